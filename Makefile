@@ -1,0 +1,46 @@
+# What can one do with a clone? `make help` tells. Every target sets up .venv first, and again when what it is made from changes.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help .venv test pytest lint types contracts demo bench clean
+
+help: ## say what can be done
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.venv: $(READY) ## set up the virtual environment with what developers need
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or later is needed, and '$(PYTHON)' is not that. Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "Setting up .venv ..."; $(PYTHON) -m venv .venv; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+test: lint types contracts pytest ## run every check
+
+pytest: $(READY) ## run the tests
+	$(BIN)/pytest
+
+lint: $(READY) ## check style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY) ## check types, strictly
+	$(BIN)/mypy
+
+contracts: $(READY) ## check which way imports point
+	$(BIN)/lint-imports
+
+demo: $(READY) ## show a client without a governor and one with it, against a provider that bans
+	$(BIN)/governor demo
+
+bench: $(READY) ## measure, and write the table
+	$(BIN)/python -m benchmarks
+
+clean: ## remove everything that make made, .venv included
+	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

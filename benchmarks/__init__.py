@@ -1,0 +1,1 @@
+"""How fast is the governor, beside what one would write instead? Run `python -m benchmarks`."""

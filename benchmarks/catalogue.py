@@ -1,0 +1,139 @@
+"""Who takes part, with which workload, and what does each do and not do?"""
+
+from typing import Final
+
+from benchmarks.contract import Contender, Family
+
+_PAIRS: Final = 200_000
+_QUICK_PAIRS: Final = 10_000
+_WHOLE_JOB: Final = "bucket, breaker, global cap of a minute, degraded mode, counters"
+
+CONTENDERS: Final = (
+    Contender(
+        name="textbook",
+        family=Family.PAIRS,
+        entry="textbook:pairs",
+        size=_PAIRS,
+        quick_size=_QUICK_PAIRS,
+        title="textbook: dict + Lock + GCRA",
+        does="acquire from one bucket; safe from any thread",
+        does_not="no outcome, no breaker, no cap, no counters, no waiting",
+    ),
+    Contender(
+        name="policies-gcra",
+        family=Family.PAIRS,
+        entry="floor:gcra",
+        size=_PAIRS,
+        quick_size=_QUICK_PAIRS,
+        title="floor: the token bucket policy alone",
+        does="acquire from one bucket, on one loop",
+        does_not="no scopes, no outcome, no breaker, no cap, no counters, no waiting",
+    ),
+    Contender(
+        name="policies-all",
+        family=Family.PAIRS,
+        entry="floor:gcra_breaker_cap",
+        size=_PAIRS,
+        quick_size=_QUICK_PAIRS,
+        title="floor: bucket + breaker + cap as bare policies",
+        does="acquire and outcome: bucket, breaker, global cap, each asked every time",
+        does_not="no scopes, no degraded mode, no counters, no waiting",
+    ),
+    Contender(
+        name="try-permit",
+        family=Family.PAIRS,
+        entry="ours:try_permit",
+        size=_PAIRS,
+        quick_size=_QUICK_PAIRS,
+        title="governor: `try_permit` + `record`",
+        does=f"acquire and outcome: {_WHOLE_JOB}",
+        does_not="called on the governor's own loop; never waits",
+    ),
+    Contender(
+        name="async-with",
+        family=Family.PAIRS,
+        entry="ours:async_with",
+        size=_PAIRS,
+        quick_size=_QUICK_PAIRS,
+        title="governor: `async with permit`",
+        does=f"acquire and outcome: {_WHOLE_JOB}; would wait in line",
+        does_not="called on the governor's own loop; never has to wait here",
+    ),
+    Contender(
+        name="hundred-tasks",
+        family=Family.PAIRS,
+        entry="ours:hundred_tasks",
+        size=_PAIRS,
+        quick_size=_QUICK_PAIRS,
+        title="governor: `async with permit`, 100 tasks, one scope",
+        does=f"acquire and outcome: {_WHOLE_JOB}; each block yields once to the loop, so that 100 permits are out at a time",
+        does_not="never has to wait here",
+    ),
+    Contender(
+        name="hundred-tasks-alone",
+        family=Family.PAIRS,
+        entry="loop:hundred_tasks",
+        size=_PAIRS,
+        quick_size=_QUICK_PAIRS,
+        title="control: the same 100 tasks without a governor",
+        does="yields once to the loop",
+        does_not="no permit, no outcome: what the row above pays to asyncio",
+    ),
+    Contender(
+        name="lock-engine",
+        family=Family.PAIRS,
+        entry="lock_engine:pairs",
+        size=_PAIRS,
+        quick_size=_QUICK_PAIRS,
+        title="lock-based engine: `check` + `record`",
+        does=f"acquire and outcome: {_WHOLE_JOB}; one lock each, safe from any thread",
+        does_not="no waiting; one thread here, so no lock is ever contended",
+    ),
+    Contender(
+        name="waiting",
+        family=Family.WAITING,
+        entry="waiting:governed",
+        size=4,
+        quick_size=1,
+        title="governor: 100 waiters on one scope of 200/s",
+        does="from the instant at which the bucket owes the permit to the waiter's first line of code after it",
+    ),
+    Contender(
+        name="timers",
+        family=Family.WAITING,
+        entry="waiting:timers",
+        size=4,
+        quick_size=1,
+        title="control: 100 tasks in `asyncio.sleep` until the same instants",
+        does="what the event loop and this machine are late by themselves",
+        does_not="no permit, no line",
+    ),
+    *(
+        Contender(
+            name=f"{name}-{scopes}",
+            family=Family.MEMORY,
+            entry=f"memory:{name.replace('-', '_')}",
+            size=scopes,
+            quick_size=scopes // 10,
+            title=f"{title}, {scopes:,} scopes",
+            does=does,
+            does_not=does_not,
+        )
+        for scopes in (1_000, 10_000)
+        for name, title, does, does_not in (
+            ("memory-governor", "governor", f"an actor with its task, mailbox, {_WHOLE_JOB}, retry budget", ""),
+            ("memory-lock-engine", "lock-based engine", _WHOLE_JOB, "no task, no waiting line, no retry budget"),
+            ("memory-textbook", "textbook", "one number and its key", "nothing else"),
+        )
+    ),
+    Contender(
+        name="startup",
+        family=Family.STARTUP,
+        entry="startup:pairs_of_programs",
+        size=11,
+        quick_size=3,
+        title="`python -c 'import governor'` beside `python -c pass`",
+        does="whole programs, from start to exit, in turns; files in the page cache, bytecode compiled",
+        does_not="no event loop is started, no client imported",
+    ),
+)

@@ -1,0 +1,25 @@
+"""How much later does a program start that imports the governor? Two programs in turns, so that both meet the same machine."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from statistics import median
+from time import perf_counter_ns
+
+
+def pairs_of_programs(size: int) -> Mapping[str, float]:
+    """Medians in milliseconds over `size` pairs; `extra_ms` is the median of the differences within the pairs."""
+    _run("import governor")
+    empty: list[float] = []
+    loaded: list[float] = []
+    for _ in range(size):
+        empty.append(_run("pass"))
+        loaded.append(_run("import governor"))
+    extra = [after - before for before, after in zip(empty, loaded, strict=True)]
+    return {"empty_ms": median(empty), "import_ms": median(loaded), "extra_ms": median(extra)}
+
+
+def _run(program: str) -> float:
+    start = perf_counter_ns()
+    subprocess.run([sys.executable, "-c", program], check=True)
+    return (perf_counter_ns() - start) / 1_000_000

@@ -1,0 +1,53 @@
+"""What is a contender, and what does a measurement look like?"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+
+class BenchmarkError(Exception):
+    """A measurement that must not be published: a contender failed, or did not do what it was measured for."""
+
+
+class Family(StrEnum):
+    """Contenders of one family are measured round-robin and stand in one table."""
+
+    PAIRS = "pairs"
+    WAITING = "waiting"
+    MEMORY = "memory"
+    STARTUP = "startup"
+
+
+#: What a contender module offers: measures a workload of this size once, and answers its figures by metric.
+Entry = Callable[[int], Mapping[str, float]]
+
+
+class Contender(msgspec.Struct, frozen=True, kw_only=True):
+    """One workload of one implementation.
+
+    `entry` is `module:function` in `benchmarks.contenders`; `size` and `quick_size` are what the function is given. `does` and
+    `does_not` say what is compared with what, and stand beside every figure.
+    """
+
+    name: str
+    family: Family
+    entry: str
+    size: int
+    quick_size: int
+    title: str
+    does: str
+    does_not: str = ""
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One repetition: the figures of one fresh process. Times end in `_us` or `_ms`, sizes in `_bytes`."""
+
+    contender: str
+    round: int
+    values: dict[str, float]
+
+
+#: The metric of the family `pairs`: microseconds for one permit and its outcome.
+PAIR_US: Final = "pair_us"

@@ -1,0 +1,74 @@
+"""traffic-governor: never be banned by the APIs you call, and keep your own API standing."""
+
+from governor._actors.counters import CounterRecord
+from governor._actors.permit import Permit
+from governor._actors.statistics import BreakerStatistics, LimitStatistics, ScopeStatistics, Statistics
+from governor._default import default
+from governor._governor import Cost, Governor, PermitRequest
+from governor._units import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Duration, Instant
+from governor.config import Config
+from governor.errors import (
+    CircuitOpen,
+    ConcurrencyExceeded,
+    ConfigError,
+    CostExceedsCapacity,
+    DegradedMode,
+    GovernorError,
+    LoopDetected,
+    Overloaded,
+    PermitDenied,
+    RateLimited,
+    Reason,
+    RequestCapExceeded,
+    ShuttingDown,
+    UsageError,
+)
+from governor.messages import Denied
+from governor.policies.breaker import Breaker
+from governor.policies.gcra import TokenBucket
+from governor.policies.in_flight import InFlight
+from governor.policies.retry import Retry
+from governor.policies.retry_budget import RetryBudget
+from governor.policies.window import StrictWindow
+
+__all__ = [
+    "DAY",
+    "HOUR",
+    "MILLISECOND",
+    "MINUTE",
+    "SECOND",
+    "Breaker",
+    "BreakerStatistics",
+    "CircuitOpen",
+    "ConcurrencyExceeded",
+    "Config",
+    "ConfigError",
+    "Cost",
+    "CostExceedsCapacity",
+    "CounterRecord",
+    "DegradedMode",
+    "Denied",
+    "Duration",
+    "Governor",
+    "GovernorError",
+    "InFlight",
+    "Instant",
+    "LimitStatistics",
+    "LoopDetected",
+    "Overloaded",
+    "Permit",
+    "PermitDenied",
+    "PermitRequest",
+    "RateLimited",
+    "Reason",
+    "RequestCapExceeded",
+    "Retry",
+    "RetryBudget",
+    "ScopeStatistics",
+    "ShuttingDown",
+    "Statistics",
+    "StrictWindow",
+    "TokenBucket",
+    "UsageError",
+    "default",
+]

@@ -1,0 +1,89 @@
+"""What has happened to one scope since the governor started?"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+
+from governor.errors import Reason
+
+
+class CounterRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The counters of a scope, or sums of them. `requests` counts permits granted, retries among them."""
+
+    requests: int = 0
+    answered_2xx: int = 0
+    answered_4xx: int = 0
+    answered_5xx: int = 0
+    #: Also part of `answered_4xx`.
+    answered_429: int = 0
+    #: Outcomes without a status: errors before an answer, and successes that named none.
+    failures: int = 0
+    #: Permits given back unused, and outcomes that say nothing: cancelled, forgotten.
+    neutral: int = 0
+    retries: int = 0
+    refused: Mapping[str, int] = {}
+
+    def __add__(self, other: "CounterRecord") -> "CounterRecord":
+        return CounterRecord(
+            requests=self.requests + other.requests,
+            answered_2xx=self.answered_2xx + other.answered_2xx,
+            answered_4xx=self.answered_4xx + other.answered_4xx,
+            answered_5xx=self.answered_5xx + other.answered_5xx,
+            answered_429=self.answered_429 + other.answered_429,
+            failures=self.failures + other.failures,
+            neutral=self.neutral + other.neutral,
+            retries=self.retries + other.retries,
+            refused=Counter(self.refused) + Counter(other.refused),
+        )
+
+
+class Counters:
+    """The counters that an actor counts with; plain integers, written by that actor only."""
+
+    __slots__ = (
+        "answered_2xx",
+        "answered_429",
+        "answered_4xx",
+        "answered_5xx",
+        "failures",
+        "neutral",
+        "refused",
+        "requests",
+        "retries",
+    )
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.answered_2xx = 0
+        self.answered_4xx = 0
+        self.answered_5xx = 0
+        self.answered_429 = 0
+        self.failures = 0
+        self.neutral = 0
+        self.retries = 0
+        self.refused: dict[Reason, int] = {}
+
+    def answered(self, status: int) -> None:
+        """Counts an answer by the class of its HTTP status."""
+        if status < 400:
+            self.answered_2xx += status >= 200 and status < 300
+        elif status < 500:
+            self.answered_4xx += 1
+            self.answered_429 += status == 429
+        else:
+            self.answered_5xx += 1
+
+    def record(self) -> CounterRecord:
+        """The counters as they stand."""
+        return CounterRecord(
+            requests=self.requests,
+            answered_2xx=self.answered_2xx,
+            answered_4xx=self.answered_4xx,
+            answered_5xx=self.answered_5xx,
+            answered_429=self.answered_429,
+            failures=self.failures,
+            neutral=self.neutral,
+            retries=self.retries,
+            refused={reason.value: count for reason, count in self.refused.items()},
+        )

@@ -1,0 +1,101 @@
+"""Who waits for a permit, in which order, and until when?
+
+First come, first served. Joining and leaving cost the same however long the line is.
+"""
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
+from itertools import count
+
+from governor._actors.permit import Permit
+from governor.messages import Acquire, Denied
+from governor.policies.contract import Request
+
+
+class Waiter:
+    """Somebody who asked, and how to tell them: the answer is put in place first, then `wake` is called once.
+
+    `deadline` is on the clock of the actors' event loop, in seconds; infinity waits as long as it takes.
+    """
+
+    __slots__ = ("acquire", "answer", "deadline", "wake")
+
+    def __init__(self, acquire: Acquire, wake: Callable[[], object]) -> None:
+        self.acquire = acquire
+        self.answer: Permit | Denied | None = None
+        self.deadline = math.inf
+        self.wake = wake
+
+
+class Line:
+    """The waiting line of one scope. Its bound is kept by the actor that owns it."""
+
+    __slots__ = ("_cost", "_deadlines", "_serial", "_units", "_waiters")
+
+    def __init__(self) -> None:
+        self._waiters: OrderedDict[Waiter, None] = OrderedDict()
+        self._deadlines: list[tuple[float, int, Waiter]] = []
+        self._serial = count()
+        self._cost = 0
+        self._units: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def __contains__(self, waiter: Waiter) -> bool:
+        return waiter in self._waiters
+
+    def head(self) -> Waiter | None:
+        """Whose turn is next."""
+        return next(iter(self._waiters), None)
+
+    def ahead(self) -> Request | None:
+        """What everybody in the line asks for together; None when nobody waits."""
+        if not self._waiters:
+            return None
+        return Request(self._cost, dict(self._units) if self._units else None)
+
+    def join(self, waiter: Waiter) -> None:
+        """At the end."""
+        self._waiters[waiter] = None
+        self._cost += waiter.acquire.request.cost
+        if waiter.acquire.request.units:
+            self._units.update(waiter.acquire.request.units)
+        if waiter.deadline < math.inf:
+            heappush(self._deadlines, (waiter.deadline, next(self._serial), waiter))
+
+    def leave(self, waiter: Waiter) -> bool:
+        """From wherever they stand; False if they were not in the line."""
+        if waiter not in self._waiters:
+            return False
+        del self._waiters[waiter]
+        self._cost -= waiter.acquire.request.cost
+        if waiter.acquire.request.units:
+            self._units.subtract(waiter.acquire.request.units)
+        if not self._waiters:
+            self._units.clear()
+        if len(self._deadlines) > 2 * len(self._waiters) + 64:
+            self._deadlines = [entry for entry in self._deadlines if entry[2] in self._waiters]
+            heapify(self._deadlines)
+        return True
+
+    def next_deadline(self) -> float:
+        """The first deadline of anybody in the line; infinity if there is none."""
+        while self._deadlines and self._deadlines[0][2] not in self._waiters:
+            heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else math.inf
+
+    def take_overdue(self, until: float) -> Iterator[Waiter]:
+        """Takes everybody out whose deadline lies before `until`, the earliest deadline first."""
+        while self.next_deadline() < until:
+            waiter = self._deadlines[0][2]
+            self.leave(waiter)
+            yield waiter
+
+    def take_all(self) -> Iterator[Waiter]:
+        """Takes everybody out, first come first."""
+        while (waiter := self.head()) is not None:
+            self.leave(waiter)
+            yield waiter

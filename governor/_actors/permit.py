@@ -1,0 +1,138 @@
+"""What does a caller hold after a yes?
+
+A permit allows one call. Its holder reports the outcome once, from any thread; a permit that was never used can be given back.
+"""
+
+from collections.abc import Mapping
+from threading import get_ident
+from types import TracebackType
+from typing import Protocol, final
+
+from governor._units import Instant
+from governor.errors import GovernorError, UsageError
+from governor.messages import Report
+from governor.policies.contract import Grant, Result
+
+
+class Owner(Protocol):
+    """What a permit knows of the actor that granted it."""
+
+    scope: str
+    thread: int
+
+    def succeeded(self, permit: "Permit", status: int | None) -> None:
+        """No failure, on the actor's own thread: the common case."""
+
+    def report(self, report: Report) -> None:
+        """Any outcome, on the actor's own thread."""
+
+    def give_back(self, grant: Grant) -> None:
+        """Never used, on the actor's own thread."""
+
+    def send(self, message: Report | Grant) -> None:
+        """The same two, from any thread."""
+
+
+def result_of(status: int | None, error: BaseException | None) -> Result:
+    """How an outcome counts: 5xx and errors are failures, 4xx are the caller's own mistakes and count as successes.
+
+    Cancellation, interpreter exit and refusals by a governor say nothing about the provider.
+    """
+    if error is not None:
+        told = isinstance(error, Exception) and not isinstance(error, GovernorError)
+        return Result.FAILURE if told else Result.NEUTRAL
+    return Result.FAILURE if status is not None and status >= 500 else Result.SUCCESS
+
+
+class Permit:
+    """Leave to make one call.
+
+    Report what became of it with `record`, once. As a context manager (`with permit:`) it reports by itself whatever has
+    not been reported: success on leaving, failure on an exception, nothing on cancellation.
+    """
+
+    __slots__ = ("_generation", "_grant", "_granted_at", "_owner", "_reported")
+
+    def __init__(self, owner: Owner, granted_at: Instant, generation: int, grant: Grant | None) -> None:
+        self._owner = owner
+        self._granted_at = granted_at
+        self._generation = generation
+        self._grant = grant
+        self._reported = False
+
+    @property
+    def scope(self) -> str:
+        """The scope it was granted in, `provider:method`."""
+        return self._owner.scope
+
+    @property
+    def reported(self) -> bool:
+        """Whether its outcome is known, or it was given back."""
+        return self._reported
+
+    def record(
+        self, *, status: int | None = None, error: BaseException | None = None, used: Mapping[str, int] | None = None
+    ) -> None:
+        """Reports the outcome: an HTTP `status`, or the `error` that took its place, or neither for a plain success.
+
+        `used` is what the call really used, by unit, when that differs from what the permit asked for. Raises `UsageError` on a
+        second report.
+        """
+        if self._reported:
+            raise UsageError(f"the outcome of this permit for {self.scope} has been reported before")
+        self._reported = True
+        owner = self._owner
+        if error is None and used is None and (status is None or status < 500) and get_ident() == owner.thread:
+            owner.succeeded(self, status)
+            return
+        report = Report(self.grant(), result_of(status, error), status, used)
+        if get_ident() == owner.thread:
+            owner.report(report)
+        else:
+            owner.send(report)
+
+    def give_back(self) -> None:
+        """Says that the call was never made: what the permit spent is free again, as far as it is still there to give.
+
+        Raises `UsageError` if the outcome has been reported.
+        """
+        if self._reported:
+            raise UsageError(f"the outcome of this permit for {self.scope} has been reported before")
+        self._reported = True
+        if get_ident() == self._owner.thread:
+            self._owner.give_back(self.grant())
+        else:
+            self._owner.send(self.grant())
+
+    def mark_reported(self) -> None:
+        """Nothing is to be expected of this permit any more."""
+        self._reported = True
+
+    def grant(self) -> Grant:
+        """The grant behind the permit."""
+        return self._grant or Grant(self._granted_at, self._generation)
+
+    def __enter__(self) -> "Permit":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if not self._reported:
+            self.record(error=error)
+
+    def __repr__(self) -> str:
+        return f"<Permit for {self.scope}, {'reported' if self._reported else 'not reported yet'}>"
+
+
+@final
+class HeldPermit(Permit):
+    """A permit whose place somebody waits for: a slot in flight, a place in a strict window, a half-open probe.
+
+    Forgotten by its holder, it reports a neutral outcome when it is collected, so that its place is not lost for ever.
+    """
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        # May run inside any handler, on any thread: it sends, and touches nothing.
+        if not self._reported:
+            self._owner.send(Report(self.grant(), Result.NEUTRAL))

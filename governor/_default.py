@@ -1,0 +1,38 @@
+"""Which governor do clients use that were given none? One for the whole process."""
+
+import atexit
+import os
+from threading import Lock
+from typing import Final
+
+from governor import _governor
+from governor._governor import Governor
+
+_lock: Final = Lock()
+_started: dict[int, Governor] = {}
+
+
+def default() -> Governor:
+    """The governor of this process: the one that was entered first and is still running, else one of its own.
+
+    That one is configured by the file that `GOVERNOR_CONFIG` names, if any, and by the environment; it runs on a background
+    thread and is closed when the interpreter exits. After a fork the child gets one of its own. Raises `ConfigError`.
+    """
+    process = os.getpid()
+    for entered in _governor.running:
+        if entered.process == process:
+            return entered
+    with _lock:
+        if process not in _started:
+            governor = Governor.from_file(os.environ.get("GOVERNOR_CONFIG"))
+            governor.__enter__()
+            _started.clear()
+            _started[process] = governor
+            atexit.register(_close, process)
+        return _started[process]
+
+
+def _close(process: int) -> None:
+    governor = _started.pop(process, None)
+    if governor is not None and process == os.getpid():
+        governor.__exit__(None, None, None)

@@ -1,0 +1,343 @@
+"""What does a program hold? The governor: the door to all scopes, from any thread and any event loop.
+
+On the governor's own loop an ask is a function call. From elsewhere it is one message and one answer.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from random import Random
+from threading import Lock, get_ident
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from governor._actors.home import Home, current_post
+from governor._actors.line import Waiter
+from governor._actors.permit import Permit
+from governor._actors.scope import ScopeActor
+from governor._actors.statistics import Statistics
+from governor._background import Background
+from governor._supervisor import Supervisor
+from governor._units import from_seconds
+from governor.clock import Clock, system_clock
+from governor.config import Config, check_scope
+from governor.errors import ConfigError, Reason, UsageError
+from governor.messages import Acquire, Denied, Leave, PlanRetry
+from governor.policies import _checks
+from governor.policies.contract import PLAIN, REQUESTS, Request
+
+#: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
+Cost = int | Mapping[str, int]
+
+#: Seconds that another thread grants the governor's loop beyond the timeout, before it takes the loop for stuck.
+_PATIENCE: Final = 1.0
+
+#: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
+running: Final[list["Governor"]] = []
+
+
+class Governor:
+    """Decides, scope by scope, which calls may be made now, which must wait and which must not be made.
+
+    `async with Governor(config) as governor:` runs it in the event loop at hand; `with Governor(config) as governor:` on a
+    background thread. Without a config the built-in defaults are in force. `clock` and `random` are for tests and
+    simulations.
+    """
+
+    def __init__(self, config: Config | None = None, *, clock: Clock = system_clock, random: Random | None = None) -> None:
+        self.config = Config.from_mapping({}) if config is None else config
+        self._clock = clock
+        self._random = random or Random()
+        self._thread = 0
+        self.process = 0
+        # Spellings of scopes and their actors; emptied when full, and filled again by use.
+        self._doors: dict[tuple[str, str | None], ScopeActor] = {}
+        self._most_doors = 4 * self.config.global_.max_scopes
+        self._home: Home | None = None
+        self._supervisor: Supervisor | None = None
+        self._tasks: TaskGroup | None = None
+        self._background: Background | None = None
+
+    @classmethod
+    def from_file(cls, path: str | Path | None = None, *, clock: Clock = system_clock, random: Random | None = None) -> Self:
+        """A governor for a policy file, overridden by the environment and `.env`. Raises `ConfigError`."""
+        return cls(Config.load(path), clock=clock, random=random)
+
+    # Asking.
+
+    def try_permit(self, provider: str, method: str | None = None, *, cost: Cost = 1) -> Permit | Denied:
+        """A permit at once, or why not. Never waits.
+
+        From another thread this is one round trip to the governor's loop. Raises `ConfigError` for a scope or a cost that
+        cannot be, `UsageError` if the governor is not running.
+        """
+        if get_ident() == self._thread and cost == 1:
+            actor = self._doors.get((provider, method))
+            if actor is not None:
+                return actor.grab() or actor.try_acquire()
+        answer = self._find(provider, method)
+        if isinstance(answer, Denied):
+            return answer
+        acquire = Acquire(_request(cost))
+        if get_ident() == self._thread:
+            return answer.acquire(acquire, None) or _overloaded(answer.scope)
+        return self._ask_blocking(answer, acquire)
+
+    def permit(
+        self,
+        provider: str,
+        method: str | None = None,
+        *,
+        cost: Cost = 1,
+        timeout: float | None = None,
+        attempt: int | None = None,
+    ) -> "PermitRequest":
+        """A permit for the length of a block: `async with governor.permit("github", "GET", timeout=5.0) as permit:`.
+
+        Waits in line for at most `timeout` seconds (None: as long as it takes; 0: not at all), and raises a leaf of
+        `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the tries of one operation
+        from 1, for the retry budget; leave it out for a call that is not retried. `with` instead of `async with` blocks the
+        thread, and cannot wait on the governor's own.
+        """
+        if timeout is not None and not timeout >= 0:
+            raise ConfigError("timeout", timeout, "None, or a number of seconds of at least 0")
+        request = PLAIN if cost == 1 else _request(cost)
+        return PermitRequest(self, provider, method, Acquire(request, None if timeout == math.inf else timeout, attempt))
+
+    def plan_retry(
+        self,
+        provider: str,
+        method: str,
+        *,
+        attempt: int,
+        remaining: float | None = None,
+        status: int | None = None,
+        server_wait: float | None = None,
+        idempotency_key: bool = False,
+    ) -> float | None:
+        """Seconds to wait before trying again after attempt number `attempt` has failed; None: do not try again.
+
+        It failed with an HTTP `status`, or without one on the way. `remaining` is what is left of the caller's time and
+        `server_wait` what the server asked for, in seconds. Says None for a method that must not be repeated, a status that
+        is not worth it, after the last attempt, when the wait would pass the caller's time, and when the provider's retry
+        budget is used up.
+        """
+        actor = self._find(provider, method)
+        if isinstance(actor, Denied):
+            return None
+        retry = self.config.for_scope(actor.scope).retry
+        if not retry.repeats(method, idempotency_key=idempotency_key) or (
+            status is not None and not retry.retries_status(status)
+        ):
+            return None
+        message = PlanRetry(
+            attempt,
+            None if remaining is None else from_seconds(max(0.0, remaining), field="remaining"),
+            None if server_wait is None else from_seconds(server_wait, field="server_wait"),
+        )
+        return self._running().call(partial(actor.plan_retry, message))
+
+    def statistics(self) -> Statistics:
+        """How things stand, scope by scope, as frozen records."""
+        home = self._running()
+        if self._supervisor is None:
+            raise UsageError("the governor has been closed")
+        return home.call(self._supervisor.statistics)
+
+    # Running.
+
+    async def __aenter__(self) -> Self:
+        if self._home is not None:
+            raise UsageError("this governor has been entered before; make a new one")
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._home = Home()
+        self._supervisor = Supervisor(self.config, now=self._clock, random=self._random, home=self._home, tasks=self._tasks)
+        self.process = os.getpid()
+        self._thread = get_ident()
+        running.append(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        running.remove(self)
+        if self._supervisor is not None and self._home is not None and self._tasks is not None:
+            self._supervisor.close()
+            self._home.close()
+            self._tasks.cancel_scope.cancel()
+            # Not handed the error of the block: that one goes on as it is, not wrapped into a group.
+            await self._tasks.__aexit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        self._background = Background(lambda: self)
+        self._background.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._background is not None:
+            self._background.stop()
+
+    def __repr__(self) -> str:
+        state = "not started" if self._home is None else "running" if self in running else "closed"
+        return f"<Governor, {state}, {len(self.config.outbound)} outbound policies>"
+
+    # The way to an actor.
+
+    def _running(self) -> Home:
+        if self._home is None:
+            raise UsageError("this governor is not running; use `async with Governor(...)` or `with Governor(...)`")
+        if self.process != os.getpid():
+            raise UsageError("this governor was started before a fork and does not run in this process; start one here")
+        return self._home
+
+    def _find(self, provider: str, method: str | None) -> ScopeActor | Denied:
+        """The actor of the scope, whatever the thread; a denial if there can be none."""
+        actor = self._doors.get((provider, method))
+        if actor is not None and self.process == os.getpid():
+            return actor
+        home = self._running()
+        scope = _scope(provider, method)
+        try:
+            return home.call(partial(self._open_door, provider, method, scope)) or _overloaded(scope)
+        except UsageError:
+            return Denied(scope, Reason.SHUTTING_DOWN, None)
+
+    def _open_door(self, provider: str, method: str | None, scope: str) -> ScopeActor | None:
+        actor = None if self._supervisor is None else self._supervisor.actor(scope)
+        if actor is not None:
+            if len(self._doors) >= self._most_doors:
+                self._doors.clear()
+            self._doors[provider, method] = actor
+        return actor
+
+    def _ask_blocking(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+        done = Lock()
+        done.acquire()
+        waiter = Waiter(acquire, done.release)
+        actor.send(acquire, waiter)
+        try:
+            answered = done.acquire(timeout=-1 if acquire.timeout is None else acquire.timeout + _PATIENCE)
+        except BaseException:
+            actor.send(Leave(), waiter)
+            raise
+        if not answered:
+            actor.send(Leave(), waiter)
+        return waiter.answer if answered and waiter.answer is not None else _overloaded(actor.scope)
+
+    async def _ask_on_another_loop(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+        done = anyio.Event()
+        waiter = Waiter(acquire, partial(current_post(), done.set))
+        actor.send(acquire, waiter)
+        return await _answer(actor, waiter, done)
+
+    async def _ask(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+        done = anyio.Event()
+        waiter = Waiter(acquire, done.set)
+        answer = actor.acquire(acquire, waiter)
+        return await _answer(actor, waiter, done) if answer is None else answer
+
+    def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
+        """What `with governor.permit(...)` does on entering."""
+        actor = self._find(provider, method)
+        if isinstance(actor, Denied):
+            raise actor.exception()
+        if get_ident() != self._thread:
+            answer = self._ask_blocking(actor, acquire)
+        else:
+            answer = actor.acquire(acquire, None) or _overloaded(actor.scope)
+            if isinstance(answer, Denied) and answer.retry_after is not None and acquire.timeout != 0:
+                raise UsageError(
+                    f"a permit for {actor.scope} takes {answer.retry_after:.3f} s, and waiting here would block the event loop "
+                    "that grants it; use `async with`, or timeout=0"
+                )
+        if isinstance(answer, Denied):
+            raise answer.exception()
+        return answer
+
+    async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
+        """What `async with governor.permit(...)` does on entering."""
+        here = get_ident() == self._thread
+        actor = self._doors.get((provider, method)) if here else None
+        if actor is not None and acquire.request is PLAIN and acquire.attempt is None:
+            permit = actor.grab()
+            if permit is not None:
+                return permit
+        found = actor or self._find(provider, method)
+        if isinstance(found, Denied):
+            raise found.exception()
+        answer = await (self._ask(found, acquire) if here else self._ask_on_another_loop(found, acquire))
+        if isinstance(answer, Denied):
+            raise answer.exception()
+        return answer
+
+
+class PermitRequest:
+    """A permit to come: enter it with `async with`, or with `with` where blocking is allowed. For one use."""
+
+    __slots__ = ("_acquire", "_governor", "_method", "_permit", "_provider")
+
+    def __init__(self, governor: Governor, provider: str, method: str | None, acquire: Acquire) -> None:
+        self._governor = governor
+        self._provider = provider
+        self._method = method
+        self._acquire = acquire
+        self._permit: Permit | None = None
+
+    async def __aenter__(self) -> Permit:
+        self._permit = permit = await self._governor.acquire(self._provider, self._method, self._acquire)
+        return permit
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        permit = self._permit
+        if permit is not None and not permit.reported:
+            permit.record(error=error)
+
+    def __enter__(self) -> Permit:
+        self._permit = permit = self._governor.acquire_blocking(self._provider, self._method, self._acquire)
+        return permit
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        permit = self._permit
+        if permit is not None and not permit.reported:
+            permit.record(error=error)
+
+
+async def _answer(actor: ScopeActor, waiter: Waiter, done: anyio.Event) -> Permit | Denied:
+    """Waits for the answer, and leaves the line (or gives the permit back) if cancelled meanwhile."""
+    try:
+        await done.wait()
+    except BaseException:
+        actor.send(Leave(), waiter)
+        raise
+    return waiter.answer or _overloaded(actor.scope)
+
+
+def _overloaded(scope: str) -> Denied:
+    return Denied(scope, Reason.OVERLOADED, 1.0)
+
+
+def _scope(provider: str, method: str | None) -> str:
+    scope = (provider if method is None else f"{provider}:{method}").lower()
+    check_scope(scope)
+    return scope
+
+
+def _request(cost: Cost) -> Request:
+    if isinstance(cost, Mapping):
+        units = dict(cost)
+        requests = units.pop(REQUESTS, 1)
+        for unit, amount in units.items():
+            _checks.unit_name("cost", unit)
+            _checks.whole(f"cost[{unit!r}]", amount, least=0)
+    else:
+        requests, units = cost, {}
+    _checks.whole("cost", requests)
+    return Request(requests, units or None)

@@ -1,0 +1,159 @@
+"""Who starts, restarts and retires the actors, and owns what is global?
+
+The supervisor. Global are the request cap, degraded mode and the retry budget of each provider.
+
+It runs on the same thread as the actors and is asked the same way: a direct, synchronous hand-off. At its bound
+(`max_scopes`) it retires an idle scope to make room; if none is idle, the newcomer is answered `overloaded`.
+"""
+
+import logging
+from collections import deque
+from random import Random
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from governor._actors.counters import CounterRecord
+from governor._actors.home import Home
+from governor._actors.scope import ScopeActor
+from governor._actors.statistics import Statistics, scope_statistics
+from governor._units import MINUTE, Duration, Instant, to_seconds
+from governor.clock import Clock
+from governor.config import Config, provider_of
+from governor.errors import Reason
+from governor.policies.degraded import Degraded, DegradedPolicy
+from governor.policies.pipeline import Pipeline
+from governor.policies.request_cap import RequestCap, RequestCapPolicy
+from governor.policies.retry_budget import RetryBudgetPolicy
+
+_log: Final = logging.getLogger("governor")
+
+#: Restart intensity, as Erlang/OTP supervisors count it: more crashes than this within the period and the actor stays down
+#: until the oldest of them has left the period.
+_CRASHES: Final = 5
+_PERIOD: Final = MINUTE
+
+
+class Supervisor:
+    """The parent of all actors of one governor. Lives on the thread of its `home`."""
+
+    def __init__(self, config: Config, *, now: Clock, random: Random, home: Home, tasks: TaskGroup) -> None:
+        policy = config.global_
+        self._config = config
+        self._now = now
+        self._random = random
+        self._home = home
+        self._tasks = tasks
+        self._actors: dict[str, ScopeActor] = {}
+        self._awake: set[ScopeActor] = set()
+        self._forgotten = CounterRecord()
+        self._budgets: dict[str, RetryBudgetPolicy] = {}
+        self._closed = False
+        self._somebody_awake = anyio.Event()
+        self.cap = RequestCapPolicy(RequestCap(policy.requests_per_minute))
+        self.degraded = DegradedPolicy(Degraded(failures=policy.degraded_after_failures, cooldown=policy.degraded_cooldown))
+        tasks.start_soon(self._let_idle_actors_rest)
+
+    def actor(self, scope: str) -> ScopeActor | None:
+        """The actor of a scope, started on first use; None if there are as many scopes as allowed and none can be forgotten."""
+        actor = self._actors.get(scope)
+        if actor is None and (len(self._actors) < self._config.global_.max_scopes or self._forget_one()):
+            actor = self._actors[scope] = self._new_actor(scope)
+            self._start(actor)
+        return actor
+
+    def close(self) -> None:
+        """Answers everybody who waits, everywhere; from now on every ask is answered `shutting_down`."""
+        self._closed = True
+        for actor in self._actors.values():
+            actor.close(Reason.SHUTTING_DOWN, None)
+
+    def statistics(self) -> Statistics:
+        """What has happened, and how things stand, scope by scope."""
+        now = self._now()
+        scopes = {scope: scope_statistics(actor, now) for scope, actor in sorted(self._actors.items())}
+        total = sum((scope.counters for scope in scopes.values()), self._forgotten)
+        return Statistics(
+            counters=total,
+            requests_last_minute=self.cap.used(now),
+            degraded_for=to_seconds(max(0, self.degraded.until - now)),
+            degraded_spells=self.degraded.spells,
+            scopes=scopes,
+        )
+
+    def _new_actor(self, scope: str) -> ScopeActor:
+        policy = self._config.for_scope(scope)
+        provider = provider_of(scope)
+        return ScopeActor(
+            scope,
+            self._pipeline(scope),
+            home=self._home,
+            now=self._now,
+            retry=policy.retry,
+            budget=self._budgets.setdefault(provider, RetryBudgetPolicy(policy.retry_budget)),
+            random=self._random,
+            max_waiting=self._config.global_.max_waiting,
+            start=self._start,
+            publish=self._publish,
+        )
+
+    def _pipeline(self, scope: str) -> Pipeline:
+        policy = self._config.for_scope(scope)
+        exempt = provider_of(scope) in self._config.global_.degraded_exempt
+        return Pipeline(policy.breaker, policy.limits, cap=self.cap, degraded=self.degraded, exempt=exempt)
+
+    def _start(self, actor: ScopeActor) -> None:
+        if self._closed:
+            actor.close(Reason.SHUTTING_DOWN, None)
+            return
+        self._awake.add(actor)
+        self._somebody_awake.set()
+        self._tasks.start_soon(self._keep_running, actor, name=f"governor {actor.scope}")
+
+    async def _keep_running(self, actor: ScopeActor) -> None:
+        crashes: deque[Instant] = deque(maxlen=_CRASHES + 1)
+        while not self._closed:
+            try:
+                await actor.run()
+                return
+            except Exception as error:
+                _log.error("The actor of %s failed and is restarted.", actor.scope, exc_info=error)
+                now = self._now()
+                crashes.append(now)
+                if len(crashes) > _CRASHES and now - crashes[0] < _PERIOD:
+                    pause = Duration(crashes[0] + _PERIOD - now)
+                    _log.error("The actor of %s failed too often and stays down for %.1f s.", actor.scope, to_seconds(pause))
+                    actor.close(Reason.OVERLOADED, pause)
+                    await anyio.sleep(to_seconds(pause))
+            if not self._closed:
+                successor = self._pipeline(actor.scope)
+                successor.restore(actor.pipeline.state())
+                actor.reopen(successor)
+
+    def _publish(self) -> None:
+        for actor in self._actors.values():
+            actor.on_published()
+
+    def _forget_one(self) -> bool:
+        """Drops a resting scope that would be the same if it were new, to make room. Its counters stay in the sum."""
+        now = self._now()
+        for scope, actor in self._actors.items():
+            if actor not in self._awake and actor.pipeline.at_rest(now):
+                self._forgotten += actor.counters.record()
+                del self._actors[scope]
+                return True
+        return False
+
+    async def _let_idle_actors_rest(self) -> None:
+        """Ends the tasks of actors that nobody asked for a whole period. With nobody awake, this sleeps as well."""
+        seen: dict[ScopeActor, int] = {}
+        while True:
+            await self._somebody_awake.wait()
+            await anyio.sleep(to_seconds(self._config.global_.idle_after))
+            for actor in [actor for actor in self._awake if not actor.waiting() and seen.get(actor) == actor.asks()]:
+                self._awake.discard(actor)
+                actor.rest()
+            seen = {actor: actor.asks() for actor in self._awake}
+            if not self._awake:
+                self._somebody_awake = anyio.Event()

@@ -1,0 +1,46 @@
+"""What can be done from a shell? `governor check` and `governor demo`.
+
+Exit status: 0 done, 1 the demo saw a refusal, 2 a mistake in what was typed or configured.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from governor.config import Config, show
+from governor.errors import ConfigError
+
+_CHECK: Final = (
+    "Prints what is in force, defaults and environment included, as a policy file; or names the mistake and exits with 2."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command, from `sys.argv` unless arguments are given, and answers the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["demo"]:
+        # The demo has options of its own, and loads the web stack: neither concerns the other commands.
+        from governor.demo import main as demo
+
+        return demo(words[1:])
+    return _check(_parser().parse_args(words).file)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="governor", description="Keeps outbound calls within the limits of their providers.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    check = commands.add_parser("check", help="print what is in force for each scope, or the mistake", description=_CHECK)
+    check.add_argument("file", nargs="?", metavar="FILE", help="the policy file; without it: built-in defaults and environment")
+    commands.add_parser("demo", add_help=False, help="governed and ungoverned traffic side by side; see `governor demo --help`")
+    return parser
+
+
+def _check(file: str | None) -> int:
+    try:
+        config = Config.load(file)
+    except ConfigError as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    print("\n".join(show(config)))
+    return 0

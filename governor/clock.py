@@ -1,0 +1,42 @@
+"""What time is it? The only module that reads a clock.
+
+A clock is a function that answers an `Instant`, in whole microseconds from an arbitrary start, and never less than 0.
+"""
+
+import math
+from collections.abc import Callable
+from time import monotonic_ns
+
+from governor._units import Instant
+
+Clock = Callable[[], Instant]
+
+
+def system_clock() -> Instant:
+    """The system's monotonic clock."""
+    return Instant(monotonic_ns() // 1000)
+
+
+def steady_clock(seconds: Callable[[], float]) -> Clock:
+    """A clock made from any function that tells the time in seconds, even one that goes back.
+
+    When the source goes back, this clock stands still for that one reading and then goes on at the source's pace, so that
+    nothing waits until the source has caught up. Readings that are not finite leave it where it is.
+    """
+    last = 0
+    offset: int | None = None
+
+    def read() -> Instant:
+        nonlocal last, offset
+        value = seconds()
+        if not math.isfinite(value):
+            return Instant(last)
+        raw = math.floor(value * 1_000_000)
+        if offset is None:
+            offset = max(0, -raw)
+        if raw + offset < last:
+            offset = last - raw
+        last = raw + offset
+        return Instant(last)
+
+    return read

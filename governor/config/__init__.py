@@ -1,0 +1,24 @@
+"""Settings: the policy file, the environment, and what is in force for each scope."""
+
+from governor.config.model import Config
+from governor.config.names import DEFAULT, check_scope, provider_of
+from governor.config.parts import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
+from governor.config.show import show
+from governor.config.text import describe, describe_duration, parse_duration, parse_limit
+
+__all__ = [
+    "DEFAULT",
+    "Config",
+    "GlobalPolicy",
+    "InboundGroup",
+    "InboundSettings",
+    "LoggingSettings",
+    "ScopePolicy",
+    "check_scope",
+    "describe",
+    "describe_duration",
+    "parse_duration",
+    "parse_limit",
+    "provider_of",
+    "show",
+]

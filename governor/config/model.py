@@ -1,0 +1,119 @@
+"""Which settings are in force, for everything and for each scope?
+
+A `Config` is resolved: every section has inherited what it does not say itself, so looking a scope up costs three look-ups in a
+dictionary at most.
+"""
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from governor.config.builtin import BUILT_IN
+from governor.config.load import FilePath, layers, located, merge
+from governor.config.names import DEFAULT, check_name, check_scope, provider_of
+from governor.config.parts import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
+from governor.config.schema import entries, join, read, unknown_key
+from governor.errors import ConfigError
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set, resolved and checked; made by `from_mapping` and `load`.
+
+    `outbound` and `inbound` hold a complete policy for each section, `default` among them.
+    """
+
+    global_: GlobalPolicy
+    outbound: Mapping[str, ScopePolicy]
+    inbound: Mapping[str, InboundGroup]
+    inbound_settings: InboundSettings
+    logging: LoggingSettings
+
+    @classmethod
+    def from_mapping(cls, said: Mapping[str, object]) -> "Config":
+        """The built-in defaults, overridden key by key by a mapping in the shape of the policy file; `{}` overrides nothing.
+
+        A limit is text or an object; breaker, retry and retry_budget are tables or objects; durations are text. Raises
+        `ConfigError` with the path, the value and what is allowed.
+        """
+        tables = merge((BUILT_IN, said))
+        for key, path, value in entries(tables, field=""):
+            if key not in BUILT_IN:
+                raise unknown_key(path, key, value, BUILT_IN)
+        settings, groups = _inbound(tables["inbound"])
+        return cls(
+            global_=read(GlobalPolicy(), tables["global"], field="global"),
+            outbound=MappingProxyType(_outbound(tables["outbound"])),
+            inbound=MappingProxyType(groups),
+            inbound_settings=settings,
+            logging=read(LoggingSettings(), tables["logging"], field="logging"),
+        )
+
+    @classmethod
+    def load(
+        cls,
+        path: FilePath | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        env_file: FilePath | None = ".env",
+    ) -> "Config":
+        """The built-in defaults, then the policy file, then `env_file` if it exists, then the environment: the later wins.
+
+        `environ` stands for `os.environ`, which is read and never changed. Raises `ConfigError`, naming the file or variable.
+        """
+        said = layers(path, os.environ if environ is None else environ, env_file)
+        try:
+            return cls.from_mapping(merge(layer.said for layer in said))
+        except ConfigError as mistake:
+            raise located(mistake, said) from None
+
+    def for_scope(self, scope: str) -> ScopePolicy:
+        """The policy of `provider:method`: the section of that scope, else that of the provider, else the default.
+
+        Raises `ConfigError` for a name that is no scope, one in upper case for instance.
+        """
+        check_scope(scope)
+        return self.outbound.get(scope) or self.outbound.get(provider_of(scope)) or self.outbound[DEFAULT]
+
+
+def _outbound(table: object) -> dict[str, ScopePolicy]:
+    """Every section, inheriting from its provider's, and that from the default."""
+    sections = {name: (path, value) for name, path, value in entries(table, field="outbound")}
+    resolved = {DEFAULT: ScopePolicy()}
+    # The default first, and providers before their methods: what is inherited must be there.
+    for name in sorted(sections, key=lambda name: (name != DEFAULT, ":" in name, name)):
+        path, value = sections[name]
+        check_scope(name, field=path)
+        beneath = resolved.get(provider_of(name), resolved[DEFAULT])
+        resolved[name] = read(beneath, value, field=path)
+    return resolved
+
+
+def _inbound(table: object) -> tuple[InboundSettings, dict[str, InboundGroup]]:
+    """What is said beside the groups, and every group, its limits inherited from the default."""
+    settings: dict[str, object] = {}
+    groups: dict[str, tuple[str, object]] = {DEFAULT: (join("inbound", DEFAULT), {})}
+    for key, path, value in entries(table, field="inbound"):
+        if isinstance(value, (Mapping, InboundGroup)):
+            check_name(key, field=path)
+            groups[key] = (path, value)
+        else:
+            settings[key] = value
+    path, value = groups.pop(DEFAULT)
+    default = read(InboundGroup(), value, field=path)
+    resolved = {name: read(InboundGroup(limits=default.limits), value, field=path) for name, (path, value) in groups.items()}
+    _check_reach(resolved)
+    return read(InboundSettings(), settings, field="inbound"), {DEFAULT: default, **resolved}
+
+
+def _check_reach(groups: Mapping[str, InboundGroup]) -> None:
+    """Every group but the default has a path, and no path has two groups."""
+    owners: dict[str, str] = {}
+    for name, group in groups.items():
+        field = f"{join('inbound', name)}.paths"
+        if not group.paths:
+            raise ConfigError(field, [], "at least one path, for instance ['/api/v1/chat']")
+        for path in group.paths:
+            if owners.setdefault(path, name) != name:
+                raise ConfigError(field, path, f"a path that belongs to no other group, and {owners[path]} has this one")

@@ -1,0 +1,28 @@
+"""What is in force, in words that a person can check and the policy file can take back?
+
+The lines are TOML: read again as a policy file, they make the same `Config`.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from governor.config.model import Config
+from governor.config.schema import join, write
+
+
+def show(config: Config) -> list[str]:
+    """Every setting of every section, one line each, defaults included."""
+    return [
+        *_section("global", config.global_),
+        *(line for name, policy in config.outbound.items() for line in _section(join("outbound", name), policy)),
+        *_section("inbound", config.inbound_settings),
+        *(line for name, group in config.inbound.items() for line in _section(join("inbound", name), group)),
+        *_section("logging", config.logging),
+    ]
+
+
+def _section(path: str, record: msgspec.Struct) -> Iterator[str]:
+    yield f"[{path}]"
+    yield from (f"{key} = {value}" for key, value in write(record))
+    yield ""

@@ -1,0 +1,60 @@
+"""What do callers and actors say to each other?
+
+The same structs travel in process and, later, over a wire. On the actor's own loop a plain ask needs none of them: the call
+itself is the message.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from governor._units import Duration
+from governor.errors import PermitDenied, Reason, permit_denied
+from governor.policies.contract import Grant, Request, Result
+
+
+class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
+    """Ask for a permit. `timeout` is the longest wait in seconds: 0 does not wait, None waits as long as it takes.
+
+    `attempt` counts the tries of one operation from 1; None stands for a request that is not part of a retried operation.
+    """
+
+    request: Request
+    timeout: float | None = 0.0
+    attempt: int | None = None
+
+
+class Leave(msgspec.Struct, frozen=True, tag="leave"):
+    """Whoever asked is no longer waiting: leave the line, or take back what was granted meanwhile."""
+
+
+class Report(msgspec.Struct, frozen=True, tag="report"):
+    """Tell what became of a grant: the HTTP status if there was one, and what was really used, by unit."""
+
+    grant: Grant
+    result: Result
+    status: int | None = None
+    used: Mapping[str, int] | None = None
+
+
+class PlanRetry(msgspec.Struct, frozen=True, tag="plan_retry"):
+    """Ask whether, and after which delay, attempt number `attempt`, which has failed, may be followed by another.
+
+    `remaining` is what is left of the caller's time, `server_wait` what the server asked for.
+    """
+
+    attempt: int
+    remaining: Duration | None = None
+    server_wait: Duration | None = None
+
+
+class Denied(msgspec.Struct, frozen=True, tag="denied"):
+    """The answer no. `retry_after` is in seconds; None says that waiting cannot help."""
+
+    scope: str
+    reason: Reason
+    retry_after: float | None
+
+    def exception(self) -> PermitDenied:
+        """The same as an exception, for places where a permit was promised."""
+        return permit_denied(self.scope, self.reason, self.retry_after)

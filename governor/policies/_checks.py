@@ -1,0 +1,33 @@
+"""Are the parameters of a policy usable? One sentence for each kind of number, used by every policy."""
+
+import math
+
+from governor._units import LONGEST
+from governor.errors import ConfigError
+
+#: More than any provider grants, and far from where a product of two settings would stop being exact in 64 bits.
+MOST = 10**12
+
+
+def whole(field: str, value: object, *, least: int = 1, most: int = MOST) -> None:
+    """Raises `ConfigError` unless `value` is a whole number from `least` to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ConfigError(field, value, f"a whole number from {least} to {most}")
+
+
+def positive_span(field: str, value: object) -> None:
+    """Raises `ConfigError` unless `value` is a duration from 1 microsecond to 366 days."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LONGEST:
+        raise ConfigError(field, value, f"a duration from 1 to {LONGEST} microseconds (366 days)")
+
+
+def share(field: str, value: object, *, most: float = 1.0) -> None:
+    """Raises `ConfigError` unless `value` is a finite number above 0 and at most `most`."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or not 0 < value <= most:
+        raise ConfigError(field, value, f"a number above 0 and at most {most:g}")
+
+
+def unit_name(field: str, value: object) -> None:
+    """Raises `ConfigError` unless `value` is one lower-case word."""
+    if not isinstance(value, str) or not value.isidentifier() or value != value.lower():
+        raise ConfigError(field, value, "one lower-case word, for instance 'requests' or 'tokens'")

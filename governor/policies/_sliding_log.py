@@ -1,0 +1,99 @@
+"""How many units were used in the last span of time, exactly, in bounded memory?
+
+A log of (instant, count). As long as the units that fit into one window number at most `SLOTS`, every use has an entry of
+its own. Beyond, uses close in time share a slot dated by its newest member: a slot leaves the window late by at most 1/4096
+of it, never early.
+"""
+
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from governor._units import Duration, Instant
+
+#: Entries kept at most, give or take one.
+SLOTS: Final = 4096
+
+
+class SlidingLogState(msgspec.Struct, frozen=True):
+    """The dated counts, oldest first."""
+
+    slots: tuple[tuple[Instant, int], ...]
+
+
+class SlidingLog:
+    """Dated counts that leave after `window`."""
+
+    __slots__ = ("_grain", "_slot_ends", "_slots", "total", "window")
+
+    def __init__(self, window: Duration, most: int) -> None:
+        self.window = window
+        #: Units in the log, including any that have left the window since the last `add`.
+        self.total = 0
+        self._grain = 0 if most <= SLOTS else -(-window // SLOTS)
+        self._slots: deque[list[int]] = deque()
+        self._slot_ends = 0
+
+    def add(self, now: Instant, count: int) -> None:
+        """Dates `count` units at `now`, and forgets what has left the window."""
+        if count == 0:
+            return
+        slots = self._slots
+        if now < self._slot_ends:
+            newest = slots[-1]
+            newest[1] += count
+            if now > newest[0]:
+                newest[0] = now
+        else:
+            slots.append([now, count])
+            self._slot_ends = now + (self._grain or 1)
+            self.forget(now)
+        self.total += count
+
+    def remove(self, dated: Instant, count: int) -> None:
+        """Takes back units that were added at `dated`; units that have left the log already are gone."""
+        home: list[int] | None = None
+        for slot in reversed(self._slots):
+            if slot[0] < dated:
+                break
+            home = slot
+        if home is not None:
+            taken = min(count, home[1])
+            home[1] -= taken
+            self.total -= taken
+
+    def forget(self, now: Instant) -> None:
+        """Lets go of what has left the window; afterwards `total` is exact."""
+        slots = self._slots
+        gone = now - self.window
+        while slots and slots[0][0] <= gone:
+            self.total -= slots.popleft()[1]
+
+    def used(self, now: Instant) -> int:
+        """Units inside the window that ends at `now`. Walks over what has left it."""
+        gone = now - self.window
+        stale = 0
+        for dated, count in self._slots:
+            if dated > gone:
+                break
+            stale += count
+        return self.total - stale
+
+    def freed(self, count: int) -> Instant:
+        """When the oldest `count` units will have left the window. At least that many are in the log."""
+        for dated, units in self._slots:
+            count -= units
+            if count <= 0:
+                return Instant(dated + self.window)
+        raise AssertionError("freed() asked for more units than the log holds")
+
+    def state(self) -> SlidingLogState:
+        """What `restore` needs to go on from here."""
+        return SlidingLogState(tuple((Instant(dated), count) for dated, count in self._slots))
+
+    def restore(self, state: SlidingLogState) -> None:
+        """Goes on from a state taken earlier."""
+        self._slots = deque([dated, count] for dated, count in state.slots)
+        self.total = sum(count for _, count in state.slots)
+        self._slot_ends = state.slots[-1][0] + 1 if state.slots else 0

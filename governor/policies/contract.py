@@ -1,0 +1,107 @@
+"""What does every policy answer, and in which words?
+
+A policy is a sans-IO state machine: frozen parameters, state owned by one actor, no clock, no I/O, no randomness of its own.
+`now` is handed in. It may stand still or go back: a policy then admits no more than it would have at the latest instant that
+it has seen.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, Protocol
+
+import msgspec
+
+from governor._units import Duration, Instant
+from governor.errors import Reason
+
+#: The unit that a limit counts when it names none.
+REQUESTS: Final = "requests"
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """What a caller asks to spend: a number of requests, and amounts of other units by name (`{"tokens": 900}`)."""
+
+    cost: int = 1
+    units: Mapping[str, int] | None = None
+
+    def amount(self, unit: str | None) -> int:
+        """The cost in one unit; None stands for requests, and a unit that is not named costs 0."""
+        if unit is None:
+            return self.cost
+        return 0 if self.units is None else self.units.get(unit, 0)
+
+
+#: One request and nothing else: what nearly everybody asks for.
+PLAIN: Final = Request()
+
+
+class Result(Enum):
+    """What became of a granted request, as far as the breaker cares."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    #: Says nothing about the provider: the caller was cancelled or never sent the request.
+    NEUTRAL = "neutral"
+
+
+class Grant(msgspec.Struct, frozen=True, gc=False):
+    """What was granted: enough to learn from its outcome, to settle it, or to take it back.
+
+    `generation` is the breaker's at the time. `receipts`, one for each spending policy, are there only if the request named
+    its own costs; they let a policy undo exactly what it spent.
+    """
+
+    granted_at: Instant
+    generation: int
+    request: Request = PLAIN
+    receipts: tuple[int, ...] | None = None
+
+
+class Policy(Protocol):
+    """The admission contract. Several policies compose without refunds: ask all of them, then commit to all or none."""
+
+    @property
+    def reason(self) -> Reason:
+        """Why this policy refuses, when it does."""
+
+    def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
+        """When could this be granted? Changes nothing.
+
+        At most `now` means now. A later instant is the first at which it can be, provided that nothing else is granted
+        before; with `ahead`, the first after everything in `ahead` has been granted too, each at its own earliest instant.
+        `NEVER` means that waiting cannot help, `AFTER_OUTCOME` that only the outcome of an earlier grant can.
+        """
+
+    def commit(self, now: Instant, request: Request) -> int:
+        """It was granted: spend it. Only after `earliest` said now. Answers a receipt for `refund` and `settle`."""
+
+    def record(self, now: Instant, grant: Grant, result: Result) -> None:
+        """The granted request has ended in this way."""
+
+    def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
+        """The granted request was never made: give back what is still there to give."""
+
+
+class Quota(Policy, Protocol):
+    """A policy that spends amounts of a unit, and can be corrected once the true amount is known."""
+
+    @property
+    def unit(self) -> str:
+        """What is counted: `requests`, or the name of another unit."""
+
+    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> None:
+        """The request used `change` more (or, negative, less) than its permit said; the call has ended or is about to."""
+
+    def available(self, now: Instant) -> int:
+        """How many units could be granted at `now`; never negative."""
+
+    def capacity(self) -> int:
+        """How many units can be available at most."""
+
+    def refill_rate(self) -> float:
+        """Units per second in the long run; 0.0 when time alone gives nothing back."""
+
+
+def span(end: Instant, start: Instant) -> Duration:
+    """From `start` to `end`, and never less than nothing."""
+    return Duration(end - start) if end > start else Duration(0)

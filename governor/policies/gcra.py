@@ -1,0 +1,135 @@
+"""Has the token bucket a token? The bucket is kept as GCRA: one integer of state.
+
+GCRA is the virtual scheduling algorithm of ITU-T I.371 (2004), section A.1: instead of counting tokens it keeps the theoretical
+arrival time (TAT), the instant at which the bucket would be full again. We depart from it in one point: time is counted in
+units of 1/amount microsecond, so that every rate that can be written as amount per duration is exact and nothing drifts.
+
+Law: in every window of length w, admitted cost <= burst + rate * w.
+"""
+
+from math import gcd
+
+import msgspec
+
+from governor._units import NEVER, Duration, Instant
+from governor.errors import Reason
+from governor.policies import _checks
+from governor.policies.contract import REQUESTS, Grant, Request, Result
+
+
+class TokenBucket(msgspec.Struct, frozen=True):
+    """`amount` units per `per`, with `burst` of them at once at most: `60/minute burst 10`.
+
+    `amount` and `burst` are at least 1, `per` lies between 1 microsecond and 366 days. Raises `ConfigError`.
+    """
+
+    amount: int
+    per: Duration
+    burst: int
+    unit: str = REQUESTS
+
+    def __post_init__(self) -> None:
+        _checks.whole("amount", self.amount)
+        _checks.positive_span("per", self.per)
+        _checks.whole("burst", self.burst)
+        _checks.unit_name("unit", self.unit)
+
+
+class TokenBucketState(msgspec.Struct, frozen=True, tag="token_bucket"):
+    """Where a bucket stands, in ticks of 1/amount microsecond: enough to go on in another actor or process."""
+
+    tat: int
+    refunded: int
+
+
+class TokenBucketPolicy:
+    """The machine: full at first, refilled continuously, never above the burst."""
+
+    __slots__ = ("_burst", "_refunded", "_step", "_tat", "_ticks", "_tolerance", "_unit", "parameters")
+
+    reason = Reason.RATE_LIMIT
+
+    def __init__(self, parameters: TokenBucket) -> None:
+        self.parameters = parameters
+        divisor = gcd(parameters.amount, parameters.per)
+        self._ticks = parameters.amount // divisor
+        self._step = parameters.per // divisor
+        self._burst = parameters.burst
+        self._tolerance = parameters.burst * self._step
+        self._unit = None if parameters.unit == REQUESTS else parameters.unit
+        self._tat = 0
+        self._refunded = 0
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return self.parameters.unit
+
+    def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
+        """The first instant at which the bucket holds the cost, once everything ahead has been served."""
+        cost = request.cost if self._unit is None else request.amount(self._unit)
+        queued = cost if ahead is None else cost + ahead.amount(self._unit)
+        due = self._tat + queued * self._step - self._tolerance
+        if due <= now * self._ticks and queued <= self._burst:
+            return now
+        if cost == 0:
+            return now
+        if cost > self._burst:
+            return NEVER
+        if queued > self._burst:
+            due = max(due, now * self._ticks + queued * self._step - self._tolerance)
+        return Instant(-(-due // self._ticks))
+
+    def commit(self, now: Instant, request: Request) -> int:
+        """Takes the cost out. The receipt is the TAT afterwards, on a scale that refunds do not move."""
+        cost = request.cost if self._unit is None else request.amount(self._unit)
+        tat = self._tat
+        full = now * self._ticks
+        self._tat = tat = (tat if tat > full else full) + cost * self._step
+        return tat + self._refunded
+
+    def record(self, now: Instant, grant: Grant, result: Result) -> None:
+        """A bucket learns nothing from outcomes."""
+
+    def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
+        """Puts the cost back, except for what the bucket has re-earned meanwhile."""
+        self.settle(now, grant, receipt, -grant.request.amount(self._unit))
+
+    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> None:
+        """Charges what was used beyond the permit (the bucket may go into debt), or puts back what was not used.
+
+        Tokens taken at the grant are re-earned as time passes, and what is re-earned must not be given back a second time. What
+        is left to give back is at most the distance from now to the TAT just after the grant, less every refund since.
+        """
+        full = now * self._ticks
+        if change >= 0:
+            self._tat = max(self._tat, full) + change * self._step
+            return
+        taken_until = grant.granted_at * self._ticks + grant.request.amount(self._unit) * self._step
+        if receipt is not None:
+            taken_until = max(taken_until, receipt - self._refunded)
+        back = min(-change * self._step, max(0, taken_until - full))
+        self._tat -= back
+        self._refunded += back
+
+    def available(self, now: Instant) -> int:
+        """Whole tokens in the bucket."""
+        full = now * self._ticks
+        return max(0, (self._tolerance + full - max(self._tat, full)) // self._step)
+
+    def capacity(self) -> int:
+        """The burst."""
+        return self._burst
+
+    def refill_rate(self) -> float:
+        """Tokens per second."""
+        return self.parameters.amount * 1_000_000 / self.parameters.per
+
+    def state(self) -> TokenBucketState:
+        """What `restore` needs to go on from here."""
+        return TokenBucketState(self._tat, self._refunded)
+
+    def restore(self, state: TokenBucketState) -> None:
+        """Goes on from a state taken earlier under the same parameters."""
+        self._tat = state.tat
+        self._refunded = state.refunded

@@ -1,0 +1,80 @@
+"""Are fewer calls under way than allowed? A limit on concurrency."""
+
+import msgspec
+
+from governor._units import AFTER_OUTCOME, NEVER, Instant
+from governor.errors import Reason
+from governor.policies import _checks
+from governor.policies.contract import REQUESTS, Grant, Request, Result
+
+
+class InFlight(msgspec.Struct, frozen=True):
+    """At most `amount` requests under way at once: `30 in flight`. `amount` is at least 1. Raises `ConfigError`."""
+
+    amount: int
+
+    def __post_init__(self) -> None:
+        _checks.whole("amount", self.amount)
+
+
+class InFlightState(msgspec.Struct, frozen=True, tag="in_flight"):
+    """How many requests are under way."""
+
+    under_way: int
+
+
+class InFlightPolicy:
+    """The machine: a count that outcomes bring down."""
+
+    __slots__ = ("_under_way", "parameters")
+
+    reason = Reason.CONCURRENCY
+    unit = REQUESTS
+
+    def __init__(self, parameters: InFlight) -> None:
+        self.parameters = parameters
+        self._under_way = 0
+
+    def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
+        """Now, or after an outcome: no clock knows when a call ends."""
+        if request.cost > self.parameters.amount:
+            return NEVER
+        queued = request.cost if ahead is None else request.cost + ahead.cost
+        return now if self._under_way + queued <= self.parameters.amount else AFTER_OUTCOME
+
+    def commit(self, now: Instant, request: Request) -> int:
+        """From now on the requests are under way."""
+        self._under_way += request.cost
+        return 0
+
+    def record(self, now: Instant, grant: Grant, result: Result) -> None:
+        """They have ended, in whatever way."""
+        self._under_way -= grant.request.cost
+
+    def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
+        """They never began."""
+        self._under_way -= grant.request.cost
+
+    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> None:
+        """Corrects the requests under way; the outcome that follows names the corrected number."""
+        self._under_way += change
+
+    def available(self, now: Instant) -> int:
+        """Requests that may begin."""
+        return max(0, self.parameters.amount - self._under_way)
+
+    def capacity(self) -> int:
+        """Requests that may be under way at once."""
+        return self.parameters.amount
+
+    def refill_rate(self) -> float:
+        """Time alone gives nothing back."""
+        return 0.0
+
+    def state(self) -> InFlightState:
+        """What `restore` needs to go on from here."""
+        return InFlightState(self._under_way)
+
+    def restore(self, state: InFlightState) -> None:
+        """Goes on from a state taken earlier under the same parameters."""
+        self._under_way = state.under_way

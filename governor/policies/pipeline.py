@@ -1,0 +1,152 @@
+"""May this request go, by every policy of its scope? All grant, or nothing is spent.
+
+The instant at which all policies would grant is the latest of their earliest instants, and the policy that names it is the
+reason. Policies are asked in the order degraded mode, breaker, limits, cap; of two that name the same instant the first one
+speaks.
+
+What changes only on events (breaker, degraded mode) is folded into one instant, `gate`: at or after it the decision rests
+with the policies that spend.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from governor._units import NEVER, Instant
+from governor.policies.breaker import Breaker, BreakerPolicy, BreakerState, BreakerStatus
+from governor.policies.contract import PLAIN, REQUESTS, Grant, Policy, Request, Result
+from governor.policies.degraded import DegradedPolicy
+from governor.policies.in_flight import InFlight
+from governor.policies.limits import Limit, LimitPolicy, LimitState, build, restore
+from governor.policies.request_cap import RequestCapPolicy
+from governor.policies.window import StrictWindow
+
+
+class PipelineState(msgspec.Struct, frozen=True):
+    """What one scope owns: its breaker and its limits."""
+
+    breaker: BreakerState
+    limits: tuple[LimitState, ...]
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """When a request could be granted, and by which policy it cannot be sooner (None: it can be now)."""
+
+    when: Instant
+    by: Policy | None
+
+
+class Pipeline:
+    """The policies of one scope. The cap and degraded mode are shared by all; degraded mode does not stop an exempt scope."""
+
+    __slots__ = ("_all", "breaker", "cap", "degraded", "exempt", "gate", "holds", "limits", "spending")
+
+    def __init__(
+        self,
+        breaker: Breaker,
+        limits: Iterable[Limit],
+        *,
+        cap: RequestCapPolicy,
+        degraded: DegradedPolicy,
+        exempt: bool = False,
+    ) -> None:
+        self.breaker = BreakerPolicy(breaker)
+        self.limits: tuple[LimitPolicy, ...] = tuple(build(limit) for limit in limits)
+        self.cap = cap
+        self.degraded = degraded
+        #: What must be asked even when nothing unusual is going on.
+        self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.limits, cap)
+        #: Whether some limit waits for outcomes, so that a grant must not get lost.
+        self.holds = any(isinstance(policy.parameters, (StrictWindow, InFlight)) for policy in self.limits)
+        self.exempt = exempt
+        paused: tuple[Policy, ...] = () if exempt else (degraded,)
+        self._all: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)
+        self.gate = Instant(0)
+        self.regate()
+
+    def regate(self) -> None:
+        """Computes the gate anew. Call it after anything that may have moved the breaker or degraded mode."""
+        if self.breaker.status is not BreakerStatus.CLOSED:
+            self.gate = NEVER
+        else:
+            self.gate = Instant(0) if self.exempt else self.degraded.until
+
+    def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:
+        """When could all of them grant, and who is the last to?"""
+        when, by = now, None
+        for policy in self._all:
+            earliest = policy.earliest(now, request, ahead)
+            if earliest > when:
+                when, by = earliest, policy
+        return Verdict(when, by)
+
+    def only_the_cap_refuses(self, now: Instant, request: Request) -> bool:
+        """Would this go out, were it not for the global cap?"""
+        return self.cap.earliest(now, request) > now and all(
+            policy.earliest(now, request) <= now for policy in self._all if policy is not self.cap
+        )
+
+    def commit(self, now: Instant, request: Request) -> Grant:
+        """Spends, in every policy or, should one of them fail, in none."""
+        self.breaker.commit(now, request)
+        grant = Grant(now, self.breaker.generation, request)
+        receipts = [0] * len(self.spending)
+        done = 0
+        try:
+            for done, policy in enumerate(self.spending):
+                receipts[done] = policy.commit(now, request)
+        except BaseException:
+            for policy, receipt in zip(self.spending[:done], receipts, strict=False):
+                policy.refund(now, grant, receipt)
+            self.breaker.refund(now, grant, None)
+            raise
+        finally:
+            self.regate()
+        return grant if request is PLAIN else Grant(now, grant.generation, request, tuple(receipts))
+
+    def record(self, now: Instant, grant: Grant, result: Result, used: Mapping[str, int] | None = None) -> None:
+        """Lets every policy of the scope, and degraded mode, learn how the request ended and what it really used."""
+        if used:
+            grant = self._settle(now, grant, used)
+        for policy in (self.breaker, *self.limits, self.degraded):
+            policy.record(now, grant, result)
+        self.regate()
+
+    def _settle(self, now: Instant, grant: Grant, used: Mapping[str, int]) -> Grant:
+        """Corrects the limits for what was used, and answers the grant as it should have been."""
+        asked = grant.request
+        receipts = grant.receipts
+        for index, policy in enumerate(self.limits):
+            if policy.unit in used:
+                before = asked.amount(None if policy.unit == REQUESTS else policy.unit)
+                policy.settle(now, grant, None if receipts is None else receipts[index], used[policy.unit] - before)
+        requests = used.get(REQUESTS, asked.cost)
+        units = {**(asked.units or {}), **{unit: amount for unit, amount in used.items() if unit != REQUESTS}}
+        return Grant(grant.granted_at, grant.generation, Request(requests, units), receipts)
+
+    def refund(self, now: Instant, grant: Grant) -> None:
+        """Takes a grant back that was never used, everywhere."""
+        receipts = grant.receipts
+        for index, policy in enumerate(self.spending):
+            policy.refund(now, grant, None if receipts is None else receipts[index])
+        self.breaker.refund(now, grant, None)
+        self.regate()
+
+    def at_rest(self, now: Instant) -> bool:
+        """Would a new pipeline in its place decide the same? Then nothing is lost by forgetting this one."""
+        return (
+            self.breaker.status is BreakerStatus.CLOSED
+            and not self.breaker.failures
+            and all(limit.available(now) == limit.capacity() for limit in self.limits)
+        )
+
+    def state(self) -> PipelineState:
+        """What `restore` needs to go on from here; the shared policies are not part of it."""
+        return PipelineState(self.breaker.state(), tuple(policy.state() for policy in self.limits))
+
+    def restore(self, state: PipelineState) -> None:
+        """Goes on from a state taken earlier under the same parameters."""
+        self.breaker.restore(state.breaker)
+        for policy, limit_state in zip(self.limits, state.limits, strict=True):
+            restore(policy, limit_state)
+        self.regate()

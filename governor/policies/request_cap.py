@@ -1,0 +1,72 @@
+"""Have we sent too many requests in the last minute, over all scopes? The anti-loop guard's hard cap."""
+
+from typing import Final
+
+import msgspec
+
+from governor._units import MINUTE, NEVER, Instant
+from governor.errors import Reason
+from governor.policies import _checks
+from governor.policies._sliding_log import SlidingLog, SlidingLogState
+from governor.policies.contract import Grant, Request, Result
+
+WINDOW: Final = MINUTE
+
+
+class RequestCap(msgspec.Struct, frozen=True):
+    """At most `requests_per_minute` (at least 1) admissions in any 60 seconds. Raises `ConfigError`."""
+
+    requests_per_minute: int = 1000
+
+    def __post_init__(self) -> None:
+        _checks.whole("requests_per_minute", self.requests_per_minute)
+
+
+class RequestCapPolicy:
+    """The machine: a sliding log of grants. Only what was granted is in it; a refused request leaves no trace."""
+
+    __slots__ = ("_log", "_most", "parameters")
+
+    reason = Reason.REQUEST_CAP
+
+    def __init__(self, parameters: RequestCap) -> None:
+        self.parameters = parameters
+        self._most = parameters.requests_per_minute
+        self._log = SlidingLog(WINDOW, parameters.requests_per_minute)
+
+    def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
+        """Now, or when enough earlier grants have left the window."""
+        queued = request.cost if ahead is None else request.cost + ahead.cost
+        needed = self._log.total + queued - self._most
+        if needed <= 0:
+            return now
+        if request.cost > self._most:
+            return NEVER
+        rounds, place = divmod(queued - 1, self._most)
+        needed = self._log.total + place + 1 - self._most
+        first = max(now, self._log.freed(needed)) if needed > 0 else now
+        return Instant(first + rounds * WINDOW)
+
+    def commit(self, now: Instant, request: Request) -> int:
+        """Dates the grant now."""
+        self._log.add(now, request.cost)
+        return 0
+
+    def record(self, now: Instant, grant: Grant, result: Result) -> None:
+        """The cap counts what was let out, not what became of it."""
+
+    def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
+        """Nothing went out after all."""
+        self._log.remove(grant.granted_at, grant.request.cost)
+
+    def used(self, now: Instant) -> int:
+        """Requests in the 60 seconds up to `now`."""
+        return self._log.used(now)
+
+    def state(self) -> SlidingLogState:
+        """What `restore` needs to go on from here."""
+        return self._log.state()
+
+    def restore(self, state: SlidingLogState) -> None:
+        """Goes on from a state taken earlier under the same parameters."""
+        self._log.restore(state)

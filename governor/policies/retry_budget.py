@@ -1,0 +1,167 @@
+"""May the provider be sent one more retry, or do retries multiply an outage?
+
+Every request pays a share of a retry into the budget, and every retry takes a whole one out, so that an outage of the provider
+multiplies our traffic by 1 + share at most; a floor lets a quiet program retry at all. Both the shape and the defaults of share
+and window come from Finagle's `RetryBudget` (twitter/finagle, `com.twitter.finagle.service.RetryBudget`); the reasons are in
+Beyer et al., "Site Reliability Engineering" (O'Reilly, 2016), chapter 21 "Handling Overload", which grants 10 %, and chapter 22
+"Addressing Cascading Failures".
+
+The law, in whole numbers: in the window that ends at a retry, retries <= floor + share * requests. Hence in a window that ends
+anywhere, retries <= floor + share * (requests in it and in the window before).
+
+Finagle counts in 10 slices of the window. We depart from it: dates are exact until two events fall into the same 1/256 of the
+window. A slot of requests is then dated by its oldest member and a slot of retries by its newest, so that merging can only cost
+a retry, never add one.
+"""
+
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from governor._units import HOUR, SECOND, Duration, Instant
+from governor.errors import ConfigError
+from governor.policies import _checks
+
+#: Slots of requests at most, and, give or take one, of retries.
+SLOTS: Final = 256
+
+_MILLION: Final = 1_000_000
+
+
+class RetryBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """Retries in one `window`: `floor`, and a `share` of the requests in it.
+
+    `share` is 0 to 1000 and rounded to the nearest millionth; `floor` is at least 0; `window` lies between 1 second and 1 hour.
+    A budget with neither share nor floor allows no retries. Raises `ConfigError`.
+    """
+
+    share: float = 0.2
+    floor: int = 10
+    window: Duration = Duration(10 * SECOND)
+
+    def __post_init__(self) -> None:
+        _share("share", self.share)
+        _checks.whole("floor", self.floor, least=0)
+        _window("window", self.window)
+
+    @property
+    def parts_per_million(self) -> int:
+        """The share as it is counted with: exact for everything that six decimals can say."""
+        return round(self.share * _MILLION)
+
+
+class RetryBudgetState(msgspec.Struct, frozen=True, tag="retry_budget"):
+    """What was paid in and taken out, as (oldest, newest, count), oldest first; and the latest instant that was seen."""
+
+    latest: Instant
+    deposits: tuple[tuple[Instant, Instant, int], ...]
+    withdrawals: tuple[tuple[Instant, Instant, int], ...]
+
+
+class RetryBudgetPolicy:
+    """The machine, one for each provider. A `now` before the latest that it was told of counts as that latest."""
+
+    __slots__ = ("_deposits", "_floor", "_latest", "_parts", "_withdrawals", "parameters")
+
+    def __init__(self, parameters: RetryBudget) -> None:
+        self.parameters = parameters
+        self._parts = parameters.parts_per_million
+        self._floor = parameters.floor
+        self._deposits = _Tally(parameters.window, _OLDEST)
+        self._withdrawals = _Tally(parameters.window, _NEWEST)
+        self._latest = Instant(0)
+
+    def deposit(self, now: Instant, n: int = 1) -> None:
+        """`n` requests were made, not counting retries. They count until one window later."""
+        self._deposits.add(self._at(now), n)
+
+    def withdraw(self, now: Instant, n: int = 1) -> bool:
+        """Takes `n` retries, at least 1, out of the budget: all of them, or none and answers False."""
+        at = self._at(now)
+        if self.balance(at) < n:
+            return False
+        self._withdrawals.add(at, n)
+        return True
+
+    def balance(self, now: Instant) -> int:
+        """How many retries could be taken out at `now`; never negative. Changes nothing."""
+        at = max(now, self._latest)
+        earned = self._deposits.inside(at) * self._parts // _MILLION
+        return max(0, self._floor + earned - self._withdrawals.inside(at))
+
+    def state(self) -> RetryBudgetState:
+        """What `restore` needs to go on from here."""
+        return RetryBudgetState(self._latest, self._deposits.state(), self._withdrawals.state())
+
+    def restore(self, state: RetryBudgetState) -> None:
+        """Goes on from a state taken earlier under the same parameters."""
+        self._latest = state.latest
+        self._deposits.restore(state.deposits)
+        self._withdrawals.restore(state.withdrawals)
+
+    def _at(self, now: Instant) -> Instant:
+        self._latest = max(self._latest, now)
+        return self._latest
+
+
+# The places in a slot, and at the same time the two ways of dating it.
+_OLDEST: Final = 0
+_NEWEST: Final = 1
+_COUNT: Final = 2
+
+
+class _Tally:
+    """Counts that leave after `window`, in slots that span less than 1/256 of it. Instants never go back."""
+
+    __slots__ = ("_date", "_grain", "_slots", "_total", "_window")
+
+    def __init__(self, window: Duration, date: int) -> None:
+        self._window = window
+        self._date = date
+        self._grain = -(-window // SLOTS)
+        self._slots: deque[list[int]] = deque()
+        # Includes what has left the window since the last `add`.
+        self._total = 0
+
+    def add(self, now: Instant, count: int) -> None:
+        """Dates `count` at `now`, and forgets what has left the window."""
+        slots = self._slots
+        gone = now - self._window
+        while slots and slots[0][self._date] <= gone:
+            self._total -= slots.popleft()[_COUNT]
+        if slots and now - slots[-1][_OLDEST] < self._grain:
+            slots[-1][_NEWEST] = now
+            slots[-1][_COUNT] += count
+        else:
+            slots.append([now, now, count])
+        self._total += count
+
+    def inside(self, now: Instant) -> int:
+        """The sum of what is dated inside the window that ends at `now`."""
+        gone = now - self._window
+        stale = 0
+        for slot in self._slots:
+            if slot[self._date] > gone:
+                break
+            stale += slot[_COUNT]
+        return self._total - stale
+
+    def state(self) -> tuple[tuple[Instant, Instant, int], ...]:
+        """The slots, frozen."""
+        return tuple((Instant(oldest), Instant(newest), count) for oldest, newest, count in self._slots)
+
+    def restore(self, slots: tuple[tuple[Instant, Instant, int], ...]) -> None:
+        """Thaws them again."""
+        self._slots = deque([oldest, newest, count] for oldest, newest, count in slots)
+        self._total = sum(count for _, _, count in slots)
+
+
+def _share(field: str, value: object) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1000:
+        raise ConfigError(field, value, "a number from 0 to 1000")
+
+
+def _window(field: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not SECOND <= value <= HOUR:
+        raise ConfigError(field, value, f"a duration from {SECOND} (1 second) to {HOUR} microseconds (1 hour)")

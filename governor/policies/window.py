@@ -1,0 +1,123 @@
+"""Is there room in every window that the provider could draw? The strict window, exact for any alignment.
+
+A token bucket of burst N and rate N/W lets 2N through some window W; a provider that counts strictly refuses, and in the end
+bans. Here each use has a date, and a request passes only if fewer than N uses are dated within the last W.
+
+A provider dates a request when it *arrives*, and all we know is that it arrives between the grant and the outcome. So a use
+counts from its grant until W after its outcome: whichever moment in between the provider has counted, no window of its own
+holds more than N. The price is that a slot is taken for W plus the duration of the call.
+"""
+
+import msgspec
+
+from governor._units import NEVER, Duration, Instant
+from governor.errors import Reason
+from governor.policies import _checks
+from governor.policies._sliding_log import SlidingLog, SlidingLogState
+from governor.policies.contract import REQUESTS, Grant, Request, Result
+
+
+class StrictWindow(msgspec.Struct, frozen=True):
+    """At most `amount` units in any window of length `per`: `60 per minute strict`.
+
+    `amount` is at least 1, `per` lies between 1 microsecond and 366 days. Raises `ConfigError`.
+    """
+
+    amount: int
+    per: Duration
+    unit: str = REQUESTS
+
+    def __post_init__(self) -> None:
+        _checks.whole("amount", self.amount)
+        _checks.positive_span("per", self.per)
+        _checks.unit_name("unit", self.unit)
+
+
+class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
+    """The uses that have ended, and the units of those still under way."""
+
+    ended: SlidingLogState
+    under_way: int
+
+
+class StrictWindowPolicy:
+    """The machine: units under way, and a sliding log of those that have ended."""
+
+    __slots__ = ("_log", "_under_way", "_unit", "parameters")
+
+    reason = Reason.RATE_LIMIT
+
+    def __init__(self, parameters: StrictWindow) -> None:
+        self.parameters = parameters
+        self._unit = None if parameters.unit == REQUESTS else parameters.unit
+        self._log = SlidingLog(parameters.per, parameters.amount)
+        self._under_way = 0
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return self.parameters.unit
+
+    def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
+        """The first instant at which the window can have room; while the room hangs on an outcome, one window from now.
+
+        Number the units that will be granted from now on 1, 2, 3 and so on. Unit k needs the place of the unit N before it,
+        and gets it one window after that one was used: so whole rounds of N cost one window each, and only the last,
+        partial round is looked up in the log.
+        """
+        cost = request.amount(self._unit)
+        if cost == 0:
+            return now
+        most = self.parameters.amount
+        if cost > most:
+            return NEVER
+        queued = cost if ahead is None else cost + ahead.amount(self._unit)
+        rounds, place = divmod(queued - 1, most)
+        needed = place + 1 + self._under_way + self._log.total - most
+        if needed <= 0:
+            first = now
+        elif needed <= self._log.total:
+            first = max(now, self._log.freed(needed))
+        else:
+            first = Instant(now + self.parameters.per)
+        return Instant(first + rounds * self.parameters.per) if rounds else first
+
+    def commit(self, now: Instant, request: Request) -> int:
+        """From now on the units are under way."""
+        self._under_way += request.amount(self._unit)
+        return 0
+
+    def record(self, now: Instant, grant: Grant, result: Result) -> None:
+        """Dates the units: the provider has seen them by now, whatever came of them."""
+        cost = grant.request.amount(self._unit)
+        self._under_way -= cost
+        self._log.add(now, cost)
+
+    def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
+        """The provider has seen nothing."""
+        self._under_way -= grant.request.amount(self._unit)
+
+    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> None:
+        """Corrects the units under way; the outcome that follows names the corrected amount."""
+        self._under_way += change
+
+    def available(self, now: Instant) -> int:
+        """Units that the window has room for."""
+        return max(0, self.parameters.amount - self._under_way - self._log.used(now))
+
+    def capacity(self) -> int:
+        """Units in one window."""
+        return self.parameters.amount
+
+    def refill_rate(self) -> float:
+        """Units per second in the long run, for calls that take no time."""
+        return self.parameters.amount * 1_000_000 / self.parameters.per
+
+    def state(self) -> StrictWindowState:
+        """What `restore` needs to go on from here."""
+        return StrictWindowState(self._log.state(), self._under_way)
+
+    def restore(self, state: StrictWindowState) -> None:
+        """Goes on from a state taken earlier under the same parameters."""
+        self._log.restore(state.ended)
+        self._under_way = state.under_way

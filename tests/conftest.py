@@ -1,0 +1,49 @@
+"""On what do all tests stand: which event loops, how many examples, which published data?
+
+Hypothesis profiles: `dev` by default, `ci` where CI=true, `thorough` by `--hypothesis-profile=thorough`.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+CI: Final = os.environ.get("CI") == "true"
+SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
+
+# How fast a machine is belongs to no claim, so nothing fails for being slow: no deadline, and no check of the time it takes to
+# draw. The profile is loaded before the command line is read, which can therefore name another one.
+settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), max_examples=200, derandomize=True, print_blob=True)
+settings.register_profile("thorough", settings.get_profile("dev"), max_examples=5_000, derandomize=False, print_blob=True)
+settings.load_profile("ci" if CI else "dev")
+
+
+@pytest.fixture(scope="module", params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> object:
+    """The event loops on which every test marked `anyio` runs, unless its folder or module says otherwise."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """The folder of test vectors that other projects published."""
+    return _shared("vectors")
+
+
+@pytest.fixture(scope="session")
+def traces() -> Path:
+    """The folder of recorded traffic."""
+    return _shared("data")
+
+
+def _shared(name: str) -> Path:
+    folder = SHARED / name
+    if folder.is_dir():
+        return folder
+    missing = f"needs the folder ../shared/{name} beside the repository"
+    if CI:
+        pytest.fail(missing)
+    pytest.skip(missing)

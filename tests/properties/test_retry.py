@@ -1,0 +1,124 @@
+"""Laws of the retry schedule."""
+
+from fractions import Fraction
+from random import Random
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor._units import LONGEST, Duration, Instant
+from governor.policies.retry import MOST_ATTEMPTS, Jitter, Retry, RetryEnd, plan
+
+JITTERS: st.SearchStrategy[Jitter] = st.sampled_from(get_args(Jitter))
+SPANS = st.integers(1, 100) | st.integers(1, 10**8) | st.integers(1, LONGEST)
+BASES = st.sampled_from([1, 1.0, 2, 2.0, 10**400]) | st.floats(1, 4) | st.floats(1, 1.7e308)
+ATTEMPTS = st.integers(1, MOST_ATTEMPTS)
+SEEDS = st.integers(0, 2**32)
+WAITS = st.none() | st.integers(-5, 5) | SPANS | st.integers(LONGEST - 1, LONGEST + 1)
+
+
+@st.composite
+def retries(draw: st.DrawFn, jitters: st.SearchStrategy[Jitter] = JITTERS) -> Retry:
+    shorter, longer = sorted([draw(SPANS), draw(SPANS)])
+    jitter = draw(jitters)
+    return Retry(
+        attempts=draw(ATTEMPTS), first_delay=Duration(shorter), max_delay=Duration(longer), base=draw(BASES), jitter=jitter
+    )
+
+
+def exact(retry: Retry, attempt: int) -> Fraction:
+    return min(retry.first_delay * Fraction(retry.base) ** (attempt - 1), Fraction(retry.max_delay))
+
+
+@given(retries(st.just("none")), ATTEMPTS)
+def test_without_jitter_the_delay_is_the_capped_power_to_the_microsecond(retry: Retry, attempt: int) -> None:
+    delay = retry.backoff(attempt, Random(1))
+
+    # Half a microsecond for the rounding, and what floats lose in five multiplications.
+    assert abs(delay - exact(retry, attempt)) <= Fraction(1, 2) + exact(retry, attempt) / 10**14
+    assert isinstance(delay, int)
+
+
+@pytest.mark.promise("R05")
+@given(retries(), st.integers(1, 50), SEEDS)
+def test_no_delay_is_negative_or_beyond_the_cap(retry: Retry, attempt: int, seed: int) -> None:
+    delay = retry.backoff(attempt, Random(seed))
+
+    assert isinstance(delay, int)
+    assert 0 <= delay <= retry.max_delay
+
+
+@given(retries(st.just("none")))
+def test_without_jitter_no_delay_is_shorter_than_the_one_before(retry: Retry) -> None:
+    delays = [retry.backoff(attempt, Random(1)) for attempt in range(1, 20)]
+
+    assert sorted(delays) == delays
+    assert delays[0] == retry.first_delay
+
+
+@given(retries(st.just("proportional")), ATTEMPTS, SEEDS)
+def test_proportional_jitter_keeps_at_least_half_of_the_delay(retry: Retry, attempt: int, seed: int) -> None:
+    whole = Retry(first_delay=retry.first_delay, max_delay=retry.max_delay, base=retry.base, jitter="none")
+
+    longest = whole.backoff(attempt, Random(seed))
+
+    assert longest <= 2 * retry.backoff(attempt, Random(seed)) <= 2 * longest
+
+
+@given(retries(), ATTEMPTS, SEEDS, WAITS)
+def test_the_same_random_gives_the_same_plan(retry: Retry, attempt: int, seed: int, said: int | None) -> None:
+    wait = None if said is None else Duration(said)
+
+    first, second = (
+        plan(retry, attempt=attempt, now=Instant(5), deadline=None, server_wait=wait, random=Random(seed)) for _ in range(2)
+    )
+
+    assert first == second
+
+
+@pytest.mark.promise("R05")
+@given(retries(), SEEDS, st.lists(WAITS, min_size=10, max_size=10))
+def test_one_operation_makes_exactly_its_attempts_and_never_more_than_five_retries(
+    retry: Retry, seed: int, said: list[int | None]
+) -> None:
+    attempt, random = 1, Random(seed)
+    ends = []
+    for wait in said:
+        server_wait = None if wait is None else Duration(wait)
+        planned = plan(retry, attempt=attempt, now=Instant(0), deadline=None, server_wait=server_wait, random=random)
+        if isinstance(planned, RetryEnd):
+            ends.append(planned)
+        else:
+            attempt += 1
+
+    assert {RetryEnd.ATTEMPTS} == set(ends)
+    assert retry.attempts == attempt <= 6
+
+
+@pytest.mark.promise("R05")
+@given(retries(), ATTEMPTS, SEEDS, WAITS, st.integers(0, 2 * LONGEST), st.integers(-2, 2) | st.integers(-LONGEST, LONGEST))
+def test_the_deadline_decides_whether_there_is_a_retry_and_never_how_long_it_waits(
+    retry: Retry, attempt: int, seed: int, said: int | None, now: int, slack: int
+) -> None:
+    server_wait = None if said is None else Duration(said)
+    free = plan(retry, attempt=attempt, now=Instant(now), deadline=None, server_wait=server_wait, random=Random(seed))
+    deadline = Instant(now + (0 if isinstance(free, RetryEnd) else free) + slack)
+
+    bound = plan(retry, attempt=attempt, now=Instant(now), deadline=deadline, server_wait=server_wait, random=Random(seed))
+
+    expected = free if slack >= 0 or isinstance(free, RetryEnd) else RetryEnd.DEADLINE
+    assert expected == bound
+
+
+@pytest.mark.promise("R05")
+@given(retries(), SEEDS, WAITS)
+def test_the_server_wait_is_taken_as_it_is_or_not_at_all(retry: Retry, seed: int, said: int | None) -> None:
+    own = retry.backoff(1, Random(seed))
+    server_wait = None if said is None else Duration(said)
+
+    planned = plan(retry, attempt=1, now=Instant(9), deadline=None, server_wait=server_wait, random=Random(seed))
+
+    usable = said is not None and 1 <= said <= LONGEST
+    assert planned == (RetryEnd.ATTEMPTS if retry.attempts == 1 else said if usable else own)

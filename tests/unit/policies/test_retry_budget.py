@@ -1,0 +1,259 @@
+"""Retry budget: examples and exact boundaries."""
+
+import math
+
+import pytest
+
+from governor._units import DAY, HOUR, SECOND, Duration, Instant
+from governor.errors import ConfigError
+from governor.policies.retry_budget import SLOTS, RetryBudget, RetryBudgetPolicy
+
+T0 = Instant(1_000 * SECOND)
+WINDOW = Duration(256 * SECOND)
+GRAIN = SECOND
+
+
+def budget(*, share: float = 0.0, floor: int = 0) -> RetryBudgetPolicy:
+    """A budget whose slots span exactly one second."""
+    return RetryBudgetPolicy(RetryBudget(share=share, floor=floor, window=WINDOW))
+
+
+def at(seconds: float) -> Instant:
+    return Instant(T0 + round(seconds * SECOND))
+
+
+def test_the_defaults_are_a_fifth_of_the_requests_and_ten_in_ten_seconds() -> None:
+    parameters = RetryBudget()
+
+    assert (200_000, 10, 10 * SECOND) == (parameters.parts_per_million, parameters.floor, parameters.window)
+
+
+@pytest.mark.promise("R05")
+def test_a_fresh_budget_grants_its_floor_and_no_more() -> None:
+    policy = budget(floor=3)
+
+    assert [True, True, True, False] == [policy.withdraw(T0) for _ in range(4)]
+
+
+def test_the_floor_comes_back_exactly_one_window_later() -> None:
+    policy = budget(floor=1)
+    policy.withdraw(T0)
+
+    early = policy.withdraw(Instant(T0 + WINDOW - 1))
+    on_time = policy.withdraw(Instant(T0 + WINDOW))
+
+    assert (False, True) == (early, on_time)
+
+
+def test_five_requests_pay_for_one_retry_at_a_share_of_a_fifth() -> None:
+    policy = budget(share=0.2)
+    policy.deposit(T0, 4)
+
+    four = policy.balance(T0)
+    policy.deposit(T0)
+
+    assert (0, 1) == (four, policy.balance(T0))
+
+
+def test_requests_stop_paying_exactly_one_window_later() -> None:
+    policy = budget(share=1.0)
+    policy.deposit(T0)
+
+    assert (1, 0) == (policy.balance(Instant(T0 + WINDOW - 1)), policy.balance(Instant(T0 + WINDOW)))
+
+
+@pytest.mark.promise("R05")
+def test_with_the_provider_down_a_thousand_calls_cause_two_hundred_and_ten_retries() -> None:
+    policy = RetryBudgetPolicy(RetryBudget())
+    retries = 0
+    for _ in range(1_000):
+        policy.deposit(T0)
+        retries += sum(policy.withdraw(T0) for _ in range(5))
+
+    assert retries == 210
+
+
+def test_the_share_is_counted_in_whole_millionths() -> None:
+    policy = budget(share=0.1 + 0.2)
+    policy.deposit(T0, 10)
+
+    assert policy.balance(T0) == 3
+
+
+def test_a_share_above_one_allows_more_retries_than_requests() -> None:
+    policy = budget(share=1000)
+    policy.deposit(T0, 2)
+
+    assert policy.balance(T0) == 2_000
+
+
+def test_a_withdrawal_is_granted_as_a_whole_or_not_at_all() -> None:
+    policy = budget(floor=5)
+
+    answers = [policy.withdraw(T0, 6), policy.withdraw(T0, 5), policy.withdraw(T0)]
+
+    assert [False, True, False] == answers
+
+
+def test_requests_that_expire_before_the_retries_they_paid_for_leave_no_debt_on_show() -> None:
+    policy = budget(share=1.0, floor=1)
+    policy.deposit(T0, 3)
+    policy.withdraw(at(10), 4)
+
+    assert policy.balance(Instant(T0 + WINDOW)) == 0
+
+
+def test_a_slot_of_requests_expires_with_its_oldest_member() -> None:
+    policy = budget(share=1.0)
+    policy.deposit(at(0))
+    policy.deposit(Instant(T0 + GRAIN - 1))
+
+    assert (2, 0) == (policy.balance(Instant(T0 + WINDOW - 1)), policy.balance(Instant(T0 + WINDOW)))
+
+
+def test_a_slot_of_retries_expires_with_its_newest_member() -> None:
+    policy = budget(floor=2)
+    policy.withdraw(at(0))
+    policy.withdraw(Instant(T0 + GRAIN - 1))
+
+    assert (0, 2) == (policy.balance(Instant(T0 + WINDOW + GRAIN - 2)), policy.balance(Instant(T0 + WINDOW + GRAIN - 1)))
+
+
+def test_events_a_slot_apart_keep_their_own_dates() -> None:
+    paid, spent = budget(share=1.0), budget(floor=2)
+    for instant in (at(0), at(1)):
+        paid.deposit(instant)
+        spent.withdraw(instant)
+
+    at_the_first_expiry = Instant(T0 + WINDOW)
+
+    assert (1, 1) == (paid.balance(at_the_first_expiry), spent.balance(at_the_first_expiry))
+
+
+def test_a_slot_does_not_stretch_with_its_members() -> None:
+    policy = budget(floor=100)
+    for tenth in range(25):
+        policy.withdraw(at(tenth / 10))
+
+    assert [(T0, at(0.9), 10), (at(1), at(1.9), 10), (at(2), at(2.4), 5)] == list(policy.state().withdrawals)
+
+
+def test_the_balance_changes_nothing() -> None:
+    policy = budget(share=0.5, floor=2)
+    policy.deposit(T0, 3)
+    policy.withdraw(T0, 2)
+    before = policy.state()
+
+    policy.balance(Instant(T0 + 10 * WINDOW))
+
+    assert before == policy.state()
+
+
+def test_what_has_left_the_window_is_forgotten_with_the_next_event() -> None:
+    policy = budget(share=1.0, floor=1)
+    end = Instant(T0 + WINDOW)
+    for instant in (T0, end):
+        policy.deposit(instant)
+        policy.withdraw(instant)
+
+    assert (((end, end, 1),),) * 2 == (policy.state().deposits, policy.state().withdrawals)
+    assert policy.balance(end) == 1
+
+
+@pytest.mark.parametrize("window", [SECOND, 7 * SECOND + 1, HOUR])
+def test_memory_does_not_grow_with_the_traffic(window: int) -> None:
+    policy = RetryBudgetPolicy(RetryBudget(share=1.0, floor=0, window=Duration(window)))
+    sizes = []
+    for step in range(1_500):
+        now = Instant(T0 + step * window // 500)
+        policy.deposit(now)
+        policy.withdraw(now)
+        sizes.append((len(policy.state().deposits), len(policy.state().withdrawals)))
+
+    assert all(deposits <= SLOTS and withdrawals <= SLOTS + 1 for deposits, withdrawals in sizes)
+    assert max(deposits for deposits, _ in sizes) > SLOTS // 2
+
+
+def test_a_clock_that_goes_back_finds_the_budget_as_it_was() -> None:
+    policy = budget(floor=1)
+    policy.withdraw(T0)
+
+    assert [False, False] == [policy.withdraw(Instant(T0 - DAY)), policy.withdraw(Instant(0))]
+
+
+def test_a_retry_after_the_clock_went_back_counts_from_the_latest_instant() -> None:
+    policy = budget(floor=2)
+    policy.withdraw(T0)
+    policy.withdraw(Instant(T0 - WINDOW))
+
+    assert (0, 2) == (policy.balance(Instant(T0 + WINDOW - 1)), policy.balance(Instant(T0 + WINDOW)))
+
+
+def test_an_instant_that_was_refused_is_remembered_as_seen() -> None:
+    policy = budget(share=1.0)
+    policy.deposit(T0)
+    policy.withdraw(Instant(T0 + WINDOW))
+
+    assert not policy.withdraw(T0)
+
+
+def test_a_clock_that_jumps_ahead_a_day_empties_the_window() -> None:
+    policy = budget(share=1.0, floor=3)
+    policy.deposit(T0, 5)
+    policy.withdraw(T0, 8)
+
+    assert policy.balance(Instant(T0 + DAY)) == 3
+
+
+def test_a_restored_budget_goes_on_where_the_other_one_stood() -> None:
+    old, new = budget(share=0.5, floor=2), budget(share=0.5, floor=2)
+    old.deposit(at(0), 10)
+    old.withdraw(at(3), 4)
+    old.withdraw(at(3.5))
+
+    new.restore(old.state())
+
+    assert old.state() == new.state()
+    for moment in (at(0), at(3), at(4), Instant(T0 + WINDOW), at(300)):
+        assert old.balance(moment) == new.balance(moment)
+    old.withdraw(at(3.9))
+    new.withdraw(at(3.9))
+    assert old.state() == new.state()
+
+
+def test_changing_the_old_budget_does_not_change_a_state_taken_from_it() -> None:
+    policy = budget(floor=5)
+    policy.withdraw(T0)
+    taken = policy.state()
+
+    policy.withdraw(T0)
+
+    assert ((T0, T0, 1),) == taken.withdrawals
+
+
+@pytest.mark.parametrize(("share", "parts"), [(0, 0), (0.2, 200_000), (0.0001, 100), (0.9999, 999_900), (1000, 1_000_000_000)])
+def test_a_share_from_nothing_to_a_thousand_can_be_set(share: float, parts: int) -> None:
+    assert parts == RetryBudget(share=share).parts_per_million
+
+
+@pytest.mark.parametrize("share", [-0.1, 1000.1, math.nan, math.inf, True, "0.2", 10**400])
+def test_any_other_share_is_refused(share: float) -> None:
+    with pytest.raises(ConfigError, match=r"share is .*; allowed: a number from 0 to 1000"):
+        RetryBudget(share=share)
+
+
+@pytest.mark.parametrize("floor", [-1, 0.5, True, 10**12 + 1])
+def test_a_floor_that_is_no_whole_number_from_0_on_is_refused(floor: int) -> None:
+    with pytest.raises(ConfigError, match="floor is "):
+        RetryBudget(floor=floor)
+
+
+@pytest.mark.parametrize("window", [SECOND, HOUR])
+def test_a_window_from_a_second_to_an_hour_can_be_set(window: Duration) -> None:
+    assert window == RetryBudget(window=window).window
+
+
+@pytest.mark.parametrize("window", [0, SECOND - 1, HOUR + 1, 1e7, True])
+def test_any_other_window_is_refused(window: int) -> None:
+    with pytest.raises(ConfigError, match=r"window is .*; allowed: a duration from 1000000 \(1 second\)"):
+        RetryBudget(window=Duration(window))

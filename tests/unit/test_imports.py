@@ -1,0 +1,83 @@
+"""What comes along with `import governor`, and does every module keep to its layer where the import contracts cannot look?"""
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PACKAGE: Final = ROOT / "governor"
+
+WEB_STACK: Final = {"h11", "httpcore", "httpx", "redis", "starlette", "uvicorn", "uvloop"}
+
+PROGRAM: Final = """
+import json, sys, threading
+before = threading.enumerate()
+import {module}
+print(json.dumps({{"modules": sorted(sys.modules), "threads": [str(t) for t in threading.enumerate() if t not in before]}}))
+"""
+
+
+def _after_import(module: str) -> dict[str, list[str]]:
+    """The modules that a new process has loaded, and the threads that it has started, once it has imported one module."""
+    program = [sys.executable, "-c", PROGRAM.format(module=module)]
+    answer: dict[str, list[str]] = json.loads(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
+    return answer
+
+
+@pytest.mark.promise("R54")
+def test_importing_the_library_loads_no_web_stack() -> None:
+    loaded = set(_after_import("governor")["modules"])
+
+    assert set() == loaded & WEB_STACK
+
+
+@pytest.mark.promise("R54")
+@pytest.mark.parametrize("module", ["governor", "governor_client"])
+def test_importing_starts_no_thread(module: str) -> None:
+    assert [] == _after_import(module)["threads"]
+
+
+def test_every_top_level_module_has_its_layer() -> None:
+    modules = {f"governor.{name}" for name in _top_level_modules(PACKAGE)}
+
+    assert set() == modules - _layers()
+
+
+def test_policies_know_random_only_as_a_type() -> None:
+    policies = sorted((PACKAGE / "policies").rglob("*.py"))
+
+    assert [] == [path.name for path in policies if "random" in _imported_when_run(ast.parse(path.read_bytes()))]
+
+
+def _top_level_modules(package: Path) -> Iterator[str]:
+    for path in package.iterdir():
+        if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").is_file():
+            yield path.stem
+
+
+def _layers() -> set[str]:
+    """Every module that the layers contract names, those to come included."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    (lines,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    return {name.strip(" ()") for line in lines for name in line.split("|")}
+
+
+def _imported_when_run(tree: ast.AST) -> Iterator[str]:
+    """The top-level modules that code imports, apart from what stands under `if TYPE_CHECKING:`."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.If(test=ast.Name("TYPE_CHECKING"), orelse=otherwise):
+                yield from (name for branch in otherwise for name in _imported_when_run(branch))
+            case ast.Import(names=aliases):
+                yield from (alias.name.partition(".")[0] for alias in aliases)
+            case ast.ImportFrom(module=str(module)):
+                yield module.partition(".")[0]
+            case _:
+                yield from _imported_when_run(node)
