@@ -1,4 +1,4 @@
-"""How is it all run? `python -m benchmarks` measures everything and writes the page; its options measure less and only print."""
+"""How is it all run? `python -m benchmarks` measures everything and writes the page; with options it measures part of it."""
 
 import argparse
 import sys

@@ -37,19 +37,23 @@ _BASES: Final = (("textbook", "times textbook"), ("lock-engine", "times lock eng
 CANNOT_PROVE: Final = """\
 ### What these figures cannot prove
 
-- **That another machine agrees.** Absolute times belong to the machine named above, which other programs use as well. Ratios travel
-  better, because both sides ran within seconds of each other; they still depend on the processor and on the Python version.
+- **That another machine agrees.** Absolute times belong to the machine named above, which other programs use as well.
+  Ratios travel better, because both sides ran within seconds of each other; they still depend on the processor and on the
+  Python version.
 - **What the reference system would do here.** Its code is not measured. The lock-based engine is ours, written after its
   description, and without its faults; the published figures come from another machine.
-- **What threads would do.** One thread and one loop are measured. The textbook and the lock-based engine are safe from any thread
-  and pay for their locks here without ever waiting for one; the governor answers on its own loop without a lock.
+- **What threads would do.** One thread and one loop are measured. The textbook and the lock-based engine are safe from any
+  thread and pay for their locks here without ever waiting for one; the governor answers on its own loop without a lock.
 - **A whole call.** A call over a network takes thousands of times as long as a permit. Nothing here says that a program
   becomes faster, only how little it pays.
-- **The long run.** A repetition lasts seconds. The log of the last minute fills and never empties, nothing is refused, and no
-  breaker opens; refusals and recoveries take other paths.
-- **The worst case.** Microseconds per pair are an average over a loop, collections of garbage included. They hide which pair was slow.
-- **Lateness under load.** The loop of the waiters has nothing else to do. A callback that blocks it makes every permit late by as
-  much. The control row shows what the event loop alone is late by.
+- **The long run.** A repetition lasts seconds. The log of the last minute fills and never empties, nothing is refused, and
+  no breaker opens; refusals and recoveries take other paths.
+- **The worst case.** Microseconds per pair are an average over a loop, collections of garbage included. They hide which
+  pair was slow.
+- **Lateness under load.** The loop of the waiters has nothing else to do. A callback that blocks it makes every permit late by
+  as much, and so does another program that wants the processor. The control row shows what the event loop is late by itself:
+  on Linux, asyncio sleeps in whole milliseconds, rounded up.
+- **Little memory.** Resident size grows by pages and arenas: for a table that is small as a whole it says next to nothing.
 - **Small differences.** Two figures whose ranges overlap are equal as far as we know.
 """
 
@@ -74,14 +78,14 @@ def publish(page: str, report: str) -> str:
 
 def _machine(results: Results) -> str:
     machine = results.machine
-    rounds = max((sample.round for sample in results.samples), default=-1) + 1
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     load = "" if machine.load is None else f", load average {machine.load:.2f} before the run"
-    return (
-        f"Measured {machine.measured_at} on {machine.processor}, {machine.cpus} CPUs{load}; {machine.system}; {machine.python}; "
-        f"{packages}.\nFigures are medians of {rounds} rounds, with the smallest and the largest. Every repetition is a fresh process; "
-        "the contenders of a table\ntake turns, and a ratio is the median of the ratios within each round. The garbage collector is on.\n"
-    )
+    return f"""\
+Measured {machine.measured_at} on {machine.processor}, {machine.cpus} CPUs{load}; {machine.system}; {machine.python};
+{packages}.
+Figures are medians over the rounds, with the smallest and the largest. Every repetition is a fresh process; the contenders of a
+table take turns, and a ratio is the median of the ratios within each round. The garbage collector is on.
+"""
 
 
 def _targets(results: Results) -> str:
@@ -107,7 +111,7 @@ def _family(results: Results, family: Family, contenders: Sequence[Contender]) -
         columns.append((title, _ratio(results, base)))
     columns += [("does", lambda one: one.does), ("does not", lambda one: one.does_not)]
     rows = [[cell(contender) for _, cell in columns] for contender in contenders]
-    return _table(heading, [title for title, _ in columns], rows)
+    return _table(f"{heading} ({results.rounds(contenders[0].name)} rounds)", [title for title, _ in columns], rows)
 
 
 def _figure(results: Results, metric: str, scale: float, decimals: int) -> Callable[[Contender], str]:

@@ -32,6 +32,10 @@ class Results(msgspec.Struct, frozen=True):
         below = dict(self._rounds(base, metric))
         return _spread([value / below[number] for number, value in self._rounds(contender, metric) if below.get(number)])
 
+    def rounds(self, contender: str) -> int:
+        """How many repetitions there were."""
+        return sum(sample.contender == contender for sample in self.samples)
+
     def _rounds(self, contender: str, metric: str) -> list[tuple[int, float]]:
         return [
             (sample.round, sample.values[metric])

@@ -1,7 +1,7 @@
 """Who is measured when? Round-robin within each family, every repetition in a fresh process.
 
-In each round every contender of a family runs once, one after the other, and the next round begins with the next contender. What the
-machine does meanwhile hits all of them alike, and ratios are taken within a round.
+In each round every contender of a family runs once, one after the other, and the next round begins with the next contender.
+What the machine does meanwhile hits all of them alike, and ratios are taken within a round.
 """
 
 import subprocess
@@ -14,7 +14,7 @@ import msgspec
 
 from benchmarks.contract import BenchmarkError, Contender, Family, Sample
 
-ROUNDS: Final = 7
+ROUNDS: Final = {Family.PAIRS: 15, Family.WAITING: 7, Family.MEMORY: 5, Family.STARTUP: 7}
 QUICK_ROUNDS: Final = 5
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ def run(contenders: Sequence[Contender], *, quick: bool, measure: Measure) -> It
     """All samples, as they come."""
     for family in Family:
         members = [contender for contender in contenders if contender.family is family]
-        for number in range(QUICK_ROUNDS if quick else ROUNDS):
+        for number in range(QUICK_ROUNDS if quick else ROUNDS[family]):
             for contender in _rotated(members, number):
                 yield Sample(contender.name, number, measure(contender, contender.quick_size if quick else contender.size))
 

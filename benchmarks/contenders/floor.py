@@ -1,4 +1,8 @@
-"""What do the decisions alone cost? The bare policies, with nobody around them: no scope can be had for less."""
+"""What do the decisions alone cost? The bare policies, with nobody around them.
+
+The bucket alone is the floor. All three in turn are the plain way to compose policies, not the cheapest: the governor folds the
+breaker into one instant and tells policies only what they can learn from.
+"""
 
 from collections.abc import Mapping
 

@@ -1,12 +1,12 @@
 """What does the governor's job cost when every part of the engine has a lock of its own?
 
-It models a common way to build traffic control, as the reference system is described: a token bucket and a circuit breaker for each
-scope, a sliding log of the last 60 seconds over all scopes, degraded mode, and counters, each an object that guards its own
-state with its own lock. `check` asks them in turn, `record` tells those who learn from outcomes.
+It models a common way to build traffic control, as the reference system is described: a token bucket and a circuit breaker for
+each scope, a sliding log of the last 60 seconds over all scopes, degraded mode, and counters, each an object that guards its
+own state with its own lock. `check` asks them in turn, `record` tells those who learn from outcomes.
 
-Written as one would for production: no needless work, slots, one reading of the clock for each call, amortised O(1) throughout. The
-faults that such engines are known for are not modelled: the call that half-opens the breaker is counted, a refused request leaves
-no trace in the log, and what was taken before a later part refused is given back.
+Written as one would for production: no needless work, slots, one reading of the clock for each call, amortised O(1) throughout.
+The faults that such engines are known for are not modelled: the call that half-opens the breaker is counted, a refused request
+leaves no trace in the log, and what was taken before a later part refused is given back.
 """
 
 import threading

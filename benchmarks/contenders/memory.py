@@ -1,8 +1,8 @@
 """How much memory does a scope keep, once it has granted a permit and heard its outcome?
 
-Measured twice in one process, each time on an engine of its own: first by the pages that the process holds (resident size, Linux only),
-then by what Python allocated (tracemalloc, which counts exactly but sees neither fragmentation nor what C libraries allocate
-for themselves).
+Measured twice in one process, each time on an engine of its own: first by the pages that the process holds (resident size, on
+Linux only), then by what Python allocated (tracemalloc, which counts exactly but sees neither fragmentation nor what C
+libraries allocate for themselves).
 """
 
 import asyncio
@@ -93,19 +93,14 @@ def memory_textbook(size: int) -> Mapping[str, float]:
 
 async def _governor(size: int, meter: Meter) -> int:
     # Here, because the other two must not be charged for it.
-    from benchmarks.contenders.ours import WIDE_OPEN
-    from governor import Config, Governor, Permit
+    from benchmarks.contenders.ours import WIDE_OPEN, touch
+    from governor import Config, Governor
 
     async with Governor(Config.from_mapping(WIDE_OPEN)) as governor:
-        granted = int(isinstance(governor.try_permit("first", "GET"), Permit))
+        granted = int(touch(governor, "first"))
         meter.start()
-        for number in range(size):
-            permit = governor.try_permit(f"bench{number}", "GET")
-            if isinstance(permit, Permit):
-                permit.record(status=200)
-                granted += 1
+        granted += sum(touch(governor, f"bench{number}") for number in range(size))
         check_count(granted, size + 1)
-        del permit
         # Every new actor gets its turn, so that its task is there and parked.
         await asyncio.sleep(0.1)
         return meter.grown()

@@ -45,6 +45,15 @@ def hundred_tasks(size: int) -> Mapping[str, float]:
     return asyncio.run(_timed(work, size))
 
 
+def touch(governor: Governor, provider: str) -> bool:
+    """One pair in a scope of this provider; whether it was granted."""
+    permit = governor.try_permit(provider, "GET")
+    if isinstance(permit, Permit):
+        permit.record(status=200)
+        return True
+    return False
+
+
 async def _pairs(governor: Governor, count: int) -> int:
     granted = 0
     for _ in range(count):

@@ -1,8 +1,9 @@
 """How late is a permit that somebody waited for?
 
-The scope holds one token, and a first permit takes it, so the bucket owes the next one 5 ms later, and so on. Due instants
-are counted from just before the first ask: what that ask itself takes counts as lateness, never as earliness. A grant
-before its instant would be a limit broken, and ends the benchmark.
+The bucket is emptied at once; from then on it owes one permit every 5 ms. It never fills up again meanwhile: a full bucket
+forgets what is taken late. First in line stands one who asks for ten, which takes 50 ms: by then all others have joined, so
+that joining delays nobody's grant. Due instants are counted from just before the first ask: what the asking takes counts as
+lateness, never as earliness. A grant before its instant would be a limit broken, and ends the benchmark.
 """
 
 import asyncio
@@ -10,17 +11,20 @@ from collections.abc import Mapping, Sequence
 from time import monotonic_ns
 from typing import Final
 
+from benchmarks.contenders.ours import touch
 from benchmarks.contract import BenchmarkError
 from benchmarks.measure import check_count, percentile
 from governor import Config, Governor, Permit
 
 WAITERS: Final = 100
 PER_SECOND: Final = 200
+BURST: Final = 20
+HEAD_START: Final = 10
 _INTERVAL_NS: Final = 1_000_000_000 // PER_SECOND
 #: Both clocks are one, but the governor counts it in whole microseconds.
 _RESOLUTION_NS: Final = 1_000
 
-_ONE_BY_ONE: Final = {"outbound": {"default": {"limits": [f"{PER_SECOND}/s burst 1"]}}}
+_ONE_BY_ONE: Final = {"outbound": {"default": {"limits": [f"{PER_SECOND}/s burst {BURST}"]}}}
 
 
 def governed(size: int) -> Mapping[str, float]:
@@ -35,19 +39,23 @@ def timers(size: int) -> Mapping[str, float]:
 
 async def _line() -> list[int]:
     async with Governor(Config.from_mapping(_ONE_BY_ONE)) as governor:
+        # The scope comes to life beforehand, and its bucket is full again.
+        check_count(touch(governor, "bench"), 1)
+        await asyncio.sleep(0.05)
         start = monotonic_ns()
-        check_count(int(isinstance(governor.try_permit("bench", "GET"), Permit)), 1)
+        check_count(sum(isinstance(governor.try_permit("bench", "GET"), Permit) for _ in range(BURST)), BURST)
 
-        async def wait() -> int:
-            async with governor.permit("bench", "GET", timeout=None):
+        async def wait(cost: int) -> int:
+            async with governor.permit("bench", "GET", cost=cost, timeout=None):
                 return monotonic_ns()
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(wait()) for _ in range(WAITERS)]
+            group.create_task(wait(HEAD_START))
+            tasks = [group.create_task(wait(1)) for _ in range(WAITERS)]
     granted = [task.result() for task in tasks]
     if granted != sorted(granted):
         raise BenchmarkError("the line was not served in the order in which it was joined")
-    late = [at - (start + place * _INTERVAL_NS) for place, at in enumerate(granted, start=1)]
+    late = [at - (start + place * _INTERVAL_NS) for place, at in enumerate(granted, start=HEAD_START + 1)]
     if min(late) < -_RESOLUTION_NS:
         raise BenchmarkError(f"a permit came {-min(late)} ns before its instant")
     return late
@@ -62,7 +70,7 @@ async def _sleepers() -> list[int]:
         return monotonic_ns() - due
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(sleep(place)) for place in range(1, WAITERS + 1)]
+        tasks = [group.create_task(sleep(place)) for place in range(HEAD_START + 1, HEAD_START + WAITERS + 1)]
     return [task.result() for task in tasks]
 
 

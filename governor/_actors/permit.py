@@ -8,10 +8,14 @@ from threading import get_ident
 from types import TracebackType
 from typing import Protocol, final
 
+import msgspec
+
+from governor._actors.counters import Counters
 from governor._units import Instant
 from governor.errors import GovernorError, UsageError
 from governor.messages import Report
 from governor.policies.contract import Grant, Result
+from governor.policies.degraded import DegradedPolicy
 
 
 class Owner(Protocol):
@@ -19,9 +23,10 @@ class Owner(Protocol):
 
     scope: str
     thread: int
-
-    def succeeded(self, permit: "Permit", status: int | None) -> None:
-        """No failure, on the actor's own thread: the common case."""
+    counters: Counters
+    degraded: DegradedPolicy
+    #: Whether a success would change anything but the counters of the scope.
+    listens: bool
 
     def report(self, report: Report) -> None:
         """Any outcome, on the actor's own thread."""
@@ -44,31 +49,24 @@ def result_of(status: int | None, error: BaseException | None) -> Result:
     return Result.FAILURE if status is not None and status >= 500 else Result.SUCCESS
 
 
-class Permit:
+class Permit(msgspec.Struct, gc=False, eq=False):
     """Leave to make one call.
 
     Report what became of it with `record`, once. As a context manager (`with permit:`) it reports by itself whatever has
     not been reported: success on leaving, failure on an exception, nothing on cancellation.
     """
 
-    __slots__ = ("_generation", "_grant", "_granted_at", "_owner", "_reported")
-
-    def __init__(self, owner: Owner, granted_at: Instant, generation: int, grant: Grant | None) -> None:
-        self._owner = owner
-        self._granted_at = granted_at
-        self._generation = generation
-        self._grant = grant
-        self._reported = False
+    _owner: Owner
+    _granted_at: Instant
+    _generation: int
+    _grant: Grant | None = None
+    #: Whether its outcome is known, or it was given back.
+    reported: bool = False
 
     @property
     def scope(self) -> str:
         """The scope it was granted in, `provider:method`."""
         return self._owner.scope
-
-    @property
-    def reported(self) -> bool:
-        """Whether its outcome is known, or it was given back."""
-        return self._reported
 
     def record(
         self, *, status: int | None = None, error: BaseException | None = None, used: Mapping[str, int] | None = None
@@ -78,12 +76,23 @@ class Permit:
         `used` is what the call really used, by unit, when that differs from what the permit asked for. Raises `UsageError` on a
         second report.
         """
-        if self._reported:
+        if self.reported:
             raise UsageError(f"the outcome of this permit for {self.scope} has been reported before")
-        self._reported = True
+        self.reported = True
         owner = self._owner
-        if error is None and used is None and (status is None or status < 500) and get_ident() == owner.thread:
-            owner.succeeded(self, status)
+        if (
+            error is None
+            and used is None
+            and (status is None or status < 500)
+            and not owner.listens
+            and not owner.degraded.failures
+            and get_ident() == owner.thread
+        ):
+            # What nearly all outcomes are: a success that nobody but the counters has been waiting for.
+            if status == 200:
+                owner.counters.answered_2xx += 1
+            elif status is not None:
+                owner.counters.answered(status)
             return
         report = Report(self.grant(), result_of(status, error), status, used)
         if get_ident() == owner.thread:
@@ -96,17 +105,13 @@ class Permit:
 
         Raises `UsageError` if the outcome has been reported.
         """
-        if self._reported:
+        if self.reported:
             raise UsageError(f"the outcome of this permit for {self.scope} has been reported before")
-        self._reported = True
+        self.reported = True
         if get_ident() == self._owner.thread:
             self._owner.give_back(self.grant())
         else:
             self._owner.send(self.grant())
-
-    def mark_reported(self) -> None:
-        """Nothing is to be expected of this permit any more."""
-        self._reported = True
 
     def grant(self) -> Grant:
         """The grant behind the permit."""
@@ -116,23 +121,21 @@ class Permit:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if not self._reported:
+        if not self.reported:
             self.record(error=error)
 
     def __repr__(self) -> str:
-        return f"<Permit for {self.scope}, {'reported' if self._reported else 'not reported yet'}>"
+        return f"<Permit for {self.scope}, {'reported' if self.reported else 'not reported yet'}>"
 
 
 @final
-class HeldPermit(Permit):
+class HeldPermit(Permit, gc=False, eq=False):
     """A permit whose place somebody waits for: a slot in flight, a place in a strict window, a half-open probe.
 
     Forgotten by its holder, it reports a neutral outcome when it is collected, so that its place is not lost for ever.
     """
 
-    __slots__ = ()
-
     def __del__(self) -> None:
         # May run inside any handler, on any thread: it sends, and touches nothing.
-        if not self._reported:
+        if not self.reported:
             self._owner.send(Report(self.grant(), Result.NEUTRAL))

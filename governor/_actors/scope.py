@@ -58,12 +58,15 @@ class ScopeActor:
         "_budget",
         "_busy",
         "_closed",
+        "_cap",
         "_crash",
+        "_generation",
         "_home",
         "_inbox",
         "_knocked",
         "_line",
-        "_listens",
+        "_limits",
+        "_make",
         "_max_waiting",
         "_now",
         "_publish",
@@ -75,7 +78,9 @@ class ScopeActor:
         "_timer",
         "_wake",
         "counters",
+        "degraded",
         "gate",
+        "listens",
         "pipeline",
         "scope",
         "thread",
@@ -101,6 +106,7 @@ class ScopeActor:
         self.thread = home.thread
         #: No permit is granted before this instant without a closer look.
         self.gate = Instant(0)
+        self.degraded = pipeline.degraded
         self._home = home
         self._now = now
         self._retry = retry
@@ -120,33 +126,38 @@ class ScopeActor:
         self._timer: anyio.CancelScope | None = None
         self._alarm = math.inf
         self._rang_at = Instant(-1)
-        self._listens = True
+        self.listens = True
+        # Copies of what `grab` reads, kept true by `regate`.
+        self._make: type[Permit] = Permit
+        self._generation = 0
+        self._limits = pipeline.limits
+        self._cap = pipeline.cap
         self.regate()
 
     # The direct hand-off, for callers on the actor's own thread.
 
     def grab(self) -> Permit | None:
         """One request, at once; None if that takes a closer look, or is not possible."""
-        now = self._now()
+        clock = self._now  # Fetched and called in two steps: CPython 3.11 is slower with functions that are attributes.
+        now = clock()
         if now < self.gate or self._inbox or self._busy:
             return None
+        policy: LimitPolicy | RequestCapPolicy = self._cap
+        if now < policy.ready:
+            return None
         self._busy = True
-        pipeline = self.pipeline
-        policy: LimitPolicy | RequestCapPolicy = pipeline.cap
-        committing = False
         try:
-            for policy in pipeline.spending:
-                if policy.earliest(now, PLAIN) > now:
-                    return None
-            committing = True
-            for policy in pipeline.spending:
+            for policy in self._limits:
                 policy.commit(now, PLAIN)
+                if policy.ready > now:
+                    self.gate = max(self.gate, Instant(policy.ready))
+            policy = self._cap
+            policy.commit(now, PLAIN)
             self.counters.requests += 1
-            make = HeldPermit if pipeline.holds else Permit
-            return make(self, now, pipeline.breaker.generation, None)
+            make = self._make
+            return make(self, now, self._generation)
         except Exception as error:
-            if committing:
-                self._take_back(now, policy)
+            self._take_back(now, policy)
             self._crashed(error)
             return None
         finally:
@@ -168,15 +179,6 @@ class ScopeActor:
             return self._crashed(error)
         finally:
             self._busy = False
-
-    def succeeded(self, permit: Permit, status: int | None) -> None:
-        """No failure: what nearly all outcomes are."""
-        if self._listens or self._busy or self.pipeline.degraded.failures:
-            self.report(Report(permit.grant(), Result.SUCCESS, status))
-        elif status == 200:
-            self.counters.answered_2xx += 1
-        elif status is not None:
-            self.counters.answered(status)
 
     def report(self, report: Report) -> None:
         """Any outcome."""
@@ -278,7 +280,10 @@ class ScopeActor:
         pipeline = self.pipeline
         pipeline.regate()
         self.gate = NEVER if self._line or self._closed or self._resting else pipeline.gate
-        self._listens = pipeline.holds or pipeline.breaker.listens
+        self.listens = pipeline.holds or pipeline.breaker.listens
+        self._make = HeldPermit if pipeline.holds else Permit
+        self._generation = pipeline.breaker.generation
+        self._limits = pipeline.limits
 
     def on_published(self) -> None:
         """Degraded mode has moved: whoever waits may have to wait longer, or not at all."""
@@ -456,7 +461,7 @@ class ScopeActor:
             return
         if not self._line.leave(waiter) and isinstance(waiter.answer, Permit) and not waiter.answer.reported:
             # Granted in the moment of leaving: nobody will ever use it.
-            waiter.answer.mark_reported()
+            waiter.answer.reported = True
             self._refund(waiter.answer.grant())
 
     def _take_back(self, now: Instant, failed: LimitPolicy | RequestCapPolicy) -> None:

@@ -41,8 +41,8 @@ def join(path: str, key: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """The text as a TOML string."""
-    return msgspec.json.encode(text).decode()
+    """The text as a TOML string, which is one of JSON but for the character DEL."""
+    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
 
 
 def entries(table: object, *, field: str) -> Iterator[tuple[str, str, object]]:
@@ -148,4 +148,4 @@ def _write(kind: object, value: object) -> str:
     if isinstance(value, (tuple, frozenset)):
         items = value if isinstance(value, tuple) else sorted(value)
         return "[" + ", ".join(_write(None, item) for item in items) + "]"
-    return quoted(str(value)) if isinstance(value, Path) else msgspec.json.encode(value).decode()
+    return quoted(str(value)) if isinstance(value, (str, Path)) else msgspec.json.encode(value).decode()

@@ -25,29 +25,28 @@ class SlidingLogState(msgspec.Struct, frozen=True):
 class SlidingLog:
     """Dated counts that leave after `window`."""
 
-    __slots__ = ("_grain", "_slot_ends", "_slots", "total", "window")
+    __slots__ = ("_grain", "_newest", "_slot_ends", "_slots", "total", "window")
 
     def __init__(self, window: Duration, most: int) -> None:
         self.window = window
         #: Units in the log, including any that have left the window since the last `add`.
         self.total = 0
-        self._grain = 0 if most <= SLOTS else -(-window // SLOTS)
+        self._grain = 1 if most <= SLOTS else -(-window // SLOTS)
         self._slots: deque[list[int]] = deque()
+        self._newest: list[int] = []
         self._slot_ends = 0
 
     def add(self, now: Instant, count: int) -> None:
-        """Dates `count` units at `now`, and forgets what has left the window."""
-        if count == 0:
-            return
-        slots = self._slots
+        """Dates `count` units (at least 1) at `now`, and forgets what has left the window."""
         if now < self._slot_ends:
-            newest = slots[-1]
+            newest = self._newest
             newest[1] += count
             if now > newest[0]:
                 newest[0] = now
         else:
-            slots.append([now, count])
-            self._slot_ends = now + (self._grain or 1)
+            self._newest = [now, count]
+            self._slots.append(self._newest)
+            self._slot_ends = now + self._grain
             self.forget(now)
         self.total += count
 
@@ -69,6 +68,9 @@ class SlidingLog:
         gone = now - self.window
         while slots and slots[0][0] <= gone:
             self.total -= slots.popleft()[1]
+        if not slots:
+            # The open slot is gone as well: nothing must be added to it, should the clock go back.
+            self._slot_ends = 0
 
     def used(self, now: Instant) -> int:
         """Units inside the window that ends at `now`. Walks over what has left it."""
@@ -96,4 +98,7 @@ class SlidingLog:
         """Goes on from a state taken earlier."""
         self._slots = deque([dated, count] for dated, count in state.slots)
         self.total = sum(count for _, count in state.slots)
-        self._slot_ends = state.slots[-1][0] + 1 if state.slots else 0
+        self._slot_ends = 0
+        if self._slots:
+            self._newest = self._slots[-1]
+            self._slot_ends = self._newest[0] + 1

@@ -233,7 +233,8 @@ class BreakerPolicy:
             calls, failures = len(self._last_calls), sum(self._last_calls)
         else:
             self._calls.add(now, 1)
-            self._failed_calls.add(now, int(failed))
+            if failed:
+                self._failed_calls.add(now, 1)
             self._calls.forget(now)
             self._failed_calls.forget(now)
             calls, failures = self._calls.total, self._failed_calls.total

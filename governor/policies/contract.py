@@ -82,7 +82,14 @@ class Policy(Protocol):
         """The granted request was never made: give back what is still there to give."""
 
 
-class Quota(Policy, Protocol):
+class Spending(Policy, Protocol):
+    """A policy that spends, and keeps an instant at hand that saves asking."""
+
+    #: The instant, in microseconds, from which on a `PLAIN` request is granted; before it, `earliest` knows.
+    ready: int
+
+
+class Quota(Spending, Protocol):
     """A policy that spends amounts of a unit, and can be corrected once the true amount is known."""
 
     @property

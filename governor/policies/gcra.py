@@ -45,7 +45,7 @@ class TokenBucketState(msgspec.Struct, frozen=True, tag="token_bucket"):
 class TokenBucketPolicy:
     """The machine: full at first, refilled continuously, never above the burst."""
 
-    __slots__ = ("_burst", "_refunded", "_step", "_tat", "_ticks", "_tolerance", "_unit", "parameters")
+    __slots__ = ("_burst", "_refunded", "_slack", "_step", "_tat", "_ticks", "_tolerance", "_unit", "parameters", "ready")
 
     reason = Reason.RATE_LIMIT
 
@@ -56,9 +56,11 @@ class TokenBucketPolicy:
         self._step = parameters.per // divisor
         self._burst = parameters.burst
         self._tolerance = parameters.burst * self._step
+        self._slack = self._tolerance - self._step
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._tat = 0
         self._refunded = 0
+        self.ready = 0
 
     @property
     def unit(self) -> str:
@@ -82,10 +84,16 @@ class TokenBucketPolicy:
 
     def commit(self, now: Instant, request: Request) -> int:
         """Takes the cost out. The receipt is the TAT afterwards, on a scale that refunds do not move."""
-        cost = request.cost if self._unit is None else request.amount(self._unit)
         tat = self._tat
         full = now * self._ticks
-        self._tat = tat = (tat if tat > full else full) + cost * self._step
+        if tat < full:
+            tat = full
+        if self._unit is None:
+            tat += request.cost * self._step
+            self.ready = -((self._slack - tat) // self._ticks)
+        else:
+            tat += request.amount(self._unit) * self._step
+        self._tat = tat
         return tat + self._refunded
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
@@ -103,14 +111,19 @@ class TokenBucketPolicy:
         """
         full = now * self._ticks
         if change >= 0:
-            self._tat = max(self._tat, full) + change * self._step
+            self._move(max(self._tat, full) + change * self._step)
             return
         taken_until = grant.granted_at * self._ticks + grant.request.amount(self._unit) * self._step
         if receipt is not None:
             taken_until = max(taken_until, receipt - self._refunded)
         back = min(-change * self._step, max(0, taken_until - full))
-        self._tat -= back
+        self._move(self._tat - back)
         self._refunded += back
+
+    def _move(self, tat: int) -> None:
+        self._tat = tat
+        if self._unit is None:
+            self.ready = -((self._slack - tat) // self._ticks)
 
     def available(self, now: Instant) -> int:
         """Whole tokens in the bucket."""
@@ -131,5 +144,5 @@ class TokenBucketPolicy:
 
     def restore(self, state: TokenBucketState) -> None:
         """Goes on from a state taken earlier under the same parameters."""
-        self._tat = state.tat
+        self._move(state.tat)
         self._refunded = state.refunded

@@ -26,7 +26,7 @@ class InFlightState(msgspec.Struct, frozen=True, tag="in_flight"):
 class InFlightPolicy:
     """The machine: a count that outcomes bring down."""
 
-    __slots__ = ("_under_way", "parameters")
+    __slots__ = ("_under_way", "parameters", "ready")
 
     reason = Reason.CONCURRENCY
     unit = REQUESTS
@@ -34,6 +34,7 @@ class InFlightPolicy:
     def __init__(self, parameters: InFlight) -> None:
         self.parameters = parameters
         self._under_way = 0
+        self.ready = 0
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """Now, or after an outcome: no clock knows when a call ends."""
@@ -44,20 +45,24 @@ class InFlightPolicy:
 
     def commit(self, now: Instant, request: Request) -> int:
         """From now on the requests are under way."""
-        self._under_way += request.cost
+        self._move(request.cost)
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
         """They have ended, in whatever way."""
-        self._under_way -= grant.request.cost
+        self._move(-grant.request.cost)
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """They never began."""
-        self._under_way -= grant.request.cost
+        self._move(-grant.request.cost)
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> None:
         """Corrects the requests under way; the outcome that follows names the corrected number."""
+        self._move(change)
+
+    def _move(self, change: int) -> None:
         self._under_way += change
+        self.ready = 0 if self._under_way < self.parameters.amount else NEVER
 
     def available(self, now: Instant) -> int:
         """Requests that may begin."""
@@ -77,4 +82,4 @@ class InFlightPolicy:
 
     def restore(self, state: InFlightState) -> None:
         """Goes on from a state taken earlier under the same parameters."""
-        self._under_way = state.under_way
+        self._move(state.under_way - self._under_way)

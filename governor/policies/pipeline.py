@@ -4,8 +4,8 @@ The instant at which all policies would grant is the latest of their earliest in
 reason. Policies are asked in the order degraded mode, breaker, limits, cap; of two that name the same instant the first one
 speaks.
 
-What changes only on events (breaker, degraded mode) is folded into one instant, `gate`: at or after it the decision rests
-with the policies that spend.
+All that the scope itself decides is folded into one instant, `gate`: from it on a plain request is granted, unless the global
+cap refuses. It moves only on events, so most asks are decided by comparing it with the clock.
 """
 
 from collections.abc import Iterable, Mapping
@@ -61,6 +61,7 @@ class Pipeline:
         self.exempt = exempt
         paused: tuple[Policy, ...] = () if exempt else (degraded,)
         self._all: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)
+        #: From this instant on all but the cap grant a `PLAIN` request; before it, `verdict` knows.
         self.gate = Instant(0)
         self.regate()
 
@@ -68,8 +69,11 @@ class Pipeline:
         """Computes the gate anew. Call it after anything that may have moved the breaker or degraded mode."""
         if self.breaker.status is not BreakerStatus.CLOSED:
             self.gate = NEVER
-        else:
-            self.gate = Instant(0) if self.exempt else self.degraded.until
+            return
+        gate = 0 if self.exempt else self.degraded.until
+        for limit in self.limits:
+            gate = max(gate, limit.ready)
+        self.gate = Instant(gate)
 
     def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:
         """When could all of them grant, and who is the last to?"""

@@ -25,7 +25,7 @@ class RequestCap(msgspec.Struct, frozen=True):
 class RequestCapPolicy:
     """The machine: a sliding log of grants. Only what was granted is in it; a refused request leaves no trace."""
 
-    __slots__ = ("_log", "_most", "parameters")
+    __slots__ = ("_log", "_most", "parameters", "ready")
 
     reason = Reason.REQUEST_CAP
 
@@ -33,6 +33,7 @@ class RequestCapPolicy:
         self.parameters = parameters
         self._most = parameters.requests_per_minute
         self._log = SlidingLog(WINDOW, parameters.requests_per_minute)
+        self.ready = 0
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """Now, or when enough earlier grants have left the window."""
@@ -49,7 +50,9 @@ class RequestCapPolicy:
 
     def commit(self, now: Instant, request: Request) -> int:
         """Dates the grant now."""
-        self._log.add(now, request.cost)
+        log = self._log
+        log.add(now, request.cost)
+        self.ready = 0 if log.total < self._most else NEVER
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
@@ -58,6 +61,7 @@ class RequestCapPolicy:
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """Nothing went out after all."""
         self._log.remove(grant.granted_at, grant.request.cost)
+        self.ready = 0 if self._log.total < self._most else NEVER
 
     def used(self, now: Instant) -> int:
         """Requests in the 60 seconds up to `now`."""
@@ -70,3 +74,4 @@ class RequestCapPolicy:
     def restore(self, state: SlidingLogState) -> None:
         """Goes on from a state taken earlier under the same parameters."""
         self._log.restore(state)
+        self.ready = 0 if self._log.total < self._most else NEVER

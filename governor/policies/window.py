@@ -43,7 +43,7 @@ class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
 class StrictWindowPolicy:
     """The machine: units under way, and a sliding log of those that have ended."""
 
-    __slots__ = ("_log", "_under_way", "_unit", "parameters")
+    __slots__ = ("_log", "_under_way", "_unit", "parameters", "ready")
 
     reason = Reason.RATE_LIMIT
 
@@ -52,6 +52,7 @@ class StrictWindowPolicy:
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._log = SlidingLog(parameters.per, parameters.amount)
         self._under_way = 0
+        self.ready = 0
 
     @property
     def unit(self) -> str:
@@ -85,21 +86,31 @@ class StrictWindowPolicy:
     def commit(self, now: Instant, request: Request) -> int:
         """From now on the units are under way."""
         self._under_way += request.amount(self._unit)
+        self._look()
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
         """Dates the units: the provider has seen them by now, whatever came of them."""
         cost = grant.request.amount(self._unit)
         self._under_way -= cost
-        self._log.add(now, cost)
+        if cost:
+            self._log.add(now, cost)
+        self._look()
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """The provider has seen nothing."""
         self._under_way -= grant.request.amount(self._unit)
+        self._look()
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> None:
         """Corrects the units under way; the outcome that follows names the corrected amount."""
         self._under_way += change
+        self._look()
+
+    def _look(self) -> None:
+        """Is there room for one request without a look at the dates in the log?"""
+        full = self._under_way + self._log.total >= self.parameters.amount
+        self.ready = NEVER if full and self._unit is None else 0
 
     def available(self, now: Instant) -> int:
         """Units that the window has room for."""
@@ -121,3 +132,4 @@ class StrictWindowPolicy:
         """Goes on from a state taken earlier under the same parameters."""
         self._log.restore(state.ended)
         self._under_way = state.under_way
+        self._look()

@@ -80,7 +80,7 @@ class Oracle:
 def test_no_retry_breaks_the_law_and_merging_costs_at_most_one_slot(run: tuple[RetryBudget, list[Step]]) -> None:
     parameters, events = run
     policy, oracle = RetryBudgetPolicy(parameters), Oracle(parameters)
-    now = latest = 10 * HOUR
+    now, latest = 10 * HOUR, 0
     for kind, gap, count in events:
         now += gap
         latest = max(latest, now)
@@ -122,7 +122,7 @@ def test_without_merging_the_budget_and_the_oracle_agree_exactly(run: tuple[Retr
 def test_in_any_window_retries_are_paid_for_by_it_and_the_one_before(run: tuple[RetryBudget, list[Step]]) -> None:
     parameters, events = run
     policy, oracle = RetryBudgetPolicy(parameters), Oracle(parameters)
-    now = latest = 10 * HOUR
+    now, latest = 10 * HOUR, 0
     for kind, gap, count in events:
         now += gap
         latest = max(latest, now)

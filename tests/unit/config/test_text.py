@@ -38,7 +38,7 @@ def test_a_duration_is_text_with_a_unit(text: str, span: int) -> None:
     "value", ["", "60", 60, 60.0, None, True, "s", "-1s", "1 fortnight", "1s,", "1.s", ".5s", "1__0s", "٣s"]
 )
 def test_anything_else_is_no_duration(value: object) -> None:
-    with pytest.raises(ConfigError, match="with a unit .* for instance '60s'") as caught:
+    with pytest.raises(ConfigError, match=r"with a unit .* for instance '60s'") as caught:
         parse_duration(value, field="outbound.github.breaker.open_for")
 
     assert ("outbound.github.breaker.open_for", value) == (caught.value.field, caught.value.value)

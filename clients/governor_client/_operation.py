@@ -1,0 +1,172 @@
+"""What comes next for a request: an attempt, a pause, or the end?
+
+The decisions without the I/O. The two transports ask for permits, send and pause; what for and how long is said here, so that
+both behave alike.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Final, final
+
+import httpx
+
+from governor import Duration, Governor, Instant, Permit, PermitDenied, UsageError, default
+from governor._units import from_seconds, to_seconds
+from governor.clock import Clock
+from governor.config import check_scope
+from governor.messages import Acquire
+from governor.policies.contract import PLAIN
+from governor_client._attempt import Attempt, is_transient
+from governor_client._server_wait import server_wait
+from governor_client._ungoverned import Ungoverned
+
+#: Keys for the extensions of an httpx request. False: this request is sent once.
+RETRY: Final = "governor.retry"
+#: True: an attempt ends when the whole body is here, so that an answer that breaks off is retried as well.
+BUFFERED: Final = "governor.buffered"
+
+#: What is kept of an answer that is about to be tried again, in bytes: error pages are short.
+KEPT: Final = 65_536
+
+
+@final
+class Terms:
+    """On which terms requests are made: for which provider, under which governor, and what is outside. Raises `ConfigError`."""
+
+    __slots__ = ("_clock", "_governor", "_provider", "_ungoverned")
+
+    def __init__(
+        self, provider: str, governor: Governor | None, *, govern_loopback: bool, ungoverned: Iterable[str], clock: Clock
+    ) -> None:
+        check_scope(f"{provider}:get".lower(), field="provider")
+        self._provider = provider
+        self._governor = governor
+        self._ungoverned = Ungoverned(ungoverned, govern_loopback=govern_loopback)
+        self._clock = clock
+
+    def begin(self, request: httpx.Request) -> "Operation | None":
+        """The operation that this request begins; None if it is not governed.
+
+        The process-wide governor is looked up here, each time: it may be another one since, after a fork for instance.
+        """
+        if self._ungoverned.covers(request.url):
+            return None
+        return Operation(self._provider, request, default() if self._governor is None else self._governor, self._clock)
+
+
+@final
+class Operation:
+    """One request and its attempts, each with a permit of its own.
+
+    All waiting together, for permits and between attempts, is bounded by the request's pool timeout. The attempts themselves
+    do not count: httpx bounds each of their phases.
+    """
+
+    __slots__ = (
+        "_asked_at",
+        "_buffered",
+        "_clock",
+        "_in_hand",
+        "_key",
+        "_left",
+        "_repeatable",
+        "_tries",
+        "governor",
+        "method",
+        "pause",
+        "provider",
+    )
+
+    def __init__(self, provider: str, request: httpx.Request, governor: Governor, clock: Clock) -> None:
+        self.provider = provider
+        self.method = request.method
+        self.governor = governor
+        #: Seconds to wait before the next attempt; None if there is to be none.
+        self.pause: float | None = None
+        self._buffered = request.extensions.get(BUFFERED) is True
+        # A body that is read while it is sent can be sent once.
+        self._repeatable = isinstance(request.stream, httpx.ByteStream) and request.extensions.get(RETRY) is not False
+        self._key = bool(request.headers.get("idempotency-key"))
+        self._left = _pool_timeout(request)
+        self._clock = clock
+        self._asked_at = Instant(0)
+        self._tries = 0
+        self._in_hand: httpx.Response | Exception | None = None
+
+    def ask(self) -> Acquire:
+        """What to ask the governor for, before each attempt."""
+        self._tries += 1
+        self._asked_at = self._clock()
+        timeout = None if self._left is None else to_seconds(self._left)
+        return Acquire(PLAIN, timeout, self._tries if self._repeatable else None)
+
+    def refused(self, refusal: PermitDenied) -> httpx.Response:
+        """The end of an operation that gets no permit: the answer or else the error in hand, or else the refusal itself."""
+        if isinstance(self._in_hand, httpx.Response):
+            return self._in_hand
+        if self._in_hand is None:
+            raise refusal
+        self._in_hand.add_note(f"It was not tried again: {refusal}")
+        raise self._in_hand from self._in_hand.__cause__
+
+    def granted(self, permit: Permit) -> Attempt:
+        """The attempt begins."""
+        self._spend(Duration(self._clock() - self._asked_at))
+        self.pause = None
+        self._in_hand = None
+        return Attempt(permit)
+
+    def answered(self, attempt: Attempt, response: httpx.Response) -> float:
+        """How many bytes of the answer to take in before going on; 0 if the caller gets it as it comes.
+
+        An answer that is to be tried again is taken in as well, up to a bound, so that its connection is free again, and so
+        that it can still be handed out if the next attempt gets no permit.
+        """
+        attempt.answered(response.status_code)
+        self.pause = self._plan(response.status_code, server_wait(response.headers))
+        return math.inf if self._buffered else 0 if self.pause is None else KEPT
+
+    def kept(self, attempt: Attempt, response: httpx.Response, *, whole: bool) -> None:
+        """The answer has been taken in, all of it or as much as was asked for."""
+        attempt.ended()
+        if self.pause is not None and whole:
+            self._in_hand = response
+
+    def failed(self, attempt: Attempt, error: BaseException) -> None:
+        """The attempt, or the answer while it was taken in, has ended in an error."""
+        attempt.broke(error)
+        if not isinstance(error, Exception):
+            self.pause = None
+            return
+        if self.pause is None and is_transient(error):
+            self.pause = self._plan()
+        if self.pause is not None:
+            self._in_hand = error
+
+    def _plan(self, status: int | None = None, wait: float | None = None) -> float | None:
+        if not self._repeatable or (status is not None and status < 400):
+            return None
+        try:
+            pause = self.governor.plan_retry(
+                self.provider,
+                self.method,
+                attempt=self._tries,
+                remaining=None if self._left is None else to_seconds(self._left),
+                status=status,
+                server_wait=wait,
+                idempotency_key=self._key,
+            )
+        except UsageError:
+            return None  # The governor has been closed meanwhile: what is in hand is better than nothing.
+        if pause is not None:
+            self._spend(from_seconds(pause, field="pause"))
+        return pause
+
+    def _spend(self, wait: Duration) -> None:
+        if self._left is not None:
+            self._left = Duration(max(0, self._left - wait))
+
+
+def _pool_timeout(request: httpx.Request) -> Duration | None:
+    seconds = request.extensions.get("timeout", {}).get("pool")
+    return None if seconds is None or seconds == math.inf else from_seconds(seconds, field="timeout.pool")

@@ -1,0 +1,162 @@
+"""How does any program built on httpx get its calls governed? By one of these transports.
+
+Both are the same loop: ask for a permit, send, pause, again. What is decided on the way stands in `_operation`.
+"""
+
+from collections.abc import Iterable
+from threading import Event
+from types import TracebackType
+from typing import Final, Self, final
+
+import anyio
+import httpx
+
+from governor import Governor, PermitDenied
+from governor.clock import Clock, system_clock
+from governor_client._operation import Terms
+from governor_client._streams import AsyncReportingStream, ReportingStream, async_take_in, take_in
+
+#: Who may send is the governor's decision, so the pool is wide enough not to become a second waiting line behind it.
+LIMITS: Final = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
+
+
+@final
+class GovernedTransport(httpx.BaseTransport):
+    """Every request asks the governor first: `httpx.Client(transport=GovernedTransport("openai"))`.
+
+    A request is an operation in the scope `provider:method`. It waits for its permit, and is tried again as the scope's retry
+    policy says, each attempt with a permit of its own. All this waiting together takes no longer than the request's pool
+    timeout (None: as long as it takes). Raises a leaf of `PermitDenied`, with reason and `retry_after`, if the first attempt
+    gets no permit; if a later one gets none, the last answer is returned, or the last error raised, with a note. (Should that
+    answer have been longer than 64 KiB, and not buffered, it is gone, and the refusal is raised.)
+
+    Tried again are idempotent methods, and others with an `Idempotency-Key` header, after the statuses of the policy and after
+    timeouts, network errors and broken answers; decided by status and type of exception alone. A body that comes from an
+    iterator or a file is sent once. What has been handed out is not tried again: the outcome is reported when the answer ends,
+    breaks or is closed. With `extensions={"governor.buffered": True}` a request has its whole body read within the attempt, so
+    that an answer which breaks off is tried again as well; with `"governor.retry": False` it is sent once.
+
+    `governor` is the one of the process if none is given, looked up when a request is made. `transport` does the sending. Without
+    `govern_loopback`, requests to this machine pass without a permit, and so do those to `ungoverned` paths (`/health`: that and
+    everything beneath) and hosts. `clock` is for tests and simulations. Raises `ConfigError`.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        *,
+        governor: Governor | None = None,
+        transport: httpx.BaseTransport | None = None,
+        govern_loopback: bool = False,
+        ungoverned: Iterable[str] = (),
+        clock: Clock = system_clock,
+    ) -> None:
+        self._terms = Terms(provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=clock)
+        self._inner = httpx.HTTPTransport(limits=LIMITS) if transport is None else transport
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends one request, when the governor allows it and as often as need be."""
+        operation = self._terms.begin(request)
+        if operation is None:
+            return self._inner.handle_request(request)
+        while True:
+            try:
+                permit = operation.governor.acquire_blocking(operation.provider, operation.method, operation.ask())
+            except PermitDenied as refusal:
+                return operation.refused(refusal)
+            attempt = operation.granted(permit)
+            try:
+                response = self._inner.handle_request(request)
+                assert isinstance(response.stream, httpx.SyncByteStream)
+                if most := operation.answered(attempt, response):
+                    operation.kept(attempt, response, whole=take_in(response, response.stream, most))
+                else:
+                    response.stream = ReportingStream(response.stream, attempt)
+            except BaseException as error:
+                operation.failed(attempt, error)
+                if operation.pause is None:
+                    raise
+            else:
+                if operation.pause is None:
+                    return response
+            Event().wait(operation.pause)
+
+    def close(self) -> None:
+        """Closes the transport beneath."""
+        self._inner.close()
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        self._inner.__exit__(kind, error, traceback)
+
+
+@final
+class AsyncGovernedTransport(httpx.AsyncBaseTransport):
+    """The same for async programs: `httpx.AsyncClient(transport=AsyncGovernedTransport("openai"))`.
+
+    Everything is as in `GovernedTransport`. The governor may run in this event loop, in another one, or on a thread of its own.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        *,
+        governor: Governor | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        govern_loopback: bool = False,
+        ungoverned: Iterable[str] = (),
+        clock: Clock = system_clock,
+    ) -> None:
+        self._terms = Terms(provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=clock)
+        self._inner = httpx.AsyncHTTPTransport(limits=LIMITS) if transport is None else transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends one request, when the governor allows it and as often as need be."""
+        operation = self._terms.begin(request)
+        if operation is None:
+            return await self._inner.handle_async_request(request)
+        while True:
+            try:
+                permit = await operation.governor.acquire(operation.provider, operation.method, operation.ask())
+            except PermitDenied as refusal:
+                return operation.refused(refusal)
+            attempt = operation.granted(permit)
+            try:
+                response = await self._inner.handle_async_request(request)
+                assert isinstance(response.stream, httpx.AsyncByteStream)
+                if most := operation.answered(attempt, response):
+                    operation.kept(attempt, response, whole=await async_take_in(response, response.stream, most))
+                else:
+                    response.stream = AsyncReportingStream(response.stream, attempt)
+            except BaseException as error:
+                operation.failed(attempt, error)
+                if operation.pause is None:
+                    raise
+            else:
+                if operation.pause is None:
+                    return response
+            await anyio.sleep(operation.pause)
+
+    async def aclose(self) -> None:
+        """Closes the transport beneath."""
+        await self._inner.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._inner.__aexit__(kind, error, traceback)

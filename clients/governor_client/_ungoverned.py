@@ -1,0 +1,63 @@
+"""Which requests are no external traffic of the provider, and pass without a permit?
+
+Those to the machine itself, unless the caller asks, and those that were declared: health probes, for instance.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv6Address, ip_address
+from typing import final
+
+import httpx
+
+from governor.errors import ConfigError
+
+_ALLOWED = "a list of paths such as '/health', each more than '/', and of hosts such as 'health.internal'"
+
+
+@final
+class Ungoverned:
+    """The paths and hosts that were `declared`, and loopback hosts unless `govern_loopback`. Raises `ConfigError`."""
+
+    __slots__ = ("_hosts", "_loopback", "_paths")
+
+    def __init__(self, declared: Iterable[str], *, govern_loopback: bool) -> None:
+        if isinstance(declared, str):
+            raise ConfigError("ungoverned", declared, _ALLOWED)
+        entries = tuple(declared)
+        for entry in entries:
+            _check(entry)
+        self._loopback = not govern_loopback
+        self._paths = tuple(entry.rstrip("/") for entry in entries if entry.startswith("/"))
+        self._hosts = frozenset(_plain(entry) for entry in entries if not entry.startswith("/"))
+
+    def covers(self, url: httpx.URL) -> bool:
+        """Does a request to this address need no permit? A declared path covers itself and everything beneath it."""
+        host = _plain(url.host)
+        return (
+            (self._loopback and is_loopback(host))
+            or host in self._hosts
+            or any(url.path == path or url.path.startswith(f"{path}/") for path in self._paths)
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Is this the machine itself: `localhost` (RFC 6761, section 6.3), 127.0.0.0/8 or ::1? Names are not resolved."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _plain(host: str) -> str:
+    return host.lower().strip("[]").removesuffix(".")
+
+
+def _check(entry: object) -> None:
+    if not isinstance(entry, str) or not entry.strip("/"):
+        raise ConfigError("ungoverned", entry, _ALLOWED)
+    if not entry.startswith("/") and ("/" in entry or entry != entry.strip()):
+        raise ConfigError("ungoverned", entry, _ALLOWED)

@@ -1,0 +1,54 @@
+"""What must a client be able to do to take part in the demo?"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Final, Protocol
+
+import msgspec
+
+from governor.demo.traffic import Call
+
+#: How a call ends that was answered with 2xx. Any other ending is the word for why it was given up: the last status, the
+#: governor's reason, or the kind of error.
+DONE: Final = "done"
+
+#: Makes one call, retries included, within so many seconds for each wait, and answers how it ended.
+Caller = Callable[[Call, float], str]
+AsyncCaller = Callable[[Call, float], Awaitable[str]]
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client itself has counted so far: requests sent, answers by class, errors in place of an answer, retries."""
+
+    sent: int = 0
+    answered_2xx: int = 0
+    answered_4xx: int = 0
+    answered_5xx: int = 0
+    errors: int = 0
+    retries: int = 0
+    governor: "GovernorFigures | None" = None
+
+
+class GovernorFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What only a governor counts: breaker openings, degraded spells, and permits refused, by reason."""
+
+    openings: int
+    degraded_spells: int
+    refused: Mapping[str, int]
+
+
+class Contender(Protocol):
+    """A client under test, for one run."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for a heading."""
+
+    def tasks(self) -> AbstractAsyncContextManager[AsyncCaller]:
+        """Opens it for the length of a run; what is yielded serves all tasks."""
+
+    def thread(self) -> AbstractContextManager[Caller]:
+        """Opens a client for one thread, while the run lasts. Called on that thread."""
+
+    def figures(self) -> Figures:
+        """What has been counted. Called on the event loop, while the run lasts."""

@@ -1,0 +1,81 @@
+"""How does the provider of the demo meet the world? As an HTTP server on loopback, in a process of its own.
+
+Run as `python -m governor.demo.provider RULES`, with the rules as JSON. It prints the port that it got, serves until its standard
+input is closed, and prints its log as JSON. So it cannot outlive whoever started it.
+"""
+
+import os
+import socket
+import sys
+from math import ceil
+from threading import Thread
+from time import monotonic_ns
+from typing import Final
+
+import anyio
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from governor._units import Instant, to_seconds
+from governor.demo.rules import READ, WRITE, Doorkeeper, Rules
+
+#: Seconds that an answer takes once a request has been let in.
+_SERVICE_TIME: Final = 0.01
+_WORDS: Final = {
+    200: "here you are",
+    201: "written",
+    403: "banned for going on after refusals",
+    429: "too many requests",
+    503: "the service has a bad moment",
+}
+
+
+def app(doorkeeper: Doorkeeper) -> Starlette:
+    """The API: reads and writes below `/items`."""
+
+    async def items(request: Request) -> JSONResponse:
+        # The instant of arrival: nothing has been awaited since the request line was read.
+        status, wait = doorkeeper.arrive(Instant(monotonic_ns() // 1000), request.method)
+        headers = {} if wait is None else {"Retry-After": str(ceil(to_seconds(wait)))}
+        if status < 400:
+            await request.body()
+            await anyio.sleep(_SERVICE_TIME)
+        return JSONResponse({"message": _WORDS[status]}, status, headers)
+
+    return Starlette(routes=[Route("/items/{name}", items, methods=[READ, WRITE])])
+
+
+def main() -> None:
+    """Serves until standard input ends."""
+    doorkeeper = Doorkeeper(msgspec.json.decode(sys.argv[1], type=Rules))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(
+            # Idle connections are kept for longer than any run: that they break is no part of this demo.
+            uvicorn.Config(
+                app(doorkeeper),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_keep_alive=3600,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        Thread(target=_stop_at_end_of_input, args=(server,), daemon=True).start()
+        print(listener.getsockname()[1], flush=True)
+        server.run(sockets=[listener])
+    print(msgspec.json.encode(doorkeeper.log()).decode(), flush=True)
+
+
+def _stop_at_end_of_input(server: uvicorn.Server) -> None:
+    # Not through `sys.stdin`, whose lock this thread would still hold if the server ended by itself.
+    while os.read(0, 1024):
+        pass
+    server.should_exit = True
+
+
+if __name__ == "__main__":
+    main()

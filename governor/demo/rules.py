@@ -1,0 +1,143 @@
+"""Whom does the provider of the demo serve, refuse and ban? Its rules, as documented and as kept.
+
+This is the other side: it counts by its own clock and shares no code with what the governor counts with, so that the one can
+judge the other.
+"""
+
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from governor._units import SECOND, Duration, Instant, to_seconds
+from governor.errors import ConfigError
+from governor.policies.window import StrictWindow
+
+READ: Final = "GET"
+WRITE: Final = "POST"
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What the provider documents, and when it has its spell of 503s. Durations in microseconds.
+
+    `reads` and `writes` are limited apart, each in any window of its length. What is beyond is refused with 429; more than
+    `patience` refusals within `patience_window` bring a ban of `ban`, and every request during a ban starts it anew. The spell
+    lies between two spans of time after the first request. Raises `ConfigError` if its end comes before its beginning.
+    """
+
+    reads: StrictWindow
+    writes: StrictWindow
+    outage_from: Duration
+    outage_until: Duration
+    patience: int = 20
+    patience_window: Duration = Duration(5 * SECOND)
+    ban: Duration = Duration(5 * SECOND)
+
+    def __post_init__(self) -> None:
+        if self.outage_until < self.outage_from:
+            raise ConfigError("outage_until", self.outage_until, f"at least outage_from, {self.outage_from}")
+
+    def describe(self) -> list[str]:
+        """The documentation, in lines for people."""
+        return [
+            f"At most {self.reads.amount} reads in any {to_seconds(self.reads.per):g} s, "
+            f"and {self.writes.amount} writes in any {to_seconds(self.writes.per):g} s; beyond that 429.",
+            f"More than {self.patience} refusals in {to_seconds(self.patience_window):g} s: banned, 403 for "
+            f"{to_seconds(self.ban):g} s, and each request while banned starts it anew.",
+        ]
+
+
+class Ban(msgspec.Struct, frozen=True):
+    """One ban: from when to when, in microseconds since the first request."""
+
+    since: Duration
+    until: Duration
+
+
+class ProviderLog(msgspec.Struct, frozen=True, kw_only=True):
+    """What the provider has seen: the judge of refusals and bans.
+
+    `answers` counts by method and status: `{"GET": {"200": 40}}`. `span` is the time between the first request and the last.
+    """
+
+    answers: dict[str, dict[str, int]]
+    bans: list[Ban]
+    span: Duration
+
+    def count(self, *statuses: int, method: str | None = None) -> int:
+        """How many answers had one of these statuses; without any, how many requests arrived."""
+        tables = [table for name, table in self.answers.items() if method in (None, name)]
+        wanted = {str(status) for status in statuses}
+        return sum(count for table in tables for status, count in table.items() if not wanted or status in wanted)
+
+
+class Doorkeeper:
+    """Keeps the rules: asked once for each request, at the instant of its arrival, in order."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self._windows = {READ: _Window(rules.reads), WRITE: _Window(rules.writes)}
+        self._refusals: deque[Instant] = deque()
+        self._first: Instant | None = None
+        self._last = Instant(0)
+        self._banned_until = Instant(0)
+        self._bans: list[Ban] = []
+        self._answers: dict[str, dict[str, int]] = {READ: {}, WRITE: {}}
+
+    def arrive(self, now: Instant, method: str) -> tuple[int, Duration | None]:
+        """The status of the answer, and what `Retry-After` shall say if anything."""
+        if self._first is None:
+            self._first = now
+        self._last = now
+        status, wait = self._judge(now, method, Duration(now - self._first))
+        table = self._answers[method]
+        table[str(status)] = table.get(str(status), 0) + 1
+        return status, wait
+
+    def log(self) -> ProviderLog:
+        """What has been seen so far."""
+        return ProviderLog(answers=self._answers, bans=self._bans, span=Duration(self._last - (self._first or self._last)))
+
+    def _judge(self, now: Instant, method: str, elapsed: Duration) -> tuple[int, Duration | None]:
+        if now < self._banned_until:
+            self._ban(now, elapsed)
+            return 403, None
+        room_at = self._windows[method].room_at(now)
+        if room_at > now:
+            self._refused(now, elapsed)
+            return 429, Duration(room_at - now)
+        self._windows[method].add(now)
+        if self.rules.outage_from <= elapsed < self.rules.outage_until:
+            return 503, None
+        return 200 if method == READ else 201, None
+
+    def _refused(self, now: Instant, elapsed: Duration) -> None:
+        self._refusals.append(now)
+        while self._refusals[0] <= now - self.rules.patience_window:
+            self._refusals.popleft()
+        if len(self._refusals) > self.rules.patience:
+            self._refusals.clear()
+            self._ban(now, elapsed)
+
+    def _ban(self, now: Instant, elapsed: Duration) -> None:
+        """Begins a ban, or starts the one that is on anew."""
+        since = self._bans.pop().since if now < self._banned_until else elapsed
+        self._banned_until = Instant(now + self.rules.ban)
+        self._bans.append(Ban(since, Duration(elapsed + self.rules.ban)))
+
+
+class _Window:
+    """The instants of the last requests that were let in: as many as the limit allows."""
+
+    def __init__(self, limit: StrictWindow) -> None:
+        self._per = limit.per
+        self._let_in: deque[Instant] = deque(maxlen=limit.amount)
+
+    def room_at(self, now: Instant) -> Instant:
+        """When the next may come in: as soon as the last `amount` do not lie within one window with it."""
+        if len(self._let_in) < (self._let_in.maxlen or 0):
+            return now
+        return Instant(self._let_in[0] + self._per)
+
+    def add(self, now: Instant) -> None:
+        self._let_in.append(now)

@@ -1,0 +1,94 @@
+"""Laws of the policy file: what is shown says the same, and layers win key by key."""
+
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor._units import DAY, HOUR, LONGEST, SECOND, Duration
+from governor.config import Config, GlobalPolicy, InboundGroup, ScopePolicy, show
+from governor.config.load import merge
+from governor.policies.breaker import Breaker
+from governor.policies.gcra import TokenBucket
+from governor.policies.in_flight import InFlight
+from governor.policies.limits import Limit
+from governor.policies.retry import Retry
+from governor.policies.retry_budget import RetryBudget
+from governor.policies.window import StrictWindow
+
+COUNTS = st.integers(1, 4096)
+SPANS = st.integers(1, LONGEST).map(Duration) | st.integers(1, 366).map(lambda days: Duration(days * DAY))
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,8}", fullmatch=True).filter(lambda name: name != "default")
+LIMITS: st.SearchStrategy[Limit] = st.one_of(
+    st.builds(TokenBucket, COUNTS, SPANS, COUNTS, st.sampled_from(["requests", "tokens"])),
+    st.builds(StrictWindow, COUNTS, SPANS),
+    st.builds(InFlight, COUNTS),
+)
+LIMIT_LISTS = st.lists(LIMITS, max_size=3).map(tuple)
+BREAKERS = st.one_of(
+    st.builds(Breaker, failures=COUNTS, slow_call=st.none() | SPANS, open_for=SPANS, probes=st.integers(2, 9)),
+    st.builds(Breaker, failures=st.none(), failure_rate=st.floats(1e-9, 1), window=SPANS),
+    st.builds(Breaker, failure_rate=st.floats(1e-9, 1), window_calls=st.integers(10, 4096)),
+)
+RETRIES = st.builds(
+    Retry,
+    attempts=st.integers(1, 6),
+    base=st.floats(1, 1e300),
+    first_delay=st.integers(1, SECOND).map(Duration),
+    jitter=st.sampled_from(["full", "proportional", "none"]),
+    methods=st.frozensets(st.sampled_from(["GET", "POST", "PATCH"])),
+    statuses=st.frozensets(st.integers(400, 599)),
+)
+BUDGETS = st.builds(
+    RetryBudget, share=st.floats(0, 1000), floor=st.integers(0, 99), window=st.integers(SECOND, HOUR).map(Duration)
+)
+SCOPES = st.builds(ScopePolicy, limits=LIMIT_LISTS, breaker=BREAKERS, retry=RETRIES, retry_budget=BUDGETS)
+OUTBOUND = st.dictionaries(
+    st.sampled_from(["default", "github", "github:post"]) | NAMES | st.tuples(NAMES, NAMES).map(":".join), SCOPES, max_size=4
+)
+GROUPS = st.builds(InboundGroup, limits=LIMIT_LISTS)
+FOLDERS = st.none() | st.text(st.characters(codec="utf-8"), min_size=1)
+KEYS = st.sampled_from("abc")
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    names = draw(st.lists(NAMES, max_size=2, unique=True))
+    groups = {f"group-{name}": InboundGroup(paths=(f"/{name}",), limits=draw(LIMIT_LISTS)) for name in names}
+    return Config.from_mapping(
+        {
+            "global": draw(st.builds(GlobalPolicy, degraded_exempt=st.frozensets(NAMES), idle_after=SPANS, max_scopes=COUNTS)),
+            "outbound": draw(OUTBOUND),
+            "inbound": {**groups, "default": draw(GROUPS)},
+            "logging": {"enabled": draw(st.booleans()), "directory": draw(FOLDERS)},
+        }
+    )
+
+
+@pytest.mark.promise("R53")
+@given(configs())
+def test_what_is_shown_is_a_policy_file_that_says_the_same(config: Config) -> None:
+    assert config == Config.from_mapping(tomllib.loads("\n".join(show(config))))
+
+
+@pytest.mark.promise("R01")
+@given(configs(), NAMES, NAMES)
+def test_a_scope_without_a_section_has_the_policy_of_its_provider_or_the_default(
+    config: Config, provider: str, method: str
+) -> None:
+    scope = f"{provider}:{method}"
+    beneath = config.outbound.get(provider, config.outbound["default"])
+
+    assert config.outbound.get(scope, beneath) == config.for_scope(scope)
+
+
+@pytest.mark.promise("R53")
+@given(st.lists(st.dictionaries(KEYS, st.dictionaries(KEYS, st.integers()))))
+def test_of_several_layers_the_last_that_names_a_key_wins(layers: list[dict[str, dict[str, int]]]) -> None:
+    expected: dict[str, dict[str, int]] = {}
+    for layer in layers:
+        for table, inner in layer.items():
+            expected[table] = expected.get(table, {}) | inner
+
+    assert expected == merge(layers)

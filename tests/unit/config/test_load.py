@@ -1,0 +1,295 @@
+"""Layers: the policy file, the environment and `.env`, which of them wins, and how a mistake in each is named."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from governor.config import Config, LoggingSettings, describe
+from governor.errors import ConfigError
+
+LIMITS = "GOVERNOR__OUTBOUND__GITHUB__LIMITS"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has an empty folder of its own, so that paths in messages are short, and no `.env` but its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+def load(file: str | None = None, *, env: Mapping[str, str] | None = None, dotenv: str | None = None) -> Config:
+    if file is not None:
+        Path("governor.toml").write_text(file, encoding="utf-8")
+    if dotenv is not None:
+        Path(".env").write_text(dotenv, encoding="utf-8")
+    return Config.load(None if file is None else "governor.toml", environ=env or {})
+
+
+def mistake(file: str | None = None, *, env: Mapping[str, str] | None = None, dotenv: str | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(file, env=env, dotenv=dotenv)
+    return str(caught.value)
+
+
+def limits(config: Config, scope: str = "github") -> list[str]:
+    return [describe(limit) for limit in config.for_scope(scope).limits]
+
+
+@pytest.mark.promise("R53")
+def test_without_file_and_environment_the_built_in_defaults_are_in_force() -> None:
+    assert Config.from_mapping({}) == load()
+
+
+@pytest.mark.promise("R53")
+def test_the_policy_file_of_the_documentation_says_what_it_seems_to_say() -> None:
+    config = load(
+        """
+        [global]
+        degraded_exempt = ["multi_runtime"]
+
+        [outbound.default]
+        breaker = { failures = 4 }
+
+        [outbound.github]
+        limits = ["1/s burst 60", "5000 per hour strict"]
+
+        [outbound."github:post"]
+        limits = ["20 per minute strict", "30 in flight"]
+
+        [inbound.chat]
+        paths = ["/api/v1/chat", "/talk"]
+        """
+    )
+
+    assert frozenset({"multi_runtime"}) == config.global_.degraded_exempt
+    assert ["1/s burst 60", "5000 per hour strict"] == limits(config, "github:get")
+    assert ["20 per minute strict", "30 in flight"] == limits(config, "github:post")
+    assert (3, 4) == (config.for_scope("github:post").breaker.failures, config.for_scope("gitlab").breaker.failures)
+    assert ("/api/v1/chat", "/talk") == config.inbound["chat"].paths
+
+
+FILE = 'outbound.github.limits = ["2/s"]'
+DOTENV = f"""{LIMITS}='["3/s"]'"""
+ENV = {LIMITS: '["4/s"]'}
+
+
+@pytest.mark.promise("R53")
+@pytest.mark.parametrize(
+    ("file", "dotenv", "env", "expected"),
+    [
+        (None, None, None, "1/s burst 60"),
+        (FILE, None, None, "2/s burst 2"),
+        (None, DOTENV, None, "3/s burst 3"),
+        (FILE, DOTENV, None, "3/s burst 3"),
+        (FILE, None, ENV, "4/s burst 4"),
+        (FILE, DOTENV, ENV, "4/s burst 4"),
+    ],
+)
+def test_environment_over_dotenv_over_file_over_defaults(
+    file: str | None, dotenv: str | None, env: Mapping[str, str] | None, expected: str
+) -> None:
+    assert [expected] == limits(load(file, dotenv=dotenv, env=env))
+
+
+@pytest.mark.promise("R53")
+def test_layers_override_each_other_key_by_key() -> None:
+    config = load(
+        'outbound.github.breaker = { failures = 7, open_for = "10s" }',
+        dotenv="GOVERNOR__OUTBOUND__GITHUB__BREAKER__OPEN_FOR=20s\nGOVERNOR__OUTBOUND__GITHUB__BREAKER__PROBES=5",
+        env={"GOVERNOR__OUTBOUND__GITHUB__BREAKER__PROBES": "6"},
+    )
+    breaker = config.for_scope("github").breaker
+
+    assert (7, 20_000_000, 6) == (breaker.failures, breaker.open_for, breaker.probes)
+    assert ["1/s burst 60"] == limits(config)
+
+
+def test_a_variable_for_a_key_wins_over_one_for_the_table_around_it_whatever_their_order() -> None:
+    table = ("GOVERNOR__OUTBOUND__GITHUB__BREAKER", "{ failures = 8, probes = 8 }")
+    key = ("GOVERNOR__OUTBOUND__GITHUB__BREAKER__FAILURES", "9")
+
+    for env in (dict([table, key]), dict([key, table])):
+        breaker = load(env=env).for_scope("github").breaker
+        assert (9, 8) == (breaker.failures, breaker.probes)
+
+
+@pytest.mark.promise("R53")
+@pytest.mark.parametrize(
+    ("name", "value", "file"),
+    [
+        ("GOVERNOR__GLOBAL__REQUESTS_PER_MINUTE", "500", "global.requests_per_minute = 500"),
+        ("GOVERNOR__GLOBAL__DEGRADED_COOLDOWN", "90s", 'global.degraded_cooldown = "90s"'),
+        ("GOVERNOR__GLOBAL__DEGRADED_COOLDOWN", "'90s'", 'global.degraded_cooldown = "90s"'),
+        ("GOVERNOR__GLOBAL__DEGRADED_EXEMPT", "['multi_runtime']", 'global.degraded_exempt = ["multi_runtime"]'),
+        ("GOVERNOR__OUTBOUND__X__RETRY", "{ attempts = 1 }", "outbound.x.retry.attempts = 1"),
+        ("GOVERNOR__OUTBOUND__MULTI_RUNTIME__LIMITS", "[]", "outbound.multi_runtime.limits = []"),
+        ("GOVERNOR__INBOUND__EXEMPT_PATHS", '["/up"]', 'inbound.exempt_paths = ["/up"]'),
+        ("GOVERNOR__INBOUND__CHAT__PATHS", '["/talk"]', 'inbound.chat.paths = ["/talk"]'),
+        ("GOVERNOR__LOGGING__ENABLED", "true", "logging.enabled = true"),
+        ("GOVERNOR__LOGGING__DIRECTORY", "/var/log", 'logging.directory = "/var/log"'),
+    ],
+)
+def test_a_variable_says_what_the_same_key_in_the_file_would_say(name: str, value: str, file: str) -> None:
+    assert load() != load(env={name: value})
+    assert load(file) == load(env={name: value})
+
+
+def test_a_value_cannot_smuggle_in_a_second_key() -> None:
+    assert "logging.enabled is 'true\\nx = 1'" in mistake(env={"GOVERNOR__LOGGING__ENABLED": "true\nx = 1"})
+
+
+@pytest.mark.parametrize("name", ["GOVERNOR__OUTBOUND__GITHUB__POST__LIMITS", "GOVERNOR__OUTBOUND__GITHUB:POST__LIMITS"])
+def test_the_method_of_a_scope_is_a_part_of_the_name(name: str) -> None:
+    config = load(env={name: '["60 per minute strict"]'})
+
+    assert ["60 per minute strict"] == limits(config, "github:post")
+    assert ["1/s burst 60"] == limits(config, "github:get")
+
+
+def test_a_table_of_a_scope_is_not_taken_for_a_method() -> None:
+    config = load(env={"GOVERNOR__OUTBOUND__GITHUB__RETRY_BUDGET__FLOOR": "3"})
+
+    assert 3 == config.for_scope("github:post").retry_budget.floor
+    assert {"default", "github", "openai", "reddit"} == set(config.outbound)
+
+
+@pytest.mark.promise("R53")
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        (LIMITS, '["60/minut"]', "outbound.github.limits[0] is '60/minut'; allowed: a limit as text"),
+        (LIMITS, "60/minute", "outbound.github.limits is '60/minute'; allowed: a list of limits"),
+        ("GOVERNOR__GLOBAL__MAX_SCOPE", "5", "global.max_scope is 5; allowed: no such key (did you mean 'max_scopes'?)"),
+        ("GOVERNOR__GLOBL__X", "5", "globl is {'x': 5}; allowed: no such key (did you mean 'global'?)"),
+        (
+            "GOVERNOR__OUTBOUND__DEFAULT__BREAKER__PROBES",
+            "1",
+            "outbound.default.breaker.successes is 2; allowed: a whole number",
+        ),
+    ],
+)
+def test_a_mistake_in_the_environment_is_named_by_its_variable(name: str, value: str, what: str) -> None:
+    assert mistake(env={name: value}).startswith(f"{name}: {what}")
+
+
+@pytest.mark.parametrize("name", ["GOVERNOR__", "GOVERNOR__GLOBAL____X", "GOVERNOR__GLOBAL__"])
+def test_a_name_with_an_empty_part_is_a_mistake(name: str) -> None:
+    assert mistake(env={name: "5"}).startswith(f"{name} is '5'; allowed: a name without empty parts, for instance GOVERNOR__")
+
+
+def test_a_word_that_is_neither_on_nor_off_is_a_mistake() -> None:
+    message = "ENABLE_TRAFFIC_CONTROL_LOGGING is 'maybe'; allowed: one of 1, true, yes, on, 0, false, no, off"
+
+    assert message == mistake(env={"ENABLE_TRAFFIC_CONTROL_LOGGING": "maybe"})
+
+
+def test_a_mistake_in_dotenv_is_named_by_file_and_variable() -> None:
+    assert f".env: {LIMITS}: outbound.github.limits[0] is '3/x'; " in mistake(dotenv=f"""{LIMITS}='["3/x"]'""")
+    assert mistake(dotenv="GOVERNOR__GLOBAL__MAX_SCOPES").startswith(
+        ".env: GOVERNOR__GLOBAL__MAX_SCOPES: global.max_scopes is ''; "
+    )
+
+
+@pytest.mark.promise("R53")
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ('outbound.github.limits = ["60/minut"]', "outbound.github.limits[0] is '60/minut'; allowed: a limit as text"),
+        ("outbound.github.breaker.failure_rate = 0.5", "outbound.github.breaker.window is 'off'; allowed: exactly one of"),
+        ("[global]\nmax_scopes = 5 5", "line 2 is 'max_scopes = 5 5'; allowed: a line of TOML (Expected newline"),
+        ("x = [1,\n2", "line 2 is '2'; allowed: a line of TOML"),
+        ("x = [1,\n", "line 1 is 'x = [1,'; allowed: a line of TOML"),
+    ],
+)
+def test_a_mistake_in_the_policy_file_is_named_by_file_and_path_or_line(file: str, what: str) -> None:
+    assert mistake(file).startswith(f"governor.toml: {what}")
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value", "blamed"),
+    [
+        ('outbound.github.limits = ["1/x"]', LIMITS, '["2/x"]', LIMITS),
+        ('outbound.github.limits = ["1/x"]', "GOVERNOR__OUTBOUND__GITHUB__RETRY__ATTEMPTS", "2", "governor.toml"),
+        ('outbound.git.limits = ["1/x"]', LIMITS, '["2/s"]', "governor.toml"),
+        ('outbound.github.limits = ["1/s"]', "GOVERNOR__OUTBOUND__GIT__LIMITS", '["2/x"]', "GOVERNOR__OUTBOUND__GIT__LIMITS"),
+    ],
+)
+def test_a_mistake_is_blamed_on_the_layer_that_made_it(file: str, name: str, value: str, blamed: str) -> None:
+    assert mistake(file, env={name: value}).startswith(f"{blamed}: outbound.")
+
+
+def test_an_overridden_value_does_no_harm() -> None:
+    assert ["4/s burst 4"] == limits(load('outbound.github.limits = ["1/x"]', env=ENV))
+
+
+@pytest.mark.promise("R53")
+def test_a_policy_file_that_cannot_be_read_is_a_mistake() -> None:
+    Path("latin.toml").write_bytes(b"# caf\xe9")
+
+    for path, allowed in [
+        ("missing.toml", "a file that can be read"),
+        (".", "a file that can be read"),
+        ("latin.toml", "a text file"),
+    ]:
+        with pytest.raises(ConfigError, match=f"^policy file is '{path}'; allowed: {allowed}"):
+            Config.load(path, environ={})
+
+
+def test_other_variables_are_none_of_ours() -> None:
+    assert load() == load(env={"GOVERNOR_HOME": "/", "GOVERNOR": "x", "governor__x": "1", "PATH": "/bin"}, dotenv="SECRET=1")
+
+
+@pytest.mark.promise("R53")
+def test_logging_is_switched_on_by_the_variables_of_the_reference_system() -> None:
+    config = load(env={"ENABLE_TRAFFIC_CONTROL_LOGGING": "Yes", "TRAFFIC_CONTROL_LOG_DIR": "/var/log/governor"})
+
+    assert LoggingSettings(enabled=True, directory=Path("/var/log/governor")) == config.logging
+
+
+@pytest.mark.parametrize("words", ["1", "true", " ON ", "Yes"])
+def test_logging_is_switched_on_by_any_of_the_usual_words(words: str) -> None:
+    assert load(env={"ENABLE_TRAFFIC_CONTROL_LOGGING": words}).logging.enabled
+
+
+@pytest.mark.parametrize("words", ["0", "False", "no", "off"])
+def test_logging_is_switched_off_by_any_of_the_usual_words(words: str) -> None:
+    assert not load("logging.enabled = true", env={"ENABLE_TRAFFIC_CONTROL_LOGGING": words}).logging.enabled
+
+
+def test_an_empty_variable_of_the_reference_system_says_nothing() -> None:
+    file = 'logging = { enabled = true, directory = "/var/log" }'
+
+    assert load(file) == load(file, env={"ENABLE_TRAFFIC_CONTROL_LOGGING": "", "TRAFFIC_CONTROL_LOG_DIR": ""})
+
+
+def test_the_folder_for_logs_is_text_even_if_it_looks_like_a_number() -> None:
+    assert Path("2024") == load(env={"TRAFFIC_CONTROL_LOG_DIR": "2024"}).logging.directory
+
+
+@pytest.mark.promise("R53")
+def test_by_default_the_process_environment_and_dotenv_are_read_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOVERNOR__GLOBAL__MAX_SCOPES", "7")
+    Path(".env").write_text("GOVERNOR__GLOBAL__MAX_WAITING=8\nGOVERNOR__GLOBAL__MAX_SCOPES=9", encoding="utf-8")
+    before = dict(os.environ)
+    config = Config.load()
+
+    assert (7, 8) == (config.global_.max_scopes, config.global_.max_waiting)
+    assert before == dict(os.environ)
+
+
+def test_dotenv_can_be_switched_off() -> None:
+    Path(".env").write_text(DOTENV, encoding="utf-8")
+
+    assert Config.from_mapping({}) == Config.load(environ={}, env_file=None)
+
+
+@pytest.mark.parametrize(("dotenv", "loaded"), [("SECRET=1", False), ("GOVERNOR__GLOBAL__MAX_SCOPES=5", True)])
+def test_python_dotenv_is_loaded_only_for_a_file_that_names_a_setting_of_ours(dotenv: str, loaded: bool) -> None:
+    Path(".env").write_text(dotenv, encoding="utf-8")
+    program = "import sys; from governor.config import Config; Config.load(environ={}); print('dotenv' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+
+    assert str(loaded) == answer.strip()
