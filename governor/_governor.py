@@ -5,7 +5,7 @@ On the governor's own loop an ask is a function call. From elsewhere it is one m
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -24,7 +24,7 @@ from governor._actors.statistics import Statistics
 from governor._background import Background
 from governor._supervisor import Supervisor
 from governor._units import from_seconds
-from governor.clock import Clock, system_clock
+from governor.clock import Clock, forward_clock, system_clock
 from governor.config import Config, check_scope
 from governor.errors import ConfigError, Reason, UsageError
 from governor.messages import Acquire, Denied, Leave, PlanRetry
@@ -51,7 +51,7 @@ class Governor:
 
     def __init__(self, config: Config | None = None, *, clock: Clock = system_clock, random: Random | None = None) -> None:
         self.config = Config.from_mapping({}) if config is None else config
-        self._clock = clock
+        self._clock = clock if clock is system_clock else forward_clock(clock)
         self._random = random or Random()
         self._thread = 0
         self.process = 0
@@ -157,7 +157,14 @@ class Governor:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._home = Home()
-        self._supervisor = Supervisor(self.config, now=self._clock, random=self._random, home=self._home, tasks=self._tasks)
+        self._supervisor = Supervisor(
+            self.config,
+            now=self._clock,
+            random=self._random,
+            home=self._home,
+            tasks=self._tasks,
+            on_forgotten=self._doors.clear,
+        )
         self.process = os.getpid()
         self._thread = get_ident()
         running.append(self)
@@ -234,13 +241,13 @@ class Governor:
         done = anyio.Event()
         waiter = Waiter(acquire, partial(current_post(), done.set))
         actor.send(acquire, waiter)
-        return await _answer(actor, waiter, done)
+        return await _answer(waiter, done, partial(actor.send, Leave(), waiter))
 
     async def _ask(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
         done = anyio.Event()
         waiter = Waiter(acquire, done.set)
         answer = actor.acquire(acquire, waiter)
-        return await _answer(actor, waiter, done) if answer is None else answer
+        return await _answer(waiter, done, partial(actor.leave, waiter)) if answer is None else answer
 
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """What `with governor.permit(...)` does on entering."""
@@ -310,14 +317,15 @@ class PermitRequest:
             permit.record(error=error)
 
 
-async def _answer(actor: ScopeActor, waiter: Waiter, done: anyio.Event) -> Permit | Denied:
+async def _answer(waiter: Waiter, done: anyio.Event, leave: Callable[[], None]) -> Permit | Denied:
     """Waits for the answer, and leaves the line (or gives the permit back) if cancelled meanwhile."""
     try:
         await done.wait()
     except BaseException:
-        actor.send(Leave(), waiter)
+        leave()
         raise
-    return waiter.answer or _overloaded(actor.scope)
+    assert waiter.answer is not None, "a waiter is woken only after its answer is in place"
+    return waiter.answer
 
 
 def _overloaded(scope: str) -> Denied:

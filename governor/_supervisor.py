@@ -8,6 +8,7 @@ It runs on the same thread as the actors and is asked the same way: a direct, sy
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from random import Random
 from typing import Final
 
@@ -18,7 +19,7 @@ from governor._actors.counters import CounterRecord
 from governor._actors.home import Home
 from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics, scope_statistics
-from governor._units import MINUTE, Duration, Instant, to_seconds
+from governor._units import MINUTE, SECOND, Duration, Instant, to_seconds
 from governor.clock import Clock
 from governor.config import Config, provider_of
 from governor.errors import Reason
@@ -36,15 +37,21 @@ _PERIOD: Final = MINUTE
 
 
 class Supervisor:
-    """The parent of all actors of one governor. Lives on the thread of its `home`."""
+    """The parent of all actors of one governor. Lives on the thread of its `home`.
 
-    def __init__(self, config: Config, *, now: Clock, random: Random, home: Home, tasks: TaskGroup) -> None:
+    `on_forgotten` is called when an actor has been dropped: whoever keeps its address must ask for it again.
+    """
+
+    def __init__(
+        self, config: Config, *, now: Clock, random: Random, home: Home, tasks: TaskGroup, on_forgotten: Callable[[], None]
+    ) -> None:
         policy = config.global_
         self._config = config
         self._now = now
         self._random = random
         self._home = home
         self._tasks = tasks
+        self._on_forgotten = on_forgotten
         self._actors: dict[str, ScopeActor] = {}
         self._awake: set[ScopeActor] = set()
         self._forgotten = CounterRecord()
@@ -127,9 +134,17 @@ class Supervisor:
                     actor.close(Reason.OVERLOADED, pause)
                     await anyio.sleep(to_seconds(pause))
             if not self._closed:
-                successor = self._pipeline(actor.scope)
-                successor.restore(actor.pipeline.state())
-                actor.reopen(successor)
+                actor.reopen(self._successor(actor))
+
+    def _successor(self, actor: ScopeActor) -> Pipeline:
+        """New policies that stand where those of the crashed actor stood; those very ones, if they cannot say where."""
+        successor = self._pipeline(actor.scope)
+        try:
+            successor.restore(actor.pipeline.state())
+        except Exception as error:
+            _log.error("The policies of %s cannot be copied and go on as they are.", actor.scope, exc_info=error)
+            return actor.pipeline
+        return successor
 
     def _publish(self) -> None:
         for actor in self._actors.values():
@@ -142,6 +157,9 @@ class Supervisor:
             if actor not in self._awake and actor.pipeline.at_rest(now):
                 self._forgotten += actor.counters.record()
                 del self._actors[scope]
+                # Somebody may hold its address still: two actors for one scope would grant twice as much.
+                actor.close(Reason.OVERLOADED, SECOND)
+                self._on_forgotten()
                 return True
         return False
 

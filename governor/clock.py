@@ -22,30 +22,43 @@ system_clock = cast("Clock", _monotonic_microseconds)
 
 
 def wall_clock() -> float:
-    """The time of day that other people's clocks tell, in seconds since 1970 (UTC). It may jump: for dates only, not for waits."""
+    """The time of day that other people's clocks tell, in seconds since 1970 (UTC). It may jump: for dates only, not for
+    waits."""
     return time()
 
 
-def steady_clock(seconds: Callable[[], float]) -> Clock:
-    """A clock made from any function that tells the time in seconds, even one that goes back.
+def forward_clock(clock: Clock) -> Clock:
+    """The same clock, but one that never goes back.
 
     When the source goes back, this clock stands still for that one reading and then goes on at the source's pace, so that
-    nothing waits until the source has caught up. Readings that are not finite leave it where it is.
+    nothing waits until the source has caught up.
     """
-    last = 0
-    offset: int | None = None
+    last = Instant(0)
+    offset = 0
 
     def read() -> Instant:
         nonlocal last, offset
-        value = seconds()
-        if not math.isfinite(value):
-            return Instant(last)
-        raw = math.floor(value * 1_000_000)
-        if offset is None:
-            offset = max(0, -raw)
+        raw = clock()
         if raw + offset < last:
             offset = last - raw
-        last = raw + offset
-        return Instant(last)
+        last = Instant(raw + offset)
+        return last
 
     return read
+
+
+def steady_clock(seconds: Callable[[], float]) -> Clock:
+    """A clock made from any function that tells the time in seconds, even one that goes back or answers nonsense.
+
+    Readings that are not finite leave it where it is.
+    """
+    last = Instant(0)
+
+    def read() -> Instant:
+        nonlocal last
+        value = seconds()
+        if math.isfinite(value):
+            last = Instant(math.floor(value * 1_000_000))
+        return last
+
+    return forward_clock(read)

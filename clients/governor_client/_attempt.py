@@ -10,7 +10,7 @@ import httpx
 
 from governor import Permit, UsageError
 
-#: The provider, or the way to it, failed; a later attempt may fare better. `OSError` is for transports that are not httpx's own.
+#: The provider, or the way to it, failed, and a later attempt may fare better. `OSError` is what other transports raise.
 _TRANSIENT: Final = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, OSError)
 #: Nothing has left the machine: our own pool had no connection to spare, or the address is none that can be called.
 _UNSENT: Final = (httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -44,11 +44,9 @@ class Attempt:
 
     def broke(self, error: BaseException) -> None:
         """An error took the place of the answer, or of the rest of it."""
-        if isinstance(error, GeneratorExit):
-            self.ended()  # This is how a reader leaves who stops in the middle.
-        elif self._permit.reported:
+        if self._permit.reported:
             return
-        elif isinstance(error, _UNSENT):
+        if isinstance(error, _UNSENT):
             self._permit.give_back()
         elif isinstance(error, _CALLERS):
             self._permit.record(error=UsageError(str(error)))  # Neutral: what is misused is not the provider's failure.

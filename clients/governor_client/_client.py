@@ -1,6 +1,6 @@
 """How does a connector call its provider? In one of three ways: blocking, async, or reading an answer while it comes."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack, final
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Self, TypedDict, Unpack, final
 import httpx
 
 from governor import Governor, UsageError
-from governor_client._operation import BUFFERED, RETRY
-from governor_client._options import CallOptions
+from governor.clock import system_clock
+from governor_client._operation import Terms, longest_wait
+from governor_client._options import CallOptions, for_httpx
 from governor_client._transport import AsyncGovernedTransport, GovernedTransport
 
 if TYPE_CHECKING:
     from httpx._types import AuthTypes, HeaderTypes
 
 
-class _Terms(TypedDict):
+class _Governing(TypedDict):
     provider: str
     governor: Governor | None
     govern_loopback: bool
@@ -41,11 +42,11 @@ class TrafficControlledHttpClient:
     `disable_retry=True` sends once. Calls raise a leaf of `PermitDenied`, with reason and `retry_after`, if the governor
     refuses, and `UsageError` outside their block.
 
-    Answers are read within the attempt, so that one which breaks off is tried again; `stream` and `astream` hand them out as they
-    come, and try again only before that. What is tried again, and what `governor`, `govern_loopback` and `ungoverned` mean, is
-    said at `GovernedTransport`. `transport` and `async_transport` do the sending; give one for a proxy or certificates of your
-    own: proxies from the environment are not used. Redirects are followed, each with a permit, unless told otherwise. Raises
-    `ConfigError`.
+    Answers are read within the attempt, so that one that breaks off is tried again; `stream` and `astream` hand them out as
+    they come, and try again only before that. What is tried again, and what `governor`, `govern_loopback` and `ungoverned`
+    mean, is said at `GovernedTransport`. Redirects are followed, each with a permit, unless told otherwise. `transport` and
+    `async_transport` do the sending; give one for a proxy or certificates of your own, because proxies from the environment are
+    not used. Raises `ConfigError`.
     """
 
     def __init__(
@@ -56,11 +57,158 @@ class TrafficControlledHttpClient:
         *,
         governor: Governor | None = None,
         govern_loopback: bool = False,
-        ungoverned: Iterable[str] = (),
+        ungoverned: Collection[str] = (),
         headers: "HeaderTypes | None" = None,
         auth: "AuthTypes | None" = None,
         follow_redirects: bool = True,
         transport: httpx.BaseTransport | None = None,
         async_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        ...
+        # Mistakes are found here, and not by the first call.
+        Terms(provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=system_clock)
+        longest_wait(httpx.Timeout(timeout).pool)
+        self._govern: _Governing = {
+            "provider": provider,
+            "governor": governor,
+            "govern_loopback": govern_loopback,
+            "ungoverned": tuple(ungoverned),
+        }
+        self._settings: _Settings = {
+            "base_url": base_url or "",
+            "timeout": timeout,
+            "headers": headers,
+            "auth": auth,
+            "follow_redirects": follow_redirects,
+        }
+        self._transport = transport
+        self._async_transport = async_transport
+        self._blocking: httpx.Client | None = None
+        self._async: httpx.AsyncClient | None = None
+
+    # Blocking.
+
+    def __enter__(self) -> Self:
+        if self._blocking is not None:
+            raise UsageError(f"the client for {self._govern['provider']} is in a `with` block already; make another one")
+        transport = GovernedTransport(**self._govern, transport=self._transport)
+        self._blocking = httpx.Client(**self._settings, transport=transport)
+        self._blocking.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        client, self._blocking = self._blocking, None
+        if client is not None:
+            client.__exit__(kind, error, traceback)
+
+    def request(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """Makes a call and returns the whole answer."""
+        response = self._entered().request(method, url, **for_httpx(options, buffered=True))
+        return response.raise_for_status() if _is_to_raise(response, options) else response
+
+    def get(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """`request` with the method GET."""
+        return self.request("GET", url, **options)
+
+    def post(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """`request` with the method POST."""
+        return self.request("POST", url, **options)
+
+    def put(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """`request` with the method PUT."""
+        return self.request("PUT", url, **options)
+
+    def delete(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """`request` with the method DELETE."""
+        return self.request("DELETE", url, **options)
+
+    def patch(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """`request` with the method PATCH."""
+        return self.request("PATCH", url, **options)
+
+    @contextmanager
+    def stream(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> Iterator[httpx.Response]:
+        """Makes a call and hands the answer out as soon as it begins: `with client.stream("GET", url) as response:`."""
+        with self._entered().stream(method, url, **for_httpx(options, buffered=False)) as response:
+            if _is_to_raise(response, options):
+                with suppress(httpx.HTTPError):
+                    response.read()  # So that the error can say what the provider said.
+                response.raise_for_status()
+            yield response
+
+    # Async.
+
+    async def __aenter__(self) -> Self:
+        if self._async is not None:
+            raise UsageError(f"the client for {self._govern['provider']} is in an `async with` block already; make another one")
+        transport = AsyncGovernedTransport(**self._govern, transport=self._async_transport)
+        self._async = httpx.AsyncClient(**self._settings, transport=transport)
+        await self._async.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        client, self._async = self._async, None
+        if client is not None:
+            await client.__aexit__(kind, error, traceback)
+
+    async def arequest(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """Makes a call and returns the whole answer."""
+        response = await self._aentered().request(method, url, **for_httpx(options, buffered=True))
+        return response.raise_for_status() if _is_to_raise(response, options) else response
+
+    async def aget(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """`arequest` with the method GET."""
+        return await self.arequest("GET", url, **options)
+
+    async def apost(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """`arequest` with the method POST."""
+        return await self.arequest("POST", url, **options)
+
+    async def aput(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """`arequest` with the method PUT."""
+        return await self.arequest("PUT", url, **options)
+
+    async def adelete(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """`arequest` with the method DELETE."""
+        return await self.arequest("DELETE", url, **options)
+
+    async def apatch(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+        """`arequest` with the method PATCH."""
+        return await self.arequest("PATCH", url, **options)
+
+    @asynccontextmanager
+    async def astream(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> AsyncIterator[httpx.Response]:
+        """Makes a call and hands the answer out as soon as it begins: `async with client.astream("GET", url) as response:`."""
+        async with self._aentered().stream(method, url, **for_httpx(options, buffered=False)) as response:
+            if _is_to_raise(response, options):
+                with suppress(httpx.HTTPError):
+                    await response.aread()  # So that the error can say what the provider said.
+                response.raise_for_status()
+            yield response
+
+    # Both.
+
+    def _entered(self) -> httpx.Client:
+        if self._blocking is None:
+            raise UsageError(
+                f"the client for {self._govern['provider']} is not in a `with` block: request, get, post, put, delete, patch "
+                "and stream need one; inside `async with` call arequest, aget, apost, aput, adelete, apatch and astream"
+            )
+        return self._blocking
+
+    def _aentered(self) -> httpx.AsyncClient:
+        if self._async is None:
+            raise UsageError(
+                f"the client for {self._govern['provider']} is not in an `async with` block: arequest, aget, apost, aput, "
+                "adelete, apatch and astream need one; inside `with` call request, get, post, put, delete, patch and stream"
+            )
+        return self._async
+
+    def __repr__(self) -> str:
+        uses = [name for name, half in (("with", self._blocking), ("async with", self._async)) if half is not None]
+        return f"<TrafficControlledHttpClient for {self._govern['provider']}, {' and '.join(uses) or 'not entered'}>"
+
+
+def _is_to_raise(response: httpx.Response, options: CallOptions) -> bool:
+    return response.is_error and options.get("raise_for_status", True)

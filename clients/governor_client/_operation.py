@@ -5,7 +5,7 @@ both behave alike.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final, final
 
 import httpx
@@ -17,13 +17,9 @@ from governor.config import check_scope
 from governor.messages import Acquire
 from governor.policies.contract import PLAIN
 from governor_client._attempt import Attempt, is_transient
+from governor_client._options import BUFFERED, RETRY
 from governor_client._server_wait import server_wait
 from governor_client._ungoverned import Ungoverned
-
-#: Keys for the extensions of an httpx request. False: this request is sent once.
-RETRY: Final = "governor.retry"
-#: True: an attempt ends when the whole body is here, so that an answer that breaks off is retried as well.
-BUFFERED: Final = "governor.buffered"
 
 #: What is kept of an answer that is about to be tried again, in bytes: error pages are short.
 KEPT: Final = 65_536
@@ -36,7 +32,7 @@ class Terms:
     __slots__ = ("_clock", "_governor", "_provider", "_ungoverned")
 
     def __init__(
-        self, provider: str, governor: Governor | None, *, govern_loopback: bool, ungoverned: Iterable[str], clock: Clock
+        self, provider: str, governor: Governor | None, *, govern_loopback: bool, ungoverned: Collection[str], clock: Clock
     ) -> None:
         check_scope(f"{provider}:get".lower(), field="provider")
         self._provider = provider
@@ -87,7 +83,7 @@ class Operation:
         # A body that is read while it is sent can be sent once.
         self._repeatable = isinstance(request.stream, httpx.ByteStream) and request.extensions.get(RETRY) is not False
         self._key = bool(request.headers.get("idempotency-key"))
-        self._left = _pool_timeout(request)
+        self._left = longest_wait(request.extensions.get("timeout", {}).get("pool"))
         self._clock = clock
         self._asked_at = Instant(0)
         self._tries = 0
@@ -107,7 +103,7 @@ class Operation:
         if self._in_hand is None:
             raise refusal
         self._in_hand.add_note(f"It was not tried again: {refusal}")
-        raise self._in_hand from self._in_hand.__cause__
+        raise self._in_hand
 
     def granted(self, permit: Permit) -> Attempt:
         """The attempt begins."""
@@ -167,6 +163,6 @@ class Operation:
             self._left = Duration(max(0, self._left - wait))
 
 
-def _pool_timeout(request: httpx.Request) -> Duration | None:
-    seconds = request.extensions.get("timeout", {}).get("pool")
-    return None if seconds is None or seconds == math.inf else from_seconds(seconds, field="timeout.pool")
+def longest_wait(pool_timeout: float | None) -> Duration | None:
+    """What the pool timeout of httpx, in seconds, means here; None waits as long as it takes. Raises `ConfigError`."""
+    return None if pool_timeout is None or pool_timeout == math.inf else from_seconds(pool_timeout, field="timeout.pool")

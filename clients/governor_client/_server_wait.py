@@ -1,8 +1,8 @@
 """How long does an answer ask us to wait?
 
-`Retry-After` (RFC 9110, section 10.2.3) holds seconds or a date. Beyond the RFC we also read fractions of a second, dates as ISO
-8601 writes them, and the milliseconds of `retry-after-ms` and `x-amz-retry-after`, because servers send them. What cannot be read
-says nothing: a mistake of the server must not stop us from coming back.
+`Retry-After` (RFC 9110, section 10.2.3) holds seconds or a date. Because servers send them, we also read what the RFC does not
+know: fractions of a second, dates as ISO 8601 writes them, and the milliseconds of `retry-after-ms` and `x-amz-retry-after`.
+What cannot be read says nothing: a mistake of the server must not stop us from coming back.
 """
 
 import re

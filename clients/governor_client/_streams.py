@@ -4,7 +4,7 @@ An answer that is handed out while it is still coming is a stream that reports t
 when its reader closes it, whichever is first.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Final, final
 
 import anyio
@@ -22,15 +22,21 @@ class ReportingStream(httpx.SyncByteStream):
 
     def __init__(self, stream: httpx.SyncByteStream, attempt: Attempt) -> None:
         self._stream = stream
+        self._chunks = iter(stream)
         self._attempt = attempt
 
     def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
         try:
-            yield from self._stream
+            return next(self._chunks)
+        except StopIteration:
+            self._attempt.ended()
+            raise
         except BaseException as error:
             self._attempt.broke(error)
             raise
-        self._attempt.ended()
 
     def close(self) -> None:
         try:
@@ -45,26 +51,31 @@ class AsyncReportingStream(httpx.AsyncByteStream):
 
     def __init__(self, stream: httpx.AsyncByteStream, attempt: Attempt) -> None:
         self._stream = stream
+        self._chunks = aiter(stream)
         self._attempt = attempt
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
         try:
-            async for chunk in self._stream:
-                yield chunk
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            self._attempt.ended()
+            raise
         except BaseException as error:
             self._attempt.broke(error)
             raise
-        self._attempt.ended()
 
     async def aclose(self) -> None:
         try:
-            await self._stream.aclose()
+            await _close(self._stream, self._chunks)
         finally:
             self._attempt.ended()
 
 
 def take_in(response: httpx.Response, stream: httpx.SyncByteStream, most: float) -> bool:
-    """Reads the body into memory, undecoded, and closes the stream. False if there are more than `most` bytes: it is cut off."""
+    """Reads the body into memory, undecoded, and closes the stream. False if it was cut off, being longer than `most` bytes."""
     body = bytearray()
     try:
         for chunk in stream:
@@ -80,13 +91,23 @@ def take_in(response: httpx.Response, stream: httpx.SyncByteStream, most: float)
 async def async_take_in(response: httpx.Response, stream: httpx.AsyncByteStream, most: float) -> bool:
     """The same for async callers."""
     body = bytearray()
+    chunks = aiter(stream)
     try:
-        async for chunk in stream:
+        async for chunk in chunks:
             body += chunk
             if len(body) > most:
                 return False
     finally:
         with anyio.move_on_after(_CLOSING, shield=True):
-            await stream.aclose()
+            await _close(stream, chunks)
     response.stream = httpx.ByteStream(bytes(body))
     return True
+
+
+async def _close(stream: httpx.AsyncByteStream, chunks: AsyncIterator[bytes]) -> None:
+    """Closes a stream, and the generator that reads it: trio complains about one that is left in the middle."""
+    try:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+    finally:
+        await stream.aclose()

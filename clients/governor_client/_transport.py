@@ -3,7 +3,7 @@
 Both are the same loop: ask for a permit, send, pause, again. What is decided on the way stands in `_operation`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from threading import Event
 from types import TracebackType
 from typing import Final, Self, final
@@ -27,18 +27,18 @@ class GovernedTransport(httpx.BaseTransport):
     A request is an operation in the scope `provider:method`. It waits for its permit, and is tried again as the scope's retry
     policy says, each attempt with a permit of its own. All this waiting together takes no longer than the request's pool
     timeout (None: as long as it takes). Raises a leaf of `PermitDenied`, with reason and `retry_after`, if the first attempt
-    gets no permit; if a later one gets none, the last answer is returned, or the last error raised, with a note. (Should that
-    answer have been longer than 64 KiB, and not buffered, it is gone, and the refusal is raised.)
+    gets no permit. If a later one gets none, the last answer is returned, or the last error raised with a note that says so;
+    an answer of more than 64 KiB that was to be tried again is not kept, and the refusal is raised instead.
 
     Tried again are idempotent methods, and others with an `Idempotency-Key` header, after the statuses of the policy and after
-    timeouts, network errors and broken answers; decided by status and type of exception alone. A body that comes from an
-    iterator or a file is sent once. What has been handed out is not tried again: the outcome is reported when the answer ends,
-    breaks or is closed. With `extensions={"governor.buffered": True}` a request has its whole body read within the attempt, so
-    that an answer which breaks off is tried again as well; with `"governor.retry": False` it is sent once.
+    timeouts, network errors and broken answers: decided by status and type of exception alone. A body that comes from an
+    iterator or a file is sent once. What has been handed out is not tried again, and its outcome is reported when the answer
+    ends, breaks or is closed. With `extensions={"governor.buffered": True}` the whole body of the answer belongs to the
+    attempt, so that one that breaks off is tried again as well; with `"governor.retry": False` a request is sent once.
 
-    `governor` is the one of the process if none is given, looked up when a request is made. `transport` does the sending. Without
-    `govern_loopback`, requests to this machine pass without a permit, and so do those to `ungoverned` paths (`/health`: that and
-    everything beneath) and hosts. `clock` is for tests and simulations. Raises `ConfigError`.
+    `governor` is the one of the process if none is given, looked up when a request is made. `transport` does the sending.
+    Unless `govern_loopback`, requests to this machine pass without a permit, and so do those to `ungoverned` paths (`/health`
+    is itself and everything beneath) and hosts. `clock` is for tests and simulations. Raises `ConfigError`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class GovernedTransport(httpx.BaseTransport):
         governor: Governor | None = None,
         transport: httpx.BaseTransport | None = None,
         govern_loopback: bool = False,
-        ungoverned: Iterable[str] = (),
+        ungoverned: Collection[str] = (),
         clock: Clock = system_clock,
     ) -> None:
         self._terms = Terms(provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=clock)
@@ -112,7 +112,7 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
         governor: Governor | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         govern_loopback: bool = False,
-        ungoverned: Iterable[str] = (),
+        ungoverned: Collection[str] = (),
         clock: Clock = system_clock,
     ) -> None:
         self._terms = Terms(provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=clock)

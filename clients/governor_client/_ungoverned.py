@@ -3,8 +3,9 @@
 Those to the machine itself, unless the caller asks, and those that were declared: health probes, for instance.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from ipaddress import IPv6Address, ip_address
+from posixpath import normpath
 from typing import final
 
 import httpx
@@ -20,23 +21,23 @@ class Ungoverned:
 
     __slots__ = ("_hosts", "_loopback", "_paths")
 
-    def __init__(self, declared: Iterable[str], *, govern_loopback: bool) -> None:
+    def __init__(self, declared: Collection[str], *, govern_loopback: bool) -> None:
         if isinstance(declared, str):
             raise ConfigError("ungoverned", declared, _ALLOWED)
-        entries = tuple(declared)
-        for entry in entries:
+        for entry in declared:
             _check(entry)
         self._loopback = not govern_loopback
-        self._paths = tuple(entry.rstrip("/") for entry in entries if entry.startswith("/"))
-        self._hosts = frozenset(_plain(entry) for entry in entries if not entry.startswith("/"))
+        self._paths = tuple(entry.rstrip("/") for entry in declared if entry.startswith("/"))
+        self._hosts = frozenset(_plain(entry) for entry in declared if not entry.startswith("/"))
 
     def covers(self, url: httpx.URL) -> bool:
         """Does a request to this address need no permit? A declared path covers itself and everything beneath it."""
         host = _plain(url.host)
+        path = normpath(url.path)
         return (
             (self._loopback and is_loopback(host))
             or host in self._hosts
-            or any(url.path == path or url.path.startswith(f"{path}/") for path in self._paths)
+            or any(path == declared or path.startswith(f"{declared}/") for declared in self._paths)
         )
 
 

@@ -4,20 +4,26 @@ Everything the actors own is touched on one thread only: the one whose event loo
 work in a queue and knock.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from threading import Lock, get_ident
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
+import anyio
 from anyio.lowlevel import current_token
 
 from governor.errors import UsageError
 
 T = TypeVar("T")
 Post = Callable[[Callable[[], object]], object]
+
+#: A loop that was thrown away without being told leaves nobody to answer. Whoever waits for one looks after so many seconds
+#: whether it is still there, again and again.
+_HEARTBEAT: Final = 1.0
 
 
 class _AsyncioLoop(Protocol):
@@ -42,28 +48,26 @@ def current_post() -> Post:
 class _Call(Generic[T]):
     """A function to run at home, and the place where its caller waits for what it returns."""
 
-    __slots__ = ("_done", "_error", "_function", "_value")
+    __slots__ = ("_error", "_function", "_value", "done")
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
-        self._done = Lock()
-        self._done.acquire()
+        self.done = Lock()
+        self.done.acquire()
         self._value: T | None = None
-        self._error: Exception | None = None
+        # Stays so if the function is interrupted, or never runs.
+        self._error: Exception | None = UsageError("the governor has been closed")
 
     def run(self) -> None:
         try:
             self._value = self._function()
+            self._error = None
         except Exception as error:
             self._error = error
-        self._done.release()
-
-    def abandon(self) -> None:
-        self._error = UsageError("the governor has been closed")
-        self._done.release()
+        finally:
+            self.done.release()
 
     def result(self) -> T:
-        self._done.acquire()
         if self._error is not None:
             raise self._error
         return cast("T", self._value)
@@ -106,9 +110,32 @@ class Home:
         self._calls.append(cast("_Call[object]", call))
         # Looked at after the append, as `close` empties the queue after it has said that it is closed: one of the two sees
         # the call.
-        if not self.knock(self._answer_calls) or self._closed:
+        if self._closed or not self.knock(self._answer_calls):
             self._abandon_calls()
+        self.wait_blocking(call.done)
         return call.result()
+
+    def alive(self) -> bool:
+        """Is the loop still there? It may be so busy or so stopped that it answers nobody."""
+        return self.knock(_nothing)
+
+    def wait_blocking(self, done: Lock, timeout: float = math.inf) -> bool:
+        """Blocks this thread until `done` is released. False after `timeout` seconds, or when the loop has ended without it."""
+        while not done.acquire(timeout=min(timeout, _HEARTBEAT)):
+            timeout -= _HEARTBEAT
+            if timeout <= 0 or not self.alive():
+                return False
+        return True
+
+    async def wait(self, done: anyio.Event, timeout: float = math.inf) -> bool:
+        """Waits on another loop until `done` is set. False as with `wait_blocking`."""
+        while not done.is_set():
+            with anyio.move_on_after(min(timeout, _HEARTBEAT)) as patience:
+                await done.wait()
+            timeout -= _HEARTBEAT
+            if patience.cancelled_caught and (timeout <= 0 or not self.alive()):
+                return done.is_set()
+        return True
 
     def close(self) -> None:
         """Lets nobody wait any more for a call that will never run."""
@@ -123,4 +150,8 @@ class Home:
     def _abandon_calls(self) -> None:
         with suppress(IndexError):
             while True:
-                self._calls.popleft().abandon()
+                self._calls.popleft().done.release()
+
+
+def _nothing() -> None:
+    """What knocks to see whether somebody is at home come for."""

@@ -25,7 +25,7 @@ from governor._units import AFTER_OUTCOME, NEVER, SECOND, Duration, Instant, to_
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave, PlanRetry, Report
 from governor.policies.breaker import BreakerStatus
-from governor.policies.contract import PLAIN, Grant, Result
+from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.limits import LimitPolicy
 from governor.policies.pipeline import Pipeline, Verdict
 from governor.policies.request_cap import RequestCapPolicy
@@ -220,6 +220,7 @@ class ScopeActor:
         if not self._knocked:
             self._knocked = True
             if not self._home.knock(self._on_knock):
+                self._knocked = False
                 self._close_inbox(self._denied(Reason.SHUTTING_DOWN, None))
         # The actor may have closed its inbox between the look and the append: whoever comes last empties it.
         if self._closed is not None and self._closed.reason is Reason.SHUTTING_DOWN:
@@ -347,9 +348,7 @@ class ScopeActor:
         verdict = self.pipeline.verdict(now, request, self._line.ahead())
         if verdict.when <= now and not self._line:
             return self._grant(now, acquire)
-        if self.pipeline.only_the_cap_refuses(now, request):
-            self.pipeline.degraded.enter(now)
-            self._publish()
+        if self._at_the_cap(now, request):
             verdict = Verdict(self.pipeline.verdict(now, request, self._line.ahead()).when, self.pipeline.cap)
         if waiter is None or verdict.when == NEVER or not self._wait_fits(now, verdict.when, acquire.timeout):
             return self._refuse_at(now, verdict)
@@ -361,6 +360,16 @@ class ScopeActor:
         self.gate = NEVER
         self._set_alarm(now)
         return None
+
+    def _at_the_cap(self, now: Instant, request: Request) -> bool:
+        """Has this request met the global cap and nothing else? Then degraded mode begins."""
+        if not self.pipeline.only_the_cap_refuses(now, request):
+            return False
+        before = self.degraded.until
+        self.degraded.enter(now)
+        if self.degraded.until != before:
+            self._publish()
+        return True
 
     def _rise(self) -> None:
         self._resting = False
@@ -379,9 +388,9 @@ class ScopeActor:
         self.counters.requests += 1
         if acquire.attempt == 1:
             self._budget.deposit(now)
+        # Whatever the grant has spent must bar the way for the next `grab`.
+        self.regate()
         probe = self.pipeline.breaker.status is not BreakerStatus.CLOSED
-        if probe:
-            self.regate()
         make = HeldPermit if probe or self.pipeline.holds else Permit
         return make(self, grant.granted_at, grant.generation, grant)
 
@@ -397,7 +406,9 @@ class ScopeActor:
             return
         now = self._now()
         while (waiter := self._line.head()) is not None:
-            if self.pipeline.verdict(now, waiter.acquire.request).when > now:
+            request = waiter.acquire.request
+            if self.pipeline.verdict(now, request).when > now:
+                self._at_the_cap(now, request)
                 break
             permit = self._grant(now, waiter.acquire)
             self._line.leave(waiter)
@@ -445,10 +456,10 @@ class ScopeActor:
         if report.result is Result.NEUTRAL:
             self.counters.neutral += 1
         now = self._now()
-        degraded_until = self.pipeline.degraded.until
+        before = self.degraded.until
         self.pipeline.record(now, report.grant, report.result, report.used)
         self.regate()
-        if self.pipeline.degraded.until != degraded_until:
+        if self.degraded.until != before:
             self._publish()
 
     def _refund(self, grant: Grant) -> None:
@@ -495,9 +506,11 @@ class ScopeActor:
 
     def _crashed(self, error: Exception) -> Denied:
         """A handler raised: whoever is waiting is answered now, and the task ends with the error for the supervisor to see."""
+        if self._resting:
+            self._rise()
         self._crash = error
         self.close(Reason.OVERLOADED, _NOMINAL_WAIT)
-        return self._denied(Reason.OVERLOADED, _NOMINAL_WAIT)
+        return self._count(self._denied(Reason.OVERLOADED, _NOMINAL_WAIT))
 
     def _close_inbox(self, answer: Denied) -> None:
         """Answers the asks that are left. Outcomes are kept for a restart."""

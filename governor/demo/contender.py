@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Final, Protocol
 
+import httpx
 import msgspec
 
 from governor.demo.traffic import Call
@@ -12,7 +13,10 @@ from governor.demo.traffic import Call
 #: governor's reason, or the kind of error.
 DONE: Final = "done"
 
-#: Makes one call, retries included, within so many seconds for each wait, and answers how it ended.
+#: Seconds for an answer: far more than the provider needs, even on a slow machine.
+_ANSWER: Final = 15.0
+
+#: Makes one call, retries included, and answers how it ended. The number is the seconds that it may wait until it is sent.
 Caller = Callable[[Call, float], str]
 AsyncCaller = Callable[[Call, float], Awaitable[str]]
 
@@ -52,3 +56,8 @@ class Contender(Protocol):
 
     def figures(self) -> Figures:
         """What has been counted. Called on the event loop, while the run lasts."""
+
+
+def waits(patience: float) -> httpx.Timeout:
+    """The timeouts of a call that may wait so many seconds until it is sent."""
+    return httpx.Timeout(_ANSWER, pool=patience)

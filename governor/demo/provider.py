@@ -1,7 +1,7 @@
 """How does the provider of the demo meet the world? As an HTTP server on loopback, in a process of its own.
 
-Run as `python -m governor.demo.provider RULES`, with the rules as JSON. It prints the port that it got, serves until its standard
-input is closed, and prints its log as JSON. So it cannot outlive whoever started it.
+Run as `python -m governor.demo.provider RULES`, with the rules as JSON. It prints the port that it got, serves until its
+standard input is closed, and prints its log as JSON. So it cannot outlive whoever started it.
 """
 
 import os

@@ -39,11 +39,12 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     def describe(self) -> list[str]:
         """The documentation, in lines for people."""
+        begin, end = to_seconds(self.outage_from), to_seconds(self.outage_until)
         return [
-            f"At most {self.reads.amount} reads in any {to_seconds(self.reads.per):g} s, "
-            f"and {self.writes.amount} writes in any {to_seconds(self.writes.per):g} s; beyond that 429.",
-            f"More than {self.patience} refusals in {to_seconds(self.patience_window):g} s: banned, 403 for "
-            f"{to_seconds(self.ban):g} s, and each request while banned starts it anew.",
+            f"At most {_in_words(self.reads, 'reads')}, and {_in_words(self.writes, 'writes')}; beyond that it answers 429.",
+            f"More than {self.patience} refusals in {to_seconds(self.patience_window):g} s are a ban: 403 to everything,",
+            f"until there has been no request for {to_seconds(self.ban):g} s.",
+            f"(What it does not document: from {begin:.1f} to {end:.1f} s it will answer 503.)",
         ]
 
 
@@ -141,3 +142,7 @@ class _Window:
 
     def add(self, now: Instant) -> None:
         self._let_in.append(now)
+
+
+def _in_words(limit: StrictWindow, what: str) -> str:
+    return f"{limit.amount} {what} in any {to_seconds(limit.per):g} s"

@@ -1,6 +1,6 @@
 """When did the calls of a recorded trace arrive?
 
-A trace is CSV with a column TIMESTAMP (date and time, up to nanoseconds), or JSON lines with a field `timestamp` in milliseconds.
+A trace is CSV with a column TIMESTAMP (date and time, up to nanoseconds), or JSON lines with a `timestamp` in milliseconds.
 """
 
 import csv

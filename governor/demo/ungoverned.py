@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 import httpx
 
-from governor.demo.contender import DONE, AsyncCaller, Caller, Figures
+from governor.demo.contender import DONE, AsyncCaller, Caller, Figures, waits
 from governor.demo.traffic import Call
 
 #: Whatever went wrong: try again, a little later, a few times.
@@ -33,7 +33,7 @@ class Ungoverned:
         """One client for all tasks."""
         async with httpx.AsyncClient(base_url=self._base_url, limits=httpx.Limits(max_connections=None)) as client:
 
-            async def make(call: Call, timeout: float) -> str:
+            async def make(call: Call, patience: float) -> str:
                 ending = ""
                 for attempt in range(_ATTEMPTS):
                     if attempt:
@@ -41,7 +41,7 @@ class Ungoverned:
                         await anyio.sleep(_PAUSE)
                     self._count("sent")
                     try:
-                        ending = self._read(await client.request(call.method, call.path, timeout=timeout))
+                        ending = self._read(await client.request(call.method, call.path, timeout=waits(patience)))
                     except httpx.TransportError as error:
                         ending = self._failed(error)
                     if ending == DONE:
@@ -55,7 +55,7 @@ class Ungoverned:
         """A client for this thread."""
         with httpx.Client(base_url=self._base_url) as client:
 
-            def make(call: Call, timeout: float) -> str:
+            def make(call: Call, patience: float) -> str:
                 ending = ""
                 for attempt in range(_ATTEMPTS):
                     if attempt:
@@ -63,7 +63,7 @@ class Ungoverned:
                         sleep(_PAUSE)
                     self._count("sent")
                     try:
-                        ending = self._read(client.request(call.method, call.path, timeout=timeout))
+                        ending = self._read(client.request(call.method, call.path, timeout=waits(patience)))
                     except httpx.TransportError as error:
                         ending = self._failed(error)
                     if ending == DONE:
@@ -75,7 +75,15 @@ class Ungoverned:
     def figures(self) -> Figures:
         """What this client has counted."""
         with self._lock:
-            return Figures(**self._counts)
+            counts = self._counts
+            return Figures(
+                sent=counts["sent"],
+                answered_2xx=counts["answered_2xx"],
+                answered_4xx=counts["answered_4xx"],
+                answered_5xx=counts["answered_5xx"],
+                errors=counts["errors"],
+                retries=counts["retries"],
+            )
 
     def _read(self, response: httpx.Response) -> str:
         self._count(f"answered_{response.status_code // 100}xx")

@@ -19,9 +19,8 @@ from governor.demo.traffic import Call
 THREADS: Final = 8
 #: One call in so many is made by a thread; each of the others is a task of its own.
 _IN_THREADS: Final = 3
-#: Seconds for each wait of a call: less towards the end of the run, but never so little that an answer can be missed.
-_LONGEST_WAIT: Final = 10.0
-_SHORTEST_WAIT: Final = 3.0
+#: Seconds that a call may wait until it is sent, at most. Nothing is sent after the end of a run.
+_PATIENCE: Final = 10.0
 #: Seconds between two looks at the figures.
 _GLANCE: Final = 1.0
 
@@ -67,8 +66,9 @@ class _Run:
         self._end = self._start + duration
 
     async def loop_endlessly(self, make: AsyncCaller) -> None:
-        while monotonic() < self._end:
-            self.looped[await make(_LOOPED, self._patience())] += 1
+        with anyio.move_on_after(self._end - monotonic()):
+            while True:
+                self.looped[await make(_LOOPED, _PATIENCE)] += 1
 
     async def call_in_tasks(self, make: AsyncCaller, calls: Sequence[Call]) -> None:
         async def one(call: Call) -> None:
@@ -100,10 +100,10 @@ class _Run:
         return endings
 
     async def watch(self, contender: Contender, watch: Watcher) -> None:
-        while (now := monotonic()) < self._end:
-            watch(now - self._start, contender.figures())
-            await anyio.sleep(_GLANCE)
+        while (left := self._end - monotonic()) > 0:
+            await anyio.sleep(min(left, _GLANCE))
+            watch(monotonic() - self._start, contender.figures())
 
     def _patience(self) -> float:
         """Seconds that a call which begins now may wait."""
-        return max(_SHORTEST_WAIT, min(_LONGEST_WAIT, self._end - monotonic()))
+        return max(0.0, min(_PATIENCE, self._end - monotonic()))

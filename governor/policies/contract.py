@@ -85,7 +85,8 @@ class Policy(Protocol):
 class Spending(Policy, Protocol):
     """A policy that spends, and keeps an instant at hand that saves asking."""
 
-    #: The instant, in microseconds, from which on a `PLAIN` request is granted; before it, `earliest` knows.
+    #: From this instant on, in microseconds, a `PLAIN` request is granted, provided that time has not gone back since the
+    #: latest change; before it, `earliest` knows.
     ready: int
 
 

@@ -84,16 +84,12 @@ class TokenBucketPolicy:
 
     def commit(self, now: Instant, request: Request) -> int:
         """Takes the cost out. The receipt is the TAT afterwards, on a scale that refunds do not move."""
+        cost = request.cost if self._unit is None else request.amount(self._unit)
         tat = self._tat
         full = now * self._ticks
-        if tat < full:
-            tat = full
-        if self._unit is None:
-            tat += request.cost * self._step
-            self.ready = -((self._slack - tat) // self._ticks)
-        else:
-            tat += request.amount(self._unit) * self._step
-        self._tat = tat
+        self._tat = tat = (tat if tat > full else full) + cost * self._step
+        if tat - full > self._slack:
+            self._move(tat)
         return tat + self._refunded
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:

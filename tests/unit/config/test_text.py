@@ -75,6 +75,7 @@ LIMITS = [
     ("8.33/s burst 500", TokenBucket(833, Duration(100 * SECOND), 500)),
     ("7.5/minute burst 7", TokenBucket(15, Duration(2 * MINUTE), 7)),
     ("1/2s burst 1", TokenBucket(1, Duration(2 * SECOND), 1)),
+    ("20/2s burst 5", TokenBucket(20, Duration(2 * SECOND), 5)),
     ("60/60d burst 60", TokenBucket(60, Duration(60 * DAY), 60)),
     ("5/250ms burst 5", TokenBucket(5, Duration(250 * MILLISECOND), 5)),
     ("40000 tokens/minute burst 40000", TokenBucket(40_000, MINUTE, 40_000, "tokens")),

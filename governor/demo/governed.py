@@ -1,0 +1,113 @@
+"""How is the same work done under a governor?
+
+With `TrafficControlledHttpClient`, and with what the provider documents as the policy.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from math import ceil
+from typing import Final
+
+import httpx
+
+from governor import MINUTE, Config, Governor, PermitDenied, StrictWindow
+from governor.demo.contender import DONE, AsyncCaller, Caller, Figures, GovernorFigures, waits
+from governor.demo.rules import Rules
+from governor.demo.traffic import Call
+from governor_client import TrafficControlledHttpClient
+
+PROVIDER: Final = "demo"
+
+
+def policy(rules: Rules) -> dict[str, dict[str, object]]:
+    """What the provider documents, in the shape of a policy file. Cooling and cooldown are as short as the demo is."""
+    return {
+        "global": {
+            "requests_per_minute": _per_minute(rules.reads) + _per_minute(rules.writes),
+            "degraded_after_failures": 10,
+            "degraded_cooldown": "1s",
+        },
+        "outbound": {
+            PROVIDER: {
+                "limits": [rules.reads],
+                "breaker": {"failures": 5, "open_for": "500ms", "probes": 2, "probe_deadline": "2s"},
+                "retry": {"attempts": 3, "first_delay": "200ms"},
+            },
+            f"{PROVIDER}:post": {"limits": [rules.writes]},
+        },
+    }
+
+
+class Governed:
+    """The contender with a governor."""
+
+    title = "with a governor"
+
+    def __init__(self, base_url: str, rules: Rules) -> None:
+        self._base_url = base_url
+        self._governor = Governor(Config.from_mapping(policy(rules)))
+
+    @asynccontextmanager
+    async def tasks(self) -> AsyncIterator[AsyncCaller]:
+        """The governor on this event loop, and one client for all tasks."""
+        async with self._governor, self._client() as client:
+
+            async def make(call: Call, patience: float) -> str:
+                try:
+                    await client.arequest(call.method, call.path, timeout=waits(patience))
+                except (PermitDenied, httpx.HTTPError) as error:
+                    return _ending(error)
+                return DONE
+
+            yield make
+
+    @contextmanager
+    def thread(self) -> Iterator[Caller]:
+        """A client for this thread, under the same governor."""
+        with self._client() as client:
+
+            def make(call: Call, patience: float) -> str:
+                try:
+                    client.request(call.method, call.path, timeout=waits(patience))
+                except (PermitDenied, httpx.HTTPError) as error:
+                    return _ending(error)
+                return DONE
+
+            yield make
+
+    def figures(self) -> Figures:
+        """What the governor has counted."""
+        statistics = self._governor.statistics()
+        counters = statistics.counters
+        return Figures(
+            sent=counters.requests,
+            answered_2xx=counters.answered_2xx,
+            answered_4xx=counters.answered_4xx,
+            answered_5xx=counters.answered_5xx,
+            errors=counters.failures,
+            retries=counters.retries,
+            governor=GovernorFigures(
+                openings=sum(scope.breaker.openings for scope in statistics.scopes.values()),
+                degraded_spells=statistics.degraded_spells,
+                refused=counters.refused,
+            ),
+        )
+
+    def _client(self) -> TrafficControlledHttpClient:
+        # Loopback is no external traffic, unless one asks.
+        return TrafficControlledHttpClient(PROVIDER, self._base_url, governor=self._governor, govern_loopback=True)
+
+
+def _ending(error: PermitDenied | httpx.HTTPError) -> str:
+    match error:
+        case PermitDenied():
+            return error.reason.value
+        case httpx.HTTPStatusError():
+            return str(error.response.status_code)
+        case _:
+            return type(error).__name__
+
+
+def _per_minute(limit: StrictWindow) -> int:
+    """The most that such a limit lets through in a minute."""
+    return limit.amount * ceil(MINUTE / limit.per)

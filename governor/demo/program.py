@@ -1,0 +1,75 @@
+"""What happens in the demo, from the command line to the exit status?"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import anyio
+
+from governor.demo.contender import Contender
+from governor.demo.governed import Governed
+from governor.demo.launch import Provider, ProviderFailed
+from governor.demo.options import Options, parse
+from governor.demo.progress import Progress
+from governor.demo.report import Run, possible, spotless, table, verdict
+from governor.demo.rules import WRITE, Rules
+from governor.demo.traffic import Call, calls
+from governor.demo.ungoverned import Ungoverned
+from governor.demo.workload import THREADS, drive
+from governor.errors import ConfigError
+
+#: Calls arrive in this share of a run; the rest is for those that wait by then.
+_BUSY: Final = 0.9
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the demo and prints its report.
+
+    Answers 0, or 1 if the provider refused or banned the governed client even once (or the demo itself failed), or 2 for a
+    mistake in the arguments or the trace.
+    """
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        workload = calls(options.arrivals(), speed=options.speed, span=options.duration * _BUSY, seed=options.seed)
+    except ConfigError as mistake:
+        print(f"governor demo: {mistake}", file=sys.stderr)
+        return 2
+    try:
+        return _show(options, workload)
+    except ProviderFailed as failure:
+        print(f"governor demo: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _show(options: Options, workload: Sequence[Call]) -> int:
+    rules = options.rules()
+    writes = sum(call.method == WRITE for call in workload)
+    print("\n".join(_introduction(options, rules, len(workload), writes)), flush=True)
+    ungoverned = _run(Ungoverned, options, rules, workload)
+    governed = _run(partial(Governed, rules=rules), options, rules, workload)
+    best = possible(rules, options.duration, writes)
+    print("\n".join(["", *table((ungoverned, governed), best), "", *verdict(ungoverned, governed)]), flush=True)
+    return 0 if spotless(governed) else 1
+
+
+def _introduction(options: Options, rules: Rules, number: int, writes: int) -> list[str]:
+    return [
+        "The provider, a real HTTP server in a process of its own, documents:",
+        *(f"  {line}" for line in rules.describe()),
+        f"The same work twice, {options.duration:g} s each ({options.source()}):",
+        f"  {number - writes} reads and {writes} writes, in tasks and {THREADS} threads, and an endless loop somebody wrote.",
+        "",
+    ]
+
+
+def _run(enter: Callable[[str], Contender], options: Options, rules: Rules, workload: Sequence[Call]) -> Run:
+    """One run against a provider of its own."""
+    with Provider(rules) as provider:
+        contender = enter(provider.base_url)
+        progress = Progress(contender.title, options.duration)
+        driven = anyio.run(partial(drive, contender, workload, duration=options.duration, watch=progress))
+        progress.end()
+        return Run(title=contender.title, driven=driven, log=provider.finish())

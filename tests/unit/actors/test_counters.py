@@ -1,0 +1,59 @@
+"""Do counters count what they say, and do sums add up?"""
+
+import pytest
+
+from governor import CounterRecord, Reason
+from governor._actors.counters import Counters
+
+
+def test_nothing_has_happened_at_first() -> None:
+    assert CounterRecord() == Counters().record()
+
+
+@pytest.mark.parametrize(
+    ("status", "counted"),
+    [
+        (200, {"answered_2xx": 1}),
+        (299, {"answered_2xx": 1}),
+        (302, {}),
+        (101, {}),
+        (400, {"answered_4xx": 1}),
+        (429, {"answered_4xx": 1, "answered_429": 1}),
+        (500, {"answered_5xx": 1}),
+        (599, {"answered_5xx": 1}),
+    ],
+)
+def test_an_answer_is_counted_by_its_class(status: int, counted: dict[str, int]) -> None:
+    counters = Counters()
+    counters.answered(status)
+
+    assert CounterRecord(**counted) == counters.record()
+
+
+def test_a_record_is_of_its_moment() -> None:
+    counters = Counters()
+    counters.requests = 1
+    counters.refused[Reason.RATE_LIMIT] = 2
+    record = counters.record()
+    counters.requests = 5
+    counters.refused[Reason.RATE_LIMIT] = 9
+
+    assert CounterRecord(requests=1, refused={"rate_limit_exceeded": 2}) == record
+
+
+def test_records_add_up_field_by_field() -> None:
+    one = CounterRecord(requests=1, answered_2xx=2, retries=3, neutral=1, refused={"overloaded": 1, "loop_detected": 2})
+    other = CounterRecord(requests=10, answered_5xx=20, failures=30, refused={"overloaded": 5})
+
+    assert (
+        CounterRecord(
+            requests=11,
+            answered_2xx=2,
+            answered_5xx=20,
+            failures=30,
+            neutral=1,
+            retries=3,
+            refused={"overloaded": 6, "loop_detected": 2},
+        )
+        == one + other
+    )

@@ -1,0 +1,233 @@
+"""What does a permit tell its owner, and how often?"""
+
+import asyncio
+import gc
+from threading import Thread, get_ident
+
+import pytest
+import trio
+
+from governor import ConfigError, Denied, Permit, RateLimited, Reason, UsageError
+from governor._actors.counters import Counters
+from governor._actors.permit import HeldPermit, result_of
+from governor._units import Instant
+from governor.messages import Report
+from governor.policies.contract import Grant, Request, Result
+from governor.policies.degraded import Degraded, DegradedPolicy
+
+GRANT = Grant(Instant(5), 1, Request(2, {"tokens": 10}), (0,))
+
+
+class Listener:
+    """An owner that writes down what it is told."""
+
+    scope = "github:get"
+
+    def __init__(self, *, listens: bool = True, thread: int | None = None) -> None:
+        self.thread = get_ident() if thread is None else thread
+        self.counters = Counters()
+        self.degraded = DegradedPolicy(Degraded())
+        self.listens = listens
+        self.told: list[tuple[str, Report | Grant]] = []
+
+    def report(self, report: Report) -> None:
+        self.told.append(("report", report))
+
+    def give_back(self, grant: Grant) -> None:
+        self.told.append(("give back", grant))
+
+    def send(self, message: Report | Grant) -> None:
+        self.told.append(("send", message))
+
+    def results(self) -> list[Result]:
+        return [message.result for _, message in self.told if isinstance(message, Report)]
+
+
+@pytest.fixture
+def owner() -> Listener:
+    """An owner on this thread who wants to know everything."""
+    return Listener()
+
+
+@pytest.fixture
+def permit(owner: Listener) -> Permit:
+    """A permit of that owner."""
+    return Permit(owner, Instant(5), 1, GRANT)
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [(200, "success"), (301, "success"), (404, "success"), (429, "success"), (499, "success"), (500, "failure"), (599, "failure")],
+)
+def test_mistakes_of_the_caller_are_no_failures_of_the_provider(status: int, result: str) -> None:
+    assert result == result_of(status, None).value
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError(), ValueError(), asyncio.InvalidStateError()])
+def test_errors_are_failures(error: Exception) -> None:
+    assert Result.FAILURE is result_of(None, error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncio.CancelledError(),
+        KeyboardInterrupt(),
+        SystemExit(),
+        GeneratorExit(),
+        RateLimited("github", Reason.RATE_LIMIT, 1.0),
+        ConfigError("cost", 0, "1"),
+    ],
+)
+def test_what_says_nothing_about_the_provider_is_neutral(error: BaseException) -> None:
+    assert Result.NEUTRAL is result_of(None, error)
+
+
+def test_cancellation_by_trio_is_neutral() -> None:
+    caught: list[BaseException] = []
+
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await trio.lowlevel.checkpoint()
+            except trio.Cancelled as error:
+                caught.append(error)
+                raise
+
+    trio.run(main)
+
+    assert [Result.NEUTRAL] == [result_of(None, error) for error in caught]
+
+
+def test_an_outcome_is_reported_with_all_that_is_known(owner: Listener, permit: Permit) -> None:
+    permit.record(status=200, used={"tokens": 7})
+
+    assert [("report", Report(GRANT, Result.SUCCESS, 200, {"tokens": 7}))] == owner.told
+    assert permit.reported
+
+
+def test_an_outcome_is_reported_once(owner: Listener, permit: Permit) -> None:
+    permit.record(status=503)
+    for again in (permit.record, permit.give_back):
+        with pytest.raises(UsageError, match="github:get has been reported before"):
+            again()
+
+    assert [Result.FAILURE] == owner.results()
+
+
+def test_a_permit_given_back_says_that_nothing_was_sent(owner: Listener, permit: Permit) -> None:
+    permit.give_back()
+    with pytest.raises(UsageError):
+        permit.record(status=200)
+
+    assert [("give back", GRANT)] == owner.told
+    assert permit.reported
+
+
+def test_leaving_the_block_is_a_success(owner: Listener, permit: Permit) -> None:
+    with permit:
+        pass
+
+    assert [Result.SUCCESS] == owner.results()
+
+
+def test_an_exception_in_the_block_is_a_failure(owner: Listener, permit: Permit) -> None:
+    with pytest.raises(ValueError, match="broken"), permit:
+        raise ValueError("broken")
+
+    assert [Result.FAILURE] == owner.results()
+
+
+def test_cancellation_in_the_block_is_neutral(owner: Listener, permit: Permit) -> None:
+    with pytest.raises(asyncio.CancelledError), permit:
+        raise asyncio.CancelledError
+
+    assert [Result.NEUTRAL] == owner.results()
+
+
+def test_a_refusal_inside_the_block_says_nothing_about_the_provider(owner: Listener, permit: Permit) -> None:
+    with pytest.raises(RateLimited), permit:
+        raise Denied("openai", Reason.RATE_LIMIT, 1.0).exception()
+
+    assert [Result.NEUTRAL] == owner.results()
+
+
+def test_what_was_recorded_in_the_block_stands(owner: Listener, permit: Permit) -> None:
+    with pytest.raises(ValueError, match="too late"), permit:
+        permit.record(status=200)
+        raise ValueError("too late")
+
+    assert [Result.SUCCESS] == owner.results()
+
+
+def test_from_another_thread_an_outcome_is_sent() -> None:
+    owner = Listener()
+    permits = [Permit(owner, Instant(5), 1, GRANT) for _ in range(2)]
+    thread = Thread(target=lambda: (permits[0].record(status=200), permits[1].give_back()))
+    thread.start()
+    thread.join()
+
+    assert [("send", Report(GRANT, Result.SUCCESS, 200)), ("send", GRANT)] == owner.told
+
+
+def test_a_plain_success_is_only_counted_when_nobody_listens() -> None:
+    owner = Listener(listens=False)
+    for status in (200, 204, 404, 429, None):
+        Permit(owner, Instant(5), 1).record(status=status)
+    counters = owner.counters.record()
+
+    assert [] == owner.told
+    assert (2, 2, 1) == (counters.answered_2xx, counters.answered_4xx, counters.answered_429)
+
+
+def test_a_success_that_ends_a_row_of_failures_anywhere_is_told() -> None:
+    owner = Listener(listens=False)
+    owner.degraded.failures = 3
+    Permit(owner, Instant(5), 1).record(status=200)
+
+    assert [Result.SUCCESS] == owner.results()
+
+
+def test_a_held_permit_that_is_forgotten_reports_neutral() -> None:
+    owner = Listener()
+    HeldPermit(owner, Instant(5), 1, GRANT)
+    gc.collect()
+
+    assert [("send", Report(GRANT, Result.NEUTRAL))] == owner.told
+
+
+def test_a_held_permit_that_was_used_reports_nothing_more() -> None:
+    owner = Listener()
+    HeldPermit(owner, Instant(5), 1, GRANT).record(status=200)
+    gc.collect()
+
+    assert [Result.SUCCESS] == owner.results()
+
+
+def test_a_permit_shows_its_scope_and_whether_it_was_reported(permit: Permit) -> None:
+    before = repr(permit)
+    permit.give_back()
+
+    assert "<Permit for github:get, not reported yet>" == before
+    assert "<Permit for github:get, reported>" == repr(permit)
+
+
+@pytest.mark.parametrize("used", [{"tokens": -1}, {"tokens": 1.5}, {"tokens": "7"}, {"tokens": True}, {"Tokens!": 1}, {"requests": -1}])
+def test_what_cannot_have_been_used_is_a_mistake_and_changes_nothing(
+    owner: Listener, permit: Permit, used: dict[str, int]
+) -> None:
+    with pytest.raises(ConfigError, match="used"):
+        permit.record(used=used)
+
+    assert ([], False) == (owner.told, permit.reported)
+
+
+@pytest.mark.parametrize("status", ["200", 20.5, -1, 1000, True])
+def test_what_is_no_status_is_a_mistake_and_changes_nothing(owner: Listener, permit: Permit, status: int) -> None:
+    with pytest.raises(ConfigError, match="status"):
+        permit.record(status=status)
+
+    assert ([], False) == (owner.told, permit.reported)

@@ -1,0 +1,93 @@
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor_client import _server_wait
+from governor_client._server_wait import server_wait
+
+#: The moment that RFC 9110 uses in its examples of dates.
+NOW = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _clock_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_server_wait, "wall_clock", NOW.timestamp)
+
+
+def said(value: str, name: str = "Retry-After") -> float | None:
+    return server_wait(httpx.Headers({name.encode(): value.encode()}))
+
+
+@pytest.mark.promise("R05")
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("0", 0.0), ("120", 120.0), (" 7 ", 7.0), ("1.5", 1.5), ("31622400", 31_622_400.0)]
+)
+def test_a_number_is_seconds(value: str, seconds: float) -> None:
+    assert seconds == said(value)
+
+
+@pytest.mark.promise("R05")
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Sun, 06 Nov 1994 08:50:37 GMT",
+        "Sunday, 06-Nov-94 08:50:37 GMT",
+        "Sun Nov  6 08:50:37 1994",
+        "1994-11-06T08:50:37Z",
+        "1994-11-06T09:50:37+01:00",
+        "1994-11-06T08:50:37",
+    ],
+)
+def test_a_date_in_any_of_its_forms_is_a_wait_until_then(date: str) -> None:
+    assert 60.0 == said(date)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "soon",
+        "-1",
+        "+1",
+        "1e3",
+        "inf",
+        "nan",
+        "0x10",
+        "٣",
+        "1.5.2",
+        "31622401",
+        "9" * 400,
+        "Sun, 06 Nov 1994 08:49:36 GMT",
+        "Sun, 06 Nov 9999 08:49:36 GMT",
+        "Sun, 32 Nov 1994 08:49:36 GMT",
+        "Sun, 06 Nov 1994 08:49:36 -9999999",
+    ],
+)
+def test_what_cannot_be_meant_says_nothing(value: str) -> None:
+    assert said(value) is None
+
+
+def test_the_longest_of_several_values_counts_and_those_that_cannot_be_read_do_not() -> None:
+    headers = httpx.Headers([("Retry-After", "5"), ("Retry-After", "soon, Sun, 06 Nov 1994 08:50:37 GMT, 30")])
+
+    assert 60.0 == server_wait(headers)
+
+
+@pytest.mark.parametrize("name", ["retry-after-ms", "X-Amz-Retry-After"])
+def test_milliseconds_count_where_retry_after_says_nothing(name: str) -> None:
+    both = httpx.Headers({name: "250", "Retry-After": "2"})
+    neither = httpx.Headers({name: "soon", "Retry-After": "soon"})
+
+    assert (0.25, 2.0, None) == (said("250", name), server_wait(both), server_wait(neither))
+
+
+@given(
+    st.text() | st.from_regex(r"[0-9.,:TZ+-]{0,30}") | st.from_regex(r"[A-Z][a-z]{2}, [0-9]{1,5} [A-Z][a-z]{2} [0-9: +-]{0,20}")
+)
+def test_whatever_is_said_the_answer_is_a_wait_or_none(value: str) -> None:
+    wait = server_wait(httpx.Headers({b"Retry-After": value.encode("utf-8", "surrogatepass")}))
+
+    assert wait is None or 0 <= wait <= 31_622_400
