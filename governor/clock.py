@@ -22,8 +22,7 @@ system_clock = cast("Clock", _monotonic_microseconds)
 
 
 def wall_clock() -> float:
-    """The time of day that other people's clocks tell, in seconds since 1970 (UTC). It may jump: for dates only, not for
-    waits."""
+    """The time of day in seconds since 1970 (UTC). It may jump: it is for dates that others send, not for waits."""
     return time()
 
 

@@ -1,0 +1,1 @@
+"""Owners: who holds which state, and how others reach them."""

@@ -1,0 +1,1 @@
+"""Decisions: pure state machines of (state, input, now)."""

@@ -153,11 +153,11 @@ def test_what_has_left_the_window_is_forgotten_with_the_next_event() -> None:
     policy = budget(share=1.0, floor=1)
     end = Instant(T0 + WINDOW)
     for instant in (T0, end):
-        policy.deposit(instant)
+        policy.deposit(instant, 2)
         policy.withdraw(instant)
 
-    assert (((end, end, 1),),) * 2 == (policy.state().deposits, policy.state().withdrawals)
-    assert policy.balance(end) == 1
+    assert (((end, end, 2),), ((end, end, 1),)) == (policy.state().deposits, policy.state().withdrawals)
+    assert policy.balance(end) == 2
 
 
 @pytest.mark.parametrize("window", [SECOND, 7 * SECOND + 1, HOUR])
