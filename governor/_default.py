@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import sys
 from threading import Lock
 from typing import Final
 
@@ -23,7 +24,8 @@ def default() -> Governor:
         if entered.process == process:
             return entered
     with _lock:
-        if process not in _started:
+        # One that has ended by itself, by a bug or because its thread could not go on, is replaced.
+        if _started.get(process) not in _governor.running:
             governor = Governor.from_file(os.environ.get("GOVERNOR_CONFIG"))
             governor.__enter__()
             _started.clear()
@@ -36,3 +38,8 @@ def _close(process: int) -> None:
     governor = _started.pop(process, None)
     if governor is not None and process == os.getpid():
         governor.__exit__(None, None, None)
+
+
+if sys.platform != "win32":
+    # Another thread may hold the lock at the moment of a fork, and would never release its copy in the child.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

@@ -5,7 +5,8 @@ On the governor's own loop an ask is a function call. From elsewhere it is one m
 
 import math
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from governor._actors.home import Home, current_post
@@ -140,7 +142,13 @@ class Governor:
             None if remaining is None else from_seconds(max(0.0, remaining), field="remaining"),
             None if server_wait is None else from_seconds(server_wait, field="server_wait"),
         )
-        return self._running().call(partial(actor.plan_retry, message))
+        home = self._running()
+        try:
+            return home.call(partial(actor.plan_retry, message))
+        except UsageError:
+            if home.alive():
+                raise
+            return None
 
     def statistics(self) -> Statistics:
         """How things stand, scope by scope, as frozen records."""
@@ -182,8 +190,9 @@ class Governor:
             await self._tasks.__aexit__(None, None, None)
 
     def __enter__(self) -> Self:
-        self._background = Background(lambda: self)
-        self._background.start()
+        background = Background(lambda: self)
+        background.start()
+        self._background = background
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -229,25 +238,43 @@ class Governor:
         waiter = Waiter(acquire, done.release)
         actor.send(acquire, waiter)
         try:
-            answered = done.acquire(timeout=-1 if acquire.timeout is None else acquire.timeout + _PATIENCE)
+            answered = self._running().wait_blocking(done, _patience(acquire))
         except BaseException:
             actor.send(Leave(), waiter)
             raise
-        if not answered:
-            actor.send(Leave(), waiter)
-        return waiter.answer if answered and waiter.answer is not None else _overloaded(actor.scope)
+        return self._answer(actor, waiter, answered=answered)
 
     async def _ask_on_another_loop(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
         done = anyio.Event()
         waiter = Waiter(acquire, partial(current_post(), done.set))
         actor.send(acquire, waiter)
-        return await _answer(waiter, done, partial(actor.send, Leave(), waiter))
+        try:
+            answered = await self._running().wait(done, _patience(acquire))
+        except BaseException:
+            actor.send(Leave(), waiter)
+            raise
+        return self._answer(actor, waiter, answered=answered)
+
+    def _answer(self, actor: ScopeActor, waiter: Waiter, *, answered: bool) -> Permit | Denied:
+        """What a caller from elsewhere is told, even if the governor's loop tells nothing."""
+        if answered and waiter.answer is not None:
+            return waiter.answer
+        actor.send(Leave(), waiter)
+        return _overloaded(actor.scope) if self._running().alive() else Denied(actor.scope, Reason.SHUTTING_DOWN, None)
 
     async def _ask(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
         done = anyio.Event()
         waiter = Waiter(acquire, done.set)
         answer = actor.acquire(acquire, waiter)
-        return await _answer(waiter, done, partial(actor.leave, waiter)) if answer is None else answer
+        if answer is not None:
+            return answer
+        try:
+            await done.wait()
+        except BaseException:
+            actor.leave(waiter)
+            raise
+        assert waiter.answer is not None, "a waiter is woken only after its answer is in place"
+        return waiter.answer
 
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """What `with governor.permit(...)` does on entering."""
@@ -275,11 +302,16 @@ class Governor:
             permit = actor.grab()
             if permit is not None:
                 return permit
+        answer: Permit | Denied
         found = actor or self._find(provider, method)
         if isinstance(found, Denied):
-            raise found.exception()
-        answer = await (self._ask(found, acquire) if here else self._ask_on_another_loop(found, acquire))
+            answer = found
+        else:
+            answer = await (self._ask(found, acquire) if here else self._ask_on_another_loop(found, acquire))
         if isinstance(answer, Denied):
+            # A caller that asks again and again must not keep the loop from everybody else, least of all from the outcomes
+            # and alarms that would end the refusals.
+            await anyio.lowlevel.checkpoint()
             raise answer.exception()
         return answer
 
@@ -317,15 +349,8 @@ class PermitRequest:
             permit.record(error=error)
 
 
-async def _answer(waiter: Waiter, done: anyio.Event, leave: Callable[[], None]) -> Permit | Denied:
-    """Waits for the answer, and leaves the line (or gives the permit back) if cancelled meanwhile."""
-    try:
-        await done.wait()
-    except BaseException:
-        leave()
-        raise
-    assert waiter.answer is not None, "a waiter is woken only after its answer is in place"
-    return waiter.answer
+def _patience(acquire: Acquire) -> float:
+    return math.inf if acquire.timeout is None else acquire.timeout + _PATIENCE
 
 
 def _overloaded(scope: str) -> Denied:
@@ -349,3 +374,13 @@ def _request(cost: Cost) -> Request:
         requests, units = cost, {}
     _checks.whole("cost", requests)
     return Request(requests, units or None)
+
+
+def _after_fork() -> None:
+    """A forked child has copies of the governors, and none of their loops: nobody must take the short way to an actor."""
+    for governor in running:
+        governor._thread = 0
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Final
+from weakref import WeakValueDictionary
 
 import anyio
 from anyio.abc import TaskGroup
@@ -55,11 +56,15 @@ class Supervisor:
         self._actors: dict[str, ScopeActor] = {}
         self._awake: set[ScopeActor] = set()
         self._forgotten = CounterRecord()
-        self._budgets: dict[str, RetryBudgetPolicy] = {}
+        # The scopes of a provider share its budget, which goes with the last of them.
+        self._budgets: WeakValueDictionary[str, RetryBudgetPolicy] = WeakValueDictionary()
         self._closed = False
         self._somebody_awake = anyio.Event()
+        self._to_start: deque[ScopeActor] = deque()
+        self._somebody_to_start = anyio.Event()
         self.cap = RequestCapPolicy(RequestCap(policy.requests_per_minute))
         self.degraded = DegradedPolicy(Degraded(failures=policy.degraded_after_failures, cooldown=policy.degraded_cooldown))
+        tasks.start_soon(self._start_tasks)
         tasks.start_soon(self._let_idle_actors_rest)
 
     def actor(self, scope: str) -> ScopeActor | None:
@@ -75,6 +80,12 @@ class Supervisor:
         self._closed = True
         for actor in self._actors.values():
             actor.close(Reason.SHUTTING_DOWN, None)
+
+    def resume(self, actor: ScopeActor) -> None:
+        """Lets an actor that was closed go on from where it stands; for tests, which close one to see what its callers do."""
+        if not self._closed:
+            actor.reopen(actor.pipeline)
+            self._start(actor)
 
     def statistics(self) -> Statistics:
         """What has happened, and how things stand, scope by scope."""
@@ -114,9 +125,22 @@ class Supervisor:
         if self._closed:
             actor.close(Reason.SHUTTING_DOWN, None)
             return
+        self._is_awake(actor)
+        self._to_start.append(actor)
+        self._somebody_to_start.set()
+
+    async def _start_tasks(self) -> None:
+        """Gives actors their tasks. It takes a task to start one: callbacks of the loop may ask as well, and belong to none."""
+        while True:
+            await self._somebody_to_start.wait()
+            self._somebody_to_start = anyio.Event()
+            while self._to_start:
+                actor = self._to_start.popleft()
+                self._tasks.start_soon(self._keep_running, actor, name=f"governor {actor.scope}")
+
+    def _is_awake(self, actor: ScopeActor) -> None:
         self._awake.add(actor)
         self._somebody_awake.set()
-        self._tasks.start_soon(self._keep_running, actor, name=f"governor {actor.scope}")
 
     async def _keep_running(self, actor: ScopeActor) -> None:
         crashes: deque[Instant] = deque(maxlen=_CRASHES + 1)
@@ -131,10 +155,12 @@ class Supervisor:
                 if len(crashes) > _CRASHES and now - crashes[0] < _PERIOD:
                     pause = Duration(crashes[0] + _PERIOD - now)
                     _log.error("The actor of %s failed too often and stays down for %.1f s.", actor.scope, to_seconds(pause))
-                    actor.close(Reason.OVERLOADED, pause)
+                    actor.close(Reason.OVERLOADED, pause, until=Instant(now + pause))
                     await anyio.sleep(to_seconds(pause))
             if not self._closed:
                 actor.reopen(self._successor(actor))
+                # It may have been put to rest while it was down.
+                self._is_awake(actor)
 
     def _successor(self, actor: ScopeActor) -> Pipeline:
         """New policies that stand where those of the crashed actor stood; those very ones, if they cannot say where."""

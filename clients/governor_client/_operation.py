@@ -10,7 +10,7 @@ from typing import Final, final
 
 import httpx
 
-from governor import Duration, Governor, Instant, Permit, PermitDenied, UsageError, default
+from governor import Duration, Governor, Instant, Permit, PermitDenied, default
 from governor._units import from_seconds, to_seconds
 from governor.clock import Clock
 from governor.config import check_scope
@@ -116,16 +116,17 @@ class Operation:
         """How many bytes of the answer to take in before going on; 0 if the caller gets it as it comes.
 
         An answer that is to be tried again is taken in as well, up to a bound, so that its connection is free again, and so
-        that it can still be handed out if the next attempt gets no permit.
+        that it can still be handed out if the next attempt gets no permit. One that is in memory already, as those of
+        `httpx.MockTransport` are, would never be read from its stream.
         """
         attempt.answered(response.status_code)
         self.pause = self._plan(response.status_code, server_wait(response.headers))
-        return math.inf if self._buffered else 0 if self.pause is None else KEPT
+        return math.inf if self._buffered or response.is_closed else 0 if self.pause is None else KEPT
 
     def kept(self, attempt: Attempt, response: httpx.Response, *, whole: bool) -> None:
         """The answer has been taken in, all of it or as much as was asked for."""
         attempt.ended()
-        if self.pause is not None and whole:
+        if whole:
             self._in_hand = response
 
     def failed(self, attempt: Attempt, error: BaseException) -> None:
@@ -142,18 +143,15 @@ class Operation:
     def _plan(self, status: int | None = None, wait: float | None = None) -> float | None:
         if not self._repeatable or (status is not None and status < 400):
             return None
-        try:
-            pause = self.governor.plan_retry(
-                self.provider,
-                self.method,
-                attempt=self._tries,
-                remaining=None if self._left is None else to_seconds(self._left),
-                status=status,
-                server_wait=wait,
-                idempotency_key=self._key,
-            )
-        except UsageError:
-            return None  # The governor has been closed meanwhile: what is in hand is better than nothing.
+        pause = self.governor.plan_retry(
+            self.provider,
+            self.method,
+            attempt=self._tries,
+            remaining=None if self._left is None else to_seconds(self._left),
+            status=status,
+            server_wait=wait,
+            idempotency_key=self._key,
+        )
         if pause is not None:
             self._spend(from_seconds(pause, field="pause"))
         return pause

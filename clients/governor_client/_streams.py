@@ -4,7 +4,8 @@ An answer that is handed out while it is still coming is a stream that reports t
 when its reader closes it, whichever is first.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
+from types import AsyncGeneratorType
 from typing import Final, final
 
 import anyio
@@ -107,7 +108,7 @@ async def async_take_in(response: httpx.Response, stream: httpx.AsyncByteStream,
 async def _close(stream: httpx.AsyncByteStream, chunks: AsyncIterator[bytes]) -> None:
     """Closes a stream, and the generator that reads it: trio complains about one that is left in the middle."""
     try:
-        if isinstance(chunks, AsyncGenerator):
+        if isinstance(chunks, AsyncGeneratorType) and not chunks.ag_running:
             await chunks.aclose()
     finally:
         await stream.aclose()

@@ -76,10 +76,13 @@ class _Call(Generic[T]):
 class Home:
     """The thread and the loop on which all actors of one governor run. Made on that loop."""
 
-    __slots__ = ("_calls", "_closed", "_context", "_post", "thread")
+    __slots__ = ("_calls", "_closed", "_context", "_post", "thread", "time")
 
     def __init__(self) -> None:
         self.thread = get_ident()
+        #: What `anyio.current_time` says here, in seconds. That function itself does not find its event loop in callbacks of a
+        #: loop which anyio has not started, and handlers run in callbacks too.
+        self.time: Callable[[], float] = current_token().backend_class.current_time
         self._post = current_post()
         # A callback runs in the context of whoever posts it; anyio finds its event loop in this one.
         self._context = copy_context()
@@ -116,8 +119,8 @@ class Home:
         return call.result()
 
     def alive(self) -> bool:
-        """Is the loop still there? It may be so busy or so stopped that it answers nobody."""
-        return self.knock(_nothing)
+        """Will calls be answered? True as well for a loop that is too busy to answer, or that stands still."""
+        return not self._closed and self.knock(_nothing)
 
     def wait_blocking(self, done: Lock, timeout: float = math.inf) -> bool:
         """Blocks this thread until `done` is released. False after `timeout` seconds, or when the loop has ended without it."""

@@ -88,8 +88,8 @@ class Line:
         return self._deadlines[0][0] if self._deadlines else math.inf
 
     def take_overdue(self, until: float) -> Iterator[Waiter]:
-        """Takes everybody out whose deadline lies before `until`, the earliest deadline first."""
-        while self.next_deadline() < until:
+        """Takes everybody out whose deadline has come by `until`, the earliest deadline first."""
+        while self.next_deadline() <= until:
             waiter = self._deadlines[0][2]
             self.leave(waiter)
             yield waiter

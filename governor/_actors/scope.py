@@ -60,6 +60,7 @@ class ScopeActor:
         "_closed",
         "_cap",
         "_crash",
+        "_down_until",
         "_generation",
         "_home",
         "_inbox",
@@ -121,6 +122,7 @@ class ScopeActor:
         self._knocked = False
         self._busy = False
         self._closed: Denied | None = None
+        self._down_until: Instant | None = None
         self._crash: Exception | None = None
         self._wake = anyio.Event()
         self._timer: anyio.CancelScope | None = None
@@ -258,9 +260,13 @@ class ScopeActor:
         self.gate = NEVER
         self._wake.set()
 
-    def close(self, reason: Reason, retry_after: Duration | None) -> None:
-        """Tears down: says why, closes the mailbox, answers whoever is left, in this order."""
+    def close(self, reason: Reason, retry_after: Duration | None, *, until: Instant | None = None) -> None:
+        """Tears down: says why, closes the mailbox, answers whoever is left, in this order.
+
+        Who asks later is told the same, or, with `until`, what is left of the time until then.
+        """
         self._closed = self._denied(reason, retry_after)
+        self._down_until = until
         self.gate = NEVER
         self._wake.set()
         self._close_inbox(self._closed)
@@ -271,7 +277,9 @@ class ScopeActor:
         """Sets up again after a crash, with policies that stand where the old ones stood."""
         self.pipeline = pipeline
         self._closed = None
+        self._down_until = None
         self._crash = None
+        self._resting = False
         self._wake = anyio.Event()
         self._alarm = math.inf
         self.regate()
@@ -324,12 +332,13 @@ class ScopeActor:
 
     def _drain(self) -> None:
         while self._inbox:
-            message, waiter = self._inbox.popleft()
+            try:
+                message, waiter = self._inbox.popleft()
+            except IndexError:
+                return  # Another thread has found the mailbox closed, and emptied it.
             match message:
                 case Acquire():
-                    answer = self._acquire(message, waiter)
-                    if answer is not None:
-                        self._answer(waiter, answer)
+                    self._take_ask(message, waiter)
                 case Leave():
                     self._leave(waiter)
                 case Report():
@@ -337,29 +346,49 @@ class ScopeActor:
                 case Grant():
                     self._refund(message)
 
+    def _take_ask(self, acquire: Acquire, waiter: Waiter | None) -> None:
+        try:
+            answer = self._acquire(acquire, waiter)
+        except Exception:
+            # It has left the inbox, and whoever is in the line will be answered there: nobody must be forgotten in between.
+            if waiter is not None and waiter not in self._line:
+                self._answer(waiter, self._count(self._denied(Reason.OVERLOADED, _NOMINAL_WAIT)))
+            raise
+        if answer is not None:
+            self._answer(waiter, answer)
+
     def _acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
+        now = self._now()
         if self._closed is not None:
+            if self._down_until is not None:
+                self._closed = self._denied(self._closed.reason, _wait(now, self._down_until))
             return self._count(self._closed)
         if self._resting:
             self._rise()
-        now = self._now()
         self._pump()
         request = acquire.request
-        verdict = self.pipeline.verdict(now, request, self._line.ahead())
-        if verdict.when <= now and not self._line:
+        verdict = self._turn(now, request)
+        if verdict.when <= now:
             return self._grant(now, acquire)
         if self._at_the_cap(now, request):
-            verdict = Verdict(self.pipeline.verdict(now, request, self._line.ahead()).when, self.pipeline.cap)
+            verdict = Verdict(self._turn(now, request).when, self.pipeline.cap)
         if waiter is None or verdict.when == NEVER or not self._wait_fits(now, verdict.when, acquire.timeout):
             return self._refuse_at(now, verdict)
         if len(self._line) >= self._max_waiting:
             return self._count(self._denied(Reason.OVERLOADED, _wait(now, verdict.when)))
         if acquire.timeout is not None:
-            waiter.deadline = anyio.current_time() + acquire.timeout
+            waiter.deadline = self._home.time() + acquire.timeout
         self._line.join(waiter)
         self.gate = NEVER
         self._set_alarm(now)
         return None
+
+    def _turn(self, now: Instant, request: Request) -> Verdict:
+        """When would it be a newcomer's turn? After everybody in the line, even if those wait for something else."""
+        verdict = self.pipeline.verdict(now, request, self._line.ahead())
+        head = self._line.head()
+        first = verdict if head is None else self.pipeline.verdict(now, head.acquire.request)
+        return first if first.when > verdict.when else verdict
 
     def _at_the_cap(self, now: Instant, request: Request) -> bool:
         """Has this request met the global cap and nothing else? Then degraded mode begins."""
@@ -384,10 +413,10 @@ class ScopeActor:
         return timeout > 0 and (when == AFTER_OUTCOME or to_seconds(when - now) <= timeout)
 
     def _grant(self, now: Instant, acquire: Acquire) -> Permit:
+        if acquire.attempt == 1:
+            self._budget.deposit(now)  # First, because a crash after the commit would lose what was spent.
         grant = self.pipeline.commit(now, acquire.request)
         self.counters.requests += 1
-        if acquire.attempt == 1:
-            self._budget.deposit(now)
         # Whatever the grant has spent must bar the way for the next `grab`.
         self.regate()
         probe = self.pipeline.breaker.status is not BreakerStatus.CLOSED
@@ -424,7 +453,7 @@ class ScopeActor:
         self._rang_at = now
         self._pump()
         if still:
-            self._alarm = max(self._alarm, anyio.current_time() + _STILL_CLOCK_NAP)
+            self._alarm = max(self._alarm, self._home.time() + _STILL_CLOCK_NAP)
 
     def _set_alarm(self, now: Instant) -> None:
         """The head's instant, or the first deadline. Whoever would be served only after their deadline is refused at once."""
@@ -432,7 +461,7 @@ class ScopeActor:
         if head is None:
             return
         verdict = self.pipeline.verdict(now, head.acquire.request)
-        loop_now = anyio.current_time()
+        loop_now = self._home.time()
         if verdict.when >= AFTER_OUTCOME:
             due, too_late = math.inf, loop_now
         else:
@@ -444,7 +473,13 @@ class ScopeActor:
         if not self._line:
             self.regate()
             return
-        self._alarm = min(due, self._line.next_deadline())
+        # Deadlines that are left come after the head's turn, or hardly before it. They matter if nobody knows that turn.
+        self._alarm = due if due < math.inf else self._line.next_deadline()
+        if verdict.by is self._cap:
+            # Looked at as soon as nothing but the cap is in the way: degraded mode begins then.
+            alone = self.pipeline.without_cap(now, head.acquire.request)
+            if alone > now:
+                self._alarm = min(self._alarm, loop_now + to_seconds(alone - now + 1))
         if self._timer is not None:
             self._timer.deadline = self._alarm
 
@@ -493,8 +528,7 @@ class ScopeActor:
             waiter.wake()
         except RuntimeError:
             # The loop of a foreign caller has ended: nobody is there to take it.
-            if isinstance(answer, Permit):
-                self._inbox.append((Leave(), waiter))
+            self._leave(waiter)
 
     def _denied(self, reason: Reason, retry_after: int | None) -> Denied:
         return Denied(self.scope, reason, None if retry_after is None else to_seconds(retry_after))
@@ -506,6 +540,9 @@ class ScopeActor:
 
     def _crashed(self, error: Exception) -> Denied:
         """A handler raised: whoever is waiting is answered now, and the task ends with the error for the supervisor to see."""
+        if self._closed is not None:
+            # Down already, or closed for good: what has been said of that stands.
+            return self._count(self._closed)
         if self._resting:
             self._rise()
         self._crash = error

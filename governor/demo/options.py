@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from governor._units import SECOND, Duration, from_seconds
-from governor.config.text import describe, parse_limit
+from governor._units import MILLISECOND, SECOND, Duration, from_seconds
+from governor.config.text import describe, describe_duration, parse_limit
 from governor.demo.rules import Rules
 from governor.demo.trace import read_trace
 from governor.demo.traffic import bursts
@@ -19,6 +19,9 @@ from governor.policies.window import StrictWindow
 
 _READS: Final = StrictWindow(40, Duration(2 * SECOND))
 _WRITES: Final = StrictWindow(10, Duration(2 * SECOND))
+#: What a limit may be: beyond this it limits nothing that this demo can send.
+_MOST: Final = 10_000
+_SHORTEST: Final = Duration(100 * MILLISECOND)
 #: The spell of 503s begins and ends after so many ninths of a run.
 _OUTAGE: Final = (4, 5)
 
@@ -90,4 +93,6 @@ def _strict(option: str, text: str) -> StrictWindow:
     limit = parse_limit(text, field=option)
     if not isinstance(limit, StrictWindow) or limit.unit != REQUESTS:
         raise ConfigError(option, text, f"a strict limit on requests, for instance {describe(_READS)!r}")
+    if limit.amount > _MOST or limit.per < _SHORTEST:
+        raise ConfigError(option, text, f"at most {_MOST} requests, in at least {describe_duration(_SHORTEST)}")
     return limit

@@ -19,18 +19,18 @@ from governor.demo.ungoverned import Ungoverned
 from governor.demo.workload import THREADS, drive
 from governor.errors import ConfigError
 
-#: Calls arrive in this share of a run; the rest is for those that wait by then.
+#: Calls arrive in this share of a run; what is left is for those that wait by then.
 _BUSY: Final = 0.9
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Runs the demo and prints its report.
 
-    Answers 0, or 1 if the provider refused or banned the governed client even once (or the demo itself failed), or 2 for a
-    mistake in the arguments or the trace.
+    Answers 0; 1 if the provider refused or banned the governed client even once, or the demo itself failed; 2 for a mistake
+    in the arguments or in the trace; 130 if interrupted.
     """
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments)
+        options = parse(arguments)
         workload = calls(options.arrivals(), speed=options.speed, span=options.duration * _BUSY, seed=options.seed)
     except ConfigError as mistake:
         print(f"governor demo: {mistake}", file=sys.stderr)
@@ -44,32 +44,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _show(options: Options, workload: Sequence[Call]) -> int:
+def compare(options: Options, workload: Sequence[Call]) -> tuple[Run, Run]:
+    """The run without a governor, and the one with it: each against a provider of its own, so that both begin alike."""
     rules = options.rules()
+    contenders = (Ungoverned, partial(Governed, rules=rules))
+    ungoverned, governed = (_run(contender, rules, workload, options.duration) for contender in contenders)
+    return ungoverned, governed
+
+
+def _show(options: Options, workload: Sequence[Call]) -> int:
     writes = sum(call.method == WRITE for call in workload)
-    print("\n".join(_introduction(options, rules, len(workload), writes)), flush=True)
-    ungoverned = _run(Ungoverned, options, rules, workload)
-    governed = _run(partial(Governed, rules=rules), options, rules, workload)
-    best = possible(rules, options.duration, writes)
-    print("\n".join(["", *table((ungoverned, governed), best), "", *verdict(ungoverned, governed)]), flush=True)
+    print("\n".join(_introduction(options, len(workload) - writes, writes)), flush=True)
+    ungoverned, governed = compare(options, workload)
+    best = possible(options.rules(), options.duration, writes)
+    print("\n".join([*table((ungoverned, governed), best), "", *verdict(ungoverned, governed)]), flush=True)
     return 0 if spotless(governed) else 1
 
 
-def _introduction(options: Options, rules: Rules, number: int, writes: int) -> list[str]:
+def _introduction(options: Options, reads: int, writes: int) -> list[str]:
     return [
         "The provider, a real HTTP server in a process of its own, documents:",
-        *(f"  {line}" for line in rules.describe()),
+        *(f"  {line}" for line in options.rules().describe()),
         f"The same work twice, {options.duration:g} s each ({options.source()}):",
-        f"  {number - writes} reads and {writes} writes, in tasks and {THREADS} threads, and an endless loop somebody wrote.",
+        f"  {reads} reads and {writes} writes, in tasks and in {THREADS} threads, and an endless loop that somebody wrote.",
         "",
     ]
 
 
-def _run(enter: Callable[[str], Contender], options: Options, rules: Rules, workload: Sequence[Call]) -> Run:
-    """One run against a provider of its own."""
+def _run(enter: Callable[[str], Contender], rules: Rules, workload: Sequence[Call], duration: float) -> Run:
     with Provider(rules) as provider:
         contender = enter(provider.base_url)
-        progress = Progress(contender.title, options.duration)
-        driven = anyio.run(partial(drive, contender, workload, duration=options.duration, watch=progress))
+        progress = Progress(contender.title, duration)
+        driven = anyio.run(partial(drive, contender, workload, duration=duration, watch=progress))
         progress.end()
         return Run(title=contender.title, driven=driven, log=provider.finish())

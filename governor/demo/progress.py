@@ -25,7 +25,7 @@ class Progress:
             return
         self._next = elapsed + _BETWEEN
         said = (
-            f"  {self._title:>16} {elapsed:5.1f} of {self._duration:g} s: {figures.sent:,} sent, "
+            f"  {self._title:>18} {elapsed:5.1f} of {self._duration:g} s: {figures.sent:,} sent, "
             f"{figures.answered_2xx:,} answered 2xx, {figures.answered_4xx:,} refused, {figures.answered_5xx:,} met a 503"
         )
         self._output.write(f"\r{said}\x1b[K" if self._overwrite else f"{said}\n")

@@ -7,6 +7,7 @@ standard input is closed, and prints its log as JSON. So it cannot outlive whoev
 import os
 import socket
 import sys
+from contextlib import suppress
 from math import ceil
 from threading import Thread
 from time import monotonic_ns
@@ -67,7 +68,9 @@ def main() -> None:
         Thread(target=_stop_at_end_of_input, args=(server,), daemon=True).start()
         print(listener.getsockname()[1], flush=True)
         server.run(sockets=[listener])
-    print(msgspec.json.encode(doorkeeper.log()).decode(), flush=True)
+    # Not through `sys.stdout`, which complains at the end of the process if nobody reads any more.
+    with suppress(BrokenPipeError):
+        os.write(1, msgspec.json.encode(doorkeeper.log()) + b"\n")
 
 
 def _stop_at_end_of_input(server: uvicorn.Server) -> None:

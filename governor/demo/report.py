@@ -122,8 +122,8 @@ def _governors(cell: Callable[[GovernorFigures], list[str]]) -> _Cell:
 def _footnotes(best: Possible) -> list[str]:
     return [
         "[1] All in the provider's own log, which is the judge; what stands below is counted by the client.",
-        f"[2] Of {best.reads:,} reads and {best.writes:,} writes: what the limits let through, window by window, before and after the",
-        "    503s; and no more writes than the workload has.",
+        f"[2] Of {best.reads:,} reads and {best.writes:,} writes: what the limits let through, window by window, before and",
+        "    after the 503s; and no more writes than the workload has.",
     ]
 
 

@@ -97,7 +97,8 @@ class Doorkeeper:
 
     def log(self) -> ProviderLog:
         """What has been seen so far."""
-        return ProviderLog(answers=self._answers, bans=self._bans, span=Duration(self._last - (self._first or self._last)))
+        span = Duration(0 if self._first is None else self._last - self._first)
+        return ProviderLog(answers=self._answers, bans=self._bans, span=span)
 
     def _judge(self, now: Instant, method: str, elapsed: Duration) -> tuple[int, Duration | None]:
         if now < self._banned_until:

@@ -57,7 +57,7 @@ def _since_first(path: Path, moments: Iterable[_Moment]) -> Iterator[float]:
 def _csv(path: Path, file: TextIO) -> Iterator[_Moment]:
     rows = csv.reader(file)
     try:
-        titles = [title.strip().upper() for title in next(rows, [])]
+        titles = next(rows, [])
         if "TIMESTAMP" not in titles:
             raise _mistake(path, 1, ",".join(titles), "column titles with TIMESTAMP among them, or lines of JSON")
         column = titles.index("TIMESTAMP")

@@ -21,7 +21,7 @@ _PAUSE: Final = 0.05
 class Ungoverned:
     """The contender without a governor."""
 
-    title = "without"
+    title = "without a governor"
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url

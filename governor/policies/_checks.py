@@ -1,7 +1,5 @@
 """Are the parameters of a policy usable? One sentence for each kind of number, used by every policy."""
 
-import math
-
 from governor._units import LONGEST
 from governor.errors import ConfigError
 
@@ -23,7 +21,7 @@ def positive_span(field: str, value: object) -> None:
 
 def share(field: str, value: object, *, most: float = 1.0) -> None:
     """Raises `ConfigError` unless `value` is a finite number above 0 and at most `most`."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or not 0 < value <= most:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most:
         raise ConfigError(field, value, f"a number above 0 and at most {most:g}")
 
 

@@ -17,15 +17,16 @@ SLOTS: Final = 4096
 
 
 class SlidingLogState(msgspec.Struct, frozen=True):
-    """The dated counts, oldest first."""
+    """The dated counts, oldest first, and the date of the newest that were let go of."""
 
     slots: tuple[tuple[Instant, int], ...]
+    forgotten: Instant
 
 
 class SlidingLog:
     """Dated counts that leave after `window`."""
 
-    __slots__ = ("_grain", "_newest", "_slot_ends", "_slots", "total", "window")
+    __slots__ = ("_forgotten", "_grain", "_newest", "_slot_ends", "_slots", "total", "window")
 
     def __init__(self, window: Duration, most: int) -> None:
         self.window = window
@@ -35,6 +36,7 @@ class SlidingLog:
         self._slots: deque[list[int]] = deque()
         self._newest: list[int] = []
         self._slot_ends = 0
+        self._forgotten = Instant(-1)
 
     def add(self, now: Instant, count: int) -> None:
         """Dates `count` units (at least 1) at `now`, and forgets what has left the window."""
@@ -52,22 +54,35 @@ class SlidingLog:
 
     def remove(self, dated: Instant, count: int) -> None:
         """Takes back units that were added at `dated`; units that have left the log already are gone."""
-        home: list[int] | None = None
-        for slot in reversed(self._slots):
-            if slot[0] < dated:
-                break
-            home = slot
-        if home is not None:
-            taken = min(count, home[1])
-            home[1] -= taken
-            self.total -= taken
+        slots = self._slots
+        place = len(slots)
+        while place and slots[place - 1][0] >= dated:
+            place -= 1
+        if place == len(slots) or dated <= self._forgotten:
+            return
+        taken = min(count, slots[place][1])
+        slots[place][1] -= taken
+        self.total -= taken
+        self._drop_empty(place)
+
+    def _drop_empty(self, place: int) -> None:
+        """Keeps what is taken back from piling up. The newest slot is open: it stays, until the next one is empty too."""
+        slots = self._slots
+        if slots[place][1]:
+            return
+        if place < len(slots) - 1:
+            del slots[place]
+        elif place and not slots[place - 1][1]:
+            del slots[place - 1]
 
     def forget(self, now: Instant) -> None:
         """Lets go of what has left the window; afterwards `total` is exact."""
         slots = self._slots
         gone = now - self.window
         while slots and slots[0][0] <= gone:
-            self.total -= slots.popleft()[1]
+            dated, count = slots.popleft()
+            self._forgotten = Instant(dated)
+            self.total -= count
         if not slots:
             # The open slot is gone as well: nothing must be added to it, should the clock go back.
             self._slot_ends = 0
@@ -92,12 +107,13 @@ class SlidingLog:
 
     def state(self) -> SlidingLogState:
         """What `restore` needs to go on from here."""
-        return SlidingLogState(tuple((Instant(dated), count) for dated, count in self._slots))
+        return SlidingLogState(tuple((Instant(dated), count) for dated, count in self._slots), self._forgotten)
 
     def restore(self, state: SlidingLogState) -> None:
         """Goes on from a state taken earlier."""
         self._slots = deque([dated, count] for dated, count in state.slots)
         self.total = sum(count for _, count in state.slots)
+        self._forgotten = state.forgotten
         self._slot_ends = 0
         if self._slots:
             self._newest = self._slots[-1]

@@ -161,6 +161,11 @@ class BreakerPolicy:
             or parameters.slow_call is not None
         )
 
+    def at_rest(self, now: Instant) -> bool:
+        """Is it closed, with no failure on record?"""
+        failed = self.failures or any(self._last_calls) or self._failed_calls.used(now)
+        return self.status is BreakerStatus.CLOSED and not failed
+
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """Now if closed; else when the cooling ends, or, with all probes out, when the first of them is given up."""
         match self.status:
@@ -190,6 +195,8 @@ class BreakerPolicy:
         """Learns from an outcome, unless it belongs to an earlier generation or to a probe that was given up."""
         if grant.generation != self.generation:
             return
+        if self.status is BreakerStatus.HALF_OPEN and grant.granted_at not in self._probes:
+            return
         slow = self.parameters.slow_call
         if result is Result.SUCCESS and slow is not None and now - grant.granted_at >= slow:
             result = Result.FAILURE
@@ -205,8 +212,6 @@ class BreakerPolicy:
         self.record(now, grant, Result.NEUTRAL)
 
     def _record_probe(self, now: Instant, grant: Grant, result: Result) -> None:
-        if grant.granted_at not in self._probes:
-            return
         self._probes.remove(grant.granted_at)
         match result:
             case Result.NEUTRAL:
@@ -238,7 +243,9 @@ class BreakerPolicy:
             self._calls.forget(now)
             self._failed_calls.forget(now)
             calls, failures = self._calls.total, self._failed_calls.total
-        return calls >= self.parameters.minimum_calls and failures * _RATE_SCALE >= round(rate * _RATE_SCALE) * calls
+        # No rate is so small that it is reached without a failure.
+        least = max(1, round(rate * _RATE_SCALE))
+        return calls >= self.parameters.minimum_calls and failures * _RATE_SCALE >= least * calls
 
     def _open(self, now: Instant) -> None:
         self._move(BreakerEvent.TRIPPED)
@@ -283,6 +290,7 @@ class BreakerPolicy:
         self.last_failure = state.last_failure
         self._admitted = state.admitted
         self._probes = list(state.probes)
+        self._last_calls.clear()
         self._last_calls.extend(state.last_calls)
         self._calls.restore(state.calls)
         self._failed_calls.restore(state.failed_calls)

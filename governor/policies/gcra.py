@@ -80,7 +80,7 @@ class TokenBucketPolicy:
             return NEVER
         if queued > self._burst:
             due = max(due, now * self._ticks + queued * self._step - self._tolerance)
-        return Instant(-(-due // self._ticks))
+        return min(Instant(-(-due // self._ticks)), NEVER)
 
     def commit(self, now: Instant, request: Request) -> int:
         """Takes the cost out. The receipt is the TAT afterwards, on a scale that refunds do not move."""

@@ -86,9 +86,11 @@ class Pipeline:
 
     def only_the_cap_refuses(self, now: Instant, request: Request) -> bool:
         """Would this go out, were it not for the global cap?"""
-        return self.cap.earliest(now, request) > now and all(
-            policy.earliest(now, request) <= now for policy in self._all if policy is not self.cap
-        )
+        return now < self.cap.earliest(now, request) < NEVER and self.without_cap(now, request) <= now
+
+    def without_cap(self, now: Instant, request: Request) -> Instant:
+        """When could this go out, were it not for the global cap?"""
+        return max((policy.earliest(now, request) for policy in self._all if policy is not self.cap), default=now)
 
     def commit(self, now: Instant, request: Request) -> Grant:
         """Spends, in every policy or, should one of them fail, in none."""
@@ -112,7 +114,8 @@ class Pipeline:
         """Lets every policy of the scope, and degraded mode, learn how the request ended and what it really used."""
         if used:
             grant = self._settle(now, grant, used)
-        for policy in (self.breaker, *self.limits, self.degraded):
+        # The limits first: whatever else may fail, the places that the request has taken must become free.
+        for policy in (*self.limits, self.breaker, self.degraded):
             policy.record(now, grant, result)
         self.regate()
 
@@ -137,12 +140,8 @@ class Pipeline:
         self.regate()
 
     def at_rest(self, now: Instant) -> bool:
-        """Would a new pipeline in its place decide the same? Then nothing is lost by forgetting this one."""
-        return (
-            self.breaker.status is BreakerStatus.CLOSED
-            and not self.breaker.failures
-            and all(limit.available(now) == limit.capacity() for limit in self.limits)
-        )
+        """Is it as good as new, with nothing spent and no failure on record? Then it can be forgotten."""
+        return self.breaker.at_rest(now) and all(limit.available(now) == limit.capacity() for limit in self.limits)
 
     def state(self) -> PipelineState:
         """What `restore` needs to go on from here; the shared policies are not part of it."""

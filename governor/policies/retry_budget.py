@@ -62,7 +62,7 @@ class RetryBudgetState(msgspec.Struct, frozen=True, tag="retry_budget"):
 class RetryBudgetPolicy:
     """The machine, one for each provider. A `now` before the latest that it was told of counts as that latest."""
 
-    __slots__ = ("_deposits", "_floor", "_latest", "_parts", "_withdrawals", "parameters")
+    __slots__ = ("__weakref__", "_deposits", "_floor", "_latest", "_parts", "_withdrawals", "parameters")
 
     def __init__(self, parameters: RetryBudget) -> None:
         self.parameters = parameters

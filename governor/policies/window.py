@@ -94,7 +94,8 @@ class StrictWindowPolicy:
         cost = grant.request.amount(self._unit)
         self._under_way -= cost
         if cost:
-            self._log.add(now, cost)
+            # Not before its own grant, even if the clock went back meanwhile.
+            self._log.add(max(now, grant.granted_at), cost)
         self._look()
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:

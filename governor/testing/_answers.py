@@ -45,9 +45,9 @@ def refusing(
 ) -> Iterator[None]:
     """Until the block ends, whoever asks in this scope, or waits in its line, is refused for this reason.
 
-    `retry_after` is in seconds, from 0 to 366 days; None says that waiting cannot help. Outcomes of earlier permits count as ever,
-    and afterwards the scope goes on as it was. For a running governor, from any thread; blocks for one scope do not nest. Raises
-    `ConfigError`, and `UsageError` if the governor is not running.
+    `retry_after` is in seconds, from 0 to 366 days; None says that waiting cannot help. Outcomes of earlier permits are taken
+    as ever, and afterwards the scope goes on as it was. For a running governor, from any thread; blocks for one scope do not
+    nest. Raises `ConfigError`, and `UsageError` if the governor is not running.
     """
     wait = None if retry_after is None else from_seconds(retry_after, field="retry_after")
     actor = governor._find(provider, method)
@@ -64,4 +64,7 @@ def refusing(
             pass  # Closed meanwhile: then it goes on refusing, and says so.
 
 
-def _resume(governor: Governor, actor: ScopeActor) -> None: ...
+def _resume(governor: Governor, actor: ScopeActor) -> None:
+    supervisor = governor._supervisor
+    if supervisor is not None:
+        supervisor.resume(actor)

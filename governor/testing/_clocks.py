@@ -11,8 +11,8 @@ from governor.clock import Clock, steady_clock
 def loop_clock() -> Clock:
     """A clock that follows the running event loop.
 
-    On a loop in virtual time, trio with `trio.testing.MockClock(autojump_threshold=0)`, the whole governor lives in virtual time
-    as well, and hours of waiting pass in a moment. While no loop runs, it stands still. Make one for each governor.
+    On a loop in virtual time, trio with `trio.testing.MockClock(autojump_threshold=0)`, the whole governor lives in virtual
+    time as well, and hours of waiting pass in a moment. While no loop runs, it stands still. Make one for each governor.
     """
     return steady_clock(_loop_time)
 

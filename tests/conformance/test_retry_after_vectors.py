@@ -43,9 +43,9 @@ def _agrees(case: Any, now: datetime) -> bool:
         case {"expect": None}:
             return wait is None
         case {"expect_delay_ms": delay}:
-            return wait == delay / 1_000
+            return wait == float(delay) / 1_000
         case {"expect_delay_ms_between": [least, most]}:
-            return wait is not None and least <= wait * 1_000 <= most
+            return wait is not None and float(least) <= wait * 1_000 <= float(most)
         case _:
             pytest.fail(f"this row expects something in a way that is new: {case}")
 

@@ -70,7 +70,7 @@ def test_a_steady_clock_keeps_the_contract_whatever_its_source_says(source: list
 def test_the_clock_of_a_loop_keeps_the_contract_on_that_loop() -> None:
     async def main() -> list[int]:
         clock = loop_clock()
-        readings = [clock()]
+        readings: list[int] = [clock()]
         for _ in range(10):
             await anyio.sleep(0.3)
             readings.append(clock())

@@ -13,21 +13,21 @@ def test_nothing_has_happened_at_first() -> None:
 @pytest.mark.parametrize(
     ("status", "counted"),
     [
-        (200, {"answered_2xx": 1}),
-        (299, {"answered_2xx": 1}),
-        (302, {}),
-        (101, {}),
-        (400, {"answered_4xx": 1}),
-        (429, {"answered_4xx": 1, "answered_429": 1}),
-        (500, {"answered_5xx": 1}),
-        (599, {"answered_5xx": 1}),
+        (200, CounterRecord(answered_2xx=1)),
+        (299, CounterRecord(answered_2xx=1)),
+        (302, CounterRecord()),
+        (101, CounterRecord()),
+        (400, CounterRecord(answered_4xx=1)),
+        (429, CounterRecord(answered_4xx=1, answered_429=1)),
+        (500, CounterRecord(answered_5xx=1)),
+        (599, CounterRecord(answered_5xx=1)),
     ],
 )
-def test_an_answer_is_counted_by_its_class(status: int, counted: dict[str, int]) -> None:
+def test_an_answer_is_counted_by_its_class(status: int, counted: CounterRecord) -> None:
     counters = Counters()
     counters.answered(status)
 
-    assert CounterRecord(**counted) == counters.record()
+    assert counted == counters.record()
 
 
 def test_a_record_is_of_its_moment() -> None:

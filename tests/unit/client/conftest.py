@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import httpx
 import pytest
@@ -37,13 +38,14 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
         self.closed += 1
 
     async def aclose(self) -> None:
+        await anyio.lowlevel.checkpoint()
         self.closed += 1
 
 
 class Provider(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Gives the answers it was told, in order, and the last of them for ever. Remembers what it was asked."""
 
-    def __init__(self, answers: Iterable[int | Answer | Callable[[], Answer]]) -> None:
+    def __init__(self, answers: Iterable[int | Answer | Callable[[], int | Answer]]) -> None:
         self.answers = list(answers)
         self.asked: list[httpx.Request] = []
         self.bodies: list[bytes] = []
@@ -140,6 +142,7 @@ async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 Meet = Callable[..., Half]
+SettingsOf = Callable[..., Config]
 
 
 @pytest.fixture
@@ -149,24 +152,32 @@ def body() -> type[Body]:
 
 
 @pytest.fixture
-def generous() -> dict[str, object]:
-    """Settings under which nothing but retries matters, and those come quickly."""
-    return {
-        "global": {"requests_per_minute": 1_000_000, "degraded_after_failures": 1_000_000},
-        "outbound": {
-            "default": {
-                "limits": ["1000000/s burst 1000000"],
-                "breaker": {"failures": 1_000_000},
-                "retry": {"attempts": 3, "first_delay": "1us", "max_delay": "1us"},
-            }
-        },
-    }
+def provider() -> type[Provider]:
+    """What a provider is made with."""
+    return Provider
+
+
+def _settings_of(**scope: object) -> Config:
+    retry = {"attempts": 3, "first_delay": "1us", "max_delay": "1us"}
+    everywhere = {"limits": ["1000000/s burst 1000000"], "breaker": {"failures": 1_000_000}, "retry": retry} | scope
+    return Config.from_mapping(
+        {
+            "global": {"requests_per_minute": 1_000_000, "degraded_after_failures": 1_000_000},
+            "outbound": {"default": everywhere},
+        }
+    )
 
 
 @pytest.fixture
-async def governor(generous: dict[str, object]) -> AsyncIterator[Governor]:
+def settings_of() -> SettingsOf:
+    """Makes settings under which nothing but retries matters, and those come quickly, except for what is said."""
+    return _settings_of
+
+
+@pytest.fixture
+async def governor() -> AsyncIterator[Governor]:
     """A governor in the event loop of the test."""
-    async with Governor(Config.from_mapping(generous)) as governor:
+    async with Governor(_settings_of()) as governor:
         yield governor
 
 
@@ -174,7 +185,7 @@ async def governor(generous: dict[str, object]) -> AsyncIterator[Governor]:
 def meet(request: pytest.FixtureRequest, governor: Governor) -> Meet:
     """Makes one of the two transports, before a provider that gives the answers."""
 
-    def meet(*answers: int | Answer | Callable[[], Answer], under: Governor = governor) -> Half:
+    def meet(*answers: int | Answer | Callable[[], int | Answer], under: Governor = governor) -> Half:
         return Half(blocking=request.param == "blocking", governor=under, provider=Provider(answers))
 
     return meet

@@ -1,9 +1,10 @@
 """When does the governor learn what became of a request, and does it learn it once, wherever the request is cut short?"""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -11,7 +12,7 @@ from governor import Config, CounterRecord, Governor
 from governor_client import AsyncGovernedTransport, GovernedTransport
 
 if TYPE_CHECKING:
-    from tests.unit.client.conftest import Body, Half, Meet
+    from tests.unit.client.conftest import Body, Meet, Provider, SettingsOf
 
 pytestmark = pytest.mark.anyio
 
@@ -70,15 +71,59 @@ async def test_a_reader_who_stops_in_the_middle_and_closes_is_counted_once(meet:
 
     response = await half.send()
     if half.blocking:
-        pieces = response.iter_raw()
-        next(pieces)
-        del pieces
+        assert b"one" == next(response.iter_raw())
     else:
-        apieces = response.aiter_raw()
-        await anext(apieces)
-        await apieces.aclose()  # type: ignore[attr-defined]
+        pieces = response.aiter_raw()
+        assert b"one" == await anext(pieces)
+        assert isinstance(pieces, AsyncGenerator)
+        await pieces.aclose()
     await half.close(response)
 
+    assert CounterRecord(requests=1, answered_2xx=1) == half.counters()
+
+
+async def test_the_end_of_a_stream_is_enough_even_if_nobody_closes_it(meet: "Meet") -> None:
+    half = meet(200)
+
+    stream = (await half.send()).stream
+    if isinstance(stream, httpx.SyncByteStream):
+        assert [b"answer 200"] == list(stream)
+    else:
+        assert [b"answer 200"] == [piece async for piece in stream]
+
+    assert CounterRecord(requests=1, answered_2xx=1) == half.counters()
+
+
+async def test_what_comes_after_the_outcome_changes_nothing(
+    governor: Governor, provider: "type[Provider]", body: "type[Body]"
+) -> None:
+    unread = httpx.Response(200, stream=body(httpx.ReadError("read after it was closed")))
+    transport = GovernedTransport("example", governor=governor, transport=provider([unread]))
+
+    response = transport.handle_request(httpx.Request("GET", "https://example.com/"))
+    response.close()
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    with pytest.raises(httpx.ReadError):
+        list(response.stream)
+
+    assert CounterRecord(requests=1, answered_2xx=1) == governor.statistics().counters
+
+
+async def test_closing_a_transport_closes_the_one_beneath(provider: "type[Provider]") -> None:
+    inner = provider([200])
+
+    GovernedTransport("example", transport=inner).close()
+    await AsyncGovernedTransport("example", transport=inner).aclose()
+
+    assert ["closed", "closed"] == inner.life
+
+
+async def test_an_answer_that_is_in_memory_already_is_counted_at_once(meet: "Meet") -> None:
+    half = meet(httpx.Response(200, json={"from": "httpx.MockTransport"}))
+
+    response = await half.send()
+
+    assert {"from": "httpx.MockTransport"} == response.json()
     assert CounterRecord(requests=1, answered_2xx=1) == half.counters()
 
 
@@ -88,3 +133,132 @@ async def test_redirects_count_as_neither_success_nor_failure_of_their_own(meet:
     await half.read(await half.send())
 
     assert CounterRecord(requests=1) == half.counters()
+
+
+async def test_nothing_is_recorded_where_no_permit_was_needed(governor: Governor, provider: "type[Provider]") -> None:
+    probed = provider([503])
+    transport = AsyncGovernedTransport("example", governor=governor, transport=probed, ungoverned=["/health"])
+
+    for url in ("https://example.com/health", "http://localhost/"):
+        await transport.handle_async_request(httpx.Request("GET", url))
+
+    assert (2, {}) == (len(probed.asked), governor.statistics().scopes)
+
+
+@pytest.fixture
+async def narrow() -> AsyncIterator[Governor]:
+    """A governor that has one place for a call in flight, which is lost if an outcome is."""
+    said = {"limits": ["1 in flight"], "breaker": {"failures": 1}, "retry": {"first_delay": "1h", "max_delay": "1h"}}
+    async with Governor(Config.from_mapping({"outbound": {"default": said}})) as governor:
+        yield governor
+
+
+class Hanging(httpx.AsyncBaseTransport):
+    """Never answers."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+
+async def cancelled(transport: AsyncGovernedTransport, *, buffered: bool = False, read: bool = False) -> None:
+    """A request that is cancelled once it cannot go on by itself."""
+    request = httpx.Request("GET", "https://example.com/", extensions={"governor.buffered": buffered})
+
+    async def send() -> None:
+        response = await transport.handle_async_request(request)
+        try:
+            if read:
+                await response.aread()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.promise("R50")
+async def test_cancelled_while_it_is_sent_it_says_nothing_and_leaves_no_place_taken(narrow: Governor) -> None:
+    await cancelled(AsyncGovernedTransport("example", governor=narrow, transport=Hanging()))
+
+    await _is_at_rest(narrow, CounterRecord(requests=1, neutral=1))
+
+
+@pytest.mark.parametrize(("status", "buffered"), [(200, False), (200, True), (503, True)])
+async def test_cancelled_while_its_answer_is_read_it_says_nothing_and_closes_the_answer(
+    narrow: Governor, provider: "type[Provider]", body: "type[Body]", status: int, *, buffered: bool
+) -> None:
+    endless = body(b"one", hangs=True)
+    transport = AsyncGovernedTransport("example", governor=narrow, transport=provider([httpx.Response(status, stream=endless)]))
+
+    await cancelled(transport, buffered=buffered, read=not buffered)
+
+    assert 1 == endless.closed
+    await _is_at_rest(narrow, CounterRecord(requests=1, neutral=1, retries=status // 503))
+
+
+async def test_cancelled_while_an_answer_is_kept_for_later_it_says_nothing_and_is_not_tried_again(
+    narrow: Governor, provider: "type[Provider]", body: "type[Body]"
+) -> None:
+    inner = provider([httpx.Response(503, stream=body(b"one", hangs=True))])
+
+    await cancelled(AsyncGovernedTransport("example", governor=narrow, transport=inner))
+
+    assert 1 == len(inner.asked)
+    await _is_at_rest(narrow, CounterRecord(requests=1, neutral=1, retries=1))
+
+
+async def test_cancelled_while_it_waits_for_its_permit_it_leaves_the_line(narrow: Governor, provider: "type[Provider]") -> None:
+    idle = provider([200])
+
+    async with narrow.permit("example", "GET") as permit:
+        await cancelled(AsyncGovernedTransport("example", governor=narrow, transport=idle))
+        permit.give_back()
+
+    assert [] == idle.asked
+    await _is_at_rest(narrow, CounterRecord(requests=1, neutral=1))
+
+
+async def test_cancelled_in_the_pause_before_a_retry_its_outcome_is_known_already(provider: "type[Provider]") -> None:
+    said = {"limits": ["1 in flight"], "retry": {"first_delay": "1h", "max_delay": "1h", "jitter": "none"}}
+    async with Governor(Config.from_mapping({"outbound": {"default": said}})) as governor:
+        await cancelled(AsyncGovernedTransport("example", governor=governor, transport=provider([503])))
+
+        await _is_at_rest(governor, CounterRecord(requests=1, answered_5xx=1, retries=1))
+
+
+async def test_interrupted_it_says_nothing_either(meet: "Meet", narrow: Governor) -> None:
+    half = meet(KeyboardInterrupt(), under=narrow)
+
+    with pytest.raises(KeyboardInterrupt):
+        await half.send()
+
+    await _is_at_rest(narrow, CounterRecord(requests=1, neutral=1))
+
+
+async def test_interrupted_while_an_answer_is_kept_it_is_not_tried_again(meet: "Meet", body: "type[Body]") -> None:
+    half = meet(httpx.Response(503, stream=body(KeyboardInterrupt())), 200)
+
+    with pytest.raises(KeyboardInterrupt):
+        await half.send()
+
+    assert CounterRecord(requests=1, neutral=1, retries=1) == half.counters()
+
+
+async def _is_at_rest(governor: Governor, counted: CounterRecord) -> None:
+    """Nothing is in flight, nobody waits, the breaker is closed, and the counters are as expected."""
+    await anyio.lowlevel.checkpoint()
+    scope = governor.statistics().scopes["example:get"]
+    assert counted == scope.counters
+    assert (1, 0, "closed") == (scope.limits[0].available, scope.waiting, scope.breaker.status)
+
+
+async def test_a_stream_may_end_after_its_governor_has_been_closed(meet: "Meet", settings_of: "SettingsOf") -> None:
+    async with Governor(settings_of()) as governor:
+        half = meet(200, under=governor)
+        response = await half.send()
+
+    assert b"answer 200" == await half.read(response)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from governor import Config, CounterRecord, Governor, PermitDenied, RateLimited, Reason
+from governor import CounterRecord, Governor, PermitDenied, RateLimited, Reason
 
 if TYPE_CHECKING:
-    from tests.unit.client.conftest import Body, Meet
+    from tests.unit.client.conftest import Body, Meet, SettingsOf
 
 pytestmark = pytest.mark.anyio
 
@@ -181,10 +181,9 @@ async def test_a_buffered_answer_is_still_decoded_by_httpx(meet: "Meet", body: "
 
 
 @pytest.fixture
-async def stingy() -> AsyncIterator[Governor]:
+async def stingy(settings_of: "SettingsOf") -> AsyncIterator[Governor]:
     """A governor that lets one request through, and says that the next may come in an hour."""
-    said = {"limits": ["1/hour"], "retry": {"first_delay": "1us", "max_delay": "1us"}}
-    async with Governor(Config.from_mapping({"outbound": {"default": said}})) as governor:
+    async with Governor(settings_of(limits=["1/hour"])) as governor:
         yield governor
 
 
@@ -229,10 +228,16 @@ async def test_a_retry_without_a_permit_leaves_the_error_in_hand_with_the_refusa
     assert "It was not tried again: example:get was refused" in raised.value.__notes__[0]
 
 
+async def test_of_an_answer_64_kib_are_kept(meet: "Meet", stingy: Governor, body: "type[Body]") -> None:
+    half = meet(httpx.Response(503, stream=body(b"x" * 65_535, b"y")), under=stingy)
+
+    assert 65_536 == len(await half.read(await half.send(pool=1.0)))
+
+
 async def test_a_retry_without_a_permit_after_an_answer_that_was_not_kept_is_a_refusal(
     meet: "Meet", stingy: Governor, body: "type[Body]"
 ) -> None:
-    endless = body(*[b"x" * 1_024] * 65)
+    endless = body(b"x" * 65_536, b"y", httpx.ReadError("read on"))
     half = meet(httpx.Response(503, stream=endless), under=stingy)
 
     with pytest.raises(RateLimited):
@@ -241,9 +246,34 @@ async def test_a_retry_without_a_permit_after_an_answer_that_was_not_kept_is_a_r
     assert 1 == endless.closed
 
 
-async def test_a_governor_that_closes_meanwhile_costs_no_answer(meet: "Meet", generous: dict[str, object]) -> None:
-    async with Governor(Config.from_mapping(generous)) as governor:
-        half = meet(200, under=governor)
-        response = await half.send()
+async def test_an_answer_of_an_earlier_attempt_is_not_handed_out_for_a_later_one(
+    meet: "Meet", settings_of: "SettingsOf", body: "type[Body]"
+) -> None:
+    endless = httpx.Response(503, stream=body(*[b"x" * 1_024] * 65))
+    async with Governor(settings_of(limits=["1/hour burst 2"])) as governor:
+        half = meet(500, endless, under=governor)
 
-    assert b"answer 200" == await half.read(response)
+        with pytest.raises(RateLimited):
+            await half.send(pool=1.0)
+
+
+@pytest.mark.parametrize("pool", [None, math.inf])
+async def test_a_request_without_a_pool_timeout_waits_as_long_as_it_takes(
+    meet: "Meet", settings_of: "SettingsOf", pool: float | None
+) -> None:
+    async with Governor(settings_of(limits=["50/s burst 1"])) as governor:
+        half = meet(503, 503, 200, under=governor)
+
+        assert 200 == (await half.send(pool=pool)).status_code
+
+
+async def test_a_governor_that_is_closed_meanwhile_leaves_the_answer_in_hand(meet: "Meet", settings_of: "SettingsOf") -> None:
+    governor = Governor(settings_of()).__enter__()
+
+    def closes() -> int:
+        governor.__exit__(None, None, None)
+        return 503
+
+    half = meet(closes, under=governor)
+
+    assert b"answer 503" == await half.read(await half.send())

@@ -181,16 +181,16 @@ def test_refunds_in_any_order_give_back_everything() -> None:
     assert 10 == policy.available(T0)
 
 
-def test_from_ready_on_a_plain_request_is_granted() -> None:
-    policy = bucket(burst=2)
-    fresh = policy.ready
-    spend(policy, T0)
-    one_left = policy.ready
-    spend(policy, T0)
+@pytest.mark.parametrize("per", [Duration(1), Duration(2), SECOND])
+def test_from_ready_on_a_plain_request_is_granted(per: Duration) -> None:
+    policy = bucket(per=per, burst=2)
+    ready = [policy.ready <= T0]
+    for _ in range(2):
+        spend(policy, T0)
+        ready.append(policy.ready <= T0)
 
-    assert fresh <= T0
-    assert one_left <= T0
-    assert policy.ready == at(1)
+    assert [True, True, False] == ready
+    assert policy.ready == T0 + per
 
 
 def test_a_bucket_of_tokens_never_keeps_a_plain_request_back() -> None:
@@ -269,5 +269,5 @@ def test_a_number_that_cannot_be_is_refused_by_name(field: str, value: object) -
 
 @pytest.mark.parametrize("unit", ["", "Tokens", "two words", "9lives", "a-b", None, 1])
 def test_a_unit_is_one_lower_case_word(unit: Any) -> None:
-    with pytest.raises(ConfigError, match="unit is .*; allowed: one lower-case word"):
+    with pytest.raises(ConfigError, match=r"unit is .*; allowed: one lower-case word"):
         TokenBucket(1, SECOND, 1, unit)

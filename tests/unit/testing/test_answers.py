@@ -28,7 +28,7 @@ IN_FLIGHT = Config.from_mapping({"outbound": {"default": {"limits": ["1 in fligh
 
 async def test_unlimited_grants_everything_at_once() -> None:
     async with Governor(unlimited(), clock=ManualClock()) as governor:
-        answers = [governor.try_permit("github", "GET") for _ in range(2_000)]
+        answers = [governor.try_permit("weather", "GET") for _ in range(2_000)]
 
     assert {Permit} == {type(answer) for answer in answers}
 
@@ -53,18 +53,18 @@ async def test_unlimited_knows_no_cost_that_is_too_high() -> None:
 @pytest.mark.parametrize("reason", list(Reason))
 async def test_a_scope_refuses_for_whatever_reason_a_test_wants(reason: Reason) -> None:
     async with Governor(unlimited()) as governor:
-        with refusing(governor, "github", "GET", reason=reason, retry_after=2.5):
-            inside = governor.try_permit("github", "GET")
-        outside = governor.try_permit("github", "GET")
+        with refusing(governor, "weather", "GET", reason=reason, retry_after=2.5):
+            inside = governor.try_permit("weather", "GET")
+        outside = governor.try_permit("weather", "GET")
 
-    assert Denied("github:get", reason, 2.5) == inside
+    assert Denied("weather:get", reason, 2.5) == inside
     assert isinstance(outside, Permit)
 
 
 async def test_a_refusal_is_raised_where_a_permit_was_promised() -> None:
     async with Governor(unlimited()) as governor:
-        with refusing(governor, "github", reason=Reason.CIRCUIT_OPEN, retry_after=None), pytest.raises(CircuitOpen) as caught:
-            async with governor.permit("github"):
+        with refusing(governor, "weather", reason=Reason.CIRCUIT_OPEN, retry_after=None), pytest.raises(CircuitOpen) as caught:
+            async with governor.permit("weather"):
                 pass
 
     assert caught.value.retry_after is None
@@ -72,8 +72,8 @@ async def test_a_refusal_is_raised_where_a_permit_was_promised() -> None:
 
 async def test_other_scopes_do_not_notice() -> None:
     async with Governor(unlimited()) as governor:
-        with refusing(governor, "github", "GET"):
-            answer = governor.try_permit("github", "POST")
+        with refusing(governor, "weather", "GET"):
+            answer = governor.try_permit("weather", "POST")
 
     assert isinstance(answer, Permit)
 
@@ -83,16 +83,16 @@ async def test_those_who_wait_are_refused_as_well() -> None:
 
     async def wait(governor: Governor) -> None:
         try:
-            async with governor.permit("github"):
+            async with governor.permit("weather"):
                 pass
         except PermitDenied as refusal:
             caught.append(refusal)
 
     async with Governor(IN_FLIGHT) as governor, anyio.create_task_group() as tasks:
-        permit = governor.try_permit("github")
+        permit = governor.try_permit("weather")
         tasks.start_soon(wait, governor)
         await anyio.wait_all_tasks_blocked()
-        with refusing(governor, "github"):
+        with refusing(governor, "weather"):
             await anyio.wait_all_tasks_blocked()
 
     assert isinstance(permit, Permit)
@@ -101,11 +101,11 @@ async def test_those_who_wait_are_refused_as_well() -> None:
 
 async def test_what_was_granted_before_is_reported_and_counted() -> None:
     async with Governor(IN_FLIGHT) as governor:
-        permit = governor.try_permit("github")
+        permit = governor.try_permit("weather")
         assert isinstance(permit, Permit)
-        with refusing(governor, "github"):
+        with refusing(governor, "weather"):
             permit.record(status=200)
-        again = governor.try_permit("github")
+        again = governor.try_permit("weather")
         counters = governor.statistics().counters
 
     assert isinstance(again, Permit)
@@ -114,13 +114,13 @@ async def test_what_was_granted_before_is_reported_and_counted() -> None:
 
 async def test_the_line_is_served_again_afterwards() -> None:
     async with Governor(IN_FLIGHT) as governor, anyio.create_task_group() as tasks:
-        with refusing(governor, "github"):
+        with refusing(governor, "weather"):
             pass
-        permit = governor.try_permit("github")
+        permit = governor.try_permit("weather")
         assert isinstance(permit, Permit)
         tasks.start_soon(_use, governor)
         await anyio.wait_all_tasks_blocked()
-        waiting = governor.statistics().scopes["github"].waiting
+        waiting = governor.statistics().scopes["weather"].waiting
         permit.record(status=200)
 
     assert 1 == waiting
@@ -131,11 +131,11 @@ async def test_it_works_from_another_thread() -> None:
     async with Governor(unlimited()) as governor:
 
         def ask() -> Permit | Denied:
-            with refusing(governor, "github", reason=Reason.OVERLOADED):
-                return governor.try_permit("github")
+            with refusing(governor, "weather", reason=Reason.OVERLOADED):
+                return governor.try_permit("weather")
 
         answer = await anyio.to_thread.run_sync(ask)
-        afterwards = governor.try_permit("github")
+        afterwards = governor.try_permit("weather")
 
     assert isinstance(answer, Denied)
     assert Overloaded is type(answer.exception())
@@ -144,10 +144,10 @@ async def test_it_works_from_another_thread() -> None:
 
 async def test_a_governor_that_closes_meanwhile_stays_closed() -> None:
     async with Governor(unlimited()) as governor:
-        block = refusing(governor, "github")
+        block = refusing(governor, "weather")
         block.__enter__()
     block.__exit__(None, None, None)
-    answer = governor.try_permit("github")
+    answer = governor.try_permit("weather")
 
     assert isinstance(answer, Denied)
     assert ShuttingDown is type(answer.exception())
@@ -156,24 +156,24 @@ async def test_a_governor_that_closes_meanwhile_stays_closed() -> None:
 @pytest.mark.parametrize("retry_after", [-1.0, float("nan")])
 async def test_a_wait_that_cannot_be_is_a_mistake(retry_after: float) -> None:
     async with Governor(unlimited()) as governor:
-        with pytest.raises(ConfigError, match="retry_after"), refusing(governor, "github", retry_after=retry_after):
+        with pytest.raises(ConfigError, match="retry_after"), refusing(governor, "weather", retry_after=retry_after):
             pass
 
 
 def test_a_governor_that_does_not_run_cannot_refuse() -> None:
-    with pytest.raises(UsageError), refusing(Governor(unlimited()), "github"):
+    with pytest.raises(UsageError), refusing(Governor(unlimited()), "weather"):
         pass
 
 
 async def _use(governor: Governor) -> None:
-    async with governor.permit("github"):
+    async with governor.permit("weather"):
         await anyio.lowlevel.checkpoint()
 
 
 def test_it_works_without_a_loop() -> None:
     with Governor(unlimited()) as governor:
-        ask = partial(governor.try_permit, "github")
-        with refusing(governor, "github"):
+        ask = partial(governor.try_permit, "weather")
+        with refusing(governor, "weather"):
             inside = ask()
         outside = ask()
 

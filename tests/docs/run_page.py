@@ -1,0 +1,133 @@
+"""Does everything on one page work, from top to bottom? Run as `python run_page.py PAGE`, in an empty folder.
+
+What a block is for is said by its language. `toml` is a policy file and must load. `python` runs, in one namespace for the
+page, with `await` allowed at the top level as in `python -m asyncio`. Both are kept as a file instead if their first line
+names one (`# governor.toml`). `console` shows commands with what they print, and those that are about such files are run.
+`output` is what the block before it printed; in both, `...` stands for anything. `text` is for people.
+
+Addresses such as `https://api.example.com` stand for a server on this machine, which here counts as the outside world.
+"""
+
+import ast
+import asyncio
+import doctest
+import io
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from inspect import CO_COROUTINE
+from pathlib import Path
+from threading import Thread
+from types import CodeType
+from typing import Final, NamedTuple
+from unittest.mock import patch
+
+from governor import Config
+
+LANGUAGES: Final = {"toml", "python", "console", "output", "text"}
+FENCE: Final = re.compile(r"^\s*```", re.MULTILINE)
+BLOCK: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE: Final = re.compile(r"# (\w+\.(?:toml|py))\n")
+COMMAND: Final = re.compile(r"^\$ (?P<command>.*)\n(?P<printed>(?:(?!\$ ).*\n)*)", re.MULTILINE)
+RUN: Final = re.compile(r"governor check|python \w+\.py|python -m pytest")
+WORLD: Final = re.compile(r"https://api\.[a-z.]+")
+
+
+class Block(NamedTuple):
+    """One block, and the line of the page on which its text begins."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: str) -> list[Block]:
+    """All blocks of a page; a fence that belongs to none, or to one in an unknown language, is a mistake."""
+    found = [Block(one["language"], one["text"], page.count("\n", 0, one.start()) + 2) for one in BLOCK.finditer(page)]
+    assert len(FENCE.findall(page)) == 2 * len(found), "a block is indented, or not closed"
+    assert {block.language for block in found} <= LANGUAGES, f"a block is in none of {sorted(LANGUAGES)}"
+    return found
+
+
+def run(page: Path) -> None:
+    """Runs every block in order. Raises what the first one raises that does not work."""
+    printed = ""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    with asyncio.Runner() as loop, outside_world() as address:
+        for block in blocks(page.read_text(encoding="utf-8")):
+            file = FILE.match(block.text)
+            if file:
+                Path(file[1]).write_text(block.text, encoding="utf-8")
+            if block.language == "toml":
+                Config.from_mapping(tomllib.loads(block.text))
+            elif block.language == "python" and not file:
+                # Empty lines in front, so that a traceback names lines of the page.
+                source = "\n" * (block.line - 1) + WORLD.sub(address, block.text)
+                code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+                with redirect_stdout(io.StringIO()) as output:
+                    execute(code, namespace, loop)
+                printed = output.getvalue()
+            elif block.language == "console":
+                for shown in COMMAND.finditer(block.text):
+                    if RUN.match(shown["command"]):
+                        compare(shown["printed"], shell(shown["command"]), f"{page}:{block.line}")
+            elif block.language == "output":
+                compare(block.text, printed, f"{page}:{block.line}")
+
+
+def execute(code: CodeType, namespace: dict[str, object], loop: asyncio.Runner) -> None:
+    """Runs a block; on the event loop of the page only if it awaits something, so that others may start loops of their own."""
+    result = eval(code, namespace)
+    if code.co_flags & CO_COROUTINE:
+        loop.run(result)
+
+
+def shell(command: str) -> str:
+    """What a command prints, mistakes included."""
+    programs = Path(sys.executable).parent
+    words = [str(programs / word) if word in ("python", "governor") else word for word in command.split()]
+    return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, check=False).stdout
+
+
+def compare(expected: str, actual: str, place: str) -> None:
+    """Raises `AssertionError` unless this was printed."""
+    alike = doctest.OutputChecker().check_output(expected, actual, doctest.ELLIPSIS)
+    assert alike, f"{place}: printed was\n{actual}"
+
+
+class World(BaseHTTPRequestHandler):
+    """Answers everything with 200 and the path."""
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def outside_world() -> Iterator[str]:
+    """A server on this machine, at the address that is yielded, to which calls are governed as if it were elsewhere."""
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), World) as server,
+        patch("governor_client._ungoverned.is_loopback", lambda host: False),
+    ):
+        Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))

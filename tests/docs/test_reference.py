@@ -1,0 +1,66 @@
+"""Is the reference complete, and does it say what the code says?"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+import governor
+import governor.testing
+import governor_client
+from governor import Breaker, Reason, Retry, RetryBudget
+from governor.config import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
+from governor.config.schema import write
+
+REFERENCE: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
+
+#: Where on the page each record has its table.
+SECTIONS: Final = {
+    "[global]": GlobalPolicy(),
+    "[outbound.NAME]": ScopePolicy(),
+    "breaker": Breaker(),
+    "retry": Retry(),
+    "retry_budget": RetryBudget(),
+    "[inbound]": InboundSettings(),
+    "[inbound.NAME]": InboundGroup(),
+    "[logging]": LoggingSettings(),
+}
+#: Settings that are tables themselves, and have a section of their own.
+TABLES: Final = {"breaker", "retry", "retry_budget"}
+
+SECTION: Final = re.compile(r"^#+ `(?P<name>[^`]+)`.*?\n(?P<body>.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
+ROW: Final = re.compile(r"^\| `(?P<key>\w+)` \|[^|]*\| `(?P<default>[^`]*)` \|", re.MULTILINE)
+
+
+def _page(name: str) -> str:
+    return (REFERENCE / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.promise("R53")
+@pytest.mark.parametrize("name", SECTIONS)
+def test_the_page_lists_every_setting_with_its_default(name: str) -> None:
+    sections = {one["name"]: one["body"] for one in SECTION.finditer(_page("configuration.md"))}
+    listed = {row["key"]: row["default"] for row in ROW.finditer(sections[name])}
+
+    assert _defaults(SECTIONS[name]) == listed
+
+
+def _defaults(record: msgspec.Struct) -> dict[str, str]:
+    return {key: value for key, value in write(record) if key not in TABLES}
+
+
+@pytest.mark.parametrize("package", [governor, governor_client, governor.testing], ids=lambda package: package.__name__)
+def test_every_public_name_is_in_the_reference(package: object) -> None:
+    said = _page("api.md") + _page("errors.md")
+    names = vars(package)["__all__"]
+
+    assert [] == [name for name in names if not re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", said)]
+
+
+@pytest.mark.promise("R10")
+def test_every_reason_is_in_the_reference() -> None:
+    said = _page("errors.md")
+
+    assert [] == [reason.value for reason in Reason if f"`{reason.value}`" not in said]

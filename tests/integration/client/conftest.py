@@ -1,0 +1,240 @@
+"""Two real servers on loopback: one that speaks HTTP as it should, and one that breaks off wherever it is told to."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import count
+from threading import Event, Lock, Thread
+from typing import NamedTuple
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from governor import Config, CounterRecord, Governor
+
+Handler = Callable[[Request], Awaitable[Response]]
+METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
+
+
+class Hit(NamedTuple):
+    """A request as the server saw it; `port` tells one connection from another."""
+
+    method: str
+    path: str
+    body: bytes
+    port: int
+
+
+class Site:
+    """A part of the server that belongs to one test. Each path gives its answers in order, and the last of them for ever."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.hits: list[Hit] = []
+        self._answers: dict[str, list[int | Handler]] = {}
+
+    def at(self, path: str, *answers: int | Handler) -> str:
+        """Sets the answers of a path, and returns its address."""
+        self._answers[path] = list(answers)
+        return f"{self.url}{path}"
+
+    async def answer(self, request: Request) -> Response:
+        """What the server does with a request."""
+        path = f"/{request.path_params['path']}"
+        assert request.client is not None
+        self.hits.append(Hit(request.method, path, await request.body(), request.client.port))
+        answers = self._answers[path]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        return PlainTextResponse(f"answer {answer}", answer) if isinstance(answer, int) else await answer(request)
+
+
+class Handlers:
+    """Answers that are more than a status."""
+
+    @staticmethod
+    def headers(status: int, **headers: str) -> Handler:
+        """A status with headers; `_` in their names stands for `-`."""
+
+        async def answer(request: Request) -> Response:
+            return Response(status_code=status, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+        return answer
+
+    @staticmethod
+    def lines(*lines: str, hangs: bool = False) -> Handler:
+        """Lines that come one by one, and then the end, or nothing any more until the client has gone."""
+
+        async def answer(request: Request) -> Response:
+            async def body() -> AsyncIterator[str]:
+                for line in lines:
+                    yield f"{line}\n"
+                if hangs:
+                    await _gone(request)
+
+            return StreamingResponse(body(), media_type="text/plain")
+
+        return answer
+
+    @staticmethod
+    async def silence(request: Request) -> Response:
+        """No answer, until the client has gone."""
+        await _gone(request)
+        return Response()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.has_started = Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.has_started.set()
+
+
+@pytest.fixture(scope="session")
+def make_site() -> Iterator[Callable[[], Site]]:
+    """A uvicorn server on a thread of its own, and a part of it for whoever asks."""
+    sites: dict[str, Site] = {}
+    serial = count()
+
+    async def answer(request: Request) -> Response:
+        return await sites[request.path_params["site"]].answer(request)
+
+    app = Starlette(routes=[Route("/{site}/{path:path}", answer, methods=METHODS)])
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=5)
+    server = _Server(config)
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        port = listener.getsockname()[1]
+
+        def make() -> Site:
+            name = f"site{next(serial)}"
+            sites[name] = Site(f"http://127.0.0.1:{port}/{name}")
+            return sites[name]
+
+        thread = Thread(target=asyncio.run, args=[server.serve(sockets=[listener])], name="uvicorn")
+        thread.start()
+        try:
+            assert server.has_started.wait(30)
+            yield make
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture
+def site(make_site: Callable[[], Site]) -> Site:
+    """A part of the server for this test alone."""
+    return make_site()
+
+
+@pytest.fixture
+def handlers() -> type[Handlers]:
+    """What answers are made with."""
+    return Handlers
+
+
+class Socket:
+    """A server that reads a request, sends some bytes and closes the connection. The last bytes are sent for ever."""
+
+    def __init__(self, listener: socket.socket, replies: Sequence[bytes]) -> None:
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        self.requests = 0
+        self._listener = listener
+        self._replies = replies
+        self._closed = Lock()
+
+    def serve(self) -> None:
+        """Serves one connection after the other, until the listener is closed."""
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection:
+                    self._reply(connection)
+
+    def _reply(self, connection: socket.socket) -> None:
+        request = b""
+        while b"\r\n\r\n" not in request:
+            piece = connection.recv(65_536)
+            if not piece:
+                return
+            request += piece
+        reply = self._replies[min(self.requests, len(self._replies) - 1)]
+        self.requests += 1
+        connection.sendall(reply)
+
+
+@pytest.fixture
+def break_off() -> Iterator[Callable[..., Socket]]:
+    """Makes servers that break off."""
+    listeners: list[tuple[socket.socket, Thread]] = []
+
+    def make(*replies: bytes) -> Socket:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = Socket(listener, replies)
+        thread = Thread(target=server.serve, name="breaks off")
+        listeners.append((listener, thread))
+        thread.start()
+        return server
+
+    yield make
+    for listener, thread in listeners:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def _settings(**scope: object) -> Config:
+    retry = {"attempts": 3, "first_delay": "1ms", "max_delay": "1ms"}
+    everywhere = {"limits": ["1000000/s burst 1000000"], "breaker": {"failures": 1_000_000}, "retry": retry} | scope
+    return Config.from_mapping(
+        {
+            "global": {"requests_per_minute": 1_000_000, "degraded_after_failures": 1_000_000},
+            "outbound": {"default": everywhere},
+        }
+    )
+
+
+@pytest.fixture
+def settings() -> Callable[..., Config]:
+    """Makes settings under which nothing but retries matters, except for what is said of the scope."""
+    return _settings
+
+
+@pytest.fixture
+def background(settings: Callable[..., Config]) -> Iterator[Governor]:
+    """A governor on a thread of its own."""
+    with Governor(settings()) as governor:
+        yield governor
+
+
+@pytest.fixture(params=["in this loop", "in another loop"])
+async def governor(request: pytest.FixtureRequest, settings: Callable[..., Config]) -> AsyncIterator[Governor]:
+    """A governor in the event loop of the test, or in another one."""
+    if request.param == "in this loop":
+        async with Governor(settings()) as governor:
+            yield governor
+    else:
+        with Governor(settings()) as governor:
+            yield governor
+
+
+@pytest.fixture
+def balance() -> Callable[[CounterRecord], int]:
+    """What of the requests no outcome accounts for: 0 when each has exactly one (and none was redirected)."""
+
+    def balance(counted: CounterRecord) -> int:
+        outcomes = counted.answered_2xx + counted.answered_4xx + counted.answered_5xx + counted.failures + counted.neutral
+        return counted.requests - outcomes
+
+    return balance

@@ -1,0 +1,188 @@
+"""Is everybody answered when the governor closes, or when its loop dies?"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic, sleep
+
+import anyio
+import pytest
+
+from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, ShuttingDown, UsageError
+from governor._actors import home
+
+pytestmark = pytest.mark.promise("R55")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who wait look more often than they do otherwise whether the loop is still there."""
+    monkeypatch.setattr(home, "_HEARTBEAT", 0.02)
+
+
+def governed(*limits: str) -> Governor:
+    return Governor(Config.from_mapping({"outbound": {"default": {"limits": limits}}}))
+
+
+def granted(answer: Permit | Denied) -> Permit:
+    assert isinstance(answer, Permit), answer
+    return answer
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Returns as soon as it is so; fails if that takes more than 20 seconds."""
+    deadline = monotonic() + 20
+    while not condition():
+        assert monotonic() < deadline
+        sleep(0.001)
+
+
+def waiting(governor: Governor) -> int:
+    return governor.statistics().scopes["weather"].waiting
+
+
+def block(governor: Governor, timeout: float | None = None) -> type[Exception] | None:
+    try:
+        with governor.permit("weather", timeout=timeout):
+            return None
+    except (PermitDenied, UsageError) as refusal:
+        return type(refusal)
+
+
+async def wait(governor: Governor) -> type[Exception] | None:
+    try:
+        async with governor.permit("weather"):
+            return None
+    except (PermitDenied, UsageError) as refusal:
+        return type(refusal)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads to block."""
+    with ThreadPoolExecutor(16) as threads:
+        yield threads
+
+
+def line_up(governor: Governor, pool: ThreadPoolExecutor) -> list[Future[type[Exception] | None]]:
+    """Blocked threads, and tasks on event loops of other threads."""
+    futures = [pool.submit(block, governor, timeout) for timeout in (None, 3600.0, None)]
+    futures += [pool.submit(anyio.run, wait, governor, backend=backend) for backend in ("asyncio", "trio")]
+    return futures
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_closing_answers_tasks_threads_and_tasks_on_other_loops(backend: str, pool: ThreadPoolExecutor) -> None:
+    answers: list[type[Exception] | None] = []
+
+    async def main() -> list[Future[type[Exception] | None]]:
+        async with anyio.create_task_group() as tasks, governed("1 in flight") as governor:
+            holder = granted(governor.try_permit("weather"))
+
+            async def own() -> None:
+                answers.append(await wait(governor))
+
+            tasks.start_soon(own)
+            futures = line_up(governor, pool)
+            await anyio.to_thread.run_sync(until, lambda: waiting(governor) == 6)
+        assert not holder.reported
+        return futures
+
+    futures = anyio.run(main, backend=backend)
+    answers += [future.result(20) for future in futures]
+
+    assert [ShuttingDown] * 6 == answers
+
+
+def test_a_governor_on_a_thread_answers_everybody_as_well(pool: ThreadPoolExecutor) -> None:
+    with governed("1 in flight") as governor:
+        holder = granted(governor.try_permit("weather"))
+        futures = line_up(governor, pool)
+        until(lambda: waiting(governor) == 5)
+
+    assert [ShuttingDown] * 5 == [future.result(20) for future in futures]
+    assert not holder.reported
+
+
+def test_an_error_on_the_loop_answers_everybody(pool: ThreadPoolExecutor) -> None:
+    futures: list[Future[type[Exception] | None]] = []
+
+    async def main() -> None:
+        async with governed("1 in flight") as governor:
+            holder = granted(governor.try_permit("weather"))
+            futures.extend(line_up(governor, pool))
+            await anyio.to_thread.run_sync(until, lambda: waiting(governor) == 5)
+            assert not holder.reported
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        anyio.run(main)
+
+    assert [ShuttingDown] * 5 == [future.result(20) for future in futures]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_is_thrown_away_answers_everybody(pool: ThreadPoolExecutor) -> None:
+    """Nobody leaves the block, nothing is cancelled: the loop is just closed, and the governor never learns of it."""
+    loop = asyncio.new_event_loop()
+    governor = governed("1 in flight")
+
+    async def begin() -> tuple[Permit, list[Future[type[Exception] | None]]]:
+        await governor.__aenter__()
+        holder = granted(governor.try_permit("weather"))
+        futures = line_up(governor, pool)
+        await asyncio.to_thread(until, lambda: waiting(governor) == 5)
+        return holder, futures
+
+    holder, futures = loop.run_until_complete(begin())
+    loop.close()
+    late = [pool.submit(block, governor, timeout) for timeout in (None, 0.5, 0)]
+    answers = [future.result(20) for future in (*futures, *late)]
+
+    assert [ShuttingDown] * 8 == answers
+    assert not holder.reported
+
+
+def test_threads_that_ask_all_the_while_are_all_answered(pool: ThreadPoolExecutor) -> None:
+    """Asks and the closing meet at every possible moment."""
+    for _ in range(20):
+        with governed("1 in flight") as governor:
+            ready = [pool.submit(_ask_until_closed, governor) for _ in range(8)]
+            until(lambda governor=governor: governor.statistics().counters.requests > 0)
+        counts = [future.result(20) for future in ready]
+        assert 8 == len(counts)
+
+
+def _ask_until_closed(governor: Governor) -> int:
+    asked = 0
+    while True:
+        asked += 1
+        if block(governor, 1.0) is ShuttingDown:
+            return asked
+
+
+def test_a_closed_governor_plans_no_retries() -> None:
+    with governed("1 in flight") as governor:
+        granted(governor.try_permit("weather", "GET"))
+        planned = governor.plan_retry("weather", "GET", attempt=1, status=503)
+    afterwards = [governor.plan_retry(scope, "GET", attempt=1, status=503) for scope in ("weather", "traffic")]
+
+    assert planned is not None
+    assert [None, None] == afterwards
+
+
+def test_figures_of_a_closed_governor_are_no_longer_to_be_had() -> None:
+    with governed("1 in flight") as governor:
+        governor.statistics()
+    with pytest.raises(UsageError, match="closed"):
+        governor.statistics()
+
+
+def test_outcomes_reported_after_the_end_disturb_nobody() -> None:
+    with governed("1 in flight") as governor:
+        permit = granted(governor.try_permit("weather"))
+        forgotten = granted(governor.try_permit("traffic"))
+    permit.record(status=500)
+    del forgotten
+
+    assert Denied("weather", Reason.SHUTTING_DOWN, None) == governor.try_permit("weather")

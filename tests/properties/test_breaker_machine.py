@@ -1,0 +1,273 @@
+"""The circuit breaker against a model that is written as one would tell it.
+
+The spans of the model are a few microseconds: a window of time up to 4096 microseconds is exact, so that both must agree on
+every step. What merging in longer windows may cost is a test of its own.
+"""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+
+from governor._units import DAY, MINUTE, Duration, Instant
+from governor.policies._sliding_log import SLOTS
+from governor.policies.breaker import Breaker, BreakerPolicy, BreakerStatus
+from governor.policies.contract import PLAIN, Grant, Result
+
+START: Final = 10 * DAY
+RATES: Final = ["0.000001", "0.1", "0.25", "0.333333", "0.5", "0.6", "0.7", "0.9", "1"]
+SPANS: Final = st.integers(1, 12).map(Duration)
+
+
+@st.composite
+def breakers(draw: st.DrawFn) -> Breaker:
+    by_rate = draw(st.sampled_from(["", "calls", "time"]))
+    in_a_row = st.integers(1, 4)
+    window_calls = draw(st.integers(1, 8)) if by_rate == "calls" else None
+    probes = draw(st.integers(1, 4))
+    return Breaker(
+        failures=draw(in_a_row | st.none() if by_rate else in_a_row),
+        failure_rate=float(draw(st.sampled_from(RATES))) if by_rate else None,
+        window_calls=window_calls,
+        window=draw(SPANS) if by_rate == "time" else None,
+        minimum_calls=draw(st.integers(1, window_calls or 5)),
+        slow_call=draw(st.none() | SPANS),
+        successes=draw(st.integers(1, probes)),
+        open_for=draw(SPANS),
+        probes=probes,
+        probe_deadline=draw(SPANS),
+    )
+
+
+@dataclass
+class Model:
+    """A breaker as one would tell it, with everything that ever happened written down."""
+
+    parameters: Breaker
+    status: str = "closed"
+    #: How often it has changed: an outcome counts only if this has not changed since its grant.
+    age: int = 0
+    opened_at: int = 0
+    openings: int = 0
+    last_failure: int | None = None
+    #: Calls that ended while closed, since it was last closed: when, and whether they failed.
+    ended: list[tuple[int, bool]] = field(default_factory=list)
+    #: Probes that are out: when they were granted.
+    out: list[int] = field(default_factory=list)
+    good_probes: int = 0
+
+    def earliest(self, now: int) -> int:
+        if self.status == "open":
+            return max(now, self.opened_at + self.parameters.open_for)
+        if self.status == "closed" or len(self.out) + self.good_probes < self.parameters.probes:
+            return now
+        return max(now, min(self.out) + self.parameters.probe_deadline)
+
+    def grant(self, now: int) -> None:
+        if self.status == "open":
+            self.change("half_open")
+        if self.status == "half_open":
+            if len(self.out) + self.good_probes == self.parameters.probes:
+                self.out.remove(min(self.out))
+            self.out.append(now)
+
+    def end(self, now: int, granted_at: int, age: int, result: Result) -> None:
+        if age != self.age or (self.status == "half_open" and granted_at not in self.out):
+            return
+        slow = self.parameters.slow_call
+        good = result is Result.SUCCESS and not (slow is not None and now - granted_at >= slow)
+        bad = result is not Result.NEUTRAL and not good
+        if bad:
+            self.last_failure = now
+        if self.status == "half_open":
+            self.out.remove(granted_at)
+            self.good_probes += good
+            if bad:
+                self.open(now)
+            elif self.good_probes == self.parameters.successes:
+                self.change("closed")
+        elif good or bad:
+            self.ended.append((now, bad))
+            if self.too_many_in_a_row() or self.too_high_a_share(now):
+                self.open(now)
+
+    def too_many_in_a_row(self) -> bool:
+        most = self.parameters.failures
+        return most is not None and len(self.ended) >= most and all(bad for _, bad in self.ended[-most:])
+
+    def too_high_a_share(self, now: int) -> bool:
+        if self.parameters.failure_rate is None:
+            return False
+        seen = self.ended
+        if self.parameters.window_calls is not None:
+            seen = seen[-self.parameters.window_calls :]
+        if self.parameters.window is not None:
+            seen = [(at, bad) for at, bad in seen if at > now - self.parameters.window]
+        share = Fraction(self.parameters.failure_rate).limit_denominator(10**6)
+        return len(seen) >= self.parameters.minimum_calls and sum(bad for _, bad in seen) >= share * len(seen)
+
+    def row(self) -> int:
+        """Failures in a row up to now."""
+        good = [place for place, (_, bad) in enumerate(self.ended) if not bad]
+        return len(self.ended) - (good[-1] + 1 if good else 0)
+
+    def open(self, now: int) -> None:
+        self.change("open")
+        self.opened_at = now
+        self.openings += 1
+
+    def change(self, status: str) -> None:
+        self.status = status
+        self.age += 1
+        self.ended.clear()
+        self.out.clear()
+        self.good_probes = 0
+
+
+class BreakerMachine(RuleBasedStateMachine):
+    """Whatever is asked and told, in any order, the breaker and the model stand at the same point."""
+
+    grants: Bundle[Grant] = Bundle("grants")
+
+    @initialize(parameters=breakers())
+    def begin(self, parameters: Breaker) -> None:
+        self.policy = BreakerPolicy(parameters)
+        self.model = Model(parameters)
+        self.now = Instant(START)
+
+    @rule(gap=st.integers(0, 3) | st.integers(0, 14))
+    def time_passes(self, gap: int) -> None:
+        self.now = Instant(self.now + gap)
+
+    @rule(target=grants)
+    def ask(self) -> Grant:
+        """Waits until it is granted, if need be; the microsecond before is too early."""
+        named = self.policy.earliest(self.now, PLAIN)
+
+        assert self.model.earliest(self.now) == named
+        if named > self.now:
+            assert self.policy.earliest(Instant(named - 1), PLAIN) == named
+            self.now = named
+        assert self.policy.earliest(self.now, PLAIN) == self.now
+        self.policy.commit(self.now, PLAIN)
+        self.model.grant(self.now)
+        return Grant(self.now, self.policy.generation)
+
+    @rule(target=grants)
+    def ask_without_waiting(self) -> Grant | MultipleResults[Grant]:
+        before = self.policy.state()
+        if self.policy.earliest(self.now, PLAIN) > self.now:
+            assert before == self.policy.state()
+            return multiple()
+        self.policy.commit(self.now, PLAIN)
+        self.model.grant(self.now)
+        return Grant(self.now, self.policy.generation)
+
+    @rule(grant=consumes(grants), result=st.sampled_from(list(Result)))
+    def outcome(self, grant: Grant, result: Result) -> None:
+        self.policy.record(self.now, grant, result)
+        self.model.end(self.now, grant.granted_at, grant.generation, result)
+
+    @rule(grant=consumes(grants))
+    def given_back(self, grant: Grant) -> None:
+        self.policy.refund(self.now, grant, None)
+        self.model.end(self.now, grant.granted_at, grant.generation, Result.NEUTRAL)
+
+    @rule(failed=st.lists(st.booleans(), min_size=1, max_size=6))
+    @precondition(lambda self: self.policy.status is BreakerStatus.CLOSED)
+    def quick_calls(self, failed: list[bool]) -> None:
+        for bad in failed:
+            if self.policy.status is BreakerStatus.CLOSED:
+                result = Result.FAILURE if bad else Result.SUCCESS
+                self.policy.record(self.now, Grant(self.now, self.policy.generation), result)
+                self.model.end(self.now, self.now, self.model.age, result)
+
+    @rule()
+    def restart(self) -> None:
+        successor = BreakerPolicy(self.policy.parameters)
+        successor.restore(self.policy.state())
+        assert successor.state() == self.policy.state()
+        self.policy = successor
+
+    @invariant()
+    def they_agree(self) -> None:
+        policy, model = self.policy, self.model
+        row = model.row() if model.status == "closed" else 0
+
+        assert (model.status, model.age, row) == (policy.status.value, policy.generation, policy.failures)
+        assert (model.openings, model.last_failure) == (policy.openings, policy.last_failure)
+        assert model.good_probes == policy.successes
+        assert model.earliest(self.now) == policy.earliest(self.now, PLAIN)
+
+    @invariant()
+    def never_more_probes_are_out_than_allowed(self) -> None:
+        assert len(self.policy.state().probes) <= self.policy.parameters.probes
+
+    @invariant()
+    def who_does_not_listen_misses_nothing(self) -> None:
+        if not self.policy.listens:
+            before = self.policy.state()
+            self.policy.record(self.now, Grant(self.now, self.policy.generation), Result.SUCCESS)
+            assert before == self.policy.state()
+
+
+TestBreaker: Final = pytest.mark.promise("R06")(BreakerMachine.TestCase)
+TestBreaker.settings = settings(stateful_step_count=40)
+
+
+@pytest.mark.promise("R06")
+@given(st.integers(1, 20), st.integers(1, 64))
+def test_of_any_number_that_ask_at_once_exactly_the_probes_go_through(probes: int, asking: int) -> None:
+    policy = BreakerPolicy(Breaker(failures=1, probes=probes, successes=1))
+    policy.record(Instant(START), Grant(Instant(START), 0), Result.FAILURE)
+    now = Instant(START + MINUTE)
+
+    granted = 0
+    for _ in range(asking):
+        if policy.earliest(now, PLAIN) <= now:
+            policy.commit(now, PLAIN)
+            granted += 1
+
+    assert min(probes, asking) == granted
+
+
+@given(
+    window=st.integers(1, 60).map(lambda seconds: Duration(seconds * 1_000_003)),
+    calls=st.lists(st.tuples(st.integers(0, 3) | st.integers(0, 60_000_000), st.booleans()), max_size=60),
+    minimum=st.integers(1, 8),
+    rate=st.sampled_from([0.25, 0.5, 1.0]),
+)
+def test_in_a_long_window_calls_leave_late_by_a_slot_at_most(
+    window: Duration, calls: list[tuple[int, bool]], minimum: int, rate: float
+) -> None:
+    policy = BreakerPolicy(Breaker(failures=None, failure_rate=rate, window=window, minimum_calls=minimum))
+    slot, now = window // SLOTS + 1, START
+    seen: list[tuple[int, bool]] = []
+    for gap, bad in calls:
+        now += gap
+        seen.append((now, bad))
+        policy.record(Instant(now), Grant(Instant(now), 0), Result.FAILURE if bad else Result.SUCCESS)
+        inside = [failed for at, failed in seen if at > now - window]
+        late = [failed for at, failed in seen if now - window - slot < at <= now - window]
+        # The share is certain unless it depends on calls that are about to leave.
+        if not late:
+            reached = len(inside) >= minimum and sum(inside) >= rate * len(inside)
+            assert reached == (policy.status is BreakerStatus.OPEN)
+        if policy.status is BreakerStatus.OPEN:
+            assert len(inside) + len(late) >= minimum
+            assert sum(inside) + sum(late) >= rate * len(inside)
+            return

@@ -1,0 +1,205 @@
+"""Refunds and settlements: whatever is given back, what was really used keeps the law."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor._units import DAY, MINUTE, SECOND, Duration, Instant
+from governor.policies.contract import Grant, Request, Result
+from governor.policies.gcra import TokenBucket, TokenBucketPolicy
+from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
+from governor.policies.window import StrictWindow, StrictWindowPolicy
+
+START: Final = 10 * DAY
+
+#: How much later, a cost to ask for, and which open grants end with which share of it used: None stands for given back.
+Step = tuple[int, int, list[tuple[int, float | None]]]
+
+ENDS = st.lists(st.tuples(st.integers(0, 5), st.none() | st.sampled_from([0.0, 0.5, 1.0, 1.5, 4.0])), max_size=2)
+
+
+@dataclass
+class Use:
+    """One grant, and what became of it."""
+
+    at: int
+    cost: int
+    receipt: int | None
+    #: What it really took out of the bucket, and when more than that was charged.
+    used: int = 0
+    extra: int = 0
+    settled_at: int = 0
+
+    def __post_init__(self) -> None:
+        self.used = self.cost
+
+
+def tokens_left(parameters: TokenBucket, uses: list[Use], now: int) -> Fraction:
+    """What a bucket of fractions would hold now, had it known from the start what each grant would really use."""
+    events = [(use.at, use.used) for use in uses] + [(use.settled_at, use.extra) for use in uses if use.extra]
+    burst, rate = Fraction(parameters.burst), Fraction(parameters.amount, parameters.per)
+    tokens, filled_at = burst, START
+    for at, amount in [*sorted(events), (now, 0)]:
+        tokens = min(burst, tokens + rate * (at - filled_at)) - amount
+        filled_at = at
+    return tokens
+
+
+@st.composite
+def buckets(draw: st.DrawFn) -> tuple[TokenBucket, list[Step]]:
+    """Many small ones, where everything meets at the same few instants, and some with rates that divide nothing."""
+    small = st.builds(TokenBucket, st.just(1), st.sampled_from([1, 2, 3]).map(Duration), st.integers(1, 4))
+    pers = (st.integers(1, 20) | st.sampled_from([SECOND, MINUTE])).map(Duration)
+    parameters = draw(small | st.builds(TokenBucket, st.integers(1, 10), pers, st.integers(1, 12)))
+    token, burst = -(-parameters.per // parameters.amount), parameters.burst
+    pauses = st.just(0) | st.integers(0, burst).map(lambda tokens: tokens * token) | st.integers(0, token * burst)
+    costs = st.just(burst) | st.integers(1, burst)
+    return parameters, draw(st.lists(st.tuples(pauses, costs, ENDS), max_size=30))
+
+
+def end_in_bucket(policy: TokenBucketPolicy, now: int, use: Use, share: float | None) -> None:
+    grant = Grant(Instant(use.at), 0, Request(use.cost))
+    if share is None:
+        policy.refund(Instant(now), grant, use.receipt)
+        use.used = 0
+        return
+    used = int(use.cost * share)
+    policy.settle(Instant(now), grant, use.receipt, used - use.cost)
+    use.used, use.extra, use.settled_at = min(used, use.cost), max(0, used - use.cost), now
+
+
+@pytest.mark.promise("R02", "R03")
+@given(buckets(), st.booleans())
+def test_a_bucket_never_admits_more_than_one_that_had_known_what_would_be_used(
+    history: tuple[TokenBucket, list[Step]], keeps_receipts: bool
+) -> None:
+    parameters, steps = history
+    policy, now = TokenBucketPolicy(parameters), START
+    uses: list[Use] = []
+    open_uses: list[Use] = []
+    for gap, cost, ends in steps:
+        now += gap
+        if policy.earliest(Instant(now), Request(cost)) <= now:
+            assert cost <= tokens_left(parameters, uses, now)
+            receipt = policy.commit(Instant(now), Request(cost))
+            uses.append(Use(now, cost, receipt if keeps_receipts else None))
+            open_uses.append(uses[-1])
+        for which, share in ends:
+            if which < len(open_uses):
+                end_in_bucket(policy, now, open_uses.pop(which), share)
+
+            assert policy.available(Instant(now)) <= max(Fraction(0), tokens_left(parameters, uses, now))
+
+
+@pytest.mark.promise("R03")
+@given(buckets())
+def test_giving_back_never_takes_anything(history: tuple[TokenBucket, list[Step]]) -> None:
+    parameters, steps = history
+    policy, now = TokenBucketPolicy(parameters), START
+    open_uses: list[Use] = []
+    for gap, cost, ends in steps:
+        now += gap
+        if policy.earliest(Instant(now), Request(cost)) <= now:
+            open_uses.append(Use(now, cost, policy.commit(Instant(now), Request(cost))))
+        for which, share in ends:
+            if which < len(open_uses):
+                before = policy.earliest(Instant(now), Request(parameters.burst))
+                end_in_bucket(policy, now, open_uses.pop(which), None if share is None else min(share, 1.0))
+
+                assert policy.earliest(Instant(now), Request(parameters.burst)) <= before
+
+
+@pytest.mark.promise("R03")
+@given(buckets())
+def test_what_was_used_beyond_the_permit_is_owed_to_the_last_token(history: tuple[TokenBucket, list[Step]]) -> None:
+    """Without anything given back the bucket and the fractions agree exactly, debts included."""
+    parameters, steps = history
+    policy, now = TokenBucketPolicy(parameters), START
+    uses: list[Use] = []
+    open_uses: list[Use] = []
+    for gap, cost, ends in steps:
+        now += gap
+        left = tokens_left(parameters, uses, now)
+
+        assert policy.available(Instant(now)) == max(0, left.__floor__())
+        assert (cost <= left) == (policy.earliest(Instant(now), Request(cost)) <= now)
+        if cost <= left:
+            uses.append(Use(now, cost, policy.commit(Instant(now), Request(cost))))
+            open_uses.append(uses[-1])
+        for which, share in ends:
+            if which < len(open_uses):
+                end_in_bucket(policy, now, open_uses.pop(which), max(1.0, share or 0.0))
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[StrictWindow, list[Step]]:
+    per = draw(st.integers(1, 100) | st.sampled_from([MINUTE]))
+    most = draw(st.integers(1, 6))
+    pauses = st.just(0) | st.integers(0, per // 2) | st.integers(max(0, per - 1), per + 1)
+    return StrictWindow(most, Duration(per)), draw(st.lists(st.tuples(pauses, st.integers(1, most), ENDS), max_size=30))
+
+
+@pytest.mark.promise("R02", "R03")
+@given(windows())
+def test_a_strict_window_grants_exactly_when_what_was_really_used_leaves_room(history: tuple[StrictWindow, list[Step]]) -> None:
+    parameters, steps = history
+    policy, now = StrictWindowPolicy(parameters), START
+    under_way: list[tuple[int, int]] = []
+    ended: list[tuple[int, int]] = []
+    for gap, cost, ends in steps:
+        now += gap
+        taken = sum(cost for _, cost in under_way) + sum(used for at, used in ended if at > now - parameters.per)
+        granted = policy.earliest(Instant(now), Request(cost)) <= now
+
+        assert granted == (taken + cost <= parameters.amount)
+        assert policy.available(Instant(now)) == max(0, parameters.amount - taken)
+        if granted:
+            policy.commit(Instant(now), Request(cost))
+            under_way.append((now, cost))
+        for which, share in ends:
+            if which < len(under_way):
+                at, asked = under_way.pop(which)
+                grant = Grant(Instant(at), 0, Request(asked))
+                if share is None:
+                    policy.refund(Instant(now), grant, 0)
+                else:
+                    used = int(asked * share)
+                    policy.settle(Instant(now), grant, 0, used - asked)
+                    policy.record(Instant(now), Grant(Instant(at), 0, Request(used)), Result.SUCCESS)
+                    ended.append((now, used))
+
+
+@pytest.mark.promise("R07")
+@given(
+    st.integers(1, 6),
+    st.lists(
+        st.tuples(
+            st.just(0) | st.integers(1, WINDOW) | st.integers(WINDOW - 1, WINDOW + 1),
+            st.integers(1, 3),
+            st.lists(st.integers(0, 5), max_size=2),
+        ),
+        max_size=30,
+    ),
+)
+def test_the_cap_grants_exactly_when_what_was_really_sent_leaves_room(
+    most: int, steps: list[tuple[int, int, list[int]]]
+) -> None:
+    policy, now = RequestCapPolicy(RequestCap(most)), START
+    sent: list[Grant] = []
+    for gap, cost, back in steps:
+        now += gap
+        taken = sum(grant.request.cost for grant in sent if grant.granted_at > now - WINDOW)
+        granted = policy.earliest(Instant(now), Request(cost)) <= now
+
+        assert granted == (taken + cost <= most)
+        assert policy.used(Instant(now)) == taken
+        if granted:
+            policy.commit(Instant(now), Request(cost))
+            sent.append(Grant(Instant(now), 0, Request(cost)))
+        for which in back:
+            if which < len(sent):
+                policy.refund(Instant(now), sent.pop(which), 0)

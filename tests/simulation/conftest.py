@@ -1,0 +1,10 @@
+"""In which time do simulations live? In trio's virtual time: it jumps to the next deadline as soon as everybody waits."""
+
+import pytest
+from trio.testing import MockClock
+
+
+@pytest.fixture
+def anyio_backend() -> object:
+    """A loop with a clock of its own for every test marked `anyio`."""
+    return ("trio", {"clock": MockClock(autojump_threshold=0)})

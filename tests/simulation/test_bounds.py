@@ -1,0 +1,218 @@
+"""What happens at the bounds: too many scopes, scopes that nobody asks for, permits that nobody reports?"""
+
+import gc
+
+import anyio
+import pytest
+
+from governor import Config, Denied, Governor, Overloaded, Permit, Reason
+from governor.testing import loop_clock
+
+pytestmark = pytest.mark.anyio
+
+
+def governed(*limits: str, **global_: object) -> Governor:
+    return Governor(
+        Config.from_mapping({"global": global_, "outbound": {"default": {"limits": limits}}}),
+        clock=loop_clock(),
+    )
+
+
+def granted(answer: Permit | Denied) -> Permit:
+    assert isinstance(answer, Permit), answer
+    return answer
+
+
+def running(scope: str) -> bool:
+    """Has the scope a task?"""
+    return f"governor {scope}" in {task.name for task in anyio.get_running_tasks()}
+
+
+@pytest.mark.promise("R10")
+async def test_one_scope_too_many_is_overloaded_while_all_are_busy() -> None:
+    async with governed("9/s burst 9", max_scopes=2) as governor:
+        for scope in ("weather", "traffic"):
+            granted(governor.try_permit(scope))
+        refusal = governor.try_permit("news")
+        with pytest.raises(Overloaded):
+            async with governor.permit("news"):
+                pass
+        again = governor.try_permit("weather")
+
+    assert Denied("news", Reason.OVERLOADED, 1.0) == refusal
+    granted(again)
+
+
+async def test_an_idle_scope_makes_room_for_a_new_one() -> None:
+    async with governed("9/s burst 9", max_scopes=2, idle_after="10s") as governor:
+        for scope in ("weather", "traffic"):
+            granted(governor.try_permit(scope)).record(status=200)
+        await anyio.sleep(30)
+        granted(governor.try_permit("news"))
+        statistics = governor.statistics()
+
+    assert ["news", "traffic"] == list(statistics.scopes)
+    assert (3, 2) == (statistics.counters.requests, statistics.counters.answered_2xx)
+
+
+@pytest.mark.promise("R02")
+async def test_a_scope_that_has_something_to_remember_is_not_forgotten() -> None:
+    async with governed("1/day burst 2", max_scopes=1, idle_after="10s") as governor:
+        granted(governor.try_permit("weather"))
+        await anyio.sleep(3600)
+        refusal = governor.try_permit("news")
+        granted(governor.try_permit("weather"))
+        empty = governor.try_permit("weather")
+
+    assert isinstance(refusal, Denied)
+    assert isinstance(empty, Denied)
+    assert (Reason.OVERLOADED, Reason.RATE_LIMIT) == (refusal.reason, empty.reason)
+
+
+@pytest.mark.promise("R02")
+async def test_a_scope_that_was_forgotten_and_comes_back_is_one_scope() -> None:
+    """Whoever keeps an address of the forgotten one must not be served beside the new one."""
+    async with governed("1/minute burst 1", max_scopes=1, idle_after="10s") as governor:
+        granted(governor.try_permit("weather"))
+        await anyio.sleep(100)
+        granted(governor.try_permit("news"))
+        full = governor.try_permit("weather")
+        await anyio.sleep(100)
+        answers = [governor.try_permit(spelling) for spelling in ("weather", "Weather", "WEATHER", "weather")]
+        scopes = list(governor.statistics().scopes)
+
+    assert isinstance(full, Denied)
+    assert [Permit, Denied, Denied, Denied] == [type(answer) for answer in answers]
+    assert ["weather"] == scopes
+
+
+@pytest.mark.promise("R55")
+async def test_whoever_waits_in_a_scope_that_came_back_is_answered_at_the_end() -> None:
+    refused: list[bool] = []
+
+    async def wait(governor: Governor) -> None:
+        try:
+            async with governor.permit("weather"):
+                pass
+        except Exception:
+            refused.append(True)
+
+    async with anyio.create_task_group() as tasks, governed("1/minute burst 1", max_scopes=1, idle_after="10s") as governor:
+        for scope in ("weather", "news", "weather"):
+            granted(governor.try_permit(scope))
+            await anyio.sleep(100)
+        granted(governor.try_permit("weather"))
+        tasks.start_soon(wait, governor)
+        await anyio.sleep(1)
+
+    assert [True] == refused
+
+
+async def test_the_retry_budget_of_a_forgotten_provider_is_forgotten_as_well() -> None:
+    async with governed("9/s burst 9", max_scopes=1, idle_after="10s") as governor:
+        for number in range(5):
+            granted(governor.try_permit(f"provider{number}"))
+            await anyio.sleep(100)
+        gc.collect()
+        assert governor._supervisor is not None
+        budgets = list(governor._supervisor._budgets)
+
+    assert ["provider4"] == budgets
+
+
+async def test_the_scopes_of_a_provider_share_their_retry_budget() -> None:
+    async with governed("9/s burst 9") as governor:
+        for method in ("GET", "PUT"):
+            granted(governor.try_permit("weather", method))
+        retries = [governor.plan_retry("weather", method, attempt=1, status=503) is not None for method in ("GET", "PUT") * 6]
+
+    assert [True] * 10 + [False] * 2 == retries
+
+
+async def test_a_scope_that_nobody_asks_for_rests_and_rises_again() -> None:
+    async with governed("1/minute burst 2", idle_after="10s") as governor:
+        granted(governor.try_permit("weather"))
+        await anyio.wait_all_tasks_blocked()
+        awake = running("weather")
+        await anyio.sleep(25)
+        at_rest = running("weather")
+        granted(governor.try_permit("weather"))
+        await anyio.wait_all_tasks_blocked()
+        risen = running("weather")
+        refusal = governor.try_permit("weather")
+
+    assert (True, False, True) == (awake, at_rest, risen)
+    assert isinstance(refusal, Denied)
+    assert 35.0 == pytest.approx(refusal.retry_after)
+
+
+async def test_a_scope_with_somebody_in_its_line_does_not_rest() -> None:
+    async with governed("1 in flight", idle_after="10s") as governor:
+        holder = granted(governor.try_permit("weather"))
+        served = anyio.Event()
+
+        async def wait() -> None:
+            async with governor.permit("weather"):
+                served.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(1000)
+            holder.record(status=200)
+
+    assert served.is_set()
+
+
+async def test_outcomes_that_come_while_a_scope_rests_count() -> None:
+    async with governed("1 in flight", "9/minute burst 9", idle_after="10s") as governor:
+        permit = granted(governor.try_permit("weather"))
+        await anyio.sleep(100)
+        permit.record(status=500)
+        statistics = governor.statistics()
+        granted(governor.try_permit("weather"))
+
+    assert (1, 1) == (statistics.counters.answered_5xx, statistics.scopes["weather"].breaker.failures)
+
+
+async def test_a_breaker_that_cools_down_at_rest_lets_probes_through() -> None:
+    async with governed("9/s burst 9", idle_after="10s") as governor:
+        for _ in range(5):
+            granted(governor.try_permit("weather")).record(status=500)
+        await anyio.sleep(59)
+        early = governor.try_permit("weather")
+        await anyio.sleep(1)
+        probes = [governor.try_permit("weather") for _ in range(4)]
+
+    assert isinstance(early, Denied)
+    assert [Permit, Permit, Permit, Denied] == [Denied if isinstance(one, Denied) else Permit for one in probes]
+
+
+async def test_resting_scopes_rise_and_fall_without_leaving_tasks_behind() -> None:
+    async with governed("9/s burst 9", idle_after="10s") as governor:
+        for _ in range(50):
+            granted(governor.try_permit("weather"))
+            await anyio.sleep(25)
+        tasks = [task.name for task in anyio.get_running_tasks() if task.name == "governor weather"]
+
+    assert [] == tasks
+
+
+@pytest.mark.promise("R04")
+async def test_a_forgotten_permit_gives_its_place_to_those_who_wait() -> None:
+    async with governed("1 in flight") as governor:
+        holder: list[Permit] = [granted(governor.try_permit("weather"))]
+        served = anyio.Event()
+
+        async def wait() -> None:
+            async with governor.permit("weather"):
+                served.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            holder.clear()
+            gc.collect()
+        neutral = governor.statistics().counters.neutral
+
+    assert served.is_set()
+    assert 1 == neutral

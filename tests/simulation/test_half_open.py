@@ -1,0 +1,155 @@
+"""How many get through a breaker that is trying whether the provider is well again?"""
+
+import anyio
+import pytest
+
+from governor import CircuitOpen, Config, Denied, Governor, Permit, PermitDenied, Reason
+from governor.testing import loop_clock
+
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("R06")]
+
+
+def governed(**breaker: object) -> Governor:
+    return Governor(
+        Config.from_mapping(
+            {
+                "global": {"degraded_after_failures": 10**6},
+                "outbound": {"default": {"limits": [], "breaker": {"probes": 3, "successes": 2, **breaker}}},
+            }
+        ),
+        clock=loop_clock(),
+    )
+
+
+def granted(answer: Permit | Denied) -> Permit:
+    assert isinstance(answer, Permit), answer
+    return answer
+
+
+async def trip(governor: Governor) -> None:
+    for _ in range(5):
+        granted(governor.try_permit("weather")).record(status=503)
+
+
+@pytest.mark.parametrize("timeout", [0, 1.0])
+async def test_of_a_hundred_tasks_that_arrive_at_the_same_instant_exactly_the_probes_go_through(timeout: float) -> None:
+    through: list[Permit] = []
+    refused: list[PermitDenied] = []
+    start = anyio.Event()
+
+    async def arrive(governor: Governor) -> None:
+        await start.wait()
+        try:
+            async with governor.permit("weather", timeout=timeout) as permit:
+                through.append(permit)
+                await anyio.sleep(5)
+        except CircuitOpen as refusal:
+            refused.append(refusal)
+
+    async with governed() as governor, anyio.create_task_group() as tasks:
+        await trip(governor)
+        for _ in range(100):
+            tasks.start_soon(arrive, governor)
+        await anyio.sleep(60)
+        start.set()
+
+    assert (3, 97) == (len(through), len(refused))
+
+
+async def test_those_who_wait_follow_as_soon_as_the_breaker_has_closed() -> None:
+    times: list[float] = []
+
+    async def arrive(governor: Governor) -> None:
+        async with governor.permit("weather"):
+            times.append(anyio.current_time())
+            await anyio.sleep(5)
+
+    async with governed() as governor, anyio.create_task_group() as tasks:
+        await trip(governor)
+        for _ in range(100):
+            tasks.start_soon(arrive, governor)
+
+    assert [60.0] * 3 + [65.0] * 97 == pytest.approx(times, abs=0.001)
+
+
+async def test_one_failed_probe_opens_it_again_for_everybody() -> None:
+    async with governed() as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        probes = [granted(governor.try_permit("weather")) for _ in range(2)]
+        probes[0].record(status=500)
+        refusal = governor.try_permit("weather")
+        probes[1].record(status=200)
+        still = governor.try_permit("weather")
+
+    assert Denied("weather", Reason.CIRCUIT_OPEN, 60.0) == refusal == still
+
+
+async def test_an_outcome_from_before_the_breaker_opened_changes_nothing() -> None:
+    async with governed() as governor:
+        early = [granted(governor.try_permit("weather")) for _ in range(9)]
+        await trip(governor)
+        await anyio.sleep(60)
+        probes = [granted(governor.try_permit("weather")) for _ in range(3)]
+        for permit in early[:3]:
+            permit.record(status=200)
+        half_open = governor.statistics().scopes["weather"].breaker
+        for permit in early[3:]:
+            permit.record(status=500)
+        unmoved = governor.statistics().scopes["weather"].breaker
+        for probe in probes[:2]:
+            probe.record(status=200)
+        closed = governor.statistics().scopes["weather"].breaker
+
+    assert ["half_open", "half_open", "closed"] == [half_open.status, unmoved.status, closed.status]
+
+
+async def test_a_probe_that_is_given_back_leaves_its_place_to_another() -> None:
+    async with governed(probes=1, successes=1) as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        granted(governor.try_permit("weather")).give_back()
+        probe = granted(governor.try_permit("weather"))
+        refusal = governor.try_permit("weather")
+        probe.record(status=200)
+        granted(governor.try_permit("weather"))
+
+    assert isinstance(refusal, Denied)
+
+
+async def test_a_probe_that_is_forgotten_leaves_its_place_to_another() -> None:
+    async with governed(probes=1, successes=1) as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        granted(governor.try_permit("weather"))
+        await anyio.wait_all_tasks_blocked()
+        granted(governor.try_permit("weather"))
+
+
+async def test_a_probe_that_never_ends_does_not_hold_the_breaker_half_open_for_ever() -> None:
+    async with governed(probes=1, successes=1, probe_deadline="30s") as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        lost = granted(governor.try_permit("weather"))
+        async with governor.permit("weather") as probe:
+            waited = anyio.current_time() - 60
+            probe.record(status=200)
+        lost.record(status=500)
+        breaker = governor.statistics().scopes["weather"].breaker
+
+    assert 30.0 == pytest.approx(waited, abs=0.001)
+    assert "closed" == breaker.status
+
+
+async def test_a_cancelled_probe_is_neutral() -> None:
+    async with governed(probes=1, successes=1) as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        with anyio.CancelScope() as scope:
+            async with governor.permit("weather"):
+                scope.cancel()
+                await anyio.sleep(1)
+        granted(governor.try_permit("weather")).record(status=200)
+        breaker = governor.statistics().scopes["weather"].breaker
+
+    assert "closed" == breaker.status

@@ -1,0 +1,297 @@
+"""What does TrafficControlledHttpClient add to the transports? Two halves, short names, whole answers, and plain mistakes."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from governor import ConfigError, CounterRecord, Governor, UsageError
+from governor_client import TrafficControlledHttpClient, _operation
+
+if TYPE_CHECKING:
+    from tests.unit.client.conftest import Body, Provider, SettingsOf
+
+METHODS = ["get", "post", "put", "delete", "patch"]
+
+
+@pytest.fixture
+def background(settings_of: "SettingsOf") -> Iterator[Governor]:
+    """A governor on a thread of its own."""
+    with Governor(settings_of()) as governor:
+        yield governor
+
+
+def client_of(inner: "Provider", governor: Governor | None = None) -> TrafficControlledHttpClient:
+    """A client whose two halves both speak to this provider."""
+    return TrafficControlledHttpClient(
+        "example",
+        "https://example.com/v1",
+        governor=governor,
+        headers={"User-Agent": "connector"},
+        transport=inner,
+        async_transport=inner,
+    )
+
+
+@pytest.mark.promise("R50")
+@pytest.mark.parametrize("method", METHODS)
+def test_each_short_name_stands_for_its_method(background: Governor, provider: "type[Provider]", method: str) -> None:
+    inner = provider([200])
+
+    with client_of(inner, background) as client:
+        response = getattr(client, method)("/things", params={"page": 2}, headers={"X-Own": "1"}, json={"a": 1})
+
+    (request,) = inner.asked
+    assert (200, method.upper()) == (response.status_code, request.method)
+    assert ("https://example.com/v1/things?page=2", "connector", "1") == (
+        str(request.url),
+        request.headers["user-agent"],
+        request.headers["x-own"],
+    )
+    assert [b'{"a":1}'] == inner.bodies
+    assert [f"example:{method}"] == list(background.statistics().scopes)
+
+
+@pytest.mark.anyio
+@pytest.mark.promise("R50")
+@pytest.mark.parametrize("method", METHODS)
+async def test_and_with_an_a_in_front_for_the_same_in_async_programs(
+    governor: Governor, provider: "type[Provider]", method: str
+) -> None:
+    inner = provider([200])
+
+    async with client_of(inner, governor) as client:
+        response = await getattr(client, f"a{method}")("/things", json={"a": 1}, timeout=2.0)
+
+    (request,) = inner.asked
+    assert (200, method.upper(), [b'{"a":1}']) == (response.status_code, request.method, inner.bodies)
+    assert {"connect": 2.0, "read": 2.0, "write": 2.0, "pool": 2.0} == request.extensions["timeout"]
+
+
+@pytest.mark.promise("R50")
+def test_the_timeout_bounds_every_phase_and_the_waiting(background: Governor, provider: "type[Provider]") -> None:
+    inner = provider([200])
+
+    with client_of(inner, background) as client:
+        client.get("/")
+
+    assert {"connect": 30.0, "read": 30.0, "write": 30.0, "pool": 30.0} == inner.asked[0].extensions["timeout"]
+
+
+@pytest.mark.promise("R50")
+def test_an_error_status_is_raised_unless_told_otherwise(background: Governor, provider: "type[Provider]") -> None:
+    with client_of(provider([404]), background) as client:
+        with pytest.raises(httpx.HTTPStatusError) as raised:
+            client.get("/")
+        quiet = client.get("/", raise_for_status=False)
+        with pytest.raises(httpx.HTTPStatusError) as raised_by_stream, client.stream("GET", "/"):
+            pass
+        with client.stream("GET", "/", raise_for_status=False) as streamed:
+            streamed.read()
+
+    assert ["answer 404"] * 4 == [
+        answer.text for answer in (raised.value.response, quiet, raised_by_stream.value.response, streamed)
+    ]
+
+
+@pytest.mark.anyio
+@pytest.mark.promise("R50")
+async def test_an_error_status_is_raised_unless_told_otherwise_in_async_programs_too(
+    governor: Governor, provider: "type[Provider]"
+) -> None:
+    async with client_of(provider([404]), governor) as client:
+        with pytest.raises(httpx.HTTPStatusError) as raised:
+            await client.aget("/")
+        quiet = await client.aget("/", raise_for_status=False)
+        with pytest.raises(httpx.HTTPStatusError) as raised_by_stream:
+            async with client.astream("GET", "/"):
+                pass
+        async with client.astream("GET", "/", raise_for_status=False) as streamed:
+            await streamed.aread()
+
+    assert ["answer 404"] * 4 == [
+        answer.text for answer in (raised.value.response, quiet, raised_by_stream.value.response, streamed)
+    ]
+
+
+@pytest.mark.anyio
+async def test_an_error_status_is_raised_even_if_the_rest_of_the_answer_is_lost(
+    governor: Governor, provider: "type[Provider]", body: "type[Body]"
+) -> None:
+    def broken() -> httpx.Response:
+        return httpx.Response(404, stream=body(httpx.ReadError("reset")))
+
+    with (
+        client_of(provider([broken]), governor) as client,
+        pytest.raises(httpx.HTTPStatusError),
+        client.stream("GET", "/"),
+    ):
+        pass
+    async with client_of(provider([broken]), governor) as client:
+        with pytest.raises(httpx.HTTPStatusError):
+            async with client.astream("GET", "/"):
+                pass
+
+
+def test_not_modified_is_no_error(background: Governor, provider: "type[Provider]") -> None:
+    with client_of(provider([304]), background) as client:
+        assert 304 == client.get("/").status_code
+
+
+@pytest.mark.promise("R50")
+def test_retries_can_be_disabled_for_one_call(background: Governor, provider: "type[Provider]") -> None:
+    inner = provider([503])
+
+    with client_of(inner, background) as client:
+        client.get("/", disable_retry=True, raise_for_status=False)
+        once = len(inner.asked)
+        client.get("/", raise_for_status=False)
+
+    assert (1, 3) == (once, len(inner.asked) - once)
+
+
+@pytest.mark.anyio
+@pytest.mark.promise("R50")
+async def test_retries_can_be_disabled_for_one_async_call(governor: Governor, provider: "type[Provider]") -> None:
+    inner = provider([503])
+
+    async with client_of(inner, governor) as client:
+        await client.aget("/", disable_retry=True, raise_for_status=False)
+        once = len(inner.asked)
+        async with client.astream("GET", "/", raise_for_status=False):
+            pass
+
+    assert (1, 3) == (once, len(inner.asked) - once)
+
+
+@pytest.mark.promise("R50")
+def test_a_call_reads_its_answer_within_the_attempt_and_a_stream_does_not(
+    background: Governor, provider: "type[Provider]", body: "type[Body]"
+) -> None:
+    def broken() -> httpx.Response:
+        return httpx.Response(200, stream=body(b"half of", httpx.ReadError("reset")))
+
+    with client_of(provider([broken, 200, broken]), background) as client:
+        called = client.get("/")
+        with client.stream("GET", "/") as streamed, pytest.raises(httpx.ReadError):
+            streamed.read()
+
+    assert "answer 200" == called.text
+    assert CounterRecord(requests=3, answered_2xx=1, failures=2, retries=1) == background.statistics().counters
+
+
+def test_extensions_of_the_caller_reach_the_transport(background: Governor, provider: "type[Provider]") -> None:
+    inner = provider([200])
+
+    with client_of(inner, background) as client:
+        client.get("/", extensions={"sni_hostname": "other"})
+
+    assert "other" == inner.asked[0].extensions["sni_hostname"]
+
+
+@pytest.mark.promise("R51")
+def test_clients_that_were_given_none_share_the_governor_of_the_process(
+    background: Governor, provider: "type[Provider]"
+) -> None:
+    for _ in range(2):
+        with client_of(provider([200])) as client:
+            client.get("/")
+
+    assert 2 == background.statistics().counters.requests
+
+
+@pytest.mark.promise("R50")
+@pytest.mark.parametrize("name", ["request", *METHODS])
+def test_a_call_outside_its_block_says_what_to_do(provider: "type[Provider]", name: str) -> None:
+    client = client_of(provider([200]))
+    arguments = ("GET", "/") if name == "request" else ("/",)
+
+    with pytest.raises(UsageError, match=r"client for example is not in a `with` block: .* inside `async with` call arequest"):
+        getattr(client, name)(*arguments)
+
+
+@pytest.mark.anyio
+@pytest.mark.promise("R50")
+@pytest.mark.parametrize("name", ["request", *METHODS])
+async def test_each_half_is_for_its_own_kind_of_program(governor: Governor, provider: "type[Provider]", name: str) -> None:
+    arguments = ("GET", "/") if name == "request" else ("/",)
+
+    async with client_of(provider([200]), governor) as client:
+        with pytest.raises(UsageError, match="not in a `with` block"):
+            getattr(client, name)(*arguments)
+        with pytest.raises(UsageError, match="not in a `with` block"), client.stream("GET", "/"):
+            pass
+    with client_of(provider([200]), governor) as client:
+        with pytest.raises(UsageError, match=r"not in an `async with` block: .* inside `with` call request"):
+            await getattr(client, f"a{name}")(*arguments)
+        with pytest.raises(UsageError, match="not in an `async with` block"):
+            async with client.astream("GET", "/"):
+                pass
+
+
+@pytest.mark.anyio
+async def test_a_client_is_entered_once_at_a_time_and_can_be_entered_again(
+    governor: Governor, provider: "type[Provider]"
+) -> None:
+    inner = provider([200])
+    client = client_of(inner, governor)
+
+    async with client:
+        with pytest.raises(UsageError, match="in an `async with` block already"):
+            await client.__aenter__()
+        with client:
+            with pytest.raises(UsageError, match="in a `with` block already"):
+                client.__enter__()
+            both = repr(client)
+    async with client:
+        await client.aget("/")
+
+    assert "<TrafficControlledHttpClient for example, with and async with>" == both
+    assert "<TrafficControlledHttpClient for example, not entered>" == repr(client)
+    assert ["entered", "entered", "closed", "closed", "entered", "closed"] == inner.life
+
+
+@pytest.mark.promise("R51")
+def test_the_governor_of_the_process_is_looked_up_by_the_first_request(
+    background: Governor, provider: "type[Provider]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[Governor] = []
+
+    def default() -> Governor:
+        looked_up.append(background)
+        return background
+
+    monkeypatch.setattr(_operation, "default", default)
+
+    with client_of(provider([200])) as client:
+        before = list(looked_up)
+        client.get("/")
+
+    assert ([], [background]) == (before, looked_up)
+
+
+def test_making_a_client_opens_nothing(provider: "type[Provider]") -> None:
+    inner = provider([200])
+
+    client_of(inner)
+
+    assert [] == inner.life
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"provider": "git hub"}, "provider"),
+        ({"provider": "github:get"}, "provider"),
+        ({"provider": "example", "timeout": -1.0}, "timeout.pool"),
+        ({"provider": "example", "ungoverned": [""]}, "ungoverned"),
+    ],
+)
+def test_mistakes_are_found_when_the_client_is_made(arguments: dict[str, object], field: str) -> None:
+    make: Callable[..., object] = TrafficControlledHttpClient
+
+    with pytest.raises(ConfigError) as raised:
+        make(**arguments)
+
+    assert field == raised.value.field

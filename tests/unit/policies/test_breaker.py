@@ -1,0 +1,438 @@
+"""Circuit breaker: examples and exact boundaries."""
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+
+from governor._units import DAY, MINUTE, SECOND, Duration, Instant
+from governor.errors import ConfigError, Reason
+from governor.policies._sliding_log import SLOTS
+from governor.policies.breaker import TRANSITIONS, Breaker, BreakerEvent, BreakerPolicy, BreakerState, BreakerStatus
+from governor.policies.contract import PLAIN, Grant, Request, Result
+
+T0 = Instant(1_000 * SECOND)
+CLOSED, OPEN, HALF_OPEN = BreakerStatus
+
+
+def at(seconds: float) -> Instant:
+    return Instant(T0 + round(seconds * SECOND))
+
+
+def begin(policy: BreakerPolicy, now: Instant) -> Grant | None:
+    if policy.earliest(now, PLAIN) > now:
+        return None
+    policy.commit(now, PLAIN)
+    return Grant(now, policy.generation)
+
+
+def probe(policy: BreakerPolicy, now: Instant) -> Grant:
+    grant = begin(policy, now)
+    assert grant is not None
+    return grant
+
+
+def call(policy: BreakerPolicy, now: Instant, outcomes: str) -> None:
+    """Calls that take no time: s, f and n for success, failure and neutral."""
+    results = {"s": Result.SUCCESS, "f": Result.FAILURE, "n": Result.NEUTRAL}
+    for outcome in outcomes:
+        policy.record(now, probe(policy, now), results[outcome])
+
+
+def opened(parameters: Breaker | None = None) -> BreakerPolicy:
+    """A breaker that opened at T0 and is to try again after a minute."""
+    policy = BreakerPolicy(parameters or Breaker())
+    call(policy, T0, "f" * (policy.parameters.failures or 1))
+    assert policy.status is OPEN
+    return policy
+
+
+def half_open(parameters: Breaker | None = None) -> tuple[BreakerPolicy, Grant]:
+    """A breaker with its first probe out, since a minute after T0."""
+    policy = opened(parameters)
+    return policy, probe(policy, at(60))
+
+
+def test_the_defaults_are_those_that_users_rely_on() -> None:
+    expected = Breaker(failures=5, successes=2, open_for=MINUTE, probes=3, probe_deadline=MINUTE)
+
+    assert expected == Breaker()
+
+
+@pytest.mark.promise("R06")
+def test_it_opens_at_the_fifth_failure_in_a_row_and_not_before() -> None:
+    policy = BreakerPolicy(Breaker())
+    call(policy, T0, "ffff")
+    before = policy.status
+    call(policy, T0, "f")
+
+    assert (CLOSED, OPEN, 1) == (before, policy.status, policy.openings)
+
+
+def test_a_success_ends_the_row() -> None:
+    policy = BreakerPolicy(Breaker())
+    call(policy, T0, "ffffsffff")
+
+    assert (CLOSED, 4) == (policy.status, policy.failures)
+
+
+def test_a_cancelled_call_says_nothing() -> None:
+    policy = BreakerPolicy(Breaker())
+    call(policy, T0, "ffffnf")
+
+    assert policy.status is OPEN
+
+
+@pytest.mark.promise("R06", "R10")
+def test_open_lets_nothing_through_until_the_cooling_ends_and_not_a_microsecond_less() -> None:
+    policy = opened()
+
+    assert [at(60)] * 3 == [policy.earliest(now, PLAIN) for now in (T0, Instant(at(60) - 1), at(60))]
+
+
+@pytest.mark.promise("R06")
+def test_half_open_lets_exactly_the_configured_number_of_probes_through_the_first_one_included() -> None:
+    policy = opened(Breaker(probes=3))
+
+    assert [True, True, True, False] == [begin(policy, at(60)) is not None for _ in range(4)]
+    assert policy.status is HALF_OPEN
+
+
+@pytest.mark.promise("R06")
+def test_enough_successful_probes_close_it() -> None:
+    policy, first = half_open(Breaker(probes=3, successes=2))
+    second = probe(policy, at(60))
+    policy.record(at(61), first, Result.SUCCESS)
+    before = policy.status
+    policy.record(at(61), second, Result.SUCCESS)
+
+    assert (HALF_OPEN, CLOSED) == (before, policy.status)
+    assert T0 == policy.earliest(T0, PLAIN)
+
+
+def test_one_failed_probe_opens_it_for_another_round() -> None:
+    policy, first = half_open()
+    policy.record(at(61), first, Result.FAILURE)
+
+    assert (OPEN, at(121), 2) == (policy.status, policy.until, policy.openings)
+
+
+def test_a_successful_probe_does_not_make_room_for_another() -> None:
+    policy, first = half_open(Breaker(probes=2, successes=2))
+    probe(policy, at(60))
+    policy.record(at(61), first, Result.SUCCESS)
+
+    assert begin(policy, at(62)) is None
+
+
+@pytest.mark.promise("R06")
+def test_a_cancelled_probe_gives_its_place_to_another() -> None:
+    policy, first = half_open(Breaker(probes=1, successes=1))
+    full = begin(policy, at(61))
+    policy.record(at(61), first, Result.NEUTRAL)
+
+    assert full is None
+    assert begin(policy, at(61)) is not None
+
+
+def test_a_probe_that_was_never_sent_gives_its_place_to_another() -> None:
+    policy, first = half_open(Breaker(probes=1, successes=1))
+
+    policy.refund(at(61), first, None)
+
+    assert (HALF_OPEN, at(61)) == (policy.status, policy.earliest(at(61), PLAIN))
+
+
+@pytest.mark.promise("R06")
+def test_a_probe_that_nobody_hears_of_loses_its_place_exactly_at_its_deadline() -> None:
+    policy, _ = half_open(Breaker(probes=1, successes=1, probe_deadline=Duration(10 * SECOND)))
+
+    due = policy.earliest(at(61), PLAIN)
+
+    assert due == at(70)
+    assert begin(policy, Instant(due - 1)) is None
+    assert begin(policy, due) is not None
+    assert begin(policy, due) is None
+
+
+@pytest.mark.parametrize("result", list(Result))
+def test_the_outcome_of_a_probe_that_was_given_up_changes_nothing(result: Result) -> None:
+    policy, lost = half_open(Breaker(probes=1, successes=1, probe_deadline=Duration(10 * SECOND)))
+    probe(policy, at(70))
+    before = policy.state()
+
+    policy.record(at(71), lost, result)
+
+    assert before == policy.state()
+
+
+def test_a_late_probe_whose_place_nobody_took_still_counts() -> None:
+    policy, late = half_open(Breaker(probes=1, successes=1, probe_deadline=Duration(10 * SECOND)))
+
+    policy.record(at(1_000), late, Result.SUCCESS)
+
+    assert policy.status is CLOSED
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize("result", list(Result))
+def test_an_outcome_from_before_it_opened_changes_nothing_when_it_is_half_open(result: Result) -> None:
+    policy = BreakerPolicy(Breaker(failures=1))
+    old = probe(policy, T0)
+    call(policy, T0, "f")
+    probe(policy, at(60))
+    before = policy.state()
+
+    policy.record(at(61), old, result)
+
+    assert before == policy.state()
+
+
+@pytest.mark.parametrize("result", list(Result))
+def test_an_outcome_from_before_it_opened_changes_nothing_once_it_is_closed_again(result: Result) -> None:
+    policy = BreakerPolicy(Breaker(failures=1, successes=1))
+    old = probe(policy, T0)
+    call(policy, T0, "f")
+    call(policy, at(60), "s")
+    before = policy.state()
+
+    policy.record(at(61), old, result)
+
+    assert (CLOSED, before) == (policy.status, policy.state())
+
+
+def test_a_success_that_took_as_long_as_a_slow_call_is_a_failure() -> None:
+    policy = BreakerPolicy(Breaker(failures=1, slow_call=Duration(2 * SECOND)))
+    quick, slow = probe(policy, T0), probe(policy, T0)
+    policy.record(Instant(at(2) - 1), quick, Result.SUCCESS)
+    before = policy.status
+    policy.record(at(2), slow, Result.SUCCESS)
+
+    assert (CLOSED, OPEN, at(2)) == (before, policy.status, policy.last_failure)
+
+
+def test_a_slow_call_that_was_cancelled_says_nothing() -> None:
+    policy = BreakerPolicy(Breaker(failures=1, slow_call=Duration(2 * SECOND)))
+
+    policy.record(at(3), probe(policy, T0), Result.NEUTRAL)
+
+    assert policy.status is CLOSED
+
+
+@pytest.mark.promise("R06")
+def test_a_failure_rate_counts_once_the_minimum_of_calls_is_in_the_window() -> None:
+    policy = BreakerPolicy(Breaker(failures=None, failure_rate=0.5, window_calls=10, minimum_calls=4))
+    call(policy, T0, "ffs")
+    before = policy.status
+    call(policy, T0, "s")
+
+    assert (CLOSED, OPEN) == (before, policy.status)
+
+
+@pytest.mark.promise("R06")
+def test_a_failure_rate_is_reached_with_exactly_its_share() -> None:
+    parameters = Breaker(failures=None, failure_rate=0.7, window_calls=10, minimum_calls=10)
+    below, exactly = BreakerPolicy(parameters), BreakerPolicy(parameters)
+    call(below, T0, "ssssffffff")
+    call(exactly, T0, "sssfffffff")
+
+    assert (CLOSED, OPEN) == (below.status, exactly.status)
+
+
+def test_a_window_of_calls_forgets_the_oldest_call() -> None:
+    policy = BreakerPolicy(Breaker(failures=None, failure_rate=0.5, window_calls=4, minimum_calls=4))
+    call(policy, T0, "fsssfss")
+    before = policy.status
+    call(policy, T0, "f")
+
+    assert (CLOSED, OPEN) == (before, policy.status)
+
+
+@pytest.mark.parametrize(("gap", "status"), [(Duration(10 * SECOND - 1), OPEN), (Duration(10 * SECOND), CLOSED)])
+def test_a_window_of_time_forgets_what_is_exactly_as_old_as_the_window(gap: Duration, status: BreakerStatus) -> None:
+    window = Duration(10 * SECOND)
+    policy = BreakerPolicy(Breaker(failures=None, failure_rate=1.0, window=window, minimum_calls=2))
+    call(policy, T0, "f")
+    call(policy, Instant(T0 + gap), "f")
+
+    assert status is policy.status
+
+
+def test_whichever_comes_first_opens_it() -> None:
+    parameters = Breaker(failures=3, failure_rate=0.5, window_calls=4, minimum_calls=4)
+    in_a_row, by_rate = BreakerPolicy(parameters), BreakerPolicy(parameters)
+    call(in_a_row, T0, "fff")
+    call(by_rate, T0, "ffss")
+
+    assert (OPEN, OPEN) == (in_a_row.status, by_rate.status)
+
+
+def test_the_window_begins_anew_when_it_closes() -> None:
+    policy = BreakerPolicy(Breaker(failures=None, failure_rate=0.5, window_calls=4, minimum_calls=2, successes=1))
+    call(policy, T0, "ff")
+    call(policy, at(60), "s")
+    call(policy, at(60), "f")
+
+    assert policy.status is CLOSED
+
+
+def test_a_success_never_opens_it_however_small_the_rate_may_be() -> None:
+    policy = BreakerPolicy(Breaker(failures=None, failure_rate=1e-9, window_calls=10, minimum_calls=1))
+    call(policy, T0, "s")
+    before = policy.status
+    call(policy, T0, "f")
+
+    assert (CLOSED, OPEN) == (before, policy.status)
+
+
+def test_a_clock_that_goes_back_by_more_than_the_window_does_no_harm() -> None:
+    policy = BreakerPolicy(Breaker(failures=None, failure_rate=0.9, window=MINUTE, minimum_calls=3))
+    call(policy, T0, "f")
+    call(policy, Instant(T0 + DAY), "s")
+    call(policy, T0, "fs")
+
+    assert policy.status is CLOSED
+
+
+@pytest.mark.parametrize(
+    ("parameters", "outcomes", "listens"),
+    [
+        (Breaker(), "", False),
+        (Breaker(), "s", False),
+        (Breaker(), "f", True),
+        (Breaker(), "fs", False),
+        (Breaker(failures=1), "f", True),
+        (Breaker(failure_rate=0.5, window_calls=10), "", True),
+        (Breaker(slow_call=SECOND), "", True),
+    ],
+)
+def test_it_listens_to_successes_when_one_could_change_something(parameters: Breaker, outcomes: str, *, listens: bool) -> None:
+    policy = BreakerPolicy(parameters)
+    call(policy, T0, outcomes)
+
+    assert listens is policy.listens
+
+
+@pytest.mark.promise("R06")
+def test_these_are_all_the_changes_there_are() -> None:
+    expected = {
+        (CLOSED, BreakerEvent.TRIPPED): OPEN,
+        (OPEN, BreakerEvent.COOLED): HALF_OPEN,
+        (HALF_OPEN, BreakerEvent.TRIPPED): OPEN,
+        (HALF_OPEN, BreakerEvent.RECOVERED): CLOSED,
+    }
+
+    assert expected == TRANSITIONS
+
+
+@pytest.mark.parametrize("status", list(BreakerStatus))
+@pytest.mark.parametrize("event", list(BreakerEvent))
+def test_any_other_change_raises_and_changes_nothing(status: BreakerStatus, event: BreakerEvent) -> None:
+    policies = {CLOSED: BreakerPolicy(Breaker()), OPEN: opened(), HALF_OPEN: half_open()[0]}
+    policy = policies[status]
+    before = policy.state()
+    if (status, event) in TRANSITIONS:
+        policy._move(event)
+
+        assert (TRANSITIONS[status, event], before.generation + 1) == (policy.status, policy.generation)
+    else:
+        with pytest.raises(KeyError):
+            policy._move(event)
+
+        assert before == policy.state()
+
+
+@pytest.mark.parametrize("outcomes", ["", "ff", "fsf"])
+@pytest.mark.parametrize("rate", [{}, {"window_calls": 9}, {"window": MINUTE}])
+def test_the_state_of_a_closed_breaker_goes_on_in_another_machine(outcomes: str, rate: dict[str, Any]) -> None:
+    parameters = Breaker(failures=4, failure_rate=0.9 if rate else None, minimum_calls=5, **rate)
+    policy, other = BreakerPolicy(parameters), BreakerPolicy(parameters)
+    call(policy, T0, outcomes)
+    call(other, T0, "sf")
+
+    other.restore(policy.state())
+
+    assert policy.state() == other.state()
+    for _ in range(4):
+        assert policy.status is other.status
+        if policy.status is CLOSED:
+            call(policy, T0, "f")
+            call(other, T0, "f")
+    assert policy.state() == other.state()
+
+
+def test_the_state_of_a_half_open_breaker_goes_on_in_another_machine() -> None:
+    policy, first = half_open(Breaker(probes=2, successes=1))
+    other = BreakerPolicy(policy.parameters)
+
+    other.restore(policy.state())
+    other.record(at(61), first, Result.SUCCESS)
+
+    assert (HALF_OPEN, CLOSED) == (policy.status, other.status)
+
+
+def test_the_state_can_be_written_down() -> None:
+    policy, _ = half_open(Breaker(failure_rate=0.9, window=MINUTE))
+
+    assert policy.state() == msgspec.json.decode(msgspec.json.encode(policy.state()), type=BreakerState)
+
+
+def test_the_cost_of_a_request_does_not_matter() -> None:
+    policy = opened(Breaker(probes=2))
+
+    assert [at(60), at(60)] == [policy.earliest(T0, Request(cost)) for cost in (0, 100)]
+
+
+def test_the_refusal_speaks_of_the_breaker() -> None:
+    assert Reason.CIRCUIT_OPEN is BreakerPolicy(Breaker()).reason
+
+
+WRONG = [0, -1, True, False, 1.0, math.nan, math.inf, "1", 10**15]
+
+
+@pytest.mark.parametrize(
+    "field", ["failures", "minimum_calls", "successes", "probes", "open_for", "probe_deadline", "slow_call"]
+)
+@pytest.mark.parametrize("value", WRONG)
+def test_a_number_that_cannot_be_is_refused_by_name(field: str, value: object) -> None:
+    said: dict[str, Any] = {field: value}
+
+    with pytest.raises(ConfigError, match=rf"{field} is .*; allowed: a (whole number|duration) from 1 to \d+"):
+        Breaker(**said)
+
+
+@pytest.mark.parametrize("field", ["window", "window_calls"])
+@pytest.mark.parametrize("value", WRONG)
+def test_a_window_that_cannot_be_is_refused_by_name(field: str, value: object) -> None:
+    said: dict[str, Any] = {"failure_rate": 0.5, field: value}
+
+    with pytest.raises(ConfigError, match=rf"{field} is .*; allowed: a (whole number|duration) from 1 to \d+"):
+        Breaker(**said)
+
+
+@pytest.mark.parametrize("rate", [0, 0.0, -0.1, 1.000001, 2, math.nan, math.inf, -math.inf, True, "0.5"])
+def test_a_rate_that_cannot_be_is_refused_by_name(rate: Any) -> None:
+    with pytest.raises(ConfigError, match=r"failure_rate is .*; allowed: a number above 0 and at most 1"):
+        Breaker(failure_rate=rate, window_calls=10)
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("failures", {"failures": None}),
+        ("failure_rate", {"window_calls": 10}),
+        ("failure_rate", {"window": MINUTE}),
+        ("window", {"failure_rate": 0.5}),
+        ("window", {"failure_rate": 0.5, "window_calls": 10, "window": MINUTE}),
+        ("minimum_calls", {"failure_rate": 0.5, "window_calls": 9, "minimum_calls": 10}),
+        ("successes", {"successes": 4, "probes": 3}),
+        ("window_calls", {"failure_rate": 0.5, "window_calls": SLOTS + 1}),
+        ("probes", {"probes": SLOTS + 1}),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(field: str, said: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Breaker(**said)
+
+    assert field == caught.value.field

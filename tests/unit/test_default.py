@@ -1,0 +1,101 @@
+"""Which governor do those get who bring none?"""
+
+from collections.abc import Iterator
+from threading import Barrier, Thread
+
+import pytest
+
+from governor import Config, Governor, Permit, _default, default
+from governor._governor import running
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process in which nobody has asked for the default yet; whatever a test starts, it stops."""
+    monkeypatch.setattr(_default, "_started", {})
+    monkeypatch.delenv("GOVERNOR_CONFIG", raising=False)
+    yield
+    for governor in _default._started.values():
+        governor.__exit__(None, None, None)
+
+
+@pytest.mark.promise("R51", "R54")
+def test_a_program_that_starts_none_gets_one_on_a_background_thread() -> None:
+    governor = default()
+
+    assert isinstance(governor.try_permit("weather"), Permit)
+    assert default() is governor
+
+
+@pytest.mark.promise("R51")
+def test_all_threads_that_ask_at_once_get_the_same() -> None:
+    barrier, governors = Barrier(16), []
+
+    def ask() -> None:
+        barrier.wait()
+        governors.append(default())
+
+    threads = [Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert 16 == len(governors)
+    assert 1 == len(set(governors))
+    assert governors == [governor for governor in running for _ in range(16)]
+
+
+@pytest.mark.anyio
+@pytest.mark.promise("R51")
+async def test_a_governor_that_was_entered_is_the_default() -> None:
+    async with Governor() as governor:
+        inside = default()
+
+    assert governor is inside
+
+
+@pytest.mark.anyio
+async def test_of_two_that_were_entered_it_is_the_one_that_was_first() -> None:
+    async with Governor() as first:
+        async with Governor():
+            inside = default()
+        afterwards = default()
+
+    assert (first, first) == (inside, afterwards)
+
+
+def test_a_governor_that_was_entered_without_a_loop_is_the_default_as_well() -> None:
+    with Governor() as governor:
+        inside = default()
+
+    assert governor is inside
+
+
+def test_once_it_has_been_left_there_is_another() -> None:
+    with Governor() as governor:
+        pass
+    again = default()
+
+    assert governor is not again
+    assert isinstance(again.try_permit("weather"), Permit)
+
+
+def test_a_default_that_has_ended_by_itself_is_replaced() -> None:
+    ended = default()
+    assert ended._background is not None
+    ended._background.stop()
+    again = default()
+
+    assert ended is not again
+    assert isinstance(again.try_permit("weather"), Permit)
+
+
+def test_it_is_configured_by_the_file_that_the_environment_names(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path_factory.mktemp("policies") / "governor.toml"
+    file.write_text('[outbound.weather]\nlimits = ["7/minute burst 7"]\n', encoding="utf-8")
+    monkeypatch.setenv("GOVERNOR_CONFIG", str(file))
+
+    assert Config.load(file).for_scope("weather") == default().config.for_scope("weather")

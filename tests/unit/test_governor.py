@@ -1,0 +1,407 @@
+"""Does the door let through, hold back and turn away as it says?"""
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import cast
+
+import anyio
+import pytest
+
+from governor import (
+    CircuitOpen,
+    ConcurrencyExceeded,
+    Config,
+    ConfigError,
+    CostExceedsCapacity,
+    Denied,
+    Governor,
+    Permit,
+    PermitDenied,
+    RateLimited,
+    Reason,
+    ShuttingDown,
+    UsageError,
+)
+from governor.testing import ManualClock
+
+pytestmark = pytest.mark.anyio
+
+
+def governed(*limits: str, clock: ManualClock | None = None, **sections: Mapping[str, object]) -> Governor:
+    config = Config.from_mapping({"outbound": {"default": {"limits": limits}, **sections}})
+    return Governor(config, clock=clock or ManualClock())
+
+
+def granted(answer: Permit | Denied) -> Permit:
+    assert isinstance(answer, Permit), answer
+    return answer
+
+
+def denied(answer: Permit | Denied) -> Denied:
+    assert isinstance(answer, Denied), answer
+    return answer
+
+
+# Asking at once.
+
+
+@pytest.mark.promise("R01")
+@pytest.mark.parametrize(
+    ("provider", "method", "scope"),
+    [("weather", "GET", "weather:get"), ("Weather", "Get", "weather:get"), ("weather", None, "weather")],
+)
+async def test_a_scope_is_provider_and_method_in_lower_case(provider: str, method: str | None, scope: str) -> None:
+    async with governed("1 in flight") as governor:
+        permit = granted(governor.try_permit(provider, method))
+
+    assert scope == permit.scope
+
+
+@pytest.mark.promise("R01")
+async def test_all_spellings_of_a_scope_are_one_scope() -> None:
+    async with governed("3/minute burst 3") as governor:
+        answers = [governor.try_permit(name, "get") for name in ("weather", "Weather", "WEATHER", "weather")]
+        scopes = list(governor.statistics().scopes)
+
+    assert [Permit, Permit, Permit, Denied] == [type(answer) for answer in answers]
+    assert ["weather:get"] == scopes
+
+
+@pytest.mark.promise("R01")
+async def test_a_scope_comes_to_life_on_first_use() -> None:
+    async with governed("1 in flight") as governor:
+        before = list(governor.statistics().scopes)
+        governor.try_permit("weather", "GET")
+        after = list(governor.statistics().scopes)
+
+    assert ([], ["weather:get"]) == (before, after)
+
+
+@pytest.mark.promise("R01")
+async def test_the_policy_is_that_of_the_scope_then_of_the_provider_then_the_default() -> None:
+    sections = {"weather": {"limits": ["2/s burst 2"]}, "weather:post": {"limits": ["3/s burst 3"]}}
+    async with governed("1/s burst 1", **sections) as governor:
+        for scope in (("weather", "POST"), ("weather", "GET"), ("traffic", "GET")):
+            governor.try_permit(*scope)
+        capacities = {scope: one.limits[0].capacity for scope, one in governor.statistics().scopes.items()}
+
+    assert {"traffic:get": 1, "weather:get": 2, "weather:post": 3} == capacities
+
+
+@pytest.mark.promise("R02", "R10")
+async def test_a_bucket_refuses_until_a_token_is_due_and_says_when() -> None:
+    clock = ManualClock()
+    async with governed("1/minute burst 1", clock=clock) as governor:
+        granted(governor.try_permit("weather"))
+        clock.advance(15)
+        refusal = denied(governor.try_permit("weather"))
+        clock.advance(44.999999)
+        denied(governor.try_permit("weather"))
+        clock.advance(0.000001)
+        granted(governor.try_permit("weather"))
+
+    assert Denied("weather", Reason.RATE_LIMIT, 45.0) == refusal
+
+
+@pytest.mark.promise("R02")
+async def test_no_way_of_asking_leaves_the_fast_way_open_behind_it() -> None:
+    """A plain ask is decided by one comparison, and everything that spends must keep it true."""
+    async with governed("5 in flight") as governor:
+        permits = [granted(governor.try_permit("weather")), granted(governor.try_permit("weather", cost=3))]
+        async with governor.permit("weather", timeout=0, attempt=1):
+            denied(governor.try_permit("weather"))
+        permits.append(granted(governor.try_permit("weather")))
+        denied(governor.try_permit("weather"))
+        permits[1].record(status=200)
+        permits += [granted(governor.try_permit("weather")) for _ in range(3)]
+        refusal = denied(governor.try_permit("weather"))
+
+    assert Reason.CONCURRENCY is refusal.reason
+
+
+@pytest.mark.promise("R03")
+async def test_of_several_limits_all_grant_or_none_is_spent() -> None:
+    async with governed("9/minute burst 9", "100 tokens per minute strict", "1 in flight") as governor:
+        permit = granted(governor.try_permit("weather", cost={"tokens": 60}))
+        for cost in ({"tokens": 10}, {"tokens": 60}, {"requests": 1}):
+            denied(governor.try_permit("weather", cost=cost))
+        permit.give_back()
+        available = [limit.available for limit in governor.statistics().scopes["weather"].limits]
+
+    assert [9, 100, 1] == available
+
+
+@pytest.mark.promise("R03")
+async def test_what_was_really_used_is_settled() -> None:
+    async with governed("100 tokens/minute burst 100") as governor:
+        granted(governor.try_permit("weather", cost={"tokens": 60})).record(status=200, used={"tokens": 10})
+        less = governor.statistics().scopes["weather"].limits[0].available
+        granted(governor.try_permit("weather", cost={"tokens": 10})).record(status=200, used={"tokens": 60})
+        more = governor.statistics().scopes["weather"].limits[0].available
+
+    assert (90, 30) == (less, more)
+
+
+@pytest.mark.promise("R10")
+async def test_a_cost_that_no_wait_makes_possible_is_refused_for_good() -> None:
+    async with governed("5/minute burst 5") as governor:
+        refusal = denied(governor.try_permit("weather", cost=6))
+        with pytest.raises(CostExceedsCapacity):
+            async with governor.permit("weather", cost=6):
+                pass
+
+    assert Denied("weather", Reason.COST, None) == refusal
+
+
+@pytest.mark.parametrize("cost", [0, -1, 1.5, "1", {"requests": 0}, {"tokens": -1}, {"tokens": 0.5}, {"Tokens!": 1}])
+async def test_a_cost_that_cannot_be_is_a_mistake(cost: object) -> None:
+    async with governed("5/minute burst 5") as governor:
+        with pytest.raises(ConfigError, match="cost"):
+            governor.try_permit("weather", cost=cast(int, cost))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "weather:get", "a/b", "x" * 101])
+async def test_a_provider_that_cannot_be_is_a_mistake(name: str) -> None:
+    async with governed("1 in flight") as governor:
+        with pytest.raises(ConfigError, match="scope"):
+            governor.try_permit(name, "GET")
+
+
+# Asking for the length of a block.
+
+
+async def test_leaving_the_block_reports_what_was_not_reported() -> None:
+    async with governed("9/minute burst 9") as governor:
+        async with governor.permit("weather") as permit:
+            inside = permit.reported
+        counters = governor.statistics().counters
+
+    assert (False, True, 1) == (inside, permit.reported, counters.requests)
+
+
+@pytest.mark.promise("R06")
+async def test_exceptions_in_the_block_are_failures_and_five_of_them_open_the_breaker() -> None:
+    async with governed("99/minute burst 99") as governor:
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                async with governor.permit("weather"):
+                    raise TimeoutError
+        with pytest.raises(CircuitOpen) as caught:
+            async with governor.permit("weather", timeout=1):
+                pass
+        counters = governor.statistics().counters
+
+    assert 60.0 == caught.value.retry_after
+    assert (5, {"circuit_breaker_open": 1}) == (counters.failures, counters.refused)
+
+
+@pytest.mark.promise("R06")
+async def test_cancellation_in_the_block_is_neutral() -> None:
+    async with governed("99/minute burst 99") as governor:
+        for _ in range(9):
+            with anyio.CancelScope() as scope:
+                async with governor.permit("weather"):
+                    scope.cancel()
+                    await anyio.lowlevel.checkpoint()
+        breaker, counters = governor.statistics().scopes["weather"].breaker, governor.statistics().counters
+
+    assert ("closed", 0, 9) == (breaker.status, breaker.failures, counters.neutral)
+
+
+@pytest.mark.promise("R04")
+async def test_a_wait_that_would_pass_the_timeout_is_refused_at_once() -> None:
+    async with governed("1/minute burst 1") as governor:
+        granted(governor.try_permit("weather"))
+        with pytest.raises(RateLimited) as caught:
+            async with governor.permit("weather", timeout=59.9):
+                pass
+
+    assert 60.0 == caught.value.retry_after
+
+
+@pytest.mark.promise("R04")
+@pytest.mark.parametrize("timeout", [0, 0.0, 1e-9])
+async def test_a_timeout_of_nothing_does_not_wait(timeout: float) -> None:
+    async with governed("1 in flight") as governor:
+        holder = granted(governor.try_permit("weather"))
+        with pytest.raises(ConcurrencyExceeded):
+            async with governor.permit("weather", timeout=timeout):
+                pass
+        holder.record(status=200)
+        async with governor.permit("weather", timeout=timeout):
+            pass
+
+
+@pytest.mark.parametrize("timeout", [-1, -0.001, math.nan])
+async def test_a_timeout_that_cannot_be_is_a_mistake(timeout: float) -> None:
+    async with governed("1 in flight") as governor:
+        with pytest.raises(ConfigError, match="timeout"):
+            governor.permit("weather", timeout=timeout)
+
+
+@pytest.mark.promise("R04")
+@pytest.mark.parametrize("timeout", [None, math.inf, 1e12])
+async def test_who_waits_is_served_when_a_place_becomes_free(timeout: float | None) -> None:
+    served = anyio.Event()
+    async with governed("1 in flight") as governor, anyio.create_task_group() as tasks:
+        holder = granted(governor.try_permit("weather"))
+        tasks.start_soon(_use, governor, served, timeout)
+        await anyio.wait_all_tasks_blocked()
+        before = served.is_set(), governor.statistics().scopes["weather"].waiting
+        holder.record(status=200)
+        await anyio.wait_all_tasks_blocked()
+
+    assert ((False, 1), True) == (before, served.is_set())
+
+
+async def _use(governor: Governor, served: anyio.Event, timeout: float | None) -> None:
+    async with governor.permit("weather", timeout=timeout):
+        served.set()
+
+
+@pytest.mark.promise("R04")
+async def test_a_newcomer_does_not_overtake_the_line() -> None:
+    async with governed("3 in flight") as governor, anyio.create_task_group() as tasks:
+        holder = granted(governor.try_permit("weather", cost=2))
+        tasks.start_soon(_ask, governor, 2)
+        await anyio.wait_all_tasks_blocked()
+        refusal = denied(governor.try_permit("weather"))
+        holder.record(status=200)
+        await anyio.wait_all_tasks_blocked()
+        granted(governor.try_permit("weather"))
+
+    assert Reason.CONCURRENCY is refusal.reason
+
+
+async def _ask(governor: Governor, cost: int) -> None:
+    async with governor.permit("weather", cost=cost):
+        pass
+
+
+# Blocking.
+
+
+async def test_a_block_on_the_governors_own_loop_works_when_it_need_not_wait() -> None:
+    async with governed("1/minute burst 1") as governor:
+        with governor.permit("weather") as permit:
+            permit.record(status=200)
+
+    assert permit.reported
+
+
+@pytest.mark.promise("R55")
+async def test_waiting_on_the_governors_own_loop_is_a_mistake_and_no_deadlock() -> None:
+    async with governed("1/minute burst 1") as governor:
+        granted(governor.try_permit("weather"))
+        with pytest.raises(UsageError, match="async with"), governor.permit("weather"):
+            pass
+        with pytest.raises(RateLimited), governor.permit("weather", timeout=0):
+            pass
+
+
+# The life of a governor.
+
+
+@pytest.mark.parametrize("ask", [partial(Governor.try_permit, provider="weather"), Governor.statistics])
+async def test_a_governor_that_does_not_run_says_so(ask: partial[object]) -> None:
+    with pytest.raises(UsageError, match="not running"):
+        ask(governed("1 in flight"))
+
+
+async def test_a_governor_is_entered_once() -> None:
+    async with governed("1 in flight") as governor:
+        with pytest.raises(UsageError, match="entered before"):
+            async with governor:
+                pass
+        granted(governor.try_permit("weather"))
+
+
+@pytest.mark.promise("R55")
+async def test_a_closed_governor_refuses_everybody() -> None:
+    async with governed("1/minute burst 1") as governor:
+        granted(governor.try_permit("weather"))
+    answers = [denied(governor.try_permit("weather")), denied(governor.try_permit("traffic"))]
+    with pytest.raises(ShuttingDown):
+        async with governor.permit("weather"):
+            pass
+    with pytest.raises(ShuttingDown), governor.permit("weather"):
+        pass
+
+    assert [Denied("weather", Reason.SHUTTING_DOWN, None), Denied("traffic", Reason.SHUTTING_DOWN, None)] == answers
+
+
+@pytest.mark.promise("R55")
+async def test_closing_answers_everyone_who_waits() -> None:
+    caught: list[PermitDenied] = []
+
+    async def wait(governor: Governor) -> None:
+        try:
+            async with governor.permit("weather"):
+                pass
+        except PermitDenied as refusal:
+            caught.append(refusal)
+
+    async with anyio.create_task_group() as tasks, governed("1/minute burst 1") as governor:
+        granted(governor.try_permit("weather"))
+        for _ in range(10):
+            tasks.start_soon(wait, governor)
+        await anyio.wait_all_tasks_blocked()
+
+    assert [ShuttingDown] * 10 == [type(refusal) for refusal in caught]
+
+
+async def test_an_outcome_may_be_reported_after_closing() -> None:
+    async with governed("1 in flight") as governor:
+        permits = [granted(governor.try_permit("weather")), granted(governor.try_permit("traffic"))]
+    permits[0].record(status=500)
+    permits[1].give_back()
+
+    assert [True, True] == [permit.reported for permit in permits]
+
+
+async def test_an_error_in_the_block_of_a_governor_goes_on_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with governed("1 in flight") as governor:
+            granted(governor.try_permit("weather"))
+            raise ZeroDivisionError
+
+
+async def test_cancelling_the_block_of_a_governor_closes_it() -> None:
+    governor = governed("1 in flight")
+    with anyio.CancelScope() as scope:
+        async with governor:
+            scope.cancel()
+            await anyio.sleep_forever()
+
+    assert scope.cancelled_caught
+    assert "<Governor, closed, 4 outbound policies>" == repr(governor)
+
+
+async def test_a_governor_shows_its_state() -> None:
+    governor = governed("1 in flight")
+    states = [repr(governor)]
+    async with governor:
+        states.append(repr(governor))
+
+    assert ["<Governor, not started, 4 outbound policies>", "<Governor, running, 4 outbound policies>"] == states
+
+
+def test_a_governor_without_a_loop_runs_on_a_thread_of_its_own() -> None:
+    with governed("1 in flight") as governor:
+        with governor.permit("weather", timeout=0):
+            full = governor.try_permit("weather")
+        free = governor.try_permit("weather")
+    closed = governor.try_permit("weather")
+
+    assert [Reason.CONCURRENCY, Reason.SHUTTING_DOWN] == [denied(full).reason, denied(closed).reason]
+    granted(free)
+
+
+def test_a_governor_on_a_thread_is_entered_once_and_still_closes() -> None:
+    with governed("1 in flight") as governor:
+        with pytest.raises(UsageError, match="entered before"), governor:
+            pass
+        granted(governor.try_permit("weather"))
+
+    assert Reason.SHUTTING_DOWN is denied(governor.try_permit("weather")).reason
