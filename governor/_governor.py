@@ -25,7 +25,7 @@ from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics
 from governor._background import Background
 from governor._supervisor import Supervisor
-from governor._units import from_seconds
+from governor._units import LONGEST, from_seconds, to_seconds
 from governor.clock import Clock, forward_clock, system_clock
 from governor.config import Config, check_scope
 from governor.errors import ConfigError, Reason, UsageError
@@ -140,7 +140,10 @@ class Governor:
         message = PlanRetry(
             attempt,
             None if remaining is None else from_seconds(max(0.0, remaining), field="remaining"),
-            None if server_wait is None else from_seconds(server_wait, field="server_wait"),
+            # Beyond what a duration can be, a wait is absurd and counts as not said.
+            None
+            if server_wait is None or server_wait > to_seconds(LONGEST)
+            else from_seconds(server_wait, field="server_wait"),
         )
         home = self._running()
         try:

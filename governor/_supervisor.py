@@ -109,7 +109,7 @@ class Supervisor:
             home=self._home,
             now=self._now,
             retry=policy.retry,
-            budget=self._budgets.setdefault(provider, RetryBudgetPolicy(policy.retry_budget)),
+            budget=self._budgets.setdefault(provider, RetryBudgetPolicy(self._config.for_scope(provider).retry_budget)),
             random=self._random,
             max_waiting=self._config.global_.max_waiting,
             start=self._start,

@@ -6,10 +6,15 @@ from collections.abc import Mapping
 import msgspec
 
 from governor.errors import Reason
+from governor.policies.contract import Result
 
 
 class CounterRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The counters of a scope, or sums of them. `requests` counts permits granted, retries among them."""
+    """The counters of a scope, or sums of them. `requests` counts permits granted, `retries` those among them.
+
+    A permit whose outcome is known is in exactly one of `answered_2xx`, `answered_4xx`, `answered_5xx`, `failures`, `neutral`
+    and `others`; what is left of `requests` is under way.
+    """
 
     requests: int = 0
     answered_2xx: int = 0
@@ -17,10 +22,12 @@ class CounterRecord(msgspec.Struct, frozen=True, kw_only=True):
     answered_5xx: int = 0
     #: Also part of `answered_4xx`.
     answered_429: int = 0
-    #: Outcomes without a status: errors before an answer, and successes that named none.
+    #: Errors that took the place of an answer, or of the rest of it.
     failures: int = 0
     #: Permits given back unused, and outcomes that say nothing: cancelled, forgotten.
     neutral: int = 0
+    #: Answers 1xx and 3xx, and successes without a status.
+    others: int = 0
     retries: int = 0
     refused: Mapping[str, int] = {}
 
@@ -33,8 +40,9 @@ class CounterRecord(msgspec.Struct, frozen=True, kw_only=True):
             answered_429=self.answered_429 + other.answered_429,
             failures=self.failures + other.failures,
             neutral=self.neutral + other.neutral,
+            others=self.others + other.others,
             retries=self.retries + other.retries,
-            refused=Counter(self.refused) + Counter(other.refused),
+            refused=dict(Counter(self.refused) + Counter(other.refused)),
         )
 
 
@@ -48,6 +56,7 @@ class Counters:
         "answered_5xx",
         "failures",
         "neutral",
+        "others",
         "refused",
         "requests",
         "retries",
@@ -61,13 +70,20 @@ class Counters:
         self.answered_429 = 0
         self.failures = 0
         self.neutral = 0
+        self.others = 0
         self.retries = 0
         self.refused: dict[Reason, int] = {}
 
-    def answered(self, status: int) -> None:
-        """Counts an answer by the class of its HTTP status."""
-        if status < 400:
-            self.answered_2xx += status >= 200 and status < 300
+    def ended(self, status: int | None, result: Result) -> None:
+        """Counts one outcome: an answer by the class of its HTTP status, everything else by its result."""
+        if result is Result.NEUTRAL:
+            self.neutral += 1
+        elif result is Result.FAILURE and (status is None or status < 500):
+            self.failures += 1
+        elif status is None or not 200 <= status < 600 or 300 <= status < 400:
+            self.others += 1
+        elif status < 300:
+            self.answered_2xx += 1
         elif status < 500:
             self.answered_4xx += 1
             self.answered_429 += status == 429
@@ -84,6 +100,7 @@ class Counters:
             answered_429=self.answered_429,
             failures=self.failures,
             neutral=self.neutral,
+            others=self.others,
             retries=self.retries,
             refused={reason.value: count for reason, count in self.refused.items()},
         )

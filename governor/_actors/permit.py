@@ -14,6 +14,7 @@ from governor._actors.counters import Counters
 from governor._units import Instant
 from governor.errors import GovernorError, UsageError
 from governor.messages import Report
+from governor.policies import _checks
 from governor.policies.contract import Grant, Result
 from governor.policies.degraded import DegradedPolicy
 
@@ -73,11 +74,14 @@ class Permit(msgspec.Struct, gc=False, eq=False):
     ) -> None:
         """Reports the outcome: an HTTP `status`, or the `error` that took its place, or neither for a plain success.
 
-        `used` is what the call really used, by unit, when that differs from what the permit asked for. Raises `UsageError` on a
-        second report.
+        `used` is what the call really used, by unit, when that differs from what the permit asked for: whole numbers of at
+        least 0. Raises `ConfigError` for others, and `UsageError` on a second report.
         """
         if self.reported:
             raise UsageError(f"the outcome of this permit for {self.scope} has been reported before")
+        if used is not None:
+            for unit, amount in used.items():
+                _checks.whole(f"used[{unit!r}]", amount, least=0)
         self.reported = True
         owner = self._owner
         if (
@@ -91,8 +95,8 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             # What nearly all outcomes are: a success that nobody but the counters has been waiting for.
             if status == 200:
                 owner.counters.answered_2xx += 1
-            elif status is not None:
-                owner.counters.answered(status)
+            else:
+                owner.counters.ended(status, Result.SUCCESS)
             return
         report = Report(self.grant(), result_of(status, error), status, used)
         if get_ident() == owner.thread:

@@ -25,7 +25,7 @@ from governor._units import AFTER_OUTCOME, NEVER, SECOND, Duration, Instant, to_
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave, PlanRetry, Report
 from governor.policies.breaker import BreakerStatus
-from governor.policies.contract import PLAIN, Grant, Request, Result
+from governor.policies.contract import PLAIN, Grant, Request
 from governor.policies.limits import LimitPolicy
 from governor.policies.pipeline import Pipeline, Verdict
 from governor.policies.request_cap import RequestCapPolicy
@@ -208,7 +208,6 @@ class ScopeActor:
         )
         if isinstance(delay, RetryEnd) or not self._budget.withdraw(now):
             return None
-        self.counters.retries += 1
         return to_seconds(delay)
 
     # The mailbox, for everybody else.
@@ -417,6 +416,8 @@ class ScopeActor:
             self._budget.deposit(now)  # First, because a crash after the commit would lose what was spent.
         grant = self.pipeline.commit(now, acquire.request)
         self.counters.requests += 1
+        if acquire.attempt is not None and acquire.attempt > 1:
+            self.counters.retries += 1
         # Whatever the grant has spent must bar the way for the next `grab`.
         self.regate()
         probe = self.pipeline.breaker.status is not BreakerStatus.CLOSED
@@ -484,12 +485,7 @@ class ScopeActor:
             self._timer.deadline = self._alarm
 
     def _report(self, report: Report) -> None:
-        if report.status is not None:
-            self.counters.answered(report.status)
-        elif report.result is Result.FAILURE:
-            self.counters.failures += 1
-        if report.result is Result.NEUTRAL:
-            self.counters.neutral += 1
+        self.counters.ended(report.status, report.result)
         now = self._now()
         before = self.degraded.until
         self.pipeline.record(now, report.grant, report.result, report.used)

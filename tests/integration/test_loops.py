@@ -64,7 +64,7 @@ def test_tasks_on_another_loop_wait_in_the_same_line(backend: str) -> None:
 
     with governed("1 in flight") as governor, ThreadPoolExecutor(2) as pool:
         holder = granted(governor.try_permit("weather"))
-        pool.submit(anyio.run, main, governor, backend=backend)
+        pool.submit(lambda: anyio.run(main, governor, backend=backend))
         until(lambda: waiting(governor) == 1)
         pool.submit(block, governor)
         until(lambda: waiting(governor) == 2)
@@ -161,7 +161,12 @@ def test_a_governor_embeds_in_a_loop_that_asyncio_has_started() -> None:
         async with governed("1 in flight") as governor:
             holders: list[Permit | Denied] = []
             asked = asyncio.Event()
-            loop.call_soon(lambda: (holders.append(governor.try_permit("weather")), asked.set()))
+
+            def ask() -> None:
+                holders.append(governor.try_permit("weather"))
+                asked.set()
+
+            loop.call_soon(ask)
             await asked.wait()
             blocked = asyncio.create_task(asyncio.to_thread(_use, governor))
             await asyncio.to_thread(until, lambda: waiting(governor) == 1)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from threading import Barrier, Event
 from time import monotonic, sleep
 from types import FrameType
@@ -89,11 +90,10 @@ def test_and_exactly_the_probes_when_they_may_wait_a_little() -> None:
             future = pool.submit(all_at_once, 32, ask)
             for _ in range(29):
                 refused.acquire()
-            inside = len(through)
             leave.set()
             future.result()
 
-    assert 3 == inside
+    assert 3 == len(through)
 
 
 @pytest.mark.promise("R02", "R04")
@@ -157,7 +157,7 @@ def test_threads_are_served_in_the_order_in_which_they_came() -> None:
         holder = granted(governor.try_permit("weather"))
         for number in range(10):
             pool.submit(come, number)
-            until(lambda number=number: waiting(governor) == number + 1)
+            until(partial(_is_waiting, governor, number + 1))
         holder.record(status=200)
 
     assert list(range(10)) == order
@@ -302,6 +302,10 @@ def test_an_inbox_that_is_full_answers_overloaded() -> None:
     refused = [answer for answer in answers if isinstance(answer, Denied)]
     assert 7 == len(refused)
     assert {Reason.OVERLOADED} == {answer.reason for answer in refused}
+
+
+def _is_waiting(governor: Governor, number: int) -> bool:
+    return waiting(governor) == number
 
 
 def _use(governor: Governor, timeout: float | None = None) -> None:

@@ -88,6 +88,7 @@ async def test_one_failed_probe_opens_it_again_for_everybody() -> None:
 async def test_an_outcome_from_before_the_breaker_opened_changes_nothing() -> None:
     async with governed() as governor:
         early = [granted(governor.try_permit("weather")) for _ in range(9)]
+        late = [granted(governor.try_permit("weather")) for _ in range(9)]
         await trip(governor)
         await anyio.sleep(60)
         probes = [granted(governor.try_permit("weather")) for _ in range(3)]
@@ -99,8 +100,11 @@ async def test_an_outcome_from_before_the_breaker_opened_changes_nothing() -> No
         unmoved = governor.statistics().scopes["weather"].breaker
         for probe in probes[:2]:
             probe.record(status=200)
+        for permit in late:
+            permit.record(status=500)
         closed = governor.statistics().scopes["weather"].breaker
 
+    assert 0 == closed.failures
     assert ["half_open", "half_open", "closed"] == [half_open.status, unmoved.status, closed.status]
 
 

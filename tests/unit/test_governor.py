@@ -28,8 +28,8 @@ from governor.testing import ManualClock
 pytestmark = pytest.mark.anyio
 
 
-def governed(*limits: str, clock: ManualClock | None = None, **sections: Mapping[str, object]) -> Governor:
-    config = Config.from_mapping({"outbound": {"default": {"limits": limits}, **sections}})
+def governed(*limits: str, clock: ManualClock | None = None, sections: Mapping[str, object] | None = None) -> Governor:
+    config = Config.from_mapping({"outbound": {"default": {"limits": limits}, **(sections or {})}})
     return Governor(config, clock=clock or ManualClock())
 
 
@@ -81,7 +81,7 @@ async def test_a_scope_comes_to_life_on_first_use() -> None:
 @pytest.mark.promise("R01")
 async def test_the_policy_is_that_of_the_scope_then_of_the_provider_then_the_default() -> None:
     sections = {"weather": {"limits": ["2/s burst 2"]}, "weather:post": {"limits": ["3/s burst 3"]}}
-    async with governed("1/s burst 1", **sections) as governor:
+    async with governed("1/s burst 1", sections=sections) as governor:
         for scope in (("weather", "POST"), ("weather", "GET"), ("traffic", "GET")):
             governor.try_permit(*scope)
         capacities = {scope: one.limits[0].capacity for scope, one in governor.statistics().scopes.items()}
@@ -268,6 +268,22 @@ async def test_a_newcomer_does_not_overtake_the_line() -> None:
         await anyio.wait_all_tasks_blocked()
         refusal = denied(governor.try_permit("weather"))
         holder.record(status=200)
+        await anyio.wait_all_tasks_blocked()
+        granted(governor.try_permit("weather"))
+
+    assert Reason.CONCURRENCY is refusal.reason
+
+
+@pytest.mark.promise("R04")
+async def test_an_outcome_does_not_let_a_newcomer_overtake_the_line() -> None:
+    """The fast way looks at the gate only, and the gate moves with every outcome."""
+    async with governed("4 in flight") as governor, anyio.create_task_group() as tasks:
+        first, second = granted(governor.try_permit("weather")), granted(governor.try_permit("weather"))
+        tasks.start_soon(_ask, governor, 4)
+        await anyio.wait_all_tasks_blocked()
+        first.record(status=200)
+        refusal = denied(governor.try_permit("weather"))
+        second.give_back()
         await anyio.wait_all_tasks_blocked()
         granted(governor.try_permit("weather"))
 

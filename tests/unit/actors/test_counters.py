@@ -4,6 +4,7 @@ import pytest
 
 from governor import CounterRecord, Reason
 from governor._actors.counters import Counters
+from governor.policies.contract import Result
 
 
 def test_nothing_has_happened_at_first() -> None:
@@ -11,21 +12,26 @@ def test_nothing_has_happened_at_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "counted"),
+    ("status", "result", "counted"),
     [
-        (200, CounterRecord(answered_2xx=1)),
-        (299, CounterRecord(answered_2xx=1)),
-        (302, CounterRecord()),
-        (101, CounterRecord()),
-        (400, CounterRecord(answered_4xx=1)),
-        (429, CounterRecord(answered_4xx=1, answered_429=1)),
-        (500, CounterRecord(answered_5xx=1)),
-        (599, CounterRecord(answered_5xx=1)),
+        (200, Result.SUCCESS, CounterRecord(answered_2xx=1)),
+        (299, Result.SUCCESS, CounterRecord(answered_2xx=1)),
+        (302, Result.SUCCESS, CounterRecord(others=1)),
+        (101, Result.SUCCESS, CounterRecord(others=1)),
+        (400, Result.SUCCESS, CounterRecord(answered_4xx=1)),
+        (429, Result.SUCCESS, CounterRecord(answered_4xx=1, answered_429=1)),
+        (500, Result.FAILURE, CounterRecord(answered_5xx=1)),
+        (599, Result.FAILURE, CounterRecord(answered_5xx=1)),
+        (200, Result.FAILURE, CounterRecord(failures=1)),
+        (None, Result.SUCCESS, CounterRecord(others=1)),
+        (None, Result.FAILURE, CounterRecord(failures=1)),
+        (None, Result.NEUTRAL, CounterRecord(neutral=1)),
+        (200, Result.NEUTRAL, CounterRecord(neutral=1)),
     ],
 )
-def test_an_answer_is_counted_by_its_class(status: int, counted: CounterRecord) -> None:
+def test_an_outcome_is_counted_in_one_place(status: int | None, result: Result, counted: CounterRecord) -> None:
     counters = Counters()
-    counters.answered(status)
+    counters.ended(status, result)
 
     assert counted == counters.record()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from threading import Thread, get_ident
 
 import anyio
@@ -62,7 +63,7 @@ async def test_calls_are_answered_in_the_order_of_each_thread() -> None:
 
     def ask() -> None:
         for number in range(50):
-            home.call(lambda number=number: log.append(number))
+            home.call(partial(log.append, number))
 
     await anyio.to_thread.run_sync(ask)
 

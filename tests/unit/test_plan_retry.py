@@ -1,0 +1,97 @@
+"""Does the door let a retry through when it should, and count it?"""
+
+from collections.abc import Mapping
+from random import Random
+
+import pytest
+
+from governor import Config, Governor
+from governor.testing import ManualClock
+
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("R05")]
+
+
+def governed(clock: ManualClock | None = None, **retry: object) -> Governor:
+    section: Mapping[str, object] = {"limits": [], "retry": {"jitter": "none", **retry}}
+    config = Config.from_mapping({"global": {"requests_per_minute": 10**6}, "outbound": {"default": section}})
+    return Governor(config, clock=clock or ManualClock(), random=Random(1))
+
+
+async def test_the_wait_grows_until_the_attempts_are_used_up() -> None:
+    async with governed(attempts=4, base=3.0, max_delay="5s") as governor:
+        waits = [governor.plan_retry("weather", "GET", attempt=attempt) for attempt in (1, 2, 3, 4)]
+
+    assert [1.0, 3.0, 5.0, None] == waits
+
+
+@pytest.mark.parametrize(
+    ("method", "repeated"), [("GET", True), ("get", True), ("PUT", True), ("POST", False), ("PATCH", False)]
+)
+async def test_only_what_may_be_done_twice_is_done_twice(method: str, repeated: bool) -> None:
+    async with governed() as governor:
+        plain = governor.plan_retry("weather", method, attempt=1, status=503)
+        keyed = governor.plan_retry("weather", method, attempt=1, status=503, idempotency_key=True)
+
+    assert repeated == (plain is not None)
+    assert keyed is not None
+
+
+@pytest.mark.parametrize(("status", "repeated"), [(None, True), (503, True), (429, True), (404, False), (501, False)])
+async def test_only_troubles_that_may_pass_are_worth_another_attempt(status: int | None, repeated: bool) -> None:
+    async with governed() as governor:
+        wait = governor.plan_retry("weather", "GET", attempt=1, status=status)
+
+    assert repeated == (wait is not None)
+
+
+async def test_the_wait_that_the_server_asks_for_wins() -> None:
+    async with governed() as governor:
+        wait = governor.plan_retry("weather", "GET", attempt=1, status=429, server_wait=17.0)
+
+    assert 17.0 == wait
+
+
+async def test_a_wait_beyond_what_is_left_of_the_callers_time_ends_the_retries() -> None:
+    async with governed() as governor:
+        waits = [governor.plan_retry("weather", "GET", attempt=1, remaining=remaining) for remaining in (1.0, 0.999, 0.0, -5.0)]
+
+    assert [1.0, None, None, None] == waits
+
+
+async def test_a_retry_is_counted_when_it_gets_its_permit() -> None:
+    async with governed() as governor:
+        for attempt in (None, 1, 2, 3):
+            async with governor.permit("weather", attempt=attempt):
+                pass
+        governor.plan_retry("weather", "GET", attempt=1)
+        counters = governor.statistics().counters
+
+    assert (4, 2) == (counters.requests, counters.retries)
+
+
+async def test_with_the_provider_down_retries_stay_within_the_budget() -> None:
+    """1,000 calls in one window, each of which fails and wants to be retried."""
+    sent = 0
+    async with governed() as governor:
+        for _ in range(1_000):
+            for attempt in (1, 2, 3):
+                async with governor.permit("weather", attempt=attempt) as permit:
+                    permit.record(status=404)
+                    sent += 1
+                if governor.plan_retry("weather", "GET", attempt=attempt, status=503) is None:
+                    break
+        counters = governor.statistics().counters
+
+    assert 1_000 + 10 + 200 == sent == counters.requests
+    assert 210 == counters.retries
+
+
+async def test_the_budget_recovers_with_time() -> None:
+    clock = ManualClock()
+    async with governed(clock) as governor:
+        spent = [governor.plan_retry("weather", "GET", attempt=1) for _ in range(11)]
+        clock.advance(10)
+        again = governor.plan_retry("weather", "GET", attempt=1)
+
+    assert 10 == len([wait for wait in spent if wait is not None])
+    assert again is not None
