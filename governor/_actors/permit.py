@@ -29,14 +29,11 @@ class Owner(Protocol):
     #: Whether a success would change anything but the counters of the scope.
     listens: bool
 
-    def report(self, report: Report) -> None:
-        """Any outcome, on the actor's own thread."""
-
-    def give_back(self, grant: Grant) -> None:
-        """Never used, on the actor's own thread."""
+    def tell(self, message: Report | Grant) -> None:
+        """Any outcome, or a grant that was never used, on the actor's own thread."""
 
     def send(self, message: Report | Grant) -> None:
-        """The same two, from any thread."""
+        """The same from any thread."""
 
 
 def result_of(status: int | None, error: BaseException | None) -> Result:
@@ -100,7 +97,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             return
         report = Report(self.grant(), result_of(status, error), status, used)
         if get_ident() == owner.thread:
-            owner.report(report)
+            owner.tell(report)
         else:
             owner.send(report)
 
@@ -113,7 +110,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             raise UsageError(f"the outcome of this permit for {self.scope} has been reported before")
         self.reported = True
         if get_ident() == self._owner.thread:
-            self._owner.give_back(self.grant())
+            self._owner.tell(self.grant())
         else:
             self._owner.send(self.grant())
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from governor._units import NEVER, Instant
+from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.breaker import Breaker, BreakerPolicy, BreakerState, BreakerStatus
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Policy, Request, Result
 from governor.policies.degraded import DegradedPolicy
@@ -30,10 +30,14 @@ class PipelineState(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """When a request could be granted, and by which policy it cannot be sooner (None: it can be now)."""
+    """When a request could be granted, and by which policy it cannot be sooner (None: it can be now).
+
+    `sooner` says that somebody's outcome may bring that instant forward: the end of a call in flight, or of a probe.
+    """
 
     when: Instant
     by: Policy | None
+    sooner: bool = False
 
 
 class Pipeline:
@@ -82,7 +86,8 @@ class Pipeline:
             earliest = policy.earliest(now, request, ahead)
             if earliest > when:
                 when, by = earliest, policy
-        return Verdict(when, by)
+        probing = by is self.breaker and self.breaker.status is BreakerStatus.HALF_OPEN
+        return Verdict(when, by, when == AFTER_OUTCOME or probing)
 
     def only_the_cap_refuses(self, now: Instant, request: Request) -> bool:
         """Would this go out, were it not for the global cap?"""

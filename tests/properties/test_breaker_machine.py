@@ -30,7 +30,8 @@ from governor.policies.contract import PLAIN, Grant, Result
 
 START: Final = 10 * DAY
 RATES: Final = ["0.000001", "0.1", "0.25", "0.333333", "0.5", "0.6", "0.7", "0.9", "1"]
-SPANS: Final = st.integers(1, 12).map(Duration)
+#: Few enough that a step often ends exactly when a span does.
+SPANS: Final = st.sampled_from([1, 2, 3, 5, 8, 13]).map(Duration)
 
 
 @st.composite
@@ -149,7 +150,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.model = Model(parameters)
         self.now = Instant(START)
 
-    @rule(gap=st.integers(0, 3) | st.integers(0, 14))
+    @rule(gap=st.sampled_from([0, 1, 2, 3, 5, 8, 13]))
     def time_passes(self, gap: int) -> None:
         self.now = Instant(self.now + gap)
 

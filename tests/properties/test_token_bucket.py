@@ -200,7 +200,8 @@ def test_the_instant_named_for_a_place_in_line_is_when_it_is_granted(
     for gap, cost in asks:
         now += gap
         ask(policy, now, cost)
-    line = data.draw(st.lists(st.integers(1, parameters.burst), min_size=1, max_size=12))
+    now += data.draw(gaps(parameters))
+    line = data.draw(st.lists(st.just(1) | st.integers(1, parameters.burst), min_size=1, max_size=12))
     ahead = [sum(line[:place]) for place in range(len(line))]
     named = [
         policy.earliest(Instant(now), request(parameters, cost), request(parameters, before))

@@ -157,3 +157,52 @@ async def test_a_cancelled_probe_is_neutral() -> None:
         breaker = governor.statistics().scopes["weather"].breaker
 
     assert "closed" == breaker.status
+
+
+async def test_whoever_can_wait_is_not_refused_while_a_probe_is_out_but_waits_for_its_outcome() -> None:
+    async with governed(probes=1, successes=1) as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        probe = granted(governor.try_permit("weather"))
+        refusal = governor.try_permit("weather")
+
+        asked_at = anyio.current_time()
+        served: list[float] = []
+
+        async def wait() -> None:
+            async with governor.permit("weather", timeout=5):
+                served.append(anyio.current_time() - asked_at)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(wait)
+            await anyio.sleep(2)
+            probe.record(status=200)
+
+    assert isinstance(refusal, Denied)
+    assert 1.0 == refusal.retry_after
+    assert [2.0, 2.0, 2.0] == pytest.approx(served)
+
+
+async def test_whoever_waits_for_a_probe_is_refused_when_the_probe_fails_or_their_time_is_up() -> None:
+    async with governed(probes=1, successes=1) as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        probe = granted(governor.try_permit("weather"))
+        asked_at = anyio.current_time()
+        refused: list[tuple[float, float | None]] = []
+
+        async def wait(timeout: float) -> None:
+            try:
+                async with governor.permit("weather", timeout=timeout):
+                    pass
+            except CircuitOpen as refusal:
+                refused.append((anyio.current_time() - asked_at, refusal.retry_after))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, 1)
+            tasks.start_soon(wait, 5)
+            await anyio.sleep(2)
+            probe.record(status=500)
+
+    assert [(1.0, 1.0), (2.0, 60.0)] == [pytest.approx(refusal) for refusal in refused]

@@ -30,11 +30,8 @@ class Listener:
         self.listens = listens
         self.told: list[tuple[str, Report | Grant]] = []
 
-    def report(self, report: Report) -> None:
-        self.told.append(("report", report))
-
-    def give_back(self, grant: Grant) -> None:
-        self.told.append(("give back", grant))
+    def tell(self, message: Report | Grant) -> None:
+        self.told.append(("tell", message))
 
     def send(self, message: Report | Grant) -> None:
         self.told.append(("send", message))
@@ -113,7 +110,7 @@ def test_cancellation_by_trio_is_neutral() -> None:
 def test_an_outcome_is_reported_with_all_that_is_known(owner: Listener, permit: Permit) -> None:
     permit.record(status=200, used={"tokens": 7})
 
-    assert [("report", Report(GRANT, Result.SUCCESS, 200, {"tokens": 7}))] == owner.told
+    assert [("tell", Report(GRANT, Result.SUCCESS, 200, {"tokens": 7}))] == owner.told
     assert permit.reported
 
 
@@ -131,7 +128,7 @@ def test_a_permit_given_back_says_that_nothing_was_sent(owner: Listener, permit:
     with pytest.raises(UsageError):
         permit.record(status=200)
 
-    assert [("give back", GRANT)] == owner.told
+    assert [("tell", GRANT)] == owner.told
     assert permit.reported
 
 

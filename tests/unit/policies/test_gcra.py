@@ -172,6 +172,27 @@ def test_a_refund_counts_what_was_committed_on_top_of_the_grant() -> None:
     assert 4 == policy.available(at(1))
 
 
+def test_what_one_refund_has_given_back_another_does_not_give_back_again() -> None:
+    policy = bucket(burst=2)
+    first, second = spend(policy, T0), spend(policy, T0)
+    give_back(policy, T0, first)
+    spend(policy, at(1), Request(2))
+
+    give_back(policy, at(1), second)
+
+    assert 0 == policy.available(at(1))
+
+
+def test_a_debt_is_counted_from_the_time_at_which_it_is_known() -> None:
+    policy = bucket(burst=2)
+    grant = spend(policy, T0)
+    assert grant is not None
+
+    policy.settle(at(100), grant, None, 2)
+
+    assert 0 == policy.available(at(100))
+
+
 def test_refunds_in_any_order_give_back_everything() -> None:
     policy = bucket(burst=10)
     first, second = spend(policy, T0, Request(5)), spend(policy, T0, Request(5))

@@ -1,0 +1,277 @@
+"""How does an actor live? A mailbox, one message at a time, a task that sleeps until the next alarm, rest, crash and end.
+
+Handlers are synchronous and run to the end. On the actor's own thread a message is handed over directly, provided that no
+handler is at work; from other threads it goes through the inbox. An actor ends in this order: it says why, closes the inbox,
+and answers whoever is left.
+
+At its bounds: a full inbox answers asks with `overloaded`. Outcomes are always taken; there is at most one for each permit.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import anyio
+
+from governor._actors.home import Home
+from governor._actors.line import Waiter
+from governor._actors.permit import Permit
+from governor._units import SECOND, Duration, Instant, to_seconds
+from governor.errors import Reason
+from governor.messages import Acquire, Denied, Leave, Report
+from governor.policies.contract import Grant
+
+#: How long to wait before asking again when nobody knows how long it will take.
+NOMINAL_WAIT: Final = SECOND
+
+Message = Acquire | Leave | Report | Grant
+
+
+class Actor(ABC):
+    """The life of an actor; what it decides is its subclass's. Everything but `send` belongs to the thread of `home`."""
+
+    __slots__ = (
+        "_alarm",
+        "_busy",
+        "_closed",
+        "_crash",
+        "_down_until",
+        "_home",
+        "_inbox",
+        "_knocked",
+        "_max_waiting",
+        "_now",
+        "_resting",
+        "_timer",
+        "_wake",
+        "scope",
+        "thread",
+    )
+
+    def __init__(self, scope: str, *, home: Home, now: Callable[[], Instant], max_waiting: int) -> None:
+        self.scope = scope
+        self.thread = home.thread
+        self._home = home
+        self._now = now
+        self._max_waiting = max_waiting
+        self._inbox: deque[tuple[Message, Waiter | None]] = deque()
+        self._knocked = False
+        self._busy = False
+        self._resting = False
+        self._closed: Denied | None = None
+        self._down_until: Instant | None = None
+        self._crash: Exception | None = None
+        self._wake = anyio.Event()
+        self._timer: anyio.CancelScope | None = None
+        self._alarm = math.inf
+
+    # What an actor decides.
+
+    @abstractmethod
+    def _decide(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
+        """An ask. None if the waiter is kept waiting."""
+
+    @abstractmethod
+    def _learn(self, message: Report | Grant) -> None:
+        """An outcome, or a grant that was never used."""
+
+    @abstractmethod
+    def _leave(self, waiter: Waiter) -> None:
+        """The waiter no longer waits."""
+
+    @abstractmethod
+    def _serve(self) -> None:
+        """Something may have changed: serve whoever waits, and set the alarm for the rest."""
+
+    @abstractmethod
+    def _on_alarm(self) -> None:
+        """The alarm has rung."""
+
+    @abstractmethod
+    def _bar(self) -> None:
+        """The actor rests or is down: nobody must take the short way."""
+
+    @abstractmethod
+    def _rise(self) -> None:
+        """Somebody asks an actor at rest: live again, with a task."""
+
+    @abstractmethod
+    def _dismiss(self, answer: Denied) -> None:
+        """Answer everybody who waits."""
+
+    @abstractmethod
+    def _count(self, denied: Denied) -> Denied:
+        """Somebody is refused."""
+
+    # The mailbox.
+
+    def send(self, message: Message, waiter: Waiter | None = None) -> None:
+        """Leaves a message, from any thread. An ask that cannot be taken is answered here and now."""
+        if isinstance(message, Acquire) and len(self._inbox) >= self._max_waiting:
+            self._answer(waiter, self._denied(Reason.OVERLOADED, NOMINAL_WAIT))
+            return
+        self._inbox.append((message, waiter))
+        if not self._knocked:
+            self._knocked = True
+            if not self._home.knock(self._on_knock):
+                self._knocked = False
+                self._close_inbox(self._denied(Reason.SHUTTING_DOWN, None))
+        # The actor may have closed its inbox between the look and the append: whoever comes last empties it.
+        if self._closed is not None and self._closed.reason is Reason.SHUTTING_DOWN:
+            self._close_inbox(self._closed)
+
+    def tell(self, message: Leave | Report | Grant, waiter: Waiter | None = None) -> None:
+        """Hands a message over directly, on the actor's own thread."""
+        self._inbox.append((message, waiter))
+        if self._busy:
+            # Told from inside a handler (a finalizer, a signal handler): the knock makes sure that it is read.
+            self._home.knock(self._on_knock)
+        else:
+            self._run(self._serve)
+
+    def _on_knock(self) -> None:
+        # Before draining: a message that arrives from here on knocks again, so none is left lying.
+        self._knocked = False
+        self._run(self._serve)
+
+    def _run(self, step: Callable[[], object]) -> None:
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            self._drain()
+            step()
+        except Exception as error:
+            self._crashed(error)
+        finally:
+            self._busy = False
+
+    def _drain(self) -> None:
+        while self._inbox:
+            try:
+                message, waiter = self._inbox.popleft()
+            except IndexError:
+                return  # Another thread has found the mailbox closed, and emptied it.
+            match message:
+                case Acquire():
+                    self._take_ask(message, waiter)
+                case Leave():
+                    if waiter is not None:
+                        self._leave(waiter)
+                case Report() | Grant():
+                    self._learn(message)
+
+    def _take_ask(self, acquire: Acquire, waiter: Waiter | None) -> None:
+        try:
+            answer = self._ask(acquire, waiter)
+        except Exception:
+            # It has left the inbox, and whoever is in the line will be answered there: once, and nobody forgotten in between.
+            if waiter is not None:
+                self._leave(waiter)
+            self._answer(waiter, self._count(self._denied(Reason.OVERLOADED, NOMINAL_WAIT)))
+            raise
+        if answer is not None:
+            self._answer(waiter, answer)
+
+    def _ask(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
+        if self._closed is not None:
+            if self._down_until is not None:
+                left = max(1, self._down_until - self._now())
+                self._closed = self._denied(self._closed.reason, left)
+            return self._count(self._closed)
+        if self._resting:
+            self._rise()
+        return self._decide(acquire, waiter)
+
+    def _answer(self, waiter: Waiter | None, answer: Permit | Denied) -> None:
+        if waiter is None:
+            return
+        waiter.answer = answer
+        try:
+            waiter.wake()
+        except RuntimeError:
+            # The loop of a foreign caller has ended: nobody is there to take it.
+            self._leave(waiter)
+
+    def _denied(self, reason: Reason, retry_after: int | None) -> Denied:
+        return Denied(self.scope, reason, None if retry_after is None else to_seconds(retry_after))
+
+    def _close_inbox(self, answer: Denied) -> None:
+        """Answers the asks that are left. Outcomes are kept for a restart."""
+        kept: list[tuple[Message, Waiter | None]] = []
+        with suppress(IndexError):
+            while True:
+                message, waiter = self._inbox.popleft()
+                if isinstance(message, Acquire):
+                    self._answer(waiter, answer)
+                else:
+                    kept.append((message, waiter))
+        if answer.reason is not Reason.SHUTTING_DOWN:
+            self._inbox.extend(kept)
+
+    # The task.
+
+    async def run(self) -> None:
+        """Sleeps until the alarm, and serves whoever waits when it rings.
+
+        Ends when the actor rests or is closed; raises what made it crash.
+        """
+        wake = self._wake  # A later life of this actor has an event of its own.
+        while not wake.is_set():
+            with anyio.CancelScope(deadline=self._alarm) as timer:
+                self._timer = timer
+                await wake.wait()
+            if self._timer is timer:
+                self._timer = None
+            if not wake.is_set():
+                self._alarm = math.inf
+                self._run(self._on_alarm)
+        if self._crash is not None:
+            crash, self._crash = self._crash, None
+            raise crash
+
+    def rest(self) -> None:
+        """Ends the task of an actor that nobody has asked for a while. The next ask wakes it up as it was."""
+        self._resting = True
+        self._bar()
+        self._wake.set()
+
+    def close(self, reason: Reason, retry_after: Duration | None, *, until: Instant | None = None) -> None:
+        """Tears down: says why, closes the mailbox, answers whoever is left, in this order.
+
+        Who asks later is told the same, or, with `until`, what is left of the time until then.
+        """
+        self._closed = self._denied(reason, retry_after)
+        self._down_until = until
+        self._bar()
+        self._wake.set()
+        self._close_inbox(self._closed)
+        self._dismiss(self._closed)
+
+    def _live_again(self) -> None:
+        self._resting = False
+        self._closed = None
+        self._down_until = None
+        self._crash = None
+        self._wake = anyio.Event()
+        self._alarm = math.inf
+
+    def _crashed(self, error: Exception) -> Denied:
+        """A handler raised: whoever waits is answered now, and the task ends with the error for the supervisor to see."""
+        if self._closed is not None:
+            # Down already, or closed for good: what has been said of that stands.
+            return self._count(self._closed)
+        if self._resting:
+            self._rise()
+        self._crash = error
+        self.close(Reason.OVERLOADED, NOMINAL_WAIT)
+        return self._count(self._denied(Reason.OVERLOADED, NOMINAL_WAIT))
+
+    def _ring_at(self, alarm: float) -> None:
+        """Sets the alarm, in seconds on the clock of the event loop."""
+        self._alarm = alarm
+        if self._timer is not None:
+            self._timer.deadline = alarm
