@@ -21,11 +21,12 @@ def default() -> Governor:
     """
     process = os.getpid()
     for entered in _governor.running:
-        if entered.process == process:
+        if entered.process == process and entered.alive():
             return entered
     with _lock:
         # One that has ended by itself, by a bug or because its thread could not go on, is replaced.
-        if _started.get(process) not in _governor.running:
+        started = _started.get(process)
+        if started is None or not started.alive():
             governor = Governor.from_file(os.environ.get("GOVERNOR_CONFIG"))
             governor.__enter__()
             _started.clear()

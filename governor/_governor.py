@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
-from threading import Lock, get_ident
+from threading import get_ident
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,8 +18,8 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from governor._actors.home import Home, current_post
-from governor._actors.line import Waiter
+from governor._actors.asking import ask_blocking, ask_from_another_loop, ask_here, overloaded
+from governor._actors.home import Home
 from governor._actors.permit import Permit
 from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics
@@ -29,15 +29,12 @@ from governor._units import LONGEST, from_seconds, to_seconds
 from governor.clock import Clock, forward_clock, system_clock
 from governor.config import Config, check_scope
 from governor.errors import ConfigError, Reason, UsageError
-from governor.messages import Acquire, Denied, Leave, PlanRetry
+from governor.messages import Acquire, Denied, PlanRetry
 from governor.policies import _checks
 from governor.policies.contract import PLAIN, REQUESTS, Request
 
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
 Cost = int | Mapping[str, int]
-
-#: Seconds that another thread grants the governor's loop beyond the timeout, before it takes the loop for stuck.
-_PATIENCE: Final = 1.0
 
 #: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
 running: Final[list["Governor"]] = []
@@ -87,8 +84,8 @@ class Governor:
             return answer
         acquire = Acquire(_request(cost))
         if get_ident() == self._thread:
-            return answer.acquire(acquire, None) or _overloaded(answer.scope)
-        return self._ask_blocking(answer, acquire)
+            return answer.acquire(acquire, None) or overloaded(answer.scope)
+        return ask_blocking(self._running(), answer, acquire)
 
     def permit(
         self,
@@ -203,8 +200,12 @@ class Governor:
             self._background.stop()
 
     def __repr__(self) -> str:
-        state = "not started" if self._home is None else "running" if self in running else "closed"
+        state = "not started" if self._home is None else "running" if self.alive() else "closed"
         return f"<Governor, {state}, {len(self.config.outbound)} outbound policies>"
+
+    def alive(self) -> bool:
+        """Is it running in this process? Not before it is entered, after it is left, or once its event loop has ended."""
+        return self._home is not None and self.process == os.getpid() and self._home.alive()
 
     # The way to an actor.
 
@@ -223,7 +224,7 @@ class Governor:
         home = self._running()
         scope = _scope(provider, method)
         try:
-            return home.call(partial(self._open_door, provider, method, scope)) or _overloaded(scope)
+            return home.call(partial(self._open_door, provider, method, scope)) or overloaded(scope)
         except UsageError:
             return Denied(scope, Reason.SHUTTING_DOWN, None)
 
@@ -235,59 +236,15 @@ class Governor:
             self._doors[provider, method] = actor
         return actor
 
-    def _ask_blocking(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
-        done = Lock()
-        done.acquire()
-        waiter = Waiter(acquire, done.release)
-        actor.send(acquire, waiter)
-        try:
-            answered = self._running().wait_blocking(done, _patience(acquire))
-        except BaseException:
-            actor.send(Leave(), waiter)
-            raise
-        return self._answer(actor, waiter, answered=answered)
-
-    async def _ask_on_another_loop(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
-        done = anyio.Event()
-        waiter = Waiter(acquire, partial(current_post(), done.set))
-        actor.send(acquire, waiter)
-        try:
-            answered = await self._running().wait(done, _patience(acquire))
-        except BaseException:
-            actor.send(Leave(), waiter)
-            raise
-        return self._answer(actor, waiter, answered=answered)
-
-    def _answer(self, actor: ScopeActor, waiter: Waiter, *, answered: bool) -> Permit | Denied:
-        """What a caller from elsewhere is told, even if the governor's loop tells nothing."""
-        if answered and waiter.answer is not None:
-            return waiter.answer
-        actor.send(Leave(), waiter)
-        return _overloaded(actor.scope) if self._running().alive() else Denied(actor.scope, Reason.SHUTTING_DOWN, None)
-
-    async def _ask(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
-        done = anyio.Event()
-        waiter = Waiter(acquire, done.set)
-        answer = actor.acquire(acquire, waiter)
-        if answer is not None:
-            return answer
-        try:
-            await done.wait()
-        except BaseException:
-            actor.leave(waiter)
-            raise
-        assert waiter.answer is not None, "a waiter is woken only after its answer is in place"
-        return waiter.answer
-
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """What `with governor.permit(...)` does on entering."""
         actor = self._find(provider, method)
         if isinstance(actor, Denied):
             raise actor.exception()
         if get_ident() != self._thread:
-            answer = self._ask_blocking(actor, acquire)
+            answer = ask_blocking(self._running(), actor, acquire)
         else:
-            answer = actor.acquire(acquire, None) or _overloaded(actor.scope)
+            answer = actor.acquire(acquire, None) or overloaded(actor.scope)
             if isinstance(answer, Denied) and answer.retry_after is not None and acquire.timeout != 0:
                 raise UsageError(
                     f"a permit for {actor.scope} takes {answer.retry_after:.3f} s, and waiting here would block the event loop "
@@ -310,7 +267,7 @@ class Governor:
         if isinstance(found, Denied):
             answer = found
         else:
-            answer = await (self._ask(found, acquire) if here else self._ask_on_another_loop(found, acquire))
+            answer = await (ask_here(found, acquire) if here else ask_from_another_loop(self._running(), found, acquire))
         if isinstance(answer, Denied):
             # A caller that asks again and again must not keep the loop from everybody else, least of all from the outcomes
             # and alarms that would end the refusals.
@@ -350,14 +307,6 @@ class PermitRequest:
         permit = self._permit
         if permit is not None and not permit.reported:
             permit.record(error=error)
-
-
-def _patience(acquire: Acquire) -> float:
-    return math.inf if acquire.timeout is None else acquire.timeout + _PATIENCE
-
-
-def _overloaded(scope: str) -> Denied:
-    return Denied(scope, Reason.OVERLOADED, 1.0)
 
 
 def _scope(provider: str, method: str | None) -> str:

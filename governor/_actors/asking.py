@@ -1,0 +1,82 @@
+"""How does an ask reach its actor from where the caller is, and how does the answer come back?
+
+Three ways: from a task on the actor's own loop, from another thread, and from a task on another loop. All three leave the
+line, or give the permit back, if the caller is cancelled meanwhile; and none waits for a loop that has ended.
+"""
+
+import math
+from functools import partial
+from threading import Lock
+from typing import Final
+
+import anyio
+
+from governor._actors.home import Home, current_post
+from governor._actors.line import Waiter
+from governor._actors.permit import Permit
+from governor._actors.scope import ScopeActor
+from governor.errors import Reason
+from governor.messages import Acquire, Denied, Leave
+
+#: Seconds that callers from elsewhere grant the actor's loop beyond their timeout, before they take it for stuck.
+_PATIENCE: Final = 1.0
+
+
+def overloaded(scope: str) -> Denied:
+    """What is said when nobody could be asked."""
+    return Denied(scope, Reason.OVERLOADED, 1.0)
+
+
+async def ask_here(actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+    """From a task on the actor's own loop."""
+    done = anyio.Event()
+    waiter = Waiter(acquire, done.set)
+    answer = actor.acquire(acquire, waiter)
+    if answer is not None:
+        return answer
+    try:
+        await done.wait()
+    except BaseException:
+        actor.leave(waiter)
+        raise
+    assert waiter.answer is not None, "a waiter is woken only after its answer is in place"
+    return waiter.answer
+
+
+def ask_blocking(home: Home, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+    """From another thread, which is blocked until the answer is there."""
+    done = Lock()
+    done.acquire()
+    waiter = Waiter(acquire, done.release)
+    actor.send(acquire, waiter)
+    try:
+        answered = home.wait_blocking(done, _patience(acquire))
+    except BaseException:
+        actor.send(Leave(), waiter)
+        raise
+    return _answer(home, actor, waiter, answered=answered)
+
+
+async def ask_from_another_loop(home: Home, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+    """From a task on another loop."""
+    done = anyio.Event()
+    waiter = Waiter(acquire, partial(current_post(), done.set))
+    actor.send(acquire, waiter)
+    try:
+        answered = await home.wait(done, _patience(acquire))
+    except BaseException:
+        actor.send(Leave(), waiter)
+        raise
+    return _answer(home, actor, waiter, answered=answered)
+
+
+def _answer(home: Home, actor: ScopeActor, waiter: Waiter, *, answered: bool) -> Permit | Denied:
+    """What a caller from elsewhere is told, even if the actor's loop tells nothing."""
+    if answered and waiter.answer is not None:
+        return waiter.answer
+    actor.send(Leave(), waiter)
+    return overloaded(actor.scope) if home.alive() else Denied(actor.scope, Reason.SHUTTING_DOWN, None)
+
+
+def _patience(acquire: Acquire) -> float:
+    return math.inf if acquire.timeout is None else acquire.timeout + _PATIENCE
