@@ -30,8 +30,8 @@ from governor.policies.contract import PLAIN, Grant, Result
 
 START: Final = 10 * DAY
 RATES: Final = ["0.000001", "0.1", "0.25", "0.333333", "0.5", "0.6", "0.7", "0.9", "1"]
-#: Few enough that a step often ends exactly when a span does.
-SPANS: Final = st.sampled_from([1, 2, 3, 5, 8, 13]).map(Duration)
+CALL: Final = st.tuples(st.integers(0, 3) | st.integers(0, 60_000_000), st.booleans())
+SPANS: Final = st.integers(1, 12).map(Duration)
 
 
 @st.composite
@@ -46,7 +46,7 @@ def breakers(draw: st.DrawFn) -> Breaker:
         window_calls=window_calls,
         window=draw(SPANS) if by_rate == "time" else None,
         minimum_calls=draw(st.integers(1, window_calls or 5)),
-        slow_call=draw(st.none() | SPANS),
+        slow_call=draw(st.none() | SPANS | SPANS),
         successes=draw(st.integers(1, probes)),
         open_for=draw(SPANS),
         probes=probes,
@@ -150,9 +150,13 @@ class BreakerMachine(RuleBasedStateMachine):
         self.model = Model(parameters)
         self.now = Instant(START)
 
-    @rule(gap=st.sampled_from([0, 1, 2, 3, 5, 8, 13]))
+    @rule(gap=st.integers(1, 4))
     def time_passes(self, gap: int) -> None:
         self.now = Instant(self.now + gap)
+
+    @rule(span=st.sampled_from(["open_for", "probe_deadline", "slow_call", "window"]), more=st.integers(-1, 1))
+    def about_a_span_passes(self, span: str, more: int) -> None:
+        self.now = Instant(self.now + max(0, (getattr(self.policy.parameters, span) or 0) + more))
 
     @rule(target=grants)
     def ask(self) -> Grant:
@@ -178,7 +182,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.model.grant(self.now)
         return Grant(self.now, self.policy.generation)
 
-    @rule(grant=consumes(grants), result=st.sampled_from(list(Result)))
+    @rule(grant=consumes(grants), result=st.sampled_from([Result.SUCCESS, *Result]))
     def outcome(self, grant: Grant, result: Result) -> None:
         self.policy.record(self.now, grant, result)
         self.model.end(self.now, grant.granted_at, grant.generation, result)
@@ -248,7 +252,7 @@ def test_of_any_number_that_ask_at_once_exactly_the_probes_go_through(probes: in
 
 @given(
     window=st.integers(1, 60).map(lambda seconds: Duration(seconds * 1_000_003)),
-    calls=st.lists(st.tuples(st.integers(0, 3) | st.integers(0, 60_000_000), st.booleans()), max_size=60),
+    calls=st.integers(0, 60).flatmap(lambda length: st.lists(CALL, min_size=length, max_size=length)),
     minimum=st.integers(1, 8),
     rate=st.sampled_from([0.25, 0.5, 1.0]),
 )

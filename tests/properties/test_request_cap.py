@@ -28,6 +28,8 @@ GAPS: Final = st.one_of(
     st.integers(WINDOW - 2 * SLOT, WINDOW + 2 * SLOT),
     st.just(DAY),
 )
+#: Drawn first, because long lists are rare otherwise, and most faults show only in long ones.
+LENGTHS: Final = st.integers(0, 40)
 BACK: Final = st.lists(st.integers(0, 3), max_size=2)
 
 
@@ -36,7 +38,8 @@ def histories(draw: st.DrawFn, most: st.SearchStrategy[int], *, back: bool = Fal
     cap = draw(most)
     pauses = GAPS | GAPS.map(lambda gap: -gap) if back else GAPS
     costs = st.just(1) | st.integers(1, cap) | st.integers(max(1, cap // 3), cap)
-    return cap, draw(st.lists(st.tuples(pauses, costs, BACK), max_size=40))
+    length = draw(LENGTHS)
+    return cap, draw(st.lists(st.tuples(pauses, costs, BACK), min_size=length, max_size=length))
 
 
 SMALL: Final = st.integers(1, 6)

@@ -21,6 +21,8 @@ Ask = tuple[int, int]
 Use = tuple[int, int, int]
 
 RESULTS: Final = list(Result)
+#: Drawn first, because long lists are rare otherwise, and most faults show only in long ones.
+LENGTHS: Final = st.integers(0, 40)
 
 
 def gaps(per: int) -> st.SearchStrategy[int]:
@@ -47,7 +49,8 @@ def calls(draw: st.DrawFn, parameters: st.SearchStrategy[StrictWindow] = SMALL) 
     window = draw(parameters)
     costs = st.just(1) | st.integers(1, window.amount)
     ends = st.lists(st.integers(0, 3), max_size=3)
-    return window, draw(st.lists(st.tuples(gaps(window.per), costs, ends), max_size=40))
+    length = draw(LENGTHS)
+    return window, draw(st.lists(st.tuples(gaps(window.per), costs, ends), min_size=length, max_size=length))
 
 
 @st.composite
@@ -59,7 +62,8 @@ def histories(
     if back:
         pauses |= pauses.map(lambda gap: -gap)
     costs = st.just(1) | st.integers(1, window.amount) | st.integers(max(1, window.amount // 3), window.amount)
-    return window, draw(st.lists(st.tuples(pauses, costs), max_size=40))
+    length = draw(LENGTHS)
+    return window, draw(st.lists(st.tuples(pauses, costs), min_size=length, max_size=length))
 
 
 def request(window: StrictWindow, cost: int) -> Request:

@@ -17,7 +17,9 @@ START: Final = 10 * DAY
 #: A step of a history: how much later than the step before, and the cost that is asked for.
 Ask = tuple[int, int]
 
-PARAMETERS = st.builds(
+#: Drawn first, because long lists are rare otherwise, and most faults show only in long ones.
+LENGTHS: Final = st.integers(0, 40)
+PARAMETERS: Final = st.builds(
     TokenBucket,
     amount=st.integers(1, 10) | st.sampled_from([60, 833, 5_000, 90_001]),
     per=(st.integers(1, 20) | st.sampled_from([SECOND, 7 * SECOND, MINUTE, HOUR])).map(Duration),
@@ -52,7 +54,8 @@ def histories(draw: st.DrawFn, *, back: bool = False) -> tuple[TokenBucket, list
     if back:
         pauses |= pauses.map(lambda gap: -gap)
     costs = st.integers(1, parameters.burst) | st.just(1)
-    return parameters, draw(st.lists(st.tuples(pauses, costs), max_size=40))
+    length = draw(LENGTHS)
+    return parameters, draw(st.lists(st.tuples(pauses, costs), min_size=length, max_size=length))
 
 
 def request(parameters: TokenBucket, cost: int) -> Request:

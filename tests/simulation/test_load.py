@@ -11,11 +11,11 @@ from typing import Final
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from governor import Config, Governor, InFlight, Permit, PermitDenied, Statistics, StrictWindow, TokenBucket
+from governor import Config, CounterRecord, Governor, InFlight, Permit, PermitDenied, Statistics, StrictWindow, TokenBucket
 from governor.clock import steady_clock
 from governor.config import ScopePolicy
 from governor.policies.breaker import BreakerPolicy
@@ -70,44 +70,44 @@ def tenths(most: int) -> st.SearchStrategy[float]:
 
 tasks = st.builds(
     Task,
-    at=tenths(90),
-    scope=st.sampled_from(SCOPES),
-    cost=st.fixed_dictionaries({"requests": st.sampled_from([1, 1, 1, 2, 3])}, optional={"tokens": st.integers(0, 60)}),
-    timeout=st.none() | st.just(0.0) | tenths(60),
+    at=tenths(20),
+    scope=st.sampled_from((*SCOPES, *SCOPES[:2], SCOPES[0])),
+    cost=st.fixed_dictionaries({"requests": st.sampled_from([1, 1, 1, 1, 1, 2, 3])}, optional={"tokens": st.integers(0, 60)}),
+    timeout=st.none() | st.none() | st.just(0.0) | tenths(3) | tenths(60),
     patience=st.none() | st.none() | tenths(30),
-    hold=st.just(0.0) | tenths(5),
+    hold=st.just(0.0) | tenths(2) | tenths(20),
     seen=st.integers(0, 7).map(lambda part: part / 7),
-    outcome=st.sampled_from(["200", "200", "200", "404", "503", "error", "leave", "give back", "interrupted"]),
+    outcome=st.sampled_from(["200", "200", "200", "200", "404", "503", "error", "leave", "give back", "interrupted"]),
 )
 faults = st.builds(
     Fault,
-    at=tenths(90),
+    at=tenths(30),
     kind=st.sampled_from(["outage", "crash", "jump", "stand", "back"]),
     amount=tenths(60),
 )
-settings = st.fixed_dictionaries(
+everywhere = st.fixed_dictionaries(
     {
-        "requests_per_minute": st.sampled_from([3, 20, 1000]),
-        "degraded_after_failures": st.sampled_from([2, 10]),
-        "degraded_cooldown": st.sampled_from(["5s", "60s"]),
+        "requests_per_minute": st.sampled_from([1000, 1000, 1000, 30, 5]),
+        "degraded_after_failures": st.sampled_from([30, 10, 2]),
+        "degraded_cooldown": st.sampled_from(["1s", "5s", "60s"]),
         "degraded_exempt": st.sampled_from([[], ["news"]]),
         "max_waiting": st.sampled_from([2, 1000]),
-        "idle_after": st.sampled_from(["1s", "5m"]),
+        "idle_after": st.sampled_from(["20s", "5m"]),
     }
 )
 sections = st.fixed_dictionaries(
     {
-        "limits": st.lists(st.sampled_from(LIMITS), max_size=3, unique=True),
+        "limits": st.lists(st.sampled_from(LIMITS), min_size=1, max_size=2, unique=True),
         "breaker": st.fixed_dictionaries(
             {
-                "failures": st.sampled_from([1, 3, 100]),
+                "failures": st.sampled_from([100, 3, 1]),
                 "open_for": st.sampled_from(["1s", "20s"]),
                 "probe_deadline": st.just("9s"),
             }
         ),
     }
 )
-configs = st.fixed_dictionaries({"global": settings, "outbound": st.fixed_dictionaries(dict.fromkeys(SCOPES, sections))})
+configs = st.fixed_dictionaries({"global": everywhere, "outbound": st.fixed_dictionaries(dict.fromkeys(SCOPES, sections))})
 
 
 @dataclass
@@ -139,7 +139,8 @@ class World:
         self.asks.append(ask)
         with anyio.CancelScope(deadline=task.at + task.patience if task.patience is not None else float("inf")):
             try:
-                async with self.governor.permit(task.scope, cost=task.cost, timeout=task.timeout) as permit:
+                cost = 1 if task.cost == {"requests": 1} else task.cost
+                async with self.governor.permit(task.scope, cost=cost, timeout=task.timeout) as permit:
                     ask.answered = anyio.current_time()
                     ask.granted_at = permit.grant().granted_at
                     await self.use(ask, permit)
@@ -280,7 +281,7 @@ def judge(story: Story) -> None:
     )
     judge_window(sent, story.config.global_.requests_per_minute, MINUTE)
     assert 0.0 == story.end.degraded_for, "degraded mode is over"
-    assert story.end.counters.requests >= len([ask for ask in world.asks if ask.granted_at is not None])
+    judge_counters(story.end.counters, len([ask for ask in world.asks if ask.granted_at is not None]))
 
 
 def judge_limits(policy: ScopePolicy, scope: str, world: World, used: list[Ask]) -> None:
@@ -328,6 +329,13 @@ def judge_deadlines(asks: list[Ask]) -> None:
     assert [] == late, "nobody is answered later than their timeout"
 
 
+def judge_counters(total: CounterRecord, granted: int) -> None:
+    """Every permit has come to somebody, and has ended in one way."""
+    ended = total.answered_2xx + total.answered_4xx + total.answered_5xx + total.failures + total.neutral + total.others
+    assert ended == total.requests, "nothing is under way"
+    assert granted <= total.requests
+
+
 def judge_end(end: Statistics, scope: str) -> None:
     if scope in end.scopes:
         record = end.scopes[scope]
@@ -344,16 +352,22 @@ def run(said: Mapping[str, object], load: Sequence[Task], faults: Sequence[Fault
     judge(story)
 
 
+#: A failure replays exactly as it is. Making its story shorter takes minutes: add Phase.shrink for that.
+quickly: Final = settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])
+
+
 @pytest.mark.promise("R02", "R03", "R04", "R06", "R07", "R08", "R55")
-@given(config=configs, load=st.lists(tasks, min_size=20, max_size=60), schedule=st.random_module())
+@quickly
+@given(config=configs, load=st.lists(tasks, min_size=20, max_size=40), schedule=st.random_module())
 def test_under_any_load_every_promise_is_kept(config: dict[str, object], load: list[Task], schedule: object) -> None:
     run(config, load, [])
 
 
 @pytest.mark.promise("R02", "R04", "R06", "R07", "R08", "R55")
+@quickly
 @given(
     config=configs,
-    load=st.lists(tasks, min_size=10, max_size=40),
+    load=st.lists(tasks, min_size=10, max_size=30),
     faults=st.lists(faults, min_size=1, max_size=4),
     schedule=st.random_module(),
 )
