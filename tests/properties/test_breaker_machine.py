@@ -19,7 +19,6 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
-    precondition,
     rule,
 )
 
@@ -32,6 +31,12 @@ START: Final = 10 * DAY
 RATES: Final = ["0.000001", "0.1", "0.25", "0.333333", "0.5", "0.6", "0.7", "0.9", "1"]
 CALL: Final = st.tuples(st.integers(0, 3) | st.integers(0, 60_000_000), st.booleans())
 SPANS: Final = st.integers(1, 12).map(Duration)
+RESULTS: Final = st.sampled_from([Result.SUCCESS, *Result])
+
+#: About as long as a span of the breaker, by name, give or take a microsecond; or no time at all.
+Wait = tuple[str, int] | None
+SPAN_NAMES: Final = st.sampled_from(["open_for", "probe_deadline", "slow_call", "window"])
+WAITS: Final[st.SearchStrategy[Wait]] = st.none() | st.tuples(SPAN_NAMES, st.integers(-1, 1))
 
 
 @st.composite
@@ -150,13 +155,20 @@ class BreakerMachine(RuleBasedStateMachine):
         self.model = Model(parameters)
         self.now = Instant(START)
 
-    @rule(gap=st.integers(1, 4))
-    def time_passes(self, gap: int) -> None:
-        self.now = Instant(self.now + gap)
+    def granted(self) -> Grant:
+        self.policy.commit(self.now, PLAIN)
+        self.model.grant(self.now)
+        return Grant(self.now, self.policy.generation)
 
-    @rule(span=st.sampled_from(["open_for", "probe_deadline", "slow_call", "window"]), more=st.integers(-1, 1))
-    def about_a_span_passes(self, span: str, more: int) -> None:
-        self.now = Instant(self.now + max(0, (getattr(self.policy.parameters, span) or 0) + more))
+    def ended(self, grant: Grant, result: Result) -> None:
+        self.policy.record(self.now, grant, result)
+        self.model.end(self.now, grant.granted_at, grant.generation, result)
+
+    @rule(wait=WAITS)
+    def time_passes(self, wait: Wait) -> None:
+        if wait is not None:
+            span, more = wait
+            self.now = Instant(self.now + max(0, (getattr(self.policy.parameters, span) or 0) + more))
 
     @rule(target=grants)
     def ask(self) -> Grant:
@@ -168,38 +180,36 @@ class BreakerMachine(RuleBasedStateMachine):
             assert self.policy.earliest(Instant(named - 1), PLAIN) == named
             self.now = named
         assert self.policy.earliest(self.now, PLAIN) == self.now
-        self.policy.commit(self.now, PLAIN)
-        self.model.grant(self.now)
-        return Grant(self.now, self.policy.generation)
+        return self.granted()
 
-    @rule(target=grants)
-    def ask_without_waiting(self) -> Grant | MultipleResults[Grant]:
+    @rule(target=grants, wait=WAITS)
+    def ask_without_waiting(self, wait: Wait) -> Grant | MultipleResults[Grant]:
+        self.time_passes(wait)
         before = self.policy.state()
         if self.policy.earliest(self.now, PLAIN) > self.now:
             assert before == self.policy.state()
             return multiple()
-        self.policy.commit(self.now, PLAIN)
-        self.model.grant(self.now)
-        return Grant(self.now, self.policy.generation)
+        return self.granted()
 
-    @rule(grant=consumes(grants), result=st.sampled_from([Result.SUCCESS, *Result]))
-    def outcome(self, grant: Grant, result: Result) -> None:
-        self.policy.record(self.now, grant, result)
-        self.model.end(self.now, grant.granted_at, grant.generation, result)
+    @rule(grant=consumes(grants), result=RESULTS, wait=WAITS)
+    def outcome(self, grant: Grant, result: Result, wait: Wait) -> None:
+        self.time_passes(wait)
+        self.ended(grant, result)
 
     @rule(grant=consumes(grants))
     def given_back(self, grant: Grant) -> None:
         self.policy.refund(self.now, grant, None)
         self.model.end(self.now, grant.granted_at, grant.generation, Result.NEUTRAL)
 
-    @rule(failed=st.lists(st.booleans(), min_size=1, max_size=6))
-    @precondition(lambda self: self.policy.status is BreakerStatus.CLOSED)
-    def quick_calls(self, failed: list[bool]) -> None:
-        for bad in failed:
-            if self.policy.status is BreakerStatus.CLOSED:
-                result = Result.FAILURE if bad else Result.SUCCESS
-                self.policy.record(self.now, Grant(self.now, self.policy.generation), result)
-                self.model.end(self.now, self.now, self.model.age, result)
+    @rule(calls=st.lists(st.tuples(WAITS, WAITS, RESULTS), min_size=1, max_size=5))
+    def calls_one_after_another(self, calls: list[tuple[Wait, Wait, Result]]) -> None:
+        for before, during, result in calls:
+            self.time_passes(before)
+            if self.policy.earliest(self.now, PLAIN) <= self.now:
+                grant = self.granted()
+                self.time_passes(during)
+                self.ended(grant, result)
+                self.they_agree()
 
     @rule()
     def restart(self) -> None:
@@ -231,7 +241,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreaker: Final = pytest.mark.promise("R06")(BreakerMachine.TestCase)
-TestBreaker.settings = settings(stateful_step_count=40)
+TestBreaker.settings = settings(stateful_step_count=30)
 
 
 @pytest.mark.promise("R06")

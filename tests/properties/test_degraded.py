@@ -22,7 +22,7 @@ STEP: Final = st.tuples(
     st.sampled_from([Result.FAILURE, Result.FAILURE, Result.SUCCESS, Result.NEUTRAL, None]),
 )
 #: The length is drawn first, because long lists are rare otherwise, and most faults show only in long ones.
-STEPS: Final = st.integers(0, 50).flatmap(lambda length: st.lists(STEP, min_size=length, max_size=length))
+STEPS: Final = (st.integers(0, 50) | st.just(50)).flatmap(lambda length: st.lists(STEP, min_size=length, max_size=length))
 
 
 def run(policy: DegradedPolicy, now: int, ago: int, result: Result | None) -> None:

@@ -38,7 +38,7 @@ USED: Final = st.fixed_dictionaries({"requests": st.integers(1, 7), "tokens": st
 ENDS: Final[st.SearchStrategy[End]] = st.none() | st.sampled_from(Result) | USED
 STEP: Final = st.tuples(GAPS, REQUESTS, st.lists(st.tuples(st.integers(0, 3), ENDS), max_size=3))
 #: The length is drawn first, because long lists are rare otherwise, and most faults show only in long ones.
-STEPS: Final = st.integers(0, 30).flatmap(lambda length: st.lists(STEP, min_size=length, max_size=length))
+STEPS: Final = (st.integers(0, 30) | st.just(30)).flatmap(lambda length: st.lists(STEP, min_size=length, max_size=length))
 
 
 @st.composite

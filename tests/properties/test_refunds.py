@@ -15,11 +15,11 @@ from governor.policies.window import StrictWindow, StrictWindowPolicy
 
 START: Final = 10 * DAY
 
-#: How much later, a cost to ask for (0: nobody asks), and which open grants end with how much of it used: None stands for given back.
+#: How much later, a cost to ask for (0: nobody asks), and which open grants end with how much used; None: given back.
 Step = tuple[int, int, list[tuple[int, int | None]]]
 
 #: Drawn first, because long lists are rare otherwise, and most faults show only in long ones.
-LENGTHS: Final = st.integers(0, 30)
+LENGTHS: Final = st.integers(0, 30) | st.just(30)
 ENDS: Final = st.lists(st.tuples(st.integers(0, 2), st.none() | st.sampled_from([0, 1, 2, 5, 12])), max_size=2)
 
 

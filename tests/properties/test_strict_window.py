@@ -22,7 +22,7 @@ Use = tuple[int, int, int]
 
 RESULTS: Final = list(Result)
 #: Drawn first, because long lists are rare otherwise, and most faults show only in long ones.
-LENGTHS: Final = st.integers(0, 40)
+LENGTHS: Final = st.integers(0, 40) | st.just(40)
 
 
 def gaps(per: int) -> st.SearchStrategy[int]:
