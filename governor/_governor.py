@@ -54,8 +54,8 @@ class Governor:
         self._random = random or Random()
         self._thread = 0
         self.process = 0
-        # Spellings of scopes and their actors; emptied when full, and filled again by use.
-        self._doors: dict[tuple[str, str | None], ScopeActor] = {}
+        #: Spellings of scopes and their actors; emptied when full, when the governor has ended, and in a forked child.
+        self.doors: dict[tuple[str, str | None], ScopeActor] = {}
         self._most_doors = 4 * self.config.global_.max_scopes
         self._home: Home | None = None
         self._supervisor: Supervisor | None = None
@@ -72,17 +72,21 @@ class Governor:
     def try_permit(self, provider: str, method: str | None = None, *, cost: Cost = 1) -> Permit | Denied:
         """A permit at once, or why not. Never waits.
 
-        From another thread this is one round trip to the governor's loop. Raises `ConfigError` for a scope or a cost that
-        cannot be, `UsageError` if the governor is not running.
+        On another thread it comes out of what has been granted ahead, or else takes one round trip to the governor's loop.
+        Raises `ConfigError` for a scope or a cost that cannot be, `UsageError` if the governor is not running.
         """
-        if get_ident() == self._thread and cost == 1:
-            actor = self._doors.get((provider, method))
+        if cost == 1:
+            actor = self.doors.get((provider, method))
             if actor is not None:
-                return actor.grab() or actor.try_acquire()
+                if get_ident() == self._thread:
+                    return actor.grab() or actor.try_acquire()
+                permit = actor.take()
+                if permit is not None:
+                    return permit
         answer = self._find(provider, method)
         if isinstance(answer, Denied):
             return answer
-        acquire = Acquire(_request(cost))
+        acquire = Acquire(PLAIN if cost == 1 else _request(cost))
         if get_ident() == self._thread:
             return answer.acquire(acquire, None) or overloaded(answer.scope)
         return ask_blocking(self._running(), answer, acquire)
@@ -171,7 +175,7 @@ class Governor:
             random=self._random,
             home=self._home,
             tasks=self._tasks,
-            on_forgotten=self._doors.clear,
+            on_forgotten=self.doors.clear,
         )
         self.process = os.getpid()
         self._thread = get_ident()
@@ -185,6 +189,7 @@ class Governor:
         if self._supervisor is not None and self._home is not None and self._tasks is not None:
             self._supervisor.close()
             self._home.close()
+            self.doors.clear()
             self._tasks.cancel_scope.cancel()
             # Not handed the error of the block: that one goes on as it is, not wrapped into a group.
             await self._tasks.__aexit__(None, None, None)
@@ -207,6 +212,11 @@ class Governor:
         """Is it running in this process? Not before it is entered, after it is left, or once its event loop has ended."""
         return self._home is not None and self.process == os.getpid() and self._home.alive()
 
+    @property
+    def ended(self) -> bool:
+        """Has it been left, or found without its event loop? Costs next to nothing, and may notice later than `alive`."""
+        return self._home is not None and self._home.ended
+
     # The way to an actor.
 
     def _running(self) -> Home:
@@ -218,7 +228,7 @@ class Governor:
 
     def _find(self, provider: str, method: str | None) -> ScopeActor | Denied:
         """The actor of the scope, whatever the thread; a denial if there can be none."""
-        actor = self._doors.get((provider, method))
+        actor = self.doors.get((provider, method))
         if actor is not None and self.process == os.getpid():
             return actor
         home = self._running()
@@ -231,9 +241,9 @@ class Governor:
     def _open_door(self, provider: str, method: str | None, scope: str) -> ScopeActor | None:
         actor = None if self._supervisor is None else self._supervisor.actor(scope)
         if actor is not None:
-            if len(self._doors) >= self._most_doors:
-                self._doors.clear()
-            self._doors[provider, method] = actor
+            if len(self.doors) >= self._most_doors:
+                self.doors.clear()
+            self.doors[provider, method] = actor
         return actor
 
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
@@ -241,8 +251,9 @@ class Governor:
         actor = self._find(provider, method)
         if isinstance(actor, Denied):
             raise actor.exception()
+        answer: Permit | Denied
         if get_ident() != self._thread:
-            answer = ask_blocking(self._running(), actor, acquire)
+            answer = _take(actor, acquire) or ask_blocking(self._running(), actor, acquire)
         else:
             answer = actor.acquire(acquire, None) or overloaded(actor.scope)
             if isinstance(answer, Denied) and answer.retry_after is not None and acquire.timeout != 0:
@@ -257,7 +268,7 @@ class Governor:
     async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """What `async with governor.permit(...)` does on entering."""
         here = get_ident() == self._thread
-        actor = self._doors.get((provider, method)) if here else None
+        actor = self.doors.get((provider, method)) if here else None
         if actor is not None and acquire.request is PLAIN and acquire.attempt is None:
             permit = actor.grab()
             if permit is not None:
@@ -266,8 +277,10 @@ class Governor:
         found = actor or self._find(provider, method)
         if isinstance(found, Denied):
             answer = found
+        elif here:
+            answer = await ask_here(found, acquire)
         else:
-            answer = await (ask_here(found, acquire) if here else ask_from_another_loop(self._running(), found, acquire))
+            answer = _take(found, acquire) or await ask_from_another_loop(self._running(), found, acquire)
         if isinstance(answer, Denied):
             # A caller that asks again and again must not keep the loop from everybody else, least of all from the outcomes
             # and alarms that would end the refusals.
@@ -309,6 +322,15 @@ class PermitRequest:
             permit.record(error=error)
 
 
+def _take(actor: ScopeActor, acquire: Acquire) -> Permit | None:
+    """What a caller on another thread finds without asking; None if it must ask."""
+    if acquire.request is not PLAIN:
+        return None
+    if acquire.attempt is None:
+        return actor.take()
+    return actor.take_first() if acquire.attempt == 1 else None
+
+
 def _scope(provider: str, method: str | None) -> str:
     scope = (provider if method is None else f"{provider}:{method}").lower()
     check_scope(scope)
@@ -329,9 +351,12 @@ def _request(cost: Cost) -> Request:
 
 
 def _after_fork() -> None:
-    """A forked child has copies of the governors, and none of their loops: nobody must take the short way to an actor."""
+    """A forked child has copies of the governors, and none of their loops: nobody must take a short way to an actor."""
     for governor in running:
         governor._thread = 0
+        governor.doors.clear()
+        if governor._home is not None:
+            governor._home.ended = True
 
 
 if sys.platform != "win32":

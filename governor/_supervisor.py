@@ -114,6 +114,7 @@ class Supervisor:
             max_waiting=self._config.global_.max_waiting,
             start=self._start,
             publish=self._publish,
+            recall=self._recall,
         )
 
     def _pipeline(self, scope: str) -> Pipeline:
@@ -176,11 +177,16 @@ class Supervisor:
         for actor in self._actors.values():
             actor.on_published()
 
+    def _recall(self) -> None:
+        for actor in self._actors.values():
+            actor.take_back()
+
     def _forget_one(self) -> bool:
         """Drops a resting scope that would be the same if it were new, to make room. Its counters stay in the sum."""
         now = self._now()
         for scope, actor in self._actors.items():
             if actor not in self._awake and actor.pipeline.at_rest(now):
+                actor.catch_up()
                 self._forgotten += actor.counters.record()
                 del self._actors[scope]
                 # Somebody may hold its address still: two actors for one scope would grant twice as much.

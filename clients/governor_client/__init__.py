@@ -1,7 +1,8 @@
-"""An HTTP client, and httpx transports for other clients, whose every request asks the governor first."""
+"""The governor from anywhere: permits for threads and other loops, an HTTP client, and httpx transports for other clients."""
 
 from governor_client._client import TrafficControlledHttpClient
 from governor_client._options import CallOptions
+from governor_client._permits import GovernorClient
 from governor_client._transport import AsyncGovernedTransport, GovernedTransport
 
-__all__ = ["AsyncGovernedTransport", "CallOptions", "GovernedTransport", "TrafficControlledHttpClient"]
+__all__ = ["AsyncGovernedTransport", "CallOptions", "GovernedTransport", "GovernorClient", "TrafficControlledHttpClient"]

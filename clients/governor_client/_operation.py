@@ -10,7 +10,7 @@ from typing import Final, final
 
 import httpx
 
-from governor import Duration, Governor, Instant, Permit, PermitDenied, default
+from governor import Duration, Governor, Instant, Permit, PermitDenied
 from governor._units import from_seconds, to_seconds
 from governor.clock import Clock
 from governor.config import check_scope
@@ -18,6 +18,7 @@ from governor.messages import Acquire
 from governor.policies.contract import PLAIN
 from governor_client._attempt import Attempt, is_transient
 from governor_client._options import BUFFERED, RETRY
+from governor_client._permits import GovernorClient
 from governor_client._server_wait import server_wait
 from governor_client._ungoverned import Ungoverned
 
@@ -29,25 +30,22 @@ KEPT: Final = 65_536
 class Terms:
     """On which terms requests are made: for which provider, under which governor, and what is outside. Raises `ConfigError`."""
 
-    __slots__ = ("_clock", "_governor", "_provider", "_ungoverned")
+    __slots__ = ("_client", "_clock", "_provider", "_ungoverned")
 
     def __init__(
         self, provider: str, governor: Governor | None, *, govern_loopback: bool, ungoverned: Collection[str], clock: Clock
     ) -> None:
         check_scope(f"{provider}:get".lower(), field="provider")
         self._provider = provider
-        self._governor = governor
+        self._client = GovernorClient(governor)
         self._ungoverned = Ungoverned(ungoverned, govern_loopback=govern_loopback)
         self._clock = clock
 
     def begin(self, request: httpx.Request) -> "Operation | None":
-        """The operation that this request begins; None if it is not governed.
-
-        The process-wide governor is looked up here, each time: it may be another one since, after a fork for instance.
-        """
+        """The operation that this request begins; None if it is not governed."""
         if self._ungoverned.covers(request.url):
             return None
-        return Operation(self._provider, request, default() if self._governor is None else self._governor, self._clock)
+        return Operation(self._provider, request, self._client.governor, self._clock)
 
 
 @final

@@ -40,13 +40,13 @@ class Actor(ABC):
         "_crash",
         "_down_until",
         "_home",
-        "_inbox",
         "_knocked",
         "_max_waiting",
         "_now",
         "_resting",
         "_timer",
         "_wake",
+        "inbox",
         "scope",
         "thread",
     )
@@ -57,7 +57,8 @@ class Actor(ABC):
         self._home = home
         self._now = now
         self._max_waiting = max_waiting
-        self._inbox: deque[tuple[Message, Waiter | None]] = deque()
+        #: What others have sent and the actor has not read yet.
+        self.inbox: deque[tuple[Message, Waiter | None]] = deque()
         self._knocked = False
         self._busy = False
         self._resting = False
@@ -77,6 +78,10 @@ class Actor(ABC):
     @abstractmethod
     def _learn(self, message: Report | Grant) -> None:
         """An outcome, or a grant that was never used."""
+
+    @abstractmethod
+    def _brace(self, report: Report) -> None:
+        """An outcome is about to be read."""
 
     @abstractmethod
     def _leave(self, waiter: Waiter) -> None:
@@ -110,10 +115,10 @@ class Actor(ABC):
 
     def send(self, message: Message, waiter: Waiter | None = None) -> None:
         """Leaves a message, from any thread. An ask that cannot be taken is answered here and now."""
-        if isinstance(message, Acquire) and len(self._inbox) >= self._max_waiting:
+        if isinstance(message, Acquire) and len(self.inbox) >= self._max_waiting:
             self._answer(waiter, self._denied(Reason.OVERLOADED, NOMINAL_WAIT))
             return
-        self._inbox.append((message, waiter))
+        self.inbox.append((message, waiter))
         if not self._knocked:
             self._knocked = True
             if not self._home.knock(self._on_knock):
@@ -125,7 +130,7 @@ class Actor(ABC):
 
     def tell(self, message: Leave | Report | Grant, waiter: Waiter | None = None) -> None:
         """Hands a message over directly, on the actor's own thread."""
-        self._inbox.append((message, waiter))
+        self.inbox.append((message, waiter))
         if self._busy:
             # Told from inside a handler (a finalizer, a signal handler): the knock makes sure that it is read.
             self._home.knock(self._on_knock)
@@ -150,9 +155,12 @@ class Actor(ABC):
             self._busy = False
 
     def _drain(self) -> None:
-        while self._inbox:
+        while self.inbox:
             try:
-                message, waiter = self._inbox.popleft()
+                head, _ = self.inbox[0]
+                if isinstance(head, Report):
+                    self._brace(head)
+                message, waiter = self.inbox.popleft()
             except IndexError:
                 return  # Another thread has found the mailbox closed, and emptied it.
             match message:
@@ -204,13 +212,13 @@ class Actor(ABC):
         kept: list[tuple[Message, Waiter | None]] = []
         with suppress(IndexError):
             while True:
-                message, waiter = self._inbox.popleft()
+                message, waiter = self.inbox.popleft()
                 if isinstance(message, Acquire):
                     self._answer(waiter, answer)
                 else:
                     kept.append((message, waiter))
         if answer.reason is not Reason.SHUTTING_DOWN:
-            self._inbox.extend(kept)
+            self.inbox.extend(kept)
 
     # The task.
 

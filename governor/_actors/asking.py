@@ -18,8 +18,11 @@ from governor._actors.scope import ScopeActor
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave
 
-#: Seconds that callers from elsewhere grant the actor's loop beyond their timeout, before they take it for stuck.
+#: Seconds that callers from elsewhere give the actor's loop to look at their message, before they take it for stuck. Whoever
+#: may wait longer than that waits for their own timeout and no more, but for the time that an answer given in its last moment
+#: needs to arrive.
 _PATIENCE: Final = 1.0
+_ON_ITS_WAY: Final = 0.05
 
 
 def overloaded(scope: str) -> Denied:
@@ -79,4 +82,4 @@ def _answer(home: Home, actor: ScopeActor, waiter: Waiter, *, answered: bool) ->
 
 
 def _patience(acquire: Acquire) -> float:
-    return math.inf if acquire.timeout is None else acquire.timeout + _PATIENCE
+    return math.inf if acquire.timeout is None else max(_PATIENCE, acquire.timeout + _ON_ITS_WAY)

@@ -74,21 +74,21 @@ class Counters:
         self.retries = 0
         self.refused: dict[Reason, int] = {}
 
-    def ended(self, status: int | None, result: Result) -> None:
-        """Counts one outcome: an answer by the class of its HTTP status, everything else by its result."""
+    def ended(self, status: int | None, result: Result, times: int = 1) -> None:
+        """Counts one outcome, or several alike: an answer by the class of its HTTP status, everything else by its result."""
         if result is Result.NEUTRAL:
-            self.neutral += 1
+            self.neutral += times
         elif result is Result.FAILURE and (status is None or status < 500):
-            self.failures += 1
+            self.failures += times
         elif status is None or not 200 <= status < 600 or 300 <= status < 400:
-            self.others += 1
+            self.others += times
         elif status < 300:
-            self.answered_2xx += 1
+            self.answered_2xx += times
         elif status < 500:
-            self.answered_4xx += 1
-            self.answered_429 += status == 429
+            self.answered_4xx += times
+            self.answered_429 += times if status == 429 else 0
         else:
-            self.answered_5xx += 1
+            self.answered_5xx += times
 
     def record(self) -> CounterRecord:
         """The counters as they stand."""

@@ -76,7 +76,7 @@ class _Call(Generic[T]):
 class Home:
     """The thread and the loop on which all actors of one governor run. Made on that loop."""
 
-    __slots__ = ("_calls", "_closed", "_context", "_post", "thread", "time")
+    __slots__ = ("_calls", "_context", "_post", "ended", "thread", "time")
 
     def __init__(self) -> None:
         self.thread = get_ident()
@@ -88,7 +88,8 @@ class Home:
         self._context = copy_context()
         # Bounded by the number of threads: each waits for its call.
         self._calls: deque[_Call[object]] = deque()
-        self._closed = False
+        #: Is nobody at home any more, as far as anybody has noticed?
+        self.ended = False
 
     def here(self) -> bool:
         """Are we on the actors' own thread?"""
@@ -99,6 +100,7 @@ class Home:
         try:
             self._post(partial(self._context.run, callback))
         except RuntimeError:
+            self.ended = True
             return False
         return True
 
@@ -113,14 +115,14 @@ class Home:
         self._calls.append(cast("_Call[object]", call))
         # Looked at after the append, as `close` empties the queue after it has said that it is closed: one of the two sees
         # the call.
-        if self._closed or not self.knock(self._answer_calls):
+        if self.ended or not self.knock(self._answer_calls):
             self._abandon_calls()
         self.wait_blocking(call.done)
         return call.result()
 
     def alive(self) -> bool:
         """Will calls be answered? True as well for a loop that is too busy to answer, or that stands still."""
-        return not self._closed and self.knock(_nothing)
+        return not self.ended and self.knock(_nothing)
 
     def wait_blocking(self, done: Lock, timeout: float = math.inf) -> bool:
         """Blocks this thread until `done` is released. False after `timeout` seconds, or when the loop has ended without it."""
@@ -142,7 +144,7 @@ class Home:
 
     def close(self) -> None:
         """Lets nobody wait any more for a call that will never run."""
-        self._closed = True
+        self.ended = True
         self._abandon_calls()
 
     def _answer_calls(self) -> None:

@@ -3,6 +3,7 @@
 A permit allows one call. Its holder reports the outcome once, from any thread; a permit that was never used can be given back.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from threading import get_ident
 from types import TracebackType
@@ -26,6 +27,8 @@ class Owner(Protocol):
     thread: int
     counters: Counters
     degraded: DegradedPolicy
+    #: Where other threads leave the status of a success that nothing but the counters wants to know of.
+    successes: deque[int | None]
     #: Whether a success would change anything but the counters of the scope.
     listens: bool
 
@@ -87,10 +90,11 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             and (status is None or status < 500)
             and not owner.listens
             and not owner.degraded.failures
-            and get_ident() == owner.thread
         ):
             # What nearly all outcomes are: a success that nobody but the counters has been waiting for.
-            if status == 200:
+            if get_ident() != owner.thread:
+                owner.successes.append(status)
+            elif status == 200:
                 owner.counters.answered_2xx += 1
             else:
                 owner.counters.ended(status, Result.SUCCESS)

@@ -3,23 +3,30 @@
 An ask on the actor's own loop is handed over directly: the handler runs at once, in place, and the answer is there before the
 caller could have been suspended. Only a caller who must wait is: in one line per scope, with one alarm for its head. At its
 bound, `max_waiting`, the line answers `overloaded`.
+
+For callers elsewhere an ask is a message and an answer between threads. When they ask often, and nobody waits, permits are
+granted ahead into a lease, from which they take without asking. The actor takes back what is left whenever somebody else needs
+it, whenever nobody has used any of it for a while, and always before it reads that a call has failed.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
+from itertools import repeat, starmap
 from random import Random
 from typing import Final, final
 
 from governor._actors.actor import NOMINAL_WAIT, Actor
 from governor._actors.counters import Counters
 from governor._actors.home import Home
+from governor._actors.lease import LOOK_EVERY, Demand, Lease
 from governor._actors.line import Line, Waiter
 from governor._actors.permit import HeldPermit, Permit
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave, PlanRetry, Report
 from governor.policies.breaker import BreakerStatus
-from governor.policies.contract import PLAIN, Grant, Request
+from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.limits import LimitPolicy
 from governor.policies.pipeline import Pipeline, Verdict
 from governor.policies.request_cap import RequestCapPolicy
@@ -30,28 +37,34 @@ from governor.policies.retry_budget import RetryBudgetPolicy
 _STILL_CLOCK_NAP: Final = 0.01
 #: By how many seconds timers may be late before a waiter whose deadline and turn coincide is refused instead of served.
 _GRACE: Final = 0.001
+#: The attempts that need nothing but a permit: the only one of a call, and the first of an operation.
+_FROM_THE_LEASE: Final = (None, 1)
 #: What a plain ask that does not wait comes to, when it needs a closer look.
 _TRY: Final = Acquire(PLAIN)
 
 
 @final
 class ScopeActor(Actor):
-    """The address and the behaviour of one scope. Everything but `send` belongs to the thread of `home`.
+    """The address and the behaviour of one scope. Everything but `send` and `take` belongs to the thread of `home`.
 
     `start` gives the actor a task when it rises from rest; `publish` is called when degraded mode has moved, so that all
-    scopes see it at once.
+    scopes see it at once, and `recall` to have all scopes take back what they have granted ahead.
     """
 
     __slots__ = (
         "_budget",
+        "_asks_from_elsewhere",
         "_cap",
+        "_demand",
         "_generation",
+        "_lease",
         "_limits",
         "_line",
         "_make",
         "_publish",
         "_random",
         "_rang_at",
+        "_recall",
         "_retry",
         "_start",
         "counters",
@@ -59,6 +72,8 @@ class ScopeActor(Actor):
         "gate",
         "listens",
         "pipeline",
+        "pop_leased",
+        "successes",
     )
 
     #: No permit is granted before this instant without a closer look.
@@ -69,6 +84,8 @@ class ScopeActor(Actor):
     _generation: int
     _limits: tuple[LimitPolicy, ...]
     _make: type[Permit]
+    pop_leased: Callable[[], Permit]
+    successes: deque[int | None]
 
     def __init__(
         self,
@@ -83,6 +100,7 @@ class ScopeActor(Actor):
         max_waiting: int,
         start: Callable[["ScopeActor"], None],
         publish: Callable[[], None],
+        recall: Callable[[], None],
     ) -> None:
         super().__init__(scope, home=home, now=now, max_waiting=max_waiting)
         self.pipeline = pipeline
@@ -93,9 +111,37 @@ class ScopeActor(Actor):
         self._random = random
         self._start = start
         self._publish = publish
+        self._recall = recall
         self._line = Line()
+        self._lease = Lease()
+        #: What `take` comes to while `inbox` is empty, for callers to whom a function call is much; raises IndexError.
+        self.pop_leased = self._lease.take
+        self.successes = self._lease.successes
+        self._demand = Demand()
+        self._asks_from_elsewhere = 0
         self._rang_at = Instant(-1)
         self.regate()
+
+    # The lease, for callers on other threads.
+
+    def take(self) -> Permit | None:
+        """One request out of the lease, on any thread; None if nothing is left, or if a message is to be read first.
+
+        Whoever has sent a message, the news of a failure for instance, finds nothing here before it has been read.
+        """
+        if self.inbox:
+            return None
+        try:
+            return self.pop_leased()
+        except IndexError:
+            return None
+
+    def take_first(self) -> Permit | None:
+        """The same for the first attempt of an operation, which pays into the retry budget."""
+        permit = self.take()
+        if permit is not None:
+            self._lease.deposits.append(self._now())
+        return permit
 
     # The direct hand-off, for callers on the actor's own thread.
 
@@ -103,7 +149,7 @@ class ScopeActor(Actor):
         """One request, at once; None if that takes a closer look, or is not possible."""
         clock = self._now  # Fetched and called in two steps: CPython 3.11 is slower with functions that are attributes.
         now = clock()
-        if now < self.gate or self._inbox or self._busy:
+        if now < self.gate or self.inbox or self._busy:
             return None
         policy: LimitPolicy | RequestCapPolicy = self._cap
         if now < policy.ready:
@@ -149,6 +195,7 @@ class ScopeActor(Actor):
 
     def plan_retry(self, message: PlanRetry) -> float | None:
         """Seconds to wait before the next attempt, or None if there is to be none. A yes is paid for from the budget."""
+        self.catch_up()
         now = self._now()
         deadline = None if message.remaining is None else Instant(now + message.remaining)
         delay = plan(
@@ -184,6 +231,7 @@ class ScopeActor(Actor):
 
     def on_published(self) -> None:
         """Degraded mode has moved: whoever waits may have to wait longer, or not at all."""
+        self.take_back()
         self.regate()
         if self._line:
             self._run(self._serve)
@@ -196,7 +244,12 @@ class ScopeActor(Actor):
         """How many are in the line."""
         return len(self._line)
 
+    def leased(self) -> int:
+        """How many permits are granted ahead and, as far as it knows, not used."""
+        return self._lease.out
+
     def _bar(self) -> None:
+        self.take_back()
         self.gate = NEVER
 
     def _rise(self) -> None:
@@ -217,9 +270,11 @@ class ScopeActor(Actor):
 
     def _decide(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
         now = self._now()
-        self._serve()
+        self._serve_line()
         request = acquire.request
         verdict = self._turn(now, request)
+        if verdict.when > now and self._take_back_for(now, request):
+            verdict = self._turn(now, request)
         if verdict.when <= now:
             return self._grant(now, acquire)
         if self._at_the_cap(now, request):
@@ -279,16 +334,110 @@ class ScopeActor(Actor):
                 break
             policy.refund(now, grant, None)
 
+    def _take_back_for(self, now: Instant, request: Request) -> bool:
+        """Whoever is refused comes before whoever might come: takes back what stands in the way. False if nothing did."""
+        found = self.take_back()
+        if self._cap.lent and self._cap.earliest(now, request, self._line.ahead()) > now:
+            self._recall()
+            return True
+        return found
+
+    # What is granted ahead.
+
+    def take_back(self) -> bool:
+        """Takes back what is granted ahead and not used. False if there is nothing."""
+        lease = self._lease
+        if not lease.out:
+            return False
+        back = lease.take_back()
+        self._learn_used()
+        self.pipeline.reclaim(self._now(), back)
+        self.regate()
+        return True
+
+    def catch_up(self) -> None:
+        """Learns what callers elsewhere have done with what is granted ahead."""
+        lease = self._lease
+        # Successes first: a call is counted as made before it is counted as ended.
+        successes = lease.learn_successes()
+        self._learn_used()
+        for status, times in successes.items():
+            self.counters.ended(status, Result.SUCCESS, times)
+        while lease.deposits:
+            self._budget.deposit(lease.deposits.popleft())
+
+    def _learn_used(self) -> None:
+        used = self._lease.learn_used()
+        if used:
+            self.pipeline.collect(self._now(), used)
+            self.counters.requests += used
+
+    def _drain(self) -> None:
+        if self._lease.out or self.successes:
+            self.catch_up()
+        super()._drain()
+
+    def _take_ask(self, acquire: Acquire, waiter: Waiter | None) -> None:
+        super()._take_ask(acquire, waiter)
+        if acquire.request is PLAIN and acquire.attempt in _FROM_THE_LEASE and not self._lease:
+            self._asks_from_elsewhere += 1
+
+    def _brace(self, report: Report) -> None:
+        # Before it is read: whoever has sent it looks into the lease again as soon as it has left the mailbox.
+        if report.result is Result.FAILURE:
+            self.take_back()
+
+    def _grant_ahead(self, now: Instant) -> None:
+        """Fills the lease up to what the demand is worth, as far as there are permits to spare."""
+        wanted = self._demand.size - len(self._lease)
+        if wanted <= 0 or now < self.gate:
+            return
+        count = min(wanted, self.pipeline.lendable(now))
+        if count < wanted:
+            self._demand.given(len(self._lease) + count)
+        if count:
+            # Accounted for first: from the moment they are in the lease they may be used.
+            self.pipeline.lend(now, count)
+            self._lease.add(starmap(self._make, repeat((self, now, self._generation), count)), count)
+            self.regate()
+            self._look_again()
+
+    def _look_after_lease(self, now: Instant) -> None:
+        """Learns at what pace permits are used, and takes back what nobody uses."""
+        lease = self._lease
+        if lease.out or lease.used:
+            self._demand.looked(now, lease.used)
+            lease.used = 0
+            self._grant_ahead(now)
+            if not self._demand.size:
+                self.take_back()
+            elif lease.out:
+                self._look_again()
+
+    def _look_again(self) -> None:
+        self._ring_at(min(self._alarm, self._home.time() + to_seconds(LOOK_EVERY)))
+
     # The line.
 
     def _serve(self) -> None:
+        self._serve_line()
+        if self._asks_from_elsewhere and not self._line:
+            now = self._now()
+            self._demand.short(now, self._asks_from_elsewhere)
+            self._grant_ahead(now)
+        self._asks_from_elsewhere = 0
+
+    def _serve_line(self) -> None:
         """Serves the head of the line for as long as it can be served, and sets the alarm for the rest."""
         if not self._line:
             return
         now = self._now()
         while (waiter := self._line.head()) is not None:
             request = waiter.acquire.request
-            if self.pipeline.verdict(now, request).when > now:
+            verdict = self.pipeline.verdict(now, request)
+            if verdict.when > now and self._take_back_for(now, request):
+                verdict = self.pipeline.verdict(now, request)
+            if verdict.when > now:
                 self._at_the_cap(now, request)
                 break
             permit = self._grant(now, waiter.acquire)
@@ -303,6 +452,7 @@ class ScopeActor(Actor):
         now = self._now()
         still = now == self._rang_at
         self._rang_at = now
+        self._look_after_lease(now)
         self._serve()
         if still:
             self._alarm = max(self._alarm, self._home.time() + _STILL_CLOCK_NAP)

@@ -30,12 +30,16 @@ class BreakerStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScopeStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """One scope, with the number of callers `waiting` in its line."""
+    """One scope, with the number of callers `waiting` in its line, and of permits `leased`: granted ahead and not used yet.
+
+    What is leased is part of what its limit has `available`.
+    """
 
     counters: CounterRecord
     limits: tuple[LimitStatistics, ...]
     breaker: BreakerStatistics
     waiting: int
+    leased: int
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +57,12 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
 
 def scope_statistics(actor: ScopeActor, now: Instant) -> ScopeStatistics:
     """The scope of one actor as it stands at `now`."""
+    actor.catch_up()
     breaker = actor.pipeline.breaker
+    leased = actor.leased()
     return ScopeStatistics(
         counters=actor.counters.record(),
-        limits=tuple(_limit(limit, now) for limit in actor.pipeline.limits),
+        limits=tuple(_limit(limit, now, leased) for limit in actor.pipeline.limits),
         breaker=BreakerStatistics(
             status=breaker.status.value,
             failures=breaker.failures,
@@ -65,10 +71,11 @@ def scope_statistics(actor: ScopeActor, now: Instant) -> ScopeStatistics:
             probes_in=to_seconds(max(0, breaker.until - now)),
         ),
         waiting=actor.waiting(),
+        leased=leased,
     )
 
 
-def _limit(limit: LimitPolicy, now: Instant) -> LimitStatistics:
+def _limit(limit: LimitPolicy, now: Instant, leased: int) -> LimitStatistics:
     return LimitStatistics(
-        unit=limit.unit, available=limit.available(now), capacity=limit.capacity(), refill_rate=limit.refill_rate()
+        unit=limit.unit, available=limit.available(now) + leased, capacity=limit.capacity(), refill_rate=limit.refill_rate()
     )

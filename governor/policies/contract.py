@@ -110,6 +110,26 @@ class Quota(Spending, Protocol):
         """Units per second in the long run; 0.0 when time alone gives nothing back."""
 
 
+class Lending(Spending, Protocol):
+    """A policy that lets its owner grant ahead: permits are lent now, and used by somebody else at an instant not yet known.
+
+    Nobody can tell when a lent permit is used before it has been, so it counts in full for as long as it is out, and is dated
+    at the latest instant that is possible: when its owner learns of it. None of these three refuses, and none may fail.
+    """
+
+    def lendable(self, now: Instant) -> int:
+        """How many plain requests could be granted at `now`, on top of what is lent; never negative."""
+
+    def lend(self, now: Instant, count: int) -> None:
+        """So many plain requests, at most `lendable`, may be used from now on, at any moment."""
+
+    def collect(self, now: Instant, used: int) -> None:
+        """So many of those that are lent have been used; when, nobody knows, but not after `now`."""
+
+    def reclaim(self, now: Instant, count: int) -> None:
+        """So many of those that are lent will never be used: they are back."""
+
+
 def span(end: Instant, start: Instant) -> Duration:
     """From `start` to `end`, and never less than nothing."""
     return Duration(end - start) if end > start else Duration(0)

@@ -5,13 +5,16 @@ arrival time (TAT), the instant at which the bucket would be full again. We depa
 units of 1/amount microsecond, so that every rate that can be written as amount per duration is exact and nothing drifts.
 
 Law: in every window of length w, admitted cost <= burst + rate * w.
+
+Tokens that are lent may be taken out at any moment, so they are still in the bucket, and leave no room for new ones: the bucket
+refills to burst less what is lent, whatever has become of it meanwhile.
 """
 
 from math import gcd
 
 import msgspec
 
-from governor._units import NEVER, Duration, Instant
+from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies.contract import REQUESTS, Grant, Request, Result
@@ -36,7 +39,10 @@ class TokenBucket(msgspec.Struct, frozen=True):
 
 
 class TokenBucketState(msgspec.Struct, frozen=True, tag="token_bucket"):
-    """Where a bucket stands, in ticks of 1/amount microsecond: enough to go on in another actor or process."""
+    """Where a bucket stands, in ticks of 1/amount microsecond: enough to go on in another actor or process.
+
+    What is lent is not part of it: whoever lends takes back first.
+    """
 
     tat: int
     refunded: int
@@ -45,7 +51,19 @@ class TokenBucketState(msgspec.Struct, frozen=True, tag="token_bucket"):
 class TokenBucketPolicy:
     """The machine: full at first, refilled continuously, never above the burst."""
 
-    __slots__ = ("_burst", "_refunded", "_slack", "_step", "_tat", "_ticks", "_tolerance", "_unit", "parameters", "ready")
+    __slots__ = (
+        "_burst",
+        "_lent",
+        "_refunded",
+        "_slack",
+        "_step",
+        "_tat",
+        "_ticks",
+        "_tolerance",
+        "_unit",
+        "parameters",
+        "ready",
+    )
 
     reason = Reason.RATE_LIMIT
 
@@ -60,6 +78,8 @@ class TokenBucketPolicy:
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._tat = 0
         self._refunded = 0
+        # What is lent, in ticks, and so the least distance from now to the TAT.
+        self._lent = 0
         self.ready = 0
 
     @property
@@ -71,15 +91,14 @@ class TokenBucketPolicy:
         """The first instant at which the bucket holds the cost, once everything ahead has been served."""
         cost = request.cost if self._unit is None else request.amount(self._unit)
         queued = cost if ahead is None else cost + ahead.amount(self._unit)
-        due = self._tat + queued * self._step - self._tolerance
-        if due <= now * self._ticks and queued <= self._burst:
-            return now
-        if cost == 0:
+        full = now * self._ticks
+        due = max(self._tat, full + self._lent) + queued * self._step - self._tolerance
+        if due <= full or cost == 0:
             return now
         if cost > self._burst:
             return NEVER
-        if queued > self._burst:
-            due = max(due, now * self._ticks + queued * self._step - self._tolerance)
+        if self._lent + cost * self._step > self._tolerance:
+            return AFTER_OUTCOME
         return min(Instant(-(-due // self._ticks)), NEVER)
 
     def commit(self, now: Instant, request: Request) -> int:
@@ -87,7 +106,8 @@ class TokenBucketPolicy:
         cost = request.cost if self._unit is None else request.amount(self._unit)
         tat = self._tat
         full = now * self._ticks
-        self._tat = tat = (tat if tat > full else full) + cost * self._step
+        least = full + self._lent
+        self._tat = tat = (tat if tat > least else least) + cost * self._step
         if tat - full > self._slack:
             self._move(tat)
         return tat + self._refunded
@@ -107,24 +127,49 @@ class TokenBucketPolicy:
         """
         full = now * self._ticks
         if change >= 0:
-            self._move(max(self._tat, full) + change * self._step)
+            self._move(max(self._tat, full + self._lent) + change * self._step)
             return
         taken_until = grant.granted_at * self._ticks + grant.request.amount(self._unit) * self._step
         if receipt is not None:
             taken_until = max(taken_until, receipt - self._refunded)
-        back = min(-change * self._step, max(0, taken_until - full))
+        back = min(-change * self._step, max(0, taken_until - full - self._lent))
         self._move(self._tat - back)
         self._refunded += back
+
+    def lendable(self, now: Instant) -> int:
+        """Whole tokens in the bucket that are not lent."""
+        return self.available(now)
+
+    def lend(self, now: Instant, count: int) -> None:
+        """Takes the tokens out, and keeps their places."""
+        lent = count * self._step
+        tat = max(self._tat, now * self._ticks + self._lent) + lent
+        self._lent += lent
+        self._move(tat)
+
+    def collect(self, now: Instant, used: int) -> None:
+        """What was lent until now has left no room to refill, used or not; from now on, what was used leaves its place."""
+        tat = max(self._tat, now * self._ticks + self._lent)
+        self._lent -= used * self._step
+        self._move(tat)
+
+    def reclaim(self, now: Instant, count: int) -> None:
+        """Puts the tokens back into their places."""
+        back = count * self._step
+        tat = max(self._tat, now * self._ticks + self._lent) - back
+        self._lent -= back
+        self._refunded += back
+        self._move(tat)
 
     def _move(self, tat: int) -> None:
         self._tat = tat
         if self._unit is None:
-            self.ready = -((self._slack - tat) // self._ticks)
+            self.ready = NEVER if self._lent > self._slack else -((self._slack - tat) // self._ticks)
 
     def available(self, now: Instant) -> int:
-        """Whole tokens in the bucket."""
+        """Whole tokens in the bucket that are not lent."""
         full = now * self._ticks
-        return max(0, (self._tolerance + full - max(self._tat, full)) // self._step)
+        return max(0, (self._tolerance + full - max(self._tat, full + self._lent)) // self._step)
 
     def capacity(self) -> int:
         """The burst."""
@@ -140,5 +185,6 @@ class TokenBucketPolicy:
 
     def restore(self, state: TokenBucketState) -> None:
         """Goes on from a state taken earlier under the same parameters."""
+        self._lent = 0
         self._move(state.tat)
         self._refunded = state.refunded

@@ -6,9 +6,12 @@ speaks.
 
 All that the scope itself decides is folded into one instant, `gate`: from it on a plain request is granted, unless the global
 cap refuses. It moves only on events, so most asks are decided by comparing it with the clock.
+
+A scope whose only limit is a token bucket, and whose breaker learns nothing from a success, can grant plain requests ahead.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -16,10 +19,14 @@ from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.breaker import Breaker, BreakerPolicy, BreakerState, BreakerStatus
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Policy, Request, Result
 from governor.policies.degraded import DegradedPolicy
+from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.in_flight import InFlight
 from governor.policies.limits import Limit, LimitPolicy, LimitState, build, restore
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.window import StrictWindow
+
+#: At most one in so many of the permits that there are is granted ahead, so that most are left for whoever asks for one.
+_LENDABLE: Final = 8
 
 
 class PipelineState(msgspec.Struct, frozen=True):
@@ -43,7 +50,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 class Pipeline:
     """The policies of one scope. The cap and degraded mode are shared by all; degraded mode does not stop an exempt scope."""
 
-    __slots__ = ("_all", "breaker", "cap", "degraded", "exempt", "gate", "holds", "limits", "spending")
+    __slots__ = ("_all", "breaker", "cap", "degraded", "exempt", "gate", "holds", "lenders", "limits", "spending")
 
     def __init__(
         self,
@@ -62,12 +69,19 @@ class Pipeline:
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.limits, cap)
         #: Whether some limit waits for outcomes, so that a grant must not get lost.
         self.holds = any(isinstance(policy.parameters, (StrictWindow, InFlight)) for policy in self.limits)
+        #: What takes part in granting ahead; empty if that is not possible here.
+        self.lenders = self._find_lenders()
         self.exempt = exempt
         paused: tuple[Policy, ...] = () if exempt else (degraded,)
         self._all: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)
         #: From this instant on all but the cap grant a `PLAIN` request; before it, `verdict` knows.
         self.gate = Instant(0)
         self.regate()
+
+    def _find_lenders(self) -> tuple[TokenBucketPolicy | RequestCapPolicy, ...]:
+        buckets = tuple(limit for limit in self.limits if isinstance(limit, TokenBucketPolicy) and limit.unit == REQUESTS)
+        simple = len(buckets) == len(self.limits) <= 1 and not self.breaker.listens
+        return (*buckets, self.cap) if simple else ()
 
     def regate(self) -> None:
         """Computes the gate anew. Call it after anything that may have moved the breaker or degraded mode."""
@@ -142,6 +156,29 @@ class Pipeline:
         for index, policy in enumerate(self.spending):
             policy.refund(now, grant, None if receipts is None else receipts[index])
         self.breaker.refund(now, grant, None)
+        self.regate()
+
+    def lendable(self, now: Instant) -> int:
+        """How many plain requests may be granted ahead at `now`."""
+        if not self.lenders or now < self.gate:
+            return 0
+        return min(policy.lendable(now) for policy in self.lenders) // _LENDABLE
+
+    def lend(self, now: Instant, count: int) -> None:
+        """Grants them ahead: they may be used from now on, at any moment. At most `lendable`."""
+        for policy in self.lenders:
+            policy.lend(now, count)
+        self.regate()
+
+    def collect(self, now: Instant, used: int) -> None:
+        """So many of them have been used, at some moment until `now`."""
+        for policy in self.lenders:
+            policy.collect(now, used)
+
+    def reclaim(self, now: Instant, count: int) -> None:
+        """So many of them will never be used."""
+        for policy in self.lenders:
+            policy.reclaim(now, count)
         self.regate()
 
     def at_rest(self, now: Instant) -> bool:

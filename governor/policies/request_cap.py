@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from governor._units import MINUTE, NEVER, Instant
+from governor._units import AFTER_OUTCOME, MINUTE, NEVER, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies._sliding_log import SlidingLog, SlidingLogState
@@ -25,7 +25,7 @@ class RequestCap(msgspec.Struct, frozen=True):
 class RequestCapPolicy:
     """The machine: a sliding log of grants. Only what was granted is in it; a refused request leaves no trace."""
 
-    __slots__ = ("_log", "_most", "parameters", "ready")
+    __slots__ = ("_log", "_most", "lent", "parameters", "ready")
 
     reason = Reason.REQUEST_CAP
 
@@ -33,18 +33,22 @@ class RequestCapPolicy:
         self.parameters = parameters
         self._most = parameters.requests_per_minute
         self._log = SlidingLog(WINDOW, parameters.requests_per_minute)
+        #: Requests granted ahead, in all scopes: each takes a place, and is dated when it is known to have been used.
+        self.lent = 0
         self.ready = 0
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """Now, or when enough earlier grants have left the window."""
         queued = request.cost if ahead is None else request.cost + ahead.cost
-        needed = self._log.total + queued - self._most
-        if needed <= 0:
+        taken = self._log.total + self.lent
+        if taken + queued <= self._most:
             return now
         if request.cost > self._most:
             return NEVER
         rounds, place = divmod(queued - 1, self._most)
-        needed = self._log.total + place + 1 - self._most
+        needed = taken + place + 1 - self._most
+        if needed > self._log.total:
+            return AFTER_OUTCOME
         first = max(now, self._log.freed(needed)) if needed > 0 else now
         return Instant(first + rounds * WINDOW)
 
@@ -52,7 +56,7 @@ class RequestCapPolicy:
         """Dates the grant now."""
         log = self._log
         log.add(now, request.cost)
-        self.ready = 0 if log.total < self._most else NEVER
+        self.ready = 0 if log.total + self.lent < self._most else NEVER
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
@@ -61,7 +65,32 @@ class RequestCapPolicy:
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """Nothing went out after all."""
         self._log.remove(grant.granted_at, grant.request.cost)
-        self.ready = 0 if self._log.total < self._most else NEVER
+        self._look()
+
+    def lendable(self, now: Instant) -> int:
+        """Places left in the 60 seconds up to `now`."""
+        return max(0, self._most - self.used(now) - self.lent)
+
+    def lend(self, now: Instant, count: int) -> None:
+        """Keeps places free for them."""
+        self.lent += count
+        self._look()
+
+    def collect(self, now: Instant, used: int) -> None:
+        """Dates them now: they count for a minute from here, however long ago they were used."""
+        self.lent -= used
+        if used:
+            self._log.add(now, used)
+        self._look()
+
+    def reclaim(self, now: Instant, count: int) -> None:
+        """Their places are free again."""
+        self.lent -= count
+        self._look()
+
+    def _look(self) -> None:
+        """Is there room for one request without a look at the dates in the log?"""
+        self.ready = 0 if self._log.total + self.lent < self._most else NEVER
 
     def used(self, now: Instant) -> int:
         """Requests in the 60 seconds up to `now`."""
@@ -74,4 +103,4 @@ class RequestCapPolicy:
     def restore(self, state: SlidingLogState) -> None:
         """Goes on from a state taken earlier under the same parameters."""
         self._log.restore(state)
-        self.ready = 0 if self._log.total < self._most else NEVER
+        self._look()

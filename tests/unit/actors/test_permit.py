@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections import deque
 from threading import Thread, get_ident
 
 import pytest
@@ -28,6 +29,7 @@ class Listener:
         self.counters = Counters()
         self.degraded = DegradedPolicy(Degraded())
         self.listens = listens
+        self.successes: deque[int | None] = deque()
         self.told: list[tuple[str, Report | Grant]] = []
 
     def tell(self, message: Report | Grant) -> None:

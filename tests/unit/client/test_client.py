@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from governor import ConfigError, CounterRecord, Governor, UsageError
-from governor_client import TrafficControlledHttpClient, _operation
+from governor_client import TrafficControlledHttpClient, _permits
 
 if TYPE_CHECKING:
     from tests.unit.client.conftest import Body, Provider, SettingsOf
@@ -262,7 +262,7 @@ def test_the_governor_of_the_process_is_looked_up_by_the_first_request(
         looked_up.append(background)
         return background
 
-    monkeypatch.setattr(_operation, "default", default)
+    monkeypatch.setattr(_permits, "default", default)
 
     with client_of(provider([200])) as client:
         before = list(looked_up)
