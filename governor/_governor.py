@@ -234,16 +234,29 @@ class Governor:
         home = self._running()
         scope = _scope(provider, method)
         try:
-            return home.call(partial(self._open_door, provider, method, scope)) or overloaded(scope)
+            return home.call(partial(self._open_door, provider, method, scope))
         except UsageError:
             return Denied(scope, Reason.SHUTTING_DOWN, None)
 
-    def _open_door(self, provider: str, method: str | None, scope: str) -> ScopeActor | None:
+    async def _find_from_another_loop(self, provider: str, method: str | None) -> ScopeActor | Denied:
+        """The same for a task on another loop, which goes on meanwhile."""
+        actor = self.doors.get((provider, method))
+        if actor is not None and self.process == os.getpid():
+            return actor
+        home = self._running()
+        scope = _scope(provider, method)
+        try:
+            return await home.call_from_another_loop(partial(self._open_door, provider, method, scope))
+        except UsageError:
+            return Denied(scope, Reason.SHUTTING_DOWN, None)
+
+    def _open_door(self, provider: str, method: str | None, scope: str) -> ScopeActor | Denied:
         actor = None if self._supervisor is None else self._supervisor.actor(scope)
-        if actor is not None:
-            if len(self.doors) >= self._most_doors:
-                self.doors.clear()
-            self.doors[provider, method] = actor
+        if actor is None:
+            return overloaded(scope)
+        if len(self.doors) >= self._most_doors:
+            self.doors.clear()
+        self.doors[provider, method] = actor
         return actor
 
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
@@ -274,7 +287,7 @@ class Governor:
             if permit is not None:
                 return permit
         answer: Permit | Denied
-        found = actor or self._find(provider, method)
+        found = actor or (self._find(provider, method) if here else await self._find_from_another_loop(provider, method))
         if isinstance(found, Denied):
             answer = found
         elif here:

@@ -22,7 +22,7 @@ from governor._actors.permit import Permit
 from governor._units import SECOND, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave, Report
-from governor.policies.contract import Grant
+from governor.policies.contract import Grant, Result
 
 #: How long to wait before asking again when nobody knows how long it will take.
 NOMINAL_WAIT: Final = SECOND
@@ -80,10 +80,6 @@ class Actor(ABC):
         """An outcome, or a grant that was never used."""
 
     @abstractmethod
-    def _brace(self, report: Report) -> None:
-        """An outcome is about to be read."""
-
-    @abstractmethod
     def _leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits."""
 
@@ -119,11 +115,10 @@ class Actor(ABC):
             self._answer(waiter, self._denied(Reason.OVERLOADED, NOMINAL_WAIT))
             return
         self.inbox.append((message, waiter))
-        if not self._knocked:
-            self._knocked = True
-            if not self._home.knock(self._on_knock):
-                self._knocked = False
-                self._close_inbox(self._denied(Reason.SHUTTING_DOWN, None))
+        if isinstance(message, Report) and message.result is Result.FAILURE:
+            # In this order: whoever goes through the failures finds it in the inbox.
+            self._home.failures.append(self)
+        self._knock()
         # The actor may have closed its inbox between the look and the append: whoever comes last empties it.
         if self._closed is not None and self._closed.reason is Reason.SHUTTING_DOWN:
             self._close_inbox(self._closed)
@@ -137,10 +132,32 @@ class Actor(ABC):
         else:
             self._run(self._serve)
 
+    def _knock(self) -> None:
+        if self._knocked:
+            return
+        self._knocked = True
+        try:
+            at_home = self._home.knock(self._on_knock)
+        except BaseException:
+            # Interrupted before it was heard: the next message must knock again.
+            self._knocked = False
+            raise
+        if not at_home:
+            self._knocked = False
+            self._close_inbox(self._denied(Reason.SHUTTING_DOWN, None))
+
     def _on_knock(self) -> None:
         # Before draining: a message that arrives from here on knocks again, so none is left lying.
         self._knocked = False
+        self._home.hear_failures()
         self._run(self._serve)
+
+    def read(self) -> bool:
+        """Reads what there is, on the actor's own thread. False if it is at work, and does so when it is done."""
+        if self._busy:
+            return False
+        self._run(self._serve)
+        return True
 
     def _run(self, step: Callable[[], object]) -> None:
         if self._busy:
@@ -157,14 +174,13 @@ class Actor(ABC):
     def _drain(self) -> None:
         while self.inbox:
             try:
-                head, _ = self.inbox[0]
-                if isinstance(head, Report):
-                    self._brace(head)
                 message, waiter = self.inbox.popleft()
             except IndexError:
                 return  # Another thread has found the mailbox closed, and emptied it.
             match message:
                 case Acquire():
+                    # Whoever asks here may have reported a failure to another actor before.
+                    self._home.hear_failures()
                     self._take_ask(message, waiter)
                 case Leave():
                     if waiter is not None:

@@ -18,9 +18,9 @@ from governor._actors.scope import ScopeActor
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave
 
-#: Seconds that callers from elsewhere give the actor's loop to look at their message, before they take it for stuck. Whoever
-#: may wait longer than that waits for their own timeout and no more, but for the time that an answer given in its last moment
-#: needs to arrive.
+#: Seconds that callers from elsewhere who do not wait for a permit give the actor's loop to look at their message, before they
+#: take it for stuck. Who does wait waits for their own timeout and no longer, but for the time that an answer given in its last
+#: moment needs to arrive.
 _PATIENCE: Final = 1.0
 _ON_ITS_WAY: Final = 0.05
 
@@ -51,8 +51,8 @@ def ask_blocking(home: Home, actor: ScopeActor, acquire: Acquire) -> Permit | De
     done = Lock()
     done.acquire()
     waiter = Waiter(acquire, done.release)
-    actor.send(acquire, waiter)
     try:
+        actor.send(acquire, waiter)
         answered = home.wait_blocking(done, _patience(acquire))
     except BaseException:
         actor.send(Leave(), waiter)
@@ -64,8 +64,8 @@ async def ask_from_another_loop(home: Home, actor: ScopeActor, acquire: Acquire)
     """From a task on another loop."""
     done = anyio.Event()
     waiter = Waiter(acquire, partial(current_post(), done.set))
-    actor.send(acquire, waiter)
     try:
+        actor.send(acquire, waiter)
         answered = await home.wait(done, _patience(acquire))
     except BaseException:
         actor.send(Leave(), waiter)
@@ -82,4 +82,6 @@ def _answer(home: Home, actor: ScopeActor, waiter: Waiter, *, answered: bool) ->
 
 
 def _patience(acquire: Acquire) -> float:
-    return math.inf if acquire.timeout is None else max(_PATIENCE, acquire.timeout + _ON_ITS_WAY)
+    if acquire.timeout is None:
+        return math.inf
+    return acquire.timeout + _ON_ITS_WAY if acquire.timeout else _PATIENCE

@@ -11,12 +11,15 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from threading import Lock, get_ident
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
 import anyio
 from anyio.lowlevel import current_token
 
 from governor.errors import UsageError
+
+if TYPE_CHECKING:
+    from governor._actors.actor import Actor
 
 T = TypeVar("T")
 Post = Callable[[Callable[[], object]], object]
@@ -46,14 +49,13 @@ def current_post() -> Post:
 
 
 class _Call(Generic[T]):
-    """A function to run at home, and the place where its caller waits for what it returns."""
+    """A function to run at home, and how to tell its caller that it has been run, or never will be."""
 
-    __slots__ = ("_error", "_function", "_value", "done")
+    __slots__ = ("_error", "_function", "_value", "_wake")
 
-    def __init__(self, function: Callable[[], T]) -> None:
+    def __init__(self, function: Callable[[], T], wake: Callable[[], object]) -> None:
         self._function = function
-        self.done = Lock()
-        self.done.acquire()
+        self._wake = wake
         self._value: T | None = None
         # Stays so if the function is interrupted, or never runs.
         self._error: Exception | None = UsageError("the governor has been closed")
@@ -65,7 +67,12 @@ class _Call(Generic[T]):
         except Exception as error:
             self._error = error
         finally:
-            self.done.release()
+            self.wake()
+
+    def wake(self) -> None:
+        # The loop of a foreign caller may have ended: then nobody is there to be told.
+        with suppress(RuntimeError):
+            self._wake()
 
     def result(self) -> T:
         if self._error is not None:
@@ -76,7 +83,7 @@ class _Call(Generic[T]):
 class Home:
     """The thread and the loop on which all actors of one governor run. Made on that loop."""
 
-    __slots__ = ("_calls", "_context", "_post", "ended", "thread", "time")
+    __slots__ = ("_calls", "_context", "_post", "ended", "failures", "thread", "time")
 
     def __init__(self) -> None:
         self.thread = get_ident()
@@ -86,8 +93,11 @@ class Home:
         self._post = current_post()
         # A callback runs in the context of whoever posts it; anyio finds its event loop in this one.
         self._context = copy_context()
-        # Bounded by the number of threads: each waits for its call.
+        # Bounded by the number of threads and of tasks on other loops: each waits for its call.
         self._calls: deque[_Call[object]] = deque()
+        #: The actors to whom others have sent failures that are not read yet, once for each. While there are any, nothing that
+        #: was granted ahead is to be had: one of them may pause all traffic.
+        self.failures: deque[Actor] = deque()
         #: Is nobody at home any more, as far as anybody has noticed?
         self.ended = False
 
@@ -111,14 +121,36 @@ class Home:
         """
         if self.here():
             return function()
-        call = _Call(function)
+        done = Lock()
+        done.acquire()
+        call = _Call(function, done.release)
+        self._ring(call)
+        self.wait_blocking(done)
+        return call.result()
+
+    async def call_from_another_loop(self, function: Callable[[], T]) -> T:
+        """The same for a task on another loop, which goes on meanwhile."""
+        done = anyio.Event()
+        call = _Call(function, partial(current_post(), done.set))
+        self._ring(call)
+        await self.wait(done)
+        return call.result()
+
+    def _ring(self, call: _Call[T]) -> None:
         self._calls.append(cast("_Call[object]", call))
         # Looked at after the append, as `close` empties the queue after it has said that it is closed: one of the two sees
         # the call.
         if self.ended or not self.knock(self._answer_calls):
             self._abandon_calls()
-        self.wait_blocking(call.done)
-        return call.result()
+
+    def hear_failures(self) -> None:
+        """Has every failure read that others have sent until now, at home."""
+        told = tuple(self.failures)
+        heard = [actor.read() for actor in told]
+        # Taken off the list only now, so that nobody finds it empty too early.
+        if all(heard):
+            for _ in heard:
+                self.failures.popleft()
 
     def alive(self) -> bool:
         """Will calls be answered? True as well for a loop that is too busy to answer, or that stands still."""
@@ -155,7 +187,7 @@ class Home:
     def _abandon_calls(self) -> None:
         with suppress(IndexError):
             while True:
-                self._calls.popleft().done.release()
+                self._calls.popleft().wake()
 
 
 def _nothing() -> None:

@@ -82,8 +82,8 @@ class Lease:
         self.take = self._permits.popleft
         #: The HTTP status, or None, of calls that went well, when nothing but the counters wants to know.
         self.successes: deque[int | None] = deque()
-        #: When operations began whose first attempt was made with a permit from here.
-        self.deposits: deque[Instant] = deque()
+        #: One for each operation whose first attempt was made with a permit from here.
+        self.deposits: deque[None] = deque()
         #: Permits that were granted ahead and, as far as the actor has learned, not used.
         self.out = 0
         #: Permits used since the actor's last look, as far as it has learned.

@@ -4,7 +4,7 @@ A permit allows one call. Its holder reports the outcome once, from any thread; 
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from threading import get_ident
 from types import TracebackType
 from typing import Protocol, final
@@ -31,6 +31,14 @@ class Owner(Protocol):
     successes: deque[int | None]
     #: Whether a success would change anything but the counters of the scope.
     listens: bool
+
+    @property
+    def inbox(self) -> Sized:
+        """What others have sent to the actor and it has not read yet."""
+
+    @property
+    def failures(self) -> Sized:
+        """Of all actors, those to whom others have sent failures that are not read yet."""
 
     def tell(self, message: Report | Grant) -> None:
         """Any outcome, or a grant that was never used, on the actor's own thread."""
@@ -92,13 +100,16 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             and not owner.degraded.failures
         ):
             # What nearly all outcomes are: a success that nobody but the counters has been waiting for.
-            if get_ident() != owner.thread:
+            if get_ident() == owner.thread:
+                if status == 200:
+                    owner.counters.answered_2xx += 1
+                else:
+                    owner.counters.ended(status, Result.SUCCESS)
+                return
+            if not owner.inbox and not owner.failures:
                 owner.successes.append(status)
-            elif status == 200:
-                owner.counters.answered_2xx += 1
-            else:
-                owner.counters.ended(status, Result.SUCCESS)
-            return
+                return
+            # Failures that were reported before are to be read before, so that they are not taken for failures in a row.
         report = Report(self.grant(), result_of(status, error), status, used)
         if get_ident() == owner.thread:
             owner.tell(report)

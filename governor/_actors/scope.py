@@ -69,6 +69,7 @@ class ScopeActor(Actor):
         "_start",
         "counters",
         "degraded",
+        "failures",
         "gate",
         "listens",
         "pipeline",
@@ -117,6 +118,7 @@ class ScopeActor(Actor):
         #: What `take` comes to while `inbox` is empty, for callers to whom a function call is much; raises IndexError.
         self.pop_leased = self._lease.take
         self.successes = self._lease.successes
+        self.failures = home.failures
         self._demand = Demand()
         self._asks_from_elsewhere = 0
         self._rang_at = Instant(-1)
@@ -125,11 +127,12 @@ class ScopeActor(Actor):
     # The lease, for callers on other threads.
 
     def take(self) -> Permit | None:
-        """One request out of the lease, on any thread; None if nothing is left, or if a message is to be read first.
+        """One request out of the lease, on any thread; None if nothing is left, or if something is to be read first.
 
-        Whoever has sent a message, the news of a failure for instance, finds nothing here before it has been read.
+        Whoever has reported a failure, in whichever scope, finds nothing here before it has been read, and nobody gets ahead
+        of those whose asks have not been read yet.
         """
-        if self.inbox:
+        if self.inbox or self.failures:
             return None
         try:
             return self.pop_leased()
@@ -140,7 +143,7 @@ class ScopeActor(Actor):
         """The same for the first attempt of an operation, which pays into the retry budget."""
         permit = self.take()
         if permit is not None:
-            self._lease.deposits.append(self._now())
+            self._lease.deposits.append(None)
         return permit
 
     # The direct hand-off, for callers on the actor's own thread.
@@ -364,7 +367,8 @@ class ScopeActor(Actor):
         for status, times in successes.items():
             self.counters.ended(status, Result.SUCCESS, times)
         while lease.deposits:
-            self._budget.deposit(lease.deposits.popleft())
+            lease.deposits.popleft()
+            self._budget.deposit(self._now())
 
     def _learn_used(self) -> None:
         used = self._lease.learn_used()
@@ -381,11 +385,6 @@ class ScopeActor(Actor):
         super()._take_ask(acquire, waiter)
         if acquire.request is PLAIN and acquire.attempt in _FROM_THE_LEASE and not self._lease:
             self._asks_from_elsewhere += 1
-
-    def _brace(self, report: Report) -> None:
-        # Before it is read: whoever has sent it looks into the lease again as soon as it has left the mailbox.
-        if report.result is Result.FAILURE:
-            self.take_back()
 
     def _grant_ahead(self, now: Instant) -> None:
         """Fills the lease up to what the demand is worth, as far as there are permits to spare."""
@@ -486,6 +485,11 @@ class ScopeActor(Actor):
     def _learn(self, message: Report | Grant) -> None:
         now = self._now()
         before = self.degraded.until
+        if isinstance(message, Report) and message.result is Result.FAILURE:
+            self.take_back()
+        else:
+            # What it is about has been used before: it must not be given back before it is known to have been.
+            self._learn_used()
         if isinstance(message, Report):
             self.counters.ended(message.status, message.result)
             self.pipeline.record(now, message.grant, message.result, message.used)

@@ -6,8 +6,8 @@ units of 1/amount microsecond, so that every rate that can be written as amount 
 
 Law: in every window of length w, admitted cost <= burst + rate * w.
 
-Tokens that are lent may be taken out at any moment, so they are still in the bucket, and leave no room for new ones: the bucket
-refills to burst less what is lent, whatever has become of it meanwhile.
+Tokens that are lent may be used at any moment, and nobody knows when they are. So the bucket holds that much less for as long
+as they are out, and they are spent when their use is known: whatever became of them meanwhile has left no room to refill.
 """
 
 from math import gcd
@@ -74,11 +74,12 @@ class TokenBucketPolicy:
         self._step = parameters.per // divisor
         self._burst = parameters.burst
         self._tolerance = parameters.burst * self._step
+        # By how much the TAT may be ahead of now when one more token is to be had.
         self._slack = self._tolerance - self._step
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._tat = 0
         self._refunded = 0
-        # What is lent, in ticks, and so the least distance from now to the TAT.
+        # What is lent, in ticks: it is missing from the tolerance and from the slack.
         self._lent = 0
         self.ready = 0
 
@@ -92,12 +93,12 @@ class TokenBucketPolicy:
         cost = request.cost if self._unit is None else request.amount(self._unit)
         queued = cost if ahead is None else cost + ahead.amount(self._unit)
         full = now * self._ticks
-        due = max(self._tat, full + self._lent) + queued * self._step - self._tolerance
+        due = max(self._tat, full) + queued * self._step - self._tolerance
         if due <= full or cost == 0:
             return now
         if cost > self._burst:
             return NEVER
-        if self._lent + cost * self._step > self._tolerance:
+        if cost * self._step > self._tolerance:
             return AFTER_OUTCOME
         return min(Instant(-(-due // self._ticks)), NEVER)
 
@@ -106,8 +107,7 @@ class TokenBucketPolicy:
         cost = request.cost if self._unit is None else request.amount(self._unit)
         tat = self._tat
         full = now * self._ticks
-        least = full + self._lent
-        self._tat = tat = (tat if tat > least else least) + cost * self._step
+        self._tat = tat = (tat if tat > full else full) + cost * self._step
         if tat - full > self._slack:
             self._move(tat)
         return tat + self._refunded
@@ -127,12 +127,12 @@ class TokenBucketPolicy:
         """
         full = now * self._ticks
         if change >= 0:
-            self._move(max(self._tat, full + self._lent) + change * self._step)
+            self._move(max(self._tat, full) + change * self._step)
             return
         taken_until = grant.granted_at * self._ticks + grant.request.amount(self._unit) * self._step
         if receipt is not None:
             taken_until = max(taken_until, receipt - self._refunded)
-        back = min(-change * self._step, max(0, taken_until - full - self._lent))
+        back = min(-change * self._step, max(0, taken_until - full))
         self._move(self._tat - back)
         self._refunded += back
 
@@ -141,35 +141,33 @@ class TokenBucketPolicy:
         return self.available(now)
 
     def lend(self, now: Instant, count: int) -> None:
-        """Takes the tokens out, and keeps their places."""
-        lent = count * self._step
-        tat = max(self._tat, now * self._ticks + self._lent) + lent
-        self._lent += lent
-        self._move(tat)
+        """The bucket holds so many less."""
+        self._lend(count * self._step)
 
     def collect(self, now: Instant, used: int) -> None:
-        """What was lent until now has left no room to refill, used or not; from now on, what was used leaves its place."""
-        tat = max(self._tat, now * self._ticks + self._lent)
-        self._lent -= used * self._step
-        self._move(tat)
+        """Spends them now, the latest instant at which they can have been used."""
+        self._tat = max(self._tat, now * self._ticks) + used * self._step
+        self._lend(-used * self._step)
 
     def reclaim(self, now: Instant, count: int) -> None:
-        """Puts the tokens back into their places."""
-        back = count * self._step
-        tat = max(self._tat, now * self._ticks + self._lent) - back
-        self._lent -= back
-        self._refunded += back
-        self._move(tat)
+        """The bucket holds so many more, and what it has refilled without them."""
+        self._lend(-count * self._step)
+
+    def _lend(self, ticks: int) -> None:
+        self._lent += ticks
+        self._tolerance -= ticks
+        self._slack -= ticks
+        self._move(self._tat)
 
     def _move(self, tat: int) -> None:
         self._tat = tat
         if self._unit is None:
-            self.ready = NEVER if self._lent > self._slack else -((self._slack - tat) // self._ticks)
+            self.ready = NEVER if self._slack < 0 else -((self._slack - tat) // self._ticks)
 
     def available(self, now: Instant) -> int:
         """Whole tokens in the bucket that are not lent."""
         full = now * self._ticks
-        return max(0, (self._tolerance + full - max(self._tat, full + self._lent)) // self._step)
+        return max(0, (self._tolerance + full - max(self._tat, full)) // self._step)
 
     def capacity(self) -> int:
         """The burst."""
@@ -185,6 +183,6 @@ class TokenBucketPolicy:
 
     def restore(self, state: TokenBucketState) -> None:
         """Goes on from a state taken earlier under the same parameters."""
-        self._lent = 0
+        self._lend(-self._lent)
         self._move(state.tat)
         self._refunded = state.refunded

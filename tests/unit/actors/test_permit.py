@@ -30,6 +30,8 @@ class Listener:
         self.degraded = DegradedPolicy(Degraded())
         self.listens = listens
         self.successes: deque[int | None] = deque()
+        self.inbox: list[object] = []
+        self.failures: list[object] = []
         self.told: list[tuple[str, Report | Grant]] = []
 
     def tell(self, message: Report | Grant) -> None:
@@ -193,6 +195,25 @@ def test_a_plain_success_is_only_counted_when_nobody_listens() -> None:
 
     assert [] == owner.told
     assert (2, 2, 1) == (counters.answered_2xx, counters.answered_4xx, counters.answered_429)
+
+
+def test_from_another_thread_it_is_left_to_be_counted_later() -> None:
+    owner = Listener(listens=False, thread=-1)
+    for status in (200, 404, None):
+        Permit(owner, Instant(5), 1).record(status=status)
+
+    assert ([], [200, 404, None]) == (owner.told, list(owner.successes))
+
+
+@pytest.mark.promise("R06", "R08")
+@pytest.mark.parametrize("unread", ["inbox", "failures"])
+def test_unless_a_failure_may_have_been_sent_before_it(unread: str) -> None:
+    owner = Listener(listens=False, thread=-1)
+    getattr(owner, unread).append(object())
+    Permit(owner, Instant(5), 1, GRANT).record(status=200)
+
+    assert [("send", Report(GRANT, Result.SUCCESS, 200))] == owner.told
+    assert not owner.successes
 
 
 def test_a_success_that_ends_a_row_of_failures_anywhere_is_told() -> None:

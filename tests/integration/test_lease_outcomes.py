@@ -1,0 +1,195 @@
+"""Does an outcome that a thread reports count at once, and in its place, although permits are granted ahead?"""
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from threading import Barrier
+
+import pytest
+
+from governor import Denied, Permit, Reason
+from governor.clock import system_clock
+from governor.testing import ManualClock
+from governor_client import GovernorClient
+from tests.stress.leases import PLENTY, THREADS, ahead, all_at_once, governed, granted, standing_still, take_all
+
+pytestmark = pytest.mark.promise("R51")
+
+
+@pytest.fixture(params=[5e-3, 1e-5, 1e-6], ids=str)
+def _turns(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How often threads take turns, in seconds."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(request.param)
+    yield
+    sys.setswitchinterval(before)
+
+
+# The breaker.
+
+
+@pytest.mark.promise("R06")
+def test_whoever_has_reported_the_failure_that_opens_the_breaker_finds_nothing_granted_ahead() -> None:
+    with governed(PLENTY, failures=1) as governor, ThreadPoolExecutor(1) as pool:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather") as (actors, used):
+            granted(client.try_permit("weather")).record(status=500)
+            found = take_all(actors[0])
+            future = pool.submit(client.try_permit, "weather")
+        answer = future.result(20)
+        now = governor.statistics().scopes["weather"]
+
+    assert [] == found
+    assert isinstance(answer, Denied)
+    assert Reason.CIRCUIT_OPEN is answer.reason
+    assert (used + 1, 0) == (now.counters.requests, now.leased)
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.usefixtures("_turns")
+def test_nobody_gets_a_permit_who_asks_after_the_failure_was_reported() -> None:
+    """Everybody else gets what they had taken before, and no more."""
+    rounds, barrier = 100, Barrier(THREADS)
+    reported = [0] * rounds
+    own: list[Permit | Denied] = []
+
+    def hammer(number: int) -> list[tuple[int, int]]:
+        client, random = GovernorClient(governor), Random(number)
+        last: list[tuple[int, int]] = []
+        for turn in range(rounds):
+            barrier.wait()
+            before, used, fails_after = 0, 0, random.randrange(5, 300)
+            while True:
+                asked = system_clock()
+                answer = client.try_permit(f"scope{turn}")
+                if isinstance(answer, Denied):
+                    break
+                before, used = asked, used + 1
+                if number == turn % THREADS and used == fails_after:
+                    answer.record(status=500)
+                    reported[turn] = system_clock()
+                    own.append(client.try_permit(f"scope{turn}"))
+                else:
+                    answer.record(status=200)
+            last.append((turn, before))
+        return last
+
+    with governed(PLENTY, failures=1) as governor:
+        lasts = all_at_once(hammer)
+
+    assert [] == [(turn, asked) for last in lasts for turn, asked in last if asked > reported[turn]]
+    assert rounds == len(own)
+    assert {Reason.CIRCUIT_OPEN} == {answer.reason for answer in own if isinstance(answer, Denied)}
+    assert [] == [answer for answer in own if isinstance(answer, Permit)]
+
+
+# Degraded mode.
+
+
+@pytest.mark.promise("R08")
+@pytest.mark.usefixtures("_turns")
+def test_once_one_thread_has_been_told_of_degraded_mode_nobody_gets_a_permit_in_any_scope() -> None:
+    rounds, barrier, clock = 40, Barrier(THREADS), ManualClock()
+
+    def hammer(number: int) -> list[tuple[int, int]]:
+        """When, in each round, it asked for the last permit that it got, and when it was told."""
+        client, random = GovernorClient(governor), Random(number)
+        seen: list[tuple[int, int]] = []
+        for _ in range(rounds):
+            barrier.wait()
+            last = 0
+            while True:
+                scope = f"scope{random.randrange(20)}"
+                for _ in range(random.randrange(1, 30)):
+                    asked = system_clock()
+                    answer = client.try_permit(scope)
+                    if isinstance(answer, Denied):
+                        break
+                    last = asked
+                    answer.record(status=500 if random.random() < 0.01 else 200)
+                else:
+                    continue
+                seen.append((last, system_clock()))
+                break
+            if barrier.wait() == 0:
+                clock.advance(60)
+        return seen
+
+    with governed(PLENTY, clock=clock, degraded_after_failures=1, degraded_cooldown="60s") as governor:
+        seen = all_at_once(hammer)
+        now = governor.statistics()
+
+    for turn in range(rounds):
+        first_told = min(told for _, told in (rows[turn] for rows in seen))
+        assert [] == [asked for asked, _ in (rows[turn] for rows in seen) if asked > first_told]
+    assert rounds == now.degraded_spells
+    assert {"degraded_mode_active"} == set(now.counters.refused)
+
+
+@pytest.mark.promise("R08")
+def test_whoever_has_reported_the_failure_that_begins_degraded_mode_gets_nothing_in_another_scope() -> None:
+    with governed(PLENTY, degraded_after_failures=1) as governor, ThreadPoolExecutor(1) as pool:
+        client = GovernorClient(governor)
+        permit = granted(client.try_permit("weather"))
+        with ahead(governor, "traffic"):
+            permit.record(status=500)
+            future = pool.submit(client.try_permit, "traffic")
+        answer = future.result(20)
+
+    assert isinstance(answer, Denied)
+    assert Reason.DEGRADED is answer.reason
+
+
+# The order of reports.
+
+
+@pytest.mark.promise("R06")
+def test_successes_between_the_failures_that_a_thread_reports_are_between_them() -> None:
+    """Failures in a row are what opens a breaker, and there were never two."""
+    with governed(PLENTY, failures=2) as governor:
+        permits = [granted(governor.try_permit("weather")) for _ in range(10)]
+        with standing_still(governor):
+            for number, permit in enumerate(permits):
+                permit.record(status=200 if number % 2 else 500)
+        breaker = governor.statistics().scopes["weather"].breaker
+
+    assert ("closed", 0) == (breaker.status, breaker.openings)
+
+
+@pytest.mark.promise("R08")
+def test_nor_is_degraded_mode_begun_by_failures_that_are_not_in_a_row() -> None:
+    with governed(PLENTY, degraded_after_failures=2) as governor:
+        permits = [granted(governor.try_permit("weather")) for _ in range(10)]
+        with standing_still(governor):
+            for number, permit in enumerate(permits):
+                permit.record(status=200 if number % 2 else 500)
+        now = governor.statistics()
+
+    assert 0 == now.degraded_spells
+
+
+# Giving back.
+
+
+@pytest.mark.promise("R04")
+def test_a_permit_given_back_is_there_again_while_others_are_granted_ahead() -> None:
+    with governed("1/day burst 1000", clock=ManualClock()) as governor:
+        permits = [granted(governor.try_permit("weather")) for _ in range(50)]
+        with ahead(governor, "weather") as (_, used):
+            for permit in permits:
+                permit.give_back()
+        left = governor.statistics().scopes["weather"].limits[0].available
+
+    assert 1000 - used == left
+
+
+@pytest.mark.promise("R04")
+def test_so_is_one_that_was_granted_ahead_itself() -> None:
+    with governed("1/day burst 1000", clock=ManualClock()) as governor:
+        with ahead(governor, "weather") as (actors, used):
+            for _ in range(10):
+                actors[0].pop_leased().give_back()
+        left = governor.statistics().scopes["weather"].limits[0].available
+
+    assert 1000 - used == left

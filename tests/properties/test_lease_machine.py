@@ -1,0 +1,301 @@
+"""Two scopes that grant ahead, step by step, against everything that they must never do.
+
+The actors are real; what stands around them is a clock that moves by hand, an event loop that turns by hand, and callers
+elsewhere, each of whose actions is a step of its own: looking into the lease, sending a message, reporting. Only what happens
+within such an action is left out; `tests/interleaving` takes that apart.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from random import Random
+from threading import get_ident
+from typing import Final
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from governor import Denied, Permit, Reason
+from governor._actors.home import Home
+from governor._actors.line import Waiter
+from governor._actors.scope import ScopeActor
+from governor._units import DAY, MINUTE, SECOND, Duration, Instant
+from governor.messages import Acquire
+from governor.policies.breaker import Breaker, BreakerStatus
+from governor.policies.contract import PLAIN, Request
+from governor.policies.degraded import Degraded, DegradedPolicy
+from governor.policies.gcra import TokenBucket
+from governor.policies.pipeline import Pipeline
+from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
+from governor.policies.retry import Retry
+from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
+
+START: Final = 10 * DAY
+ELSEWHERE: Final = -1
+BUCKETS: Final = st.builds(
+    TokenBucket,
+    amount=st.integers(1, 50),
+    per=st.sampled_from([SECOND, MINUTE]).map(Duration),
+    burst=st.integers(8, 200) | st.just(100),
+)
+GAPS: Final = st.one_of(
+    st.integers(0, 3),
+    st.integers(0, 2 * SECOND),
+    st.sampled_from([10_000, 20_000, SECOND, MINUTE - 1, MINUTE, MINUTE + 1, 10 * MINUTE]),
+)
+WHICH: Final = st.integers(0, 1)
+
+
+class StillHome(Home):
+    """A home whose loop turns when it is told to."""
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        self.thread = get_ident()
+        self.time = time
+        self.ended = False
+        self.failures = deque()
+        self.knocks: list[Callable[[], object]] = []
+
+    def knock(self, callback: Callable[[], object]) -> bool:
+        self.knocks.append(callback)
+        return True
+
+    def turn(self) -> None:
+        while self.knocks:
+            self.knocks.pop(0)()
+
+
+@dataclass
+class Scope:
+    """An actor, and what its callers have seen."""
+
+    actor: ScopeActor
+    bucket: TokenBucket
+    admitted: list[int] = field(default_factory=list)
+    answers: list[Permit | Denied] = field(default_factory=list)
+    waiting: list[Waiter] = field(default_factory=list)
+    #: Somebody elsewhere has reported a failure that the actor has not read yet.
+    failure_under_way: bool = False
+    given_back: int = 0
+
+
+#: A permit in somebody's hand, the number of its scope, and when it was taken.
+Held = tuple[Permit, int, int]
+
+
+class LeaseMachine(RuleBasedStateMachine):
+    """Every rule is something that one thread does at a time."""
+
+    held: Bundle[Held] = Bundle("held")
+
+    @initialize(
+        buckets=st.tuples(BUCKETS, BUCKETS),
+        cap=st.sampled_from([8, 20, 60, 100, 1000]),
+        failures=st.integers(1, 4),
+        degraded=st.integers(2, 6),
+    )
+    def begin(self, buckets: tuple[TokenBucket, TokenBucket], cap: int, failures: int, degraded: int) -> None:
+        self.now = START
+        self.home = StillHome(lambda: self.now / SECOND)
+        self.cap = RequestCapPolicy(RequestCap(cap))
+        self.degraded = DegradedPolicy(Degraded(failures=degraded))
+        self.all_admitted: list[int] = []
+        self.scopes = [self._scope(f"scope{number}", bucket, failures) for number, bucket in enumerate(buckets)]
+
+    def _scope(self, name: str, bucket: TokenBucket, failures: int) -> Scope:
+        actor = ScopeActor(
+            name,
+            Pipeline(Breaker(failures=failures), [bucket], cap=self.cap, degraded=self.degraded),
+            home=self.home,
+            now=lambda: Instant(self.now),
+            retry=Retry(),
+            budget=RetryBudgetPolicy(RetryBudget()),
+            random=Random(0),
+            max_waiting=100,
+            start=lambda _: None,
+            publish=self._publish,
+            recall=self._recall,
+        )
+        return Scope(actor, bucket)
+
+    def _publish(self) -> None:
+        for scope in self.scopes:
+            scope.actor.on_published()
+
+    def _recall(self) -> None:
+        for scope in self.scopes:
+            scope.actor.take_back()
+
+    def _admit(self, scope: Scope, cost: int = 1) -> None:
+        scope.admitted += [self.now] * cost
+        self.all_admitted += [self.now] * cost
+
+        assert self.now >= self.degraded.until
+        law = Fraction(scope.bucket.amount, scope.bucket.per)
+        for place, first in enumerate(scope.admitted):
+            assert len(scope.admitted) - place <= scope.bucket.burst + law * (self.now - first)
+        assert sum(at > self.now - WINDOW for at in self.all_admitted) <= self.cap.parameters.requests_per_minute
+
+    @rule(gap=GAPS)
+    def pass_time(self, gap: int) -> None:
+        self.now += gap
+
+    @rule(target=held, which=WHICH, most=st.integers(1, 100))
+    def take(self, which: int, most: int) -> MultipleResults[Held]:
+        """A caller elsewhere takes what is there."""
+        return self._take(which, most)
+
+    def _take(self, which: int, most: int) -> MultipleResults[Held]:
+        scope = self.scopes[which]
+        taken: list[Held] = []
+        while len(taken) < most and (permit := scope.actor.take()) is not None:
+            assert not scope.failure_under_way
+            self._admit(scope)
+            taken.append((permit, which, self.now))
+        return multiple(*taken)
+
+    @rule(which=WHICH, count=st.integers(1, 8), timeout=st.sampled_from([0.0, 1.0, None]))
+    def ask_elsewhere(self, which: int, count: int, timeout: float | None) -> None:
+        """Callers elsewhere have found nothing, and ask."""
+        scope = self.scopes[which]
+        for _ in range(count):
+            waiter = Waiter(Acquire(PLAIN, timeout), lambda: None)
+            waiter.wake = partial(self._answered, scope, waiter)
+            scope.waiting.append(waiter)
+            scope.actor.send(waiter.acquire, waiter)
+
+    def _answered(self, scope: Scope, waiter: Waiter) -> None:
+        assert waiter.answer is not None
+        scope.waiting.remove(waiter)
+        scope.answers.append(waiter.answer)
+        if isinstance(waiter.answer, Permit):
+            self._admit(scope)
+
+    @rule(which=WHICH, count=st.integers(2, 12))
+    def rush(self, which: int, count: int) -> None:
+        """Many ask at a time, and are answered: from now on permits are granted ahead."""
+        self.ask_elsewhere(which, count, 0.0)
+        self.turn_the_loop()
+
+    @rule(target=held, which=WHICH)
+    def empty(self, which: int) -> MultipleResults[Held]:
+        """Whatever is there is taken, by whoever it is."""
+        return self._take(which, 1000)
+
+    @rule(which=WHICH, cost=st.integers(1, 12) | st.integers(1, 200))
+    def ask_here(self, which: int, cost: int) -> None:
+        """Somebody on the actor's own loop asks for several at once, or for one."""
+        scope = self.scopes[which]
+        if cost == 1:
+            answer: Permit | Denied | None = scope.actor.grab() or scope.actor.try_acquire()
+        else:
+            answer = scope.actor.acquire(Acquire(Request(cost)), None)
+        if isinstance(answer, Permit):
+            self._admit(scope, cost)
+            scope.answers.append(answer)
+        else:
+            assert answer is not None
+            self._nothing_was_left(answer, scope)
+
+    def _nothing_was_left(self, refusal: Denied, scope: Scope) -> None:
+        if refusal.reason is Reason.RATE_LIMIT:
+            assert 0 == scope.actor.leased()
+        if refusal.reason is Reason.REQUEST_CAP:
+            assert 0 == self.cap.lent
+
+    @rule(one=consumes(held), status=st.sampled_from([200, 200, 404, 500, 503]))
+    def report_elsewhere(self, one: Held, status: int) -> None:
+        permit, which, _ = one
+        scope = self.scopes[which]
+        scope.actor.thread = ELSEWHERE
+        permit.record(status=status)
+        scope.actor.thread = get_ident()
+        scope.failure_under_way |= status >= 500
+
+    @rule(one=consumes(held))
+    def give_back_elsewhere(self, one: Held) -> None:
+        """It was never used, so it was never let out."""
+        permit, which, at = one
+        scope = self.scopes[which]
+        scope.actor.thread = ELSEWHERE
+        permit.give_back()
+        scope.actor.thread = get_ident()
+        scope.admitted.remove(at)
+        self.all_admitted.remove(at)
+        scope.given_back += 1
+
+    @rule(which=WHICH, status=st.sampled_from([200, 500]))
+    def report_here(self, which: int, status: int) -> None:
+        """Somebody on the loop reports: the news is read at once."""
+        scope = self.scopes[which]
+        for answer in scope.answers:
+            if isinstance(answer, Permit) and not answer.reported:
+                answer.record(status=status)
+                self._read(scope)
+                return
+
+    @rule()
+    def turn_the_loop(self) -> None:
+        self.home.turn()
+        for scope in self.scopes:
+            assert not scope.actor.inbox
+            self._read(scope)
+
+    def _read(self, scope: Scope) -> None:
+        scope.failure_under_way = scope.failure_under_way and bool(scope.actor.inbox)
+
+    @rule(which=WHICH)
+    def ring_the_alarm(self, which: int) -> None:
+        actor = self.scopes[which].actor
+        if actor._alarm <= self.home.time():
+            actor._alarm = math.inf
+            actor._run(actor._on_alarm)
+            self._read(self.scopes[which])
+
+    @rule(which=WHICH)
+    def count(self, which: int) -> None:
+        scope = self.scopes[which]
+        scope.actor.catch_up()
+
+        assert len(scope.admitted) == self._requests(scope)
+
+    def _requests(self, scope: Scope) -> int:
+        """What the counters say; they count permits, some of which cost more than one, and some of which were given back."""
+        costs = sum(answer.grant().request.cost - 1 for answer in scope.answers if isinstance(answer, Permit))
+        return scope.actor.counters.requests + costs - scope.given_back
+
+    @invariant()
+    def nothing_is_granted_ahead_while_somebody_waits_or_the_breaker_is_not_closed(self) -> None:
+        for scope in self.scopes:
+            closed = scope.actor.pipeline.breaker.status is BreakerStatus.CLOSED
+            if scope.actor.waiting() or not closed or self.now < self.degraded.until:
+                assert 0 == scope.actor.leased()
+
+    def teardown(self) -> None:
+        if hasattr(self, "scopes"):
+            self.home.turn()
+            for scope in self.scopes:
+                scope.actor.close(Reason.SHUTTING_DOWN, None)
+
+                assert [] == scope.waiting
+                assert scope.actor.take() is None
+                scope.actor.catch_up()
+                assert len(scope.admitted) == self._requests(scope)
+
+
+TestLease: Final = pytest.mark.promise("R02", "R06", "R07", "R08")(LeaseMachine.TestCase)
+TestLease.settings = settings(stateful_step_count=60)

@@ -1,0 +1,104 @@
+"""How does a test get hold of permits that are granted ahead, and keep them where they are?
+
+The governor's loop is made to stand still, so that it can neither take back nor top up.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier, Event
+from time import monotonic, sleep
+from typing import Final, NamedTuple, TypeVar
+
+from governor import Config, Denied, Governor, Permit
+from governor._actors.scope import ScopeActor
+from governor.clock import Clock, system_clock
+from governor_client import GovernorClient
+
+T = TypeVar("T")
+
+THREADS: Final = 8
+#: More than any test asks for.
+PLENTY: Final = "1000000/s burst 1000000"
+#: A number of failures, or of requests, that no test reaches.
+NEVER_REACHED: Final = 10**9
+
+
+def governed(*limits: str, clock: Clock = system_clock, failures: int = NEVER_REACHED, **settings: object) -> Governor:
+    """One whose scopes all have these limits; without a cap, degraded mode and breakers but for what is said."""
+    everything = {"requests_per_minute": NEVER_REACHED, "degraded_after_failures": NEVER_REACHED, **settings}
+    scope = {"limits": limits, "breaker": {"failures": failures, "open_for": "1h"}}
+    return Governor(Config.from_mapping({"global": everything, "outbound": {"default": scope}}), clock=clock)
+
+
+def granted(answer: Permit | Denied) -> Permit:
+    assert isinstance(answer, Permit), answer
+    return answer
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Returns as soon as it is so; fails if that takes more than 20 seconds."""
+    deadline = monotonic() + 20
+    while not condition():
+        assert monotonic() < deadline
+        sleep(0.001)
+
+
+def all_at_once(work: Callable[[int], T], threads: int = THREADS) -> list[T]:
+    """Runs the work in so many threads that begin together, and collects what it returns."""
+    barrier = Barrier(threads)
+
+    def run(number: int) -> T:
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(run, range(threads)))
+
+
+@contextmanager
+def standing_still(governor: Governor) -> Iterator[None]:
+    """The governor's loop does nothing until the block ends."""
+    stands, go_on = Event(), Event()
+
+    def stand() -> None:
+        stands.set()
+        go_on.wait()
+
+    assert governor._home is not None
+    governor._home.knock(stand)
+    stands.wait()
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+class Ahead(NamedTuple):
+    """The actors of scopes that have permits granted ahead, and how many were used in all to bring them to that."""
+
+    actors: tuple[ScopeActor, ...]
+    used: int
+
+
+@contextmanager
+def ahead(governor: Governor, *scopes: str, least: int = 20) -> Iterator[Ahead]:
+    """The loop stands still while, in each of these scopes, at least so many permits are granted ahead."""
+    client = GovernorClient(governor)
+    used = 0
+    while True:
+        for scope in scopes:
+            for _ in range(least):
+                granted(client.try_permit(scope)).record(status=200)
+            used += least
+        governor.statistics()  # So that the actors know what has been used until now.
+        with standing_still(governor):
+            actors = tuple(governor.doors[scope, None] for scope in scopes)
+            if all(len(actor._lease) >= least for actor in actors):
+                yield Ahead(actors, used)
+                return
+
+
+def take_all(actor: ScopeActor) -> list[Permit]:
+    """What can be had without asking."""
+    return list(iter(actor.take, None))

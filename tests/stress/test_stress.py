@@ -1,0 +1,51 @@
+"""Does the governor hold under stress, in every kind of interpreter that people run programs in?
+
+Here a few short runs. `python -m tests.stress.program --runs 100 --seconds 2` makes a hundred long ones.
+"""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.promise("R02", "R06", "R07", "R08", "R51", "R54", "R55")
+
+
+def stress(*arguments: str, options: tuple[str, ...] = (), **environ: str) -> None:
+    """Runs the program; it must end well, and without a complaint."""
+    command = [sys.executable, *options, "-m", "tests.stress.program", "--seconds", "0.5", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert 0 == done.returncode, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    assert "Exception ignored" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("home", ["background", "asyncio", "trio"])
+def test_nothing_is_exceeded_and_nobody_is_forgotten(home: str) -> None:
+    stress("--runs", "4", "--home", home)
+
+
+@pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop does not exist for this platform")
+def test_nor_with_uvloop() -> None:
+    stress("--runs", "4", "--home", "uvloop")
+
+
+@pytest.mark.parametrize("home", ["background", "asyncio", "trio"])
+def test_nor_in_development_mode_with_every_warning_an_error(home: str) -> None:
+    stress("--runs", "2", "--home", home, options=("-X", "dev", "-W", "error"))
+
+
+def test_nor_with_the_debug_mode_of_asyncio() -> None:
+    stress("--runs", "2", "--home", "background", "--home", "asyncio", PYTHONASYNCIODEBUG="1")
+
+
+@pytest.mark.parametrize("interval", ["1e-6", "1e-4"])
+def test_nor_when_threads_take_turns_as_often_as_they_can(interval: str) -> None:
+    stress("--runs", "4", "--home", "background", "--home", "asyncio", "--switch-interval", interval)
