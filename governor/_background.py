@@ -1,12 +1,16 @@
 """Where does the governor run in a program without an event loop? On one of its own, on a daemon thread."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from threading import Event, Thread
+from typing import Final
 
 import anyio
 
 from governor._actors.home import current_post
+
+#: Seconds between two looks whether it is time to end.
+_LOOK_EVERY: Final = 0.05
 
 
 class Background:
@@ -16,7 +20,9 @@ class Background:
         self._enter = enter
         self._settled = Event()
         self._failure: BaseException | None = None
+        self._is_time: Callable[[], bool] = lambda: False
         self._stop: Callable[[], object] = lambda: None
+        self._watch: Callable[[], object] = lambda: None
         self._thread = Thread(target=self._main, name="governor", daemon=True)
 
     def start(self) -> None:
@@ -31,6 +37,11 @@ class Background:
         self._stop()
         self._thread.join()
 
+    def stop_when(self, is_time: Callable[[], bool]) -> None:
+        """Returns at once. From now on looks again and again, on the background thread, whether it is time to stop."""
+        self._is_time = is_time
+        self._watch()
+
     def _main(self) -> None:
         try:
             anyio.run(self._serve)
@@ -40,16 +51,23 @@ class Background:
             self._settled.set()
 
     async def _serve(self) -> None:
-        stopping = anyio.Event()
+        watching, stopping = anyio.Event(), anyio.Event()
         post = current_post()
 
-        def stop() -> None:
-            try:
-                post(stopping.set)
-            except RuntimeError:
-                return  # The loop has ended by itself.
+        def watch() -> None:
+            # The loop may have ended by itself.
+            with suppress(RuntimeError):
+                post(watching.set)
 
-        self._stop = stop
+        def stop() -> None:
+            with suppress(RuntimeError):
+                post(stopping.set)
+            watch()
+
+        self._stop, self._watch = stop, watch
         async with self._enter():
             self._settled.set()
-            await stopping.wait()
+            await watching.wait()
+            while not (stopping.is_set() or self._is_time()):
+                with anyio.move_on_after(_LOOK_EVERY):
+                    await stopping.wait()

@@ -3,6 +3,11 @@
 import atexit
 import os
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
 from threading import Lock
 from typing import Final
 
@@ -17,7 +22,9 @@ def default() -> Governor:
     """The governor of this process: the one that was entered first and is still running, else one of its own.
 
     That one is configured by the file that `GOVERNOR_CONFIG` names, if any, and by the environment; it runs on a background
-    thread and is closed when the interpreter exits. After a fork the child gets one of its own. Raises `ConfigError`.
+    thread and is closed when the interpreter exits: when every thread has ended for which the interpreter waits, or when all
+    that are left wait for permits that nobody can give any more. After a fork the child gets one of its own. Raises
+    `ConfigError`.
     """
     process = os.getpid()
     for entered in _governor.running:
@@ -32,6 +39,7 @@ def default() -> Governor:
             _started.clear()
             _started[process] = governor
             atexit.register(_close, process)
+            _before_threads_are_joined(partial(_close_when_stuck, process))
         return _started[process]
 
 
@@ -39,6 +47,21 @@ def _close(process: int) -> None:
     governor = _started.pop(process, None)
     if governor is not None and process == os.getpid():
         governor.__exit__(None, None, None)
+
+
+def _before_threads_are_joined(function: Callable[[], object]) -> None:
+    """Calls it when the main thread has ended. What `atexit` registers comes later: after the last thread, so perhaps never."""
+    # Those that are registered last are called first, and the one of this module waits for threads as well.
+    import_module("concurrent.futures.thread")
+    register = getattr(threading, "_register_atexit", atexit.register)
+    with suppress(RuntimeError):  # The main thread has ended already.
+        register(function)
+
+
+def _close_when_stuck(process: int) -> None:
+    governor = _started.get(process)
+    if governor is not None and process == os.getpid():
+        governor.close_when_stuck()
 
 
 if sys.platform != "win32":

@@ -6,6 +6,7 @@ On the governor's own loop an ask is a function call. From elsewhere it is one m
 import math
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -203,6 +204,19 @@ class Governor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if self._background is not None:
             self._background.stop()
+
+    def close_when_stuck(self) -> None:
+        """Closes it, on its background thread, once every other thread but daemons waits for what nobody can give any more.
+
+        For the time after the main thread has ended, when the interpreter waits for the others.
+        """
+        if self._background is not None:
+            self._background.stop_when(self._stuck)
+
+    def _stuck(self) -> bool:
+        main = threading.main_thread()
+        others = {thread.ident for thread in threading.enumerate() if not thread.daemon and thread is not main}
+        return bool(others) and self._supervisor is not None and others <= self._supervisor.stuck()
 
     def __repr__(self) -> str:
         state = "not started" if self._home is None else "running" if self.alive() else "closed"

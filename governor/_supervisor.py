@@ -87,6 +87,10 @@ class Supervisor:
             actor.reopen(actor.pipeline)
             self._start(actor)
 
+    def stuck(self) -> set[int]:
+        """The threads that wait, anywhere, for what no passage of time will give: only the outcomes of others can."""
+        return {thread for actor in self._actors.values() for thread in actor.stuck()}
+
     def statistics(self) -> Statistics:
         """What has happened, and how things stand, scope by scope."""
         now = self._now()

@@ -6,7 +6,7 @@ line, or give the permit back, if the caller is cancelled meanwhile; and none wa
 
 import math
 from functools import partial
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Final
 
 import anyio
@@ -50,7 +50,7 @@ def ask_blocking(home: Home, actor: ScopeActor, acquire: Acquire) -> Permit | De
     """From another thread, which is blocked until the answer is there."""
     done = Lock()
     done.acquire()
-    waiter = Waiter(acquire, done.release)
+    waiter = Waiter(acquire, done.release, get_ident())
     try:
         actor.send(acquire, waiter)
         answered = home.wait_blocking(done, _patience(acquire))

@@ -17,13 +17,15 @@ from governor.policies.contract import Request
 class Waiter:
     """Somebody who asked, and how to tell them: the answer is put in place first, then `wake` is called once.
 
-    `deadline` is on the clock of the actors' event loop, in seconds; infinity waits as long as it takes.
+    `deadline` is on the clock of the actors' event loop, in seconds; infinity waits as long as it takes. `thread` is the
+    thread that is blocked meanwhile, if one is.
     """
 
-    __slots__ = ("acquire", "answer", "deadline", "wake")
+    __slots__ = ("acquire", "answer", "deadline", "thread", "wake")
 
-    def __init__(self, acquire: Acquire, wake: Callable[[], object]) -> None:
+    def __init__(self, acquire: Acquire, wake: Callable[[], object], thread: int | None = None) -> None:
         self.acquire = acquire
+        self.thread = thread
         self.answer: Permit | Denied | None = None
         self.deadline = math.inf
         self.wake = wake
@@ -46,6 +48,10 @@ class Line:
 
     def __contains__(self, waiter: Waiter) -> bool:
         return waiter in self._waiters
+
+    def threads(self) -> set[int]:
+        """The threads that are blocked here."""
+        return {waiter.thread for waiter in self._waiters if waiter.thread is not None}
 
     def head(self) -> Waiter | None:
         """Whose turn is next."""

@@ -247,6 +247,10 @@ class ScopeActor(Actor):
         """How many are in the line."""
         return len(self._line)
 
+    def stuck(self) -> set[int]:
+        """The threads that wait here for what no passage of time will give."""
+        return self._line.threads() if self._alarm == math.inf else set()
+
     def leased(self) -> int:
         """How many permits are granted ahead and, as far as it knows, not used."""
         return self._lease.out

@@ -1,0 +1,69 @@
+"""What could have been written instead? One fault each that leases invite, in place of the method that does it right.
+
+They are stepped through bytecode by bytecode, like what they replace.
+"""
+
+from collections import deque
+
+from governor._actors.actor import Actor
+from governor._actors.home import Home
+from governor._actors.lease import Lease
+from governor._actors.permit import Permit
+from governor._actors.scope import ScopeActor
+from governor._units import Instant
+from governor.policies.gcra import TokenBucketPolicy
+from governor.policies.pipeline import Pipeline
+from governor.policies.request_cap import RequestCapPolicy
+
+
+def refill_capped_with_the_count_after_the_pops(self: TokenBucketPolicy, now: Instant, used: int) -> None:
+    self._tat += used * self._step
+    self._lend(-used * self._step)
+
+
+def use_dated_at_the_grant(self: RequestCapPolicy, now: Instant, used: int) -> None:
+    self.lent -= used
+    if used:
+        self._log.add(Instant(self._log._newest[0] if self._log._newest else 0), used)
+    self._look()
+
+
+def reclaim_that_counts_a_popped_permit(self: Lease) -> int:
+    self._permits.clear()
+    back, self.out = self.out, 0
+    return back
+
+
+def reclaim_that_looks_before_it_pops(self: Lease) -> int:
+    back = len(self._permits)
+    self._permits.clear()
+    self.out -= back
+    return back
+
+
+def knock_forgotten_after_the_inbox_was_read(self: Actor) -> None:
+    self._home.hear_failures()
+    self._run(self._serve)
+    self._knocked = False
+
+
+def failures_taken_off_the_list_before_they_are_read(self: Home) -> None:
+    told = deque(self.failures)
+    self.failures.clear()
+    for actor in told:
+        actor.read()
+
+
+def lease_entered_while_a_failure_is_unread(self: ScopeActor) -> Permit | None:
+    try:
+        return self.pop_leased()
+    except IndexError:
+        return None
+
+
+def nothing_taken_back(self: ScopeActor) -> bool:
+    return False
+
+
+def nothing_accounted_for(self: Pipeline, now: Instant, count: int) -> None:
+    pass

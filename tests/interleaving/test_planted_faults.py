@@ -1,0 +1,81 @@
+"""Would the interleavings notice? Each fault that a lease invites is planted here, and must be found."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from random import Random
+from typing import Final
+from unittest.mock import patch
+
+import pytest
+
+from governor._actors.actor import Actor
+from governor._actors.home import Home
+from governor._actors.lease import Lease
+from governor._actors.scope import ScopeActor
+from governor.policies.gcra import TokenBucketPolicy
+from governor.policies.pipeline import Pipeline
+from governor.policies.request_cap import RequestCapPolicy
+from tests.interleaving import faults
+from tests.interleaving.world import Ask, Scenario, World
+
+#: So many orders of events are tried at most before a fault counts as not found.
+TRIES: Final = 400
+
+
+def some_scripts(random: Random, scopes: str, statuses: tuple[int | None, ...] = (200,)) -> list[list[Ask]]:
+    return [[Ask(random.choice(scopes), random.choice(statuses)) for _ in range(30)] for _ in range(3)]
+
+
+def bucket(random: Random) -> Scenario:
+    """A lease may lie about for as long as it takes to fill the bucket."""
+    return Scenario("30/minute burst 30", some_scripts(random, "a"), ticks=(60_000_000,), tick_every=150)
+
+
+def still_bucket(random: Random) -> Scenario:
+    """All there is is asked for, nothing comes after it, and failures bring back what is granted ahead."""
+    return Scenario("1/day burst 80", some_scripts(random, "a", (200,) * 6 + (500,)))
+
+
+def cap(random: Random) -> Scenario:
+    """A lease may lie about for half of the window."""
+    return Scenario("1000/s burst 1000", some_scripts(random, "abc"), cap=40, ticks=(31_000_000,), tick_every=150)
+
+
+def opening(random: Random) -> Scenario:
+    return Scenario("1000/s burst 1000", some_scripts(random, "a", (200,) * 12 + (500,)), failures=1)
+
+
+def pausing(random: Random) -> Scenario:
+    return Scenario("1000/s burst 1000", some_scripts(random, "abc", (200,) * 12 + (500,)), degraded_after=1)
+
+
+@pytest.mark.promise("R02", "R06", "R07", "R08", "R51", "R55")
+@pytest.mark.parametrize(
+    ("scenario", "fault"),
+    [
+        (bucket, patch.object(TokenBucketPolicy, "collect", faults.refill_capped_with_the_count_after_the_pops)),
+        (cap, patch.object(RequestCapPolicy, "collect", faults.use_dated_at_the_grant)),
+        (still_bucket, patch.object(Lease, "take_back", faults.reclaim_that_counts_a_popped_permit)),
+        (still_bucket, patch.object(Lease, "take_back", faults.reclaim_that_looks_before_it_pops)),
+        (bucket, patch.object(Actor, "_on_knock", faults.knock_forgotten_after_the_inbox_was_read)),
+        (pausing, patch.object(Home, "hear_failures", faults.failures_taken_off_the_list_before_they_are_read)),
+        (opening, patch.object(ScopeActor, "take", faults.lease_entered_while_a_failure_is_unread)),
+        (opening, patch.object(ScopeActor, "take_back", faults.nothing_taken_back)),
+        (cap, patch.object(Pipeline, "lend", faults.nothing_accounted_for)),
+    ],
+    ids=lambda value: value.attribute + ": " + value.new.__name__ if hasattr(value, "attribute") else value.__name__,
+)
+def test_a_planted_fault_is_found(scenario: Callable[[Random], Scenario], fault: AbstractContextManager[object]) -> None:
+    with fault, pytest.raises(AssertionError):
+        for seed in range(TRIES):
+            World(scenario(Random(seed)), seed).run()
+
+
+@pytest.mark.promise("R51")
+@pytest.mark.parametrize("scenario", [bucket, still_bucket, cap, opening, pausing])
+def test_and_without_one_there_is_nothing_to_find(scenario: Callable[[Random], Scenario]) -> None:
+    worlds = [World(scenario(Random(seed)), seed) for seed in range(TRIES // 8)]
+    for world in worlds:
+        world.run()
+
+    assert all(seen.admitted for world in worlds for seen in world.seen.values()) or scenario in (opening, pausing)

@@ -1,0 +1,282 @@
+"""What happens when callers on other threads and the actors' own thread meet between any two bytecodes?
+
+The governor, its actors, their mailboxes and leases are the real ones. What stands around them is a clock that is moved between
+bytecodes, an event loop that does one callback at a time, and locks that are waited for by giving the turn away.
+"""
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from threading import get_ident
+from typing import Final, cast
+from unittest.mock import patch
+
+from anyio.abc import TaskGroup
+
+from benchmarks.laws import Admission, excess_over_bucket, most_in_window
+from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, TokenBucket
+from governor._actors import asking, home
+from governor._actors.home import Home
+from governor._actors.scope import ScopeActor
+from governor._supervisor import Supervisor
+from governor._units import DAY, MINUTE, SECOND, Instant, to_seconds
+from governor_client import GovernorClient
+from tests.interleaving.stepper import SteppedLock, Stepper, Stuck
+
+START: Final = 10 * DAY
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a caller does: ask in a scope and, if the answer is yes, report a status; None gives the permit back."""
+
+    scope: str
+    status: int | None = 200
+    #: None asks and is told at once; a number of seconds waits in line.
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What there is, and who does what: each of `scripts` is one caller elsewhere, `here` is what the actors' own loop asks."""
+
+    limits: str
+    scripts: Sequence[Sequence[Ask]]
+    here: Sequence[Ask] = ()
+    cap: int = 10**9
+    failures: int = 10**9
+    degraded_after: int = 10**9
+    #: How far the clock may move whenever the turn changes, in microseconds, and how often it does.
+    ticks: Sequence[int] = ()
+    tick_every: int = 20
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return tuple(sorted({ask.scope for script in (*self.scripts, self.here) for ask in script}))
+
+    def config(self) -> Config:
+        return Config.from_mapping(
+            {
+                "global": {
+                    "requests_per_minute": self.cap,
+                    "degraded_after_failures": self.degraded_after,
+                    "degraded_cooldown": "1h",
+                },
+                "outbound": {"default": {"limits": [self.limits], "breaker": {"failures": self.failures, "open_for": "1h"}}},
+            }
+        )
+
+
+@dataclass
+class Seen:
+    """What the callers of one scope have seen."""
+
+    admitted: list[Admission] = field(default_factory=list)
+    refused: list[Reason] = field(default_factory=list)
+    outcomes: list[int | None] = field(default_factory=list)
+
+
+class _SteppedHome(Home):
+    """A home whose loop does what is due one callback at a time."""
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        self.thread = get_ident()
+        self.time = time
+        self.ended = False
+        self.failures = deque()
+        self._calls = deque()
+        self.callbacks: deque[Callable[[], object]] = deque()
+
+    def knock(self, callback: Callable[[], object]) -> bool:
+        self.callbacks.append(callback)
+        return True
+
+
+class _NoTasks:
+    """Actors have no tasks here: the loop rings their alarms itself."""
+
+    def start_soon(self, *_: object, name: object = None) -> None:
+        pass
+
+
+class World:
+    """One scenario, in one order of events."""
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self.now = START
+        self.seen = {scope: Seen() for scope in scenario.scopes}
+        #: How many permits came out of a lease.
+        self.leased = 0
+        self._random = Random(seed)
+        self._stepper = Stepper(self._random, between=self._tick, rest=self._rest)
+        self._governor = Governor(scenario.config())
+        self._home: _SteppedHome | None = None
+
+    def run(self) -> None:
+        """From the first ask until everything is at rest again; raises what went wrong."""
+        self._stepper.add("loop", self._loop)
+        for number, script in enumerate(self.scenario.scripts):
+            self._stepper.add(f"caller {number}", lambda script=script: self._call(script))  # type: ignore[misc]
+        with self._patched():
+            self._stepper.run()
+        self._check_laws()
+
+    @contextmanager
+    def _patched(self) -> Iterator[None]:
+        def lock() -> SteppedLock:
+            return SteppedLock(self._stepper, self._seconds)
+
+        with ExitStack() as patches:
+            for module in (asking, home):
+                patches.enter_context(patch.object(module, "Lock", lock))
+            yield
+
+    # Time.
+
+    def _seconds(self) -> float:
+        return self.now / SECOND
+
+    def _tick(self) -> None:
+        if self.scenario.ticks and self._random.randrange(self.scenario.tick_every) == 0:
+            self.now += self._random.choice(self.scenario.ticks)
+
+    def _rest(self) -> bool:
+        """Nobody can go on: either it is time for an alarm, or somebody will never be answered."""
+        alarm = self._next_alarm()
+        unread = [actor.scope for actor in self._actors() if actor.inbox]
+        if unread:
+            raise Stuck(f"nobody reads what {unread} were sent")
+        if alarm == math.inf:
+            return False
+        self.now = max(self.now, math.ceil(alarm * SECOND))
+        return True
+
+    # The actors' own thread.
+
+    def _actors(self) -> list[ScopeActor]:
+        supervisor = self._governor._supervisor
+        return [] if supervisor is None else list(supervisor._actors.values())
+
+    def _loop(self) -> None:
+        governor = self._governor
+        stepped = _SteppedHome(self._seconds)
+        supervisor = Supervisor(
+            governor.config,
+            now=lambda: Instant(self.now),
+            random=Random(0),
+            home=stepped,
+            tasks=cast("TaskGroup", _NoTasks()),
+            on_forgotten=governor.doors.clear,
+        )
+        governor._thread = get_ident()
+        governor.process = os.getpid()
+        governor._supervisor = supervisor
+        governor._home = stepped
+        for scope in self.scenario.scopes:
+            governor._find(scope, None)
+        self._home = stepped
+        script = list(self.scenario.here)
+        while script or not self._is_over():
+            if script and self._random.random() < 0.3:
+                self._ask_here(script.pop())
+            elif not self._work():
+                self._stepper.wait(lambda: bool(script) or self._has_work() or self._is_over())
+        self._check_accounts(supervisor)
+
+    def _is_over(self) -> bool:
+        return self._stepper.left == 1 and self._next_alarm() == math.inf and not self._has_work()
+
+    def _next_alarm(self) -> float:
+        return min((actor._alarm for actor in self._actors()), default=math.inf)
+
+    def _has_work(self) -> bool:
+        return self._home is not None and bool(self._home.callbacks or self._due())
+
+    def _due(self) -> list[ScopeActor]:
+        now = self._seconds()
+        return [actor for actor in self._actors() if actor._alarm <= now]
+
+    def _work(self) -> bool:
+        assert self._home is not None
+        if self._home.callbacks:
+            self._home.callbacks.popleft()()
+            return True
+        for actor in self._due():
+            actor._alarm = math.inf
+            actor._run(actor._on_alarm)
+            return True
+        return False
+
+    def _ask_here(self, ask: Ask) -> None:
+        before = self.now
+        answer = self._governor.try_permit(ask.scope)
+        self._take(ask, before, answer)
+
+    # Callers elsewhere.
+
+    def _call(self, script: Sequence[Ask]) -> None:
+        self._stepper.wait(lambda: self._home is not None)
+        client = GovernorClient(self._governor)
+        for ask in script:
+            before = self.now
+            closed = self._is_closed(ask.scope)
+            if ask.timeout is None:
+                answer = client.try_permit(ask.scope)
+            else:
+                try:
+                    answer = client.permit(ask.scope, timeout=ask.timeout).__enter__()
+                except PermitDenied as refusal:
+                    answer = Denied(refusal.scope, refusal.reason, refusal.retry_after)
+            assert not (closed and isinstance(answer, Permit)), f"granted in {ask.scope} after the failure was reported"
+            # What the actor grants on request carries its grant along.
+            self.leased += isinstance(answer, Permit) and answer._grant is None
+            self._take(ask, before, answer)
+
+    def _is_closed(self, scope: str) -> bool:
+        """Has anybody reported a failure of which one is enough to close this scope, or all of them?"""
+        anywhere = any(500 in seen.outcomes for seen in self.seen.values())
+        here = 500 in self.seen[scope].outcomes
+        return (self.scenario.failures == 1 and here) or (self.scenario.degraded_after == 1 and anywhere)
+
+    def _take(self, ask: Ask, before: int, answer: Permit | Denied) -> None:
+        seen = self.seen[ask.scope]
+        if isinstance(answer, Denied):
+            seen.refused.append(answer.reason)
+            return
+        if ask.status is None:
+            answer.give_back()
+        else:
+            seen.admitted.append(Admission(before, self.now))
+            answer.record(status=ask.status)
+        seen.outcomes.append(ask.status)
+
+    # What must hold.
+
+    def _check_accounts(self, supervisor: Supervisor) -> None:
+        """Everybody has been answered and everything is back: what the governor has counted is what they have seen."""
+        now = supervisor.statistics()
+        assert supervisor.cap.lent == 0, "something is still granted ahead"
+        assert all(scope.leased == scope.waiting == 0 for scope in now.scopes.values()), now
+        assert not supervisor._home.failures, "a failure was never read"
+        for name, seen in self.seen.items():
+            counters = now.scopes[name].counters
+            # Granted to somebody who had given up in that moment, because the clock had jumped: taken back, and counted so.
+            unseen = counters.requests - len(seen.outcomes)
+            assert 0 <= unseen <= seen.refused.count(Reason.OVERLOADED), (name, counters)
+            expected = (seen.outcomes.count(None) + unseen, seen.outcomes.count(200), seen.outcomes.count(500))
+            assert expected == (counters.neutral, counters.answered_2xx, counters.answered_5xx), (name, counters)
+
+    def _check_laws(self) -> None:
+        everything = [one for seen in self.seen.values() for one in seen.admitted]
+        assert most_in_window(everything, MINUTE) <= self.scenario.cap, "more than the cap within a minute"
+        for name, seen in self.seen.items():
+            limit = self._governor.config.for_scope(name).limits[0]
+            assert isinstance(limit, TokenBucket)
+            if seen.admitted:
+                excess = excess_over_bucket(seen.admitted, amount=limit.amount, per=limit.per, burst=limit.burst)
+                assert excess <= 0, f"more than {name} may have: {to_seconds(excess):.6f}"
