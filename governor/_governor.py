@@ -131,29 +131,48 @@ class Governor:
         is not worth it, after the last attempt, when the wait would pass the caller's time, and when the provider's retry
         budget is used up.
         """
-        actor = self._find(provider, method)
-        if isinstance(actor, Denied):
+        if not self._is_worth_it(provider, method, status, idempotency_key=idempotency_key):
             return None
-        retry = self.config.for_scope(actor.scope).retry
-        if not retry.repeats(method, idempotency_key=idempotency_key) or (
-            status is not None and not retry.retries_status(status)
-        ):
-            return None
-        message = PlanRetry(
-            attempt,
-            None if remaining is None else from_seconds(max(0.0, remaining), field="remaining"),
-            # Beyond what a duration can be, a wait is absurd and counts as not said.
-            None
-            if server_wait is None or server_wait > to_seconds(LONGEST)
-            else from_seconds(server_wait, field="server_wait"),
-        )
+        plan = partial(self._plan_retry, provider, method, _plan_message(attempt, remaining, server_wait))
         home = self._running()
         try:
-            return home.call(partial(actor.plan_retry, message))
+            return home.call(plan)
         except UsageError:
             if home.alive():
                 raise
             return None
+
+    async def aplan_retry(
+        self,
+        provider: str,
+        method: str,
+        *,
+        attempt: int,
+        remaining: float | None = None,
+        status: int | None = None,
+        server_wait: float | None = None,
+        idempotency_key: bool = False,
+    ) -> float | None:
+        """The same for a task on any event loop, which goes on while the governor's is asked."""
+        if not self._is_worth_it(provider, method, status, idempotency_key=idempotency_key):
+            return None
+        plan = partial(self._plan_retry, provider, method, _plan_message(attempt, remaining, server_wait))
+        home = self._running()
+        try:
+            return plan() if home.here() else await home.call_from_another_loop(plan)
+        except UsageError:
+            if home.alive():
+                raise
+            return None
+
+    def _is_worth_it(self, provider: str, method: str, status: int | None, *, idempotency_key: bool) -> bool:
+        """Is this a method that may be repeated, and a failure after which that makes sense?"""
+        retry = self.config.for_scope(_scope(provider, method)).retry
+        return retry.repeats(method, idempotency_key=idempotency_key) and (status is None or retry.retries_status(status))
+
+    def _plan_retry(self, provider: str, method: str, message: PlanRetry) -> float | None:
+        actor = self._find(provider, method)
+        return None if isinstance(actor, Denied) else actor.plan_retry(message)
 
     def statistics(self) -> Statistics:
         """How things stand, scope by scope, as frozen records."""
@@ -375,6 +394,15 @@ def _request(cost: Cost) -> Request:
         requests, units = cost, {}
     _checks.whole("cost", requests)
     return Request(requests, units or None)
+
+
+def _plan_message(attempt: int, remaining: float | None, server_wait: float | None) -> PlanRetry:
+    return PlanRetry(
+        attempt,
+        None if remaining is None else from_seconds(max(0.0, remaining), field="remaining"),
+        # Beyond what a duration can be, a wait is absurd and counts as not said.
+        None if server_wait is None or server_wait > to_seconds(LONGEST) else from_seconds(server_wait, field="server_wait"),
+    )
 
 
 def _after_fork() -> None:

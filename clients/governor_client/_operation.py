@@ -6,7 +6,7 @@ both behave alike.
 
 import math
 from collections.abc import Collection
-from typing import Final, final
+from typing import Final, TypedDict, final
 
 import httpx
 
@@ -24,6 +24,18 @@ from governor_client._ungoverned import Ungoverned
 
 #: What is kept of an answer that is about to be tried again, in bytes: error pages are short.
 KEPT: Final = 65_536
+
+
+class Question(TypedDict):
+    """What the governor is asked when an attempt has failed: whether, and when, to make another."""
+
+    provider: str
+    method: str
+    attempt: int
+    remaining: float | None
+    status: int | None
+    server_wait: float | None
+    idempotency_key: bool
 
 
 @final
@@ -110,15 +122,33 @@ class Operation:
         self._in_hand = None
         return Attempt(permit)
 
-    def answered(self, attempt: Attempt, response: httpx.Response) -> float:
+    def answered(self, attempt: Attempt, response: httpx.Response) -> Question | None:
+        """The answer has begun. What to ask the governor, if it is one after which another attempt may make sense."""
+        attempt.answered(response.status_code)
+        return self._question(response.status_code, server_wait(response.headers)) if response.status_code >= 400 else None
+
+    def failed(self, attempt: Attempt, error: BaseException) -> Question | None:
+        """The attempt, or the answer while it was taken in, has ended in an error. What to ask, as with `answered`."""
+        attempt.broke(error)
+        if not isinstance(error, Exception):
+            self.pause = None
+            return None
+        self._in_hand = error
+        return self._question() if self.pause is None and is_transient(error) else None
+
+    def planned(self, pause: float | None) -> None:
+        """What the governor has said to the question."""
+        self.pause = pause
+        if pause is not None:
+            self._spend(from_seconds(pause, field="pause"))
+
+    def most(self, response: httpx.Response) -> float:
         """How many bytes of the answer to take in before going on; 0 if the caller gets it as it comes.
 
         An answer that is to be tried again is taken in as well, up to a bound, so that its connection is free again, and so
         that it can still be handed out if the next attempt gets no permit. One that is in memory already, as those of
         `httpx.MockTransport` are, would never be read from its stream.
         """
-        attempt.answered(response.status_code)
-        self.pause = self._plan(response.status_code, server_wait(response.headers))
         return math.inf if self._buffered or response.is_closed else 0 if self.pause is None else KEPT
 
     def kept(self, attempt: Attempt, response: httpx.Response, *, whole: bool) -> None:
@@ -127,32 +157,18 @@ class Operation:
         if whole:
             self._in_hand = response
 
-    def failed(self, attempt: Attempt, error: BaseException) -> None:
-        """The attempt, or the answer while it was taken in, has ended in an error."""
-        attempt.broke(error)
-        if not isinstance(error, Exception):
-            self.pause = None
-            return
-        if self.pause is None and is_transient(error):
-            self.pause = self._plan()
-        if self.pause is not None:
-            self._in_hand = error
-
-    def _plan(self, status: int | None = None, wait: float | None = None) -> float | None:
-        if not self._repeatable or (status is not None and status < 400):
+    def _question(self, status: int | None = None, wait: float | None = None) -> Question | None:
+        if not self._repeatable:
             return None
-        pause = self.governor.plan_retry(
-            self.provider,
-            self.method,
-            attempt=self._tries,
-            remaining=None if self._left is None else to_seconds(self._left),
-            status=status,
-            server_wait=wait,
-            idempotency_key=self._key,
-        )
-        if pause is not None:
-            self._spend(from_seconds(pause, field="pause"))
-        return pause
+        return {
+            "provider": self.provider,
+            "method": self.method,
+            "attempt": self._tries,
+            "remaining": None if self._left is None else to_seconds(self._left),
+            "status": status,
+            "server_wait": wait,
+            "idempotency_key": self._key,
+        }
 
     def _spend(self, wait: Duration) -> None:
         if self._left is not None:

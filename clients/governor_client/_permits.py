@@ -86,6 +86,28 @@ class GovernorClient:
             idempotency_key=idempotency_key,
         )
 
+    async def aplan_retry(
+        self,
+        provider: str,
+        method: str,
+        *,
+        attempt: int,
+        remaining: float | None = None,
+        status: int | None = None,
+        server_wait: float | None = None,
+        idempotency_key: bool = False,
+    ) -> float | None:
+        """The same for a task, on whichever event loop. Everything is as with `Governor.aplan_retry`."""
+        return await self.governor.aplan_retry(
+            provider,
+            method,
+            attempt=attempt,
+            remaining=remaining,
+            status=status,
+            server_wait=server_wait,
+            idempotency_key=idempotency_key,
+        )
+
     def statistics(self) -> Statistics:
         """How things stand, scope by scope, as frozen records."""
         return self.governor.statistics()

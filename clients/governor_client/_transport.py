@@ -13,7 +13,7 @@ import httpx
 
 from governor import Governor, PermitDenied
 from governor.clock import Clock, system_clock
-from governor_client._operation import Terms
+from governor_client._operation import Operation, Question, Terms
 from governor_client._streams import AsyncReportingStream, ReportingStream, async_take_in, take_in
 
 #: Who may send is the governor's decision, so the pool is wide enough not to become a second waiting line behind it.
@@ -68,12 +68,13 @@ class GovernedTransport(httpx.BaseTransport):
             try:
                 response = self._inner.handle_request(request)
                 assert isinstance(response.stream, httpx.SyncByteStream)
-                if most := operation.answered(attempt, response):
+                _plan(operation, operation.answered(attempt, response))
+                if most := operation.most(response):
                     operation.kept(attempt, response, whole=take_in(response, response.stream, most))
                 else:
                     response.stream = ReportingStream(response.stream, attempt)
             except BaseException as error:
-                operation.failed(attempt, error)
+                _plan(operation, operation.failed(attempt, error))
                 if operation.pause is None:
                     raise
             else:
@@ -132,12 +133,13 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
             try:
                 response = await self._inner.handle_async_request(request)
                 assert isinstance(response.stream, httpx.AsyncByteStream)
-                if most := operation.answered(attempt, response):
+                await _aplan(operation, operation.answered(attempt, response))
+                if most := operation.most(response):
                     operation.kept(attempt, response, whole=await async_take_in(response, response.stream, most))
                 else:
                     response.stream = AsyncReportingStream(response.stream, attempt)
             except BaseException as error:
-                operation.failed(attempt, error)
+                await _aplan(operation, operation.failed(attempt, error))
                 if operation.pause is None:
                     raise
             else:
@@ -160,3 +162,13 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
         traceback: TracebackType | None = None,
     ) -> None:
         await self._inner.__aexit__(kind, error, traceback)
+
+
+def _plan(operation: Operation, question: Question | None) -> None:
+    if question is not None:
+        operation.planned(operation.governor.plan_retry(**question))
+
+
+async def _aplan(operation: Operation, question: Question | None) -> None:
+    if question is not None:
+        operation.planned(await operation.governor.aplan_retry(**question))

@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic, sleep
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio
 
 from governor import Config, Denied, Governor, Permit, PermitDenied, RateLimited
+from tests.stress.leases import standing_still
 
 pytestmark = pytest.mark.promise("R51")
 
@@ -47,6 +50,33 @@ def test_a_task_on_another_loop_gets_permits_and_reports(backend: str) -> None:
         for _ in range(20):
             anyio.run(main, governor, backend=backend)
         until(lambda: governor.statistics().counters.answered_2xx == 20)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.promise("R05")
+def test_a_task_on_another_loop_plans_a_retry_while_its_loop_goes_on(backend: str) -> None:
+    """The governor's loop stands still for as long as the other one has not gone on."""
+
+    async def main(governor: Governor) -> float | None:
+        planned: list[float | None] = []
+
+        async def plan() -> None:
+            planned.append(await governor.aplan_retry("weather", "GET", attempt=1, status=503))
+
+        async with anyio.create_task_group() as tasks:
+            with standing_still(governor):
+                tasks.start_soon(plan)
+                for _ in range(10):
+                    await anyio.lowlevel.checkpoint()
+                assert [] == planned
+        return planned[0]
+
+    with governed() as governor:
+        wait = anyio.run(main, governor, backend=backend)
+        refused = anyio.run(partial(governor.aplan_retry, "weather", "GET", attempt=1, status=404), backend=backend)
+
+    assert wait is not None
+    assert refused is None
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

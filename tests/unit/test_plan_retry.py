@@ -44,6 +44,13 @@ async def test_only_troubles_that_may_pass_are_worth_another_attempt(status: int
     assert repeated == (wait is not None)
 
 
+async def test_asked_as_a_task_it_says_the_same() -> None:
+    async with governed() as governor:
+        waits = [await governor.aplan_retry("weather", "GET", attempt=attempt, status=503) for attempt in (1, 2, 3)]
+
+    assert [1.0, 2.0, None] == waits
+
+
 async def test_the_wait_that_the_server_asks_for_wins() -> None:
     async with governed() as governor:
         wait = governor.plan_retry("weather", "GET", attempt=1, status=429, server_wait=17.0)
