@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -17,20 +17,24 @@ from typing import Final, Self
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from governor._actors.asking import ask_blocking, ask_from_another_loop, ask_here, overloaded
+from governor._actors.group import GroupActor
 from governor._actors.home import Home
 from governor._actors.permit import Permit
+from governor._actors.pseudonyms import Pseudonyms
 from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics
 from governor._background import Background
 from governor._supervisor import Supervisor
 from governor._units import LONGEST, from_seconds, to_seconds
-from governor.clock import Clock, forward_clock, system_clock
+from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config, check_scope
 from governor.errors import ConfigError, Reason, UsageError
-from governor.messages import Acquire, Denied, PlanRetry
+from governor.instrumentation import Announcer, Hook
+from governor.messages import Acquire, Denied, PlanRetry, Turned, Visit
 from governor.policies import _checks
 from governor.policies.contract import PLAIN, REQUESTS, Request
 
@@ -45,11 +49,18 @@ class Governor:
     """Decides, scope by scope, which calls may be made now, which must wait and which must not be made.
 
     `async with Governor(config) as governor:` runs it in the event loop at hand; `with Governor(config) as governor:` on a
-    background thread. Without a config the built-in defaults are in force. `clock` and `random` are for tests and
-    simulations.
+    background thread. Without a config the built-in defaults are in force. `hooks` are told what happens. `clock` and `random`
+    are for tests and simulations.
     """
 
-    def __init__(self, config: Config | None = None, *, clock: Clock = system_clock, random: Random | None = None) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        hooks: Iterable[Hook] = (),
+        clock: Clock = system_clock,
+        random: Random | None = None,
+    ) -> None:
         self.config = Config.from_mapping({}) if config is None else config
         self._clock = clock if clock is system_clock else forward_clock(clock)
         self._random = random or Random()
@@ -58,6 +69,10 @@ class Governor:
         #: Spellings of scopes and their actors; emptied when full, when the governor has ended, and in a forked child.
         self.doors: dict[tuple[str, str | None], ScopeActor] = {}
         self._most_doors = 4 * self.config.global_.max_scopes
+        self._first_hooks = tuple(hooks)
+        self._announcer = Announcer(wall_clock)
+        #: Makes the keys by which callers of our own API are known.
+        self.pseudonyms = Pseudonyms(os.urandom(32))
         self._home: Home | None = None
         self._supervisor: Supervisor | None = None
         self._tasks: TaskGroup | None = None
@@ -176,10 +191,63 @@ class Governor:
 
     def statistics(self) -> Statistics:
         """How things stand, scope by scope, as frozen records."""
-        home = self._running()
-        if self._supervisor is None:
-            raise UsageError("the governor has been closed")
-        return home.call(self._supervisor.statistics)
+        return self._running().call(self._supervised().statistics)
+
+    async def astatistics(self) -> Statistics:
+        """The same for a task on any event loop, which goes on while the governor's is asked."""
+        home, supervisor = self._running(), self._supervised()
+        return supervisor.statistics() if home.here() else await home.call_from_another_loop(supervisor.statistics)
+
+    # Our own API.
+
+    def group(self, name: str) -> GroupActor | None:
+        """The actor of an inbound group, for callers on the governor's own loop. None while the governor does not run."""
+        return None if self._supervisor is None else self._supervisor.groups.get(name)
+
+    async def visit(self, group: str, visit: Visit) -> Turned | None:
+        """May this request go on? None if so. A group that there is not, or that fails, lets everybody pass.
+
+        From another loop this is a message and an answer. Raises `UsageError` if the governor is not running.
+        """
+        home, ask = self._running(), partial(self._visit, group, visit)
+        return ask() if home.here() else await home.call_from_another_loop(ask)
+
+    def _visit(self, group: str, visit: Visit) -> Turned | None:
+        actor = self.group(group)
+        return None if actor is None else actor.visit(visit)
+
+    def visit_ended(self, group: str, status: int | None) -> None:
+        """A request that went on was answered with this HTTP status; None if it broke off. From any thread; never waits."""
+        home = self._home
+        if home is None:
+            return
+        if home.here():
+            self._visit_ended(group, status)
+        else:
+            home.knock(partial(self._visit_ended, group, status))
+
+    def _visit_ended(self, group: str, status: int | None) -> None:
+        actor = self.group(group)
+        if actor is not None:
+            actor.ended(status)
+
+    # Changing and watching.
+
+    def reconfigure(self, config: Config) -> None:
+        """Other settings from now on, while everything goes on: of each bucket as large a part is left as before.
+
+        What has been used in a strict window stays used, breakers stand where they stood, and those who wait go on waiting, by
+        the new limits. Raises `UsageError` if the governor is not running.
+        """
+        self._running().call(partial(self._reconfigure, config))
+
+    def _reconfigure(self, config: Config) -> None:
+        self.config = config
+        self._supervised().reconfigure(config)
+
+    def add_hook(self, hook: Hook) -> Callable[[], None]:
+        """Has `hook` told of every event from now on, on a thread of its own; call what is returned to end that."""
+        return self._announcer.add(hook)
 
     # Running.
 
@@ -196,7 +264,10 @@ class Governor:
             home=self._home,
             tasks=self._tasks,
             on_forgotten=self.doors.clear,
+            announcer=self._announcer,
         )
+        for hook in self._first_hooks:
+            self._announcer.add(hook)
         self.process = os.getpid()
         self._thread = get_ident()
         running.append(self)
@@ -213,6 +284,9 @@ class Governor:
             self._tasks.cancel_scope.cancel()
             # Not handed the error of the block: that one goes on as it is, not wrapped into a group.
             await self._tasks.__aexit__(None, None, None)
+            if self._announcer.listening:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(self._announcer.close)
 
     def __enter__(self) -> Self:
         background = Background(lambda: self)
@@ -258,6 +332,11 @@ class Governor:
         if self.process != os.getpid():
             raise UsageError("this governor was started before a fork and does not run in this process; start one here")
         return self._home
+
+    def _supervised(self) -> Supervisor:
+        if self._supervisor is None:
+            raise UsageError("the governor has been closed")
+        return self._supervisor
 
     def _find(self, provider: str, method: str | None) -> ScopeActor | Denied:
         """The actor of the scope, whatever the thread; a denial if there can be none."""

@@ -17,13 +17,15 @@ import anyio
 from anyio.abc import TaskGroup
 
 from governor._actors.counters import CounterRecord
+from governor._actors.group import GroupActor
 from governor._actors.home import Home
 from governor._actors.scope import ScopeActor
-from governor._actors.statistics import Statistics, scope_statistics
+from governor._actors.statistics import Statistics, group_statistics, scope_statistics
 from governor._units import MINUTE, SECOND, Duration, Instant, to_seconds
 from governor.clock import Clock
-from governor.config import Config, provider_of
+from governor.config import Config, GlobalPolicy, provider_of
 from governor.errors import Reason
+from governor.instrumentation import Announcer, DegradedEntered, DegradedLeft
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
@@ -44,7 +46,15 @@ class Supervisor:
     """
 
     def __init__(
-        self, config: Config, *, now: Clock, random: Random, home: Home, tasks: TaskGroup, on_forgotten: Callable[[], None]
+        self,
+        config: Config,
+        *,
+        now: Clock,
+        random: Random,
+        home: Home,
+        tasks: TaskGroup,
+        on_forgotten: Callable[[], None],
+        announcer: Announcer,
     ) -> None:
         policy = config.global_
         self._config = config
@@ -53,6 +63,7 @@ class Supervisor:
         self._home = home
         self._tasks = tasks
         self._on_forgotten = on_forgotten
+        self._announcer = announcer
         self._actors: dict[str, ScopeActor] = {}
         self._awake: set[ScopeActor] = set()
         self._forgotten = CounterRecord()
@@ -60,10 +71,18 @@ class Supervisor:
         self._budgets: WeakValueDictionary[str, RetryBudgetPolicy] = WeakValueDictionary()
         self._closed = False
         self._somebody_awake = anyio.Event()
-        self._to_start: deque[ScopeActor] = deque()
+        self._to_start: deque[ScopeActor | GroupActor] = deque()
         self._somebody_to_start = anyio.Event()
         self.cap = RequestCapPolicy(RequestCap(policy.requests_per_minute))
-        self.degraded = DegradedPolicy(Degraded(failures=policy.degraded_after_failures, cooldown=policy.degraded_cooldown))
+        self.degraded = DegradedPolicy(_degraded(policy))
+        self._degraded_moved = anyio.Event()
+        most = config.inbound_settings.max_callers
+        self.groups = {
+            name: GroupActor(name, group, most=most, now=now, announcer=announcer) for name, group in config.inbound.items()
+        }
+        for group in self.groups.values():
+            tasks.start_soon(self._keep_sweeping, group)
+        tasks.start_soon(self._announce_recovery)
         tasks.start_soon(self._start_tasks)
         tasks.start_soon(self._let_idle_actors_rest)
 
@@ -102,24 +121,56 @@ class Supervisor:
             degraded_for=to_seconds(max(0, self.degraded.until - now)),
             degraded_spells=self.degraded.spells,
             scopes=scopes,
+            groups={name: group_statistics(group, now) for name, group in sorted(self.groups.items())},
+            events_dropped=self._announcer.dropped,
+            hooks_failed=self._announcer.failed,
         )
+
+    def reconfigure(self, config: Config) -> None:
+        """Other settings from now on; everything goes on from where it stands."""
+        before, self._config = self._config, config
+        self.cap.reconfigure(RequestCap(config.global_.requests_per_minute))
+        self.degraded.parameters = _degraded(config.global_)
+        for scope, actor in self._actors.items():
+            old, new = before.for_scope(scope), config.for_scope(scope)
+            if old != new or before.global_ != config.global_:
+                budget = self._budget(scope, renew=old.retry_budget != new.retry_budget)
+                actor.reconfigure(self._pipeline(scope), new.retry, budget, config.global_.max_waiting)
+        most = config.inbound_settings.max_callers
+        for name, policy in config.inbound.items():
+            if name in self.groups:
+                self.groups[name].reconfigure(policy, most)
+            else:
+                self.groups[name] = group = GroupActor(name, policy, most=most, now=self._now, announcer=self._announcer)
+                self._to_start.append(group)
+                self._somebody_to_start.set()
+        for name in [name for name in self.groups if name not in config.inbound]:
+            self.groups.pop(name).close()
 
     def _new_actor(self, scope: str) -> ScopeActor:
         policy = self._config.for_scope(scope)
-        provider = provider_of(scope)
         return ScopeActor(
             scope,
             self._pipeline(scope),
             home=self._home,
             now=self._now,
             retry=policy.retry,
-            budget=self._budgets.setdefault(provider, RetryBudgetPolicy(self._config.for_scope(provider).retry_budget)),
+            budget=self._budget(scope),
             random=self._random,
             max_waiting=self._config.global_.max_waiting,
             start=self._start,
             publish=self._publish,
             recall=self._recall,
+            announcer=self._announcer,
         )
+
+    def _budget(self, scope: str, *, renew: bool = False) -> RetryBudgetPolicy:
+        provider = provider_of(scope)
+        parameters = self._config.for_scope(provider).retry_budget
+        budget = self._budgets.get(provider)
+        if budget is None or (renew and budget.parameters != parameters):
+            self._budgets[provider] = budget = RetryBudgetPolicy(parameters)
+        return budget
 
     def _pipeline(self, scope: str) -> Pipeline:
         policy = self._config.for_scope(scope)
@@ -140,8 +191,11 @@ class Supervisor:
             await self._somebody_to_start.wait()
             self._somebody_to_start = anyio.Event()
             while self._to_start:
-                actor = self._to_start.popleft()
-                self._tasks.start_soon(self._keep_running, actor, name=f"governor {actor.scope}")
+                match self._to_start.popleft():
+                    case ScopeActor() as actor:
+                        self._tasks.start_soon(self._keep_running, actor, name=f"governor {actor.scope}")
+                    case GroupActor() as group:
+                        self._tasks.start_soon(self._keep_sweeping, group)
 
     def _is_awake(self, actor: ScopeActor) -> None:
         self._awake.add(actor)
@@ -177,9 +231,28 @@ class Supervisor:
             return actor.pipeline
         return successor
 
+    async def _keep_sweeping(self, group: GroupActor) -> None:
+        while True:
+            try:
+                await group.run()
+                return
+            except Exception as error:
+                _log.error("The sweeper of %s failed and is restarted.", group.name, exc_info=error)
+                await anyio.sleep(1.0)
+
+    async def _announce_recovery(self) -> None:
+        while True:
+            await self._degraded_moved.wait()
+            while (left := self.degraded.until - self._now()) > 0:  # noqa: ASYNC110 - it may have moved on meanwhile
+                await anyio.sleep(to_seconds(left + 1))
+            self._degraded_moved = anyio.Event()
+            self._announcer(DegradedLeft())
+
     def _publish(self) -> None:
         for actor in self._actors.values():
             actor.on_published()
+        self._announcer(DegradedEntered(to_seconds(max(0, self.degraded.until - self._now()))))
+        self._degraded_moved.set()
 
     def _recall(self) -> None:
         for actor in self._actors.values():
@@ -211,3 +284,7 @@ class Supervisor:
             seen = {actor: actor.asks() for actor in self._awake}
             if not self._awake:
                 self._somebody_awake = anyio.Event()
+
+
+def _degraded(policy: GlobalPolicy) -> Degraded:
+    return Degraded(failures=policy.degraded_after_failures, cooldown=policy.degraded_cooldown)

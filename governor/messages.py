@@ -11,6 +11,7 @@ import msgspec
 from governor._units import Duration
 from governor.errors import PermitDenied, Reason, permit_denied
 from governor.policies.contract import Grant, Request, Result
+from governor.policies.gcra import TokenBucket
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
@@ -46,6 +47,23 @@ class PlanRetry(msgspec.Struct, frozen=True, tag="plan_retry"):
     attempt: int
     remaining: Duration | None = None
     server_wait: Duration | None = None
+
+
+class Visit(msgspec.Struct, frozen=True, gc=False, tag="visit"):
+    """Ask whether a request to our own API may go on: by the keys of its caller and of the address that it comes from."""
+
+    caller: bytes
+    address: bytes
+
+
+class Turned(msgspec.Struct, frozen=True, gc=False, tag="turned"):
+    """A visitor met a limit: `caller`, `address` or `total`. In a dry run they go on all the same."""
+
+    group: str
+    limit: str
+    retry_after: float
+    bucket: TokenBucket
+    dry_run: bool = False
 
 
 class Denied(msgspec.Struct, frozen=True, tag="denied"):

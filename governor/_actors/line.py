@@ -18,16 +18,17 @@ class Waiter:
     """Somebody who asked, and how to tell them: the answer is put in place first, then `wake` is called once.
 
     `deadline` is on the clock of the actors' event loop, in seconds; infinity waits as long as it takes. `thread` is the
-    thread that is blocked meanwhile, if one is.
+    thread that is blocked meanwhile, if one is, and `since` when the waiter joined the line, on the governor's clock.
     """
 
-    __slots__ = ("acquire", "answer", "deadline", "thread", "wake")
+    __slots__ = ("acquire", "answer", "deadline", "since", "thread", "wake")
 
     def __init__(self, acquire: Acquire, wake: Callable[[], object], thread: int | None = None) -> None:
         self.acquire = acquire
         self.thread = thread
         self.answer: Permit | Denied | None = None
         self.deadline = math.inf
+        self.since = 0
         self.wake = wake
 
 

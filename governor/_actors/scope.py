@@ -24,6 +24,7 @@ from governor._actors.line import Line, Waiter
 from governor._actors.permit import HeldPermit, Permit
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
+from governor.instrumentation import Announcer, BreakerChanged, Granted, LeaseRevoked, Refused, Retried
 from governor.messages import Acquire, Denied, Leave, PlanRetry, Report
 from governor.policies.breaker import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request, Result
@@ -53,6 +54,7 @@ class ScopeActor(Actor):
 
     __slots__ = (
         "_budget",
+        "_announcer",
         "_asks_from_elsewhere",
         "_cap",
         "_demand",
@@ -67,6 +69,7 @@ class ScopeActor(Actor):
         "_recall",
         "_retry",
         "_start",
+        "_status",
         "counters",
         "degraded",
         "failures",
@@ -102,6 +105,7 @@ class ScopeActor(Actor):
         start: Callable[["ScopeActor"], None],
         publish: Callable[[], None],
         recall: Callable[[], None],
+        announcer: Announcer,
     ) -> None:
         super().__init__(scope, home=home, now=now, max_waiting=max_waiting)
         self.pipeline = pipeline
@@ -113,6 +117,8 @@ class ScopeActor(Actor):
         self._start = start
         self._publish = publish
         self._recall = recall
+        self._announcer = announcer
+        self._status = pipeline.breaker.status
         self._line = Line()
         self._lease = Lease()
         #: What `take` comes to while `inbox` is empty, for callers to whom a function call is much; raises IndexError.
@@ -215,6 +221,17 @@ class ScopeActor(Actor):
 
     # The life of the scope.
 
+    def reconfigure(self, pipeline: Pipeline, retry: Retry, budget: RetryBudgetPolicy, max_waiting: int) -> None:
+        """Other settings from now on: a pipeline that goes on from where the one so far stands, and the rest."""
+        self.take_back()
+        pipeline.take_over(self._now(), self.pipeline)
+        self.pipeline = pipeline
+        self._retry = retry
+        self._budget = budget
+        self._max_waiting = max_waiting
+        self.regate()
+        self._run(self._serve)
+
     def reopen(self, pipeline: Pipeline) -> None:
         """Sets up again after a crash, with policies that stand where the old ones stood."""
         self.pipeline = pipeline
@@ -231,6 +248,8 @@ class ScopeActor(Actor):
         self._generation = pipeline.breaker.generation
         self._limits = pipeline.limits
         self._cap = pipeline.cap
+        if pipeline.breaker.status is not self._status:
+            self._breaker_changed()
 
     def on_published(self) -> None:
         """Degraded mode has moved: whoever waits may have to wait longer, or not at all."""
@@ -271,7 +290,16 @@ class ScopeActor(Actor):
     def _count(self, denied: Denied) -> Denied:
         refused = self.counters.refused
         refused[denied.reason] = refused.get(denied.reason, 0) + 1
+        if self._announcer.listening:
+            self._announcer(Refused(denied.scope, denied.reason, denied.retry_after))
         return denied
+
+    def _breaker_changed(self) -> None:
+        breaker = self.pipeline.breaker
+        before, self._status = self._status, breaker.status
+        if self._announcer.listening:
+            probes_in = to_seconds(max(0, breaker.until - self._now())) if breaker.status is BreakerStatus.OPEN else 0.0
+            self._announcer(BreakerChanged(self.scope, before.value, breaker.status.value, probes_in))
 
     # Asks.
 
@@ -292,6 +320,7 @@ class ScopeActor(Actor):
             return self._count(self._denied(Reason.OVERLOADED, _wait(now, verdict)))
         if acquire.timeout is not None:
             waiter.deadline = self._home.time() + acquire.timeout
+        waiter.since = now
         self._line.join(waiter)
         self.gate = NEVER
         self._set_alarm(now)
@@ -321,6 +350,8 @@ class ScopeActor(Actor):
         self.counters.requests += 1
         if acquire.attempt is not None and acquire.attempt > 1:
             self.counters.retries += 1
+            if self._announcer.listening:
+                self._announcer(Retried(self.scope, acquire.attempt))
         # Whatever the grant has spent must bar the way for the next `grab`.
         self.regate()
         probe = self.pipeline.breaker.status is not BreakerStatus.CLOSED
@@ -352,15 +383,20 @@ class ScopeActor(Actor):
     # What is granted ahead.
 
     def take_back(self) -> bool:
-        """Takes back what is granted ahead and not used. False if there is nothing."""
-        lease = self._lease
-        if not lease.out:
+        """Takes back what is granted ahead: nobody may have it, or somebody needs it. False if nothing is out."""
+        if not self._lease.out:
             return False
-        back = lease.take_back()
+        back = self._reclaim()
+        if back and self._announcer.listening:
+            self._announcer(LeaseRevoked(self.scope, back))
+        return True
+
+    def _reclaim(self) -> int:
+        back = self._lease.take_back()
         self._learn_used()
         self.pipeline.reclaim(self._now(), back)
         self.regate()
-        return True
+        return back
 
     def catch_up(self) -> None:
         """Learns what callers elsewhere have done with what is granted ahead."""
@@ -413,7 +449,7 @@ class ScopeActor(Actor):
             lease.used = 0
             self._grant_ahead(now)
             if not self._demand.size:
-                self.take_back()
+                self._reclaim()
             elif lease.out:
                 self._look_again()
 
@@ -446,6 +482,8 @@ class ScopeActor(Actor):
             permit = self._grant(now, waiter.acquire)
             self._line.leave(waiter)
             self._answer(waiter, permit)
+            if self._announcer.listening:
+                self._announcer(Granted(self.scope, to_seconds(max(0, now - waiter.since))))
         if self._line:
             self._set_alarm(now)
         else:

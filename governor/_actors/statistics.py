@@ -5,8 +5,12 @@ from collections.abc import Mapping
 import msgspec
 
 from governor._actors.counters import CounterRecord
+from governor._actors.group import GroupActor, buckets
+from governor._actors.pseudonyms import pseudonym
 from governor._actors.scope import ScopeActor
 from governor._units import Instant, to_seconds
+from governor.policies.contract import REQUESTS
+from governor.policies.gcra import TokenBucket
 from governor.policies.limits import LimitPolicy
 
 
@@ -20,13 +24,19 @@ class LimitStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BreakerStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A circuit breaker: `status` is closed, open or half_open; `probes_in` is what is left of the cooling, in seconds."""
+    """A circuit breaker: `status` is closed, open or half_open; `probes_in` is what is left of the cooling, in seconds.
+
+    `probes` is how many probes the half-open breaker has let through and not got back, `last_failure_ago` how many seconds the
+    latest failure lies back, or None.
+    """
 
     status: str
     failures: int
     successes: int
     openings: int
     probes_in: float
+    probes: int
+    last_failure_ago: float | None
 
 
 class ScopeStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +52,31 @@ class ScopeStatistics(msgspec.Struct, frozen=True, kw_only=True):
     leased: int
 
 
+class VisitorStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A caller of our own API, by pseudonym, and about how often it was refused lately: counts are halved every minute."""
+
+    caller: str
+    refused: int
+
+
+class GroupStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """An inbound group. `counters.requests` counts those that went on, `refused_by` refusals by the name of the limit.
+
+    In a dry run `refused_by` counts as well, and `passed_over` says how many went on although a limit refused them. `callers`
+    is how many have spent something lately; `loudest` are those who are refused most often, the loudest first. `limits` are
+    those of one caller, with what a caller who was quiet has available; `totals` are the ceilings of the group.
+    """
+
+    counters: CounterRecord
+    refused_by: Mapping[str, int]
+    passed_over: int
+    dry_run: bool
+    callers: int
+    loudest: tuple[VisitorStatistics, ...]
+    limits: tuple[LimitStatistics, ...]
+    totals: tuple[LimitStatistics, ...]
+
+
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """The whole governor: `counters` are true sums over all scopes there ever were.
 
@@ -53,6 +88,26 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     degraded_for: float
     degraded_spells: int
     scopes: Mapping[str, ScopeStatistics]
+    groups: Mapping[str, GroupStatistics]
+    #: Events that no hook was told of, because too many waited, and calls of hooks that failed.
+    events_dropped: int
+    hooks_failed: int
+
+
+def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
+    """One inbound group as it stands at `now`."""
+    return GroupStatistics(
+        counters=actor.counters.record(),
+        refused_by=dict(actor.refused_by),
+        passed_over=actor.passed_over,
+        dry_run=actor.policy.dry_run,
+        callers=actor.known(),
+        loudest=tuple(
+            VisitorStatistics(caller=pseudonym(key), refused=count) for key, count in actor.loudest.top(now) if count
+        ),
+        limits=tuple(_bucket(bucket, bucket.burst) for bucket in buckets(actor.policy.limits)),
+        totals=tuple(_bucket(bucket, left) for bucket, left in actor.ceilings()),
+    )
 
 
 def scope_statistics(actor: ScopeActor, now: Instant) -> ScopeStatistics:
@@ -69,6 +124,8 @@ def scope_statistics(actor: ScopeActor, now: Instant) -> ScopeStatistics:
             successes=breaker.successes,
             openings=breaker.openings,
             probes_in=to_seconds(max(0, breaker.until - now)),
+            probes=breaker.admitted,
+            last_failure_ago=None if breaker.last_failure is None else to_seconds(max(0, now - breaker.last_failure)),
         ),
         waiting=actor.waiting(),
         leased=leased,
@@ -79,3 +136,8 @@ def _limit(limit: LimitPolicy, now: Instant, leased: int) -> LimitStatistics:
     return LimitStatistics(
         unit=limit.unit, available=limit.available(now) + leased, capacity=limit.capacity(), refill_rate=limit.refill_rate()
     )
+
+
+def _bucket(bucket: TokenBucket, available: int) -> LimitStatistics:
+    rate = bucket.amount * 1_000_000 / bucket.per
+    return LimitStatistics(unit=REQUESTS, available=available, capacity=bucket.burst, refill_rate=rate)

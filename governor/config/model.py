@@ -102,7 +102,8 @@ def _inbound(table: object) -> tuple[InboundSettings, dict[str, InboundGroup]]:
             settings[key] = value
     path, value = groups.pop(DEFAULT)
     default = read(InboundGroup(), value, field=path)
-    resolved = {name: read(InboundGroup(limits=default.limits), value, field=path) for name, (path, value) in groups.items()}
+    beneath = msgspec.structs.replace(default, paths=())
+    resolved = {name: read(beneath, value, field=path) for name, (path, value) in groups.items()}
     _check_reach(resolved)
     return read(InboundSettings(), settings, field="inbound"), {DEFAULT: default, **resolved}
 

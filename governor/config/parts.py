@@ -4,7 +4,10 @@ Frozen records, with durations in microseconds. Their fields are the keys of the
 `[outbound.default]`, `[inbound.default]`, `[global]` and `[logging]` say when nobody says anything.
 """
 
+import re
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -13,10 +16,14 @@ from governor.config.names import check_name
 from governor.errors import ConfigError
 from governor.policies import _checks
 from governor.policies.breaker import Breaker
+from governor.policies.contract import REQUESTS
 from governor.policies.gcra import TokenBucket
 from governor.policies.limits import Limit
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
+
+#: The token of RFC 9110, section 5.6.2.
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class GlobalPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,27 +66,55 @@ class ScopePolicy(msgspec.Struct, frozen=True, kw_only=True):
 class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):
     """A group of our own endpoints, and what each of its callers may do.
 
-    A request belongs to the group with the longest of all `paths` that begins its path, at a `/`. Raises `ConfigError` for a
-    path that does not begin with `/`.
+    A request belongs to the group with the longest of all `paths` that begins its path, at a `/`. `limits` hold for each
+    caller, `address_limits` for all callers of one client address together, and `total_limits` for everybody; all of them are
+    token buckets of requests. A `dry_run` counts and tells whom they would refuse, and refuses nobody. Raises `ConfigError`
+    for other limits, and for a path that does not begin with `/`.
     """
 
     paths: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = (TokenBucket(20, SECOND, 200),)
+    address_limits: tuple[Limit, ...] = (TokenBucket(100, SECOND, 1000),)
+    total_limits: tuple[Limit, ...] = (TokenBucket(2000, SECOND, 20_000),)
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         _check_paths("paths", self.paths)
+        for field in ("limits", "address_limits", "total_limits"):
+            for index, limit in enumerate(getattr(self, field)):
+                if not isinstance(limit, TokenBucket) or limit.unit != REQUESTS:
+                    raise ConfigError(f"{field}[{index}]", limit, "a token bucket of requests, for instance '20/s burst 200'")
 
 
 class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for all inbound groups together: requests whose path begins with one of `exempt_paths` are not limited.
+    """What holds for all inbound groups together.
 
-    Raises `ConfigError` for a path that does not begin with `/`.
+    Requests whose path begins with one of `exempt_paths`, at a `/`, are not limited. A caller is who the first of
+    `actor_headers` says, else the first of `session_headers`, else the client address. What `X-Forwarded-For` and `Forwarded`
+    say of that counts only behind `trusted_proxies`, a list of networks. Addresses of IPv6 count by their network of
+    `ipv6_prefix` bits, 32 to 128. Each table of callers has at most `max_callers` entries. With `announce` every answer says
+    what is left of the quota, not only refusals. Raises `ConfigError`.
     """
 
-    exempt_paths: tuple[str, ...] = ("/health", "/api/v1/status", "/docs", "/openapi.json")
+    exempt_paths: tuple[str, ...] = ("/health", "/api/v1/status", "/docs", "/openapi.json", "/api/v1/traffic-control")
+    actor_headers: tuple[str, ...] = ("x-actor", "x-user-id")
+    session_headers: tuple[str, ...] = ("x-session-id",)
+    trusted_proxies: tuple[str, ...] = ()
+    ipv6_prefix: int = 64
+    max_callers: int = 1_000_000
+    announce: bool = False
 
     def __post_init__(self) -> None:
         _check_paths("exempt_paths", self.exempt_paths)
+        for field in ("actor_headers", "session_headers"):
+            for index, name in enumerate(getattr(self, field)):
+                if not _HEADER.fullmatch(name):
+                    raise ConfigError(f"{field}[{index}]", name, "the name of a header field, for instance 'x-actor'")
+        for index, network in enumerate(self.trusted_proxies):
+            _check_network(f"trusted_proxies[{index}]", network)
+        if not 32 <= self.ipv6_prefix <= 128:
+            raise ConfigError("ipv6_prefix", self.ipv6_prefix, "a number of bits from 32 to 128")
+        _checks.whole("max_callers", self.max_callers)
 
 
 class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +125,13 @@ class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     enabled: bool = False
     directory: Path | None = None
+
+
+def _check_network(field: str, network: str) -> None:
+    try:
+        ip_network(network)
+    except ValueError:
+        raise ConfigError(field, network, "a network, for instance '10.0.0.0/8' or '2001:db8::/32', or an address") from None
 
 
 def _check_paths(field: str, paths: tuple[str, ...]) -> None:

@@ -114,7 +114,7 @@ class BreakerPolicy:
     """The machine: closed at first."""
 
     __slots__ = (
-        "_admitted",
+        "admitted",
         "_calls",
         "_failed_calls",
         "_last_calls",
@@ -144,7 +144,8 @@ class BreakerPolicy:
         #: How often it has opened since it was made.
         self.openings = 0
         self.last_failure: Instant | None = None
-        self._admitted = 0
+        #: Probes of this generation that were let through, but for those that were given back.
+        self.admitted = 0
         self._probes: list[Instant] = []
         self._last_calls: deque[bool] = deque(maxlen=parameters.window_calls or 1)
         self._calls = SlidingLog(parameters.window or MINUTE, _checks.MOST)
@@ -174,7 +175,7 @@ class BreakerPolicy:
             case BreakerStatus.OPEN:
                 return max(now, self.until)
             case BreakerStatus.HALF_OPEN:
-                if self._admitted < self.parameters.probes:
+                if self.admitted < self.parameters.probes:
                     return now
                 return max(now, Instant(min(self._probes, default=now) + self.parameters.probe_deadline))
 
@@ -183,11 +184,11 @@ class BreakerPolicy:
         if self.status is BreakerStatus.OPEN:
             self._move(BreakerEvent.COOLED)
         if self.status is BreakerStatus.HALF_OPEN:
-            if self._admitted >= self.parameters.probes:
+            if self.admitted >= self.parameters.probes:
                 given_up = min(self._probes)
                 self._probes.remove(given_up)
             else:
-                self._admitted += 1
+                self.admitted += 1
             self._probes.append(now)
         return 0
 
@@ -215,7 +216,7 @@ class BreakerPolicy:
         self._probes.remove(grant.granted_at)
         match result:
             case Result.NEUTRAL:
-                self._admitted -= 1
+                self.admitted -= 1
             case Result.FAILURE:
                 self._open(now)
             case Result.SUCCESS:
@@ -256,11 +257,17 @@ class BreakerPolicy:
         """Changes status, and with it the generation: everything counted belongs to the old one."""
         self.status = TRANSITIONS[self.status, event]
         self.generation += 1
-        self.failures = self.successes = self._admitted = 0
+        self.failures = self.successes = self.admitted = 0
         self._probes.clear()
         self._last_calls.clear()
         self._calls = SlidingLog(self._calls.window, _checks.MOST)
         self._failed_calls = SlidingLog(self._calls.window, _checks.MOST)
+
+    def begin_generation(self) -> None:
+        """From now on, outcomes of what was granted before change nothing. Probes that are out are given back."""
+        self.generation += 1
+        self.admitted = 0
+        self._probes.clear()
 
     def state(self) -> BreakerState:
         """What `restore` needs to go on from here."""
@@ -271,7 +278,7 @@ class BreakerPolicy:
             failures=self.failures,
             successes=self.successes,
             probes=tuple(self._probes),
-            admitted=self._admitted,
+            admitted=self.admitted,
             openings=self.openings,
             last_failure=self.last_failure,
             last_calls=tuple(self._last_calls),
@@ -288,7 +295,7 @@ class BreakerPolicy:
         self.successes = state.successes
         self.openings = state.openings
         self.last_failure = state.last_failure
-        self._admitted = state.admitted
+        self.admitted = state.admitted
         self._probes = list(state.probes)
         self._last_calls.clear()
         self._last_calls.extend(state.last_calls)

@@ -177,6 +177,11 @@ class TokenBucketPolicy:
         """Tokens per second."""
         return self.parameters.amount * 1_000_000 / self.parameters.per
 
+    def take_over(self, now: Instant, other: "TokenBucketPolicy") -> None:
+        """Goes on from where a bucket with other parameters stands: as large a part of the burst is left. Nothing is lent."""
+        spent = max(0, other._tat - now * other._ticks)
+        self._move(now * self._ticks + spent * self._tolerance // other._tolerance)
+
     def state(self) -> TokenBucketState:
         """What `restore` needs to go on from here."""
         return TokenBucketState(self._tat, self._refunded)

@@ -2,6 +2,7 @@
 
 from typing import assert_never
 
+from governor._units import Instant
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy, TokenBucketState
 from governor.policies.in_flight import InFlight, InFlightPolicy, InFlightState
 from governor.policies.window import StrictWindow, StrictWindowPolicy, StrictWindowState
@@ -38,3 +39,12 @@ def restore(policy: LimitPolicy, state: LimitState) -> None:
             in_flight.restore(in_flight_state)
         case _:
             raise TypeError(f"a {type(state).__name__} does not fit a {type(policy).__name__}")
+
+
+def take_over(now: Instant, policy: LimitPolicy, other: LimitPolicy) -> None:
+    """Lets a machine go on from where another of its kind stands, whose parameters may be others."""
+    match policy, other:
+        case TokenBucketPolicy() as bucket, TokenBucketPolicy() as before:
+            bucket.take_over(now, before)
+        case _:
+            restore(policy, other.state())

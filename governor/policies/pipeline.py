@@ -21,7 +21,7 @@ from governor.policies.contract import PLAIN, REQUESTS, Grant, Policy, Request, 
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.in_flight import InFlight
-from governor.policies.limits import Limit, LimitPolicy, LimitState, build, restore
+from governor.policies.limits import Limit, LimitPolicy, LimitState, build, restore, take_over
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.window import StrictWindow
 
@@ -30,10 +30,12 @@ _LENDABLE: Final = 8
 
 
 class PipelineState(msgspec.Struct, frozen=True):
-    """What one scope owns: its breaker and its limits."""
+    """What one scope owns: its breaker and its limits, and from which generation on each limit, and receipts, are known."""
 
     breaker: BreakerState
     limits: tuple[LimitState, ...]
+    born: tuple[int, ...] = ()
+    receipts_born: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -50,7 +52,20 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 class Pipeline:
     """The policies of one scope. The cap and degraded mode are shared by all; degraded mode does not stop an exempt scope."""
 
-    __slots__ = ("_all", "breaker", "cap", "degraded", "exempt", "gate", "holds", "lenders", "limits", "spending")
+    __slots__ = (
+        "_all",
+        "_born",
+        "_receipts_born",
+        "breaker",
+        "cap",
+        "degraded",
+        "exempt",
+        "gate",
+        "holds",
+        "lenders",
+        "limits",
+        "spending",
+    )
 
     def __init__(
         self,
@@ -71,6 +86,9 @@ class Pipeline:
         self.holds = any(isinstance(policy.parameters, (StrictWindow, InFlight)) for policy in self.limits)
         #: What takes part in granting ahead; empty if that is not possible here.
         self.lenders = self._find_lenders()
+        #: From which generation of the breaker on each limit, and the row of receipts as a whole, knows of grants.
+        self._born = [0] * len(self.limits)
+        self._receipts_born = 0
         self.exempt = exempt
         paused: tuple[Policy, ...] = () if exempt else (degraded,)
         self._all: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)
@@ -134,16 +152,19 @@ class Pipeline:
         if used:
             grant = self._settle(now, grant, used)
         # The limits first: whatever else may fail, the places that the request has taken must become free.
-        for policy in (*self.limits, self.breaker, self.degraded):
-            policy.record(now, grant, result)
+        for policy, born in zip(self.limits, self._born, strict=True):
+            if grant.generation >= born:
+                policy.record(now, grant, result)
+        self.breaker.record(now, grant, result)
+        self.degraded.record(now, grant, result)
         self.regate()
 
     def _settle(self, now: Instant, grant: Grant, used: Mapping[str, int]) -> Grant:
         """Corrects the limits for what was used, and answers the grant as it should have been."""
         asked = grant.request
-        receipts = grant.receipts
+        receipts = self._receipts(grant)
         for index, policy in enumerate(self.limits):
-            if policy.unit in used:
+            if policy.unit in used and grant.generation >= self._born[index]:
                 before = asked.amount(None if policy.unit == REQUESTS else policy.unit)
                 policy.settle(now, grant, None if receipts is None else receipts[index], used[policy.unit] - before)
         requests = used.get(REQUESTS, asked.cost)
@@ -152,9 +173,10 @@ class Pipeline:
 
     def refund(self, now: Instant, grant: Grant) -> None:
         """Takes a grant back that was never used, everywhere."""
-        receipts = grant.receipts
+        receipts = self._receipts(grant)
         for index, policy in enumerate(self.spending):
-            policy.refund(now, grant, None if receipts is None else receipts[index])
+            if policy is self.cap or grant.generation >= self._born[index]:
+                policy.refund(now, grant, None if receipts is None else receipts[index])
         self.breaker.refund(now, grant, None)
         self.regate()
 
@@ -187,11 +209,37 @@ class Pipeline:
 
     def state(self) -> PipelineState:
         """What `restore` needs to go on from here; the shared policies are not part of it."""
-        return PipelineState(self.breaker.state(), tuple(policy.state() for policy in self.limits))
+        limits = tuple(policy.state() for policy in self.limits)
+        return PipelineState(self.breaker.state(), limits, tuple(self._born), self._receipts_born)
+
+    def take_over(self, now: Instant, other: "Pipeline") -> None:
+        """Goes on from where another pipeline stands, whose settings are others. Nothing is lent.
+
+        The breaker stands where it stood. Of the burst of a bucket as large a part is left as before; windows and limits in
+        flight go on with what is used. A limit that is new knows nothing of what was granted before it.
+        """
+        self.breaker.restore(other.breaker.state())
+        self.breaker.begin_generation()
+        self._receipts_born = self.breaker.generation
+        left = list(zip(other.limits, other._born, strict=True))
+        for index, policy in enumerate(self.limits):
+            before = next((one for one in left if type(one[0]) is type(policy) and one[0].unit == policy.unit), None)
+            if before is None:
+                self._born[index] = self.breaker.generation
+            else:
+                left.remove(before)
+                self._born[index] = before[1]
+                take_over(now, policy, before[0])
+        self.regate()
+
+    def _receipts(self, grant: Grant) -> tuple[int, ...] | None:
+        return grant.receipts if grant.generation >= self._receipts_born else None
 
     def restore(self, state: PipelineState) -> None:
         """Goes on from a state taken earlier under the same parameters."""
         self.breaker.restore(state.breaker)
         for policy, limit_state in zip(self.limits, state.limits, strict=True):
             restore(policy, limit_state)
+        self._born = list(state.born) or self._born
+        self._receipts_born = state.receipts_born
         self.regate()

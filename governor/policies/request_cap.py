@@ -88,6 +88,15 @@ class RequestCapPolicy:
         self.lent -= count
         self._look()
 
+    def reconfigure(self, parameters: RequestCap) -> None:
+        """Another cap from now on; what has been used in the last minute stays used."""
+        log = SlidingLog(WINDOW, parameters.requests_per_minute)
+        log.restore(self._log.state())
+        self._log = log
+        self._most = parameters.requests_per_minute
+        self.parameters = parameters
+        self._look()
+
     def _look(self) -> None:
         """Is there room for one request without a look at the dates in the log?"""
         self.ready = 0 if self._log.total + self.lent < self._most else NEVER

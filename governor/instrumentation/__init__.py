@@ -1,0 +1,30 @@
+"""What happens in a governor, for those who want to be told: events, and the hooks that take them."""
+
+from governor.instrumentation.events import (
+    AnyEvent,
+    BreakerChanged,
+    DegradedEntered,
+    DegradedLeft,
+    Event,
+    Granted,
+    LeaseRevoked,
+    Refused,
+    Retried,
+    VisitorRefused,
+)
+from governor.instrumentation.hooks import Announcer, Hook
+
+__all__ = [
+    "Announcer",
+    "AnyEvent",
+    "BreakerChanged",
+    "DegradedEntered",
+    "DegradedLeft",
+    "Event",
+    "Granted",
+    "Hook",
+    "LeaseRevoked",
+    "Refused",
+    "Retried",
+    "VisitorRefused",
+]

@@ -1,0 +1,82 @@
+"""What happens that somebody may want to be told?
+
+Frozen records, made where it happens and handed on elsewhere. None of them holds a URL, a header, a body or the name of a
+caller: callers are pseudonyms. `at` is the time of day in seconds since 1970, put in when the event is handed on; spans are in
+seconds.
+"""
+
+import msgspec
+
+from governor.errors import Reason
+
+
+def _word(name: str) -> str:
+    """`breaker_changed` for `BreakerChanged`."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_word):
+    """What all of them have."""
+
+    at: float = 0.0
+
+
+class Granted(Event, frozen=True):
+    """A permit was granted to somebody who had waited for it in line."""
+
+    scope: str
+    waited: float
+
+
+class Refused(Event, frozen=True):
+    """A permit was refused; `retry_after` None says that waiting cannot help."""
+
+    scope: str
+    reason: Reason
+    retry_after: float | None
+
+
+class Retried(Event, frozen=True):
+    """A permit was granted for attempt number `attempt` of an operation, 2 or more."""
+
+    scope: str
+    attempt: int
+
+
+class BreakerChanged(Event, frozen=True):
+    """The breaker of a scope has moved: to `closed`, `half_open`, or `open`, and then probes may go in `probes_in` seconds."""
+
+    scope: str
+    before: str
+    after: str
+    probes_in: float
+
+
+class DegradedEntered(Event, frozen=True):
+    """All outbound traffic but that of exempt providers pauses, for so long."""
+
+    cooldown: float
+
+
+class DegradedLeft(Event, frozen=True):
+    """The pause is over."""
+
+
+class LeaseRevoked(Event, frozen=True):
+    """So many permits that were granted ahead were taken back because somebody else needed them, or nobody may have them."""
+
+    scope: str
+    permits: int
+
+
+class VisitorRefused(Event, frozen=True):
+    """A caller of our own API met a limit: `caller`, `address` or `total`. In a `dry_run` they went on all the same."""
+
+    group: str
+    caller: str
+    limit: str
+    retry_after: float
+    dry_run: bool = False
+
+
+AnyEvent = Granted | Refused | Retried | BreakerChanged | DegradedEntered | DegradedLeft | LeaseRevoked | VisitorRefused
