@@ -60,6 +60,7 @@ class Pipeline:
         cap: RequestCapPolicy,
         degraded: DegradedPolicy,
         exempt: bool = False,
+        lends: bool = True,
     ) -> None:
         self.breaker = BreakerPolicy(breaker)
         self.limits: tuple[LimitPolicy, ...] = tuple(build(limit) for limit in limits)
@@ -69,8 +70,8 @@ class Pipeline:
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.limits, cap)
         #: Whether some limit waits for outcomes, so that a grant must not get lost.
         self.holds = any(isinstance(policy.parameters, (StrictWindow, InFlight)) for policy in self.limits)
-        #: What takes part in granting ahead; empty if that is not possible here.
-        self.lenders = self._find_lenders()
+        #: What takes part in granting ahead; empty if that is not possible here, or not wanted.
+        self.lenders = self._find_lenders() if lends else ()
         self.exempt = exempt
         paused: tuple[Policy, ...] = () if exempt else (degraded,)
         self._all: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)

@@ -148,7 +148,7 @@ class World:
     def _rest(self) -> bool:
         """Nobody can go on: either it is time for an alarm, or somebody will never be answered."""
         alarm = self._next_alarm()
-        unread = [actor.scope for actor in self._actors() if actor.inbox]
+        unread = [actor.scope for actor in self._actors() if actor.inbox or actor.outcomes]
         if unread:
             raise Stuck(f"nobody reads what {unread} were sent")
         if alarm == math.inf:
@@ -172,13 +172,14 @@ class World:
             home=stepped,
             tasks=cast("TaskGroup", _NoTasks()),
             on_forgotten=governor.doors.clear,
+            lends=True,
         )
         governor._thread = get_ident()
         governor.process = os.getpid()
         governor._supervisor = supervisor
         governor._home = stepped
         for scope in self.scenario.scopes:
-            governor._find(scope, None)
+            governor._find(scope, None, None)
         self._home = stepped
         script = list(self.scenario.here)
         while script or not self._is_over():

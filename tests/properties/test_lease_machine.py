@@ -253,10 +253,11 @@ class LeaseMachine(RuleBasedStateMachine):
         self.home.turn()
         for scope in self.scopes:
             assert not scope.actor.inbox
+            assert not scope.actor.outcomes
             self._read(scope)
 
     def _read(self, scope: Scope) -> None:
-        scope.failure_under_way = scope.failure_under_way and bool(scope.actor.inbox)
+        scope.failure_under_way = scope.failure_under_way and bool(scope.actor.outcomes)
 
     @rule(which=WHICH)
     def ring_the_alarm(self, which: int) -> None:
