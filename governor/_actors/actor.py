@@ -206,9 +206,12 @@ class Actor(ABC):
         return True
 
     def _hear(self) -> None:
-        with suppress(IndexError):
-            while True:
-                self._learn(self.outcomes.popleft())
+        for _ in range(len(self.outcomes)):
+            try:
+                outcome = self.outcomes.popleft()
+            except IndexError:
+                return  # Another thread has found the governor closed, and thrown them away.
+            self._learn(outcome)
 
     def _run(self, step: Callable[[], object]) -> None:
         if self._busy:
@@ -224,7 +227,8 @@ class Actor(ABC):
 
     def _drain(self) -> None:
         self._hear()
-        while self.inbox:
+        # No more than there are now: whoever comes meanwhile has knocked, and what follows must have its turn.
+        for _ in range(len(self.inbox)):
             try:
                 message, waiter = self.inbox.popleft()
             except IndexError:

@@ -38,6 +38,8 @@ class Ask:
     status: int | None = 200
     #: None asks and is told at once; a number of seconds waits in line.
     timeout: float | None = None
+    #: How many requests at once; callers elsewhere ask for one.
+    cost: int = 1
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class World:
 
     def _ask_here(self, ask: Ask) -> None:
         before = self.now
-        answer = self._governor.try_permit(ask.scope)
+        answer = self._governor.try_permit(ask.scope, cost=ask.cost)
         self._take(ask, before, answer)
 
     # Callers elsewhere.
@@ -252,7 +254,7 @@ class World:
         if ask.status is None:
             answer.give_back()
         else:
-            seen.admitted.append(Admission(before, self.now))
+            seen.admitted.append(Admission(before, self.now, ask.cost))
             answer.record(status=ask.status)
         seen.outcomes.append(ask.status)
 
