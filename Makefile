@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or later is needed, and '$(PYTHON)' is not that. Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Setting up .venv ..."; $(PYTHON) -m venv .venv; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	@touch $@
 
 test: lint types contracts pytest ## run every check
@@ -38,7 +38,7 @@ contracts: $(READY) ## check which way imports point
 demo: $(READY) ## show a client without a governor and one with it, against a provider that bans
 	$(BIN)/governor demo
 
-bench: $(READY) ## measure, and write the table
+bench: $(READY) ## measure, and write the tables and the chart
 	$(BIN)/python -m benchmarks
 
 clean: ## remove everything that make made, .venv included

@@ -1,4 +1,4 @@
-"""How is it all run? `python -m benchmarks` measures everything and writes the page; with options it measures part of it."""
+"""How is it all run? `python -m benchmarks` measures everything and writes the page; with options it measures part."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.catalogue import CONTENDERS
+from benchmarks.chart import draw
 from benchmarks.contract import BenchmarkError, Contender, Sample
 from benchmarks.machine import this_machine
 from benchmarks.report import publish, render
@@ -17,6 +18,7 @@ _HERE: Final = Path(__file__).resolve().parent
 _LATEST: Final = _HERE / "results" / "latest.jsonl"
 _PARTIAL: Final = _HERE / "results" / "partial.jsonl"
 _PAGE: Final = _HERE.parent / "docs" / "reference" / "benchmarks.md"
+_CHART: Final = _PAGE.with_name("contention.svg")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +46,7 @@ def _run(chosen: Sequence[Contender], *, quick: bool, whole: bool) -> None:
     if whole:
         _LATEST.write_bytes(json_lines(results))
         _PAGE.write_text(publish(_PAGE.read_text(), report))
+        _CHART.write_text(draw(results, chosen))
     else:
         with _PARTIAL.open("ab") as file:
             file.write(json_lines(results))

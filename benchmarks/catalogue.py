@@ -2,17 +2,17 @@
 
 from typing import Final
 
-from benchmarks.contract import Contender, Family
+from benchmarks.contention.catalogue import CONTENTION
+from benchmarks.contract import WHOLE_JOB, Contender, Family
 
 _PAIRS: Final = 100_000
 _QUICK_PAIRS: Final = 10_000
-_WHOLE_JOB: Final = "bucket, breaker, global cap of a minute, degraded mode, counters"
 
 CONTENDERS: Final = (
     Contender(
         name="textbook",
         family=Family.PAIRS,
-        entry="textbook:pairs",
+        entry="contenders.textbook:pairs",
         size=_PAIRS,
         quick_size=_QUICK_PAIRS,
         title="textbook: dict + Lock + GCRA",
@@ -22,7 +22,7 @@ CONTENDERS: Final = (
     Contender(
         name="policies-gcra",
         family=Family.PAIRS,
-        entry="floor:gcra",
+        entry="contenders.floor:gcra",
         size=_PAIRS,
         quick_size=_QUICK_PAIRS,
         title="bare policies: the token bucket alone",
@@ -32,7 +32,7 @@ CONTENDERS: Final = (
     Contender(
         name="policies-all",
         family=Family.PAIRS,
-        entry="floor:gcra_breaker_cap",
+        entry="contenders.floor:gcra_breaker_cap",
         size=_PAIRS,
         quick_size=_QUICK_PAIRS,
         title="bare policies: bucket + breaker + cap",
@@ -42,37 +42,37 @@ CONTENDERS: Final = (
     Contender(
         name="try-permit",
         family=Family.PAIRS,
-        entry="ours:try_permit",
+        entry="contenders.ours:try_permit",
         size=_PAIRS,
         quick_size=_QUICK_PAIRS,
         title="governor: `try_permit` + `record`",
-        does=f"acquire and outcome: {_WHOLE_JOB}",
+        does=f"acquire and outcome: {WHOLE_JOB}",
         does_not="called on the governor's own loop; never waits",
     ),
     Contender(
         name="async-with",
         family=Family.PAIRS,
-        entry="ours:async_with",
+        entry="contenders.ours:async_with",
         size=_PAIRS,
         quick_size=_QUICK_PAIRS,
         title="governor: `async with permit`",
-        does=f"acquire and outcome: {_WHOLE_JOB}; would wait in line",
+        does=f"acquire and outcome: {WHOLE_JOB}; would wait in line",
         does_not="called on the governor's own loop; never has to wait here",
     ),
     Contender(
         name="hundred-tasks",
         family=Family.PAIRS,
-        entry="ours:hundred_tasks",
+        entry="contenders.ours:hundred_tasks",
         size=_PAIRS,
         quick_size=_QUICK_PAIRS,
         title="governor: `async with permit`, 100 tasks, one scope",
-        does=f"acquire and outcome: {_WHOLE_JOB}; each block yields once to the loop, so that 100 permits are out at a time",
+        does=f"acquire and outcome: {WHOLE_JOB}; each block yields once to the loop, so that 100 permits are out at a time",
         does_not="never has to wait here",
     ),
     Contender(
         name="hundred-tasks-alone",
         family=Family.PAIRS,
-        entry="loop:hundred_tasks",
+        entry="contenders.loop:hundred_tasks",
         size=_PAIRS,
         quick_size=_QUICK_PAIRS,
         title="control: the same 100 tasks without a governor",
@@ -82,17 +82,17 @@ CONTENDERS: Final = (
     Contender(
         name="lock-engine",
         family=Family.PAIRS,
-        entry="lock_engine:pairs",
+        entry="contenders.lock_engine:pairs",
         size=_PAIRS,
         quick_size=_QUICK_PAIRS,
         title="lock-based engine: `check` + `record`",
-        does=f"acquire and outcome: {_WHOLE_JOB}; one lock each, safe from any thread",
+        does=f"acquire and outcome: {WHOLE_JOB}; one lock each, safe from any thread",
         does_not="no waiting; one thread here, so no lock is ever contended",
     ),
     Contender(
         name="waiting",
         family=Family.WAITING,
-        entry="waiting:governed",
+        entry="contenders.waiting:governed",
         size=4,
         quick_size=1,
         title="governor: 100 waiters on one scope of 200/s",
@@ -101,7 +101,7 @@ CONTENDERS: Final = (
     Contender(
         name="timers",
         family=Family.WAITING,
-        entry="waiting:timers",
+        entry="contenders.waiting:timers",
         size=4,
         quick_size=1,
         title="control: 100 tasks in `asyncio.sleep` until the same instants",
@@ -112,7 +112,7 @@ CONTENDERS: Final = (
         Contender(
             name=f"{name}-{scopes}",
             family=Family.MEMORY,
-            entry=f"memory:{name.replace('-', '_')}",
+            entry=f"contenders.memory:{name.replace('-', '_')}",
             size=scopes,
             quick_size=scopes,
             title=f"{title}, {scopes:,} scopes",
@@ -121,19 +121,20 @@ CONTENDERS: Final = (
         )
         for scopes in (1_000, 10_000)
         for name, title, does, does_not in (
-            ("memory-governor", "governor", f"an actor with its task, mailbox, {_WHOLE_JOB}, retry budget", ""),
-            ("memory-lock-engine", "lock-based engine", _WHOLE_JOB, "no task, no waiting line, no retry budget"),
+            ("memory-governor", "governor", f"an actor with its task, mailbox, {WHOLE_JOB}, retry budget", ""),
+            ("memory-lock-engine", "lock-based engine", WHOLE_JOB, "no task, no waiting line, no retry budget"),
             ("memory-textbook", "textbook", "one number and its key", "nothing else"),
         )
     ),
     Contender(
         name="startup",
         family=Family.STARTUP,
-        entry="startup:pairs_of_programs",
+        entry="contenders.startup:pairs_of_programs",
         size=11,
         quick_size=3,
         title="`python -c 'import governor'` beside `python -c pass`",
         does="whole programs, from start to exit, in turns; files in the page cache, bytecode compiled",
         does_not="no event loop is started, no client imported",
     ),
+    *CONTENTION,
 )

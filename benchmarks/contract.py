@@ -15,8 +15,13 @@ class Family(StrEnum):
     """Contenders of one family are measured round-robin and stand in one table."""
 
     PAIRS = "pairs"
+    THREADS = "threads"
+    LOOPS = "loops"
+    LATENCY = "latency"
     WAITING = "waiting"
+    SCARCE = "scarce"
     MEMORY = "memory"
+    IDLE = "idle"
     STARTUP = "startup"
 
 
@@ -27,8 +32,9 @@ Entry = Callable[[int], Mapping[str, float]]
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
     """One workload of one implementation.
 
-    `entry` is `module:function` in `benchmarks.contenders`; `size` and `quick_size` are what the function is given. `does` and
-    `does_not` say what is compared with what, and stand beside every figure.
+    `entry` is `module:function` in `benchmarks`; `size` and `quick_size` are what the function is given. One that can measure
+    any limiter is given a `subject` first, which is named in the same way. `does` and `does_not` say what is compared with
+    what, and stand beside every figure.
     """
 
     name: str
@@ -39,6 +45,7 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     does: str
     does_not: str = ""
+    subject: str | None = None
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -51,3 +58,6 @@ class Sample(msgspec.Struct, frozen=True):
 
 #: The metric of the family `pairs`: microseconds for one permit and its outcome.
 PAIR_US: Final = "pair_us"
+
+#: What the governor does for each pair, and some of its contenders.
+WHOLE_JOB: Final = "bucket, breaker, global cap of a minute, degraded mode, counters"

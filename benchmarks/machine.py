@@ -9,7 +9,19 @@ from typing import Final
 
 import msgspec
 
-_PACKAGES: Final = ("traffic-governor", "anyio", "msgspec")
+_PACKAGES: Final = (
+    "traffic-governor",
+    "anyio",
+    "msgspec",
+    "aiolimiter",
+    "limits",
+    "purgatory",
+    "pybreaker",
+    "pyrate-limiter",
+    "stamina",
+    "tenacity",
+    "throttled-py",
+)
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 
 

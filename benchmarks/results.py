@@ -27,9 +27,9 @@ class Results(msgspec.Struct, frozen=True):
         """None if it was not measured."""
         return _spread([value for _, value in self._rounds(contender, metric)])
 
-    def ratio(self, contender: str, base: str, metric: str) -> Spread | None:
-        """How many times `base`: each round gives one ratio, of two figures taken shortly after each other."""
-        below = dict(self._rounds(base, metric))
+    def ratio(self, contender: str, base: str, metric: str, base_metric: str | None = None) -> Spread | None:
+        """How many times `base`, or another figure of it: each round gives one ratio, of two taken shortly after each other."""
+        below = dict(self._rounds(base, base_metric or metric))
         return _spread([value / below[number] for number, value in self._rounds(contender, metric) if below.get(number)])
 
     def rounds(self, contender: str) -> int:

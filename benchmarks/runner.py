@@ -14,8 +14,20 @@ import msgspec
 
 from benchmarks.contract import BenchmarkError, Contender, Family, Sample
 
-ROUNDS: Final = {Family.PAIRS: 15, Family.WAITING: 7, Family.MEMORY: 5, Family.STARTUP: 7}
-QUICK_ROUNDS: Final = 5
+ROUNDS: Final = {
+    Family.PAIRS: 15,
+    Family.THREADS: 5,
+    Family.LOOPS: 5,
+    Family.LATENCY: 5,
+    Family.WAITING: 7,
+    Family.SCARCE: 5,
+    Family.MEMORY: 5,
+    Family.IDLE: 5,
+    Family.STARTUP: 7,
+}
+#: These take long, and are measured less often where they are only to be looked at.
+_LONG: Final = (Family.THREADS, Family.LOOPS, Family.LATENCY, Family.SCARCE, Family.IDLE)
+QUICK_ROUNDS: Final = dict.fromkeys(Family, 5) | dict.fromkeys(_LONG, 2)
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _TIMEOUT_SECONDS: Final = 300
@@ -27,7 +39,7 @@ def run(contenders: Sequence[Contender], *, quick: bool, measure: Measure) -> It
     """All samples, as they come."""
     for family in Family:
         members = [contender for contender in contenders if contender.family is family]
-        for number in range(QUICK_ROUNDS if quick else ROUNDS[family]):
+        for number in range((QUICK_ROUNDS if quick else ROUNDS)[family]):
             for contender in _rotated(members, number):
                 yield Sample(contender.name, number, measure(contender, contender.quick_size if quick else contender.size))
 

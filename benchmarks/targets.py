@@ -1,28 +1,46 @@
 """What was promised, and was it kept?"""
 
+import math
 from typing import Final
 
 import msgspec
 
+from benchmarks.contention import latency, scarce
+from benchmarks.contention.threads import apart, together
 from benchmarks.contract import PAIR_US
 from benchmarks.results import Results, Spread
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """`metric` of `contender`, or its ratio to `base`, is at most `most`."""
+    """`metric` of `contender` is at most `most`, or at least `least`; or its ratio to `base` is.
+
+    The ratio is to the same metric, or to `base_metric`. `decimals` is how finely it is shown.
+    """
 
     title: str
     contender: str
     metric: str
-    most: float
     unit: str
+    most: float = math.inf
+    least: float = -math.inf
     base: str | None = None
+    base_metric: str | None = None
+    decimals: int = 2
+
+    @property
+    def goal(self) -> str:
+        """The bound in words."""
+        return f"at least {self.least:.3g} {self.unit}" if self.most == math.inf else f"at most {self.most:.3g} {self.unit}"
 
     def measured(self, results: Results) -> Spread | None:
         """None if one of the two did not run."""
         if self.base is None:
             return results.spread(self.contender, self.metric)
-        return results.ratio(self.contender, self.base, self.metric)
+        return results.ratio(self.contender, self.base, self.metric, self.base_metric)
+
+    def kept_by(self, value: float) -> bool:
+        """Is this good enough? The bound itself is."""
+        return self.least <= value <= self.most
 
 
 TARGETS: Final = (
@@ -41,6 +59,66 @@ TARGETS: Final = (
         metric=PAIR_US,
         most=2.0,
         unit="times",
+    ),
+    Target(
+        title="pairs per second, 8 threads in one scope, to acquires of the textbook",
+        contender="threads-governor",
+        base="threads-textbook",
+        metric=together(8),
+        least=5.0,
+        unit="times",
+    ),
+    Target(
+        title="pairs per second, 8 threads in one scope, to those of the lock-based engine",
+        contender="threads-governor",
+        base="threads-lock-engine",
+        metric=together(8),
+        least=30.0,
+        unit="times",
+    ),
+    Target(
+        title="pairs per second, 8 threads in 8 scopes, to 8 threads in one",
+        contender="threads-governor",
+        base="threads-governor",
+        metric=apart(8),
+        base_metric=together(8),
+        least=2 / 3,
+        unit="times",
+    ),
+    *(
+        Target(
+            title=f"pairs per second, {count} threads in one scope, to one thread",
+            contender="threads-governor",
+            base="threads-governor",
+            metric=together(count),
+            base_metric=together(1),
+            least=least,
+            unit="times",
+        )
+        for count, least in ((8, 0.7), (16, 0.6))
+    ),
+    Target(
+        title="a permit and its outcome, 8 threads at half load, p99",
+        contender="latency-governor",
+        metric=f"{latency.HALF}_{latency.P99}",
+        most=100.0,
+        unit="us",
+    ),
+    Target(
+        title="what the thread that got least got of 500 per second, in fair shares",
+        contender="scarce-governor",
+        metric=scarce.LEAST_SHARE,
+        least=0.8,
+        unit="shares",
+        decimals=3,
+    ),
+    Target(
+        title="what 8 threads got of what 500 per second allow",
+        contender="scarce-governor",
+        metric=scarce.OF_ALLOWED,
+        least=0.995,
+        unit="times",
+        decimals=4,
     ),
     Target(title="lateness of a permit that had to wait, p99", contender="waiting", metric="p99_ms", most=2.0, unit="ms"),
     Target(

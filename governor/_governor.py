@@ -20,7 +20,7 @@ import anyio.lowlevel
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from governor._actors.asking import ask_blocking, ask_from_another_loop, ask_here, overloaded
+from governor._actors.asking import ask_blocking, ask_from_another_loop, ask_here, overloaded, patience
 from governor._actors.group import GroupActor
 from governor._actors.home import Home
 from governor._actors.permit import Permit
@@ -62,6 +62,9 @@ class Governor:
         random: Random | None = None,
     ) -> None:
         self.config = Config.from_mapping({}) if config is None else config
+        # A use of what was granted ahead is dated when the actor looks, a moment later. A clock that jumps, as those of tests
+        # do, would make that moment as long as its jump.
+        self._lends = clock is system_clock
         self._clock = clock if clock is system_clock else forward_clock(clock)
         self._random = random or Random()
         self._thread = 0
@@ -99,7 +102,7 @@ class Governor:
                 permit = actor.take()
                 if permit is not None:
                     return permit
-        answer = self._find(provider, method)
+        answer = self._find(provider, method, 0)
         if isinstance(answer, Denied):
             return answer
         acquire = Acquire(PLAIN if cost == 1 else _request(cost))
@@ -143,15 +146,17 @@ class Governor:
 
         It failed with an HTTP `status`, or without one on the way. `remaining` is what is left of the caller's time and
         `server_wait` what the server asked for, in seconds. Says None for a method that must not be repeated, a status that
-        is not worth it, after the last attempt, when the wait would pass the caller's time, and when the provider's retry
-        budget is used up.
+        is not worth it, after the last attempt, when the wait would pass the caller's time, when the provider's retry budget is
+        used up, and when the governor's event loop does not answer for a second.
         """
         if not self._is_worth_it(provider, method, status, idempotency_key=idempotency_key):
             return None
         plan = partial(self._plan_retry, provider, method, _plan_message(attempt, remaining, server_wait))
         home = self._running()
         try:
-            return home.call(plan)
+            return home.call(plan, patience(0))
+        except TimeoutError:
+            return None
         except UsageError:
             if home.alive():
                 raise
@@ -174,7 +179,9 @@ class Governor:
         plan = partial(self._plan_retry, provider, method, _plan_message(attempt, remaining, server_wait))
         home = self._running()
         try:
-            return plan() if home.here() else await home.call_from_another_loop(plan)
+            return plan() if home.here() else await home.call_from_another_loop(plan, patience(0))
+        except TimeoutError:
+            return None
         except UsageError:
             if home.alive():
                 raise
@@ -186,7 +193,7 @@ class Governor:
         return retry.repeats(method, idempotency_key=idempotency_key) and (status is None or retry.retries_status(status))
 
     def _plan_retry(self, provider: str, method: str, message: PlanRetry) -> float | None:
-        actor = self._find(provider, method)
+        actor = self._find(provider, method, None)
         return None if isinstance(actor, Denied) else actor.plan_retry(message)
 
     def statistics(self) -> Statistics:
@@ -265,6 +272,7 @@ class Governor:
             tasks=self._tasks,
             on_forgotten=self.doors.clear,
             announcer=self._announcer,
+            lends=self._lends,
         )
         for hook in self._first_hooks:
             self._announcer.add(hook)
@@ -338,19 +346,21 @@ class Governor:
             raise UsageError("the governor has been closed")
         return self._supervisor
 
-    def _find(self, provider: str, method: str | None) -> ScopeActor | Denied:
-        """The actor of the scope, whatever the thread; a denial if there can be none."""
+    def _find(self, provider: str, method: str | None, timeout: float | None) -> ScopeActor | Denied:
+        """The actor of the scope, whatever the thread; a denial if there can be none, or if nobody answers in time."""
         actor = self.doors.get((provider, method))
         if actor is not None and self.process == os.getpid():
             return actor
         home = self._running()
         scope = _scope(provider, method)
         try:
-            return home.call(partial(self._open_door, provider, method, scope))
+            return home.call(partial(self._open_door, provider, method, scope), patience(timeout))
+        except TimeoutError:
+            return overloaded(scope)
         except UsageError:
             return Denied(scope, Reason.SHUTTING_DOWN, None)
 
-    async def _find_from_another_loop(self, provider: str, method: str | None) -> ScopeActor | Denied:
+    async def _find_from_another_loop(self, provider: str, method: str | None, timeout: float | None) -> ScopeActor | Denied:
         """The same for a task on another loop, which goes on meanwhile."""
         actor = self.doors.get((provider, method))
         if actor is not None and self.process == os.getpid():
@@ -358,7 +368,9 @@ class Governor:
         home = self._running()
         scope = _scope(provider, method)
         try:
-            return await home.call_from_another_loop(partial(self._open_door, provider, method, scope))
+            return await home.call_from_another_loop(partial(self._open_door, provider, method, scope), patience(timeout))
+        except TimeoutError:
+            return overloaded(scope)
         except UsageError:
             return Denied(scope, Reason.SHUTTING_DOWN, None)
 
@@ -373,7 +385,7 @@ class Governor:
 
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """What `with governor.permit(...)` does on entering."""
-        actor = self._find(provider, method)
+        actor = self._find(provider, method, acquire.timeout)
         if isinstance(actor, Denied):
             raise actor.exception()
         answer: Permit | Denied
@@ -399,7 +411,8 @@ class Governor:
             if permit is not None:
                 return permit
         answer: Permit | Denied
-        found = actor or (self._find(provider, method) if here else await self._find_from_another_loop(provider, method))
+        find = (provider, method, acquire.timeout)
+        found = actor or (self._find(*find) if here else await self._find_from_another_loop(*find))
         if isinstance(found, Denied):
             answer = found
         elif here:

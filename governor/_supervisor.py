@@ -42,7 +42,8 @@ _PERIOD: Final = MINUTE
 class Supervisor:
     """The parent of all actors of one governor. Lives on the thread of its `home`.
 
-    `on_forgotten` is called when an actor has been dropped: whoever keeps its address must ask for it again.
+    `on_forgotten` is called when an actor has been dropped: whoever keeps its address must ask for it again. `lends` says
+    whether permits may be granted ahead.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Supervisor:
         tasks: TaskGroup,
         on_forgotten: Callable[[], None],
         announcer: Announcer,
+        lends: bool,
     ) -> None:
         policy = config.global_
         self._config = config
@@ -64,6 +66,7 @@ class Supervisor:
         self._tasks = tasks
         self._on_forgotten = on_forgotten
         self._announcer = announcer
+        self._lends = lends
         self._actors: dict[str, ScopeActor] = {}
         self._awake: set[ScopeActor] = set()
         self._forgotten = CounterRecord()
@@ -175,7 +178,7 @@ class Supervisor:
     def _pipeline(self, scope: str) -> Pipeline:
         policy = self._config.for_scope(scope)
         exempt = provider_of(scope) in self._config.global_.degraded_exempt
-        return Pipeline(policy.breaker, policy.limits, cap=self.cap, degraded=self.degraded, exempt=exempt)
+        return Pipeline(policy.breaker, policy.limits, cap=self.cap, degraded=self.degraded, exempt=exempt, lends=self._lends)
 
     def _start(self, actor: ScopeActor) -> None:
         if self._closed:

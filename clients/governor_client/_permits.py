@@ -42,7 +42,7 @@ class GovernorClient:
         Raises `ConfigError` for a scope or a cost that cannot be, `UsageError` if the governor that was given is not running.
         """
         actor = self._doors.get((provider, method))
-        if actor is not None and cost == 1 and not actor.inbox and not actor.failures:
+        if actor is not None and cost == 1 and not actor.large and not actor.failures:
             try:
                 return actor.pop_leased()
             except IndexError:

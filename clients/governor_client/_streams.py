@@ -14,7 +14,7 @@ import httpx
 from governor_client._attempt import Attempt
 
 #: Seconds for closing an answer whose reader has been cancelled.
-_CLOSING: Final = 5.0
+CLOSING: Final = 5.0
 
 
 @final
@@ -99,7 +99,7 @@ async def async_take_in(response: httpx.Response, stream: httpx.AsyncByteStream,
             if len(body) > most:
                 return False
     finally:
-        with anyio.move_on_after(_CLOSING, shield=True):
+        with anyio.move_on_after(CLOSING, shield=True):
             await _close(stream, chunks)
     response.stream = httpx.ByteStream(bytes(body))
     return True

@@ -14,7 +14,7 @@ import httpx
 from governor import Governor, PermitDenied
 from governor.clock import Clock, system_clock
 from governor_client._operation import Operation, Question, Terms
-from governor_client._streams import AsyncReportingStream, ReportingStream, async_take_in, take_in
+from governor_client._streams import CLOSING, AsyncReportingStream, ReportingStream, async_take_in, take_in
 
 #: Who may send is the governor's decision, so the pool is wide enough not to become a second waiting line behind it.
 LIMITS: Final = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
@@ -133,13 +133,13 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
             try:
                 response = await self._inner.handle_async_request(request)
                 assert isinstance(response.stream, httpx.AsyncByteStream)
-                await _aplan(operation, operation.answered(attempt, response))
+                await _aplan(operation, operation.answered(attempt, response), response)
                 if most := operation.most(response):
                     operation.kept(attempt, response, whole=await async_take_in(response, response.stream, most))
                 else:
                     response.stream = AsyncReportingStream(response.stream, attempt)
             except BaseException as error:
-                await _aplan(operation, operation.failed(attempt, error))
+                await _aplan(operation, operation.failed(attempt, error), None)
                 if operation.pause is None:
                     raise
             else:
@@ -169,6 +169,14 @@ def _plan(operation: Operation, question: Question | None) -> None:
         operation.planned(operation.governor.plan_retry(**question))
 
 
-async def _aplan(operation: Operation, question: Question | None) -> None:
-    if question is not None:
+async def _aplan(operation: Operation, question: Question | None, response: httpx.Response | None) -> None:
+    if question is None:
+        return
+    try:
         operation.planned(await operation.governor.aplan_retry(**question))
+    except BaseException:
+        # Cancelled with an answer in hand that nobody will read: its connection must not stay open.
+        if response is not None:
+            with anyio.move_on_after(CLOSING, shield=True):
+                await response.aclose()
+        raise

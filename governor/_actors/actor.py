@@ -1,8 +1,8 @@
 """How does an actor live? A mailbox, one message at a time, a task that sleeps until the next alarm, rest, crash and end.
 
 Handlers are synchronous and run to the end. On the actor's own thread a message is handed over directly, provided that no
-handler is at work; from other threads it goes through the inbox. An actor ends in this order: it says why, closes the inbox,
-and answers whoever is left.
+handler is at work; from other threads asks go through the inbox, and outcomes through a queue of their own, which is read
+before every ask. An actor ends in this order: it says why, closes the inbox, and answers whoever is left.
 
 At its bounds: a full inbox answers asks with `overloaded`. Outcomes are always taken; there is at most one for each permit.
 """
@@ -22,12 +22,12 @@ from governor._actors.permit import Permit
 from governor._units import SECOND, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave, Report
-from governor.policies.contract import Grant, Result
+from governor.policies.contract import PLAIN, Grant, Result
 
 #: How long to wait before asking again when nobody knows how long it will take.
 NOMINAL_WAIT: Final = SECOND
 
-Message = Acquire | Leave | Report | Grant
+Outcome = Report | Grant
 
 
 class Actor(ABC):
@@ -35,6 +35,7 @@ class Actor(ABC):
 
     __slots__ = (
         "_alarm",
+        "_between",
         "_busy",
         "_closed",
         "_crash",
@@ -47,6 +48,8 @@ class Actor(ABC):
         "_timer",
         "_wake",
         "inbox",
+        "large",
+        "outcomes",
         "scope",
         "thread",
     )
@@ -57,10 +60,16 @@ class Actor(ABC):
         self._home = home
         self._now = now
         self._max_waiting = max_waiting
-        #: What others have sent and the actor has not read yet.
-        self.inbox: deque[tuple[Message, Waiter | None]] = deque()
+        #: Asks, and word from those who no longer wait, that the actor has not read yet.
+        self.inbox: deque[tuple[Acquire | Leave, Waiter | None]] = deque()
+        #: One for each of those asks that is for more than one request.
+        self.large: deque[None] = deque()
+        #: Outcomes that it has not read yet.
+        self.outcomes: deque[Outcome] = deque()
         self._knocked = False
         self._busy = False
+        #: Whether it is at work, but between two messages.
+        self._between = False
         self._resting = False
         self._closed: Denied | None = None
         self._down_until: Instant | None = None
@@ -76,7 +85,7 @@ class Actor(ABC):
         """An ask. None if the waiter is kept waiting."""
 
     @abstractmethod
-    def _learn(self, message: Report | Grant) -> None:
+    def _learn(self, message: Outcome) -> None:
         """An outcome, or a grant that was never used."""
 
     @abstractmethod
@@ -109,23 +118,49 @@ class Actor(ABC):
 
     # The mailbox.
 
-    def send(self, message: Message, waiter: Waiter | None = None) -> None:
+    def send(self, message: Acquire | Leave | Outcome, waiter: Waiter | None = None) -> None:
         """Leaves a message, from any thread. An ask that cannot be taken is answered here and now."""
-        if isinstance(message, Acquire) and len(self.inbox) >= self._max_waiting:
-            self._answer(waiter, self._denied(Reason.OVERLOADED, NOMINAL_WAIT))
-            return
-        self.inbox.append((message, waiter))
-        if isinstance(message, Report) and message.result is Result.FAILURE:
-            # In this order: whoever goes through the failures finds it in the inbox.
-            self._home.failures.append(self)
-        self._knock()
+        match message:
+            case Acquire() if len(self.inbox) >= self._max_waiting:
+                self._answer(waiter, self._denied(Reason.OVERLOADED, NOMINAL_WAIT))
+                return
+            case Report() | Grant():
+                self._leave_outcome(message)
+            case _:
+                self._leave_ask(message, waiter)
         # The actor may have closed its inbox between the look and the append: whoever comes last empties it.
         if self._closed is not None and self._closed.reason is Reason.SHUTTING_DOWN:
             self._close_inbox(self._closed)
 
-    def tell(self, message: Leave | Report | Grant, waiter: Waiter | None = None) -> None:
-        """Hands a message over directly, on the actor's own thread."""
-        self.inbox.append((message, waiter))
+    def _leave_outcome(self, message: Outcome) -> None:
+        try:
+            self.outcomes.append(message)
+            if isinstance(message, Report) and message.result is Result.FAILURE:
+                # In this order: whoever goes through the failures finds it among the outcomes.
+                self._home.failures.append(self)
+        finally:
+            # Interrupted or not: what lies there must be read.
+            self._knock()
+
+    def _leave_ask(self, message: Acquire | Leave, waiter: Waiter | None) -> None:
+        try:
+            if isinstance(message, Acquire) and message.request is not PLAIN:
+                self.large.append(None)
+            self.inbox.append((message, waiter))
+        finally:
+            self._knock()
+
+    def tell(self, message: Outcome) -> None:
+        """Hands an outcome over directly, on the actor's own thread."""
+        self.outcomes.append(message)
+        self._run_soon()
+
+    def tell_leave(self, waiter: Waiter) -> None:
+        """The waiter no longer waits, said on the actor's own thread."""
+        self.inbox.append((Leave(), waiter))
+        self._run_soon()
+
+    def _run_soon(self) -> None:
         if self._busy:
             # Told from inside a handler (a finalizer, a signal handler): the knock makes sure that it is read.
             self._home.knock(self._on_knock)
@@ -152,12 +187,31 @@ class Actor(ABC):
         self._home.hear_failures()
         self._run(self._serve)
 
-    def read(self) -> bool:
-        """Reads what there is, on the actor's own thread. False if it is at work, and does so when it is done."""
+    def hear(self) -> bool:
+        """Reads the outcomes there are, and no asks, on the actor's own thread. False if a handler is at work."""
+        if self._between:
+            self._between = False
+            self._hear()
+            self._between = True
+            return True
         if self._busy:
             return False
-        self._run(self._serve)
+        self._busy = True
+        try:
+            self._hear()
+        except Exception as error:
+            self._crashed(error)
+        finally:
+            self._busy = False
         return True
+
+    def _hear(self) -> None:
+        for _ in range(len(self.outcomes)):
+            try:
+                outcome = self.outcomes.popleft()
+            except IndexError:
+                return  # Another thread has found the governor closed, and thrown them away.
+            self._learn(outcome)
 
     def _run(self, step: Callable[[], object]) -> None:
         if self._busy:
@@ -172,24 +226,23 @@ class Actor(ABC):
             self._busy = False
 
     def _drain(self) -> None:
-        while self.inbox:
+        self._hear()
+        # No more than there are now: whoever comes meanwhile has knocked, and what follows must have its turn.
+        for _ in range(len(self.inbox)):
             try:
                 message, waiter = self.inbox.popleft()
             except IndexError:
                 return  # Another thread has found the mailbox closed, and emptied it.
-            match message:
-                case Acquire():
-                    # Whoever asks here may have reported a failure to another actor before.
-                    self._home.hear_failures()
-                    self._take_ask(message, waiter)
-                case Leave():
-                    if waiter is not None:
-                        self._leave(waiter)
-                case Report() | Grant():
-                    self._learn(message)
+            if isinstance(message, Acquire):
+                self._take_ask(message, waiter)
+            elif waiter is not None:
+                self._leave(waiter)
 
     def _take_ask(self, acquire: Acquire, waiter: Waiter | None) -> None:
         try:
+            if acquire.request is not PLAIN and self.large:
+                self.large.popleft()
+            self._hear_failures()
             answer = self._ask(acquire, waiter)
         except Exception:
             # It has left the inbox, and whoever is in the line will be answered there: once, and nobody forgotten in between.
@@ -199,6 +252,17 @@ class Actor(ABC):
             raise
         if answer is not None:
             self._answer(waiter, answer)
+
+    def _hear_failures(self) -> None:
+        """Whoever asks here may have reported before: to this actor, or a failure to another one."""
+        self._hear()
+        if not self._home.failures:
+            return
+        self._between = True
+        try:
+            self._home.hear_failures()
+        finally:
+            self._between = False
 
     def _ask(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
         if self._closed is not None:
@@ -224,17 +288,15 @@ class Actor(ABC):
         return Denied(self.scope, reason, None if retry_after is None else to_seconds(retry_after))
 
     def _close_inbox(self, answer: Denied) -> None:
-        """Answers the asks that are left. Outcomes are kept for a restart."""
-        kept: list[tuple[Message, Waiter | None]] = []
+        """Answers the asks that are left. Outcomes are kept for a restart; after the end nobody reads them."""
         with suppress(IndexError):
             while True:
                 message, waiter = self.inbox.popleft()
                 if isinstance(message, Acquire):
                     self._answer(waiter, answer)
-                else:
-                    kept.append((message, waiter))
-        if answer.reason is not Reason.SHUTTING_DOWN:
-            self.inbox.extend(kept)
+        self.large.clear()
+        if answer.reason is Reason.SHUTTING_DOWN:
+            self.outcomes.clear()
 
     # The task.
 

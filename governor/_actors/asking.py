@@ -53,7 +53,7 @@ def ask_blocking(home: Home, actor: ScopeActor, acquire: Acquire) -> Permit | De
     waiter = Waiter(acquire, done.release, get_ident())
     try:
         actor.send(acquire, waiter)
-        answered = home.wait_blocking(done, _patience(acquire))
+        answered = home.wait_blocking(done, patience(acquire.timeout))
     except BaseException:
         actor.send(Leave(), waiter)
         raise
@@ -66,7 +66,7 @@ async def ask_from_another_loop(home: Home, actor: ScopeActor, acquire: Acquire)
     waiter = Waiter(acquire, partial(current_post(), done.set))
     try:
         actor.send(acquire, waiter)
-        answered = await home.wait(done, _patience(acquire))
+        answered = await home.wait(done, patience(acquire.timeout))
     except BaseException:
         actor.send(Leave(), waiter)
         raise
@@ -81,7 +81,8 @@ def _answer(home: Home, actor: ScopeActor, waiter: Waiter, *, answered: bool) ->
     return overloaded(actor.scope) if home.alive() else Denied(actor.scope, Reason.SHUTTING_DOWN, None)
 
 
-def _patience(acquire: Acquire) -> float:
-    if acquire.timeout is None:
+def patience(timeout: float | None) -> float:
+    """How many seconds somebody from elsewhere who would wait so long for a permit waits for an answer."""
+    if timeout is None:
         return math.inf
-    return acquire.timeout + _ON_ITS_WAY if acquire.timeout else _PATIENCE
+    return timeout + _ON_ITS_WAY if timeout else _PATIENCE

@@ -95,8 +95,8 @@ class Home:
         self._context = copy_context()
         # Bounded by the number of threads and of tasks on other loops: each waits for its call.
         self._calls: deque[_Call[object]] = deque()
-        #: The actors to whom others have sent failures that are not read yet, once for each. While there are any, nothing that
-        #: was granted ahead is to be had: one of them may pause all traffic.
+        #: The actors to whom others have sent failures that are not read yet, once for each failure. While there are any,
+        #: nothing that was granted ahead is to be had: one of them may pause all traffic. Bounded like the outcomes.
         self.failures: deque[Actor] = deque()
         #: Is nobody at home any more, as far as anybody has noticed?
         self.ended = False
@@ -114,10 +114,11 @@ class Home:
             return False
         return True
 
-    def call(self, function: Callable[[], T]) -> T:
+    def call(self, function: Callable[[], T], timeout: float = math.inf) -> T:
         """Runs the function at home and returns what it returns. From another thread this is a round trip.
 
-        Raises what the function raises, and `UsageError` if the governor is closed before the function has run.
+        Raises what the function raises, `TimeoutError` if it has not been run after so many seconds (it may be, later), and
+        `UsageError` if the governor is closed before it has.
         """
         if self.here():
             return function()
@@ -125,15 +126,18 @@ class Home:
         done.acquire()
         call = _Call(function, done.release)
         self._ring(call)
-        self.wait_blocking(done)
-        return call.result()
+        return self._result(call, in_time=self.wait_blocking(done, timeout))
 
-    async def call_from_another_loop(self, function: Callable[[], T]) -> T:
+    async def call_from_another_loop(self, function: Callable[[], T], timeout: float = math.inf) -> T:
         """The same for a task on another loop, which goes on meanwhile."""
         done = anyio.Event()
         call = _Call(function, partial(current_post(), done.set))
         self._ring(call)
-        await self.wait(done)
+        return self._result(call, in_time=await self.wait(done, timeout))
+
+    def _result(self, call: _Call[T], *, in_time: bool) -> T:
+        if not in_time and self.alive():
+            raise TimeoutError("the governor's event loop stands still")
         return call.result()
 
     def _ring(self, call: _Call[T]) -> None:
@@ -145,12 +149,12 @@ class Home:
 
     def hear_failures(self) -> None:
         """Has every failure read that others have sent until now, at home."""
-        told = tuple(self.failures)
-        heard = [actor.read() for actor in told]
-        # Taken off the list only now, so that nobody finds it empty too early.
-        if all(heard):
-            for _ in heard:
-                self.failures.popleft()
+        failures = self.failures
+        for _ in range(len(failures)):
+            if not failures[0].hear():
+                return  # Its knock comes when that handler has ended.
+            # Taken off the list only now, so that nobody finds it empty too early.
+            failures.popleft()
 
     def alive(self) -> bool:
         """Will calls be answered? True as well for a loop that is too busy to answer, or that stands still."""

@@ -114,6 +114,13 @@ class Lease:
         self.out -= back
         return back
 
+    def learn_deposits(self) -> int:
+        """How many operations have begun that the actor did not know of."""
+        count = len(self.deposits)
+        for _ in range(count):
+            self.deposits.popleft()
+        return count
+
     def learn_successes(self) -> Counter[int | None]:
         """How many calls went well, by status, that the actor did not know of."""
         return Counter(starmap(self.successes.popleft, repeat((), len(self.successes))))

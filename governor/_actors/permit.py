@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sized
 from threading import get_ident
 from types import TracebackType
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 import msgspec
 
@@ -18,6 +18,9 @@ from governor.messages import Report
 from governor.policies import _checks
 from governor.policies.contract import Grant, Result
 from governor.policies.degraded import DegradedPolicy
+
+#: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
+MOST_SUCCESSES: Final = 65_536
 
 
 class Owner(Protocol):
@@ -31,10 +34,6 @@ class Owner(Protocol):
     successes: deque[int | None]
     #: Whether a success would change anything but the counters of the scope.
     listens: bool
-
-    @property
-    def inbox(self) -> Sized:
-        """What others have sent to the actor and it has not read yet."""
 
     @property
     def failures(self) -> Sized:
@@ -100,16 +99,18 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             and not owner.degraded.failures
         ):
             # What nearly all outcomes are: a success that nobody but the counters has been waiting for.
-            if get_ident() == owner.thread:
-                if status == 200:
-                    owner.counters.answered_2xx += 1
-                else:
-                    owner.counters.ended(status, Result.SUCCESS)
+            if owner.failures:
+                pass  # They were reported before, and are to be read before: or they would be taken for failures in a row.
+            elif get_ident() != owner.thread:
+                if len(owner.successes) < MOST_SUCCESSES:
+                    owner.successes.append(status)
+                    return
+            elif status == 200:
+                owner.counters.answered_2xx += 1
                 return
-            if not owner.inbox and not owner.failures:
-                owner.successes.append(status)
+            else:
+                owner.counters.ended(status, Result.SUCCESS)
                 return
-            # Failures that were reported before are to be read before, so that they are not taken for failures in a row.
         report = Report(self.grant(), result_of(status, error), status, used)
         if get_ident() == owner.thread:
             owner.tell(report)

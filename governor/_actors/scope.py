@@ -25,7 +25,7 @@ from governor._actors.permit import HeldPermit, Permit
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer, BreakerChanged, Granted, LeaseRevoked, Refused, Retried
-from governor.messages import Acquire, Denied, Leave, PlanRetry, Report
+from governor.messages import Acquire, Denied, PlanRetry, Report
 from governor.policies.breaker import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.limits import LimitPolicy
@@ -57,6 +57,7 @@ class ScopeActor(Actor):
         "_announcer",
         "_asks_from_elsewhere",
         "_cap",
+        "_catching_up",
         "_demand",
         "_generation",
         "_lease",
@@ -127,6 +128,7 @@ class ScopeActor(Actor):
         self.failures = home.failures
         self._demand = Demand()
         self._asks_from_elsewhere = 0
+        self._catching_up = False
         self._rang_at = Instant(-1)
         self.regate()
 
@@ -136,9 +138,9 @@ class ScopeActor(Actor):
         """One request out of the lease, on any thread; None if nothing is left, or if something is to be read first.
 
         Whoever has reported a failure, in whichever scope, finds nothing here before it has been read, and nobody gets ahead
-        of those whose asks have not been read yet.
+        of those who have asked for more than one. Asks for one need no such care: they were sent because nothing was left.
         """
-        if self.inbox or self.failures:
+        if self.large or self.failures:
             return None
         try:
             return self.pop_leased()
@@ -158,7 +160,7 @@ class ScopeActor(Actor):
         """One request, at once; None if that takes a closer look, or is not possible."""
         clock = self._now  # Fetched and called in two steps: CPython 3.11 is slower with functions that are attributes.
         now = clock()
-        if now < self.gate or self.inbox or self._busy:
+        if now < self.gate or self.inbox or self.failures or self._busy:
             return None
         policy: LimitPolicy | RequestCapPolicy = self._cap
         if now < policy.ready:
@@ -192,6 +194,7 @@ class ScopeActor(Actor):
         self._busy = True
         try:
             self._drain()
+            self._hear_failures()
             return self._ask(acquire, waiter)
         except Exception as error:
             return self._crashed(error)
@@ -200,7 +203,7 @@ class ScopeActor(Actor):
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits."""
-        self.tell(Leave(), waiter)
+        self.tell_leave(waiter)
 
     def plan_retry(self, message: PlanRetry) -> float | None:
         """Seconds to wait before the next attempt, or None if there is to be none. A yes is paid for from the budget."""
@@ -268,13 +271,14 @@ class ScopeActor(Actor):
 
     def stuck(self) -> set[int]:
         """The threads that wait here for what no passage of time will give."""
-        return self._line.threads() if self._alarm == math.inf else set()
+        return self._line.threads() if self._alarm == math.inf and not self.inbox and not self.outcomes else set()
 
     def leased(self) -> int:
         """How many permits are granted ahead and, as far as it knows, not used."""
         return self._lease.out
 
     def _bar(self) -> None:
+        self.catch_up()
         self.take_back()
         self.gate = NEVER
 
@@ -392,32 +396,38 @@ class ScopeActor(Actor):
         return True
 
     def _reclaim(self) -> int:
+        now = self._now()
         back = self._lease.take_back()
-        self._learn_used()
-        self.pipeline.reclaim(self._now(), back)
+        self._learn_used(now)
+        self.pipeline.reclaim(now, back)
         self.regate()
         return back
 
     def catch_up(self) -> None:
         """Learns what callers elsewhere have done with what is granted ahead."""
-        lease = self._lease
-        # Successes first: a call is counted as made before it is counted as ended.
-        successes = lease.learn_successes()
-        self._learn_used()
-        for status, times in successes.items():
-            self.counters.ended(status, Result.SUCCESS, times)
-        while lease.deposits:
-            lease.deposits.popleft()
-            self._budget.deposit(self._now())
+        if self._catching_up:
+            return  # Asked by a signal handler that came in between.
+        self._catching_up = True
+        try:
+            now = self._now()
+            # Successes first: a call is counted as made before it is counted as ended.
+            successes = self._lease.learn_successes()
+            self._learn_used(now)
+            for status, times in successes.items():
+                self.counters.ended(status, Result.SUCCESS, times)
+            for _ in range(self._lease.learn_deposits()):
+                self._budget.deposit(now)
+        finally:
+            self._catching_up = False
 
-    def _learn_used(self) -> None:
+    def _learn_used(self, now: Instant) -> None:
         used = self._lease.learn_used()
         if used:
-            self.pipeline.collect(self._now(), used)
+            self.pipeline.collect(now, used)
             self.counters.requests += used
 
     def _drain(self) -> None:
-        if self._lease.out or self.successes:
+        if self._lease.out or self.successes or self._lease.deposits:
             self.catch_up()
         super()._drain()
 
@@ -527,11 +537,12 @@ class ScopeActor(Actor):
     def _learn(self, message: Report | Grant) -> None:
         now = self._now()
         before = self.degraded.until
-        if isinstance(message, Report) and message.result is Result.FAILURE:
+        if isinstance(message, Report) and (message.result is Result.FAILURE or message.used):
+            # Nobody may have what is left, perhaps, or there is less of it.
             self.take_back()
         else:
             # What it is about has been used before: it must not be given back before it is known to have been.
-            self._learn_used()
+            self._learn_used(now)
         if isinstance(message, Report):
             self.counters.ended(message.status, message.result)
             self.pipeline.record(now, message.grant, message.result, message.used)

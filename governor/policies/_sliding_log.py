@@ -53,11 +53,14 @@ class SlidingLog:
         self.total += count
 
     def remove(self, dated: Instant, count: int) -> None:
-        """Takes back units that were added at `dated`; units that have left the log already are gone."""
+        """Takes back units that were added at `dated` or later; units that have left the log already are gone."""
         slots = self._slots
         place = len(slots)
         while place and slots[place - 1][0] >= dated:
             place -= 1
+        # The oldest that there are: what is left in the log is never older than what was used.
+        while place < len(slots) and not slots[place][1]:
+            place += 1
         if place == len(slots) or dated <= self._forgotten:
             return
         taken = min(count, slots[place][1])

@@ -75,6 +75,7 @@ class Pipeline:
         cap: RequestCapPolicy,
         degraded: DegradedPolicy,
         exempt: bool = False,
+        lends: bool = True,
     ) -> None:
         self.breaker = BreakerPolicy(breaker)
         self.limits: tuple[LimitPolicy, ...] = tuple(build(limit) for limit in limits)
@@ -84,8 +85,8 @@ class Pipeline:
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.limits, cap)
         #: Whether some limit waits for outcomes, so that a grant must not get lost.
         self.holds = any(isinstance(policy.parameters, (StrictWindow, InFlight)) for policy in self.limits)
-        #: What takes part in granting ahead; empty if that is not possible here.
-        self.lenders = self._find_lenders()
+        #: What takes part in granting ahead; empty if that is not possible here, or not wanted.
+        self.lenders = self._find_lenders() if lends else ()
         #: From which generation of the breaker on each limit, and the row of receipts as a whole, knows of grants.
         self._born = [0] * len(self.limits)
         self._receipts_born = 0

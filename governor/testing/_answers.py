@@ -50,7 +50,7 @@ def refusing(
     nest. Raises `ConfigError`, and `UsageError` if the governor is not running.
     """
     wait = None if retry_after is None else from_seconds(retry_after, field="retry_after")
-    actor = governor._find(provider, method)
+    actor = governor._find(provider, method, None)
     if isinstance(actor, Denied):
         raise actor.exception()
     home = governor._running()

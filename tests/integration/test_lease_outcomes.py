@@ -1,14 +1,17 @@
 """Does an outcome that a thread reports count at once, and in its place, although permits are granted ahead?"""
 
+import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from threading import Barrier
+from threading import Barrier, Thread
+from unittest.mock import patch
 
 import pytest
 
 from governor import Denied, Permit, Reason
+from governor._actors.lease import Lease
 from governor.clock import system_clock
 from governor.testing import ManualClock
 from governor_client import GovernorClient
@@ -167,6 +170,86 @@ def test_nor_is_degraded_mode_begun_by_failures_that_are_not_in_a_row() -> None:
         now = governor.statistics()
 
     assert 0 == now.degraded_spells
+
+
+# On the governor's own loop.
+
+
+@pytest.mark.promise("R08")
+def test_a_failure_that_a_thread_has_reported_counts_for_the_loop_as_well() -> None:
+    async def main() -> Denied | Permit:
+        async with governed(PLENTY, degraded_after_failures=1) as governor:
+            permit = granted(governor.try_permit("weather"))
+            granted(governor.try_permit("traffic"))
+            elsewhere(permit.record, status=500)
+            return governor.try_permit("traffic")
+
+    answer = asyncio.run(main())
+
+    assert isinstance(answer, Denied)
+    assert Reason.DEGRADED is answer.reason
+
+
+@pytest.mark.promise("R06")
+def test_a_success_on_the_loop_is_between_the_failures_of_threads_if_it_was_reported_there() -> None:
+    async def main() -> str:
+        async with governed(PLENTY, failures=2) as governor:
+            first, second, third = (granted(governor.try_permit("weather")) for _ in range(3))
+            elsewhere(first.record, status=500)
+            second.record(status=200)
+            elsewhere(third.record, status=500)
+            return governor.statistics().scopes["weather"].breaker.status
+
+    assert "closed" == asyncio.run(main())
+
+
+def elsewhere(report: Callable[..., None], **outcome: int) -> None:
+    """On another thread, while this one stands still."""
+    thread = Thread(target=report, kwargs=outcome)
+    thread.start()
+    thread.join()
+
+
+# What was really used.
+
+
+@pytest.mark.promise("R03")
+def test_while_a_scope_is_in_debt_nothing_is_to_be_had_of_what_was_granted_ahead() -> None:
+    with governed("10/s burst 1000", clock=ManualClock()) as governor:
+        permit = granted(governor.try_permit("weather"))
+        with ahead(governor, "weather"):
+            permit.record(status=200, used={"requests": 5000})
+        now = governor.statistics().scopes["weather"]
+        answer = GovernorClient(governor).try_permit("weather")
+
+    assert (0, 0) == (now.leased, now.limits[0].available)
+    assert isinstance(answer, Denied)
+
+
+# Looking while something is going on.
+
+
+def test_figures_that_a_signal_handler_asks_for_in_the_middle_disturb_nothing() -> None:
+    """The handler comes between counting the successes and taking them."""
+
+    async def main() -> tuple[int, dict[str, int]]:
+        async with governed(PLENTY) as governor:
+            permits = [granted(governor.try_permit("weather")) for _ in range(20)]
+            for permit in permits:
+                elsewhere(permit.record, status=200)
+            actor = governor.doors["weather", None]
+            learn = Lease.learn_successes
+
+            def interrupted(lease: Lease) -> object:
+                governor.statistics()
+                return learn(lease)
+
+            with patch.object(Lease, "learn_successes", interrupted):
+                actor.catch_up()
+            counters = governor.statistics().counters
+            return counters.answered_2xx, dict(counters.refused)
+
+    assert (20, {}) == asyncio.run(main())
 
 
 # Giving back.

@@ -51,7 +51,7 @@ def failures_taken_off_the_list_before_they_are_read(self: Home) -> None:
     told = deque(self.failures)
     self.failures.clear()
     for actor in told:
-        actor.read()
+        actor.hear()
 
 
 def lease_entered_while_a_failure_is_unread(self: ScopeActor) -> Permit | None:

@@ -19,7 +19,7 @@ SEEDS: Final = st.integers(0, 2**32)
 #: Mostly next to nothing, now and then as long as it takes to take a lease back, to fill a bucket, or to leave a window.
 TICKS: Final = (1, 1, 1_000, 10_000, 20_000, 60_000_000)
 #: On the loop of the actors, in between.
-HERE: Final = st.lists(st.builds(Ask, st.sampled_from("ab")), max_size=10)
+HERE: Final = st.lists(st.builds(Ask, st.sampled_from("ab"), cost=st.sampled_from([1, 1, 3, 8])), max_size=10)
 
 
 def scripts(

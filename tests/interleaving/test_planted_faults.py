@@ -32,8 +32,8 @@ def bucket(random: Random) -> Scenario:
 
 
 def still_bucket(random: Random) -> Scenario:
-    """All there is is asked for, nothing comes after it, and failures bring back what is granted ahead."""
-    return Scenario("1/day burst 80", some_scripts(random, "a", (200,) * 6 + (500,)))
+    """All there is is asked for, nothing comes after it, and who asks for all of it brings back what is granted ahead."""
+    return Scenario("1/day burst 150", [[Ask("a")] * 60 for _ in range(3)], [Ask("a", cost=150)] * 20)
 
 
 def cap(random: Random) -> Scenario:

@@ -24,6 +24,7 @@ from governor._actors.home import Home
 from governor._actors.scope import ScopeActor
 from governor._supervisor import Supervisor
 from governor._units import DAY, MINUTE, SECOND, Instant, to_seconds
+from governor.instrumentation import Announcer
 from governor_client import GovernorClient
 from tests.interleaving.stepper import SteppedLock, Stepper, Stuck
 
@@ -38,6 +39,8 @@ class Ask:
     status: int | None = 200
     #: None asks and is told at once; a number of seconds waits in line.
     timeout: float | None = None
+    #: How many requests at once; callers elsewhere ask for one.
+    cost: int = 1
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ class World:
     def _rest(self) -> bool:
         """Nobody can go on: either it is time for an alarm, or somebody will never be answered."""
         alarm = self._next_alarm()
-        unread = [actor.scope for actor in self._actors() if actor.inbox]
+        unread = [actor.scope for actor in self._actors() if actor.inbox or actor.outcomes]
         if unread:
             raise Stuck(f"nobody reads what {unread} were sent")
         if alarm == math.inf:
@@ -172,13 +175,15 @@ class World:
             home=stepped,
             tasks=cast("TaskGroup", _NoTasks()),
             on_forgotten=governor.doors.clear,
+            announcer=Announcer(lambda: 0.0),
+            lends=True,
         )
         governor._thread = get_ident()
         governor.process = os.getpid()
         governor._supervisor = supervisor
         governor._home = stepped
         for scope in self.scenario.scopes:
-            governor._find(scope, None)
+            governor._find(scope, None, None)
         self._home = stepped
         script = list(self.scenario.here)
         while script or not self._is_over():
@@ -214,7 +219,7 @@ class World:
 
     def _ask_here(self, ask: Ask) -> None:
         before = self.now
-        answer = self._governor.try_permit(ask.scope)
+        answer = self._governor.try_permit(ask.scope, cost=ask.cost)
         self._take(ask, before, answer)
 
     # Callers elsewhere.
@@ -251,7 +256,7 @@ class World:
         if ask.status is None:
             answer.give_back()
         else:
-            seen.admitted.append(Admission(before, self.now))
+            seen.admitted.append(Admission(before, self.now, ask.cost))
             answer.record(status=ask.status)
         seen.outcomes.append(ask.status)
 

@@ -34,6 +34,7 @@ from governor._actors.home import Home
 from governor._actors.line import Waiter
 from governor._actors.scope import ScopeActor
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
+from governor.instrumentation import Announcer
 from governor.messages import Acquire
 from governor.policies.breaker import Breaker, BreakerStatus
 from governor.policies.contract import PLAIN, Request
@@ -129,6 +130,7 @@ class LeaseMachine(RuleBasedStateMachine):
             start=lambda _: None,
             publish=self._publish,
             recall=self._recall,
+            announcer=Announcer(lambda: 0.0),
         )
         return Scope(actor, bucket)
 
@@ -253,10 +255,11 @@ class LeaseMachine(RuleBasedStateMachine):
         self.home.turn()
         for scope in self.scopes:
             assert not scope.actor.inbox
+            assert not scope.actor.outcomes
             self._read(scope)
 
     def _read(self, scope: Scope) -> None:
-        scope.failure_under_way = scope.failure_under_way and bool(scope.actor.inbox)
+        scope.failure_under_way = scope.failure_under_way and bool(scope.actor.outcomes)
 
     @rule(which=WHICH)
     def ring_the_alarm(self, which: int) -> None:

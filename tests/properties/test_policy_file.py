@@ -47,7 +47,11 @@ SCOPES = st.builds(ScopePolicy, limits=LIMIT_LISTS, breaker=BREAKERS, retry=RETR
 OUTBOUND = st.dictionaries(
     st.sampled_from(["default", "github", "github:post"]) | NAMES | st.tuples(NAMES, NAMES).map(":".join), SCOPES, max_size=4
 )
-GROUPS = st.builds(InboundGroup, limits=LIMIT_LISTS)
+REQUEST_BUCKETS = st.builds(TokenBucket, amount=COUNTS, per=SPANS, burst=COUNTS)
+BUCKET_LISTS = st.lists(REQUEST_BUCKETS, max_size=2).map(tuple)
+GROUPS = st.builds(
+    InboundGroup, limits=BUCKET_LISTS, address_limits=BUCKET_LISTS, total_limits=BUCKET_LISTS, dry_run=st.booleans()
+)
 FOLDERS = st.none() | st.text(st.characters(codec="utf-8"), min_size=1)
 KEYS = st.sampled_from("abc")
 
@@ -55,7 +59,7 @@ KEYS = st.sampled_from("abc")
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     names = draw(st.lists(NAMES, max_size=2, unique=True))
-    groups = {f"group-{name}": InboundGroup(paths=(f"/{name}",), limits=draw(LIMIT_LISTS)) for name in names}
+    groups = {f"group-{name}": InboundGroup(paths=(f"/{name}",), limits=draw(BUCKET_LISTS)) for name in names}
     return Config.from_mapping(
         {
             "global": draw(st.builds(GlobalPolicy, degraded_exempt=st.frozensets(NAMES), idle_after=SPANS, max_scopes=COUNTS)),

@@ -28,7 +28,9 @@ def governed(*limits: str, clock: Clock = system_clock, failures: int = NEVER_RE
     """One whose scopes all have these limits; without a cap, degraded mode and breakers but for what is said."""
     everything = {"requests_per_minute": NEVER_REACHED, "degraded_after_failures": NEVER_REACHED, **settings}
     scope = {"limits": limits, "breaker": {"failures": failures, "open_for": "1h"}}
-    return Governor(Config.from_mapping({"global": everything, "outbound": {"default": scope}}), clock=clock)
+    governor = Governor(Config.from_mapping({"global": everything, "outbound": {"default": scope}}), clock=clock)
+    governor._lends = True  # With a clock of ours, too.
+    return governor
 
 
 def granted(answer: Permit | Denied) -> Permit:

@@ -10,7 +10,7 @@ import trio
 
 from governor import ConfigError, Denied, Permit, RateLimited, Reason, UsageError
 from governor._actors.counters import Counters
-from governor._actors.permit import HeldPermit, result_of
+from governor._actors.permit import MOST_SUCCESSES, HeldPermit, result_of
 from governor._units import Instant
 from governor.messages import Report
 from governor.policies.contract import Grant, Request, Result
@@ -30,7 +30,6 @@ class Listener:
         self.degraded = DegradedPolicy(Degraded())
         self.listens = listens
         self.successes: deque[int | None] = deque()
-        self.inbox: list[object] = []
         self.failures: list[object] = []
         self.told: list[tuple[str, Report | Grant]] = []
 
@@ -206,14 +205,23 @@ def test_from_another_thread_it_is_left_to_be_counted_later() -> None:
 
 
 @pytest.mark.promise("R06", "R08")
-@pytest.mark.parametrize("unread", ["inbox", "failures"])
-def test_unless_a_failure_may_have_been_sent_before_it(unread: str) -> None:
-    owner = Listener(listens=False, thread=-1)
-    getattr(owner, unread).append(object())
+@pytest.mark.parametrize(("thread", "way"), [(-1, "send"), (None, "tell")])
+def test_unless_a_failure_may_have_been_sent_before_it(thread: int | None, way: str) -> None:
+    owner = Listener(listens=False, thread=thread)
+    owner.failures.append(object())
     Permit(owner, Instant(5), 1, GRANT).record(status=200)
 
-    assert [("send", Report(GRANT, Result.SUCCESS, 200))] == owner.told
+    assert [(way, Report(GRANT, Result.SUCCESS, 200))] == owner.told
     assert not owner.successes
+
+
+def test_nor_are_more_left_than_may_lie_unread() -> None:
+    owner = Listener(listens=False, thread=-1)
+    for _ in range(MOST_SUCCESSES + 1):
+        Permit(owner, Instant(5), 1, GRANT).record(status=200)
+
+    assert [("send", Report(GRANT, Result.SUCCESS, 200))] == owner.told
+    assert MOST_SUCCESSES == len(owner.successes)
 
 
 def test_a_success_that_ends_a_row_of_failures_anywhere_is_told() -> None:

@@ -1,7 +1,10 @@
 """The report: tables, targets, and its place in the page."""
 
+import msgspec
 import pytest
 
+from benchmarks.contention.exactness import OVER
+from benchmarks.contention.threads import together
 from benchmarks.contract import PAIR_US, BenchmarkError, Contender, Family, Sample
 from benchmarks.machine import Machine
 from benchmarks.report import BEGIN, CANNOT_PROVE, END, publish, render
@@ -57,6 +60,16 @@ def test_a_target_is_kept_up_to_its_bound_and_missed_above(ours_us: float, kept:
     row = next(line for line in report(ours_us).splitlines() if "3.3 times" in line)
 
     assert kept == row.split(" | ")[-1].removesuffix(" |")
+
+
+@pytest.mark.parametrize(("over", "cell"), [((0.0, 0.0), "no"), ((0.0, 499.0), "**by 499**")])
+def test_a_row_says_whether_the_limit_was_kept_in_every_round(over: tuple[float, ...], cell: str) -> None:
+    contender = msgspec.structs.replace(TEXTBOOK, name="threads-textbook", family=Family.THREADS)
+    samples = [Sample(contender.name, number, {together(8): 2_000.0, OVER: excess}) for number, excess in enumerate(over)]
+    table = render(Results(MACHINE, tuple(samples)), [contender]).partition("### Threads in one scope")[2]
+    titles, _, row = (line.split(" | ") for line in table.splitlines()[2:5])
+
+    assert cell == row[titles.index("over-admits")]
 
 
 def test_a_family_that_was_not_measured_has_no_table() -> None:

@@ -92,7 +92,9 @@ def test_the_built_in_inbound_groups_are_those_that_users_rely_on() -> None:
 
 
 def test_the_built_in_exempt_paths_are_those_that_users_rely_on() -> None:
-    assert InboundSettings(exempt_paths=("/health", "/api/v1/status", "/docs", "/openapi.json")) == BUILT_IN.inbound_settings
+    exempt = ("/health", "/api/v1/status", "/docs", "/openapi.json", "/api/v1/traffic-control")
+
+    assert InboundSettings(exempt_paths=exempt) == BUILT_IN.inbound_settings
 
 
 def test_logging_is_off_by_default() -> None:

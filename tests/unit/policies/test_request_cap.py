@@ -191,3 +191,16 @@ def test_the_refusal_names_the_cap() -> None:
 def test_a_number_that_cannot_be_is_refused_by_name(most: Any) -> None:
     with pytest.raises(ConfigError, match=r"requests_per_minute is .*; allowed: a whole number from 1 to \d+"):
         RequestCap(most)
+
+
+@pytest.mark.promise("R07")
+def test_what_was_lent_used_and_given_back_leaves_its_place_even_beside_others_that_did() -> None:
+    policy = RequestCapPolicy(RequestCap(10))
+    policy.commit(Instant(100), PLAIN)
+    policy.lend(Instant(500), 1)
+    policy.commit(Instant(1000), PLAIN)
+    policy.refund(Instant(1000), Grant(Instant(1000), 0), None)
+    policy.collect(Instant(2000), 1)
+    policy.refund(Instant(2000), Grant(Instant(500), 0), None)
+
+    assert 1 == policy.used(Instant(2001))

@@ -1,0 +1,57 @@
+"""What becomes of an answer in hand when its reader is cancelled while the governor is asked about another attempt?"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from governor import Governor
+from governor_client import AsyncGovernedTransport
+from tests.stress.leases import standing_still
+
+
+class Body(httpx.AsyncByteStream):
+    """An error page, which may be closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"later"
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Unavailable(httpx.AsyncBaseTransport):
+    """A provider that is down, and says when it has said so."""
+
+    def __init__(self) -> None:
+        self.body = Body()
+        self.answered = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.answered.set()
+        return httpx.Response(503, stream=self.body)
+
+
+@pytest.mark.promise("R05", "R50")
+def test_its_connection_is_given_back() -> None:
+    async def main(governor: Governor) -> bool:
+        provider = Unavailable()
+        transport = AsyncGovernedTransport("weather", governor=governor, transport=provider)
+        async with httpx.AsyncClient(transport=transport) as client:
+            await client.get("https://api.example.com/", extensions={"governor.retry": False})
+            provider.answered.clear()
+            provider.body.closed = False
+            task = asyncio.create_task(client.get("https://api.example.com/"))
+            await provider.answered.wait()
+            with standing_still(governor):
+                task.cancel()
+                await asyncio.wait([task])
+                closed = provider.body.closed
+        return closed and task.cancelled()
+
+    with Governor() as governor:
+        assert asyncio.run(main(governor))
