@@ -6,7 +6,7 @@ READY := .venv/.ready
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help .venv test pytest lint types contracts demo bench clean
+.PHONY: help .venv test pytest lint types contracts demo bench screenshot clean
 
 help: ## say what can be done
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ demo: $(READY) ## show a client without a governor and one with it, against a pr
 
 bench: $(READY) ## measure, and write the tables and the chart
 	$(BIN)/python -m benchmarks
+
+screenshot: $(READY) ## take the picture of the dashboard for the documentation, which takes five minutes
+	$(BIN)/python -m tests.browser.screenshot docs/how-to/dashboard.png
 
 clean: ## remove everything that make made, .venv included
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -4,6 +4,7 @@ from typing import Final
 
 from benchmarks.contention.catalogue import CONTENTION
 from benchmarks.contract import WHOLE_JOB, Contender, Family
+from benchmarks.inbound.catalogue import INBOUND
 
 _PAIRS: Final = 100_000
 _QUICK_PAIRS: Final = 10_000
@@ -136,5 +137,26 @@ CONTENDERS: Final = (
         does="whole programs, from start to exit, in turns; files in the page cache, bytecode compiled",
         does_not="no event loop is started, no client imported",
     ),
+    Contender(
+        name="watched",
+        family=Family.WATCHING,
+        entry="watching.status:watched",
+        size=5_000,
+        quick_size=1_000,
+        title="governor with 1,000 scopes, its status polled 10 times a second over HTTP",
+        does="a status of 1,000 scopes, to its last byte at the client; 500 permits and outcomes a second on the same loop",
+        does_not="one poller, on the same machine",
+    ),
+    Contender(
+        name="unwatched",
+        family=Family.WATCHING,
+        entry="watching.status:unwatched",
+        size=5_000,
+        quick_size=1_000,
+        title="control: the same that nobody watches",
+        does="the same permits and outcomes; mostly what the timers of the event loop are late",
+        does_not="no daemon",
+    ),
     *CONTENTION,
+    *INBOUND,
 )

@@ -22,6 +22,10 @@ class Family(StrEnum):
     SCARCE = "scarce"
     MEMORY = "memory"
     IDLE = "idle"
+    WATCHING = "watching"
+    CALLS = "calls"
+    SERVED = "served"
+    CALLERS = "callers"
     STARTUP = "startup"
 
 

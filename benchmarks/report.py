@@ -7,8 +7,10 @@ from typing import Final, NamedTuple
 from benchmarks.contention import idle, latency, loops, scarce, threads
 from benchmarks.contention.exactness import OVER
 from benchmarks.contract import PAIR_US, BenchmarkError, Contender, Family
+from benchmarks.inbound import callers, calls, served
 from benchmarks.results import Results, Spread
 from benchmarks.targets import TARGETS, Target
+from benchmarks.watching import status
 
 BEGIN: Final = "<!-- benchmarks: begin. Written by `make bench`; do not edit. -->"
 END: Final = "<!-- benchmarks: end -->"
@@ -116,6 +118,40 @@ _TABLES: Final = (
         Family.IDLE,
         "A program at rest",
         [_Figure("processor time, ms per second", idle.CPU_MS), _Figure("voluntary context switches per second", idle.SLEEPS)],
+    ),
+    _Table(
+        Family.WATCHING,
+        "Being watched",
+        [
+            _Figure("status, p50, ms", status.STATUS_P50, 1.0, 1),
+            _Figure("status, p99, ms", status.STATUS_P99, 1.0, 1),
+            _Figure("decision, p50, us", status.DECISION_P50, 1.0, 0),
+            _Figure("decision, p99, us", status.DECISION_P99, 1.0, 0),
+        ],
+        [_Ratio("decision, p99, times unwatched", "unwatched", status.DECISION_P99)],
+    ),
+    _Table(
+        Family.CALLS,
+        "Limits on the callers of an application, around one call",
+        [_Figure("added, us", calls.ADDED_US), _Figure("the whole call, us", calls.CALL_US)],
+    ),
+    _Table(
+        Family.SERVED,
+        f"The same under uvicorn, asked by {served.CONNECTIONS} connections",
+        [
+            _Figure("answers, thousands per second", served.PER_SECOND, 1e-3, 2),
+            _Figure("share of those without it", served.SHARE, 1.0, 3),
+        ],
+    ),
+    _Table(
+        Family.CALLERS,
+        "Very many callers",
+        [
+            _Figure("allocated by Python for each, bytes", callers.TRACED, 1.0, 0),
+            _Figure("resident for each, bytes", callers.RESIDENT, 1.0, 0),
+            _Figure("resident after they were quiet, bytes", callers.AFTER, 1.0, 0),
+            _Figure("longest step of cleaning up, ms", callers.LONGEST_MS),
+        ],
     ),
     _Table(
         Family.STARTUP,

@@ -23,10 +23,23 @@ ROUNDS: Final = {
     Family.SCARCE: 5,
     Family.MEMORY: 5,
     Family.IDLE: 5,
+    Family.WATCHING: 5,
+    Family.CALLS: 9,
+    Family.SERVED: 5,
+    Family.CALLERS: 3,
     Family.STARTUP: 7,
 }
 #: These take long, and are measured less often where they are only to be looked at.
-_LONG: Final = (Family.THREADS, Family.LOOPS, Family.LATENCY, Family.SCARCE, Family.IDLE)
+_LONG: Final = (
+    Family.THREADS,
+    Family.LOOPS,
+    Family.LATENCY,
+    Family.SCARCE,
+    Family.IDLE,
+    Family.WATCHING,
+    Family.SERVED,
+    Family.CALLERS,
+)
 QUICK_ROUNDS: Final = dict.fromkeys(Family, 5) | dict.fromkeys(_LONG, 2)
 
 _ROOT: Final = Path(__file__).resolve().parents[1]

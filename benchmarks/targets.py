@@ -8,7 +8,9 @@ import msgspec
 from benchmarks.contention import latency, scarce
 from benchmarks.contention.threads import apart, together
 from benchmarks.contract import PAIR_US
+from benchmarks.inbound import callers, calls, served
 from benchmarks.results import Results, Spread
+from benchmarks.watching import status
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +123,55 @@ TARGETS: Final = (
         decimals=4,
     ),
     Target(title="lateness of a permit that had to wait, p99", contender="waiting", metric="p99_ms", most=2.0, unit="ms"),
+    Target(
+        title="a status of 1,000 scopes over HTTP, p50", contender="watched", metric=status.STATUS_P50, most=20.0, unit="ms"
+    ),
+    Target(
+        title="a decision while the status is polled, p99, to the same unwatched",
+        contender="watched",
+        base="unwatched",
+        metric=status.DECISION_P99,
+        most=1.5,
+        unit="times",
+    ),
+    Target(
+        title="what limits on callers add to a call of an application",
+        contender="calls-governed",
+        metric=calls.ADDED_US,
+        most=8.0,
+        unit="us",
+    ),
+    Target(
+        title="a refused call, to one that goes on",
+        contender="calls-refused",
+        base="calls-governed",
+        metric=calls.CALL_US,
+        most=1.25,
+        unit="times",
+    ),
+    Target(
+        title="answers per second of uvicorn, to those without limits on callers",
+        contender="served-governed",
+        metric=served.SHARE,
+        least=0.93,
+        unit="times",
+        decimals=3,
+    ),
+    Target(
+        title="memory for each caller, of a million",
+        contender="callers",
+        metric=callers.TRACED,
+        most=160.0,
+        unit="bytes",
+        decimals=0,
+    ),
+    Target(
+        title="the longest pause for cleaning up, of a million callers",
+        contender="callers",
+        metric=callers.LONGEST_MS,
+        most=5.0,
+        unit="ms",
+    ),
     Target(
         title="what `import governor` adds to an empty program", contender="startup", metric="extra_ms", most=100.0, unit="ms"
     ),

@@ -2,7 +2,15 @@
 
 from governor._actors.counters import CounterRecord
 from governor._actors.permit import Permit
-from governor._actors.statistics import BreakerStatistics, LimitStatistics, ScopeStatistics, Statistics
+from governor._actors.statistics import (
+    BreakerStatistics,
+    GroupStatistics,
+    LimitStatistics,
+    RefusalStatistics,
+    ScopeStatistics,
+    Statistics,
+    VisitorStatistics,
+)
 from governor._default import default
 from governor._governor import Cost, Governor, PermitRequest
 from governor._units import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Duration, Instant
@@ -23,7 +31,7 @@ from governor.errors import (
     ShuttingDown,
     UsageError,
 )
-from governor.messages import Denied
+from governor.messages import Denied, Turned, Visit
 from governor.policies.breaker import Breaker
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
@@ -51,6 +59,7 @@ __all__ = [
     "Duration",
     "Governor",
     "GovernorError",
+    "GroupStatistics",
     "InFlight",
     "Instant",
     "LimitStatistics",
@@ -61,6 +70,7 @@ __all__ = [
     "PermitRequest",
     "RateLimited",
     "Reason",
+    "RefusalStatistics",
     "RequestCapExceeded",
     "Retry",
     "RetryBudget",
@@ -69,6 +79,9 @@ __all__ = [
     "Statistics",
     "StrictWindow",
     "TokenBucket",
+    "Turned",
     "UsageError",
+    "Visit",
+    "VisitorStatistics",
     "default",
 ]

@@ -27,20 +27,31 @@ def default() -> Governor:
     `ConfigError`.
     """
     process = os.getpid()
-    for entered in _governor.running:
-        if entered.process == process and entered.alive():
-            return entered
+    running = entered()
+    if running is not None:
+        return running
     with _lock:
         # One that has ended by itself, by a bug or because its thread could not go on, is replaced.
         started = _started.get(process)
         if started is None or not started.alive():
-            governor = Governor.from_file(os.environ.get("GOVERNOR_CONFIG"))
+            governor = configured()
             governor.__enter__()
             _started.clear()
             _started[process] = governor
             atexit.register(_close, process)
             _before_threads_are_joined(partial(_close_when_stuck, process))
         return _started[process]
+
+
+def entered() -> Governor | None:
+    """The governor of this process if one is running: the one that was entered first. Starts none."""
+    process = os.getpid()
+    return next((governor for governor in _governor.running if governor.process == process and governor.alive()), None)
+
+
+def configured() -> Governor:
+    """A new one, not entered, as the file that `GOVERNOR_CONFIG` names and the environment say. Raises `ConfigError`."""
+    return Governor.from_file(os.environ.get("GOVERNOR_CONFIG"))
 
 
 def _close(process: int) -> None:

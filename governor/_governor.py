@@ -3,6 +3,7 @@
 On the governor's own loop an ask is a function call. From elsewhere it is one message and one answer.
 """
 
+import logging
 import math
 import os
 import sys
@@ -21,7 +22,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from governor._actors.asking import ask_blocking, ask_from_another_loop, ask_here, overloaded, patience
-from governor._actors.group import GroupActor
+from governor._actors.group import GroupActor, Left
 from governor._actors.home import Home
 from governor._actors.permit import Permit
 from governor._actors.pseudonyms import Pseudonyms
@@ -31,12 +32,14 @@ from governor._background import Background
 from governor._supervisor import Supervisor
 from governor._units import LONGEST, from_seconds, to_seconds
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
-from governor.config import Config, check_scope
+from governor.config import Config, LoggingSettings, check_scope
 from governor.errors import ConfigError, Reason, UsageError
 from governor.instrumentation import Announcer, Hook
 from governor.messages import Acquire, Denied, PlanRetry, Turned, Visit
 from governor.policies import _checks
 from governor.policies.contract import PLAIN, REQUESTS, Request
+
+_log: Final = logging.getLogger("governor")
 
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
 Cost = int | Mapping[str, int]
@@ -72,8 +75,16 @@ class Governor:
         #: Spellings of scopes and their actors; emptied when full, when the governor has ended, and in a forked child.
         self.doors: dict[tuple[str, str | None], ScopeActor] = {}
         self._most_doors = 4 * self.config.global_.max_scopes
-        self._first_hooks = tuple(hooks)
         self._announcer = Announcer(wall_clock)
+        for hook in hooks:
+            self._announcer.add(hook)
+        #: What is done about logs, and how to end that.
+        self._logging = LoggingSettings()
+        self._end_log: Callable[[], None] | None = None
+        #: The time of day at which it was entered, in seconds since 1970.
+        self.started_at: float | None = None
+        #: Has it been left by whoever entered it?
+        self.closed = False
         #: Makes the keys by which callers of our own API are known.
         self.pseudonyms = Pseudonyms(os.urandom(32))
         self._home: Home | None = None
@@ -201,27 +212,63 @@ class Governor:
         return self._running().call(self._supervised().statistics)
 
     async def astatistics(self) -> Statistics:
-        """The same for a task on any event loop, which goes on while the governor's is asked."""
-        home, supervisor = self._running(), self._supervised()
-        return supervisor.statistics() if home.here() else await home.call_from_another_loop(supervisor.statistics)
+        """The same for a task on any event loop, which goes on while the governor's is asked; so does the governor's own.
+
+        With many scopes it is read in small steps, each as things stand by then.
+        """
+        home, survey = self._running(), self._supervised().survey()
+        if home.here():
+            while (statistics := next(survey)) is None:
+                await anyio.lowlevel.checkpoint()
+        else:
+            while (statistics := await home.call_from_another_loop(partial(next, survey))) is None:
+                pass
+        return statistics
 
     # Our own API.
 
     def group(self, name: str) -> GroupActor | None:
         """The actor of an inbound group, for callers on the governor's own loop. None while the governor does not run."""
-        return None if self._supervisor is None else self._supervisor.groups.get(name)
+        home, supervisor = self._home, self._supervisor
+        return None if supervisor is None or home is None or home.ended else supervisor.groups.get(name)
+
+    def here(self) -> bool:
+        """Are we on the thread of the governor's own loop?"""
+        return get_ident() == self._thread
 
     async def visit(self, group: str, visit: Visit) -> Turned | None:
         """May this request go on? None if so. A group that there is not, or that fails, lets everybody pass.
 
-        From another loop this is a message and an answer. Raises `UsageError` if the governor is not running.
+        From another loop this is a message and an answer; if the governor's does not answer for a second, the request may go
+        on. Raises `UsageError` if the governor is not running.
         """
-        home, ask = self._running(), partial(self._visit, group, visit)
-        return ask() if home.here() else await home.call_from_another_loop(ask)
+        home = self._still_running()
+        if home.here():
+            return self._visit(group, visit)
+        try:
+            return await home.call_from_another_loop(partial(self._visit, group, visit), patience(0))
+        except TimeoutError:
+            return None
 
     def _visit(self, group: str, visit: Visit) -> Turned | None:
         actor = self.group(group)
-        return None if actor is None else actor.visit(visit)
+        try:
+            return None if actor is None else actor.visit(visit)
+        except Exception:
+            _log.exception("The group %s failed, and let a request pass.", group)
+            return None
+
+    async def least_left(self, group: str, visit: Visit) -> Left | None:
+        """What is left for this caller of the limit of which least is left. None without limits, or without an answer."""
+        home, ask = self._running(), partial(self._least_left, group, visit)
+        try:
+            return ask() if home.here() else await home.call_from_another_loop(ask, patience(0))
+        except TimeoutError:
+            return None
+
+    def _least_left(self, group: str, visit: Visit) -> Left | None:
+        actor = self.group(group)
+        return None if actor is None else actor.least(visit)
 
     def visit_ended(self, group: str, status: int | None) -> None:
         """A request that went on was answered with this HTTP status; None if it broke off. From any thread; never waits."""
@@ -244,23 +291,47 @@ class Governor:
         """Other settings from now on, while everything goes on: of each bucket as large a part is left as before.
 
         What has been used in a strict window stays used, breakers stand where they stood, and those who wait go on waiting, by
-        the new limits. Raises `UsageError` if the governor is not running.
+        the new limits. May be called on any thread, which is blocked until that is done. Raises `UsageError` if the governor is
+        not running.
         """
-        self._running().call(partial(self._reconfigure, config))
+        self._still_running().call(partial(self._reconfigure, config))
 
     def _reconfigure(self, config: Config) -> None:
-        self.config = config
+        self._keep_log(config.logging)
         self._supervised().reconfigure(config)
+        self.config = config
+        self._most_doors = 4 * config.global_.max_scopes
 
     def add_hook(self, hook: Hook) -> Callable[[], None]:
-        """Has `hook` told of every event from now on, on a thread of its own; call what is returned to end that."""
+        """Has `hook` told of every event from now on, on a thread of its own; call what is returned to end that.
+
+        Raises `UsageError` if the governor has been left.
+        """
         return self._announcer.add(hook)
+
+    def _keep_log(self, settings: LoggingSettings) -> None:
+        """Has events written down from now on, or no longer, as the settings say."""
+        if settings == self._logging:
+            return
+        end = None
+        if settings.enabled:
+            # Who wants no log does not even load what could write one.
+            from governor.instrumentation.log import Log
+
+            size = settings.max_size_mb * 1_000_000
+            lost = self._announcer.count_failures
+            log = Log(settings.directory, max_size=size, wall_clock=wall_clock, lost=lost)
+            end = self._announcer.add(log, pause=log.pause, last=log.close)
+        if self._end_log is not None:
+            self._end_log()
+        self._logging, self._end_log = settings, end
 
     # Running.
 
     async def __aenter__(self) -> Self:
         if self._home is not None:
             raise UsageError("this governor has been entered before; make a new one")
+        self._keep_log(self.config.logging)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._home = Home()
@@ -274,9 +345,9 @@ class Governor:
             announcer=self._announcer,
             lends=self._lends,
         )
-        for hook in self._first_hooks:
-            self._announcer.add(hook)
+        self._announcer.start()
         self.process = os.getpid()
+        self.started_at = wall_clock()
         self._thread = get_ident()
         running.append(self)
         return self
@@ -285,16 +356,25 @@ class Governor:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         running.remove(self)
+        self.closed = True
         if self._supervisor is not None and self._home is not None and self._tasks is not None:
             self._supervisor.close()
             self._home.close()
             self.doors.clear()
             self._tasks.cancel_scope.cancel()
-            # Not handed the error of the block: that one goes on as it is, not wrapped into a group.
-            await self._tasks.__aexit__(None, None, None)
-            if self._announcer.listening:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self._announcer.close)
+            try:
+                # Not handed the error of the block: that one goes on as it is, not wrapped into a group.
+                await self._tasks.__aexit__(None, None, None)
+            finally:
+                await self._close_announcer()
+
+    async def _close_announcer(self) -> None:
+        if self._announcer.at_work:
+            with anyio.CancelScope(shield=True):
+                # A thread of its own: those of the program may all be waiting for something.
+                await anyio.to_thread.run_sync(self._announcer.close, limiter=anyio.CapacityLimiter(1))
+        else:
+            self._announcer.close()
 
     def __enter__(self) -> Self:
         background = Background(lambda: self)
@@ -340,6 +420,12 @@ class Governor:
         if self.process != os.getpid():
             raise UsageError("this governor was started before a fork and does not run in this process; start one here")
         return self._home
+
+    def _still_running(self) -> Home:
+        home = self._running()
+        if home.ended:
+            raise UsageError("the governor has been closed")
+        return home
 
     def _supervised(self) -> Supervisor:
         if self._supervisor is None:
@@ -502,6 +588,7 @@ def _after_fork() -> None:
     for governor in running:
         governor._thread = 0
         governor.doors.clear()
+        governor._announcer.forked()
         if governor._home is not None:
             governor._home.ended = True
 

@@ -8,7 +8,8 @@ It runs on the same thread as the actors and is asked the same way: a direct, sy
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 from typing import Final
 from weakref import WeakValueDictionary
@@ -23,13 +24,13 @@ from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics, group_statistics, scope_statistics
 from governor._units import MINUTE, SECOND, Duration, Instant, to_seconds
 from governor.clock import Clock
-from governor.config import Config, GlobalPolicy, provider_of
+from governor.config import Config, GlobalPolicy, ScopePolicy, provider_of
 from governor.errors import Reason
 from governor.instrumentation import Announcer, DegradedEntered, DegradedLeft
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.retry_budget import RetryBudgetPolicy
+from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
 
 _log: Final = logging.getLogger("governor")
 
@@ -37,6 +38,8 @@ _log: Final = logging.getLogger("governor")
 #: until the oldest of them has left the period.
 _CRASHES: Final = 5
 _PERIOD: Final = MINUTE
+#: So many scopes are looked at in one step of a survey: about a tenth of a millisecond.
+_AT_A_TIME: Final = 16
 
 
 class Supervisor:
@@ -70,6 +73,7 @@ class Supervisor:
         self._actors: dict[str, ScopeActor] = {}
         self._awake: set[ScopeActor] = set()
         self._forgotten = CounterRecord()
+        self._forgotten_visits = CounterRecord()
         # The scopes of a provider share its budget, which goes with the last of them.
         self._budgets: WeakValueDictionary[str, RetryBudgetPolicy] = WeakValueDictionary()
         self._closed = False
@@ -92,7 +96,7 @@ class Supervisor:
     def actor(self, scope: str) -> ScopeActor | None:
         """The actor of a scope, started on first use; None if there are as many scopes as allowed and none can be forgotten."""
         actor = self._actors.get(scope)
-        if actor is None and (len(self._actors) < self._config.global_.max_scopes or self._forget_one()):
+        if actor is None and self._make_room():
             actor = self._actors[scope] = self._new_actor(scope)
             self._start(actor)
         return actor
@@ -115,16 +119,35 @@ class Supervisor:
 
     def statistics(self) -> Statistics:
         """What has happened, and how things stand, scope by scope."""
+        return next(statistics for statistics in self.survey() if statistics is not None)
+
+    def survey(self) -> Iterator[Statistics | None]:
+        """The same in small steps, so that others get their turn in between: None after each step, in the end the record.
+
+        What comes to life meanwhile is left out, and what is forgotten meanwhile still counts: so sums are true.
+        """
+        counters, visits = self._forgotten, self._forgotten_visits
+        actors, group_actors = self._actors.copy(), self.groups.copy()
+        scopes, groups = {}, {}
+        for number, scope in enumerate(sorted(actors), 1):
+            scopes[scope] = of_scope = scope_statistics(actors[scope], self._now())
+            counters += of_scope.counters
+            if number % _AT_A_TIME == 0:
+                yield None
+        for number, name in enumerate(sorted(group_actors), 1):
+            groups[name] = of_group = group_statistics(group_actors[name], self._now())
+            visits += of_group.counters
+            if number % _AT_A_TIME == 0:
+                yield None
         now = self._now()
-        scopes = {scope: scope_statistics(actor, now) for scope, actor in sorted(self._actors.items())}
-        total = sum((scope.counters for scope in scopes.values()), self._forgotten)
-        return Statistics(
-            counters=total,
+        yield Statistics(
+            counters=counters,
+            visits=visits,
             requests_last_minute=self.cap.used(now),
             degraded_for=to_seconds(max(0, self.degraded.until - now)),
             degraded_spells=self.degraded.spells,
             scopes=scopes,
-            groups={name: group_statistics(group, now) for name, group in sorted(self.groups.items())},
+            groups=groups,
             events_dropped=self._announcer.dropped,
             hooks_failed=self._announcer.failed,
         )
@@ -134,11 +157,9 @@ class Supervisor:
         before, self._config = self._config, config
         self.cap.reconfigure(RequestCap(config.global_.requests_per_minute))
         self.degraded.parameters = _degraded(config.global_)
-        for scope, actor in self._actors.items():
-            old, new = before.for_scope(scope), config.for_scope(scope)
-            if old != new or before.global_ != config.global_:
-                budget = self._budget(scope, renew=old.retry_budget != new.retry_budget)
-                actor.reconfigure(self._pipeline(scope), new.retry, budget, config.global_.max_waiting)
+        for scope, actor in list(self._actors.items()):
+            if before.global_ != config.global_ or _said(before, scope) != _said(config, scope):
+                self._change(actor)
         most = config.inbound_settings.max_callers
         for name, policy in config.inbound.items():
             if name in self.groups:
@@ -148,7 +169,15 @@ class Supervisor:
                 self._to_start.append(group)
                 self._somebody_to_start.set()
         for name in [name for name in self.groups if name not in config.inbound]:
-            self.groups.pop(name).close()
+            group = self.groups.pop(name)
+            self._forgotten_visits += group.counters.record()
+            group.close()
+
+    def _change(self, actor: ScopeActor) -> None:
+        """Has the actor go on under the settings in force; soon, if a signal handler wants it in the middle of its work."""
+        scope, most = actor.scope, self._config.global_.max_waiting
+        if not actor.reconfigure(self._pipeline(scope), self._config.for_scope(scope).retry, self._budget(scope), most):
+            self._home.knock(partial(self._change, actor))
 
     def _new_actor(self, scope: str) -> ScopeActor:
         policy = self._config.for_scope(scope)
@@ -167,12 +196,15 @@ class Supervisor:
             announcer=self._announcer,
         )
 
-    def _budget(self, scope: str, *, renew: bool = False) -> RetryBudgetPolicy:
+    def _budget(self, scope: str) -> RetryBudgetPolicy:
         provider = provider_of(scope)
         parameters = self._config.for_scope(provider).retry_budget
-        budget = self._budgets.get(provider)
-        if budget is None or (renew and budget.parameters != parameters):
-            self._budgets[provider] = budget = RetryBudgetPolicy(parameters)
+        before = self._budgets.get(provider)
+        if before is not None and before.parameters == parameters:
+            return before
+        self._budgets[provider] = budget = RetryBudgetPolicy(parameters)
+        if before is not None:
+            budget.restore(before.state())
         return budget
 
     def _pipeline(self, scope: str) -> Pipeline:
@@ -225,10 +257,16 @@ class Supervisor:
                 self._is_awake(actor)
 
     def _successor(self, actor: ScopeActor) -> Pipeline:
-        """New policies that stand where those of the crashed actor stood; those very ones, if they cannot say where."""
+        """New policies that stand where those of the crashed actor stood; those very ones, if they cannot say where.
+
+        They follow the settings in force, which may have changed in the very moment of the crash.
+        """
         successor = self._pipeline(actor.scope)
         try:
-            successor.restore(actor.pipeline.state())
+            if successor.settings() == actor.pipeline.settings():
+                successor.restore(actor.pipeline.state())
+            else:
+                successor.take_over(self._now(), actor.pipeline)
         except Exception as error:
             _log.error("The policies of %s cannot be copied and go on as they are.", actor.scope, exc_info=error)
             return actor.pipeline
@@ -261,6 +299,13 @@ class Supervisor:
         for actor in self._actors.values():
             actor.take_back()
 
+    def _make_room(self) -> bool:
+        """Is there room for one more scope? There may be more of them than allowed, since that was changed."""
+        while len(self._actors) >= self._config.global_.max_scopes:
+            if not self._forget_one():
+                return False
+        return True
+
     def _forget_one(self) -> bool:
         """Drops a resting scope that would be the same if it were new, to make room. Its counters stay in the sum."""
         now = self._now()
@@ -287,6 +332,11 @@ class Supervisor:
             seen = {actor: actor.asks() for actor in self._awake}
             if not self._awake:
                 self._somebody_awake = anyio.Event()
+
+
+def _said(config: Config, scope: str) -> tuple[ScopePolicy, RetryBudget]:
+    """What a configuration says about a scope, and about the budget that the scopes of its provider share."""
+    return config.for_scope(scope), config.for_scope(provider_of(scope)).retry_budget
 
 
 def _degraded(policy: GlobalPolicy) -> Degraded:

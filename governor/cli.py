@@ -1,6 +1,7 @@
-"""What can be done from a shell? `governor check` and `governor demo`.
+"""What can be done from a shell? `governor check`, `governor demo`, `governor serve` and `governor status`.
 
-Exit status: 0 done, 1 the demo saw a refusal, 2 a mistake in what was typed or configured.
+Exit status: 0 done, 1 the demo saw a refusal, the daemon has no address or no governor answers, 2 a mistake in what was typed
+or configured.
 """
 
 import argparse
@@ -24,6 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from governor.demo import main as demo
 
         return demo(words[1:])
+    if words[:1] == ["serve"]:
+        from governor.daemon.serve import main as serve
+
+        return serve(words[1:])
+    if words[:1] == ["status"]:
+        from governor.daemon.status_command import main as status
+
+        return status(words[1:])
     return _check(_parser().parse_args(words).file)
 
 
@@ -33,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="print what is in force for each scope, or the mistake", description=_CHECK)
     check.add_argument("file", nargs="?", metavar="FILE", help="the policy file; without it: built-in defaults and environment")
     commands.add_parser("demo", add_help=False, help="governed and ungoverned traffic side by side; see `governor demo --help`")
+    commands.add_parser("serve", add_help=False, help="run a governor that can be watched; see `governor serve --help`")
+    commands.add_parser("status", add_help=False, help="what a running governor refuses; see `governor status --help`")
     return parser
 
 

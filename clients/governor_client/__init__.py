@@ -1,8 +1,16 @@
-"""The governor from anywhere: permits for threads and other loops, an HTTP client, and httpx transports for other clients."""
+"""The governor from anywhere: permits for threads and other loops, HTTP clients and transports, and ASGI middleware."""
 
 from governor_client._client import TrafficControlledHttpClient
+from governor_client._middleware import TrafficControlMiddleware
 from governor_client._options import CallOptions
 from governor_client._permits import GovernorClient
 from governor_client._transport import AsyncGovernedTransport, GovernedTransport
 
-__all__ = ["AsyncGovernedTransport", "CallOptions", "GovernedTransport", "GovernorClient", "TrafficControlledHttpClient"]
+__all__ = [
+    "AsyncGovernedTransport",
+    "CallOptions",
+    "GovernedTransport",
+    "GovernorClient",
+    "TrafficControlMiddleware",
+    "TrafficControlledHttpClient",
+]

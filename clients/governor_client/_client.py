@@ -9,6 +9,7 @@ import httpx
 
 from governor import Governor, UsageError
 from governor.clock import system_clock
+from governor.instrumentation import Hook
 from governor_client._operation import Terms, longest_wait
 from governor_client._options import CallOptions, for_httpx
 from governor_client._transport import AsyncGovernedTransport, GovernedTransport
@@ -22,6 +23,7 @@ class _Governing(TypedDict):
     governor: Governor | None
     govern_loopback: bool
     ungoverned: tuple[str, ...]
+    on_event: Hook | None
 
 
 class _Settings(TypedDict):
@@ -43,10 +45,10 @@ class TrafficControlledHttpClient:
     refuses, and `UsageError` outside their block.
 
     Answers are read within the attempt, so that one that breaks off is tried again; `stream` and `astream` hand them out as
-    they come, and try again only before that. What is tried again, and what `governor`, `govern_loopback` and `ungoverned`
-    mean, is said at `GovernedTransport`. Redirects are followed, each with a permit, unless told otherwise. `transport` and
-    `async_transport` do the sending; give one for a proxy or certificates of your own, because proxies from the environment are
-    not used. Raises `ConfigError`.
+    they come, and try again only before that. What is tried again, and what `governor`, `govern_loopback`, `ungoverned` and
+    `on_event` mean, is said at `GovernedTransport`. Redirects are followed, each with a permit, unless told otherwise.
+    `transport` and `async_transport` do the sending; give one for a proxy or certificates of your own, because proxies from the
+    environment are not used. Raises `ConfigError`.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class TrafficControlledHttpClient:
         governor: Governor | None = None,
         govern_loopback: bool = False,
         ungoverned: Collection[str] = (),
+        on_event: Hook | None = None,
         headers: "HeaderTypes | None" = None,
         auth: "AuthTypes | None" = None,
         follow_redirects: bool = True,
@@ -65,13 +68,14 @@ class TrafficControlledHttpClient:
         async_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         # Mistakes are found here, and not by the first call.
-        Terms(provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=system_clock)
+        Terms(provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=system_clock, on_event=on_event)
         longest_wait(httpx.Timeout(timeout).pool)
         self._govern: _Governing = {
             "provider": provider,
             "governor": governor,
             "govern_loopback": govern_loopback,
             "ungoverned": tuple(ungoverned),
+            "on_event": on_event,
         }
         self._settings: _Settings = {
             "base_url": base_url or "",
@@ -103,7 +107,9 @@ class TrafficControlledHttpClient:
     def request(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
         """Makes a call and returns the whole answer."""
         response = self._entered().request(method, url, **for_httpx(options, buffered=True))
-        return response.raise_for_status() if _is_to_raise(response, options) else response
+        if _is_to_raise(response, options):
+            raise _status_error(response)
+        return response
 
     def get(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
         """`request` with the method GET."""
@@ -132,7 +138,7 @@ class TrafficControlledHttpClient:
             if _is_to_raise(response, options):
                 with suppress(httpx.HTTPError):
                     response.read()  # So that the error can say what the provider said.
-                response.raise_for_status()
+                raise _status_error(response)
             yield response
 
     # Async.
@@ -155,7 +161,9 @@ class TrafficControlledHttpClient:
     async def arequest(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
         """Makes a call and returns the whole answer."""
         response = await self._aentered().request(method, url, **for_httpx(options, buffered=True))
-        return response.raise_for_status() if _is_to_raise(response, options) else response
+        if _is_to_raise(response, options):
+            raise _status_error(response)
+        return response
 
     async def aget(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
         """`arequest` with the method GET."""
@@ -184,7 +192,7 @@ class TrafficControlledHttpClient:
             if _is_to_raise(response, options):
                 with suppress(httpx.HTTPError):
                     await response.aread()  # So that the error can say what the provider said.
-                response.raise_for_status()
+                raise _status_error(response)
             yield response
 
     # Both.
@@ -212,3 +220,11 @@ class TrafficControlledHttpClient:
 
 def _is_to_raise(response: httpx.Response, options: CallOptions) -> bool:
     return response.is_error and options.get("raise_for_status", True)
+
+
+def _status_error(response: httpx.Response) -> httpx.HTTPStatusError:
+    """The error of httpx, in other words: theirs name the whole address, of which path and query may be nobody's business."""
+    request, status = response.request, response.status_code
+    where = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
+    words = f"{request.method} to {where} was answered {status} {httpx.codes.get_reason_phrase(status)}"
+    return httpx.HTTPStatusError(words.rstrip(), request=request, response=response)

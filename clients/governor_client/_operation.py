@@ -4,16 +4,18 @@ The decisions without the I/O. The two transports ask for permits, send and paus
 both behave alike.
 """
 
+import logging
 import math
 from collections.abc import Collection
 from typing import Final, TypedDict, final
 
 import httpx
 
-from governor import Duration, Governor, Instant, Permit, PermitDenied
+from governor import MILLISECOND, Duration, Governor, Instant, Permit, PermitDenied
 from governor._units import from_seconds, to_seconds
-from governor.clock import Clock
+from governor.clock import Clock, wall_clock
 from governor.config import check_scope
+from governor.instrumentation import AnyEvent, Granted, Hook, Refused, Retried
 from governor.messages import Acquire
 from governor.policies.contract import PLAIN
 from governor_client._attempt import Attempt, is_transient
@@ -21,6 +23,8 @@ from governor_client._options import BUFFERED, RETRY
 from governor_client._permits import GovernorClient
 from governor_client._server_wait import server_wait
 from governor_client._ungoverned import Ungoverned
+
+_log: Final = logging.getLogger("governor")
 
 #: What is kept of an answer that is about to be tried again, in bytes: error pages are short.
 KEPT: Final = 65_536
@@ -42,22 +46,30 @@ class Question(TypedDict):
 class Terms:
     """On which terms requests are made: for which provider, under which governor, and what is outside. Raises `ConfigError`."""
 
-    __slots__ = ("_client", "_clock", "_provider", "_ungoverned")
+    __slots__ = ("_client", "_clock", "_on_event", "_provider", "_ungoverned")
 
     def __init__(
-        self, provider: str, governor: Governor | None, *, govern_loopback: bool, ungoverned: Collection[str], clock: Clock
+        self,
+        provider: str,
+        governor: Governor | None,
+        *,
+        govern_loopback: bool,
+        ungoverned: Collection[str],
+        clock: Clock,
+        on_event: Hook | None,
     ) -> None:
         check_scope(f"{provider}:get".lower(), field="provider")
         self._provider = provider
         self._client = GovernorClient(governor)
         self._ungoverned = Ungoverned(ungoverned, govern_loopback=govern_loopback)
         self._clock = clock
+        self._on_event = on_event
 
     def begin(self, request: httpx.Request) -> "Operation | None":
         """The operation that this request begins; None if it is not governed."""
         if self._ungoverned.covers(request.url):
             return None
-        return Operation(self._provider, request, self._client.governor, self._clock)
+        return Operation(self._provider, request, self._client.governor, self._clock, self._on_event)
 
 
 @final
@@ -75,6 +87,7 @@ class Operation:
         "_in_hand",
         "_key",
         "_left",
+        "_on_event",
         "_repeatable",
         "_tries",
         "governor",
@@ -83,7 +96,7 @@ class Operation:
         "provider",
     )
 
-    def __init__(self, provider: str, request: httpx.Request, governor: Governor, clock: Clock) -> None:
+    def __init__(self, provider: str, request: httpx.Request, governor: Governor, clock: Clock, on_event: Hook | None) -> None:
         self.provider = provider
         self.method = request.method
         self.governor = governor
@@ -95,6 +108,7 @@ class Operation:
         self._key = bool(request.headers.get("idempotency-key"))
         self._left = longest_wait(request.extensions.get("timeout", {}).get("pool"))
         self._clock = clock
+        self._on_event = on_event
         self._asked_at = Instant(0)
         self._tries = 0
         self._in_hand: httpx.Response | Exception | None = None
@@ -108,6 +122,8 @@ class Operation:
 
     def refused(self, refusal: PermitDenied) -> httpx.Response:
         """The end of an operation that gets no permit: the answer or else the error in hand, or else the refusal itself."""
+        if self._on_event is not None:
+            self._tell(Refused(at=wall_clock(), scope=refusal.scope, reason=refusal.reason, retry_after=refusal.retry_after))
         if isinstance(self._in_hand, httpx.Response):
             return self._in_hand
         if self._in_hand is None:
@@ -117,9 +133,12 @@ class Operation:
 
     def granted(self, permit: Permit) -> Attempt:
         """The attempt begins."""
-        self._spend(Duration(self._clock() - self._asked_at))
+        waited = Duration(self._clock() - self._asked_at)
+        self._spend(waited)
         self.pause = None
         self._in_hand = None
+        if self._on_event is not None:
+            self._tell_of(permit, waited)
         return Attempt(permit)
 
     def answered(self, attempt: Attempt, response: httpx.Response) -> Question | None:
@@ -169,6 +188,19 @@ class Operation:
             "server_wait": wait,
             "idempotency_key": self._key,
         }
+
+    def _tell_of(self, permit: Permit, waited: Duration) -> None:
+        if waited >= MILLISECOND:
+            self._tell(Granted(at=wall_clock(), scope=permit.scope, waited=to_seconds(waited)))
+        if self._tries > 1:
+            self._tell(Retried(at=wall_clock(), scope=permit.scope, attempt=self._tries))
+
+    def _tell(self, event: AnyEvent) -> None:
+        assert self._on_event is not None
+        try:
+            self._on_event(event)
+        except Exception as error:
+            _log.error("`on_event` failed on %s, and the request goes on.", type(event).__name__, exc_info=error)
 
     def _spend(self, wait: Duration) -> None:
         if self._left is not None:

@@ -13,6 +13,7 @@ import httpx
 
 from governor import Governor, PermitDenied
 from governor.clock import Clock, system_clock
+from governor.instrumentation import Hook
 from governor_client._operation import Operation, Question, Terms
 from governor_client._streams import CLOSING, AsyncReportingStream, ReportingStream, async_take_in, take_in
 
@@ -38,7 +39,9 @@ class GovernedTransport(httpx.BaseTransport):
 
     `governor` is the one of the process if none is given, looked up when a request is made. `transport` does the sending.
     Unless `govern_loopback`, requests to this machine pass without a permit, and so do those to `ungoverned` paths (`/health`
-    is itself and everything beneath) and hosts. `clock` is for tests and simulations. Raises `ConfigError`.
+    is itself and everything beneath) and hosts. `on_event` is told at once, in the caller's own task or thread, when a permit
+    took a millisecond or more (`Granted`), when an attempt after the first begins (`Retried`), and of a refusal (`Refused`):
+    for the spans of OpenTelemetry, for instance. `clock` is for tests and simulations. Raises `ConfigError`.
     """
 
     def __init__(
@@ -49,9 +52,12 @@ class GovernedTransport(httpx.BaseTransport):
         transport: httpx.BaseTransport | None = None,
         govern_loopback: bool = False,
         ungoverned: Collection[str] = (),
+        on_event: Hook | None = None,
         clock: Clock = system_clock,
     ) -> None:
-        self._terms = Terms(provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=clock)
+        self._terms = Terms(
+            provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=clock, on_event=on_event
+        )
         self._inner = httpx.HTTPTransport(limits=LIMITS) if transport is None else transport
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -114,9 +120,12 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
         transport: httpx.AsyncBaseTransport | None = None,
         govern_loopback: bool = False,
         ungoverned: Collection[str] = (),
+        on_event: Hook | None = None,
         clock: Clock = system_clock,
     ) -> None:
-        self._terms = Terms(provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=clock)
+        self._terms = Terms(
+            provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=clock, on_event=on_event
+        )
         self._inner = httpx.AsyncHTTPTransport(limits=LIMITS) if transport is None else transport
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -1,6 +1,5 @@
 """What has happened to one scope since the governor started?"""
 
-from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -9,7 +8,7 @@ from governor.errors import Reason
 from governor.policies.contract import Result
 
 
-class CounterRecord(msgspec.Struct, frozen=True, kw_only=True):
+class CounterRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The counters of a scope, or sums of them. `requests` counts permits granted, `retries` those among them.
 
     A permit whose outcome is known is in exactly one of `answered_2xx`, `answered_4xx`, `answered_5xx`, `failures`, `neutral`
@@ -42,7 +41,10 @@ class CounterRecord(msgspec.Struct, frozen=True, kw_only=True):
             neutral=self.neutral + other.neutral,
             others=self.others + other.others,
             retries=self.retries + other.retries,
-            refused=dict(Counter(self.refused) + Counter(other.refused)),
+            refused={
+                reason: self.refused.get(reason, 0) + other.refused.get(reason, 0)
+                for reason in {**self.refused, **other.refused}
+            },
         )
 
 

@@ -32,11 +32,14 @@ _CALLER, _ADDRESS, _TOTAL = range(3)
 
 #: The one key of a ceiling that is everybody's.
 EVERYBODY: Final = b"\0"
-#: Seconds that a round through all tables takes at least.
-_ROUND: Final = 30.0
+#: Seconds that a round through all tables takes at least, and at most.
+_SHORTEST_ROUND: Final = 30.0
+_LONGEST_ROUND: Final = 3600.0
 
 #: A limit, and by which of the keys of a visit it counts.
 _Rule = tuple[int, CallersPolicy]
+#: A limit as one caller finds it: its name, how many more requests it admits now, and what it is.
+Left = tuple[str, int, TokenBucket]
 
 
 @final
@@ -99,7 +102,7 @@ class GroupActor:
         """A request that went on was answered with this HTTP status; None if it broke off."""
         self.counters.ended(status, Result.FAILURE if status is None else Result.SUCCESS)
 
-    def least(self, visit: Visit) -> tuple[str, int, TokenBucket] | None:
+    def least(self, visit: Visit) -> Left | None:
         """The limit of which least is left: its name, for how many more requests, and what it is. None without limits."""
         now = self._now()
         keys = (visit.caller, visit.address, EVERYBODY)
@@ -116,17 +119,22 @@ class GroupActor:
         return [(policy.parameters, policy.available(now, EVERYBODY)) for which, policy in self._rules if which == _TOTAL]
 
     def reconfigure(self, policy: InboundGroup, most: int) -> None:
-        """Other limits from now on; of each, everybody has as large a part left as before."""
+        """Other limits from now on; of each, everybody has as large a part left as before.
+
+        A limit that has changed goes on from the first of its kind that has changed or gone as well; a new one from nothing.
+        """
         now = self._now()
-        left = list(self._rules)
+        before = {(which, table.parameters): table for which, table in self._rules}
+        after = _buckets(policy)
+        changed = [rule for rule in before if rule not in after]
         rules: list[_Rule] = []
-        for which, bucket in _buckets(policy):
-            before = next((rule for rule in left if rule[0] == which), None)
-            if before is None:
-                rules.append((which, CallersPolicy(bucket, most)))
-            else:
-                left.remove(before)
-                rules.append((which, before[1].changed(now, bucket, most)))
+        for which, bucket in after:
+            table = before.get((which, bucket))
+            heir_of = next((rule for rule in changed if rule[0] == which), None)
+            if table is None and heir_of is not None:
+                changed.remove(heir_of)
+                table = before[heir_of]
+            rules.append((which, CallersPolicy(bucket, most) if table is None else table.changed(now, bucket, most)))
         self._rules = tuple(rules)
         self.policy = policy
 
@@ -140,8 +148,9 @@ class GroupActor:
             self._somebody = anyio.Event()
 
     def close(self) -> None:
-        """There is no such group any more."""
+        """There is no such group any more. Whoever asks it all the same may go on."""
         self._closed = True
+        self._rules = ()
         self._somebody.set()
 
     def _sweep(self) -> bool:
@@ -152,10 +161,11 @@ class GroupActor:
         return any(len(policy) for _, policy in self._rules)
 
     def _pause(self) -> float:
-        """A round takes about as long as an empty bucket takes to fill, or half a minute."""
+        """A round takes about as long as an empty bucket takes to fill, from half a minute to an hour."""
         limits = [policy.parameters for _, policy in self._rules]
         fills = [limit.burst * limit.per / limit.amount for limit in limits]
-        return max(_ROUND, to_seconds(int(max(fills, default=0)))) / CallersPolicy.TABLES
+        seconds = to_seconds(int(max(fills, default=0)))
+        return min(max(seconds, _SHORTEST_ROUND), _LONGEST_ROUND) / CallersPolicy.TABLES
 
     def _turn_away(self, now: Instant, visit: Visit, when: Instant, by: _Rule) -> Turned:
         which, policy = by
@@ -180,5 +190,6 @@ def buckets(limits: Iterable[Limit]) -> Iterator[TokenBucket]:
 
 
 def _buckets(policy: InboundGroup) -> list[tuple[int, TokenBucket]]:
+    """What is to be counted by which key; a limit that is said twice holds once."""
     kinds = ((_CALLER, policy.limits), (_ADDRESS, policy.address_limits), (_TOTAL, policy.total_limits))
-    return [(which, bucket) for which, limits in kinds for bucket in buckets(limits)]
+    return list(dict.fromkeys((which, bucket) for which, limits in kinds for bucket in buckets(limits)))

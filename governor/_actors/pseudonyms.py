@@ -7,8 +7,8 @@ caller has the same pseudonym everywhere in it, and another one after a restart.
 from hashlib import blake2b
 from typing import Final
 
-#: The digest is shown up to so many hexadecimal digits, which tell callers apart in a list.
-_SHOWN: Final = 10
+#: So many bytes of the digest are shown, which tell callers apart in a list.
+_SHOWN: Final = 5
 _WORDS: Final = {b"a": "actor", b"s": "session", b"i": "address"}
 
 
@@ -34,5 +34,11 @@ class Pseudonyms:
 
 
 def pseudonym(key: bytes) -> str:
-    """A key in words: `actor-3f09c1d2a4`."""
-    return f"{_WORDS[key[:1]]}-{key[1:].hex()[:_SHOWN]}"
+    """A key in words: `actor-3f09c1d2a4`. What is no key of ours may be a name, and is not shown."""
+    word = _WORDS.get(key[:1])
+    return "unknown" if word is None else f"{word}-{shown(key).hex()}"
+
+
+def shown(key: bytes) -> bytes:
+    """As much of a key as anybody gets to see."""
+    return key[1 : 1 + _SHOWN]

@@ -12,6 +12,7 @@ it, whenever nobody has used any of it for a while, and always before it reads t
 import math
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import repeat, starmap
 from random import Random
 from typing import Final, final
@@ -224,16 +225,26 @@ class ScopeActor(Actor):
 
     # The life of the scope.
 
-    def reconfigure(self, pipeline: Pipeline, retry: Retry, budget: RetryBudgetPolicy, max_waiting: int) -> None:
-        """Other settings from now on: a pipeline that goes on from where the one so far stands, and the rest."""
-        self.take_back()
-        pipeline.take_over(self._now(), self.pipeline)
-        self.pipeline = pipeline
+    def reconfigure(self, pipeline: Pipeline, retry: Retry, budget: RetryBudgetPolicy, max_waiting: int) -> bool:
+        """Other settings from now on: a pipeline that goes on from where the one so far stands, and the rest.
+
+        False, and nothing has changed, if a handler is at work: it must end under the settings with which it began.
+        """
+        if self._busy:
+            return False
         self._retry = retry
         self._budget = budget
         self._max_waiting = max_waiting
+        # By then whatever was reported has been read, for which the pipeline so far was made.
+        self._run(partial(self._go_on_with, pipeline))
+        return True
+
+    def _go_on_with(self, pipeline: Pipeline) -> None:
+        self.take_back()
+        pipeline.take_over(self._now(), self.pipeline)
+        self.pipeline = pipeline
         self.regate()
-        self._run(self._serve)
+        self._serve()
 
     def reopen(self, pipeline: Pipeline) -> None:
         """Sets up again after a crash, with policies that stand where the old ones stood."""
@@ -273,6 +284,14 @@ class ScopeActor(Actor):
         """The threads that wait here for what no passage of time will give."""
         return self._line.threads() if self._alarm == math.inf and not self.inbox and not self.outcomes else set()
 
+    def refusal(self, now: Instant) -> Denied | None:
+        """What a plain ask that does not wait would be told; None if it would get a permit. Asking this changes nothing."""
+        if self._closed is not None:
+            down = self._down_until
+            return self._closed if down is None else self._denied(self._closed.reason, max(1, down - now))
+        verdict = self._turn(now, PLAIN)
+        return None if verdict.when <= now or self._lease.out else self._denial(now, verdict)
+
     def leased(self) -> int:
         """How many permits are granted ahead and, as far as it knows, not used."""
         return self._lease.out
@@ -289,7 +308,7 @@ class ScopeActor(Actor):
 
     def _dismiss(self, answer: Denied) -> None:
         for waiter in self._line.take_all():
-            self._answer(waiter, answer)
+            self._answer(waiter, self._count(answer))
 
     def _count(self, denied: Denied) -> Denied:
         refused = self.counters.refused
@@ -363,10 +382,13 @@ class ScopeActor(Actor):
         return make(self, grant.granted_at, grant.generation, grant)
 
     def _refuse(self, now: Instant, verdict: Verdict) -> Denied:
+        return self._count(self._denial(now, verdict))
+
+    def _denial(self, now: Instant, verdict: Verdict) -> Denied:
         if verdict.when == NEVER:
-            return self._count(self._denied(Reason.COST, None))
+            return self._denied(Reason.COST, None)
         reason = Reason.RATE_LIMIT if verdict.by is None else verdict.by.reason
-        return self._count(self._denied(reason, _wait(now, verdict)))
+        return self._denied(reason, _wait(now, verdict))
 
     def _take_back(self, now: Instant, failed: LimitPolicy | RequestCapPolicy) -> None:
         """A policy failed to commit: those before it have, and must not have."""
@@ -486,6 +508,11 @@ class ScopeActor(Actor):
             verdict = self.pipeline.verdict(now, request)
             if verdict.when > now and self._take_back_for(now, request):
                 verdict = self.pipeline.verdict(now, request)
+            if verdict.when == NEVER:
+                # A limit has become smaller than what it asks for.
+                self._line.leave(waiter)
+                self._answer(waiter, self._refuse(now, verdict))
+                continue
             if verdict.when > now:
                 self._at_the_cap(now, request)
                 break

@@ -1,6 +1,8 @@
 """How do things stand? Frozen records for people and programs that watch; nothing in them is live."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
 
 import msgspec
 
@@ -9,21 +11,27 @@ from governor._actors.group import GroupActor, buckets
 from governor._actors.pseudonyms import pseudonym
 from governor._actors.scope import ScopeActor
 from governor._units import Instant, to_seconds
+from governor.config import describe
+from governor.messages import Denied
 from governor.policies.contract import REQUESTS
 from governor.policies.gcra import TokenBucket
 from governor.policies.limits import LimitPolicy
 
 
-class LimitStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """One limit: `available` units now, of at most `capacity`; `refill_rate` per second, 0.0 if only outcomes give back."""
+class LimitStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One limit: `available` units now, of at most `capacity`; `refill_rate` per second, 0.0 if only outcomes give back.
 
+    `limit` is its text in the policy file.
+    """
+
+    limit: str
     unit: str
     available: int
     capacity: int
     refill_rate: float
 
 
-class BreakerStatistics(msgspec.Struct, frozen=True, kw_only=True):
+class BreakerStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A circuit breaker: `status` is closed, open or half_open; `probes_in` is what is left of the cooling, in seconds.
 
     `probes` is how many probes the half-open breaker has let through and not got back, `last_failure_ago` how many seconds the
@@ -39,10 +47,17 @@ class BreakerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     last_failure_ago: float | None
 
 
-class ScopeStatistics(msgspec.Struct, frozen=True, kw_only=True):
+class RefusalStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What somebody who asked for one request at that moment would be told; `retry_after` None: waiting cannot help."""
+
+    reason: str
+    retry_after: float | None
+
+
+class ScopeStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One scope, with the number of callers `waiting` in its line, and of permits `leased`: granted ahead and not used yet.
 
-    What is leased is part of what its limit has `available`.
+    What is leased is part of what its limit has `available`. `refusal` is None while one more request would be granted.
     """
 
     counters: CounterRecord
@@ -50,6 +65,7 @@ class ScopeStatistics(msgspec.Struct, frozen=True, kw_only=True):
     breaker: BreakerStatistics
     waiting: int
     leased: int
+    refusal: RefusalStatistics | None
 
 
 class VisitorStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,18 +94,20 @@ class GroupStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole governor: `counters` are true sums over all scopes there ever were.
+    """The whole governor: `counters` are true sums over all scopes there ever were, `visits` over all inbound groups.
 
     `degraded_for` is what is left of the cooldown in seconds, 0.0 when traffic is not paused.
     """
 
     counters: CounterRecord
+    visits: CounterRecord
     requests_last_minute: int
     degraded_for: float
     degraded_spells: int
     scopes: Mapping[str, ScopeStatistics]
     groups: Mapping[str, GroupStatistics]
-    #: Events that no hook was told of, because too many waited, and calls of hooks that failed.
+    #: Events that a hook missed because too many waited for it, and events at which a hook failed; lines that the log could not
+    #: write are among those.
     events_dropped: int
     hooks_failed: int
 
@@ -129,15 +147,29 @@ def scope_statistics(actor: ScopeActor, now: Instant) -> ScopeStatistics:
         ),
         waiting=actor.waiting(),
         leased=leased,
+        refusal=_refusal(actor.refusal(now)),
     )
+
+
+def _refusal(denied: Denied | None) -> RefusalStatistics | None:
+    return None if denied is None else RefusalStatistics(reason=denied.reason.value, retry_after=denied.retry_after)
 
 
 def _limit(limit: LimitPolicy, now: Instant, leased: int) -> LimitStatistics:
     return LimitStatistics(
-        unit=limit.unit, available=limit.available(now) + leased, capacity=limit.capacity(), refill_rate=limit.refill_rate()
+        limit=_text(limit.parameters),
+        unit=limit.unit,
+        available=limit.available(now) + leased,
+        capacity=limit.capacity(),
+        refill_rate=limit.refill_rate(),
     )
 
 
 def _bucket(bucket: TokenBucket, available: int) -> LimitStatistics:
     rate = bucket.amount * 1_000_000 / bucket.per
-    return LimitStatistics(unit=REQUESTS, available=available, capacity=bucket.burst, refill_rate=rate)
+    text = _text(bucket)
+    return LimitStatistics(limit=text, unit=REQUESTS, available=available, capacity=bucket.burst, refill_rate=rate)
+
+
+#: Many scopes have the same few limits.
+_text: Final = lru_cache(maxsize=1024)(describe)

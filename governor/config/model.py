@@ -14,6 +14,7 @@ from governor.config.builtin import BUILT_IN
 from governor.config.load import FilePath, layers, located, merge
 from governor.config.names import DEFAULT, check_name, check_scope, provider_of
 from governor.config.parts import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
+from governor.config.paths import normal_form
 from governor.config.schema import entries, join, read, unknown_key
 from governor.errors import ConfigError
 
@@ -116,5 +117,6 @@ def _check_reach(groups: Mapping[str, InboundGroup]) -> None:
         if not group.paths:
             raise ConfigError(field, [], "at least one path, for instance ['/api/v1/chat']")
         for path in group.paths:
-            if owners.setdefault(path, name) != name:
-                raise ConfigError(field, path, f"a path that belongs to no other group, and {owners[path]} has this one")
+            owner = owners.setdefault(normal_form(path), name)
+            if owner != name:
+                raise ConfigError(field, path, f"a path that belongs to no other group, and {owner} has this one")

@@ -13,6 +13,7 @@ import msgspec
 
 from governor._units import MINUTE, SECOND, Duration
 from governor.config.names import check_name
+from governor.config.text import describe
 from governor.errors import ConfigError
 from governor.policies import _checks
 from governor.policies.breaker import Breaker
@@ -83,7 +84,8 @@ class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):
         for field in ("limits", "address_limits", "total_limits"):
             for index, limit in enumerate(getattr(self, field)):
                 if not isinstance(limit, TokenBucket) or limit.unit != REQUESTS:
-                    raise ConfigError(f"{field}[{index}]", limit, "a token bucket of requests, for instance '20/s burst 200'")
+                    allowed = "a token bucket of requests, for instance '20/s burst 200'"
+                    raise ConfigError(f"{field}[{index}]", describe(limit), allowed)
 
 
 class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,19 +114,23 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
                     raise ConfigError(f"{field}[{index}]", name, "the name of a header field, for instance 'x-actor'")
         for index, network in enumerate(self.trusted_proxies):
             _check_network(f"trusted_proxies[{index}]", network)
-        if not 32 <= self.ipv6_prefix <= 128:
-            raise ConfigError("ipv6_prefix", self.ipv6_prefix, "a number of bits from 32 to 128")
+        _checks.whole("ipv6_prefix", self.ipv6_prefix, least=32, most=128)
         _checks.whole("max_callers", self.max_callers)
 
 
 class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether detailed logs are written, and where. Off by default: then there is no file, no folder and no handler.
 
-    `directory` None leaves the place to the log writer.
+    `directory` None leaves the place to the log writer. All files together have at most `max_size_mb` megabytes, of a million
+    bytes. Raises `ConfigError`.
     """
 
     enabled: bool = False
     directory: Path | None = None
+    max_size_mb: int = 1024
+
+    def __post_init__(self) -> None:
+        _checks.whole("max_size_mb", self.max_size_mb)
 
 
 def _check_network(field: str, network: str) -> None:

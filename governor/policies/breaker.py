@@ -4,7 +4,8 @@ Closed lets everything through and watches; open lets nothing through; half-open
 decides by their outcomes (M. Nygard, Release It!, 2nd ed. 2018, ch. 5). It opens on consecutive failures, on a failure rate
 over a sliding window of calls or of time, or on whichever of the two comes first.
 
-Each change of state begins a new generation. Grants carry theirs, and the outcome of an older one changes nothing.
+Each change of state begins a new generation, and so does each change of settings. Grants carry theirs, and the outcome of one
+from an earlier state changes nothing.
 """
 
 from collections import deque
@@ -98,6 +99,7 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
 
     status: BreakerStatus
     generation: int
+    since: int
     until: Instant
     failures: int
     successes: int
@@ -119,6 +121,7 @@ class BreakerPolicy:
         "_failed_calls",
         "_last_calls",
         "_probes",
+        "_since",
         "failures",
         "generation",
         "last_failure",
@@ -135,6 +138,8 @@ class BreakerPolicy:
         self.parameters = parameters
         self.status = BreakerStatus.CLOSED
         self.generation = 0
+        # The first generation of the state that it is in: of older ones, outcomes change nothing.
+        self._since = 0
         #: While open: when probes may go.
         self.until = Instant(0)
         #: Failures in a row while closed.
@@ -193,8 +198,8 @@ class BreakerPolicy:
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
-        """Learns from an outcome, unless it belongs to an earlier generation or to a probe that was given up."""
-        if grant.generation != self.generation:
+        """Learns from an outcome, unless it belongs to an earlier state or to a probe that was given up."""
+        if grant.generation < self._since:
             return
         if self.status is BreakerStatus.HALF_OPEN and grant.granted_at not in self._probes:
             return
@@ -257,6 +262,7 @@ class BreakerPolicy:
         """Changes status, and with it the generation: everything counted belongs to the old one."""
         self.status = TRANSITIONS[self.status, event]
         self.generation += 1
+        self._since = self.generation
         self.failures = self.successes = self.admitted = 0
         self._probes.clear()
         self._last_calls.clear()
@@ -264,16 +270,19 @@ class BreakerPolicy:
         self._failed_calls = SlidingLog(self._calls.window, _checks.MOST)
 
     def begin_generation(self) -> None:
-        """From now on, outcomes of what was granted before change nothing. Probes that are out are given back."""
+        """Grants from now on can be told apart from those before. Probes that are out are given back, and forgotten."""
         self.generation += 1
-        self.admitted = 0
-        self._probes.clear()
+        if self.status is BreakerStatus.HALF_OPEN:
+            self._since = self.generation
+            self.admitted = 0
+            self._probes.clear()
 
     def state(self) -> BreakerState:
         """What `restore` needs to go on from here."""
         return BreakerState(
             status=self.status,
             generation=self.generation,
+            since=self._since,
             until=self.until,
             failures=self.failures,
             successes=self.successes,
@@ -290,6 +299,7 @@ class BreakerPolicy:
         """Goes on from a state taken earlier under the same parameters."""
         self.status = state.status
         self.generation = state.generation
+        self._since = state.since
         self.until = state.until
         self.failures = state.failures
         self.successes = state.successes
@@ -298,6 +308,7 @@ class BreakerPolicy:
         self.admitted = state.admitted
         self._probes = list(state.probes)
         self._last_calls.clear()
-        self._last_calls.extend(state.last_calls)
+        if self.parameters.window_calls is not None:
+            self._last_calls.extend(state.last_calls)
         self._calls.restore(state.calls)
         self._failed_calls.restore(state.failed_calls)

@@ -3,9 +3,9 @@
 A caller whose bucket is full again needs no entry. The entries lie in many small tables, so that neither growing nor sweeping
 one of them takes long.
 
-At its bound a table drops the entries of those who have spent least, and remembers the most that any of them had spent: who is
-not in the table counts as having spent that much. Nobody gets a fuller bucket by being dropped; who is new may get a less full
-one.
+At its bound a table drops the entries with the fullest buckets, and remembers the most that any of those callers had spent: who
+is not in the table counts as having spent that much. Nobody gets a fuller bucket by being dropped; who is new may get a less
+full one.
 """
 
 from math import gcd
@@ -16,12 +16,14 @@ from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies.gcra import TokenBucket
 
-#: Of a table at its bound, one entry in so many is dropped at a time.
+#: Of a table at its bound, at least one entry in so many is dropped at a time: each time costs a walk through the whole table.
 _DROPPED: Final = 8
 
 
 class CallersPolicy:
-    """The machine. Keys are bytes that are spread evenly, such as digests; at most `most` (at least 1) have entries.
+    """The machine. Keys are bytes that are spread evenly, such as digests; at most `most` of them have entries.
+
+    `most` is at least 1, and rounded up to as many as fill all tables evenly.
 
     Law: in every window of length w, each key is admitted at most burst + rate * w times.
     """
@@ -29,18 +31,19 @@ class CallersPolicy:
     #: Into so many tables the callers are parted, by the last byte of their keys; so many calls of `sweep` go once round.
     TABLES: Final = 256
 
-    __slots__ = ("_floors", "_most", "_next", "_step", "_tables", "_ticks", "_tolerance", "parameters")
+    __slots__ = ("_floors", "_next", "_per_table", "_step", "_tables", "_ticks", "_tolerance", "most", "parameters")
 
     reason = Reason.RATE_LIMIT
 
     def __init__(self, parameters: TokenBucket, most: int) -> None:
         _checks.whole("most", most)
         self.parameters = parameters
+        self.most = most
         divisor = gcd(parameters.amount, parameters.per)
         self._ticks = parameters.amount // divisor
         self._step = parameters.per // divisor
         self._tolerance = parameters.burst * self._step
-        self._most = -(-most // self.TABLES)
+        self._per_table = -(-most // self.TABLES)
         # The theoretical arrival time of each caller, in ticks, and that of everybody who is not there.
         self._tables: list[dict[bytes, int]] = [{} for _ in range(self.TABLES)]
         self._floors = [0] * self.TABLES
@@ -65,7 +68,7 @@ class CallersPolicy:
         tat = table.get(key)
         if tat is None:
             tat = self._floors[place]
-            if len(table) >= self._most:
+            if len(table) >= self._per_table:
                 self._make_room(place, full)
                 table = self._tables[place]
         table[key] = (tat if tat > full else full) + self._step
@@ -87,15 +90,19 @@ class CallersPolicy:
         return before - len(self._tables[place])
 
     def changed(self, now: Instant, parameters: TokenBucket, most: int) -> "CallersPolicy":
-        """The same callers under other parameters: of its burst, each has as large a part left as before."""
+        """The same callers under other parameters: of its burst, each has as large a part left as before, and never more."""
+        if parameters == self.parameters and most == self.most:
+            return self
         other = CallersPolicy(parameters, most)
-        full, fulls = now * self._ticks, now * other._ticks
-        for place, table in enumerate(self._tables):
-            other._tables[place] = {
-                key: fulls + (tat - full) * other._tolerance // self._tolerance for key, tat in table.items() if tat > full
-            }
-            floor = self._floors[place]
-            other._floors[place] = fulls + (floor - full) * other._tolerance // self._tolerance if floor > full else 0
+        full, other_full = now * self._ticks, now * other._ticks
+        # What a bucket lacks grows by this factor. It is a negative number, so that dividing rounds it up: nobody gains.
+        times, divisor = other._tolerance, self._tolerance
+        for place, (table, floor) in enumerate(zip(self._tables, self._floors, strict=True)):
+            after = {key: other_full - (full - tat) * times // divisor for key, tat in table.items() if tat > full}
+            other._tables[place] = after
+            other._floors[place] = other_full - min(0, full - floor) * times // divisor
+            if len(after) > other._per_table:
+                other._make_room(place, other_full)
         return other
 
     def _drop(self, place: int, tat: int) -> None:
@@ -103,9 +110,7 @@ class CallersPolicy:
         self._tables[place] = {key: theirs for key, theirs in table.items() if theirs > tat}
 
     def _make_room(self, place: int, full: int) -> None:
-        self._drop(place, full)
-        table = self._tables[place]
-        if len(table) >= self._most:
-            floor = sorted(table.values())[len(table) // _DROPPED]
-            self._floors[place] = max(self._floors[place], floor)
-            self._drop(place, floor)
+        tats = sorted(self._tables[place].values())
+        floor = tats[len(tats) - self._per_table + self._per_table // _DROPPED]
+        self._floors[place] = max(self._floors[place], floor)
+        self._drop(place, max(floor, full))

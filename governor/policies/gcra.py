@@ -11,6 +11,7 @@ as they are out, and they are spent when their use is known: whatever became of 
 """
 
 from math import gcd
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,9 @@ from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies.contract import REQUESTS, Grant, Request, Result
+
+#: Before every grant.
+_NOT_YET: Final = Instant(-1)
 
 
 class TokenBucket(msgspec.Struct, frozen=True):
@@ -46,6 +50,7 @@ class TokenBucketState(msgspec.Struct, frozen=True, tag="token_bucket"):
 
     tat: int
     refunded: int
+    changed_at: Instant = _NOT_YET
 
 
 class TokenBucketPolicy:
@@ -53,6 +58,7 @@ class TokenBucketPolicy:
 
     __slots__ = (
         "_burst",
+        "_changed_at",
         "_lent",
         "_refunded",
         "_slack",
@@ -79,6 +85,8 @@ class TokenBucketPolicy:
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._tat = 0
         self._refunded = 0
+        # When it took over from a bucket with other parameters, by whose measure the grants until then were charged.
+        self._changed_at = _NOT_YET
         # What is lent, in ticks: it is missing from the tolerance and from the slack.
         self._lent = 0
         self.ready = 0
@@ -123,11 +131,14 @@ class TokenBucketPolicy:
         """Charges what was used beyond the permit (the bucket may go into debt), or puts back what was not used.
 
         Tokens taken at the grant are re-earned as time passes, and what is re-earned must not be given back a second time. What
-        is left to give back is at most the distance from now to the TAT just after the grant, less every refund since.
+        is left to give back is at most the distance from now to the TAT just after the grant, less every refund since. For a
+        grant from before the parameters changed that is nothing.
         """
         full = now * self._ticks
         if change >= 0:
             self._move(max(self._tat, full) + change * self._step)
+            return
+        if grant.granted_at <= self._changed_at:
             return
         taken_until = grant.granted_at * self._ticks + grant.request.amount(self._unit) * self._step
         if receipt is not None:
@@ -178,16 +189,22 @@ class TokenBucketPolicy:
         return self.parameters.amount * 1_000_000 / self.parameters.per
 
     def take_over(self, now: Instant, other: "TokenBucketPolicy") -> None:
-        """Goes on from where a bucket with other parameters stands: as large a part of the burst is left. Nothing is lent."""
+        """Goes on from where another bucket stands that has lent nothing: as large a part of the burst is left, not more."""
+        if self.parameters == other.parameters:
+            self.restore(other.state())
+            return
         spent = max(0, other._tat - now * other._ticks)
-        self._move(now * self._ticks + spent * self._tolerance // other._tolerance)
+        # Rounded up: nobody gains by the rounding.
+        self._move(now * self._ticks - (-spent * self._tolerance // other._tolerance))
+        self._changed_at = now
 
     def state(self) -> TokenBucketState:
         """What `restore` needs to go on from here."""
-        return TokenBucketState(self._tat, self._refunded)
+        return TokenBucketState(self._tat, self._refunded, self._changed_at)
 
     def restore(self, state: TokenBucketState) -> None:
         """Goes on from a state taken earlier under the same parameters."""
         self._lend(-self._lent)
         self._move(state.tat)
         self._refunded = state.refunded
+        self._changed_at = state.changed_at

@@ -1,8 +1,9 @@
 """Which machine keeps which limit?"""
 
+from collections.abc import Sequence
 from typing import assert_never
 
-from governor._units import Instant
+from governor._units import Duration, Instant
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy, TokenBucketState
 from governor.policies.in_flight import InFlight, InFlightPolicy, InFlightState
 from governor.policies.window import StrictWindow, StrictWindowPolicy, StrictWindowState
@@ -39,6 +40,36 @@ def restore(policy: LimitPolicy, state: LimitState) -> None:
             in_flight.restore(in_flight_state)
         case _:
             raise TypeError(f"a {type(state).__name__} does not fit a {type(policy).__name__}")
+
+
+def predecessors(policies: Sequence[LimitPolicy], others: Sequence[LimitPolicy]) -> list[LimitPolicy | None]:
+    """From which of the others does each machine go on? None for a limit that is new.
+
+    From the one with the same parameters, if there is one. A bucket that has changed goes on from the first of its unit that
+    has changed or gone as well. Windows of one unit have seen the same uses, and the longest of them remembers most; so have
+    limits in flight.
+    """
+    kept = {policy.parameters for policy in policies}
+    changed = [other for other in others if other.parameters not in kept]
+    return [_predecessor(policy, others, changed) for policy in policies]
+
+
+def _predecessor(policy: LimitPolicy, others: Sequence[LimitPolicy], changed: list[LimitPolicy]) -> LimitPolicy | None:
+    alike = [other for other in others if type(other) is type(policy) and other.unit == policy.unit]
+    for other in alike:
+        if other.parameters == policy.parameters:
+            return other
+    if not isinstance(policy, TokenBucketPolicy):
+        return max(alike, key=_memory, default=None)
+    for other in changed:
+        if other in alike:
+            changed.remove(other)
+            return other
+    return None
+
+
+def _memory(policy: LimitPolicy) -> Duration:
+    return policy.parameters.per if isinstance(policy, StrictWindowPolicy) else Duration(0)
 
 
 def take_over(now: Instant, policy: LimitPolicy, other: LimitPolicy) -> None:

@@ -21,7 +21,7 @@ from governor.policies.contract import PLAIN, REQUESTS, Grant, Policy, Request, 
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.in_flight import InFlight
-from governor.policies.limits import Limit, LimitPolicy, LimitState, build, restore, take_over
+from governor.policies.limits import Limit, LimitPolicy, LimitState, build, predecessors, restore, take_over
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.window import StrictWindow
 
@@ -213,24 +213,26 @@ class Pipeline:
         limits = tuple(policy.state() for policy in self.limits)
         return PipelineState(self.breaker.state(), limits, tuple(self._born), self._receipts_born)
 
+    def settings(self) -> tuple[Breaker, tuple[Limit, ...], bool]:
+        """What makes it this pipeline, and not another one."""
+        return self.breaker.parameters, tuple(policy.parameters for policy in self.limits), self.exempt
+
     def take_over(self, now: Instant, other: "Pipeline") -> None:
         """Goes on from where another pipeline stands, whose settings are others. Nothing is lent.
 
-        The breaker stands where it stood. Of the burst of a bucket as large a part is left as before; windows and limits in
-        flight go on with what is used. A limit that is new knows nothing of what was granted before it.
+        The breaker stands where it stood; half-open, it lets as many probes through as if none were out. Of the burst of a
+        bucket as large a part is left as before; windows and limits in flight go on with what is used. A limit that is new
+        knows nothing of what was granted before it.
         """
         self.breaker.restore(other.breaker.state())
         self.breaker.begin_generation()
         self._receipts_born = self.breaker.generation
-        left = list(zip(other.limits, other._born, strict=True))
-        for index, policy in enumerate(self.limits):
-            before = next((one for one in left if type(one[0]) is type(policy) and one[0].unit == policy.unit), None)
+        for index, (policy, before) in enumerate(zip(self.limits, predecessors(self.limits, other.limits), strict=True)):
             if before is None:
                 self._born[index] = self.breaker.generation
             else:
-                left.remove(before)
-                self._born[index] = before[1]
-                take_over(now, policy, before[0])
+                self._born[index] = other._born[other.limits.index(before)]
+                take_over(now, policy, before)
         self.regate()
 
     def _receipts(self, grant: Grant) -> tuple[int, ...] | None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 import governor
+import governor.instrumentation
 import governor.testing
 import governor_client
 from governor import Breaker, Reason, Retry, RetryBudget
@@ -51,7 +52,9 @@ def _defaults(record: msgspec.Struct) -> dict[str, str]:
     return {key: value for key, value in write(record) if key not in TABLES}
 
 
-@pytest.mark.parametrize("package", [governor, governor_client, governor.testing], ids=lambda package: package.__name__)
+@pytest.mark.parametrize(
+    "package", [governor, governor_client, governor.instrumentation, governor.testing], ids=lambda package: package.__name__
+)
 def test_every_public_name_is_in_the_reference(package: object) -> None:
     said = _page("api.md") + _page("errors.md")
     names = vars(package)["__all__"]

@@ -242,6 +242,24 @@ def test_a_bucket_restored_in_mid_run_behaves_like_the_one_that_went_on(
     assert kept.state() == other.state()
 
 
+@pytest.mark.promise("R02")
+@given(histories(), PARAMETERS)
+def test_of_a_bucket_that_takes_over_as_large_a_part_is_left_within_a_token_and_never_more(
+    history: tuple[TokenBucket, list[Ask]], after: TokenBucket
+) -> None:
+    parameters, asks = history
+    policy, bucket, now = TokenBucketPolicy(parameters), Bucket(parameters), START
+    for gap, cost in asks:
+        now += gap
+        if ask(policy, now, cost) is not None:
+            bucket.take(now, cost)
+    heir = TokenBucketPolicy(after)
+    heir.take_over(Instant(now), policy)
+    part = bucket.fill(now) * after.burst / parameters.burst
+
+    assert part - 2 < heir.available(Instant(now)) <= part
+
+
 @given(histories())
 def test_from_ready_on_a_request_is_granted(history: tuple[TokenBucket, list[Ask]]) -> None:
     parameters, asks = history

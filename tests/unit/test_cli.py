@@ -69,6 +69,24 @@ def test_the_demo_is_handed_everything_that_was_typed_after_it(monkeypatch: pyte
     assert [["--speed", "10", "--help", "x"]] == typed
 
 
+@pytest.mark.parametrize(
+    ("command", "module"), [("status", "governor.daemon.status_command"), ("serve", "governor.daemon.serve")]
+)
+def test_status_and_serve_are_handed_everything_that_was_typed_after_them(
+    command: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed: list[list[str]] = []
+
+    def run(argv: list[str]) -> int:
+        typed.append(argv)
+        return 1
+
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(main=run))
+
+    assert 1 == main([command, "--watch", "--help", "x"])
+    assert [["--watch", "--help", "x"]] == typed
+
+
 def test_the_arguments_are_those_of_the_process_unless_given(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

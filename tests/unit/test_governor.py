@@ -23,6 +23,7 @@ from governor import (
     ShuttingDown,
     UsageError,
 )
+from governor._actors.statistics import RefusalStatistics
 from governor.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -194,6 +195,32 @@ async def test_exceptions_in_the_block_are_failures_and_five_of_them_open_the_br
 
     assert 60.0 == caught.value.retry_after
     assert (5, {"circuit_breaker_open": 1}) == (counters.failures, counters.refused)
+
+
+@pytest.mark.promise("R10")
+@pytest.mark.parametrize(
+    ("limit", "calls", "failing"),
+    [("5/minute burst 5", 5, False), ("5 per minute strict", 5, False), ("5 in flight", 5, False), ("99/s burst 99", 5, True)],
+)
+async def test_statistics_say_what_the_next_ask_will_be_told(limit: str, calls: int, failing: bool) -> None:
+    async with governed(limit, clock=ManualClock()) as governor:
+        permits = [granted(governor.try_permit("weather")) for _ in range(calls)]
+        for permit in permits if failing else ():
+            permit.record(status=500)
+        refusal = governor.statistics().scopes["weather"].refusal
+        refused = denied(governor.try_permit("weather"))
+
+    assert RefusalStatistics(reason=refused.reason.value, retry_after=refused.retry_after) == refusal
+
+
+@pytest.mark.promise("R10")
+async def test_statistics_say_nothing_of_a_refusal_where_the_next_ask_is_granted() -> None:
+    async with governed("2/minute burst 2") as governor:
+        granted(governor.try_permit("weather"))
+        refusal = governor.statistics().scopes["weather"].refusal
+        granted(governor.try_permit("weather"))
+
+    assert refusal is None
 
 
 @pytest.mark.promise("R06")

@@ -14,7 +14,7 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "governor"
 
-WEB_STACK: Final = {"h11", "httpcore", "httpx", "redis", "starlette", "uvicorn", "uvloop"}
+WEB_STACK: Final = {"h11", "httpcore", "httpx", "prometheus_client", "redis", "starlette", "uvicorn", "uvloop"}
 
 PROGRAM: Final = """
 import json, sys, threading

@@ -9,11 +9,12 @@ from benchmarks.catalogue import CONTENDERS
 from benchmarks.contention import exactness, idle
 from benchmarks.contention.subject import Law
 from benchmarks.contract import Contender, Family
+from benchmarks.inbound import served
 from benchmarks.targets import TARGETS, Target
 from benchmarks.worker import measure
 
 #: So little that every workload does all that it does, and no figure means anything. Where it is milliseconds, they are few.
-TINY = {Family.PAIRS: 100, Family.WAITING: 1, Family.MEMORY: 10, Family.STARTUP: 1}
+TINY = {Family.PAIRS: 100, Family.WAITING: 1, Family.MEMORY: 10, Family.STARTUP: 1, Family.CALLERS: 1000, Family.SERVED: 200}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,6 +24,7 @@ def hurried() -> Iterator[None]:
         patch.setattr(exactness, "_ASKING", 10)
         patch.setattr(exactness, "_SILENCE", dict.fromkeys(Law, 0))
         patch.setattr(idle, "_SETTLING", 0.01)
+        patch.setattr(served, "_TURNS", 1)
         yield
 
 

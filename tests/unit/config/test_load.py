@@ -130,6 +130,7 @@ def test_a_variable_for_a_key_wins_over_one_for_the_table_around_it_whatever_the
         ("GOVERNOR__INBOUND__CHAT__PATHS", '["/talk"]', 'inbound.chat.paths = ["/talk"]'),
         ("GOVERNOR__LOGGING__ENABLED", "true", "logging.enabled = true"),
         ("GOVERNOR__LOGGING__DIRECTORY", "/var/log", 'logging.directory = "/var/log"'),
+        ("GOVERNOR__LOGGING__MAX_SIZE_MB", "50", "logging.max_size_mb = 50"),
     ],
 )
 def test_a_variable_says_what_the_same_key_in_the_file_would_say(name: str, value: str, file: str) -> None:

@@ -97,8 +97,72 @@ def test_the_built_in_exempt_paths_are_those_that_users_rely_on() -> None:
     assert InboundSettings(exempt_paths=exempt) == BUILT_IN.inbound_settings
 
 
+@pytest.mark.promise("R21", "R24")
+def test_the_built_in_inbound_settings_are_safe() -> None:
+    assert BUILT_IN.inbound_settings == InboundSettings(
+        exempt_paths=BUILT_IN.inbound_settings.exempt_paths,
+        actor_headers=("x-actor", "x-user-id"),
+        session_headers=("x-session-id",),
+        trusted_proxies=(),
+        ipv6_prefix=64,
+        max_callers=1_000_000,
+        announce=False,
+    )
+
+
+@pytest.mark.promise("R24")
+def test_every_built_in_group_has_a_ceiling_for_each_address_and_one_for_everybody() -> None:
+    ceilings = {
+        (tuple(map(describe, group.address_limits)), tuple(map(describe, group.total_limits)), group.dry_run)
+        for group in BUILT_IN.inbound.values()
+    }
+
+    assert {(("100/s burst 1000",), ("2000/s burst 20000",), False)} == ceilings
+
+
+@pytest.mark.promise("R53")
+def test_all_that_can_be_said_of_our_own_api_is_understood() -> None:
+    config = Config.from_mapping(
+        {
+            "inbound": {
+                "actor_headers": ["X-Api-Key"],
+                "session_headers": [],
+                "trusted_proxies": ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7", "::1"],
+                "ipv6_prefix": 48,
+                "max_callers": 1,
+                "announce": True,
+                "default": {"address_limits": [], "dry_run": True},
+                "talk": {"paths": ["/talk"], "limits": ["1/s", "9/hour burst 1"], "total_limits": ["3/s"], "dry_run": False},
+            }
+        }
+    )
+
+    assert config.inbound_settings == InboundSettings(
+        actor_headers=("X-Api-Key",),
+        session_headers=(),
+        trusted_proxies=("10.0.0.0/8", "2001:db8::/32", "192.0.2.7", "::1"),
+        ipv6_prefix=48,
+        max_callers=1,
+        announce=True,
+    )
+    assert config.inbound["talk"] == InboundGroup(
+        paths=("/talk",),
+        limits=(parse_limit("1/s"), parse_limit("9/hour burst 1")),
+        address_limits=(),
+        total_limits=(parse_limit("3/s"),),
+    )
+    assert ((), True) == (config.inbound["chat"].address_limits, config.inbound["chat"].dry_run)
+
+
+@pytest.mark.promise("R53")
+@pytest.mark.parametrize("prefix", [32, 128])
+def test_the_ends_of_a_range_belong_to_it(prefix: int) -> None:
+    assert prefix == InboundSettings(ipv6_prefix=prefix).ipv6_prefix
+    assert 10**12 == InboundSettings(max_callers=10**12).max_callers
+
+
 def test_logging_is_off_by_default() -> None:
-    assert LoggingSettings(enabled=False, directory=None) == BUILT_IN.logging
+    assert LoggingSettings(enabled=False, directory=None, max_size_mb=1024) == BUILT_IN.logging
 
 
 @pytest.mark.promise("R01")
@@ -258,9 +322,42 @@ MISTAKES = [
     ('inbound.talk.paths = ["/api/v1/chat"]', "inbound.talk.paths is '/api/v1/chat'", "a path that belongs to no other group"),
     ("inbound.Talk.limits = []", "inbound.Talk is 'Talk'", "a name such as"),
     ('inbound.exempt_paths = ["up"]', "inbound.exempt_paths[0] is 'up'", "a path that begins with '/'"),
+    (
+        'inbound.chat.limits = ["5 per minute strict"]',
+        "inbound.chat.limits[0] is '5 per minute strict'",
+        "a token bucket of requests",
+    ),
+    ('inbound.chat.limits = ["5/s", "3 in flight"]', "inbound.chat.limits[1] is '3 in flight'", "a token bucket of requests"),
+    ('inbound.chat.limits = ["5 tokens/s"]', "inbound.chat.limits[0] is '5 tokens/s burst 5'", "a token bucket of requests"),
+    (
+        'inbound.chat.address_limits = ["3 in flight"]',
+        "inbound.chat.address_limits[0] is '3 in flight'",
+        "a token bucket of requests",
+    ),
+    (
+        'inbound.chat.total_limits = ["3 in flight"]',
+        "inbound.chat.total_limits[0] is '3 in flight'",
+        "a token bucket of requests",
+    ),
+    ('inbound.chat.total_limits = "5/s"', "inbound.chat.total_limits is '5/s'", "a list of limits"),
+    ("inbound.chat.dry_run = 1", "inbound.chat.dry_run is 1", "true or false"),
+    ("inbound.announce = 1", "inbound.announce is 1", "true or false"),
+    ('inbound.actor_headers = "x-actor"', "inbound.actor_headers is 'x-actor'", "a list of texts"),
+    ('inbound.actor_headers = ["x-actor", "x actor"]', "inbound.actor_headers[1] is 'x actor'", "the name of a header field"),
+    ('inbound.session_headers = [""]', "inbound.session_headers[0] is ''", "the name of a header field"),
+    ('inbound.session_headers = ["x:y"]', "inbound.session_headers[0] is 'x:y'", "the name of a header field"),
+    ('inbound.trusted_proxies = ["10.0.0.1/8"]', "inbound.trusted_proxies[0] is '10.0.0.1/8'", "a network"),
+    ('inbound.trusted_proxies = ["::1", "localhost"]', "inbound.trusted_proxies[1] is 'localhost'", "a network"),
+    ("inbound.ipv6_prefix = 31", "inbound.ipv6_prefix is 31", "a whole number from 32 to 128"),
+    ("inbound.ipv6_prefix = 129", "inbound.ipv6_prefix is 129", "a whole number from 32 to 128"),
+    ('inbound.ipv6_prefix = "/64"', "inbound.ipv6_prefix is '/64'", "a whole number"),
+    ("inbound.max_callers = 0", "inbound.max_callers is 0", "a whole number from 1"),
+    ("inbound.max_callers = 1000000000001", "inbound.max_callers is 1000000000001", "a whole number from 1"),
     ("logging.enabled = 1", "logging.enabled is 1", "true or false"),
     ("logging.directory = 1", "logging.directory is 1", "the path of a folder"),
     ('logging.directory = ""', "logging.directory is ''", "the path of a folder"),
+    ("logging.max_size_mb = 0", "logging.max_size_mb is 0", "a whole number from 1"),
+    ('logging.max_size_mb = "5 MB"', "logging.max_size_mb is '5 MB'", "a whole number"),
 ]
 
 

@@ -16,7 +16,7 @@ def test_what_is_shown_is_a_policy_file_that_says_the_same() -> None:
                 "default": {"breaker": {"failures": "off", "failure_rate": 0.5, "window": "30s"}},
                 "api.example.com:post": {"limits": ["8.33/s burst 500", "900 tokens per 10s strict", "3 in flight"]},
             },
-            "logging": {"enabled": True, "directory": 'C:\\logs "here"'},
+            "logging": {"enabled": True, "directory": 'C:\\logs "here"', "max_size_mb": 5},
         }
     )
 

@@ -1,0 +1,86 @@
+"""What does it cost to know very many callers? Memory for each, pauses for cleaning up, and what is left when they are quiet.
+
+Each caller is an actor with one request. All come from one address, so that the table of callers is what grows. Memory is
+measured twice, each time on a governor of its own: by the pages that the process holds (on Linux only), and by what Python
+allocated.
+"""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from time import thread_time_ns
+from typing import Final
+
+from benchmarks.contenders.memory import Meter, Resident, Traced
+from benchmarks.measure import BURST, RATE, check_count
+from governor import Config, Governor
+from governor._actors.group import GroupActor
+from governor.messages import Visit
+from governor.policies.callers import CallersPolicy
+from governor.testing import ManualClock
+
+#: The metrics, for one caller: what they take, and what of that is left after they were quiet.
+TRACED: Final = "traced_bytes"
+RESIDENT: Final = "resident_bytes"
+AFTER: Final = "resident_after_bytes"
+#: The longest step of cleaning up, while nobody can be dropped and when everybody can.
+LONGEST_MS: Final = "longest_ms"
+
+_WIDE: Final = [f"{RATE}/s burst {BURST}"]
+_HOUR: Final = 3600.0
+#: An hour until the bucket of a caller is full again, so that nobody is forgotten too early.
+_SLOW: Final = {"limits": ["1/hour burst 10"], "address_limits": _WIDE, "total_limits": _WIDE}
+
+
+def table(size: int) -> Mapping[str, float]:
+    """`size` callers."""
+    figures = asyncio.run(_quieted(size)) if sys.platform == "linux" else {}
+    return {TRACED: asyncio.run(_traced(size)), **figures}
+
+
+async def _traced(size: int) -> float:
+    async with _governor(size, ManualClock()) as governor:
+        meter = Traced()
+        _fill(governor, size, meter)
+        return meter.grown() / size
+
+
+async def _quieted(size: int) -> Mapping[str, float]:
+    clock = ManualClock()
+    async with _governor(size, clock) as governor:
+        meter = Resident()
+        group = _fill(governor, size, meter)
+        full = meter.grown()
+        busy = _longest_step(group)
+        check_count(group.known(), size)
+        clock.advance(_HOUR)
+        quiet = _longest_step(group)
+        check_count(group.known(), 0)
+        return {RESIDENT: full / size, AFTER: max(0, meter.grown()) / size, LONGEST_MS: max(busy, quiet)}
+
+
+def _governor(size: int, clock: ManualClock) -> Governor:
+    # The tables are filled unevenly, and nobody is to be dropped for want of room.
+    return Governor(Config.from_mapping({"inbound": {"default": _SLOW, "max_callers": 2 * size + 10_000}}), clock=clock)
+
+
+def _fill(governor: Governor, size: int, meter: Meter) -> GroupActor:
+    group = governor.group("default")
+    assert group is not None
+    address = governor.pseudonyms.address(b"198.51.100.1")
+    meter.start()
+    refused = 0
+    for number in range(size):
+        refused += group.visit(Visit(governor.pseudonyms.actor(b"caller%d" % number), address)) is not None
+    check_count(size - refused, size)
+    return group
+
+
+def _longest_step(group: GroupActor) -> float:
+    """Milliseconds, of one round. Of the processor: what other programs take of it is no pause of ours."""
+    steps = []
+    for _ in range(CallersPolicy.TABLES):
+        start = thread_time_ns()
+        group._sweep()
+        steps.append(thread_time_ns() - start)
+    return max(steps) / 1_000_000

@@ -1,0 +1,160 @@
+"""How does an application built on ASGI get its callers governed? By this middleware around it.
+
+Requests of HTTP and handshakes of WebSockets ask the governor. Everything else, and what is said after that, passes untouched.
+"""
+
+import logging
+from collections.abc import Coroutine
+from traceback import format_tb
+from typing import Final, Protocol, cast, final
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import current_token
+
+from governor import ConfigError, Governor, GovernorError, UsageError, default
+from governor._default import configured, entered
+from governor._units import MINUTE
+from governor.clock import system_clock
+from governor_client._answers import Answer, shutting_down
+from governor_client._asgi import App, Receive, Scope, Send
+from governor_client._reception import Reception
+from governor_client._stay import Stay
+
+_log: Final = logging.getLogger("governor")
+
+
+class _AsyncioLoop(Protocol):
+    def create_task(self, coroutine: Coroutine[object, object, None]) -> object: ...
+
+
+@final
+class TrafficControlMiddleware:
+    """Refuses who is over a limit of `[inbound]`: `app.add_middleware(TrafficControlMiddleware)`, or around any ASGI app.
+
+    A refusal is a 429 with `Retry-After`, the `RateLimit` fields and a problem document. For a WebSocket it is the same, or the
+    close code 1013 if the server cannot answer a handshake with a document. While `draining` is true, and once the governor has
+    been left, everybody but exempt paths gets a 503. Where the governor itself fails, requests pass, and the log says so.
+
+    `governor` is entered and left by whoever gives it. If none is given, it is the one of the process. If there is none either,
+    one is started in this event loop: from the startup of the lifespan to its shutdown, or, with a server that knows no
+    lifespan, from the first request on. It is configured like that of `governor.default()`; a mistake there fails the startup.
+    Client addresses are those that the server tells, so a server must not believe `X-Forwarded-For` before we are asked.
+    """
+
+    def __init__(self, app: App, governor: Governor | None = None) -> None:
+        self._app = app
+        self._given = governor
+        self._own: Governor | None = None
+        self._starting: anyio.Event | None = None
+        self._task: object = None
+        self._reception: Reception | None = None
+        self._complained_at: int | None = None
+        #: Set it to refuse all further requests, before the server is stopped.
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind != "http" and kind != "websocket":
+            await (self._live if kind == "lifespan" else self._app)(scope, receive, send)
+            return
+        stay: Stay | Answer | None = None
+        try:
+            reception = self._reception
+            if reception is None or not reception.is_open():
+                reception = await self._open()
+            group = reception.group(scope)
+            if group is not None:
+                if self.draining or reception.governor.closed:
+                    stay = shutting_down()
+                elif reception.governor.here():
+                    stay = reception.admit(group, scope, send)
+                else:
+                    stay = await reception.admit_from_elsewhere(group, scope, send)
+        except Exception as error:
+            self._complain(error)
+        if isinstance(stay, Stay):
+            await self._attend(stay, scope, receive)
+        elif stay is None:
+            await self._app(scope, receive, send)
+        else:
+            await stay.send(scope, send)
+
+    async def _attend(self, stay: Stay, scope: Scope, receive: Receive) -> None:
+        """Has the application answer, and tells the governor what became of it."""
+        ended = stay.broke
+        try:
+            await self._app(scope, receive, stay)
+            ended = stay.ended
+        finally:
+            try:
+                ended()
+            except Exception as error:
+                self._complain(error)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The lifespan of the application, and of a governor if one is needed."""
+        if self._given is not None or entered() is not None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            governor = configured()
+        except ConfigError as mistake:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(mistake)})
+            return
+        async with governor:
+            self._own = governor
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._own = None
+
+    async def _open(self) -> Reception:
+        """What to ask from now on. Raises `UsageError` if nobody can be asked, `ConfigError` if nobody can be started."""
+        governor = self._given or self._own or entered()
+        if governor is None:
+            if self._reception is not None and self._reception.governor.closed:
+                return self._reception
+            governor = await self._start()
+        if not (governor.closed or governor.alive()):
+            raise UsageError(f"{governor!r} is not running in this process; enter it before the first request")
+        self._reception = reception = Reception(governor)
+        return reception
+
+    async def _start(self) -> Governor:
+        """Starts a governor in this event loop, for as long as the loop runs; on a thread, if the loop is none of asyncio."""
+        loop = current_token().native_token
+        if not hasattr(loop, "create_task"):
+            return await anyio.to_thread.run_sync(default)
+        if self._starting is None:
+            governor, self._starting = configured(), anyio.Event()
+            # The loop itself knows its tasks by weak references only.
+            self._task = cast("_AsyncioLoop", loop).create_task(self._keep(governor, self._starting))
+        await self._starting.wait()
+        if self._own is None:
+            raise UsageError("a governor could not be started in this event loop")
+        return self._own
+
+    async def _keep(self, governor: Governor, started: anyio.Event) -> None:
+        try:
+            async with governor:
+                self._own = governor
+                started.set()
+                await anyio.sleep_forever()
+        finally:
+            # Another loop may come, as with test clients that run a loop for each request.
+            self._own = self._starting = self._reception = None
+            started.set()
+
+    def _complain(self, error: Exception) -> None:
+        """Logs why requests pass; once a minute, as every request may fail in the same way.
+
+        What an error of somebody else says may hold what a caller has sent, and is left out.
+        """
+        now = system_clock()
+        if self._complained_at is None or now - self._complained_at >= MINUTE:
+            self._complained_at = now
+            said = str(error) if isinstance(error, GovernorError) else type(error).__name__
+            where = "".join(format_tb(error.__traceback__))
+            _log.error("Inbound traffic control failed, and requests pass: %s\n%s", said, where)

@@ -1,0 +1,193 @@
+"""What do the answers look like?
+
+Structs whose schemas make the OpenAPI document. The names of the fields are those that the front end of the reference system
+reads. Points in time are seconds since 1970, spans are seconds.
+
+Of what there is one for each scope, the garbage collector is told nothing: it would look at everything the program has, again
+and again, because of so many.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+Moment = Annotated[float, Meta(description="Seconds since 1970.")]
+Refusals = Annotated[dict[str, int], Meta(description="How many were refused, by reason.")]
+
+
+class Totals(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What was counted. `total_requests` went out, or in; whose outcome is known is in exactly one of the others.
+
+    Those are `total_2xx`, `total_4xx`, `total_5xx`, `failures`, `neutral` (cancelled, given back) and `others` (1xx, 3xx).
+    `total_429` is part of `total_4xx`, `total_retries` of `total_requests`.
+    """
+
+    total_requests: int
+    total_2xx: int
+    total_4xx: int
+    total_5xx: str
+    total_429: int
+    total_retries: int
+    failures: int
+    neutral: int
+    others: int
+    refused: Refusals
+
+
+class ScopeMetrics(Totals, frozen=True, gc=False, kw_only=True):
+    """An outbound scope: with how often its breaker opened, the callers that wait, and the permits granted ahead."""
+
+    total_circuit_open: int
+    waiting: int
+    leased: int
+
+
+class RefusedBy(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Refusals by what was used up: the limit of the caller, of its address, or of the whole group."""
+
+    caller: int
+    address: int
+    total: int
+
+
+class GroupMetrics(Totals, frozen=True, gc=False, kw_only=True):
+    """An inbound group. In a dry run `refused_by` counts as well, and `passed_over` those who went on all the same.
+
+    There are no retries and no breaker here: their totals stay 0.
+    """
+
+    total_circuit_open: int
+    refused_by: RefusedBy
+    passed_over: int
+
+
+class RateLimit(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The limit of which the smallest share is left; `refill_rate` per second, 0 if only outcomes give back."""
+
+    available_tokens: int
+    capacity: int
+    refill_rate: float
+
+
+class LimitState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One of several limits; `limit` is its text in the policy file."""
+
+    limit: str
+    unit: str
+    available: int
+    capacity: int
+    refill_rate: float
+
+
+class BreakerState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The circuit breaker. `half_open_calls` are the probes that are out, `probes_in` is what is left of the cooling."""
+
+    state: Literal["closed", "open", "half_open"]
+    failure_count: int
+    success_count: int
+    half_open_calls: int
+    last_failure_time: Moment | None
+    probes_in: float
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What one more request would be told; `retry_after` null: waiting cannot help."""
+
+    reason: str
+    retry_after: float | None
+
+
+class OutboundScope(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="direction", tag="outbound"):
+    """An outbound scope. `refusal` is null while one more request would be granted; `rate_limit` is null without limits."""
+
+    metrics: ScopeMetrics
+    rate_limit: RateLimit | None
+    limits: tuple[LimitState, ...]
+    circuit_breaker: BreakerState
+    refusal: Refusal | None
+
+
+class Visitor(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A caller by pseudonym, and about how often it was refused lately: counts are halved every minute."""
+
+    caller: str
+    refused: int
+
+
+class InboundGroup(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="direction", tag="inbound"):
+    """An inbound group. `limits` are those of one caller, untouched; `totals` the ceilings of the group as they stand.
+
+    `callers` is how many have spent something lately, `loudest` are those who are refused most often.
+    """
+
+    metrics: GroupMetrics
+    rate_limit: RateLimit | None
+    limits: tuple[LimitState, ...]
+    totals: tuple[LimitState, ...]
+    dry_run: bool
+    callers: int
+    loudest: tuple[Visitor, ...]
+
+
+class GlobalMetrics(Totals, frozen=True, kw_only=True):
+    """The sums over all scopes and groups there ever were, and what holds for all outbound scopes together.
+
+    `requests_last_minute` counts against the cap `requests_per_minute`. `events_dropped` and `hooks_failed` are what those who
+    watch have missed.
+    """
+
+    requests_last_minute: int
+    requests_per_minute: int
+    degraded_mode_active: bool
+    degraded_until_ts: Moment | None
+    degraded_for: float
+    degraded_spells: int
+    events_dropped: int
+    hooks_failed: int
+    started_at: Moment | None
+    now: Moment
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything at once. The keys of `scopes` are `outbound:` or `inbound:` and the name of the scope or group."""
+
+    status: Literal["success"] = "success"
+    global_: GlobalMetrics = msgspec.field(name="global")
+    outbound_scopes: list[str]
+    inbound_scopes: list[str]
+    scopes: dict[str, OutboundScope | InboundGroup]
+
+
+class ScopeReport(OutboundScope, frozen=True, kw_only=True, tag_field="direction", tag="outbound"):
+    """One outbound scope, or all those of a provider together.
+
+    Then `aggregated_from` names them, metrics are sums, of each unit the scarcest limit is shown, and the breaker and the
+    refusal are the worst of theirs.
+    """
+
+    status: Literal["success"] = "success"
+    scope: str
+    aggregated_from: list[str] | UnsetType = UNSET
+
+
+class GroupReport(InboundGroup, frozen=True, kw_only=True, tag_field="direction", tag="inbound"):
+    """One inbound group."""
+
+    status: Literal["success"] = "success"
+    scope: str
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The governor runs."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why there is no other answer (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str

@@ -1,0 +1,82 @@
+"""How do server-sent events travel?
+
+As a response that goes on until the listener has gone, the daemon is about to end, the governor has ended, or the listener has
+taken nothing for 10 seconds. Format: WHATWG HTML, section 9.2.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
+from typing import Final
+
+import anyio
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from governor.daemon.doorway import Drain
+from governor.daemon.feed import Feed, Listener
+from governor.daemon.reading import Unreadable
+
+#: Seconds that a listener may take for one message.
+_PATIENCE: Final = 10.0
+#: The last one is for nginx, which would collect events otherwise.
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class EventStreamHead(Response):
+    """The header alone."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self) -> None:
+        super().__init__(headers=_HEADERS)
+        # Nobody knows how long a stream will be.
+        del self.headers["content-length"]
+
+
+class EventStream(EventStreamHead):
+    """The events of a feed, until one of the ends has come."""
+
+    def __init__(self, feed: Feed, listener: Listener, drain: Drain) -> None:
+        super().__init__()
+        self._feed = feed
+        self._listener = listener
+        self._drain = drain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends, and takes the listener out of the feed in the end."""
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_cancel_after, self._drain.begun.wait, tasks.cancel_scope)
+                tasks.start_soon(_cancel_after, partial(_disconnected, receive), tasks.cancel_scope)
+                await self._send_all(send)
+                tasks.cancel_scope.cancel()
+            await _send_in_time(send, b"", more=False)
+        finally:
+            self._feed.leave(self._listener)
+
+    async def _send_all(self, send: Send) -> None:
+        try:
+            async with aclosing(self._feed.messages(self._listener)) as messages:
+                async for message in messages:
+                    if not await _send_in_time(send, message, more=True):
+                        return
+        except Unreadable:
+            return
+
+
+async def _send_in_time(send: Send, body: bytes, *, more: bool) -> bool:
+    with anyio.move_on_after(_PATIENCE) as patience:
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+    return not patience.cancelled_caught
+
+
+async def _cancel_after(wait: Callable[[], Awaitable[object]], scope: anyio.CancelScope) -> None:
+    await wait()
+    scope.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

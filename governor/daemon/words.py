@@ -1,0 +1,73 @@
+"""How are numbers, spans, times and reasons said in a terminal? As on the dashboard: `dashboard/words.js` says the same."""
+
+import math
+from datetime import UTC, datetime
+from typing import Final
+
+_REASONS: Final = {
+    "circuit_breaker_open": "circuit breaker open",
+    "concurrency_exceeded": "all calls in flight",
+    "cost_exceeds_capacity": "cost exceeds capacity",
+    "degraded_mode_active": "degraded mode",
+    "global_request_cap_exceeded": "global request cap",
+    "rate_limit_exceeded": "rate limit used up",
+}
+#: A span of so many microseconds less is said to be over: floats are not exact.
+_HAIR: Final = 1e-6
+
+
+def reason(word: str) -> str:
+    """The words for a reason of the wire."""
+    return _REASONS.get(word) or plain(word).replace("_", " ")
+
+
+def plain(text: str) -> str:
+    """Text from elsewhere, safe for a terminal, every character one column wide: what is not printable ASCII becomes `?`."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+
+
+def count(number: float) -> str:
+    """A whole number, with commas."""
+    return f"{math.floor(number + 0.5):,}"
+
+
+def span(seconds: float) -> str:
+    """A span of seconds, rounded up: `42 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    whole = max(0, math.ceil(seconds - _HAIR))
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7_200:
+        return _two(whole, 60, "min", "s")
+    minutes = math.ceil(whole / 60)
+    if minutes < 2_880:
+        return _two(minutes, 60, "h", "min")
+    return _two(math.ceil(minutes / 60), 24, "d", "h")
+
+
+def _two(value: int, size: int, large: str, small: str) -> str:
+    whole, rest = divmod(value, size)
+    return f"{whole:,} {large} {rest} {small}" if rest else f"{whole:,} {large}"
+
+
+def rate(per_second: float) -> str:
+    """A rate of units per second, in the unit of time that makes it readable: `8.3/s`, `30/min`, `50/h`."""
+    if per_second >= 1 or per_second == 0:
+        return f"{short(per_second)}/s"
+    if per_second * 60 >= 1:
+        return f"{short(per_second * 60)}/min"
+    return f"{short(per_second * 3_600)}/h"
+
+
+def short(number: float) -> str:
+    """A number with one decimal where that tells something."""
+    return count(number) if number >= 100 else f"{math.floor(number * 10 + 0.5) / 10:g}"
+
+
+def clock(seconds: float) -> str:
+    """A time of day on this machine, from seconds since 1970."""
+    return datetime.fromtimestamp(seconds, tz=UTC).astimezone().strftime("%H:%M:%S")
+
+
+def several(number: int, word: str) -> str:
+    """`1 scope`, `2 scopes`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

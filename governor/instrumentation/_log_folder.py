@@ -1,0 +1,102 @@
+"""Where may a log lie? In a folder that belongs to us and that nobody else can look into.
+
+That is the folder which the settings name, if it is ours, private (0700) and not under a parent in which everybody may write;
+one that does not exist yet is made so. Otherwise it is a sub-folder for each user, `traffic-governor-UID`: in `/tmp`, where
+anybody could put up a folder of that name before us, and in a folder that holds other things, whose mode is not ours to change.
+
+Everything is looked at through open descriptors, and links are not followed: what was checked is what is used.
+"""
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from governor.errors import ConfigError
+
+_FIELD: Final = "logging.directory"
+_PRIVATE: Final = 0o700
+#: Troubles that pass: no mistake in the settings.
+_PASSING: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+if sys.platform == "win32":
+
+    def open_folder(directory: Path) -> int:
+        """There are no such folders here. Raises `ConfigError`."""
+        raise ConfigError("logging.enabled", True, "false on Windows, where we cannot make a folder private")
+
+else:
+
+    def open_folder(directory: Path) -> int:
+        """A descriptor of the private folder, which is made if there is none; the caller closes it.
+
+        Raises `ConfigError` if what is there is not safe or not allowed, `OSError` for trouble that may pass.
+        """
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            named = _enter(str(directory), directory)
+        except OSError as error:
+            raise _mistake(directory, error) from None
+        try:
+            _check_owner(named, directory, {0, os.geteuid()})
+            if _is_private(named) and not _everybody_writes(os.stat("..", dir_fd=named)):
+                return os.dup(named)
+            return _enter_ours(named, directory / f"traffic-governor-{os.geteuid()}")
+        except OSError as error:
+            raise _mistake(directory, error) from None
+        finally:
+            os.close(named)
+
+    def _enter_ours(named: int, folder: Path) -> int:
+        descriptor = _enter(folder.name, folder, named)
+        try:
+            _check_owner(descriptor, folder, {os.geteuid()})
+            if not _is_private(descriptor):
+                os.fchmod(descriptor, _PRIVATE)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _enter(name: str, folder: Path, within: int | None = None) -> int:
+        """Opens a folder, made first if there is none."""
+        with suppress(FileExistsError):
+            os.mkdir(name, _PRIVATE, dir_fd=within)
+        if stat.S_ISLNK(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode):
+            raise ConfigError(_FIELD, str(folder), "a folder, and not a symbolic link to one")
+        # A link that was put there just now is not followed either.
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+
+    def _check_owner(descriptor: int, folder: Path, allowed: set[int]) -> None:
+        owner = os.fstat(descriptor).st_uid
+        if owner not in allowed:
+            raise ConfigError(_FIELD, str(folder), f"a folder of user {os.geteuid()}, and this one belongs to user {owner}")
+
+    def _is_private(descriptor: int) -> bool:
+        status = os.fstat(descriptor)
+        return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == _PRIVATE
+
+    def _everybody_writes(status: os.stat_result) -> bool:
+        return bool(status.st_mode & stat.S_IWOTH)
+
+    def _mistake(directory: Path, error: OSError) -> ConfigError | OSError:
+        if error.errno in _PASSING:
+            return error
+        return ConfigError(_FIELD, str(directory), f"a folder that we may make and write in (here: {error.strerror})")
+
+
+def default_directory(environ: Mapping[str, str]) -> Path:
+    """`traffic-governor` in the folder for the state of programs, as the XDG Base Directory Specification 0.8 names it.
+
+    Raises `ConfigError` where there is no home folder.
+    """
+    named = Path(environ.get("XDG_STATE_HOME", ""))
+    try:
+        state = named if named.is_absolute() else Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise ConfigError(_FIELD, None, "a folder, because there is no home folder to take one in") from None
+    return state / "traffic-governor"

@@ -1,0 +1,229 @@
+"""How are events written down? As lines of JSON, in files of a private folder, as long as the settings want that.
+
+A line is an event and nothing else: no URL, header, body or name of a caller is in one (`events`). A log belongs to the thread
+of its hook, the only one that writes. Nothing that happens to a file disturbs anybody: lines that cannot be written are lost
+and counted, one warning says so, and a minute later it is tried again.
+"""
+
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, final
+
+import msgspec
+
+from governor.errors import ConfigError
+from governor.instrumentation._log_files import Budget, LogFile, day_of, expired, log_file
+from governor.instrumentation._log_folder import default_directory, open_folder
+from governor.instrumentation.events import AnyEvent
+
+_log: Final = logging.getLogger("governor")
+
+#: Lines are written together, until there are so many bytes or there is a pause.
+_BATCH: Final = 16_384
+#: Seconds after which a log that could not be written is tried again.
+RETRY_EVERY: Final = 60.0
+#: Seconds between two looks whether files are too old.
+TIDY_EVERY: Final = 60.0
+
+
+class LinesLost(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="lines_lost"):
+    """The line after a gap: so many are missing."""
+
+    at: float
+    lines: int
+
+
+@final
+class Log:
+    """A hook that writes. `directory` None takes that of XDG; all files together have `max_size` bytes at most.
+
+    `lost` is told of lines that were not written. Raises `ConfigError` if the folder is not safe or not allowed.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_day",
+        "_directory",
+        "_encoder",
+        "_file",
+        "_gap",
+        "_lines",
+        "_lost",
+        "_size",
+        "_tidied_at",
+        "_trouble_at",
+        "_wall_clock",
+    )
+
+    def __init__(
+        self, directory: Path | None, *, max_size: int, wall_clock: Callable[[], float], lost: Callable[[int], object]
+    ) -> None:
+        self._directory = (default_directory(os.environ) if directory is None else directory).absolute()
+        self._budget = Budget(max_size)
+        self._wall_clock = wall_clock
+        self._lost = lost
+        self._encoder = msgspec.json.Encoder()
+        #: What is not written yet, how many bytes that is, and its day.
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._day = 0
+        #: The file that is open, and its descriptor.
+        self._file: tuple[LogFile, int] | None = None
+        #: How many lines are missing since the latest one that was written.
+        self._gap = 0
+        self._trouble_at: float | None = None
+        self._tidied_at: float | None = None
+        # What is wrong with the folder is known at once; what passes, as a full disk does, is no reason not to start.
+        with suppress(OSError):
+            os.close(open_folder(self._directory))
+
+    def __call__(self, event: AnyEvent) -> None:
+        """One more line."""
+        day = day_of(event.at)
+        if day != self._day:
+            self._flush()
+            self._day = day
+        line = self._encoder.encode(event) + b"\n"
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= _BATCH:
+            self._flush()
+
+    def pause(self) -> None:
+        """Nothing more for now: writes what there is, and removes what is too old."""
+        self._flush()
+        now = self._wall_clock()
+        if _has_passed(TIDY_EVERY, self._tidied_at, now):
+            self._tidied_at = now
+            try:
+                with self._folder() as (folder, files):
+                    _remove(folder, expired(files, day_of(now)))
+            except (OSError, ConfigError) as error:
+                self._in_trouble(now, error)
+
+    def close(self) -> None:
+        """Writes what there is, and closes the file."""
+        self._flush()
+        self._close_file()
+
+    def _flush(self) -> None:
+        """Writes the lines there are, unless it is too early to try again, and gives up those that are left."""
+        if not self._lines:
+            return
+        now = self._wall_clock()
+        if _has_passed(RETRY_EVERY, self._trouble_at, now):
+            try:
+                self._write(now)
+                self._trouble_at = None
+            except (OSError, ConfigError) as error:
+                self._in_trouble(now, error)
+        if self._lines:
+            self._gap += len(self._lines)
+            self._lost(len(self._lines))
+        self._lines = []
+        self._size = 0
+
+    def _write(self, now: float) -> None:
+        """Takes those lines out that have got into the file, also if it breaks off."""
+        gap = [self._encoder.encode(LinesLost(at=now, lines=self._gap)) + b"\n"] if self._gap else []
+        text = b"".join(gap + self._lines)
+        descriptor = self._descriptor(len(text))
+        done = 0
+        try:
+            while done < len(text):
+                done += os.write(descriptor, text[done:])
+        finally:
+            whole = text.rfind(b"\n", 0, done) + 1
+            _cut(descriptor, done - whole)
+            written = text.count(b"\n", 0, whole)
+            if gap and written:
+                self._gap = 0
+                written -= 1
+            del self._lines[:written]
+
+    def _descriptor(self, more: int) -> int:
+        """The file that takes so many bytes more, opened if need be: on another day, when it is full or was deleted."""
+        if self._file is not None:
+            file, descriptor = self._file
+            status = os.fstat(descriptor)
+            if status.st_nlink and file.day == self._day and status.st_size + more <= self._budget.part:
+                return descriptor
+            self._close_file()
+        with self._folder() as (folder, files):
+            old = expired(files, self._day)
+            kept = [file for file in files if file not in old]
+            current = self._budget.current(kept, self._day, more)
+            _remove(folder, [*old, *self._budget.excess(kept, current)])
+            descriptor = _open(folder, current.name)
+        self._file = current, descriptor
+        return descriptor
+
+    @contextmanager
+    def _folder(self) -> Iterator[tuple[int, list[LogFile]]]:
+        """The folder, as it is now, and our files in it."""
+        folder = open_folder(self._directory)
+        try:
+            yield folder, list(_files(folder))
+        finally:
+            os.close(folder)
+
+    def _in_trouble(self, now: float, error: Exception) -> None:
+        with suppress(OSError):
+            self._close_file()
+        if self._trouble_at is None:
+            _log.warning(
+                "The log in %s cannot be written: %s. Traffic goes on and lines are lost; it is tried again every %.0f s.",
+                self._directory,
+                error.strerror if isinstance(error, OSError) else error,
+                RETRY_EVERY,
+            )
+        self._trouble_at = now
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file[1])
+
+
+def _has_passed(span: float, since: float | None, now: float) -> bool:
+    """So many seconds? Also if the clock was set back."""
+    return since is None or not 0 <= now - since < span
+
+
+def _files(folder: int) -> Iterator[LogFile]:
+    for name in os.listdir(folder):
+        # Another process may have removed it just now.
+        with suppress(FileNotFoundError):
+            file = log_file(name, os.stat(name, dir_fd=folder, follow_symlinks=False).st_size)
+            if file is not None:
+                yield file
+
+
+def _remove(folder: int, files: Iterable[LogFile]) -> None:
+    for file in files:
+        with suppress(FileNotFoundError):
+            os.unlink(file.name, dir_fd=folder)
+
+
+def _open(folder: int, name: str) -> int:
+    """Opens a file to write at its end: a plain one, not what a link leads to, and without waiting for the reader of a pipe."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o600, dir_fd=folder)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        os.close(descriptor)
+        raise ConfigError("logging.directory", name, "a plain file of our own under this name")
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def _cut(descriptor: int, torn: int) -> None:
+    """Takes the beginning of a line off the end, unless somebody has written behind it."""
+    if torn:
+        end = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if os.fstat(descriptor).st_size == end:
+            os.ftruncate(descriptor, end - torn)

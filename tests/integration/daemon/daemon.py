@@ -1,0 +1,136 @@
+"""How is a real daemon started, told what to do, listened to, and ended?"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from typing import IO, Any, Final
+
+import httpx
+
+PROGRAM: Final = Path(__file__).with_name("program.py")
+API: Final = "/api/v1/traffic-control"
+#: Seconds after which something that should come is not waited for any more.
+PATIENCE: Final = 30.0
+
+POLICY: Final = """
+[global]
+degraded_after_failures = 4
+degraded_exempt = ["queue"]
+
+[outbound.weather]
+limits = ["100/minute burst 100"]
+breaker = { failures = 2 }
+
+[outbound.scarce]
+limits = ["1/minute burst 1"]
+
+[outbound.queue]
+limits = ["1 in flight", "1 per h strict"]
+"""
+
+
+class Daemon:
+    """`governor serve` in a process of its own, with a thread in it that obeys `program.py`."""
+
+    def __init__(self, *arguments: str, policy: Path) -> None:
+        self.policy = policy
+        command = [sys.executable, "-W", "error", str(PROGRAM), "--port", "0", "--config", str(policy), *arguments]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=policy.parent,
+        )
+        self.output = _lines(self._process.stdout)
+        self.errors = _lines(self._process.stderr)
+        first = self.output.get(timeout=PATIENCE)
+        found = re.fullmatch(r"governor serve: listening on (http://\S+)/", first)
+        assert found is not None, (first, self.errors.queue)
+        self.url = found[1]
+        assert 200 == httpx.get(f"{self.url}/health", timeout=PATIENCE).status_code
+
+    def do(self, *what: str) -> None:
+        """Has the program do it, and returns when it is done."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(" ".join(what) + "\n")
+        self._process.stdin.flush()
+        assert "done" == self.output.get(timeout=PATIENCE)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=PATIENCE, **options)
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = self.get(f"{API}/status").json()
+        return answer
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def ended(self) -> int:
+        """The exit status, once it has one."""
+        return self._process.wait(PATIENCE)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+def _lines(stream: IO[str] | None) -> Queue[str]:
+    """Every line that comes, and an empty one when the stream ends."""
+    lines: Queue[str] = Queue()
+
+    def read() -> None:
+        assert stream is not None
+        with stream:
+            for line in stream:
+                if line != "\n":
+                    lines.put(line.rstrip("\n"))
+        lines.put("")
+
+    Thread(target=read, daemon=True).start()
+    return lines
+
+
+Start = Callable[..., Daemon]
+Events = Iterator[tuple[str, dict[str, Any]]]
+
+
+@contextmanager
+def listening(daemon: Daemon) -> Iterator[Events]:
+    with httpx.stream("GET", f"{daemon.url}{API}/events", timeout=PATIENCE) as response:
+        assert (200, "text/event-stream; charset=utf-8") == (response.status_code, response.headers["content-type"])
+        yield parsed(response.iter_lines())
+
+
+def parsed(lines: Iterator[str]) -> Events:
+    kind = ""
+    for line in lines:
+        field, _, value = line.partition(": ")
+        if field == "event":
+            kind = value
+        elif field == "data":
+            yield kind, json.loads(value)
+
+
+def until(events: Events, kind: str, **expected: object) -> list[tuple[str, dict[str, Any]]]:
+    """What comes until an event of this kind with these fields does, that one included."""
+    heard = []
+    for name, data in events:
+        heard.append((name, data))
+        if name == kind and expected.items() <= data.items():
+            return heard
+    raise AssertionError(f"the events have ended without {kind} {expected}: {heard}")

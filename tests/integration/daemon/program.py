@@ -1,0 +1,66 @@
+"""What does a program look like that the daemon watches from inside? `governor serve`, and a thread that does what it is told.
+
+It reads a line for each thing to do, and prints a line when it is done:
+
+    call SCOPE STATUS TIMES     so many permits, each with this outcome
+    refuse SCOPE TIMES          so many asks that are refused
+    wait SCOPE TIMES            so many threads wait for a permit, and say in the end what they got
+    visit GROUP CALLER TIMES    so many requests of a caller to a group of our own endpoints
+"""
+
+import sys
+from threading import Thread
+
+import anyio
+
+from governor import Denied, Permit, PermitDenied, default
+from governor.cli import main
+from governor.messages import Visit
+
+
+def obey() -> None:
+    for line in sys.stdin:
+        match line.split():
+            case ["call", scope, status, times]:
+                for _ in range(int(times)):
+                    permit = default().try_permit(scope)
+                    assert isinstance(permit, Permit), permit
+                    permit.record(status=int(status))
+            case ["refuse", scope, times]:
+                for _ in range(int(times)):
+                    assert isinstance(default().try_permit(scope), Denied)
+            case ["wait", scope, times]:
+                for _ in range(int(times)):
+                    Thread(target=wait, args=(scope,)).start()
+            case ["visit", group, caller, times]:
+                anyio.run(visit, group, caller.encode(), int(times))
+            case unknown:
+                raise AssertionError(unknown)
+        say("done")
+
+
+async def visit(group: str, caller: bytes, times: int) -> None:
+    governor = default()
+    keys = Visit(governor.pseudonyms.actor(caller), governor.pseudonyms.address(b"127.0.0.1"))
+    for _ in range(times):
+        if await governor.visit(group, keys) is None:
+            governor.visit_ended(group, 200)
+
+
+def wait(scope: str) -> None:
+    try:
+        with default().permit(scope):
+            answer = "granted"
+    except PermitDenied as denied:
+        answer = denied.reason
+    say(f"waiter: {answer}")
+
+
+def say(words: str) -> None:
+    sys.stdout.write(words + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    Thread(target=obey, daemon=True).start()
+    sys.exit(main(["serve", *sys.argv[1:]]))

@@ -1,0 +1,77 @@
+"""Does a real daemon show what happens in it, to whom it should?"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.daemon.daemon import API, Daemon, Start
+
+
+@pytest.mark.promise("R30", "R31", "R32", "R34")
+def test_status_metrics_and_prometheus_tell_the_same(start: Start) -> None:
+    daemon = start()
+    daemon.do("call", "weather:get", "200", "3")
+    daemon.do("call", "weather:post", "404", "2")
+    daemon.do("call", "scarce", "200", "1")
+    daemon.do("refuse", "scarce", "4")
+
+    status = daemon.status()
+    report = daemon.get(f"{API}/metrics/weather").json()
+    families = text_string_to_metric_families(daemon.get("/metrics").text)
+    samples = {(one.name, *sorted(one.labels.values())): one.value for family in families for one in family.samples}
+
+    total = status["global"]
+    assert ("success", ["scarce", "weather:get", "weather:post"]) == (status["status"], status["outbound_scopes"])
+    assert (6, 4, 2, 6) == (total["total_requests"], total["total_2xx"], total["total_4xx"], total["requests_last_minute"])
+    assert {"rate_limit_exceeded": 4} == total["refused"] == status["scopes"]["outbound:scarce"]["metrics"]["refused"]
+    assert (5, 3, 2) == tuple(report["metrics"][name] for name in ("total_requests", "total_2xx", "total_4xx"))
+    assert ["outbound:weather:get", "outbound:weather:post"] == report["aggregated_from"]
+    assert (3.0, 2.0) == tuple(samples["governor_requests_total", scope] for scope in ("weather:get", "weather:post"))
+    assert 4.0 == samples["governor_refusals_total", "rate_limit_exceeded", "scarce"]
+
+
+@pytest.mark.promise("R33")
+def test_a_request_by_another_name_is_refused_unless_the_name_is_allowed(start: Start) -> None:
+    daemon = start("--allow-host", "governor.internal")
+    answers = [daemon.get("/health", headers={"Host": host}).status_code for host in ("governor.internal:8787", "evil.example")]
+
+    assert [200, 400] == answers
+
+
+@pytest.mark.promise("R33")
+def test_it_is_reached_on_loopback_only(daemon: Daemon) -> None:
+    assert daemon.url.startswith("http://127.0.0.1:")
+
+
+def test_answers_do_not_tell_what_serves_them(daemon: Daemon) -> None:
+    assert "server" not in daemon.get("/health").headers
+
+
+def test_an_address_that_is_taken_is_said_with_status_1(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        run = _serve("--port", port, folder=tmp_path)
+
+    assert (1, "") == (run.returncode, run.stdout)
+    assert run.stderr.startswith(f"governor serve: cannot listen on 127.0.0.1:{port}: ")
+
+
+@pytest.mark.promise("R53")
+def test_a_mistake_in_the_policy_file_is_said_with_status_2_before_anything_is_served(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text('outbound.github.limits = ["60/minut"]', encoding="utf-8")
+    run = _serve("--port", "0", "--config", "bad.toml", folder=tmp_path)
+
+    assert (2, "") == (run.returncode, run.stdout)
+    assert run.stderr.startswith("governor serve: bad.toml: outbound.github.limits[0] is '60/minut'; allowed: ")
+
+
+def _serve(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    program = "import sys; from governor.cli import main; sys.exit(main(['serve', *sys.argv[1:]]))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder, env=environment, check=False)

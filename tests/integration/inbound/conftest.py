@@ -1,0 +1,178 @@
+"""A real uvicorn with an application behind the middleware, and a client that sends what it is told, byte by byte."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from http.client import HTTPConnection, HTTPResponse
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from governor import Config, Governor
+from governor.clock import Clock, system_clock
+from governor_client import TrafficControlMiddleware
+from tests.integration.conftest import LOOPS
+
+App = Any
+
+
+class Door:
+    """A server that has started, and the middleware in it."""
+
+    def __init__(self, port: int, governor: Governor, middleware: TrafficControlMiddleware, app: "Application") -> None:
+        self.port = port
+        self.governor = governor
+        self.middleware = middleware
+        self.app = app
+        self.stop: Callable[[], None] = lambda: None
+
+    def life(self) -> str:
+        """The next thing that the application has done."""
+        return self.app.done.get(timeout=20)
+
+    def ask(self, path: str = "/", headers: Mapping[str, str | bytes] | None = None, method: str = "GET") -> HTTPResponse:
+        """One request on a connection of its own, its path and headers as they are; the answer with its body read."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        response.body = response.read()  # type: ignore[attr-defined]
+        connection.close()
+        return response
+
+    def statuses(self, times: int, path: str = "/", **headers: str | bytes) -> list[int]:
+        """The statuses of so many requests, one after the other; `_` in names of headers stands for `-`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return [self.ask(path, named).status for _ in range(times)]
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.has_started = Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.has_started.set()
+
+
+class Application:
+    """Does a little of everything, and says what it has done."""
+
+    def __init__(self, governor: Governor) -> None:
+        self.done: SimpleQueue[str] = SimpleQueue()
+        #: The second event is sent when something is put here.
+        self.go: SimpleQueue[None] = SimpleQueue()
+        self._governor = governor
+
+    def starlette(self) -> Starlette:
+        """The same for a server."""
+        routes = [
+            Route("/events", self._events),
+            Route("/upload", self._upload, methods=["POST"]),
+            WebSocketRoute("/echo", self._echo),
+            Route("/{rest:path}", self._answer),
+        ]
+        return Starlette(routes=routes, lifespan=self._lifespan)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        async with self._governor:
+            self.done.put("up")
+            yield
+            self.done.put("down")
+
+    async def _answer(self, request: Request) -> Response:
+        return PlainTextResponse(request.url.path, background=BackgroundTask(self.done.put, "background"))
+
+    async def _events(self, request: Request) -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            yield b"data: 1\n\n"
+            await anyio.to_thread.run_sync(self.go.get)
+            yield b"data: 2\n\n"
+
+        return StreamingResponse(body(), media_type="text/event-stream")
+
+    async def _upload(self, request: Request) -> Response:
+        return PlainTextResponse(str(len(await request.body())))
+
+    async def _echo(self, websocket: WebSocket) -> None:
+        await websocket.accept(subprotocol="echo")
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+
+
+@pytest.fixture(params=[pytest.param(*loop.values, id=loop.id, marks=loop.marks) for loop in LOOPS])
+def loop(request: pytest.FixtureRequest) -> str:
+    """The event loop of the server."""
+    _, options = request.param
+    return "uvloop" if options["use_uvloop"] else "asyncio"
+
+
+#: Two requests of each caller at once, and one more each second; nothing else is in the way.
+DEFAULT: Mapping[str, object] = {
+    "limits": ["1/s burst 2"],
+    "address_limits": ["1000/s burst 1000"],
+    "total_limits": ["1000/s burst 1000"],
+}
+
+
+@pytest.fixture
+def serve(loop: str) -> Iterator[Callable[..., Door]]:
+    """Starts servers, which are gone in the end."""
+    with ExitStack() as stack:
+
+        def start(
+            default: Mapping[str, object] | None = None,
+            *,
+            clock: Clock = system_clock,
+            around: Callable[[App], App] = lambda app: app,
+            **inbound: object,
+        ) -> Door:
+            config = Config.from_mapping({"inbound": {"default": {**DEFAULT, **(default or {})}, **inbound}})
+            governor = Governor(config, clock=clock)
+            app = Application(governor)
+            middleware = TrafficControlMiddleware(app.starlette(), governor)
+            options = uvicorn.Config(
+                around(middleware),
+                loop=loop,
+                lifespan="on",
+                ws="websockets-sansio",
+                proxy_headers=False,
+                log_config=None,
+                access_log=False,
+                h11_max_incomplete_event_size=1_000_000,
+                timeout_graceful_shutdown=5,
+            )
+            server = _Server(options)
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            runner = asyncio.Runner(loop_factory=options.get_loop_factory())
+            thread = Thread(target=runner.run, args=[server.serve(sockets=[listener])], name="uvicorn")
+            thread.start()
+
+            def stop() -> None:
+                server.should_exit = True
+                thread.join()
+                runner.close()
+
+            stack.callback(stop)
+            assert server.has_started.wait(30)
+            door = Door(listener.getsockname()[1], governor, middleware, app)
+            door.stop = stop
+            return door
+
+        yield start

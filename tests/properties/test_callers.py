@@ -1,0 +1,423 @@
+"""Laws of the table of callers, against oracles in exact fractions that remember everybody."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from random import Random
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from governor._units import DAY, HOUR, MINUTE, SECOND, Duration, Instant
+from governor.policies.callers import CallersPolicy
+from governor.policies.gcra import TokenBucket
+
+START: Final = 10 * DAY
+TABLES: Final = CallersPolicy.TABLES
+#: More callers than any history has: nobody is ever dropped.
+ROOM_FOR_ALL: Final = 100 * TABLES
+
+PARAMETERS: Final = st.builds(
+    TokenBucket,
+    amount=st.integers(1, 10) | st.sampled_from([60, 833, 90_001]),
+    per=(st.integers(1, 20) | st.sampled_from([SECOND, 7 * SECOND, MINUTE, HOUR])).map(Duration),
+    burst=st.integers(1, 12) | st.sampled_from([100, 1000]),
+)
+#: Keys in three tables, and enough of them in the first to fill it.
+KEYS: Final = st.builds(lambda name, table: bytes((name, table)), st.integers(0, 11), st.sampled_from([0, 0, 0, 7, 255]))
+
+
+def rate(parameters: TokenBucket) -> Fraction:
+    """Tokens in a microsecond."""
+    return Fraction(parameters.amount, parameters.per)
+
+
+def gaps(parameters: TokenBucket) -> st.SearchStrategy[int]:
+    """Nothing, a microsecond, about a token, about a full bucket."""
+    token = -(-parameters.per // parameters.amount)
+    full = token * parameters.burst
+    return st.one_of(
+        st.just(0),
+        st.integers(0, 3),
+        st.integers(max(0, token - 1), token + 1),
+        st.integers(0, 2 * full),
+        st.integers(max(0, full - 1), full + 1),
+    )
+
+
+def admitted(policy: CallersPolicy, now: int, key: bytes) -> bool:
+    """Asks, and spends if the answer is yes."""
+    if policy.earliest(Instant(now), key) > now:
+        return False
+    policy.commit(Instant(now), key)
+    return True
+
+
+def sweep_all(policy: CallersPolicy, now: int) -> None:
+    for _ in range(TABLES):
+        policy.sweep(Instant(now))
+
+
+@dataclass
+class Exact:
+    """A limiter with room for everybody: so many tokens for each, refilled as time goes by, up to the burst."""
+
+    parameters: TokenBucket
+    tokens: dict[bytes, Fraction] = field(default_factory=dict)
+    filled_at: int = START
+
+    def pass_time(self, now: int) -> None:
+        earned = rate(self.parameters) * max(0, now - self.filled_at)
+        self.filled_at = max(now, self.filled_at)
+        self.tokens = {key: min(Fraction(self.parameters.burst), left + earned) for key, left in self.tokens.items()}
+
+    def left(self, key: bytes) -> Fraction:
+        return self.tokens.get(key, Fraction(self.parameters.burst))
+
+    def take(self, key: bytes) -> None:
+        self.tokens[key] = self.left(key) - 1
+
+    def change(self, parameters: TokenBucket) -> None:
+        """As large a part of the burst is left."""
+        factor = Fraction(parameters.burst, self.parameters.burst)
+        self.tokens = {key: left * factor for key, left in self.tokens.items()}
+        self.parameters = parameters
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[TokenBucket, list[tuple[int, bytes]]]:
+    parameters = draw(PARAMETERS)
+    length = draw(st.integers(0, 60) | st.just(60))
+    return parameters, draw(st.lists(st.tuples(gaps(parameters), KEYS), min_size=length, max_size=length))
+
+
+@pytest.mark.promise("R21", "R24")
+@given(histories(), st.sampled_from([1, 5 * TABLES, ROOM_FOR_ALL]))
+def test_in_every_window_each_caller_has_the_burst_and_the_rate_at_most(
+    history: tuple[TokenBucket, list[tuple[int, bytes]]], most: int
+) -> None:
+    parameters, asks = history
+    policy, now = CallersPolicy(parameters, most), START
+    granted: dict[bytes, list[int]] = defaultdict(list)
+    for gap, key in asks:
+        now += gap
+        if admitted(policy, now, key):
+            granted[key].append(now)
+
+    assert [] == [window for times in granted.values() for window in over_the_law(times, [(START, parameters)])]
+
+
+def over_the_law(times: list[int], eras: list[tuple[int, TokenBucket]]) -> list[tuple[int, int]]:
+    """The windows that hold more than the largest burst that was in force in them, and what each rate gave in its time."""
+    return [
+        (times[first], times[last])
+        for first in range(len(times))
+        for last in range(first, len(times))
+        if last - first + 1 > allowance(times[first], times[last], eras)
+    ]
+
+
+def allowance(begin: int, end: int, eras: list[tuple[int, TokenBucket]]) -> Fraction:
+    until = [since for since, _ in eras[1:]] + [end + 1]
+    spans = [
+        (parameters, max(0, min(end, stop) - max(begin, since)))
+        for (since, parameters), stop in zip(eras, until, strict=True)
+        if since <= end and stop >= begin
+    ]
+    return max(parameters.burst for parameters, _ in spans) + sum(
+        (rate(parameters) * span for parameters, span in spans), Fraction()
+    )
+
+
+@pytest.mark.promise("R21")
+@given(histories(), st.lists(st.integers(0, 3_000_000), min_size=60, max_size=60))
+def test_a_clock_that_goes_back_never_admits_more(
+    history: tuple[TokenBucket, list[tuple[int, bytes]]], steps_back: list[int]
+) -> None:
+    parameters, asks = history
+    policy, now = CallersPolicy(parameters, ROOM_FOR_ALL), 2 * START
+    granted: dict[bytes, list[int]] = defaultdict(list)
+    for (gap, key), back in zip(asks, steps_back, strict=False):
+        now += gap - back
+        if admitted(policy, now, key):
+            granted[key].append(max([now, *granted[key]]))
+
+    assert [] == [window for times in granted.values() for window in over_the_law(times, [(START, parameters)])]
+
+
+@pytest.mark.promise("R21")
+@given(histories())
+def test_with_room_for_everybody_it_agrees_exactly_with_buckets_of_fractions(
+    history: tuple[TokenBucket, list[tuple[int, bytes]]],
+) -> None:
+    parameters, asks = history
+    policy, exact, now = CallersPolicy(parameters, ROOM_FOR_ALL), Exact(parameters), START
+    for gap, key in asks:
+        now += gap
+        exact.pass_time(now)
+
+        assert int(exact.left(key)) == policy.available(Instant(now), key)
+        assert (exact.left(key) >= 1) == admitted(policy, now, key)
+        if exact.left(key) >= 1:
+            exact.take(key)
+
+
+@pytest.mark.promise("R22")
+@given(histories(), st.sampled_from([1, 5 * TABLES, ROOM_FOR_ALL]))
+def test_it_is_granted_at_the_instant_that_was_named_and_not_a_microsecond_before(
+    history: tuple[TokenBucket, list[tuple[int, bytes]]], most: int
+) -> None:
+    parameters, asks = history
+    policy, now = CallersPolicy(parameters, most), START
+    for gap, key in asks:
+        now += gap
+        named = policy.earliest(Instant(now), key)
+        if named > now:
+            assert named == policy.earliest(Instant(named - 1), key)
+            now = named
+        assert now == policy.earliest(Instant(now), key)
+        policy.commit(Instant(now), key)
+
+
+@pytest.mark.promise("R24")
+@given(histories(), st.sampled_from([1, 3 * TABLES, ROOM_FOR_ALL]))
+def test_when_all_buckets_are_full_again_a_round_of_sweeps_leaves_the_table_empty(
+    history: tuple[TokenBucket, list[tuple[int, bytes]]], most: int
+) -> None:
+    parameters, asks = history
+    policy, now = CallersPolicy(parameters, most), START
+    for gap, key in asks:
+        now += gap
+        admitted(policy, now, key)
+    sweep_all(policy, now + -(-parameters.burst * parameters.per // parameters.amount))
+
+    assert 0 == len(policy)
+
+
+@given(histories())
+def test_a_sweep_drops_nobody_who_has_something_to_get_back(history: tuple[TokenBucket, list[tuple[int, bytes]]]) -> None:
+    parameters, asks = history
+    policy, exact, now = CallersPolicy(parameters, ROOM_FOR_ALL), Exact(parameters), START
+    for gap, key in asks:
+        now += gap
+        exact.pass_time(now)
+        if admitted(policy, now, key):
+            exact.take(key)
+    before = len(policy)
+    swept = sum(policy.sweep(Instant(now)) for _ in range(TABLES))
+
+    assert [key for key, left in exact.tokens.items() if left < parameters.burst] == sorted(
+        (key for table in policy._tables for key in table), key=list(exact.tokens).index
+    )
+    assert before == swept + len(policy)
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[TokenBucket, TokenBucket, list[int], list[int]]:
+    before, after = draw(PARAMETERS), draw(PARAMETERS)
+    return before, after, draw(st.lists(gaps(before), max_size=30)), draw(st.lists(gaps(after), max_size=30))
+
+
+@pytest.mark.promise("R21")
+@given(changes())
+def test_when_the_limit_changes_as_large_a_part_of_the_burst_is_left_within_a_token_and_never_more(
+    change: tuple[TokenBucket, TokenBucket, list[int], list[int]],
+) -> None:
+    before, after, pauses, _ = change
+    policy, exact, now, key = CallersPolicy(before, ROOM_FOR_ALL), Exact(before), START, b"\7"
+    for gap in pauses:
+        now += gap
+        exact.pass_time(now)
+        if admitted(policy, now, key):
+            exact.take(key)
+    changed = policy.changed(Instant(now), after, ROOM_FOR_ALL)
+    exact.change(after)
+
+    assert exact.left(key) - 2 < changed.available(Instant(now), key) <= exact.left(key)
+
+
+@pytest.mark.promise("R21")
+@given(changes())
+def test_across_a_change_nobody_has_more_than_the_larger_burst_and_what_each_rate_gave_in_its_time(
+    change: tuple[TokenBucket, TokenBucket, list[int], list[int]],
+) -> None:
+    before, after, pauses, later = change
+    policy, now, key = CallersPolicy(before, ROOM_FOR_ALL), START, b"\7"
+    granted = []
+    for gap in pauses:
+        now += gap
+        granted += [now] if admitted(policy, now, key) else []
+    changed_at = now
+    policy = policy.changed(Instant(now), after, ROOM_FOR_ALL)
+    for gap in later:
+        now += gap
+        granted += [now] if admitted(policy, now, key) else []
+
+    assert [] == over_the_law(granted, [(START, before), (changed_at, after)])
+    assert [] == over_the_law(granted[len([at for at in granted if at <= changed_at]) :], [(changed_at, after)])
+
+
+class CallersMachine(RuleBasedStateMachine):
+    """Many callers, few places, and a limit that changes: nobody is better off than with `Exact`."""
+
+    @initialize(parameters=PARAMETERS, places=st.integers(1, 6))
+    def begin(self, parameters: TokenBucket, places: int) -> None:
+        self.policy = CallersPolicy(parameters, places * TABLES)
+        self.exact = Exact(parameters)
+        self.now = START
+
+    @rule(key=KEYS)
+    def ask(self, key: bytes) -> None:
+        if admitted(self.policy, self.now, key):
+            assert self.exact.left(key) >= 1, "somebody was admitted whose bucket is empty"
+            self.exact.take(key)
+        elif self.exact.left(key) >= 1:
+            assert self.policy._floors[key[-1]] > 0, "somebody was refused without need, and below the bound"
+
+    @rule(key=KEYS, times=st.integers(2, 12))
+    def flood(self, key: bytes, times: int) -> None:
+        for _ in range(times):
+            self.ask(key)
+
+    @rule(data=st.data())
+    def pass_time(self, data: st.DataObject) -> None:
+        self.now += data.draw(gaps(self.policy.parameters))
+        self.exact.pass_time(self.now)
+
+    @rule(times=st.sampled_from([1, TABLES]))
+    def sweep(self, times: int) -> None:
+        for _ in range(times):
+            self.policy.sweep(Instant(self.now))
+
+    @rule(parameters=PARAMETERS, places=st.integers(1, 6))
+    def change(self, parameters: TokenBucket, places: int) -> None:
+        self.policy = self.policy.changed(Instant(self.now), parameters, places * TABLES)
+        self.exact.change(parameters)
+
+    @invariant()
+    def nobody_has_a_fuller_bucket_than_they_should(self) -> None:
+        for key, left in self.exact.tokens.items():
+            assert self.policy.available(Instant(self.now), key) <= left
+
+    @invariant()
+    def no_table_is_larger_than_allowed(self) -> None:
+        sizes = [len(table) for table in self.policy._tables]
+
+        assert max(sizes) <= self.policy.most // TABLES
+        assert sum(sizes) == len(self.policy)
+
+
+TestCallers = pytest.mark.promise("R21", "R24")(CallersMachine.TestCase)
+
+
+def keys(random: Random, count: int, table: int | None = None) -> Iterable[bytes]:
+    """Distinct, as digests are."""
+    for _ in range(count):
+        yield random.randbytes(15) + bytes((random.randrange(TABLES) if table is None else table,))
+
+
+@pytest.mark.promise("R24")
+def test_a_million_invented_callers_neither_pass_the_bound_nor_win_a_blocked_one_a_request() -> None:
+    policy, most, now = CallersPolicy(TokenBucket(1, HOUR, 3), 20_000), 20_000, Instant(START)
+    blocked = list(keys(Random(1), 500))
+    for key in blocked * 3:
+        policy.commit(now, key)
+    largest = 0
+    for number, key in enumerate(keys(Random(2), 1_000_000)):
+        if policy.earliest(now, key) <= now:
+            policy.commit(now, key)
+        if number % 10_000 == 0:
+            largest = max(largest, len(policy))
+    before_due = Instant(now + HOUR - 1)
+
+    assert largest < most + TABLES
+    assert 0 == sum(policy.available(before_due, key) for key in blocked)
+
+
+@pytest.mark.promise("R24")
+def test_whoever_could_choose_keys_would_fill_one_table_and_hurt_only_those_in_it() -> None:
+    policy, now = CallersPolicy(TokenBucket(1, HOUR, 3), 20_000), Instant(START)
+    blocked = bytes(15) + b"\7"
+    for key in [blocked, *keys(Random(1), 20_000, table=7), blocked, blocked]:
+        if policy.earliest(now, key) <= now:
+            policy.commit(now, key)
+
+    assert -(-20_000 // TABLES) >= len(policy)
+    assert 0 == policy.available(now, blocked)
+    assert [3] * 255 == [policy.available(now, bytes((place,))) for place in range(TABLES) if place != 7]
+
+
+@pytest.mark.promise("R24")
+@pytest.mark.parametrize("most", [1, 255, 256, 257, 1000])
+def test_the_bound_is_rounded_up_to_as_many_as_fill_all_tables_evenly(most: int) -> None:
+    policy = CallersPolicy(TokenBucket(1, HOUR, 1), most)
+    sizes = []
+    for key in keys(Random(1), 20 * TABLES):
+        policy.commit(Instant(START), key)
+        sizes.append(len(policy))
+
+    assert max(sizes) <= -(-most // TABLES) * TABLES
+
+
+@pytest.mark.promise("R24")
+def test_at_the_bound_an_eighth_is_dropped_and_those_with_the_emptiest_buckets_stay() -> None:
+    policy, now = CallersPolicy(TokenBucket(1, HOUR, 99), 16 * TABLES), Instant(START)
+    callers = [bytes((number, 7)) for number in range(16)]
+    for spent, key in enumerate(callers, 1):
+        for _ in range(spent):
+            policy.commit(now, key)
+    policy.commit(now, b"new\7")
+
+    assert 16 - 3 + 1 == len(policy)
+    assert [96] * 3 + [99 - spent for spent in range(4, 17)] == [policy.available(now, key) for key in callers]
+    assert [98, 96] == [policy.available(now, key) for key in (b"new\7", b"other\7")]
+
+
+def test_whoever_has_a_full_bucket_again_is_not_taken_along_into_a_change() -> None:
+    policy = CallersPolicy(TokenBucket(1, SECOND, 3), 20_000)
+    policy.commit(Instant(START), b"\7")
+
+    assert 0 == len(policy.changed(Instant(START + SECOND), TokenBucket(1, HOUR, 3), 20_000))
+
+
+def test_the_same_limits_change_nothing() -> None:
+    policy = CallersPolicy(TokenBucket(1, HOUR, 3), 20_000)
+
+    assert policy is policy.changed(Instant(START), TokenBucket(1, HOUR, 3), 20_000)
+
+
+@pytest.mark.promise("R24")
+def test_a_smaller_bound_holds_at_once_and_forgives_nobody() -> None:
+    policy, now = CallersPolicy(TokenBucket(1, HOUR, 3), 50 * TABLES), Instant(START)
+    everybody = list(keys(Random(1), 5_000))
+    for key in everybody * 3:
+        policy.commit(now, key)
+    smaller = policy.changed(now, policy.parameters, TABLES)
+
+    assert len(smaller) <= TABLES
+    assert 0 == sum(smaller.available(now, key) for key in everybody)
+
+
+@pytest.mark.promise("R24")
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        TokenBucket(1, Duration(366 * DAY), 1),
+        TokenBucket(10**12, Duration(1), 10**12),
+        TokenBucket(1, Duration(366 * DAY), 10**12),
+        TokenBucket(10**12, Duration(366 * DAY), 1),
+    ],
+)
+def test_extreme_limits_are_kept_exactly(parameters: TokenBucket) -> None:
+    policy, exact, now, key = CallersPolicy(parameters, 1), Exact(parameters), START, b"\7"
+    for gap in [0, 0, 1, 31, 32, 366 * DAY, 0, 366 * DAY - 1, 1]:
+        now += gap
+        exact.pass_time(now)
+
+        assert (exact.left(key) >= 1) == admitted(policy, now, key)
+        if exact.left(key) >= 1:
+            exact.take(key)

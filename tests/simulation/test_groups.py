@@ -1,0 +1,246 @@
+"""The inbound groups of a running governor: who is forgotten and when, what a failure costs, and how groups come and go."""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+import pytest
+import trio.lowlevel
+
+from governor import Config, Governor, UsageError
+from governor.messages import Turned, Visit
+from governor.policies.callers import CallersPolicy
+from governor.testing import loop_clock
+
+pytestmark = pytest.mark.anyio
+
+
+def config(**groups: object) -> Config:
+    none: dict[str, object] = {"limits": [], "address_limits": [], "total_limits": []}
+    said = {name: {**none, "paths": [f"/{name}"], **limits} for name, limits in groups.items() if isinstance(limits, dict)}
+    return Config.from_mapping({"inbound": {"default": none, **said}})
+
+
+def governed(**groups: object) -> Governor:
+    return Governor(config(**groups), clock=loop_clock())
+
+
+def visitor(governor: Governor, number: int = 0) -> Visit:
+    name = b"%d" % number
+    return Visit(governor.pseudonyms.actor(name), governor.pseudonyms.address(name))
+
+
+async def visit(governor: Governor, group: str = "shop", number: int = 0) -> str | None:
+    turned = await governor.visit(group, visitor(governor, number))
+    return None if turned is None else turned.limit
+
+
+def known(governor: Governor, group: str = "shop") -> int:
+    return governor.statistics().groups[group].callers
+
+
+def no_timer_is_set() -> bool:
+    return trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
+
+
+@contextmanager
+def failing(method: str, times: int = 1) -> Iterator[list[None]]:
+    """Within the block, so many calls of this method of any table fail; a list with an entry for each that is left."""
+    left: list[None] = [None] * times
+    original = getattr(CallersPolicy, method)
+
+    def fail(*arguments: object) -> object:
+        if left:
+            left.pop()
+            raise ArithmeticError("injected")
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CallersPolicy, method, fail)
+        yield left
+
+
+# The sweeper.
+
+
+@pytest.mark.promise("R24")
+async def test_callers_who_are_quiet_for_a_while_cost_no_memory_and_no_timer() -> None:
+    async with governed(
+        shop={"limits": ["1/s burst 10"], "address_limits": ["1/s burst 20"], "total_limits": ["9999/s"]}
+    ) as governor:
+        await anyio.wait_all_tasks_blocked()
+        at_first = no_timer_is_set()
+        for number in range(500):
+            await visit(governor, number=number)
+        await anyio.wait_all_tasks_blocked()
+        busy = known(governor), no_timer_is_set()
+        await anyio.sleep(60)
+        quiet = known(governor), no_timer_is_set()
+
+    assert [True, (500, False), (0, True)] == [at_first, busy, quiet]
+
+
+@pytest.mark.promise("R24")
+async def test_callers_who_come_back_after_a_rest_are_forgotten_again() -> None:
+    left = []
+    async with governed(shop={"limits": ["1/s burst 10"]}) as governor:
+        for _ in range(3):
+            for number in range(50):
+                await visit(governor, number=number)
+            left.append(known(governor))
+            await anyio.sleep(3600)
+            left.append(known(governor))
+
+    assert [50, 0] * 3 == left
+
+
+@pytest.mark.promise("R24")
+async def test_whoever_is_blocked_is_remembered_until_the_bucket_is_full() -> None:
+    async with governed(shop={"limits": ["1/hour burst 2"]}) as governor:
+        answers = [await visit(governor) for _ in range(3)]
+        await anyio.sleep(3599)
+        answers.append(await visit(governor))
+        await anyio.sleep(1)
+        answers.append(await visit(governor))
+        await anyio.sleep(3 * 3600)
+        forgotten = known(governor)
+
+    assert [None, None, "caller", "caller", None] == answers
+    assert 0 == forgotten
+
+
+async def test_a_sweep_that_fails_is_taken_up_again(caplog: pytest.LogCaptureFixture) -> None:
+    with failing("sweep", 5):
+        async with governed(shop={"limits": ["1/s burst 10"]}) as governor:
+            for number in range(50):
+                await visit(governor, number=number)
+            await anyio.sleep(120)
+            left = known(governor)
+
+    assert 0 == left
+    assert ["The sweeper of shop failed and is restarted."] * 5 == [record.message for record in caplog.records]
+
+
+@pytest.mark.promise("R24")
+async def test_a_sweeper_that_waits_for_days_soon_follows_shorter_limits() -> None:
+    async with governed(shop={"limits": ["1/366d burst 1000000"]}) as governor:
+        await visit(governor)
+        await anyio.sleep(1)
+        governor.reconfigure(config(shop={"limits": ["1/s burst 1"]}))
+        await anyio.sleep(3600)
+        left = known(governor), no_timer_is_set()
+
+    assert (0, True) == left
+
+
+# A visit.
+
+
+@pytest.mark.promise("R21")
+async def test_a_group_that_fails_lets_the_request_pass_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with failing("earliest"):
+        async with governed(shop={"limits": ["1/hour burst 1"]}) as governor:
+            answers = [await visit(governor) for _ in range(3)]
+
+    assert [None, None, "caller"] == answers
+    assert [(logging.ERROR, "The group shop failed, and let a request pass.")] == [
+        (record.levelno, record.message) for record in caplog.records
+    ]
+
+
+async def test_a_group_that_there_is_not_lets_everybody_pass() -> None:
+    async with governed() as governor:
+        governor.visit_ended("shop", 200)
+
+        assert await visit(governor) is None
+        assert governor.group("shop") is None
+
+
+@pytest.mark.promise("R55")
+async def test_before_it_is_entered_and_after_it_is_left_nobody_can_visit() -> None:
+    governor = governed(shop={})
+    with pytest.raises(UsageError, match="not running"):
+        await visit(governor)
+    async with governor:
+        entered = governor.group("shop")
+    with pytest.raises(UsageError, match="has been closed"):
+        await visit(governor)
+    governor.visit_ended("shop", 200)
+
+    assert entered is not None
+    assert governor.group("shop") is None
+
+
+@pytest.mark.promise("R55")
+async def test_visits_that_come_in_while_it_closes_are_answered() -> None:
+    answers: list[Turned | str | None] = []
+
+    async def knock(governor: Governor, number: int) -> None:
+        for _ in range(20):
+            try:
+                answers.append(await governor.visit("shop", visitor(governor, number)))
+            except UsageError:
+                answers.append("closed")
+            await anyio.sleep(0.1)
+
+    async with anyio.create_task_group() as tasks, governed(shop={"limits": ["9/s"]}) as governor:
+        for number in range(10):
+            tasks.start_soon(knock, governor, number)
+        await anyio.sleep(0.95)
+
+    assert [None] * 100 == answers[:100]
+    assert ["closed"] * 100 == answers[100:]
+
+
+# Groups come and go.
+
+
+async def test_a_group_that_is_added_limits_at_once_and_forgets_as_the_others_do() -> None:
+    async with governed(shop={"limits": ["1/hour burst 1"]}) as governor:
+        answers = [await visit(governor, "talk") for _ in range(2)]
+        governor.reconfigure(config(shop={"limits": ["1/hour burst 1"]}, talk={"limits": ["1/s burst 1"]}))
+        answers += [await visit(governor, "talk") for _ in range(2)]
+        await anyio.sleep(60)
+        left = known(governor, "talk"), no_timer_is_set()
+
+    assert [None, None, None, "caller"] == answers
+    assert (0, True) == left
+
+
+async def test_a_group_that_is_taken_away_limits_nobody_and_leaves_no_task() -> None:
+    async with governed(shop={"limits": ["1/366d burst 1000000"]}) as governor:
+        await visit(governor)
+        before = len(anyio.get_running_tasks())
+        governor.reconfigure(config())
+        await anyio.sleep(3600)
+        after = len(anyio.get_running_tasks()), no_timer_is_set(), "shop" in governor.statistics().groups
+
+        assert await visit(governor) is None
+    assert (before - 1, True, False) == after
+
+
+async def test_a_group_that_comes_back_is_a_new_one() -> None:
+    shop = {"limits": ["1/hour burst 1"]}
+    async with governed(shop=shop) as governor:
+        answers = [await visit(governor), await visit(governor)]
+        governor.reconfigure(config())
+        governor.reconfigure(config(shop=shop))
+        answers += [await visit(governor), await visit(governor)]
+        requests = governor.statistics().groups["shop"].counters.requests
+
+    assert [None, "caller", None, "caller"] == answers
+    assert 1 == requests
+
+
+@pytest.mark.promise("R21")
+async def test_who_has_met_a_limit_is_not_let_off_when_it_changes() -> None:
+    async with governed(shop={"limits": ["10/hour burst 10"]}) as governor:
+        answers = [await visit(governor) for _ in range(11)]
+        governor.reconfigure(config(shop={"limits": ["100/hour burst 100"]}))
+        answers += [await visit(governor)]
+        await anyio.sleep(36)
+        answers += [await visit(governor), await visit(governor)]
+
+    assert [None] * 10 + ["caller", "caller", None, "caller"] == answers

@@ -1,0 +1,82 @@
+"""Those who are refused most often lately: a few of any number, and they fade."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor._actors.loudest import MOST, Loudest
+from governor._units import HOUR, MINUTE, Instant
+
+NOW = Instant(10 * HOUR)
+
+
+def counted(keys: list[bytes]) -> Loudest:
+    loudest = Loudest()
+    for key in keys:
+        loudest.count(NOW, key)
+    return loudest
+
+
+def test_nobody_is_loud_at_first() -> None:
+    assert [] == Loudest().top(NOW)
+
+
+def test_as_long_as_they_are_few_counts_are_exact_and_the_loudest_is_first() -> None:
+    assert [(b"b", 3), (b"a", 2), (b"c", 1)] == counted([b"a", b"b", b"c", b"b", b"a", b"b"]).top(NOW)
+
+
+@pytest.mark.promise("R24")
+def test_of_any_number_only_a_few_are_known() -> None:
+    assert MOST == len(counted([b"%d" % number for number in range(10_000)]).top(NOW))
+
+
+@pytest.mark.promise("R24")
+def test_whoever_is_loud_is_not_lost_among_many_who_are_not() -> None:
+    keys = [b"%d" % number for number in range(10_000)] + [b"loud"] * 1_000
+    Random(1).shuffle(keys)
+
+    assert b"loud" == counted(keys).top(NOW)[0][0]
+
+
+#: Drawn first, because long lists are rare otherwise.
+LENGTHS = st.sampled_from([5, 50, 400])
+KEYS = st.integers(0, 60).map(lambda number: b"%d" % number)
+
+
+@given(LENGTHS.flatmap(lambda length: st.lists(KEYS, min_size=length, max_size=length)))
+def test_no_count_is_too_low_and_whoever_has_a_fair_share_is_known(keys: list[bytes]) -> None:
+    known, truth = dict(counted(keys).top(NOW)), Counter(keys)
+
+    assert [] == [key for key, count in known.items() if count < truth[key]]
+    assert [] == [key for key, count in truth.items() if count > len(keys) / MOST and key not in known]
+    assert sum(known.values()) == len(keys)
+
+
+def test_every_minute_all_counts_are_halved() -> None:
+    loudest = counted([b"a"] * 8 + [b"b"] * 3)
+    ages = [loudest.top(Instant(NOW + minute * MINUTE)) for minute in range(5)]
+
+    assert [[8, 3], [4, 1], [2], [1], []] == [[count for _, count in top] for top in ages]
+
+
+@pytest.mark.parametrize("minutes", [4, 60, 10**9])
+def test_after_a_pause_of_any_length_nobody_is_left(minutes: int) -> None:
+    assert [] == counted([b"a"] * 8).top(Instant(NOW + minutes * MINUTE))
+
+
+def test_a_microsecond_before_the_minute_nothing_has_faded() -> None:
+    loudest = counted([b"a"] * 8)
+
+    assert [(b"a", 8)] == loudest.top(Instant(NOW + MINUTE - 1))
+    assert [(b"a", 4)] == loudest.top(Instant(NOW + MINUTE))
+
+
+def test_a_clock_that_goes_back_changes_nothing() -> None:
+    loudest = counted([b"a"] * 8)
+
+    assert [(b"a", 8)] == loudest.top(Instant(0))
+    loudest.count(Instant(0), b"a")
+    assert [(b"a", 9)] == loudest.top(NOW)

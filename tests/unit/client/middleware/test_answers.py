@@ -1,0 +1,79 @@
+import http_sf
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from governor import SECOND, Duration, TokenBucket
+from governor.messages import Turned, Visit
+from governor_client import _answers
+
+pytestmark = pytest.mark.promise("R22")
+
+VISIT = Visit(b"a" + bytes(range(15)), b"i" + bytes(range(100, 115)))
+BUCKET = TokenBucket(20, SECOND, 200)
+
+
+def fields(headers: object) -> dict[bytes, bytes]:
+    assert isinstance(headers, list | tuple)
+    return dict(headers)
+
+
+def test_a_refusal_names_the_limit_and_when_to_come_back() -> None:
+    answer = _answers.refusal(Turned("chat", "caller", 4.2, BUCKET), VISIT)
+
+    assert (
+        429,
+        {
+            b"content-type": b"application/problem+json",
+            b"content-length": str(len(answer.body)).encode(),
+            b"retry-after": b"5",
+            b"ratelimit-policy": b'"caller";q=200;w=10;pk=:AAECAwQ=:',
+            b"ratelimit": b'"caller";r=0;t=5',
+        },
+    ) == (answer.status, fields(answer.headers))
+
+
+@pytest.mark.parametrize(("limit", "key"), [("caller", bytes(range(5))), ("address", bytes(range(100, 105))), ("total", None)])
+def test_whom_a_limit_counts_is_said_by_a_pseudonym(limit: str, key: bytes | None) -> None:
+    answer = _answers.refusal(Turned("chat", limit, 1.0, BUCKET), VISIT)
+    parsed = http_sf.parse(fields(answer.headers)[b"ratelimit-policy"], tltype="list")
+
+    assert [(limit, {"q": 200, "w": 10} | ({"pk": key} if key else {}))] == parsed
+
+
+@given(st.floats(min_value=1e-6, max_value=1e9))
+def test_a_wait_is_in_whole_seconds_rounded_up_and_at_least_one(wait: float) -> None:
+    answer = fields(_answers.refusal(Turned("chat", "caller", wait, BUCKET), VISIT).headers)
+    seconds = int(answer[b"retry-after"])
+
+    assert max(1.0, wait) <= seconds < wait + 1
+    assert [("caller", {"r": 0, "t": seconds})] == http_sf.parse(answer[b"ratelimit"], tltype="list")
+
+
+@given(st.integers(1, 10**12), st.integers(1, 366 * 86_400 * 10**6), st.integers(1, 10**12), st.floats(0, 1e300))
+@example(1, 366 * 86_400 * 10**6, 10**12, 1e300)
+def test_no_limit_is_too_large_for_its_fields(amount: int, per: int, burst: int, wait: float) -> None:
+    bucket = TokenBucket(amount, Duration(per), burst)
+    turned = Turned("chat", "total", wait, bucket)
+
+    policy = fields(_answers.refusal(turned, VISIT).headers)[b"ratelimit-policy"]
+    state = fields(_answers.left(("total", burst, bucket), VISIT))[b"ratelimit"]
+
+    assert [("total", {"q": burst, "w": min(10**15 - 1, -(-burst * per // (amount * 10**6)))})] == http_sf.parse(
+        policy, tltype="list"
+    )
+    assert [("total", {"r": burst, "t": 0})] == http_sf.parse(state, tltype="list")
+
+
+@pytest.mark.parametrize(("number", "seconds"), [(200, 0), (199, 1), (180, 1), (179, 2), (0, 10)])
+def test_what_is_left_is_said_with_the_time_until_all_is_there_again(number: int, seconds: int) -> None:
+    told = fields(_answers.left(("caller", number, BUCKET), VISIT))
+
+    assert f'"caller";r={number};t={seconds}'.encode() == told[b"ratelimit"]
+
+
+def test_an_answer_can_be_given_again_whatever_was_done_to_it() -> None:
+    turned = Turned("chat", "caller", 4.2, BUCKET)
+    _answers.over(turned, VISIT).clear()
+
+    assert 2 == len(_answers.over(turned, VISIT))

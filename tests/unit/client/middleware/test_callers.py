@@ -1,0 +1,115 @@
+from collections.abc import Iterable
+
+import pytest
+
+from governor import Config
+from governor._actors.pseudonyms import Pseudonyms
+from governor.config import InboundSettings
+from governor.messages import Visit
+from governor_client._callers import MOST_REMEMBERED, Callers
+
+pytestmark = pytest.mark.promise("R21")
+
+SECRET = bytes(32)
+NAMES = Pseudonyms(SECRET)
+HERE = "198.51.100.1"
+Pairs = Iterable[tuple[bytes, bytes]]
+
+
+def callers(**settings: object) -> Callers:
+    return Callers(Config.from_mapping({"inbound": settings}).inbound_settings, NAMES)
+
+
+def visit(*headers: tuple[bytes, bytes], client: tuple[str, int] | None = (HERE, 1), **settings: object) -> Visit:
+    return callers(**settings).visit({"headers": headers, "client": client})
+
+
+def caller(*headers: tuple[bytes, bytes]) -> bytes:
+    return visit(*headers).caller
+
+
+def place(host: str, **settings: object) -> bytes:
+    return visit(client=(host, 1), **settings).address
+
+
+ACTOR, USER, SESSION = (b"x-actor", b"ann"), (b"x-user-id", b"uma"), (b"x-session-id", b"s1")
+
+
+def test_the_actor_comes_before_the_session_and_that_before_the_address() -> None:
+    assert NAMES.actor(b"ann") == caller(SESSION, USER, ACTOR)
+    assert NAMES.actor(b"uma") == caller(SESSION, USER)
+    assert NAMES.session(b"s1") == caller(SESSION)
+    assert visit().address == caller()
+
+
+def test_an_actor_and_a_session_of_the_same_name_are_two_callers() -> None:
+    assert caller((b"x-actor", b"42")) != caller((b"x-session-id", b"42"))
+
+
+def test_two_headers_for_actors_that_say_the_same_name_one_caller() -> None:
+    assert caller((b"x-actor", b"42")) == caller((b"x-user-id", b"42"))
+
+
+@pytest.mark.parametrize("empty", [b"", b" ", b"\t \t"])
+def test_an_empty_header_is_none(empty: bytes) -> None:
+    assert NAMES.session(b"s1") == caller((b"x-actor", empty), (b"x-user-id", empty), SESSION)
+    assert NAMES.actor(b"ann") == caller((b"x-actor", empty), ACTOR)
+
+
+@pytest.mark.promise("R24")
+@pytest.mark.parametrize("name", [b"\xff\xfe\x80", b"a" * 65_536, b"a,b;c=d", b'"', b"\0", "Zoë".encode(), b"a b"])
+def test_a_name_may_be_any_bytes(name: bytes) -> None:
+    assert NAMES.actor(name) == caller((b"x-actor", name))
+
+
+def test_space_around_a_name_is_no_part_of_it_and_of_two_the_first_counts() -> None:
+    assert NAMES.actor(b"ann") == caller((b"x-actor", b" ann\t"), (b"x-actor", b"bob"))
+
+
+def test_which_headers_count_can_be_set() -> None:
+    headers = [(b"x-actor", b"ann"), (b"x-team", b"red")]
+
+    assert NAMES.actor(b"red") == visit(*headers, actor_headers=["X-Team"]).caller
+    assert NAMES.session(b"red") == visit(*headers, actor_headers=[], session_headers=["x-team"]).caller
+
+
+def test_an_address_of_version_6_counts_by_its_network() -> None:
+    assert place("2001:db8:1:2::1") == place("2001:db8:1:2:ffff::9")
+    assert place("2001:db8:1:2::1") != place("2001:db8:1:3::1")
+    assert place("2001:db8:1:2::1", ipv6_prefix=48) == place("2001:db8:1:3::1", ipv6_prefix=48)
+    assert place("2001:db8::1", ipv6_prefix=128) != place("2001:db8::2", ipv6_prefix=128)
+
+
+def test_an_address_of_version_4_is_the_same_when_it_is_mapped_into_version_6() -> None:
+    assert place("198.51.100.1") == place("::ffff:198.51.100.1")
+    assert place("198.51.100.1") != place("198.51.100.2")
+
+
+def test_those_without_an_address_are_one_and_other_names_are_what_they_say() -> None:
+    assert visit(client=None).address == place("")
+    assert place("testclient") != place("")
+
+
+@pytest.mark.promise("R24")
+def test_a_proxy_is_heard_if_it_is_trusted_however_often_it_asks() -> None:
+    door = callers(trusted_proxies=["10.0.0.0/8"])
+    asks = [
+        {"headers": [(b"x-forwarded-for", client)], "client": (proxy, 1)}
+        for client in (b"192.0.2.1", b"192.0.2.2")
+        for proxy in ("10.0.0.1", "203.0.113.1")
+    ]
+    expected = [place("192.0.2.1"), place("203.0.113.1"), place("192.0.2.2"), place("203.0.113.1")]
+
+    assert 2 * expected == [door.visit(scope).address for scope in asks + asks]
+
+
+@pytest.mark.promise("R24")
+def test_what_is_remembered_has_a_bound() -> None:
+    door = Callers(InboundSettings(trusted_proxies=("10.0.0.1",)), NAMES)
+    for number in range(MOST_REMEMBERED + 1):
+        name = str(number).encode()
+        door.visit({"headers": [(b"x-actor", name)], "client": (f"host{number}", 1)})
+        door.visit({"headers": [(b"x-session-id", name), (b"x-forwarded-for", name)], "client": ("10.0.0.1", 1)})
+    door.visit({"headers": [(b"x-actor", b"a" * 65_536)], "client": ("host0", 1)})
+
+    assert [1, 1, 2, 1] == [len(keys) for keys in (door._actors._keys, door._sessions._keys, door._direct, door._proxied)]

@@ -1,0 +1,361 @@
+import logging
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+import pytest
+
+from governor import Config, CounterRecord, Governor
+from governor._actors.group import GroupActor
+from governor.messages import Visit
+from governor.testing import ManualClock
+from governor_client import TrafficControlMiddleware
+from governor_client._asgi import App, Message, Receive, Scope, Send
+
+pytestmark = pytest.mark.anyio
+
+#: What the fixtures make; see conftest.
+Ask = Any
+Configured = Callable[..., Config]
+
+ANN, BOB = (b"x-actor", b"ann"), (b"x-actor", b"bob")
+
+
+def counted(governor: Governor, group: str = "default") -> CounterRecord:
+    return governor.statistics().groups[group].counters
+
+
+@pytest.mark.promise("R21")
+async def test_a_flood_of_one_caller_leaves_the_others_alone(ask: Ask) -> None:
+    floods = [(await ask(headers=[ANN])).status for _ in range(20)]
+
+    assert [200, 200] + 18 * [429] == floods
+    assert [200, 200, 429] == [(await ask(headers=[BOB])).status for _ in range(3)]
+
+
+@pytest.mark.promise("R21")
+async def test_an_actor_is_one_caller_wherever_they_call_from(ask: Ask) -> None:
+    statuses = [(await ask(headers=[ANN], client=(f"198.51.100.{number}", 1))).status for number in range(3)]
+
+    assert [200, 200, 429] == statuses
+
+
+@pytest.mark.promise("R20")
+async def test_every_group_has_limits_of_its_own(asking: type[Ask], app: App, configured: Configured) -> None:
+    config = configured(chat={"limits": ["1/s burst 1"]})
+    async with Governor(config, clock=ManualClock()) as governor:
+        ask = asking(TrafficControlMiddleware(app, governor))
+        statuses = [(await ask(path)).status for path in ("/api/v1/chat", "/api/v1/chat/1", "/api/v1/chatter", "/")]
+
+    assert [200, 429, 200, 200] == statuses
+
+
+@pytest.mark.promise("R22")
+async def test_a_refusal_says_what_and_when_in_words_for_programs_and_people(ask: Ask) -> None:
+    for _ in range(2):
+        await ask(headers=[ANN])
+    reply = await ask(headers=[ANN])
+    policy, pk, _ = reply.headers["ratelimit-policy"].partition(";pk=")
+
+    assert ["http.response.start", "http.response.body"] == reply.kinds
+    assert (429, "1", "application/problem+json") == (
+        reply.status,
+        reply.headers["retry-after"],
+        reply.headers["content-type"],
+    )
+    assert ('"caller";q=2;w=2', ";pk=", '"caller";r=0;t=1') == (policy, pk, reply.headers["ratelimit"])
+    assert {
+        "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+        "title": "Request cannot be satisfied as assigned quota has been exceeded",
+        "status": 429,
+        "violated-policies": ["caller"],
+        "error": "rate_limit_exceeded",
+        "message": "Too many requests of this caller in default; try again in 1 s.",
+        "retry_after_seconds": 1,
+    } == reply.problem
+    assert len(reply.messages[1]["body"]) == int(reply.headers["content-length"])
+
+
+@pytest.mark.promise("R22")
+async def test_who_waits_as_long_as_the_answer_says_gets_in(ask: Ask, clock: ManualClock) -> None:
+    for _ in range(2):
+        await ask()
+    wait = int((await ask()).headers["retry-after"])
+    clock.advance(wait - 1e-6)
+    early = (await ask()).status
+    clock.advance(1e-6)
+
+    assert [429, 200, 429] == [early, (await ask()).status, (await ask()).status]
+
+
+@pytest.mark.promise("R22")
+async def test_a_refusal_that_somebody_around_us_adds_to_is_fresh_the_next_time(ask: Ask) -> None:
+    for _ in range(2):
+        await ask()
+    (await ask()).messages[0]["headers"].append((b"x-added", b"1"))
+
+    assert "x-added" not in (await ask()).headers
+
+
+@pytest.mark.promise("R24")
+async def test_who_invents_a_caller_for_each_request_meets_the_ceiling_of_the_address(
+    asking: type[Ask], app: App, configured: Configured
+) -> None:
+    async with Governor(configured({"address_limits": ["1/s burst 5"]}), clock=ManualClock()) as governor:
+        ask = asking(TrafficControlMiddleware(app, governor))
+        replies = [await ask(headers=[(b"x-actor", str(number).encode())]) for number in range(8)]
+        elsewhere = await ask(headers=[ANN], client=("198.51.100.2", 1))
+
+    assert 5 * [200] + 3 * [429] == [reply.status for reply in replies]
+    assert ["address"] == replies[-1].problem["violated-policies"]
+    assert 200 == elsewhere.status
+
+
+@pytest.mark.promise("R24")
+async def test_who_invents_addresses_as_well_meets_the_ceiling_of_the_group(
+    asking: type[Ask], app: App, configured: Configured
+) -> None:
+    async with Governor(configured({"total_limits": ["1/s burst 5"]}), clock=ManualClock()) as governor:
+        ask = asking(TrafficControlMiddleware(app, governor))
+        replies = [await ask(client=(f"198.51.100.{number}", 1)) for number in range(6)]
+
+    assert 5 * [200] + [429] == [reply.status for reply in replies]
+    assert '"total";q=5;w=5' == replies[-1].headers["ratelimit-policy"]
+
+
+@pytest.mark.promise("R23")
+async def test_exempt_paths_are_never_refused_and_spend_nothing(ask: Ask, governor: Governor) -> None:
+    assert 10 * [200] == [(await ask("/health")).status for _ in range(10)]
+    assert 0 == counted(governor).requests
+
+
+@pytest.mark.promise("R25")
+async def test_a_handshake_over_the_limit_is_answered_with_a_document_if_the_server_can(ask: Ask) -> None:
+    extensions: Mapping[str, object] = {"websocket.http.response": {}}
+    kinds = [(await ask(kind="websocket", extensions=extensions)).kinds for _ in range(2)]
+    reply = await ask(kind="websocket", extensions=extensions)
+
+    assert 2 * [["websocket.accept"]] == kinds
+    assert ["websocket.http.response.start", "websocket.http.response.body"] == reply.kinds
+    assert (429, "1", 429) == (reply.status, reply.headers["retry-after"], reply.problem["status"])
+
+
+@pytest.mark.promise("R25")
+@pytest.mark.parametrize("scope", [{}, {"extensions": None}, {"extensions": {"other": {}}}])
+async def test_and_closed_if_it_cannot(ask: Ask, scope: Mapping[str, object]) -> None:
+    for _ in range(2):
+        await ask(kind="websocket", **scope)
+    reply = await ask(kind="websocket", **scope)
+
+    reason = "Too many requests of this caller in default; try again in 1 s."
+    assert [{"type": "websocket.close", "code": 1013, "reason": reason}] == reply.messages
+
+
+@pytest.mark.promise("R25")
+@pytest.mark.parametrize("kind", ["lifespan", "telnet"])
+async def test_what_is_neither_a_request_nor_a_handshake_passes_as_it_is(governor: Governor, kind: str) -> None:
+    seen: list[object] = []
+
+    async def app(*arguments: object) -> None:
+        seen.extend(arguments)
+
+    async def receive() -> Message:
+        return {}
+
+    async def send(message: Message) -> None:
+        pass
+
+    scope: Scope = {"type": kind}
+    await TrafficControlMiddleware(app, governor)(scope, receive, send)
+
+    assert [True, True, True] == [one is other for one, other in zip(seen, (scope, receive, send), strict=True)]
+
+
+@pytest.mark.promise("R25")
+async def test_messages_pass_as_they_are(asking: type[Ask], governor: Governor) -> None:
+    said: list[Message] = [
+        {"type": "http.response.start", "status": 200, "headers": ()},
+        {"type": "http.response.body", "body": b"1", "more_body": True},
+        {"type": "http.response.body", "body": b"2"},
+        {"type": "http.response.trailers", "headers": ()},
+    ]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in said:
+            await send(message)
+
+    reply = await asking(TrafficControlMiddleware(app, governor))()
+
+    assert 4 * [True] == [one is other for one, other in zip(said, reply.messages, strict=True)]
+
+
+@pytest.mark.promise("R22")
+async def test_an_announcement_says_what_is_left_and_leaves_the_message_of_the_application_alone(
+    asking: type[Ask], configured: Configured
+) -> None:
+    start: Message = {"type": "http.response.start", "status": 200, "headers": [(b"x-own", b"1")]}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start if scope["type"] == "http" else {"type": "websocket.accept"})
+
+    async with Governor(configured(announce=True), clock=ManualClock()) as governor:
+        ask = asking(TrafficControlMiddleware(app, governor))
+        told = [(await ask(kind=kind)).headers for kind in ("http", "websocket")]
+
+    assert ["1", None] == [headers.get("x-own") for headers in told]
+    assert ['"caller";r=1;t=1', '"caller";r=0;t=2'] == [headers["ratelimit"] for headers in told]
+    assert [(b"x-own", b"1")] == start["headers"]
+
+
+async def test_without_limits_there_is_nothing_to_announce(asking: type[Ask], app: App, configured: Configured) -> None:
+    free: Mapping[str, object] = {"limits": [], "address_limits": [], "total_limits": []}
+    async with Governor(configured(free, announce=True), clock=ManualClock()) as governor:
+        reply = await asking(TrafficControlMiddleware(app, governor))()
+
+    assert ["content-type"] == list(reply.headers)
+
+
+@pytest.mark.promise("R22")
+async def test_a_dry_run_counts_and_announces_and_refuses_nobody(asking: type[Ask], app: App, configured: Configured) -> None:
+    async with Governor(configured({"dry_run": True}), clock=ManualClock()) as governor:
+        ask = asking(TrafficControlMiddleware(app, governor))
+        replies = [await ask() for _ in range(4)]
+        passed_over = governor.statistics().groups["default"].passed_over
+
+    assert 4 * [200] == [reply.status for reply in replies]
+    assert [None, None, '"caller";r=0;t=1', '"caller";r=0;t=1'] == [reply.headers.get("ratelimit") for reply in replies]
+    assert 2 == passed_over
+
+
+@pytest.mark.promise("R32")
+async def test_the_status_of_every_answer_is_counted(asking: type[Ask], governor: Governor) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["path"]:
+            case "/silent":
+                return
+            case "/accept":
+                await send({"type": "websocket.accept"})
+                await send({"type": "websocket.close"})
+            case "/close":
+                await send({"type": "websocket.close"})
+            case path:
+                await send({"type": "http.response.start", "status": int(path[1:4])})
+                if path.endswith("broken"):
+                    raise RuntimeError("broken")
+
+    ask = asking(TrafficControlMiddleware(app, governor))
+    for path in ("/200", "/404", "/500", "/304", "/silent", "/accept", "/close"):
+        kind = "websocket" if path in ("/accept", "/close") else "http"
+        await ask(path, kind=kind, headers=[(b"x-actor", path.encode())])
+    with pytest.raises(RuntimeError, match="broken"):
+        await ask("/200broken", headers=[ANN])
+    counters = counted(governor)
+
+    assert (8, 1, 2, 1, 2, 2) == (
+        counters.requests,
+        counters.answered_2xx,
+        counters.answered_4xx,
+        counters.answered_5xx,
+        counters.others,
+        counters.failures,
+    )
+
+
+async def test_who_is_cancelled_in_the_middle_has_broken_off(asking: type[Ask], governor: Governor) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        scopes.cancel()
+        await anyio.sleep_forever()
+
+    with anyio.CancelScope() as scopes:
+        await asking(TrafficControlMiddleware(app, governor))()
+
+    assert (0, 1) == (counted(governor).answered_2xx, counted(governor).failures)
+
+
+async def test_other_settings_hold_from_the_next_request_on(ask: Ask, governor: Governor, configured: Configured) -> None:
+    before = [(await ask("/new", headers=[ANN])).status for _ in range(3)]
+    governor.reconfigure(configured(new={"paths": ["/new"], "limits": ["1/s burst 1"]}, actor_headers=["x-team"]))
+    after = [(await ask("/new", headers=[(b"x-team", b"red")])).status for _ in range(2)]
+
+    assert ([200, 200, 429], [200, 429]) == (before, after)
+
+
+@pytest.mark.promise("R22")
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_while_it_drains_everybody_but_health_checks_is_sent_away(
+    app: App, asking: type[Ask], governor: Governor, kind: str
+) -> None:
+    door = TrafficControlMiddleware(app, governor)
+    door.draining = True
+    ask = asking(door)
+    extensions: Mapping[str, object] = {"websocket.http.response": {}}
+    reply = await ask(kind=kind, extensions=extensions)
+    health = await ask("/health")
+
+    assert (503, "5", 200) == (reply.status, reply.headers["retry-after"], health.status)
+    assert {
+        "type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+        "title": "Request cannot be satisfied due to temporary server capacity constraints",
+        "status": 503,
+        "error": "shutting_down",
+        "message": "This server is shutting down; try again in 5 s.",
+        "retry_after_seconds": 5,
+    } == reply.problem
+
+
+@pytest.mark.promise("R55")
+async def test_when_the_governor_has_been_left_nobody_is_let_in_any_more(
+    app: App, asking: type[Ask], configured: Configured
+) -> None:
+    async with Governor(configured(), clock=ManualClock()) as governor:
+        ask = asking(TrafficControlMiddleware(app, governor))
+        statuses = [(await ask()).status]
+    statuses += [(await ask()).status, (await ask("/health")).status]
+
+    assert [200, 503, 200] == statuses
+
+
+async def test_a_governor_that_was_never_entered_lets_everybody_pass_and_the_log_says_so_once(
+    app: App, asking: type[Ask], configured: Configured, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask = asking(TrafficControlMiddleware(app, Governor(configured())))
+    statuses = [(await ask()).status for _ in range(5)]
+
+    assert 5 * [200] == statuses
+    assert [("governor", logging.ERROR)] == [(record.name, record.levelno) for record in caplog.records]
+    assert "not started" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["visit", "ended"])
+async def test_a_bug_of_ours_lets_everybody_pass(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    def fail(actor: GroupActor, argument: Visit | int | None) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(GroupActor, where, fail)
+    statuses = [(await ask()).status for _ in range(2)]
+
+    assert 2 * [200] == statuses
+    assert ["requests pass: ZeroDivisionError"] == re.findall("requests pass: .*", caplog.text)
+
+
+@pytest.mark.promise("R43")
+async def test_nothing_that_we_log_names_a_caller(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "secret-ann"
+
+    def fail(actor: GroupActor, visit: Visit) -> None:
+        raise KeyError(secret)
+
+    monkeypatch.setattr(GroupActor, "visit", fail)
+    await ask("/secret-path", headers=[(b"x-actor", b"secret-ann")], client=("203.0.113.77", 1))
+
+    assert ["KeyError"] == [word for word in ("KeyError", "secret-", "203.0.113.77") if word in caplog.text]
+
+
+async def test_a_client_may_have_no_address(ask: Ask) -> None:
+    assert [200, 200, 429] == [(await ask(client=None)).status for _ in range(3)]

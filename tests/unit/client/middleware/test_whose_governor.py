@@ -1,0 +1,225 @@
+"""Which governor does the middleware ask that was given none, or one that lives elsewhere?"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import anyio
+import pytest
+
+from governor import Config, Governor, _default, default
+from governor._actors.group import GroupActor
+from governor._default import entered
+from governor._governor import running
+from governor.messages import Turned, Visit
+from governor.testing import ManualClock
+from governor_client import TrafficControlMiddleware
+from governor_client._asgi import App, Message, Receive, Scope, Send
+
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("R51")]
+
+Ask = Any
+Configured = Callable[..., Config]
+
+UP: Message = {"type": "lifespan.startup"}
+DOWN: Message = {"type": "lifespan.shutdown"}
+
+
+@pytest.fixture(autouse=True)
+def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], object]]:
+    """A process without a governor; says what one is to be configured with."""
+    file = tmp_path / "governor.toml"
+    file.write_text('[inbound.default]\nlimits = ["1/day burst 1"]\n')
+    monkeypatch.setattr(_default, "_started", {})
+    monkeypatch.setenv("GOVERNOR_CONFIG", str(file))
+    yield file.write_text
+    for governor in _default._started.values():
+        governor.__exit__(None, None, None)
+
+
+async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    """What frameworks do."""
+    while (message := await receive())["type"] == "lifespan.startup":
+        await send({"type": f"{message['type']}.complete"})
+    await send({"type": f"{message['type']}.complete"})
+
+
+class Life:
+    """The server's side of a lifespan. While it is up, `meanwhile` is called."""
+
+    def __init__(self, meanwhile: Callable[[], Any]) -> None:
+        self.sent: list[Message] = []
+        self._messages = [UP, DOWN]
+        self._meanwhile = meanwhile
+
+    async def receive(self) -> Message:
+        """The next message of the server."""
+        message = self._messages.pop(0)
+        if message is DOWN:
+            await self._meanwhile()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """What the application answers."""
+        self.sent.append(message)
+
+
+async def test_from_startup_to_shutdown_there_is_a_governor_for_the_whole_process(app: App, asking: type[Ask]) -> None:
+    seen: list[object] = []
+
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(entered())
+        await (lifespan if scope["type"] == "lifespan" else app)(scope, receive, send)
+
+    door = TrafficControlMiddleware(both)
+
+    async def meanwhile() -> None:
+        seen.append(default())
+        seen.extend([(await asking(door)()).status for _ in range(2)])
+
+    life = Life(meanwhile)
+    await door({"type": "lifespan"}, life.receive, life.send)
+    governor = seen[0]
+
+    assert isinstance(governor, Governor)
+    assert [governor, governor, governor, 200, 429] == seen
+    assert [True, None] == [governor.closed, entered()]
+    assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == [message["type"] for message in life.sent]
+    assert 503 == (await asking(door)()).status
+
+
+@pytest.mark.promise("R53")
+async def test_a_mistake_in_the_settings_fails_the_startup(said: Callable[[str], object], app: App) -> None:
+    said('[inbound.default]\nlimits = ["nonsense"]\n')
+    life = Life(anyio.lowlevel.checkpoint)
+    await TrafficControlMiddleware(app)({"type": "lifespan"}, life.receive, life.send)
+
+    assert ["lifespan.startup.failed"] == [message["type"] for message in life.sent]
+    assert "inbound.default.limits[0] is 'nonsense'" in life.sent[0]["message"]
+
+
+async def test_one_that_runs_already_is_asked(app: App, asking: type[Ask], configured: Configured) -> None:
+    statuses: list[int] = []
+    async with Governor(configured(), clock=ManualClock()):
+        door = TrafficControlMiddleware(lifespan)
+        asked = asking(TrafficControlMiddleware(app))
+
+        async def meanwhile() -> None:
+            statuses.extend([(await asked()).status for _ in range(3)])
+            statuses.append(len(running))
+
+        life = Life(meanwhile)
+        await door({"type": "lifespan"}, life.receive, life.send)
+        still_running = entered() is not None
+
+    assert [200, 200, 429, 1] == statuses
+    assert still_running
+
+
+async def test_a_server_without_a_lifespan_gets_one_with_the_first_request(app: App, asking: type[Ask]) -> None:
+    ask = asking(TrafficControlMiddleware(app))
+    statuses: list[int] = []
+
+    async def request() -> None:
+        statuses.append((await ask()).status)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(request)
+
+    assert [200, 429, 429, 429, 429] == sorted(statuses)
+    assert [default()] == running
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_that_one_lives_in_the_same_loop(app: App, asking: type[Ask]) -> None:
+    await asking(TrafficControlMiddleware(app))()
+    governor = entered()
+
+    assert governor is not None
+    assert governor.here()
+
+
+def test_and_ends_with_it_so_that_another_loop_gets_another_one(app: App, asking: type[Ask]) -> None:
+    ask = asking(TrafficControlMiddleware(app))
+    statuses = [anyio.run(ask).status for _ in range(3)]
+
+    assert ([200, 200, 200], None) == (statuses, entered())
+
+
+async def test_an_application_that_knows_no_lifespan_gets_one_all_the_same(app: App, asking: type[Ask]) -> None:
+    async def only_http(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await app(scope, receive, send)
+
+    door = TrafficControlMiddleware(only_http)
+    life = Life(anyio.lowlevel.checkpoint)
+    with pytest.raises(AssertionError):
+        await door({"type": "lifespan"}, life.receive, life.send)
+    statuses = [(await asking(door)()).status for _ in range(2)]
+
+    assert [200, 429] == statuses
+
+
+async def test_a_mistake_that_nobody_was_told_at_startup_is_logged(
+    said: Callable[[str], object], app: App, asking: type[Ask], caplog: pytest.LogCaptureFixture
+) -> None:
+    said("nonsense")
+    statuses = [(await asking(TrafficControlMiddleware(app))()).status for _ in range(2)]
+
+    assert ([200, 200], True) == (statuses, "governor.toml: line 1" in caplog.text)
+
+
+@pytest.mark.promise("R54")
+async def test_one_on_another_thread_decides_and_counts_and_announces(
+    app: App, asking: type[Ask], configured: Configured
+) -> None:
+    with Governor(configured(announce=True), clock=ManualClock()) as governor:
+        ask = asking(TrafficControlMiddleware(app, governor))
+        replies = [await ask() for _ in range(3)]
+        deadline = monotonic() + 20
+        while (counted := governor.statistics().groups["default"].counters).answered_2xx < 2:
+            assert monotonic() < deadline
+            await anyio.sleep(0.001)
+
+    assert [200, 200, 429] == [reply.status for reply in replies]
+    assert ['"caller";r=1;t=1', '"caller";r=0;t=2', '"caller";r=0;t=1'] == [reply.headers["ratelimit"] for reply in replies]
+    assert (2, 2) == (counted.requests, counted.answered_2xx)
+    assert [503, 200] == [(await ask()).status, (await ask("/health")).status]
+
+
+@pytest.mark.promise("R54")
+async def test_what_is_asked_from_elsewhere_is_decided_on_the_governors_own_thread(
+    app: App, asking: type[Ask], configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+    visit = GroupActor.visit
+
+    with Governor(configured()) as governor:
+
+        def watched(actor: GroupActor, one: Visit) -> Turned | None:
+            threads.append(governor.here())
+            return visit(actor, one)
+
+        monkeypatch.setattr(GroupActor, "visit", watched)
+        await asking(TrafficControlMiddleware(app, governor))()
+
+    assert [True] == threads
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+async def test_a_copy_of_one_in_a_forked_child_lets_everybody_pass(
+    app: App, asking: type[Ask], configured: Configured, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Governor(configured(), clock=ManualClock()) as governor:
+        ask = asking(TrafficControlMiddleware(app, governor))
+        with monkeypatch.context() as patch:
+            patch.setattr(governor, "process", -1)
+            assert governor._home is not None
+            governor._home.ended = True
+            statuses = [(await ask()).status for _ in range(3)]
+            governor._home.ended = False
+
+    assert ([200, 200, 200], True) == (statuses, "is not running in this process" in caplog.text)

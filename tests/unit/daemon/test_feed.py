@@ -1,0 +1,154 @@
+"""What does a listener get, and what happens at the bounds?"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+import anyio
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from governor import Config, Governor, Permit
+from governor.daemon.documents import Status
+from governor.daemon.feed import MOST_EVENTS, MOST_LISTENERS, PERIOD, Feed, Listener
+from governor.daemon.reading import Unreadable, read_status
+from governor.testing import ManualClock, loop_clock
+
+pytestmark = pytest.mark.anyio
+
+CONFIG: Final = Config.from_mapping({"outbound": {"weather": {"breaker": {"failures": 1}}}})
+
+
+def parsed(message: bytes) -> tuple[str, bytes]:
+    """The kind of a message and its data."""
+    kind, data, *rest = message.decode().split("\n")
+    assert ["", ""] == rest
+    return kind.removeprefix("event: "), data.removeprefix("data: ").encode()
+
+
+async def next_of(kind: str, messages: AsyncGenerator[bytes]) -> bytes:
+    """The data of the next message of this kind."""
+    async for message in messages:
+        if message.startswith(b"event: %b\n" % kind.encode()):
+            return parsed(message)[1]
+    raise AssertionError(f"the feed has ended without {kind}")
+
+
+def joined(feed: Feed) -> Listener:
+    listener = feed.join()
+    assert listener is not None
+    return listener
+
+
+async def test_a_listener_is_told_when_to_come_back_and_then_how_things_stand() -> None:
+    async with Governor(CONFIG, clock=ManualClock()) as governor:
+        feed = Feed(governor)
+        async with aclosing(feed.messages(joined(feed))) as messages:
+            first, second = await anext(messages), await anext(messages)
+
+    kind, data = parsed(second)
+    assert (b"retry: 1000\n\n", "snapshot") == (first, kind)
+    assert "success" == msgspec.json.decode(data, type=Status).status
+
+
+async def test_a_listener_is_told_of_a_breaker_that_opens_before_the_next_snapshot_shows_it() -> None:
+    async with Governor(CONFIG, clock=ManualClock()) as governor:
+        feed = Feed(governor)
+        async with aclosing(feed.messages(joined(feed))) as messages:
+            await next_of("snapshot", messages)
+            permit = governor.try_permit("weather", "GET")
+            assert isinstance(permit, Permit)
+            permit.record(status=500)
+            event = msgspec.json.decode(await next_of("breaker_changed", messages))
+            status = msgspec.json.decode(await next_of("snapshot", messages))
+
+    assert ("weather:get", "closed", "open", 60.0) == (event["scope"], event["before"], event["after"], event["probes_in"])
+    assert "open" == status["scopes"]["outbound:weather:get"]["circuit_breaker"]["state"]
+
+
+async def test_a_snapshot_is_not_older_than_who_asks_for_it() -> None:
+    async with Governor(CONFIG, clock=ManualClock()) as governor:
+        feed = Feed(governor)
+        async with aclosing(feed.messages(joined(feed))) as early:
+            await next_of("snapshot", early)
+            governor.try_permit("weather", "GET")
+            async with aclosing(feed.messages(joined(feed))) as late:
+                status = msgspec.json.decode(await next_of("snapshot", late), type=Status)
+
+    assert ["weather:get"] == status.outbound_scopes
+
+
+def test_the_status_is_sent_once_a_second_and_read_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[float] = []
+    times: dict[int, list[float]] = {0: [], 1: [], 2: []}
+
+    async def counted(governor: Governor) -> Status:
+        reads.append(anyio.current_time())
+        return await read_status(governor)
+
+    async def listen(feed: Feed, number: int) -> None:
+        async with aclosing(feed.messages(joined(feed))) as messages:
+            for _ in range(10):
+                await next_of("snapshot", messages)
+                times[number].append(anyio.current_time())
+
+    async def main() -> None:
+        async with Governor(CONFIG, clock=loop_clock()) as governor, anyio.create_task_group() as tasks:
+            feed = Feed(governor)
+            for number in times:
+                tasks.start_soon(listen, feed, number)
+
+    monkeypatch.setattr("governor.daemon.feed.read_status", counted)
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+    start = reads[0]
+    assert [[start + second * PERIOD for second in range(10)]] * 3 == list(times.values())
+    assert 10 == len(reads)
+
+
+async def test_events_that_do_not_fit_are_dropped_and_said_to_be_missed() -> None:
+    listener = Listener()
+    for number in range(MOST_EVENTS + 44):
+        listener.offer(b"%d" % number)
+    events = listener.take()
+
+    assert [b"%d" % number for number in range(MOST_EVENTS)] == events[:MOST_EVENTS]
+    assert [b'event: missed\ndata: {"events":44}\n\n'] == events[MOST_EVENTS:]
+    assert [] == listener.take()
+
+
+async def test_one_listener_too_many_is_not_taken_until_another_leaves() -> None:
+    async with Governor(CONFIG, clock=ManualClock()) as governor:
+        feed = Feed(governor)
+        listeners = [joined(feed) for _ in range(MOST_LISTENERS)]
+        refused = feed.join()
+        feed.leave(listeners[0])
+
+        assert refused is None
+        joined(feed)
+
+
+async def test_the_governor_announces_nothing_when_nobody_listens() -> None:
+    async with Governor(CONFIG, clock=ManualClock()) as governor:
+        feed = Feed(governor)
+        states = [governor._announcer.listening]
+        first, second = joined(feed), joined(feed)
+        states.append(governor._announcer.listening)
+        feed.leave(first)
+        states.append(governor._announcer.listening)
+        feed.leave(second)
+        states.append(governor._announcer.listening)
+
+    assert [False, True, True, False] == states
+
+
+async def test_the_feed_ends_with_the_governor() -> None:
+    async with Governor(CONFIG, clock=ManualClock()) as governor:
+        feed = Feed(governor)
+        listener = joined(feed)
+    async with aclosing(feed.messages(listener)) as messages:
+        await anext(messages)
+        with pytest.raises(Unreadable, match="does not run"):
+            await anext(messages)

@@ -1,0 +1,55 @@
+"""What can be typed after `governor serve`?"""
+
+import pytest
+
+from governor.daemon.options import Options, parse
+
+
+@pytest.mark.promise("R33")
+def test_it_listens_on_this_machine_alone_unless_told_otherwise() -> None:
+    said = parse([])
+
+    assert Options(config=None, host="127.0.0.1", port=8787, allow_host=(), drain=1.0) == said
+    assert {"localhost", "127.0.0.1", "[::1]"} == set(said.allowed_hosts())
+
+
+def test_everything_can_be_said() -> None:
+    typed = [
+        "--config",
+        "a.toml",
+        "--host",
+        "::",
+        "--port",
+        "0",
+        "--allow-host",
+        "one",
+        "--allow-host",
+        "two",
+        "--drain",
+        "2.5",
+    ]
+    said = parse(typed)
+
+    assert Options(config="a.toml", host="::", port=0, allow_host=("one", "two"), drain=2.5) == said
+    assert {"localhost", "127.0.0.1", "[::1]", "[::]", "one", "two"} == set(said.allowed_hosts())
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["--port", "65536"], "'65536' is not a port; allowed: 0 to 65535"),
+        (["--port", "-1"], "'-1' is not a port"),
+        (["--port", "http"], "'http' is not a port"),
+        (["--drain", "nan"], "'nan' is not a time to drain; allowed: 0 to 3600 seconds"),
+        (["--drain", "-1"], "'-1' is not a time to drain"),
+        (["--drain", "soon"], "'soon' is not a time to drain"),
+        (["--hos", "x"], "unrecognized arguments"),
+        (["extra"], "unrecognized arguments"),
+    ],
+)
+def test_a_mistake_ends_with_2(typed: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(typed)
+
+    assert 2 == caught.value.code
+    assert words in capsys.readouterr().err

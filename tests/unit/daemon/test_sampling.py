@@ -1,0 +1,78 @@
+"""Which events are told, and how many refusals?"""
+
+from collections.abc import Iterable
+
+import pytest
+
+from governor import Reason
+from governor.daemon.sampling import MOST, Sampler
+from governor.instrumentation import (
+    AnyEvent,
+    BreakerChanged,
+    DegradedEntered,
+    DegradedLeft,
+    Granted,
+    LeaseRevoked,
+    Refused,
+    Retried,
+    VisitorRefused,
+)
+
+
+def refused(at: float, scope: str = "weather:get", reason: Reason = Reason.RATE_LIMIT) -> Refused:
+    return Refused(at=at, scope=scope, reason=reason, retry_after=1.0)
+
+
+def told(*events: AnyEvent) -> list[AnyEvent]:
+    sampler = Sampler()
+    return [event for event in events if sampler.admits(event)]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        BreakerChanged(scope="weather", before="closed", after="open", probes_in=60.0),
+        DegradedEntered(cooldown=60.0),
+        DegradedLeft(),
+    ],
+)
+def test_every_change_of_state_is_told(event: AnyEvent) -> None:
+    assert [event] * 100 == told(*[event] * 100)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [Granted(scope="weather", waited=1.0), Retried(scope="weather", attempt=2), LeaseRevoked(scope="weather", permits=3)],
+)
+def test_what_is_granted_is_not_told(event: AnyEvent) -> None:
+    assert [] == told(event)
+
+
+def test_of_a_scope_and_a_reason_the_first_refusal_of_each_second_is_told() -> None:
+    events = [refused(at) for at in (5.0, 5.1, 5.999, 6.0, 6.5, 9.0)]
+
+    assert [5.0, 6.0, 9.0] == [event.at for event in told(*events)]
+
+
+def test_other_scopes_reasons_groups_and_limits_are_told_beside_each_other() -> None:
+    def visitor(group: str, limit: str) -> VisitorRefused:
+        return VisitorRefused(at=5.0, group=group, caller="actor-1", limit=limit, retry_after=1.0)
+
+    events: Iterable[AnyEvent] = (
+        refused(5.0),
+        refused(5.0, scope="weather:post"),
+        refused(5.0, reason=Reason.OVERLOADED),
+        visitor("chat", "caller"),
+        visitor("chat", "total"),
+        visitor("models", "caller"),
+    )
+
+    assert list(events) == told(*events)
+
+
+def test_a_second_has_so_many_refusals_at_most_and_any_number_of_changes() -> None:
+    refusals = [refused(5.0, scope=f"scope{number}") for number in range(MOST + 5)]
+    change = DegradedEntered(at=5.0, cooldown=60.0)
+    later = refused(6.0, scope="scope24")
+
+    assert [*refusals[:MOST], change, later] == told(*refusals, change, later)

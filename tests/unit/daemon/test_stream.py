@@ -1,0 +1,106 @@
+"""When does a stream of events end, and is its listener let go then?"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+import pytest
+import trio
+import trio.testing
+
+from governor import Governor
+from governor.daemon.doorway import Drain
+from governor.daemon.feed import Feed
+from governor.daemon.stream import EventStream
+from governor.testing import loop_clock
+
+Message = dict[str, Any]
+
+
+class Wire:
+    """One connection: what was sent on it, when, and how its two ends behave."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[float, Message]] = []
+        self.gone = anyio.Event()
+        self.blocked_from = float("inf")
+
+    async def send(self, message: Any) -> None:
+        if anyio.current_time() >= self.blocked_from:
+            await anyio.sleep_forever()
+        self.sent.append((anyio.current_time(), message))
+
+    async def receive(self) -> Message:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    def snapshots(self) -> int:
+        return sum(message.get("body", b"").startswith(b"event: snapshot") for _, message in self.sent)
+
+    def is_complete(self) -> bool:
+        """Has the response come to its proper end?"""
+        return self.sent[-1][1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+def stream(act: Callable[[Wire, Drain, Governor], Coroutine[Any, Any, None]]) -> tuple[Wire, float, int]:
+    """A stream during which something is done, in virtual time: its wire, how long it went on, and who listens afterwards."""
+    wire = Wire()
+
+    async def main() -> tuple[float, int]:
+        start = anyio.current_time()
+        governor = Governor(clock=loop_clock())
+        async with governor, anyio.create_task_group() as tasks:
+            drain, feed = Drain(), Feed(governor)
+            listener = feed.join()
+            assert listener is not None
+            tasks.start_soon(act, wire, drain, governor)
+            await EventStream(feed, listener, drain)({"type": "http"}, wire.receive, wire.send)
+            took = anyio.current_time() - start
+            tasks.cancel_scope.cancel()
+        return took, len(feed._listeners)
+
+    took, left = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    return wire, took, left
+
+
+@pytest.mark.promise("R55")
+def test_it_ends_properly_when_the_daemon_is_about_to_end() -> None:
+    async def act(wire: Wire, drain: Drain, governor: Governor) -> None:
+        await anyio.sleep(2.5)
+        drain.begun.set()
+
+    wire, took, left = stream(act)
+
+    assert (2.5, 3, True, 0) == (took, wire.snapshots(), wire.is_complete(), left)
+
+
+def test_it_ends_when_the_listener_has_gone() -> None:
+    async def act(wire: Wire, drain: Drain, governor: Governor) -> None:
+        await anyio.sleep(0.25)
+        wire.gone.set()
+
+    _, took, left = stream(act)
+
+    assert (0.25, 0) == (took, left)
+
+
+@pytest.mark.promise("R55")
+def test_it_ends_properly_with_the_governor() -> None:
+    async def act(wire: Wire, drain: Drain, governor: Governor) -> None:
+        await anyio.sleep(0.25)
+        assert governor._home is not None
+        governor._home.ended = True
+
+    wire, took, left = stream(act)
+
+    assert (1.0, True, 0) == (took, wire.is_complete(), left)
+
+
+def test_a_listener_that_takes_nothing_for_ten_seconds_is_dropped() -> None:
+    async def act(wire: Wire, drain: Drain, governor: Governor) -> None:
+        wire.blocked_from = anyio.current_time() + 2.5
+
+    wire, took, left = stream(act)
+
+    # The snapshot of the third second is not taken; nor, for as long again, is the end.
+    assert (3 + 10 + 10, 3, False, 0) == (took, wire.snapshots(), wire.is_complete(), left)
