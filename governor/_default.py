@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from threading import Lock
@@ -32,8 +31,9 @@ def default() -> Governor:
         return running
     with _lock:
         # One that has ended by itself, by a bug or because its thread could not go on, is replaced.
+        # One that is closed because the main thread has ended is not: there is nobody left to give anything.
         started = _started.get(process)
-        if started is None or not started.alive():
+        if started is None or not (started.alive() or started.closes_when_stuck):
             governor = configured()
             governor.__enter__()
             _started.clear()
@@ -62,11 +62,12 @@ def _close(process: int) -> None:
 
 def _before_threads_are_joined(function: Callable[[], object]) -> None:
     """Calls it when the main thread has ended. What `atexit` registers comes later: after the last thread, so perhaps never."""
-    # Those that are registered last are called first, and the one of this module waits for threads as well.
-    import_module("concurrent.futures.thread")
-    register = getattr(threading, "_register_atexit", atexit.register)
-    with suppress(RuntimeError):  # The main thread has ended already.
-        register(function)
+    try:
+        # Those that are registered last are called first, and the one of this module waits for threads as well.
+        import_module("concurrent.futures.thread")
+        getattr(threading, "_register_atexit", atexit.register)(function)
+    except RuntimeError:
+        function()  # It has ended already.
 
 
 def _close_when_stuck(process: int) -> None:

@@ -91,6 +91,7 @@ class Governor:
         self._supervisor: Supervisor | None = None
         self._tasks: TaskGroup | None = None
         self._background: Background | None = None
+        self.closes_when_stuck = False
 
     @classmethod
     def from_file(cls, path: str | Path | None = None, *, clock: Clock = system_clock, random: Random | None = None) -> Self:
@@ -392,6 +393,7 @@ class Governor:
         For the time after the main thread has ended, when the interpreter waits for the others.
         """
         if self._background is not None:
+            self.closes_when_stuck = True
             self._background.stop_when(self._stuck)
 
     def _stuck(self) -> bool:

@@ -127,7 +127,7 @@ def _fields(limit: str, bucket: TokenBucket, number: int, seconds: int, partitio
 def _policy(limit: str, bucket: TokenBucket, partition: bytes) -> bytes:
     """So many requests at once, which come back within so many seconds."""
     window = -(-bucket.burst * bucket.per // (bucket.amount * 1_000_000))
-    parameters: dict[str, BareItemType] = {"q": bucket.burst, "w": window}
+    parameters: dict[str, BareItemType] = {"q": bucket.burst, "w": min(window, _LARGEST)}
     if partition:
         parameters["pk"] = partition
     return _item(limit, parameters)

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from threading import get_ident
 from typing import Final
 
 import anyio
@@ -118,29 +119,32 @@ class Actor(ABC):
 
     # The mailbox.
 
-    def send(self, message: Acquire | Leave | Outcome, waiter: Waiter | None = None) -> None:
+    def send(self, message: Acquire | Leave, waiter: Waiter | None = None) -> None:
         """Leaves a message, from any thread. An ask that cannot be taken is answered here and now."""
-        match message:
-            case Acquire() if len(self.inbox) >= self._max_waiting:
-                self._answer(waiter, self._denied(Reason.OVERLOADED, NOMINAL_WAIT))
-                return
-            case Report() | Grant():
-                self._leave_outcome(message)
-            case _:
-                self._leave_ask(message, waiter)
-        # The actor may have closed its inbox between the look and the append: whoever comes last empties it.
-        if self._closed is not None and self._closed.reason is Reason.SHUTTING_DOWN:
-            self._close_inbox(self._closed)
+        if isinstance(message, Acquire) and len(self.inbox) >= self._max_waiting:
+            self._answer(waiter, self._denied(Reason.OVERLOADED, NOMINAL_WAIT))
+            return
+        self._leave_ask(message, waiter)
+        self._look_whether_closed()
 
-    def _leave_outcome(self, message: Outcome) -> None:
+    def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
+        """An outcome lies among the outcomes, left by any thread: has it read, at once on the actor's own, unless `later`."""
+        if get_ident() == self.thread and not later:
+            self._run_soon()
+            return
         try:
-            self.outcomes.append(message)
-            if isinstance(message, Report) and message.result is Result.FAILURE:
+            if isinstance(outcome, Report) and outcome.result is Result.FAILURE:
                 # In this order: whoever goes through the failures finds it among the outcomes.
                 self._home.failures.append(self)
         finally:
             # Interrupted or not: what lies there must be read.
             self._knock()
+        self._look_whether_closed()
+
+    def _look_whether_closed(self) -> None:
+        # The actor may have closed its inbox between the look and the append: whoever comes last empties it.
+        if self._closed is not None and self._closed.reason is Reason.SHUTTING_DOWN:
+            self._close_inbox(self._closed)
 
     def _leave_ask(self, message: Acquire | Leave, waiter: Waiter | None) -> None:
         try:
@@ -149,11 +153,6 @@ class Actor(ABC):
             self.inbox.append((message, waiter))
         finally:
             self._knock()
-
-    def tell(self, message: Outcome) -> None:
-        """Hands an outcome over directly, on the actor's own thread."""
-        self.outcomes.append(message)
-        self._run_soon()
 
     def tell_leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits, said on the actor's own thread."""
@@ -170,8 +169,8 @@ class Actor(ABC):
     def _knock(self) -> None:
         if self._knocked:
             return
-        self._knocked = True
         try:
+            self._knocked = True
             at_home = self._home.knock(self._on_knock)
         except BaseException:
             # Interrupted before it was heard: the next message must knock again.

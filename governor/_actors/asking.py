@@ -42,8 +42,9 @@ async def ask_here(actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
     except BaseException:
         actor.leave(waiter)
         raise
-    assert waiter.answer is not None, "a waiter is woken only after its answer is in place"
-    return waiter.answer
+    answer = waiter.take()
+    assert answer is not None, "a waiter is woken only after its answer is in place"
+    return answer
 
 
 def ask_blocking(home: Home, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
@@ -75,8 +76,8 @@ async def ask_from_another_loop(home: Home, actor: ScopeActor, acquire: Acquire)
 
 def _answer(home: Home, actor: ScopeActor, waiter: Waiter, *, answered: bool) -> Permit | Denied:
     """What a caller from elsewhere is told, even if the actor's loop tells nothing."""
-    if answered and waiter.answer is not None:
-        return waiter.answer
+    if answered and (answer := waiter.take()) is not None:
+        return answer
     actor.send(Leave(), waiter)
     return overloaded(actor.scope) if home.alive() else Denied(actor.scope, Reason.SHUTTING_DOWN, None)
 

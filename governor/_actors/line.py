@@ -31,6 +31,11 @@ class Waiter:
         self.since = 0
         self.wake = wake
 
+    def take(self) -> Permit | Denied | None:
+        """The answer, once: whoever has waited owns it, and a line that still knows the waiter must not keep it alive."""
+        answer, self.answer = self.answer, None
+        return answer
+
 
 class Line:
     """The waiting line of one scope. Its bound is kept by the actor that owns it."""

@@ -39,11 +39,12 @@ class Owner(Protocol):
     def failures(self) -> Sized:
         """Of all actors, those to whom others have sent failures that are not read yet."""
 
-    def tell(self, message: Report | Grant) -> None:
-        """Any outcome, or a grant that was never used, on the actor's own thread."""
+    @property
+    def outcomes(self) -> deque[Report | Grant]:
+        """Where outcomes are left, from any thread."""
 
-    def send(self, message: Report | Grant) -> None:
-        """The same from any thread."""
+    def deliver(self, outcome: Report | Grant, *, later: bool = False) -> None:
+        """An outcome has been left: has it read, at once on the actor's own thread, unless `later`."""
 
 
 def result_of(status: int | None, error: BaseException | None) -> Result:
@@ -89,7 +90,6 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         if used is not None:
             for unit, amount in used.items():
                 _checks.whole(f"used[{unit!r}]", amount, least=0)
-        self.reported = True
         owner = self._owner
         if (
             error is None
@@ -103,19 +103,18 @@ class Permit(msgspec.Struct, gc=False, eq=False):
                 pass  # They were reported before, and are to be read before: or they would be taken for failures in a row.
             elif get_ident() != owner.thread:
                 if len(owner.successes) < MOST_SUCCESSES:
+                    self.reported = True
                     owner.successes.append(status)
                     return
             elif status == 200:
+                self.reported = True
                 owner.counters.answered_2xx += 1
                 return
             else:
+                self.reported = True
                 owner.counters.ended(status, Result.SUCCESS)
                 return
-        report = Report(self.grant(), result_of(status, error), status, used)
-        if get_ident() == owner.thread:
-            owner.tell(report)
-        else:
-            owner.send(report)
+        self._leave(Report(self.grant(), result_of(status, error), status, used))
 
     def give_back(self) -> None:
         """Says that the call was never made: what the permit spent is free again, as far as it is still there to give.
@@ -124,11 +123,17 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         """
         if self.reported:
             raise UsageError(f"the outcome of this permit for {self.scope} has been reported before")
-        self.reported = True
-        if get_ident() == self._owner.thread:
-            self._owner.tell(self.grant())
-        else:
-            self._owner.send(self.grant())
+        self._leave(self.grant())
+
+    def _leave(self, outcome: Report | Grant) -> None:
+        owner = self._owner
+        outcomes = owner.outcomes
+        try:
+            # The interpreter looks for signals after a call and not between these two: Ctrl-C finds both done, or neither.
+            self.reported = True
+            outcomes.append(outcome)
+        finally:
+            owner.deliver(outcome)
 
     def grant(self) -> Grant:
         """The grant behind the permit."""
@@ -153,6 +158,8 @@ class HeldPermit(Permit, gc=False, eq=False):
     """
 
     def __del__(self) -> None:
-        # May run inside any handler, on any thread: it sends, and touches nothing.
+        # May run inside any handler, on any thread: it leaves word, and touches nothing.
         if not self.reported:
-            self._owner.send(Report(self.grant(), Result.NEUTRAL))
+            report = Report(self.grant(), Result.NEUTRAL)
+            self._owner.outcomes.append(report)
+            self._owner.deliver(report, later=True)

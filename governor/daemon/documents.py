@@ -26,7 +26,7 @@ class Totals(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     total_requests: int
     total_2xx: int
     total_4xx: int
-    total_5xx: str
+    total_5xx: int
     total_429: int
     total_retries: int
     failures: int

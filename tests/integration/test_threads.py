@@ -144,6 +144,24 @@ def test_a_thread_waits_for_its_turn() -> None:
     assert not early
 
 
+@pytest.mark.promise("R03", "R04")
+@pytest.mark.parametrize("timeout", [None, 3600.0])
+def test_a_permit_that_a_thread_has_waited_for_and_forgotten_gives_its_place_back(timeout: float | None) -> None:
+    def forget() -> None:
+        governor.permit("weather", timeout=timeout).__enter__()
+
+    with governed("1 in flight") as governor, ThreadPoolExecutor(1) as pool:
+        holder = granted(governor.try_permit("weather"))
+        future = pool.submit(forget)
+        until(lambda: waiting(governor) == 1)
+        holder.record(status=200)
+        future.result(20)
+        until(lambda: governor.statistics().scopes["weather"].limits[0].available == 1)
+        counters = governor.statistics().counters
+
+    assert (2, 1, 1) == (counters.requests, counters.answered_2xx, counters.neutral)
+
+
 @pytest.mark.promise("R04")
 def test_threads_are_served_in_the_order_in_which_they_came() -> None:
     order: list[int] = []

@@ -36,7 +36,9 @@ def reclaim_that_counts_a_popped_permit(self: Lease) -> int:
 
 def reclaim_that_looks_before_it_pops(self: Lease) -> int:
     back = len(self._permits)
-    self._permits.clear()
+    for _ in range(back):
+        if self._permits:
+            self._permits.popleft()
     self.out -= back
     return back
 

@@ -22,23 +22,23 @@ from tests.interleaving.world import Ask, Scenario, World
 TRIES: Final = 400
 
 
-def some_scripts(random: Random, scopes: str, statuses: tuple[int | None, ...] = (200,)) -> list[list[Ask]]:
-    return [[Ask(random.choice(scopes), random.choice(statuses)) for _ in range(30)] for _ in range(3)]
+def some_scripts(random: Random, scopes: str, statuses: tuple[int | None, ...] = (200,), asks: int = 30) -> list[list[Ask]]:
+    return [[Ask(random.choice(scopes), random.choice(statuses)) for _ in range(asks)] for _ in range(3)]
 
 
 def bucket(random: Random) -> Scenario:
     """A lease may lie about for as long as it takes to fill the bucket."""
-    return Scenario("30/minute burst 30", some_scripts(random, "a"), ticks=(60_000_000,), tick_every=150)
+    return Scenario("30/minute burst 30", some_scripts(random, "a", asks=80), ticks=(60_000_000,), tick_every=80)
 
 
 def still_bucket(random: Random) -> Scenario:
     """All there is is asked for, nothing comes after it, and who asks for all of it brings back what is granted ahead."""
-    return Scenario("1/day burst 150", [[Ask("a")] * 60 for _ in range(3)], [Ask("a", cost=150)] * 20)
+    return Scenario("1/day burst 150", [[Ask("a")] * 60 for _ in range(3)], [Ask("a", cost=150)] * 40)
 
 
 def cap(random: Random) -> Scenario:
     """A lease may lie about for half of the window."""
-    return Scenario("1000/s burst 1000", some_scripts(random, "abc"), cap=40, ticks=(31_000_000,), tick_every=150)
+    return Scenario("1000/s burst 1000", some_scripts(random, "ab", asks=60), cap=40, ticks=(31_000_000,), tick_every=80)
 
 
 def opening(random: Random) -> Scenario:

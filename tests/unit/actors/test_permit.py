@@ -31,13 +31,12 @@ class Listener:
         self.listens = listens
         self.successes: deque[int | None] = deque()
         self.failures: list[object] = []
+        self.outcomes: deque[Report | Grant] = deque()
         self.told: list[tuple[str, Report | Grant]] = []
 
-    def tell(self, message: Report | Grant) -> None:
-        self.told.append(("tell", message))
-
-    def send(self, message: Report | Grant) -> None:
-        self.told.append(("send", message))
+    def deliver(self, outcome: Report | Grant, *, later: bool = False) -> None:
+        assert outcome is self.outcomes[-1]
+        self.told.append(("send" if later or get_ident() != self.thread else "tell", outcome))
 
     def results(self) -> list[Result]:
         return [message.result for _, message in self.told if isinstance(message, Report)]

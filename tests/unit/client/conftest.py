@@ -92,6 +92,8 @@ class Half:
         self.blocking = blocking
         self.governor = governor
         self.provider = provider
+        #: In which context the latest error was raised; on its way between threads it may get another one.
+        self.context: BaseException | None = None
         self._blocking = GovernedTransport("example", governor=governor, transport=provider)
         self._async = AsyncGovernedTransport("example", governor=governor, transport=provider)
 
@@ -115,8 +117,19 @@ class Half:
             extensions={"timeout": {"pool": pool}, **{f"governor.{key}": value for key, value in extensions.items()}},
         )
         if self.blocking:
-            return await anyio.to_thread.run_sync(self._blocking.handle_request, request)
-        return await self._async.handle_async_request(request)
+            return await anyio.to_thread.run_sync(self._send, request)
+        try:
+            return await self._async.handle_async_request(request)
+        except Exception as error:
+            self.context = error.__context__
+            raise
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return self._blocking.handle_request(request)
+        except Exception as error:
+            self.context = error.__context__
+            raise
 
     async def read(self, response: httpx.Response) -> bytes:
         """The whole body."""

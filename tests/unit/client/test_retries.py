@@ -224,7 +224,7 @@ async def test_a_retry_without_a_permit_leaves_the_error_in_hand_with_the_refusa
     with pytest.raises(httpx.ConnectError) as raised:
         await half.send(pool=1.0)
 
-    assert (error, RateLimited) == (raised.value, type(raised.value.__context__))
+    assert (error, RateLimited) == (raised.value, type(half.context))
     assert "It was not tried again: example:get was refused" in raised.value.__notes__[0]
 
 

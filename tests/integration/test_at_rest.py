@@ -1,0 +1,127 @@
+"""Does a governor that nobody asks let the processor rest?
+
+A loop rests when it sleeps for ever: no timer is set, so nothing but a call from another thread can wake it.
+"""
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Barrier, Event
+from typing import Any
+
+import pytest
+
+from governor import Config, Governor, Permit
+from governor._actors.home import Home
+from governor_client import GovernorClient
+from tests.stress.leases import PLENTY, THREADS, ahead, governed, granted, until
+
+pytestmark = pytest.mark.promise("R51")
+
+SCOPES = [f"scope{number}" for number in range(100)]
+
+
+class Sleep:
+    """The selector of an asyncio loop, which tells for how long the loop has gone to sleep, and how often it has woken up."""
+
+    def __init__(self, selector: Any) -> None:
+        self._selector = selector
+        self.seconds = 0.0
+        self.woken = 0
+
+    def select(self, timeout: float | None = None) -> object:
+        self.seconds = math.inf if timeout is None else timeout
+        try:
+            return self._selector.select(timeout)
+        finally:
+            self.seconds = 0.0
+            self.woken += 1
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._selector, name)
+
+
+def watch_sleep(governor: Governor) -> Sleep:
+    """From now on."""
+
+    def replace() -> Sleep:
+        loop: Any = asyncio.get_running_loop()
+        loop._selector = sleep = Sleep(loop._selector)
+        return sleep
+
+    assert governor._home is not None
+    return governor._home.call(replace)
+
+
+@pytest.fixture
+def knocks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Home | None, str]]:
+    """Which loop was woken, and by which thread."""
+    heard: list[tuple[Home | None, str]] = []
+    knock = Home.knock
+
+    def count(self: Home, callback: Callable[[], object]) -> bool:
+        heard.append((self, threading.current_thread().name))
+        return knock(self, callback)
+
+    monkeypatch.setattr(Home, "knock", count)
+    return heard
+
+
+# Nobody asks.
+
+
+def idle_soon() -> Governor:
+    settings = {"idle_after": "20ms", "requests_per_minute": 10**9}
+    return Governor(Config.from_mapping({"global": settings, "outbound": {"default": {"limits": [PLENTY]}}}))
+
+
+def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_nobody(knocks: list[tuple[Home | None, str]]) -> None:
+    def work(number: int) -> None:
+        client = GovernorClient(governor)
+        for scope in SCOPES[number:] + SCOPES[:number]:
+            # Until some of it comes out of a lease.
+            while (permit := take(scope)) is None:
+                granted(client.try_permit(scope)).record(status=200)
+            permit.record(status=200)
+        rested.wait()
+        go_home.wait()
+
+    def take(scope: str) -> Permit | None:
+        actor = governor.doors.get((scope, None))
+        return None if actor is None else actor.take()
+
+    rested, go_home = Barrier(THREADS + 1), Event()
+    with idle_soon() as governor, ThreadPoolExecutor(THREADS) as pool, ExitStack() as stack:
+        stack.callback(go_home.set)
+        sleep = watch_sleep(governor)
+        futures = [pool.submit(work, number) for number in range(THREADS)]
+        rested.wait(60)
+        until(lambda: sleep.seconds == math.inf)
+        asleep = sleep.woken
+        knocks.clear()
+        awake = [scope for scope in SCOPES if not governor.doors[scope, None]._resting]
+        leased = sum(governor.doors[scope, None].leased() for scope in SCOPES)
+        go_home.set()
+        for future in futures:
+            future.result(20)
+        woken = sleep.woken - asleep
+        knocked = [name for home, name in knocks if home is governor._home]
+        used = governor.statistics().counters.requests
+
+    assert ([], 0) == (awake, leased)
+    assert (0, []) == (woken, knocked)
+    assert used >= len(SCOPES) * THREADS
+
+
+def test_when_nobody_uses_what_is_granted_ahead_nothing_is_left_to_look_after_but_who_is_idle() -> None:
+    """That is looked at once in 5 minutes."""
+    with governed("1/day burst 1000") as governor:
+        sleep = watch_sleep(governor)
+        with ahead(governor, "weather") as (actors, _):
+            pass
+        until(lambda: sleep.seconds > 200)
+
+        assert 0 == actors[0].leased()

@@ -1,0 +1,299 @@
+"""Does a program end when it has done its work, although threads still wait for permits?
+
+Python waits for threads that are no daemons; so whoever will be granted a permit in time gets it. Each test runs a program of
+its own, which has 20 seconds, and must end well and without a complaint.
+"""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.promise("R51", "R55")
+
+ROOT = Path(__file__).parents[2]
+
+#: `wait` says how a wait for a permit ended, and `linger` notes it; `waiting` tells whether so many wait. The main thread takes
+#: the only permit, and keeps it.
+PROGRAM = """
+    import atexit, sys, threading
+    from concurrent.futures import ThreadPoolExecutor
+    from time import sleep
+    import anyio
+    from governor import PermitDenied
+    from governor_client import GovernorClient
+    from tests.stress.leases import governed, granted, until
+
+    client = GovernorClient()
+
+    def say(word):
+        sys.stdout.write(f"{word}\\n")  # At once: other threads say something as well.
+
+    def waiting(count, scope="weather"):
+        return client.statistics().scopes[scope].waiting == count
+
+    def wait(scope="weather", timeout=None):
+        try:
+            with client.permit(scope, timeout=timeout):
+                say("granted")
+        except PermitDenied as refusal:
+            say(refusal.reason)
+
+    async def wait_soon(scope="weather", timeout=None):
+        try:
+            async with client.permit(scope, timeout=timeout):
+                say("granted")
+        except PermitDenied as refusal:
+            say(refusal.reason)
+
+    told = []
+
+    def linger():
+        try:
+            with client.permit("weather"):
+                told.append("granted")
+        except PermitDenied as refusal:
+            told.append(refusal.reason.value)
+
+    async def linger_soon():
+        try:
+            async with client.permit("weather"):
+                told.append("granted")
+        except PermitDenied as refusal:
+            told.append(refusal.reason.value)
+
+    def linger_on(backend):
+        anyio.run(linger_soon, backend=backend)
+
+    def wait_on(backend, *arguments):
+        anyio.run(wait_soon, *arguments, backend=backend)
+
+    def start(function, *arguments, daemon=False):
+        threading.Thread(target=function, args=arguments, daemon=daemon).start()
+
+    def take():
+        global holder
+        holder = granted(client.try_permit("weather"))
+
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """For the governor of the process: one call to `weather` at a time, to `traffic` 20 a second."""
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        '[outbound.weather]\nlimits = ["1 in flight"]\n[outbound.traffic]\nlimits = ["20/s burst 1"]\n', encoding="utf-8"
+    )
+    return path
+
+
+def run(program: str, policy: Path) -> list[str]:
+    """The lines that it prints."""
+    return run_plainly(textwrap.dedent(PROGRAM) + textwrap.dedent(program), policy)
+
+
+def run_plainly(program: str, policy: Path) -> list[str]:
+    environ = {**os.environ, "GOVERNOR_CONFIG": str(policy)}
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=20, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    return done.stdout.splitlines()
+
+
+# Daemons.
+
+DAEMONS = ["linger", "linger_on, 'asyncio'", "linger_on, 'trio'"]
+
+
+@pytest.mark.parametrize("how", DAEMONS)
+def test_a_daemon_that_waits_without_end_is_told_that_the_program_ends_and_does_not_keep_it_from_that(
+    how: str, policy: Path
+) -> None:
+    printed = run(
+        f"""
+        def wait_for_all():
+            until(lambda: len(told) == 3)
+            say(told)
+
+        atexit.register(wait_for_all)  # First, so it is called last.
+        take()
+        for _ in range(3):
+            start({how}, daemon=True)
+        until(lambda: waiting(3))
+        """,
+        policy,
+    )
+
+    assert [str(["shutting_down"] * 3)] == printed
+
+
+@pytest.mark.parametrize("how", DAEMONS)
+@pytest.mark.parametrize(
+    "entered", ['with governed("1 in flight"):', 'if governed("1 in flight").__enter__():'], ids=["left", "never left"]
+)
+def test_nor_does_one_that_waits_for_a_governor_which_the_program_has_entered(entered: str, how: str, policy: Path) -> None:
+    printed = run(
+        f"""
+        {entered}
+            take()
+            start({how}, daemon=True)
+            until(lambda: waiting(1))
+            sys.exit(say("ends"))
+        """,
+        policy,
+    )
+
+    assert ["ends"] == printed
+
+
+# Threads that are no daemons.
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_when_a_governor_is_left_threads_that_are_no_daemons_end_as_well(backend: str, policy: Path) -> None:
+    printed = run(
+        f"""
+        with governed("1 in flight") as governor:
+            take()
+            start(wait)
+            start(wait, "weather", 3600)
+            start(wait_on, {backend!r})
+            until(lambda: waiting(3))
+            raise SystemExit
+        """,
+        policy,
+    )
+
+    assert ["shutting_down"] * 3 == printed
+
+
+THREADS = {
+    "threads": "for _ in range(6): start(wait)",
+    "pool": "pool = ThreadPoolExecutor(6); futures = [pool.submit(wait) for _ in range(6)]",
+    "small pool": "pool = ThreadPoolExecutor(2); futures = [pool.submit(wait) for _ in range(6)]",  # Four begin to wait later.
+}
+
+
+@pytest.mark.parametrize("how", THREADS.values(), ids=THREADS)
+def test_the_program_ends_when_all_that_is_left_wait_for_what_nobody_will_ever_give(how: str, policy: Path) -> None:
+    printed = run(
+        f"""
+        take()
+        {how}
+        until(lambda: waiting(6) or waiting(2))
+        """,
+        policy,
+    )
+
+    assert ["shutting_down"] * 6 == printed
+
+
+def test_and_when_the_governor_was_first_asked_after_the_main_thread_had_ended(policy: Path) -> None:
+    printed = run(
+        """
+        def work():
+            threading.main_thread().join()
+            take()
+            wait()
+
+        start(work)
+        """,
+        policy,
+    )
+
+    assert ["shutting_down"] == printed
+
+
+def test_a_governor_can_be_started_after_the_main_thread_has_ended(policy: Path) -> None:
+    """Without any help of the libraries that the main thread has loaded."""
+    printed = run_plainly(
+        """
+        import threading
+        from governor import default
+
+        def work():
+            threading.main_thread().join()
+            print(default().try_permit("weather"))
+
+        threading.Thread(target=work).start()
+        """,
+        policy,
+    )
+
+    assert ["<Permit for weather, not reported yet>"] == printed
+
+
+# Who will be served is waited for.
+
+
+@pytest.mark.parametrize("how", ["wait", "wait_on, 'asyncio'", "wait_on, 'trio'"])
+def test_whoever_is_due_a_permit_in_time_gets_it(how: str, policy: Path) -> None:
+    printed = run(
+        f"""
+        granted(client.try_permit("traffic"))
+        for _ in range(3):
+            start({how}, "traffic")
+        """,
+        policy,
+    )
+
+    assert ["granted"] * 3 == printed
+
+
+def test_and_who_waits_with_a_timeout_is_refused_after_it(policy: Path) -> None:
+    printed = run(
+        """
+        take()
+        start(wait, "weather", 0.2)
+        until(lambda: waiting(1))
+        """,
+        policy,
+    )
+
+    assert ["concurrency_exceeded"] == printed
+
+
+def test_whoever_waits_for_the_outcome_of_a_thread_at_work_gets_it(policy: Path) -> None:
+    printed = run(
+        """
+        def work():
+            threading.main_thread().join()
+            sleep(0.3)
+            say("works")
+            holder.record(status=200)
+
+        take()
+        start(wait)
+        until(lambda: waiting(1))
+        start(work)
+        """,
+        policy,
+    )
+
+    assert ["works", "granted"] == printed
+
+
+def test_and_so_does_whoever_waits_behind_one_that_is_due_a_permit(policy: Path) -> None:
+    """One thread waits for time, another for the outcome of that thread."""
+    printed = run(
+        """
+        def work():
+            with client.permit("weather"):
+                start(wait)
+                until(lambda: waiting(1))
+                ready.set()
+                wait("traffic")
+
+        ready = threading.Event()
+        granted(client.try_permit("traffic"))
+        start(work)
+        ready.wait()
+        """,
+        policy,
+    )
+
+    assert ["granted", "granted"] == printed

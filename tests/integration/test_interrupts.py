@@ -1,0 +1,256 @@
+"""Does Ctrl-C end a wait, wherever it strikes, and leave everything in order?
+
+The interpreter looks for signals when a function begins, when a call returns and when a loop begins anew. An interrupt is made
+to strike at each of these points in turn, on the whole way from the ask to the permit or the refusal.
+"""
+
+import gc
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dis import opname
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from governor import Governor, Permit, PermitDenied
+from governor._actors import asking
+from governor._actors.home import Home
+from tests.stress.leases import governed, granted, until
+
+pytestmark = pytest.mark.promise("R04")
+
+ROOT = Path(__file__).parents[2]
+
+#: After these instructions the interpreter has looked for signals.
+LOOKS = ("RESUME", "CALL", "JUMP_BACKWARD")
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt in its block, at the point of that number, counted from 0; -1 counts only."""
+
+    def __init__(self, number: int = -1) -> None:
+        self.number = number
+        self.count = 0
+
+    def __enter__(self) -> "Interrupt":
+        gc.disable()  # An interrupt of a finalizer would end there.
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+        gc.enable()
+
+    def _trace(self, frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is Interrupt.__exit__.__code__:
+            return None
+        frame.f_trace_opcodes = True
+        looks = True
+
+        def step(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal looks
+            if event == "opcode":
+                if looks:
+                    self._strike()
+                looks = opname[frame.f_code.co_code[frame.f_lasti]].startswith(LOOKS)
+            return step
+
+        return step
+
+    def _strike(self) -> None:
+        self.count += 1
+        if self.count - 1 == self.number:
+            raise KeyboardInterrupt
+
+
+def ask(governor: Governor, timeout: float | None, got: list[Permit]) -> None:
+    with suppress(PermitDenied):
+        got.append(governor.permit("weather", timeout=timeout).__enter__())
+
+
+def use(governor: Governor) -> None:
+    with governor.permit("weather", timeout=20):
+        pass
+
+
+# At every point.
+
+
+def test_wherever_a_thread_is_interrupted_on_its_way_to_a_permit_the_next_one_gets_it() -> None:
+    with governed("1 in flight") as governor, ThreadPoolExecutor(1) as pool:
+        got: list[Permit] = []
+        use(governor)
+        number, ended = 0, False
+        while not ended:
+            with suppress(KeyboardInterrupt), Interrupt(number):
+                ask(governor, None, got)
+                ended = True
+            number += 1
+            while got:
+                got.pop().record(status=200)
+            pool.submit(use, governor).result(30)
+        now = governor.statistics().scopes["weather"]
+
+    assert number > 50
+    assert (1, 0) == (now.limits[0].available, now.waiting)
+
+
+def test_wherever_one_is_interrupted_that_is_refused_after_a_wait_it_has_left_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_ON_ITS_WAY", 0.0)
+    with governed("1 in flight") as governor, ThreadPoolExecutor(1) as pool:
+        use(governor)
+        number, ended = 0, False
+        while not ended:
+            holder = pool.submit(governor.permit("weather", timeout=20).__enter__).result(30)
+            with suppress(KeyboardInterrupt), Interrupt(number):
+                ask(governor, 0.001, [])
+                ended = True
+            number += 1
+            holder.record(status=200)
+            pool.submit(use, governor).result(30)
+        now = governor.statistics().scopes["weather"]
+
+    assert number > 50
+    assert (1, 0) == (now.limits[0].available, now.waiting)
+
+
+def test_wherever_one_is_interrupted_that_would_wait_without_end_it_does_not_stand_in_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    number, reached = 0, list[bool]()
+
+    def stop(*_: object) -> bool:
+        sys.settrace(None)  # One interrupt is enough: whoever strikes again while the waiter leaves keeps it from leaving.
+        reached.append(True)
+        raise KeyboardInterrupt
+
+    with governed("1 in flight") as governor, granted(governor.try_permit("weather")):
+        inbox = governor.doors["weather", None].inbox
+        monkeypatch.setattr(Home, "wait_blocking", stop)
+        while not reached:
+            until(lambda: not inbox)
+            with suppress(KeyboardInterrupt), Interrupt(number):
+                ask(governor, None, [])
+            number += 1
+        monkeypatch.undo()
+        until(lambda: not inbox and governor.statistics().scopes["weather"].waiting == 0)
+
+    assert number > 20
+
+
+@pytest.mark.parametrize("report", [Permit.record, Permit.give_back])
+def test_wherever_one_is_interrupted_that_reports_the_place_is_free_in_the_end(report: Callable[[Permit], None]) -> None:
+    def leave(permit: Permit) -> None:
+        with permit:
+            report(permit)
+
+    with governed("1000 in flight") as governor:
+        number, ended = 0, False
+        while not ended:
+            permit = granted(governor.try_permit("weather"))
+            with suppress(KeyboardInterrupt), Interrupt(number):
+                leave(permit)
+                ended = True
+            number += 1
+            del permit
+        now = governor.statistics().scopes["weather"]
+
+    assert 1000 == now.limits[0].available
+
+
+# By a signal. Each test runs a program of its own, because an interrupt had better not end the tests.
+
+PROGRAM = """
+    import os, signal, sys, threading
+    import anyio
+    from governor import PermitDenied
+    from governor_client import GovernorClient
+    from tests.stress.leases import governed, granted, until
+
+    def waiting(count):
+        return governor.statistics().scopes["weather"].waiting == count
+
+    def interrupt():
+        until(lambda: waiting(1))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def block():
+        with client.permit("weather"):
+            pass
+
+    async def wait():
+        async with client.permit("weather"):
+            pass
+
+"""
+
+
+def run(program: str) -> list[str]:
+    """The lines that it prints. It has 20 seconds."""
+    source = textwrap.dedent(PROGRAM) + textwrap.dedent(program)
+    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself Ctrl-C alone")
+@pytest.mark.parametrize("wait", ["block()", "anyio.run(wait, backend='asyncio')", "anyio.run(wait, backend='trio')"])
+def test_ctrl_c_ends_a_wait_without_end_and_the_program_can_ask_again(wait: str) -> None:
+    printed = run(f"""
+        with governed("1 in flight") as governor:
+            client = GovernorClient(governor)
+            holder = granted(client.try_permit("weather"))
+            threading.Thread(target=interrupt).start()
+            try:
+                {wait}
+            except KeyboardInterrupt:
+                print("interrupted")
+            until(lambda: waiting(0))
+            holder.record(status=200)
+            block()
+            anyio.run(wait)
+            print("asked again")
+    """)
+
+    assert ["interrupted", "asked again"] == printed
+
+
+@pytest.mark.promise("R55")
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself Ctrl-C alone")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_ctrl_c_on_the_governors_own_loop_answers_the_threads_that_wait_for_it(backend: str) -> None:
+    printed = run(f"""
+        async def main():
+            global governor, client
+            async with governed("1 in flight") as governor:
+                client = GovernorClient(governor)
+                holder = granted(governor.try_permit("weather"))
+                thread.start()
+                await anyio.to_thread.run_sync(until, lambda: waiting(1))
+                interrupting = threading.Thread(target=lambda: os.kill(os.getpid(), signal.SIGINT))
+                interrupting.start()
+                async with governor.permit("weather"):
+                    print("granted")
+
+        def refused():
+            try:
+                block()
+            except PermitDenied as refusal:
+                print(refusal.reason)
+
+        thread = threading.Thread(target=refused)
+        try:
+            anyio.run(main, backend={backend!r})
+        except KeyboardInterrupt:
+            thread.join()
+            print("interrupted")
+    """)
+
+    assert ["shutting_down", "interrupted"] == printed

@@ -1,0 +1,226 @@
+"""What does a permit that is at hand cost a caller elsewhere? A pop and an append, and nothing that anybody could wait for.
+
+While the loop stands still nothing is topped up: what is counted is what callers do themselves.
+"""
+
+import gc
+import sys
+from collections import Counter
+from collections.abc import Callable
+from threading import Lock
+from types import FrameType
+
+import anyio
+import pytest
+
+from governor._actors import asking, home
+from governor_client import GovernorClient
+from tests.stress.leases import PLENTY, ahead, governed, granted
+
+pytestmark = pytest.mark.promise("R51")
+
+BACKENDS = ["asyncio", "trio"]
+PAIRS = 200
+
+
+class Watch:
+    """Notes every function that its block calls on this thread: those written in C by name, the others by package as well."""
+
+    def __init__(self) -> None:
+        self.c: Counter[str] = Counter()
+        self.python: Counter[tuple[str, str]] = Counter()
+
+    def packages(self) -> set[str]:
+        return {package for package, _ in self.python}
+
+    def __enter__(self) -> "Watch":
+        gc.disable()  # What it finds is not called by the block.
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+        gc.enable()
+        del self.c["setprofile"], self.python[__name__.partition(".")[0], "Watch.__exit__"]
+
+    def _note(self, frame: FrameType, event: str, function: object) -> None:
+        if event == "call":
+            self.python[frame.f_globals["__name__"].partition(".")[0], frame.f_code.co_qualname] += 1
+        elif event == "c_call":
+            self.c[getattr(function, "__qualname__", repr(function))] += 1
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many of the things on which somebody can wait the library has made."""
+    counts: Counter[str] = Counter()
+
+    def counted(name: str, make: Callable[[], object]) -> Callable[[], object]:
+        def count() -> object:
+            counts[name] += 1
+            return make()
+
+        return count
+
+    monkeypatch.setattr(asking, "Lock", counted("Lock", Lock))
+    monkeypatch.setattr(home, "Lock", counted("Lock", Lock))
+    monkeypatch.setattr(anyio, "Event", counted("Event", anyio.Event))
+    return counts
+
+
+def try_permits(client: GovernorClient) -> None:
+    for _ in range(PAIRS):
+        granted(client.try_permit("weather")).record(status=200)
+
+
+def use_permits(client: GovernorClient) -> None:
+    for _ in range(PAIRS):
+        with client.permit("weather", timeout=5) as permit:
+            permit.record(status=200)
+
+
+async def await_permits(client: GovernorClient) -> None:
+    for _ in range(PAIRS):
+        async with client.permit("weather", timeout=5) as permit:
+            permit.record(status=200)
+
+
+WAYS: list[Callable[[GovernorClient], object]] = [try_permits, use_permits]
+
+
+# Every call.
+
+
+def test_a_permit_at_hand_and_its_outcome_are_two_functions_and_five_that_are_written_in_c() -> None:
+    with governed(PLENTY) as governor:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather", least=PAIRS), Watch() as watch:
+            for _ in range(PAIRS):
+                client.try_permit("weather").record(status=200)  # type: ignore[union-attr] # `granted` would be counted.
+
+    assert dict.fromkeys(("dict.get", "deque.popleft", "get_ident", "len", "deque.append"), PAIRS) == watch.c
+    assert {("governor_client", "GovernorClient.try_permit"): PAIRS, ("governor", "Permit.record"): PAIRS} == watch.python
+
+
+#: What a block calls that is written in C: nothing here waits, or could wake anybody.
+BLOCK = {"dict.get", "deque.popleft", "deque.append", "get_ident", "getpid", "isinstance", "len"}
+
+
+def test_a_block_with_a_permit_at_hand_calls_nothing_that_waits_or_wakes() -> None:
+    with governed(PLENTY) as governor:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather", least=PAIRS), Watch() as watch:
+            use_permits(client)
+
+    assert BLOCK == set(watch.c)
+    assert {"governor", "governor_client", "tests"} == watch.packages()
+    assert {PAIRS} == {watch.c[name] for name in ("deque.popleft", "deque.append")}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nor_does_one_on_another_event_loop_which_is_not_called_either(backend: str) -> None:
+    async def main() -> Watch:
+        with Watch() as watch:
+            await await_permits(client)
+        return watch
+
+    with governed(PLENTY) as governor:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather", least=PAIRS):
+            watch = anyio.run(main, backend=backend)
+
+    assert BLOCK == set(watch.c)
+    assert {"governor", "governor_client", "tests"} == watch.packages()
+    assert {PAIRS} == {watch.c[name] for name in ("deque.popleft", "deque.append")}
+
+
+def test_whoever_must_ask_makes_a_lock_and_wakes_the_loop() -> None:
+    """So the tests above would have seen it."""
+    with governed("1 in flight") as governor:
+        client = GovernorClient(governor)
+        granted(client.try_permit("weather")).record(status=200)
+        with Watch() as watch:
+            use_permits(client)
+
+    assert ("governor", "Home.knock") in watch.python
+    assert ("asyncio", "BaseEventLoop.call_soon_threadsafe") in watch.python
+    assert watch.c["lock.acquire"] >= PAIRS
+
+
+# Whatever can be waited for.
+
+
+@pytest.mark.parametrize("use", WAYS)
+def test_a_thread_makes_no_lock_while_permits_are_at_hand(use: Callable[[GovernorClient], object], made: Counter[str]) -> None:
+    with governed(PLENTY) as governor:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather", least=PAIRS):
+            made.clear()
+            use(client)
+            at_hand = made.copy()
+
+    assert {} == at_hand
+
+
+@pytest.mark.parametrize("use", WAYS)
+def test_and_one_for_each_permit_that_is_not(use: Callable[[GovernorClient], object], made: Counter[str]) -> None:
+    """A scope that counts calls in flight grants nothing ahead."""
+    with governed("1000 in flight") as governor:
+        client = GovernorClient(governor)
+        granted(client.try_permit("weather")).record(status=200)
+        made.clear()
+        use(client)
+
+        assert {"Lock": PAIRS} == made
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nor_does_a_task_on_another_loop_make_an_event(backend: str, made: Counter[str]) -> None:
+    async def main() -> Counter[str]:
+        made.clear()
+        await await_permits(client)
+        return made.copy()
+
+    with governed(PLENTY) as governor:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather", least=PAIRS):
+            at_hand = anyio.run(main, backend=backend)
+
+    assert {} == at_hand
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_and_one_for_each_permit_that_is_not_there_either(backend: str, made: Counter[str]) -> None:
+    async def main() -> Counter[str]:
+        made.clear()
+        await await_permits(client)
+        return made.copy()
+
+    with governed("1000 in flight") as governor:
+        client = GovernorClient(governor)
+        granted(client.try_permit("weather")).record(status=200)
+        asked = anyio.run(main, backend=backend)
+
+    assert {"Event": PAIRS} == asked
+
+
+# Knocking.
+
+
+@pytest.mark.parametrize("use", WAYS)
+def test_nobody_is_woken_for_permits_at_hand_or_their_outcomes(
+    use: Callable[[GovernorClient], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knocks: list[Callable[[], object]] = []
+
+    def knock(_: home.Home, callback: Callable[[], object]) -> bool:
+        knocks.append(callback)
+        return True
+
+    with governed(PLENTY) as governor:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather", least=PAIRS), monkeypatch.context() as patch:
+            patch.setattr(home.Home, "knock", knock)
+            use(client)
+
+    assert [] == knocks
