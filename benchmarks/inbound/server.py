@@ -4,7 +4,6 @@ Prints the port, and serves until its standard input is closed.
 """
 
 import asyncio
-import socket
 import sys
 
 import uvicorn
@@ -17,15 +16,21 @@ async def serve(name: str) -> None:
     bare_name = name.removeprefix("without-")
     opens = PAIRS[bare_name][name != bare_name]
     async with opens() as app:
-        config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False, proxy_headers=False)
-        server = uvicorn.Server(config)
-        with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-            print(listener.getsockname()[1], flush=True)
-            ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
-            await ended
-            server.should_exit = True
-            await serving
+        # It makes its own socket: on one that is handed to it, asyncio would leave out TCP_NODELAY, and answers would wait for
+        # acknowledgements, 40 ms each.
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app, port=0, lifespan="off", ws="none", log_config=None, access_log=False, proxy_headers=False, backlog=128
+            )
+        )
+        ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        serving = asyncio.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        print(server.servers[0].sockets[0].getsockname()[1], flush=True)
+        await ended
+        server.should_exit = True
+        await serving
 
 
 if __name__ == "__main__":

@@ -112,10 +112,10 @@ class TrafficControlMiddleware:
 
     async def _open(self) -> Reception:
         """What to ask from now on. Raises `UsageError` if nobody can be asked, `ConfigError` if nobody can be started."""
-        governor = self._given or self._own or entered()
+        reception, governor = self._reception, self._given or self._own or entered()
+        if reception is not None and reception.governor.closed and governor in (None, reception.governor):
+            return reception
         if governor is None:
-            if self._reception is not None and self._reception.governor.closed:
-                return self._reception
             governor = await self._start()
         if not (governor.closed or governor.alive()):
             raise UsageError(f"{governor!r} is not running in this process; enter it before the first request")

@@ -104,7 +104,9 @@ def _band(found: list[Trouble], width: int, height: int | None) -> Iterator[Line
     most = len(found) if height is None else max(1, height // 3)
     for trouble in found[:most]:
         indent = "  " if width >= NARROWEST else ""
-        for text in wrap(trouble.sentence(), width, initial_indent=indent, subsequent_indent=indent * 2):
+        for text in wrap(
+            trouble.sentence(), width, initial_indent=indent, subsequent_indent=indent * 2, break_on_hyphens=False
+        ):
             yield Line(text, _TONES[trouble.rank])
     if len(found) > most:
         yield Line(f"  and {len(found) - most:,} more", Tone.SOFT)

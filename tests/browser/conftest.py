@@ -85,9 +85,12 @@ class Dashboard:
         self.requests.append(request.url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests; each has a context of its own in it."""
+    """One browser for the tests of a module; each has a context of its own in it.
+
+    Not for the whole session: as long as it is open, Playwright runs an event loop on this thread, and no other test could.
+    """
     if CHROMIUM is None:
         missing = "needs Chromium: apt-get install chromium, or its path in CHROMIUM"
         if os.environ.get("CI") == "true":

@@ -114,7 +114,7 @@ async def test_of_the_burst_of_a_bucket_as_large_a_part_is_left(before: str, spe
         assert [expected] == left(governor)
 
 
-@pytest.mark.promise("R02", "R13")
+@pytest.mark.promise("R02", "R03")
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
