@@ -26,7 +26,7 @@ ROUNDS: Final = {
     Family.WATCHING: 5,
     Family.CALLS: 9,
     Family.SERVED: 5,
-    Family.CALLERS: 3,
+    Family.CALLERS: 5,
     Family.STARTUP: 7,
 }
 #: These take long, and are measured less often where they are only to be looked at.

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dis import opname
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 from typing import Any
 
@@ -70,6 +72,24 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
+def interrupted(number: int, work: Callable[[], object]) -> bool:
+    """Does the work, interrupted at that point; whether it has come to its end.
+
+    On a thread of its own: what a tracer raises at the end of a handler leaves the exceptions of its thread in disorder.
+    """
+    ended: list[bool] = []
+
+    def run() -> None:
+        with suppress(KeyboardInterrupt), Interrupt(number):
+            work()
+            ended.append(True)
+
+    thread = Thread(target=run)
+    thread.start()
+    thread.join()
+    return bool(ended)
+
+
 def ask(governor: Governor, timeout: float | None, got: list[Permit]) -> None:
     with suppress(PermitDenied):
         got.append(governor.permit("weather", timeout=timeout).__enter__())
@@ -89,9 +109,7 @@ def test_wherever_a_thread_is_interrupted_on_its_way_to_a_permit_the_next_one_ge
         use(governor)
         number, ended = 0, False
         while not ended:
-            with suppress(KeyboardInterrupt), Interrupt(number):
-                ask(governor, None, got)
-                ended = True
+            ended = interrupted(number, partial(ask, governor, None, got))
             number += 1
             while got:
                 got.pop().record(status=200)
@@ -109,9 +127,7 @@ def test_wherever_one_is_interrupted_that_is_refused_after_a_wait_it_has_left_th
         number, ended = 0, False
         while not ended:
             holder = pool.submit(governor.permit("weather", timeout=20).__enter__).result(30)
-            with suppress(KeyboardInterrupt), Interrupt(number):
-                ask(governor, 0.001, [])
-                ended = True
+            ended = interrupted(number, partial(ask, governor, 0.001, []))
             number += 1
             holder.record(status=200)
             pool.submit(use, governor).result(30)
@@ -136,8 +152,7 @@ def test_wherever_one_is_interrupted_that_would_wait_without_end_it_does_not_sta
         monkeypatch.setattr(Home, "wait_blocking", stop)
         while not reached:
             until(lambda: not inbox)
-            with suppress(KeyboardInterrupt), Interrupt(number):
-                ask(governor, None, [])
+            interrupted(number, partial(ask, governor, None, []))
             number += 1
         monkeypatch.undo()
         until(lambda: not inbox and governor.statistics().scopes["weather"].waiting == 0)
@@ -155,9 +170,7 @@ def test_wherever_one_is_interrupted_that_reports_the_place_is_free_in_the_end(r
         number, ended = 0, False
         while not ended:
             permit = granted(governor.try_permit("weather"))
-            with suppress(KeyboardInterrupt), Interrupt(number):
-                leave(permit)
-                ended = True
+            ended = interrupted(number, partial(leave, permit))
             number += 1
             del permit
         now = governor.statistics().scopes["weather"]

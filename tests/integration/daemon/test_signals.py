@@ -4,6 +4,7 @@ import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
+from threading import Semaphore
 
 import httpx
 import pytest
@@ -50,8 +51,11 @@ def test_sigterm_under_load_cuts_nobody_off_and_answers_everybody_who_waits(star
     daemon.do("call", "queue", "200", "1")
     daemon.do("wait", "queue", "3")
     with ThreadPoolExecutor(10) as pool:
-        clients = [pool.submit(ask_until_told_to_go, daemon) for _ in range(6)]
-        listeners = [pool.submit(listen_to_the_end, daemon) for _ in range(2)]
+        served = Semaphore(0)
+        clients = [pool.submit(ask_until_told_to_go, daemon, served) for _ in range(6)]
+        listeners = [pool.submit(listen_to_the_end, daemon, served) for _ in range(2)]
+        # Who comes after the signal is turned away, and proves nothing.
+        assert all(served.acquire(timeout=PATIENCE) for _ in range(8))
         while daemon.status()["scopes"]["outbound:queue"]["metrics"]["waiting"] < 3:
             pass
         daemon.signal(signal.SIGTERM)
@@ -67,17 +71,23 @@ def test_sigterm_under_load_cuts_nobody_off_and_answers_everybody_who_waits(star
     assert "" == daemon.errors.get(timeout=PATIENCE)
 
 
-def ask_until_told_to_go(daemon: Daemon) -> int:
+def ask_until_told_to_go(daemon: Daemon, served: Semaphore) -> int:
+    """The status of the last answer. Releases `served` at the first one."""
     with httpx.Client(base_url=daemon.url, timeout=PATIENCE) as client:
+        assert "success" == client.get(f"{API}/status").json()["status"]
+        served.release()
         while (answer := client.get(f"{API}/status")).status_code == HTTPStatus.OK:
             assert "success" == answer.json()["status"]
         return answer.status_code
 
 
-def listen_to_the_end(daemon: Daemon) -> bool:
-    """Whether there was something to hear. Raises if the stream breaks off instead of ending."""
+def listen_to_the_end(daemon: Daemon, served: Semaphore) -> bool:
+    """Whether there was nothing but the status to hear. Releases `served` at the first; raises if the stream breaks off."""
     with listening(daemon) as events:
-        return 0 < len(list(events))
+        until(events, "snapshot")
+        served.release()
+        # The rest, to its proper end.
+        return all(kind == "snapshot" for kind, _ in events)
 
 
 @pytest.mark.promise("R55")
