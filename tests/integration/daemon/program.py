@@ -8,6 +8,7 @@ It reads a line for each thing to do, and prints a line when it is done:
     visit GROUP CALLER TIMES    so many requests of a caller to a group of our own endpoints
 """
 
+import os
 import sys
 from threading import Thread
 
@@ -31,7 +32,8 @@ def obey() -> None:
                     assert isinstance(default().try_permit(scope), Denied)
             case ["wait", scope, times]:
                 for _ in range(int(times)):
-                    Thread(target=wait, args=(scope,)).start()
+                    # No daemons, as this thread is one: the program must not end before they have said what they got.
+                    Thread(target=wait, args=(scope,), daemon=False).start()
             case ["visit", group, caller, times]:
                 anyio.run(visit, group, caller.encode(), int(times))
             case unknown:
@@ -57,8 +59,8 @@ def wait(scope: str) -> None:
 
 
 def say(words: str) -> None:
-    sys.stdout.write(words + "\n")
-    sys.stdout.flush()
+    # In one piece, as several threads have something to say.
+    os.write(1, f"{words}\n".encode())
 
 
 if __name__ == "__main__":
