@@ -15,7 +15,7 @@ import msgspec
 from benchmarks.contract import BenchmarkError, Contender, Family, Sample
 
 ROUNDS: Final = {
-    Family.PAIRS: 15,
+    Family.PAIRS: 9,
     Family.THREADS: 5,
     Family.LOOPS: 5,
     Family.LATENCY: 5,
