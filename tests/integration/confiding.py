@@ -12,6 +12,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypedDict
 
 import anyio
@@ -115,7 +116,7 @@ async def call_everything(client: TrafficControlledHttpClient) -> None:
             pass
 
     for address in ("chat/200", "chat/200", "memory/200", "memory/200", "other/404", "other/503", "other/302"):
-        await attempt(lambda address=address: post(f"/api/v1/{address}"))  # type: ignore[misc]
+        await attempt(partial(post, f"/api/v1/{address}"))
     await attempt(lambda: post("http://localhost:1"))
     await attempt(lambda: post("ftp://localhost"))
     await attempt(stream)

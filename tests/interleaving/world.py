@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from threading import get_ident
 from typing import Final, cast
@@ -124,7 +125,7 @@ class World:
         """From the first ask until everything is at rest again; raises what went wrong."""
         self._stepper.add("loop", self._loop)
         for number, script in enumerate(self.scenario.scripts):
-            self._stepper.add(f"caller {number}", lambda script=script: self._call(script))  # type: ignore[misc]
+            self._stepper.add(f"caller {number}", partial(self._call, script))
         with self._patched():
             self._stepper.run()
         self._check_laws()
