@@ -16,7 +16,9 @@ from governor.config.names import DEFAULT, check_name, check_scope, provider_of
 from governor.config.parts import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
 from governor.config.paths import normal_form
 from governor.config.schema import entries, join, read, unknown_key
+from governor.config.text import describe
 from governor.errors import ConfigError
+from governor.policies.in_flight import InFlight
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +90,21 @@ def _outbound(table: object) -> dict[str, ScopePolicy]:
         check_scope(name, field=path)
         beneath = resolved.get(provider_of(name), resolved[DEFAULT])
         resolved[name] = read(beneath, value, field=path)
+    _check_units(resolved)
     return resolved
+
+
+def _check_units(sections: Mapping[str, ScopePolicy]) -> None:
+    """No two limits count a unit of the same name, once in the singular and once in the plural."""
+    limits = {
+        f"{join('outbound', name)}.limits[{index}]": limit
+        for name, policy in sections.items()
+        for index, limit in enumerate(policy.limits)
+    }
+    units = {limit.unit for limit in limits.values() if not isinstance(limit, InFlight)}
+    for field, limit in limits.items():
+        if not isinstance(limit, InFlight) and (plural := f"{limit.unit}s") in units:
+            raise ConfigError(field, describe(limit), f"one spelling of a unit in all limits (did you mean {plural!r}?)")
 
 
 def _inbound(table: object) -> tuple[InboundSettings, dict[str, InboundGroup]]:

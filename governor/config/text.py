@@ -1,7 +1,8 @@
 """How are durations and limits written as text, and read back?
 
 A duration is `90s`, `1m30s` or `250ms`. A limit is a token bucket (`60/minute burst 10`), a strict window (`60 per minute
-strict`) or a number of requests in flight (`30 in flight`). Decimals are exact: `8.33/s` is 833 in 100 seconds.
+strict`) or a number of requests in flight (`30 in flight`). Decimals are exact: `8.33/s` is 833 in 100 seconds. `60 per minute`
+alone is refused: it does not say whether 60 may come at the end of one minute and 60 more at the beginning of the next.
 
 For every duration, and every limit with a unit of at most 100 characters, what is written here is read back as the same value.
 """
@@ -12,6 +13,7 @@ from typing import Final, assert_never
 
 from governor._units import DAY, HOUR, LONGEST, MICROSECOND, MILLISECOND, MINUTE, SECOND, Duration
 from governor.errors import ConfigError
+from governor.policies import unit_names
 from governor.policies.contract import REQUESTS
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
@@ -20,7 +22,7 @@ from governor.policies.window import StrictWindow
 
 #: What a duration may look like, for messages.
 DURATION_FORMS: Final = (
-    "a duration of at most 366 days with a unit (us, ms, s, m, h or d), for instance '60s', '1m30s' or '250ms'"
+    "a duration of at most 366 days with a unit (us, ms, s, m, h, d or w), for instance '60s', '1m30s' or '250ms'"
 )
 #: What a limit may look like, for messages.
 LIMIT_FORMS: Final = (
@@ -34,12 +36,13 @@ _LONGEST_TEXT: Final = 200
 _FINEST: Final = 10**6
 
 _UNITS: Final[dict[str, Duration]] = {
-    "us": MICROSECOND,
-    "ms": MILLISECOND,
-    **dict.fromkeys(("s", "second", "seconds"), SECOND),
-    **dict.fromkeys(("m", "min", "minute", "minutes"), MINUTE),
-    **dict.fromkeys(("h", "hour", "hours"), HOUR),
+    **dict.fromkeys(("us", "usec", "usecs", "microsecond", "microseconds"), MICROSECOND),
+    **dict.fromkeys(("ms", "msec", "msecs", "millisecond", "milliseconds"), MILLISECOND),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), SECOND),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), MINUTE),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), HOUR),
     **dict.fromkeys(("d", "day", "days"), DAY),
+    **dict.fromkeys(("w", "wk", "wks", "week", "weeks"), Duration(7 * DAY)),
 }
 _SYMBOLS: Final = (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", MILLISECOND), ("us", MICROSECOND))
 _PERIODS: Final = {SECOND: "s", MINUTE: "minute", HOUR: "hour", DAY: "day"}
@@ -50,7 +53,7 @@ _PART: Final = re.compile(rf"({_NUMBER})\s*({'|'.join(sorted(_UNITS, key=len, re
 _DURATION: Final = re.compile(f"(?:{_PART.pattern})+")
 _IN_FLIGHT: Final = re.compile(rf"({_WHOLE})\s+in\s+flight")
 _RATE: Final = re.compile(
-    rf"(?P<amount>{_NUMBER})(?:\s+(?P<unit>[^\s/]+))?(?:\s*/\s*|\s+per\s+)(?P<period>\S.*?)"
+    rf"(?P<amount>{_NUMBER})(?:\s+(?P<unit>[^\s/]+))?(?:\s*/\s*|\s+(?P<per>per)\s+)(?P<period>\S.*?)"
     rf"(?:\s+(?P<strict>strict)|\s+burst\s+(?P<burst>{_WHOLE}))?"
 )
 
@@ -58,8 +61,8 @@ _RATE: Final = re.compile(
 def parse_duration(text: object, *, field: str = "duration") -> Duration:
     """`90s`, `1.5h`, `1m30s` as a duration from 0 to 366 days.
 
-    Units are us, ms, s, m (min), h and d, or the words second, minute, hour, day. Raises `ConfigError`, naming `field`, for
-    anything else, a bare number included, and for fractions of a microsecond.
+    Units are us, ms, s, m, h, d and w, their usual abbreviations (sec, min, hr, wk) and their names, in the singular or the
+    plural. Raises `ConfigError`, naming `field`, for anything else, a bare number included, and for fractions of a microsecond.
     """
     words = _words(text)
     if words is None or not _DURATION.fullmatch(words):
@@ -87,8 +90,9 @@ def parse_limit(text: object, *, field: str = "limit") -> Limit:
 
     `AMOUNT [UNIT] / PERIOD [burst N]` is a token bucket; without `burst` it holds the amount of one period, rounded down, and
     at least 1. `AMOUNT [UNIT] per PERIOD strict` is a strict window, and needs a whole amount. `AMOUNT in flight` bounds
-    concurrency. A period is a unit of time or a duration: `minute`, `10s`. `/` and `per` mean the same; upper case, spaces, and
-    `_` between digits do not matter. Raises `ConfigError`, naming `field`.
+    concurrency. A period is a unit of time or a duration: `minute`, `10s`. `per` needs `strict` or `burst` behind it, which say
+    the kind, and means the same as `/` then. Upper case, spaces, and `_` between digits do not matter. Words such as `req` and
+    `calls` mean requests, and `token` means `tokens`. Raises `ConfigError`, naming `field`.
     """
     if isinstance(text, Limit):
         return text
@@ -108,7 +112,7 @@ def describe(limit: Limit) -> str:
         case TokenBucket():
             return f"{_frequency(limit)} burst {limit.burst}"
         case StrictWindow():
-            return f"{limit.amount}{_unit(limit)} per {_name(limit.per)} strict"
+            return f"{limit.amount}{_unit(limit.unit)} per {_name(limit.per)} strict"
         case InFlight():
             return f"{limit.amount} in flight"
         case _:
@@ -138,7 +142,11 @@ def _rate(words: str) -> TokenBucket | StrictWindow | None:
     amount, parts = _ratio(said["amount"])
     divisor = gcd(amount, parts)
     amount, parts = amount // divisor, parts // divisor
-    unit = said["unit"] or REQUESTS
+    unit = unit_names.canonical(said["unit"] or REQUESTS)
+    if said["per"] and not said["strict"] and not said["burst"]:
+        window = describe(StrictWindow(amount, Duration(period * parts), unit))
+        bucket = f"{said['amount']}{_unit(unit)}/{said['period']}"
+        raise ConfigError("kind", words, f"said: {window!r} for a strict window, or {bucket!r} for a token bucket")
     if not said["strict"]:
         return TokenBucket(amount, Duration(period * parts), int(said["burst"] or max(1, amount // parts)), unit)
     if parts > 1:
@@ -163,13 +171,13 @@ def _frequency(bucket: TokenBucket) -> str:
         parts, rest = divmod(per, unit)
         if rest == 0 and 1 < parts < amount and _FINEST % parts == 0 and gcd(amount, parts) == 1:
             whole, millionths = divmod(amount * _FINEST // parts, _FINEST)
-            return f"{whole}.{millionths:06}".rstrip("0") + f"{_unit(bucket)}/{name}"
-    return f"{amount}{_unit(bucket)}/{_name(per)}"
+            return f"{whole}.{millionths:06}".rstrip("0") + f"{_unit(bucket.unit)}/{name}"
+    return f"{amount}{_unit(bucket.unit)}/{_name(per)}"
 
 
 def _name(period: Duration) -> str:
     return _PERIODS.get(period) or describe_duration(period)
 
 
-def _unit(limit: TokenBucket | StrictWindow) -> str:
-    return "" if limit.unit == REQUESTS else f" {limit.unit}"
+def _unit(unit: str) -> str:
+    return "" if unit == REQUESTS else f" {unit}"

@@ -2,6 +2,7 @@
 
 from governor._units import LONGEST
 from governor.errors import ConfigError
+from governor.policies import unit_names
 
 #: More than any provider grants, and far from where a product of two settings would stop being exact in 64 bits.
 MOST = 10**12
@@ -26,6 +27,10 @@ def share(field: str, value: object, *, most: float = 1.0) -> None:
 
 
 def unit_name(field: str, value: object) -> None:
-    """Raises `ConfigError` unless `value` is one lower-case word."""
+    """Raises `ConfigError` unless `value` is one lower-case word, in the one spelling of a unit that is known."""
+    allowed = "one lower-case word, for instance 'requests' or 'tokens'"
     if not isinstance(value, str) or not value.isidentifier() or value != value.lower():
-        raise ConfigError(field, value, "one lower-case word, for instance 'requests' or 'tokens'")
+        raise ConfigError(field, value, allowed)
+    meant = unit_names.near(value)
+    if meant is not None:
+        raise ConfigError(field, value, f"{allowed} (did you mean {meant!r}?)")

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from governor._units import DAY, HOUR, LONGEST, MINUTE, SECOND, Duration
+from governor._units import DAY, HOUR, LONGEST, MICROSECOND, MILLISECOND, MINUTE, SECOND, Duration
 from governor.config import describe, describe_duration, parse_duration, parse_limit
 from governor.errors import ConfigError
+from governor.policies import unit_names
 from governor.policies._checks import MOST
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
@@ -27,12 +28,21 @@ UNITS = (
     st.just("requests")
     | st.sampled_from(["tokens", "per", "strict", "burst", "in", "flight", "s", "minute"])
     | st.text(max_size=100).map(str.lower).filter(lambda unit: unit.isidentifier() and unit == unit.lower())
-)
+).filter(lambda unit: unit_names.near(unit) is None)
 LIMITS: st.SearchStrategy[Limit] = st.one_of(
     st.builds(TokenBucket, AMOUNTS, SPANS, AMOUNTS, UNITS),
     st.builds(StrictWindow, AMOUNTS, SPANS, UNITS),
     st.builds(InFlight, AMOUNTS),
 )
+WORDS = {
+    "usec microsecond": MICROSECOND,
+    "msec millisecond": MILLISECOND,
+    "sec second": SECOND,
+    "min minute": MINUTE,
+    "hr hour": HOUR,
+    "day": DAY,
+    "wk week": Duration(7 * DAY),
+}
 #: Pieces of the grammar in any order: near misses, where a parser is most likely to fall over.
 PIECES = st.lists(
     st.sampled_from(
@@ -93,3 +103,54 @@ def test_what_is_read_starts_with_a_digit_and_names_its_kind(text: str) -> None:
     assert re.match(r"\s*[0-9]", text)
     assert isinstance(limit, StrictWindow) == text.strip().endswith("strict")
     assert isinstance(limit, InFlight) == text.strip().endswith("flight")
+    assert isinstance(limit, TokenBucket) == ("/" in text or "burst" in text) or text.strip().endswith("strict")
+
+
+#: A word for a period in as many spellings as people use.
+PERIOD_WORDS = st.sampled_from(
+    [(word + end, span) for words, span in WORDS.items() for word in words.split() for end in ("", "s")]
+    + [
+        ("us", MICROSECOND),
+        ("ms", MILLISECOND),
+        ("s", SECOND),
+        ("m", MINUTE),
+        ("h", HOUR),
+        ("d", DAY),
+        ("w", Duration(7 * DAY)),
+    ]
+)
+REQUEST_WORDS = ["req", "reqs", "request", "requests", "call", "calls", "hit", "hits", "query", "queries", "Calls"]
+UNIT_WORDS = st.sampled_from(
+    [("", "requests")]
+    + [(word, "requests") for word in REQUEST_WORDS]
+    + [(word, "tokens") for word in ("token", "tokens", "TOKEN")]
+    + [(word, word) for word in ("images", "input_tokens", "chars", "cells", "data")]
+)
+
+
+@pytest.mark.promise("R53")
+@given(
+    st.integers(1, 5000), UNIT_WORDS, PERIOD_WORDS, st.sampled_from([" per {} strict", "/{} strict", "/{}", " / {} burst 7"])
+)
+def test_every_usual_spelling_of_unit_and_period_is_the_same_limit(
+    amount: int, unit: tuple[str, str], period: tuple[str, Duration], form: str
+) -> None:
+    limit = parse_limit(f"{amount} {unit[0]}{form.format(period[0])}")
+
+    assert not isinstance(limit, InFlight)
+    assert (amount, unit[1], period[1]) == (limit.amount, limit.unit, limit.per)
+    assert limit == parse_limit(describe(limit))
+
+
+@given(st.integers(1, 5000), UNIT_WORDS, PERIOD_WORDS)
+def test_both_spellings_that_are_offered_for_a_limit_without_a_kind_are_understood(
+    amount: int, unit: tuple[str, str], period: tuple[str, Duration]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_limit(f"{amount} {unit[0]} per {period[0]}")
+    offered = [parse_limit(text) for text in re.findall("'([^']+)'", caught.value.allowed)]
+
+    assert [
+        StrictWindow(amount, period[1], unit[1]),
+        TokenBucket(amount, period[1], amount, unit[1]),
+    ] == offered

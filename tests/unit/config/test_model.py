@@ -293,6 +293,16 @@ def test_sections_cannot_be_changed_afterwards() -> None:
 MISTAKES = [
     ('outbound.github.limits = ["1/s", "60/minut"]', "outbound.github.limits[1] is '60/minut'", "a limit as text"),
     ('outbound.github.limits = "60/minute"', "outbound.github.limits is '60/minute'", "a list of limits"),
+    (
+        'outbound.github.limits = ["60 per minute"]',
+        "outbound.github.limits[0] is '60 per minute'",
+        "a limit whose kind is said",
+    ),
+    (
+        'outbound.llm.limits = ["5 stars/s"]\noutbound.nlp.limits = ["7 star per hour strict"]',
+        "outbound.nlp.limits[0] is '7 star per hour strict'",
+        "one spelling of a unit in all limits (did you mean 'stars'?)",
+    ),
     ('outbound."github:post".limits = [5]', 'outbound."github:post".limits[0] is 5', "a limit as text"),
     ("outbound.github.breaker = 3", "outbound.github.breaker is 3", "a table"),
     ('outbound.github.breaker.probes = "3"', "outbound.github.breaker.probes is '3'", "a whole number"),

@@ -1,5 +1,7 @@
 """Durations and limits as text: every form, and every mistake."""
 
+from functools import partial
+
 import pytest
 
 from governor._units import DAY, HOUR, LONGEST, MILLISECOND, MINUTE, SECOND, Duration
@@ -28,6 +30,12 @@ from governor.policies.window import StrictWindow
         ("0.000001s", 1),
         ("1_000ms", SECOND),
         ("366d", LONGEST),
+        ("2w", 14 * DAY),
+        ("1 week", 7 * DAY),
+        ("3 wks", 21 * DAY),
+        ("30sec", 30 * SECOND),
+        ("1hr 30mins", 90 * MINUTE),
+        ("20 secs", 20 * SECOND),
     ],
 )
 def test_a_duration_is_text_with_a_unit(text: str, span: int) -> None:
@@ -111,6 +119,12 @@ def test_a_limit_is_described_by_its_text(text: str, limit: Limit) -> None:
         ("0.5/s burst 1", "1/2s burst 1"),
         ("60.0 per minute strict", "60 per minute strict"),
         ("1 per 1m30s burst 1", "1/90s burst 1"),
+        ("2 req/min", "2/minute"),
+        ("2 request per hour strict", "2 per hour strict"),
+        ("2 Calls / hr burst 1", "2/hour burst 1"),
+        ("2 queries per wk strict", "2 per 7d strict"),
+        ("2 token per hour strict", "2 tokens per hour strict"),
+        ("2 input_token/sec", "2 input_tokens/s"),
     ],
 )
 def test_a_limit_may_be_written_in_other_ways(text: str, same: str) -> None:
@@ -183,3 +197,48 @@ def test_a_limit_that_cannot_be_kept_is_refused_with_the_text_and_the_reason(tex
 
     assert text == caught.value.value
     assert caught.value.allowed.startswith(allowed)
+
+
+@pytest.mark.parametrize(
+    ("text", "window", "bucket"),
+    [
+        ("60 per minute", "60 per minute strict", "60/minute"),
+        ("2 calls per 10s", "2 per 10s strict", "2/10s"),
+        ("900 token per hr", "900 tokens per hour strict", "900 tokens/hr"),
+        ("8.33 per s", "833 per 100s strict", "8.33/s"),
+    ],
+)
+def test_a_limit_that_does_not_say_its_kind_is_refused_with_both_spellings(text: str, window: str, bucket: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_limit(text)
+
+    assert (
+        f"a limit whose kind is said: {window!r} for a strict window, or {bucket!r} for a token bucket" == caught.value.allowed
+    )
+    assert (StrictWindow, TokenBucket) == (type(parse_limit(window)), type(parse_limit(bucket)))
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        *[(word, "requests") for word in ("requets", "reqeusts", "rquests", "requestss", "callls", "clals", "queris")],
+        *[(word, "tokens") for word in ("tokns", "toknes", "tokenss", "tokkens")],
+    ],
+)
+def test_a_unit_that_is_nearly_requests_or_tokens_is_refused_with_the_near_name(word: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"\(did you mean '{meant}'\?\)"):
+        parse_limit(f"5 {word}/minute")
+    with pytest.raises(ConfigError, match=rf"\(did you mean '{meant}'\?\)"):
+        StrictWindow(5, MINUTE, word)
+
+
+@pytest.mark.parametrize("unit", ["images", "chars", "cells", "bits", "data", "subrequests", "input_tokens", "usd", "pages"])
+def test_units_of_other_kinds_stay_as_they_are_written(unit: str) -> None:
+    assert StrictWindow(5, MINUTE, unit) == parse_limit(f"5 {unit} per minute strict")
+
+
+@pytest.mark.parametrize(("word", "meant"), [("token", "tokens"), ("call", "requests"), ("credit", "credits")])
+def test_a_limit_object_names_its_unit_in_the_one_spelling(word: str, meant: str) -> None:
+    for kind in (partial(TokenBucket, burst=5), StrictWindow):
+        with pytest.raises(ConfigError, match=rf"^unit is '{word}'; .* \(did you mean '{meant}'\?\)"):
+            kind(amount=5, per=MINUTE, unit=word)
