@@ -17,7 +17,7 @@ import msgspec
 from governor._units import MINUTE, Duration, Instant
 from governor.errors import ConfigError, Reason
 from governor.policies import _checks
-from governor.policies._sliding_log import SLOTS, SlidingLog, SlidingLogState
+from governor.policies._call_log import SLOTS, CallLog, CallLogState
 from governor.policies.contract import Grant, Request, Result
 
 _RATE_SCALE: Final = 1_000_000
@@ -108,8 +108,7 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
     openings: int
     last_failure: Instant | None
     last_calls: tuple[bool, ...]
-    calls: SlidingLogState
-    failed_calls: SlidingLogState
+    calls: CallLogState
 
 
 class BreakerPolicy:
@@ -118,7 +117,6 @@ class BreakerPolicy:
     __slots__ = (
         "admitted",
         "_calls",
-        "_failed_calls",
         "_last_calls",
         "_probes",
         "_since",
@@ -153,8 +151,7 @@ class BreakerPolicy:
         self.admitted = 0
         self._probes: list[Instant] = []
         self._last_calls: deque[bool] = deque(maxlen=parameters.window_calls or 1)
-        self._calls = SlidingLog(parameters.window or MINUTE, _checks.MOST)
-        self._failed_calls = SlidingLog(parameters.window or MINUTE, _checks.MOST)
+        self._calls = CallLog(parameters.window or MINUTE)
 
     @property
     def listens(self) -> bool:
@@ -169,7 +166,7 @@ class BreakerPolicy:
 
     def at_rest(self, now: Instant) -> bool:
         """Is it closed, with no failure on record?"""
-        failed = self.failures or any(self._last_calls) or self._failed_calls.used(now)
+        failed = self.failures or any(self._last_calls) or self._calls.failures_at(now)
         return self.status is BreakerStatus.CLOSED and not failed
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
@@ -243,12 +240,8 @@ class BreakerPolicy:
             self._last_calls.append(failed)
             calls, failures = len(self._last_calls), sum(self._last_calls)
         else:
-            self._calls.add(now, 1)
-            if failed:
-                self._failed_calls.add(now, 1)
-            self._calls.forget(now)
-            self._failed_calls.forget(now)
-            calls, failures = self._calls.total, self._failed_calls.total
+            self._calls.add(now, failed=failed)
+            calls, failures = self._calls.calls, self._calls.failures
         # No rate is so small that it is reached without a failure.
         least = max(1, round(rate * _RATE_SCALE))
         return calls >= self.parameters.minimum_calls and failures * _RATE_SCALE >= least * calls
@@ -266,8 +259,7 @@ class BreakerPolicy:
         self.failures = self.successes = self.admitted = 0
         self._probes.clear()
         self._last_calls.clear()
-        self._calls = SlidingLog(self._calls.window, _checks.MOST)
-        self._failed_calls = SlidingLog(self._calls.window, _checks.MOST)
+        self._calls.clear()
 
     def begin_generation(self) -> None:
         """Grants from now on can be told apart from those before. Probes that are out are given back, and forgotten."""
@@ -292,7 +284,6 @@ class BreakerPolicy:
             last_failure=self.last_failure,
             last_calls=tuple(self._last_calls),
             calls=self._calls.state(),
-            failed_calls=self._failed_calls.state(),
         )
 
     def restore(self, state: BreakerState) -> None:
@@ -311,4 +302,3 @@ class BreakerPolicy:
         if self.parameters.window_calls is not None:
             self._last_calls.extend(state.last_calls)
         self._calls.restore(state.calls)
-        self._failed_calls.restore(state.failed_calls)

@@ -183,9 +183,8 @@ class Side:
         if window is None:
             return in_a_row
         gone = self.now - window
-        calls, failures = (
-            sum(count for dated, count in log.slots if dated > gone) for log in (state.calls, state.failed_calls)
-        )
+        inside = [(calls, failures) for dated, calls, failures in state.calls.slots if dated > gone]
+        calls, failures = sum(calls for calls, _ in inside), sum(failures for _, failures in inside)
         return {**in_a_row, "valid": calls, "failures": failures, "successes": calls - failures}
 
 

@@ -1,0 +1,85 @@
+"""How many calls ended in the last span of time, and how many of them failed: one log for both, in bounded memory.
+
+Every call has its own date as long as the calls in one window have at most `SLOTS` different dates. Beyond, calls that end
+within 1/4096 of the window share a slot dated by its newest member: they leave the window late by less than that, never early,
+and failures and successes leave together.
+"""
+
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from governor._units import Duration, Instant
+
+#: Different dates in one window up to which the log is exact. It never has more than twice as many slots, give or take one.
+SLOTS: Final = 4096
+
+
+class CallLogState(msgspec.Struct, frozen=True):
+    """Slots of date, calls and failures, oldest first, and when the newest slot began."""
+
+    slots: tuple[tuple[Instant, int, int], ...]
+    began: Instant
+
+
+class CallLog:
+    """Calls and failures that leave together after `window`."""
+
+    __slots__ = ("_began", "_grain", "_slots", "calls", "failures", "window")
+
+    def __init__(self, window: Duration) -> None:
+        self.window = window
+        #: Calls and failures that were in the window at the latest `add` or `forget`.
+        self.calls = 0
+        self.failures = 0
+        self._grain = -(-window // SLOTS)
+        self._slots: deque[list[int]] = deque()
+        self._began = Instant(0)
+
+    def add(self, now: Instant, *, failed: bool) -> None:
+        """Dates a call at `now`, or at the newest date if the clock has gone back, and forgets what has left the window."""
+        self.forget(now)
+        slots = self._slots
+        full = len(slots) >= SLOTS and now < self._began + self._grain
+        if slots and (full or now <= slots[-1][0]):
+            slot = slots[-1]
+            slot[0] = max(slot[0], now)
+        else:
+            slot = [now, 0, 0]
+            slots.append(slot)
+            self._began = now
+        slot[1] += 1
+        slot[2] += failed
+        self.calls += 1
+        self.failures += failed
+
+    def forget(self, now: Instant) -> None:
+        """Lets go of what has left the window that ends at `now`."""
+        slots = self._slots
+        gone = now - self.window
+        while slots and slots[0][0] <= gone:
+            _, calls, failures = slots.popleft()
+            self.calls -= calls
+            self.failures -= failures
+
+    def failures_at(self, now: Instant) -> int:
+        """Failures inside the window that ends at `now`. Changes nothing."""
+        gone = now - self.window
+        return sum(failures for dated, _, failures in self._slots if dated > gone)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._slots.clear()
+        self.calls = self.failures = 0
+
+    def state(self) -> CallLogState:
+        """What `restore` needs to go on from here."""
+        return CallLogState(tuple((Instant(dated), calls, failures) for dated, calls, failures in self._slots), self._began)
+
+    def restore(self, state: CallLogState) -> None:
+        """Goes on from a state taken earlier."""
+        self._slots = deque([*slot] for slot in state.slots)
+        self.calls = sum(calls for _, calls, _ in state.slots)
+        self.failures = sum(failures for _, _, failures in state.slots)
+        self._began = state.began
