@@ -516,9 +516,12 @@ class Governor:
 
 
 class PermitRequest:
-    """A permit to come: enter it with `async with`, or with `with` where blocking is allowed. For one use."""
+    """A permit to come: enter it with `async with`, or with `with` where blocking is allowed. For one use.
 
-    __slots__ = ("_acquire", "_governor", "_method", "_permit", "_provider")
+    A second entry raises `UsageError`, whatever became of the first one: a permit allows one call.
+    """
+
+    __slots__ = ("_acquire", "_entered", "_governor", "_method", "_permit", "_provider")
 
     def __init__(self, governor: Governor, provider: str, method: str | None, acquire: Acquire) -> None:
         self._governor = governor
@@ -526,8 +529,13 @@ class PermitRequest:
         self._method = method
         self._acquire = acquire
         self._permit: Permit | None = None
+        self._entered = False
 
     async def __aenter__(self) -> Permit:
+        # The interpreter changes threads after a call, and there is none between the look and the mark: one thread gets in.
+        if self._entered:
+            raise self._used_up()
+        self._entered = True
         self._permit = permit = await self._governor.acquire(self._provider, self._method, self._acquire)
         return permit
 
@@ -539,6 +547,9 @@ class PermitRequest:
             permit.record(error=error)
 
     def __enter__(self) -> Permit:
+        if self._entered:
+            raise self._used_up()
+        self._entered = True
         self._permit = permit = self._governor.acquire_blocking(self._provider, self._method, self._acquire)
         return permit
 
@@ -546,6 +557,16 @@ class PermitRequest:
         permit = self._permit
         if permit is not None and not permit.reported:
             permit.record(error=error)
+
+    def _used_up(self) -> UsageError:
+        asked = repr(self._provider) if self._method is None else f"{self._provider!r}, {self._method!r}"
+        return UsageError(
+            f"this request for a permit has been entered before, and is for one call; write `permit({asked})` for each call"
+        )
+
+    def __repr__(self) -> str:
+        asked = self._provider if self._method is None else f"{self._provider}:{self._method}"
+        return f"<PermitRequest for {asked.lower()}, {'entered' if self._entered else 'not entered yet'}>"
 
 
 def _take(actor: ScopeActor, acquire: Acquire) -> Permit | None:

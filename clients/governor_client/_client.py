@@ -1,13 +1,14 @@
 """How does a connector call its provider? In one of three ways: blocking, async, or reading an answer while it comes."""
 
 from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack, final
 
 import httpx
 
 from governor import Governor, UsageError
+from governor._one_use import AsyncOneUse, OneUse
 from governor.clock import system_clock
 from governor.instrumentation import Hook
 from governor_client._operation import Terms, longest_wait
@@ -88,21 +89,33 @@ class TrafficControlledHttpClient:
         self._async_transport = async_transport
         self._blocking: httpx.Client | None = None
         self._async: httpx.AsyncClient | None = None
+        #: Whether somebody is in a block of this half, or about to be: making a client takes a while.
+        self._in_with = False
+        self._in_async_with = False
 
     # Blocking.
 
     def __enter__(self) -> Self:
-        if self._blocking is not None:
+        if self._in_with:
             raise UsageError(f"the client for {self._govern['provider']} is in a `with` block already; make another one")
-        transport = GovernedTransport(**self._govern, transport=self._transport)
-        self._blocking = httpx.Client(**self._settings, transport=transport)
-        self._blocking.__enter__()
+        self._in_with = True
+        try:
+            transport = GovernedTransport(**self._govern, transport=self._transport)
+            client = httpx.Client(**self._settings, transport=transport)
+            client.__enter__()
+        except BaseException:
+            self._in_with = False
+            raise
+        self._blocking = client
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         client, self._blocking = self._blocking, None
         if client is not None:
-            client.__exit__(kind, error, traceback)
+            try:
+                client.__exit__(kind, error, traceback)
+            finally:
+                self._in_with = False
 
     def request(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
         """Makes a call and returns the whole answer."""
@@ -131,9 +144,14 @@ class TrafficControlledHttpClient:
         """`request` with the method PATCH."""
         return self.request("PATCH", url, **options)
 
+    def stream(
+        self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]
+    ) -> AbstractContextManager[httpx.Response, bool | None]:
+        """Makes a call and hands the answer out as soon as it begins: `with client.stream("GET", url) as response:`, once."""
+        return OneUse(self._stream(method, url, options), _again("stream", method))
+
     @contextmanager
-    def stream(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> Iterator[httpx.Response]:
-        """Makes a call and hands the answer out as soon as it begins: `with client.stream("GET", url) as response:`."""
+    def _stream(self, method: str, url: httpx.URL | str, options: CallOptions) -> Iterator[httpx.Response]:
         with self._entered().stream(method, url, **for_httpx(options, buffered=False)) as response:
             if _is_to_raise(response, options):
                 with suppress(httpx.HTTPError):
@@ -144,11 +162,17 @@ class TrafficControlledHttpClient:
     # Async.
 
     async def __aenter__(self) -> Self:
-        if self._async is not None:
+        if self._in_async_with:
             raise UsageError(f"the client for {self._govern['provider']} is in an `async with` block already; make another one")
-        transport = AsyncGovernedTransport(**self._govern, transport=self._async_transport)
-        self._async = httpx.AsyncClient(**self._settings, transport=transport)
-        await self._async.__aenter__()
+        self._in_async_with = True
+        try:
+            transport = AsyncGovernedTransport(**self._govern, transport=self._async_transport)
+            client = httpx.AsyncClient(**self._settings, transport=transport)
+            await client.__aenter__()
+        except BaseException:
+            self._in_async_with = False
+            raise
+        self._async = client
         return self
 
     async def __aexit__(
@@ -156,7 +180,10 @@ class TrafficControlledHttpClient:
     ) -> None:
         client, self._async = self._async, None
         if client is not None:
-            await client.__aexit__(kind, error, traceback)
+            try:
+                await client.__aexit__(kind, error, traceback)
+            finally:
+                self._in_async_with = False
 
     async def arequest(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
         """Makes a call and returns the whole answer."""
@@ -185,9 +212,14 @@ class TrafficControlledHttpClient:
         """`arequest` with the method PATCH."""
         return await self.arequest("PATCH", url, **options)
 
-    @asynccontextmanager
-    async def astream(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> AsyncIterator[httpx.Response]:
+    def astream(
+        self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]
+    ) -> AbstractAsyncContextManager[httpx.Response, bool | None]:
         """Makes a call and hands the answer out as soon as it begins: `async with client.astream("GET", url) as response:`."""
+        return AsyncOneUse(self._astream(method, url, options), _again("astream", method))
+
+    @asynccontextmanager
+    async def _astream(self, method: str, url: httpx.URL | str, options: CallOptions) -> AsyncIterator[httpx.Response]:
         async with self._aentered().stream(method, url, **for_httpx(options, buffered=False)) as response:
             if _is_to_raise(response, options):
                 with suppress(httpx.HTTPError):
@@ -216,6 +248,10 @@ class TrafficControlledHttpClient:
     def __repr__(self) -> str:
         uses = [name for name, half in (("with", self._blocking), ("async with", self._async)) if half is not None]
         return f"<TrafficControlledHttpClient for {self._govern['provider']}, {' and '.join(uses) or 'not entered'}>"
+
+
+def _again(name: str, method: str) -> str:
+    return f"what `{name}` returns has been entered before, and makes one call; write `{name}({method!r}, ...)` for each call"
 
 
 def _is_to_raise(response: httpx.Response, options: CallOptions) -> bool:

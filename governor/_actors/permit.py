@@ -61,8 +61,8 @@ def result_of(status: int | None, error: BaseException | None) -> Result:
 class Permit(msgspec.Struct, gc=False, eq=False):
     """Leave to make one call.
 
-    Report what became of it with `record`, once. As a context manager (`with permit:`) it reports by itself whatever has
-    not been reported: success on leaving, failure on an exception, nothing on cancellation.
+    Report what became of it with `record`, once. As a context manager (`with permit:`), which may be entered once, it reports
+    by itself whatever has not been reported: success on leaving, failure on an exception, nothing on cancellation.
     """
 
     _owner: Owner
@@ -71,6 +71,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
     _grant: Grant | None = None
     #: Whether its outcome is known, or it was given back.
     reported: bool = False
+    _entered: bool = False
 
     @property
     def scope(self) -> str:
@@ -86,7 +87,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         least 0. Raises `ConfigError` for others, and `UsageError` on a second report.
         """
         if self.reported:
-            raise UsageError(f"the outcome of this permit for {self.scope} has been reported before")
+            raise self._reported_before()
         if used is not None:
             for unit, amount in used.items():
                 _checks.whole(f"used[{unit!r}]", amount, least=0)
@@ -122,12 +123,14 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         Raises `UsageError` if the outcome has been reported.
         """
         if self.reported:
-            raise UsageError(f"the outcome of this permit for {self.scope} has been reported before")
+            raise self._reported_before()
         self._leave(self.grant())
 
     def _leave(self, outcome: Report | Grant) -> None:
         owner = self._owner
         outcomes = owner.outcomes
+        if self.reported:
+            raise self._reported_before()  # By another thread, since we looked.
         try:
             # The interpreter looks for signals after a call and not between these two: Ctrl-C finds both done, or neither.
             self.reported = True
@@ -135,11 +138,21 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         finally:
             owner.deliver(outcome)
 
+    def _reported_before(self) -> UsageError:
+        return UsageError(f"the outcome of this permit for {self.scope} has been reported before")
+
     def grant(self) -> Grant:
         """The grant behind the permit."""
         return self._grant or Grant(self._granted_at, self._generation)
 
     def __enter__(self) -> "Permit":
+        # The interpreter changes threads after a call, and there is none between the look and the mark: one thread gets in.
+        if self._entered or self.reported:
+            what = "has been reported" if self.reported else "is in a `with` block"
+            raise UsageError(
+                f"this permit for {self.scope} {what} already and allows one call; ask for another permit for the next one"
+            )
+        self._entered = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:

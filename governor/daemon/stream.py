@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from governor.daemon.doorway import Drain
 from governor.daemon.feed import Feed, Listener
 from governor.daemon.reading import Unreadable
+from governor.errors import UsageError
 
 #: Seconds that a listener may take for one message.
 _PATIENCE: Final = 10.0
@@ -42,9 +43,13 @@ class EventStream(EventStreamHead):
         self._feed = feed
         self._listener = listener
         self._drain = drain
+        self._sent = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends, and takes the listener out of the feed in the end."""
+        """Sends, and takes the listener out of the feed in the end. Once: a second stream needs a listener of its own."""
+        if self._sent:
+            raise UsageError("this stream of events has been sent before; make another one, with a listener of its own")
+        self._sent = True
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async with anyio.create_task_group() as tasks:

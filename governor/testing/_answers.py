@@ -1,13 +1,14 @@
 """What does the governor answer in a test? Always yes, or no for a reason of your choice."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Final
 
 from governor._actors.scope import ScopeActor
 from governor._governor import Governor
-from governor._units import from_seconds
+from governor._one_use import OneUse
+from governor._units import Duration, from_seconds
 from governor.config import DEFAULT, Config, GlobalPolicy, ScopePolicy
 from governor.errors import Reason, UsageError
 from governor.messages import Denied
@@ -15,6 +16,8 @@ from governor.policies import _checks
 from governor.policies.breaker import Breaker
 
 _GENEROUS: Final = _checks.MOST
+#: The actors that are inside a block of `refusing`. Added on the thread of the actor, taken out when the block ends.
+_refused: Final[set[ScopeActor]] = set()
 
 
 def unlimited() -> Config:
@@ -34,7 +37,6 @@ def unlimited() -> Config:
     )
 
 
-@contextmanager
 def refusing(
     governor: Governor,
     provider: str,
@@ -42,26 +44,43 @@ def refusing(
     *,
     reason: Reason = Reason.RATE_LIMIT,
     retry_after: float | None = 60.0,
-) -> Iterator[None]:
+) -> AbstractContextManager[None, bool | None]:
     """Until the block ends, whoever asks in this scope, or waits in its line, is refused for this reason.
 
     `retry_after` is in seconds, from 0 to 366 days; None says that waiting cannot help. Outcomes of earlier permits are taken
-    as ever, and afterwards the scope goes on as it was. For a running governor, from any thread; blocks for one scope do not
-    nest. Raises `ConfigError`, and `UsageError` if the governor is not running.
+    as ever, and afterwards the scope goes on as it was. For a running governor, from any thread. What is returned is entered
+    once, and blocks for one scope do not nest: that raises `UsageError`, and so does a governor that is not running. Raises
+    `ConfigError`.
     """
+    block = _refusing(governor, provider, method, reason, retry_after)
+    return OneUse(block, "what `refusing` returns has been entered before, and is for one block; write `refusing(...)` again")
+
+
+@contextmanager
+def _refusing(
+    governor: Governor, provider: str, method: str | None, reason: Reason, retry_after: float | None
+) -> Iterator[None]:
     wait = None if retry_after is None else from_seconds(retry_after, field="retry_after")
     actor = governor._find(provider, method, None)
     if isinstance(actor, Denied):
         raise actor.exception()
     home = governor._running()
-    home.call(partial(actor.close, reason, wait))
+    home.call(partial(_refuse, actor, reason, wait))
     try:
         yield
     finally:
+        _refused.discard(actor)
         try:
             home.call(partial(_resume, governor, actor))
         except UsageError:
             pass  # Closed meanwhile: then it goes on refusing, and says so.
+
+
+def _refuse(actor: ScopeActor, reason: Reason, wait: Duration | None) -> None:
+    if actor in _refused:
+        raise UsageError(f"{actor.scope} is in a block of `refusing` already; leave that one first")
+    _refused.add(actor)
+    actor.close(reason, wait)
 
 
 def _resume(governor: Governor, actor: ScopeActor) -> None:

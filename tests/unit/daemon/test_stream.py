@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from governor import Governor
+from governor import Governor, UsageError
 from governor.daemon.doorway import Drain
 from governor.daemon.feed import Feed
 from governor.daemon.stream import EventStream
@@ -106,3 +106,21 @@ def test_a_listener_that_takes_nothing_for_ten_seconds_is_dropped() -> None:
 
     # The snapshot of the third second is not taken; nor, for as long again, is the end.
     assert (3 + 10 + 10, 3, False, 0) == (took, wire.snapshots(), wire.is_complete(), left)
+
+
+@pytest.mark.anyio
+async def test_a_stream_is_sent_once() -> None:
+    wire, drain = Wire(), Drain()
+    async with Governor() as governor:
+        feed = Feed(governor)
+        listener = feed.join()
+        assert listener is not None
+        response = EventStream(feed, listener, drain)
+        drain.begun.set()
+        await response({"type": "http"}, wire.receive, wire.send)
+        sent = len(wire.sent)
+
+        with pytest.raises(UsageError, match="with a listener of its own"):
+            await response({"type": "http"}, wire.receive, wire.send)
+
+    assert (sent, 0) == (len(wire.sent), len(feed._listeners))
