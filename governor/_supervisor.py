@@ -210,7 +210,15 @@ class Supervisor:
     def _pipeline(self, scope: str) -> Pipeline:
         policy = self._config.for_scope(scope)
         exempt = provider_of(scope) in self._config.global_.degraded_exempt
-        return Pipeline(policy.breaker, policy.limits, cap=self.cap, degraded=self.degraded, exempt=exempt, lends=self._lends)
+        return Pipeline(
+            policy.breaker,
+            policy.limits,
+            cap=self.cap,
+            degraded=self.degraded,
+            exempt=exempt,
+            lends=self._lends,
+            max_debt=policy.max_debt,
+        )
 
     def _start(self, actor: ScopeActor) -> None:
         if self._closed:

@@ -12,7 +12,8 @@ class CounterRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The counters of a scope, or sums of them. `requests` counts permits granted, `retries` those among them.
 
     A permit whose outcome is known is in exactly one of `answered_2xx`, `answered_4xx`, `answered_5xx`, `failures`, `neutral`
-    and `others`; what is left of `requests` is under way.
+    and `others`; what is left of `requests` is under way. `dropped` are amounts, by unit, that calls have used beyond the
+    `max_debt` of their scope, and that no limit was charged with.
     """
 
     requests: int = 0
@@ -29,6 +30,7 @@ class CounterRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     others: int = 0
     retries: int = 0
     refused: Mapping[str, int] = {}
+    dropped: Mapping[str, int] = {}
 
     def __add__(self, other: "CounterRecord") -> "CounterRecord":
         return CounterRecord(
@@ -41,11 +43,13 @@ class CounterRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             neutral=self.neutral + other.neutral,
             others=self.others + other.others,
             retries=self.retries + other.retries,
-            refused={
-                reason: self.refused.get(reason, 0) + other.refused.get(reason, 0)
-                for reason in {**self.refused, **other.refused}
-            },
+            refused=_sums(self.refused, other.refused),
+            dropped=_sums(self.dropped, other.dropped),
         )
+
+
+def _sums(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}
 
 
 class Counters:
@@ -56,6 +60,7 @@ class Counters:
         "answered_429",
         "answered_4xx",
         "answered_5xx",
+        "dropped",
         "failures",
         "neutral",
         "others",
@@ -75,6 +80,7 @@ class Counters:
         self.others = 0
         self.retries = 0
         self.refused: dict[Reason, int] = {}
+        self.dropped: dict[str, int] = {}
 
     def ended(self, status: int | None, result: Result, times: int = 1) -> None:
         """Counts one outcome, or several alike: an answer by the class of its HTTP status, everything else by its result."""
@@ -105,4 +111,5 @@ class Counters:
             others=self.others,
             retries=self.retries,
             refused={reason.value: count for reason, count in self.refused.items()},
+            dropped=dict(self.dropped),
         )

@@ -9,6 +9,7 @@ granted ahead into a lease, from which they take without asking. The actor takes
 it, whenever nobody has used any of it for a while, and always before it reads that a call has failed.
 """
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -34,6 +35,8 @@ from governor.policies.pipeline import Pipeline, Verdict
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.retry import Retry, RetryEnd, plan
 from governor.policies.retry_budget import RetryBudgetPolicy
+
+_log: Final = logging.getLogger("governor")
 
 #: A clock that stands still must not turn the alarm into a busy loop.
 _STILL_CLOCK_NAP: Final = 0.01
@@ -573,12 +576,29 @@ class ScopeActor(Actor):
         if isinstance(message, Report):
             self.counters.ended(message.status, message.result)
             self.pipeline.record(now, message.grant, message.result, message.used)
+            if self.pipeline.dropped:
+                self._count_dropped(self.pipeline)
         else:
             self.counters.neutral += 1
             self.pipeline.refund(now, message)
         self.regate()
         if self.degraded.until != before:
             self._publish()
+
+    def _count_dropped(self, pipeline: Pipeline) -> None:
+        """Counts what was used beyond the debt that a limit may be in; the first time for each unit it is warned of."""
+        counted = self.counters.dropped
+        for unit, amount in pipeline.dropped.items():
+            if unit not in counted:
+                _log.warning(
+                    "%s: a call has used more %s than max_debt = %g lets it owe; %d of them are dropped.",
+                    self.scope,
+                    unit,
+                    pipeline.max_debt,
+                    amount,
+                )
+            counted[unit] = counted.get(unit, 0) + amount
+        pipeline.dropped.clear()
 
     def _leave(self, waiter: Waiter) -> None:
         if not self._line.leave(waiter) and isinstance(waiter.answer, Permit) and not waiter.answer.reported:

@@ -23,6 +23,8 @@ from governor.policies.limits import Limit
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 
+#: Debts of more bursts or windows than this are as good as unbounded.
+_MOST_DEBT: Final = 1000
 #: The token of RFC 9110, section 5.6.2.
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -56,12 +58,20 @@ class GlobalPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScopePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for one outbound scope: all of its limits at once, its breaker, its retries and the budget they draw on."""
+    """What holds for one outbound scope: all of its limits at once, its breaker, its retries and the budget they draw on.
+
+    Calls that use more than their permits said bring a bucket into debt by at most `max_debt` bursts, and count in a strict
+    window as at most that many amounts beyond one; 0 to 1000. Raises `ConfigError`.
+    """
 
     limits: tuple[Limit, ...] = (TokenBucket(10, SECOND, 100),)
     breaker: Breaker = Breaker()
     retry: Retry = Retry()
     retry_budget: RetryBudget = RetryBudget()
+    max_debt: float = 1.0
+
+    def __post_init__(self) -> None:
+        _checks.multiple("max_debt", self.max_debt, most=_MOST_DEBT)
 
 
 class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,11 +1,15 @@
 """Are the parameters of a policy usable? One sentence for each kind of number, used by every policy."""
 
+from math import inf
+
 from governor._units import LONGEST
 from governor.errors import ConfigError
 from governor.policies import unit_names
 
 #: More than any provider grants, and far from where a product of two settings would stop being exact in 64 bits.
 MOST = 10**12
+#: Stands for no bound: a thousand years of calls that name `MOST` each microsecond.
+_UNBOUNDED = 10**30
 
 
 def whole(field: str, value: object, *, least: int = 1, most: int = MOST) -> None:
@@ -24,6 +28,17 @@ def share(field: str, value: object, *, most: float = 1.0) -> None:
     """Raises `ConfigError` unless `value` is a finite number above 0 and at most `most`."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most:
         raise ConfigError(field, value, f"a number above 0 and at most {most:g}")
+
+
+def multiple(field: str, value: object, *, most: float) -> None:
+    """Raises `ConfigError` unless `value` is a finite number from 0 to `most`."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ConfigError(field, value, f"a number from 0 to {most:g}")
+
+
+def units_of(multiple: float, amount: int) -> int:
+    """`multiple` times `amount`, in whole units; infinity is more than any call may name."""
+    return int(multiple * amount) if multiple < inf else _UNBOUNDED
 
 
 def unit_name(field: str, value: object) -> None:

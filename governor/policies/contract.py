@@ -97,8 +97,11 @@ class Quota(Spending, Protocol):
     def unit(self) -> str:
         """What is counted: `requests`, or the name of another unit."""
 
-    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> None:
-        """The request used `change` more (or, negative, less) than its permit said; the call has ended or is about to."""
+    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
+        """The request used `change` more (or, negative, less) than its permit said; the call has ended or is about to.
+
+        Returns how many of those units are beyond the debt that the limit may be in: they are dropped.
+        """
 
     def available(self, now: Instant) -> int:
         """How many units could be granted at `now`; never negative."""

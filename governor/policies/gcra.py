@@ -10,7 +10,7 @@ Tokens that are lent may be used at any moment, and nobody knows when they are. 
 as they are out, and they are spent when their use is known: whatever became of them meanwhile has left no room to refill.
 """
 
-from math import gcd
+from math import gcd, inf
 from typing import Final
 
 import msgspec
@@ -54,12 +54,13 @@ class TokenBucketState(msgspec.Struct, frozen=True, tag="token_bucket"):
 
 
 class TokenBucketPolicy:
-    """The machine: full at first, refilled continuously, never above the burst."""
+    """The machine: full at first, refilled continuously, never above the burst. At most `max_debt` bursts in debt."""
 
     __slots__ = (
         "_burst",
         "_changed_at",
         "_lent",
+        "_max_debt",
         "_refunded",
         "_slack",
         "_step",
@@ -73,13 +74,15 @@ class TokenBucketPolicy:
 
     reason = Reason.RATE_LIMIT
 
-    def __init__(self, parameters: TokenBucket) -> None:
+    def __init__(self, parameters: TokenBucket, max_debt: float = inf) -> None:
         self.parameters = parameters
         divisor = gcd(parameters.amount, parameters.per)
         self._ticks = parameters.amount // divisor
         self._step = parameters.per // divisor
         self._burst = parameters.burst
         self._tolerance = parameters.burst * self._step
+        # By how much the TAT may be ahead of now because of what calls have used beyond their permits.
+        self._max_debt = (parameters.burst + _checks.units_of(max_debt, parameters.burst)) * self._step
         # By how much the TAT may be ahead of now when one more token is to be had.
         self._slack = self._tolerance - self._step
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
@@ -127,8 +130,10 @@ class TokenBucketPolicy:
         """Puts the cost back, except for what the bucket has re-earned meanwhile."""
         self.settle(now, grant, receipt, -grant.request.amount(self._unit))
 
-    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> None:
+    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
         """Charges what was used beyond the permit (the bucket may go into debt), or puts back what was not used.
+
+        All debts together are at most `max_debt` bursts; what is beyond is dropped, and returned.
 
         Tokens taken at the grant are re-earned as time passes, and what is re-earned must not be given back a second time. What
         is left to give back is at most the distance from now to the TAT just after the grant, less every refund since. For a
@@ -136,16 +141,19 @@ class TokenBucketPolicy:
         """
         full = now * self._ticks
         if change >= 0:
-            self._move(max(self._tat, full) + change * self._step)
-            return
+            tat = max(self._tat, full)
+            kept = min(change, max(0, (full + self._max_debt - tat) // self._step))
+            self._move(tat + kept * self._step)
+            return change - kept
         if grant.granted_at <= self._changed_at:
-            return
+            return 0
         taken_until = grant.granted_at * self._ticks + grant.request.amount(self._unit) * self._step
         if receipt is not None:
             taken_until = max(taken_until, receipt - self._refunded)
         back = min(-change * self._step, max(0, taken_until - full))
         self._move(self._tat - back)
         self._refunded += back
+        return 0
 
     def lendable(self, now: Instant) -> int:
         """Whole tokens in the bucket that are not lent."""

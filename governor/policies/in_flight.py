@@ -56,9 +56,10 @@ class InFlightPolicy:
         """They never began."""
         self._move(-grant.request.cost)
 
-    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> None:
-        """Corrects the requests under way; the outcome that follows names the corrected number."""
+    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
+        """Corrects the requests under way; the outcome that follows names the corrected number, so there is never a debt."""
         self._move(change)
+        return 0
 
     def _move(self, change: int) -> None:
         self._under_way += change

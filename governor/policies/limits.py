@@ -1,6 +1,7 @@
 """Which machine keeps which limit?"""
 
 from collections.abc import Sequence
+from math import inf
 from typing import assert_never
 
 from governor._units import Duration, Instant
@@ -16,13 +17,13 @@ LimitPolicy = TokenBucketPolicy | StrictWindowPolicy | InFlightPolicy
 LimitState = TokenBucketState | StrictWindowState | InFlightState
 
 
-def build(limit: Limit) -> LimitPolicy:
-    """A machine for the limit, with nothing used yet."""
+def build(limit: Limit, max_debt: float = inf) -> LimitPolicy:
+    """A machine for the limit, with nothing used yet; `max_debt` is in bursts, or in amounts of one window."""
     match limit:
         case TokenBucket():
-            return TokenBucketPolicy(limit)
+            return TokenBucketPolicy(limit, max_debt)
         case StrictWindow():
-            return StrictWindowPolicy(limit)
+            return StrictWindowPolicy(limit, max_debt)
         case InFlight():
             return InFlightPolicy(limit)
         case _:

@@ -11,6 +11,7 @@ A scope whose only limit is a token bucket, and whose breaker learns nothing fro
 """
 
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Final
 
 import msgspec
@@ -59,11 +60,13 @@ class Pipeline:
         "breaker",
         "cap",
         "degraded",
+        "dropped",
         "exempt",
         "gate",
         "holds",
         "lenders",
         "limits",
+        "max_debt",
         "spending",
     )
 
@@ -76,9 +79,13 @@ class Pipeline:
         degraded: DegradedPolicy,
         exempt: bool = False,
         lends: bool = True,
+        max_debt: float = inf,
     ) -> None:
         self.breaker = BreakerPolicy(breaker)
-        self.limits: tuple[LimitPolicy, ...] = tuple(build(limit) for limit in limits)
+        self.limits: tuple[LimitPolicy, ...] = tuple(build(limit, max_debt) for limit in limits)
+        self.max_debt = max_debt
+        #: What calls have used beyond the debt that a limit may be in, by unit; each amount is dropped and not charged.
+        self.dropped: dict[str, int] = {}
         self.cap = cap
         self.degraded = degraded
         #: What must be asked even when nothing unusual is going on.
@@ -167,7 +174,10 @@ class Pipeline:
         for index, policy in enumerate(self.limits):
             if policy.unit in used and grant.generation >= self._born[index]:
                 before = asked.amount(None if policy.unit == REQUESTS else policy.unit)
-                policy.settle(now, grant, None if receipts is None else receipts[index], used[policy.unit] - before)
+                change = used[policy.unit] - before
+                dropped = policy.settle(now, grant, None if receipts is None else receipts[index], change)
+                if dropped:
+                    self.dropped[policy.unit] = self.dropped.get(policy.unit, 0) + dropped
         requests = used.get(REQUESTS, asked.cost)
         units = {**(asked.units or {}), **{unit: amount for unit, amount in used.items() if unit != REQUESTS}}
         return Grant(grant.granted_at, grant.generation, Request(requests, units), receipts)
@@ -213,9 +223,9 @@ class Pipeline:
         limits = tuple(policy.state() for policy in self.limits)
         return PipelineState(self.breaker.state(), limits, tuple(self._born), self._receipts_born)
 
-    def settings(self) -> tuple[Breaker, tuple[Limit, ...], bool]:
+    def settings(self) -> tuple[Breaker, tuple[Limit, ...], bool, float]:
         """What makes it this pipeline, and not another one."""
-        return self.breaker.parameters, tuple(policy.parameters for policy in self.limits), self.exempt
+        return self.breaker.parameters, tuple(policy.parameters for policy in self.limits), self.exempt, self.max_debt
 
     def take_over(self, now: Instant, other: "Pipeline") -> None:
         """Goes on from where another pipeline stands, whose settings are others. Nothing is lent.

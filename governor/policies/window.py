@@ -8,6 +8,8 @@ counts from its grant until W after its outcome: whichever moment in between the
 holds more than N. The price is that a slot is taken for W plus the duration of the call.
 """
 
+from math import inf
+
 import msgspec
 
 from governor._units import NEVER, Duration, Instant
@@ -43,12 +45,14 @@ class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
 class StrictWindowPolicy:
     """The machine: units under way, and a sliding log of those that have ended."""
 
-    __slots__ = ("_log", "_under_way", "_unit", "parameters", "ready")
+    __slots__ = ("_log", "_max_used", "_under_way", "_unit", "parameters", "ready")
 
     reason = Reason.RATE_LIMIT
 
-    def __init__(self, parameters: StrictWindow) -> None:
+    def __init__(self, parameters: StrictWindow, max_debt: float = inf) -> None:
         self.parameters = parameters
+        # What one call may have used: a window's amount, and `max_debt` of it beyond.
+        self._max_used = parameters.amount + _checks.units_of(max_debt, parameters.amount)
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._log = SlidingLog(parameters.per, parameters.amount)
         self._under_way = 0
@@ -95,7 +99,7 @@ class StrictWindowPolicy:
         self._under_way -= cost
         if cost:
             # Not before its own grant, even if the clock went back meanwhile.
-            self._log.add(max(now, grant.granted_at), cost)
+            self._log.add(max(now, grant.granted_at), min(cost, self._max_used))
         self._look()
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
@@ -103,10 +107,15 @@ class StrictWindowPolicy:
         self._under_way -= grant.request.amount(self._unit)
         self._look()
 
-    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> None:
-        """Corrects the units under way; the outcome that follows names the corrected amount."""
+    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
+        """Corrects the units under way; the outcome that follows names the corrected amount.
+
+        Debts do not add up here: all units of an outcome leave the window together, one window after it. Of one call, a
+        window's amount and `max_debt` of it beyond are kept; the rest is dropped, and returned.
+        """
         self._under_way += change
         self._look()
+        return max(0, grant.request.amount(self._unit) + change - self._max_used)
 
     def _look(self) -> None:
         """Is there room for one request without a look at the dates in the log?"""
