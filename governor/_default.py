@@ -51,7 +51,7 @@ def entered() -> Governor | None:
 
 def configured() -> Governor:
     """A new one, not entered, as the file that `GOVERNOR_CONFIG` names and the environment say. Raises `ConfigError`."""
-    return Governor.from_file(os.environ.get("GOVERNOR_CONFIG"))
+    return Governor.from_file()
 
 
 def _close(process: int) -> None:

@@ -40,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="governor", description="Keeps outbound calls within the limits of their providers.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     check = commands.add_parser("check", help="print what is in force for each scope, or the mistake", description=_CHECK)
-    check.add_argument("file", nargs="?", metavar="FILE", help="the policy file; without it: built-in defaults and environment")
+    check.add_argument(
+        "file", nargs="?", metavar="FILE", help="the policy file; without it: the one that GOVERNOR_CONFIG names, if any"
+    )
     commands.add_parser("demo", add_help=False, help="governed and ungoverned traffic side by side; see `governor demo --help`")
     commands.add_parser("serve", add_help=False, help="run a governor that can be watched; see `governor serve --help`")
     commands.add_parser("status", add_help=False, help="what a running governor refuses; see `governor status --help`")

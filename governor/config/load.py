@@ -3,10 +3,10 @@
 Built-in defaults, then the policy file, then `.env`, then the environment: what comes later wins, key by key.
 
 A variable is named after the path of its key, `GOVERNOR__GLOBAL__REQUESTS_PER_MINUTE=500`, and holds a value of TOML, or else
-text. The method of a scope is a part of its own: `GOVERNOR__OUTBOUND__GITHUB__POST__LIMITS`.
+text. The method of a scope is a part of its own: `GOVERNOR__OUTBOUND__GITHUB__POST__LIMITS`. A variable that is blank is unset.
 """
 
-import os
+import logging
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,23 +16,24 @@ from typing import Final
 
 import msgspec
 
+from governor.config.builtin import BUILT_IN
+from governor.config.files import FilePath, decoded, expanded
 from governor.config.parts import ScopePolicy
 from governor.config.schema import join
+from governor.config.variable_names import LOGGING_DIRECTORY, LOGGING_SWITCH, POLICY_FILE, PREFIX, is_setting, meant, respelled
 from governor.errors import ConfigError
 
-PREFIX: Final = "GOVERNOR__"
-#: Variables with a name of their own, known from the reference system.
-LOGGING_SWITCH: Final = "ENABLE_TRAFFIC_CONTROL_LOGGING"
-LOGGING_DIRECTORY: Final = "TRAFFIC_CONTROL_LOG_DIR"
+_log: Final = logging.getLogger("governor")
 
 _SWITCH_WORDS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
+#: What may be a name in a line of `.env`.
+_ASSIGNED: Final = re.compile(r"^[^\S\n]*(?:export\s+)?['\"]?([A-Za-z_][\w:.-]*)", re.MULTILINE)
 _SCOPE_KEYS: Final = frozenset(ScopePolicy.__struct_fields__)
 
 Table = Mapping[str, object]
-FilePath = str | os.PathLike[str]
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -45,12 +46,18 @@ class Layer(msgspec.Struct, frozen=True):
 def layers(path: FilePath | None, environ: Mapping[str, str], env_file: FilePath | None) -> list[Layer]:
     """Everything that is said beyond the built-in defaults, the weakest first; a variable is a layer of its own.
 
-    A missing `env_file` is no mistake. Raises `ConfigError` for a policy file that is missing or no TOML, and for variables
-    that cannot be read.
+    Without a `path`, the policy file is the one that `GOVERNOR_CONFIG` names, if any. An `env_file` that is missing is no
+    mistake, nor is one that cannot be read and names no setting. Raises `ConfigError` for a policy file that is missing or no
+    TOML, and for variables that cannot be read.
     """
-    file = [] if path is None else [policy_file(Path(path))]
-    dotted = [] if env_file is None else variables(_env_file(Path(env_file)), source=f"{env_file}: ")
-    return [*file, *dotted, *variables(environ)]
+    dotted = {} if env_file is None else _env_file(expanded(env_file))
+    sources = (("", environ), (f"{env_file}: ", dotted))
+    what = "policy file"
+    for source, said in sources if path is None else ():
+        if path is None and _is_set(said.get(POLICY_FILE)):
+            path, what = said[POLICY_FILE].strip(), f"{source}{POLICY_FILE}"
+    file = [] if path is None else [policy_file(expanded(path), what)]
+    return [*file, *(layer for source, said in reversed(sources) for layer in variables(said, source=source))]
 
 
 def merge(tables: Iterable[Table]) -> Table:
@@ -77,9 +84,17 @@ def located(mistake: ConfigError, said: Sequence[Layer]) -> ConfigError:
     return mistake
 
 
-def policy_file(path: Path) -> Layer:
-    """What a policy file says. Raises `ConfigError` if it cannot be read, or names the line that is no TOML."""
-    text = _text(path, "policy file")
+def policy_file(path: Path, what: str = "policy file") -> Layer:
+    """What a policy file says; `what` stands for the file in messages.
+
+    Raises `ConfigError` if it cannot be read, or names the line that is no TOML.
+    """
+    try:
+        text = decoded(path.read_bytes())
+    except UnicodeDecodeError:
+        raise ConfigError(what, str(path), "a text file in UTF-8") from None
+    except OSError as error:
+        raise ConfigError(what, str(path), f"a file that can be read (here: {error.strerror})") from None
     try:
         return Layer(str(path), tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
@@ -92,38 +107,63 @@ def policy_file(path: Path) -> Layer:
 def variables(environ: Mapping[str, str], *, source: str = "") -> list[Layer]:
     """What the variables say, one layer each; a variable for a whole table comes before those for keys in it.
 
-    `source` goes in front of the names in messages. Raises `ConfigError` for a name with an empty part, and for a logging
-    switch that is neither on nor off.
+    `source` goes in front of the names in messages. Raises `ConfigError` for a name that is nearly one of ours, for one with an
+    empty part, and for a logging switch that is neither on nor off.
     """
     said: list[tuple[str, list[str], object]] = []
-    if words := environ.get(LOGGING_SWITCH):
-        said.append((LOGGING_SWITCH, ["logging", "enabled"], _switch(words, f"{source}{LOGGING_SWITCH}")))
-    if folder := environ.get(LOGGING_DIRECTORY):
-        said.append((LOGGING_DIRECTORY, ["logging", "directory"], folder))
-    said += [(name, _keys(name, text, source), _value(text)) for name, text in environ.items() if name.startswith(PREFIX)]
+    for name, text in environ.items():
+        if not _is_set(text):
+            continue
+        near = meant(name)
+        if near is not None:
+            raise _unknown(f"{source}{name}", text, near)
+        if name == LOGGING_SWITCH:
+            said.append((name, ["logging", "enabled"], _switch(text, f"{source}{name}")))
+        elif name == LOGGING_DIRECTORY:
+            said.append((name, ["logging", "directory"], text))
+        elif name.startswith(PREFIX):
+            said.append((name, _keys(name, text, source), _value(text)))
     said.sort(key=lambda one: len(one[1]))
     return [Layer(f"{source}{name}", _nested(keys, value)) for name, keys, value in said]
 
 
-def _text(path: Path, what: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError(what, str(path), "a text file in UTF-8") from None
-    except OSError as error:
-        raise ConfigError(what, str(path), f"a file that can be read (here: {error.strerror})") from None
+def _is_set(text: str | None) -> bool:
+    return text is not None and bool(text.strip())
+
+
+def _unknown(name: str, text: str, near: str) -> ConfigError:
+    return ConfigError(name, text, f"no such variable (did you mean {near!r}?)")
 
 
 def _env_file(path: Path) -> Mapping[str, str]:
-    """The variables in the file; nothing, and python-dotenv is not even imported, if it names none of ours."""
-    if not path.is_file():
+    """The variables in the file; nothing, and python-dotenv is not even imported, if it names none of ours.
+
+    Such a file belongs to other programs, and its encoding is theirs.
+    """
+    try:
+        if not path.is_file():
+            return {}
+        raw = path.read_bytes()
+    except OSError as error:
+        _log.warning("%s cannot be read, and no settings are taken from it: %s.", path, error.strerror)
         return {}
-    text = _text(path, "env file")
-    if not any(name in text for name in (PREFIX, LOGGING_SWITCH, LOGGING_DIRECTORY)):
+    try:
+        text = decoded(raw)
+    except UnicodeDecodeError:
+        ours = _ours(raw.replace(b"\0", b"").decode("latin-1"))
+        if not ours:
+            return {}
+        raise ConfigError("env file", str(path), f"a text file in UTF-8, because it sets {ours[0]}") from None
+    if not _ours(text):
         return {}
     from dotenv import dotenv_values
 
     return {name: value or "" for name, value in dotenv_values(stream=StringIO(text)).items()}
+
+
+def _ours(text: str) -> list[str]:
+    """The names in the text of an env file that are settings, or nearly."""
+    return [name for name in _ASSIGNED.findall(text) if is_setting(name) or meant(name)]
 
 
 def _keys(name: str, text: str, source: str) -> list[str]:
@@ -131,6 +171,10 @@ def _keys(name: str, text: str, source: str) -> list[str]:
     keys = name.removeprefix(PREFIX).lower().split("__")
     if not all(keys):
         raise ConfigError(f"{source}{name}", text, f"a name without empty parts, for instance {PREFIX}GLOBAL__MAX_SCOPES")
+    if keys[0] not in BUILT_IN:
+        near = respelled(name)
+        if near is not None:
+            raise _unknown(f"{source}{name}", text, near)
     if keys[0] == "outbound" and len(keys) > 3 and keys[2] not in _SCOPE_KEYS:
         keys[1:3] = [f"{keys[1]}:{keys[2]}"]
     return keys

@@ -11,8 +11,9 @@ from types import MappingProxyType
 import msgspec
 
 from governor.config.builtin import BUILT_IN
-from governor.config.load import FilePath, layers, located, merge
-from governor.config.names import DEFAULT, check_name, check_scope, provider_of
+from governor.config.files import FilePath
+from governor.config.load import layers, located, merge
+from governor.config.names import DEFAULT, check_method, check_name, check_scope, provider_of
 from governor.config.parts import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
 from governor.config.paths import normal_form
 from governor.config.schema import entries, join, read, unknown_key
@@ -63,7 +64,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ) -> "Config":
         """The built-in defaults, then the policy file, then `env_file` if it exists, then the environment: the later wins.
 
-        `environ` stands for `os.environ`, which is read and never changed. Raises `ConfigError`, naming the file or variable.
+        Without a `path`, the policy file is the one that `GOVERNOR_CONFIG` names, if any, in the environment or else in
+        `env_file`. `environ` stands for `os.environ`, which is read and never changed. Raises `ConfigError`, naming the file or
+        the variable.
         """
         said = layers(path, os.environ if environ is None else environ, env_file)
         try:
@@ -88,6 +91,7 @@ def _outbound(table: object) -> dict[str, ScopePolicy]:
     for name in sorted(sections, key=lambda name: (name != DEFAULT, ":" in name, name)):
         path, value = sections[name]
         check_scope(name, field=path)
+        check_method(name, field=path)
         beneath = resolved.get(provider_of(name), resolved[DEFAULT])
         resolved[name] = read(beneath, value, field=path)
     _check_units(resolved)

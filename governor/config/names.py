@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from governor.errors import ConfigError
+from governor.policies import method_names
 
 #: The section that applies to everything without one of its own.
 DEFAULT: Final = "default"
@@ -27,6 +28,18 @@ def check_scope(name: object, *, field: str = "scope") -> None:
         raise ConfigError(field, name, f"a scope such as 'github' or 'github:post', of {_CHARACTERS} on each side of the ':'")
     if name.startswith(f"{DEFAULT}:"):
         raise ConfigError(field, name, "'default' alone, for every method of every provider without a section")
+
+
+def check_method(scope: str, *, field: str) -> None:
+    """Raises `ConfigError`, naming `field`, if the method of a scope is one of HTTP with a typing mistake: `github:psot`.
+
+    Other words are methods too, such as `openai:embeddings`.
+    """
+    provider, _, method = scope.partition(":")
+    meant = method_names.near(method)
+    if meant is not None:
+        allowed = f"a scope whose method is one of HTTP or another word, and {method!r} is nearly {meant!r}"
+        raise ConfigError(field, scope, f"{allowed} (did you mean '{provider}:{meant}'?)")
 
 
 def check_name(name: object, *, field: str) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from governor._units import MINUTE, SECOND, Duration
+from governor.config.files import expanded
 from governor.config.names import check_name
 from governor.config.text import describe
 from governor.errors import ConfigError
@@ -131,8 +132,8 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
 class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether detailed logs are written, and where. Off by default: then there is no file, no folder and no handler.
 
-    `directory` None leaves the place to the log writer. All files together have at most `max_size_mb` megabytes, of a million
-    bytes. Raises `ConfigError`.
+    `directory` None leaves the place to the log writer; a `~` at its beginning is the home of the user. All files together have
+    at most `max_size_mb` megabytes, of a million bytes. Raises `ConfigError`.
     """
 
     enabled: bool = False
@@ -141,6 +142,8 @@ class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _checks.whole("max_size_mb", self.max_size_mb)
+        if self.directory is not None:
+            msgspec.structs.force_setattr(self, "directory", expanded(self.directory))
 
 
 def _check_network(field: str, network: str) -> None:

@@ -36,7 +36,9 @@ def url_host(host: str) -> str:
 def parse(arguments: Sequence[str]) -> Options:
     """The options. Ends the program with status 2 on a mistake, and with 0 after `--help`."""
     parser = argparse.ArgumentParser(prog="governor serve", description=_DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("--config", metavar="FILE", help="the policy file; without it: built-in defaults and environment")
+    parser.add_argument(
+        "--config", metavar="FILE", help="the policy file; without it: the one that GOVERNOR_CONFIG names, if any"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
     parser.add_argument("--port", type=_port, default=8787, help="the port; 0 for any that is free (%(default)s)")
     parser.add_argument(

@@ -17,7 +17,7 @@ import msgspec
 
 from governor._units import LONGEST, MINUTE, SECOND, Duration, Instant
 from governor.errors import ConfigError, UsageError
-from governor.policies import _checks
+from governor.policies import _checks, method_names
 
 if TYPE_CHECKING:
     from random import Random
@@ -132,6 +132,10 @@ def _growth(field: str, value: object) -> None:
 def _methods(field: str, value: object) -> None:
     if not isinstance(value, frozenset) or not all(isinstance(method, str) and _METHOD.fullmatch(method) for method in value):
         raise ConfigError(field, value, "a frozenset of methods in upper case, for instance 'GET'")
+    for method in sorted(value):
+        meant = method_names.near(method.lower())
+        if meant is not None:
+            raise ConfigError(field, value, f"methods of HTTP, and {method!r} is none (did you mean {meant.upper()!r}?)")
 
 
 def _statuses(field: str, value: object) -> None:

@@ -38,6 +38,29 @@ def test_check_without_a_file_shows_defaults_and_environment(
     assert "max_scopes = 7" in capsys.readouterr().out.splitlines()
 
 
+def test_check_without_a_file_takes_the_one_that_a_variable_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("governor.toml").write_text("global.max_scopes = 7", encoding="utf-8")
+    Path("other.toml").write_text("global.max_scopes = 8", encoding="utf-8")
+    Path(".env").write_text("GOVERNOR_CONFIG=governor.toml", encoding="utf-8")
+
+    assert 0 == main(["check"])
+    assert "max_scopes = 7" in capsys.readouterr().out.splitlines()
+
+    monkeypatch.setattr("os.environ", {"GOVERNOR_CONFIG": "other.toml"})
+
+    assert 0 == main(["check"])
+    assert "max_scopes = 8" in capsys.readouterr().out.splitlines()
+
+
+def test_serve_takes_the_file_that_a_variable_names(capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".env").write_text("GOVERNOR_CONFIG=nowhere.toml", encoding="utf-8")
+
+    assert 2 == main(["serve", "--port", "0"])
+    assert "governor serve: .env: GOVERNOR_CONFIG is 'nowhere.toml'; allowed: a file" in capsys.readouterr().err
+
+
 @pytest.mark.promise("R53")
 def test_check_names_the_mistake_with_its_path_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     Path("governor.toml").write_text('outbound.github.limits = ["60/minut"]', encoding="utf-8")

@@ -1,6 +1,7 @@
 """Which governor do those get who bring none?"""
 
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
@@ -99,3 +100,11 @@ def test_it_is_configured_by_the_file_that_the_environment_names(
     monkeypatch.setenv("GOVERNOR_CONFIG", str(file))
 
     assert Config.load(file).for_scope("weather") == default().config.for_scope("weather")
+
+
+def test_it_is_configured_by_the_file_that_dotenv_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("governor.toml").write_text('[outbound.weather]\nlimits = ["7/minute burst 7"]\n', encoding="utf-8")
+    Path(".env").write_text("GOVERNOR_CONFIG=governor.toml", encoding="utf-8")
+
+    assert Config.load("governor.toml").for_scope("weather") == default().config.for_scope("weather")

@@ -189,8 +189,8 @@ def test_a_word_that_is_neither_on_nor_off_is_a_mistake() -> None:
 
 def test_a_mistake_in_dotenv_is_named_by_file_and_variable() -> None:
     assert f".env: {LIMITS}: outbound.github.limits[0] is '3/x'; " in mistake(dotenv=f"""{LIMITS}='["3/x"]'""")
-    assert mistake(dotenv="GOVERNOR__GLOBAL__MAX_SCOPES").startswith(
-        ".env: GOVERNOR__GLOBAL__MAX_SCOPES: global.max_scopes is ''; "
+    assert mistake(dotenv="GOVERNOR__GLOBAL__MAX_SCOPES=none").startswith(
+        ".env: GOVERNOR__GLOBAL__MAX_SCOPES: global.max_scopes is 'none'; "
     )
 
 
@@ -239,8 +239,167 @@ def test_a_policy_file_that_cannot_be_read_is_a_mistake() -> None:
             Config.load(path, environ={})
 
 
-def test_other_variables_are_none_of_ours() -> None:
-    assert load() == load(env={"GOVERNOR_HOME": "/", "GOVERNOR": "x", "governor__x": "1", "PATH": "/bin"}, dotenv="SECRET=1")
+FREE = [
+    *(
+        "GOVERNOR",
+        "GOVERNORATE",
+        "GOVERNORATE_LIMITS",
+        "GOVERNOR_HOME",
+        "GOVERNOR_X",
+        "GOVERNOR_SOCKET",
+        "CPU_GOVERNOR",
+        "governor_x",
+    ),
+    # What Kubernetes and Docker set for the neighbours of a service that is called governor.
+    *("GOVERNOR_SERVICE_HOST", "GOVERNOR_SERVICE_PORT_HTTP", "GOVERNOR_PORT", "GOVERNOR_PORT_8787_TCP_ADDR", "GOVERNOR_NAME"),
+    *("GOVERNOR_ENABLED", "GOVERNOR_LOG_LEVEL", "GOVERNOR_API_KEY", "TRAFFIC_CONTROL_LOG_LEVEL", "PATH", "LIMITS"),
+]
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_variables_of_other_programs_are_none_of_ours(name: str) -> None:
+    assert load() == load(env={name: "1"}) == load(dotenv=f"{name}=1")
+
+
+@pytest.mark.promise("R53")
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GOVERNOR_GLOBAL_REQUESTS_PER_MINUTE", "GOVERNOR__GLOBAL__REQUESTS_PER_MINUTE"),
+        ("GOVERNOR_REQUESTS_PER_MINUTE", "GOVERNOR__GLOBAL__REQUESTS_PER_MINUTE"),
+        ("GOVERNOR_GLOBL_MAX_SCOPES", "GOVERNOR__GLOBAL__MAX_SCOPES"),
+        ("GOVERNOR_GLOBAL__MAX_SCOPES", "GOVERNOR__GLOBAL__MAX_SCOPES"),
+        ("GOVERNOR__GLOBAL_MAX_SCOPES", "GOVERNOR__GLOBAL__MAX_SCOPES"),
+        ("governor__global__max_scopes", "GOVERNOR__GLOBAL__MAX_SCOPES"),
+        ("governor_global_max_scopes", "GOVERNOR__GLOBAL__MAX_SCOPES"),
+        ("Governor__Global__Max_Scopes", "GOVERNOR__GLOBAL__MAX_SCOPES"),
+        ("GOVENOR__GLOBAL__MAX_SCOPES", "GOVERNOR__GLOBAL__MAX_SCOPES"),
+        ("GOVERNOR_OUTBOUND_WEATHER_LIMITS", "GOVERNOR__OUTBOUND__WEATHER__LIMITS"),
+        ("GOVERNOR_OUTBOUND_WEATHER_POST_RETRY_BUDGET_FLOOR", "GOVERNOR__OUTBOUND__WEATHER__POST__RETRY_BUDGET__FLOOR"),
+        ("GOVERNOR_WEATHER_BREAKER_OPEN_FOR", "GOVERNOR__OUTBOUND__WEATHER__BREAKER__OPEN_FOR"),
+        ("GOVERNOR_LIMITS", "GOVERNOR__OUTBOUND__DEFAULT__LIMITS"),
+        ("GOVERNOR_INBOUND_CHAT_LIMITS", "GOVERNOR__INBOUND__CHAT__LIMITS"),
+        ("GOVERNOR_EXEMPT_PATHS", "GOVERNOR__INBOUND__EXEMPT_PATHS"),
+        ("GOVERNOR_LOGGING_ENABLED", "GOVERNOR__LOGGING__ENABLED"),
+        ("governor_config", "GOVERNOR_CONFIG"),
+        ("GOVERNOR__CONFIG", "GOVERNOR_CONFIG"),
+        ("GOVERNOR_CONFIG_FILE", "GOVERNOR_CONFIG"),
+        ("GOVENOR_CONFIG", "GOVERNOR_CONFIG"),
+        ("Enable_Traffic_Control_Logging", "ENABLE_TRAFFIC_CONTROL_LOGGING"),
+        ("TRAFFIC_CONTROL_LOGDIR", "TRAFFIC_CONTROL_LOG_DIR"),
+    ],
+)
+def test_a_name_that_is_nearly_one_of_ours_is_a_mistake_that_names_the_near_one(name: str, meant: str) -> None:
+    message = f"{name} is '5'; allowed: no such variable (did you mean {meant!r}?)"
+
+    assert (message, f".env: {message}") == (mistake(env={name: "5"}), mistake(dotenv=f"export {name}=5"))
+
+
+@pytest.mark.parametrize("name", ["GOVERNOR__GLOBAL__MAX_SCOPES", "GOVERNOR_CONFIG", "GOVERNOR_GLOBAL_MAX_SCOPES"])
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_blank_variable_is_unset(name: str, blank: str) -> None:
+    assert load() == load(env={name: blank}) == load(dotenv=f"{name}='{blank}'")
+
+
+def test_a_blank_variable_hides_nothing_that_a_weaker_layer_says() -> None:
+    assert ["3/s burst 3"] == limits(load(FILE, dotenv=DOTENV, env={LIMITS: " "}))
+
+
+@pytest.mark.promise("R53")
+@pytest.mark.parametrize("said", ["governor.toml", " governor.toml "])
+def test_without_a_path_the_file_is_the_one_that_a_variable_names(said: str) -> None:
+    expected = load(FILE)
+    Path("other.toml").write_text('outbound.github.limits = ["9/s"]', encoding="utf-8")
+
+    assert expected == Config.load(environ={"GOVERNOR_CONFIG": said}) == load(dotenv=f"GOVERNOR_CONFIG='{said}'")
+    assert expected == load(env={"GOVERNOR_CONFIG": said}, dotenv="GOVERNOR_CONFIG=other.toml")
+    assert expected == load(env={"GOVERNOR_CONFIG": ""}, dotenv="GOVERNOR_CONFIG=governor.toml")
+    assert expected == Config.load("governor.toml", environ={"GOVERNOR_CONFIG": "other.toml"})
+
+
+def test_a_file_that_a_variable_names_and_that_is_missing_is_blamed_on_the_variable() -> None:
+    said = "GOVERNOR_CONFIG is 'nowhere.toml'; allowed: a file that can be read"
+
+    assert mistake(env={"GOVERNOR_CONFIG": "nowhere.toml"}).startswith(said)
+    assert mistake(dotenv="GOVERNOR_CONFIG=nowhere.toml").startswith(f".env: {said}")
+
+
+def test_the_home_of_the_user_may_be_written_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    Path("home").mkdir()
+    Path("home/governor.toml").write_text(FILE, encoding="utf-8")
+    Path("home/settings.env").write_text("GOVERNOR__GLOBAL__MAX_SCOPES=5", encoding="utf-8")
+
+    for config in (
+        Config.load("~/governor.toml", environ={}),
+        Config.load(Path("~/governor.toml"), environ={}),
+        load(env={"GOVERNOR_CONFIG": "~/governor.toml"}),
+        load(dotenv="GOVERNOR_CONFIG=~/governor.toml"),
+    ):
+        assert ["2/s burst 2"] == limits(config)
+    assert 5 == Config.load(environ={}, env_file="~/settings.env").global_.max_scopes
+    for directory in (
+        load('logging.directory = "~/logs"').logging.directory,
+        load(env={"TRAFFIC_CONTROL_LOG_DIR": "~/logs"}).logging.directory,
+        LoggingSettings(directory=Path("~/logs")).directory,
+    ):
+        assert tmp_path / "home" / "logs" == directory
+
+
+def test_the_home_of_a_user_that_does_not_exist_is_a_plain_name() -> None:
+    assert Path("~no-such-user/logs") == LoggingSettings(directory=Path("~no-such-user/logs")).directory
+
+
+MARKED = ["utf-8-sig", "utf-16", "utf-32"]
+
+
+@pytest.mark.parametrize("encoding", MARKED)
+def test_a_byte_order_mark_is_read_in_the_policy_file_and_in_dotenv(encoding: str) -> None:
+    Path("governor.toml").write_text(f"{FILE} # für\r\n", encoding=encoding, newline="")
+    Path(".env").write_text("GOVERNOR__GLOBAL__MAX_SCOPES=5\r\nNAME=für\r\n", encoding=encoding, newline="")
+    config = Config.load("governor.toml", environ={})
+
+    assert (["2/s burst 2"], 5) == (limits(config), config.global_.max_scopes)
+
+
+UNREADABLE = [*MARKED, "latin-1", "utf-16-le", "utf-16-be"]
+
+
+@pytest.mark.parametrize("encoding", UNREADABLE)
+def test_an_env_file_of_other_programs_may_have_any_encoding(encoding: str) -> None:
+    Path(".env").write_text("# GOVERNOR__GLOBAL__MAX_SCOPES=5\nDB_PASSWORD=für-GOVERNOR__X\n", encoding=encoding)
+
+    assert Config.from_mapping({}) == load()
+
+
+@pytest.mark.parametrize("name", ["GOVERNOR__GLOBAL__MAX_SCOPES", "GOVERNOR_CONFIG", "GOVERNOR_GLOBAL_MAX_SCOPES"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-16-be"])
+def test_an_env_file_that_sets_one_of_ours_and_cannot_be_read_as_text_is_a_mistake(encoding: str, name: str) -> None:
+    Path(".env").write_text(f"DB_PASSWORD=für\nexport {name}=5\n", encoding=encoding)
+
+    assert f"env file is '.env'; allowed: a text file in UTF-8, because it sets {name}" == mistake()
+
+
+def test_an_env_file_that_cannot_be_opened_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    Path(".env").write_text("GOVERNOR__GLOBAL__MAX_SCOPES=5", encoding="utf-8")
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refuse)
+        config = load()
+
+    assert Config.from_mapping({}) == config
+    assert [".env cannot be read, and no settings are taken from it: Permission denied."] == caplog.messages
+
+
+def test_a_folder_in_the_place_of_an_env_file_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    Path(".env").mkdir()
+
+    assert Config.from_mapping({}) == load()
+    assert [] == caplog.messages
 
 
 @pytest.mark.promise("R53")

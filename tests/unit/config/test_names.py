@@ -2,8 +2,9 @@
 
 import pytest
 
-from governor.config import check_scope, provider_of
+from governor.config import Config, check_scope, describe, provider_of
 from governor.errors import ConfigError
+from governor.policies.retry import Retry
 
 
 @pytest.mark.promise("R01")
@@ -35,3 +36,49 @@ def test_the_default_has_no_methods_of_its_own() -> None:
 @pytest.mark.parametrize("scope", ["github", "github:post"])
 def test_the_provider_of_a_scope_is_what_stands_before_the_colon(scope: str) -> None:
     assert "github" == provider_of(scope)
+
+
+@pytest.mark.promise("R01")
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        *[(typed, "post") for typed in ("psot", "posst", "pst")],
+        *[
+            ("gte", "get"),
+            ("geet", "get"),
+            ("upt", "put"),
+            ("haed", "head"),
+            ("pathc", "patch"),
+            ("ptch", "patch"),
+            ("trcae", "trace"),
+        ],
+        *[(typed, "delete") for typed in ("delte", "detele", "delate", "dellete")],
+        *[("optoins", "options"), ("oprions", "options"), ("conect", "connect")],
+    ],
+)
+def test_a_method_of_http_with_a_typing_mistake_has_no_section(typed: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_mapping({"outbound": {f"github:{typed}": {"limits": ["5/s"]}}})
+
+    assert f'outbound."github:{typed}"' == caught.value.field
+    assert caught.value.allowed.endswith(f"(did you mean 'github:{meant}'?)")
+
+
+@pytest.mark.promise("R01")
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("get", "head", "post", "put", "delete", "connect", "options", "trace", "patch", "query", "purge"),
+        *("embeddings", "posts", "deleted", "host", "read", "batch", "match", "path", "stop", "set", "push", "upload", "input"),
+    ],
+)
+def test_other_words_are_methods_as_well(method: str) -> None:
+    config = Config.from_mapping({"outbound": {f"github:{method}": {"limits": ["5/s"]}}})
+
+    assert "5/s burst 5" == describe(config.for_scope(f"github:{method}").limits[0])
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("PSOT", "POST"), ("DELTE", "DELETE")])
+def test_a_retry_names_no_method_with_a_typing_mistake(typed: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^methods is .* and '{typed}' is none \(did you mean '{meant}'\?\)"):
+        Retry(methods=frozenset({"GET", typed}))

@@ -1,0 +1,102 @@
+"""Names of environment variables: those of settings, and names that are nearly one.
+
+`GOVERNOR__SECTION__KEY` is a setting. A name that was probably meant as one and is none, such as `GOVERNOR_GLOBAL_MAX_SCOPES`
+or `governor__global__max_scopes`, is a mistake. All other names are free, those that begin with `GOVERNOR_` included:
+Kubernetes sets `GOVERNOR_SERVICE_HOST` for the neighbours of a service that is called `governor`.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from governor.config.parts import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
+from governor.policies import method_names
+
+PREFIX: Final = "GOVERNOR__"
+#: Names the policy file of programs that name none themselves.
+POLICY_FILE: Final = "GOVERNOR_CONFIG"
+#: Variables with a name of their own, known from the reference system.
+LOGGING_SWITCH: Final = "ENABLE_TRAFFIC_CONTROL_LOGGING"
+LOGGING_DIRECTORY: Final = "TRAFFIC_CONTROL_LOG_DIR"
+
+_OWN_NAMES: Final = (POLICY_FILE, LOGGING_SWITCH, LOGGING_DIRECTORY)
+#: What every name has that is worth a closer look.
+_CLUE: Final = re.compile("gov|traffic", re.IGNORECASE)
+_SECTIONS: Final = ("GLOBAL", "OUTBOUND", "INBOUND", "LOGGING")
+
+
+def is_setting(name: str) -> bool:
+    """Whether a variable of this name is read."""
+    return name.startswith(PREFIX) or name in _OWN_NAMES
+
+
+def meant(name: str) -> str | None:
+    """The variable that a name was probably meant as; None for a variable that is read, and for those of other programs."""
+    if not _CLUE.search(name) or is_setting(name):
+        return None
+    upper = name.upper()
+    if upper in _OWN_NAMES:
+        return upper
+    first, _, rest = upper.partition("__")
+    if rest.partition("__")[0] in _SECTIONS and _nearest(first, ("GOVERNOR",), 0.8):
+        return f"{PREFIX}{rest}"
+    return (respelled(upper) if upper.startswith("GOVERNOR_") else None) or _nearest(upper, _OWN_NAMES, 0.9)
+
+
+def respelled(name: str) -> str | None:
+    """The variable that has the same words as this name, or nearly: `GOVERNOR__GLOBAL__MAX_SCOPES`. None if no setting has."""
+    words = re.sub("_+", "_", name.removeprefix("GOVERNOR")).strip("_")
+    if words.startswith("CONFIG") or _nearest(words, ("CONFIG",), 0.75):
+        return POLICY_FILE
+    section, _, rest = words.partition("_")
+    settings = _settings()
+    if words not in settings:
+        if section == "INBOUND":
+            found = _named(section, rest, InboundGroup.__struct_fields__)
+        else:
+            found = _named("OUTBOUND", rest if section == "OUTBOUND" else words, _of_scopes())
+        if found:
+            return found
+    nearest = _nearest(words, settings, 0.8)
+    if nearest:
+        return settings[nearest]
+    return f"{PREFIX}{section}__{rest or 'KEY'}" if section in _SECTIONS else None
+
+
+def _settings() -> dict[str, str]:
+    """The variables of all settings outside of scopes and groups, by their words with and without the section."""
+    variables: dict[str, str] = {}
+    for section, record in (("GLOBAL", GlobalPolicy), ("INBOUND", InboundSettings), ("LOGGING", LoggingSettings)):
+        for key in map(str.upper, record.__struct_fields__):
+            variables[f"{section}_{key}"] = f"{PREFIX}{section}__{key}"
+            # A single word, such as ENABLED, may be anything.
+            if "_" in key:
+                variables[key] = f"{PREFIX}{section}__{key}"
+    return variables
+
+
+def _of_scopes() -> list[str]:
+    """The path of everything that can be set for a scope, the longest first: `retry_budget__floor`, `limits`."""
+    fields = msgspec.structs.fields(ScopePolicy)
+    tables = [one for one in fields if isinstance(one.default, msgspec.Struct)]
+    inner = [f"{one.name}__{key}" for one in tables for key in one.default.__struct_fields__]
+    return sorted([*inner, *(one.name for one in fields)], key=len, reverse=True)
+
+
+def _named(section: str, words: str, paths: Collection[str]) -> str | None:
+    """The variable of a scope or group whose words end with one of the paths: `GOVERNOR__OUTBOUND__GITHUB__POST__LIMITS`."""
+    for path in map(str.upper, paths):
+        name, end, rest = f"_{words}".rpartition(f"_{path.replace('__', '_')}")
+        if end and not rest:
+            provider, _, method = name.strip("_").rpartition("_")
+            scope = f"{provider}__{method}" if provider and method.lower() in method_names.METHODS else name.strip("_")
+            return f"{PREFIX}{section}__{scope or 'DEFAULT'}__{path}"
+    return None
+
+
+def _nearest(words: str, known: Collection[str], cutoff: float) -> str | None:
+    import difflib  # loaded only for a name that resembles ours
+
+    return next(iter(difflib.get_close_matches(words, known, n=1, cutoff=cutoff)), None)
