@@ -44,6 +44,9 @@ class TrafficControlMiddleware:
 
     def __init__(self, app: App, governor: Governor | None = None) -> None:
         self._app = app
+        # `FastAPI(root_path=)` puts its own in the place of the server's, and does so inside of us when it is wrapped.
+        root: object = getattr(app, "root_path", "")
+        self._root = root if isinstance(root, str) else ""
         self._given = governor
         self._own: Governor | None = None
         self._starting: anyio.Event | None = None
@@ -119,7 +122,7 @@ class TrafficControlMiddleware:
             governor = await self._start()
         if not (governor.closed or governor.alive()):
             raise UsageError(f"{governor!r} is not running in this process; enter it before the first request")
-        self._reception = reception = Reception(governor)
+        self._reception = reception = Reception(governor, self._root)
         return reception
 
     async def _start(self) -> Governor:

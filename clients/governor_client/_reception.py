@@ -18,12 +18,16 @@ from governor_client._stay import Ended, Stay
 
 @final
 class Reception:
-    """What has been made of the configuration of a governor. When that changes, another reception is needed."""
+    """What has been made of the configuration of a governor. When that changes, another reception is needed.
 
-    __slots__ = ("_announce", "_callers", "_config", "_paths", "governor")
+    `root` is the root path that the application itself puts in the place of the server's.
+    """
 
-    def __init__(self, governor: Governor) -> None:
+    __slots__ = ("_announce", "_callers", "_config", "_paths", "_root", "governor")
+
+    def __init__(self, governor: Governor, root: str = "") -> None:
         self.governor = governor
+        self._root = root
         self._config = governor.config
         settings = governor.config.inbound_settings
         self._paths = Paths(governor.config.inbound, settings.exempt_paths)
@@ -36,7 +40,7 @@ class Reception:
 
     def group(self, scope: Scope) -> str | None:
         """The group of a request; None if it is exempt."""
-        return self._paths.group(scope["path"])
+        return self._paths.group(scope["path"], self._root or _root(scope))
 
     def admit(self, group: str, scope: Scope, send: Send) -> Stay | Answer | None:
         """On the governor's own loop: the stay of a request that may go on, or its refusal. None if there is nobody to ask."""
@@ -55,6 +59,12 @@ class Reception:
         turned = await self.governor.visit(group, visit)
         least = await self.governor.least_left(group, visit) if turned is None and self._announce else None
         return _verdict(turned, least, visit, send, partial(self.governor.visit_ended, group))
+
+
+def _root(scope: Scope) -> str:
+    """The root path of the server. Within a mount, Starlette adds the path of the mount to `root_path`."""
+    root: object = scope.get("app_root_path", scope.get("root_path"))
+    return root if isinstance(root, str) else ""
 
 
 def _verdict(turned: Turned | None, least: Left | None, visit: Visit, send: Send, ended: Ended) -> Stay | Answer:

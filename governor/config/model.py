@@ -15,7 +15,7 @@ from governor.config.files import FilePath
 from governor.config.load import layers, located, merge
 from governor.config.names import DEFAULT, check_method, check_name, check_scope, provider_of
 from governor.config.parts import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
-from governor.config.paths import normal_form
+from governor.config.paths import covering, normal_form
 from governor.config.schema import entries, join, read, unknown_key
 from governor.config.text import describe
 from governor.errors import ConfigError
@@ -125,18 +125,23 @@ def _inbound(table: object) -> tuple[InboundSettings, dict[str, InboundGroup]]:
     default = read(InboundGroup(), value, field=path)
     beneath = msgspec.structs.replace(default, paths=())
     resolved = {name: read(beneath, value, field=path) for name, (path, value) in groups.items()}
-    _check_reach(resolved)
-    return read(InboundSettings(), settings, field="inbound"), {DEFAULT: default, **resolved}
+    groups_in_force = {DEFAULT: default, **resolved}
+    in_force = read(InboundSettings(), settings, field="inbound")
+    _check_reach(groups_in_force, in_force)
+    return in_force, groups_in_force
 
 
-def _check_reach(groups: Mapping[str, InboundGroup]) -> None:
-    """Every group but the default has a path, and no path has two groups."""
+def _check_reach(groups: Mapping[str, InboundGroup], settings: InboundSettings) -> None:
+    """Every group but the default has a path, no path has two groups, and none lies where nothing is limited."""
     owners: dict[str, str] = {}
     for name, group in groups.items():
         field = f"{join('inbound', name)}.paths"
-        if not group.paths:
+        if not group.paths and name != DEFAULT:
             raise ConfigError(field, [], "at least one path, for instance ['/api/v1/chat']")
         for path in group.paths:
             owner = owners.setdefault(normal_form(path), name)
             if owner != name:
                 raise ConfigError(field, path, f"a path that belongs to no other group, and {owner} has this one")
+            exempt = covering(path, settings.exempt_paths)
+            if exempt is not None:
+                raise ConfigError(field, path, f"a path that is not exempt, and inbound.exempt_paths has {exempt!r}")

@@ -28,6 +28,10 @@ from governor.policies.retry_budget import RetryBudget
 _MOST_DEBT: Final = 1000
 #: The token of RFC 9110, section 5.6.2.
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: What no path of a request has when it is compared: templates and patterns of several frameworks, queries, fragments.
+_TEMPLATE: Final = re.compile(r"[{}<>*?#]")
+#: Characters of a path. A longer one is not read, and belongs to the strictest group of all.
+MAX_PATH: Final = 4096
 
 
 class GlobalPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,14 +106,14 @@ class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):
 class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for all inbound groups together.
 
-    Requests whose path begins with one of `exempt_paths`, at a `/`, are not limited. A caller is who the first of
-    `actor_headers` says, else the first of `session_headers`, else the client address. What `X-Forwarded-For` and `Forwarded`
-    say of that counts only behind `trusted_proxies`, a list of networks. Addresses of IPv6 count by their network of
-    `ipv6_prefix` bits, 32 to 128. Each table of callers has at most `max_callers` entries. With `announce` every answer says
-    what is left of the quota, not only refusals. Raises `ConfigError`.
+    Requests for one of `exempt_paths` are not limited; one that ends in `/` stands for everything beneath it as well.
+    A caller is who the first of `actor_headers` says, else the first of `session_headers`, else the client address. What
+    `X-Forwarded-For` and `Forwarded` say of that counts only behind `trusted_proxies`, a list of networks. Addresses of IPv6
+    count by their network of `ipv6_prefix` bits, 32 to 128. Each table of callers has at most `max_callers` entries. With
+    `announce` every answer says what is left of the quota, not only refusals. Raises `ConfigError`.
     """
 
-    exempt_paths: tuple[str, ...] = ("/health", "/api/v1/status", "/docs", "/openapi.json", "/api/v1/traffic-control")
+    exempt_paths: tuple[str, ...] = ("/health", "/api/v1/status", "/docs/", "/openapi.json", "/api/v1/traffic-control/")
     actor_headers: tuple[str, ...] = ("x-actor", "x-user-id")
     session_headers: tuple[str, ...] = ("x-session-id",)
     trusted_proxies: tuple[str, ...] = ()
@@ -157,3 +161,10 @@ def _check_paths(field: str, paths: tuple[str, ...]) -> None:
     for index, path in enumerate(paths):
         if not path.startswith("/"):
             raise ConfigError(f"{field}[{index}]", path, "a path that begins with '/', for instance '/api/v1/chat'")
+        if _TEMPLATE.search(path):
+            allowed = "a path without {}, <>, *, ? and #, which is compared as it is; for a path with {parameters} use 'routes'"
+            raise ConfigError(f"{field}[{index}]", path, allowed)
+        if len(path) > MAX_PATH:
+            raise ConfigError(
+                f"{field}[{index}]", path, f"a path of at most {MAX_PATH} characters, as longer ones are not read"
+            )

@@ -5,7 +5,13 @@ and paths are compared in a normal form: percent-encoding undone until there is 
 without parameters (`;v=1`), surrounding space and trailing dots, empty segments and dot segments resolved.
 
 A path that is not in its normal form can be read in more than one way, and nobody here knows how the application reads it. It
-belongs to the strictest of the groups that the readings name, and is never exempt: a trick gains nothing.
+belongs to the strictest of the groups that the readings name, and is never exempt: a trick gains nothing. There is no doubt
+about an exempt path as the settings spell it, nor about what lies beneath one in any case, with a slash at its end or without.
+
+A server that mounts the application under a root path has it at the beginning of each path (uvicorn) or not (Hypercorn,
+Granian, `FastAPI(root_path=)`), and applications take it away where it stands there. So prefixes are looked for in the path
+without the root path and with it, and of the groups that are named the strictest counts. The default is what is left when
+neither reading names a group. A request is exempt if one reading is and the other names no group.
 """
 
 import math
@@ -13,12 +19,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, final
 
 from governor.config.names import DEFAULT
-from governor.config.parts import InboundGroup
+from governor.config.parts import MAX_PATH, InboundGroup
 from governor.policies.gcra import TokenBucket
 from governor.policies.limits import Limit
 
-#: Characters of a path. A longer one is not read, and belongs to the strictest group of all.
-LONGEST: Final = 4096
 #: So many paths are remembered, of so many characters at most. When there is no more room, all are forgotten.
 MOST_REMEMBERED: Final = 4096
 _REMEMBERED: Final = 256
@@ -33,53 +37,127 @@ _Prefixes = Mapping[tuple[str, ...], str]
 
 @final
 class Paths:
-    """Finds the group of a path among `groups`, which have a default; `exempt` are the prefixes of paths that have none."""
+    """Finds the group of a path among `groups`, which have a default; `exempt` are the paths that have none.
 
-    __slots__ = ("_deepest", "_exempt", "_prefixes", "_ranks", "_remembered", "_strictest")
+    An exempt path stands for itself; one that ends in `/` for itself and everything beneath it, but `/` for itself.
+    """
+
+    __slots__ = ("_deepest", "_exempt", "_prefixes", "_ranks", "_remembered", "_strictest", "_trees")
 
     def __init__(self, groups: Mapping[str, InboundGroup], exempt: Iterable[str]) -> None:
+        exempt = tuple(exempt)
         self._prefixes: _Prefixes = {_resolved(_segments(path)): name for name, group in groups.items() for path in group.paths}
-        self._exempt: _Prefixes = {_resolved(_segments(path)): path for path in exempt}
-        self._deepest = max(map(len, [*self._prefixes, *self._exempt]), default=0)
+        #: Exempt paths as they are written, and in normal form.
+        self._exempt = frozenset(spelling for path in exempt for spelling in (path, normal_form(path)))
+        #: Of those with everything beneath: the spellings, without the slash at the end.
+        self._trees = {
+            _resolved(_segments(path)): (path.rstrip("/"), normal_form(path))
+            for path in exempt
+            if path.endswith("/") and path != "/"
+        }
+        self._deepest = max(map(len, [*self._prefixes, *self._trees]), default=0)
         self._ranks = {name: _rank(group) for name, group in groups.items()}
         self._strictest = min(self._ranks, key=self._ranks.__getitem__)
-        self._remembered: dict[str, str | None] = {}
+        self._remembered: dict[str | tuple[str, str], str | None] = {}
 
-    def group(self, path: str) -> str | None:
-        """The name of the group; None for a path that is exempt. Any text has an answer."""
-        group = self._remembered.get(path, "")
+    def group(self, path: str, root: str = "") -> str | None:
+        """The name of the group; None for a path that is exempt. Any text has an answer.
+
+        `root` is the path under which the server says that the application is mounted.
+        """
+        key = (root, path) if root else path
+        group = self._remembered.get(key, "")
         if group == "":
-            group = self._find(path)
-            if len(path) <= _REMEMBERED:
+            group = self._find(path, root.rstrip("/"))
+            if len(path) + len(root) <= _REMEMBERED:
                 if len(self._remembered) >= MOST_REMEMBERED:
                     self._remembered.clear()
-                self._remembered[path] = group
+                self._remembered[key] = group
         return group
 
-    def _find(self, path: str) -> str | None:
-        if len(path) > LONGEST:
+    def _find(self, path: str, root: str) -> str | None:
+        if len(path) + len(root) > MAX_PATH:
             return self._strictest
-        segments = _segments(path)
+        base = _resolved(_segments(root))
+        within = _within(path, root)
+        segments = _segments(within)
         resolved = _resolved(segments)
-        group = self._longest(self._prefixes, resolved) or DEFAULT
-        if _joined(resolved) == path:
-            return None if self._longest(self._exempt, resolved) is not None else group
-        # What an application makes of it that does not resolve dot segments, and of one that cleans nothing.
-        unresolved = self._longest(self._prefixes, segments) or DEFAULT
-        as_it_came = self._longest(self._prefixes, path.split("/")[1:]) or group
-        return min(group, unresolved, as_it_came, key=self._ranks.__getitem__)
+        if self._is_exempt(path, root, within, base, resolved):
+            return None
+        anything = [self._prefixes.get((), DEFAULT)]
+        found = self._named(resolved, base) or anything
+        if _joined(resolved) != within:
+            # What an application makes of it that does not resolve dot segments, and of one that cleans nothing.
+            found = [*found, *(self._named(segments, base) or anything), *self._named(within.split("/")[1:], base)]
+        if base:
+            # What one makes of it that cleans the path before it looks for the root path.
+            whole = _segments(path)
+            cleaned = (_beneath(whole, base), _beneath(_resolved(whole), base))
+            found = [*found, *(name for one in cleaned for name in self._named(one, base))]
+            # A prefix that the root path begins with covers the whole application: it never makes a request laxer.
+            around = self._longest(base, 0)
+            found += [] if around is None else [around]
+        return min(found, key=self._ranks.__getitem__)
 
-    def _longest(self, prefixes: _Prefixes, segments: Sequence[str]) -> str | None:
-        for length in range(min(len(segments), self._deepest), -1, -1):
-            found = prefixes.get(tuple(segments[:length]))
+    def _is_exempt(self, path: str, root: str, within: str, base: tuple[str, ...], resolved: tuple[str, ...]) -> bool:
+        """Is the path exempt as the application sees it, or with the root path in front, and does the other name no group?"""
+        if self._exempts(within, resolved, 0):
+            return not base or self._longest((*base, *resolved), len(base)) is None
+        if not base or not resolved:
+            return False
+        outside = path if within != path else root + path
+        return self._exempts(outside, (*base, *resolved), len(base)) and self._longest(resolved, 0) is None
+
+    def _exempts(self, path: str, resolved: tuple[str, ...], above: int) -> bool:
+        """Is the path exempt, alone or beneath one of more than `above` segments? Not if it can be read in another way."""
+        if path in self._exempt:
+            return True
+        plain = path.removesuffix("/")
+        if not self._trees or plain.lower() != _joined(resolved):
+            return False
+        trees = (self._trees.get(resolved[:length], ()) for length in range(above + 1, min(len(resolved), self._deepest) + 1))
+        return any(plain == spelling or plain.startswith(f"{spelling}/") for spellings in trees for spelling in spellings)
+
+    def _named(self, segments: Sequence[str], base: tuple[str, ...]) -> list[str]:
+        """The groups that have a prefix of a path: as the application sees it, and with the root path in front of it."""
+        named = [self._longest(segments, 0)]
+        if base:
+            named.append(self._longest((*base, *segments), len(base)))
+        return [name for name in named if name is not None]
+
+    def _longest(self, segments: Sequence[str], above: int) -> str | None:
+        """The group with the longest prefix, of those of more than `above` segments."""
+        for length in range(min(len(segments), self._deepest), above, -1):
+            found = self._prefixes.get(tuple(segments[:length]))
             if found is not None:
                 return found
         return None
 
 
+def _within(path: str, root: str) -> str:
+    """The path as an application sees it that takes the root path away from its beginning, where it stands there."""
+    if not root or not path.startswith(root):
+        return path
+    return path[len(root) :] if path[len(root) : len(root) + 1] == "/" else path if len(path) > len(root) else "/"
+
+
+def _beneath(segments: Sequence[str], base: tuple[str, ...]) -> Sequence[str]:
+    return segments[len(base) :] if tuple(segments[: len(base)]) == base else segments
+
+
 def normal_form(path: str) -> str:
     """The spelling in which paths are compared."""
     return _joined(_resolved(_segments(path)))
+
+
+def covering(path: str, exempt: Iterable[str]) -> str | None:
+    """The exempt path beneath which this path lies, or None."""
+    segments = _resolved(_segments(path))
+    for one in exempt:
+        tree = _resolved(_segments(one))
+        if one.endswith("/") and tree and tree == segments[: len(tree)]:
+            return one
+    return None
 
 
 def _joined(segments: Sequence[str]) -> str:

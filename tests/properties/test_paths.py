@@ -23,7 +23,7 @@ nasty = st.text(alphabet="/\\.;%25ceEF chatCHAT\0ßİ\ud800", max_size=30)
 plain_paths = st.one_of(
     st.builds(
         lambda head, tail: head + "".join(f"/{segment}" for segment in tail),
-        st.sampled_from([*PREFIXES, *EXEMPT]),
+        st.sampled_from([*PREFIXES, *(path.rstrip("/") for path in EXEMPT)]),
         st.lists(SEGMENTS, max_size=2),
     ),
     st.lists(SEGMENTS, min_size=1, max_size=5).map(lambda segments: "".join(f"/{segment}" for segment in segments)),
@@ -35,9 +35,14 @@ def rate(group: str | None) -> float:
     return RATES.get(group or "default", 20)
 
 
+def is_exempt(path: str) -> bool:
+    """The rule of exempt paths, said once more, for paths that have no dot segments and the like."""
+    return any(path == exempt or (exempt.endswith("/") and f"{path}/".startswith(exempt)) for exempt in EXEMPT)
+
+
 def naive(path: str) -> str | None:
     """The rule, said once more."""
-    if any(path == exempt or path.startswith(f"{exempt}/") for exempt in EXEMPT):
+    if is_exempt(path):
         return None
     reaching = [prefix for prefix in PREFIXES if path == prefix or path.startswith(f"{prefix}/")]
     return PREFIXES[max(reaching, key=len)] if reaching else "default"
@@ -94,7 +99,7 @@ def test_a_trick_never_leads_to_a_laxer_group(path: str, tricks: list[Trick]) ->
     spelled = reduce(tricked, tricks, path)
     group = PATHS.group(spelled)
 
-    assert spelled == path or group is not None
+    assert group is not None or is_exempt(spelled)
     assert rate(group) <= rate(naive(path))
 
 
@@ -113,6 +118,47 @@ def test_a_normal_form_is_its_own_normal_form(path: str) -> None:
 
 
 @pytest.mark.promise("R23", "R24")
-@given(st.one_of(nasty, st.text()))
-def test_only_a_path_in_its_normal_form_is_exempt(path: str) -> None:
-    assert PATHS.group(path) is not None or path == normal_form(path)
+@given(st.one_of(nasty, st.text(), st.builds("{}{}".format, st.sampled_from(EXEMPT), nasty)))
+@example("/docs//..")
+@example("/docs/..")
+@example("/docs/%2e%2E/x")
+def test_only_a_path_that_leaves_no_doubt_is_exempt(path: str) -> None:
+    assert PATHS.group(path) is not None or (is_exempt(path) and path.lower().removesuffix("/") == normal_form(path))
+
+
+# Root paths: what a server tells, what applications make of it, and what somebody may write.
+
+ROOTS: Final = st.sampled_from(["/svc", "/svc/", "/a/b", "/api", "/api/v1", "/api/v1/chat", "/docs", "/health", "/Svc"])
+
+
+def seen(path: str, root: str) -> str:
+    """The path by which Starlette, FastAPI and others look for a route."""
+    root = root.rstrip("/")
+    return (path[len(root) :] or "/") if path == root or path.startswith(f"{root}/") else path
+
+
+@pytest.mark.promise("R20", "R24")
+@given(plain_paths, ROOTS, st.booleans(), st.lists(st.sampled_from(["upper", "double", "up", "quote"]), max_size=2))
+@example("/health", "/svc", True, [])
+def test_with_a_root_path_in_front_or_not_a_request_is_limited_as_the_route_that_answers_it(
+    route: str, root: str, in_front: bool, spelled: list[str]
+) -> None:
+    path = reduce(lambda text, kind: tricked(text, (kind, 3, 1)), spelled, root.rstrip("/") + route if in_front else route)
+    answered = naive(seen(path, root))
+    group = PATHS.group(path, root)
+
+    assert (group is None) <= (answered is None or naive(path) is None)
+    if answered not in (None, "default"):
+        assert rate(group) <= rate(answered)
+
+
+@pytest.mark.promise("R20", "R23")
+@given(plain_paths, st.sampled_from(["/svc", "/a/b", "/srv/svc"]), st.booleans())
+def test_a_root_path_that_no_setting_knows_changes_nothing(route: str, root: str, in_front: bool) -> None:
+    assert naive(route) == PATHS.group(root + route if in_front else route, root)
+
+
+@pytest.mark.promise("R20", "R23", "R24")
+@given(st.one_of(nasty, st.text()), st.one_of(ROOTS, nasty, st.text()))
+def test_any_path_and_any_root_path_have_an_answer_and_it_stays_the_same(path: str, root: str) -> None:
+    assert PATHS.group(path, root) == Paths(CONFIG.inbound, EXEMPT).group(path, root)

@@ -141,6 +141,7 @@ def serve(loop: str) -> Iterator[Callable[..., Door]]:
             *,
             clock: Clock = system_clock,
             around: Callable[[App], App] = lambda app: app,
+            root_path: str = "",
             **inbound: object,
         ) -> Door:
             config = Config.from_mapping({"inbound": {"default": {**DEFAULT, **(default or {})}, **inbound}})
@@ -153,6 +154,7 @@ def serve(loop: str) -> Iterator[Callable[..., Door]]:
                 lifespan="on",
                 ws="websockets-sansio",
                 proxy_headers=False,
+                root_path=root_path,
                 log_config=None,
                 access_log=False,
                 h11_max_incomplete_event_size=1_000_000,

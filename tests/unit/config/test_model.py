@@ -92,7 +92,7 @@ def test_the_built_in_inbound_groups_are_those_that_users_rely_on() -> None:
 
 
 def test_the_built_in_exempt_paths_are_those_that_users_rely_on() -> None:
-    exempt = ("/health", "/api/v1/status", "/docs", "/openapi.json", "/api/v1/traffic-control")
+    exempt = ("/health", "/api/v1/status", "/docs/", "/openapi.json", "/api/v1/traffic-control/")
 
     assert InboundSettings(exempt_paths=exempt) == BUILT_IN.inbound_settings
 
@@ -332,6 +332,21 @@ MISTAKES = [
     ('inbound.talk.paths = ["/api/v1/chat"]', "inbound.talk.paths is '/api/v1/chat'", "a path that belongs to no other group"),
     ("inbound.Talk.limits = []", "inbound.Talk is 'Talk'", "a name such as"),
     ('inbound.exempt_paths = ["up"]', "inbound.exempt_paths[0] is 'up'", "a path that begins with '/'"),
+    ('inbound.exempt_paths = ["/up/{id}"]', "inbound.exempt_paths[0] is '/up/{id}'", "a path without"),
+    (
+        'inbound.exempt_paths = ["/up/<int:id>"]',
+        "inbound.exempt_paths[0] is '/up/<int:id>'",
+        "a path without {}, <>, *, ? and #",
+    ),
+    (
+        'inbound.chat.paths = ["/users/{id}/export"]',
+        "inbound.chat.paths[0] is '/users/{id}/export'",
+        "a path without {}, <>, *, ? and #",
+    ),
+    ('inbound.chat.paths = ["/chat", "/talk/*"]', "inbound.chat.paths[1] is '/talk/*'", "a path without"),
+    ('inbound.chat.paths = ["/talk?loud=1"]', "inbound.chat.paths[0] is '/talk?loud=1'", "a path without"),
+    ('inbound.chat.paths = ["/Docs//chat"]', "inbound.chat.paths is '/Docs//chat'", "a path that is not exempt, and"),
+    ('inbound.default.paths = ["/api/v1/chat"]', "inbound.chat.paths is '/api/v1/chat'", "a path that belongs to no other"),
     (
         'inbound.chat.limits = ["5 per minute strict"]',
         "inbound.chat.limits[0] is '5 per minute strict'",

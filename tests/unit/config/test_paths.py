@@ -1,7 +1,8 @@
 import pytest
 
 from governor import Config, ConfigError
-from governor.config.paths import LONGEST, MOST_REMEMBERED, Paths, normal_form
+from governor.config.parts import MAX_PATH
+from governor.config.paths import MOST_REMEMBERED, Paths, normal_form
 
 CONFIG = Config.from_mapping({})
 
@@ -35,10 +36,51 @@ def test_a_path_belongs_to_the_longest_prefix_that_ends_at_a_segment(path: str, 
 
 @pytest.mark.promise("R23")
 @pytest.mark.parametrize(
-    "path", ["/health", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/api/v1/traffic-control/status"]
+    "path",
+    [
+        "/health",
+        "/docs",
+        "/docs/",
+        "/docs/oauth2-redirect",
+        "/docs/Guide/",
+        "/openapi.json",
+        "/api/v1/status",
+        "/api/v1/traffic-control",
+        "/api/v1/traffic-control/status",
+        "/api/v1/traffic-control/metrics/inbound:chat",
+    ],
 )
 def test_health_checks_docs_and_our_own_pages_are_exempt(path: str) -> None:
     assert paths().group(path) is None
+
+
+@pytest.mark.promise("R23")
+@pytest.mark.parametrize("path", ["/health/patients", "/health/", "/openapi.json/x", "/api/v1/status/x", "/docsx", "/apidocs"])
+def test_what_lies_beneath_a_path_is_exempt_only_if_that_ends_in_a_slash(path: str) -> None:
+    assert "default" == paths().group(path)
+
+
+@pytest.mark.promise("R23")
+@pytest.mark.parametrize(
+    ("setting", "exempt", "limited"),
+    [
+        ("/healthCheck", ["/healthCheck", "/healthcheck"], ["/HEALTHCHECK", "/healthCheck/", "/healthCheck/x"]),
+        ("/healthz/", ["/healthz", "/healthz/", "/healthz/live", "/healthz/Live/"], ["/healthzz", "/Healthz", "/healthz/../x"]),
+        ("/Static/", ["/Static/Logo.PNG", "/static/Logo.PNG", "/Static"], ["/STATIC/x", "/Static//x", "/Static/%2e%2e/x"]),
+        ("//up", ["//up", "/up"], ["///up"]),
+        ("/", ["/"], ["/x", "", "//"]),
+        ("/état/", ["/état", "/état/x"], ["/ÉTAT/x", "/e%CC%81tat/x"]),
+    ],
+)
+def test_an_exempt_path_is_met_as_it_is_written_and_in_its_normal_form(
+    setting: str, exempt: list[str], limited: list[str]
+) -> None:
+    known = paths(Config.from_mapping({"inbound": {"exempt_paths": [setting]}}))
+
+    assert ([], []) == (
+        [path for path in exempt if known.group(path) is not None],
+        [path for path in limited if known.group(path) is None],
+    )
 
 
 @pytest.mark.promise("R23", "R24")
@@ -120,7 +162,7 @@ def test_a_group_within_a_stricter_one_is_not_reached_by_what_the_outer_one_serv
 
 @pytest.mark.promise("R24")
 def test_a_path_that_is_too_long_to_be_read_belongs_to_the_strictest_group() -> None:
-    longest = f"/api/v1/chat/{'x' * LONGEST}"[:LONGEST]
+    longest = f"/api/v1/chat/{'x' * MAX_PATH}"[:MAX_PATH]
 
     assert ["chat", "models_introspection"] == [paths().group(path) for path in (longest, f"{longest}x")]
 
@@ -167,3 +209,88 @@ def test_a_normal_form_begins_with_a_slash_and_stays_as_it_is(path: str) -> None
     normal = normal_form(path)
 
     assert (True, normal) == (normal.startswith("/"), normal_form(normal))
+
+
+# Root paths. Each case: the root path of the server, the path of the request, and its group.
+
+ROOTED = Config.from_mapping(
+    {
+        "inbound": {
+            "exempt_paths": ["/health", "/docs/", "/svc/ready"],
+            "default": {"limits": ["5/s burst 5"]},
+            "login": {"paths": ["/api/login"], "limits": ["1/s burst 1"]},
+            "feed": {"paths": ["/api/feed"], "limits": ["9/s burst 9"]},
+            "outside": {"paths": ["/svc/pay", "/svc/api/login/hard"], "limits": ["2/s burst 2"]},
+            "whole": {"paths": ["/lax", "/tight/er"], "limits": ["8/s burst 8"]},
+            "tight": {"paths": ["/tight"], "limits": ["3/s burst 3"]},
+        }
+    }
+)
+
+
+@pytest.mark.promise("R20", "R23")
+@pytest.mark.parametrize(
+    ("root", "path", "group"),
+    [
+        # The server puts the root path in front, or leaves it away.
+        ("/svc", "/svc/api/login", "login"),
+        ("/svc", "/api/login", "login"),
+        ("/svc/", "/svc/api/login", "login"),
+        ("/svc", "/svc/api/login/hard", "login"),
+        # A group that is laxer than the default is still its own.
+        ("/svc", "/svc/api/feed/1", "feed"),
+        ("/svc", "/api/feed", "feed"),
+        ("/svc", "/svc", "default"),
+        ("/svc", "/svcapi/login", "default"),
+        ("", "/svc/api/login", "default"),
+        # Settings that name the paths as clients see them.
+        ("/svc", "/svc/pay", "outside"),
+        ("/svc", "/pay", "outside"),
+        ("/svc", "/svc/svc/pay", "outside"),
+        # Exempt as the application sees it, and as clients do.
+        ("/svc", "/svc/health", None),
+        ("/svc", "/health", None),
+        ("/svc", "/svc/docs/x", None),
+        ("/svc", "/svc/ready", None),
+        ("/svc", "/ready", None),
+        ("/svc", "/svc/svc/health", "default"),
+        ("/svc", "/svc/health/x", "default"),
+        ("/svc", "/svc//health", "default"),
+        ("/svc", "/svc/../health", "default"),
+        # The application is mounted at a path that has a meaning of its own.
+        ("/health", "/health/x", "default"),
+        ("/docs", "/docs/api/login", "login"),
+        ("/docs", "/docs/x", "default"),
+        ("/docs", "/docs", "default"),
+        ("/lax", "/lax/x", "default"),
+        ("/lax", "/lax/api/login", "login"),
+        ("/tight", "/tight/x", "tight"),
+        ("/tight", "/tight/api/feed", "tight"),
+        ("/tight", "/tight/er", "tight"),
+        # Tricks.
+        ("/svc", "/SVC/api/login", "login"),
+        ("/svc", "/svc/%61pi/login", "login"),
+        ("/svc", "//svc/api/login", "login"),
+        ("/svc", "/x/../svc/api/login", "login"),
+        ("/svc", "/svc/x/../api/login", "login"),
+        ("/svc", "/svc/../svc/api/feed/../login", "login"),
+        ("/Svc", "/Svc/api/login", "login"),
+        ("/a/b", "/a/b/api/login", "login"),
+        ("/a/b", "/a/api/login", "default"),
+    ],
+)
+def test_a_path_is_read_with_and_without_the_root_path(root: str, path: str, group: str | None) -> None:
+    assert group == paths(ROOTED).group(path, root)
+
+
+@pytest.mark.promise("R23", "R24")
+def test_a_path_that_is_exempt_in_one_reading_and_has_a_group_in_the_other_is_limited() -> None:
+    config = Config.from_mapping({"inbound": {"exempt_paths": ["/ready"], "ready": {"paths": ["/svc/ready"]}}})
+
+    assert ["ready", "ready", None] == [paths(config).group("/ready", root) for root in ("/svc", "/svc/", "/other")]
+
+
+def test_a_path_and_its_root_path_are_remembered_together() -> None:
+    known = paths(ROOTED)
+
+    assert ["default", "login"] * 2 == [known.group("/svc/api/login", root) for root in ("", "/svc") * 2]

@@ -1,0 +1,119 @@
+"""Applications under a root path, behind the servers and frameworks that put it in different places."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from threading import Thread
+from typing import Any, Final
+
+import hypercorn
+import hypercorn.asyncio
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from governor import Config, Governor
+from governor.testing import ManualClock
+from governor_client import TrafficControlMiddleware
+
+pytestmark = [pytest.mark.promise("R20", "R23"), pytest.mark.filterwarnings("ignore:The `root_path` parameter")]
+
+Serve = Callable[..., Any]
+
+INBOUND: Final[Mapping[str, object]] = {
+    "login": {"paths": ["/api/login"], "limits": ["2/day burst 2"]},
+    "feed": {"paths": ["/api/feed"], "limits": ["4/day burst 4"]},
+}
+#: Statuses of so many requests that nothing limits, of a group of 2, of one of 4, and of the default of 3.
+FREE, LOGIN, FEED, DEFAULT = 6 * [200], 2 * [200] + 4 * [429], 4 * [200] + 2 * [429], 3 * [200] + 3 * [429]
+
+
+def test_uvicorn_puts_the_root_path_in_front(serve: Serve) -> None:
+    door = serve({"limits": ["3/day burst 3"]}, clock=ManualClock(), root_path="/svc", **INBOUND)
+
+    assert (FREE, LOGIN, FEED, DEFAULT) == tuple(
+        door.statuses(6, path) for path in ("/health", "/api/login", "/api/feed", "/svc/health")
+    )
+
+
+@contextmanager
+def hypercorn_with(app: Any, root_path: str) -> Iterator[int]:
+    """Hypercorn on a port of this machine, which is yielded."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    settings = hypercorn.Config()
+    settings.bind = [f"fd://{listener.fileno()}"]
+    settings.root_path = root_path
+    settings.errorlog = None
+    with asyncio.Runner() as runner:
+        stop = asyncio.Event()
+        serving = hypercorn.asyncio.serve(app, settings, shutdown_trigger=stop.wait)
+        thread = Thread(target=runner.run, args=[serving], name="hypercorn")
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            runner.get_loop().call_soon_threadsafe(stop.set)
+            thread.join()
+            listener.detach()
+
+
+def statuses(port: int, path: str, **headers: str) -> list[int]:
+    """The statuses of six requests."""
+    found = []
+    for _ in range(6):
+        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", path, headers=headers)
+        found.append(connection.getresponse().status)
+        connection.close()
+    return found
+
+
+def everything(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("yes")
+
+
+def settings() -> Config:
+    return Config.from_mapping({"inbound": {"default": {"limits": ["3/day burst 3"]}, **INBOUND}})
+
+
+def test_hypercorn_leaves_it_away_and_whoever_writes_it_gains_nothing() -> None:
+    governor = Governor(settings(), clock=ManualClock())
+    app = TrafficControlMiddleware(Starlette(routes=[Route("/{rest:path}", everything)]), governor)
+    with governor, hypercorn_with(app, "/svc") as port:
+        plain = [statuses(port, path, **{"X-Actor": "a"}) for path in ("/health", "/api/login", "/api/feed", "/x")]
+        prefixed = [statuses(port, path, **{"X-Actor": "b"}) for path in ("/svc/health", "/svc/api/login", "/svc/api/feed")]
+        twice = statuses(port, "/svc/svc/health", **{"X-Actor": "b"})
+
+    assert ([FREE, LOGIN, FEED, DEFAULT], [FREE, LOGIN, FEED], DEFAULT) == (plain, prefixed, twice)
+
+
+@pytest.mark.parametrize("wrapped", [True, False], ids=["around the application", "added to it"])
+def test_fastapi_says_it_by_itself(serve: Serve, wrapped: bool) -> None:
+    governor = Governor(settings(), clock=ManualClock())
+    app = FastAPI(root_path="/svc")
+    app.add_route("/{rest:path}", everything)
+    if not wrapped:
+        app.add_middleware(TrafficControlMiddleware, governor=governor)
+    with governor, hypercorn_with(TrafficControlMiddleware(app, governor) if wrapped else app, "") as port:
+        plain = [statuses(port, path, **{"X-Actor": "a"}) for path in ("/health", "/api/login", "/x")]
+        prefixed = [statuses(port, path, **{"X-Actor": "b"}) for path in ("/svc/health", "/svc/api/login", "/svc/api/feed")]
+
+    assert ([FREE, LOGIN, DEFAULT], [FREE, LOGIN, FEED]) == (plain, prefixed)
+
+
+def test_a_mount_is_no_root_path_and_keeps_its_own() -> None:
+    governor = Governor(settings(), clock=ManualClock())
+    inner = Starlette(
+        routes=[Route("/{rest:path}", everything)], middleware=[Middleware(TrafficControlMiddleware, governor=governor)]
+    )
+    with governor, hypercorn_with(Starlette(routes=[Mount("/api", inner), Mount("/", inner)]), "/svc") as port:
+        within = [statuses(port, path, **{"X-Actor": "a"}) for path in ("/api/login", "/svc/api/feed", "/api/health")]
+        outside = statuses(port, "/login", **{"X-Actor": "b"})
+
+    assert ([LOGIN, FEED, DEFAULT], DEFAULT) == (within, outside)
