@@ -30,7 +30,7 @@ from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics
 from governor._background import Background
 from governor._supervisor import Supervisor
-from governor._units import LONGEST, from_seconds, to_seconds
+from governor._units import LONGEST, MINUTE, from_seconds, to_seconds
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config, LoggingSettings, check_scope
 from governor.errors import ConfigError, Reason, UsageError
@@ -92,6 +92,8 @@ class Governor:
         self._tasks: TaskGroup | None = None
         self._background: Background | None = None
         self.closes_when_stuck = False
+        #: When each inbound group was last warned of, as this loop did not answer; written by other threads.
+        self._warned_at: dict[str, int] = {}
 
     @classmethod
     def from_file(cls, path: str | Path | None = None, *, clock: Clock = system_clock, random: Random | None = None) -> Self:
@@ -237,19 +239,46 @@ class Governor:
         """Are we on the thread of the governor's own loop?"""
         return get_ident() == self._thread
 
-    async def visit(self, group: str, visit: Visit) -> Turned | None:
+    async def visit(self, group: str, visit: Visit) -> Turned | Denied | None:
         """May this request go on? None if so. A group that there is not, or that fails, lets everybody pass.
 
-        From another loop this is a message and an answer; if the governor's does not answer for a second, the request may go
-        on. Raises `UsageError` if the governor is not running.
+        From another loop this is a message and an answer. If the governor's loop does not answer for a second, `on_overload` of
+        the group decides: the request may go on, or is denied as `overloaded`. Either is counted, and nothing is spent. Raises
+        `UsageError` if the governor is not running.
         """
         home = self._still_running()
         if home.here():
             return self._visit(group, visit)
         try:
-            return await home.call_from_another_loop(partial(self._visit, group, visit), patience(0))
+            return await home.call_from_another_loop(
+                partial(self._visit, group, visit), patience(0), unwanted=partial(self._visit_unwanted, group)
+            )
         except TimeoutError:
+            return self._visit_unanswered(home, group)
+
+    def _visit_unanswered(self, home: Home, group: str) -> Denied | None:
+        """The verdict on a request from elsewhere when the loop does not answer, which counts it as soon as it does."""
+        settings = self.config.inbound.get(group)
+        if settings is None:
             return None
+        granted = settings.on_overload == "pass"
+        home.knock(partial(self._count_unanswered, group, granted=granted))
+        now = system_clock()
+        if now - self._warned_at.get(group, -MINUTE) >= MINUTE:
+            self._warned_at[group] = now
+            done = "pass unlimited" if granted else "are denied"
+            _log.warning("The governor's event loop does not answer in time: inbound requests of the group %s %s.", group, done)
+        return None if granted else overloaded(group)
+
+    def _count_unanswered(self, group: str, *, granted: bool) -> None:
+        actor = self.group(group)
+        if actor is not None:
+            actor.unanswered(granted=granted)
+
+    def _visit_unwanted(self, group: str, turned: Turned | None) -> None:
+        """A request was granted after its caller had gone: it broke off."""
+        if turned is None or turned.dry_run:
+            self._visit_ended(group, None)
 
     def _visit(self, group: str, visit: Visit) -> Turned | None:
         actor = self.group(group)

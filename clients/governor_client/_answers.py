@@ -71,13 +71,22 @@ def refusal(turned: Turned, visit: Visit) -> Answer:
 
 def shutting_down() -> Answer:
     """The answer to everybody, once we take no more requests."""
+    return _unavailable(Reason.SHUTTING_DOWN, f"This server is shutting down; try again in {_BACK_IN} s.", _BACK_IN)
+
+
+def overloaded() -> Answer:
+    """The answer when the governor does not answer in time, in a group that denies then."""
+    return _unavailable(Reason.OVERLOADED, "This server is overloaded; try again in 1 s.", 1)
+
+
+def _unavailable(reason: Reason, message: str, seconds: int) -> Answer:
     problem = _Problem(
         type=f"{_TYPES}#temporary-reduced-capacity",
         title="Request cannot be satisfied due to temporary server capacity constraints",
         status=503,
-        error=Reason.SHUTTING_DOWN.value,
-        message=f"This server is shutting down; try again in {_BACK_IN} s.",
-        retry_after_seconds=_BACK_IN,
+        error=reason.value,
+        message=message,
+        retry_after_seconds=seconds,
     )
     return _answer(problem, ())
 

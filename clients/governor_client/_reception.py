@@ -9,8 +9,8 @@ from typing import final
 from governor import Governor
 from governor._actors.group import Left
 from governor.config.paths import Paths
-from governor.messages import Turned, Visit
-from governor_client._answers import Answer, left, over, refusal
+from governor.messages import Denied, Turned, Visit
+from governor_client._answers import Answer, left, over, overloaded, refusal
 from governor_client._asgi import Headers, Scope, Send
 from governor_client._callers import Callers
 from governor_client._stay import Ended, Stay
@@ -57,6 +57,8 @@ class Reception:
         """The same on another loop, which goes on meanwhile."""
         visit = self._callers.visit(scope)
         turned = await self.governor.visit(group, visit)
+        if isinstance(turned, Denied):
+            return overloaded()
         least = await self.governor.least_left(group, visit) if turned is None and self._announce else None
         return _verdict(turned, least, visit, send, partial(self.governor.visit_ended, group))
 

@@ -74,7 +74,7 @@ class GroupActor:
         self.counters = Counters()
         #: Refusals by the name of the limit.
         self.refused_by = dict.fromkeys(NAMES, 0)
-        #: How many would have been refused if this were not a dry run.
+        #: How many were granted although a limit denied them, in a dry run, or although this loop did not answer in time.
         self.passed_over = 0
         self.loudest = Loudest()
 
@@ -101,6 +101,14 @@ class GroupActor:
     def ended(self, status: int | None) -> None:
         """A request that went on was answered with this HTTP status; None if it broke off."""
         self.counters.ended(status, Result.FAILURE if status is None else Result.SUCCESS)
+
+    def unanswered(self, *, granted: bool) -> None:
+        """A request was granted, or denied as `overloaded`, on another thread, as the loop of this actor did not answer in time."""
+        if granted:
+            self.passed_over += 1
+            self.counters.requests += 1
+        else:
+            self.counters.refused[Reason.OVERLOADED] = self.counters.refused.get(Reason.OVERLOADED, 0) + 1
 
     def least(self, visit: Visit) -> Left | None:
         """The limit of which least is left: its name, for how many more requests, and what it is. None without limits."""

@@ -27,6 +27,8 @@ Post = Callable[[Callable[[], object]], object]
 #: A loop that was thrown away without being told leaves nobody to answer. Whoever waits for one looks after so many seconds
 #: whether it is still there, again and again.
 _HEARTBEAT: Final = 1.0
+#: Calls that may lie unread while the loop stands still, those that were given up included; one more is not taken.
+MAX_CALLS: Final = 65_536
 
 
 class _AsyncioLoop(Protocol):
@@ -49,9 +51,12 @@ def current_post() -> Post:
 
 
 class _Call(Generic[T]):
-    """A function to run at home, and how to tell its caller that it has been run, or never will be."""
+    """A function to run at home, and how to tell its caller that it has been run, or never will be.
 
-    __slots__ = ("_error", "_function", "_value", "_wake")
+    It runs, or its caller gives it up: whichever comes first. What was given up never runs.
+    """
+
+    __slots__ = ("_begun", "_error", "_function", "_value", "_wake")
 
     def __init__(self, function: Callable[[], T], wake: Callable[[], object]) -> None:
         self._function = function
@@ -59,8 +64,12 @@ class _Call(Generic[T]):
         self._value: T | None = None
         # Stays so if the function is interrupted, or never runs.
         self._error: Exception | None = UsageError("the governor has been closed")
+        # Acquired once, by the loop that runs the call or by the caller that gives it up: two threads may try at once.
+        self._begun = Lock()
 
     def run(self) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
         try:
             self._value = self._function()
             self._error = None
@@ -68,6 +77,15 @@ class _Call(Generic[T]):
             self._error = error
         finally:
             self.wake()
+
+    def give_up(self) -> bool:
+        """Lets it never run. False if it has begun to."""
+        return self._begun.acquire(blocking=False)
+
+    def hand_over(self, unwanted: Callable[[T], object]) -> None:
+        """At home, after it has run: what it returned goes there, as its caller has gone."""
+        if self._error is None:
+            unwanted(cast("T", self._value))
 
     def wake(self) -> None:
         # The loop of a foreign caller may have ended: then nobody is there to be told.
@@ -93,7 +111,7 @@ class Home:
         self._post = current_post()
         # A callback runs in the context of whoever posts it; anyio finds its event loop in this one.
         self._context = copy_context()
-        # Bounded by the number of threads and of tasks on other loops: each waits for its call.
+        # Bounded by `MAX_CALLS`. Those that were given up stay until the loop looks.
         self._calls: deque[_Call[object]] = deque()
         #: The actors to whom others have sent failures that are not read yet, once for each failure. While there are any,
         #: nothing that was granted ahead is to be had: one of them may pause all traffic. Bounded like the outcomes.
@@ -114,11 +132,14 @@ class Home:
             return False
         return True
 
-    def call(self, function: Callable[[], T], timeout: float = math.inf) -> T:
+    def call(
+        self, function: Callable[[], T], timeout: float = math.inf, unwanted: Callable[[T], object] | None = None
+    ) -> T:
         """Runs the function at home and returns what it returns. From another thread this is a round trip.
 
-        Raises what the function raises, `TimeoutError` if it has not been run after so many seconds (it may be, later), and
-        `UsageError` if the governor is closed before it has.
+        Raises what the function raises, `TimeoutError` if it has not begun to run after so many seconds, and `UsageError` if the
+        governor is closed before it has. A function whose caller has gone, by a timeout or by cancellation, does not run; if it
+        has already, what it returned is handed to `unwanted`, at home.
         """
         if self.here():
             return function()
@@ -126,14 +147,31 @@ class Home:
         done.acquire()
         call = _Call(function, done.release)
         self._ring(call)
-        return self._result(call, in_time=self.wait_blocking(done, timeout))
+        try:
+            in_time = self.wait_blocking(done, timeout) or (not call.give_up() and self.wait_blocking(done, _HEARTBEAT))
+        except BaseException:
+            self._give_up(call, unwanted)
+            raise
+        return self._result(call, in_time=in_time)
 
-    async def call_from_another_loop(self, function: Callable[[], T], timeout: float = math.inf) -> T:
+    async def call_from_another_loop(
+        self, function: Callable[[], T], timeout: float = math.inf, unwanted: Callable[[T], object] | None = None
+    ) -> T:
         """The same for a task on another loop, which goes on meanwhile."""
         done = anyio.Event()
         call = _Call(function, partial(current_post(), done.set))
         self._ring(call)
-        return self._result(call, in_time=await self.wait(done, timeout))
+        try:
+            in_time = await self.wait(done, timeout) or (not call.give_up() and await self.wait(done, _HEARTBEAT))
+        except BaseException:
+            self._give_up(call, unwanted)
+            raise
+        return self._result(call, in_time=in_time)
+
+    def _give_up(self, call: _Call[T], unwanted: Callable[[T], object] | None) -> None:
+        # A call that has begun has ended by the time that this knock is answered: both run on the thread of the loop.
+        if not call.give_up() and unwanted is not None:
+            self.knock(partial(call.hand_over, unwanted))
 
     def _result(self, call: _Call[T], *, in_time: bool) -> T:
         if not in_time and self.alive():
@@ -141,6 +179,8 @@ class Home:
         return call.result()
 
     def _ring(self, call: _Call[T]) -> None:
+        if len(self._calls) >= MAX_CALLS:
+            raise TimeoutError("the governor's event loop stands still, and too many calls wait for it")
         self._calls.append(cast("_Call[object]", call))
         # Looked at after the append, as `close` empties the queue after it has said that it is closed: one of the two sees
         # the call.

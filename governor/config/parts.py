@@ -7,7 +7,7 @@ Frozen records, with durations in microseconds. Their fields are the keys of the
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -32,6 +32,9 @@ _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TEMPLATE: Final = re.compile(r"[{}<>*?#]")
 #: Characters of a path. A longer one is not read, and belongs to the strictest group of all.
 MAX_PATH: Final = 4096
+
+#: What happens to a request from another event loop that the governor's does not answer in time.
+OnOverload = Literal["pass", "deny"]
 
 
 class GlobalPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +87,9 @@ class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):
 
     A request belongs to the group with the longest of all `paths` that begins its path, at a `/`. `limits` hold for each
     caller, `address_limits` for all callers of one client address together, and `total_limits` for everybody; all of them are
-    token buckets of requests. A `dry_run` counts and tells whom they would refuse, and refuses nobody. Raises `ConfigError`
-    for other limits, and for a path that does not begin with `/`.
+    token buckets of requests. A `dry_run` counts and tells whom they would refuse, and refuses nobody. `on_overload` decides
+    about requests from other event loops that the governor's loop does not answer in time: they `pass`, or are denied. Raises
+    `ConfigError` for other limits, and for a path that does not begin with `/`.
     """
 
     paths: tuple[str, ...] = ()
@@ -93,8 +97,10 @@ class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):
     address_limits: tuple[Limit, ...] = (TokenBucket(100, SECOND, 1000),)
     total_limits: tuple[Limit, ...] = (TokenBucket(2000, SECOND, 20_000),)
     dry_run: bool = False
+    on_overload: OnOverload = "pass"
 
     def __post_init__(self) -> None:
+        _check_word("on_overload", self.on_overload, OnOverload)
         _check_paths("paths", self.paths)
         for field in ("limits", "address_limits", "total_limits"):
             for index, limit in enumerate(getattr(self, field)):
@@ -148,6 +154,12 @@ class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
         _checks.whole("max_size_mb", self.max_size_mb)
         if self.directory is not None:
             msgspec.structs.force_setattr(self, "directory", expanded(self.directory))
+
+
+def _check_word(field: str, value: object, words: object) -> None:
+    allowed = get_args(words)
+    if value not in allowed:
+        raise ConfigError(field, value, f"one of {', '.join(map(repr, allowed))}")
 
 
 def _check_network(field: str, network: str) -> None:

@@ -52,9 +52,10 @@ class RefusedBy(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class GroupMetrics(Totals, frozen=True, gc=False, kw_only=True):
-    """An inbound group. In a dry run `refused_by` counts as well, and `passed_over` those who went on all the same.
+    """An inbound group. There are no retries and no breaker here: their totals stay 0.
 
-    There are no retries and no breaker here: their totals stay 0.
+    `passed_over` counts requests that went on in a dry run although a limit denied them, and those that passed because the
+    governor did not answer in time; in a dry run `refused_by` counts as well.
     """
 
     total_circuit_open: int

@@ -104,7 +104,11 @@ def _of_groups(groups: Mapping[str, GroupStatistics]) -> Iterator[Metric]:
         "Requests that met a limit, in dry runs too.",
         labels=["group", "limit"],
     )
-    passed = CounterMetricFamily("governor_inbound_passed_over", "Those of a dry run among them.", labels=["group"])
+    passed = CounterMetricFamily(
+        "governor_inbound_passed_over",
+        "Requests that went on although a dry run denied them, or because the governor did not answer in time.",
+        labels=["group"],
+    )
     callers = GaugeMetricFamily("governor_inbound_callers", "Callers who have spent something lately.", labels=["group"])
     available = GaugeMetricFamily("governor_inbound_limit_available", "What a ceiling has left.", labels=["group", "limit"])
     capacity = GaugeMetricFamily("governor_inbound_limit_capacity", "What a ceiling can hold.", labels=["group", "limit"])

@@ -220,6 +220,9 @@ class GroupRow extends Row {
       ["Answers", answers(metrics)],
       ["Refused by limit per", byCount(metrics.refused_by, (word) => (word === "total" ? "group" : word))],
       ...(dry ? [["Dry run", `${count(metrics.passed_over)} went on although a limit refused them`]] : []),
+      ...(!dry && metrics.passed_over
+        ? [["Passed unlimited", `${count(metrics.passed_over)}, mostly while the governor did not answer in time`]]
+        : []),
       ["Loudest lately", loudest.slice(0, 8).map(({ caller, refused }) => `${caller}  ${count(refused)}`).join("\n") || "nobody"],
     ];
   }

@@ -1,14 +1,17 @@
 """Can every thread reach the governor's loop, and does none wait for a loop that is gone?"""
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
-from threading import Thread, get_ident
+from threading import Event, Lock, Thread, get_ident
 
 import anyio
+import anyio.from_thread
 import pytest
 
 from governor import UsageError
+from governor._actors import home as home_module
 from governor._actors.home import Home
 
 pytestmark = pytest.mark.anyio
@@ -141,3 +144,104 @@ def test_a_loop_that_was_thrown_away_leaves_nobody_waiting() -> None:
     late.join(5)
 
     assert [UsageError] * 4 == [type(answer) for answers in (outcome, *(one for _, one in callers)) for answer in answers]
+
+
+# Callers who have gone.
+
+
+async def test_a_call_that_was_given_up_in_time_never_runs() -> None:
+    home, ran = Home(), list[str]()
+
+    def ask() -> None:
+        with pytest.raises(TimeoutError):
+            home.call(partial(ran.append, "late"), timeout=0.001)
+
+    thread = Thread(target=ask)
+    thread.start()
+    thread.join()  # The loop stands still for so long.
+    await anyio.to_thread.run_sync(home.call, partial(ran.append, "after"))
+
+    assert ["after"] == ran
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+async def test_nor_does_one_whose_caller_on_another_loop_was_cancelled(backend: str) -> None:
+    home, ran = Home(), list[str]()
+
+    async def ask() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await home.call_from_another_loop(partial(ran.append, "late"), unwanted=lambda _: ran.append("unwanted"))
+
+    thread = Thread(target=partial(anyio.run, ask, backend=backend))
+    thread.start()
+    thread.join()
+    await anyio.to_thread.run_sync(home.call, partial(ran.append, "after"))
+
+    assert ["after"] == ran
+
+
+async def test_what_has_run_already_is_handed_over_if_its_caller_is_gone() -> None:
+    home, unwanted, cancelled = Home(), list[str](), Event()
+
+    async def ask() -> None:
+        def run() -> str:
+            portal.call(scope.cancel)
+            cancelled.wait()
+            return "granted"
+
+        async with anyio.from_thread.BlockingPortal() as portal:
+            with anyio.CancelScope() as scope:
+                try:
+                    await home.call_from_another_loop(run, unwanted=unwanted.append)
+                finally:
+                    cancelled.set()
+
+    await anyio.to_thread.run_sync(anyio.run, ask)
+    await anyio.to_thread.run_sync(home.call, lambda: None)
+
+    assert ["granted"] == unwanted
+
+
+async def test_what_runs_as_its_caller_gives_up_is_answered() -> None:
+    home, begun, go_on = Home(), Event(), Event()
+
+    def run() -> str:
+        begun.set()
+        go_on.wait()
+        return "answer"
+
+    def ask() -> str:
+        call = home.wait_blocking
+
+        def wait(done: Lock, timeout: float = math.inf) -> bool:
+            begun.wait()
+            in_time = call(done, 0.001)
+            go_on.set()
+            return in_time or call(done, timeout)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Home, "wait_blocking", lambda _, done, timeout=math.inf: wait(done, timeout))
+            return home.call(run, timeout=0.001)
+
+    assert "answer" == await anyio.to_thread.run_sync(ask)
+
+
+async def test_so_many_calls_lie_unread_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home_module, "MAX_CALLS", 2)
+    home, ran = Home(), list[int]()
+
+    def ask(number: int) -> None:
+        with pytest.raises(TimeoutError):
+            home.call(partial(ran.append, number), timeout=0.001)
+
+    for number in range(5):
+        thread = Thread(target=partial(ask, number))
+        thread.start()
+        thread.join()
+    unread = len(home._calls)
+    # The queue is empty again as soon as the loop has looked.
+    await anyio.wait_all_tasks_blocked()
+    await anyio.to_thread.run_sync(home.call, partial(ran.append, 5))
+
+    assert (2, [5]) == (unread, ran)

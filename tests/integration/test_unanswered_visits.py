@@ -1,0 +1,150 @@
+"""Inbound requests from another event loop while the governor's stands still: they pass or are denied, and are counted."""
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from governor import Config, Denied, Governor, Reason
+from governor._actors import asking
+from governor._actors.group import GroupActor
+from governor.messages import Turned, Visit
+from governor_client import TrafficControlMiddleware
+from tests.stress.leases import standing_still, until
+
+pytestmark = pytest.mark.promise("R25")
+
+REQUESTS = 5
+BACKENDS = ["asyncio", "trio"]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_PATIENCE", 0.01)
+
+
+@pytest.fixture(params=["pass", "deny"])
+def on_overload(request: pytest.FixtureRequest) -> str:
+    word: str = request.param
+    return word
+
+
+@pytest.fixture
+def governor(on_overload: str) -> Iterator[Governor]:
+    config = Config.from_mapping({"inbound": {"default": {"limits": ["2/hour burst 2"], "on_overload": on_overload}}})
+    with Governor(config) as governor:
+        yield governor
+
+
+def visitor(governor: Governor) -> Visit:
+    return Visit(governor.pseudonyms.actor(b"ann"), governor.pseudonyms.address(b"192.0.2.1"))
+
+
+async def visits(governor: Governor, times: int = REQUESTS) -> list[Turned | Denied | None]:
+    """So many requests at once."""
+    answers: list[Turned | Denied | None] = []
+
+    async def ask() -> None:
+        answers.append(await governor.visit("default", visitor(governor)))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(times):
+            tasks.start_soon(ask)
+    return answers
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_not_answered_in_time_is_counted_once_and_spends_nothing(
+    governor: Governor, on_overload: str, backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with standing_still(governor):
+        stalled = anyio.run(visits, governor, backend=backend)
+    after = anyio.run(partial(visits, governor, 3), backend=backend)
+    group = governor.statistics().groups["default"]
+    refused = group.counters.refused
+    warnings = [(record.levelno, record.message.rpartition("default ")[2]) for record in caplog.records]
+
+    assert [2, 1] == [after.count(None), len([one for one in after if isinstance(one, Turned)])]
+    if on_overload == "pass":
+        assert [None] * REQUESTS == stalled
+        assert (REQUESTS, REQUESTS + 2, {"rate_limit_exceeded": 1}) == (group.passed_over, group.counters.requests, refused)
+        assert [(logging.WARNING, "pass unlimited.")] == warnings
+    else:
+        assert [Denied("default", Reason.OVERLOADED, 1.0)] * REQUESTS == stalled
+        assert (0, 2, {"rate_limit_exceeded": 1, "overloaded": REQUESTS}) == (group.passed_over, group.counters.requests, refused)
+        assert [(logging.WARNING, "are denied.")] == warnings
+
+
+def test_through_the_middleware_nothing_is_left_under_way(governor: Governor, on_overload: str) -> None:
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def main() -> None:
+        door = TrafficControlMiddleware(app, governor)
+        scope = {"type": "http", "path": "/", "client": ("192.0.2.1", 1), "headers": []}
+        for _ in range(REQUESTS):
+            await door(scope, receive, send)
+
+    with standing_still(governor):
+        anyio.run(main)
+    starts = [message for message in sent if message["type"] == "http.response.start"]
+    went_on = REQUESTS if on_overload == "pass" else 0
+    until(lambda: governor.statistics().groups["default"].counters.answered_2xx == went_on)
+    counters = governor.statistics().groups["default"].counters
+
+    assert [200 if on_overload == "pass" else 503] * REQUESTS == [start["status"] for start in starts]
+    assert [on_overload == "deny"] * REQUESTS == [(b"retry-after", b"1") in start["headers"] for start in starts]
+    assert went_on == counters.requests
+
+
+def test_a_visit_whose_caller_is_cancelled_before_it_is_looked_at_never_was(governor: Governor) -> None:
+    async def leave() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await visits(governor)
+
+    with standing_still(governor):
+        anyio.run(leave)
+    counters = governor.statistics().groups["default"].counters
+
+    assert (0, {}, 2) == (counters.requests, counters.refused, anyio.run(visits, governor).count(None))
+
+
+def test_a_visit_that_was_granted_after_its_caller_had_gone_is_not_under_way(
+    governor: Governor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leave() -> None:
+        async with anyio.from_thread.BlockingPortal() as portal:
+            with anyio.CancelScope() as scope:
+                gone = anyio.Event()
+                visit = GroupActor.visit
+
+                def granted(actor: GroupActor, one: Visit) -> Turned | None:
+                    answer = visit(actor, one)
+                    portal.call(scope.cancel)
+                    portal.call(gone.wait)
+                    return answer
+
+                monkeypatch.setattr(GroupActor, "visit", granted)
+                try:
+                    await governor.visit("default", visitor(governor))
+                finally:
+                    gone.set()
+
+    monkeypatch.setattr(asking, "_PATIENCE", 60.0)
+    anyio.run(leave)
+    until(lambda: governor.statistics().groups["default"].counters.failures == 1)
+
+    assert 1 == governor.statistics().groups["default"].counters.requests
