@@ -103,7 +103,7 @@ class GroupActor:
         self.counters.ended(status, Result.FAILURE if status is None else Result.SUCCESS)
 
     def unanswered(self, *, granted: bool) -> None:
-        """A request was granted, or denied as `overloaded`, on another thread, as the loop of this actor did not answer in time."""
+        """A request was granted, or denied as `overloaded`, on another thread: this loop did not answer in time."""
         if granted:
             self.passed_over += 1
             self.counters.requests += 1

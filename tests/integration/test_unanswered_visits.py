@@ -74,7 +74,11 @@ def test_what_is_not_answered_in_time_is_counted_once_and_spends_nothing(
         assert [(logging.WARNING, "pass unlimited.")] == warnings
     else:
         assert [Denied("default", Reason.OVERLOADED, 1.0)] * REQUESTS == stalled
-        assert (0, 2, {"rate_limit_exceeded": 1, "overloaded": REQUESTS}) == (group.passed_over, group.counters.requests, refused)
+        assert (0, 2, {"rate_limit_exceeded": 1, "overloaded": REQUESTS}) == (
+            group.passed_over,
+            group.counters.requests,
+            refused,
+        )
         assert [(logging.WARNING, "are denied.")] == warnings
 
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 import trio.lowlevel
 
-from governor import Config, Governor, UsageError
+from governor import Config, Denied, Governor, UsageError
 from governor.messages import Turned, Visit
 from governor.policies.callers import CallersPolicy
 from governor.testing import loop_clock
@@ -34,7 +34,7 @@ def visitor(governor: Governor, number: int = 0) -> Visit:
 
 async def visit(governor: Governor, group: str = "shop", number: int = 0) -> str | None:
     turned = await governor.visit(group, visitor(governor, number))
-    return None if turned is None else turned.limit
+    return turned.limit if isinstance(turned, Turned) else None
 
 
 def known(governor: Governor, group: str = "shop") -> int:
@@ -175,7 +175,7 @@ async def test_before_it_is_entered_and_after_it_is_left_nobody_can_visit() -> N
 
 @pytest.mark.promise("R55")
 async def test_visits_that_come_in_while_it_closes_are_answered() -> None:
-    answers: list[Turned | str | None] = []
+    answers: list[Turned | Denied | str | None] = []
 
     async def knock(governor: Governor, number: int) -> None:
         for _ in range(20):
