@@ -136,8 +136,8 @@ class Home:
         """Runs the function at home and returns what it returns. From another thread this is a round trip.
 
         Raises what the function raises, `TimeoutError` if it has not begun to run after so many seconds, and `UsageError` if
-        the governor is closed before it has. A function whose caller has gone, by a timeout or by cancellation, does not run; if it
-        has already, what it returned is handed to `unwanted`, at home.
+        the governor is closed before it has. A function whose caller has gone, by a timeout or by cancellation, does not run;
+        if it has already, what it returned is handed to `unwanted`, at home.
         """
         if self.here():
             return function()

@@ -79,9 +79,9 @@ class GroupStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """An inbound group. `counters.requests` counts those that went on, `refused_by` refusals by the name of the limit.
 
     `passed_over` says how many went on in a dry run although a limit denied them, or because the governor's loop did not answer
-    in time; in a dry run `refused_by` counts as well. `callers` is how many have spent something lately, `loudest` who is refused most
-    often, the loudest first. `limits` are those of one caller, with what a caller who was quiet has available; `totals` are the
-    ceilings of the group.
+    in time; in a dry run `refused_by` counts as well. `callers` is how many have spent something lately; `loudest` are those
+    who are refused most often, the loudest first. `limits` are those of one caller, with what a caller who was quiet has
+    available; `totals` are the ceilings of the group.
     """
 
     counters: CounterRecord
