@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from governor._units import Duration
+from governor._units import Duration, Instant
 from governor.errors import PermitDenied, Reason, permit_denied
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.gcra import TokenBucket
@@ -29,13 +29,27 @@ class Leave(msgspec.Struct, frozen=True, tag="leave"):
     """Whoever asked is no longer waiting: leave the line, or take back what was granted meanwhile."""
 
 
+class Answered(msgspec.Struct, tag="answered"):
+    """Tell that the answer to a grant has begun, with this HTTP status. The `Report` that follows says how it ended."""
+
+    grant: Grant
+    status: int | None = None
+    #: When it was read. The actor fills it in, since clocks are read on its thread only; an actor that is not interested is
+    #: not told, and leaves it empty.
+    at: Instant | None = None
+
+
 class Report(msgspec.Struct, frozen=True, tag="report"):
-    """Tell what became of a grant: the HTTP status if there was one, and what was really used, by unit."""
+    """Tell what became of a grant: the HTTP status if there was one, and what was really used, by unit.
+
+    `answered` is what was told of the beginning of its answer, if anything was.
+    """
 
     grant: Grant
     result: Result
     status: int | None = None
     used: Mapping[str, int] | None = None
+    answered: Answered | None = None
 
 
 class PlanRetry(msgspec.Struct, frozen=True, tag="plan_retry"):

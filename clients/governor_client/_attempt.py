@@ -34,8 +34,9 @@ class Attempt:
         self._status: int | None = None
 
     def answered(self, status: int) -> None:
-        """The answer has begun. What came of it is known when it ends."""
+        """The answer has begun, which a circuit breaker may wait for. What came of it is known when it ends."""
         self._status = status
+        self._permit.answered(status=status)
 
     def ended(self) -> None:
         """The answer came to its end, or its reader has had enough of it: what counts is the status."""
@@ -46,7 +47,7 @@ class Attempt:
         """An error took the place of the answer, or of the rest of it."""
         if self._permit.reported:
             return
-        if isinstance(error, _UNSENT):
+        if isinstance(error, _UNSENT) and self._status is None:
             self._permit.give_back()
         elif isinstance(error, _CALLERS):
             self._permit.record(error=UsageError(str(error)))  # Neutral: what is misused is not the provider's failure.

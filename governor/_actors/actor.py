@@ -22,13 +22,13 @@ from governor._actors.line import Waiter
 from governor._actors.permit import Permit
 from governor._units import SECOND, Duration, Instant, to_seconds
 from governor.errors import Reason
-from governor.messages import Acquire, Denied, Leave, Report
+from governor.messages import Acquire, Answered, Denied, Leave, Report
 from governor.policies.contract import PLAIN, Grant, Result
 
 #: How long to wait before asking again when nobody knows how long it will take.
 NOMINAL_WAIT: Final = SECOND
 
-Outcome = Report | Grant
+Outcome = Answered | Report | Grant
 
 
 class Actor(ABC):
@@ -87,7 +87,7 @@ class Actor(ABC):
 
     @abstractmethod
     def _learn(self, message: Outcome) -> None:
-        """An outcome, or a grant that was never used."""
+        """The beginning of an answer, an outcome, or a grant that was never used."""
 
     @abstractmethod
     def _leave(self, waiter: Waiter) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from governor._actors.counters import Counters
 from governor._units import Instant
 from governor.errors import GovernorError, UsageError
-from governor.messages import Report
+from governor.messages import Answered, Report
 from governor.policies import _checks
 from governor.policies.contract import Grant, Result
 from governor.policies.degraded import DegradedPolicy
@@ -32,18 +32,19 @@ class Owner(Protocol):
     degraded: DegradedPolicy
     #: Where other threads leave the status of a success that nothing but the counters wants to know of.
     successes: deque[int | None]
-    #: Whether a success would change anything but the counters of the scope.
+    #: Whether a success would change anything but the counters of the scope, and whether the beginning of an answer would.
     listens: bool
+    awaits_answers: bool
 
     @property
     def failures(self) -> Sized:
         """Of all actors, those to whom others have sent failures that are not read yet."""
 
     @property
-    def outcomes(self) -> deque[Report | Grant]:
+    def outcomes(self) -> deque[Answered | Report | Grant]:
         """Where outcomes are left, from any thread."""
 
-    def deliver(self, outcome: Report | Grant, *, later: bool = False) -> None:
+    def deliver(self, outcome: Answered | Report | Grant, *, later: bool = False) -> None:
         """An outcome has been left: has it read, at once on the actor's own thread, unless `later`."""
 
 
@@ -72,11 +73,28 @@ class Permit(msgspec.Struct, gc=False, eq=False):
     #: Whether its outcome is known, or it was given back.
     reported: bool = False
     _entered: bool = False
+    _answered: Answered | None = None
 
     @property
     def scope(self) -> str:
         """The scope it was granted in, `provider:method`."""
         return self._owner.scope
+
+    def answered(self, *, status: int | None = None) -> None:
+        """Says that the answer has begun, with this HTTP `status`, before `record` says how it ended. From any thread.
+
+        Optional, for answers that take long: a probe of the circuit breaker has proved itself by then, and `slow_call` is
+        measured to here. Once is enough: a second call, and one after the outcome, change nothing.
+        """
+        if self.reported or self._answered is not None:
+            return
+        owner = self._owner
+        self._answered = answered = Answered(self.grant(), status)
+        if owner.awaits_answers:
+            try:
+                owner.outcomes.append(answered)
+            finally:
+                owner.deliver(answered)
 
     def record(
         self, *, status: int | None = None, error: BaseException | None = None, used: Mapping[str, int] | None = None
@@ -115,15 +133,17 @@ class Permit(msgspec.Struct, gc=False, eq=False):
                 self.reported = True
                 owner.counters.ended(status, Result.SUCCESS)
                 return
-        self._leave(Report(self.grant(), result_of(status, error), status, used))
+        self._leave(Report(self.grant(), result_of(status, error), status, used, self._answered))
 
     def give_back(self) -> None:
         """Says that the call was never made: what the permit spent is free again, as far as it is still there to give.
 
-        Raises `UsageError` if the outcome has been reported.
+        Raises `UsageError` if the outcome has been reported, or if the answer has begun.
         """
         if self.reported:
             raise self._reported_before()
+        if self._answered is not None:
+            raise UsageError(f"the answer to the call of this permit for {self.scope} has begun: record its outcome")
         self._leave(self.grant())
 
     def _leave(self, outcome: Report | Grant) -> None:
@@ -165,7 +185,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
 
 @final
 class HeldPermit(Permit, gc=False, eq=False):
-    """A permit whose place somebody waits for: a slot in flight, a place in a strict window, a half-open probe.
+    """A permit whose place somebody waits for: in flight, in a strict window, or in a breaker that is half-open or ramps up.
 
     Forgotten by its holder, it reports a neutral outcome when it is collected, so that its place is not lost for ever.
     """
@@ -173,6 +193,6 @@ class HeldPermit(Permit, gc=False, eq=False):
     def __del__(self) -> None:
         # May run inside any handler, on any thread: it leaves word, and touches nothing.
         if not self.reported:
-            report = Report(self.grant(), Result.NEUTRAL)
+            report = Report(self.grant(), Result.NEUTRAL, answered=self._answered)
             self._owner.outcomes.append(report)
             self._owner.deliver(report, later=True)

@@ -18,6 +18,8 @@ from itertools import repeat, starmap
 from random import Random
 from typing import Final, final
 
+import msgspec
+
 from governor._actors.actor import NOMINAL_WAIT, Actor
 from governor._actors.counters import Counters
 from governor._actors.home import Home
@@ -27,7 +29,7 @@ from governor._actors.permit import HeldPermit, Permit
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer, BreakerChanged, Granted, LeaseRevoked, Refused, Retried
-from governor.messages import Acquire, Denied, PlanRetry, Report
+from governor.messages import Acquire, Answered, Denied, PlanRetry, Report
 from governor.policies.breaker import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.limits import LimitPolicy
@@ -75,6 +77,7 @@ class ScopeActor(Actor):
         "_retry",
         "_start",
         "_status",
+        "awaits_answers",
         "counters",
         "degraded",
         "failures",
@@ -87,8 +90,9 @@ class ScopeActor(Actor):
 
     #: No permit is granted before this instant without a closer look.
     gate: Instant
-    #: Whether a success would change anything but the counters.
+    #: Whether a success would change anything but the counters, and whether the beginning of an answer would.
     listens: bool
+    awaits_answers: bool
     _cap: RequestCapPolicy
     _generation: int
     _limits: tuple[LimitPolicy, ...]
@@ -261,6 +265,7 @@ class ScopeActor(Actor):
         pipeline.regate()
         self.gate = NEVER if self._line or self._closed or self._resting else pipeline.gate
         self.listens = pipeline.holds or pipeline.breaker.listens
+        self.awaits_answers = pipeline.breaker.awaits_answers
         self._make = HeldPermit if pipeline.holds else Permit
         self._generation = pipeline.breaker.generation
         self._limits = pipeline.limits
@@ -380,8 +385,8 @@ class ScopeActor(Actor):
                 self._announcer(Retried(self.scope, acquire.attempt))
         # Whatever the grant has spent must bar the way for the next `grab`.
         self.regate()
-        probe = self.pipeline.breaker.status is not BreakerStatus.CLOSED
-        make = HeldPermit if probe or self.pipeline.holds else Permit
+        counted = not self.pipeline.breaker.unrestricted
+        make = HeldPermit if counted or self.pipeline.holds else Permit
         return make(self, grant.granted_at, grant.generation, grant)
 
     def _refuse(self, now: Instant, verdict: Verdict) -> Denied:
@@ -564,8 +569,13 @@ class ScopeActor(Actor):
 
     # Outcomes.
 
-    def _learn(self, message: Report | Grant) -> None:
+    def _learn(self, message: Answered | Report | Grant) -> None:
         now = self._now()
+        if isinstance(message, Answered):
+            message.at = now
+            self.pipeline.answered(now, message.grant, message.status)
+            self.regate()
+            return
         before = self.degraded.until
         if isinstance(message, Report) and (message.result is Result.FAILURE or message.used):
             # Nobody may have what is left, perhaps, or there is less of it.
@@ -575,7 +585,7 @@ class ScopeActor(Actor):
             self._learn_used(now)
         if isinstance(message, Report):
             self.counters.ended(message.status, message.result)
-            self.pipeline.record(now, message.grant, message.result, message.used)
+            self.pipeline.record(now, _answered(message), message.result, message.used)
             if self.pipeline.dropped:
                 self._count_dropped(self.pipeline)
         else:
@@ -605,6 +615,14 @@ class ScopeActor(Actor):
             # Granted in the moment of leaving: nobody will ever use it.
             waiter.answer.reported = True
             self._learn(waiter.answer.grant())
+
+
+def _answered(report: Report) -> Grant:
+    """The grant of an outcome, with the instant at which its answer began, if it was read."""
+    answered = report.answered
+    if answered is None or answered.at is None:
+        return report.grant
+    return msgspec.structs.replace(report.grant, answered_at=answered.at)
 
 
 def _wait_fits(now: Instant, verdict: Verdict, timeout: float | None) -> bool:

@@ -35,7 +35,8 @@ class BreakerStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A circuit breaker: `status` is closed, open or half_open; `probes_in` is what is left of the cooling, in seconds.
 
     `probes` is how many probes the half-open breaker has let through and not got back, `last_failure_ago` how many seconds the
-    latest failure lies back, or None.
+    latest failure lies back, or None. `ramp_up` is how many calls may be without an answer at once after it has closed, or
+    None once that is no longer limited.
     """
 
     status: str
@@ -45,6 +46,7 @@ class BreakerStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     probes_in: float
     probes: int
     last_failure_ago: float | None
+    ramp_up: int | None = None
 
 
 class RefusalStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -145,6 +147,7 @@ def scope_statistics(actor: ScopeActor, now: Instant) -> ScopeStatistics:
             probes_in=to_seconds(max(0, breaker.until - now)),
             probes=breaker.admitted,
             last_failure_ago=None if breaker.last_failure is None else to_seconds(max(0, now - breaker.last_failure)),
+            ramp_up=breaker.ramp,
         ),
         waiting=actor.waiting(),
         leased=leased,

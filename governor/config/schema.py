@@ -17,7 +17,7 @@ from governor.config.text import describe, describe_duration, parse_duration, pa
 from governor.errors import ConfigError
 from governor.policies.limits import Limit
 
-#: How a setting that may be absent is switched off: TOML has no word for nothing.
+#: How a setting that may be absent, or is true or false, is switched off: TOML has no word for nothing.
 OFF: Final = "off"
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -129,6 +129,8 @@ def _read_path(value: object, path: str) -> Path:
 
 
 def _convert(kind: object, value: object, path: str) -> object:
+    if kind is bool and value == OFF:
+        return False
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError:

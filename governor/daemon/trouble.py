@@ -19,6 +19,11 @@ Recently = Callable[[str], Mapping[str, int]]
 
 _EVERYWHERE: Final = (Reason.DEGRADED, Reason.REQUEST_CAP)
 _LIMITS: Final = (Reason.RATE_LIMIT, Reason.CONCURRENCY)
+#: Why a breaker refuses that counts calls, and until when, by its state.
+_COUNTING: Final[dict[str, tuple[str, str]]] = {
+    "half_open": ("circuit breaker half-open, all probes out", "next probe when one of them ends"),
+    "closed": ("circuit breaker closed again, calls ramp up", "next permit when one of them is answered"),
+}
 _AFTER: Final[dict[str, str]] = {Reason.CIRCUIT_OPEN: "probes", Reason.RATE_LIMIT: "next permit"}
 
 
@@ -110,15 +115,16 @@ def _scope(key: str, scope: OutboundScope, recent: Mapping[str, int]) -> Trouble
         return _watched(key, scope, recent)
     if refusal.reason in _EVERYWHERE:
         return None
-    probing = refusal.reason == Reason.CIRCUIT_OPEN and scope.circuit_breaker.state == "half_open"
-    why, rank = "circuit breaker half-open, all probes out" if probing else reason(refusal.reason), Rank.STOPPED
+    state = scope.circuit_breaker.state
+    counting = _COUNTING.get(state) if refusal.reason == Reason.CIRCUIT_OPEN else None
+    why, until = counting or (reason(refusal.reason), _until(refusal))
+    rank = Rank.LIMITED if counting and state == "closed" else Rank.STOPPED
     if refusal.reason in _LIMITS:
         # A limit that is met for a moment, by nobody who is told no, is a limit at work.
         if not lately and not waiting and (refusal.retry_after or 0.0) < 1.0:
             return None
         rank = Rank.LIMITED
         why += f", {count(waiting)} waiting" if waiting else ""
-    until = "next probe when one of them ends" if probing else _until(refusal)
     says, wait = f"refuses: {why}", refusal.retry_after
     return Trouble(key=key, rank=rank, subject=name_of(key), says=says, until=until, wait=wait, recent=lately)
 

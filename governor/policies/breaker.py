@@ -4,6 +4,12 @@ Closed lets everything through and watches; open lets nothing through; half-open
 decides by their outcomes (M. Nygard, Release It!, 2nd ed. 2018, ch. 5). It opens on consecutive failures, on a failure rate
 over a sliding window of calls or of time, or on whichever of the two comes first.
 
+A probe has proved itself when its answer begins; without word of that, when it ends. A probe that takes too long gives its
+place to another, and its outcome counts all the same when it comes.
+
+Closed again, it ramps up: calls without an answer are counted, and their number may double with each round trip, as in the slow
+start of TCP (RFC 5681, section 3.1), until a whole round has not used up what was allowed.
+
 Each change of state begins a new generation, and so does each change of settings. Grants carry theirs, and the outcome of one
 from an earlier state changes nothing.
 """
@@ -18,7 +24,11 @@ from governor._units import MINUTE, Duration, Instant
 from governor.errors import ConfigError, Reason
 from governor.policies import _checks
 from governor.policies._call_log import SLOTS, CallLog, CallLogState
+from governor.policies._calls_out import CallsOut
 from governor.policies.contract import Grant, Request, Result
+
+#: Calls without an answer up to which it ramps up: as many as may wait in the queue of a scope by default.
+MAX_RAMP: Final = 65_536
 
 _RATE_SCALE: Final = 1_000_000
 
@@ -28,9 +38,10 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
 
     `failures` in a row open it (None: do not count them), or a share of at least `failure_rate` (above 0, at most 1)
     failing among the last `window_calls` calls or the calls of the last `window`, once `minimum_calls` are in it. A success
-    that took `slow_call` or longer counts as a failure. Open lasts `open_for`; then at most `probes` calls go through, and
-    `successes` of them close it, while one failure opens it again. A probe without an outcome for `probe_deadline` gives
-    its place to another.
+    that took `slow_call` or longer until its answer began counts as a failure. Open lasts `open_for`; then at most `probes`
+    calls go through, and `successes` of them close it, while one failure opens it again. A probe without an answer for
+    `probe_deadline` gives its place to another. With `ramp_up` it lets `probes` calls at once through after closing, and one
+    more for each success, until calls no longer use that up.
     """
 
     failures: int | None = 5
@@ -43,6 +54,7 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
     open_for: Duration = MINUTE
     probes: int = 3
     probe_deadline: Duration = MINUTE
+    ramp_up: bool = True
 
     def __post_init__(self) -> None:
         if self.failures is not None:
@@ -103,8 +115,10 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
     until: Instant
     failures: int
     successes: int
-    probes: tuple[Instant, ...]
+    out: tuple[Instant, ...]
     admitted: int
+    ramp: int | None
+    unbound: int
     openings: int
     last_failure: Instant | None
     last_calls: tuple[bool, ...]
@@ -115,16 +129,18 @@ class BreakerPolicy:
     """The machine: closed at first."""
 
     __slots__ = (
-        "admitted",
         "_calls",
         "_last_calls",
-        "_probes",
+        "_out",
         "_since",
+        "_unbound",
+        "admitted",
         "failures",
         "generation",
         "last_failure",
         "openings",
         "parameters",
+        "ramp",
         "status",
         "successes",
         "until",
@@ -149,9 +165,19 @@ class BreakerPolicy:
         self.last_failure: Instant | None = None
         #: Probes of this generation that were let through, but for those that were given back.
         self.admitted = 0
-        self._probes: list[Instant] = []
+        #: How many calls may be without an answer while it ramps up; None when it does not.
+        self.ramp: int | None = None
+        # How many successes are still to come, with the ramp not used up meanwhile, before it ends.
+        self._unbound = 0
+        # Calls without an answer: probes, and those of the ramp.
+        self._out = CallsOut()
         self._last_calls: deque[bool] = deque(maxlen=parameters.window_calls or 1)
         self._calls = CallLog(parameters.window or MINUTE)
+
+    @property
+    def unrestricted(self) -> bool:
+        """Does it let everything through, without counting? Not while open or half-open, nor while it ramps up."""
+        return self.status is BreakerStatus.CLOSED and self.ramp is None
 
     @property
     def listens(self) -> bool:
@@ -159,75 +185,119 @@ class BreakerPolicy:
         parameters = self.parameters
         return (
             self.failures > 0
-            or self.status is not BreakerStatus.CLOSED
+            or not self.unrestricted
             or parameters.failure_rate is not None
             or parameters.slow_call is not None
         )
 
+    @property
+    def awaits_answers(self) -> bool:
+        """Would it change anything to know when an answer begins?"""
+        return not self.unrestricted or self.parameters.slow_call is not None
+
     def at_rest(self, now: Instant) -> bool:
-        """Is it closed, with no failure on record?"""
+        """Is it closed, with no failure on record, and no call of a ramp that may still be answered?"""
+        newest = self._out.newest()
+        ramping = newest is not None and newest + self.parameters.probe_deadline > now
         failed = self.failures or any(self._last_calls) or self._calls.failures_at(now)
-        return self.status is BreakerStatus.CLOSED and not failed
+        return self.status is BreakerStatus.CLOSED and not ramping and not failed
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
-        """Now if closed; else when the cooling ends, or, with all probes out, when the first of them is given up."""
-        match self.status:
-            case BreakerStatus.CLOSED:
-                return now
-            case BreakerStatus.OPEN:
-                return max(now, self.until)
-            case BreakerStatus.HALF_OPEN:
-                if self.admitted < self.parameters.probes:
-                    return now
-                return max(now, Instant(min(self._probes, default=now) + self.parameters.probe_deadline))
+        """Now if closed; else when the cooling ends, or, with all places taken, when the oldest call is given up."""
+        if self.status is BreakerStatus.OPEN:
+            return max(now, self.until)
+        oldest = self._out.oldest() if self._full() else None
+        return now if oldest is None else max(now, Instant(oldest + self.parameters.probe_deadline))
 
     def commit(self, now: Instant, request: Request) -> int:
         """One more call; after the cooling the first one is already a probe, and counted."""
         if self.status is BreakerStatus.OPEN:
             self._move(BreakerEvent.COOLED)
-        if self.status is BreakerStatus.HALF_OPEN:
-            if self.admitted >= self.parameters.probes:
-                given_up = min(self._probes)
-                self._probes.remove(given_up)
-            else:
-                self.admitted += 1
-            self._probes.append(now)
+        if self.unrestricted:
+            return 0
+        if self._full():
+            self._out.give_up_oldest()
+        elif self.status is BreakerStatus.HALF_OPEN:
+            self.admitted += 1
+        self._out.add(now)
+        if self.ramp is not None and self._out.count >= self.ramp:
+            # Used up. It ends when those that are out have succeeded, and then a whole round has not used it up.
+            self._unbound = 2 * self.ramp
         return 0
 
-    def record(self, now: Instant, grant: Grant, result: Result) -> None:
-        """Learns from an outcome, unless it belongs to an earlier state or to a probe that was given up."""
+    def _full(self) -> bool:
+        """Are all places taken, of the probes or of the ramp?"""
+        if self.ramp is not None:
+            return self._out.count >= self.ramp
+        return self.status is BreakerStatus.HALF_OPEN and self.admitted >= self.parameters.probes
+
+    def answered(self, now: Instant, grant: Grant, result: Result) -> None:
+        """Its answer has begun, with this result: all that a probe has to show, and as much as the ramp waits for.
+
+        Closed, the outcome is learned when it ends, because an answer that has begun may still break off.
+        """
         if grant.generation < self._since:
             return
-        if self.status is BreakerStatus.HALF_OPEN and grant.granted_at not in self._probes:
-            return
-        slow = self.parameters.slow_call
-        if result is Result.SUCCESS and slow is not None and now - grant.granted_at >= slow:
-            result = Result.FAILURE
-        if result is Result.FAILURE:
-            self.last_failure = now
+        result = self._judged(now, grant, result)
         if self.status is BreakerStatus.HALF_OPEN:
             self._record_probe(now, grant, result)
-        elif result is not Result.NEUTRAL:
+        elif self.ramp is not None:
+            self._ramp_up(self.ramp, grant, result)
+
+    def record(self, now: Instant, grant: Grant, result: Result) -> None:
+        """Learns from an outcome, unless it belongs to an earlier state, or to a probe whose answer has told already."""
+        if grant.generation < self._since:
+            return
+        began = grant.answered_at
+        result = self._judged(now if began is None else began, grant, result)
+        if self.status is BreakerStatus.HALF_OPEN:
+            if began is None:
+                self._record_probe(now, grant, result)
+            return
+        if self.ramp is not None and began is None:
+            self._ramp_up(self.ramp, grant, result)
+        if result is not Result.NEUTRAL:
             self._record_call(now, failed=result is Result.FAILURE)
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
-        """A call that was never made says nothing, and gives its probe back."""
+        """A call that was never made says nothing, and gives its place back."""
         self.record(now, grant, Result.NEUTRAL)
 
+    def _judged(self, began: Instant, grant: Grant, result: Result) -> Result:
+        """A success whose answer began too late is a failure."""
+        slow = self.parameters.slow_call
+        late = slow is not None and began - grant.granted_at >= slow
+        return Result.FAILURE if late and result is Result.SUCCESS else result
+
     def _record_probe(self, now: Instant, grant: Grant, result: Result) -> None:
-        self._probes.remove(grant.granted_at)
+        """What a probe says counts, although it may have been given up; only its place is another's by then."""
+        in_place = self._out.remove(grant.granted_at)
         match result:
             case Result.NEUTRAL:
-                self.admitted -= 1
+                self.admitted -= in_place
             case Result.FAILURE:
+                self.last_failure = now
                 self._open(now)
             case Result.SUCCESS:
                 self.successes += 1
                 if self.successes >= self.parameters.successes:
                     self._move(BreakerEvent.RECOVERED)
 
+    def _ramp_up(self, ramp: int, grant: Grant, result: Result) -> None:
+        """One call less is out, and a success makes room for one more: as many again with each round trip."""
+        in_place = self._out.remove(grant.granted_at)
+        if result is not Result.SUCCESS:
+            return
+        self.ramp = ramp + 1
+        self._unbound -= in_place
+        if self._unbound <= 0 or self.ramp > MAX_RAMP:
+            self.ramp = None
+            self._out.clear()
+
     def _record_call(self, now: Instant, *, failed: bool) -> None:
         self.failures = self.failures + 1 if failed else 0
+        if failed:
+            self.last_failure = now
         in_a_row = self.parameters.failures
         if self._rate_reached(now, failed=failed) or (in_a_row is not None and self.failures >= in_a_row):
             self._open(now)
@@ -256,10 +326,14 @@ class BreakerPolicy:
         self.status = TRANSITIONS[self.status, event]
         self.generation += 1
         self._since = self.generation
-        self.failures = self.successes = self.admitted = 0
-        self._probes.clear()
+        self.failures = self.successes = self.admitted = self._unbound = 0
+        self.ramp = None
+        self._out.clear()
         self._last_calls.clear()
         self._calls.clear()
+        if self.status is BreakerStatus.CLOSED and self.parameters.ramp_up:
+            self.ramp = self.parameters.probes
+            self._unbound = 2 * self.ramp
 
     def begin_generation(self) -> None:
         """Grants from now on can be told apart from those before. Probes that are out are given back, and forgotten."""
@@ -267,7 +341,7 @@ class BreakerPolicy:
         if self.status is BreakerStatus.HALF_OPEN:
             self._since = self.generation
             self.admitted = 0
-            self._probes.clear()
+            self._out.clear()
 
     def state(self) -> BreakerState:
         """What `restore` needs to go on from here."""
@@ -278,8 +352,10 @@ class BreakerPolicy:
             until=self.until,
             failures=self.failures,
             successes=self.successes,
-            probes=tuple(self._probes),
+            out=self._out.dates(),
             admitted=self.admitted,
+            ramp=self.ramp,
+            unbound=self._unbound,
             openings=self.openings,
             last_failure=self.last_failure,
             last_calls=tuple(self._last_calls),
@@ -287,7 +363,7 @@ class BreakerPolicy:
         )
 
     def restore(self, state: BreakerState) -> None:
-        """Goes on from a state taken earlier under the same parameters."""
+        """Goes on from a state taken earlier; under other parameters, a ramp goes on only if they have one."""
         self.status = state.status
         self.generation = state.generation
         self._since = state.since
@@ -297,7 +373,9 @@ class BreakerPolicy:
         self.openings = state.openings
         self.last_failure = state.last_failure
         self.admitted = state.admitted
-        self._probes = list(state.probes)
+        self.ramp = state.ramp if self.parameters.ramp_up else None
+        self._unbound = state.unbound
+        self._out.restore(() if self.unrestricted else state.out)
         self._last_calls.clear()
         if self.parameters.window_calls is not None:
             self._last_calls.extend(state.last_calls)

@@ -48,13 +48,14 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     """What was granted: enough to learn from its outcome, to settle it, or to take it back.
 
     `generation` is the breaker's at the time. `receipts`, one for each spending policy, are there only if the request named
-    its own costs; they let a policy undo exactly what it spent.
+    its own costs; they let a policy undo exactly what it spent. `answered_at` is when the answer began, if that was told.
     """
 
     granted_at: Instant
     generation: int
     request: Request = PLAIN
     receipts: tuple[int, ...] | None = None
+    answered_at: Instant | None = None
 
 
 class Policy(Protocol):

@@ -42,7 +42,8 @@ class PipelineState(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """When a request could be granted, and by which policy it cannot be sooner (None: it can be now).
 
-    `sooner` says that somebody's outcome may bring that instant forward: the end of a call in flight, or of a probe.
+    `sooner` says that somebody's outcome may bring that instant forward: the end of a call in flight, or the answer to a probe
+    or to a call of a breaker that ramps up.
     """
 
     when: Instant
@@ -111,7 +112,7 @@ class Pipeline:
 
     def regate(self) -> None:
         """Computes the gate anew. Call it after anything that may have moved the breaker or degraded mode."""
-        if self.breaker.status is not BreakerStatus.CLOSED:
+        if not self.breaker.unrestricted:
             self.gate = NEVER
             return
         gate = 0 if self.exempt else self.degraded.until
@@ -126,8 +127,8 @@ class Pipeline:
             earliest = policy.earliest(now, request, ahead)
             if earliest > when:
                 when, by = earliest, policy
-        probing = by is self.breaker and self.breaker.status is BreakerStatus.HALF_OPEN
-        return Verdict(when, by, when == AFTER_OUTCOME or probing)
+        counting = by is self.breaker and self.breaker.status is not BreakerStatus.OPEN
+        return Verdict(when, by, when == AFTER_OUTCOME or counting)
 
     def only_the_cap_refuses(self, now: Instant, request: Request) -> bool:
         """Would this go out, were it not for the global cap?"""
@@ -155,6 +156,12 @@ class Pipeline:
             self.regate()
         return grant if request is PLAIN else Grant(now, grant.generation, request, tuple(receipts))
 
+    def answered(self, now: Instant, grant: Grant, status: int | None) -> None:
+        """Lets those learn who want to know it before the end that the answer has begun, with this HTTP status."""
+        failed = status is not None and status >= 500
+        self.breaker.answered(now, grant, Result.FAILURE if failed else Result.SUCCESS)
+        self.regate()
+
     def record(self, now: Instant, grant: Grant, result: Result, used: Mapping[str, int] | None = None) -> None:
         """Lets every policy of the scope, and degraded mode, learn how the request ended and what it really used."""
         if used:
@@ -180,7 +187,7 @@ class Pipeline:
                     self.dropped[policy.unit] = self.dropped.get(policy.unit, 0) + dropped
         requests = used.get(REQUESTS, asked.cost)
         units = {**(asked.units or {}), **{unit: amount for unit, amount in used.items() if unit != REQUESTS}}
-        return Grant(grant.granted_at, grant.generation, Request(requests, units), receipts)
+        return Grant(grant.granted_at, grant.generation, Request(requests, units), receipts, grant.answered_at)
 
     def refund(self, now: Instant, grant: Grant) -> None:
         """Takes a grant back that was never used, everywhere."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,6 +57,7 @@ def breakers(draw: st.DrawFn) -> Breaker:
         open_for=draw(SPANS),
         probes=probes,
         probe_deadline=draw(SPANS),
+        ramp_up=draw(st.booleans()),
     )
 
 
@@ -72,44 +74,78 @@ class Model:
     last_failure: int | None = None
     #: Calls that ended while closed, since it was last closed: when, and whether they failed.
     ended: list[tuple[int, bool]] = field(default_factory=list)
-    #: Probes that are out: when they were granted.
+    #: Calls without an answer, while they are counted: when they were granted. Those that were given up are not among them.
     out: list[int] = field(default_factory=list)
     good_probes: int = 0
+    #: How many of these were good before they were given up.
+    good_in_place: int = 0
+    #: How many calls may be without an answer; None when they are not counted.
+    ramp: int | None = None
+    #: How wide the ramp was when it was last used up, and successes since.
+    used_up: int = 0
+    good_since: int = 0
+
+    def full(self) -> bool:
+        if self.status == "half_open":
+            return len(self.out) + self.good_in_place == self.parameters.probes
+        return self.ramp is not None and len(self.out) == self.ramp
 
     def earliest(self, now: int) -> int:
         if self.status == "open":
             return max(now, self.opened_at + self.parameters.open_for)
-        if self.status == "closed" or len(self.out) + self.good_probes < self.parameters.probes:
-            return now
-        return max(now, min(self.out) + self.parameters.probe_deadline)
+        return max(now, min(self.out) + self.parameters.probe_deadline) if self.full() else now
 
     def grant(self, now: int) -> None:
         if self.status == "open":
             self.change("half_open")
-        if self.status == "half_open":
-            if len(self.out) + self.good_probes == self.parameters.probes:
-                self.out.remove(min(self.out))
+        if self.full():
+            self.out.remove(min(self.out))
+        if self.status == "half_open" or self.ramp is not None:
             self.out.append(now)
+        if self.ramp is not None and self.full():
+            self.used_up, self.good_since = self.ramp, 0
 
-    def end(self, now: int, granted_at: int, age: int, result: Result) -> None:
-        if age != self.age or (self.status == "half_open" and granted_at not in self.out):
+    def answer(self, now: int, grant: Grant, result: Result) -> None:
+        """Its answer has begun, or it has ended without."""
+        if grant.generation != self.age or (self.status == "closed" and self.ramp is None):
             return
-        slow = self.parameters.slow_call
-        good = result is Result.SUCCESS and not (slow is not None and now - granted_at >= slow)
-        bad = result is not Result.NEUTRAL and not good
-        if bad:
-            self.last_failure = now
+        in_place = grant.granted_at in self.out
+        if in_place:
+            self.out.remove(grant.granted_at)
+        good, bad = self.judge(now, grant, result)
         if self.status == "half_open":
-            self.out.remove(granted_at)
             self.good_probes += good
+            self.good_in_place += good and in_place
             if bad:
+                self.last_failure = now
                 self.open(now)
             elif self.good_probes == self.parameters.successes:
                 self.change("closed")
-        elif good or bad:
-            self.ended.append((now, bad))
-            if self.too_many_in_a_row() or self.too_high_a_share(now):
-                self.open(now)
+                if self.parameters.ramp_up:
+                    self.ramp = self.used_up = self.parameters.probes
+        elif self.ramp is not None and good:
+            self.ramp += 1
+            self.good_since += in_place
+            if self.good_since == 2 * self.used_up:
+                self.ramp = None
+                self.out.clear()
+
+    def end(self, now: int, grant: Grant, result: Result) -> None:
+        was_half_open = self.status == "half_open"
+        if grant.answered_at is None:
+            self.answer(now, grant, result)
+        if grant.generation != self.age or was_half_open or result is Result.NEUTRAL:
+            return
+        _, bad = self.judge(now if grant.answered_at is None else grant.answered_at, grant, result)
+        self.last_failure = now if bad else self.last_failure
+        self.ended.append((now, bad))
+        if self.too_many_in_a_row() or self.too_high_a_share(now):
+            self.open(now)
+
+    def judge(self, now: int, grant: Grant, result: Result) -> tuple[bool, bool]:
+        slow = self.parameters.slow_call
+        good = result is Result.SUCCESS and not (slow is not None and now - grant.granted_at >= slow)
+        return good, result is not Result.NEUTRAL and not good
 
     def too_many_in_a_row(self) -> bool:
         most = self.parameters.failures
@@ -141,7 +177,8 @@ class Model:
         self.age += 1
         self.ended.clear()
         self.out.clear()
-        self.good_probes = 0
+        self.good_probes = self.good_in_place = self.good_since = 0
+        self.ramp = None
 
 
 class BreakerMachine(RuleBasedStateMachine):
@@ -162,7 +199,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     def ended(self, grant: Grant, result: Result) -> None:
         self.policy.record(self.now, grant, result)
-        self.model.end(self.now, grant.granted_at, grant.generation, result)
+        self.model.end(self.now, grant, result)
 
     @rule(wait=WAITS)
     def time_passes(self, wait: Wait) -> None:
@@ -191,6 +228,22 @@ class BreakerMachine(RuleBasedStateMachine):
             return multiple()
         return self.granted()
 
+    @rule(target=grants, number=st.integers(2, 12))
+    def many_ask(self, number: int) -> MultipleResults[Grant]:
+        granted: list[Grant] = []
+        while len(granted) < number and self.policy.earliest(self.now, PLAIN) <= self.now:
+            granted.append(self.granted())
+        return multiple(*granted)
+
+    @rule(target=grants, grant=consumes(grants), result=st.sampled_from([Result.SUCCESS, Result.FAILURE]), wait=WAITS)
+    def answer_begins(self, grant: Grant, result: Result, wait: Wait) -> Grant:
+        if grant.answered_at is not None:
+            return grant
+        self.time_passes(wait)
+        self.policy.answered(self.now, grant, result)
+        self.model.answer(self.now, grant, result)
+        return msgspec.structs.replace(grant, answered_at=self.now)
+
     @rule(grant=consumes(grants), result=RESULTS, wait=WAITS)
     def outcome(self, grant: Grant, result: Result, wait: Wait) -> None:
         self.time_passes(wait)
@@ -198,8 +251,9 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule(grant=consumes(grants))
     def given_back(self, grant: Grant) -> None:
-        self.policy.refund(self.now, grant, None)
-        self.model.end(self.now, grant.granted_at, grant.generation, Result.NEUTRAL)
+        if grant.answered_at is None:
+            self.policy.refund(self.now, grant, None)
+            self.model.end(self.now, grant, Result.NEUTRAL)
 
     @rule(calls=st.lists(st.tuples(WAITS, WAITS, RESULTS), min_size=1, max_size=5))
     def calls_one_after_another(self, calls: list[tuple[Wait, Wait, Result]]) -> None:
@@ -225,18 +279,26 @@ class BreakerMachine(RuleBasedStateMachine):
 
         assert (model.status, model.age, row) == (policy.status.value, policy.generation, policy.failures)
         assert (model.openings, model.last_failure) == (policy.openings, policy.last_failure)
-        assert model.good_probes == policy.successes
+        assert (model.good_probes, model.ramp) == (policy.successes, policy.ramp)
         assert model.earliest(self.now) == policy.earliest(self.now, PLAIN)
 
     @invariant()
-    def never_more_probes_are_out_than_allowed(self) -> None:
-        assert len(self.policy.state().probes) <= self.policy.parameters.probes
+    def never_more_calls_are_without_an_answer_than_allowed(self) -> None:
+        allowed = self.policy.parameters.probes if self.policy.ramp is None else self.policy.ramp
+        assert len(self.policy.state().out) <= allowed
 
     @invariant()
     def who_does_not_listen_misses_nothing(self) -> None:
         if not self.policy.listens:
             before = self.policy.state()
             self.policy.record(self.now, Grant(self.now, self.policy.generation), Result.SUCCESS)
+            assert before == self.policy.state()
+
+    @invariant()
+    def who_awaits_no_answers_misses_nothing(self) -> None:
+        if not self.policy.awaits_answers:
+            before = self.policy.state()
+            self.policy.answered(self.now, Grant(self.now, self.policy.generation), Result.FAILURE)
             assert before == self.policy.state()
 
 

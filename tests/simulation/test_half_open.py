@@ -56,20 +56,159 @@ async def test_of_a_hundred_tasks_that_arrive_at_the_same_instant_exactly_the_pr
     assert (3, 97) == (len(through), len(refused))
 
 
-async def test_those_who_wait_follow_as_soon_as_the_breaker_has_closed() -> None:
+async def all_arrive(governor: Governor, number: int, seconds: float) -> list[float]:
+    """So many calls at once, of this length: when they begin."""
     times: list[float] = []
 
-    async def arrive(governor: Governor) -> None:
+    async def arrive() -> None:
         async with governor.permit("weather"):
             times.append(anyio.current_time())
+            await anyio.sleep(seconds)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(number):
+            tasks.start_soon(arrive)
+    return times
+
+
+async def test_those_who_wait_follow_when_the_breaker_has_closed_twice_as_many_with_each_round_trip() -> None:
+    async with governed() as governor:
+        await trip(governor)
+        times = await all_arrive(governor, 100, 5)
+
+    # Three probes; two of them close it, and then the third does not count: three, and one more for each success.
+    rounds = {60.0: 3, 65.0: 3, 70.0: 6, 75.0: 12, 80.0: 24, 85.0: 48, 90.0: 4}
+    assert [time for time, calls in rounds.items() for _ in range(calls)] == pytest.approx(times, abs=0.001)
+
+
+async def test_without_a_ramp_all_who_wait_follow_at_once() -> None:
+    async with governed(ramp_up=False) as governor:
+        await trip(governor)
+        times = await all_arrive(governor, 100, 5)
+
+    assert [60.0] * 3 + [65.0] * 97 == pytest.approx(times, abs=0.001)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 7.0, 50.0])
+async def test_of_hundreds_that_wait_a_handful_goes_first_and_then_twice_as_many_with_each_round_trip(seconds: float) -> None:
+    async with governed() as governor:
+        await trip(governor)
+        times = await all_arrive(governor, 300, seconds)
+    # All calls of a round begin within microseconds, and end together.
+    rounds = [sum(abs(time - 60 - number * seconds) < 0.01 for time in times) for number in range(9)]
+
+    assert [3, 3, 6, 12, 24, 48, 96, 108, 0] == rounds
+
+
+async def test_calls_on_the_ramp_that_never_end_do_not_hold_it_for_ever() -> None:
+    async with governed(probes=2, successes=1, probe_deadline="30s") as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        granted(governor.try_permit("weather")).record(status=200)
+        hung = [granted(governor.try_permit("weather")) for _ in range(2)]
+        refusal = governor.try_permit("weather")
+        async with governor.permit("weather"):
+            waited = anyio.current_time() - 60
+        for permit in hung:
+            permit.record(status=200)
+
+    assert Denied("weather", Reason.CIRCUIT_OPEN, 1.0) == refusal
+    assert 30.0 == pytest.approx(waited, abs=0.001)
+
+
+async def test_a_call_on_the_ramp_that_is_forgotten_gives_its_place_back() -> None:
+    async with governed(probes=1, successes=1) as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        granted(governor.try_permit("weather")).record(status=200)
+        granted(governor.try_permit("weather"))
+        await anyio.wait_all_tasks_blocked()
+        granted(governor.try_permit("weather"))
+
+
+async def test_the_statistics_say_how_wide_the_ramp_is() -> None:
+    async with governed(probes=2, successes=1) as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        widths = []
+        for _ in range(7):
+            granted(governor.try_permit("weather")).record(status=200)
+            widths.append(governor.statistics().scopes["weather"].breaker.ramp_up)
+
+    assert [2, 3, 4, 5, None, None, None] == widths
+
+
+async def test_healthy_calls_that_take_longer_than_the_deadline_of_a_probe_close_the_breaker() -> None:
+    whole: list[float] = []
+    refused: list[float] = []
+
+    async def call(governor: Governor) -> None:
+        try:
+            async with governor.permit("weather", timeout=0):
+                await anyio.sleep(90)
+            whole.append(anyio.current_time())
+        except CircuitOpen:
+            refused.append(anyio.current_time())
+
+    async with governed(probe_deadline="20s") as governor, anyio.create_task_group() as tasks:
+        await trip(governor)
+        await anyio.sleep(60)
+        for _ in range(100):
+            tasks.start_soon(call, governor)
             await anyio.sleep(5)
+        breaker = governor.statistics().scopes["weather"].breaker
+
+    assert ("closed", 100) == (breaker.status, len(whole) + len(refused))
+    # The second probe ends 95 s after the cooling. Then the ramp begins, and its first call ends 90 s later.
+    assert 60 + 95 + 90 >= max(refused)
+
+
+async def test_a_probe_that_streams_for_hours_closes_the_breaker_as_soon_as_its_answer_begins() -> None:
+    async with governed(probes=1, successes=1, ramp_up=False) as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        async with governor.permit("weather") as probe:
+            probe.answered(status=200)
+            statuses = [governor.statistics().scopes["weather"].breaker.status]
+            await anyio.sleep(7200)
+        statuses.append(governor.statistics().scopes["weather"].breaker.status)
+        for _ in range(10):
+            granted(governor.try_permit("weather"))
+
+    assert ["closed", "closed"] == statuses
+
+
+async def test_a_probe_whose_answer_begins_with_5xx_opens_it_again_although_its_body_goes_on() -> None:
+    async with governed(probes=1, successes=1) as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        async with governor.permit("weather") as probe:
+            probe.answered(status=502)
+            await anyio.sleep(10)
+            refusal = governor.try_permit("weather")
+            probe.record(status=502)
+        breaker = governor.statistics().scopes["weather"].breaker
+
+    assert Denied("weather", Reason.CIRCUIT_OPEN, 50.0) == refusal
+    assert 2 == breaker.openings
+
+
+async def test_calls_that_stream_for_hours_ramp_up_by_the_beginning_of_their_answers() -> None:
+    times: list[float] = []
+
+    async def call(governor: Governor) -> None:
+        async with governor.permit("weather") as permit:
+            times.append(anyio.current_time())
+            await anyio.sleep(1)
+            permit.answered(status=200)
+            await anyio.sleep(7200)
 
     async with governed() as governor, anyio.create_task_group() as tasks:
         await trip(governor)
-        for _ in range(100):
-            tasks.start_soon(arrive, governor)
+        for _ in range(24):
+            tasks.start_soon(call, governor)
 
-    assert [60.0] * 3 + [65.0] * 97 == pytest.approx(times, abs=0.001)
+    assert [60.0] * 3 + [61.0] * 3 + [62.0] * 6 + [63.0] * 12 == pytest.approx(times, abs=0.001)
 
 
 async def test_one_failed_probe_opens_it_again_for_everybody() -> None:

@@ -11,6 +11,11 @@ export const RECENT = 10;
 /** Reasons that hold for all scopes alike. */
 export const EVERYWHERE = new Set(["degraded_mode_active", "global_request_cap_exceeded"]);
 const LIMITS = new Set(["rate_limit_exceeded", "concurrency_exceeded"]);
+/** Why a breaker refuses that counts calls, and until when, by its state. */
+const COUNTING = {
+  half_open: ["circuit breaker half-open, all probes out", "next probe when one of them ends"],
+  closed: ["circuit breaker closed again, calls ramp up", "next permit when one of them is answered"],
+};
 const AFTER = { circuit_breaker_open: "probes", rate_limit_exceeded: "next permit" };
 
 /**
@@ -65,16 +70,16 @@ function outbound(key, scope, recent) {
   if (!refusal) return watched(key, scope, recent);
   if (EVERYWHERE.has(refusal.reason)) return null;
   const lately = total(recent);
-  const probing = refusal.reason === "circuit_breaker_open" && breaker.state === "half_open";
-  let why = probing ? "circuit breaker half-open, all probes out" : reason(refusal.reason);
-  let rank = STOPPED;
+  const counting = refusal.reason === "circuit_breaker_open" ? COUNTING[breaker.state] : undefined;
+  const [cause, until] = counting ?? [reason(refusal.reason), whenOver(refusal)];
+  let why = cause;
+  let rank = counting && breaker.state === "closed" ? LIMITED : STOPPED;
   if (LIMITS.has(refusal.reason)) {
     // A limit that is met for a moment, by nobody who is told no, is a limit at work.
     if (!lately && !metrics.waiting && refusal.retry_after < 1) return null;
     rank = LIMITED;
     why += metrics.waiting ? `, ${count(metrics.waiting)} waiting` : "";
   }
-  const until = probing ? "next probe when one of them ends" : whenOver(refusal);
   return made(key, rank, nameOf(key), `refuses: ${why}`, until, refusal.retry_after, lately);
 }
 

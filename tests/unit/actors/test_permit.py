@@ -12,7 +12,7 @@ from governor import ConfigError, Denied, Permit, RateLimited, Reason, UsageErro
 from governor._actors.counters import Counters
 from governor._actors.permit import MOST_SUCCESSES, HeldPermit, result_of
 from governor._units import Instant
-from governor.messages import Report
+from governor.messages import Answered, Report
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 
@@ -24,17 +24,18 @@ class Listener:
 
     scope = "github:get"
 
-    def __init__(self, *, listens: bool = True, thread: int | None = None) -> None:
+    def __init__(self, *, listens: bool = True, awaits_answers: bool = False, thread: int | None = None) -> None:
         self.thread = get_ident() if thread is None else thread
         self.counters = Counters()
         self.degraded = DegradedPolicy(Degraded())
         self.listens = listens
+        self.awaits_answers = awaits_answers
         self.successes: deque[int | None] = deque()
         self.failures: list[object] = []
-        self.outcomes: deque[Report | Grant] = deque()
-        self.told: list[tuple[str, Report | Grant]] = []
+        self.outcomes: deque[Answered | Report | Grant] = deque()
+        self.told: list[tuple[str, Answered | Report | Grant]] = []
 
-    def deliver(self, outcome: Report | Grant, *, later: bool = False) -> None:
+    def deliver(self, outcome: Answered | Report | Grant, *, later: bool = False) -> None:
         assert outcome is self.outcomes[-1]
         self.told.append(("send" if later or get_ident() != self.thread else "tell", outcome))
 
@@ -123,6 +124,50 @@ def test_an_outcome_is_reported_once(owner: Listener, permit: Permit) -> None:
             again()
 
     assert [Result.FAILURE] == owner.results()
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize(("thread", "way"), [(-1, "send"), (None, "tell")])
+def test_the_beginning_of_an_answer_is_told_once_and_the_outcome_refers_to_it(thread: int | None, way: str) -> None:
+    owner = Listener(awaits_answers=True, thread=thread)
+    permit = Permit(owner, Instant(5), 1, GRANT)
+    for status in (200, 500):
+        permit.answered(status=status)
+    permit.record(status=200)
+    permit.answered(status=200)
+    (first, began), (_, outcome) = owner.told
+
+    assert (way, Answered(GRANT, 200)) == (first, began)
+    assert isinstance(outcome, Report)
+    assert outcome.answered is began
+
+
+def test_the_beginning_of_an_answer_is_not_told_to_an_owner_who_does_not_wait_for_it() -> None:
+    owner = Listener(listens=False)
+    permit = Permit(owner, Instant(5), 1)
+    permit.answered(status=200)
+    permit.record(status=200)
+
+    assert ([], 1) == (owner.told, owner.counters.answered_2xx)
+
+
+def test_a_call_whose_answer_has_begun_was_made_and_is_not_given_back(owner: Listener, permit: Permit) -> None:
+    permit.answered(status=200)
+    with pytest.raises(UsageError, match="github:get has begun: record its outcome"):
+        permit.give_back()
+
+    assert not permit.reported
+
+
+def test_a_held_permit_that_is_forgotten_after_its_answer_began_says_so() -> None:
+    owner = Listener(awaits_answers=True)
+    HeldPermit(owner, Instant(5), 1, GRANT).answered(status=200)
+    gc.collect()
+
+    (_, began), (_, outcome) = owner.told
+
+    assert isinstance(began, Answered)
+    assert Report(GRANT, Result.NEUTRAL, answered=began) == outcome
 
 
 def test_a_permit_given_back_says_that_nothing_was_sent(owner: Listener, permit: Permit) -> None:

@@ -31,6 +31,25 @@ async def test_the_outcome_of_a_stream_is_known_when_it_has_been_read(meet: "Mee
     assert (NOTHING_YET, CounterRecord(requests=1, answered_2xx=1)) == (begun, half.counters())
 
 
+@pytest.mark.promise("R06", "R50")
+@pytest.mark.parametrize(("status", "after"), [(200, "closed"), (404, "closed"), (501, "open")])
+async def test_a_probe_is_judged_when_its_answer_begins_and_once(
+    meet: "Meet", settings_of: "SettingsOf", body: "type[Body]", status: int, after: str
+) -> None:
+    breaker = {"failures": 1, "probes": 1, "successes": 1, "open_for": "1us"}
+    async with Governor(settings_of(breaker=breaker)) as governor:
+        half = meet(501, httpx.Response(status, stream=body(b"one", httpx.ReadError("reset"))), under=governor)
+        await half.read(await half.send())
+        response = await half.send()
+        begun = governor.statistics().scopes["example:get"].breaker
+        with pytest.raises(httpx.ReadError):
+            await half.read(response)
+        ended = governor.statistics().scopes["example:get"]
+
+    assert (after, 1 + (after == "open")) == (begun.status, begun.openings)
+    assert (begun.openings, 2) == (ended.breaker.openings, ended.counters.requests)
+
+
 @pytest.mark.promise("R50")
 async def test_a_stream_that_breaks_is_a_failure_and_is_not_tried_again(meet: "Meet", body: "type[Body]") -> None:
     broken = body(b"half of", httpx.ReadError("reset"))

@@ -52,6 +52,14 @@ def test_the_built_in_outbound_policies_are_those_that_users_rely_on(scope: str,
     assert expected == BUILT_IN.for_scope(scope)
 
 
+@pytest.mark.promise("R53")
+@pytest.mark.parametrize(("said", "ramp_up"), [(True, True), (False, False), ("off", False)])
+def test_a_setting_that_is_true_or_false_can_be_switched_off_by_that_word(said: object, *, ramp_up: bool) -> None:
+    config = Config.from_mapping({"outbound": {"default": {"breaker": {"ramp_up": said}}}})
+
+    assert ramp_up is config.for_scope("github").breaker.ramp_up
+
+
 def test_the_built_in_breaker_and_retries_are_those_that_users_rely_on() -> None:
     policy = BUILT_IN.for_scope("anything")
 

@@ -23,6 +23,10 @@ def told(scopes: Mapping[str, Scope], recent: Mapping[str, Mapping[str, int]] | 
     [
         (scope("circuit_breaker_open", 41.2, breaker="open", probes_in=41.2), "refuses: circuit breaker open, probes in 42 s"),
         (scope("circuit_breaker_open", 1.0, breaker="half_open"), f"refuses: {WAITING}"),
+        (
+            scope("circuit_breaker_open", 1.0),
+            "refuses: circuit breaker closed again, calls ramp up, next permit when one of them is answered",
+        ),
         (scope("rate_limit_exceeded", 3.0), "refuses: rate limit used up, next permit in 3 s"),
         (scope("rate_limit_exceeded", 0.2, waiting=7), "refuses: rate limit used up, 7 waiting, next permit in 1 s"),
         (scope("concurrency_exceeded", 1.0), "refuses: all calls in flight, next permit when a call ends"),

@@ -8,8 +8,16 @@ import pytest
 
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.errors import ConfigError, Reason
-from governor.policies._sliding_log import SLOTS
-from governor.policies.breaker import TRANSITIONS, Breaker, BreakerEvent, BreakerPolicy, BreakerState, BreakerStatus
+from governor.policies._call_log import SLOTS
+from governor.policies.breaker import (
+    MAX_RAMP,
+    TRANSITIONS,
+    Breaker,
+    BreakerEvent,
+    BreakerPolicy,
+    BreakerState,
+    BreakerStatus,
+)
 from governor.policies.contract import PLAIN, Grant, Request, Result
 
 T0 = Instant(1_000 * SECOND)
@@ -156,15 +164,259 @@ def test_a_probe_that_nobody_hears_of_loses_its_place_exactly_at_its_deadline() 
     assert begin(policy, due) is None
 
 
-@pytest.mark.parametrize("result", list(Result))
-def test_the_outcome_of_a_probe_that_was_given_up_changes_nothing(result: Result) -> None:
-    policy, lost = half_open(Breaker(probes=1, successes=1, probe_deadline=Duration(10 * SECOND)))
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize(("result", "status"), [(Result.SUCCESS, CLOSED), (Result.FAILURE, OPEN), (Result.NEUTRAL, HALF_OPEN)])
+def test_a_probe_that_was_given_up_says_as_much_as_any_other_when_it_ends(result: Result, status: BreakerStatus) -> None:
+    policy, late = half_open(Breaker(probes=1, successes=1, probe_deadline=Duration(10 * SECOND)))
+    probe(policy, at(70))
+
+    policy.record(at(71), late, result)
+
+    assert status is policy.status
+
+
+@pytest.mark.promise("R06")
+def test_a_probe_that_was_given_up_and_says_nothing_gives_no_place_back_a_second_time() -> None:
+    policy, late = half_open(Breaker(probes=1, successes=1, probe_deadline=Duration(10 * SECOND)))
     probe(policy, at(70))
     before = policy.state()
 
-    policy.record(at(71), lost, result)
+    policy.record(at(71), late, Result.NEUTRAL)
 
     assert before == policy.state()
+    assert begin(policy, at(71)) is None
+
+
+@pytest.mark.promise("R06")
+def test_probes_that_all_take_longer_than_their_deadline_close_it_and_never_more_than_allowed_are_out() -> None:
+    policy, first = half_open(Breaker(probes=2, successes=2, probe_deadline=Duration(10 * SECOND)))
+    probes = [first, *(grant for second in range(61, 85) if (grant := begin(policy, at(second))) is not None)]
+    policy.record(at(85), probes[0], Result.SUCCESS)
+    policy.record(at(86), probes[1], Result.SUCCESS)
+
+    # Each of the two places is free again after ten seconds.
+    assert [at(second) for second in (60, 61, 70, 71, 80, 81)] == [grant.granted_at for grant in probes]
+    assert policy.status is CLOSED
+
+
+def answered(policy: BreakerPolicy, now: Instant, grant: Grant, result: Result = Result.SUCCESS) -> Grant:
+    """The beginning of an answer is told; the grant as it comes with the outcome."""
+    policy.answered(now, grant, result)
+    return msgspec.structs.replace(grant, answered_at=now)
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize(("result", "status"), [(Result.SUCCESS, CLOSED), (Result.FAILURE, OPEN)])
+def test_a_probe_has_proved_itself_when_its_answer_begins(result: Result, status: BreakerStatus) -> None:
+    policy, first = half_open(Breaker(probes=1, successes=1))
+
+    policy.answered(at(61), first, result)
+
+    assert status is policy.status
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize("result", list(Result))
+def test_what_becomes_of_a_probe_after_its_answer_has_begun_adds_nothing(result: Result) -> None:
+    policy, first = half_open(Breaker(probes=3, successes=2))
+    begun = answered(policy, at(60), first)
+    probe(policy, at(60))
+    before = policy.state()
+
+    policy.record(at(500), begun, result)
+
+    assert before == policy.state()
+    assert (HALF_OPEN, 1) == (policy.status, policy.successes)
+
+
+def test_the_answer_to_a_call_from_before_it_opened_proves_nothing() -> None:
+    policy = BreakerPolicy(Breaker(failures=1, successes=1))
+    old = probe(policy, T0)
+    call(policy, T0, "f")
+    probe(policy, at(60))
+    before = policy.state()
+
+    policy.answered(at(61), old, Result.SUCCESS)
+
+    assert before == policy.state()
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize(("result", "failures"), [(Result.SUCCESS, 2), (Result.FAILURE, 3), (Result.NEUTRAL, 2)])
+def test_closed_it_learns_an_outcome_once_and_at_the_end_since_an_answer_may_break_off(result: Result, failures: int) -> None:
+    policy = BreakerPolicy(Breaker(failures=4))
+    call(policy, T0, "ff")
+    begun = answered(policy, at(1), probe(policy, T0))
+    before = policy.failures
+    policy.record(at(2), begun, result)
+
+    assert (2, 0 if result is Result.SUCCESS else failures) == (before, policy.failures)
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize(("began", "status"), [(Instant(at(2) - 1), CLOSED), (at(2), OPEN)])
+def test_a_slow_call_is_one_whose_answer_begins_late_however_long_it_goes_on(began: Instant, status: BreakerStatus) -> None:
+    policy = BreakerPolicy(Breaker(failures=1, slow_call=Duration(2 * SECOND)))
+    begun = answered(policy, began, probe(policy, T0))
+    before = policy.status
+    policy.record(at(500), begun, Result.SUCCESS)
+
+    assert (CLOSED, status) == (before, policy.status)
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize(("began", "status"), [(Instant(at(62) - 1), CLOSED), (at(62), OPEN)])
+def test_a_probe_whose_answer_begins_late_is_a_failure(began: Instant, status: BreakerStatus) -> None:
+    policy, first = half_open(Breaker(failures=1, probes=1, successes=1, slow_call=Duration(2 * SECOND)))
+
+    policy.answered(began, first, Result.SUCCESS)
+
+    assert status is policy.status
+
+
+def closed_again(parameters: Breaker | None = None) -> BreakerPolicy:
+    """A breaker that closed again a minute after T0."""
+    policy, first = half_open(parameters or Breaker(failures=1, probes=3, successes=1))
+    policy.record(at(60), first, Result.SUCCESS)
+    assert policy.status is CLOSED
+    return policy
+
+
+def fill(policy: BreakerPolicy, now: Instant) -> list[Grant]:
+    """As many calls as it lets through at one instant, a thousand at most."""
+    grants: list[Grant] = []
+    while len(grants) < 1_000 and (grant := begin(policy, now)) is not None:
+        grants.append(grant)
+    return grants
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize("probes", [1, 3])
+def test_closed_again_it_lets_twice_as_many_through_with_each_round_trip(probes: int) -> None:
+    policy = closed_again(Breaker(failures=1, probes=probes, successes=1))
+    rounds = []
+    for second in range(61, 66):
+        grants = fill(policy, at(second))
+        rounds.append(len(grants))
+        for grant in grants:
+            policy.record(at(second), grant, Result.SUCCESS)
+
+    assert [probes * 2**round for round in range(5)] == rounds
+
+
+@pytest.mark.promise("R06")
+def test_an_answer_that_begins_makes_room_on_the_ramp_and_its_end_makes_no_more() -> None:
+    policy = closed_again()
+    grants = fill(policy, at(61))
+    begun = [answered(policy, at(62), grant) for grant in grants]
+    second = len(fill(policy, at(62)))
+    for grant in begun:
+        policy.record(at(500), grant, Result.SUCCESS)
+
+    assert (3, 6, None) == (len(grants), second, begin(policy, at(62)))
+
+
+@pytest.mark.promise("R06")
+def test_failures_and_neutral_outcomes_leave_the_ramp_as_wide_as_it_is() -> None:
+    policy = closed_again(Breaker(failures=9, probes=3, successes=1))
+    rounds = []
+    for result in (Result.FAILURE, Result.NEUTRAL, Result.FAILURE):
+        grants = fill(policy, at(61))
+        rounds.append(len(grants))
+        for grant in grants:
+            policy.record(at(61), grant, result)
+
+    assert ([3, 3, 3], 6) == (rounds, policy.failures)
+
+
+@pytest.mark.promise("R06")
+def test_failures_on_the_ramp_open_it_as_ever() -> None:
+    policy = closed_again(Breaker(failures=2, probes=3, successes=1))
+    for grant in fill(policy, at(61))[:2]:
+        policy.record(at(61), grant, Result.FAILURE)
+
+    assert (OPEN, None) == (policy.status, policy.ramp)
+
+
+@pytest.mark.promise("R06")
+def test_a_call_that_is_lost_gives_its_place_on_the_ramp_back_at_the_deadline_of_probes() -> None:
+    policy = closed_again(Breaker(failures=1, probes=3, successes=1, probe_deadline=Duration(10 * SECOND)))
+    fill(policy, at(61))
+
+    due = policy.earliest(at(62), PLAIN)
+
+    assert at(71) == due
+    assert [0, 3, 0] == [len(fill(policy, Instant(now))) for now in (due - 1, due, due)]
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_the_ramp_ends_when_calls_have_not_used_it_up_for_a_round(at_once: int) -> None:
+    policy = closed_again()
+    ramps = []
+    for second in range(61, 70):
+        grants = [probe(policy, at(second)) for _ in range(at_once)]
+        for grant in grants:
+            ramps.append(policy.ramp)
+            policy.record(at(second), grant, Result.SUCCESS)
+
+    assert [3, 4, 5, 6, 7, 8] == ramps[:6]
+    assert [None] * (len(ramps) - 6) == ramps[6:]
+
+
+def test_the_ramp_does_not_end_in_the_very_round_that_uses_it_up_even_if_its_outcomes_come_together() -> None:
+    policy = closed_again(Breaker(failures=1, probes=1, successes=1))
+    for expected in (1, 2, 4, 8):
+        grants = fill(policy, at(61))
+        for grant in grants:
+            policy.record(at(61), grant, Result.SUCCESS)
+
+        assert (expected, 2 * expected) == (len(grants), policy.ramp)
+
+
+def test_the_ramp_ends_at_its_bound() -> None:
+    policy = closed_again()
+    policy.ramp = MAX_RAMP
+    grants = fill(policy, at(61))
+    policy.record(at(61), grants[0], Result.SUCCESS)
+
+    assert policy.unrestricted
+
+
+def test_without_a_ramp_it_lets_everything_through_at_once() -> None:
+    policy = closed_again(Breaker(failures=1, probes=3, successes=1, ramp_up=False))
+
+    assert 1_000 == len(fill(policy, at(61)))
+
+
+def test_a_ramp_goes_on_in_another_machine_and_in_another_generation() -> None:
+    policy = closed_again()
+    grants = fill(policy, at(61))
+    other = BreakerPolicy(policy.parameters)
+    other.restore(policy.state())
+    other.begin_generation()
+    full = begin(other, at(61))
+    for grant in grants:
+        other.record(at(61), grant, Result.SUCCESS)
+
+    assert (None, 6) == (full, len(fill(other, at(61))))
+
+
+def test_other_settings_without_a_ramp_end_it() -> None:
+    policy = closed_again()
+    fill(policy, at(61))
+    other = BreakerPolicy(Breaker(ramp_up=False))
+    other.restore(policy.state())
+
+    assert (True, ()) == (other.unrestricted, other.state().out)
+
+
+def test_a_ramp_that_no_call_takes_part_in_does_not_keep_its_scope_from_being_forgotten() -> None:
+    policy = closed_again()
+    before = policy.at_rest(at(61))
+    probe(policy, at(61))
+
+    assert (True, [False, True]) == (before, [policy.at_rest(Instant(at(121) - early)) for early in (1, 0)])
 
 
 def test_a_late_probe_whose_place_nobody_took_still_counts() -> None:

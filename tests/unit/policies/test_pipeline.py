@@ -306,12 +306,14 @@ def test_the_gate_is_closed_unless_the_breaker_is() -> None:
     subject = pipeline(breaker=Breaker(failures=1, probes=1, successes=1))
     fail(subject, T0)
     gates = [subject.gate]
-    probe = grant(subject, at(60))
-    gates.append(subject.gate)
-    subject.record(at(60), probe, Result.SUCCESS)
-    gates.append(subject.gate)
+    for _ in range(3):
+        probe = grant(subject, at(60))
+        gates.append(subject.gate)
+        subject.record(at(60), probe, Result.SUCCESS)
+        gates.append(subject.gate)
 
-    assert [NEVER, NEVER, 0] == gates
+    # Open; a probe; then it is closed and ramps up until two more calls have succeeded.
+    assert [*[NEVER] * 6, 0] == gates
 
 
 @pytest.mark.parametrize(
