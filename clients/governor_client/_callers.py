@@ -1,18 +1,20 @@
-"""Who calls? By which keys a request counts: that of its caller, and that of the address that it comes from.
+"""The keys by which a request counts: that of its client, and that of the address that it comes from.
 
-The caller is who the first of the actor headers says, else the first of the session headers, else the address. All of it is
-read as bytes, of any length and in any encoding; an empty header is none. Keys that are asked for often are remembered.
+A client is who the first of the actor headers says, else the first of the session headers, else the address. All of it is read
+as bytes, of any length and in any encoding; an empty header is none. What a header says is a claim: it counts together with the
+address, unless a trusted proxy makes it, so that no client can spend what belongs to another. Keys that are asked for often are
+remembered.
 """
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address
 from typing import Final, TypeVar, final
 
 from governor._actors.pseudonyms import Pseudonyms
 from governor.config import InboundSettings
 from governor.messages import Visit
 from governor_client._asgi import Headers, Scope
-from governor_client._proxies import Address, address, client_address, is_trusted
+from governor_client._proxies import Address, Proxies, address
 
 #: So many keys of each kind are remembered, and only for names of at most so many bytes. When there is no more room, all are
 #: forgotten, and made again.
@@ -28,14 +30,16 @@ class Callers:
 
     __slots__ = (
         "_actors",
+        "_claims_stand_alone",
         "_direct",
         "_first_session",
         "_prefix",
         "_proxied",
+        "_proxies",
+        "_proxy_claims_stand_alone",
         "_pseudonyms",
         "_ranks",
         "_sessions",
-        "_trusted",
     )
 
     def __init__(self, settings: InboundSettings, pseudonyms: Pseudonyms) -> None:
@@ -43,21 +47,32 @@ class Callers:
         #: Who is believed first has the lowest.
         self._ranks = {name.lower().encode(): rank for rank, name in reversed(list(enumerate(names)))}
         self._first_session = len(settings.actor_headers)
-        self._trusted = tuple(ip_network(network) for network in settings.trusted_proxies)
+        #: Whether claims count without an address: from anybody, and from a trusted proxy.
+        self._claims_stand_alone = settings.identity == "trusted"
+        self._proxy_claims_stand_alone = settings.identity != "address"
+        self._proxies = Proxies(settings)
         self._prefix = settings.ipv6_prefix
         self._pseudonyms = pseudonyms
         self._actors = _Keys(pseudonyms.actor)
         self._sessions = _Keys(pseudonyms.session)
         #: The keys of those who ask us themselves; trusted proxies are not among them.
         self._direct: dict[str, bytes] = {}
-        self._proxied: dict[tuple[str | bytes | None, ...], bytes] = {}
+        self._proxied: dict[tuple[str | bytes | bool, ...], bytes] = {}
 
     def visit(self, scope: Scope) -> Visit:
-        """The keys of a request: of its caller, and of its address."""
+        """The keys of a request: of its client, and of its address."""
         headers = scope["headers"]
         client = scope.get("client")
-        host = client[0] if client else ""
-        place = self._direct.get(host) or self._place(host, headers)
+        host = (client and client[0]) or ""
+        place = self._direct.get(host)
+        stands_alone = self._claims_stand_alone
+        if place is None:
+            peer = address(host)
+            if self._proxies.trust(peer):
+                place = self._behind(host, peer, headers)
+                stands_alone = self._proxy_claims_stand_alone
+            else:
+                place = _remember(self._direct, host, self._pseudonyms.address(self._name(peer, host)), len(host))
         ranks = self._ranks
         best, who = len(ranks), b""
         for name, value in headers:
@@ -65,21 +80,19 @@ class Callers:
                 best, who = ranks[name], said
         if not who:
             return Visit(place, place)
-        return Visit((self._actors if best < self._first_session else self._sessions).key(who), place)
+        keys = self._actors if best < self._first_session else self._sessions
+        return Visit(keys.key(who, b"" if stands_alone else place), place)
 
-    def _place(self, host: str, headers: Headers) -> bytes:
-        """The key of the address from which a request comes, directly or through proxies."""
-        peer = address(host)
-        if peer is None or not is_trusted(peer, self._trusted):
-            return _remember(self._direct, host, self._pseudonyms.address(self._name(peer, host)), len(host))
-        forwarded_for = [value for name, value in headers if name == b"x-forwarded-for"]
-        forwarded = [value for name, value in headers if name == b"forwarded"]
-        said = (host, *forwarded_for, None, *forwarded)
+    def _behind(self, host: str, peer: Address | None, headers: Headers) -> bytes:
+        """The key of the address for which a trusted proxy asks."""
+        field, lines, only_the_other = self._proxies.lines(host, headers)
+        said = (host, only_the_other, field, *lines)
         key = self._proxied.get(said)
         if key is None:
-            client = client_address(peer, self._trusted, forwarded_for, forwarded)
-            size = sum(map(len, forwarded_for)) + sum(map(len, forwarded))
-            key = _remember(self._proxied, said, self._pseudonyms.address(self._name(client, host)), size)
+            client, named = self._proxies.origin(peer, field, lines)
+            make = self._pseudonyms.address if named and not only_the_other else self._pseudonyms.behind
+            size = len(host) + len(lines) + sum(map(len, lines))
+            key = _remember(self._proxied, said, make(self._name(client, host)), size)
         return key
 
     def _name(self, address: Address | None, host: str) -> bytes:
@@ -93,16 +106,17 @@ class Callers:
 
 @final
 class _Keys:
-    """The keys of one kind of name."""
+    """The keys of one kind of name, each alone or at an address."""
 
     __slots__ = ("_keys", "_make")
 
-    def __init__(self, make: Callable[[bytes], bytes]) -> None:
+    def __init__(self, make: Callable[[bytes, bytes], bytes]) -> None:
         self._make = make
-        self._keys: dict[bytes, bytes] = {}
+        self._keys: dict[tuple[bytes, bytes], bytes] = {}
 
-    def key(self, name: bytes) -> bytes:
-        return self._keys.get(name) or _remember(self._keys, name, self._make(name), len(name))
+    def key(self, name: bytes, address: bytes) -> bytes:
+        said = name, address
+        return self._keys.get(said) or _remember(self._keys, said, self._make(name, address), len(name))
 
 
 def _remember(keys: dict[N, bytes], name: N, key: bytes, size: int) -> bytes:

@@ -20,17 +20,24 @@ class Pseudonyms:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def actor(self, name: bytes) -> bytes:
-        """The key of somebody who says who they are."""
-        return b"a" + blake2b(name, digest_size=15, key=self._secret, person=b"actor").digest()
+    def actor(self, name: bytes, address: bytes = b"") -> bytes:
+        """The key of an actor, wherever it asks from, or at the address that has this key."""
+        return b"a" + self._digest(address + name, b"actor at" if address else b"actor")
 
-    def session(self, name: bytes) -> bytes:
-        """The key of somebody who says which session this is."""
-        return b"s" + blake2b(name, digest_size=15, key=self._secret, person=b"session").digest()
+    def session(self, name: bytes, address: bytes = b"") -> bytes:
+        """The key of a session, wherever it asks from, or at the address that has this key."""
+        return b"s" + self._digest(address + name, b"session at" if address else b"session")
 
     def address(self, name: bytes) -> bytes:
         """The key of an address, or of the network that it is in."""
-        return b"i" + blake2b(name, digest_size=15, key=self._secret, person=b"address").digest()
+        return b"i" + self._digest(name, b"address")
+
+    def behind(self, name: bytes) -> bytes:
+        """The key of all for whom the proxy at an address asks without naming them."""
+        return b"i" + self._digest(name, b"behind")
+
+    def _digest(self, name: bytes, kind: bytes) -> bytes:
+        return blake2b(name, digest_size=15, key=self._secret, person=kind).digest()
 
 
 def pseudonym(key: bytes) -> str:

@@ -2,12 +2,13 @@
 
 from governor.config.model import Config
 from governor.config.names import DEFAULT, check_scope, provider_of
-from governor.config.parts import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
+from governor.config.parts import UNIX_PEERS, GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
 from governor.config.show import show
 from governor.config.text import describe, describe_duration, parse_duration, parse_limit
 
 __all__ = [
     "DEFAULT",
+    "UNIX_PEERS",
     "Config",
     "GlobalPolicy",
     "InboundGroup",

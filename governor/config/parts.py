@@ -33,6 +33,12 @@ _TEMPLATE: Final = re.compile(r"[{}<>*?#]")
 #: Characters of a path. A longer one is not read, and belongs to the strictest group of all.
 MAX_PATH: Final = 4096
 
+#: Among the trusted proxies: every peer without an address, as at the other end of a unix socket.
+UNIX_PEERS: Final = "unix:"
+#: Which claims count without the client address: those of trusted proxies, all, or none.
+Identity = Literal["claimed", "trusted", "address"]
+#: The field in which proxies say for whom they ask; `auto` finds out for each.
+ForwardedHeader = Literal["auto", "x-forwarded-for", "forwarded"]
 #: What happens to a request from another event loop that the governor's does not answer in time.
 OnOverload = Literal["pass", "deny"]
 
@@ -113,16 +119,20 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for all inbound groups together.
 
     Requests for one of `exempt_paths` are not limited; one that ends in `/` stands for everything beneath it as well.
-    A caller is who the first of `actor_headers` says, else the first of `session_headers`, else the client address. What
-    `X-Forwarded-For` and `Forwarded` say of that counts only behind `trusted_proxies`, a list of networks. Addresses of IPv6
-    count by their network of `ipv6_prefix` bits, 32 to 128. Each table of callers has at most `max_callers` entries. With
-    `announce` every answer says what is left of the quota, not only refusals. Raises `ConfigError`.
+    A caller is who the first of `actor_headers` says, else the first of `session_headers`, else the client address. What a
+    header says counts together with the client address, unless a trusted proxy says it; with `identity` "trusted" it always
+    counts alone, with "address" never. What `X-Forwarded-For` or `Forwarded` says of the address, whichever `forwarded_header`
+    names, counts only behind `trusted_proxies`: networks, and "unix:" for peers without an address. Addresses of IPv6 count by
+    their network of `ipv6_prefix` bits, 32 to 128. Each table of callers has at most `max_callers` entries. With `announce`
+    every answer says what is left of the quota, not only refusals. Raises `ConfigError`.
     """
 
     exempt_paths: tuple[str, ...] = ("/health", "/api/v1/status", "/docs/", "/openapi.json", "/api/v1/traffic-control/")
     actor_headers: tuple[str, ...] = ("x-actor", "x-user-id")
     session_headers: tuple[str, ...] = ("x-session-id",)
+    identity: Identity = "claimed"
     trusted_proxies: tuple[str, ...] = ()
+    forwarded_header: ForwardedHeader = "auto"
     ipv6_prefix: int = 64
     max_callers: int = 1_000_000
     announce: bool = False
@@ -133,8 +143,10 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
             for index, name in enumerate(getattr(self, field)):
                 if not _HEADER.fullmatch(name):
                     raise ConfigError(f"{field}[{index}]", name, "the name of a header field, for instance 'x-actor'")
+        _check_word("identity", self.identity, Identity)
         for index, network in enumerate(self.trusted_proxies):
             _check_network(f"trusted_proxies[{index}]", network)
+        _check_word("forwarded_header", self.forwarded_header, ForwardedHeader)
         _checks.whole("ipv6_prefix", self.ipv6_prefix, least=32, most=128)
         _checks.whole("max_callers", self.max_callers)
 
@@ -164,9 +176,11 @@ def _check_word(field: str, value: object, words: object) -> None:
 
 def _check_network(field: str, network: str) -> None:
     try:
-        ip_network(network)
+        if network != UNIX_PEERS:
+            ip_network(network)
     except ValueError:
-        raise ConfigError(field, network, "a network, for instance '10.0.0.0/8' or '2001:db8::/32', or an address") from None
+        allowed = f"a network, for instance '10.0.0.0/8' or '2001:db8::/32', an address, or {UNIX_PEERS!r} for peers on a unix socket"
+        raise ConfigError(field, network, allowed) from None
 
 
 def _check_paths(field: str, paths: tuple[str, ...]) -> None:

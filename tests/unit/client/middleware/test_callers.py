@@ -24,8 +24,9 @@ def visit(*headers: tuple[bytes, bytes], client: tuple[str, int] | None = (HERE,
     return callers(**settings).visit({"headers": headers, "client": client})
 
 
-def caller(*headers: tuple[bytes, bytes]) -> bytes:
-    return visit(*headers).caller
+def caller(*headers: tuple[bytes, bytes], **settings: object) -> bytes:
+    """By default, claims stand alone."""
+    return visit(*headers, **{"identity": "trusted", **settings}).caller
 
 
 def place(host: str, **settings: object) -> bytes:
@@ -69,8 +70,59 @@ def test_space_around_a_name_is_no_part_of_it_and_of_two_the_first_counts() -> N
 def test_which_headers_count_can_be_set() -> None:
     headers = [(b"x-actor", b"ann"), (b"x-team", b"red")]
 
-    assert NAMES.actor(b"red") == visit(*headers, actor_headers=["X-Team"]).caller
-    assert NAMES.session(b"red") == visit(*headers, actor_headers=[], session_headers=["x-team"]).caller
+    assert NAMES.actor(b"red") == caller(*headers, actor_headers=["X-Team"])
+    assert NAMES.session(b"red") == caller(*headers, actor_headers=[], session_headers=["x-team"])
+
+
+@pytest.mark.promise("R24")
+@pytest.mark.parametrize("claim", [ACTOR, USER, SESSION])
+def test_a_claim_counts_together_with_the_address_of_whoever_makes_it(claim: tuple[bytes, bytes]) -> None:
+    here, there = (visit(claim, client=(host, 1)).caller for host in (HERE, "203.0.113.66"))
+
+    assert here == visit(claim, client=(HERE, 2)).caller
+    assert 4 == len({here, there, caller(claim), visit().caller})
+
+
+@pytest.mark.promise("R24")
+def test_who_may_claim_without_an_address_can_be_set() -> None:
+    alone, at_client = NAMES.actor(b"ann"), NAMES.actor(b"ann", place("192.0.2.1"))
+    direct, proxied = ("192.0.2.1", 1), ("10.0.0.1", 1)
+    headers = ACTOR, (b"x-forwarded-for", b"192.0.2.1")
+
+    def keys(**settings: object) -> list[bytes]:
+        return [visit(*headers, client=one, trusted_proxies=["10.0.0.1"], **settings).caller for one in (direct, proxied)]
+
+    assert [at_client, alone] == keys() == keys(identity="claimed")
+    assert [alone, alone] == keys(identity="trusted")
+    assert [at_client, at_client] == keys(identity="address")
+
+
+@pytest.mark.promise("R24")
+@pytest.mark.parametrize("client", [None, ("", 0), ("/run/app.sock", 0), ("unix:/run/app.sock", 0), (None, None)])
+def test_behind_a_unix_socket_a_proxy_is_heard_if_its_peers_are_trusted(client: tuple[str, int] | None) -> None:
+    said = [(b"x-forwarded-for", b"203.0.113.1"), ACTOR]
+    heard = visit(*said, client=client, trusted_proxies=["unix:"])
+    heard_as_all_are = visit(*said, client=client, trusted_proxies=["0.0.0.0/0", "::/0"])
+    not_heard = visit(*said, client=client, trusted_proxies=["0.0.0.0/0", "127.0.0.0/8"])
+
+    assert heard == heard_as_all_are
+    assert Visit(NAMES.actor(b"ann"), place("203.0.113.1")) == heard
+    assert visit(client=client).address == not_heard.address == visit(client=client, trusted_proxies=["unix:"]).address
+    assert NAMES.actor(b"ann", not_heard.address) == not_heard.caller
+    assert place("203.0.113.9") == visit(*said, client=("203.0.113.9", 1), trusted_proxies=["unix:"]).address
+
+
+@pytest.mark.promise("R24")
+@pytest.mark.parametrize("client", [None, ("10.0.0.1", 1)])
+def test_whom_a_proxy_does_not_name_is_not_the_proxy_itself(client: tuple[str, int] | None) -> None:
+    def address(*headers: tuple[bytes, bytes]) -> bytes:
+        return visit(*headers, client=client, trusted_proxies=["10.0.0.1", "unix:"]).address
+
+    unnamed = address((b"x-forwarded-for", b"unknown"))
+
+    assert unnamed == address((b"forwarded", b"for=_hidden")) == address((b"forwarded", b"nonsense"))
+    assert 3 == len({unnamed, address(), address((b"x-forwarded-for", b"203.0.113.1"))})
+    assert address() == address((b"x-forwarded-for", b" , "))
 
 
 def test_an_address_of_version_6_counts_by_its_network() -> None:
@@ -111,5 +163,6 @@ def test_what_is_remembered_has_a_bound() -> None:
         door.visit({"headers": [(b"x-actor", name)], "client": (f"host{number}", 1)})
         door.visit({"headers": [(b"x-session-id", name), (b"x-forwarded-for", name)], "client": ("10.0.0.1", 1)})
     door.visit({"headers": [(b"x-actor", b"a" * 65_536)], "client": ("host0", 1)})
+    door.visit({"headers": [(b"x-forwarded-for", b"")] * 129, "client": ("10.0.0.1", 1)})
 
     assert [1, 1, 2, 1] == [len(keys) for keys in (door._actors._keys, door._sessions._keys, door._direct, door._proxied)]

@@ -35,10 +35,49 @@ async def test_a_flood_of_one_caller_leaves_the_others_alone(ask: Ask) -> None:
 
 
 @pytest.mark.promise("R21")
-async def test_an_actor_is_one_caller_wherever_they_call_from(ask: Ask) -> None:
-    statuses = [(await ask(headers=[ANN], client=(f"198.51.100.{number}", 1))).status for number in range(3)]
+async def test_an_actor_is_one_client_wherever_it_calls_from_if_claims_are_trusted(
+    asking: type[Ask], app: App, configured: Configured
+) -> None:
+    async with Governor(configured(identity="trusted"), clock=ManualClock()) as governor:
+        ask = asking(TrafficControlMiddleware(app, governor))
+        statuses = [(await ask(headers=[ANN], client=(f"198.51.100.{number}", 1))).status for number in range(3)]
 
     assert [200, 200, 429] == statuses
+
+
+@pytest.mark.promise("R24")
+@pytest.mark.parametrize("claim", [b"x-actor", b"x-user-id", b"x-session-id"])
+async def test_whoever_claims_to_be_somebody_else_spends_nothing_of_theirs(ask: Ask, claim: bytes) -> None:
+    stranger = [(await ask(headers=[(claim, b"ann")], client=("203.0.113.66", 1))).status for _ in range(9)]
+    ann = [(await ask(headers=[(claim, b"ann")])).status for _ in range(3)]
+
+    assert ([200, 200] + 7 * [429], [200, 200, 429]) == (stranger, ann)
+
+
+FORGED = [b"for=192.0.2.9", b"for=192.0.2.8", b"for=10.0.0.1", b"for=unknown", b'"', b"\xff", b"", b"for=192.0.2.9,for=192.0.2.7"]
+
+
+@pytest.mark.promise("R24")
+@pytest.mark.parametrize("lines", [1, 2])
+@pytest.mark.parametrize("probes_first", [False, True])
+async def test_a_forged_field_gains_no_budget_and_spends_nobody_elses(
+    asking: type[Ask], app: App, configured: Configured, lines: int, *, probes_first: bool
+) -> None:
+    async with Governor(configured(trusted_proxies=["10.0.0.1"]), clock=ManualClock()) as governor:
+        ask = asking(TrafficControlMiddleware(app, governor))
+
+        async def through_proxy(times: int, *headers: tuple[bytes, bytes]) -> list[int]:
+            return [(await ask(headers=headers, client=("10.0.0.1", 1))).status for _ in range(times)]
+
+        real = (b"x-forwarded-for", b"203.0.113.66")
+        probes = await through_proxy(2) if probes_first else []
+        attack = [await through_proxy(1, real, *([(b"forwarded", said)] * lines)) for said in FORGED]
+        victims = [await through_proxy(2, (b"x-forwarded-for", victim)) for victim in (b"192.0.2.9", b"192.0.2.8", b"192.0.2.7")]
+        probes = probes or await through_proxy(2)
+
+    assert [200, 200] + 6 * [429] == [status for (status,) in attack]
+    assert 3 * [[200, 200]] == victims
+    assert [200, 200] == probes
 
 
 @pytest.mark.promise("R20")
