@@ -63,7 +63,7 @@ class Callers:
         """The keys of a request: of its client, and of its address."""
         headers = scope["headers"]
         client = scope.get("client")
-        host = (client and client[0]) or ""
+        host: str = (client and client[0]) or ""
         place = self._direct.get(host)
         stands_alone = self._claims_stand_alone
         if place is None:
@@ -86,7 +86,7 @@ class Callers:
     def _behind(self, host: str, peer: Address | None, headers: Headers) -> bytes:
         """The key of the address for which a trusted proxy asks."""
         field, lines, only_the_other = self._proxies.lines(host, headers)
-        said = (host, only_the_other, field, *lines)
+        said: tuple[str | bytes | bool, ...] = (host, only_the_other, field, *lines)
         key = self._proxied.get(said)
         if key is None:
             client, named = self._proxies.origin(peer, field, lines)

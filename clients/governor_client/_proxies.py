@@ -4,8 +4,9 @@ A proxy appends the address that it was asked from. So the last entry was writte
 proxy; the entry before it was written by the proxy that the last entry names, and so on. The first address that is not trusted
 is the client. What stands before it, anybody may have written.
 
-A client can send the field that its proxy does not write. So one of the two fields counts for each peer, and never both. A proxy
-writes its field into every request: a request with one field only shows which one its peer writes. `Proxies` remembers that.
+A client can send the field that its proxy does not write. So one of the two fields counts for each peer, and never both. A
+proxy writes its field into every request: a request with one field only shows which one its peer writes.
+`Proxies` remembers it.
 Until it is known, and once a peer has sent `X-Forwarded-For` alone, that field counts, as nearly all proxies write it.
 
 Both fields are read from their right end, a bounded number of bytes and of entries, so that the work does not grow with what a
@@ -75,7 +76,7 @@ class Proxies:
         return self._trusts_unix if peer is None else is_trusted(peer, self._networks)
 
     def lines(self, host: str, headers: Headers) -> tuple[bytes, list[bytes], bool]:
-        """The field that counts in a request of the trusted peer `host`, its lines, and whether only the other one names a client."""
+        """The field that counts in a request of the trusted peer, its lines, and whether only the other names a client."""
         forwarded_for = [value for name, value in headers if name == FORWARDED_FOR]
         forwarded = [value for name, value in headers if name == FORWARDED]
         listed = _says_something(entries, forwarded_for)
@@ -182,7 +183,7 @@ def _says_something(read: Callable[[Sequence[bytes]], Iterator[bytes]], lines: S
 
 
 def _follow(trusted: Sequence[Network], nodes: Iterator[bytes]) -> tuple[Address | None, bool]:
-    """Goes from hop to hop, from the nearest, until one is not trusted. The last that can be read, and whether it is the client."""
+    """The first hop that is not trusted, beginning at the nearest, or the last readable one; and whether it is the client."""
     hop = None
     for node in islice(nodes, MAX_HOPS):
         following = _node(node)

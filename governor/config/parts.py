@@ -179,7 +179,9 @@ def _check_network(field: str, network: str) -> None:
         if network != UNIX_PEERS:
             ip_network(network)
     except ValueError:
-        allowed = f"a network, for instance '10.0.0.0/8' or '2001:db8::/32', an address, or {UNIX_PEERS!r} for peers on a unix socket"
+        allowed = (
+            f"a network, for instance '10.0.0.0/8' or '2001:db8::/32', an address, or {UNIX_PEERS!r} for peers on a unix socket"
+        )
         raise ConfigError(field, network, allowed) from None
 
 

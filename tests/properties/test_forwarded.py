@@ -132,18 +132,16 @@ def test_the_entries_are_those_of_a_naive_reading(lines: list[bytes]) -> None:
     assert naive_entries(lines) == list(entries(lines))
 
 
-texts = st.text("ab1.:= \t,;\\\"", max_size=6)
+texts = st.text('ab1.:= \t,;\\"', max_size=6)
 pairs = st.one_of(
     st.just(""),
     st.builds("{}={}".format, st.sampled_from(["for", "by", "x"]), st.text("ab1.:=[]_", max_size=6)),
-    st.builds(
-        '{}="{}"'.format, st.sampled_from(["for", "host"]), texts.map(lambda text: re.sub(r'([\\"])', r"\\\1", text))
-    ),
+    st.builds('{}="{}"'.format, st.sampled_from(["for", "host"]), texts.map(lambda text: re.sub(r'([\\"])', r"\\\1", text))),
 )
 well_formed = st.lists(
-    st.lists(st.builds("{}{}{}".format, st.sampled_from(["", " "]), pairs, st.sampled_from(["", "\t"])), min_size=1, max_size=3).map(
-        ";".join
-    ),
+    st.lists(
+        st.builds("{}{}{}".format, st.sampled_from(["", " "]), pairs, st.sampled_from(["", "\t"])), min_size=1, max_size=3
+    ).map(";".join),
     max_size=4,
 ).map(lambda elements: ",".join(elements).encode())
 

@@ -77,7 +77,9 @@ def wait_for(path: Path) -> None:
 
 @pytest.mark.parametrize("server", [in_uvicorn, in_hypercorn])
 @pytest.mark.parametrize("trusted", [True, False])
-def test_behind_a_unix_socket_each_client_of_a_trusted_proxy_has_a_bucket(server: Server, tmp_path: Path, trusted: bool) -> None:
+def test_behind_a_unix_socket_each_client_of_a_trusted_proxy_has_a_bucket(
+    server: Server, tmp_path: Path, trusted: bool
+) -> None:
     inbound = {"trusted_proxies": ["unix:"] if trusted else [], "default": {"limits": ["1/day burst 2"]}}
     governor = Governor(Config.from_mapping({"inbound": inbound}), clock=ManualClock())
     path = tmp_path / "app.sock"

@@ -388,7 +388,11 @@ MISTAKES = [
     ('inbound.trusted_proxies = ["10.0.0.1/8"]', "inbound.trusted_proxies[0] is '10.0.0.1/8'", "a network"),
     ('inbound.trusted_proxies = ["unix:/run/app.sock"]', "inbound.trusted_proxies[0] is 'unix:/run/app.sock'", "a network"),
     ('inbound.identity = "claims"', "inbound.identity is 'claims'", "one of 'claimed', 'trusted', 'address'"),
-    ('inbound.forwarded_header = "x-real-ip"', "inbound.forwarded_header is 'x-real-ip'", "one of 'auto', 'x-forwarded-for', 'forwarded'"),
+    (
+        'inbound.forwarded_header = "x-real-ip"',
+        "inbound.forwarded_header is 'x-real-ip'",
+        "one of 'auto', 'x-forwarded-for', 'forwarded'",
+    ),
     ('inbound.default.on_overload = "refuse"', "inbound.default.on_overload is 'refuse'", "one of 'pass', 'deny'"),
     ('inbound.trusted_proxies = ["::1", "localhost"]', "inbound.trusted_proxies[1] is 'localhost'", "a network"),
     ("inbound.ipv6_prefix = 31", "inbound.ipv6_prefix is 31", "a whole number from 32 to 128"),

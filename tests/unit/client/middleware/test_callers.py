@@ -26,7 +26,7 @@ def visit(*headers: tuple[bytes, bytes], client: tuple[str, int] | None = (HERE,
 
 def caller(*headers: tuple[bytes, bytes], **settings: object) -> bytes:
     """By default, claims stand alone."""
-    return visit(*headers, **{"identity": "trusted", **settings}).caller
+    return callers(**{"identity": "trusted", **settings}).visit({"headers": headers, "client": (HERE, 1)}).caller
 
 
 def place(host: str, **settings: object) -> bytes:

@@ -54,7 +54,16 @@ async def test_whoever_claims_to_be_somebody_else_spends_nothing_of_theirs(ask: 
     assert ([200, 200] + 7 * [429], [200, 200, 429]) == (stranger, ann)
 
 
-FORGED = [b"for=192.0.2.9", b"for=192.0.2.8", b"for=10.0.0.1", b"for=unknown", b'"', b"\xff", b"", b"for=192.0.2.9,for=192.0.2.7"]
+FORGED = [
+    b"for=192.0.2.9",
+    b"for=192.0.2.8",
+    b"for=10.0.0.1",
+    b"for=unknown",
+    b'"',
+    b"\xff",
+    b"",
+    b"for=192.0.2.9,for=192.0.2.7",
+]
 
 
 @pytest.mark.promise("R24")
@@ -72,7 +81,9 @@ async def test_a_forged_field_gains_no_budget_and_spends_nobody_elses(
         real = (b"x-forwarded-for", b"203.0.113.66")
         probes = await through_proxy(2) if probes_first else []
         attack = [await through_proxy(1, real, *([(b"forwarded", said)] * lines)) for said in FORGED]
-        victims = [await through_proxy(2, (b"x-forwarded-for", victim)) for victim in (b"192.0.2.9", b"192.0.2.8", b"192.0.2.7")]
+        victims = [
+            await through_proxy(2, (b"x-forwarded-for", victim)) for victim in (b"192.0.2.9", b"192.0.2.8", b"192.0.2.7")
+        ]
         probes = probes or await through_proxy(2)
 
     assert [200, 200] + 6 * [429] == [status for (status,) in attack]

@@ -3,7 +3,17 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from governor.config import InboundSettings
-from governor_client._proxies import MAX_BYTES, MAX_HOPS, MAX_PEERS, Proxies, address, client_address, elements, entries, network
+from governor_client._proxies import (
+    MAX_BYTES,
+    MAX_HOPS,
+    MAX_PEERS,
+    Proxies,
+    address,
+    client_address,
+    elements,
+    entries,
+    network,
+)
 
 pytestmark = pytest.mark.promise("R24")
 
