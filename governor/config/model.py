@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from governor.config.builtin import BUILT_IN
+from governor.config.builtin import BUILT_IN, DEFAULT_PRESET, INBOUND_PRESETS, PRESET_PATHS
 from governor.config.files import FilePath
 from governor.config.load import layers, located, merge
 from governor.config.names import DEFAULT, check_method, check_name, check_scope, provider_of
@@ -112,7 +112,11 @@ def _check_units(sections: Mapping[str, ScopePolicy]) -> None:
 
 
 def _inbound(table: object) -> tuple[InboundSettings, dict[str, InboundGroup]]:
-    """What is said beside the groups, and every group, its limits inherited from the default."""
+    """What is said beside the groups, and every group, its limits inherited from the default.
+
+    The groups are those that are said and those of the preset. Without either, they are those of the preset that is built in.
+    """
+    table = merge((_preset(table), table)) if isinstance(table, Mapping) else table
     settings: dict[str, object] = {}
     groups: dict[str, tuple[str, object]] = {DEFAULT: (join("inbound", DEFAULT), {})}
     for key, path, value in entries(table, field="inbound"):
@@ -131,17 +135,31 @@ def _inbound(table: object) -> tuple[InboundSettings, dict[str, InboundGroup]]:
     return in_force, groups_in_force
 
 
+def _preset(table: Mapping[str, object]) -> Mapping[str, object]:
+    """The groups that lie beneath those that are said."""
+    preset = table.get("preset")
+    if preset is None and not any(isinstance(value, (Mapping, InboundGroup)) for value in table.values()):
+        preset = DEFAULT_PRESET
+    return INBOUND_PRESETS.get(preset, {}) if isinstance(preset, str) else {}
+
+
 def _check_reach(groups: Mapping[str, InboundGroup], settings: InboundSettings) -> None:
-    """Every group but the default has a path, no path has two groups, and none lies where nothing is limited."""
+    """Every group but the default has a path, no path has two groups, and none lies where nothing is limited.
+
+    Those of a preset may: all of its groups come at once.
+    """
     owners: dict[str, str] = {}
     for name, group in groups.items():
         field = f"{join('inbound', name)}.paths"
         if not group.paths and name != DEFAULT:
-            raise ConfigError(field, [], "at least one path, for instance ['/api/v1/chat']")
+            allowed = "at least one path, for instance ['/api/v1/chat']"
+            known = next((preset for preset, names in INBOUND_PRESETS.items() if name in names), None)
+            hint = f"; or preset = {known!r} in [inbound], which has this group" if known else ""
+            raise ConfigError(field, [], f"{allowed}{hint}")
         for path in group.paths:
             owner = owners.setdefault(normal_form(path), name)
             if owner != name:
                 raise ConfigError(field, path, f"a path that belongs to no other group, and {owner} has this one")
             exempt = covering(path, settings.exempt_paths)
-            if exempt is not None:
+            if exempt is not None and (name, path) not in PRESET_PATHS:
                 raise ConfigError(field, path, f"a path that is not exempt, and inbound.exempt_paths has {exempt!r}")

@@ -124,7 +124,8 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
     counts alone, with "address" never. What `X-Forwarded-For` or `Forwarded` says of the address, whichever `forwarded_header`
     names, counts only behind `trusted_proxies`: networks, and "unix:" for peers without an address. Addresses of IPv6 count by
     their network of `ipv6_prefix` bits, 32 to 128. Each table of callers has at most `max_callers` entries. With `announce`
-    every answer says what is left of the quota, not only refusals. Raises `ConfigError`.
+    every answer says what is left of the quota, not only refusals. The groups of the `preset` are there besides those that are
+    named. Raises `ConfigError`.
     """
 
     exempt_paths: tuple[str, ...] = ("/health", "/api/v1/status", "/docs/", "/openapi.json", "/api/v1/traffic-control/")
@@ -136,6 +137,7 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
     ipv6_prefix: int = 64
     max_callers: int = 1_000_000
     announce: bool = False
+    preset: Literal["venom"] | None = None
 
     def __post_init__(self) -> None:
         _check_paths("exempt_paths", self.exempt_paths)

@@ -27,7 +27,7 @@ def config() -> Config:
     return Config.from_mapping(
         {
             "outbound": {"default": {"limits": ["2/hour burst 2"], "retry": {"first_delay": "1us", "max_delay": "1us"}}},
-            "inbound": {"default": {"limits": ["1/hour burst 1"]}},
+            "inbound": {"preset": "venom", "default": {"limits": ["1/hour burst 1"]}},
         }
     )
 

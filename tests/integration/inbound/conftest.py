@@ -144,7 +144,7 @@ def serve(loop: str) -> Iterator[Callable[..., Door]]:
             root_path: str = "",
             **inbound: object,
         ) -> Door:
-            config = Config.from_mapping({"inbound": {"default": {**DEFAULT, **(default or {})}, **inbound}})
+            config = Config.from_mapping({"inbound": {"preset": "venom", "default": {**DEFAULT, **(default or {})}, **inbound}})
             governor = Governor(config, clock=clock)
             app = Application(governor)
             middleware = TrafficControlMiddleware(app.starlette(), governor)

@@ -26,6 +26,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A process without a governor, and the file that configures one: twice for everybody, once for introspection."""
     file = tmp_path / "governor.toml"
     file.write_text(
+        '[inbound]\npreset = "venom"\n'
         '[inbound.default]\nlimits = ["1/day burst 2"]\n[inbound.models_introspection]\nlimits = ["1/day burst 1"]\n',
         encoding="utf-8",
     )

@@ -16,6 +16,7 @@ from governor.config import (
     ScopePolicy,
     describe,
     parse_limit,
+    show,
 )
 from governor.errors import ConfigError
 from governor.policies.breaker import Breaker
@@ -143,6 +144,7 @@ def test_all_that_can_be_said_of_our_own_api_is_understood() -> None:
                 "ipv6_prefix": 48,
                 "max_callers": 1,
                 "announce": True,
+                "preset": "venom",
                 "default": {"address_limits": [], "dry_run": True},
                 "talk": {"paths": ["/talk"], "limits": ["1/s", "9/hour burst 1"], "total_limits": ["3/s"], "dry_run": False},
             }
@@ -158,6 +160,7 @@ def test_all_that_can_be_said_of_our_own_api_is_understood() -> None:
         ipv6_prefix=48,
         max_callers=1,
         announce=True,
+        preset="venom",
     )
     assert config.inbound["talk"] == InboundGroup(
         paths=("/talk",),
@@ -166,6 +169,50 @@ def test_all_that_can_be_said_of_our_own_api_is_understood() -> None:
         total_limits=(parse_limit("3/s"),),
     )
     assert ((), True) == (config.inbound["chat"].address_limits, config.inbound["chat"].dry_run)
+
+
+VENOM = set(BUILT_IN.inbound)
+
+
+@pytest.mark.promise("R20")
+@pytest.mark.parametrize(
+    ("said", "groups"),
+    [
+        ({}, VENOM),
+        ({"announce": True, "trusted_proxies": ["10.0.0.0/8"], "exempt_paths": []}, VENOM),
+        ({"default": {}}, {"default"}),
+        ({"default": {"limits": ["5/s"]}, "announce": True}, {"default"}),
+        ({"talk": {"paths": ["/talk"]}}, {"default", "talk"}),
+        ({"talk": InboundGroup(paths=("/talk",))}, {"default", "talk"}),
+        ({"preset": "off"}, {"default"}),
+        ({"preset": "venom"}, VENOM),
+        ({"preset": "venom", "talk": {"paths": ["/talk"]}}, VENOM | {"talk"}),
+        ({"preset": "off", "talk": {"paths": ["/talk"]}}, {"default", "talk"}),
+    ],
+)
+def test_the_built_in_groups_are_there_for_those_who_name_none_or_ask_for_them(
+    said: dict[str, object], groups: set[str]
+) -> None:
+    assert groups == set(Config.from_mapping({"inbound": said}).inbound)
+
+
+def test_the_groups_of_a_preset_may_be_exempt_and_what_is_shown_says_the_same() -> None:
+    config = Config.from_mapping({"inbound": {"exempt_paths": ["/api/"]}})
+
+    assert VENOM == set(config.inbound)
+    assert config == Config.from_mapping(tomllib.loads("\n".join(show(config))))
+
+
+@pytest.mark.promise("R20")
+def test_the_groups_of_the_preset_are_the_built_in_ones_and_change_key_by_key() -> None:
+    preset = Config.from_mapping({"inbound": {"preset": "venom"}})
+    changed = Config.from_mapping({"inbound": {"preset": "venom", "chat": {"dry_run": True}, "default": {"total_limits": []}}})
+
+    assert BUILT_IN.inbound == preset.inbound
+    assert (
+        InboundGroup(paths=("/api/v1/chat",), limits=(parse_limit("30/s burst 300"),), total_limits=(), dry_run=True)
+        == changed.inbound["chat"]
+    )
 
 
 @pytest.mark.promise("R53")
@@ -279,7 +326,7 @@ def test_python_may_say_limits_and_tables_as_objects() -> None:
                 "github": {"limits": (InFlight(3), "1/s"), "breaker": Breaker(failures=7)},
                 "gitlab": ScopePolicy(limits=()),
             },
-            "inbound": {"chat": InboundGroup(paths=("/talk",)), "default": {"limits": []}},
+            "inbound": {"preset": "venom", "chat": InboundGroup(paths=("/talk",)), "default": {"limits": []}},
             "logging": {"enabled": True, "directory": Path("/var/log/governor")},
         }
     )
@@ -343,7 +390,11 @@ MISTAKES = [
     ('global.degraded_exempt = ["a:b"]', "global.degraded_exempt is ['a:b']", "a name such as 'github'"),
     ('inbound.chat.paths = ["chat"]', "inbound.chat.paths[0] is 'chat'", "a path that begins with '/'"),
     ("inbound.talk.limits = []", "inbound.talk.paths is []", "at least one path"),
-    ('inbound.talk.paths = ["/api/v1/chat"]', "inbound.talk.paths is '/api/v1/chat'", "a path that belongs to no other group"),
+    (
+        'inbound = { preset = "venom", talk = { paths = ["/api/v1/chat"] } }',
+        "inbound.talk.paths is '/api/v1/chat'",
+        "a path that belongs to no other group",
+    ),
     ("inbound.Talk.limits = []", "inbound.Talk is 'Talk'", "a name such as"),
     ('inbound.exempt_paths = ["up"]', "inbound.exempt_paths[0] is 'up'", "a path that begins with '/'"),
     ('inbound.exempt_paths = ["/up/{id}"]', "inbound.exempt_paths[0] is '/up/{id}'", "a path without"),
@@ -360,7 +411,11 @@ MISTAKES = [
     ('inbound.chat.paths = ["/chat", "/talk/*"]', "inbound.chat.paths[1] is '/talk/*'", "a path without"),
     ('inbound.chat.paths = ["/talk?loud=1"]', "inbound.chat.paths[0] is '/talk?loud=1'", "a path without"),
     ('inbound.chat.paths = ["/Docs//chat"]', "inbound.chat.paths is '/Docs//chat'", "a path that is not exempt, and"),
-    ('inbound.default.paths = ["/api/v1/chat"]', "inbound.chat.paths is '/api/v1/chat'", "a path that belongs to no other"),
+    (
+        'inbound = { preset = "venom", default.paths = ["/api/v1/chat"] }',
+        "inbound.chat.paths is '/api/v1/chat'",
+        "a path that belongs to no other",
+    ),
     (
         'inbound.chat.limits = ["5 per minute strict"]',
         "inbound.chat.limits[0] is '5 per minute strict'",
@@ -380,6 +435,13 @@ MISTAKES = [
     ),
     ('inbound.chat.total_limits = "5/s"', "inbound.chat.total_limits is '5/s'", "a list of limits"),
     ("inbound.chat.dry_run = 1", "inbound.chat.dry_run is 1", "true or false"),
+    ('inbound.preset = "vemon"', "inbound.preset is 'vemon'", "one of 'venom'; or 'off'"),
+    ("inbound.preset = 1", "inbound.preset is 1", "one of 'venom'; or 'off'"),
+    (
+        'inbound.chat.limits = ["5/s"]',
+        "inbound.chat.paths is []",
+        "at least one path, for instance ['/api/v1/chat']; or preset = 'venom' in [inbound], which has this group",
+    ),
     ("inbound.announce = 1", "inbound.announce is 1", "true or false"),
     ('inbound.actor_headers = "x-actor"', "inbound.actor_headers is 'x-actor'", "a list of texts"),
     ('inbound.actor_headers = ["x-actor", "x actor"]', "inbound.actor_headers[1] is 'x actor'", "the name of a header field"),

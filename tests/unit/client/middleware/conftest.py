@@ -106,7 +106,7 @@ def configured() -> Callable[..., Config]:
     """Makes settings, in words of `[inbound]` and of its default group."""
 
     def make(default: Mapping[str, object] = {}, **inbound: object) -> Config:
-        return Config.from_mapping({"inbound": {"default": {**TIGHT, **default}, **inbound}})
+        return Config.from_mapping({"inbound": {"preset": "venom", "default": {**TIGHT, **default}, **inbound}})
 
     return make
 
