@@ -11,7 +11,7 @@ from itertools import count
 
 from governor._actors.permit import Permit
 from governor.messages import Acquire, Denied
-from governor.policies.contract import Request
+from governor.policies.contract import PLAIN, Request
 
 
 class Waiter:
@@ -40,7 +40,7 @@ class Waiter:
 class Line:
     """The waiting line of one scope. Its bound is kept by the actor that owns it."""
 
-    __slots__ = ("_cost", "_deadlines", "_serial", "_units", "_waiters")
+    __slots__ = ("_cost", "_deadlines", "_largest", "_others", "_serial", "_units", "_waiters")
 
     def __init__(self) -> None:
         self._waiters: OrderedDict[Waiter, None] = OrderedDict()
@@ -48,6 +48,10 @@ class Line:
         self._serial = count()
         self._cost = 0
         self._units: Counter[str] = Counter()
+        #: How many ask for anything but one request.
+        self._others = 0
+        #: The largest amounts by unit that anybody has asked for since the line was last empty; None stands for requests.
+        self._largest: dict[str | None, int] = {}
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -69,12 +73,31 @@ class Line:
             return None
         return Request(self._cost, dict(self._units) if self._units else None)
 
+    @property
+    def plain(self) -> bool:
+        """Whether everybody asks for one request and nothing else."""
+        return not self._others
+
+    def requests(self) -> Iterator[Request]:
+        """What they ask for, in order."""
+        return (waiter.acquire.request for waiter in self._waiters)
+
+    def largest(self) -> Request:
+        """At least the largest amount of each unit that anybody asks for; at least one request."""
+        units = {unit: amount for unit, amount in self._largest.items() if unit is not None}
+        return Request(self._largest.get(None, 1), units or None)
+
     def join(self, waiter: Waiter) -> None:
         """At the end."""
         self._waiters[waiter] = None
-        self._cost += waiter.acquire.request.cost
-        if waiter.acquire.request.units:
-            self._units.update(waiter.acquire.request.units)
+        request = waiter.acquire.request
+        self._cost += request.cost
+        if request is not PLAIN:
+            self._others += 1
+            for unit, amount in ((None, request.cost), *(request.units or {}).items()):
+                self._largest[unit] = max(amount, self._largest.get(unit, 0))
+        if request.units:
+            self._units.update(request.units)
         if waiter.deadline < math.inf:
             heappush(self._deadlines, (waiter.deadline, next(self._serial), waiter))
 
@@ -84,10 +107,13 @@ class Line:
             return False
         del self._waiters[waiter]
         self._cost -= waiter.acquire.request.cost
+        if waiter.acquire.request is not PLAIN:
+            self._others -= 1
         if waiter.acquire.request.units:
             self._units.subtract(waiter.acquire.request.units)
         if not self._waiters:
             self._units.clear()
+            self._largest.clear()
         if len(self._deadlines) > 2 * len(self._waiters) + 64:
             self._deadlines = [entry for entry in self._deadlines if entry[2] in self._waiters]
             heapify(self._deadlines)

@@ -37,6 +37,7 @@ from governor.policies.pipeline import Pipeline, Verdict
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.retry import Retry, RetryEnd, plan
 from governor.policies.retry_budget import RetryBudgetPolicy
+from governor.policies.turn import turn
 
 _log: Final = logging.getLogger("governor")
 
@@ -359,10 +360,7 @@ class ScopeActor(Actor):
 
     def _turn(self, now: Instant, request: Request) -> Verdict:
         """When would it be a newcomer's turn? After everybody in the line, even if those wait for something else."""
-        verdict = self.pipeline.verdict(now, request, self._line.ahead())
-        head = self._line.head()
-        first = verdict if head is None else self.pipeline.verdict(now, head.acquire.request)
-        return first if first.when > verdict.when else verdict
+        return turn(self.pipeline, now, request, self._line)
 
     def _at_the_cap(self, now: Instant, request: Request) -> bool:
         """Has this request met the global cap and nothing else? Then degraded mode begins."""
@@ -628,10 +626,16 @@ def _answered(report: Report) -> Grant:
 def _wait_fits(now: Instant, verdict: Verdict, timeout: float | None) -> bool:
     if verdict.when == NEVER:
         return False
-    return timeout is None or (timeout > 0 and (verdict.sooner or to_seconds(verdict.when - now) <= timeout))
+    due = verdict.not_before if verdict.sooner else verdict.when
+    return timeout is None or (timeout > 0 and to_seconds(due - now) <= timeout)
 
 
 def _wait(now: Instant, verdict: Verdict) -> Duration:
-    """From now until then, and at least a microsecond: nobody is told to come back at once."""
-    wait = Duration(max(1, verdict.when - now))
-    return min(wait, NOMINAL_WAIT) if verdict.sooner else wait
+    """From now until then, and at least a microsecond: nobody is told to come back at once.
+
+    An outcome may come at any moment from the first on at which it helps.
+    """
+    if not verdict.sooner:
+        return Duration(max(1, verdict.when - now))
+    certain = max(0, verdict.not_before - now)
+    return Duration(max(1, certain + min(verdict.when - now - certain, NOMINAL_WAIT)))

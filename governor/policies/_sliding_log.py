@@ -100,6 +100,39 @@ class SlidingLog:
             stale += count
         return self.total - stale
 
+    def copy(self) -> "SlidingLog":
+        """A log that goes on from here. It shares slots with this one, and is of no use once this one has changed."""
+        copy = SlidingLog(self.window, 1)
+        copy.total, copy._grain = self.total, self._grain
+        copy._slots, copy._slot_ends, copy._forgotten = self._slots.copy(), self._slot_ends, self._forgotten
+        if copy._slots:
+            # The only slot that grants to come can change.
+            copy._newest = copy._slots[-1] = self._newest.copy()
+        return copy
+
+    @property
+    def late(self) -> int:
+        """By how much units may leave late, at most."""
+        return self._grain if self._grain > 1 else 0
+
+    def never_fills(self, start: Instant, most: int, base: int, amount: int, per: int) -> bool:
+        """Does no window hold more than `most`, if others add so much at most?
+
+        They add `base`, and `amount` for each `per`, within a span that begins at `start` or later.
+        """
+        lasts = self.window + self.late
+        room = (most - base) * per
+        if lasts * amount > room:
+            return False
+        # What it would come to if all had been dated at `start`; each slot that leaves makes room from then on.
+        room -= self.total * per
+        since = start - lasts
+        for dated, units in self._slots:
+            if (dated - since) * amount > room:
+                return False
+            room += units * per
+        return True
+
     def freed(self, count: int) -> Instant:
         """When the oldest `count` units will have left the window. At least that many are in the log."""
         for dated, units in self._slots:

@@ -269,6 +269,25 @@ class BreakerPolicy:
         late = slow is not None and began - grant.granted_at >= slow
         return Result.FAILURE if late and result is Result.SUCCESS else result
 
+    def forecast(self, now: Instant) -> "BreakerPolicy":
+        """A copy that knows which calls are out. Unrestricted, grants do not change it."""
+        if self.unrestricted:
+            return self
+        copy = BreakerPolicy(self.parameters)
+        copy.restore(self.state())
+        return copy
+
+    def waves(self, count: int) -> int:
+        """How often must all calls that are out be given up until one more may go after `count` others, without an answer?"""
+        if self.unrestricted:
+            return 0
+        places, taken = self.parameters.probes, 0
+        if self.ramp is not None:
+            places, taken = self.ramp, self._out.count
+        elif self.status is BreakerStatus.HALF_OPEN:
+            taken = self.admitted
+        return max(0, -(-(count + 1 + taken - places) // places))
+
     def _record_probe(self, now: Instant, grant: Grant, result: Result) -> None:
         """What a probe says counts, although it may have been given up; only its place is another's by then."""
         in_place = self._out.remove(grant.granted_at)

@@ -58,6 +58,16 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     answered_at: Instant | None = None
 
 
+class Forecast(Protocol):
+    """A copy of a policy for stepping through what may come: grants at instants that lie ahead, and no outcomes."""
+
+    def earliest(self, now: Instant, request: Request) -> Instant:
+        """As the policy would say it then."""
+
+    def commit(self, now: Instant, request: Request) -> object:
+        """It will be granted then. Only after `earliest` said now."""
+
+
 class Policy(Protocol):
     """The admission contract. Several policies compose without refunds: ask all of them, then commit to all or none."""
 
@@ -69,8 +79,9 @@ class Policy(Protocol):
         """When could this be granted? Changes nothing.
 
         At most `now` means now. A later instant is the first at which it can be, provided that nothing else is granted
-        before; with `ahead`, the first after everything in `ahead` has been granted too, each at its own earliest instant.
-        `NEVER` means that waiting cannot help, `AFTER_OUTCOME` that only the outcome of an earlier grant can.
+        before; with `ahead`, the first after everything in `ahead` has been granted too: so many requests like this one,
+        each at its own earliest instant. `NEVER` means that waiting cannot help, `AFTER_OUTCOME` that only the outcome of an
+        earlier grant can.
         """
 
     def commit(self, now: Instant, request: Request) -> int:
@@ -82,6 +93,9 @@ class Policy(Protocol):
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """The granted request was never made: give back what is still there to give."""
 
+    def forecast(self, now: Instant) -> Forecast:
+        """A copy as it stands at `now`, of use until this policy changes. Calls under way in a strict window end now."""
+
 
 class Spending(Policy, Protocol):
     """A policy that spends, and keeps an instant at hand that saves asking."""
@@ -89,6 +103,12 @@ class Spending(Policy, Protocol):
     #: From this instant on, in microseconds, a `PLAIN` request is granted, provided that time has not gone back since the
     #: latest change; before it, `earliest` knows.
     ready: int
+
+    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+        """For how long at most, from `now` on, a queue must wait for this policy: whatever else it waits for in between.
+
+        The queue asks for `queued` in all, and for at most `largest` at a time. `AFTER_OUTCOME` if that hangs on an outcome.
+        """
 
 
 class Quota(Spending, Protocol):

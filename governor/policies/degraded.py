@@ -65,6 +65,10 @@ class DegradedPolicy:
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """Nothing was spent."""
 
+    def forecast(self, now: Instant) -> "DegradedPolicy":
+        """Grants do not change it."""
+        return self
+
     def enter(self, now: Instant) -> None:
         """Pauses traffic for one cooldown from now. During a cooldown this changes nothing."""
         if now >= self.until:

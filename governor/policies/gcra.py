@@ -155,6 +155,40 @@ class TokenBucketPolicy:
         self._refunded += back
         return 0
 
+    @property
+    def sums_exactly(self) -> bool:
+        """Is `earliest` exact for plain requests behind others? If not, it is early by less than a microsecond for each.
+
+        A request is granted at a whole microsecond, and a bucket that is full before loses what it would refill until then.
+        """
+        return self._step + self._ticks <= self._tolerance + 1
+
+    def forecast(self, now: Instant) -> "TokenBucketPolicy":
+        """A copy."""
+        copy = TokenBucketPolicy(self.parameters)
+        copy._tat = self._tat
+        copy._lend(self._lent)
+        return copy
+
+    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+        """What is missing, at the rate: while somebody waits for the bucket it is not full, and loses nothing."""
+        full = now * self._ticks
+        missing = max(self._tat, full) - full + queued.amount(self._unit) * self._step - self._tolerance
+        return max(0, -(-missing // self._ticks)) if queued.amount(self._unit) else 0
+
+    def pace(self, now: Instant, largest: Request | None) -> tuple[int, int, int]:
+        """Within a span that begins at `now` or later, at most `base` units are granted, and `amount` more for each `per`.
+
+        With `largest` it is the bucket that holds up a queue: it then holds less than the largest request, but at first.
+        """
+        full = now * self._ticks
+        most = self._burst
+        if largest is not None:
+            held = max(0, self._tolerance + full - max(self._tat, full)) // self._step
+            # And what of the next token is there already.
+            most = min(most, max(held + 1, largest.amount(self._unit)))
+        return most, self._ticks, self._step
+
     def lendable(self, now: Instant) -> int:
         """Whole tokens in the bucket that are not lent."""
         return self.available(now)

@@ -56,6 +56,16 @@ class InFlightPolicy:
         """They never began."""
         self._move(-grant.request.cost)
 
+    def forecast(self, now: Instant) -> "InFlightPolicy":
+        """A copy in which no call ends."""
+        copy = InFlightPolicy(self.parameters)
+        copy._move(self._under_way)
+        return copy
+
+    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+        """Not at all if there is room for all of them; else until an outcome."""
+        return 0 if self._under_way + queued.cost <= self.parameters.amount else AFTER_OUTCOME
+
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
         """Corrects the requests under way; the outcome that follows names the corrected number, so there is never a debt."""
         self._move(change)

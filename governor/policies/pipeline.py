@@ -43,19 +43,19 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """When a request could be granted, and by which policy it cannot be sooner (None: it can be now).
 
     `sooner` says that somebody's outcome may bring that instant forward: the end of a call in flight, or the answer to a probe
-    or to a call of a breaker that ramps up.
+    or to a call of a breaker that ramps up; but not to before `not_before`, as far as the other policies say.
     """
 
     when: Instant
     by: Policy | None
     sooner: bool = False
+    not_before: Instant = Instant(0)
 
 
 class Pipeline:
     """The policies of one scope. The cap and degraded mode are shared by all; degraded mode does not stop an exempt scope."""
 
     __slots__ = (
-        "_all",
         "_born",
         "_receipts_born",
         "breaker",
@@ -68,6 +68,7 @@ class Pipeline:
         "lenders",
         "limits",
         "max_debt",
+        "policies",
         "spending",
     )
 
@@ -100,7 +101,8 @@ class Pipeline:
         self._receipts_born = 0
         self.exempt = exempt
         paused: tuple[Policy, ...] = () if exempt else (degraded,)
-        self._all: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)
+        #: All of them, in the order in which they are asked.
+        self.policies: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)
         #: From this instant on all but the cap grant a `PLAIN` request; before it, `verdict` knows.
         self.gate = Instant(0)
         self.regate()
@@ -122,13 +124,17 @@ class Pipeline:
 
     def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:
         """When could all of them grant, and who is the last to?"""
-        when, by = now, None
-        for policy in self._all:
+        when, by, not_before = now, None, now
+        counting = self.breaker.status is not BreakerStatus.OPEN
+        for policy in self.policies:
             earliest = policy.earliest(now, request, ahead)
             if earliest > when:
                 when, by = earliest, policy
-        counting = by is self.breaker and self.breaker.status is not BreakerStatus.OPEN
-        return Verdict(when, by, when == AFTER_OUTCOME or counting)
+            if not_before < earliest < AFTER_OUTCOME and not (counting and policy is self.breaker):
+                not_before = earliest
+        if when == AFTER_OUTCOME or (counting and by is self.breaker):
+            return Verdict(when, by, sooner=True, not_before=not_before)
+        return Verdict(when, by)
 
     def only_the_cap_refuses(self, now: Instant, request: Request) -> bool:
         """Would this go out, were it not for the global cap?"""
@@ -136,7 +142,7 @@ class Pipeline:
 
     def without_cap(self, now: Instant, request: Request) -> Instant:
         """When could this go out, were it not for the global cap?"""
-        return max((policy.earliest(now, request) for policy in self._all if policy is not self.cap), default=now)
+        return max((policy.earliest(now, request) for policy in self.policies if policy is not self.cap), default=now)
 
     def commit(self, now: Instant, request: Request) -> Grant:
         """Spends, in every policy or, should one of them fail, in none."""

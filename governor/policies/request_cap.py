@@ -8,7 +8,8 @@ from governor._units import AFTER_OUTCOME, MINUTE, NEVER, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies._sliding_log import SlidingLog, SlidingLogState
-from governor.policies.contract import Grant, Request, Result
+from governor.policies.contract import REQUESTS, Grant, Request, Result
+from governor.policies.window import WindowForecast
 
 WINDOW: Final = MINUTE
 
@@ -22,12 +23,27 @@ class RequestCap(msgspec.Struct, frozen=True):
         _checks.whole("requests_per_minute", self.requests_per_minute)
 
 
+class _CapForecast(WindowForecast):
+    """The cap to come, in which what is lent is never used and never comes back."""
+
+    __slots__ = ("_cap",)
+
+    def __init__(self, log: SlidingLog, cap: int, lent: int) -> None:
+        super().__init__(log, cap - lent, None)
+        self._cap = cap
+
+    def earliest(self, now: Instant, request: Request) -> Instant:
+        """When enough of what was used before has left the window; while that would not do, after an outcome."""
+        return AFTER_OUTCOME if self._most < request.cost <= self._cap else super().earliest(now, request)
+
+
 class RequestCapPolicy:
     """The machine: a sliding log of grants. Only what was granted is in it; a refused request leaves no trace."""
 
     __slots__ = ("_log", "_most", "lent", "parameters", "ready")
 
     reason = Reason.REQUEST_CAP
+    unit = REQUESTS
 
     def __init__(self, parameters: RequestCap) -> None:
         self.parameters = parameters
@@ -66,6 +82,23 @@ class RequestCapPolicy:
         """Nothing went out after all."""
         self._log.remove(grant.granted_at, grant.request.cost)
         self._look()
+
+    def forecast(self, now: Instant) -> WindowForecast:
+        """The log, with the places taken that are lent."""
+        return _CapForecast(self._log.copy(), self._most, self.lent)
+
+    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+        """Windows in which others have left no room, each but the first full of the queue's own requests."""
+        most = self._most - self.lent
+        if self._log.total + queued.cost <= most:
+            return 0
+        if largest.cost > most:
+            return AFTER_OUTCOME
+        return (1 + (queued.cost - 1) // (most - largest.cost + 1)) * (WINDOW + self._log.late)
+
+    def never_fills(self, now: Instant, base: int, amount: int, per: int) -> bool:
+        """Is there always room, if `base` are granted, and `amount` for each `per`, in a span that begins at `now` or later?"""
+        return self._log.never_fills(now, self._most - self.lent, base, amount, per)
 
     def lendable(self, now: Instant) -> int:
         """Places left in the 60 seconds up to `now`."""

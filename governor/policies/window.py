@@ -42,6 +42,31 @@ class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
     under_way: int
 
 
+class WindowForecast:
+    """A window to come, in which calls take no time: a log of uses, and how many fit."""
+
+    __slots__ = ("_log", "_most", "_unit")
+
+    def __init__(self, log: SlidingLog, most: int, unit: str | None) -> None:
+        self._log = log
+        self._most = most
+        self._unit = unit
+
+    def earliest(self, now: Instant, request: Request) -> Instant:
+        """When enough of what was used before has left the window."""
+        cost = request.amount(self._unit)
+        needed = self._log.total + cost - self._most
+        if needed <= 0 or cost == 0:
+            return now
+        return max(now, self._log.freed(needed)) if cost <= self._most else NEVER
+
+    def commit(self, now: Instant, request: Request) -> None:
+        """Dates the units at `now`."""
+        cost = request.amount(self._unit)
+        if cost:
+            self._log.add(now, cost)
+
+
 class StrictWindowPolicy:
     """The machine: units under way, and a sliding log of those that have ended."""
 
@@ -106,6 +131,30 @@ class StrictWindowPolicy:
         """The provider has seen nothing."""
         self._under_way -= grant.request.amount(self._unit)
         self._look()
+
+    def forecast(self, now: Instant) -> "WindowForecast":
+        """What has been used, with the units under way dated now."""
+        log = self._log.copy()
+        if self._under_way > 0:
+            log.add(now, self._under_way)
+        return WindowForecast(log, self.parameters.amount, self._unit)
+
+    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+        """Windows in which others have left no room, each but the first full of the queue's own units."""
+        units, most = queued.amount(self._unit), self.parameters.amount
+        if self._under_way + self._log.total + units <= most:
+            return 0
+        # A request that does not fit meets more than this: all that the window holds, less a request and more one unit.
+        full = max(1, most - largest.amount(self._unit) + 1)
+        return (1 + max(0, units - 1) // full) * (self.parameters.per + self._log.late) if units else 0
+
+    def pace(self, now: Instant, largest: Request | None) -> tuple[int, int, int]:
+        """Within a span that begins at `now` or later, at most `base` units are granted, and `amount` more for each `per`."""
+        return self.parameters.amount, self.parameters.amount, self.parameters.per
+
+    def never_fills(self, now: Instant, base: int, amount: int, per: int) -> bool:
+        """Is there always room, if others grant so much at most within a span that begins at `now` or later?"""
+        return self._log.never_fills(now, self.parameters.amount - self._under_way, base, amount, per)
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
         """Corrects the units under way; the outcome that follows names the corrected amount.
