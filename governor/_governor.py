@@ -4,7 +4,6 @@ On the governor's own loop an ask is a function call. From elsewhere it is one m
 """
 
 import logging
-import math
 import os
 import sys
 import threading
@@ -40,6 +39,9 @@ from governor.policies import _checks
 from governor.policies.contract import PLAIN, REQUESTS, Request
 
 _log: Final = logging.getLogger("governor")
+
+#: Seconds. A longer timeout is none.
+_LONGEST_TIMEOUT: Final = to_seconds(LONGEST)
 
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
 Cost = int | Mapping[str, int]
@@ -135,15 +137,18 @@ class Governor:
     ) -> "PermitRequest":
         """A permit for the length of a block: `async with governor.permit("github", "GET", timeout=5.0) as permit:`.
 
-        Waits in line for at most `timeout` seconds (None: as long as it takes; 0: not at all), and raises a leaf of
-        `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the tries of one operation
-        from 1, for the retry budget; leave it out for a call that is not retried. `with` instead of `async with` blocks the
-        thread, and cannot wait on the governor's own.
+        Waits in line for at most `timeout` seconds (None, or more than 366 days: as long as it takes; 0: not at all), and
+        raises a leaf of `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the tries of one
+        operation from 1, for the retry budget; leave it out for a call that is not retried. `with` instead of `async with`
+        blocks the thread, and cannot wait on the governor's own.
         """
-        if timeout is not None and not timeout >= 0:
-            raise ConfigError("timeout", timeout, "None, or a number of seconds of at least 0")
+        if timeout is not None:
+            if not timeout >= 0:
+                raise ConfigError("timeout", timeout, "None, or a number of seconds of at least 0")
+            if timeout > _LONGEST_TIMEOUT:
+                timeout = None
         request = PLAIN if cost == 1 else _request(cost)
-        return PermitRequest(self, provider, method, Acquire(request, None if timeout == math.inf else timeout, attempt))
+        return PermitRequest(self, provider, method, Acquire(request, timeout, attempt))
 
     def plan_retry(
         self,
@@ -619,19 +624,18 @@ def _request(cost: Cost) -> Request:
         requests = units.pop(REQUESTS, 1)
         for unit, amount in units.items():
             _checks.unit_name("cost", unit)
-            _checks.whole(f"cost[{unit!r}]", amount, least=0)
+            units[unit] = _checks.whole(f"cost[{unit!r}]", amount, least=0)
     else:
         requests, units = cost, {}
-    _checks.whole("cost", requests)
-    return Request(requests, units or None)
+    return Request(_checks.whole("cost", requests), units or None)
 
 
 def _plan_message(attempt: int, remaining: float | None, server_wait: float | None) -> PlanRetry:
     return PlanRetry(
         attempt,
-        None if remaining is None else from_seconds(max(0.0, remaining), field="remaining"),
+        None if remaining is None or remaining > _LONGEST_TIMEOUT else from_seconds(max(0.0, remaining), field="remaining"),
         # Beyond what a duration can be, a wait is absurd and counts as not said.
-        None if server_wait is None or server_wait > to_seconds(LONGEST) else from_seconds(server_wait, field="server_wait"),
+        None if server_wait is None or server_wait > _LONGEST_TIMEOUT else from_seconds(server_wait, field="server_wait"),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final, TypedDict, final
 import httpx
 
 from governor import MILLISECOND, Duration, Governor, Instant, Permit, PermitDenied
-from governor._units import from_seconds, to_seconds
+from governor._units import LONGEST, from_seconds, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import check_scope
 from governor.instrumentation import AnyEvent, Granted, Hook, Refused, Retried
@@ -208,5 +208,10 @@ class Operation:
 
 
 def longest_wait(pool_timeout: float | None) -> Duration | None:
-    """What the pool timeout of httpx, in seconds, means here; None waits as long as it takes. Raises `ConfigError`."""
-    return None if pool_timeout is None or pool_timeout == math.inf else from_seconds(pool_timeout, field="timeout.pool")
+    """What the pool timeout of httpx, in seconds, means here; None, or more than 366 days, waits as long as it takes.
+
+    Raises `ConfigError` for a negative one, and for what is no number.
+    """
+    if pool_timeout is None or (isinstance(pool_timeout, (int, float)) and pool_timeout > to_seconds(LONGEST)):
+        return None
+    return from_seconds(pool_timeout, field="timeout.pool")

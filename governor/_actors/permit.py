@@ -107,8 +107,9 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         if self.reported:
             raise self._reported_before()
         if used is not None:
+            used = dict(used)
             for unit, amount in used.items():
-                _checks.whole(f"used[{unit!r}]", amount, least=0)
+                used[unit] = _checks.whole(f"used[{unit!r}]", amount, least=0)
         owner = self._owner
         if (
             error is None

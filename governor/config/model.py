@@ -5,7 +5,7 @@ dictionary at most.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import msgspec
@@ -34,6 +34,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     inbound_settings: InboundSettings
     logging: LoggingSettings
 
+    def __post_init__(self) -> None:
+        for field in ("outbound", "inbound"):
+            msgspec.structs.force_setattr(self, field, MappingProxyType(getattr(self, field)))
+
+    def __reduce__(self) -> tuple[Callable[..., "Config"], tuple[object, ...]]:
+        # Read-only mappings can neither be pickled nor copied.
+        return _restored, (self.global_, dict(self.outbound), dict(self.inbound), self.inbound_settings, self.logging)
+
     @classmethod
     def from_mapping(cls, said: Mapping[str, object]) -> "Config":
         """The built-in defaults, overridden key by key by a mapping in the shape of the policy file; `{}` overrides nothing.
@@ -48,8 +56,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         settings, groups = _inbound(tables["inbound"])
         return cls(
             global_=read(GlobalPolicy(), tables["global"], field="global"),
-            outbound=MappingProxyType(_outbound(tables["outbound"])),
-            inbound=MappingProxyType(groups),
+            outbound=_outbound(tables["outbound"]),
+            inbound=groups,
             inbound_settings=settings,
             logging=read(LoggingSettings(), tables["logging"], field="logging"),
         )
@@ -81,6 +89,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """
         check_scope(scope)
         return self.outbound.get(scope) or self.outbound.get(provider_of(scope)) or self.outbound[DEFAULT]
+
+
+def _restored(
+    global_: GlobalPolicy,
+    outbound: Mapping[str, ScopePolicy],
+    inbound: Mapping[str, InboundGroup],
+    inbound_settings: InboundSettings,
+    logging: LoggingSettings,
+) -> Config:
+    return Config(global_=global_, outbound=outbound, inbound=inbound, inbound_settings=inbound_settings, logging=logging)
 
 
 def _outbound(table: object) -> dict[str, ScopePolicy]:

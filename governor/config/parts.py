@@ -61,6 +61,7 @@ class GlobalPolicy(msgspec.Struct, frozen=True, kw_only=True):
     idle_after: Duration = Duration(5 * MINUTE)
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         _checks.whole("requests_per_minute", self.requests_per_minute)
         _checks.whole("degraded_after_failures", self.degraded_after_failures)
         _checks.positive_span("degraded_cooldown", self.degraded_cooldown)
@@ -85,6 +86,7 @@ class ScopePolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_debt: float = 1.0
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         _checks.multiple("max_debt", self.max_debt, most=_MOST_DEBT)
 
 
@@ -106,6 +108,7 @@ class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):
     on_overload: OnOverload = "pass"
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         _check_word("on_overload", self.on_overload, OnOverload)
         _check_paths("paths", self.paths)
         for field in ("limits", "address_limits", "total_limits"):
@@ -140,6 +143,7 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
     preset: Literal["venom"] | None = None
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         _check_paths("exempt_paths", self.exempt_paths)
         for field in ("actor_headers", "session_headers"):
             for index, name in enumerate(getattr(self, field)):
@@ -165,6 +169,7 @@ class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_size_mb: int = 1024
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         _checks.whole("max_size_mb", self.max_size_mb)
         if self.directory is not None:
             msgspec.structs.force_setattr(self, "directory", expanded(self.directory))

@@ -15,6 +15,7 @@ import msgspec
 from governor._units import Duration
 from governor.config.text import describe, describe_duration, parse_duration, parse_limit
 from governor.errors import ConfigError
+from governor.policies import _checks
 from governor.policies.limits import Limit
 
 #: How a setting that may be absent, or is true or false, is switched off: TOML has no word for nothing.
@@ -131,8 +132,9 @@ def _read_path(value: object, path: str) -> Path:
 def _convert(kind: object, value: object, path: str) -> object:
     if kind is bool and value == OFF:
         return False
+    plain = list(map(_checks.integer, value)) if isinstance(value, (list, tuple, set, frozenset)) else _checks.integer(value)
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(plain, kind)
     except msgspec.ValidationError:
         words = [repr(word) for word in get_args(kind)] if get_origin(kind) is Literal else []
         raise ConfigError(path, value, f"one of {', '.join(words)}" if words else _ALLOWED[kind]) from None

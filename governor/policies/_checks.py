@@ -1,6 +1,10 @@
 """Are the parameters of a policy usable? One sentence for each kind of number, used by every policy."""
 
 from math import inf
+from operator import index
+from typing import SupportsIndex
+
+import msgspec
 
 from governor._units import LONGEST
 from governor.errors import ConfigError
@@ -12,10 +16,31 @@ MOST = 10**12
 _UNBOUNDED = 10**30
 
 
-def whole(field: str, value: object, *, least: int = 1, most: int = MOST) -> None:
-    """Raises `ConfigError` unless `value` is a whole number from `least` to `most`."""
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+def integer(value: object) -> object:
+    """A whole number of another type, such as those of numpy, as an `int`; anything else as it is."""
+    if isinstance(value, int) or not isinstance(value, SupportsIndex):
+        return value
+    try:
+        return index(value)
+    except TypeError:
+        return value
+
+
+def integers(record: msgspec.Struct) -> None:
+    """Makes the whole numbers of a record, and those in its sets, plain `int`s. For the first line of `__post_init__`."""
+    for field in record.__struct_fields__:
+        value = getattr(record, field)
+        plain = frozenset(map(integer, value)) if isinstance(value, frozenset) else integer(value)
+        if plain is not value:
+            msgspec.structs.force_setattr(record, field, plain)
+
+
+def whole(field: str, value: object, *, least: int = 1, most: int = MOST) -> int:
+    """The value as an `int`. Raises `ConfigError` unless it is a whole number from `least` to `most`."""
+    number = integer(value)
+    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
         raise ConfigError(field, value, f"a whole number from {least} to {most}")
+    return number
 
 
 def positive_span(field: str, value: object) -> None:

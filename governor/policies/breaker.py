@@ -57,6 +57,7 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
     ramp_up: bool = True
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         if self.failures is not None:
             _checks.whole("failures", self.failures)
         elif self.failure_rate is None:

@@ -15,6 +15,7 @@ class Degraded(msgspec.Struct, frozen=True, kw_only=True):
     cooldown: Duration = MINUTE
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         _checks.whole("failures", self.failures)
         _checks.positive_span("cooldown", self.cooldown)
 

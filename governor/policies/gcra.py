@@ -36,6 +36,7 @@ class TokenBucket(msgspec.Struct, frozen=True):
     unit: str = REQUESTS
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         _checks.whole("amount", self.amount)
         _checks.positive_span("per", self.per)
         _checks.whole("burst", self.burst)

@@ -14,6 +14,7 @@ class InFlight(msgspec.Struct, frozen=True):
     amount: int
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         _checks.whole("amount", self.amount)
 
 

@@ -20,6 +20,7 @@ class RequestCap(msgspec.Struct, frozen=True):
     requests_per_minute: int = 1000
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         _checks.whole("requests_per_minute", self.requests_per_minute)
 
 

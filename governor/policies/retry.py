@@ -61,6 +61,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     statuses: frozenset[int] = TRANSIENT
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         _checks.whole("attempts", self.attempts, most=MOST_ATTEMPTS)
         _checks.positive_span("first_delay", self.first_delay)
         _growth("base", self.base)

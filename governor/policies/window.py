@@ -30,6 +30,7 @@ class StrictWindow(msgspec.Struct, frozen=True):
     unit: str = REQUESTS
 
     def __post_init__(self) -> None:
+        _checks.integers(self)
         _checks.whole("amount", self.amount)
         _checks.positive_span("per", self.per)
         _checks.unit_name("unit", self.unit)

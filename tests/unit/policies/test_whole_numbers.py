@@ -1,0 +1,98 @@
+"""Whole numbers of other types than `int`, such as those of numpy, in settings, costs and uses."""
+
+import tomllib
+from typing import Final
+
+import msgspec
+import pytest
+
+from governor import Config, ConfigError, Governor, Permit, PermitDenied
+from governor._units import MINUTE
+from governor.config import GlobalPolicy, InboundSettings, LoggingSettings, show
+from governor.policies._checks import whole
+from governor.policies.breaker import Breaker
+from governor.policies.gcra import TokenBucket
+from governor.policies.in_flight import InFlight
+from governor.policies.retry import Retry
+from governor.policies.retry_budget import RetryBudget
+from governor.policies.window import StrictWindow
+from governor.testing import ManualClock
+
+
+class Number:
+    """What numpy's integers have: the value as an index, comparisons and arithmetic, without being an `int`."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __index__(self) -> int:
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return self._value == other
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+FIVE: Final = Number(5)
+MADE: Final[list[tuple[msgspec.Struct, msgspec.Struct]]] = [
+    (TokenBucket(FIVE, Number(MINUTE), FIVE), TokenBucket(5, MINUTE, 5)),  # type: ignore[arg-type]
+    (StrictWindow(FIVE, Number(MINUTE)), StrictWindow(5, MINUTE)),  # type: ignore[arg-type]
+    (InFlight(FIVE), InFlight(5)),  # type: ignore[arg-type]
+    (Breaker(failures=FIVE, open_for=Number(MINUTE)), Breaker(failures=5, open_for=MINUTE)),  # type: ignore[arg-type]
+    (Retry(attempts=FIVE, statuses=frozenset({Number(500)})), Retry(attempts=5, statuses=frozenset({500}))),  # type: ignore[arg-type]
+    (RetryBudget(floor=FIVE), RetryBudget(floor=5)),  # type: ignore[arg-type]
+    (GlobalPolicy(max_scopes=FIVE, requests_per_minute=FIVE), GlobalPolicy(max_scopes=5, requests_per_minute=5)),  # type: ignore[arg-type]
+    (InboundSettings(max_callers=FIVE), InboundSettings(max_callers=5)),  # type: ignore[arg-type]
+    (LoggingSettings(max_size_mb=FIVE), LoggingSettings(max_size_mb=5)),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("made", "plain"), MADE, ids=lambda record: type(record).__name__)
+def test_a_setting_takes_whole_numbers_of_other_types_and_keeps_plain_ones(made: msgspec.Struct, plain: msgspec.Struct) -> None:
+    assert msgspec.json.encode(plain) == msgspec.json.encode(made)
+
+
+def test_a_mapping_of_settings_may_hold_them_too() -> None:
+    said = {
+        "global": {"max_scopes": FIVE},
+        "outbound": {"x": {"breaker": {"failures": FIVE}, "retry": {"statuses": [Number(500)], "base": Number(3)}}},
+    }
+    config = Config.from_mapping(said)
+
+    assert (5, 5) == (config.global_.max_scopes, config.for_scope("x").breaker.failures)
+    assert (frozenset({500}), 3.0) == (config.for_scope("x").retry.statuses, config.for_scope("x").retry.base)
+    assert config == Config.from_mapping(tomllib.loads("\n".join(show(config))))
+
+
+@pytest.mark.parametrize("value", [5.0, "5", True, None, Number(0), object])
+def test_what_is_no_whole_number_in_range_stays_a_mistake(value: object) -> None:
+    with pytest.raises(ConfigError, match="a whole number from 1"):
+        whole("field", value)
+
+
+@pytest.mark.anyio
+async def test_costs_and_uses_take_them_and_are_counted_exactly() -> None:
+    config = Config.from_mapping({"outbound": {"llm": {"limits": ["9 per hour strict", "100 tokens per hour strict"]}}})
+    async with Governor(config, clock=ManualClock()) as governor:
+        permit = governor.try_permit("llm", cost={"requests": Number(4), "tokens": Number(60)})  # type: ignore[dict-item]
+        assert isinstance(permit, Permit)
+        permit.record(status=200, used={"tokens": Number(70)})  # type: ignore[dict-item]
+        assert isinstance(governor.try_permit("llm", cost=FIVE), Permit)  # type: ignore[arg-type]
+        left = [limit.available for limit in governor.statistics().scopes["llm"].limits]
+
+    assert [0, 30] == left
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("timeout", [1e12, 31_622_401, 1e308, float("inf"), 10**400])
+async def test_a_timeout_beyond_the_longest_duration_waits_as_long_as_it_takes(timeout: float) -> None:
+    config = Config.from_mapping({"outbound": {"x": {"limits": ["1 in flight"]}}})
+    async with Governor(config) as governor:
+        async with governor.permit("x", timeout=timeout):
+            with pytest.raises(PermitDenied):
+                async with governor.permit("x", timeout=0):
+                    pass
+
+        assert None is governor.permit("x", timeout=timeout)._acquire.timeout
