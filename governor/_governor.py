@@ -256,18 +256,18 @@ class Governor:
             return self._visit(group, visit)
         try:
             return await home.call_from_another_loop(
-                partial(self._visit, group, visit), patience(0), unwanted=partial(self._visit_unwanted, group)
+                partial(self._visit, group, visit), patience(0), unwanted=partial(self._visit_unwanted, group, visit)
             )
         except TimeoutError:
-            return self._visit_unanswered(home, group)
+            return self._visit_unanswered(home, group, visit)
 
-    def _visit_unanswered(self, home: Home, group: str) -> Denied | None:
+    def _visit_unanswered(self, home: Home, group: str, visit: Visit) -> Denied | None:
         """The verdict on a request from elsewhere when the loop does not answer, which counts it as soon as it does."""
         settings = self.config.inbound.get(group)
         if settings is None:
             return None
         granted = settings.on_overload == "pass"
-        home.knock(partial(self._count_unanswered, group, granted=granted))
+        home.knock(partial(self._count_unanswered, group, visit, granted=granted))
         now = system_clock()
         if now - self._warned_at.get(group, -MINUTE) >= MINUTE:
             self._warned_at[group] = now
@@ -275,15 +275,15 @@ class Governor:
             _log.warning("The governor's event loop does not answer in time: inbound requests of the group %s %s.", group, done)
         return None if granted else overloaded(group)
 
-    def _count_unanswered(self, group: str, *, granted: bool) -> None:
+    def _count_unanswered(self, group: str, visit: Visit, *, granted: bool) -> None:
         actor = self.group(group)
         if actor is not None:
-            actor.unanswered(granted=granted)
+            actor.unanswered(visit, granted=granted)
 
-    def _visit_unwanted(self, group: str, turned: Turned | None) -> None:
+    def _visit_unwanted(self, group: str, visit: Visit, turned: Turned | None) -> None:
         """A request was granted after its caller had gone: it broke off."""
         if turned is None or turned.dry_run:
-            self._visit_ended(group, None)
+            self._visit_ended(group, None, visit)
 
     def _visit(self, group: str, visit: Visit) -> Turned | None:
         actor = self.group(group)
@@ -305,20 +305,23 @@ class Governor:
         actor = self.group(group)
         return None if actor is None else actor.least(visit)
 
-    def visit_ended(self, group: str, status: int | None) -> None:
-        """A request that went on was answered with this HTTP status; None if it broke off. From any thread; never waits."""
+    def visit_ended(self, group: str, status: int | None, visit: Visit | None = None) -> None:
+        """A request that went on was answered with this HTTP status; None if it broke off. From any thread; never waits.
+
+        Without its `visit` it stays in flight in a group that limits how many may be.
+        """
         home = self._home
         if home is None:
             return
         if home.here():
-            self._visit_ended(group, status)
+            self._visit_ended(group, status, visit)
         else:
-            home.knock(partial(self._visit_ended, group, status))
+            home.knock(partial(self._visit_ended, group, status, visit))
 
-    def _visit_ended(self, group: str, status: int | None) -> None:
+    def _visit_ended(self, group: str, status: int | None, visit: Visit | None) -> None:
         actor = self.group(group)
         if actor is not None:
-            actor.ended(status)
+            actor.ended(status, visit)
 
     # Changing and watching.
 

@@ -11,7 +11,7 @@ import msgspec
 from governor._units import Duration, Instant
 from governor.errors import PermitDenied, Reason, permit_denied
 from governor.policies.contract import Grant, Request, Result
-from governor.policies.gcra import TokenBucket
+from governor.policies.limits import Limit
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
@@ -64,20 +64,32 @@ class PlanRetry(msgspec.Struct, frozen=True, tag="plan_retry"):
 
 
 class Visit(msgspec.Struct, frozen=True, gc=False, tag="visit"):
-    """Ask whether a request to our own API may go on: by the keys of its caller and of the address that it comes from."""
+    """Ask whether a request to our own API may go on: by the keys of its caller and of the address that it comes from.
+
+    `routes` are the places of those routes of the group that it is for. `tier` names the limits of its caller; None stands for
+    those of the group. It spends as much as `cost` requests.
+    """
 
     caller: bytes
     address: bytes
+    routes: tuple[int, ...] = ()
+    tier: str | None = None
+    cost: int = 1
 
 
 class Turned(msgspec.Struct, frozen=True, gc=False, tag="turned"):
-    """A visitor met a limit: `caller`, `address` or `total`. In a dry run they go on all the same."""
+    """A visitor met a limit: `caller`, `address`, `total` or `route`. In a dry run they go on all the same.
+
+    `bucket` is the limit, of whichever kind. `name` is that of the route, else empty.
+    """
 
     group: str
     limit: str
     retry_after: float
-    bucket: TokenBucket
+    bucket: Limit
     dry_run: bool = False
+    reason: Reason = Reason.RATE_LIMIT
+    name: str = ""
 
 
 class Denied(msgspec.Struct, frozen=True, tag="denied"):

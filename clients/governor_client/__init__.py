@@ -1,6 +1,7 @@
 """The governor from anywhere: permits for threads and other loops, HTTP clients and transports, and ASGI middleware."""
 
 from governor_client._client import TrafficControlledHttpClient
+from governor_client._clients import Client
 from governor_client._middleware import TrafficControlMiddleware
 from governor_client._options import CallOptions
 from governor_client._permits import GovernorClient
@@ -9,6 +10,7 @@ from governor_client._transport import AsyncGovernedTransport, GovernedTransport
 __all__ = [
     "AsyncGovernedTransport",
     "CallOptions",
+    "Client",
     "GovernedTransport",
     "GovernorClient",
     "TrafficControlMiddleware",

@@ -7,7 +7,7 @@ pseudonym of whom the limit counts, as it stands in logs and figures.
 
 from functools import lru_cache
 from math import ceil
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
 import msgspec
 from http_sf import ListType, ser
@@ -18,11 +18,19 @@ from governor._actors.pseudonyms import shown
 from governor.errors import Reason
 from governor.messages import Turned, Visit
 from governor.policies.gcra import TokenBucket
+from governor.policies.in_flight import InFlight
+from governor.policies.limits import Limit
+from governor.policies.window import StrictWindow
 from governor_client._asgi import Headers, Scope, Send
 
 _TYPES: Final = "https://iana.org/assignments/http-problem-types"
 #: Whose limit it is, in words.
-_WHOSE: Final = {"caller": "this caller", "address": "this address", "total": "all callers together"}
+_WHOSE: Final = {
+    "caller": "this caller",
+    "address": "this address",
+    "total": "all callers together",
+    "route": "this caller for this route",
+}
 #: Seconds after which to try again when we shut down: another instance, or this one started again.
 _BACK_IN: Final = 5
 #: RFC 6455, section 7.4.1, and its registry: try again later.
@@ -66,7 +74,7 @@ class _Problem(msgspec.Struct, omit_defaults=True):
 
 def refusal(turned: Turned, visit: Visit) -> Answer:
     """The answer to somebody over a limit."""
-    return _refusal(turned.group, turned.limit, turned.bucket, _seconds(turned.retry_after), _partition(turned.limit, visit))
+    return _refusal(msgspec.structs.replace(turned, retry_after=_seconds(turned.retry_after)), _partition(turned.limit, visit))
 
 
 def shutting_down() -> Answer:
@@ -94,28 +102,47 @@ def _unavailable(reason: Reason, message: str, seconds: int) -> Answer:
 def over(turned: Turned, visit: Visit) -> Headers:
     """The fields for somebody who is over a limit, and goes on all the same."""
     partition = _partition(turned.limit, visit)
-    return list(_fields(turned.limit, turned.bucket, 0, _seconds(turned.retry_after), partition))
+    return list(_fields(turned.name or turned.limit, turned.bucket, 0, _seconds(turned.retry_after), partition))
 
 
 def left(least: Left, visit: Visit) -> Headers:
     """The fields that say what is left of the limit of which least is left, and when all of it will be again."""
-    limit, number, bucket = least
-    seconds = -(-(bucket.burst - number) * bucket.per // (bucket.amount * 1_000_000))
-    return list(_fields(limit, bucket, number, seconds, _partition(limit, visit)))
+    name, number, limit = least
+    seconds: int | None
+    match limit:
+        case TokenBucket():
+            seconds = -(-(limit.burst - number) * limit.per // (limit.amount * 1_000_000))
+        case StrictWindow():
+            seconds = -(-limit.per // 1_000_000) if number < limit.amount else 0
+        case InFlight():
+            seconds = None
+        case _:
+            assert_never(limit)
+    return list(_fields(name, limit, number, seconds, _partition(name, visit)))
 
 
 @lru_cache(_REMEMBERED)
-def _refusal(group: str, limit: str, bucket: TokenBucket, seconds: int, partition: bytes) -> Answer:
+def _refusal(turned: Turned, partition: bytes) -> Answer:
+    seconds = int(turned.retry_after)
+    whose, when = f"{_WHOSE[turned.limit]} in {turned.group}", f"try again in {seconds} s."
+    match turned.reason:
+        case Reason.CONCURRENCY:
+            message = f"Too many requests of {whose} at the same time; {when}"
+        case Reason.COST:
+            message = f"This request costs more than the limit of {whose} can hold."
+        case _:
+            message = f"Too many requests of {whose}; {when}"
+    name = turned.name or turned.limit
     problem = _Problem(
         type=f"{_TYPES}#quota-exceeded",
         title="Request cannot be satisfied as assigned quota has been exceeded",
         status=429,
-        error=Reason.RATE_LIMIT.value,
-        message=f"Too many requests of {_WHOSE[limit]} in {group}; try again in {seconds} s.",
+        error=turned.reason.value,
+        message=message,
         retry_after_seconds=seconds,
-        violated_policies=(limit,),
+        violated_policies=(name,),
     )
-    return _answer(problem, _fields(limit, bucket, 0, seconds, partition))
+    return _answer(problem, _fields(name, turned.bucket, 0, seconds, partition))
 
 
 def _answer(problem: _Problem, fields: tuple[tuple[bytes, bytes], ...]) -> Answer:
@@ -128,23 +155,34 @@ def _answer(problem: _Problem, fields: tuple[tuple[bytes, bytes], ...]) -> Answe
     return Answer(problem.status, headers + fields, body, problem.message)
 
 
-def _fields(limit: str, bucket: TokenBucket, number: int, seconds: int, partition: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    return (b"ratelimit-policy", _policy(limit, bucket, partition)), (b"ratelimit", _state(limit, number, seconds))
+def _fields(
+    name: str, limit: Limit, number: int, seconds: int | None, partition: bytes
+) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    return (b"ratelimit-policy", _policy(name, limit, partition)), (b"ratelimit", _state(name, number, seconds))
 
 
 @lru_cache(_REMEMBERED)
-def _policy(limit: str, bucket: TokenBucket, partition: bytes) -> bytes:
-    """So many requests at once, which come back within so many seconds."""
-    window = -(-bucket.burst * bucket.per // (bucket.amount * 1_000_000))
-    parameters: dict[str, BareItemType] = {"q": bucket.burst, "w": min(window, _LARGEST)}
+def _policy(name: str, limit: Limit, partition: bytes) -> bytes:
+    """So many requests at once, which come back within so many seconds; or so many at the same time."""
+    parameters: dict[str, BareItemType]
+    match limit:
+        case TokenBucket():
+            window = -(-limit.burst * limit.per // (limit.amount * 1_000_000))
+            parameters = {"q": limit.burst, "w": min(window, _LARGEST)}
+        case StrictWindow():
+            parameters = {"q": limit.amount, "w": -(-limit.per // 1_000_000)}
+        case InFlight():
+            parameters = {"q": limit.amount, "qu": "concurrent-requests"}
+        case _:
+            assert_never(limit)
     if partition:
         parameters["pk"] = partition
-    return _item(limit, parameters)
+    return _item(name, parameters)
 
 
 @lru_cache(_REMEMBERED)
-def _state(limit: str, number: int, seconds: int) -> bytes:
-    return _item(limit, {"r": number, "t": min(seconds, _LARGEST)})
+def _state(name: str, number: int, seconds: int | None) -> bytes:
+    return _item(name, {"r": number} if seconds is None else {"r": number, "t": min(seconds, _LARGEST)})
 
 
 def _item(name: str, parameters: dict[str, BareItemType]) -> bytes:
@@ -154,7 +192,7 @@ def _item(name: str, parameters: dict[str, BareItemType]) -> bytes:
 
 def _partition(limit: str, visit: Visit) -> bytes:
     """Whom the limit counts; nothing for everybody together."""
-    return b"" if limit == "total" else shown(visit.caller if limit == "caller" else visit.address)
+    return b"" if limit == "total" else shown(visit.address if limit == "address" else visit.caller)
 
 
 def _seconds(span: float) -> int:

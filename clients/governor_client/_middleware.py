@@ -16,8 +16,10 @@ from governor import ConfigError, Governor, GovernorError, UsageError, default
 from governor._default import configured, entered
 from governor._units import MINUTE
 from governor.clock import system_clock
+from governor.config.paths import Place
 from governor_client._answers import Answer, shutting_down
 from governor_client._asgi import App, Receive, Scope, Send
+from governor_client._clients import UNKNOWN, Identify, Key
 from governor_client._reception import Reception
 from governor_client._stay import Stay
 
@@ -39,11 +41,16 @@ class TrafficControlMiddleware:
     `governor` is entered and left by whoever gives it. If none is given, it is the one of the process. If there is none either,
     one is started in this event loop: from the startup of the lifespan to its shutdown, or, with a server that knows no
     lifespan, from the first request on. It is configured like that of `governor.default()`; a mistake there fails the startup.
+    `key` is a function from the scope of a request to its client, sync or async: text or bytes that identify it, for instance
+    the user that an authentication middleware around us has put there; a `Client` with a tier and a cost; or None for a request
+    that nothing limits. If it raises, or answers something else, the client counts as it does without it, and the log says so.
+
     Client addresses are those that the server tells, so a server must not believe `X-Forwarded-For` before we are asked.
     """
 
-    def __init__(self, app: App, governor: Governor | None = None) -> None:
+    def __init__(self, app: App, governor: Governor | None = None, *, key: Key | None = None) -> None:
         self._app = app
+        self._identify = None if key is None else Identify(key)
         # `FastAPI(root_path=)` puts its own in the place of the server's, and does so inside of us when it is wrapped.
         root: object = getattr(app, "root_path", "")
         self._root = root if isinstance(root, str) else ""
@@ -66,14 +73,12 @@ class TrafficControlMiddleware:
             reception = self._reception
             if reception is None or not reception.is_open():
                 reception = await self._open()
-            group = reception.group(scope)
-            if group is not None:
+            place = reception.place(scope)
+            if place is not None:
                 if self.draining or reception.governor.closed:
                     stay = shutting_down()
-                elif reception.governor.here():
-                    stay = reception.admit(group, scope, send)
                 else:
-                    stay = await reception.admit_from_elsewhere(group, scope, send)
+                    stay = await self._admit(reception, place, scope, send)
         except Exception as error:
             self._complain(error)
         if isinstance(stay, Stay):
@@ -82,6 +87,19 @@ class TrafficControlMiddleware:
             await self._app(scope, receive, send)
         else:
             await stay.send(scope, send)
+
+    async def _admit(self, reception: Reception, place: Place, scope: Scope, send: Send) -> Stay | Answer | None:
+        """The stay of a request that may go on, or its refusal. None if nothing limits it."""
+        client = UNKNOWN
+        if self._identify is not None:
+            identified = await self._identify(scope)
+            if identified is None:
+                return None
+            client = identified
+        visit = reception.visit(place, scope, client if client is not UNKNOWN else None)
+        if reception.governor.here():
+            return reception.admit(place.group, visit, send)
+        return await reception.admit_from_elsewhere(place.group, visit, send)
 
     async def _attend(self, stay: Stay, scope: Scope, receive: Receive) -> None:
         """Has the application answer, and tells the governor what became of it."""
@@ -122,7 +140,7 @@ class TrafficControlMiddleware:
             governor = await self._start()
         if not (governor.closed or governor.alive()):
             raise UsageError(f"{governor!r} is not running in this process; enter it before the first request")
-        self._reception = reception = Reception(governor, self._root)
+        self._reception = reception = Reception(governor, self._root, identifies=self._identify is not None)
         return reception
 
     async def _start(self) -> Governor:

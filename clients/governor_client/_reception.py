@@ -3,64 +3,93 @@
 On the governor's own loop that is a function call, from another a message and an answer.
 """
 
+import logging
 from functools import partial
-from typing import final
+from typing import Final, final
 
 from governor import Governor
 from governor._actors.group import Left
-from governor.config.paths import Paths
+from governor.config.paths import Paths, Place
 from governor.messages import Denied, Turned, Visit
 from governor_client._answers import Answer, left, over, overloaded, refusal
 from governor_client._asgi import Headers, Scope, Send
 from governor_client._callers import Callers
+from governor_client._clients import Client, Complaints
 from governor_client._stay import Ended, Stay
+
+_log: Final = logging.getLogger("governor")
 
 
 @final
 class Reception:
     """What has been made of the configuration of a governor. When that changes, another reception is needed.
 
-    `root` is the root path that the application itself puts in the place of the server's.
+    `root` is the root path that the application itself puts in the place of the server's. `identifies` says whether the
+    application tells the tier of a client.
     """
 
-    __slots__ = ("_announce", "_callers", "_config", "_paths", "_root", "governor")
+    __slots__ = ("_announce", "_callers", "_complain", "_config", "_paths", "_root", "governor")
 
-    def __init__(self, governor: Governor, root: str = "") -> None:
+    def __init__(self, governor: Governor, root: str = "", *, identifies: bool = False) -> None:
         self.governor = governor
         self._root = root
+        self._complain = Complaints()
         self._config = governor.config
         settings = governor.config.inbound_settings
         self._paths = Paths(governor.config.inbound, settings.exempt_paths)
         self._callers = Callers(settings, governor.pseudonyms)
         self._announce = settings.announce
+        unused = sorted(name for name, group in governor.config.inbound.items() if group.tiers and not identifies)
+        if unused:
+            _log.warning("The tiers of %s have no effect without a key function: give the middleware one.", ", ".join(unused))
 
     def is_open(self) -> bool:
         """Is the governor running, and under that configuration?"""
         return self.governor.config is self._config and not self.governor.ended
 
-    def group(self, scope: Scope) -> str | None:
-        """The group of a request; None if it is exempt."""
-        return self._paths.group(scope["path"], self._root or _root(scope))
+    def place(self, scope: Scope) -> Place | None:
+        """The group and the routes of a request; None if it is exempt."""
+        place = self._paths.find(scope["path"], self._root or _root(scope))
+        return None if place is None or _is_preflight(scope) else place
 
-    def admit(self, group: str, scope: Scope, send: Send) -> Stay | Answer | None:
+    def visit(self, place: Place | None, scope: Scope, client: Client | None = None) -> Visit:
+        """The keys of a request, by what the application says of its client, and else by headers and address."""
+        visit = self._callers.visit(scope)
+        routes = place.of(scope.get("method", "GET")) if place is not None and place.routes else ()
+        if client is None:
+            return Visit(visit.caller, visit.address, routes) if routes else visit
+        name = client.name()
+        caller = self.governor.pseudonyms.client(name) if name else visit.caller
+        if client.tier is not None and place is not None and client.tier not in self._config.inbound[place.group].tiers:
+            self._complain(f"The group {place.group} has no such tier as the key function says, and its own limits hold")
+        return Visit(caller, visit.address, routes, client.tier, client.cost)
+
+    def admit(self, group: str, visit: Visit, send: Send) -> Stay | Answer | None:
         """On the governor's own loop: the stay of a request that may go on, or its refusal. None if there is nobody to ask."""
         actor = self.governor.group(group)
         if actor is None:
             return None
-        visit = self._callers.visit(scope)
         turned = actor.visit(visit)
+        ended: Ended = partial(actor.ended, visit=visit) if actor.holds else actor.ended
         if turned is None and not self._announce:
-            return Stay(send, actor.ended)
-        return _verdict(turned, actor.least(visit) if turned is None else None, visit, send, actor.ended)
+            return Stay(send, ended)
+        return _verdict(turned, actor.least(visit) if turned is None else None, visit, send, ended)
 
-    async def admit_from_elsewhere(self, group: str, scope: Scope, send: Send) -> Stay | Answer:
+    async def admit_from_elsewhere(self, group: str, visit: Visit, send: Send) -> Stay | Answer:
         """The same on another loop, which goes on meanwhile."""
-        visit = self._callers.visit(scope)
         turned = await self.governor.visit(group, visit)
         if isinstance(turned, Denied):
             return overloaded()
         least = await self.governor.least_left(group, visit) if turned is None and self._announce else None
-        return _verdict(turned, least, visit, send, partial(self.governor.visit_ended, group))
+        return _verdict(turned, least, visit, send, partial(self.governor.visit_ended, group, visit=visit))
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """Does a browser ask whether it may ask (CORS)? It does so by itself, and no limit is spent on it."""
+    if scope.get("method") != "OPTIONS":
+        return False
+    names = {name for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names
 
 
 def _root(scope: Scope) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 #: So many bytes of the digest are shown, which tell callers apart in a list.
 _SHOWN: Final = 5
-_WORDS: Final = {b"a": "actor", b"s": "session", b"i": "address"}
+_WORDS: Final = {b"a": "actor", b"s": "session", b"i": "address", b"k": "client"}
 
 
 class Pseudonyms:
@@ -27,6 +27,10 @@ class Pseudonyms:
     def session(self, name: bytes, address: bytes = b"") -> bytes:
         """The key of a session, wherever it asks from, or at the address that has this key."""
         return b"s" + self._digest(address + name, b"session at" if address else b"session")
+
+    def client(self, name: bytes) -> bytes:
+        """The key of a client whom the application itself has identified. No header leads to it."""
+        return b"k" + self._digest(name, b"client")
 
     def address(self, name: bytes) -> bytes:
         """The key of an address, or of the network that it is in."""

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from governor._actors.counters import CounterRecord
-from governor._actors.group import GroupActor, buckets
+from governor._actors.group import GroupActor
 from governor._actors.pseudonyms import pseudonym
 from governor._actors.scope import ScopeActor
 from governor._units import Instant, to_seconds
@@ -15,7 +15,8 @@ from governor.config import describe
 from governor.messages import Denied
 from governor.policies.contract import REQUESTS
 from governor.policies.gcra import TokenBucket
-from governor.policies.limits import LimitPolicy
+from governor.policies.in_flight import InFlight
+from governor.policies.limits import Limit, LimitPolicy
 
 
 class LimitStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -126,8 +127,8 @@ def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
         loudest=tuple(
             VisitorStatistics(caller=pseudonym(key), refused=count) for key, count in actor.loudest.top(now) if count
         ),
-        limits=tuple(_bucket(bucket, bucket.burst) for bucket in buckets(actor.policy.limits)),
-        totals=tuple(_bucket(bucket, left) for bucket, left in actor.ceilings()),
+        limits=tuple(_inbound(limit, _capacity(limit)) for limit in actor.policy.limits),
+        totals=tuple(_inbound(limit, left) for limit, left in actor.ceilings()),
     )
 
 
@@ -169,10 +170,13 @@ def _limit(limit: LimitPolicy, now: Instant, leased: int) -> LimitStatistics:
     )
 
 
-def _bucket(bucket: TokenBucket, available: int) -> LimitStatistics:
-    rate = bucket.amount * 1_000_000 / bucket.per
-    text = _text(bucket)
-    return LimitStatistics(limit=text, unit=REQUESTS, available=available, capacity=bucket.burst, refill_rate=rate)
+def _inbound(limit: Limit, available: int) -> LimitStatistics:
+    rate = 0.0 if isinstance(limit, InFlight) else limit.amount * 1_000_000 / limit.per
+    return LimitStatistics(limit=_text(limit), unit=REQUESTS, available=available, capacity=_capacity(limit), refill_rate=rate)
+
+
+def _capacity(limit: Limit) -> int:
+    return limit.burst if isinstance(limit, TokenBucket) else limit.amount
 
 
 #: Many scopes have the same few limits.

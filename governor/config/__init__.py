@@ -2,7 +2,16 @@
 
 from governor.config.model import Config
 from governor.config.names import DEFAULT, check_scope, provider_of
-from governor.config.parts import UNIX_PEERS, GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
+from governor.config.parts import (
+    UNIX_PEERS,
+    GlobalPolicy,
+    InboundGroup,
+    InboundRoute,
+    InboundSettings,
+    InboundTier,
+    LoggingSettings,
+    ScopePolicy,
+)
 from governor.config.show import show
 from governor.config.text import describe, describe_duration, parse_duration, parse_limit
 
@@ -12,7 +21,9 @@ __all__ = [
     "Config",
     "GlobalPolicy",
     "InboundGroup",
+    "InboundRoute",
     "InboundSettings",
+    "InboundTier",
     "LoggingSettings",
     "ScopePolicy",
     "check_scope",

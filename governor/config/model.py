@@ -15,7 +15,7 @@ from governor.config.files import FilePath
 from governor.config.load import layers, located, merge
 from governor.config.names import DEFAULT, check_method, check_name, check_scope, provider_of
 from governor.config.parts import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
-from governor.config.paths import covering, normal_form
+from governor.config.paths import Paths, covering, normal_form, sample
 from governor.config.schema import entries, join, read, unknown_key
 from governor.config.text import describe
 from governor.errors import ConfigError
@@ -145,7 +145,7 @@ def _inbound(table: object) -> tuple[InboundSettings, dict[str, InboundGroup]]:
             settings[key] = value
     path, value = groups.pop(DEFAULT)
     default = read(InboundGroup(), value, field=path)
-    beneath = msgspec.structs.replace(default, paths=())
+    beneath = msgspec.structs.replace(default, paths=(), routes=())
     resolved = {name: read(beneath, value, field=path) for name, (path, value) in groups.items()}
     groups_in_force = {DEFAULT: default, **resolved}
     in_force = read(InboundSettings(), settings, field="inbound")
@@ -181,3 +181,12 @@ def _check_reach(groups: Mapping[str, InboundGroup], settings: InboundSettings) 
             exempt = covering(path, settings.exempt_paths)
             if exempt is not None and (name, path) not in PRESET_PATHS:
                 raise ConfigError(field, path, f"a path that is not exempt, and inbound.exempt_paths has {exempt!r}")
+    paths = Paths(groups, settings.exempt_paths)
+    for name, group in groups.items():
+        for number, route in enumerate(group.routes):
+            for index, path in enumerate(route.paths):
+                found = paths.find(sample(path))
+                if found is None or found.group != name:
+                    field = f"{join('inbound', name)}.routes[{number}].paths[{index}]"
+                    whose = "is exempt" if found is None else f"belongs to {found.group}"
+                    raise ConfigError(field, path, f"a path of this group, and this one {whose}")

@@ -5,6 +5,7 @@ Frozen records, with durations in microseconds. Their fields are the keys of the
 """
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -20,7 +21,9 @@ from governor.policies import _checks
 from governor.policies.breaker import Breaker
 from governor.policies.contract import REQUESTS
 from governor.policies.gcra import TokenBucket
+from governor.policies.in_flight import InFlight
 from governor.policies.limits import Limit
+from governor.policies.method_names import near
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 
@@ -30,6 +33,9 @@ _MOST_DEBT: Final = 1000
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: What no path of a request has when it is compared: templates and patterns of several frameworks, queries, fragments.
 _TEMPLATE: Final = re.compile(r"[{}<>*?#]")
+#: A segment that stands for any other, with a convertor or without, and one that stands for all that follow.
+_PARAMETER: Final = re.compile(r"\{\w+(?::(?!path\})\w+)?\}")
+_REST: Final = re.compile(r"\{\w+:path\}")
 #: Characters of a path. A longer one is not read, and belongs to the strictest group of all.
 MAX_PATH: Final = 4096
 
@@ -90,14 +96,50 @@ class ScopePolicy(msgspec.Struct, frozen=True, kw_only=True):
         _checks.multiple("max_debt", self.max_debt, most=_MOST_DEBT)
 
 
+class InboundTier(msgspec.Struct, frozen=True, kw_only=True):
+    """What each caller of a tier may do, in the place of the `limits` of the group. Raises `ConfigError`."""
+
+    limits: tuple[Limit, ...]
+
+    def __post_init__(self) -> None:
+        _check_requests("limits", self.limits)
+
+
+class InboundRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """What each caller may do on some routes of a group, beside what the group allows. Raises `ConfigError`.
+
+    A path is a whole one, and may have segments that stand for any: `/users/{id}/export`. One that ends in `/` stands for
+    everything beneath it as well, one that ends in `{name:path}` only for that. Without `methods` every method counts; GET
+    stands for HEAD as well, as it is answered in the same way. `name` is what refusals call the limit.
+    """
+
+    paths: tuple[str, ...]
+    limits: tuple[Limit, ...]
+    methods: tuple[str, ...] = ()
+    name: str = "route"
+
+    def __post_init__(self) -> None:
+        if not self.paths:
+            raise ConfigError("paths", [], "at least one path, for instance ['/users/{id}/export']")
+        for index, path in enumerate(self.paths):
+            _check_template(f"paths[{index}]", path)
+        if not self.limits:
+            raise ConfigError("limits", [], "at least one limit, for instance ['5/minute']")
+        _check_requests("limits", self.limits)
+        for index, method in enumerate(self.methods):
+            _check_method(f"methods[{index}]", method)
+        check_name(self.name, field="name")
+
+
 class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):
     """A group of our own endpoints, and what each of its callers may do.
 
     A request belongs to the group with the longest of all `paths` that begins its path, at a `/`. `limits` hold for each
-    caller, `address_limits` for all callers of one client address together, and `total_limits` for everybody; all of them are
-    token buckets of requests. A `dry_run` counts and tells whom they would refuse, and refuses nobody. `on_overload` decides
-    about requests from other event loops that the governor's loop does not answer in time: they `pass`, or are denied. Raises
-    `ConfigError` for other limits, and for a path that does not begin with `/`.
+    caller, `address_limits` for all callers of one client address together, and `total_limits` for everybody; all of them count
+    requests. `tiers` are limits of callers by the name of a tier, `routes` limits for parts of the group. A `dry_run` counts
+    and tells whom they would refuse, and refuses nobody. `on_overload` decides about requests from other event loops that the
+    governor's loop does not answer in time: they `pass`, or are denied. Raises `ConfigError` for limits of other units, and for
+    a path that does not begin with `/`.
     """
 
     paths: tuple[str, ...] = ()
@@ -106,16 +148,17 @@ class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):
     total_limits: tuple[Limit, ...] = (TokenBucket(2000, SECOND, 20_000),)
     dry_run: bool = False
     on_overload: OnOverload = "pass"
+    tiers: Mapping[str, InboundTier] = {}
+    routes: tuple[InboundRoute, ...] = ()
 
     def __post_init__(self) -> None:
         _checks.integers(self)
         _check_word("on_overload", self.on_overload, OnOverload)
         _check_paths("paths", self.paths)
         for field in ("limits", "address_limits", "total_limits"):
-            for index, limit in enumerate(getattr(self, field)):
-                if not isinstance(limit, TokenBucket) or limit.unit != REQUESTS:
-                    allowed = "a token bucket of requests, for instance '20/s burst 200'"
-                    raise ConfigError(f"{field}[{index}]", describe(limit), allowed)
+            _check_requests(field, getattr(self, field))
+        for name in self.tiers:
+            check_name(name, field="tiers")
 
 
 class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,6 +222,32 @@ def _check_word(field: str, value: object, words: object) -> None:
     allowed = get_args(words)
     if value not in allowed:
         raise ConfigError(field, value, f"one of {', '.join(map(repr, allowed))}")
+
+
+def _check_requests(field: str, limits: tuple[Limit, ...]) -> None:
+    for index, limit in enumerate(limits):
+        if not isinstance(limit, InFlight) and limit.unit != REQUESTS:
+            allowed = "a limit of requests, for instance '20/s burst 200', '60 per minute strict' or '5 in flight'"
+            raise ConfigError(f"{field}[{index}]", describe(limit), allowed)
+
+
+def _check_method(field: str, method: str) -> None:
+    meant = near(method.lower())
+    if not _HEADER.fullmatch(method) or method != method.upper() or meant is not None:
+        hint = f" (did you mean {meant.upper()!r}?)" if meant else ""
+        raise ConfigError(field, method, f"an HTTP method in upper case, for instance 'POST'{hint}")
+
+
+def _check_template(field: str, path: str) -> None:
+    """Segments are literal, or one parameter; `{name:path}` stands at the end only."""
+    if not path.startswith("/") or len(path) > MAX_PATH:
+        raise ConfigError(field, path, f"a path that begins with '/', of at most {MAX_PATH} characters")
+    *segments, last = path.split("/")
+    for segment in segments:
+        if _TEMPLATE.search(segment) and not _PARAMETER.fullmatch(segment):
+            raise ConfigError(field, path, "a path whose segments are literal or one {parameter}, as in '/users/{id}/export'")
+    if _TEMPLATE.search(last) and not (_PARAMETER.fullmatch(last) or _REST.fullmatch(last)):
+        raise ConfigError(field, path, "a path whose segments are literal or one {parameter}, as in '/users/{id}/export'")
 
 
 def _check_network(field: str, network: str) -> None:

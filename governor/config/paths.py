@@ -16,12 +16,14 @@ neither reading names a group. A request is exempt if one reading is and the oth
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, final
+from typing import Final, NamedTuple, assert_never, final
 
 from governor.config.names import DEFAULT
-from governor.config.parts import MAX_PATH, InboundGroup
+from governor.config.parts import MAX_PATH, InboundGroup, InboundRoute
 from governor.policies.gcra import TokenBucket
+from governor.policies.in_flight import InFlight
 from governor.policies.limits import Limit
+from governor.policies.window import StrictWindow
 
 #: So many paths are remembered, of so many characters at most. When there is no more room, all are forgotten.
 MOST_REMEMBERED: Final = 4096
@@ -33,6 +35,19 @@ _BYTES: Final = {f"{byte:02x}".encode(): byte for byte in range(256)}
 _TAIL: Final = "." + "".join(character for character in map(chr, range(0x3001)) if character.isspace())
 
 _Prefixes = Mapping[tuple[str, ...], str]
+#: The segments of a route, of which None stands for any, and whether it stands for everything beneath it as well.
+_Template = tuple[tuple[str | None, ...], int, bool]
+
+
+class Place(NamedTuple):
+    """Where a path belongs: its group, and those routes of it that the path is one of, with their methods; none for all."""
+
+    group: str
+    routes: tuple[tuple[int, frozenset[str]], ...] = ()
+
+    def of(self, method: str) -> tuple[int, ...]:
+        """The places of the routes for requests of this method."""
+        return tuple(number for number, methods in self.routes if not methods or method in methods)
 
 
 @final
@@ -42,7 +57,7 @@ class Paths:
     An exempt path stands for itself; one that ends in `/` for itself and everything beneath it, but `/` for itself.
     """
 
-    __slots__ = ("_deepest", "_exempt", "_prefixes", "_ranks", "_remembered", "_strictest", "_trees")
+    __slots__ = ("_deepest", "_exempt", "_prefixes", "_ranks", "_remembered", "_routes", "_strictest", "_trees")
 
     def __init__(self, groups: Mapping[str, InboundGroup], exempt: Iterable[str]) -> None:
         exempt = tuple(exempt)
@@ -58,26 +73,39 @@ class Paths:
         self._deepest = max(map(len, [*self._prefixes, *self._trees]), default=0)
         self._ranks = {name: _rank(group) for name, group in groups.items()}
         self._strictest = min(self._ranks, key=self._ranks.__getitem__)
-        self._remembered: dict[str | tuple[str, str], str | None] = {}
+        self._routes = {
+            name: [
+                (number, _methods(route), _template(path)) for number, route in enumerate(group.routes) for path in route.paths
+            ]
+            for name, group in groups.items()
+            if group.routes
+        }
+        self._remembered: dict[str | tuple[str, str], Place | None] = {}
 
     def group(self, path: str, root: str = "") -> str | None:
-        """The name of the group; None for a path that is exempt. Any text has an answer.
+        """The name of the group; None for a path that is exempt."""
+        place = self.find(path, root)
+        return None if place is None else place.group
+
+    def find(self, path: str, root: str = "") -> Place | None:
+        """The group of a path and its routes; None for a path that is exempt. Any text has an answer.
 
         `root` is the path under which the server says that the application is mounted.
         """
         key = (root, path) if root else path
-        group = self._remembered.get(key, "")
-        if group == "":
-            group = self._find(path, root.rstrip("/"))
+        try:
+            return self._remembered[key]
+        except KeyError:
+            place = self._find(path, root.rstrip("/"))
             if len(path) + len(root) <= _REMEMBERED:
                 if len(self._remembered) >= MOST_REMEMBERED:
                     self._remembered.clear()
-                self._remembered[key] = group
-        return group
+                self._remembered[key] = place
+            return place
 
-    def _find(self, path: str, root: str) -> str | None:
+    def _find(self, path: str, root: str) -> Place | None:
         if len(path) + len(root) > MAX_PATH:
-            return self._strictest
+            return Place(self._strictest)
         base = _resolved(_segments(root))
         within = _within(path, root)
         segments = _segments(within)
@@ -97,7 +125,26 @@ class Paths:
             # A prefix that the root path begins with covers the whole application: it never makes a request laxer.
             around = self._longest(base, 0)
             found += [] if around is None else [around]
-        return min(found, key=self._ranks.__getitem__)
+        if not self._routes:
+            return Place(min(found, key=self._ranks.__getitem__))
+        routes = {name: self._routes_of(name, path, within, base) for name in found}
+        # A limit for the very route is narrower than any for a group.
+        group = min(found, key=lambda name: (not routes[name], self._ranks[name]))
+        return Place(group, routes[group])
+
+    def _routes_of(self, group: str, path: str, within: str, base: tuple[str, ...]) -> tuple[tuple[int, frozenset[str]], ...]:
+        """The routes of a group that some reading of a path is one of."""
+        segments = _segments(within)
+        raw = [segment for segment in within.lower().split("/") if segment]
+        readings = [_resolved(segments), segments, raw, within.split("/")[1:]]
+        if base:
+            readings += [_beneath(_resolved(_segments(path)), base), [*base, *_resolved(segments)]]
+        found = {
+            number: methods
+            for number, methods, template in self._routes.get(group, ())
+            if any(_matches(template, reading) for reading in readings)
+        }
+        return tuple(found.items())
 
     def _is_exempt(self, path: str, root: str, within: str, base: tuple[str, ...], resolved: tuple[str, ...]) -> bool:
         """Is the path exempt as the application sees it, or with the root path in front, and does the other name no group?"""
@@ -132,6 +179,35 @@ class Paths:
             if found is not None:
                 return found
         return None
+
+
+def _methods(route: InboundRoute) -> frozenset[str]:
+    """A HEAD is answered by what answers a GET, and so is the handshake of a WebSocket, which is one."""
+    return frozenset((*route.methods, "HEAD")) if "GET" in route.methods else frozenset(route.methods)
+
+
+def _template(path: str) -> _Template:
+    """The segments, how many a path has at least, and whether it may have more."""
+    parts = [part for part in path.split("/") if part]
+    beneath = bool(parts) and parts[-1].endswith(":path}")
+    if beneath:
+        del parts[-1]
+    segments: list[str | None] = []
+    for part in parts:
+        segments += [None] if part.startswith("{") else _resolved(_segments(part))
+    return tuple(segments), len(segments) + beneath, beneath or (path.endswith("/") and path != "/")
+
+
+def _matches(template: _Template, segments: Sequence[str]) -> bool:
+    pattern, least, beneath = template
+    if len(segments) < least or (len(segments) > least and not beneath):
+        return False
+    return all(part is None or part == segment for part, segment in zip(pattern, segments, strict=False))
+
+
+def sample(path: str) -> str:
+    """A path that a template stands for."""
+    return "/".join("0" if part.startswith("{") else part for part in path.split("/"))
 
 
 def _within(path: str, root: str) -> str:
@@ -205,5 +281,16 @@ def _rank(group: InboundGroup) -> tuple[object, ...]:
 
 def _least(limits: Iterable[Limit]) -> tuple[float, float]:
     """How many requests per second, and how many at once, the tightest of the limits allows."""
-    buckets = (limit for limit in limits if isinstance(limit, TokenBucket))
-    return min(((bucket.amount / bucket.per, bucket.burst) for bucket in buckets), default=(math.inf, math.inf))
+    return min(map(_pace, limits), default=(math.inf, math.inf))
+
+
+def _pace(limit: Limit) -> tuple[float, float]:
+    match limit:
+        case TokenBucket():
+            return limit.amount / limit.per, limit.burst
+        case StrictWindow():
+            return limit.amount / limit.per, limit.amount
+        case InFlight():
+            return math.inf, limit.amount
+        case _:
+            assert_never(limit)

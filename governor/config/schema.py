@@ -5,7 +5,8 @@ written. A key that is not given keeps the value of the record beneath, so readi
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Final, Literal, TypeVar, get_args, get_origin
@@ -74,6 +75,20 @@ def read(beneath: Record, table: object, *, field: str) -> Record:
     kind = type(beneath)
     if isinstance(table, kind):
         return table
+    return _made(partial(msgspec.structs.replace, beneath), kind, beneath, table, field)
+
+
+def _read_new(kind: type[Record], table: object, field: str) -> Record:
+    """A record with nothing beneath it."""
+    if isinstance(table, kind):
+        return table
+    needed = [one.name for one in msgspec.structs.fields(kind) if one.required]
+    if isinstance(table, Mapping) and not all(key in table for key in needed):
+        raise ConfigError(field, dict(table), f"a table with {' and '.join(map(repr, needed))}")
+    return _made(kind, kind, None, table, field)
+
+
+def _made(make: Callable[..., Record], kind: type[Record], beneath: object, table: object, field: str) -> Record:
     known = {one.name: one.type for one in msgspec.structs.fields(kind)}
     said: dict[str, object] = {}
     changes: dict[str, object] = {}
@@ -81,9 +96,9 @@ def read(beneath: Record, table: object, *, field: str) -> Record:
         if key not in known:
             raise unknown_key(path, key, value, known)
         said[key] = value
-        changes[key] = _read(known[key], getattr(beneath, key), value, path)
+        changes[key] = _read(known[key], getattr(beneath, key, None), value, path)
     try:
-        return msgspec.structs.replace(beneath, **changes)
+        return make(**changes)
     except ConfigError as mistake:
         # In the words of the policy file: a duration as it was written, and what is absent as switched off.
         shown = said.get(mistake.field, OFF if mistake.value is None else mistake.value)
@@ -104,6 +119,8 @@ def _read(kind: object, beneath: object, value: object, path: str) -> object:
         return parse_duration(value, field=path)
     if kind == _LIMITS:
         return _read_limits(value, path)
+    if (record := _record(kind)) is not None:
+        return _read_records(record, value, path) if get_origin(kind) is tuple else _read_named(record, beneath, value, path)
     if kind is Path:
         return _read_path(value, path)
     return _convert(kind, value, path)
@@ -121,6 +138,27 @@ def _read_limits(value: object, path: str) -> tuple[Limit, ...]:
     if not isinstance(value, (list, tuple)):
         raise ConfigError(path, value, "a list of limits, for instance ['60/minute burst 10', '5000 per hour strict']")
     return tuple(parse_limit(one, field=f"{path}[{index}]") for index, one in enumerate(value))
+
+
+def _record(kind: object) -> type[msgspec.Struct] | None:
+    """The kind of the records in a list of them, or in a table of them by name."""
+    kinds = [one for one in get_args(kind) if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+    return kinds[0] if kinds else None
+
+
+def _read_records(record: type[Record], value: object, path: str) -> tuple[Record, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(path, value, "a list of tables")
+    return tuple(_read_new(record, one, f"{path}[{index}]") for index, one in enumerate(value))
+
+
+def _read_named(record: type[Record], beneath: object, value: object, path: str) -> dict[str, Record]:
+    """Those beneath, changed or added to name by name."""
+    named: dict[str, Record] = dict(beneath) if isinstance(beneath, Mapping) else {}
+    for name, field, table in entries(value, field=path):
+        known = named.get(name)
+        named[name] = _read_new(record, table, field) if known is None else read(known, table, field=field)
+    return named
 
 
 def _read_path(value: object, path: str) -> Path:
@@ -145,6 +183,10 @@ def _write(kind: object, value: object) -> str:
         return quoted(OFF)
     if isinstance(value, Limit):
         return quoted(describe(value))
+    if isinstance(value, Mapping):
+        return (
+            "{ " + ", ".join(f"{join('', name)} = {_write(None, one)}" for name, one in value.items()) + " }" if value else "{}"
+        )
     if isinstance(value, msgspec.Struct):
         return "{ " + ", ".join(f"{key} = {text}" for key, text in write(value)) + " }"
     if isinstance(value, int) and Duration in (kind, *get_args(kind)):

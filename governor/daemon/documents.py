@@ -44,11 +44,12 @@ class ScopeMetrics(Totals, frozen=True, gc=False, kw_only=True):
 
 
 class RefusedBy(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Refusals by what was used up: the limit of the caller, of its address, or of the whole group."""
+    """Refusals by what was used up: the limit of the caller, of its address, of the group, or of the caller on a route."""
 
     caller: int
     address: int
     total: int
+    route: int = 0
 
 
 class GroupMetrics(Totals, frozen=True, gc=False, kw_only=True):

@@ -11,7 +11,7 @@ full one.
 from math import gcd
 from typing import Final
 
-from governor._units import Instant
+from governor._units import NEVER, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies.gcra import TokenBucket
@@ -52,16 +52,18 @@ class CallersPolicy:
     def __len__(self) -> int:
         return sum(map(len, self._tables))
 
-    def earliest(self, now: Instant, key: bytes) -> Instant:
-        """When could this caller be admitted? At most `now` means now. Changes nothing."""
+    def earliest(self, now: Instant, key: bytes, cost: int = 1) -> Instant:
+        """When could this caller be admitted, for so many tokens? At most `now` means now, `NEVER` more than the burst."""
+        if cost > self.parameters.burst:
+            return NEVER
         place = key[-1]
         full = now * self._ticks
         tat = self._tables[place].get(key, self._floors[place])
-        due = (tat if tat > full else full) + self._step - self._tolerance
+        due = (tat if tat > full else full) + cost * self._step - self._tolerance
         return now if due <= full else Instant(-(-due // self._ticks))
 
-    def commit(self, now: Instant, key: bytes) -> None:
-        """The caller was admitted: spend a token. Only after `earliest` said now."""
+    def commit(self, now: Instant, key: bytes, cost: int = 1) -> None:
+        """The caller was admitted: spend the tokens. Only after `earliest` said now."""
         place = key[-1]
         full = now * self._ticks
         table = self._tables[place]
@@ -71,7 +73,10 @@ class CallersPolicy:
             if len(table) >= self._per_table:
                 self._make_room(place, full)
                 table = self._tables[place]
-        table[key] = (tat if tat > full else full) + self._step
+        table[key] = (tat if tat > full else full) + cost * self._step
+
+    def release(self, key: bytes, cost: int = 1) -> None:
+        """Nothing: a token comes back with time, whenever the request ends."""
 
     def available(self, now: Instant, key: bytes) -> int:
         """How many requests of this caller could be admitted at `now`."""

@@ -351,6 +351,14 @@ def test_sections_cannot_be_changed_afterwards() -> None:
         cast(dict[str, ScopePolicy], config.outbound)["github"] = ScopePolicy()
 
 
+def route(said: str) -> str:
+    """A route of a group, of which one key says something else."""
+    keys = {"paths": '["/api/v1/chat/{id}"]', "limits": '["1/s"]', said.partition(" = ")[0]: said.partition(" = ")[2]}
+    return '[inbound]\npreset = "venom"\n[[inbound.chat.routes]]\n' + "\n".join(
+        f"{key} = {value}" for key, value in keys.items()
+    )
+
+
 MISTAKES = [
     ('outbound.github.limits = ["1/s", "60/minut"]', "outbound.github.limits[1] is '60/minut'", "a limit as text"),
     ('outbound.github.limits = "60/minute"', "outbound.github.limits is '60/minute'", "a list of limits"),
@@ -416,23 +424,41 @@ MISTAKES = [
         "inbound.chat.paths is '/api/v1/chat'",
         "a path that belongs to no other",
     ),
+    ('inbound.chat.limits = ["5 tokens/s"]', "inbound.chat.limits[0] is '5 tokens/s burst 5'", "a limit of requests"),
     (
-        'inbound.chat.limits = ["5 per minute strict"]',
-        "inbound.chat.limits[0] is '5 per minute strict'",
-        "a token bucket of requests",
+        'inbound.chat.total_limits = ["3 in flight", "9 tokens per minute strict"]',
+        "inbound.chat.total_limits[1] is '9 tokens per minute strict'",
+        "a limit of requests",
     ),
-    ('inbound.chat.limits = ["5/s", "3 in flight"]', "inbound.chat.limits[1] is '3 in flight'", "a token bucket of requests"),
-    ('inbound.chat.limits = ["5 tokens/s"]', "inbound.chat.limits[0] is '5 tokens/s burst 5'", "a token bucket of requests"),
+    ("inbound.chat.tiers = []", "inbound.chat.tiers is []", "a table"),
+    ("inbound.chat.tiers.pro = {}", "inbound.chat.tiers.pro is {}", "a table with 'limits'"),
+    ('inbound.chat.tiers.pro.limits = ["5"]', "inbound.chat.tiers.pro.limits[0] is '5'", "a limit as text"),
+    ("inbound.chat.tiers.pro = { limits = [], burst = 5 }", "inbound.chat.tiers.pro.burst is 5", "no such key"),
+    ('inbound.chat.tiers.Pro.limits = ["5/s"]', "inbound.chat.tiers is {'Pro': {'limits': ['5/s']}}", "a name such as"),
+    ("inbound.chat.routes = {}", "inbound.chat.routes is {}", "a list of tables"),
     (
-        'inbound.chat.address_limits = ["3 in flight"]',
-        "inbound.chat.address_limits[0] is '3 in flight'",
-        "a token bucket of requests",
+        '[[inbound.chat.routes]]\nlimits = ["1/s"]',
+        "inbound.chat.routes[0] is {'limits': ['1/s']}",
+        "a table with 'paths' and 'limits'",
+    ),
+    (route("paths = []"), "inbound.chat.routes[0].paths is []", "at least one path"),
+    (route("limits = []"), "inbound.chat.routes[0].limits is []", "at least one limit"),
+    (route('methods = ["get"]'), "inbound.chat.routes[0].methods[0] is 'get'", "an HTTP method in upper case"),
+    (route('methods = ["POST", "PSOT"]'), "inbound.chat.routes[0].methods[1] is 'PSOT'", "an HTTP method in upper case"),
+    (
+        route('paths = ["/api/v1/chat/{id}.json"]'),
+        "inbound.chat.routes[0].paths[0] is '/api/v1/chat/{id}.json'",
+        "a path whose",
     ),
     (
-        'inbound.chat.total_limits = ["3 in flight"]',
-        "inbound.chat.total_limits[0] is '3 in flight'",
-        "a token bucket of requests",
+        route('paths = ["/api/v1/chat/{a:path}/b"]'),
+        "inbound.chat.routes[0].paths[0] is '/api/v1/chat/{a:path}/b'",
+        "a path whose",
     ),
+    (route('paths = ["/api/v1/chat/<id>"]'), "inbound.chat.routes[0].paths[0] is '/api/v1/chat/<id>'", "a path whose"),
+    (route('paths = ["/api/v1/memory"]'), "inbound.chat.routes[0].paths[0] is '/api/v1/memory'", "a path of this group"),
+    (route('paths = ["/elsewhere/{id}"]'), "inbound.chat.routes[0].paths[0] is '/elsewhere/{id}'", "a path of this group"),
+    (route('name = "Export"'), "inbound.chat.routes[0].name is 'Export'", "a name such as"),
     ('inbound.chat.total_limits = "5/s"', "inbound.chat.total_limits is '5/s'", "a list of limits"),
     ("inbound.chat.dry_run = 1", "inbound.chat.dry_run is 1", "true or false"),
     ('inbound.preset = "vemon"', "inbound.preset is 'vemon'", "one of 'venom'; or 'off'"),
