@@ -12,6 +12,7 @@ from governor._actors.statistics import (
     VisitorStatistics,
 )
 from governor._default import default
+from governor._failures import Classify
 from governor._governor import Cost, Governor, PermitRequest
 from governor._units import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Duration, Instant
 from governor.config import Config
@@ -33,6 +34,7 @@ from governor.errors import (
 )
 from governor.messages import Denied, Turned, Visit
 from governor.policies.breaker import Breaker
+from governor.policies.contract import Result
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.retry import Retry
@@ -48,6 +50,7 @@ __all__ = [
     "Breaker",
     "BreakerStatistics",
     "CircuitOpen",
+    "Classify",
     "ConcurrencyExceeded",
     "Config",
     "ConfigError",
@@ -72,6 +75,7 @@ __all__ = [
     "Reason",
     "RefusalStatistics",
     "RequestCapExceeded",
+    "Result",
     "Retry",
     "RetryBudget",
     "ScopeStatistics",

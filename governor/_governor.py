@@ -28,6 +28,7 @@ from governor._actors.pseudonyms import Pseudonyms
 from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics
 from governor._background import Background
+from governor._failures import Classifier, Classify
 from governor._supervisor import Supervisor
 from governor._units import LONGEST, MINUTE, from_seconds, to_seconds
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
@@ -54,8 +55,9 @@ class Governor:
     """Decides, scope by scope, which calls may be made now, which must wait and which must not be made.
 
     `async with Governor(config) as governor:` runs it in the event loop at hand; `with Governor(config) as governor:` on a
-    background thread. Without a config the built-in defaults are in force. `hooks` are told what happens. `clock` and `random`
-    are for tests and simulations.
+    background thread. Without a config the built-in defaults are in force. `hooks` are told what happens. `classify` says what
+    an exception that ends a call says about its provider: `"failure"`, `"success"`, `"neutral"`, the HTTP status that it stands
+    for, or None for the rules of the library. `clock` and `random` are for tests and simulations.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Governor:
         config: Config | None = None,
         *,
         hooks: Iterable[Hook] = (),
+        classify: Classify | None = None,
         clock: Clock = system_clock,
         random: Random | None = None,
     ) -> None:
@@ -78,6 +81,7 @@ class Governor:
         self.doors: dict[tuple[str, str | None], ScopeActor] = {}
         self._most_doors = 4 * self.config.global_.max_scopes
         self._announcer = Announcer(wall_clock)
+        self._classifier = Classifier(classify)
         for hook in hooks:
             self._announcer.add(hook)
         #: What is done about logs, and how to end that.
@@ -134,13 +138,15 @@ class Governor:
         cost: Cost = 1,
         timeout: float | None = None,
         attempt: int | None = None,
+        classify: Classify | None = None,
     ) -> "PermitRequest":
         """A permit for the length of a block: `async with governor.permit("github", "GET", timeout=5.0) as permit:`.
 
         Waits in line for at most `timeout` seconds (None, or more than 366 days: as long as it takes; 0: not at all), and
         raises a leaf of `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the tries of one
-        operation from 1, for the retry budget; leave it out for a call that is not retried. `with` instead of `async with`
-        blocks the thread, and cannot wait on the governor's own.
+        operation from 1, for the retry budget; leave it out for a call that is not retried. `classify` is asked about the
+        exception by which the block is left, before that of the governor. `with` instead of `async with` blocks the thread, and
+        cannot wait on the governor's own.
         """
         if timeout is not None:
             if not timeout >= 0:
@@ -148,7 +154,8 @@ class Governor:
             if timeout > _LONGEST_TIMEOUT:
                 timeout = None
         request = PLAIN if cost == 1 else _request(cost)
-        return PermitRequest(self, provider, method, Acquire(request, timeout, attempt))
+        classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
+        return PermitRequest(self, provider, method, Acquire(request, timeout, attempt), classifier)
 
     def plan_retry(
         self,
@@ -381,6 +388,7 @@ class Governor:
             tasks=self._tasks,
             on_forgotten=self.doors.clear,
             announcer=self._announcer,
+            classifier=self._classifier,
             lends=self._lends,
         )
         self._announcer.start()
@@ -558,13 +566,16 @@ class PermitRequest:
     A second entry raises `UsageError`, whatever became of the first one: a permit allows one call.
     """
 
-    __slots__ = ("_acquire", "_entered", "_governor", "_method", "_permit", "_provider")
+    __slots__ = ("_acquire", "_classifier", "_entered", "_governor", "_method", "_permit", "_provider")
 
-    def __init__(self, governor: Governor, provider: str, method: str | None, acquire: Acquire) -> None:
+    def __init__(
+        self, governor: Governor, provider: str, method: str | None, acquire: Acquire, classifier: Classifier | None = None
+    ) -> None:
         self._governor = governor
         self._provider = provider
         self._method = method
         self._acquire = acquire
+        self._classifier = classifier
         self._permit: Permit | None = None
         self._entered = False
 
@@ -581,7 +592,7 @@ class PermitRequest:
     ) -> None:
         permit = self._permit
         if permit is not None and not permit.reported:
-            permit.record(error=error)
+            permit.record(error=error) if error is None or self._classifier is None else permit.fail(error, self._classifier)
 
     def __enter__(self) -> Permit:
         if self._entered:
@@ -593,7 +604,7 @@ class PermitRequest:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         permit = self._permit
         if permit is not None and not permit.reported:
-            permit.record(error=error)
+            permit.record(error=error) if error is None or self._classifier is None else permit.fail(error, self._classifier)
 
     def _used_up(self) -> UsageError:
         asked = repr(self._provider) if self._method is None else f"{self._provider!r}, {self._method!r}"

@@ -22,6 +22,7 @@ from governor._actors.group import GroupActor
 from governor._actors.home import Home
 from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics, group_statistics, scope_statistics
+from governor._failures import DEFAULT, Classifier
 from governor._units import MINUTE, SECOND, Duration, Instant, to_seconds
 from governor.clock import Clock
 from governor.config import Config, GlobalPolicy, ScopePolicy, provider_of
@@ -60,6 +61,7 @@ class Supervisor:
         on_forgotten: Callable[[], None],
         announcer: Announcer,
         lends: bool,
+        classifier: Classifier = DEFAULT,
     ) -> None:
         policy = config.global_
         self._config = config
@@ -69,6 +71,7 @@ class Supervisor:
         self._tasks = tasks
         self._on_forgotten = on_forgotten
         self._announcer = announcer
+        self._classifier = classifier
         self._lends = lends
         self._actors: dict[str, ScopeActor] = {}
         self._awake: set[ScopeActor] = set()
@@ -194,6 +197,7 @@ class Supervisor:
             publish=self._publish,
             recall=self._recall,
             announcer=self._announcer,
+            classifier=self._classifier,
         )
 
     def _budget(self, scope: str) -> RetryBudgetPolicy:

@@ -1,7 +1,7 @@
 """What became of one permit? Told to the governor once, by whoever knows it first.
 
-Exceptions are sorted here, by type and by nothing else. What happened on the way to the provider is a failure of the provider;
-what the caller got wrong, and what was cancelled, is not.
+What an exception says about the provider is the governor's to say, by its rules or the program's `classify`. What a transport
+lets through is not always its own: the body of a request is read by the transport, and fails by the mistakes of its author.
 """
 
 from typing import Final, final
@@ -14,8 +14,6 @@ from governor import Permit, UsageError
 _TRANSIENT: Final = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, OSError)
 #: Nothing has left the machine: our own pool had no connection to spare, or the address is none that can be called.
 _UNSENT: Final = (httpx.PoolTimeout, httpx.UnsupportedProtocol)
-#: The request cannot be written, or its body cannot be read: the caller's mistake.
-_CALLERS: Final = (httpx.LocalProtocolError, httpx.StreamError, httpx.InvalidURL)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -43,13 +41,14 @@ class Attempt:
         if not self._permit.reported:
             self._permit.record(status=self._status)
 
-    def broke(self, error: BaseException) -> None:
-        """An error took the place of the answer, or of the rest of it."""
+    def broke(self, error: BaseException, *, ours: bool = False) -> None:
+        """An error took the place of the answer, or of the rest of it. `ours`: it comes from the body of the request."""
         if self._permit.reported:
             return
-        if isinstance(error, _UNSENT) and self._status is None:
+        if ours:
+            # Neutral, whatever it is: it may be the network error of another provider, whose answer is sent on to this one.
+            self._permit.record(error=UsageError(f"the body of the request could not be read: {type(error).__name__}"))
+        elif isinstance(error, _UNSENT) and self._status is None:
             self._permit.give_back()
-        elif isinstance(error, _CALLERS):
-            self._permit.record(error=UsageError(str(error)))  # Neutral: what is misused is not the provider's failure.
         else:
             self._permit.record(error=error)

@@ -146,9 +146,12 @@ class Operation:
         attempt.answered(response.status_code)
         return self._question(response.status_code, server_wait(response.headers)) if response.status_code >= 400 else None
 
-    def failed(self, attempt: Attempt, error: BaseException) -> Question | None:
-        """The attempt, or the answer while it was taken in, has ended in an error. What to ask, as with `answered`."""
-        attempt.broke(error)
+    def failed(self, attempt: Attempt, error: BaseException, *, ours: bool = False) -> Question | None:
+        """The attempt, or the answer while it was taken in, has ended in an error. What to ask, as with `answered`.
+
+        `ours` says that the body of the request could not be read.
+        """
+        attempt.broke(error, ours=ours)
         if not isinstance(error, Exception):
             self.pause = None
             return None

@@ -9,7 +9,7 @@ a scope is a queue of permits to take from, a queue to leave outcomes in, and a 
 
 from typing import final
 
-from governor import Cost, Denied, Governor, Permit, PermitRequest, Statistics, default
+from governor import Classify, Cost, Denied, Governor, Permit, PermitRequest, Statistics, default
 
 
 @final
@@ -57,12 +57,13 @@ class GovernorClient:
         cost: Cost = 1,
         timeout: float | None = None,
         attempt: int | None = None,
+        classify: Classify | None = None,
     ) -> PermitRequest:
         """A permit for the length of a block: `with client.permit("github", "GET", timeout=5.0) as permit:`.
 
         `async with` is for coroutines. Everything is as with `Governor.permit`.
         """
-        return self.governor.permit(provider, method, cost=cost, timeout=timeout, attempt=attempt)
+        return self.governor.permit(provider, method, cost=cost, timeout=timeout, attempt=attempt, classify=classify)
 
     def plan_retry(
         self,

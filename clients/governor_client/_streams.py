@@ -75,6 +75,59 @@ class AsyncReportingStream(httpx.AsyncByteStream):
             self._attempt.ended()
 
 
+@final
+class RequestBody(httpx.SyncByteStream):
+    """The body of a request while it is sent. Remembers whether it was the body that failed."""
+
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self.stream = stream
+        self._chunks: Iterator[bytes] = iter(())
+        self.failed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._chunks = iter(self.stream)
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._chunks)
+        except StopIteration:
+            raise
+        except Exception:
+            self.failed = True
+            raise
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+@final
+class AsyncRequestBody(httpx.AsyncByteStream):
+    """The same for async callers. Not a generator, so that none is left in the middle when a request is cancelled."""
+
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self.stream = stream
+        self._chunks: AsyncIterator[bytes] | None = None
+        self.failed = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._chunks = aiter(self.stream)
+        return self
+
+    async def __anext__(self) -> bytes:
+        assert self._chunks is not None
+        try:
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            raise
+        except Exception:
+            self.failed = True
+            raise
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
 def take_in(response: httpx.Response, stream: httpx.SyncByteStream, most: float) -> bool:
     """Reads the body into memory, undecoded, and closes the stream. False if it was cut off, being longer than `most` bytes."""
     body = bytearray()

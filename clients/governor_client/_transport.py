@@ -15,7 +15,15 @@ from governor import Governor, PermitDenied
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._operation import Operation, Question, Terms
-from governor_client._streams import CLOSING, AsyncReportingStream, ReportingStream, async_take_in, take_in
+from governor_client._streams import (
+    CLOSING,
+    AsyncReportingStream,
+    AsyncRequestBody,
+    ReportingStream,
+    RequestBody,
+    async_take_in,
+    take_in,
+)
 
 #: Who may send is the governor's decision, so the pool is wide enough not to become a second waiting line behind it.
 LIMITS: Final = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
@@ -71,6 +79,7 @@ class GovernedTransport(httpx.BaseTransport):
             except PermitDenied as refusal:
                 return operation.refused(refusal)
             attempt = operation.granted(permit)
+            body = _watched(request)
             try:
                 response = self._inner.handle_request(request)
                 assert isinstance(response.stream, httpx.SyncByteStream)
@@ -80,12 +89,14 @@ class GovernedTransport(httpx.BaseTransport):
                 else:
                     response.stream = ReportingStream(response.stream, attempt)
             except BaseException as error:
-                _plan(operation, operation.failed(attempt, error))
+                _plan(operation, operation.failed(attempt, error, ours=body is not None and body.failed))
                 if operation.pause is None:
                     raise
             else:
                 if operation.pause is None:
                     return response
+            finally:
+                _unwatched(request, body)
             Event().wait(operation.pause)
 
     def close(self) -> None:
@@ -139,6 +150,7 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
             except PermitDenied as refusal:
                 return operation.refused(refusal)
             attempt = operation.granted(permit)
+            body = _async_watched(request)
             try:
                 response = await self._inner.handle_async_request(request)
                 assert isinstance(response.stream, httpx.AsyncByteStream)
@@ -148,12 +160,14 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
                 else:
                     response.stream = AsyncReportingStream(response.stream, attempt)
             except BaseException as error:
-                await _aplan(operation, operation.failed(attempt, error), None)
+                await _aplan(operation, operation.failed(attempt, error, ours=body is not None and body.failed), None)
                 if operation.pause is None:
                     raise
             else:
                 if operation.pause is None:
                     return response
+            finally:
+                _unwatched(request, body)
             await anyio.sleep(operation.pause)
 
     async def aclose(self) -> None:
@@ -171,6 +185,29 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
         traceback: TracebackType | None = None,
     ) -> None:
         await self._inner.__aexit__(kind, error, traceback)
+
+
+def _watched(request: httpx.Request) -> RequestBody | None:
+    """Puts a watch on a body that is read while it is sent; None if it is in memory, and cannot fail."""
+    stream = request.stream
+    if isinstance(stream, httpx.ByteStream) or not isinstance(stream, httpx.SyncByteStream):
+        return None
+    request.stream = body = RequestBody(stream)
+    return body
+
+
+def _async_watched(request: httpx.Request) -> AsyncRequestBody | None:
+    stream = request.stream
+    if isinstance(stream, httpx.ByteStream) or not isinstance(stream, httpx.AsyncByteStream):
+        return None
+    request.stream = body = AsyncRequestBody(stream)
+    return body
+
+
+def _unwatched(request: httpx.Request, body: RequestBody | AsyncRequestBody | None) -> None:
+    """The request has been sent, or not, and is again as it was, unless it has got another body meanwhile."""
+    if body is not None and request.stream is body:
+        request.stream = body.stream
 
 
 def _plan(operation: Operation, question: Question | None) -> None:

@@ -12,8 +12,9 @@ from typing import Final, Protocol, final
 import msgspec
 
 from governor._actors.counters import Counters
+from governor._failures import Classifier
 from governor._units import Instant
-from governor.errors import GovernorError, UsageError
+from governor.errors import UsageError
 from governor.messages import Answered, Report
 from governor.policies import _checks
 from governor.policies.contract import Grant, Result
@@ -35,6 +36,8 @@ class Owner(Protocol):
     #: Whether a success would change anything but the counters of the scope, and whether the beginning of an answer would.
     listens: bool
     awaits_answers: bool
+    #: What an exception says about the provider.
+    classifier: Classifier
 
     @property
     def failures(self) -> Sized:
@@ -48,22 +51,11 @@ class Owner(Protocol):
         """An outcome has been left: has it read, at once on the actor's own thread, unless `later`."""
 
 
-def result_of(status: int | None, error: BaseException | None) -> Result:
-    """How an outcome counts: 5xx and errors are failures, 4xx are the caller's own mistakes and count as successes.
-
-    Cancellation, interpreter exit and refusals by a governor say nothing about the provider.
-    """
-    if error is not None:
-        told = isinstance(error, Exception) and not isinstance(error, GovernorError)
-        return Result.FAILURE if told else Result.NEUTRAL
-    return Result.FAILURE if status is not None and status >= 500 else Result.SUCCESS
-
-
 class Permit(msgspec.Struct, gc=False, eq=False):
     """Leave to make one call.
 
     Report what became of it with `record`, once. As a context manager (`with permit:`), which may be entered once, it reports
-    by itself whatever has not been reported: success on leaving, failure on an exception, nothing on cancellation.
+    by itself whatever has not been reported: success on leaving, and on an exception what it says about the provider.
     """
 
     _owner: Owner
@@ -101,6 +93,10 @@ class Permit(msgspec.Struct, gc=False, eq=False):
     ) -> None:
         """Reports the outcome: an HTTP `status`, or the `error` that took its place, or neither for a plain success.
 
+        An error is a failure if it carries a status of 500 or more, or is a timeout or a network error; it counts as an answer
+        if it carries a lower status, and else it is neutral. An error after a `status` is one of an answer that broke off, or
+        it changes nothing.
+
         `used` is what the call really used, by unit, when that differs from what the permit asked for: whole numbers of at
         least 0. Raises `ConfigError` for others, and `UsageError` on a second report.
         """
@@ -134,7 +130,15 @@ class Permit(msgspec.Struct, gc=False, eq=False):
                 self.reported = True
                 owner.counters.ended(status, Result.SUCCESS)
                 return
-        self._leave(Report(self.grant(), result_of(status, error), status, used, self._answered))
+        if error is not None:
+            result, status = owner.classifier(error, status)
+        else:
+            result = Result.FAILURE if status is not None and status >= 500 else Result.SUCCESS
+        self._leave(Report(self.grant(), result, status, used, self._answered))
+
+    def fail(self, error: BaseException, classifier: Classifier) -> None:
+        """The same for an error that is classified in another way than the governor's."""
+        self._leave(Report(self.grant(), *classifier(error), answered=self._answered))
 
     def give_back(self) -> None:
         """Says that the call was never made: what the permit spent is free again, as far as it is still there to give.

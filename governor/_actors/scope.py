@@ -26,6 +26,7 @@ from governor._actors.home import Home
 from governor._actors.lease import LOOK_EVERY, Demand, Lease
 from governor._actors.line import Line, Waiter
 from governor._actors.permit import HeldPermit, Permit
+from governor._failures import DEFAULT, Classifier
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer, BreakerChanged, Granted, LeaseRevoked, Refused, Retried
@@ -79,6 +80,7 @@ class ScopeActor(Actor):
         "_start",
         "_status",
         "awaits_answers",
+        "classifier",
         "counters",
         "degraded",
         "failures",
@@ -116,6 +118,7 @@ class ScopeActor(Actor):
         publish: Callable[[], None],
         recall: Callable[[], None],
         announcer: Announcer,
+        classifier: Classifier = DEFAULT,
     ) -> None:
         super().__init__(scope, home=home, now=now, max_waiting=max_waiting)
         self.pipeline = pipeline
@@ -128,6 +131,7 @@ class ScopeActor(Actor):
         self._publish = publish
         self._recall = recall
         self._announcer = announcer
+        self.classifier = classifier
         self._status = pipeline.breaker.status
         self._line = Line()
         self._lease = Lease()

@@ -45,6 +45,7 @@ DIFFERS: Final = {
     f"{GENERATION}/2": "they count a call when it begins, we when its outcome is known",
     f"{GENERATION}/3": SLIDES,
     f"{GENERATION}/4": "a generation of ours ends with a change of state and not with a window: the outcome counts",
+    RAISE: "a mistake of the caller's own code is no failure of the provider; it propagates as theirs does",
     NEGATIVE: "a span below zero is refused as a mistake",
 }
 

@@ -94,7 +94,7 @@ def test_a_fork_while_another_thread_asks_for_the_default_leaves_the_child_able_
         started, go_on = threading.Event(), threading.Event()
         from_file = Governor.from_file
 
-        def slowly(path):
+        def slowly(path=None):
             started.set()
             go_on.wait(0.2)
             return from_file(path)

@@ -2,15 +2,17 @@
 
 import asyncio
 import gc
+import urllib.error
 from collections import deque
+from email.message import Message
 from threading import Thread, get_ident
 
 import pytest
-import trio
 
-from governor import ConfigError, Denied, Permit, RateLimited, Reason, UsageError
+from governor import Denied, Permit, RateLimited, Reason, UsageError
 from governor._actors.counters import Counters
-from governor._actors.permit import MOST_SUCCESSES, HeldPermit, result_of
+from governor._actors.permit import MOST_SUCCESSES, HeldPermit
+from governor._failures import DEFAULT
 from governor._units import Instant
 from governor.messages import Answered, Report
 from governor.policies.contract import Grant, Request, Result
@@ -30,6 +32,7 @@ class Listener:
         self.degraded = DegradedPolicy(Degraded())
         self.listens = listens
         self.awaits_answers = awaits_answers
+        self.classifier = DEFAULT
         self.successes: deque[int | None] = deque()
         self.failures: list[object] = []
         self.outcomes: deque[Answered | Report | Grant] = deque()
@@ -68,46 +71,10 @@ def permit(owner: Listener) -> Permit:
         (599, "failure"),
     ],
 )
-def test_mistakes_of_the_caller_are_no_failures_of_the_provider(status: int, result: str) -> None:
-    assert result == result_of(status, None).value
+def test_mistakes_of_the_caller_are_no_failures_of_the_provider(owner: Listener, status: int, result: str) -> None:
+    Permit(owner, Instant(5), 1, GRANT).record(status=status)
 
-
-@pytest.mark.promise("R06")
-@pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError(), ValueError(), asyncio.InvalidStateError()])
-def test_errors_are_failures(error: Exception) -> None:
-    assert Result.FAILURE is result_of(None, error)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        asyncio.CancelledError(),
-        KeyboardInterrupt(),
-        SystemExit(),
-        GeneratorExit(),
-        RateLimited("github", Reason.RATE_LIMIT, 1.0),
-        ConfigError("cost", 0, "1"),
-    ],
-)
-def test_what_says_nothing_about_the_provider_is_neutral(error: BaseException) -> None:
-    assert Result.NEUTRAL is result_of(None, error)
-
-
-def test_cancellation_by_trio_is_neutral() -> None:
-    caught: list[BaseException] = []
-
-    async def main() -> None:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            try:
-                await trio.lowlevel.checkpoint()
-            except trio.Cancelled as error:
-                caught.append(error)
-                raise
-
-    trio.run(main)
-
-    assert [Result.NEUTRAL] == [result_of(None, error) for error in caught]
+    assert [result] == [told.value for told in owner.results()]
 
 
 def test_an_outcome_is_reported_with_all_that_is_known(owner: Listener, permit: Permit) -> None:
@@ -186,11 +153,40 @@ def test_leaving_the_block_is_a_success(owner: Listener, permit: Permit) -> None
     assert [Result.SUCCESS] == owner.results()
 
 
-def test_an_exception_in_the_block_is_a_failure(owner: Listener, permit: Permit) -> None:
-    with pytest.raises(ValueError, match="broken"), permit:
-        raise ValueError("broken")
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize(
+    ("error", "report"),
+    [
+        (TimeoutError(), Report(GRANT, Result.FAILURE)),
+        (urllib.error.HTTPError("", 503, "", Message(), None), Report(GRANT, Result.FAILURE, 503)),
+        (urllib.error.HTTPError("", 429, "", Message(), None), Report(GRANT, Result.SUCCESS, 429)),
+        (KeyError("customer_id"), Report(GRANT, Result.NEUTRAL)),
+    ],
+)
+def test_an_exception_in_the_block_counts_as_what_it_says(
+    owner: Listener, permit: Permit, error: Exception, report: Report
+) -> None:
+    with pytest.raises(type(error)), permit:
+        raise error
 
-    assert [Result.FAILURE] == owner.results()
+    assert [("tell", report)] == owner.told
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "report"),
+    [
+        (200, ConnectionResetError(), Report(GRANT, Result.FAILURE, 200)),
+        (200, KeyError(), Report(GRANT, Result.SUCCESS, 200)),
+        (503, KeyError(), Report(GRANT, Result.FAILURE, 503)),
+        (200, asyncio.CancelledError(), Report(GRANT, Result.NEUTRAL, 200)),
+    ],
+)
+def test_an_error_after_a_status_is_that_of_an_answer_that_broke_off_or_changes_nothing(
+    owner: Listener, permit: Permit, status: int, error: BaseException, report: Report
+) -> None:
+    permit.record(status=status, error=error)
+
+    assert [("tell", report)] == owner.told
 
 
 def test_cancellation_in_the_block_is_neutral(owner: Listener, permit: Permit) -> None:

@@ -103,7 +103,7 @@ class Half:
         url: str = "https://example.com/",
         *,
         content: bytes | None = None,
-        pieces: tuple[bytes, ...] | None = None,
+        pieces: tuple[bytes | Exception, ...] | None = None,
         headers: Mapping[str, str] | None = None,
         pool: float | None = None,
         **extensions: object,
@@ -112,7 +112,7 @@ class Half:
         request = httpx.Request(
             method,
             url,
-            content=content if pieces is None else iter(pieces) if self.blocking else _each(pieces),
+            content=content if pieces is None else _each(pieces) if self.blocking else _aeach(pieces),
             headers=headers,
             extensions={"timeout": {"pool": pool}, **{f"governor.{key}": value for key, value in extensions.items()}},
         )
@@ -149,8 +149,15 @@ class Half:
         return self.governor.statistics().counters
 
 
-async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+def _each(pieces: Iterable[bytes | Exception]) -> Iterator[bytes]:
     for piece in pieces:
+        if isinstance(piece, Exception):
+            raise piece
+        yield piece
+
+
+async def _aeach(pieces: Iterable[bytes | Exception]) -> AsyncIterator[bytes]:
+    for piece in _each(pieces):
         yield piece
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from governor import Config, CounterRecord, Governor
-from governor_client import AsyncGovernedTransport, GovernedTransport
+from governor_client import AsyncGovernedTransport, GovernedTransport, TrafficControlledHttpClient
 
 if TYPE_CHECKING:
     from tests.unit.client.conftest import Body, Meet, Provider, SettingsOf
@@ -281,3 +281,88 @@ async def test_a_stream_may_end_after_its_governor_has_been_closed(meet: "Meet",
         response = await half.send()
 
     assert b"answer 200" == await half.read(response)
+
+
+MISTAKES = [KeyError("customer_id"), FileNotFoundError("rows.csv"), TimeoutError(), ConnectionResetError(), httpx.ReadError("")]
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize("error", MISTAKES, ids=lambda error: type(error).__name__)
+async def test_a_body_that_cannot_be_read_says_nothing_about_the_provider(meet: "Meet", error: Exception) -> None:
+    half = meet(200)
+
+    with pytest.raises(type(error)):
+        await half.send("PUT", pieces=(b"one", error))
+
+    assert CounterRecord(requests=1, neutral=1) == half.counters()
+
+
+@pytest.mark.promise("R06")
+async def test_an_error_of_the_provider_after_a_body_was_read_is_the_providers(meet: "Meet") -> None:
+    half = meet(httpx.ReadError("reset"))
+
+    with pytest.raises(httpx.ReadError):
+        await half.send("PUT", pieces=(b"one", b"two"))
+
+    assert ([b"onetwo"], CounterRecord(requests=1, failures=1)) == (half.provider.bodies, half.counters())
+
+
+async def test_a_request_has_its_own_body_again_when_it_has_been_sent(governor: Governor, provider: "type[Provider]") -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+
+    request = httpx.Request("PUT", "https://example.com/", content=pieces())
+    body = request.stream
+    transport = AsyncGovernedTransport("example", governor=governor, transport=provider([200]))
+
+    await transport.handle_async_request(request)
+    redirected = httpx.Request("PUT", "https://example.com/", stream=httpx.ByteStream(b"two"))
+    await transport.handle_async_request(redirected)
+
+    assert (True, True) == (request.stream is body, isinstance(redirected.stream, httpx.ByteStream))
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_what_a_transport_lets_through_of_other_code_is_not_the_providers_failure(meet: "Meet", method: str) -> None:
+    half = meet(KeyError("a trace function of the program"))
+
+    with pytest.raises(KeyError):
+        await half.send(method)
+
+    assert CounterRecord(requests=1, neutral=1) == half.counters()
+
+
+@pytest.mark.promise("R06")
+async def test_a_reader_that_fails_in_its_own_code_changes_nothing_about_the_answer(
+    governor: Governor, provider: "type[Provider]"
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("customer_id")
+
+    inner = provider([200])
+    async with TrafficControlledHttpClient("example", governor=governor, async_transport=inner) as client:
+        with pytest.raises(KeyError):
+            async with client.astream("GET", "https://example.com/") as response:
+                fail(response)
+    transport = AsyncGovernedTransport("example", governor=governor, transport=inner)
+    async with httpx.AsyncClient(transport=transport, event_hooks={"response": [_failing_hook]}) as hooked:
+        with pytest.raises(KeyError):
+            await hooked.get("https://example.com/")
+
+    assert CounterRecord(requests=2, answered_2xx=2) == governor.statistics().counters
+
+
+async def _failing_hook(_: httpx.Response) -> None:
+    raise KeyError("customer_id")
+
+
+@pytest.mark.promise("R06")
+async def test_the_function_of_a_program_classifies_what_the_clients_meet(provider: "type[Provider]") -> None:
+    async with Governor(classify=lambda error: "failure" if isinstance(error, KeyError) else None) as governor:
+        transport = AsyncGovernedTransport("example", governor=governor, transport=provider([KeyError(), ValueError()]))
+        for kind in (KeyError, ValueError):
+            with pytest.raises(kind):
+                await transport.handle_async_request(httpx.Request("POST", "https://example.com/"))
+
+        assert CounterRecord(requests=2, failures=1, neutral=1) == governor.statistics().counters

@@ -65,7 +65,7 @@ NEUTRAL = CounterRecord(requests=1, neutral=1)
         (httpx.RemoteProtocolError(""), FAILED),
         (ConnectionResetError(), FAILED),
         (httpx.ProxyError(""), FAILED_ONCE),
-        (ValueError("please retry: timeout, connection reset, 503"), FAILED_ONCE),
+        (ValueError("please retry: timeout, connection reset, 503"), NEUTRAL),
         (httpx.PoolTimeout(""), NEUTRAL),
         (httpx.UnsupportedProtocol(""), NEUTRAL),
         (httpx.LocalProtocolError(""), NEUTRAL),
