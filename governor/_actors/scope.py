@@ -26,6 +26,7 @@ from governor._actors.home import Home
 from governor._actors.lease import LOOK_EVERY, Demand, Lease
 from governor._actors.line import Line, Waiter
 from governor._actors.permit import HeldPermit, Permit
+from governor._actors.units import UnitWatch
 from governor._failures import DEFAULT, Classifier
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
@@ -79,6 +80,7 @@ class ScopeActor(Actor):
         "_retry",
         "_start",
         "_status",
+        "_units",
         "awaits_answers",
         "classifier",
         "counters",
@@ -124,6 +126,8 @@ class ScopeActor(Actor):
         self.pipeline = pipeline
         self.degraded = pipeline.degraded
         self.counters = Counters()
+        self._units = UnitWatch(scope)
+        self._limits = ()
         self._retry = retry
         self._budget = budget
         self._random = random
@@ -268,7 +272,10 @@ class ScopeActor(Actor):
         """Takes note that the breaker or degraded mode may have moved: copies what `grab` and permits read."""
         pipeline = self.pipeline
         pipeline.regate()
-        self.gate = NEVER if self._line or self._closed or self._resting else pipeline.gate
+        if self._limits is not pipeline.limits:
+            self._units.follow(pipeline.limits, self.counters.requests)
+        watched = self._line or self._closed or self._resting or self._units.watching
+        self.gate = NEVER if watched else pipeline.gate
         self.listens = pipeline.holds or pipeline.breaker.listens
         self.awaits_answers = pipeline.breaker.awaits_answers
         self._make = HeldPermit if pipeline.holds else Permit
@@ -304,6 +311,14 @@ class ScopeActor(Actor):
             return self._closed if down is None else self._denied(self._closed.reason, max(1, down - now))
         verdict = self._turn(now, PLAIN)
         return None if verdict.when <= now or self._lease.out else self._denial(now, verdict)
+
+    def unknown_units(self) -> tuple[str, ...]:
+        """Units that calls have named and no limit counts."""
+        return self._units.unknown()
+
+    def uncharged_units(self) -> tuple[str, ...]:
+        """Units that a limit counts and no call has named."""
+        return self._units.uncharged()
 
     def leased(self) -> int:
         """How many permits are granted ahead and, as far as it knows, not used."""
@@ -343,6 +358,8 @@ class ScopeActor(Actor):
         now = self._now()
         self._serve_line()
         request = acquire.request
+        if request.units:
+            self._units.named(request.units)
         verdict = self._turn(now, request)
         if verdict.when > now and self._take_back_for(now, request):
             verdict = self._turn(now, request)
@@ -381,6 +398,7 @@ class ScopeActor(Actor):
             self._budget.deposit(now)  # First, because a crash after the commit would lose what was spent.
         grant = self.pipeline.commit(now, acquire.request)
         self.counters.requests += 1
+        self._units.granted(self.counters.requests)
         if acquire.attempt is not None and acquire.attempt > 1:
             self.counters.retries += 1
             if self._announcer.listening:
@@ -587,6 +605,8 @@ class ScopeActor(Actor):
             self._learn_used(now)
         if isinstance(message, Report):
             self.counters.ended(message.status, message.result)
+            if message.used:
+                self._units.named(message.used)
             self.pipeline.record(now, _answered(message), message.result, message.used)
             if self.pipeline.dropped:
                 self._count_dropped(self.pipeline)

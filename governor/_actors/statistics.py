@@ -61,6 +61,8 @@ class ScopeStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One scope, with the number of callers `waiting` in its line, and of permits `leased`: granted ahead and not used yet.
 
     What is leased is part of what its limit has `available`. `refusal` is None while one more request would be granted.
+    Amounts of `unknown_units` have no effect, because no limit counts them; `uncharged_units` are those that a limit counts and
+    none of the first 100 permits has named.
     """
 
     counters: CounterRecord
@@ -69,6 +71,8 @@ class ScopeStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     waiting: int
     leased: int
     refusal: RefusalStatistics | None
+    unknown_units: tuple[str, ...] = ()
+    uncharged_units: tuple[str, ...] = ()
 
 
 class VisitorStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +157,8 @@ def scope_statistics(actor: ScopeActor, now: Instant) -> ScopeStatistics:
         waiting=actor.waiting(),
         leased=leased,
         refusal=_refusal(actor.refusal(now)),
+        unknown_units=actor.unknown_units(),
+        uncharged_units=actor.uncharged_units(),
     )
 
 

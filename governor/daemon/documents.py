@@ -101,13 +101,19 @@ class Refusal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class OutboundScope(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="direction", tag="outbound"):
-    """An outbound scope. `refusal` is null while one more request would be granted; `rate_limit` is null without limits."""
+    """An outbound scope. `refusal` is null while one more request would be granted; `rate_limit` is null without limits.
+
+    Amounts of `unknown_units` have no effect, because no limit counts them; `uncharged_units` are those that a limit counts and
+    no call has named.
+    """
 
     metrics: ScopeMetrics
     rate_limit: RateLimit | None
     limits: tuple[LimitState, ...]
     circuit_breaker: BreakerState
     refusal: Refusal | None
+    unknown_units: tuple[str, ...] = ()
+    uncharged_units: tuple[str, ...] = ()
 
 
 class Visitor(msgspec.Struct, frozen=True, gc=False, kw_only=True):

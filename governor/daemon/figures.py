@@ -72,6 +72,8 @@ def outbound_scope(scope: ScopeStatistics, now: float) -> OutboundScope:
         limits=tuple([_limit(limit) for limit in scope.limits]),
         circuit_breaker=_breaker(scope.breaker, now),
         refusal=_refusal(scope.refusal),
+        unknown_units=scope.unknown_units,
+        uncharged_units=scope.uncharged_units,
     )
 
 
@@ -138,6 +140,8 @@ def _scope_report(scope: str, found: Mapping[str, ScopeStatistics], now: float) 
         limits=tuple([_limit(limit) for limit in _scarcest_of_each_unit(limits)]),
         circuit_breaker=max((document.circuit_breaker for document in documents), key=_badness),
         refusal=max(refusals, key=_length, default=None),
+        unknown_units=tuple(sorted({unit for one in found.values() for unit in one.unknown_units})),
+        uncharged_units=tuple(sorted({unit for one in found.values() for unit in one.uncharged_units})),
     )
 
 
