@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from governor._units import DAY, HOUR, MINUTE, SECOND, Duration, Instant
+from governor.policies import callers
+from governor.policies._bloom import BloomFilter
 from governor.policies.callers import CallersPolicy
 from governor.policies.gcra import TokenBucket
 
@@ -314,6 +316,79 @@ class CallersMachine(RuleBasedStateMachine):
 TestCallers = pytest.mark.promise("R21", "R24")(CallersMachine.TestCase)
 
 
+class FloodMachine(RuleBasedStateMachine):
+    """A filter that is soon full: what is forgiven when it is emptied, and to whom."""
+
+    @initialize(parameters=PARAMETERS, places=st.integers(1, 3))
+    def begin(self, parameters: TokenBucket, places: int) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(callers, "_LEAST_REMEMBERED", 3)
+        self.patch.setattr(callers, "_REMEMBERED", 1)
+        self.policy = CallersPolicy(parameters, places * TABLES)
+        self.exact = Exact(parameters)
+        self.now = START
+        #: Those that the filter has, by a set that makes no mistakes.
+        self.dropped: set[bytes] = set()
+
+    def teardown(self) -> None:
+        self.patch.undo()
+
+    def left(self, key: bytes) -> int:
+        return self.policy.available(Instant(self.now), key)
+
+    @rule(name=st.integers(0, 15), times=st.integers(1, 12))
+    def ask(self, name: int, times: int) -> None:
+        key = bytes((name, 0))
+        for _ in range(times):
+            before = set(self.policy._tables[0])
+            filled = self.policy._dropped[0]
+            if admitted(self.policy, self.now, key):
+                assert self.exact.left(key) >= 1, "somebody was admitted whose bucket is empty"
+                self.exact.take(key)
+            self.follow(before, filled)
+
+    @rule(data=st.data())
+    def pass_time(self, data: st.DataObject) -> None:
+        self.now += data.draw(gaps(self.policy.parameters))
+        self.exact.pass_time(self.now)
+
+    @rule()
+    def sweep(self) -> None:
+        before = set(self.policy._tables[0])
+        filled = self.policy._dropped[0]
+        sweep_all(self.policy, self.now)
+        self.follow(before, filled)
+
+    def follow(self, before: set[bytes], filled: BloomFilter | None) -> None:
+        """Notes who was dropped, and what those are forgiven whom an emptied filter held."""
+        burst = self.exact.parameters.burst
+        if self.policy._dropped[0] is not filled and filled is not None:
+            for key in self.dropped - before - set(self.policy._tables[0]):
+                left = self.exact.left(key)
+
+                assert left >= 1, "a blocked client was forgotten"
+                self.exact.tokens[key] = max(left, Fraction(burst - (burst - 1) // 2))
+                assert self.exact.left(key) - left <= burst // 2
+            self.dropped.clear()
+        self.dropped |= {key for key in before if key not in self.policy._tables[0] and self.exact.left(key) < burst}
+
+    @invariant()
+    def nobody_has_a_fuller_bucket_than_was_forgiven(self) -> None:
+        for key, left in self.exact.tokens.items():
+            assert self.left(key) <= left
+
+    @invariant()
+    def a_new_client_finds_more_than_half_of_its_burst(self) -> None:
+        burst = self.policy.parameters.burst
+        new = b"new\0"
+        dropped = self.policy._dropped[0]
+
+        assert self.left(new) > burst / 2 or (dropped is not None and new in dropped)
+
+
+TestFlood = pytest.mark.promise("R21", "R24")(FloodMachine.TestCase)
+
+
 def keys(random: Random, count: int, table: int | None = None) -> Iterable[bytes]:
     """Distinct, as digests are."""
     for _ in range(count):
@@ -336,6 +411,59 @@ def test_a_million_invented_callers_neither_pass_the_bound_nor_win_a_blocked_one
 
     assert largest < most + TABLES
     assert 0 == sum(policy.available(before_due, key) for key in blocked)
+
+
+def left_to_newcomers(policy: CallersPolicy, now: Instant, count: int = 2000) -> list[int]:
+    """What so many new clients find, the worst first."""
+    return sorted(policy.available(now, key) for key in keys(Random(99), count))
+
+
+@pytest.mark.promise("R24")
+@pytest.mark.parametrize(("burst", "finds"), [(1, 1), (2, 2), (3, 2), (10, 6), (99, 50)])
+def test_no_flood_of_names_costs_a_new_client_half_of_its_burst(burst: int, finds: int) -> None:
+    policy, now = CallersPolicy(TokenBucket(1, DAY, burst), 4 * TABLES), Instant(START)
+    least = []
+    for number, key in enumerate(keys(Random(1), 60 * 4 * TABLES)):
+        if policy.earliest(now, key) <= now:
+            policy.commit(now, key)
+        if number % (15 * 4 * TABLES) == 0:
+            found = left_to_newcomers(policy, now)
+            least.append(found[len(found) // 50])  # One in fifty is taken for a dropped one at most.
+
+    assert finds <= min(least)
+    assert len(policy) <= 4 * TABLES
+
+
+@pytest.mark.promise("R24")
+def test_nor_does_one_of_names_that_each_spend_all_they_have_while_the_filter_has_room() -> None:
+    policy, now = CallersPolicy(TokenBucket(1, DAY, 4), 4 * TABLES), Instant(START)
+    names = list(keys(Random(1), 300 * TABLES))
+    for key in names:
+        while policy.earliest(now, key) <= now:
+            policy.commit(now, key)
+    found = left_to_newcomers(policy, now)
+
+    assert 0 == sum(policy.available(now, key) for key in names)
+    assert 3 <= found[len(found) // 50]
+
+
+@pytest.mark.promise("R24")
+def test_and_where_it_has_none_left_a_new_client_waits_for_one_token_at_most_and_nobody_is_forgiven() -> None:
+    policy, now = CallersPolicy(TokenBucket(1, HOUR, 2), TABLES), Instant(START)
+    blocked = set()
+    for key in keys(Random(1), 6000, table=7):
+        while policy.earliest(now, key) <= now:
+            policy.commit(now, key)
+            blocked.add(key)
+    forgiven = sum(policy.available(now, key) for key in blocked)
+    waits = [policy.earliest(now, key) - now for key in keys(Random(2), 1000, table=7)]
+    later = Instant(now + HOUR)
+    policy.commit(later, next(iter(keys(Random(3), 1, table=7))))
+
+    assert len(blocked) > 1024
+    assert 0 == forgiven
+    assert 0 < max(waits) <= HOUR
+    assert [2] * 990 == sorted(policy.available(later, key) for key in keys(Random(4), 1000, table=7))[10:]
 
 
 @pytest.mark.promise("R24")
