@@ -22,6 +22,7 @@ MOST_REMEMBERED: Final = 4096
 _REMEMBERED: Final = 128
 
 N = TypeVar("N")
+K = TypeVar("K")
 
 
 @final
@@ -33,6 +34,7 @@ class Callers:
         "_claims_stand_alone",
         "_direct",
         "_first_session",
+        "_peers",
         "_prefix",
         "_proxied",
         "_proxies",
@@ -57,6 +59,8 @@ class Callers:
         self._sessions = _Keys(pseudonyms.session)
         #: The keys of those who ask us themselves; trusted proxies are not among them.
         self._direct: dict[str, bytes] = {}
+        #: Trusted proxies that have asked, with their addresses.
+        self._peers: dict[str, Address] = {}
         self._proxied: dict[tuple[str | bytes | bool, ...], bytes] = {}
 
     def visit(self, scope: Scope) -> Visit:
@@ -67,8 +71,8 @@ class Callers:
         place = self._direct.get(host)
         stands_alone = self._claims_stand_alone
         if place is None:
-            peer = address(host)
-            if self._proxies.trust(peer):
+            peer = self._peers.get(host) or address(host)
+            if host in self._peers or self._proxies.trust(peer):
                 place = self._behind(host, peer, headers)
                 stands_alone = self._proxy_claims_stand_alone
             else:
@@ -85,6 +89,8 @@ class Callers:
 
     def _behind(self, host: str, peer: Address | None, headers: Headers) -> bytes:
         """The key of the address for which a trusted proxy asks."""
+        if peer is not None:
+            _remember(self._peers, host, peer, len(host))
         field, lines, only_the_other = self._proxies.lines(host, headers)
         said: tuple[str | bytes | bool, ...] = (host, only_the_other, field, *lines)
         key = self._proxied.get(said)
@@ -119,7 +125,7 @@ class _Keys:
         return self._keys.get(said) or _remember(self._keys, said, self._make(name, address), len(name))
 
 
-def _remember(keys: dict[N, bytes], name: N, key: bytes, size: int) -> bytes:
+def _remember(keys: dict[N, K], name: N, key: K, size: int) -> K:
     if size <= _REMEMBERED:
         if len(keys) >= MOST_REMEMBERED:
             keys.clear()

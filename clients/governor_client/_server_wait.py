@@ -8,12 +8,17 @@ What cannot be read says nothing: a mistake of the server must not stop us from 
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Final
 
 import httpx
 
 from governor._units import LONGEST, to_seconds
 from governor.clock import wall_clock
+
+#: Values of a field that are read, and characters of each: none that can be understood is longer.
+MAX_VALUES: Final = 32
+MAX_LENGTH: Final = 128
 
 _MILLISECONDS: Final = ("retry-after-ms", "x-amz-retry-after")
 _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]*)?")
@@ -27,16 +32,23 @@ def server_wait(headers: httpx.Headers) -> float | None:
     A date in the past, a negative number and a wait beyond 366 days count as not said. Of several values, which a proxy may
     have joined, the longest wait is the one that contradicts none of them.
     """
-    said = [_seconds(value.strip()) for value in _VALUE.findall(headers.get("retry-after", ""))]
+    values = islice(_VALUE.finditer(headers.get("retry-after", "")), MAX_VALUES)
+    said = [_seconds(value[0].strip()) for value in values]
     waits = [wait for wait in said if _is_sensible(wait)]
     if not waits:
         numbers = [headers.get(name, "").strip() for name in _MILLISECONDS]
-        waits = [wait for wait in (float(text) / 1_000 for text in numbers if _NUMBER.fullmatch(text)) if _is_sensible(wait)]
+        waits = [
+            wait
+            for wait in (float(text) / 1_000 for text in numbers if len(text) <= MAX_LENGTH and _NUMBER.fullmatch(text))
+            if _is_sensible(wait)
+        ]
     return max(waits, default=None)
 
 
 def _seconds(value: str) -> float:
     """The wait that one value stands for; negative if it cannot be read, or lies in the past."""
+    if len(value) > MAX_LENGTH:
+        return -1.0
     if _NUMBER.fullmatch(value):
         return float(value)
     date = _date(value)

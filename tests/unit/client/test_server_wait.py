@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor_client import _server_wait
-from governor_client._server_wait import server_wait
+from governor_client._server_wait import MAX_LENGTH, MAX_VALUES, server_wait
 
 #: The moment that RFC 9110 uses in its examples of dates.
 NOW = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
@@ -74,6 +74,14 @@ def test_the_longest_of_several_values_counts_and_those_that_cannot_be_read_do_n
     headers = httpx.Headers([("Retry-After", "5"), ("Retry-After", "soon, Sun, 06 Nov 1994 08:50:37 GMT, 30")])
 
     assert 60.0 == server_wait(headers)
+
+
+def test_of_a_field_so_many_values_are_read_and_so_many_characters_of_each() -> None:
+    long = "0" * (MAX_LENGTH - 2) + "30"
+
+    assert (30.0, None) == (said(long), said("0" + long))
+    assert (30.0, None) == (said("x," * (MAX_VALUES - 1) + "30"), said("x," * MAX_VALUES + "30"))
+    assert (0.03, None) == (said(long, "retry-after-ms"), said("0" + long, "retry-after-ms"))
 
 
 @pytest.mark.parametrize("name", ["retry-after-ms", "X-Amz-Retry-After"])
