@@ -46,5 +46,10 @@ async def time_pairs_on_loop(work: Callable[[int], Awaitable[int]], pairs: int) 
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` (above 0, at most 1) of all values do not exceed."""
+    """The smallest value that at least `share` (above 0, at most 1) of all values do not exceed.
+
+    Raises `BenchmarkError` if there are no values.
+    """
+    if not values:
+        raise BenchmarkError("nothing was timed; this is no measurement")
     return sorted(values)[math.ceil(share * len(values)) - 1]

@@ -53,12 +53,15 @@ def _paced(asks: list[Ask], size: int, name: str, load: float) -> Mapping[str, f
 
 
 def _bursts(ask: Ask, times: Times, *, burst: int, tick: int, lag: int) -> list[int]:
-    """Nanoseconds of each ask. A thread that is late catches up at once, so that the load is what it should be."""
+    """Nanoseconds of each ask, of one burst at least.
+
+    A thread that is late catches up at once, so that the load is what it should be.
+    """
     taken: list[int] = []
     granted = asked = 0
     due = monotonic_ns() + lag
-    while due < times.end and (now := monotonic_ns()) < times.end:
-        if now < due:
+    while not taken or (due < times.end and monotonic_ns() < times.end):
+        if (now := monotonic_ns()) < due:
             sleep((due - now) / _SECOND_NS)
         counts = due >= times.begin
         for _ in range(burst):

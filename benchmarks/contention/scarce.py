@@ -29,18 +29,22 @@ def fairness(subject: Subject, size: int) -> Mapping[str, float]:
     """`size` milliseconds of waiting."""
     with subject.open(_SCARCE) as doors:
         found = threads([doors.wait(SHARED)] * _THREADS, Span(0, size), _take_and_take)
+    return {**shares(found, size), OVER: judge(subject, _SCARCE, [one for admissions in found for one in admissions])}
+
+
+def shares(found: Sequence[Sequence[Admission]], size: int) -> Mapping[str, float]:
+    """What each thread got within `size` milliseconds, or until the first had something, if that took longer; and how late."""
     everything = [one for admissions in found for one in admissions]
     first = min(one.before for one in everything)
-    last = first + size * 1_000
-    # Whoever still waits then gets one more.
+    last = max(first + size * 1_000, min(one.after for one in everything))
+    # A thread that still waits then gets one more.
     counts = [sum(one.after <= last for one in admissions) for admissions in found]
     late_ms = _late_ms(sorted(one.after for one in everything if one.after <= last), first)
     return {
-        LEAST_SHARE: min(counts) * _THREADS / sum(counts),
+        LEAST_SHARE: min(counts) * len(counts) / sum(counts),
         OF_ALLOWED: sum(counts) / (_SCARCE.burst + _SCARCE.per_second * size / 1_000),
         LATE_P50: percentile(late_ms, 0.5),
         LATE_P99: percentile(late_ms, 0.99),
-        OVER: judge(subject, _SCARCE, everything),
     }
 
 
@@ -51,6 +55,6 @@ def _late_ms(granted: Sequence[int], first: int) -> Sequence[float]:
 
 def _take_and_take(wait: Ask, times: Times) -> list[Admission]:
     admissions: list[Admission] = []
-    while monotonic_ns() < times.end:
+    while not admissions or monotonic_ns() < times.end:
         noted(wait, admissions)
     return admissions

@@ -1,7 +1,7 @@
 """How many pairs per second, all together? Under limits that are never met: every permit is granted, or it is no measurement.
 
-Everybody asks again and again until the end, and looks at the clock every few asks. A task yields to its loop after each ask,
-as one would that makes a call.
+Each thread or task asks again and again until the end, at least once however busy the machine is, and looks at the clock every
+few asks. A task yields to its loop after each ask, as one would that makes a call.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ def ask_and_ask(ask: Ask, times: Times) -> Tally:
         for _ in range(_BATCH):
             ask()
     asked = granted = 0
-    while monotonic_ns() < times.end:
+    while not asked or monotonic_ns() < times.end:
         for _ in range(_BATCH):
             if ask():
                 granted += 1
@@ -54,7 +54,7 @@ async def ask_and_yield(ask: AskOnLoop, times: Times) -> Tally:
         await ask()
         await asyncio.sleep(0)
     asked = granted = 0
-    while monotonic_ns() < times.end:
+    while not asked or monotonic_ns() < times.end:
         if await ask():
             granted += 1
         asked += 1

@@ -5,22 +5,15 @@ bytecode by bytecode, through the files that count; before each of them the turn
 whom, as a `Random` says. So the code that runs is the code that ships, and the same seed brings the same order again.
 """
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from threading import Lock, Thread
-from types import CodeType, FrameType
-from typing import Any, Final
+from typing import Final
 
-import governor
-import governor_client
+from tests.interleaving.bytecodes import stepping
 
 #: How many bytecodes a turn takes. Most races need few turns in the right places, so some are short and some are long.
 TURNS: Final = (1, 1, 2, 3, 5, 10, 30, 100, 400, 2000)
-
-_PACKAGES: Final = (str(Path(package.__file__ or "").parent) for package in (governor, governor_client))
-_TRACED: Final = (*_PACKAGES, str(Path(__file__).with_name("faults.py")))
 
 
 class Stuck(AssertionError):
@@ -93,33 +86,23 @@ class Stepper:
 
     def _live(self, task: _Task) -> None:
         task.turn.acquire()
-        sys.settrace(self._trace)
         try:
             if self._failure is None:
-                task.work()
+                with stepping(self._step):
+                    task.work()
         except _Abandoned:
             pass
         except BaseException as error:
             error.add_note(f"in {task.name}")
             self._failure = self._failure or error
         finally:
-            sys.settrace(None)
             task.done = True
             self._give_turn()
 
-    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
-        if not _is_traced(frame.f_code):
-            return None
-        frame.f_trace_lines = False
-        frame.f_trace_opcodes = True
-        return self._step
-
-    def _step(self, frame: FrameType, event: str, _: Any) -> Any:
-        if event == "opcode":
-            self._left -= 1
-            if self._left <= 0:
-                self._switch(self._turn)
-        return self._step
+    def _step(self) -> None:
+        self._left -= 1
+        if self._left <= 0:
+            self._switch(self._turn)
 
     def _switch(self, task: _Task) -> None:
         self._give_turn()
@@ -172,7 +155,3 @@ class SteppedLock:
     def release(self) -> None:
         """Frees it."""
         self._held = False
-
-
-def _is_traced(code: CodeType) -> bool:
-    return code.co_filename.startswith(_TRACED)

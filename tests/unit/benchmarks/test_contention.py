@@ -1,17 +1,20 @@
 """The crowds: who takes part, when they begin, and what is made of what they say."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from threading import get_ident
 from time import monotonic_ns
 
 import pytest
 
 from benchmarks.contention.crowd import TASKS, Behaviour, Crowd, Span, Times, one_loop, tasks_and_threads, threads, two_loops
-from benchmarks.contention.scarce import LEAST_SHARE, OF_ALLOWED, fairness
+from benchmarks.contention.latency import _bursts
+from benchmarks.contention.scarce import LEAST_SHARE, OF_ALLOWED, _take_and_take, shares
 from benchmarks.contention.subject import Ask, AskOnLoop, Law, Limit, for_everybody, lock_based
-from benchmarks.contention.subjects.baselines import TEXTBOOK
-from benchmarks.contention.throughput import Tally, per_second
+from benchmarks.contention.throughput import Tally, ask_and_ask, per_second
 from benchmarks.contract import BenchmarkError
+from benchmarks.laws import Admission
+from benchmarks.measure import percentile
 
 BRIEF = Span(1, 1)
 LIMIT = Limit(1, 1)
@@ -80,8 +83,36 @@ def test_a_limiter_of_one_loop_has_no_door_for_threads() -> None:
         doors.ask("shared")
 
 
-def test_shares_and_sums_are_parts_of_what_is_due() -> None:
-    figures = fairness(TEXTBOOK, 50)
+def admitted(*instants: int) -> list[Admission]:
+    return [Admission(instant, instant) for instant in instants]
 
-    assert 0 <= figures[LEAST_SHARE] <= 1
-    assert 0 < figures[OF_ALLOWED] <= 1
+
+def test_shares_and_sums_are_parts_of_what_is_due() -> None:
+    """500 per second and a burst of 50: 75 within 50 ms, of which these two threads have three and one."""
+    figures = shares([admitted(0, 10, 20), admitted(30, 50_001)], 50)
+
+    assert (0.5, 4 / 75) == (figures[LEAST_SHARE], figures[OF_ALLOWED])
+
+
+def test_a_machine_that_needs_longer_for_the_first_permit_than_there_is_time_shares_that_one() -> None:
+    figures = shares([[Admission(0, 70_000)], [Admission(0, 80_000)]], 50)
+
+    assert (0.0, 1 / 75) == (figures[LEAST_SHARE], figures[OF_ALLOWED])
+
+
+@pytest.mark.parametrize("ask_until", [ask_and_ask, partial(_bursts, burst=1, tick=1, lag=0), _take_and_take])
+def test_a_thread_that_comes_too_late_to_be_measured_asks_all_the_same(ask_until: Callable[[Ask, Times], object]) -> None:
+    asks: list[None] = []
+
+    def ask() -> bool:
+        asks.append(None)
+        return True
+
+    ask_until(ask, Times(0, 0))
+
+    assert asks
+
+
+def test_what_was_never_timed_has_no_percentile() -> None:
+    with pytest.raises(BenchmarkError, match="no measurement"):
+        percentile([], 0.5)
