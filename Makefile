@@ -6,10 +6,10 @@ READY := .venv/.ready
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help .venv test pytest lint types contracts demo bench screenshot clean
+.PHONY: help .venv test test-lowest pytest lint types contracts demo bench screenshot clean
 
 help: ## say what can be done
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .venv: $(READY) ## set up the virtual environment with what developers need
 
@@ -21,6 +21,12 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 test: lint types contracts pytest ## run every check
+
+test-lowest: ## run the tests with the oldest allowed version of each dependency
+	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	@.venv-lowest/bin/python .ci/lowest.py > .venv-lowest/constraints.txt
+	@.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/constraints.txt --editable '.[dev,bench]'
+	.venv-lowest/bin/pytest
 
 pytest: $(READY) ## run the tests
 	$(BIN)/pytest
@@ -45,5 +51,5 @@ screenshot: $(READY) ## take the picture of the dashboard for the documentation,
 	$(BIN)/python -m tests.browser.screenshot docs/how-to/dashboard.png
 
 clean: ## remove everything that make made, .venv included
-	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

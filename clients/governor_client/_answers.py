@@ -56,9 +56,14 @@ class Answer(NamedTuple):
         if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or ()):
             await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": self.message[:_LONGEST_REASON]})
             return
-        kind = "http.response" if scope["type"] == "http" else "websocket.http.response"
-        # A list of its own for each: whoever stands around us may add to it.
-        await send({"type": f"{kind}.start", "status": self.status, "headers": list(self.headers)})
+        # A list of its own for each: a middleware around us may add to it.
+        headers = list(self.headers)
+        kind = "http.response"
+        if scope["type"] == "websocket":
+            # uvicorn before 0.53 adds a length of its own, and clients reject an answer with two.
+            headers = [(name, value) for name, value in headers if name != b"content-length"]
+            kind = "websocket.http.response"
+        await send({"type": f"{kind}.start", "status": self.status, "headers": headers})
         await send({"type": f"{kind}.body", "body": self.body})
 
 

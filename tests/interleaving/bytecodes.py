@@ -1,7 +1,7 @@
 """Calls a function before each bytecode of the code under test, on the threads that ask for it.
 
-CPython 3.11 calls a trace function for each frame. From 3.12 on, tracing rewrites the code object itself, and a thread that begins to
-trace a function while another one is inside it makes that one lose its place, with a segmentation fault (python/cpython#118415,
+CPython 3.11 calls a trace function for each frame. From 3.12 on, tracing rewrites the code object itself, and a thread that begins
+to trace a function while another one is inside it makes that one lose its place, with a segmentation fault (python/cpython#118415,
 mended in 3.13). So there all code is rewritten once, before the threads start, by `sys.monitoring`.
 """
 
@@ -21,6 +21,10 @@ _PACKAGES: Final = (str(Path(package.__file__ or "").parent) for package in (gov
 _TRACED: Final = (*_PACKAGES, str(Path(__file__).with_name("faults.py")))
 
 
+#: What is called, with the frame and the place of the bytecode in its code.
+Step = Callable[[FrameType, int], object]
+
+
 def _is_traced(code: CodeType) -> bool:
     return code.co_filename.startswith(_TRACED)
 
@@ -29,12 +33,12 @@ if sys.version_info >= (3, 12):
     _monitoring: Final = sys.monitoring
     #: One that no tool of the standard library uses.
     _TOOL: Final = 4
-    _steps: Final[dict[int, Callable[[], None]]] = {}
+    _steps: Final[dict[int, Step]] = {}
 
     def _on_instruction(code: CodeType, offset: int) -> None:
         step = _steps.get(get_ident())
         if step is not None:
-            step()
+            step(sys._getframe(1), offset)
 
     def _code_under_test() -> set[CodeType]:
         functions = [found for found in gc.get_objects() if isinstance(found, FunctionType)]
@@ -47,7 +51,10 @@ if sys.version_info >= (3, 12):
 
     @contextmanager
     def instrumented() -> Iterator[None]:
-        """Bytecodes of the code under test can be stepped through inside. No other thread may be in it at the beginning or end."""
+        """Bytecodes of the code under test can be stepped through inside.
+
+        At the beginning and at the end no other thread may be in that code.
+        """
         codes = _code_under_test()
         _monitoring.use_tool_id(_TOOL, "interleaving")
         _monitoring.register_callback(_TOOL, _monitoring.events.INSTRUCTION, _on_instruction)
@@ -61,13 +68,17 @@ if sys.version_info >= (3, 12):
             _monitoring.free_tool_id(_TOOL)
 
     @contextmanager
-    def stepping(step: Callable[[], None]) -> Iterator[None]:
+    def stepping(step: Step) -> Iterator[None]:
         """Calls `step` before each bytecode of the code under test that this thread runs inside."""
         _steps[get_ident()] = step
         try:
             yield
         finally:
-            del _steps[get_ident()]
+            stop_stepping()
+
+    def stop_stepping() -> None:
+        """Lets this thread go on without steps."""
+        _steps.pop(get_ident(), None)
 
 else:
 
@@ -77,7 +88,7 @@ else:
         yield
 
     @contextmanager
-    def stepping(step: Callable[[], None]) -> Iterator[None]:
+    def stepping(step: Step) -> Iterator[None]:
         """Calls `step` before each bytecode of the code under test that this thread runs inside."""
 
         def begin(frame: FrameType, event: str, _: Any) -> Any:
@@ -89,11 +100,15 @@ else:
 
         def within(frame: FrameType, event: str, _: Any) -> Any:
             if event == "opcode":
-                step()
+                step(frame, frame.f_lasti)
             return within
 
         sys.settrace(begin)
         try:
             yield
         finally:
-            sys.settrace(None)
+            stop_stepping()
+
+    def stop_stepping() -> None:
+        """Lets this thread go on without steps."""
+        sys.settrace(None)

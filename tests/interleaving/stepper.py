@@ -8,6 +8,7 @@ whom, as a `Random` says. So the code that runs is the code that ships, and the 
 from collections.abc import Callable
 from random import Random
 from threading import Lock, Thread
+from types import FrameType
 from typing import Final
 
 from tests.interleaving.bytecodes import stepping
@@ -99,7 +100,7 @@ class Stepper:
             task.done = True
             self._give_turn()
 
-    def _step(self) -> None:
+    def _step(self, frame: FrameType, offset: int) -> None:
         self._left -= 1
         if self._left <= 0:
             self._switch(self._turn)

@@ -1,0 +1,11 @@
+"""Prints constraints that hold each dependency of the library at its lower bound in pyproject.toml."""
+
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+extras = project["optional-dependencies"]
+for requirement in (*project["dependencies"], *extras["opentelemetry"], *extras["prometheus"]):
+    print(requirement.replace(">=", "=="))
+# Later versions warn of what the pytest plugin of the oldest anyio imports.
+print("pytest<9.2")
