@@ -1,8 +1,8 @@
 """Calls a function before each bytecode of the code under test, on the threads that ask for it.
 
-CPython 3.11 calls a trace function for each frame. From 3.12 on, tracing rewrites the code object itself, and a thread that begins
-to trace a function while another one is inside it makes that one lose its place, with a segmentation fault (python/cpython#118415,
-mended in 3.13). So there all code is rewritten once, before the threads start, by `sys.monitoring`.
+CPython 3.11 calls a trace function for each frame. From 3.12 on, tracing rewrites the code object itself, and a thread that
+begins to trace a function while another one is inside it makes that one lose its place, with a segmentation fault
+(python/cpython#118415, mended in 3.13). So there all code is rewritten once, before the threads start, by `sys.monitoring`.
 """
 
 import gc
