@@ -560,10 +560,11 @@ def test_a_function_that_fails_is_logged_once_and_the_rules_apply(caplog: pytest
     assert ["`classify` failed; the exception is classified without it. This is said once."] == caplog.messages
 
 
-def test_a_function_is_asked_of_the_members_of_a_group_and_not_of_causes_or_cancellation() -> None:
+def test_a_function_is_asked_of_the_members_of_a_group_and_not_of_causes_refusals_or_cancellation() -> None:
     asked: list[BaseException] = []
     one, other, cause = Declined(), KeyError(), ValueError()
-    group = BaseExceptionGroup("", [ExceptionGroup("", [caused(one, cause)]), other, asyncio.CancelledError()])
+    refusal = RateLimited("github", Reason.RATE_LIMIT, 1.0)
+    group = BaseExceptionGroup("", [ExceptionGroup("", [caused(one, cause)]), other, refusal, asyncio.CancelledError()])
 
     Classifier(asked.append)(group)
 
