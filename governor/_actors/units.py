@@ -85,10 +85,10 @@ class UnitWatch:
         self._unknown[unit] = None
         near = _near(unit, self._counted)
         _log.warning(
-            "%s: a call has named %r, which no limit of the scope counts, so that the amount has no effect%s.",
+            "%s: a call has named %r, which no limit of the scope counts, so that the amount has no effect%s",
             self._scope,
             unit,
-            "" if near is None else f"; did you mean {near!r}?",
+            "." if near is None else f"; did you mean {near!r}?",
         )
 
 

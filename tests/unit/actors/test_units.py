@@ -56,8 +56,8 @@ def _of(governor: Governor, scope: str) -> ScopeStatistics:
     [
         ("llm", "total_tokens", "; did you mean 'tokens'?"),
         ("llm", "tokes", "; did you mean 'tokens'?"),
-        ("llm", "images", ""),
-        ("plain", "tokens", ""),
+        ("llm", "images", "."),
+        ("plain", "tokens", "."),
     ],
 )
 async def test_a_unit_that_no_limit_counts_is_warned_of_once(
@@ -67,7 +67,7 @@ async def test_a_unit_that_no_limit_counts_is_warned_of_once(
         _ask(governor, scope).record(status=200, used={unit: 5000, "requests": 1})
 
     assert [
-        f"{scope}: a call has named {unit!r}, which no limit of the scope counts, so that the amount has no effect{near}."
+        f"{scope}: a call has named {unit!r}, which no limit of the scope counts, so that the amount has no effect{near}"
     ] == _warnings(caplog)
     assert ((unit,), ()) == (_of(governor, scope).unknown_units, _of(governor, scope).uncharged_units)
 
