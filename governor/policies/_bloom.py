@@ -6,6 +6,10 @@ them set, one stranger in 400 is taken for a member when the filter is full.
 
 from typing import Final, final
 
+#: Clients that the filter of a table has room for: so many for each entry of the table, and at least so many in all.
+REMEMBERED: Final = 4
+LEAST_REMEMBERED: Final = 1024
+
 _BITS: Final = 16
 _SET: Final = 4
 
@@ -41,3 +45,8 @@ class BloomFilter:
             number, place = divmod(number, self._size)
             places.append(place)
         return places
+
+
+def room(entries: int) -> int:
+    """The capacity of the filter for those who are dropped from a table of so many entries."""
+    return max(LEAST_REMEMBERED, REMEMBERED * entries)

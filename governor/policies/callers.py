@@ -17,14 +17,11 @@ from typing import Final
 from governor._units import NEVER, Instant
 from governor.errors import Reason
 from governor.policies import _checks
-from governor.policies._bloom import BloomFilter
+from governor.policies._bloom import BloomFilter, room
 from governor.policies.gcra import TokenBucket
 
 #: Of a table at its bound, at least one entry in so many is dropped at a time: each time costs a walk through the whole table.
 _DROPPED: Final = 8
-#: Dropped clients that the filter of a table has room for: so many for each entry of the table, and at least so many in all.
-_REMEMBERED: Final = 4
-_LEAST_REMEMBERED: Final = 1024
 
 
 class CallersPolicy:
@@ -163,7 +160,7 @@ class CallersPolicy:
         if floor > full:
             dropped = self._dropped[place]
             if dropped is None:
-                dropped = self._dropped[place] = BloomFilter(max(_LEAST_REMEMBERED, _REMEMBERED * self._per_table))
+                dropped = self._dropped[place] = BloomFilter(room(self._per_table))
             for key, theirs in table.items():
                 if full < theirs <= floor:
                     dropped.add(key)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from governor._units import DAY, HOUR, MINUTE, SECOND, Duration, Instant
-from governor.policies import callers
+from governor.policies import _bloom
 from governor.policies._bloom import BloomFilter
 from governor.policies.callers import CallersPolicy
 from governor.policies.gcra import TokenBucket
@@ -322,8 +322,8 @@ class FloodMachine(RuleBasedStateMachine):
     @initialize(parameters=PARAMETERS, places=st.integers(1, 3))
     def begin(self, parameters: TokenBucket, places: int) -> None:
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(callers, "_LEAST_REMEMBERED", 3)
-        self.patch.setattr(callers, "_REMEMBERED", 1)
+        self.patch.setattr(_bloom, "LEAST_REMEMBERED", 3)
+        self.patch.setattr(_bloom, "REMEMBERED", 1)
         self.policy = CallersPolicy(parameters, places * TABLES)
         self.exact = Exact(parameters)
         self.now = START
