@@ -4,7 +4,8 @@ Handlers are synchronous and run to the end. On the actor's own thread a message
 handler is at work; from other threads asks go through the inbox, and outcomes through a queue of their own, which is read
 before every ask. An actor ends in this order: it says why, closes the inbox, and answers whoever is left.
 
-At its bounds: a full inbox answers asks with `overloaded`. Outcomes are always taken; there is at most one for each permit.
+At its bounds: a full inbox answers asks with `overloaded`. Outcomes are always taken; there is at most one for each permit,
+and before it word that its answer has begun.
 """
 
 import math

@@ -116,10 +116,10 @@ def test_a_clock_that_goes_back_dates_calls_at_the_newest_date() -> None:
     log.add(START, failed=True)
     log.add(Instant(START - DAY), failed=True)
     log.add(Instant(START + SECOND - 1), failed=False)
-    before = (log.calls, log.failures)
+    before = (log.calls, log.failures, log.failures_at(Instant(START + SECOND - 1)))
     log.forget(Instant(START + SECOND))
 
-    assert ((3, 2), (1, 0)) == (before, (log.calls, log.failures))
+    assert ((3, 2, 2), (1, 0)) == (before, (log.calls, log.failures))
 
 
 def end(policy: BreakerPolicy, now: int, *, failed: bool) -> None:

@@ -178,6 +178,37 @@ async def test_a_probe_that_streams_for_hours_closes_the_breaker_as_soon_as_its_
     assert ["closed", "closed"] == statuses
 
 
+async def test_what_becomes_of_a_probe_after_its_answer_has_begun_is_not_counted_again() -> None:
+    async with governed(probes=3, successes=3) as governor:
+        await trip(governor)
+        await anyio.sleep(60)
+        probes = [granted(governor.try_permit("weather")) for _ in range(3)]
+        probes[0].answered(status=200)
+        probes[0].record(error=ConnectionResetError())
+        probes[1].answered(status=200)
+        probes[1].record(status=200)
+        before = governor.statistics().scopes["weather"].breaker
+        probes[2].answered(status=200)
+        after = governor.statistics().scopes["weather"].breaker
+
+    assert ("half_open", 2, "closed") == (before.status, before.successes, after.status)
+
+
+async def test_a_call_that_answers_in_time_and_streams_for_hours_is_not_slow() -> None:
+    async with governed(failures=1, slow_call="2s") as governor:
+        async with governor.permit("weather") as permit:
+            await anyio.sleep(1)
+            permit.answered(status=200)
+            await anyio.sleep(7200)
+        quick = governor.statistics().scopes["weather"].breaker.status
+        async with governor.permit("weather") as permit:
+            await anyio.sleep(2)
+            permit.answered(status=200)
+        slow = governor.statistics().scopes["weather"].breaker.status
+
+    assert ("closed", "open") == (quick, slow)
+
+
 async def test_a_probe_whose_answer_begins_with_5xx_opens_it_again_although_its_body_goes_on() -> None:
     async with governed(probes=1, successes=1) as governor:
         await trip(governor)

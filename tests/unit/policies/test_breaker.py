@@ -374,6 +374,15 @@ def test_the_ramp_does_not_end_in_the_very_round_that_uses_it_up_even_if_its_out
         assert (expected, 2 * expected) == (len(grants), policy.ramp)
 
 
+def test_calls_that_were_given_up_widen_the_ramp_and_do_not_end_it() -> None:
+    policy = closed_again(Breaker(failures=1, probes=1, successes=1, probe_deadline=Duration(10 * SECOND)))
+    late = [probe(policy, at(second)) for second in (61, 71, 81)][:2]
+    for grant in late:
+        policy.record(at(82), grant, Result.SUCCESS)
+
+    assert 3 == policy.ramp
+
+
 def test_the_ramp_ends_at_its_bound() -> None:
     policy = closed_again()
     policy.ramp = MAX_RAMP

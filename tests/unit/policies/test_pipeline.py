@@ -316,6 +316,18 @@ def test_the_gate_is_closed_unless_the_breaker_is() -> None:
     assert [*[NEVER] * 6, 0] == gates
 
 
+@pytest.mark.promise("R06")
+def test_what_a_call_has_really_used_does_not_hide_when_its_answer_began() -> None:
+    tokens = TokenBucket(1000, SECOND, 1000, "tokens")
+    subject = pipeline(tokens, breaker=Breaker(failures=1, slow_call=Duration(2 * SECOND)))
+    slow = grant(subject, T0)
+    subject.answered(at(1), slow, 200)
+    begun = msgspec.structs.replace(slow, answered_at=at(1))
+    subject.record(at(60), begun, Result.SUCCESS, {"tokens": 900})
+
+    assert BreakerStatus.CLOSED is subject.breaker.status
+
+
 @pytest.mark.parametrize(
     ("limits", "holds"),
     [
