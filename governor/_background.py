@@ -32,6 +32,10 @@ class Background:
         if self._failure is not None:
             raise self._failure
 
+    def leave(self) -> None:
+        """Returns at once; the context is left soon."""
+        self._stop()
+
     def stop(self) -> None:
         """Returns once the context has been left."""
         self._stop()

@@ -15,6 +15,8 @@ from governor._governor import Governor
 
 _lock: Final = Lock()
 _started: dict[int, Governor] = {}
+#: The processes, this one and those that it was forked from, in which something is done at exit.
+_registered: Final[set[int]] = set()
 
 
 def default() -> Governor:
@@ -38,15 +40,26 @@ def default() -> Governor:
             governor.__enter__()
             _started.clear()
             _started[process] = governor
-            atexit.register(_close, process)
-            _before_threads_are_joined(partial(_close_when_stuck, process))
+            if process not in _registered:
+                _registered.add(process)
+                atexit.register(_close, process)
+                _before_threads_are_joined(partial(_close_when_stuck, process))
         return _started[process]
 
 
 def entered() -> Governor | None:
     """The governor of this process if one is running: the one that was entered first. Starts none."""
-    process = os.getpid()
-    return next((governor for governor in _governor.running if governor.process == process and governor.alive()), None)
+    _governor.forget_gone()
+    return next(iter(_governor.running), None)
+
+
+def reset() -> None:
+    """Closes the governor that `default()` has started, if any, and forgets it, as well as all whose event loops have gone."""
+    with _lock:
+        governor = _started.pop(os.getpid(), None)
+    if governor is not None:
+        governor.__exit__(None, None, None)
+    _governor.forget_gone()
 
 
 def configured() -> Governor:

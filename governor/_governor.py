@@ -7,13 +7,14 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from random import Random
 from threading import get_ident
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import anyio
 import anyio.lowlevel
@@ -29,6 +30,7 @@ from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics
 from governor._background import Background
 from governor._failures import Classifier, Classify
+from governor._life import Life
 from governor._supervisor import Supervisor
 from governor._units import LONGEST, MINUTE, from_seconds, to_seconds
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
@@ -47,6 +49,12 @@ _LONGEST_TIMEOUT: Final = to_seconds(LONGEST)
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
 Cost = int | Mapping[str, int]
 
+class Ending(Protocol):
+    """Tells the governor what became of an inbound request that went on."""
+
+    def __call__(self, status: int | None, visit: Visit | None = None) -> None: ...
+
+
 #: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
 running: Final[list["Governor"]] = []
 
@@ -55,9 +63,10 @@ class Governor:
     """Decides, scope by scope, which calls may be made now, which must wait and which must not be made.
 
     `async with Governor(config) as governor:` runs it in the event loop at hand; `with Governor(config) as governor:` on a
-    background thread. Without a config the built-in defaults are in force. `hooks` are told what happens. `classify` says what
-    an exception that ends a call says about its provider: `"failure"`, `"success"`, `"neutral"`, the HTTP status that it stands
-    for, or None for the rules of the library. `clock` and `random` are for tests and simulations.
+    background thread. Once left it may be entered again, in any way and in any loop, and begins anew. Without a config the
+    built-in defaults are in force. `hooks` are told what happens. `classify` says what an exception that ends a call says about
+    its provider: `"failure"`, `"success"`, `"neutral"`, the HTTP status that it stands for, or None for the rules of the
+    library. `clock` and `random` are for tests and simulations.
     """
 
     def __init__(
@@ -82,20 +91,22 @@ class Governor:
         self._most_doors = 4 * self.config.global_.max_scopes
         self._announcer = Announcer(wall_clock)
         self._classifier = Classifier(classify)
+        #: The hooks to tell in this life and the next ones, and how to end that in this one.
+        self._hooks: dict[object, tuple[Hook, Callable[[], None]]] = {}
         for hook in hooks:
-            self._announcer.add(hook)
+            self.add_hook(hook)
         #: What is done about logs, and how to end that.
         self._logging = LoggingSettings()
         self._end_log: Callable[[], None] | None = None
         #: The time of day at which it was entered, in seconds since 1970.
         self.started_at: float | None = None
-        #: Has it been left by whoever entered it?
+        #: Has it been left, or has its event loop gone, and has it not been entered again?
         self.closed = False
         #: Makes the keys by which callers of our own API are known.
         self.pseudonyms = Pseudonyms(os.urandom(32))
         self._home: Home | None = None
         self._supervisor: Supervisor | None = None
-        self._tasks: TaskGroup | None = None
+        self._life: Life | None = None
         self._background: Background | None = None
         self.closes_when_stuck = False
         #: When each inbound group was last warned of, as this loop did not answer; written by other threads.
@@ -118,17 +129,24 @@ class Governor:
             actor = self.doors.get((provider, method))
             if actor is not None:
                 if get_ident() == self._thread:
-                    return actor.grab() or actor.try_acquire()
-                permit = actor.take()
-                if permit is not None:
-                    return permit
+                    # Safe whichever loop runs on this thread: it has ended before any other takes its turn.
+                    permit = actor.grab()
+                    if permit is not None:
+                        return permit
+                    if self._running().on_loop():
+                        return actor.try_acquire()
+                else:
+                    permit = actor.take()
+                    if permit is not None:
+                        return permit
         answer = self._find(provider, method, 0)
         if isinstance(answer, Denied):
             return answer
         acquire = Acquire(PLAIN if cost == 1 else _request(cost))
-        if get_ident() == self._thread:
+        home = self._running()
+        if home.here():
             return answer.acquire(acquire, None) or overloaded(answer.scope)
-        return ask_blocking(self._running(), answer, acquire)
+        return ask_blocking(home, answer, acquire)
 
     def permit(
         self,
@@ -205,7 +223,7 @@ class Governor:
         plan = partial(self._plan_retry, provider, method, _plan_message(attempt, remaining, server_wait))
         home = self._running()
         try:
-            return plan() if home.here() else await home.call_from_another_loop(plan, patience(0))
+            return plan() if home.on_loop() else await home.call_from_another_loop(plan, patience(0))
         except TimeoutError:
             return None
         except UsageError:
@@ -232,7 +250,7 @@ class Governor:
         With many scopes it is read in small steps, each as things stand by then.
         """
         home, survey = self._running(), self._supervised().survey()
-        if home.here():
+        if home.on_loop():
             while (statistics := next(survey)) is None:
                 await anyio.lowlevel.checkpoint()
         else:
@@ -248,8 +266,9 @@ class Governor:
         return None if supervisor is None or home is None or home.ended else supervisor.groups.get(name)
 
     def here(self) -> bool:
-        """Are we on the thread of the governor's own loop?"""
-        return get_ident() == self._thread
+        """May the code that asks call the governor's actors directly? On its loop, and where that cannot run meanwhile."""
+        home = self._home
+        return home is not None and not home.ended and (home.on_loop() or home.is_paused())
 
     async def visit(self, group: str, visit: Visit) -> Turned | Denied | None:
         """May this request go on? None if so. A group that there is not, or that fails, lets everybody pass.
@@ -259,7 +278,7 @@ class Governor:
         `UsageError` if the governor is not running.
         """
         home = self._still_running()
-        if home.here():
+        if home.on_loop():
             return self._visit(group, visit)
         try:
             return await home.call_from_another_loop(
@@ -304,7 +323,7 @@ class Governor:
         """What is left for this caller of the limit of which least is left. None without limits, or without an answer."""
         home, ask = self._running(), partial(self._least_left, group, visit)
         try:
-            return ask() if home.here() else await home.call_from_another_loop(ask, patience(0))
+            return ask() if home.on_loop() else await home.call_from_another_loop(ask, patience(0))
         except TimeoutError:
             return None
 
@@ -317,16 +336,22 @@ class Governor:
 
         Without its `visit` it stays in flight in a group that limits how many may be.
         """
-        home = self._home
-        if home is None:
-            return
-        if home.here():
-            self._visit_ended(group, status, visit)
-        else:
-            home.knock(partial(self._visit_ended, group, status, visit))
+        self.ending(group)(status, visit=visit)
 
-    def _visit_ended(self, group: str, status: int | None, visit: Visit | None) -> None:
-        actor = self.group(group)
+    def ending(self, group: str) -> Ending:
+        """The same for a request that goes on now. It changes nothing once the governor has been left and entered again."""
+        return partial(self._end_visit, self._home, group)
+
+    def _end_visit(self, home: Home | None, group: str, status: int | None, visit: Visit | None = None) -> None:
+        if home is None or home is not self._home:
+            return
+        if home.on_loop():
+            self._visit_ended(home, group, status, visit)
+        else:
+            home.knock(partial(self._visit_ended, home, group, status, visit))
+
+    def _visit_ended(self, home: Home, group: str, status: int | None, visit: Visit | None) -> None:
+        actor = self.group(group) if home is self._home else None
         if actor is not None:
             actor.ended(status, visit)
 
@@ -352,7 +377,16 @@ class Governor:
 
         Raises `UsageError` if the governor has been left.
         """
-        return self._announcer.add(hook)
+        key = object()
+        self._hooks[key] = hook, self._announcer.add(hook)
+
+        def remove() -> None:
+            """Tells the hook of nothing that happens from now on."""
+            known = self._hooks.pop(key, None)
+            if known is not None:
+                known[1]()
+
+        return remove
 
     def _keep_log(self, settings: LoggingSettings) -> None:
         """Has events written down from now on, or no longer, as the settings say."""
@@ -373,57 +407,39 @@ class Governor:
 
     # Running.
 
-    async def __aenter__(self) -> Self:
-        if self._home is not None:
-            raise UsageError("this governor has been entered before; make a new one")
-        self._keep_log(self.config.logging)
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        self._home = Home()
-        self._supervisor = Supervisor(
-            self.config,
-            now=self._clock,
-            random=self._random,
-            home=self._home,
-            tasks=self._tasks,
-            on_forgotten=self.doors.clear,
-            announcer=self._announcer,
-            classifier=self._classifier,
-            lends=self._lends,
-        )
-        self._announcer.start()
-        self.process = os.getpid()
-        self.started_at = wall_clock()
-        self._thread = get_ident()
-        running.append(self)
+    async def start(self) -> Self:
+        """What `async with` does on entering, for programs that begin in one place and end in another: notebooks, hooks.
+
+        Runs it in the event loop at hand, whichever task calls this, until `aclose` or until that loop ends. Raises
+        `UsageError` if it is running already.
+        """
+        await self._begin()
         return self
+
+    async def aclose(self) -> None:
+        """What `async with` does on leaving: answers everybody who waits. From any task and any loop; also if it does not run.
+
+        Raises what made the governor fail, if it has.
+        """
+        if self._background is not None:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._background.stop, limiter=anyio.CapacityLimiter(1))
+        await self._leave()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        running.remove(self)
-        self.closed = True
-        if self._supervisor is not None and self._home is not None and self._tasks is not None:
-            self._supervisor.close()
-            self._home.close()
-            self.doors.clear()
-            self._tasks.cancel_scope.cancel()
-            try:
-                # Not handed the error of the block: that one goes on as it is, not wrapped into a group.
-                await self._tasks.__aexit__(None, None, None)
-            finally:
-                await self._close_announcer()
-
-    async def _close_announcer(self) -> None:
-        if self._announcer.at_work:
-            with anyio.CancelScope(shield=True):
-                # A thread of its own: those of the program may all be waiting for something.
-                await anyio.to_thread.run_sync(self._announcer.close, limiter=anyio.CapacityLimiter(1))
-        else:
-            self._announcer.close()
+        try:
+            await self.aclose()
+        except Exception:
+            if error is None:
+                raise
 
     def __enter__(self) -> Self:
-        background = Background(lambda: self)
+        background = Background(self._lived)
         background.start()
         self._background = background
         return self
@@ -431,6 +447,76 @@ class Governor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if self._background is not None:
             self._background.stop()
+
+    @asynccontextmanager
+    async def _lived(self) -> AsyncIterator[None]:
+        await self._begin()
+        try:
+            yield
+        finally:
+            await self._leave()
+
+    async def _begin(self) -> None:
+        life = self._life
+        if life is not None and not life.closed and self.process == os.getpid() and life.home.alive():
+            raise UsageError("this governor has been entered before and is still running; leave it first, or make a new one")
+        forget_gone()
+        if life is not None:
+            self._renew_announcer()
+        self._keep_log(self.config.logging)
+        # Taken at once, so that of two who enter it at the same time only one does.
+        self._life = life = Life(self._announcer, set_up=self._set_up, on_closed=self._on_closed, on_moved=self._on_moved)
+        self._background = None
+        self.process = os.getpid()
+        await life.start()
+
+    async def _leave(self) -> None:
+        life = self._life
+        if life is not None and self.process == os.getpid():
+            await life.stop()
+            failure, life.failure = life.failure, None
+            if failure is not None:
+                raise failure
+
+    def _renew_announcer(self) -> None:
+        """Another life has other queues and threads for the same hooks."""
+        self._announcer.close(timeout=0)
+        self._announcer = Announcer(wall_clock)
+        self._logging, self._end_log = LoggingSettings(), None
+        for key, (hook, _) in list(self._hooks.items()):
+            self._hooks[key] = hook, self._announcer.add(hook)
+
+    def _set_up(self, life: Life, tasks: TaskGroup) -> Supervisor:
+        supervisor = Supervisor(
+            self.config,
+            now=self._clock,
+            random=self._random,
+            home=life.home,
+            tasks=tasks,
+            on_forgotten=life.doors.clear,
+            announcer=life.announcer,
+            classifier=self._classifier,
+            lends=self._lends,
+        )
+        self._home, self._supervisor, self.doors = life.home, supervisor, life.doors
+        self._thread = life.home.thread
+        self.started_at = wall_clock()
+        self.closed = self.closes_when_stuck = False
+        running.append(self)
+        return supervisor
+
+    def _on_closed(self, life: Life) -> None:
+        if life is self._life:
+            self._thread = 0
+            self.closed = True
+            with suppress(ValueError):
+                running.remove(self)
+            if self._background is not None:
+                self._background.leave()
+
+    def _on_moved(self, life: Life) -> None:
+        if life is self._life:
+            self._thread = life.home.thread
 
     def close_when_stuck(self) -> None:
         """Closes it, on its background thread, once every other thread but daemons waits for what nobody can give any more.
@@ -486,6 +572,8 @@ class Governor:
             return actor
         home = self._running()
         scope = _scope(provider, method)
+        if home.ended:
+            return Denied(scope, Reason.SHUTTING_DOWN, None)
         try:
             return home.call(partial(self._open_door, provider, method, scope), patience(timeout))
         except TimeoutError:
@@ -500,6 +588,8 @@ class Governor:
             return actor
         home = self._running()
         scope = _scope(provider, method)
+        if home.ended:
+            return Denied(scope, Reason.SHUTTING_DOWN, None)
         try:
             return await home.call_from_another_loop(partial(self._open_door, provider, method, scope), patience(timeout))
         except TimeoutError:
@@ -521,23 +611,17 @@ class Governor:
         actor = self._find(provider, method, acquire.timeout)
         if isinstance(actor, Denied):
             raise actor.exception()
-        answer: Permit | Denied
-        if get_ident() != self._thread:
-            answer = _take(actor, acquire) or ask_blocking(self._running(), actor, acquire)
-        else:
-            answer = actor.acquire(acquire, None) or overloaded(actor.scope)
-            if isinstance(answer, Denied) and answer.retry_after is not None and acquire.timeout != 0:
-                raise UsageError(
-                    f"a permit for {actor.scope} takes {answer.retry_after:.3f} s, and waiting here would block the event loop "
-                    "that grants it; use `async with`, or timeout=0"
-                )
+        answer: Permit | Denied | None = None if get_ident() == self._thread else _take(actor, acquire)
+        if answer is None:
+            home = self._running()
+            answer = _acquire_here(actor, acquire) if home.here() else ask_blocking(home, actor, acquire)
         if isinstance(answer, Denied):
             raise answer.exception()
         return answer
 
     async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """What `async with governor.permit(...)` does on entering."""
-        here = get_ident() == self._thread
+        here = get_ident() == self._thread and self._running().on_loop()
         actor = self.doors.get((provider, method)) if here else None
         if actor is not None and acquire.request is PLAIN and acquire.attempt is None:
             permit = actor.grab()
@@ -551,13 +635,18 @@ class Governor:
         elif here:
             answer = await ask_here(found, acquire)
         else:
-            answer = _take(found, acquire) or await ask_from_another_loop(self._running(), found, acquire)
+            answer = _take(found, acquire) or await self._ask(found, acquire)
         if isinstance(answer, Denied):
             # A caller that asks again and again must not keep the loop from everybody else, least of all from the outcomes
             # and alarms that would end the refusals.
             await anyio.lowlevel.checkpoint()
             raise answer.exception()
         return answer
+
+    async def _ask(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+        home = self._running()
+        # On another thread than at first, it may be the governor's own loop nevertheless.
+        return await (ask_here(actor, acquire) if home.on_loop() else ask_from_another_loop(home, actor, acquire))
 
 
 class PermitRequest:
@@ -617,6 +706,17 @@ class PermitRequest:
         return f"<PermitRequest for {asked.lower()}, {'entered' if self._entered else 'not entered yet'}>"
 
 
+def _acquire_here(actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+    """What a caller gets who blocks the thread of the actor's loop, where waiting would be in vain."""
+    answer = actor.acquire(acquire, None) or overloaded(actor.scope)
+    if isinstance(answer, Denied) and answer.retry_after is not None and acquire.timeout != 0:
+        raise UsageError(
+            f"a permit for {actor.scope} takes {answer.retry_after:.3f} s, and waiting here would block the event loop "
+            "that grants it; use `async with`, or timeout=0"
+        )
+    return answer
+
+
 def _take(actor: ScopeActor, acquire: Acquire) -> Permit | None:
     """What a caller on another thread finds without asking; None if it must ask."""
     if acquire.request is not PLAIN:
@@ -653,6 +753,16 @@ def _plan_message(attempt: int, remaining: float | None, server_wait: float | No
     )
 
 
+def forget_gone() -> None:
+    """Forgets the governors whose event loops have gone without a word."""
+    for governor in tuple(running):
+        # One that has just been found so takes itself off the list; one of another process did not run here.
+        if not governor.alive():
+            with suppress(ValueError):
+                running.remove(governor)
+                governor._announcer.close(timeout=0)
+
+
 def _after_fork() -> None:
     """A forked child has copies of the governors, and none of their loops: nobody must take a short way to an actor."""
     for governor in running:
@@ -661,6 +771,7 @@ def _after_fork() -> None:
         governor._announcer.forked()
         if governor._home is not None:
             governor._home.ended = True
+    running.clear()
 
 
 if sys.platform != "win32":

@@ -116,6 +116,11 @@ class Supervisor:
             actor.reopen(actor.pipeline)
             self._start(actor)
 
+    def moved(self) -> None:
+        """Another thread runs the loop from now on: actors are sent all outcomes, and none is called where it once lived."""
+        for actor in self._actors.values():
+            actor.thread = self._home.thread
+
     def stuck(self) -> set[int]:
         """The threads that wait, anywhere, for what no passage of time will give: only the outcomes of others can."""
         return {thread for actor in self._actors.values() for thread in actor.stuck()}

@@ -4,15 +4,13 @@ Requests of HTTP and handshakes of WebSockets ask the governor. Everything else,
 """
 
 import logging
-from collections.abc import Coroutine
 from traceback import format_tb
-from typing import Final, Protocol, cast, final
+from typing import Final, final
 
-import anyio
 import anyio.to_thread
 from anyio.lowlevel import current_token
 
-from governor import ConfigError, Governor, GovernorError, UsageError, default
+from governor import Governor, GovernorError, UsageError, default
 from governor._default import configured, entered
 from governor._units import MINUTE
 from governor.clock import system_clock
@@ -26,10 +24,6 @@ from governor_client._stay import Stay
 _log: Final = logging.getLogger("governor")
 
 
-class _AsyncioLoop(Protocol):
-    def create_task(self, coroutine: Coroutine[object, object, None]) -> object: ...
-
-
 @final
 class TrafficControlMiddleware:
     """Refuses who is over a limit of `[inbound]`: `app.add_middleware(TrafficControlMiddleware)`, or around any ASGI app.
@@ -39,8 +33,10 @@ class TrafficControlMiddleware:
     been left, everybody but exempt paths gets a 503. Where the governor itself fails, requests pass, and the log says so.
 
     `governor` is entered and left by whoever gives it. If none is given, it is the one of the process. If there is none either,
-    one is started in this event loop: from the startup of the lifespan to its shutdown, or, with a server that knows no
-    lifespan, from the first request on. It is configured like that of `governor.default()`; a mistake there fails the startup.
+    one is started in this event loop, from the startup of the lifespan to its shutdown; a server that knows no lifespan gets
+    that of `governor.default()`, on a thread of its own, with the first request. Both are configured alike, and a mistake there
+    fails the startup.
+
     `key` is a function from the scope of a request to its client, sync or async: text or bytes that identify it, for instance
     the user that an authentication middleware around us has put there; a `Client` with a tier and a cost; or None for a request
     that nothing limits. If it raises, or answers something else, the client counts as it does without it, and the log says so.
@@ -56,9 +52,9 @@ class TrafficControlMiddleware:
         self._root = root if isinstance(root, str) else ""
         self._given = governor
         self._own: Governor | None = None
-        self._starting: anyio.Event | None = None
-        self._task: object = None
         self._reception: Reception | None = None
+        #: The loop that its governor shares with us; None if that lives elsewhere.
+        self._loop: object = None
         self._complained_at: int | None = None
         #: Set it to refuse all further requests, before the server is stopped.
         self.draining = False
@@ -120,53 +116,42 @@ class TrafficControlMiddleware:
             return
         try:
             governor = configured()
-        except ConfigError as mistake:
+            await governor.start()
+        except Exception as mistake:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(mistake)})
-            return
-        async with governor:
-            self._own = governor
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                self._own = None
+            raise  # As frameworks do: who runs the application without looking at messages must learn of it too.
+        self._loop = current_token().native_token
+        self._own, self._reception = governor, self._reception_of(governor)
+        try:
+            await self._app(scope, receive, send)
+        except BaseException:
+            self._reception = None  # It knows no lifespan, and serves all the same.
+            raise
+        finally:
+            self._own = None
+            await governor.aclose()
 
     async def _open(self) -> Reception:
         """What to ask from now on. Raises `UsageError` if nobody can be asked, `ConfigError` if nobody can be started."""
         reception, governor = self._reception, self._given or self._own or entered()
-        if reception is not None and reception.governor.closed and governor in (None, reception.governor):
+        loop = current_token().native_token
+        # One that has been left stays so: if it was given, or if it shared this loop with us, whose server is about to end.
+        stays = governor is not None or self._loop is loop
+        if reception is not None and reception.governor.closed and governor in (None, reception.governor) and stays:
             return reception
         if governor is None:
-            governor = await self._start()
+            # On a thread, and not in this loop: there may be another loop for each request, and what a caller has used must not
+            # be forgotten with it.
+            governor = await anyio.to_thread.run_sync(default)
         if not (governor.closed or governor.alive()):
             raise UsageError(f"{governor!r} is not running in this process; enter it before the first request")
-        self._reception = reception = Reception(governor, self._root, identifies=self._identify is not None)
+        self._loop = loop if governor.here() else None
+        self._reception = reception = self._reception_of(governor)
         return reception
 
-    async def _start(self) -> Governor:
-        """Starts a governor in this event loop, for as long as the loop runs; on a thread, if the loop is none of asyncio."""
-        loop = current_token().native_token
-        if not hasattr(loop, "create_task"):
-            return await anyio.to_thread.run_sync(default)
-        if self._starting is None:
-            governor, self._starting = configured(), anyio.Event()
-            # The loop itself knows its tasks by weak references only.
-            self._task = cast("_AsyncioLoop", loop).create_task(self._keep(governor, self._starting))
-        await self._starting.wait()
-        if self._own is None:
-            raise UsageError("a governor could not be started in this event loop")
-        return self._own
-
-    async def _keep(self, governor: Governor, started: anyio.Event) -> None:
-        try:
-            async with governor:
-                self._own = governor
-                started.set()
-                await anyio.sleep_forever()
-        finally:
-            # Another loop may come, as with test clients that run a loop for each request.
-            self._own = self._starting = self._reception = None
-            started.set()
+    def _reception_of(self, governor: Governor) -> Reception:
+        return Reception(governor, self._root, identifies=self._identify is not None)
 
     def _complain(self, error: Exception) -> None:
         """Logs why requests pass; once a minute, as every request may fail in the same way.

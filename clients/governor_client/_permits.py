@@ -33,7 +33,8 @@ class GovernorClient:
         found = self._found
         if found is None or (found.ended and self._given is None):
             self._found = found = default()
-            self._doors = found.doors
+        # Each life of a governor has doors of its own.
+        self._doors = found.doors
         return found
 
     def try_permit(self, provider: str, method: str | None = None, *, cost: Cost = 1) -> Permit | Denied:

@@ -77,11 +77,12 @@ class Reception:
 
     async def admit_from_elsewhere(self, group: str, visit: Visit, send: Send) -> Stay | Answer:
         """The same on another loop, which goes on meanwhile."""
+        ending = self.governor.ending(group)
         turned = await self.governor.visit(group, visit)
         if isinstance(turned, Denied):
             return overloaded()
         least = await self.governor.least_left(group, visit) if turned is None and self._announce else None
-        return _verdict(turned, least, visit, send, partial(self.governor.visit_ended, group, visit=visit))
+        return _verdict(turned, least, visit, send, partial(ending, visit=visit))
 
 
 def _is_preflight(scope: Scope) -> bool:

@@ -18,6 +18,7 @@ from typing import Final
 
 import anyio
 
+from governor._actors.event_loop import running_loop
 from governor._actors.home import Home
 from governor._actors.line import Waiter
 from governor._actors.permit import Permit
@@ -44,6 +45,7 @@ class Actor(ABC):
         "_down_until",
         "_home",
         "_knocked",
+        "_loop",
         "_max_waiting",
         "_now",
         "_resting",
@@ -78,6 +80,8 @@ class Actor(ABC):
         self._crash: Exception | None = None
         self._wake = anyio.Event()
         self._timer: anyio.CancelScope | None = None
+        #: The loop of the timer, which cannot be set anywhere else.
+        self._loop: object = None
         self._alarm = math.inf
 
     # What an actor decides.
@@ -161,7 +165,7 @@ class Actor(ABC):
         self._run_soon()
 
     def _run_soon(self) -> None:
-        if self._busy:
+        if self._busy or self._home.must_knock():
             # Told from inside a handler (a finalizer, a signal handler): the knock makes sure that it is read.
             self._home.knock(self._on_knock)
         else:
@@ -306,6 +310,7 @@ class Actor(ABC):
         Ends when the actor rests or is closed; raises what made it crash.
         """
         wake = self._wake  # A later life of this actor has an event of its own.
+        self._loop = running_loop()
         while not wake.is_set():
             with anyio.CancelScope(deadline=self._alarm) as timer:
                 self._timer = timer
@@ -360,4 +365,11 @@ class Actor(ABC):
         """Sets the alarm, in seconds on the clock of the event loop."""
         self._alarm = alarm
         if self._timer is not None:
-            self._timer.deadline = alarm
+            if running_loop() is self._loop:
+                self._timer.deadline = alarm
+            else:
+                self._home.knock(self._set_timer)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.deadline = self._alarm

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 import anyio
 from anyio.lowlevel import current_token
 
+from governor._actors.event_loop import AsyncioLoop, in_trio, is_asyncio, running_asyncio_loop, running_loop
 from governor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ _HEARTBEAT: Final = 1.0
 MAX_CALLS: Final = 65_536
 
 
-class _AsyncioLoop(Protocol):
-    def call_soon_threadsafe(self, callback: Callable[[], object]) -> object: ...
-
-
 class _TrioToken(Protocol):
     def run_sync_soon(self, callback: Callable[[], object]) -> None: ...
 
@@ -45,8 +42,8 @@ def current_post() -> Post:
     The function raises RuntimeError (or a subclass) once that loop has ended.
     """
     loop = current_token().native_token
-    if hasattr(loop, "call_soon_threadsafe"):
-        return cast("_AsyncioLoop", loop).call_soon_threadsafe
+    if is_asyncio(loop):
+        return cast("AsyncioLoop", loop).call_soon_threadsafe
     return cast("_TrioToken", loop).run_sync_soon
 
 
@@ -98,17 +95,39 @@ class _Call(Generic[T]):
         return cast("T", self._value)
 
 
+def _nothing() -> None:
+    """What knocks to see whether somebody is at home come for."""
+
+
 class Home:
-    """The thread and the loop on which all actors of one governor run. Made on that loop."""
+    """The thread and the loop on which all actors of one governor run. Made on that loop.
 
-    __slots__ = ("_calls", "_context", "_post", "ended", "failures", "thread", "time")
+    Several loops may take turns on one thread, and a loop may be stopped, run on by another thread, or closed. So a thread is
+    not enough to know where we are: the loop that runs there counts. `on_gone` is called when the loop is found to have been
+    closed, on any thread, in any place: it must neither raise nor wait. `on_moved` when another thread has begun to run it.
+    """
 
-    def __init__(self) -> None:
+    #: None for one that has no loop of its own, in tests: then its thread decides.
+    _loop: object | None = None
+    #: The same if it is one of asyncio.
+    _asyncio: AsyncioLoop | None = None
+
+    def __init__(self, on_gone: Callable[[], object] = _nothing, on_moved: Callable[[], object] = _nothing) -> None:
+        token = current_token()
+        #: Where actors may be called without a look at the loop. Nowhere (0) once two threads have run it.
         self.thread = get_ident()
+        self._ran_on = self.thread
+        self._loop = running_loop()
+        #: The loop as its library knows it.
+        self.native = token.native_token
+        if is_asyncio(self.native):
+            self._asyncio = cast("AsyncioLoop", self.native)
         #: What `anyio.current_time` says here, in seconds. That function itself does not find its event loop in callbacks of a
         #: loop which anyio has not started, and handlers run in callbacks too.
-        self.time: Callable[[], float] = current_token().backend_class.current_time
+        self.time: Callable[[], float] = token.backend_class.current_time if self._asyncio is None else self._asyncio.time
         self._post = current_post()
+        self._on_gone = on_gone
+        self._on_moved = on_moved
         # A callback runs in the context of whoever posts it; anyio finds its event loop in this one.
         self._context = copy_context()
         # Bounded by `MAX_CALLS`. Those that were given up stay until the loop looks.
@@ -119,9 +138,45 @@ class Home:
         #: Is nobody at home any more, as far as anybody has noticed?
         self.ended = False
 
+    # Where are we?
+
+    def on_loop(self) -> bool:
+        """Is the code that asks running on the actors' own loop? Only such code may wait here for an actor."""
+        if self._loop is None:
+            return get_ident() == self.thread
+        if running_loop() is not self._loop:
+            return False
+        if get_ident() != self._ran_on:
+            self._ran_on = get_ident()
+            self.thread = 0
+            self._on_moved()
+        return True
+
     def here(self) -> bool:
-        """Are we on the actors' own thread?"""
-        return get_ident() == self.thread
+        """May the code that asks call the actors directly? On their loop, and on its thread while no loop runs there."""
+        return self.on_loop() or (self.is_paused() and running_loop() is None)
+
+    def must_knock(self) -> bool:
+        """Is this the thread of trio's loop, but are we outside of it? Its tasks can only be woken from inside.
+
+        A loop in guest mode takes turns with another one.
+        """
+        return self._loop is not None and self._asyncio is None and not in_trio()
+
+    def is_paused(self) -> bool:
+        """Are we on the thread of the actors' loop, and is that not running, but may go on?
+
+        What is called there meets no actor at work, and no task of the loop can take its turn before it has ended.
+        """
+        loop = self._asyncio
+        return loop is not None and get_ident() == self._ran_on and not (loop.is_running() or loop.is_closed() or in_trio())
+
+    def waits_for_us(self) -> bool:
+        """Must the actors' loop wait until this thread has done what it is doing? To block it for an answer is in vain."""
+        loop = self._asyncio
+        if self._loop is None or get_ident() != self._ran_on:
+            return False
+        return loop is None or not loop.is_running() or running_asyncio_loop() is loop
 
     def knock(self, callback: Callable[[], object]) -> bool:
         """Runs the callback on the loop soon, from whichever thread. False if the loop is gone."""
@@ -129,6 +184,7 @@ class Home:
             self._post(partial(self._context.run, callback))
         except RuntimeError:
             self.ended = True
+            self._on_gone()
             return False
         return True
 
@@ -139,7 +195,7 @@ class Home:
         the governor is closed before it has. A function whose caller has gone, by a timeout or by cancellation, does not run;
         if it has already, what it returned is handed to `unwanted`, at home.
         """
-        if self.here():
+        if self.on_loop() or self.is_paused():
             return function()
         done = Lock()
         done.acquire()
@@ -156,6 +212,8 @@ class Home:
         self, function: Callable[[], T], timeout: float = math.inf, unwanted: Callable[[T], object] | None = None
     ) -> T:
         """The same for a task on another loop, which goes on meanwhile."""
+        if self.is_paused():
+            return function()
         done = anyio.Event()
         call = _Call(function, partial(current_post(), done.set))
         self._ring(call)
@@ -200,6 +258,8 @@ class Home:
 
     def wait_blocking(self, done: Lock, timeout: float = math.inf) -> bool:
         """Blocks this thread until `done` is released. False after `timeout` seconds, or when the loop has ended without it."""
+        if self.waits_for_us():
+            return done.acquire(blocking=False)
         while not done.acquire(timeout=min(timeout, _HEARTBEAT)):
             timeout -= _HEARTBEAT
             if timeout <= 0 or not self.alive():
@@ -207,7 +267,12 @@ class Home:
         return True
 
     async def wait(self, done: anyio.Event, timeout: float = math.inf) -> bool:
-        """Waits on another loop until `done` is set. False as with `wait_blocking`."""
+        """Waits on another loop until `done` is set. False as with `wait_blocking`.
+
+        Without a timeout it is as patient as one who does not wait, if the actors' loop cannot run while this one does.
+        """
+        if timeout == math.inf and self._asyncio is not None and self.waits_for_us():
+            timeout = _HEARTBEAT
         while not done.is_set():
             with anyio.move_on_after(min(timeout, _HEARTBEAT)) as patience:
                 await done.wait()
@@ -230,7 +295,3 @@ class Home:
         with suppress(IndexError):
             while True:
                 self._calls.popleft().wake()
-
-
-def _nothing() -> None:
-    """What knocks to see whether somebody is at home come for."""

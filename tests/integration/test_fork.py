@@ -94,10 +94,10 @@ def test_a_fork_while_another_thread_asks_for_the_default_leaves_the_child_able_
         started, go_on = threading.Event(), threading.Event()
         from_file = Governor.from_file
 
-        def slowly(path=None):
+        def slowly():
             started.set()
             go_on.wait(0.2)
-            return from_file(path)
+            return from_file()
 
         Governor.from_file = slowly
         threading.Thread(target=_default.default, daemon=True).start()

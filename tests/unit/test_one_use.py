@@ -331,7 +331,7 @@ async def test_a_hook_is_taken_out_once_however_often_that_is_said(governor: Gov
         remove()
     for _ in range(3):
         governor.try_permit("hourly")
-    await governor._close_announcer()
+    await governor.aclose()
 
     assert ["Refused"] == [type(event).__name__ for event in told]
 

@@ -1,17 +1,22 @@
 """Which governor does the middleware ask that was given none, or one that lives elsewhere?"""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
-from governor import Config, Governor, _default, default
+from governor import Config, ConfigError, Governor, _default, default
 from governor._actors.group import GroupActor
-from governor._default import entered
+from governor._default import entered, reset
 from governor._governor import running
 from governor.messages import Turned, Visit
 from governor.testing import ManualClock
@@ -94,7 +99,8 @@ async def test_from_startup_to_shutdown_there_is_a_governor_for_the_whole_proces
 async def test_a_mistake_in_the_settings_fails_the_startup(said: Callable[[str], object], app: App) -> None:
     said('[inbound.default]\nlimits = ["nonsense"]\n')
     life = Life(anyio.lowlevel.checkpoint)
-    await TrafficControlMiddleware(app)({"type": "lifespan"}, life.receive, life.send)
+    with pytest.raises(ConfigError):
+        await TrafficControlMiddleware(app)({"type": "lifespan"}, life.receive, life.send)
 
     assert ["lifespan.startup.failed"] == [message["type"] for message in life.sent]
     assert "inbound.default.limits[0] is 'nonsense'" in life.sent[0]["message"]
@@ -138,20 +144,52 @@ async def test_a_server_without_a_lifespan_gets_one_with_the_first_request(app: 
     assert [default()] == alive()
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_that_one_lives_in_the_same_loop(app: App, asking: type[Ask]) -> None:
-    await asking(TrafficControlMiddleware(app))()
-    governor = entered()
-
-    assert governor is not None
-    assert governor.here()
-
-
-def test_and_ends_with_it_so_that_another_loop_gets_another_one(app: App, asking: type[Ask]) -> None:
+def test_that_one_outlives_the_loop_so_that_a_loop_for_each_request_forgets_nothing(app: App, asking: type[Ask]) -> None:
     ask = asking(TrafficControlMiddleware(app))
-    statuses = [anyio.run(ask).status for _ in range(3)]
+    statuses = [anyio.run(ask, backend=backend).status for backend in ("asyncio", "trio", "asyncio")]
 
-    assert ([200, 200, 200], None) == (statuses, entered())
+    assert ([200, 429, 429], default()) == (statuses, entered())
+
+
+@pytest.mark.parametrize("said_first", [True, False])
+def test_a_client_for_each_request_meets_the_same_limits_as_one_with_a_lifespan(app: App, said_first: bool) -> None:
+    door = Starlette(routes=[Route("/{path:path}", lambda _: PlainTextResponse("hello"))])
+    door.add_middleware(TrafficControlMiddleware)
+    lives: list[list[int]] = []
+    for with_lifespan in (said_first, not said_first, said_first):
+        client = TestClient(door)
+        with client if with_lifespan else nullcontext():
+            lives.append([client.get("/hello").status_code for _ in range(3)])
+        reset()
+
+    assert [[200, 429, 429]] * 3 == lives
+
+
+@pytest.mark.promise("R53")
+def test_a_mistake_in_the_settings_is_raised_to_a_test_client(said: Callable[[str], object], app: App) -> None:
+    said('[inbound.default]\nlimits = ["nonsense"]\n')
+
+    with pytest.raises(ConfigError, match="nonsense"), TestClient(cast("Any", TrafficControlMiddleware(app))):
+        pass
+
+
+def test_one_that_is_given_and_run_by_the_lifespan_runs_again_with_the_next(configured: Configured) -> None:
+    governor = Governor(configured())
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with governor:
+            yield
+
+    door = Starlette(routes=[Route("/", lambda _: PlainTextResponse("hello"))], lifespan=lifespan)
+    door.add_middleware(TrafficControlMiddleware, governor=governor)
+    lives = []
+    for _ in range(3):
+        with TestClient(door) as client:
+            lives.append([client.get("/").status_code for _ in range(3)])
+        lives.append([client.get("/").status_code])
+
+    assert [[200, 200, 429], [503]] * 3 == lives
 
 
 async def test_an_application_that_knows_no_lifespan_gets_one_all_the_same(app: App, asking: type[Ask]) -> None:

@@ -1,0 +1,92 @@
+"""The event loop that runs on this thread: which one it is, and how to give it a task or learn that it has been closed.
+
+anyio tells neither in callbacks of a loop that it has not started, nor for a loop that shares its thread with another one.
+"""
+
+import sys
+import weakref
+from collections.abc import Callable, Coroutine
+from typing import Final, Protocol, cast
+
+from anyio.lowlevel import current_token
+
+#: What a loop of asyncio keeps until it is closed, and no longer.
+_UNTIL_CLOSED: Final = ("_selector", "_proactor")
+
+
+class AsyncioLoop(Protocol):
+    """What is used of a loop of asyncio."""
+
+    def call_soon_threadsafe(self, callback: Callable[[], object]) -> object: ...
+
+    def create_task(self, coroutine: Coroutine[object, object, object], *, name: str) -> "_Task": ...
+
+    def is_closed(self) -> bool: ...
+
+    def is_running(self) -> bool: ...
+
+    def time(self) -> float: ...
+
+
+class _Task(Protocol):
+    def add_done_callback(self, callback: Callable[["_Task"], object]) -> object: ...
+
+    def cancelled(self) -> bool: ...
+
+    def exception(self) -> BaseException | None: ...
+
+
+def running_loop() -> object | None:
+    """The loop of asyncio, or the token of trio, whose code runs on this thread right now. None while there is none."""
+    return sys.modules["trio"].lowlevel.current_trio_token() if in_trio() else running_asyncio_loop()
+
+
+def in_trio() -> bool:
+    """Does code of trio run on this thread right now, perhaps inside a loop of asyncio?
+
+    A callback runs in a task of trio's own, and the host of a guest run outside of all tasks.
+    """
+    trio = sys.modules.get("trio")
+    return trio is not None and hasattr(trio, "lowlevel") and bool(trio.lowlevel.in_trio_task())
+
+
+def running_asyncio_loop() -> object | None:
+    """The loop of asyncio that runs on this thread, although trio may run inside it. Unlike that of asyncio, raises nothing."""
+    asyncio = sys.modules.get("asyncio.events")  # Without it, no loop of asyncio runs.
+    return None if asyncio is None else asyncio._get_running_loop()
+
+
+def is_asyncio(loop: object) -> bool:
+    """Is this a loop of asyncio, or one that can stand in for it?"""
+    return hasattr(loop, "call_soon_threadsafe")
+
+
+def spawn(function: Callable[[], Coroutine[object, object, None]], name: str) -> object:
+    """Runs the function in a task that belongs to the running loop, and is cancelled with all others when that ends.
+
+    Returns something to keep for as long as the task is to live: asyncio knows its tasks by weak references only.
+    """
+    loop = current_token().native_token
+    if is_asyncio(loop):
+        task = cast("AsyncioLoop", loop).create_task(function(), name=name)
+        task.add_done_callback(_look_at)
+        return task
+    return sys.modules["trio"].lowlevel.spawn_system_task(function, name=name)
+
+
+def _look_at(task: _Task) -> None:
+    """Takes note of how it ended, so that asyncio does not complain that nobody did."""
+    if not task.cancelled():
+        task.exception()
+
+
+def when_closed(loop: object, callback: Callable[[], object]) -> object:
+    """Calls the callback in the moment in which the loop is closed, for as long as what is returned is kept.
+
+    None, and the callback is never called, if that cannot be known of this loop: uvloop and trio say nothing.
+    """
+    for name in _UNTIL_CLOSED:
+        kept = getattr(loop, name, None)
+        if kept is not None:
+            return weakref.ref(kept, lambda _: callback())
+    return None

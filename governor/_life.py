@@ -1,0 +1,193 @@
+"""One life of a governor, from entering to leaving: its loop, its actors, and the task in which all their tasks run.
+
+That task belongs to the event loop and to no task of the program. So a life may begin in one task and end in another, and where
+a loop cancels what is left when it ends, as `asyncio.run` does, the life ends with it and answers everybody who waits. If the
+task fails, that is logged, every ask is answered `shutting_down` from then on, and leaving the governor raises the error.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final, final
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from governor._actors.event_loop import spawn, when_closed
+from governor._actors.home import Home, current_post
+from governor._actors.scope import ScopeActor
+from governor._supervisor import Supervisor
+from governor.instrumentation import Announcer
+
+_log: Final = logging.getLogger("governor")
+
+#: Seconds after which one who leaves from another loop goes on, although the governor's own has not done its part.
+_CLOSE_TIMEOUT: Final = 10.0
+
+
+@final
+class Life:
+    """Begins once and ends once.
+
+    `set_up` makes the actors' supervisor, on the loop; `on_closed` is called once, when the life ends; `on_moved` when another
+    thread has begun to run the loop.
+    """
+
+    def __init__(
+        self,
+        announcer: Announcer,
+        *,
+        set_up: Callable[["Life", TaskGroup], Supervisor],
+        on_closed: Callable[["Life"], object],
+        on_moved: Callable[["Life"], object],
+    ) -> None:
+        self.announcer = announcer
+        #: Spellings of scopes and their actors; emptied when full, at the end, and in a forked child.
+        self.doors: dict[tuple[str, str | None], ScopeActor] = {}
+        self.home = Home(on_gone=self.abandon, on_moved=self._moved)
+        #: Why it ended, unless it was left.
+        self.failure: BaseException | None = None
+        self.closed = False
+        self._set_up = set_up
+        self._on_closed = on_closed
+        self._on_moved = on_moved
+        self._supervisor: Supervisor | None = None
+        self._begun = anyio.Event()
+        self._leave = anyio.Event()
+        self._over = anyio.Event()
+        #: Others who wait for the end, on other loops.
+        self._told: list[Callable[[], object]] = []
+        self._task: object = None
+        self._watch: object = None
+
+    async def start(self) -> None:
+        """Returns once the actors live. Raises what kept them from it; then, and if it is cancelled, nothing is left."""
+        self._task = spawn(self._run, "governor")
+        self._watch = when_closed(self.home.native, self.abandon)
+        try:
+            await self._begun.wait()
+        except BaseException:
+            await self.stop()
+            raise
+        if self._supervisor is None and self.failure is not None:
+            raise self.failure
+
+    async def stop(self) -> None:
+        """Ends it, and returns when it has ended; from any task and any loop, and any number of times."""
+        home = self.home
+        if home.on_loop() or home.is_paused():
+            self.close()
+            self._leave.set()
+            if home.on_loop():
+                with anyio.CancelScope(shield=True):
+                    await self._over.wait()
+        elif home.alive():
+            done = anyio.Event()
+            self._told.append(partial(current_post(), done.set))
+            home.knock(self._leave_here)
+            with anyio.CancelScope(shield=True):
+                if not await home.wait(done, _CLOSE_TIMEOUT):
+                    self.abandon()
+
+    def close(self) -> None:
+        """Answers everybody who waits, and from now on everybody who asks; on the thread of the loop."""
+        if self.closed:
+            return
+        self._forget()
+        try:
+            if self._supervisor is not None:
+                self._supervisor.close()
+        finally:
+            self.home.close()
+
+    def abandon(self) -> None:
+        """The loop has gone and nothing more will happen there: those who wait find out. On any thread, in any place."""
+        if not self.closed:
+            self._forget()
+            self.home.close()
+
+    def _forget(self) -> None:
+        self.closed = True
+        self._watch = None
+        self._on_closed(self)
+        self.doors.clear()
+
+    def _leave_here(self) -> None:
+        self.close()
+        self._leave.set()
+        if self._over.is_set():
+            self._tell()
+
+    def _moved(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.moved()
+            self._on_moved(self)
+
+    # The task.
+
+    async def _run(self) -> None:
+        try:
+            await self._live()
+        except GeneratorExit:
+            # The loop was thrown away with its tasks, which are collected now: nothing can be waited for.
+            self.abandon()
+            raise
+        except (KeyboardInterrupt, SystemExit, anyio.get_cancelled_exc_class()):
+            self._end()
+            raise
+        except BaseException as error:
+            self.failure = error
+            if self._supervisor is not None:
+                _log.error("The governor has failed, and shuts down.", exc_info=error)
+        self._end()
+
+    def _end(self) -> None:
+        self.close()
+        self._begun.set()
+        self._over.set()
+        self._tell()
+
+    async def _live(self) -> None:
+        tasks = anyio.create_task_group()
+        await tasks.__aenter__()
+        failure: BaseException | None = None
+        cancelled: BaseException | None = None
+        try:
+            if not self.closed:
+                self._supervisor = self._set_up(self, tasks)
+                self.announcer.start()
+                self._begun.set()
+                await self._leave.wait()
+        except GeneratorExit:
+            raise
+        except anyio.get_cancelled_exc_class() as error:
+            cancelled = error
+        except BaseException as error:
+            failure = error
+        try:
+            self.close()
+            tasks.cancel_scope.cancel()
+            # Handed only what it must know, a cancellation. An error goes on as it is, not wrapped into a group.
+            kind, traceback = (None, None) if cancelled is None else (type(cancelled), cancelled.__traceback__)
+            handled = await tasks.__aexit__(kind, cancelled, traceback)
+        finally:
+            await self._close_announcer()
+        if failure is not None:
+            raise failure
+        if cancelled is not None and not handled:
+            raise cancelled
+
+    async def _close_announcer(self) -> None:
+        if self.announcer.at_work:
+            with anyio.CancelScope(shield=True):
+                # A thread of its own: those of the program may all be waiting for something.
+                await anyio.to_thread.run_sync(self.announcer.close, limiter=anyio.CapacityLimiter(1))
+        else:
+            self.announcer.close()
+
+    def _tell(self) -> None:
+        while self._told:
+            with suppress(RuntimeError):  # Their loop may have gone.
+                self._told.pop()()
