@@ -49,6 +49,7 @@ _LONGEST_TIMEOUT: Final = to_seconds(LONGEST)
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
 Cost = int | Mapping[str, int]
 
+
 class Ending(Protocol):
     """Tells the governor what became of an inbound request that went on."""
 
@@ -282,7 +283,7 @@ class Governor:
             return self._visit(group, visit)
         try:
             return await home.call_from_another_loop(
-                partial(self._visit, group, visit), patience(0), unwanted=partial(self._visit_unwanted, group, visit)
+                partial(self._visit, group, visit), patience(0), unwanted=partial(self._visit_unwanted, home, group, visit)
             )
         except TimeoutError:
             return self._visit_unanswered(home, group, visit)
@@ -306,10 +307,10 @@ class Governor:
         if actor is not None:
             actor.unanswered(visit, granted=granted)
 
-    def _visit_unwanted(self, group: str, visit: Visit, turned: Turned | None) -> None:
+    def _visit_unwanted(self, home: Home, group: str, visit: Visit, turned: Turned | None) -> None:
         """A request was granted after its caller had gone: it broke off."""
         if turned is None or turned.dry_run:
-            self._visit_ended(group, None, visit)
+            self._visit_ended(home, group, None, visit)
 
     def _visit(self, group: str, visit: Visit) -> Turned | None:
         actor = self.group(group)

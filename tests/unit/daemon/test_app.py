@@ -1,5 +1,6 @@
 """What does the app answer, and whom does it let in?"""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from starlette.testclient import TestClient
 
 from governor import Config, Governor
 from governor.daemon import create_app, doorway, routes
@@ -273,6 +275,31 @@ async def test_the_lifespan_runs_the_governor() -> None:
     app = create_app(governor)
     async with app.router.lifespan_context(app):
         inside = governor.alive()
+
+    assert (True, False) == (inside, governor.alive())
+
+
+@pytest.mark.promise("R54")
+def test_the_lifespan_may_run_again() -> None:
+    governor, answers = Governor(), []
+    app = create_app(governor)
+    for _ in range(3):
+        with TestClient(app, base_url="http://localhost") as client:
+            answers.append(client.get("/health").status_code)
+        answers.append(client.get("/health").status_code)
+
+    assert [200, 503] * 3 == answers
+
+
+@pytest.mark.promise("R54")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_lifespan_may_begin_in_one_task_and_end_in_another() -> None:
+    governor = Governor()
+    app = create_app(governor)
+    lifespan = app.router.lifespan_context(app)
+    await asyncio.create_task(lifespan.__aenter__())
+    inside = governor.alive()
+    await asyncio.create_task(lifespan.__aexit__(None, None, None))
 
     assert (True, False) == (inside, governor.alive())
 
