@@ -373,6 +373,14 @@ class Governor:
         self.config = config
         self._most_doors = 4 * config.global_.max_scopes
 
+    def resume(self) -> None:
+        """Ends degraded mode at once: those who wait for its end go on. Failures in a row and excess are counted anew.
+
+        What was granted before says nothing about the time after. May be called on any thread, which is blocked until that is
+        done, whether or not traffic is paused. Raises `UsageError` if the governor is not running.
+        """
+        self._still_running().call(self._supervised().leave_degraded)
+
     def add_hook(self, hook: Hook) -> Callable[[], None]:
         """Has `hook` told of every event from now on, on a thread of its own; call what is returned to end that.
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
-from typing import Final
+from typing import Final, Literal
 from weakref import WeakValueDictionary
 
 import anyio
@@ -24,13 +24,15 @@ from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics, group_statistics, scope_statistics
 from governor._failures import DEFAULT, Classifier
 from governor._units import MINUTE, SECOND, Duration, Instant, to_seconds
-from governor.clock import Clock
+from governor.clock import Clock, wall_clock
 from governor.config import Config, GlobalPolicy, ScopePolicy, provider_of
 from governor.errors import Reason
 from governor.instrumentation import Announcer, DegradedEntered, DegradedLeft
-from governor.policies.degraded import Degraded, DegradedPolicy
+from governor.instrumentation.notices import Notices
+from governor.policies.breaker import BreakerPolicy, BreakerStatus
+from governor.policies.degraded import Cause, Degraded, DegradedPolicy
 from governor.policies.pipeline import Pipeline
-from governor.policies.request_cap import RequestCap, RequestCapPolicy
+from governor.policies.request_cap import WARN_AT, RequestCap, RequestCapPolicy
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
 
 _log: Final = logging.getLogger("governor")
@@ -39,6 +41,10 @@ _log: Final = logging.getLogger("governor")
 #: until the oldest of them has left the period.
 _CRASHES: Final = 5
 _PERIOD: Final = MINUTE
+#: How often the use of the cap is looked at after it has been high, until it is no longer, in seconds.
+_CALM_INTERVAL: Final = 5.0
+#: A share is counted in whole millionths.
+_MILLION: Final = 1_000_000
 #: So many scopes are looked at in one step of a survey: about a tenth of a millisecond.
 _AT_A_TIME: Final = 16
 
@@ -86,6 +92,11 @@ class Supervisor:
         self.cap = RequestCapPolicy(RequestCap(policy.requests_per_minute))
         self.degraded = DegradedPolicy(_degraded(policy))
         self._degraded_moved = anyio.Event()
+        self._paused = False
+        self.cap.watch(on=True)
+        self._high_use = anyio.Event()
+        self._lines_held_back = anyio.Event()
+        self._notices = Notices(wall_clock, lambda: self._lines_held_back.set())
         most = config.inbound_settings.max_callers
         self.groups = {
             name: GroupActor(name, group, most=most, now=now, announcer=announcer) for name, group in config.inbound.items()
@@ -93,6 +104,8 @@ class Supervisor:
         for group in self.groups.values():
             tasks.start_soon(self._keep_sweeping, group)
         tasks.start_soon(self._announce_recovery)
+        tasks.start_soon(self._wait_for_calm)
+        tasks.start_soon(self._flush_notices)
         tasks.start_soon(self._start_tasks)
         tasks.start_soon(self._let_idle_actors_rest)
 
@@ -154,6 +167,8 @@ class Supervisor:
             requests_last_minute=self.cap.used(now),
             degraded_for=to_seconds(max(0, self.degraded.until - now)),
             degraded_spells=self.degraded.spells,
+            degraded_cause=_cause(self.degraded) if now < self.degraded.until else None,
+            degraded_providers=self.degraded.culprits if now < self.degraded.until else (),
             scopes=scopes,
             groups=groups,
             events_dropped=self._announcer.dropped,
@@ -164,7 +179,8 @@ class Supervisor:
         """Other settings from now on; everything goes on from where it stands."""
         before, self._config = self._config, config
         self.cap.reconfigure(RequestCap(config.global_.requests_per_minute))
-        self.degraded.parameters = _degraded(config.global_)
+        self.cap.watch(on=not self._high_use.is_set())
+        self.degraded.reconfigure(_degraded(config.global_))
         for scope, actor in list(self._actors.items()):
             if before.global_ != config.global_ or _said(before, scope) != _said(config, scope):
                 self._change(actor)
@@ -201,6 +217,9 @@ class Supervisor:
             start=self._start,
             publish=self._publish,
             recall=self._recall,
+            judge=self._judge,
+            on_breaker=self._on_breaker,
+            on_high_use=self._on_high_use,
             announcer=self._announcer,
             classifier=self._classifier,
         )
@@ -218,13 +237,14 @@ class Supervisor:
 
     def _pipeline(self, scope: str) -> Pipeline:
         policy = self._config.for_scope(scope)
-        exempt = provider_of(scope) in self._config.global_.degraded_exempt
+        provider = provider_of(scope)
         return Pipeline(
             policy.breaker,
             policy.limits,
             cap=self.cap,
             degraded=self.degraded,
-            exempt=exempt,
+            provider=provider,
+            exempt=provider in self._config.global_.degraded_exempt,
             lends=self._lends,
             max_debt=policy.max_debt,
         )
@@ -298,19 +318,94 @@ class Supervisor:
                 _log.error("The sweeper of %s failed and is restarted.", group.name, exc_info=error)
                 await anyio.sleep(1.0)
 
+    # Degraded mode and the cap.
+
+    def leave_degraded(self) -> None:
+        """Ends a pause of all traffic now. The run of failures and the excess over the cap begin anew."""
+        self.degraded.leave(self._now())
+        for actor in self._actors.values():
+            actor.on_published()
+        self._announce_left()
+        self._degraded_moved.set()
+
+    def _judge(self, now: Instant) -> None:
+        """A run of failures is long enough. It begins degraded mode unless another provider is known to be healthy.
+
+        This walks over all scopes that are awake, at most once for each run. Exempt providers are no witnesses, as a pause
+        does not stop them. A run of which no provider need take part is not judged by others.
+        """
+        several = self._config.global_.degraded_after_providers > 1
+        healthy = several and any(self._is_witness(actor, now) for actor in self._awake)
+        self.degraded.decide(now, healthy=healthy)
+
+    def _is_witness(self, actor: ScopeActor, now: Instant) -> bool:
+        pipeline = actor.pipeline
+        return not pipeline.exempt and not self.degraded.blames(pipeline.provider) and actor.is_healthy(now)
+
+    def _publish(self) -> None:
+        """Degraded mode has begun."""
+        for actor in self._actors.values():
+            actor.on_published()
+        now, degraded = self._now(), self.degraded
+        left = Duration(max(0, degraded.until - now))
+        self._announce_left()  # Of the pause before, should its end not have been noticed yet.
+        self._paused = True
+        self._announcer(DegradedEntered(cooldown=to_seconds(left), cause=_cause(degraded), providers=degraded.culprits))
+        if degraded.cause is Cause.CAP:
+            self._notices.degraded_by_cap(now, self._config.global_.requests_per_minute, degraded.culprits, left)
+        else:
+            self._notices.degraded_by_failures(now, degraded.culprits, left)
+        self._degraded_moved.set()
+
+    def _announce_left(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._announcer(DegradedLeft())
+            self._notices.degraded_left(self._now())
+
     async def _announce_recovery(self) -> None:
         while True:
             await self._degraded_moved.wait()
-            while (left := self.degraded.until - self._now()) > 0:  # noqa: ASYNC110 - it may have moved on meanwhile
-                await anyio.sleep(to_seconds(left + 1))
-            self._degraded_moved = anyio.Event()
-            self._announcer(DegradedLeft())
+            self._degraded_moved = moved = anyio.Event()
+            while (left := self.degraded.until - self._now()) > 0 and not moved.is_set():
+                with anyio.move_on_after(to_seconds(left + 1)):
+                    await moved.wait()
+            if not moved.is_set():
+                self._announce_left()
 
-    def _publish(self) -> None:
-        for actor in self._actors.values():
-            actor.on_published()
-        self._announcer(DegradedEntered(to_seconds(max(0, self.degraded.until - self._now()))))
-        self._degraded_moved.set()
+    def _on_breaker(self, actor: ScopeActor, before: BreakerStatus) -> None:
+        """The breaker of a scope has moved."""
+        now, scope, breaker = self._now(), actor.scope, actor.pipeline.breaker
+        if before is BreakerStatus.CLOSED:
+            self.degraded.breaker_opened(provider_of(scope))
+        if breaker.status is BreakerStatus.OPEN:
+            left = Duration(max(0, breaker.until - now))
+            self._notices.breaker_opened(now, scope, _why(breaker, before), left)
+        elif breaker.status is BreakerStatus.CLOSED:
+            self.degraded.breaker_closed(provider_of(scope))
+            self._notices.breaker_closed(now, scope)
+
+    def _on_high_use(self, now: Instant) -> None:
+        """Much of the cap may be used. If so, that is logged once, and again only after use has fallen."""
+        if self.cap.is_high(now):
+            self.cap.watch(on=False)
+            self._notices.high_use(now, self.cap.used(now), self.cap.parameters.requests_per_minute, WARN_AT)
+            self._high_use.set()
+
+    async def _wait_for_calm(self) -> None:
+        while True:
+            await self._high_use.wait()
+            while not self.cap.is_calm(self._now()):  # noqa: ASYNC110 - nothing happens when use falls
+                await anyio.sleep(_CALM_INTERVAL)
+            self._high_use = anyio.Event()
+            self.cap.watch(on=True)
+
+    async def _flush_notices(self) -> None:
+        while True:
+            await self._lines_held_back.wait()
+            await anyio.sleep(to_seconds(MINUTE))
+            self._lines_held_back = anyio.Event()
+            self._notices.flush(self._now())
 
     def _recall(self) -> None:
         for actor in self._actors.values():
@@ -357,4 +452,24 @@ def _said(config: Config, scope: str) -> tuple[ScopePolicy, RetryBudget]:
 
 
 def _degraded(policy: GlobalPolicy) -> Degraded:
-    return Degraded(failures=policy.degraded_after_failures, cooldown=policy.degraded_cooldown)
+    cap, share = policy.requests_per_minute, policy.degraded_after_excess
+    return Degraded(
+        failures=policy.degraded_after_failures,
+        providers=policy.degraded_after_providers,
+        excess=None if cap is None or share is None else round(share * _MILLION) * cap // _MILLION,
+        cooldown=policy.degraded_cooldown,
+    )
+
+
+def _cause(degraded: DegradedPolicy) -> Literal["failures", "cap"]:
+    return "cap" if degraded.cause is Cause.CAP else "failures"
+
+
+def _why(breaker: BreakerPolicy, before: BreakerStatus) -> str:
+    """What opened it, in words."""
+    if before is BreakerStatus.HALF_OPEN:
+        return "again after a failed probe"
+    failures, calls = breaker.trip
+    if calls is not None:
+        return f"after {failures} of {calls} calls failed"
+    return "after a failure" if failures == 1 else f"after {failures} failures in a row"

@@ -28,7 +28,7 @@ from governor._actors.line import Line, Waiter
 from governor._actors.permit import HeldPermit, Permit
 from governor._actors.units import UnitWatch
 from governor._failures import DEFAULT, Classifier
-from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
+from governor._units import AFTER_OUTCOME, MINUTE, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer, BreakerChanged, Granted, LeaseRevoked, Refused, Retried
 from governor.messages import Acquire, Answered, Denied, PlanRetry, Report
@@ -49,6 +49,8 @@ _STILL_CLOCK_NAP: Final = 0.01
 _GRACE: Final = 0.001
 #: The attempts that need nothing but a permit: the only one of a call, and the first of an operation.
 _FROM_THE_LEASE: Final = (None, 1)
+#: A scope in which no call has gone well for so long is not known to be healthy.
+RECENT: Final = Duration(5 * MINUTE)
 #: What a plain ask that does not wait comes to, when it needs a closer look.
 _TRY: Final = Acquire(PLAIN)
 
@@ -58,7 +60,9 @@ class ScopeActor(Actor):
     """The address and the behaviour of one scope. Everything but `send` and `take` belongs to the thread of `home`.
 
     `start` gives the actor a task when it rises from rest; `publish` is called when degraded mode has moved, so that all
-    scopes see it at once, and `recall` to have all scopes take back what they have granted ahead.
+    scopes see it at once, and `recall` to have all scopes take back what they have granted ahead. `judge` decides whether a run
+    of failures that is long enough begins degraded mode. `on_breaker` is told of each change of the breaker, and `on_high_use`
+    when use of the global cap is high.
     """
 
     __slots__ = (
@@ -73,6 +77,9 @@ class ScopeActor(Actor):
         "_limits",
         "_line",
         "_make",
+        "_judge",
+        "_on_breaker",
+        "_on_high_use",
         "_publish",
         "_random",
         "_rang_at",
@@ -81,6 +88,8 @@ class ScopeActor(Actor):
         "_start",
         "_status",
         "_units",
+        "_succeeded",
+        "_succeeded_by",
         "awaits_answers",
         "classifier",
         "counters",
@@ -119,6 +128,9 @@ class ScopeActor(Actor):
         start: Callable[["ScopeActor"], None],
         publish: Callable[[], None],
         recall: Callable[[], None],
+        judge: Callable[[Instant], None],
+        on_breaker: Callable[["ScopeActor", BreakerStatus], None],
+        on_high_use: Callable[[Instant], None],
         announcer: Announcer,
         classifier: Classifier = DEFAULT,
     ) -> None:
@@ -134,6 +146,9 @@ class ScopeActor(Actor):
         self._start = start
         self._publish = publish
         self._recall = recall
+        self._judge = judge
+        self._on_breaker = on_breaker
+        self._on_high_use = on_high_use
         self._announcer = announcer
         self.classifier = classifier
         self._status = pipeline.breaker.status
@@ -147,6 +162,9 @@ class ScopeActor(Actor):
         self._asks_from_elsewhere = 0
         self._catching_up = False
         self._rang_at = Instant(-1)
+        # How many calls had gone well, and when that number was first seen.
+        self._succeeded = 0
+        self._succeeded_by = Instant(0)
         self.regate()
 
     # The lease, for callers on other threads.
@@ -290,7 +308,19 @@ class ScopeActor(Actor):
         self.take_back()
         self.regate()
         if self._line:
-            self._run(self._serve)
+            self._run_soon()
+
+    def is_healthy(self, now: Instant) -> bool:
+        """Is its breaker closed, was its latest outcome no failure, and has a call gone well lately?
+
+        Lately is within `RECENT`, as far as can be told from what was found when it was asked before.
+        """
+        counters, breaker = self.counters, self.pipeline.breaker
+        succeeded = counters.answered_2xx + counters.answered_4xx + counters.others + len(self.successes)
+        if succeeded != self._succeeded:
+            self._succeeded, self._succeeded_by = succeeded, now
+        well = breaker.status is BreakerStatus.CLOSED and not breaker.failures
+        return well and succeeded > 0 and now - self._succeeded_by < RECENT
 
     def asks(self) -> int:
         """How often it was asked."""
@@ -351,6 +381,7 @@ class ScopeActor(Actor):
         if self._announcer.listening:
             probes_in = to_seconds(max(0, breaker.until - self._now())) if breaker.status is BreakerStatus.OPEN else 0.0
             self._announcer(BreakerChanged(self.scope, before.value, breaker.status.value, probes_in))
+        self._on_breaker(self, before)
 
     # Asks.
 
@@ -365,9 +396,9 @@ class ScopeActor(Actor):
             verdict = self._turn(now, request)
         if verdict.when <= now:
             return self._grant(now, acquire)
-        if self._at_the_cap(now, request):
-            verdict = Verdict(self._turn(now, request).when, self._cap)
         if waiter is None or not _wait_fits(now, verdict, acquire.timeout):
+            if self._pauses_all(now, request, verdict):
+                verdict = Verdict(self._turn(now, request).when, self._cap)
             return self._refuse(now, verdict)
         if len(self._line) >= self._max_waiting:
             return self._count(self._denied(Reason.OVERLOADED, _wait(now, verdict)))
@@ -383,14 +414,15 @@ class ScopeActor(Actor):
         """When would it be a newcomer's turn? After everybody in the line, even if those wait for something else."""
         return turn(self.pipeline, now, request, self._line)
 
-    def _at_the_cap(self, now: Instant, request: Request) -> bool:
-        """Has this request met the global cap and nothing else? Then degraded mode begins."""
-        if not self.pipeline.only_the_cap_refuses(now, request):
+    def _pauses_all(self, now: Instant, request: Request, verdict: Verdict) -> bool:
+        """Counts a denial that has no other reason than the global cap. Has degraded mode begun with it?"""
+        if verdict.by is not self._cap or not self.pipeline.only_the_cap_refuses(now, request):
             return False
         before = self.degraded.until
-        self.degraded.enter(now)
-        if self.degraded.until != before:
-            self._publish()
+        self.degraded.deny(now, request, self.pipeline.provider)
+        if self.degraded.until == before:
+            return False
+        self._publish()
         return True
 
     def _grant(self, now: Instant, acquire: Acquire) -> Permit:
@@ -407,6 +439,8 @@ class ScopeActor(Actor):
         self.regate()
         counted = not self.pipeline.breaker.unrestricted
         make = HeldPermit if counted or self.pipeline.holds else Permit
+        if self._cap.warns:
+            self._on_high_use(now)
         return make(self, grant.granted_at, grant.generation, grant)
 
     def _refuse(self, now: Instant, verdict: Verdict) -> Denied:
@@ -475,6 +509,8 @@ class ScopeActor(Actor):
         if used:
             self.pipeline.collect(now, used)
             self.counters.requests += used
+            if self._cap.warns:
+                self._on_high_use(now)
 
     def _drain(self) -> None:
         if self._lease.out or self.successes or self._lease.deposits:
@@ -542,7 +578,6 @@ class ScopeActor(Actor):
                 self._answer(waiter, self._refuse(now, verdict))
                 continue
             if verdict.when > now:
-                self._at_the_cap(now, request)
                 break
             permit = self._grant(now, waiter.acquire)
             self._line.leave(waiter)
@@ -573,18 +608,17 @@ class ScopeActor(Actor):
         # A microsecond more, because our clock counts whole ones: when the alarm rings, the instant has come.
         due = math.inf if verdict.when >= AFTER_OUTCOME else loop_now + to_seconds(verdict.when - now + 1)
         for waiter in self._line.take_overdue(loop_now if verdict.sooner else due - _GRACE):
+            pauses = self._pauses_all(now, waiter.acquire.request, verdict)
             self._answer(waiter, self._refuse(now, verdict))
+            if pauses:
+                self._set_alarm(now)  # For all others it is no longer the cap that decides.
+                return
         if not self._line:
             self.regate()
             return
         if verdict.sooner:
             # It may be anybody's turn before then, or nobody's: deadlines count.
             due = min(due, self._line.next_deadline())
-        elif verdict.by is self._cap:
-            # Looked at as soon as nothing but the cap is in the way: degraded mode begins then.
-            alone = self.pipeline.without_cap(now, head.acquire.request)
-            if alone > now:
-                due = min(due, loop_now + to_seconds(alone - now + 1))
         self._ring_at(due)
 
     # Outcomes.
@@ -610,6 +644,8 @@ class ScopeActor(Actor):
             self.pipeline.record(now, _answered(message), message.result, message.used)
             if self.pipeline.dropped:
                 self._count_dropped(self.pipeline)
+            if self.degraded.due:
+                self._judge(now)
         else:
             self.counters.neutral += 1
             self.pipeline.refund(now, message)

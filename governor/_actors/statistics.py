@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -104,7 +104,9 @@ class GroupStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """The whole governor: `counters` are true sums over all scopes there ever were, `visits` over all inbound groups.
 
-    `degraded_for` is what is left of the cooldown in seconds, 0.0 when traffic is not paused.
+    `degraded_for` is what is left of the cooldown in seconds, 0.0 when traffic is not paused. While it is, `degraded_cause`
+    says whether `failures` in a row or the `cap` began the pause, and `degraded_providers` which providers are behind that: the
+    worst first, 10 at most.
     """
 
     counters: CounterRecord
@@ -112,6 +114,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     requests_last_minute: int
     degraded_for: float
     degraded_spells: int
+    degraded_cause: Literal["failures", "cap"] | None = None
+    degraded_providers: tuple[str, ...] = ()
     scopes: Mapping[str, ScopeStatistics]
     groups: Mapping[str, GroupStatistics]
     #: Events that a hook missed because too many waited for it, and events at which a hook failed; lines that the log could not

@@ -20,6 +20,7 @@ from governor.errors import ConfigError
 from governor.policies import _checks
 from governor.policies.breaker import Breaker
 from governor.policies.contract import REQUESTS
+from governor.policies.degraded import MAX_PROVIDERS
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.limits import Limit
@@ -52,14 +53,18 @@ OnOverload = Literal["pass", "deny"]
 class GlobalPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What holds over all outbound scopes together. Raises `ConfigError`.
 
-    At most `requests_per_minute` go out in any 60 seconds. Reaching that, or `degraded_after_failures` in a row, pauses all
-    providers but the `degraded_exempt` for `degraded_cooldown`. There are at most `max_scopes` scopes, each with at most
-    `max_waiting` waiting callers; a scope that was idle for `idle_after` is retired. Counts are at least 1, durations at least
-    1 microsecond.
+    At most `requests_per_minute` go out in any 60 seconds; None: no cap. Two things pause all providers but the
+    `degraded_exempt` for `degraded_cooldown`: `degraded_after_failures` in a row, from at least `degraded_after_providers`; and
+    the cap, once it has denied more than the share `degraded_after_excess` of itself within 60 seconds. None switches either
+    of them off. There are at most `max_scopes` scopes, each with at most `max_waiting` waiting callers; a scope that was idle
+    for `idle_after` is retired. Counts are at least 1, the share is above 0 and at most 100, durations are at least 1
+    microsecond.
     """
 
-    requests_per_minute: int = 1000
-    degraded_after_failures: int = 10
+    requests_per_minute: int | None = 1000
+    degraded_after_failures: int | None = 10
+    degraded_after_providers: int = 2
+    degraded_after_excess: float | None = 0.5
     degraded_cooldown: Duration = MINUTE
     degraded_exempt: frozenset[str] = frozenset()
     max_scopes: int = 10_000
@@ -68,8 +73,13 @@ class GlobalPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _checks.integers(self)
-        _checks.whole("requests_per_minute", self.requests_per_minute)
-        _checks.whole("degraded_after_failures", self.degraded_after_failures)
+        if self.requests_per_minute is not None:
+            _checks.whole("requests_per_minute", self.requests_per_minute)
+        if self.degraded_after_failures is not None:
+            _checks.whole("degraded_after_failures", self.degraded_after_failures)
+        _checks.whole("degraded_after_providers", self.degraded_after_providers, most=MAX_PROVIDERS)
+        if self.degraded_after_excess is not None:
+            _checks.share("degraded_after_excess", self.degraded_after_excess, most=100)
         _checks.positive_span("degraded_cooldown", self.degraded_cooldown)
         for provider in sorted(self.degraded_exempt):
             check_name(provider, field="degraded_exempt")

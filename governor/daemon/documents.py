@@ -141,16 +141,19 @@ class InboundGroup(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fiel
 class GlobalMetrics(Totals, frozen=True, kw_only=True):
     """The sums over all scopes and groups there ever were, and what holds for all outbound scopes together.
 
-    `requests_last_minute` counts against the cap `requests_per_minute`. `events_dropped` and `hooks_failed` are what those who
-    watch have missed.
+    `requests_last_minute` counts against the cap `requests_per_minute`, null without a cap. While degraded mode is active,
+    `degraded_cause` says whether `failures` in a row or the `cap` began it, and `degraded_providers` which providers are behind
+    that. `events_dropped` and `hooks_failed` are what those who watch have missed.
     """
 
     requests_last_minute: int
-    requests_per_minute: int
+    requests_per_minute: int | None
     degraded_mode_active: bool
     degraded_until_ts: Moment | None
     degraded_for: float
     degraded_spells: int
+    degraded_cause: Literal["failures", "cap"] | None = None
+    degraded_providers: tuple[str, ...] = ()
     events_dropped: int
     hooks_failed: int
     started_at: Moment | None

@@ -106,6 +106,8 @@ def global_metrics(statistics: Statistics, config: Config, *, started_at: float 
         degraded_until_ts=now + paused if paused > 0 else None,
         degraded_for=paused,
         degraded_spells=statistics.degraded_spells,
+        degraded_cause=statistics.degraded_cause,
+        degraded_providers=statistics.degraded_providers,
         events_dropped=statistics.events_dropped,
         hooks_failed=statistics.hooks_failed,
         started_at=started_at,

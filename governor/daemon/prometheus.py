@@ -4,6 +4,7 @@ Those of `Statistics`, asked for once at each scrape. Labels are names of scopes
 callers: there are as many series as the configuration and `max_scopes` allow, and no visitor can make more.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -60,7 +61,8 @@ def families(statistics: Statistics, config: Config, *, started_at: float | None
 def _of_the_governor(statistics: Statistics, config: Config, started_at: float | None) -> Iterator[Metric]:
     yield _gauge("start_time_seconds", "When the governor was started, in seconds since 1970.", started_at or 0.0)
     yield _gauge("requests_last_minute", "Requests that count against the global cap.", statistics.requests_last_minute)
-    yield _gauge("requests_per_minute_cap", "The global cap.", config.global_.requests_per_minute)
+    cap = config.global_.requests_per_minute
+    yield _gauge("requests_per_minute_cap", "The global cap; infinite without one.", math.inf if cap is None else cap)
     yield _gauge("degraded", "1 while degraded mode pauses outbound traffic.", float(statistics.degraded_for > 0))
     yield _gauge("degraded_remaining_seconds", "What is left of the cooldown.", statistics.degraded_for)
     yield _counter("degraded_spells", "How often degraded mode was entered.", statistics.degraded_spells)

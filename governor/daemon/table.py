@@ -115,8 +115,9 @@ def _band(found: list[Trouble], width: int, height: int | None) -> Iterator[Line
 def _figures(status: Status) -> str:
     figures = status.global_
     degraded = f"on for {span(figures.degraded_for)}" if figures.degraded_mode_active else "off"
+    cap = figures.requests_per_minute
     said = [
-        f"{count(figures.requests_last_minute)} of {count(figures.requests_per_minute)} calls in the last minute",
+        f"{count(figures.requests_last_minute)}{'' if cap is None else f' of {count(cap)}'} calls in the last minute",
         f"degraded mode {degraded}",
         f"as of {clock(figures.now)}",
     ]

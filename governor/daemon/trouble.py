@@ -6,13 +6,17 @@ from typing import Final
 
 import msgspec
 
-from governor.daemon.documents import InboundGroup, OutboundScope, Refusal, Status
+from governor.daemon.documents import GlobalMetrics, InboundGroup, OutboundScope, Refusal, Status
 from governor.daemon.figures import INBOUND, OUTBOUND
 from governor.daemon.words import count, plain, reason, several, span
 from governor.errors import Reason
 
 #: Refusals are recent for so many seconds.
 RECENT: Final = 10.0
+
+#: Percent of the global cap above which its use is worth a look.
+HIGH: Final = 80
+_CAP: Final = "The global request cap"
 
 #: How often a scope or group has refused in the last ten seconds, by reason.
 Recently = Callable[[str], Mapping[str, int]]
@@ -99,14 +103,28 @@ def _everything(status: Status) -> Iterator[Trouble]:
     if figures.degraded_mode_active:
         but = ", but for exempt providers" if None in refusals else ""
         wait, until = figures.degraded_for, f"goes on in {span(figures.degraded_for)}"
-        subject, says = "Degraded mode", f"refuses all outbound traffic{but}"
+        subject, says = "Degraded mode", f"refuses all outbound traffic{but}{_cause(figures)}"
     elif capped:
         wait, until = min(capped), f"next permit in {span(min(capped))}"
-        used = f"{count(figures.requests_last_minute)} of {count(figures.requests_per_minute)} in the last minute"
-        subject, says = "The global request cap", f"refuses all outbound traffic: {used}"
+        subject, says = _CAP, f"refuses all outbound traffic: {_used(figures)}"
+    elif figures.requests_per_minute is not None and 100 * figures.requests_last_minute > HIGH * figures.requests_per_minute:
+        yield Trouble(key="", rank=Rank.WATCHED, subject=_CAP, says=f"is nearly used up: {_used(figures)}")
+        return
     else:
         return
     yield Trouble(key="", rank=Rank.EVERYTHING, subject=subject, says=says, until=until, wait=wait)
+
+
+def _used(figures: GlobalMetrics) -> str:
+    return f"{count(figures.requests_last_minute)} of {count(figures.requests_per_minute or 0)} in the last minute"
+
+
+def _cause(figures: GlobalMetrics) -> str:
+    """Why traffic is paused: `, after failures of github, reddit`."""
+    if figures.degraded_cause is None:
+        return ""
+    why = "failures in a row" if figures.degraded_cause == "failures" else "too many requests over the cap"
+    return f", after {why}" + (f" of {', '.join(map(plain, figures.degraded_providers))}" if figures.degraded_providers else "")
 
 
 def _scope(key: str, scope: OutboundScope, recent: Mapping[str, int]) -> Trouble | None:

@@ -5,6 +5,8 @@ caller: callers are pseudonyms. `at` is the time of day in seconds since 1970, p
 seconds.
 """
 
+from typing import Literal
+
 import msgspec
 
 from governor.errors import Reason
@@ -53,13 +55,19 @@ class BreakerChanged(Event, frozen=True):
 
 
 class DegradedEntered(Event, frozen=True):
-    """All outbound traffic but that of exempt providers pauses, for so long."""
+    """All outbound traffic but that of exempt providers pauses, for so long.
+
+    The cause is `failures` in a row, or the `cap`, which has denied too many requests. `providers` are those behind it, the
+    worst first, 10 at most.
+    """
 
     cooldown: float
+    cause: Literal["failures", "cap"] = "failures"
+    providers: tuple[str, ...] = ()
 
 
 class DegradedLeft(Event, frozen=True):
-    """The pause is over."""
+    """The pause is over, by itself or by `governor.resume()`."""
 
 
 class LeaseRevoked(Event, frozen=True):

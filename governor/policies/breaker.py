@@ -144,6 +144,7 @@ class BreakerPolicy:
         "ramp",
         "status",
         "successes",
+        "trip",
         "until",
     )
 
@@ -163,6 +164,8 @@ class BreakerPolicy:
         self.successes = 0
         #: How often it has opened since it was made.
         self.openings = 0
+        #: What opened it last: so many failures, of so many calls; None: in a row.
+        self.trip: tuple[int, int | None] = (0, None)
         self.last_failure: Instant | None = None
         #: Probes of this generation that were let through, but for those that were given back.
         self.admitted = 0
@@ -319,7 +322,10 @@ class BreakerPolicy:
         if failed:
             self.last_failure = now
         in_a_row = self.parameters.failures
-        if self._rate_reached(now, failed=failed) or (in_a_row is not None and self.failures >= in_a_row):
+        reached = self._rate_reached(now, failed=failed)
+        if in_a_row is not None and self.failures >= in_a_row:
+            reached, self.trip = True, (self.failures, None)
+        if reached:
             self._open(now)
 
     def _rate_reached(self, now: Instant, *, failed: bool) -> bool:
@@ -332,6 +338,7 @@ class BreakerPolicy:
         else:
             self._calls.add(now, failed=failed)
             calls, failures = self._calls.calls, self._calls.failures
+        self.trip = (failures, calls)
         # No rate is so small that it is reached without a failure.
         least = max(1, round(rate * _RATE_SCALE))
         return calls >= self.parameters.minimum_calls and failures * _RATE_SCALE >= least * calls

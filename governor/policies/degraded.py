@@ -1,37 +1,95 @@
-"""Must all outbound traffic pause? Degraded mode: entered at the global cap or after failures in a row, left by itself."""
+"""Degraded mode: a pause of all outbound traffic, entered on failures in a row or on excess over the request cap.
+
+Failures in a row count over all scopes, and must come from several providers. A provider whose circuit breaker is not closed
+adds none: its breaker deals with them. Excess is what the cap, and only the cap, has denied within 60 seconds.
+
+The table of providers that have failed holds `MAX_PROVIDERS`; at the bound, the provider whose latest failure is the oldest is
+dropped from it, with its failures.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from itertools import islice
+from typing import Final
 
 import msgspec
 
 from governor._units import MINUTE, Duration, Instant
 from governor.errors import Reason
 from governor.policies import _checks
+from governor.policies._sliding_log import SlidingLog, SlidingLogState
 from governor.policies.contract import Grant, Request, Result
+
+WINDOW: Final = MINUTE
+#: Providers remembered at most, of those that have failed in the run, and of those that the cap has denied.
+MAX_PROVIDERS: Final = 256
+#: Providers named at most as the cause of a pause.
+MAX_NAMED: Final = 10
+
+
+class Cause(Enum):
+    """What a pause was entered for."""
+
+    FAILURES = "failures"
+    CAP = "cap"
 
 
 class Degraded(msgspec.Struct, frozen=True, kw_only=True):
-    """`failures` in a row, over all scopes, pause everything for `cooldown`. Raises `ConfigError`."""
+    """When to pause all outbound traffic, and for how long. Raises `ConfigError`.
 
-    failures: int = 10
+    A run of at least `failures` in a row, in which at least `providers` take part, pauses everything for `cooldown`. A provider
+    takes part once it has failed twice; once is enough where `failures` is less than two for each. With `providers` 1, all
+    failures count alike, whichever provider they come from. More than `excess` requests that the cap denies within 60 seconds
+    have the same effect. None, for `failures` or `excess`: never.
+    """
+
+    failures: int | None = 10
+    providers: int = 2
+    excess: int | None = None
     cooldown: Duration = MINUTE
 
     def __post_init__(self) -> None:
         _checks.integers(self)
-        _checks.whole("failures", self.failures)
+        if self.failures is not None:
+            _checks.whole("failures", self.failures)
+        _checks.whole("providers", self.providers, most=MAX_PROVIDERS)
+        if self.excess is not None:
+            _checks.whole("excess", self.excess, least=0)
         _checks.positive_span("cooldown", self.cooldown)
 
 
-class DegradedState(msgspec.Struct, frozen=True):
-    """Where degraded mode stands."""
+class DegradedState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where degraded mode stands. `blamed` are the failures of the run by provider, the latest last."""
 
-    until: Instant
-    failures: int
-    spells: int
+    until: Instant = Instant(0)
+    failures: int = 0
+    spells: int = 0
+    cause: Cause | None = None
+    culprits: tuple[str, ...] = ()
+    blamed: Mapping[str, int] = {}
+    broken: Mapping[str, int] = {}
+    denied: SlidingLogState = SlidingLogState((), Instant(-1))
 
 
 class DegradedPolicy:
-    """The machine: one instant until which nothing goes out, and a count of failures in a row."""
+    """The machine: one instant until which nothing goes out, the run of failures, and what the cap has denied."""
 
-    __slots__ = ("failures", "parameters", "spells", "until")
+    __slots__ = (
+        "_blamed",
+        "_broken",
+        "_denied",
+        "_excess",
+        "_excess_before",
+        "_excess_since",
+        "_taking_part",
+        "cause",
+        "culprits",
+        "due",
+        "failures",
+        "parameters",
+        "spells",
+        "until",
+    )
 
     reason = Reason.DEGRADED
 
@@ -39,10 +97,24 @@ class DegradedPolicy:
         self.parameters = parameters
         #: Traffic is paused while now is before this instant.
         self.until = Instant(0)
-        #: Failures in a row, over all scopes.
+        #: Failures in a row, over all scopes, but for those of providers whose breaker is not closed.
         self.failures = 0
+        #: Whether the run is long enough: `decide` must follow.
+        self.due = False
         #: How often it was entered.
         self.spells = 0
+        #: What the latest pause was entered for, and the providers behind that, the worst first.
+        self.cause: Cause | None = None
+        self.culprits: tuple[str, ...] = ()
+        self._blamed: dict[str, int] = {}
+        self._taking_part = 0
+        #: How many breakers of each provider are not closed.
+        self._broken: dict[str, int] = {}
+        self._denied = SlidingLog(WINDOW, parameters.excess or 1)
+        # By provider, for one to two windows: only to name the culprits.
+        self._excess: dict[str, int] = {}
+        self._excess_before: dict[str, int] = {}
+        self._excess_since = Instant(0)
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """Now, or the end of the cooldown."""
@@ -52,37 +124,151 @@ class DegradedPolicy:
         """Nothing is spent."""
         return 0
 
-    def record(self, now: Instant, grant: Grant, result: Result) -> None:
+    def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
+        """Nothing was spent."""
+
+    # Failures.
+
+    def record(self, now: Instant, grant: Grant, result: Result, provider: str = "") -> None:
         """Counts failures in a row. What was granted before the latest cooldown ended belongs to the time before it."""
         if grant.granted_at < self.until or result is Result.NEUTRAL:
             return
         if result is Result.SUCCESS:
-            self.failures = 0
-            return
-        self.failures += 1
-        if self.failures >= self.parameters.failures:
-            self.enter(now)
+            self._begin_run()
+        elif self.parameters.failures is not None and provider not in self._broken:
+            self.failures += 1
+            self._blame(provider)
+            enough = self.parameters.providers == 1 or self._taking_part >= self.parameters.providers
+            self.due = enough and self.failures >= self.parameters.failures
 
-    def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
-        """Nothing was spent."""
+    def decide(self, now: Instant, *, healthy: bool) -> None:
+        """The run is `due`: pauses traffic, unless another provider is known to be `healthy`. A run begins anew either way."""
+        if self.due and not healthy:
+            blamed = sorted(self._blamed.items(), key=lambda item: (-item[1], item[0]))
+            least = self._least()
+            self.enter(now, Cause.FAILURES, [provider for provider, count in blamed if count >= least])
+        self._begin_run()
+
+    def blames(self, provider: str) -> bool:
+        """Has it failed in this run?"""
+        return provider in self._blamed
+
+    def breaker_opened(self, provider: str) -> None:
+        """One more breaker of the provider is not closed: open, or half-open."""
+        self._broken[provider] = self._broken.get(provider, 0) + 1
+
+    def breaker_closed(self, provider: str) -> None:
+        """One less."""
+        left = self._broken.pop(provider, 0) - 1
+        if left > 0:
+            self._broken[provider] = left
+
+    def _least(self) -> int:
+        """With so many failures a provider takes part in the run."""
+        failures, providers = self.parameters.failures or 1, self.parameters.providers
+        return 1 if providers == 1 or failures < 2 * providers else 2
+
+    def _blame(self, provider: str) -> None:
+        count = self._blamed.pop(provider, 0) + 1
+        if len(self._blamed) >= MAX_PROVIDERS:
+            oldest = next(iter(self._blamed))
+            self._taking_part -= self._blamed.pop(oldest) >= self._least()
+        self._blamed[provider] = count
+        self._taking_part += count == self._least()
+
+    def _begin_run(self) -> None:
+        self.failures = 0
+        self.due = False
+        self._blamed.clear()
+        self._taking_part = 0
+
+    # Excess.
+
+    def deny(self, now: Instant, request: Request, provider: str = "") -> None:
+        """The cap, and nothing else, has denied a request. During a cooldown this changes nothing."""
+        most = self.parameters.excess
+        if most is None or now < self.until:
+            return
+        self._denied.add(now, request.cost)
+        self._denied.forget(now)
+        self._charge(now, provider, request.cost)
+        if self._denied.total > most:
+            sums = {name: self._excess_before.get(name, 0) + cost for name, cost in self._excess.items()}
+            sums = self._excess_before | sums
+            self.enter(now, Cause.CAP, sorted(sums, key=lambda name: (-sums[name], name)))
+
+    def excess(self, now: Instant) -> int:
+        """What the cap has denied in the 60 seconds up to `now`."""
+        return self._denied.used(now)
 
     def forecast(self, now: Instant) -> "DegradedPolicy":
         """Grants do not change it."""
         return self
 
-    def enter(self, now: Instant) -> None:
+    def _charge(self, now: Instant, provider: str, cost: int) -> None:
+        age = now - self._excess_since
+        if age >= WINDOW:
+            self._excess_before = self._excess if age < 2 * WINDOW else {}
+            self._excess, self._excess_since = {}, now
+        if provider in self._excess or len(self._excess) < MAX_PROVIDERS:
+            self._excess[provider] = self._excess.get(provider, 0) + cost
+
+    def _forget_excess(self) -> None:
+        self._denied = SlidingLog(WINDOW, self.parameters.excess or 1)
+        self._excess, self._excess_before = {}, {}
+
+    # The pause.
+
+    def enter(self, now: Instant, cause: Cause = Cause.FAILURES, culprits: Iterable[str] = ()) -> None:
         """Pauses traffic for one cooldown from now. During a cooldown this changes nothing."""
         if now >= self.until:
             self.until = Instant(now + self.parameters.cooldown)
-            self.failures = 0
             self.spells += 1
+            self.cause = cause
+            self.culprits = tuple(islice(culprits, MAX_NAMED))
+            self._begin_run()
+            self._forget_excess()
+
+    def leave(self, now: Instant) -> None:
+        """Ends the cooldown now. The run of failures and the excess begin anew, whether or not there was one."""
+        self.until = min(self.until, now)
+        self._begin_run()
+        self._forget_excess()
+
+    # State.
+
+    def reconfigure(self, parameters: Degraded) -> None:
+        """Other parameters from now on. A cooldown that has begun lasts as long as it was to last."""
+        self.parameters = parameters
+        denied = SlidingLog(WINDOW, parameters.excess or 1)
+        denied.restore(self._denied.state())
+        self._denied = denied
+        self._taking_part = sum(count >= self._least() for count in self._blamed.values())
+        if parameters.failures is None:
+            self._begin_run()
 
     def state(self) -> DegradedState:
-        """What `restore` needs to go on from here."""
-        return DegradedState(self.until, self.failures, self.spells)
+        """What `restore` needs to go on from here. Who the cap has denied is not part of it, only how much."""
+        return DegradedState(
+            until=self.until,
+            failures=self.failures,
+            spells=self.spells,
+            cause=self.cause,
+            culprits=self.culprits,
+            blamed=dict(self._blamed),
+            broken=dict(self._broken),
+            denied=self._denied.state(),
+        )
 
     def restore(self, state: DegradedState) -> None:
         """Goes on from a state taken earlier."""
         self.until = state.until
         self.failures = state.failures
+        self.due = False
         self.spells = state.spells
+        self.cause = state.cause
+        self.culprits = state.culprits
+        self._blamed = dict(state.blamed)
+        self._broken = dict(state.broken)
+        self._taking_part = sum(count >= self._least() for count in self._blamed.values())
+        self._denied.restore(state.denied)

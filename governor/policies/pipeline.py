@@ -69,6 +69,7 @@ class Pipeline:
         "limits",
         "max_debt",
         "policies",
+        "provider",
         "spending",
     )
 
@@ -79,10 +80,13 @@ class Pipeline:
         *,
         cap: RequestCapPolicy,
         degraded: DegradedPolicy,
+        provider: str = "",
         exempt: bool = False,
         lends: bool = True,
         max_debt: float = inf,
     ) -> None:
+        #: Whose failures these are, for degraded mode.
+        self.provider = provider
         self.breaker = BreakerPolicy(breaker)
         self.limits: tuple[LimitPolicy, ...] = tuple(build(limit, max_debt) for limit in limits)
         self.max_debt = max_debt
@@ -177,7 +181,7 @@ class Pipeline:
             if grant.generation >= born:
                 policy.record(now, grant, result)
         self.breaker.record(now, grant, result)
-        self.degraded.record(now, grant, result)
+        self.degraded.record(now, grant, result, self.provider)
         self.regate()
 
     def _settle(self, now: Instant, grant: Grant, used: Mapping[str, int]) -> Grant:

@@ -1,4 +1,4 @@
-"""Have we sent too many requests in the last minute, over all scopes? The anti-loop guard's hard cap."""
+"""Request cap: a hard limit on the requests of all scopes together in any 60 seconds, as a sliding log of grants."""
 
 from typing import Final
 
@@ -12,16 +12,26 @@ from governor.policies.contract import REQUESTS, Grant, Request, Result
 from governor.policies.window import WindowForecast
 
 WINDOW: Final = MINUTE
+#: Use above the first share of the cap, in percent, is worth a warning; another one only after it has fallen to the second.
+WARN_AT: Final = 80
+CALM_AT: Final = 70
+_NO_CAP: Final = 10**15
 
 
 class RequestCap(msgspec.Struct, frozen=True):
-    """At most `requests_per_minute` (at least 1) admissions in any 60 seconds. Raises `ConfigError`."""
+    """At most `requests_per_minute` (at least 1) admissions in any 60 seconds; None: no cap. Raises `ConfigError`."""
 
-    requests_per_minute: int = 1000
+    requests_per_minute: int | None = 1000
 
     def __post_init__(self) -> None:
         _checks.integers(self)
-        _checks.whole("requests_per_minute", self.requests_per_minute)
+        if self.requests_per_minute is not None:
+            _checks.whole("requests_per_minute", self.requests_per_minute)
+
+    @property
+    def most(self) -> int:
+        """The cap as a number: without one, more than can be asked for in a minute."""
+        return _NO_CAP if self.requests_per_minute is None else self.requests_per_minute
 
 
 class _CapForecast(WindowForecast):
@@ -39,17 +49,26 @@ class _CapForecast(WindowForecast):
 
 
 class RequestCapPolicy:
-    """The machine: a sliding log of grants. Only what was granted is in it; a refused request leaves no trace."""
+    """The machine: a sliding log of grants. Only what was granted is in it; a refused request leaves no trace.
 
-    __slots__ = ("_log", "_most", "lent", "parameters", "ready")
+    While it is `watching`, `ready` says NEVER from `WARN_AT` of the cap on, so that the next ask takes a closer look and
+    finds `warns`. That costs a grant nothing.
+    """
+
+    __slots__ = ("_log", "_most", "_trip", "_warn_above", "lent", "parameters", "ready", "watching")
 
     reason = Reason.REQUEST_CAP
     unit = REQUESTS
 
     def __init__(self, parameters: RequestCap) -> None:
         self.parameters = parameters
-        self._most = parameters.requests_per_minute
-        self._log = SlidingLog(WINDOW, parameters.requests_per_minute)
+        self._most = parameters.most
+        self._log = SlidingLog(WINDOW, parameters.most)
+        self._warn_above = _part(WARN_AT, parameters)
+        #: Whether `ready` reports use above the share of the cap from which on somebody is to be warned.
+        self.watching = False
+        # From this many on, used or lent, `ready` is NEVER.
+        self._trip = self._most
         #: Requests granted ahead, in all scopes: each takes a place, and is dated when it is known to have been used.
         self.lent = 0
         self.ready = 0
@@ -73,7 +92,7 @@ class RequestCapPolicy:
         """Dates the grant now."""
         log = self._log
         log.add(now, request.cost)
-        self.ready = 0 if log.total + self.lent < self._most else NEVER
+        self.ready = 0 if log.total + self.lent < self._trip else NEVER
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
@@ -124,16 +143,38 @@ class RequestCapPolicy:
 
     def reconfigure(self, parameters: RequestCap) -> None:
         """Another cap from now on; what has been used in the last minute stays used."""
-        log = SlidingLog(WINDOW, parameters.requests_per_minute)
+        log = SlidingLog(WINDOW, parameters.most)
         log.restore(self._log.state())
         self._log = log
-        self._most = parameters.requests_per_minute
+        self._most = parameters.most
+        self._warn_above = _part(WARN_AT, parameters)
         self.parameters = parameters
         self._look()
 
     def _look(self) -> None:
         """Is there room for one request without a look at the dates in the log?"""
-        self.ready = 0 if self._log.total + self.lent < self._most else NEVER
+        self._trip = min(self._most, self._warn_above + self.lent) if self.watching else self._most
+        self.ready = 0 if self._log.total + self.lent < self._trip else NEVER
+
+    # The warning before the cap is met.
+
+    def watch(self, *, on: bool) -> None:
+        """Watches for use above `WARN_AT` of the cap, or no longer. Without a cap there is nothing to watch for."""
+        self.watching = on and self.parameters.requests_per_minute is not None
+        self._look()
+
+    @property
+    def warns(self) -> bool:
+        """Is it watching, and may use have passed `WARN_AT` of the cap? `used` knows for certain."""
+        return self.watching and self._log.total > self._warn_above
+
+    def is_high(self, now: Instant) -> bool:
+        """Is more than `WARN_AT` of the cap used?"""
+        return self.parameters.requests_per_minute is not None and self.used(now) > self._warn_above
+
+    def is_calm(self, now: Instant) -> bool:
+        """Is at most `CALM_AT` of the cap used, so that the next excess is worth another warning?"""
+        return self.parameters.requests_per_minute is None or self.used(now) <= _part(CALM_AT, self.parameters)
 
     def used(self, now: Instant) -> int:
         """Requests in the 60 seconds up to `now`."""
@@ -147,3 +188,7 @@ class RequestCapPolicy:
         """Goes on from a state taken earlier under the same parameters."""
         self._log.restore(state)
         self._look()
+
+
+def _part(percent: int, parameters: RequestCap) -> int:
+    return parameters.most * percent // 100

@@ -27,7 +27,7 @@ def unlimited() -> Config:
     """
     config = Config.from_mapping({})
     scope = ScopePolicy(limits=(), breaker=Breaker(failures=_GENEROUS))
-    everything = GlobalPolicy(requests_per_minute=_GENEROUS, degraded_after_failures=_GENEROUS)
+    everything = GlobalPolicy(requests_per_minute=None, degraded_after_failures=None)
     return Config(
         global_=everything,
         outbound={DEFAULT: scope},

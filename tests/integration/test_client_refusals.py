@@ -50,10 +50,11 @@ class Case(NamedTuple):
 
 
 EXEMPT: Final = {"requests_per_minute": 1, "degraded_exempt": ["weather"]}
+ONE_FAILURE: Final = {"degraded_after_failures": 1, "degraded_after_providers": 1}
 CASES: Final = [
     Case(RateLimited, Reason.RATE_LIMIT, 86_400.0, "1/day burst 1"),
     Case(CircuitOpen, Reason.CIRCUIT_OPEN, 3600.0, failures=1, status=500),
-    Case(DegradedMode, Reason.DEGRADED, 60.0, settings={"degraded_after_failures": 1}, status=500),
+    Case(DegradedMode, Reason.DEGRADED, 60.0, settings=ONE_FAILURE, status=500),
     Case(RequestCapExceeded, Reason.REQUEST_CAP, 60.0, settings=EXEMPT),
     Case(ConcurrencyExceeded, Reason.CONCURRENCY, 1.0, "1 in flight"),
     Case(CostExceedsCapacity, Reason.COST, None, "5/s burst 5", cost=6),

@@ -178,6 +178,28 @@ def test_8_threads_on_20_scopes_get_exactly_the_cap_minute_after_minute() -> Non
 
 
 @pytest.mark.promise("R07")
+def test_use_of_what_was_granted_ahead_is_warned_of_when_it_is_known_and_what_is_lent_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with governed(PLENTY, requests_per_minute=10_000) as governor, ThreadPoolExecutor(1) as pool:
+        client = GovernorClient(governor)
+
+        def use(count: int) -> None:
+            for _ in range(count):
+                granted(client.try_permit("weather"))
+
+        pool.submit(use, 8_000).result(20)
+        governor.statistics()
+        before = [record.getMessage() for record in caplog.records]
+        pool.submit(use, 500).result(20)
+        governor.statistics()
+        after = [record.getMessage() for record in caplog.records]
+
+    assert ([], 1) == (before, len(after))
+    assert after[0].startswith("More than 80 % of the cap of 10000 requests per minute is used: 8")
+
+
+@pytest.mark.promise("R07")
 def test_a_scope_gets_the_last_of_the_cap_although_others_have_it_granted_ahead() -> None:
     scopes = ("hoard0", "hoard1", "hoard2")
     with governed(PLENTY, requests_per_minute=1000) as governor, ThreadPoolExecutor(1) as pool:

@@ -68,6 +68,7 @@ class Scenario:
                 "global": {
                     "requests_per_minute": self.cap,
                     "degraded_after_failures": self.degraded_after,
+                    "degraded_after_providers": 1,
                     "degraded_cooldown": "1h",
                 },
                 "outbound": {"default": {"limits": [self.limits], "breaker": {"failures": self.failures, "open_for": "1h"}}},

@@ -1,55 +1,137 @@
-"""Degraded mode against a model that remembers every outcome."""
+"""Degraded mode against a model that remembers every outcome and every denial."""
 
+from collections import Counter
 from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import DAY, Duration, Instant
-from governor.policies.contract import PLAIN, Grant, Result
+from governor._units import DAY, MINUTE, Duration, Instant
+from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 
 START: Final = 10 * DAY
 
-#: How much later than the step before, how long before that it was granted, and how it ended; None: the cap was reached.
-Step = tuple[int, int, Result | None]
+#: How an outcome of a provider ended, how long before it was granted, and whether others are healthy, should that be asked.
+Outcome = tuple[Result, str, int, bool]
+#: What happens: an outcome, a denial by the cap of this cost, a breaker that opens (True) or closes, or a pause ended by hand.
+Happening = Outcome | int | tuple[str, bool] | None
+#: How much later than the step before, and what.
+Step = tuple[int, Happening]
 
-PARAMETERS: Final = st.builds(Degraded, failures=st.integers(1, 4), cooldown=st.integers(1, 20).map(Duration))
-STEP: Final = st.tuples(
-    st.just(0) | st.integers(0, 22) | st.just(DAY),
+PARAMETERS: Final = st.builds(
+    Degraded,
+    failures=st.none() | st.integers(1, 7),
+    providers=st.integers(1, 3),
+    excess=st.none() | st.integers(0, 6),
+    cooldown=st.integers(1, 20).map(Duration),
+)
+PROVIDERS: Final = st.sampled_from("aabc")
+OUTCOMES: Final = st.tuples(
+    st.sampled_from([Result.FAILURE, Result.FAILURE, Result.FAILURE, Result.FAILURE, Result.SUCCESS, Result.NEUTRAL]),
+    PROVIDERS,
     st.just(0) | st.integers(0, 25),
-    st.sampled_from([Result.FAILURE, Result.FAILURE, Result.SUCCESS, Result.NEUTRAL, None]),
+    st.integers(0, 3).map(lambda drawn: drawn == 0),
+)
+STEP: Final = st.tuples(
+    st.just(0) | st.integers(0, 22) | st.sampled_from([MINUTE - 1, MINUTE, MINUTE // 2]),
+    OUTCOMES | OUTCOMES | OUTCOMES | st.integers(1, 3) | st.tuples(PROVIDERS, st.booleans()) | st.none(),
 )
 #: The length is drawn first, because long lists are rare otherwise, and most faults show only in long ones.
-STEPS: Final = (st.integers(0, 50) | st.just(50)).flatmap(lambda length: st.lists(STEP, min_size=length, max_size=length))
+STEPS: Final = (st.integers(0, 60) | st.just(60)).flatmap(lambda length: st.lists(STEP, min_size=length, max_size=length))
 
 
-def run(policy: DegradedPolicy, now: int, ago: int, result: Result | None) -> None:
-    if result is None:
-        policy.enter(Instant(now))
-    else:
-        policy.record(Instant(now), Grant(Instant(now - ago), 0), result)
+def run(policy: DegradedPolicy, now: int, happening: Happening) -> None:
+    match happening:
+        case None:
+            policy.leave(Instant(now))
+        case int(cost):
+            policy.deny(Instant(now), Request(cost), "a")
+        case (str(provider), True):
+            policy.breaker_opened(provider)
+        case (str(provider), _):
+            policy.breaker_closed(provider)
+        case (result, provider, ago, healthy):
+            policy.record(Instant(now), Grant(Instant(now - ago), 0), result, provider)
+            if policy.due:
+                policy.decide(Instant(now), healthy=healthy)
+
+
+class Model:
+    """Lists of everything, looked through anew each time."""
+
+    def __init__(self, parameters: Degraded) -> None:
+        self.parameters = parameters
+        self.until = self.spells = 0
+        self.row: list[str] = []
+        self.denied: list[tuple[int, int]] = []
+        self.open: Counter[str] = Counter()
+
+    def step(self, now: int, happening: Happening) -> None:
+        match happening:
+            case None:
+                self.until = min(self.until, now)
+                self.row, self.denied = [], []
+            case int(cost):
+                if self.parameters.excess is not None and now >= self.until:
+                    self.denied.append((now, cost))
+                    if self.excess(now) > self.parameters.excess:
+                        self.pause(now)
+            case (str(provider), opened):
+                self.open[provider] = max(0, self.open[provider] + (1 if opened else -1))
+            case (result, provider, ago, healthy):
+                if now - ago >= self.until and result is not Result.NEUTRAL:
+                    self.end(now, result, provider, healthy=healthy)
+
+    def end(self, now: int, result: Result, provider: str, *, healthy: bool) -> None:
+        if result is Result.SUCCESS:
+            self.row = []
+        elif self.parameters.failures is not None and not self.open[provider]:
+            self.row.append(provider)
+            if len(self.row) >= self.parameters.failures and self.enough_providers():
+                if healthy:
+                    self.row = []
+                else:
+                    self.pause(now)
+
+    def enough_providers(self) -> bool:
+        wanted, failures = self.parameters.providers, self.parameters.failures or 0
+        each = 2 if wanted > 1 and failures >= 2 * wanted else 1
+        return wanted == 1 or sum(count >= each for count in Counter(self.row).values()) >= wanted
+
+    def excess(self, now: int) -> int:
+        return sum(cost for dated, cost in self.denied if now - dated < MINUTE)
+
+    def pause(self, now: int) -> None:
+        self.until, self.spells = now + self.parameters.cooldown, self.spells + 1
+        self.row, self.denied = [], []
 
 
 @pytest.mark.promise("R08")
 @given(PARAMETERS, STEPS)
-def test_it_stands_where_a_list_of_outcomes_says(parameters: Degraded, steps: list[Step]) -> None:
-    policy, now, until, spells = DegradedPolicy(parameters), START, 0, 0
-    row: list[int] = []
-    for gap, ago, result in steps:
+def test_it_stands_where_lists_of_outcomes_and_denials_say(parameters: Degraded, steps: list[Step]) -> None:
+    policy, model, now = DegradedPolicy(parameters), Model(parameters), START
+    for gap, happening in steps:
         now += gap
-        run(policy, now, ago, result)
-        if result is Result.SUCCESS and now - ago >= until:
-            row.clear()
-        if result is Result.FAILURE and now - ago >= until:
-            row.append(now)
-        if (result is None and now >= until) or len(row) == parameters.failures:
-            until, spells = now + parameters.cooldown, spells + 1
-            row.clear()
+        run(policy, now, happening)
+        model.step(now, happening)
 
-        assert (until, len(row), spells) == (policy.until, policy.failures, policy.spells)
-        assert max(now, until) == policy.earliest(Instant(now), PLAIN)
+        assert (model.until, len(model.row), model.spells) == (policy.until, policy.failures, policy.spells)
+        assert {name: policy.blames(name) for name in "abc"} == {name: name in model.row for name in "abc"}
+        assert model.excess(now) == policy.excess(Instant(now))
+        assert max(now, model.until) == policy.earliest(Instant(now), PLAIN)
+
+
+@pytest.mark.promise("R08")
+@given(st.lists(st.tuples(st.integers(0, 25), st.sampled_from(list(Result))), max_size=200), st.integers(1, 20))
+def test_one_provider_never_begins_it_alone(outcomes: list[tuple[int, Result]], failures: int) -> None:
+    policy, now = DegradedPolicy(Degraded(failures=failures)), START
+    for gap, result in outcomes:
+        now += gap
+        run(policy, now, (result, "dead", 0, False))
+
+    assert 0 == policy.spells
 
 
 @pytest.mark.promise("R08", "R10")
@@ -58,9 +140,9 @@ def test_it_ends_by_itself_at_the_instant_that_was_named_and_not_a_microsecond_b
     parameters: Degraded, steps: list[Step]
 ) -> None:
     policy, now = DegradedPolicy(parameters), START
-    for gap, ago, result in steps:
+    for gap, happening in steps:
         now += gap
-        run(policy, now, ago, result)
+        run(policy, now, happening)
         before = policy.state()
         named = policy.earliest(Instant(now), PLAIN)
         if named > now:
@@ -69,16 +151,17 @@ def test_it_ends_by_itself_at_the_instant_that_was_named_and_not_a_microsecond_b
         assert before == policy.state()
 
 
-@given(PARAMETERS, STEPS, st.integers(0, 50))
+@given(PARAMETERS, STEPS, st.integers(0, 60))
 def test_a_restored_machine_behaves_like_the_one_that_went_on(parameters: Degraded, steps: list[Step], cut: int) -> None:
     kept = DegradedPolicy(parameters)
     other, now = kept, START
-    for number, (gap, ago, result) in enumerate(steps):
+    for number, (gap, happening) in enumerate(steps):
         now += gap
         if number == cut:
             other = DegradedPolicy(parameters)
             other.restore(kept.state())
         for policy in dict.fromkeys((kept, other)):
-            run(policy, now, ago, result)
+            run(policy, now, happening)
 
-        assert kept.state() == other.state()
+        assert (kept.until, kept.failures, kept.spells) == (other.until, other.failures, other.spells)
+        assert kept.excess(Instant(now)) == other.excess(Instant(now))

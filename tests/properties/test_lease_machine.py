@@ -113,7 +113,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.now = START
         self.home = StillHome(lambda: self.now / SECOND)
         self.cap = RequestCapPolicy(RequestCap(cap))
-        self.degraded = DegradedPolicy(Degraded(failures=degraded))
+        self.degraded = DegradedPolicy(Degraded(failures=degraded, providers=1))
         self.all_admitted: list[int] = []
         self.scopes = [self._scope(f"scope{number}", bucket, failures) for number, bucket in enumerate(buckets)]
 
@@ -130,9 +130,15 @@ class LeaseMachine(RuleBasedStateMachine):
             start=lambda _: None,
             publish=self._publish,
             recall=self._recall,
+            judge=self._judge,
+            on_breaker=lambda _actor, _before: None,
+            on_high_use=lambda _: None,
             announcer=Announcer(lambda: 0.0),
         )
         return Scope(actor, bucket)
+
+    def _judge(self, now: Instant) -> None:
+        self.degraded.decide(now, healthy=False)
 
     def _publish(self) -> None:
         for scope in self.scopes:
@@ -150,7 +156,7 @@ class LeaseMachine(RuleBasedStateMachine):
         law = Fraction(scope.bucket.amount, scope.bucket.per)
         for place, first in enumerate(scope.admitted):
             assert len(scope.admitted) - place <= scope.bucket.burst + law * (self.now - first)
-        assert sum(at > self.now - WINDOW for at in self.all_admitted) <= self.cap.parameters.requests_per_minute
+        assert sum(at > self.now - WINDOW for at in self.all_admitted) <= self.cap.parameters.most
 
     @rule(gap=GAPS)
     def pass_time(self, gap: int) -> None:

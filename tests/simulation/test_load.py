@@ -87,8 +87,10 @@ faults = st.builds(
 )
 everywhere = st.fixed_dictionaries(
     {
-        "requests_per_minute": st.sampled_from([1000, 1000, 1000, 30, 5]),
-        "degraded_after_failures": st.sampled_from([30, 10, 2]),
+        "requests_per_minute": st.sampled_from(["off", 1000, 1000, 30, 5]),
+        "degraded_after_failures": st.sampled_from(["off", 30, 10, 2]),
+        "degraded_after_providers": st.sampled_from([1, 1, 2]),
+        "degraded_after_excess": st.sampled_from(["off", 0.5, 0.01]),
         "degraded_cooldown": st.sampled_from(["1s", "5s", "60s"]),
         "degraded_exempt": st.sampled_from([[], ["news"]]),
         "max_waiting": st.sampled_from([2, 1000]),
@@ -279,7 +281,8 @@ def judge(story: Story) -> None:
     sent = sorted(
         (ask.granted_at or 0, ask.task.cost["requests"]) for ask in world.asks if ask.granted_at is not None and ask.used
     )
-    judge_window(sent, story.config.global_.requests_per_minute, MINUTE)
+    if story.config.global_.requests_per_minute is not None:
+        judge_window(sent, story.config.global_.requests_per_minute, MINUTE)
     assert 0.0 == story.end.degraded_for, "degraded mode is over"
     judge_counters(story.end.counters, len([ask for ask in world.asks if ask.granted_at is not None]))
 

@@ -312,7 +312,9 @@ async def test_degraded_mode_counts_by_the_new_number_and_an_exemption_counts_at
     async with governed("99/s burst 99", degraded_after_failures=9) as governor:
         for permit in take(governor, 3):
             permit.record(status=500)
-        governor.reconfigure(config("99/s burst 99", degraded_after_failures=2, degraded_cooldown="7s"))
+        governor.reconfigure(
+            config("99/s burst 99", degraded_after_failures=2, degraded_after_providers=1, degraded_cooldown="7s")
+        )
         take(governor, 1)[0].record(status=500)
         paused = governor.try_permit("weather")
         governor.reconfigure(config("99/s burst 99", degraded_exempt=["weather"]))
@@ -774,7 +776,7 @@ def judge_cap(story: Story) -> None:
     for place, use in enumerate(uses):
         minute = [other for other in uses[: place + 1] if other.granted_at > use.granted_at - 60_000_000]
         cap = story.eras[story.era(use.granted_at)][1].global_.requests_per_minute
-        assert sum(other.task.cost["requests"] for other in minute) <= cap, "the cap is exceeded"
+        assert cap is None or sum(other.task.cost["requests"] for other in minute) <= cap, "the cap is exceeded"
 
 
 configs: Final = st.fixed_dictionaries(

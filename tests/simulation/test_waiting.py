@@ -185,7 +185,7 @@ async def test_whoever_cannot_be_served_in_time_any_more_is_told_at_once() -> No
         tasks.start_soon(queue.ask, 1, 65.0)
         await anyio.sleep(10)
         for number in range(10):
-            granted(governor.try_permit(f"provider{number}")).record(status=500)
+            granted(governor.try_permit(f"provider{number % 5}", f"method{number}")).record(status=500)
         await anyio.wait_all_tasks_blocked()
         told = [number for number, _, _ in queue.answers]
 

@@ -90,6 +90,7 @@ class Run:
                 "global": {
                     "requests_per_minute": self.cap,
                     "degraded_after_failures": self.random.choice([6, 10**9]),
+                    "degraded_after_providers": self.random.choice([1, 2]),
                     "degraded_cooldown": "40ms",
                     "degraded_exempt": ["vital"],
                 },

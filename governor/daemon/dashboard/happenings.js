@@ -18,7 +18,11 @@ const TOLD = {
     subject: scope,
     says: `circuit breaker ${after.replace("_", "-")}${after === "open" ? `, probes in ${span(wait)}` : ""}`,
   }),
-  degraded_entered: ({ cooldown }) => ({ kind: "bad", subject: "Degraded mode", says: `for ${span(cooldown)}: outbound traffic is paused` }),
+  degraded_entered: ({ cooldown, cause, providers }) => {
+    const why = cause === "cap" ? "too many requests over the cap" : "failures in a row";
+    const of = providers.length ? ` of ${providers.join(", ")}` : "";
+    return { kind: "bad", subject: "Degraded mode", says: `for ${span(cooldown)}: outbound traffic is paused after ${why}${of}` };
+  },
   degraded_left: () => ({ kind: "good", subject: "Degraded mode", says: "is over: outbound traffic goes on" }),
   refused: ({ scope, reason: word }) => {
     // What holds for all scopes is told once, and not scope by scope.

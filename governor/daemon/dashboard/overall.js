@@ -18,7 +18,7 @@ export class Overall {
     const outbound = Object.entries(scopes).filter(([key]) => key.startsWith("outbound:")).map(([, scope]) => scope);
     drawTiles(byId("tiles"), tilesOf(global, outbound));
     const title = chartTitle("All outbound calls", history.rates(ALL));
-    this.#chart.draw(history.points(ALL), { limit: global.requests_per_minute / 60, title, marks: marks() });
+    this.#chart.draw(history.points(ALL), { limit: (global.requests_per_minute ?? 0) / 60, title, marks: marks() });
     say(byId("about"), global.started_at === null ? "" : `up for ${span(global.now - global.started_at)}`);
   }
 }
@@ -28,12 +28,12 @@ function tilesOf(global, outbound) {
   const sums = sumsOf(outbound);
   const [most] = Object.entries(sums.refused).sort(([, one], [, other]) => other - one);
   const breakers = outbound.filter(({ circuit_breaker: breaker }) => breaker.state !== "closed").length;
-  const used = global.requests_last_minute / global.requests_per_minute;
+  const cap = global.requests_per_minute;
   const degraded = global.degraded_mode_active
     ? [span(global.degraded_for), `until ${clock(global.degraded_until_ts)}`, 1]
     : ["off", `${several(global.degraded_spells, "time")} so far`, 0];
   return [
-    ["In the last minute", count(global.requests_last_minute), `of ${count(global.requests_per_minute)} allowed`, used],
+    ["In the last minute", count(global.requests_last_minute), ...(cap === null ? ["no cap", 0] : [`of ${count(cap)} allowed`, global.requests_last_minute / cap])],
     ["Degraded mode", ...degraded],
     ["Circuit breakers", breakers ? `${count(breakers)} not closed` : "all closed", `of ${several(outbound.length, "scope")}`, breakers],
     ["Granted", count(sums.total_requests), `${count(sums.total_retries)} of them retries`, 0],

@@ -8,6 +8,10 @@ export const EVERYTHING = 4, STOPPED = 3, LIMITED = 2, WATCHED = 1, FINE = 0;
 /** Refusals count as recent for so many seconds. */
 export const RECENT = 10;
 
+/** Percent of the global cap above which its use is worth a look. */
+const HIGH = 80;
+const CAP = "The global request cap";
+
 /** Reasons that hold for all scopes alike. */
 export const EVERYWHERE = new Set(["degraded_mode_active", "global_request_cap_exceeded"]);
 const LIMITS = new Set(["rate_limit_exceeded", "concurrency_exceeded"]);
@@ -57,12 +61,22 @@ function* everything({ global, scopes }) {
   const says = "refuses all outbound traffic";
   if (global.degraded_mode_active) {
     const but = refusals.includes(null) ? ", but for exempt providers" : "";
-    yield made("", EVERYTHING, "Degraded mode", says + but, `goes on in ${span(global.degraded_for)}`, global.degraded_for);
+    yield made("", EVERYTHING, "Degraded mode", says + but + cause(global), `goes on in ${span(global.degraded_for)}`, global.degraded_for);
   } else if (capped.length) {
-    const used = `${count(global.requests_last_minute)} of ${count(global.requests_per_minute)} in the last minute`;
     const wait = Math.min(...capped);
-    yield made("", EVERYTHING, "The global request cap", `${says}: ${used}`, `next permit in ${span(wait)}`, wait);
+    yield made("", EVERYTHING, CAP, `${says}: ${used(global)}`, `next permit in ${span(wait)}`, wait);
+  } else if (global.requests_per_minute !== null && 100 * global.requests_last_minute > HIGH * global.requests_per_minute) {
+    yield made("", WATCHED, CAP, `is nearly used up: ${used(global)}`, "", null);
   }
+}
+
+const used = (global) => `${count(global.requests_last_minute)} of ${count(global.requests_per_minute)} in the last minute`;
+
+/** Why traffic is paused: `, after failures in a row of github, reddit`. */
+function cause({ degraded_cause: word, degraded_providers: providers }) {
+  if (!word) return "";
+  const why = word === "failures" ? "failures in a row" : "too many requests over the cap";
+  return `, after ${why}${providers.length ? ` of ${providers.join(", ")}` : ""}`;
 }
 
 function outbound(key, scope, recent) {

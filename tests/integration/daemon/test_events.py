@@ -24,12 +24,14 @@ def test_degraded_mode_is_an_event_and_then_in_the_snapshot(start: Start) -> Non
     daemon = start()
     with listening(daemon) as events:
         until(events, "snapshot")
-        for scope in ("one", "two", "three", "four"):
-            daemon.do("call", scope, "500", "1")
+        for scope in ("one", "two"):
+            daemon.do("call", scope, "500", "2")
         event = until(events, "degraded_entered")[-1][1]
         snapshot = until(events, "snapshot")[-1][1]
 
     assert 59 < event["cooldown"] <= 60
+    assert ("failures", ["one", "two"]) == (event["cause"], event["providers"])
+    assert ("failures", ["one", "two"]) == (snapshot["global"]["degraded_cause"], snapshot["global"]["degraded_providers"])
     assert snapshot["global"]["degraded_mode_active"]
     assert event["at"] + event["cooldown"] == pytest.approx(snapshot["global"]["degraded_until_ts"], abs=5)
 

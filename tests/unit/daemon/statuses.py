@@ -1,7 +1,7 @@
 """Which status documents do tests look at? Made by hand, and drawn."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 from hypothesis import strategies as st
 
@@ -35,6 +35,8 @@ def status(
     now: float = NOW,
     started_at: float | None = NOW - 60,
     degraded_for: float = 0.0,
+    cause: Literal["failures", "cap"] | None = None,
+    providers: tuple[str, ...] = (),
     last_minute: int = 12,
 ) -> Status:
     found = scopes or {}
@@ -48,6 +50,8 @@ def status(
             degraded_until_ts=now + degraded_for if degraded_for else None,
             degraded_for=degraded_for,
             degraded_spells=0,
+            degraded_cause=cause,
+            degraded_providers=providers,
             events_dropped=0,
             hooks_failed=0,
             started_at=started_at,

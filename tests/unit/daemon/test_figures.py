@@ -161,7 +161,8 @@ async def test_the_rate_limit_is_that_of_which_the_smallest_share_is_left() -> N
 async def test_degraded_mode_says_until_when() -> None:
     async with governed(clock := ManualClock(), degraded_after_failures=3) as governor:
         before = status_of(governor).global_
-        ask(governor, "weather", None, 500, 500, None)
+        ask(governor, "weather", None, 500, 500)
+        ask(governor, "traffic", None, None)
         clock.advance(15)
         during = status_of(governor).global_
 
@@ -171,6 +172,12 @@ async def test_degraded_mode_says_until_when() -> None:
         during.degraded_until_ts,
         during.degraded_for,
         during.degraded_spells,
+    )
+    assert (None, (), "failures", ("weather", "traffic")) == (
+        before.degraded_cause,
+        before.degraded_providers,
+        during.degraded_cause,
+        during.degraded_providers,
     )
 
 

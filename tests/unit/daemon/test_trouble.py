@@ -75,6 +75,25 @@ def test_degraded_mode_does_not_stop_exempt_providers_and_says_so() -> None:
     )
 
 
+@pytest.mark.promise("R08", "R30")
+def test_degraded_mode_names_what_began_it_and_who() -> None:
+    by_failures = troubles(status(degraded_for=42.0, cause="failures", providers=("github", "reddit")))
+    by_cap = troubles(status(degraded_for=42.0, cause="cap"))
+
+    assert [
+        "Degraded mode refuses all outbound traffic, after failures in a row of github, reddit, goes on in 42 s",
+        "Degraded mode refuses all outbound traffic, after too many requests over the cap, goes on in 42 s",
+    ] == [trouble.sentence() for trouble in (*by_failures, *by_cap)]
+
+
+@pytest.mark.promise("R07", "R30")
+def test_the_cap_is_worth_a_look_when_more_than_four_fifths_are_used() -> None:
+    found = [[trouble.sentence() for trouble in troubles(status(last_minute=used))] for used in (800, 801)]
+
+    assert [[], ["The global request cap is nearly used up: 801 of 1,000 in the last minute"]] == found
+    assert "Nothing is refused right now" == headline(troubles(status(last_minute=801)))
+
+
 @pytest.mark.promise("R07", "R30")
 def test_the_cap_is_told_once_with_the_earliest_way_out() -> None:
     scopes = {f"outbound:{wait}": scope("global_request_cap_exceeded", float(wait)) for wait in (9, 4)}

@@ -187,10 +187,74 @@ def test_the_refusal_names_the_cap() -> None:
     assert Reason.REQUEST_CAP is cap().reason
 
 
-@pytest.mark.parametrize("most", [0, -1, True, False, 1.0, math.nan, math.inf, "1", None, 10**15])
+@pytest.mark.parametrize("most", [0, -1, True, False, 1.0, math.nan, math.inf, "1", 10**15])
 def test_a_number_that_cannot_be_is_refused_by_name(most: Any) -> None:
     with pytest.raises(ConfigError, match=r"requests_per_minute is .*; allowed: a whole number from 1 to \d+"):
         RequestCap(most)
+
+
+def test_without_a_cap_all_is_granted_and_counted() -> None:
+    policy = RequestCapPolicy(RequestCap(None))
+    ask(policy, at(0), Request(10**12))
+    ask(policy, at(1), Request(10**12))
+
+    assert (at(1), 2 * 10**12) == (policy.earliest(at(1), Request(10**12)), policy.used(at(1)))
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 5, 10, 99, 100, 101, 1_000])
+def test_a_watched_cap_sends_the_ask_to_a_closer_look_before_use_passes_four_fifths(most: int) -> None:
+    policy = cap(most)
+    policy.watch(on=True)
+    unseen = 0
+    while policy.ready <= T0:  # What the short way grants.
+        policy.commit(T0, PLAIN)
+        unseen += 1
+    policy.commit(T0, PLAIN)
+
+    assert 5 * unseen <= 4 * most < 5 * (unseen + 1)
+    assert policy.warns
+    assert policy.is_high(T0)
+
+
+def test_lent_requests_do_not_set_the_warning_off_before_they_are_used() -> None:
+    policy = cap(100)
+    policy.watch(on=True)
+    policy.lend(T0, 85)
+    lent = (policy.ready <= T0, policy.warns)
+    policy.collect(T0, 81)
+
+    assert ((True, False), True, True) == (lent, policy.warns, policy.is_high(T0))
+
+
+def test_use_is_calm_again_at_seven_tenths_and_high_use_of_the_past_is_forgotten() -> None:
+    policy = cap(10)
+    for second in range(9):
+        policy.commit(at(second), PLAIN)
+
+    assert [True, True, False, False, False] == [policy.is_high(at(second)) for second in (8, 59, 60, 61, 200)]
+    assert [False, False, False, True, True] == [policy.is_calm(at(second)) for second in (8, 59, 60, 61, 200)]
+
+
+def test_a_cap_that_is_not_watched_or_none_at_all_warns_of_nothing() -> None:
+    unwatched, none = cap(10), RequestCapPolicy(RequestCap(None))
+    none.watch(on=True)
+    for policy in (unwatched, none):
+        for _ in range(10):
+            policy.commit(T0, PLAIN)
+
+    assert [False, False] == [policy.warns for policy in (unwatched, none)]
+    assert (True, False) == (unwatched.is_high(T0), none.is_high(T0))
+    assert none.is_calm(T0)
+
+
+def test_another_cap_is_watched_by_its_own_share() -> None:
+    policy = cap(100)
+    policy.watch(on=True)
+    for _ in range(50):
+        policy.commit(T0, PLAIN)
+    policy.reconfigure(RequestCap(60))
+
+    assert (NEVER, True, True) == (policy.ready, policy.warns, policy.is_high(T0))
 
 
 @pytest.mark.promise("R07")
