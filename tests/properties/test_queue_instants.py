@@ -194,9 +194,7 @@ class Case:
     def request(self, *, plain: bool) -> Request:
         if plain:
             return PLAIN
-        cost = self.random.randint(
-            1, smallest(self.limits, "requests", min(6, self.pipeline.cap.parameters.most))
-        )
+        cost = self.random.randint(1, smallest(self.limits, "requests", min(6, self.pipeline.cap.parameters.most)))
         tokens = self.random.randint(0, smallest(self.limits, "tokens", 6))
         return Request(cost, {"tokens": tokens} if self.random.random() < 0.7 else None)
 
