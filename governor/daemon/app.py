@@ -34,11 +34,18 @@ API: Final = "/api/v1/traffic-control"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(governor: Governor, *, allowed_hosts: Iterable[str] = LOOPBACK_NAMES, drain: Drain | None = None) -> Starlette:
+def create_app(
+    governor: Governor,
+    *,
+    allowed_hosts: Iterable[str] = LOOPBACK_NAMES,
+    drain: Drain | None = None,
+    hint: str = "`allowed_hosts` of `create_app`",
+) -> Starlette:
     """The daemon as an ASGI app. Its lifespan runs the governor, unless that runs already.
 
     `allowed_hosts` are the names, without ports, under which it may be asked; `*` stands for any. Once `drain` has begun, what
-    comes is answered 503. Where another app mounts this one, that other runs the governor.
+    comes is answered 503. `hint` says, in the answer to a request with another name, where names are added. Where another app
+    mounts this one, that other runs the governor.
     """
     drain = drain or Drain()
 
@@ -52,7 +59,7 @@ def create_app(governor: Governor, *, allowed_hosts: Iterable[str] = LOOPBACK_NA
 
     return Starlette(
         routes=_Endpoints(governor, drain).routes(),
-        middleware=[Middleware(Doorway, allowed_hosts=allowed_hosts, drain=drain)],
+        middleware=[Middleware(Doorway, allowed_hosts=allowed_hosts, drain=drain, hint=hint)],
         exception_handlers={HTTPException: on_http_exception},
         lifespan=lifespan,
     )

@@ -1,8 +1,9 @@
 """Which requests come in, and what stands on every answer?
 
 A name in `Host` that is not ours is refused: a foreign page could otherwise have its own name point to this machine, and read
-what the browser then lets it read ("DNS rebinding"). When as many requests as allowed are under way, or the daemon is about to
-end, newcomers are answered 503 at once, and that includes `/health`: it is asked by those who would send more.
+what the browser then lets it read ("DNS rebinding"). When as many requests as allowed are under way, newcomers are answered 503
+at once; for `/health` some places are kept. When the daemon is about to end, that is the answer to all requests, and to those
+for `/health` too: load balancers ask it, and must send no more.
 """
 
 from collections.abc import Iterable
@@ -22,6 +23,8 @@ ANY: Final = "*"
 
 #: Requests under way at a time, listeners to events included.
 _MOST: Final = 256
+#: Requests for `/health` that may be under way beyond those.
+_HEALTH_RESERVE: Final = 32
 _POLICY: Final = ("default-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "object-src 'none'")
 #: What browsers are told: nothing of other origins, nothing inline, and nobody else shows or reads this.
 SAFE: Final = {
@@ -44,10 +47,11 @@ class Drain:
 
 
 class Doorway:
-    """ASGI middleware around everything. `allowed_hosts` are names without ports."""
+    """ASGI middleware around everything. `allowed_hosts` are names without ports; `hint` says in messages where to add one."""
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str], drain: Drain) -> None:
+    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str], drain: Drain, hint: str) -> None:
         self._app = app
+        self._hint = hint
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._drain = drain
         self._under_way = 0
@@ -66,10 +70,11 @@ class Doorway:
 
     def _refusal(self, scope: Scope) -> Response | None:
         if not self._is_ours(scope):
-            return problem(HTTPStatus.BAD_REQUEST, "The Host field names another host; `--allow-host` allows more names.")
+            return problem(HTTPStatus.BAD_REQUEST, f"The Host field names another host; {self._hint} allows more names.")
         if self._drain.begun.is_set():
             return unavailable("The daemon is shutting down.", {"Connection": "close"})
-        if self._under_way >= _MOST:
+        reserve = _HEALTH_RESERVE if scope["path"] == f"{scope.get('root_path', '')}/health" else 0
+        if self._under_way >= _MOST + reserve:
             return unavailable(f"{_MOST} requests are under way, which is as many as allowed.")
         return None
 

@@ -3,8 +3,10 @@
 Each listener gets the whole status once a second, and events as they come, through a queue of its own. The status is read once
 for all of them; with nobody listening nothing is read, and the governor announces nothing to us.
 
-At the bounds: one listener more than 64 is not taken. Events for a listener whose queue is full are dropped and counted, and it
-is told how many it has missed. One that takes nothing for 10 seconds is dropped itself (`stream`).
+At the bounds: beyond 64 listeners a newcomer takes the place of the one that has listened longest, if that is 10 seconds or
+more, and is not taken otherwise; a browser comes back by itself. So listeners that never read do not keep others out for longer
+than that. Events for a listener whose queue is full are dropped and counted, and it is told how many it has missed. One that
+takes nothing for 10 seconds is dropped itself (`stream`).
 """
 
 from collections import deque
@@ -24,6 +26,8 @@ from governor.instrumentation import AnyEvent
 
 #: Listeners at a time.
 MOST_LISTENERS: Final = 64
+#: Seconds for which a listener keeps its place, however many want it.
+KEPT: Final = 10.0
 #: Events that may wait for one listener.
 MOST_EVENTS: Final = 256
 #: Seconds between two times that a listener is sent the status.
@@ -38,9 +42,13 @@ _COME_BACK: Final = b"retry: 1000\n\n"
 class Listener:
     """One who watches: the events that wait for it, and how many it has missed."""
 
-    __slots__ = ("_events", "missed", "woken")
+    __slots__ = ("_events", "ended", "missed", "since", "woken")
 
-    def __init__(self) -> None:
+    def __init__(self, since: float) -> None:
+        #: When it began to listen, on the clock of the event loop.
+        self.since = since
+        #: Set when another one needs its place.
+        self.ended = anyio.Event()
         self._events: deque[bytes] = deque()
         self.missed = 0
         self.woken = anyio.Event()
@@ -76,12 +84,17 @@ class Feed:
         self._made_at = float("-inf")
 
     def join(self) -> Listener | None:
-        """A new listener, told of everything from now on; None if there are as many as allowed."""
+        """A new listener, told of everything from now on; None if all places are taken, and none for long enough."""
+        now = anyio.current_time()
         if len(self._listeners) >= MOST_LISTENERS:
-            return None
+            oldest = min(self._listeners, key=lambda listener: listener.since)
+            if now - oldest.since < KEPT:
+                return None
+            self._listeners.discard(oldest)
+            oldest.ended.set()
         if not self._listeners:
             self._unhook = self._governor.add_hook(partial(self._hear, current_post(), Sampler()))
-        listener = Listener()
+        listener = Listener(now)
         self._listeners.add(listener)
         return listener
 

@@ -11,29 +11,48 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
-from governor import Config, CounterRecord, Governor, LimitStatistics, ScopeStatistics, Statistics
+from governor import Config, CounterRecord, Governor, LimitStatistics, ScopeStatistics, Statistics, UsageError
 from governor._actors.statistics import GroupStatistics
 
+#: What there is to say of a governor that has done nothing: the names of all metrics.
+_NOTHING = Statistics(
+    counters=CounterRecord(),
+    visits=CounterRecord(),
+    requests_last_minute=0,
+    degraded_for=0.0,
+    degraded_spells=0,
+    scopes={},
+    groups={},
+    events_dropped=0,
+    hooks_failed=0,
+)
 _STATES = ("closed", "open", "half_open")
 
 
 class GovernorCollector:
     """For programs that have a registry of their own: `REGISTRY.register(GovernorCollector(governor))`.
 
-    Asks the governor, from whichever thread. Raises `UsageError` at a scrape while it is not running.
+    Asks the governor, from whichever thread. While it is not running a scrape gets `governor_up 0` and nothing else of it. A
+    registry takes one collector: a second one raises `ValueError` when it is registered.
     """
 
     def __init__(self, governor: Governor) -> None:
         self._governor = governor
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: the registry need not ask the governor to learn the names."""
-        return ()
+        """The names, without asking the governor."""
+        return (_up(running=False), *families(_NOTHING, self._governor.config, started_at=None))
 
     def collect(self) -> Iterable[Metric]:
         """What one scrape gets."""
         governor = self._governor
-        return families(governor.statistics(), governor.config, started_at=governor.started_at)
+        try:
+            statistics = governor.statistics() if governor.alive() else None
+        except UsageError:
+            statistics = None
+        if statistics is None:
+            return (_up(running=False),)
+        return (_up(running=True), *families(statistics, governor.config, started_at=governor.started_at))
 
 
 class _Collected:
@@ -46,7 +65,7 @@ class _Collected:
 def expose(statistics: Statistics, config: Config, *, started_at: float | None, accept: str) -> tuple[bytes, str]:
     """The text and its content type, in the format that `accept`, the field of the request, prefers."""
     registry = CollectorRegistry()
-    registry.register(_Collected(families(statistics, config, started_at=started_at)))
+    registry.register(_Collected((_up(running=True), *families(statistics, config, started_at=started_at))))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
@@ -123,6 +142,10 @@ def _of_groups(groups: Mapping[str, GroupStatistics]) -> Iterator[Metric]:
         callers.add_metric([name], group.callers)
         _add_limits(available, capacity, name, group.totals)
     yield from (requests, outcomes, refusals, passed, callers, available, capacity)
+
+
+def _up(*, running: bool) -> Metric:
+    return _gauge("up", "1 while the governor runs.", float(running))
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:

@@ -11,14 +11,16 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final, Protocol, cast
 
 import anyio
 import uvicorn
+from anyio.lowlevel import current_token
 
 from governor import Config, ConfigError, Governor, GovernorError
 from governor._actors.home import current_post
 from governor.daemon.app import create_app
+from governor.daemon.connections import AcceptErrors, BoundedProtocol
 from governor.daemon.doorway import Drain
 from governor.daemon.options import Options, parse, url_host
 
@@ -46,6 +48,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+class _AsyncioLoop(Protocol):
+    def set_exception_handler(self, handler: Callable[[object, dict[str, Any]], None]) -> None: ...
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None: ...
+
+
 class _Server(uvicorn.Server):
     """Uvicorn, which leaves signals to us: it would end the process by the signal that it got, and not with status 0."""
 
@@ -56,7 +64,7 @@ class _Server(uvicorn.Server):
 
 async def _serve(governor: Governor, listener: socket.socket, options: Options) -> None:
     drain = Drain()
-    app = create_app(governor, allowed_hosts=options.allowed_hosts(), drain=drain)
+    app = create_app(governor, allowed_hosts=options.allowed_hosts(), drain=drain, hint="`--allow-host`")
     server = _Server(
         uvicorn.Config(
             app,
@@ -65,10 +73,14 @@ async def _serve(governor: Governor, listener: socket.socket, options: Options) 
             server_header=False,
             proxy_headers=False,
             lifespan="on",
+            http=BoundedProtocol,
             ws="none",
             timeout_graceful_shutdown=_LAST_CALL,
         )
     )
+
+    loop = cast("_AsyncioLoop", current_token().native_token)
+    loop.set_exception_handler(AcceptErrors(loop.default_exception_handler))
 
     def end() -> None:
         # Who asks twice does not want to wait.

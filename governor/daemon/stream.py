@@ -1,9 +1,10 @@
 """How do server-sent events travel?
 
-As a response that goes on until the listener has gone, the daemon is about to end, the governor has ended, or the listener has
-taken nothing for 10 seconds. Format: WHATWG HTML, section 9.2.
+As a response that goes on until the listener has gone, the daemon or the server around it is about to end, the governor has
+ended, the listener has taken nothing for 10 seconds, or another one needs its place. Format: WHATWG HTML, section 9.2.
 """
 
+import signal
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
@@ -18,6 +19,8 @@ from governor.daemon.feed import Feed, Listener
 from governor.daemon.reading import Unreadable
 from governor.errors import UsageError
 
+#: Seconds between two looks whether the server is ending.
+_LOOK_EVERY: Final = 0.5
 #: Seconds that a listener may take for one message.
 _PATIENCE: Final = 10.0
 #: The last one is for nginx, which would collect events otherwise.
@@ -54,6 +57,8 @@ class EventStream(EventStreamHead):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_after, self._drain.begun.wait, tasks.cancel_scope)
+                tasks.start_soon(_cancel_after, self._listener.ended.wait, tasks.cancel_scope)
+                tasks.start_soon(_cancel_after, _server_ends, tasks.cancel_scope)
                 tasks.start_soon(_cancel_after, partial(_disconnected, receive), tasks.cancel_scope)
                 await self._send_all(send)
                 tasks.cancel_scope.cancel()
@@ -80,6 +85,17 @@ async def _send_in_time(send: Send, body: bytes, *, more: bool) -> bool:
 async def _cancel_after(wait: Callable[[], Awaitable[object]], scope: anyio.CancelScope) -> None:
     await wait()
     scope.cancel()
+
+
+async def _server_ends() -> None:
+    """Returns soon after uvicorn has begun to end. It waits for its connections, and tells applications only after that."""
+    while not _is_ending():  # noqa: ASYNC110 - uvicorn sets a flag and no event
+        await anyio.sleep(_LOOK_EVERY)
+
+
+def _is_ending() -> bool:
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    return any(getattr(getattr(handler, "__self__", None), "should_exit", False) is True for handler in handlers)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -12,7 +12,7 @@ import trio.testing
 
 from governor import Config, Governor, Permit
 from governor.daemon.documents import Status
-from governor.daemon.feed import MOST_EVENTS, MOST_LISTENERS, PERIOD, Feed, Listener
+from governor.daemon.feed import KEPT, MOST_EVENTS, MOST_LISTENERS, PERIOD, Feed, Listener
 from governor.daemon.reading import Unreadable, read_status
 from governor.testing import ManualClock, loop_clock
 
@@ -109,7 +109,7 @@ def test_the_status_is_sent_once_a_second_and_read_once_for_all(monkeypatch: pyt
 
 
 async def test_events_that_do_not_fit_are_dropped_and_said_to_be_missed() -> None:
-    listener = Listener()
+    listener = Listener(0.0)
     for number in range(MOST_EVENTS + 44):
         listener.offer(b"%d" % number)
     events = listener.take()
@@ -117,6 +117,22 @@ async def test_events_that_do_not_fit_are_dropped_and_said_to_be_missed() -> Non
     assert [b"%d" % number for number in range(MOST_EVENTS)] == events[:MOST_EVENTS]
     assert [b'event: missed\ndata: {"events":44}\n\n'] == events[MOST_EVENTS:]
     assert [] == listener.take()
+
+
+@pytest.mark.parametrize(("listened", "taken"), [(KEPT - 0.001, False), (KEPT, True)])
+def test_one_more_takes_the_place_of_the_one_that_has_listened_longest(listened: float, taken: bool) -> None:
+    async def main() -> tuple[bool, list[int]]:
+        async with Governor(CONFIG, clock=loop_clock()) as governor:
+            feed = Feed(governor)
+            first = [joined(feed)]
+            await trio.sleep(listened)
+            listeners = first + [joined(feed) for _ in range(MOST_LISTENERS - 1)]
+            one_more = feed.join()
+            return one_more is not None, [number for number, one in enumerate(listeners) if one.ended.is_set()]
+
+    found = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+    assert (taken, [0] if taken else []) == found
 
 
 async def test_one_listener_too_many_is_not_taken_until_another_leaves() -> None:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 import pytest
+from prometheus_client import Counter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
-from governor import Config, Denied, Governor, Permit, UsageError
+from governor import Config, Denied, Governor, Permit
 from governor.daemon.prometheus import GovernorCollector, expose
 from governor.messages import Visit
 from governor.testing import ManualClock
@@ -141,6 +142,35 @@ async def test_a_registry_asks_the_governor_once_for_each_scrape(monkeypatch: py
     assert "governor_requests" in families
 
 
-async def test_a_registry_is_told_when_the_governor_does_not_run() -> None:
-    with pytest.raises(UsageError, match="not running"):
-        list(GovernorCollector(Governor()).collect())
+async def test_a_governor_that_does_not_run_is_down_and_spoils_no_figure_of_the_program() -> None:
+    registry = CollectorRegistry()
+    Counter("orders", "Orders.", registry=registry).inc()
+    async with Governor(CONFIG, clock=ManualClock()) as governor:
+        registry.register(GovernorCollector(governor))
+        up = registry.get_sample_value("governor_up")
+    families = {family.name: family for family in registry.collect()}
+
+    assert (1.0, 0.0) == (up, registry.get_sample_value("governor_up"))
+    assert {"orders", "governor_up"} == set(families)
+    assert 0.0 == registered(Governor()).get_sample_value("governor_up")
+
+
+async def test_a_second_collector_is_refused_when_it_is_registered() -> None:
+    registry = CollectorRegistry()
+    registry.register(GovernorCollector(Governor()))
+    with pytest.raises(ValueError, match="Duplicated timeseries"):
+        registry.register(GovernorCollector(Governor()))
+
+
+async def test_the_names_said_in_advance_are_those_that_are_collected() -> None:
+    async with Governor(CONFIG, clock=ManualClock()) as governor:
+        governor.try_permit("weather")
+        collector = GovernorCollector(governor)
+
+        assert {family.name for family in collector.describe()} == {family.name for family in collector.collect()}
+
+
+def registered(governor: Governor) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(GovernorCollector(governor))
+    return registry
