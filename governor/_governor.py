@@ -34,7 +34,7 @@ from governor._life import Life
 from governor._supervisor import Supervisor
 from governor._units import LONGEST, MINUTE, from_seconds, to_seconds
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
-from governor.config import Config, LoggingSettings, check_scope
+from governor.config import Config, InboundGroup, LoggingSettings, check_scope
 from governor.errors import ConfigError, Reason, UsageError
 from governor.instrumentation import Announcer, Hook
 from governor.messages import Acquire, Denied, PlanRetry, Turned, Visit
@@ -287,6 +287,30 @@ class Governor:
             )
         except TimeoutError:
             return self._visit_unanswered(home, group, visit)
+
+    async def visit_endpoint(
+        self, key: object, name: str, policy: InboundGroup, visit: Visit
+    ) -> tuple[str, Turned | None] | None:
+        """May this request to an endpoint with a limit of its own go on? The name of its group, and None if so.
+
+        `key` stands for the limit; its group is started on first use. None if the governor's loop does not answer for a second:
+        the request may go on. Raises `UsageError` if the governor is not running.
+        """
+        home, ask = self._still_running(), partial(self._visit_endpoint, key, name, policy, visit)
+        if home.here():
+            return ask()
+        try:
+            return await home.call_from_another_loop(ask, patience(0), unwanted=partial(self._endpoint_unwanted, visit))
+        except TimeoutError:
+            return None
+
+    def _visit_endpoint(self, key: object, name: str, policy: InboundGroup, visit: Visit) -> tuple[str, Turned | None]:
+        group = self._supervised().endpoint(key, name, policy)
+        return group, self._visit(group, visit)
+
+    def _endpoint_unwanted(self, visit: Visit, asked: tuple[str, Turned | None]) -> None:
+        group, turned = asked
+        self._visit_unwanted(group, visit, turned)
 
     def _visit_unanswered(self, home: Home, group: str, visit: Visit) -> Denied | None:
         """The verdict on a request from elsewhere when the loop does not answer, which counts it as soon as it does."""

@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from random import Random
 from typing import Final, Literal
 from weakref import WeakValueDictionary
@@ -25,8 +26,8 @@ from governor._actors.statistics import Statistics, group_statistics, scope_stat
 from governor._failures import DEFAULT, Classifier
 from governor._units import MINUTE, SECOND, Duration, Instant, to_seconds
 from governor.clock import Clock, wall_clock
-from governor.config import Config, GlobalPolicy, ScopePolicy, provider_of
-from governor.errors import Reason
+from governor.config import Config, GlobalPolicy, InboundGroup, ScopePolicy, provider_of
+from governor.errors import Reason, UsageError
 from governor.instrumentation import Announcer, DegradedEntered, DegradedLeft
 from governor.instrumentation.notices import Notices
 from governor.policies.breaker import BreakerPolicy, BreakerStatus
@@ -45,6 +46,8 @@ _PERIOD: Final = MINUTE
 _CALM_INTERVAL: Final = 5.0
 #: A share is counted in whole millionths.
 _MILLION: Final = 1_000_000
+#: Limits of single endpoints. There are as many as a program has in its code.
+_MAX_ENDPOINTS: Final = 1000
 #: So many scopes are looked at in one step of a survey: about a tenth of a millisecond.
 _AT_A_TIME: Final = 16
 
@@ -101,6 +104,8 @@ class Supervisor:
         self.groups = {
             name: GroupActor(name, group, most=most, now=now, announcer=announcer) for name, group in config.inbound.items()
         }
+        #: The groups of limits on single endpoints, by the object that stands for the limit.
+        self._endpoints: dict[object, str] = {}
         for group in self.groups.values():
             tasks.start_soon(self._keep_sweeping, group)
         tasks.start_soon(self._announce_recovery)
@@ -189,13 +194,33 @@ class Supervisor:
             if name in self.groups:
                 self.groups[name].reconfigure(policy, most)
             else:
-                self.groups[name] = group = GroupActor(name, policy, most=most, now=self._now, announcer=self._announcer)
-                self._to_start.append(group)
-                self._somebody_to_start.set()
-        for name in [name for name in self.groups if name not in config.inbound]:
+                self._add_group(name, policy)
+        for name in self._endpoints.values():
+            self.groups[name].reconfigure(self.groups[name].policy, most)
+        known = {*config.inbound, *self._endpoints.values()}
+        for name in [name for name in self.groups if name not in known]:
             group = self.groups.pop(name)
             self._forgotten_visits += group.counters.record()
             group.close()
+
+    def endpoint(self, key: object, name: str, policy: InboundGroup) -> str:
+        """The group of a limit on an endpoint, which is known by `key`; it is started on first use. Raises `UsageError`."""
+        known = self._endpoints.get(key)
+        if known is not None:
+            return known
+        if len(self._endpoints) >= _MAX_ENDPOINTS:
+            raise UsageError(f"there are more than {_MAX_ENDPOINTS} limits of endpoints; make each once, not for each request")
+        names = (f"endpoint:{name}" if number == 1 else f"endpoint:{name}-{number}" for number in count(1))
+        group = next(one for one in names if one not in self.groups)
+        self._endpoints[key] = group
+        self._add_group(group, policy)
+        return group
+
+    def _add_group(self, name: str, policy: InboundGroup) -> None:
+        most = self._config.inbound_settings.max_callers
+        self.groups[name] = group = GroupActor(name, policy, most=most, now=self._now, announcer=self._announcer)
+        self._to_start.append(group)
+        self._somebody_to_start.set()
 
     def _change(self, actor: ScopeActor) -> None:
         """Has the actor go on under the settings in force; soon, if a signal handler wants it in the middle of its work."""

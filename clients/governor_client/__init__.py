@@ -2,6 +2,7 @@
 
 from governor_client._client import TrafficControlledHttpClient
 from governor_client._clients import Client
+from governor_client._limit import EndpointLimit, limit
 from governor_client._middleware import TrafficControlMiddleware
 from governor_client._options import CallOptions
 from governor_client._permits import GovernorClient
@@ -11,8 +12,10 @@ __all__ = [
     "AsyncGovernedTransport",
     "CallOptions",
     "Client",
+    "EndpointLimit",
     "GovernedTransport",
     "GovernorClient",
     "TrafficControlMiddleware",
     "TrafficControlledHttpClient",
+    "limit",
 ]

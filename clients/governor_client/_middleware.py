@@ -18,10 +18,15 @@ from governor.config.paths import Place
 from governor_client._answers import Answer, shutting_down
 from governor_client._asgi import App, Receive, Scope, Send
 from governor_client._clients import UNKNOWN, Identify, Key
+from governor_client._limit import KNOWN, Known
 from governor_client._reception import Reception
 from governor_client._stay import Stay
 
 _log: Final = logging.getLogger("governor")
+
+
+def _nobody_asks(status: int | None) -> None:
+    """Told how a request ends that nothing counts."""
 
 
 @final
@@ -69,30 +74,33 @@ class TrafficControlMiddleware:
             reception = self._reception
             if reception is None or not reception.is_open():
                 reception = await self._open()
+            scope[KNOWN] = known = Known(reception, self._identify)
             place = reception.place(scope)
             if place is not None:
                 if self.draining or reception.governor.closed:
                     stay = shutting_down()
                 else:
-                    stay = await self._admit(reception, place, scope, send)
+                    stay = await self._admit(known, place, scope, send)
         except Exception as error:
             self._complain(error)
-        if isinstance(stay, Stay):
-            await self._attend(stay, scope, receive)
-        elif stay is None:
-            await self._app(scope, receive, send)
-        else:
+            scope[KNOWN] = None
+        if isinstance(stay, Answer):
             await stay.send(scope, send)
+            return
+        if stay is None:
+            stay = Stay(send, _nobody_asks)
+        asked: Known | None = scope[KNOWN]
+        if asked is not None:
+            asked.stay = stay
+        await self._attend(stay, scope, receive)
 
-    async def _admit(self, reception: Reception, place: Place, scope: Scope, send: Send) -> Stay | Answer | None:
+    async def _admit(self, known: Known, place: Place, scope: Scope, send: Send) -> Stay | Answer | None:
         """The stay of a request that may go on, or its refusal. None if nothing limits it."""
-        client = UNKNOWN
-        if self._identify is not None:
-            identified = await self._identify(scope)
-            if identified is None:
-                return None
-            client = identified
-        visit = reception.visit(place, scope, client if client is not UNKNOWN else None)
+        client = await known.client(scope) if self._identify is not None else UNKNOWN
+        if client is None:
+            return None
+        reception = known.reception
+        visit = reception.visit(place, scope, None if client is UNKNOWN else client)
         if reception.governor.here():
             return reception.admit(place.group, visit, send)
         return await reception.admit_from_elsewhere(place.group, visit, send)
@@ -102,6 +110,12 @@ class TrafficControlMiddleware:
         ended = stay.broke
         try:
             await self._app(scope, receive, stay)
+            await stay.settle()
+            ended = stay.ended
+        except Exception:
+            if not stay.refused:
+                raise
+            await stay.settle()
             ended = stay.ended
         finally:
             try:

@@ -19,26 +19,58 @@ Ended = Callable[[int | None], object]
 class Stay:
     """Stands in for `send`. Hands on every message as it comes, but for `fields` that the answer is to have beside its own."""
 
-    __slots__ = ("_ended", "_fields", "_send", "_status")
+    __slots__ = ("_ended", "_fields", "_others", "_refusal", "_refused", "_send", "_status")
 
     def __init__(self, send: Send, ended: Ended, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
         self._send = send
         self._ended = ended
         self._fields = fields
         self._status: int | None = None
+        self._others: list[Ended] = []
+        self._refusal: Callable[[Send], Awaitable[None]] | None = None
+        self._refused = False
+
+    def refuse(self, refusal: Callable[[Send], Awaitable[None]], status: int) -> None:
+        """Has another answer take the place of the application's, if that has not begun: whatever it sends is dropped."""
+        if self._status is None:
+            self._refusal, self._status = refusal, status
+
+    @property
+    def refused(self) -> bool:
+        """Whether another answer has taken the place of the application's."""
+        return self._refusal is not None
+
+    async def settle(self) -> None:
+        """Sends that answer, unless it has been sent."""
+        if self._refusal is not None and not self._refused:
+            self._refused = True
+            await self._refusal(self._send)
+
+    def tell(self, ended: Ended) -> None:
+        """Has another be told how it ends."""
+        self._others.append(ended)
 
     def __call__(self, message: Message) -> Awaitable[None]:
+        if self._refusal is not None:
+            return self.settle()
         if self._status is None and message["type"] in _STARTS:
             message = self._begun(message)
         return self._send(message)
 
     def ended(self) -> None:
         """The application has come to its end."""
-        self._ended(self._status)
+        self._tell(self._status)
 
     def broke(self) -> None:
         """The application was interrupted, or has failed."""
-        self._ended(None)
+        self._tell(None)
+
+    def _tell(self, status: int | None) -> None:
+        try:
+            self._ended(status)
+        finally:
+            while self._others:
+                self._others.pop()(status)
 
     def _begun(self, message: Message) -> Message:
         match message["type"]:
