@@ -288,6 +288,16 @@ class Governor:
         except TimeoutError:
             return self._visit_unanswered(home, group, visit)
 
+    def visit_blocking(self, group: str, visit: Visit) -> Turned | Denied | None:
+        """The same for a thread, which it blocks for one round trip."""
+        home = self._still_running()
+        unwanted = partial(self._visit_unwanted, home, group, visit)
+        try:
+            answer: Turned | None = home.call(partial(self._visit, group, visit), patience(0), unwanted=unwanted)
+            return answer
+        except TimeoutError:
+            return self._visit_unanswered(home, group, visit)
+
     async def visit_endpoint(
         self, key: object, name: str, policy: InboundGroup, visit: Visit
     ) -> tuple[str, Turned | None] | None:
@@ -297,10 +307,10 @@ class Governor:
         the request may go on. Raises `UsageError` if the governor is not running.
         """
         home, ask = self._still_running(), partial(self._visit_endpoint, key, name, policy, visit)
-        if home.here():
+        if home.on_loop():
             return ask()
         try:
-            return await home.call_from_another_loop(ask, patience(0), unwanted=partial(self._endpoint_unwanted, visit))
+            return await home.call_from_another_loop(ask, patience(0), unwanted=partial(self._endpoint_unwanted, home, visit))
         except TimeoutError:
             return None
 
@@ -308,9 +318,9 @@ class Governor:
         group = self._supervised().endpoint(key, name, policy)
         return group, self._visit(group, visit)
 
-    def _endpoint_unwanted(self, visit: Visit, asked: tuple[str, Turned | None]) -> None:
+    def _endpoint_unwanted(self, home: Home, visit: Visit, asked: tuple[str, Turned | None]) -> None:
         group, turned = asked
-        self._visit_unwanted(group, visit, turned)
+        self._visit_unwanted(home, group, visit, turned)
 
     def _visit_unanswered(self, home: Home, group: str, visit: Visit) -> Denied | None:
         """The verdict on a request from elsewhere when the loop does not answer, which counts it as soon as it does."""
@@ -349,6 +359,13 @@ class Governor:
         home, ask = self._running(), partial(self._least_left, group, visit)
         try:
             return ask() if home.on_loop() else await home.call_from_another_loop(ask, patience(0))
+        except TimeoutError:
+            return None
+
+    def least_left_blocking(self, group: str, visit: Visit) -> Left | None:
+        """The same for a thread, which it blocks for one round trip."""
+        try:
+            return self._running().call(partial(self._least_left, group, visit), patience(0))
         except TimeoutError:
             return None
 

@@ -7,6 +7,7 @@ from governor_client._middleware import TrafficControlMiddleware
 from governor_client._options import CallOptions
 from governor_client._permits import GovernorClient
 from governor_client._transport import AsyncGovernedTransport, GovernedTransport
+from governor_client._wsgi import TrafficControlWSGIMiddleware
 
 __all__ = [
     "AsyncGovernedTransport",
@@ -16,6 +17,7 @@ __all__ = [
     "GovernedTransport",
     "GovernorClient",
     "TrafficControlMiddleware",
+    "TrafficControlWSGIMiddleware",
     "TrafficControlledHttpClient",
     "limit",
 ]

@@ -148,7 +148,7 @@ def _follow(asked: tuple[str, Turned | None], scope: Scope, governor: Governor, 
         answer = refusal(turned, visit)
         stay.refuse(partial(answer.send, scope), answer.status)
         raise HTTPException(answer.status, answer.message, {"Retry-After": str(ceil(turned.retry_after))})
-    stay.tell(partial(governor.visit_ended, group, visit=visit))
+    stay.tell(partial(governor.ending(group), visit=visit))
 
 
 def _with_connection(function: Callable[..., Any]) -> inspect.Signature:

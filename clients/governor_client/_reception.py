@@ -28,7 +28,7 @@ class Reception:
     application tells the tier of a client.
     """
 
-    __slots__ = ("_announce", "_callers", "_complain", "_config", "_paths", "_root", "governor")
+    __slots__ = ("_callers", "_complain", "_config", "_paths", "_root", "announces", "governor")
 
     def __init__(self, governor: Governor, root: str = "", *, identifies: bool = False) -> None:
         self.governor = governor
@@ -38,7 +38,8 @@ class Reception:
         settings = governor.config.inbound_settings
         self._paths = Paths(governor.config.inbound, settings.exempt_paths)
         self._callers = Callers(settings, governor.pseudonyms)
-        self._announce = settings.announce
+        #: Whether every answer says what is left.
+        self.announces = settings.announce
         unused = sorted(name for name, group in governor.config.inbound.items() if group.tiers and not identifies)
         if unused:
             _log.warning("The tiers of %s have no effect without a key function: give the middleware one.", ", ".join(unused))
@@ -71,7 +72,7 @@ class Reception:
             return None
         turned = actor.visit(visit)
         ended: Ended = partial(actor.ended, visit=visit) if actor.holds else actor.ended
-        if turned is None and not self._announce:
+        if turned is None and not self.announces:
             return Stay(send, ended)
         return _verdict(turned, actor.least(visit) if turned is None else None, visit, send, ended)
 
@@ -81,7 +82,7 @@ class Reception:
         turned = await self.governor.visit(group, visit)
         if isinstance(turned, Denied):
             return overloaded()
-        least = await self.governor.least_left(group, visit) if turned is None and self._announce else None
+        least = await self.governor.least_left(group, visit) if turned is None and self.announces else None
         return _verdict(turned, least, visit, send, partial(ending, visit=visit))
 
 
