@@ -86,13 +86,16 @@ def table(status: Status, *, width: int, height: int | None = None, recently: Re
     found = troubles(status, recently)
     by_key = {trouble.key: trouble for trouble in found}
     outbound = [(key, scope) for key, scope in status.scopes.items() if isinstance(scope, OutboundScope)]
-    inbound = [(key, group) for key, group in status.scopes.items() if isinstance(group, InboundGroup)]
+    groups = [(key, group) for key, group in status.scopes.items() if isinstance(group, InboundGroup)]
+    inbound = [(key, group) for key, group in groups if key in by_key or _has_traffic(group)]
+    quiet = len(groups) - len(inbound)
     lines = [
         *_band(found, width, height),
         Line(""),
         *(Line(text, Tone.SOFT) for text in wrap(_figures(status), width)),
         *_rows(_OUTBOUND, [_scope(key, scope, by_key.get(key)) for key, scope in outbound], width),
         *_rows(_INBOUND, [_group(key, group, by_key.get(key)) for key, group in inbound], width),
+        *([Line(""), Line(f"{several(quiet, 'group')} without traffic", Tone.SOFT)] if quiet else []),
     ]
     return [Line(line.text[:width], line.tone) for line in _at_most(lines, height)]
 
@@ -172,6 +175,11 @@ def _group(key: str, group: InboundGroup, trouble: Trouble | None) -> _Row:
         f"{plain(loudest.caller)} ({count(loudest.refused)})" if loudest else "",
     )
     return (-2 * rank, key), _TONES[rank], cells
+
+
+def _has_traffic(group: InboundGroup) -> bool:
+    """Has anything been asked of the group since the start?"""
+    return group.metrics.total_requests > 0 or any(group.metrics.refused.values())
 
 
 def _rows(columns: Sequence[Column], rows: list[_Row], width: int) -> Iterator[Line]:

@@ -27,7 +27,10 @@ export class Rows {
     const fitting = keys.filter((key) => wanted(key, rank(key)));
     fitting.sort((one, other) => rank(other) - rank(one) || isUsed(other) - isUsed(one) || (one < other ? -1 : 1));
     const shown = fitting.slice(0, MOST);
-    arrange(byId(`${this.#side}-rows`), shown.map((key) => this.#row(key).root));
+    const quiet = this.#side === "inbound" ? shown.filter((key) => !found.has(key) && !hasTraffic(status.scopes[key])) : [];
+    const busy = shown.filter((key) => !quiet.includes(key));
+    arrange(byId(`${this.#side}-rows`), busy.map((key) => this.#row(key).root));
+    if (this.#side === "inbound") this.#fold(quiet);
     for (const key of shown) this.#rows.get(key).draw({ scope: status.scopes[key], trouble: found.get(key), history, marks });
     for (const [key, row] of this.#rows) if (!row.root.isConnected) this.#drop(key, row);
     this.#count(keys.length, fitting.length);
@@ -36,6 +39,13 @@ export class Rows {
   /** Opens the row of a scope, if it is shown, and goes there. */
   reveal(key) {
     this.#rows.get(key)?.reveal();
+  }
+
+  /** Groups without traffic stand in a list of their own, which is closed. */
+  #fold(quiet) {
+    byId("inbound-quiet").hidden = quiet.length === 0;
+    say(byId("inbound-quiet-number"), `${several(quiet.length, "group")} without traffic`);
+    arrange(byId("inbound-quiet-rows"), quiet.map((key) => this.#row(key).root));
   }
 
   #count(all, fitting) {
@@ -63,6 +73,10 @@ export class Rows {
   #moved(entries) {
     for (const { target, isIntersecting } of entries) this.#rows.get(target.dataset.key)?.seen(isIntersecting);
   }
+}
+
+function hasTraffic({ metrics }) {
+  return metrics.total_requests > 0 || total(metrics.refused) > 0;
 }
 
 /** What is paused with everything else stands behind what has troubles of its own, and before what is fine. */

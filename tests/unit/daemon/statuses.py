@@ -96,11 +96,15 @@ def scope(
 
 
 def group(
-    *, refused: Mapping[str, int] | None = None, loudest: Mapping[str, int] | None = None, dry_run: bool = False
+    *,
+    requests: int = 0,
+    refused: Mapping[str, int] | None = None,
+    loudest: Mapping[str, int] | None = None,
+    dry_run: bool = False,
 ) -> InboundGroup:
     return InboundGroup(
         metrics=GroupMetrics(
-            **COUNTS,
+            **{**COUNTS, "total_requests": requests},
             refused=dict(refused or {}),
             total_circuit_open=0,
             refused_by=RefusedBy(caller=0, address=0, total=0),

@@ -5,7 +5,7 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.daemon.documents import Status
+from governor.daemon.documents import OutboundScope, Status
 from governor.daemon.table import Line, Tone, table
 from governor.daemon.words import plain
 from tests.unit.daemon.statuses import Scope, group, scope, status, statuses
@@ -47,6 +47,16 @@ def test_groups_have_a_table_of_their_own_with_the_loudest_caller() -> None:
         "INBOUND  STATE    CALLERS  WENT ON  REFUSED  LOUDEST LATELY",
         "chat     refuses        0        0    1,234  actor-3f09c1d2a4 (132)",
     ] == texts(120)[-2:]
+
+
+def test_groups_without_traffic_are_one_line() -> None:
+    quiet: dict[str, Scope] = {"inbound:agents": group(), "inbound:memory": group()}
+    one: dict[str, Scope] = {"inbound:agents": group(), "inbound:busy": group(requests=1)}
+
+    assert ["", "2 groups without traffic"] == texts(120, of=status({**BUSY, **quiet}))[-2:]
+    assert [True, True, False] == [
+        any(word in line for line in texts(120, of=status(one))) for word in ("busy", "1 group without traffic", "agents")
+    ]
 
 
 def test_what_degraded_mode_has_paused_stands_between_troubles_and_the_fine() -> None:
@@ -110,4 +120,5 @@ def test_no_table_is_wider_or_higher_than_its_terminal(seen: Status, width: int,
 def test_every_scope_is_in_the_table_of_a_wide_terminal(seen: Status) -> None:
     first = [line.text.split("  ")[0] for line in table(seen, width=400)]
 
-    assert [] == [key for key in seen.scopes if key.partition(":")[2] not in first]
+    shown = [key for key, one in seen.scopes.items() if isinstance(one, OutboundScope) or any(one.metrics.refused.values())]
+    assert [] == [key for key in shown if key.partition(":")[2] not in first]
