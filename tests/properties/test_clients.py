@@ -38,7 +38,7 @@ def gaps(window: StrictWindow) -> st.SearchStrategy[int]:
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[StrictWindow, list[tuple[int, bytes, int]]]:
     window = draw(WINDOWS)
-    costs = st.sampled_from([1, 1, 1, 2, max(1, window.amount // 3), window.amount])
+    costs = st.sampled_from([1, 1, 1, min(2, window.amount), max(1, window.amount // 3), window.amount])
     return window, draw(st.lists(st.tuples(gaps(window), KEYS, costs), max_size=80))
 
 
@@ -120,6 +120,18 @@ def test_a_client_who_is_dropped_from_a_full_table_is_not_forgiven() -> None:
 
     assert (0, 0) == (table.available(now, blocked), table.available(Instant(now + HOUR - 1), blocked))
     assert 3 == table.available(Instant(now + HOUR), blocked)
+
+
+@pytest.mark.promise("R24")
+@pytest.mark.parametrize("amount", [2, 3, 10])
+def test_a_flood_of_invented_names_costs_a_new_client_less_than_half_of_its_window(amount: int) -> None:
+    table, now = ClientWindows(StrictWindow(amount, HOUR), 8 * TABLES), Instant(START)
+    for number in range(5000):
+        while table.earliest(now, b"%d\1" % number) <= now:
+            table.commit(now, b"%d\1" % number)
+
+    assert amount - (amount - 1) // 2 == table.available(now, b"new\1")
+    assert [0] * 5000 == [table.available(now, b"%d\1" % number) for number in range(5000)]
 
 
 def test_the_same_requests_count_under_a_changed_window() -> None:
