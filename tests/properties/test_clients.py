@@ -108,6 +108,15 @@ def test_a_window_later_a_round_of_sweeps_leaves_nothing(history: tuple[StrictWi
 
 
 @pytest.mark.promise("R24")
+def test_a_large_window_keeps_a_bounded_number_of_dates() -> None:
+    table = ClientWindows(StrictWindow(10_000, HOUR), ROOM)
+    for number in range(10_000):
+        table.commit(Instant(START + number * (HOUR // 10_000)), b"a\1")
+
+    assert len(table._tables[1][b"a\1"]) <= 2 * (SLOTS + 2)
+
+
+@pytest.mark.promise("R24")
 def test_a_client_who_is_dropped_from_a_full_table_is_not_forgiven() -> None:
     window = StrictWindow(3, HOUR)
     table, now = ClientWindows(window, 8 * TABLES), Instant(START)
