@@ -89,6 +89,8 @@ class Governor:
         self.process = 0
         #: Spellings of scopes and their actors; emptied when full, when the governor has ended, and in a forked child.
         self.doors: dict[tuple[str, str | None], ScopeActor] = {}
+        # Of each scope, the spellings that have a door.
+        self._spellings: dict[str, list[tuple[str, str | None]]] = {}
         self._most_doors = 4 * self.config.global_.max_scopes
         self._announcer = Announcer(wall_clock)
         self._classifier = Classifier(classify)
@@ -245,12 +247,13 @@ class Governor:
         """How things stand, scope by scope, as frozen records."""
         return self._running().call(self._supervised().statistics)
 
-    async def astatistics(self) -> Statistics:
+    async def astatistics(self, also: str = "") -> Statistics:
         """The same for a task on any event loop, which goes on while the governor's is asked; so does the governor's own.
 
-        With many scopes it is read in small steps, each as things stand by then.
+        With many scopes it is read in small steps, each as things stand by then. `also` is a scope, or a provider, to be
+        shown even if it is set aside.
         """
-        home, survey = self._running(), self._supervised().survey()
+        home, survey = self._running(), self._supervised().survey(also)
         if home.on_loop():
             while (statistics := next(survey)) is None:
                 await anyio.lowlevel.checkpoint()
@@ -537,13 +540,14 @@ class Governor:
             self._hooks[key] = hook, self._announcer.add(hook)
 
     def _set_up(self, life: Life, tasks: TaskGroup) -> Supervisor:
+        self._spellings = spellings = dict[str, list[tuple[str, str | None]]]()
         supervisor = Supervisor(
             self.config,
             now=self._clock,
             random=self._random,
             home=life.home,
             tasks=tasks,
-            on_forgotten=life.doors.clear,
+            on_forgotten=partial(_close_doors, life.doors, spellings),
             announcer=life.announcer,
             classifier=self._classifier,
             lends=self._lends,
@@ -653,7 +657,9 @@ class Governor:
             return overloaded(scope)
         if len(self.doors) >= self._most_doors:
             self.doors.clear()
+            self._spellings.clear()
         self.doors[provider, method] = actor
+        self._spellings.setdefault(actor.scope, []).append((provider, method))
         return actor
 
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
@@ -811,6 +817,14 @@ def forget_gone() -> None:
             with suppress(ValueError):
                 running.remove(governor)
                 governor._announcer.close(timeout=0)
+
+
+def _close_doors(
+    doors: dict[tuple[str, str | None], ScopeActor], spellings: dict[str, list[tuple[str, str | None]]], actor: ScopeActor
+) -> None:
+    """The actor has been dropped: whoever asks for its scope next must find another one."""
+    for spelling in spellings.pop(actor.scope, ()):
+        doors.pop(spelling, None)
 
 
 def _after_fork() -> None:

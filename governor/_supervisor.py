@@ -3,14 +3,15 @@
 The supervisor. Global are the request cap, degraded mode and the retry budget of each provider.
 
 It runs on the same thread as the actors and is asked the same way: a direct, synchronous hand-off. At its bound
-(`max_scopes`) it retires an idle scope to make room; if none is idle, the newcomer is answered `overloaded`.
+(`max_scopes`) a scope that rests makes room: it is dropped if it is as good as new, or set aside as a record, from which it
+goes on when it is asked again. If there is none, or no room for its record, the newcomer is answered `overloaded`.
 """
 
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from random import Random
 from typing import Final, Literal
 from weakref import WeakValueDictionary
@@ -18,13 +19,14 @@ from weakref import WeakValueDictionary
 import anyio
 from anyio.abc import TaskGroup
 
-from governor._actors.counters import CounterRecord
+from governor._actors.counters import CounterRecord, Counters
 from governor._actors.group import GroupActor
 from governor._actors.home import Home
 from governor._actors.scope import ScopeActor
+from governor._actors.set_aside import ScopeRecord, SetAside
 from governor._actors.statistics import Statistics, group_statistics, scope_statistics
 from governor._failures import DEFAULT, Classifier
-from governor._units import MINUTE, SECOND, Duration, Instant, to_seconds
+from governor._units import MINUTE, Duration, Instant, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import Config, GlobalPolicy, InboundGroup, ScopePolicy, provider_of
 from governor.errors import Reason, UsageError
@@ -32,7 +34,7 @@ from governor.instrumentation import Announcer, DegradedEntered, DegradedLeft
 from governor.instrumentation.notices import Notices
 from governor.policies.breaker import BreakerPolicy, BreakerStatus
 from governor.policies.degraded import Cause, Degraded, DegradedPolicy
-from governor.policies.pipeline import Pipeline
+from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.request_cap import WARN_AT, RequestCap, RequestCapPolicy
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
 
@@ -48,6 +50,12 @@ _CALM_INTERVAL: Final = 5.0
 _MILLION: Final = 1_000_000
 #: Limits of single endpoints. There are as many as a program has in its code.
 _MAX_ENDPOINTS: Final = 1000
+#: So many scopes at rest are looked at to make room for one newcomer, at most.
+_MAX_LOOKED_AT: Final = 16
+#: Records of scopes that are set aside, at most: so many times `max_scopes`.
+_MAX_SET_ASIDE: Final = 4
+#: Changes of settings that a scope which is set aside goes through one by one when it comes back; of older ones it sees none.
+_MAX_CHANGES: Final = 16
 #: So many scopes are looked at in one step of a survey: about a tenth of a millisecond.
 _AT_A_TIME: Final = 16
 
@@ -55,7 +63,7 @@ _AT_A_TIME: Final = 16
 class Supervisor:
     """The parent of all actors of one governor. Lives on the thread of its `home`.
 
-    `on_forgotten` is called when an actor has been dropped: whoever keeps its address must ask for it again. `lends` says
+    `on_forgotten` is called with an actor that has been dropped: whoever keeps its address must ask for it again. `lends` says
     whether permits may be granted ahead.
     """
 
@@ -67,7 +75,7 @@ class Supervisor:
         random: Random,
         home: Home,
         tasks: TaskGroup,
-        on_forgotten: Callable[[], None],
+        on_forgotten: Callable[[ScopeActor], None],
         announcer: Announcer,
         lends: bool,
         classifier: Classifier = DEFAULT,
@@ -83,8 +91,16 @@ class Supervisor:
         self._classifier = classifier
         self._lends = lends
         self._actors: dict[str, ScopeActor] = {}
-        self._awake: set[ScopeActor] = set()
+        self._awake: dict[ScopeActor, None] = {}
+        # Those at rest, the first to make room first.
+        self._resting: OrderedDict[ScopeActor, None] = OrderedDict()
+        self._leasing: set[ScopeActor] = set()
+        self._set_aside = SetAside()
+        # The counters of scopes without an actor, and of outcomes that come after theirs has been dropped.
         self._forgotten = CounterRecord()
+        self._late = Counters()
+        self._changes: deque[tuple[Instant, Config]] = deque(maxlen=_MAX_CHANGES)
+        self._changed = 0
         self._forgotten_visits = CounterRecord()
         # The scopes of a provider share its budget, which goes with the last of them.
         self._budgets: WeakValueDictionary[str, RetryBudgetPolicy] = WeakValueDictionary()
@@ -115,10 +131,17 @@ class Supervisor:
         tasks.start_soon(self._let_idle_actors_rest)
 
     def actor(self, scope: str) -> ScopeActor | None:
-        """The actor of a scope, started on first use; None if there are as many scopes as allowed and none can be forgotten."""
+        """The actor of a scope, started on first use; None if there are as many scopes as allowed and none makes room."""
         actor = self._actors.get(scope)
         if actor is None and self._make_room():
-            actor = self._actors[scope] = self._new_actor(scope)
+            record = self._set_aside.get(scope)
+            if record is None:
+                actor = self._new_actor(scope, self._pipeline(scope))
+            else:
+                actor = self._revived(scope, record)
+                self._set_aside.remove(scope)
+                self._forgotten -= record.counters
+            self._actors[scope] = actor
             self._start(actor)
         return actor
 
@@ -147,12 +170,14 @@ class Supervisor:
         """What has happened, and how things stand, scope by scope."""
         return next(statistics for statistics in self.survey() if statistics is not None)
 
-    def survey(self) -> Iterator[Statistics | None]:
+    def survey(self, also: str = "") -> Iterator[Statistics | None]:
         """The same in small steps, so that others get their turn in between: None after each step, in the end the record.
 
-        What comes to life meanwhile is left out, and what is forgotten meanwhile still counts: so sums are true.
+        What comes to life meanwhile is left out, and what makes room meanwhile still counts: so sums are true. Of the scopes
+        that are set aside only `also`, or those of a provider of that name, are shown.
         """
-        counters, visits = self._forgotten, self._forgotten_visits
+        counters, visits = self._forgotten + self._late.record(), self._forgotten_visits
+        aside = len(self._set_aside)
         actors, group_actors = self._actors.copy(), self.groups.copy()
         scopes, groups = {}, {}
         for number, scope in enumerate(sorted(actors), 1):
@@ -165,6 +190,11 @@ class Supervisor:
             visits += of_group.counters
             if number % _AT_A_TIME == 0:
                 yield None
+        for name in self._set_aside.names(also):
+            record = self._set_aside.get(name)
+            if record is not None and name not in scopes:
+                scopes[name] = scope_statistics(self._revived(name, record), self._now())
+                yield None
         now = self._now()
         yield Statistics(
             counters=counters,
@@ -175,6 +205,7 @@ class Supervisor:
             degraded_cause=_cause(self.degraded) if now < self.degraded.until else None,
             degraded_providers=self.degraded.culprits if now < self.degraded.until else (),
             scopes=scopes,
+            set_aside=aside,
             groups=groups,
             events_dropped=self._announcer.dropped,
             hooks_failed=self._announcer.failed,
@@ -183,6 +214,8 @@ class Supervisor:
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on; everything goes on from where it stands."""
         before, self._config = self._config, config
+        self._changes.append((self._now(), config))
+        self._changed += 1
         self.cap.reconfigure(RequestCap(config.global_.requests_per_minute))
         self.cap.watch(on=not self._high_use.is_set())
         self.degraded.reconfigure(_degraded(config.global_))
@@ -228,11 +261,11 @@ class Supervisor:
         if not actor.reconfigure(self._pipeline(scope), self._config.for_scope(scope).retry, self._budget(scope), most):
             self._home.knock(partial(self._change, actor))
 
-    def _new_actor(self, scope: str) -> ScopeActor:
+    def _new_actor(self, scope: str, pipeline: Pipeline) -> ScopeActor:
         policy = self._config.for_scope(scope)
         return ScopeActor(
             scope,
-            self._pipeline(scope),
+            pipeline,
             home=self._home,
             now=self._now,
             retry=policy.retry,
@@ -245,6 +278,7 @@ class Supervisor:
             judge=self._judge,
             on_breaker=self._on_breaker,
             on_high_use=self._on_high_use,
+            leasing=self._leasing,
             announcer=self._announcer,
             classifier=self._classifier,
         )
@@ -260,19 +294,39 @@ class Supervisor:
             budget.restore(before.state())
         return budget
 
-    def _pipeline(self, scope: str) -> Pipeline:
-        policy = self._config.for_scope(scope)
-        provider = provider_of(scope)
+    def _pipeline(self, scope: str, config: Config | None = None) -> Pipeline:
+        """Unspent, under the settings in force unless told otherwise."""
+        config = config or self._config
+        policy = config.for_scope(scope)
+        exempt = provider_of(scope) in config.global_.degraded_exempt
+        return self._pipeline_of(scope, (policy.breaker, policy.limits, exempt, policy.max_debt))
+
+    def _pipeline_of(self, scope: str, settings: PipelineSettings) -> Pipeline:
+        breaker, limits, exempt, max_debt = settings
         return Pipeline(
-            policy.breaker,
-            policy.limits,
+            breaker,
+            limits,
             cap=self.cap,
             degraded=self.degraded,
-            provider=provider,
-            exempt=provider in self._config.global_.degraded_exempt,
+            provider=provider_of(scope),
+            exempt=exempt,
             lends=self._lends,
-            max_debt=policy.max_debt,
+            max_debt=max_debt,
         )
+
+    def _revived(self, scope: str, record: ScopeRecord) -> ScopeActor:
+        """An actor that goes on from a record, as if it had gone through the changes of settings since like all others."""
+        pipeline = self._pipeline_of(scope, record.settings)
+        pipeline.restore(record.state)
+        missed = min(self._changed - record.changes, len(self._changes))
+        for at, config in islice(self._changes, len(self._changes) - missed, None):
+            changed = self._pipeline(scope, config)
+            if changed.settings() != pipeline.settings():
+                changed.take_over(at, pipeline)
+                pipeline = changed
+        actor = self._new_actor(scope, pipeline)
+        actor.go_on_from(record.counters, record.units, limits_changed=pipeline.settings() != record.settings)
+        return actor
 
     def _start(self, actor: ScopeActor) -> None:
         if self._closed:
@@ -295,7 +349,8 @@ class Supervisor:
                         self._tasks.start_soon(self._keep_sweeping, group)
 
     def _is_awake(self, actor: ScopeActor) -> None:
-        self._awake.add(actor)
+        self._awake[actor] = None
+        self._resting.pop(actor, None)
         self._somebody_awake.set()
 
     async def _keep_running(self, actor: ScopeActor) -> None:
@@ -433,29 +488,39 @@ class Supervisor:
             self._notices.flush(self._now())
 
     def _recall(self) -> None:
-        for actor in self._actors.values():
+        for actor in tuple(self._leasing):
             actor.take_back()
 
     def _make_room(self) -> bool:
         """Is there room for one more scope? There may be more of them than allowed, since that was changed."""
-        while len(self._actors) >= self._config.global_.max_scopes:
-            if not self._forget_one():
-                return False
-        return True
+        for _ in range(_MAX_LOOKED_AT):
+            if len(self._actors) < self._config.global_.max_scopes or not self._resting:
+                break
+            actor, _ = self._resting.popitem(last=False)
+            # One that cannot go yet has another turn after all others.
+            if not self._drop(actor):
+                self._resting[actor] = None
+        return len(self._actors) < self._config.global_.max_scopes
 
-    def _forget_one(self) -> bool:
-        """Drops a resting scope that would be the same if it were new, to make room. Its counters stay in the sum."""
-        now = self._now()
-        for scope, actor in self._actors.items():
-            if actor not in self._awake and actor.pipeline.at_rest(now):
-                actor.catch_up()
-                self._forgotten += actor.counters.record()
-                del self._actors[scope]
-                # Somebody may hold its address still: two actors for one scope would grant twice as much.
-                actor.close(Reason.OVERLOADED, SECOND)
-                self._on_forgotten()
-                return True
-        return False
+    def _drop(self, actor: ScopeActor) -> bool:
+        """Drops the actor of a scope at rest. What it has to remember is set aside, unless outcomes are still to come."""
+        if not actor.may_be_dropped():
+            return False
+        now, scope, pipeline, counters = self._now(), actor.scope, actor.pipeline, actor.counters.record()
+        if not pipeline.at_rest(now):
+            if counters.under_way:
+                return False
+            budget, rests_at = self._budget(scope), pipeline.rests_at(now)
+            state, settings = pipeline.state(), pipeline.settings()
+            record = ScopeRecord(state, settings, counters, actor.units, budget, self._changed, rests_at)
+            most = _MAX_SET_ASIDE * self._config.global_.max_scopes
+            if not self._set_aside.keep(scope, record, now=now, most=most):
+                return False
+        self._forgotten += counters
+        del self._actors[scope]
+        actor.drop(self._late)
+        self._on_forgotten(actor)
+        return True
 
     async def _let_idle_actors_rest(self) -> None:
         """Ends the tasks of actors that nobody asked for a whole period. With nobody awake, this sleeps as well."""
@@ -464,8 +529,9 @@ class Supervisor:
             await self._somebody_awake.wait()
             await anyio.sleep(to_seconds(self._config.global_.idle_after))
             for actor in [actor for actor in self._awake if not actor.waiting() and seen.get(actor) == actor.asks()]:
-                self._awake.discard(actor)
+                del self._awake[actor]
                 actor.rest()
+                self._resting[actor] = None
             seen = {actor: actor.asks() for actor in self._awake}
             if not self._awake:
                 self._somebody_awake = anyio.Event()

@@ -47,9 +47,29 @@ class CounterRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             dropped=_sums(self.dropped, other.dropped),
         )
 
+    def __sub__(self, other: "CounterRecord") -> "CounterRecord":
+        """What is left of a sum when a part of it goes."""
+        differences = {
+            name: getattr(self, name) - getattr(other, name)
+            for name in CounterRecord.__struct_fields__
+            if name not in ("refused", "dropped")
+        }
+        return CounterRecord(
+            **differences,
+            refused=_sums(self.refused, {key: -count for key, count in other.refused.items()}),
+            dropped=_sums(self.dropped, {key: -count for key, count in other.dropped.items()}),
+        )
+
+    @property
+    def under_way(self) -> int:
+        """Permits whose outcome is not known."""
+        ended = self.answered_2xx + self.answered_4xx + self.answered_5xx + self.failures + self.neutral + self.others
+        return self.requests - ended
+
 
 def _sums(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
-    return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}
+    sums = {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}
+    return {key: count for key, count in sums.items() if count}
 
 
 class Counters:
@@ -81,6 +101,14 @@ class Counters:
         self.retries = 0
         self.refused: dict[Reason, int] = {}
         self.dropped: dict[str, int] = {}
+
+    def go_on_from(self, record: CounterRecord) -> None:
+        """The counters of a scope that comes back."""
+        for name in CounterRecord.__struct_fields__:
+            if name not in ("refused", "dropped"):
+                setattr(self, name, getattr(record, name))
+        self.refused = {Reason(reason): count for reason, count in record.refused.items()}
+        self.dropped = dict(record.dropped)
 
     def ended(self, status: int | None, result: Result, times: int = 1) -> None:
         """Counts one outcome, or several alike: an answer by the class of its HTTP status, everything else by its result."""

@@ -21,7 +21,7 @@ from typing import Final, final
 import msgspec
 
 from governor._actors.actor import NOMINAL_WAIT, Actor
-from governor._actors.counters import Counters
+from governor._actors.counters import CounterRecord, Counters
 from governor._actors.home import Home
 from governor._actors.lease import LOOK_EVERY, Demand, Lease
 from governor._actors.line import Line, Waiter
@@ -60,9 +60,9 @@ class ScopeActor(Actor):
     """The address and the behaviour of one scope. Everything but `send` and `take` belongs to the thread of `home`.
 
     `start` gives the actor a task when it rises from rest; `publish` is called when degraded mode has moved, so that all
-    scopes see it at once, and `recall` to have all scopes take back what they have granted ahead. `judge` decides whether a run
-    of failures that is long enough begins degraded mode. `on_breaker` is told of each change of the breaker, and `on_high_use`
-    when use of the global cap is high.
+    scopes see it at once, and `recall` to have all scopes take back what they have granted ahead; an actor that has granted
+    something ahead is one of `leasing`. `judge` decides whether a run of failures that is long enough begins degraded mode.
+    `on_breaker` is told of each change of the breaker, and `on_high_use` when use of the global cap is high.
     """
 
     __slots__ = (
@@ -74,6 +74,7 @@ class ScopeActor(Actor):
         "_demand",
         "_generation",
         "_lease",
+        "_leasing",
         "_limits",
         "_line",
         "_make",
@@ -133,6 +134,7 @@ class ScopeActor(Actor):
         on_high_use: Callable[[Instant], None],
         announcer: Announcer,
         classifier: Classifier = DEFAULT,
+        leasing: "set[ScopeActor] | None" = None,
     ) -> None:
         super().__init__(scope, home=home, now=now, max_waiting=max_waiting)
         self.pipeline = pipeline
@@ -149,6 +151,7 @@ class ScopeActor(Actor):
         self._judge = judge
         self._on_breaker = on_breaker
         self._on_high_use = on_high_use
+        self._leasing: set[ScopeActor] = set() if leasing is None else leasing
         self._announcer = announcer
         self.classifier = classifier
         self._status = pipeline.breaker.status
@@ -294,7 +297,8 @@ class ScopeActor(Actor):
             self._units.follow(pipeline.limits, self.counters.requests)
         watched = self._line or self._closed or self._resting or self._units.watching
         self.gate = NEVER if watched else pipeline.gate
-        self.listens = pipeline.holds or pipeline.breaker.listens
+        # Of a scope that was dropped, late outcomes are to come as messages, on whichever thread: nobody looks for them here.
+        self.listens = pipeline.holds or pipeline.breaker.listens or self._closed is not None
         self.awaits_answers = pipeline.breaker.awaits_answers
         self._make = HeldPermit if pipeline.holds else Permit
         self._generation = pipeline.breaker.generation
@@ -349,6 +353,35 @@ class ScopeActor(Actor):
     def uncharged_units(self) -> tuple[str, ...]:
         """Units that a limit counts and no call has named."""
         return self._units.uncharged()
+
+    def may_be_dropped(self) -> bool:
+        """Is it at rest, with nothing to answer, to read or to take back? All that is known of its permits has been learned."""
+        if self._busy or not self._resting or self._closed is not None:
+            return False
+        self.catch_up()
+        return not (self._line or self.inbox or self.outcomes or self._lease.out)
+
+    def drop(self, late: Counters) -> None:
+        """Ends, because the scope makes room. Outcomes that are still to come are counted in `late`.
+
+        Somebody may hold its address still: two actors for one scope would grant twice as much.
+        """
+        self.close(Reason.OVERLOADED, NOMINAL_WAIT)
+        self.counters = late
+        self.listens = True
+
+    @property
+    def units(self) -> UnitWatch:
+        """What is known of units without effect."""
+        return self._units
+
+    def go_on_from(self, counters: CounterRecord, units: UnitWatch, *, limits_changed: bool) -> None:
+        """Takes over what was counted and seen before the scope was set aside."""
+        self.counters.go_on_from(counters)
+        self._units = units
+        if limits_changed:
+            units.follow(self.pipeline.limits, counters.requests)
+        self.regate()
 
     def leased(self) -> int:
         """How many permits are granted ahead and, as far as it knows, not used."""
@@ -473,6 +506,7 @@ class ScopeActor(Actor):
     def take_back(self) -> bool:
         """Takes back what is granted ahead: nobody may have it, or somebody needs it. False if nothing is out."""
         if not self._lease.out:
+            self._leasing.discard(self)
             return False
         back = self._reclaim()
         if back and self._announcer.listening:
@@ -481,6 +515,7 @@ class ScopeActor(Actor):
 
     def _reclaim(self) -> int:
         now = self._now()
+        self._leasing.discard(self)
         back = self._lease.take_back()
         self._learn_used(now)
         self.pipeline.reclaim(now, back)
@@ -532,6 +567,7 @@ class ScopeActor(Actor):
             self._demand.given(len(self._lease) + count)
         if count:
             # Accounted for first: from the moment they are in the lease they may be used.
+            self._leasing.add(self)
             self.pipeline.lend(now, count)
             self._lease.add(starmap(self._make, repeat((self, now, self._generation), count)), count)
             self.regate()

@@ -117,6 +117,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     degraded_cause: Literal["failures", "cap"] | None = None
     degraded_providers: tuple[str, ...] = ()
     scopes: Mapping[str, ScopeStatistics]
+    #: Scopes that have made room for others, and go on from a record when they are asked again; they are not among `scopes`.
+    set_aside: int = 0
     groups: Mapping[str, GroupStatistics]
     #: Events that a hook missed because too many waited for it, and events at which a hook failed; lines that the log could not
     #: write are among those.

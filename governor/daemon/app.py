@@ -128,7 +128,8 @@ class _Endpoints:
     async def metrics(self, request: Request) -> Response:
         """How one scope stands, or all those of a provider."""
         name = str(request.path_params["scope"])
-        report = figures.report(await read_statistics(self._governor), name, wall_clock())
+        statistics = await read_statistics(self._governor, figures.scope_named(name))
+        report = figures.report(statistics, name, wall_clock())
         if report is None:
             return problem(HTTPStatus.NOT_FOUND, f"There is no scope {name!r}, or nobody has used it yet.")
         return _json(report)

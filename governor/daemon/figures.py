@@ -54,12 +54,17 @@ def status(statistics: Statistics, config: Config, *, started_at: float | None, 
     )
 
 
+def scope_named(name: str) -> str:
+    """The scope or provider that a name stands for; "" for an inbound group."""
+    return "" if name.startswith(INBOUND) else name.removeprefix(OUTBOUND)
+
+
 def report(statistics: Statistics, name: str, now: float) -> ScopeReport | GroupReport | None:
     """One scope, `github:get`, `outbound:github:get` or `inbound:chat`, or all those of a bare provider; None if unknown."""
     if name.startswith(INBOUND):
         group = statistics.groups.get(name.removeprefix(INBOUND))
         return None if group is None else _group_report(name, group)
-    scope = name.removeprefix(OUTBOUND)
+    scope = scope_named(name)
     found = _of(scope, statistics.scopes)
     return _scope_report(scope, found, now) if found else None
 

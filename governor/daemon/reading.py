@@ -21,14 +21,14 @@ class Unreadable(Exception):
     """The governor does not run, or does not answer."""
 
 
-async def read_statistics(governor: Governor) -> Statistics:
-    """The figures. Raises `Unreadable`."""
+async def read_statistics(governor: Governor, also: str = "") -> Statistics:
+    """The figures, with those of the scope or provider `also` even if it is set aside. Raises `Unreadable`."""
     # On its own loop one that was closed would still answer.
     if not governor.alive():
         raise Unreadable("the governor does not run")
     try:
         with anyio.fail_after(_PATIENCE):
-            return await governor.astatistics()
+            return await governor.astatistics(also)
     except UsageError as error:
         raise Unreadable(str(error)) from None
     except TimeoutError:

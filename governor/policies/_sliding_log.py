@@ -133,6 +133,10 @@ class SlidingLog:
             room += units * per
         return True
 
+    def emptied(self) -> Instant:
+        """When all units will have left the window."""
+        return Instant(self._slots[-1][0] + self.window) if self._slots else Instant(0)
+
     def freed(self, count: int) -> Instant:
         """When the oldest `count` units will have left the window. At least that many are in the log."""
         for dated, units in self._slots:

@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from governor._units import MINUTE, Duration, Instant
+from governor._units import MINUTE, NEVER, Duration, Instant
 from governor.errors import ConfigError, Reason
 from governor.policies import _checks
 from governor.policies._call_log import SLOTS, CallLog, CallLogState
@@ -205,6 +205,15 @@ class BreakerPolicy:
         ramping = newest is not None and newest + self.parameters.probe_deadline > now
         failed = self.failures or any(self._last_calls) or self._calls.failures_at(now)
         return self.status is BreakerStatus.CLOSED and not ramping and not failed
+
+    def rests_at(self, now: Instant) -> Instant:
+        """From when on it will be at rest, if nothing happens; `NEVER` if time alone does not bring it there."""
+        if self.status is not BreakerStatus.CLOSED or self.failures or any(self._last_calls):
+            return NEVER
+        newest = self._out.newest()
+        answered_by = now if newest is None else Instant(newest + self.parameters.probe_deadline)
+        failing_until = Instant(now + (self.parameters.window or 0)) if self._calls.failures_at(now) else now
+        return max(now, answered_by, failing_until)
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """Now if closed; else when the cooling ends, or, with all places taken, when the oldest call is given up."""

@@ -241,6 +241,10 @@ class TokenBucketPolicy:
         self._move(now * self._ticks - (-spent * self._tolerance // other._tolerance))
         self._changed_at = now
 
+    def rests_at(self) -> Instant:
+        """From when on it is full."""
+        return Instant(max(0, -(-self._tat // self._ticks)))
+
     def state(self) -> TokenBucketState:
         """What `restore` needs to go on from here."""
         return TokenBucketState(self._tat, self._refunded, self._changed_at)

@@ -88,6 +88,10 @@ class InFlightPolicy:
         """Time alone gives nothing back."""
         return 0.0
 
+    def rests_at(self) -> Instant:
+        """At once, if nothing is under way."""
+        return NEVER if self._under_way else Instant(0)
+
     def state(self) -> InFlightState:
         """What `restore` needs to go on from here."""
         return InFlightState(self._under_way)

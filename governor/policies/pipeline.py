@@ -39,6 +39,10 @@ class PipelineState(msgspec.Struct, frozen=True):
     receipts_born: int = 0
 
 
+#: Breaker, limits, whether degraded mode does not stop it, and the debt that its limits may be in.
+PipelineSettings = tuple[Breaker, tuple[Limit, ...], bool, float]
+
+
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """When a request could be granted, and by which policy it cannot be sooner (None: it can be now).
 
@@ -235,12 +239,16 @@ class Pipeline:
         """Is it as good as new, with nothing spent and no failure on record? Then it can be forgotten."""
         return self.breaker.at_rest(now) and all(limit.available(now) == limit.capacity() for limit in self.limits)
 
+    def rests_at(self, now: Instant) -> Instant:
+        """From when on it will be at rest, if nothing happens; `NEVER` if time alone does not bring it there."""
+        return max(self.breaker.rests_at(now), *(limit.rests_at() for limit in self.limits), now)
+
     def state(self) -> PipelineState:
         """What `restore` needs to go on from here; the shared policies are not part of it."""
         limits = tuple(policy.state() for policy in self.limits)
         return PipelineState(self.breaker.state(), limits, tuple(self._born), self._receipts_born)
 
-    def settings(self) -> tuple[Breaker, tuple[Limit, ...], bool, float]:
+    def settings(self) -> PipelineSettings:
         """What makes it this pipeline, and not another one."""
         return self.breaker.parameters, tuple(policy.parameters for policy in self.limits), self.exempt, self.max_debt
 

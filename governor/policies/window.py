@@ -184,6 +184,10 @@ class StrictWindowPolicy:
         """Units per second in the long run, for calls that take no time."""
         return self.parameters.amount * 1_000_000 / self.parameters.per
 
+    def rests_at(self) -> Instant:
+        """From when on nothing is in it, if nothing is under way."""
+        return NEVER if self._under_way else self._log.emptied()
+
     def state(self) -> StrictWindowState:
         """What `restore` needs to go on from here."""
         return StrictWindowState(self._log.state(), self._under_way)

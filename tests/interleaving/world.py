@@ -176,7 +176,7 @@ class World:
             random=Random(0),
             home=stepped,
             tasks=cast("TaskGroup", _NoTasks()),
-            on_forgotten=governor.doors.clear,
+            on_forgotten=lambda _: governor.doors.clear(),
             announcer=Announcer(lambda: 0.0),
             lends=True,
         )
