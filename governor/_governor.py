@@ -105,6 +105,8 @@ class Governor:
         self.started_at: float | None = None
         #: Has it been left, or has its event loop gone, and has it not been entered again?
         self.closed = False
+        #: Paths of the governor's own pages, where an application has mounted them; no inbound limit holds for them.
+        self.own_pages: frozenset[str] = frozenset()
         #: Makes the keys by which callers of our own API are known.
         self.pseudonyms = Pseudonyms(os.urandom(32))
         self._home: Home | None = None

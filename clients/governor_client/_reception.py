@@ -28,7 +28,7 @@ class Reception:
     application tells the tier of a client.
     """
 
-    __slots__ = ("_callers", "_complain", "_config", "_paths", "_root", "announces", "governor")
+    __slots__ = ("_callers", "_complain", "_config", "_own_pages", "_paths", "_root", "announces", "governor")
 
     def __init__(self, governor: Governor, root: str = "", *, identifies: bool = False) -> None:
         self.governor = governor
@@ -36,7 +36,8 @@ class Reception:
         self._complain = Complaints()
         self._config = governor.config
         settings = governor.config.inbound_settings
-        self._paths = Paths(governor.config.inbound, settings.exempt_paths)
+        self._own_pages = governor.own_pages
+        self._paths = Paths(governor.config.inbound, (*settings.exempt_paths, *self._own_pages))
         self._callers = Callers(settings, governor.pseudonyms)
         #: Whether every answer says what is left.
         self.announces = settings.announce
@@ -45,8 +46,9 @@ class Reception:
             _log.warning("The tiers of %s have no effect without a key function: give the middleware one.", ", ".join(unused))
 
     def is_open(self) -> bool:
-        """Is the governor running, and under that configuration?"""
-        return self.governor.config is self._config and not self.governor.ended
+        """Is the governor running, under that configuration, and with its pages where they were?"""
+        governor = self.governor
+        return governor.config is self._config and governor.own_pages is self._own_pages and not governor.ended
 
     def place(self, scope: Scope) -> Place | None:
         """The group and the routes of a request; None if it is exempt."""

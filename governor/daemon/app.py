@@ -31,6 +31,12 @@ from governor.daemon.stream import EventStream, EventStreamHead
 
 API: Final = "/api/v1/traffic-control"
 
+#: What to exempt where these pages are mounted: a path, or with a slash at its end everything beneath it as well. Only these,
+#: as an application may have other routes under the same prefix.
+_PAGES: Final = ("", "/dashboard/", "/health", "/openapi.json", "/metrics", f"{API}/")
+#: So many such paths are exempt at most, which is enough for 16 mounts.
+_MAX_OWN_PAGES: Final = 16 * len(_PAGES)
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -73,11 +79,20 @@ def routes(governor: Governor) -> list[Route]:
     return _Endpoints(governor, Drain()).routes()
 
 
-def _available(endpoint: Endpoint) -> Endpoint:
-    """The same, but 503 while the governor cannot be read."""
+def _mounted_at(request: Request) -> str:
+    """The path under which an application has mounted these pages; empty if they are at its root."""
+    root, of_server = str(request.scope.get("root_path", "")), str(request.scope.get("app_root_path", ""))
+    return root.removeprefix(of_server) if root.startswith(of_server) and "app_root_path" in request.scope else ""
+
+
+def _available(endpoint: Endpoint, governor: Governor) -> Endpoint:
+    """The same, but 503 while the governor cannot be read. Where it is mounted, its pages are exempt from inbound limits."""
 
     @wraps(endpoint)
     async def answer(request: Request) -> Response:
+        mount = _mounted_at(request)
+        if mount and f"{mount}/health" not in governor.own_pages and len(governor.own_pages) < _MAX_OWN_PAGES:
+            governor.own_pages |= {f"{mount}{page}" for page in _PAGES}
         try:
             return await endpoint(request)
         except Unreadable as reason:
@@ -109,7 +124,7 @@ class _Endpoints:
             f"{API}/metrics/{{scope}}": self.metrics,
             f"{API}/events": self.events,
         }
-        return [Route(path, _available(endpoint)) for path, endpoint in endpoints.items()]
+        return [Route(path, _available(endpoint, self._governor)) for path, endpoint in endpoints.items()]
 
     async def health(self, request: Request) -> Response:
         """Does the governor run? No as well for a daemon that is about to end: nobody should send it anything any more."""
