@@ -1,13 +1,16 @@
 """Where does the governor run in a program without an event loop? On one of its own, on a daemon thread."""
 
+import _thread
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from threading import Event, Thread
+from types import BuiltinFunctionType
 from typing import Final
 
 import anyio
 
 from governor._actors.home import current_post
+from governor.errors import UsageError
 
 #: Seconds between two looks whether it is time to end.
 _LOOK_EVERY: Final = 0.05
@@ -26,7 +29,17 @@ class Background:
         self._thread = Thread(target=self._main, name="governor", daemon=True)
 
     def start(self) -> None:
-        """Returns once the context has been entered; raises what went wrong if it could not be."""
+        """Returns once the context has been entered; raises what went wrong if it could not be.
+
+        Raises `UsageError` where threads are not threads: the event loop would run on that of the program, in which no other
+        could be started any more.
+        """
+        if not isinstance(_thread.start_new_thread, BuiltinFunctionType):
+            raise UsageError(
+                "the governor cannot run on a background thread, because gevent or eventlet has replaced threads in this "
+                "process; leave them as they are (`monkey.patch_all(thread=False)`), or run the governor in an event loop with "
+                "`async with`"
+            )
         self._thread.start()
         self._settled.wait()
         if self._failure is not None:
