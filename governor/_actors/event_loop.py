@@ -46,14 +46,16 @@ def in_trio() -> bool:
 
     A callback runs in a task of trio's own, and the host of a guest run outside of all tasks.
     """
-    trio = sys.modules.get("trio")
-    return trio is not None and hasattr(trio, "lowlevel") and bool(trio.lowlevel.in_trio_task())
+    # Another thread may be importing it in this very moment: then it is there in parts, and none of its loops runs yet.
+    in_task = getattr(getattr(sys.modules.get("trio"), "lowlevel", None), "in_trio_task", None)
+    return in_task is not None and bool(in_task())
 
 
 def running_asyncio_loop() -> object | None:
     """The loop of asyncio that runs on this thread, although trio may run inside it. Unlike that of asyncio, raises nothing."""
-    asyncio = sys.modules.get("asyncio.events")  # Without it, no loop of asyncio runs.
-    return None if asyncio is None else asyncio._get_running_loop()
+    # While another thread imports it, it is there in parts, and no loop of asyncio runs yet.
+    running = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    return None if running is None else cast("object | None", running())
 
 
 def is_asyncio(loop: object) -> bool:

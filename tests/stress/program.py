@@ -214,10 +214,10 @@ class Caller:
             self.hold(scope, admission)
             self.log.seen["2xx"] += 1
         elif self.random.random() < self.run.trouble:
-            with suppress(ZeroDivisionError), permit:
+            with suppress(ConnectionResetError), permit:
                 self.hold(scope, admission)
                 self.log.seen["failures"] += 1
-                raise ZeroDivisionError
+                raise ConnectionResetError
         else:
             self.hold(scope, admission)
             status = 503 if self.random.random() < self.run.trouble else self.random.choice([200] * 9 + [404, 429, None])
