@@ -63,7 +63,7 @@ FORMS = st.sampled_from(
 SCOPES = st.sampled_from(["w", "w:get", "w:posts", "w:embeddings", "w:psot", "w:delte", "default"])
 
 
-@pytest.mark.promise("R53")
+@pytest.mark.promise("R19", "R53")
 @given(SCOPES, AMOUNTS, UNITS, PERIODS, FORMS)
 @example("w", 2, "request", "hour", "{} {} per {} strict")
 @example("w", 2, "token", "min", "{} {}/{}")
@@ -125,7 +125,7 @@ INBOUND_LIMITS = st.sampled_from(
 )
 
 
-@pytest.mark.promise("R20", "R23")
+@pytest.mark.promise("R19", "R20", "R23")
 @given(PATHS)
 @example("/healthz/")
 @example("/healthCheck")
@@ -140,7 +140,7 @@ def test_a_request_reaches_every_exempt_path_that_is_accepted(path: str) -> None
     assert paths.group(path) is None
 
 
-@pytest.mark.promise("R20", "R24")
+@pytest.mark.promise("R19", "R20", "R24")
 @given(PATHS, INBOUND_LIMITS, st.sampled_from(["limits", "address_limits", "total_limits"]))
 @example("/users/{id}/export", "3/s", "limits")
 def test_requests_meet_every_inbound_limit_that_is_accepted(path: str, text: str, which: str) -> None:
@@ -184,7 +184,7 @@ CASES = st.sampled_from([str.upper, str.lower, str.title, str.swapcase])
 SEPARATORS = st.sampled_from(["_", "__", "___"])
 
 
-@pytest.mark.promise("R53")
+@pytest.mark.promise("R19", "R53")
 @given(VARIABLES, CASES, SEPARATORS, SEPARATORS)
 @example(("global", "requests_per_minute", "7"), str.upper, "_", "_")
 def test_a_variable_in_any_spelling_has_an_effect_or_is_refused(

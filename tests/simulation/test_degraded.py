@@ -112,7 +112,7 @@ async def test_a_waiter_whom_others_leave_no_time_counts_as_excess_when_it_is_re
     assert (("news", "traffic"), []) == (after.degraded_providers, times)
 
 
-@pytest.mark.promise("R07", "R08")
+@pytest.mark.promise("R07", "R08", "R17")
 async def test_those_who_wait_for_the_cap_are_paced_by_it_and_nobody_is_paused() -> None:
     times: list[float] = []
     async with governed(requests_per_minute=10) as governor, anyio.create_task_group() as tasks:
@@ -125,7 +125,7 @@ async def test_those_who_wait_for_the_cap_are_paced_by_it_and_nobody_is_paused()
     assert (0, {}) == (spells, refused)
 
 
-@pytest.mark.promise("R07", "R08")
+@pytest.mark.promise("R07", "R08", "R17")
 @pytest.mark.parametrize(
     ("share", "at_least"), [(1.0, 0.99), (1.01, 0.95), (1.1, 0.95), (1.4, 0.95), (2.0, 0.5)], ids=lambda value: str(value)
 )
@@ -192,7 +192,7 @@ async def test_failures_in_a_row_may_be_off() -> None:
         granted(governor.try_permit("weather"))
 
 
-@pytest.mark.promise("R08")
+@pytest.mark.promise("R08", "R17")
 async def test_one_dead_provider_stops_none_but_itself_whatever_its_methods() -> None:
     async with governed() as governor:
         for method in ("GET", "PUT", "POST"):
@@ -201,7 +201,7 @@ async def test_one_dead_provider_stops_none_but_itself_whatever_its_methods() ->
         granted(governor.try_permit("weather"))
 
 
-@pytest.mark.promise("R08")
+@pytest.mark.promise("R08", "R17")
 async def test_many_dead_hosts_that_fail_once_each_stop_nobody() -> None:
     async with governed() as governor:
         for number in range(900):
@@ -249,7 +249,7 @@ async def test_a_provider_whose_breaker_has_closed_again_counts_again() -> None:
     assert (1, ("dead", "other")) == (paused.degraded_spells, paused.degraded_providers)
 
 
-@pytest.mark.promise("R08")
+@pytest.mark.promise("R08", "R17")
 async def test_a_healthy_provider_keeps_others_failures_from_stopping_it_as_long_as_that_is_recent() -> None:
     async with governed() as governor:
         granted(governor.try_permit("payments")).record(status=200)

@@ -163,6 +163,7 @@ async def test_healthy_calls_that_take_longer_than_the_deadline_of_a_probe_close
     assert 60 + 95 + 90 >= max(refused)
 
 
+@pytest.mark.promise("R06", "R17")
 async def test_a_probe_that_streams_for_hours_closes_the_breaker_as_soon_as_its_answer_begins() -> None:
     async with governed(probes=1, successes=1, ramp_up=False) as governor:
         await trip(governor)

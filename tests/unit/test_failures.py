@@ -111,7 +111,7 @@ class Numpy:
         return self._number
 
 
-@pytest.mark.promise("R06")
+@pytest.mark.promise("R06", "R16")
 @given(shape=st.sampled_from(sorted(SHAPES)), status=st.integers(100, 599))
 def test_a_status_decides_wherever_an_exception_carries_it(shape: str, status: int) -> None:
     assert answered(status) == DEFAULT(SHAPES[shape](status))
@@ -345,13 +345,13 @@ def _label(error: object) -> str:
     return f"{type(error).__module__}.{type(error).__name__}"
 
 
-@pytest.mark.promise("R06")
+@pytest.mark.promise("R06", "R16")
 @pytest.mark.parametrize("error", NETWORK, ids=_label)
 def test_timeouts_and_network_errors_are_failures(error: Exception) -> None:
     assert FAILURE == DEFAULT(error)
 
 
-@pytest.mark.promise("R06")
+@pytest.mark.promise("R06", "R16")
 @pytest.mark.parametrize("error", OURS, ids=_label)
 def test_what_does_not_say_that_the_provider_failed_is_neutral(error: Exception) -> None:
     assert NEUTRAL == DEFAULT(error)
@@ -614,7 +614,7 @@ async def _calls(governor: Governor, times: int, error: Exception, **options: An
 
 
 @pytest.mark.anyio
-@pytest.mark.promise("R06", "R08")
+@pytest.mark.promise("R06", "R08", "R16")
 async def test_mistakes_of_the_program_open_no_breaker_and_pause_nothing(governor: Governor) -> None:
     state, counters = await _calls(governor, 50, KeyError("customer_id"))
 
@@ -623,7 +623,7 @@ async def test_mistakes_of_the_program_open_no_breaker_and_pause_nothing(governo
 
 
 @pytest.mark.anyio
-@pytest.mark.promise("R06")
+@pytest.mark.promise("R06", "R16")
 @pytest.mark.parametrize(
     ("error", "counted"),
     [
@@ -638,7 +638,7 @@ async def test_answers_that_an_sdk_raises_are_counted_as_answers(
 
 
 @pytest.mark.anyio
-@pytest.mark.promise("R06")
+@pytest.mark.promise("R06", "R16")
 @pytest.mark.parametrize(
     ("error", "counted"),
     [

@@ -11,7 +11,7 @@ PAGE: Final = ROOT / "docs" / "reference" / "behaviour.md"
 
 #: Every promise of the product has its place on the page: outbound, inbound, watching, logging, being used.
 NUMBERED: Final = [
-    f"R{number:02}" for first, last in ((1, 13), (20, 25), (30, 34), (40, 43), (50, 55)) for number in range(first, last + 1)
+    f"R{number:02}" for first, last in ((1, 19), (20, 27), (30, 34), (40, 43), (50, 55)) for number in range(first, last + 1)
 ]
 
 HEADING: Final = re.compile(r"^### (?P<id>R\d\d) \S.*?(?P<later> \(not yet\))?$", re.MULTILINE)

@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of httpx, which it would rather have in its second version
     from starlette.testclient import TestClient, WebSocketDenialResponse
 
-pytestmark = pytest.mark.promise("R21", "R22")
+pytestmark = pytest.mark.promise("R21", "R22", "R27")
 
 Started = Callable[..., TestClient]
 

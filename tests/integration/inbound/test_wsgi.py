@@ -17,7 +17,7 @@ from governor import Config, Governor
 from governor.testing import ManualClock
 from governor_client import Client, TrafficControlWSGIMiddleware
 
-pytestmark = pytest.mark.promise("R21", "R22")
+pytestmark = pytest.mark.promise("R21", "R22", "R27")
 
 Serve = Callable[..., "Door"]
 

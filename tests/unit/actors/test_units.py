@@ -14,7 +14,7 @@ from governor._actors.units import MAX_UNKNOWN_UNITS, PERMITS_WATCHED, UnitWatch
 from governor.policies.limits import LimitPolicy, build
 from governor_client import AsyncGovernedTransport
 
-pytestmark = [pytest.mark.anyio, pytest.mark.promise("R03")]
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("R03", "R19")]
 
 LIMITS = {
     "llm": ["1000000/s burst 1000000", "1000000 tokens per minute strict"],

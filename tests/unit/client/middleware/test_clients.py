@@ -36,7 +36,7 @@ def running(configured: Configured, default: Mapping[str, object], **inbound: ob
     return Governor(configured(default, **inbound), clock=ManualClock())
 
 
-@pytest.mark.promise("R21")
+@pytest.mark.promise("R21", "R26")
 @pytest.mark.parametrize("key", [user, async_user])
 async def test_the_key_of_the_application_is_the_client_wherever_and_by_whatever_headers_it_asks(
     app: App, asking: Asking, governor: Governor, key: Any
@@ -52,7 +52,7 @@ async def test_the_key_of_the_application_is_the_client_wherever_and_by_whatever
     assert [200, 200, 429, 200] == [(await ask(**one)).status for one in asks]
 
 
-@pytest.mark.promise("R21")
+@pytest.mark.promise("R21", "R26")
 async def test_no_header_leads_to_what_belongs_to_a_key(app: App, asking: Asking, governor: Governor) -> None:
     ask = asking(TrafficControlMiddleware(app, governor, key=lambda scope: scope.get("user", "")))
     stranger = [(await ask(headers=[(b"x-actor", b"alice")])).status for _ in range(3)]
@@ -61,7 +61,7 @@ async def test_no_header_leads_to_what_belongs_to_a_key(app: App, asking: Asking
     assert [200, 200, 429] == [(await ask(user="alice")).status for _ in range(3)]
 
 
-@pytest.mark.promise("R21")
+@pytest.mark.promise("R21", "R26")
 async def test_without_an_answer_of_the_key_function_nothing_is_limited_or_counted(
     app: App, asking: Asking, governor: Governor
 ) -> None:
@@ -79,7 +79,7 @@ def foreign(scope: Scope) -> Any:
     raise UsageError("not like this")
 
 
-@pytest.mark.promise("R24", "R21")
+@pytest.mark.promise("R24", "R21", "R26")
 @pytest.mark.parametrize(
     ("key", "why"),
     [
@@ -107,7 +107,7 @@ async def test_a_key_function_that_fails_opens_no_door_and_says_so_once(
     ]
 
 
-@pytest.mark.promise("R21")
+@pytest.mark.promise("R21", "R26")
 @pytest.mark.parametrize("nobody", ["", b"", Client(), Client("")])
 async def test_an_empty_key_stands_for_what_headers_and_address_say(
     app: App, asking: Asking, governor: Governor, nobody: Any
@@ -118,7 +118,7 @@ async def test_an_empty_key_stands_for_what_headers_and_address_say(
     assert 200 == (await ask()).status
 
 
-@pytest.mark.promise("R21")
+@pytest.mark.promise("R21", "R26")
 async def test_a_cost_spends_more_and_one_that_no_limit_holds_is_refused_for_good(
     app: App, asking: Asking, configured: Configured
 ) -> None:
@@ -134,7 +134,7 @@ async def test_a_cost_spends_more_and_one_that_no_limit_holds_is_refused_for_goo
 TIERS: Mapping[str, object] = {"tiers": {"pro": {"limits": ["1/s burst 4"]}, "free": {"limits": ["1/s burst 1"]}}}
 
 
-@pytest.mark.promise("R21")
+@pytest.mark.promise("R21", "R26")
 async def test_a_tier_has_its_own_limits_and_one_that_there_is_not_has_those_of_the_group(
     app: App, asking: Asking, configured: Configured, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -190,7 +190,7 @@ EXPORT: Mapping[str, object] = {
 }
 
 
-@pytest.mark.promise("R22")
+@pytest.mark.promise("R22", "R27")
 async def test_a_route_has_a_limit_for_each_client_beside_those_of_its_group(
     app: App, asking: Asking, configured: Configured
 ) -> None:
@@ -224,7 +224,7 @@ async def test_the_handshake_of_a_websocket_is_a_get(app: App, asking: Asking, c
         assert ["websocket.accept", "websocket.close"] == [(await ask("/talk", kind="websocket")).kinds[0] for _ in range(2)]
 
 
-@pytest.mark.promise("R22")
+@pytest.mark.promise("R22", "R27")
 async def test_every_limit_of_every_route_that_matches_holds(app: App, asking: Asking, configured: Configured) -> None:
     routes = [
         {"paths": ["/a/{rest:path}"], "limits": ["1/day burst 2"], "name": "any"},
@@ -242,7 +242,7 @@ async def test_every_limit_of_every_route_that_matches_holds(app: App, asking: A
 # Limits of every kind.
 
 
-@pytest.mark.promise("R22")
+@pytest.mark.promise("R22", "R27")
 @pytest.mark.parametrize("kind", ["limits", "address_limits", "total_limits"])
 async def test_a_strict_window_holds_in_every_window(app: App, asking: Asking, configured: Configured, kind: str) -> None:
     clock = ManualClock()
@@ -278,7 +278,7 @@ class Held:
         await send({"type": "http.response.body", "body": b""})
 
 
-@pytest.mark.promise("R22")
+@pytest.mark.promise("R22", "R27")
 @pytest.mark.parametrize("kind", ["limits", "address_limits", "total_limits", "routes"])
 @pytest.mark.parametrize("end", ["answered", "fails", "cancelled"])
 async def test_requests_in_flight_come_back_however_they_end(
