@@ -297,8 +297,7 @@ class ScopeActor(Actor):
             self._units.follow(pipeline.limits, self.counters.requests)
         watched = self._line or self._closed or self._resting or self._units.watching
         self.gate = NEVER if watched else pipeline.gate
-        # Of a scope that was dropped, late outcomes are to come as messages, on whichever thread: nobody looks for them here.
-        self.listens = pipeline.holds or pipeline.breaker.listens or self._closed is not None
+        self.listens = pipeline.holds or pipeline.breaker.listens
         self.awaits_answers = pipeline.breaker.awaits_answers
         self._make = HeldPermit if pipeline.holds else Permit
         self._generation = pipeline.breaker.generation
@@ -368,7 +367,9 @@ class ScopeActor(Actor):
         """
         self.close(Reason.OVERLOADED, NOMINAL_WAIT)
         self.counters = late
-        self.listens = True
+        # Outcomes are to come as messages, from whichever thread: what is only left for the actor is never read.
+        self.pipeline.holds = True
+        self.regate()
 
     @property
     def units(self) -> UnitWatch:

@@ -9,7 +9,7 @@ import pytest
 
 from governor import Config, Denied, Governor, Permit, Reason
 from governor._actors.scope import ScopeActor
-from governor._supervisor import _MAX_SET_ASIDE
+from governor._supervisor import _MAX_LOOKED_AT, _MAX_SET_ASIDE
 from governor.policies.pipeline import Pipeline
 from governor.testing import loop_clock
 
@@ -228,6 +228,7 @@ async def test_a_newcomer_costs_the_same_however_many_scopes_there_are(monkeypat
                 work[scopes] = work.get(scopes, 0) + looked[0]
 
     assert work[50] == work[1000]
+    assert work[50] <= 2 * 20 * 2 * _MAX_LOOKED_AT
 
 
 async def test_dropping_a_scope_leaves_the_doors_of_the_others_open() -> None:
