@@ -679,12 +679,15 @@ class Governor:
 
     async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """What `async with governor.permit(...)` does on entering."""
-        here = get_ident() == self._thread and self._running().on_loop()
+        here = get_ident() == self._thread
         actor = self.doors.get((provider, method)) if here else None
         if actor is not None and acquire.request is PLAIN and acquire.attempt is None:
+            # Safe whichever loop runs on this thread, as in `try_permit`. Only what may wait must look which one it is.
             permit = actor.grab()
             if permit is not None:
                 return permit
+        if here and not self._running().on_loop():
+            here, actor = False, None
         answer: Permit | Denied
         find = (provider, method, acquire.timeout)
         found = actor or (self._find(*find) if here else await self._find_from_another_loop(*find))

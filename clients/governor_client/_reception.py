@@ -53,7 +53,9 @@ class Reception:
     def place(self, scope: Scope) -> Place | None:
         """The group and the routes of a request; None if it is exempt."""
         place = self._paths.find(scope["path"], self._root or _root(scope))
-        return None if place is None or _is_preflight(scope) else place
+        if place is not None and scope.get("method") == "OPTIONS" and _is_preflight(scope):
+            return None
+        return place
 
     def visit(self, place: Place | None, scope: Scope, client: Client | None = None) -> Visit:
         """The keys of a request, by what the application says of its client, and else by headers and address."""
@@ -89,9 +91,7 @@ class Reception:
 
 
 def _is_preflight(scope: Scope) -> bool:
-    """Does a browser ask whether it may ask (CORS)? It does so by itself, and no limit is spent on it."""
-    if scope.get("method") != "OPTIONS":
-        return False
+    """Does a browser ask with this OPTIONS whether it may ask (CORS)? It does so by itself, and no limit is spent on it."""
     names = {name for name, _ in scope["headers"]}
     return b"origin" in names and b"access-control-request-method" in names
 

@@ -17,16 +17,19 @@ Ended = Callable[[int | None], object]
 
 @final
 class Stay:
-    """Stands in for `send`. Hands on every message as it comes, but for `fields` that the answer is to have beside its own."""
+    """Stands in for `send`. Hands on every message as it comes, but for `fields` that the answer is to have beside its own.
+
+    `ended` is told how it ends; None if nothing counts the request.
+    """
 
     __slots__ = ("_ended", "_fields", "_others", "_refusal", "_refused", "_send", "_status")
 
-    def __init__(self, send: Send, ended: Ended, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    def __init__(self, send: Send, ended: Ended | None = None, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
         self._send = send
         self._ended = ended
         self._fields = fields
         self._status: int | None = None
-        self._others: list[Ended] = []
+        self._others: tuple[Ended, ...] = ()
         self._refusal: Callable[[Send], Awaitable[None]] | None = None
         self._refused = False
 
@@ -48,29 +51,29 @@ class Stay:
 
     def tell(self, ended: Ended) -> None:
         """Has another be told how it ends."""
-        self._others.append(ended)
+        self._others = (ended, *self._others)
 
     def __call__(self, message: Message) -> Awaitable[None]:
         if self._refusal is not None:
             return self.settle()
-        if self._status is None and message["type"] in _STARTS:
-            message = self._begun(message)
+        if self._status is None:
+            kind = message["type"]
+            if kind == "http.response.start" and not self._fields:
+                # What `_begun` comes to for nearly all answers, which save the call.
+                self._status = message["status"]
+            elif kind in _STARTS:
+                message = self._begun(message)
         return self._send(message)
 
-    def ended(self) -> None:
-        """The application has come to its end."""
-        self._tell(self._status)
-
-    def broke(self) -> None:
-        """The application was interrupted, or has failed."""
-        self._tell(None)
-
-    def _tell(self, status: int | None) -> None:
+    def ended(self, *, whole: bool) -> None:
+        """The application has come to its end; else it was interrupted, or has failed."""
+        status = self._status if whole else None
         try:
-            self._ended(status)
+            if self._ended is not None:
+                self._ended(status)
         finally:
-            while self._others:
-                self._others.pop()(status)
+            for other in self._others:
+                other(status)
 
     def _begun(self, message: Message) -> Message:
         match message["type"]:

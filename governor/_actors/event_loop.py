@@ -38,7 +38,11 @@ class _Task(Protocol):
 
 def running_loop() -> object | None:
     """The loop of asyncio, or the token of trio, whose code runs on this thread right now. None while there is none."""
-    return sys.modules["trio"].lowlevel.current_trio_token() if in_trio() else running_asyncio_loop()
+    # Each request to our own API looks: where trio has not been imported, it costs no more than asyncio's answer.
+    if "trio" in sys.modules and in_trio():
+        token: object = sys.modules["trio"].lowlevel.current_trio_token()
+        return token
+    return running_asyncio_loop()
 
 
 def in_trio() -> bool:
@@ -54,8 +58,8 @@ def in_trio() -> bool:
 def running_asyncio_loop() -> object | None:
     """The loop of asyncio that runs on this thread, although trio may run inside it. Unlike that of asyncio, raises nothing."""
     # While another thread imports it, it is there in parts, and no loop of asyncio runs yet.
-    running = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
-    return None if running is None else cast("object | None", running())
+    running: Callable[[], object] | None = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    return None if running is None else running()
 
 
 def is_asyncio(loop: object) -> bool:
