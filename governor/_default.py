@@ -1,12 +1,12 @@
 """Which governor do clients use that were given none? One for the whole process."""
 
 import atexit
+import concurrent.futures.thread  # noqa: F401  # Before the handlers of this module: see at its end.
 import os
 import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from threading import Lock
 from typing import Final
 
@@ -76,8 +76,7 @@ def _close(process: int) -> None:
 def _before_threads_are_joined(function: Callable[[], object]) -> None:
     """Calls it when the main thread has ended. What `atexit` registers comes later: after the last thread, so perhaps never."""
     try:
-        # Those that are registered last are called first, and the one of this module waits for threads as well.
-        import_module("concurrent.futures.thread")
+        # Those that are registered last are called first, and that of `concurrent.futures.thread` waits for threads as well.
         getattr(threading, "_register_atexit", atexit.register)(function)
     except RuntimeError:
         function()  # It has ended already.
@@ -90,5 +89,7 @@ def _close_when_stuck(process: int) -> None:
 
 
 if sys.platform != "win32":
-    # Another thread may hold the lock at the moment of a fork, and would never release its copy in the child.
+    # Another thread may hold the lock at the moment of a fork, and would never release its copy in the child. Handlers that are
+    # registered last are called first: `concurrent.futures.thread` has registered its own before, so nobody waits here for a
+    # thread while holding its lock, and it does not come to release what it has not acquired.
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

@@ -97,12 +97,14 @@ class Lease:
         self.out += count
         self._permits.extend(permits)
 
-    def learn_used(self) -> int:
-        """How many have been used that the actor did not know of."""
-        used = self.out - len(self._permits)
+    def unseen(self) -> int:
+        """How many have been used that the actor does not know of."""
+        return self.out - len(self._permits)
+
+    def learn_used(self, used: int) -> None:
+        """The actor knows of so many more."""
         self.out -= used
         self.used += used
-        return used
 
     def take_back(self) -> int:
         """Takes out what nobody has taken: so many will never be used. All that are still out have been."""

@@ -518,7 +518,7 @@ class ScopeActor(Actor):
         now = self._now()
         self._leasing.discard(self)
         back = self._lease.take_back()
-        self._learn_used(now)
+        self._learn_used()
         self.pipeline.reclaim(now, back)
         self.regate()
         return back
@@ -529,20 +529,28 @@ class ScopeActor(Actor):
             return  # Asked by a signal handler that came in between.
         self._catching_up = True
         try:
-            now = self._now()
             # Successes first: a call is counted as made before it is counted as ended.
             successes = self._lease.learn_successes()
-            self._learn_used(now)
+            self._learn_used()
             for status, times in successes.items():
                 self.counters.ended(status, Result.SUCCESS, times)
-            for _ in range(self._lease.learn_deposits()):
-                self._budget.deposit(now)
+            deposits = self._lease.learn_deposits()
+            if deposits:
+                now = self._now()
+                for _ in range(deposits):
+                    self._budget.deposit(now)
         finally:
             self._catching_up = False
 
-    def _learn_used(self, now: Instant) -> None:
-        used = self._lease.learn_used()
+    def _learn_used(self) -> None:
+        """Spends what has been used. The clock is read after the count.
+
+        Another thread may take a permit between the two: a use dated before it happened would be refilled too early.
+        """
+        used = self._lease.unseen()
         if used:
+            now = self._now()
+            self._lease.learn_used(used)
             self.pipeline.collect(now, used)
             self.counters.requests += used
             if self._cap.warns:
@@ -661,9 +669,8 @@ class ScopeActor(Actor):
     # Outcomes.
 
     def _learn(self, message: Answered | Report | Grant) -> None:
-        now = self._now()
         if isinstance(message, Answered):
-            message.at = now
+            message.at = now = self._now()
             self.pipeline.answered(now, message.grant, message.status)
             self.regate()
             return
@@ -673,7 +680,9 @@ class ScopeActor(Actor):
             self.take_back()
         else:
             # What it is about has been used before: it must not be given back before it is known to have been.
-            self._learn_used(now)
+            self._learn_used()
+        # Read after what has been used is dated: a refund at an earlier instant would give back what has refilled by then.
+        now = self._now()
         if isinstance(message, Report):
             self.counters.ended(message.status, message.result)
             if message.used:

@@ -12,6 +12,8 @@ import pytest
 
 from governor import Denied, Permit, Reason
 from governor._actors.lease import Lease
+from governor._actors.scope import ScopeActor
+from governor._units import Instant
 from governor.clock import system_clock
 from governor.testing import ManualClock
 from governor_client import GovernorClient
@@ -227,6 +229,43 @@ def test_while_a_scope_is_in_debt_nothing_is_to_be_had_of_what_was_granted_ahead
 
 
 # Looking while something is going on.
+
+
+@pytest.mark.promise("R02", "R04")
+@pytest.mark.parametrize("handler", ["catch_up", "take_back", "a permit given back"])
+def test_a_use_that_comes_right_after_the_actor_has_read_the_clock_is_not_dated_before_it_happened(handler: str) -> None:
+    """The thread stands still there for as long as it takes to fill the bucket."""
+    clock = ManualClock()
+    taken: list[Permit] = []
+    with governed("1000/minute burst 1000", clock=clock) as governor:
+        permit = granted(governor.try_permit("weather"))
+        with ahead(governor, "weather") as ((actor,), _):
+            read, begun = actor._now, clock()
+
+            def late() -> Instant:
+                now = read()
+                if clock() == begun:
+                    clock.advance(60)
+                    taken.extend(take_all(actor))
+                return now
+
+            with patch.object(actor, "_now", late):
+                handle(actor, handler, permit)
+                late()
+            actor.take_back()
+            left = actor.pipeline.limits[0].available(actor._now())
+
+    assert 1000 - len(taken) == left
+
+
+def handle(actor: ScopeActor, handler: str, permit: Permit) -> None:
+    if handler == "catch_up":
+        actor.catch_up()
+    elif handler == "take_back":
+        actor.take_back()
+    else:
+        permit.reported = True
+        actor._learn(permit.grant())
 
 
 def test_figures_that_a_signal_handler_asks_for_in_the_middle_disturb_nothing() -> None:

@@ -95,8 +95,8 @@ async def ask_step_by_step(texts: list[str], cap: int, steps: list[Step]) -> Non
     clock = ManualClock(start=100)
     oracle = Oracle([parse_limit(text) for text in texts], cap)
     under_way: list[tuple[Permit, Use]] = []
-    # A pause so short that it never outlasts what has led to it.
-    everywhere = {"requests_per_minute": cap, "degraded_cooldown": "1us"}
+    # Denials of the cap begin degraded mode, which denies what the limits and the cap would still grant.
+    everywhere = {"requests_per_minute": cap, "degraded_after_excess": "off"}
     config = Config.from_mapping({"outbound": {"default": {"limits": texts}}, "global": everywhere})
     async with Governor(config, clock=clock) as governor:
         for step in steps:
