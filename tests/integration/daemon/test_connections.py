@@ -33,7 +33,9 @@ async def large(scope: object, receive: object, send: object) -> None:
 @contextmanager
 def served() -> Iterator[tuple[uvicorn.Server, tuple[str, int]]]:
     """A real server with these bounds, on a thread."""
-    server = uvicorn.Server(uvicorn.Config(large, http=BoundedProtocol, lifespan="off", log_config=None, timeout_keep_alive=60))
+    server = uvicorn.Server(
+        uvicorn.Config(large, http=BoundedProtocol, lifespan="off", ws="none", log_config=None, timeout_keep_alive=60)
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = Thread(target=server.run, args=([listener],))
         thread.start()
@@ -121,7 +123,7 @@ async def lifespan(app):
     print("ended", flush=True)
 
 app = Starlette(lifespan=lifespan, routes=[Mount("/governor", create_app(governor))])
-uvicorn.run(app, fd=int(sys.argv[1]), log_config=None)
+uvicorn.run(app, fd=int(sys.argv[1]), ws="none", log_config=None)
 """
 
 

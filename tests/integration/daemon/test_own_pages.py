@@ -37,7 +37,7 @@ app = Starlette(lifespan=lifespan, routes=[
     Mount("/api", routes=[*routes(governor), Route("/login", login)]),
 ])
 app.add_middleware(TrafficControlMiddleware, governor=governor)
-uvicorn.run(app, fd=int(sys.argv[1]), root_path=sys.argv[2], log_config=None)
+uvicorn.run(app, fd=int(sys.argv[1]), root_path=sys.argv[2], ws="none", log_config=None)
 """
 
 

@@ -34,7 +34,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 @contextmanager
 def in_uvicorn(app: Any, path: Path) -> Iterator[None]:
-    options = uvicorn.Config(app, uds=str(path), lifespan="off", log_config=None, proxy_headers=False, forwarded_allow_ips="")
+    options = uvicorn.Config(
+        app, uds=str(path), lifespan="off", ws="none", log_config=None, proxy_headers=False, forwarded_allow_ips=""
+    )
     server = uvicorn.Server(options)
     thread = Thread(target=server.run, name="uvicorn")
     thread.start()
