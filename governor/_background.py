@@ -10,10 +10,15 @@ from typing import Final
 import anyio
 
 from governor._actors.home import current_post
+from governor._threads import is_too_late
 from governor.errors import UsageError
 
 #: Seconds between two looks whether it is time to end.
 _LOOK_EVERY: Final = 0.05
+
+
+class TooLate(UsageError):
+    """The background thread cannot be started any more, because the interpreter shuts down."""
 
 
 class Background:
@@ -32,7 +37,7 @@ class Background:
         """Returns once the context has been entered; raises what went wrong if it could not be.
 
         Raises `UsageError` where threads are not threads: the event loop would run on that of the program, in which no other
-        could be started any more.
+        could be started any more. Raises `TooLate` while the interpreter shuts down.
         """
         if not isinstance(_thread.start_new_thread, BuiltinFunctionType):
             raise UsageError(
@@ -40,7 +45,15 @@ class Background:
                 "process; leave them as they are (`monkey.patch_all(thread=False)`), or run the governor in an event loop with "
                 "`async with`"
             )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            if not is_too_late(error):
+                raise
+            raise TooLate(
+                "the governor cannot run on a background thread, because the interpreter shuts down and starts none any more; "
+                "start it before the main thread ends"
+            ) from error
         self._settled.wait()
         if self._failure is not None:
             raise self._failure

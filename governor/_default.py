@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Final
 
 from governor import _governor
+from governor._background import TooLate
 from governor._governor import Governor
 
 _lock: Final = Lock()
@@ -24,8 +25,9 @@ def default() -> Governor:
 
     That one is configured by the file that `GOVERNOR_CONFIG` names, if any, and by the environment; it runs on a background
     thread and is closed when the interpreter exits: when every thread has ended for which the interpreter waits, or when all
-    that are left wait for permits that nobody can give any more. After a fork the child gets one of its own. Raises
-    `ConfigError`.
+    that are left wait for permits that nobody can give any more. Where no thread can be started any more, as with CPython
+    3.12.0 to 3.12.2 after the main thread has ended, it is closed from the beginning. After a fork the child gets one of its
+    own. Raises `ConfigError`.
     """
     process = os.getpid()
     running = entered()
@@ -37,10 +39,13 @@ def default() -> Governor:
         started = _started.get(process)
         if started is None or not (started.alive() or started.closes_when_stuck):
             governor = configured()
-            governor.__enter__()
+            try:
+                governor.__enter__()
+            except TooLate:
+                governor.stay_closed()
             _started.clear()
             _started[process] = governor
-            if process not in _registered:
+            if process not in _registered and not governor.closed:
                 _registered.add(process)
                 atexit.register(_close, process)
                 _before_threads_are_joined(partial(_close_when_stuck, process))

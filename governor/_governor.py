@@ -18,12 +18,11 @@ from typing import Final, Protocol, Self
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from governor._actors.asking import ask_blocking, ask_from_another_loop, ask_here, overloaded, patience
 from governor._actors.group import GroupActor, Left
-from governor._actors.home import Home
+from governor._actors.home import Home, NoHome
 from governor._actors.permit import Permit
 from governor._actors.pseudonyms import Pseudonyms
 from governor._actors.scope import ScopeActor
@@ -32,6 +31,7 @@ from governor._background import Background
 from governor._failures import Classifier, Classify
 from governor._life import Life
 from governor._supervisor import Supervisor
+from governor._threads import run_on_thread
 from governor._units import LONGEST, MINUTE, from_seconds, to_seconds
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config, InboundGroup, LoggingSettings, check_scope
@@ -478,7 +478,7 @@ class Governor:
         """
         if self._background is not None:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._background.stop, limiter=anyio.CapacityLimiter(1))
+                await run_on_thread(self._background.stop)
         await self._leave()
 
     async def __aenter__(self) -> Self:
@@ -582,6 +582,11 @@ class Governor:
         if self._background is not None:
             self.closes_when_stuck = True
             self._background.stop_when(self._stuck)
+
+    def stay_closed(self) -> None:
+        """Closes one that could not begin, so that every ask is answered `shutting_down`, and leaves it so."""
+        self._home, self.process = NoHome(), os.getpid()
+        self.closed = self.closes_when_stuck = True
 
     def _stuck(self) -> bool:
         main = threading.main_thread()

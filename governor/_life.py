@@ -12,13 +12,13 @@ from functools import partial
 from typing import Final, final
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from governor._actors.event_loop import spawn, when_closed
 from governor._actors.home import Home, current_post
 from governor._actors.scope import ScopeActor
 from governor._supervisor import Supervisor
+from governor._threads import run_on_thread
 from governor.instrumentation import Announcer
 
 _log: Final = logging.getLogger("governor")
@@ -182,8 +182,7 @@ class Life:
     async def _close_announcer(self) -> None:
         if self.announcer.at_work:
             with anyio.CancelScope(shield=True):
-                # A thread of its own: those of the program may all be waiting for something.
-                await anyio.to_thread.run_sync(self.announcer.close, limiter=anyio.CapacityLimiter(1))
+                await run_on_thread(self.announcer.close)
         else:
             self.announcer.close()
 

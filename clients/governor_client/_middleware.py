@@ -7,11 +7,11 @@ import logging
 from traceback import format_tb
 from typing import Final, final
 
-import anyio.to_thread
 from anyio.lowlevel import current_token
 
 from governor import Governor, GovernorError, UsageError, default
 from governor._default import configured, entered
+from governor._threads import run_on_thread
 from governor._units import MINUTE
 from governor.clock import system_clock
 from governor.config.paths import Place
@@ -158,7 +158,7 @@ class TrafficControlMiddleware:
         if governor is None:
             # On a thread, and not in this loop: there may be another loop for each request, and what a caller has used must not
             # be forgotten with it.
-            governor = await anyio.to_thread.run_sync(default)
+            governor = await run_on_thread(default)
         if not (governor.closed or governor.alive()):
             raise UsageError(f"{governor!r} is not running in this process; enter it before the first request")
         self._loop = loop if governor.here() else None

@@ -95,6 +95,11 @@ class _Call(Generic[T]):
         return cast("T", self._value)
 
 
+def _refuse(_: Callable[[], object]) -> None:
+    """Posts to where there is no loop."""
+    raise RuntimeError("there is no event loop")
+
+
 def _nothing() -> None:
     """What knocks to see whether somebody is at home come for."""
 
@@ -295,3 +300,18 @@ class Home:
         with suppress(IndexError):
             while True:
                 self._calls.popleft().wake()
+
+
+class NoHome(Home):
+    """The home of a governor that could not begin: on no thread, with no loop, and closed."""
+
+    def __init__(self) -> None:
+        self.thread = self._ran_on = 0
+        self.native = None
+        self.time = float
+        self._post = _refuse
+        self._on_gone = self._on_moved = _nothing
+        self._context = copy_context()
+        self._calls = deque()
+        self.failures = deque()
+        self.ended = True

@@ -15,6 +15,7 @@ from typing import Final, Protocol, final
 
 import msgspec
 
+from governor._threads import is_too_late
 from governor.errors import UsageError
 from governor.instrumentation.events import AnyEvent
 
@@ -150,7 +151,12 @@ class Announcer:
 
     def _start(self, listener: "_Listener") -> None:
         with self._ended:  # Which its thread needs to end: it is there before it has gone.
-            listener.start()
+            try:
+                listener.start()
+            except RuntimeError as error:
+                if not is_too_late(error):
+                    raise
+                return  # The program ends, and this hook misses the rest.
             self._running.add(listener)
 
     def _has_ended(self, listener: "_Listener") -> None:

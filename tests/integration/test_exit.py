@@ -14,6 +14,10 @@ import pytest
 
 pytestmark = pytest.mark.promise("R51", "R55")
 
+#: Can threads be started after the main thread has ended? Not in CPython 3.12.0 to 3.12.2 (python/cpython#113964).
+LATE_THREADS = not (3, 12) <= sys.version_info < (3, 12, 3)
+LATE_ANSWER = "granted" if LATE_THREADS else "shutting_down"
+
 ROOT = Path(__file__).parents[2]
 
 #: `wait` says how a wait for a permit ended, and `linger` notes it; `waiting` tells whether so many wait. The main thread takes
@@ -192,20 +196,31 @@ def test_the_program_ends_when_all_that_is_left_wait_for_what_nobody_will_ever_g
     assert ["shutting_down"] * 6 == printed
 
 
-def test_and_when_the_governor_was_first_asked_after_the_main_thread_had_ended(policy: Path) -> None:
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "start(work, threading.main_thread().join)",
+        "ThreadPoolExecutor().submit(work, lambda: until(lambda: pools._shutdown))",  # The main thread waits for it.
+    ],
+    ids=["thread", "pool"],
+)
+def test_and_when_the_governor_was_first_asked_after_the_main_thread_had_ended(begin: str, policy: Path) -> None:
     printed = run(
-        """
-        def work():
-            threading.main_thread().join()
-            take()
+        f"""
+        from concurrent.futures import thread as pools
+
+        def work(delay):
+            delay()
+            first = client.try_permit("weather")
+            say(getattr(first, "reason", "granted"))
             wait()
 
-        start(work)
+        {begin}
         """,
         policy,
     )
 
-    assert ["shutting_down"] == printed
+    assert [LATE_ANSWER, "shutting_down"] == printed
 
 
 def test_a_governor_can_be_started_after_the_main_thread_has_ended(policy: Path) -> None:
@@ -224,7 +239,75 @@ def test_a_governor_can_be_started_after_the_main_thread_has_ended(policy: Path)
         policy,
     )
 
-    assert ["<Permit for weather, not reported yet>"] == printed
+    refusal = "Denied(scope='weather', reason=<Reason.SHUTTING_DOWN: 'shutting_down'>, retry_after=None)"
+    assert ["<Permit for weather, not reported yet>" if LATE_THREADS else refusal] == printed
+
+
+@pytest.mark.skipif(LATE_THREADS, reason="a governor can be started on a thread until the end")
+def test_where_no_thread_can_be_started_any_more_everyone_is_refused(policy: Path) -> None:
+    printed = run(
+        """
+        from governor import Governor, UsageError
+
+        def work():
+            threading.main_thread().join()
+            wait_on("asyncio")
+            wait_on("trio")
+            say(client.plan_retry("weather", "GET", attempt=1))
+            try:
+                Governor().__enter__()
+            except UsageError as error:
+                say(error)
+            atexit.register(wait)
+
+        start(work)
+        """,
+        policy,
+    )
+
+    message = (
+        "the governor cannot run on a background thread, because the interpreter shuts down and starts none any more; start it "
+        "before the main thread ends"
+    )
+    assert ["shutting_down", "shutting_down", "None", message, "shutting_down"] == printed
+
+
+def test_what_needs_a_thread_for_a_moment_does_its_work_after_the_main_thread_has_ended(policy: Path) -> None:
+    """A governor in an event loop, with a hook; leaving one that has had a hook; and the middleware."""
+    printed = run(
+        """
+        from governor import Config, Governor
+        from governor_client import TrafficControlMiddleware
+
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body"})
+
+        async def tell(message):
+            if "status" in message:
+                say(message["status"])
+
+        async def finish():
+            await early.aclose()
+            async with Governor(hooks=[told.append]) as late:
+                say(type(late.try_permit("traffic")).__name__)
+            scope = {"type": "http", "path": "/", "method": "GET", "headers": [], "client": ("192.0.2.1", 1), "root_path": ""}
+            await TrafficControlMiddleware(app)(scope, None, tell)
+
+        def work():
+            threading.main_thread().join()
+            anyio.run(finish)
+
+        early = governed("1 in flight").__enter__()
+        early.add_hook(lambda event: say(type(event).__name__))
+        held = granted(early.try_permit("weather"))
+        early.try_permit("weather")
+        start(work)
+        """,
+        policy,
+    )
+
+    assert ["Refused", "Permit", "200" if LATE_THREADS else "503"] == printed
 
 
 # Who will be served is waited for.

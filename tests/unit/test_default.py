@@ -1,13 +1,16 @@
 """Which governor do those get who bring none?"""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Barrier, Thread
 
+import anyio
 import pytest
 
 from governor import Config, Governor, Permit, _default, default
 from governor._governor import running
+from governor.messages import Visit
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +93,44 @@ def test_a_default_that_has_ended_by_itself_is_replaced() -> None:
 
     assert ended is not again
     assert isinstance(again.try_permit("weather"), Permit)
+
+
+WAYS: list[Callable[[Governor], object]] = [
+    lambda governor: governor.try_permit("weather"),
+    lambda governor: governor.try_permit("weather", "GET", cost=2),
+    lambda governor: governor.permit("weather").__enter__(),
+    lambda governor: anyio.run(governor.permit("weather").__aenter__),
+    lambda governor: anyio.run(governor.permit("weather", timeout=0.0).__aenter__, backend="trio"),
+    lambda governor: governor.plan_retry("weather", "GET", attempt=1),
+    lambda governor: anyio.run(partial(governor.aplan_retry, "weather", "GET", attempt=1)),
+    lambda governor: governor.statistics(),
+    lambda governor: anyio.run(governor.astatistics),
+    lambda governor: governor.group("default"),
+    lambda governor: governor.visit_blocking("default", Visit(b"caller", b"address")),
+    lambda governor: governor.visit_ended("default", 200, Visit(b"caller", b"address")),
+    lambda governor: governor.reconfigure(Config.from_mapping({})),
+    lambda governor: governor.resume(),
+    lambda governor: (governor.here(), governor.alive(), governor.ended, governor.closed, repr(governor)),
+    lambda governor: anyio.run(governor.aclose),
+]
+
+
+@pytest.mark.parametrize("ask", WAYS)
+@pytest.mark.promise("R55")
+def test_one_that_could_not_begin_answers_as_one_that_has_been_left(ask: Callable[[Governor], object]) -> None:
+    left, never_begun = Governor(), Governor()
+    with left:
+        pass
+    never_begun.stay_closed()
+
+    assert _outcome(ask, left) == _outcome(ask, never_begun)
+
+
+def _outcome(ask: Callable[[Governor], object], governor: Governor) -> object:
+    try:
+        return ask(governor)
+    except Exception as error:
+        return type(error), str(error)
 
 
 def test_it_is_configured_by_the_file_that_the_environment_names(
