@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event as Flag
 
@@ -14,7 +15,7 @@ import pytest
 from governor import Config, Denied, Governor
 from governor.instrumentation import AnyEvent, LeaseRevoked, Refused
 from governor.testing import ManualClock
-from tests.stress.leases import ahead, governed
+from tests.stress.leases import ahead, governed, until
 
 ONE_CALL = Config.from_mapping({"outbound": {"default": {"limits": ["1/hour burst 1"]}}})
 
@@ -22,11 +23,13 @@ ONE_CALL = Config.from_mapping({"outbound": {"default": {"limits": ["1/hour burs
 @pytest.mark.promise("R51")
 def test_permits_that_are_taken_back_are_announced_with_their_number() -> None:
     told: list[AnyEvent] = []
-    with governed("800/minute burst 800", clock=ManualClock()) as governor:
+    with governed("800/minute burst 800", clock=ManualClock()) as governor, ThreadPoolExecutor(1) as pool:
         governor.add_hook(told.append)
         with ahead(governor, "weather") as (actors, _):
             lent = len(actors[0]._lease)
-        governor.try_permit("weather", cost=800)
+            # Asked before the loop goes on, which would look after the lease by itself a moment later.
+            pool.submit(governor.try_permit, "weather", cost=800)
+            until(lambda: len(actors[0].inbox) == 1)
 
     assert [("weather", lent)] == [(event.scope, event.permits) for event in told if isinstance(event, LeaseRevoked)]
 
