@@ -14,12 +14,11 @@ from governor_client._answers import Answer, left, over, overloaded, refusal, sh
 from governor_client._asgi import Headers, Scope
 from governor_client._clients import Complaints, Identify, Key
 from governor_client._reception import Reception
+from governor_client._stay import Ended
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
 WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
-#: Told the status of the answer, once it has ended; None if it broke off.
-Ended = Callable[[int | None], object]
 
 #: Headers that WSGI writes without the prefix of all others.
 _BARE: Final = {"CONTENT_TYPE": b"content-type", "CONTENT_LENGTH": b"content-length"}

@@ -1,6 +1,5 @@
 """Clients that are silent, that never read and that never leave: the others are answered all the same."""
 
-import re
 import signal
 import socket
 import subprocess
@@ -10,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Thread
 from time import sleep
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -22,12 +23,12 @@ from tests.integration.daemon.daemon import PATIENCE, Start
 GET = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 
 
-async def large(scope: object, receive: object, send: object) -> None:
+async def large(scope: Any, receive: Any, send: Any) -> None:
     """Answers with 8 MB, more than any socket holds."""
-    await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
     for _ in range(128):
-        await send({"type": "http.response.body", "body": bytes(65_536), "more_body": True})  # type: ignore[operator]
-    await send({"type": "http.response.body", "body": b""})  # type: ignore[operator]
+        await send({"type": "http.response.body", "body": bytes(65_536), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 @contextmanager
@@ -59,10 +60,10 @@ def closed(client: socket.socket) -> bool:
 @pytest.mark.promise("R30")
 def test_more_silent_connections_than_there_is_room_for_keep_no_one_out(start: Start) -> None:
     daemon = start()
-    host, port = re.fullmatch(r"http://(.+):(\d+)", daemon.url).groups()  # type: ignore[union-attr]
+    address = urlsplit(daemon.url)
     with ExitStack() as stack:
         for _ in range(MAX_CONNECTIONS + 100):
-            stack.enter_context(socket.create_connection((host, int(port))))
+            stack.enter_context(socket.create_connection((address.hostname, address.port)))
 
         assert 200 == daemon.get("/health").status_code
 
