@@ -32,7 +32,7 @@ from governor._failures import Classifier, Classify
 from governor._life import Life
 from governor._supervisor import Supervisor
 from governor._threads import run_on_thread
-from governor._units import LONGEST, MINUTE, from_seconds, to_seconds
+from governor._units import MAX_DURATION, MINUTE, from_seconds, to_seconds
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config, InboundGroup, LoggingSettings, check_scope
 from governor.errors import ConfigError, Reason, UsageError
@@ -44,7 +44,7 @@ from governor.policies.contract import PLAIN, REQUESTS, Request
 _log: Final = logging.getLogger("governor")
 
 #: Seconds. A longer timeout is none.
-_LONGEST_TIMEOUT: Final = to_seconds(LONGEST)
+_LONGEST_TIMEOUT: Final = to_seconds(MAX_DURATION)
 
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
 Cost = int | Mapping[str, int]
@@ -804,7 +804,7 @@ def _request(cost: Cost) -> Request:
         requests = units.pop(REQUESTS, 1)
         for unit, amount in units.items():
             _checks.unit_name("cost", unit)
-            units[unit] = _checks.whole(f"cost[{unit!r}]", amount, least=0)
+            units[unit] = _checks.whole(f"cost[{unit!r}]", amount, minimum=0)
     else:
         requests, units = cost, {}
     return Request(_checks.whole("cost", requests), units or None)

@@ -28,7 +28,7 @@ from governor._actors.statistics import Statistics, group_statistics, scope_stat
 from governor._failures import DEFAULT, Classifier
 from governor._units import MINUTE, Duration, Instant, to_seconds
 from governor.clock import Clock, wall_clock
-from governor.config import Config, GlobalPolicy, InboundGroup, ScopePolicy, provider_of
+from governor.config import Config, GlobalSettings, InboundGroup, ScopeSettings, provider_of
 from governor.errors import Reason, UsageError
 from governor.instrumentation import Announcer, DegradedEntered, DegradedLeft
 from governor.instrumentation.notices import Notices
@@ -116,7 +116,7 @@ class Supervisor:
         self._high_use = anyio.Event()
         self._lines_held_back = anyio.Event()
         self._notices = Notices(wall_clock, lambda: self._lines_held_back.set())
-        most = config.inbound_settings.max_callers
+        most = config.inbound_settings.max_clients
         self.groups = {
             name: GroupActor(name, group, most=most, now=now, announcer=announcer) for name, group in config.inbound.items()
         }
@@ -222,7 +222,7 @@ class Supervisor:
         for scope, actor in list(self._actors.items()):
             if before.global_ != config.global_ or _said(before, scope) != _said(config, scope):
                 self._change(actor)
-        most = config.inbound_settings.max_callers
+        most = config.inbound_settings.max_clients
         for name, policy in config.inbound.items():
             if name in self.groups:
                 self.groups[name].reconfigure(policy, most)
@@ -250,7 +250,7 @@ class Supervisor:
         return group
 
     def _add_group(self, name: str, policy: InboundGroup) -> None:
-        most = self._config.inbound_settings.max_callers
+        most = self._config.inbound_settings.max_clients
         self.groups[name] = group = GroupActor(name, policy, most=most, now=self._now, announcer=self._announcer)
         self._to_start.append(group)
         self._somebody_to_start.set()
@@ -537,12 +537,12 @@ class Supervisor:
                 self._somebody_awake = anyio.Event()
 
 
-def _said(config: Config, scope: str) -> tuple[ScopePolicy, RetryBudget]:
+def _said(config: Config, scope: str) -> tuple[ScopeSettings, RetryBudget]:
     """What a configuration says about a scope, and about the budget that the scopes of its provider share."""
     return config.for_scope(scope), config.for_scope(provider_of(scope)).retry_budget
 
 
-def _degraded(policy: GlobalPolicy) -> Degraded:
+def _degraded(policy: GlobalSettings) -> Degraded:
     cap, share = policy.requests_per_minute, policy.degraded_after_excess
     return Degraded(
         failures=policy.degraded_after_failures,

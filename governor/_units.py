@@ -25,7 +25,7 @@ NEVER: Final = Instant(2**63 - 1)
 AFTER_OUTCOME: Final = Instant(2**63 - 2)
 
 #: The longest span that any setting may name; longer ones are typing mistakes, not policies.
-LONGEST: Final = Duration(366 * 86_400_000_000)
+MAX_DURATION: Final = Duration(366 * 86_400_000_000)
 
 
 def to_seconds(span: int) -> float:
@@ -38,6 +38,6 @@ def from_seconds(value: float, *, field: str) -> Duration:
 
     `value` lies between 0 and 366 days. Raises `ConfigError`, naming `field`, for anything else (NaN and infinity included).
     """
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= LONGEST / SECOND:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MAX_DURATION / SECOND:
         raise ConfigError(field, value, "a number of seconds from 0 to 31622400 (366 days)")
     return Duration(math.ceil(value * 1_000_000))

@@ -61,7 +61,7 @@ async def _quieted(size: int) -> Mapping[str, float]:
 
 def _governor(size: int, clock: ManualClock) -> Governor:
     # The tables are filled unevenly, and nobody is to be dropped for want of room.
-    return Governor(Config.from_mapping({"inbound": {"default": _SLOW, "max_callers": 2 * size + 10_000}}), clock=clock)
+    return Governor(Config.from_mapping({"inbound": {"default": _SLOW, "max_clients": 2 * size + 10_000}}), clock=clock)
 
 
 def _fill(governor: Governor, size: int, meter: Meter) -> GroupActor:

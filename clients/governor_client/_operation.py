@@ -12,7 +12,7 @@ from typing import Final, TypedDict, final
 import httpx
 
 from governor import MILLISECOND, Duration, Governor, Instant, Permit, PermitDenied
-from governor._units import LONGEST, from_seconds, to_seconds
+from governor._units import MAX_DURATION, from_seconds, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import check_scope
 from governor.instrumentation import AnyEvent, Granted, Hook, Refused, Retried
@@ -215,6 +215,6 @@ def longest_wait(pool_timeout: float | None) -> Duration | None:
 
     Raises `ConfigError` for a negative one, and for what is no number.
     """
-    if pool_timeout is None or (isinstance(pool_timeout, (int, float)) and pool_timeout > to_seconds(LONGEST)):
+    if pool_timeout is None or (isinstance(pool_timeout, (int, float)) and pool_timeout > to_seconds(MAX_DURATION)):
         return None
     return from_seconds(pool_timeout, field="timeout.pool")

@@ -13,7 +13,7 @@ from typing import Final
 
 import httpx
 
-from governor._units import LONGEST, to_seconds
+from governor._units import MAX_DURATION, to_seconds
 from governor.clock import wall_clock
 
 #: Values of a field that are read, and characters of each: none that can be understood is longer.
@@ -65,4 +65,4 @@ def _date(value: str) -> datetime | None:
 
 
 def _is_sensible(wait: float) -> bool:
-    return 0 <= wait <= to_seconds(LONGEST)
+    return 0 <= wait <= to_seconds(MAX_DURATION)

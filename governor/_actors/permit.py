@@ -105,7 +105,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         if used is not None:
             used = dict(used)
             for unit, amount in used.items():
-                used[unit] = _checks.whole(f"used[{unit!r}]", amount, least=0)
+                used[unit] = _checks.whole(f"used[{unit!r}]", amount, minimum=0)
         owner = self._owner
         if (
             error is None

@@ -4,13 +4,13 @@ from governor.config.model import Config
 from governor.config.names import DEFAULT, check_scope, provider_of
 from governor.config.parts import (
     UNIX_PEERS,
-    GlobalPolicy,
+    GlobalSettings,
     InboundGroup,
     InboundRoute,
     InboundSettings,
     InboundTier,
     LoggingSettings,
-    ScopePolicy,
+    ScopeSettings,
 )
 from governor.config.show import show
 from governor.config.text import describe, describe_duration, parse_duration, parse_limit
@@ -19,13 +19,13 @@ __all__ = [
     "DEFAULT",
     "UNIX_PEERS",
     "Config",
-    "GlobalPolicy",
+    "GlobalSettings",
     "InboundGroup",
     "InboundRoute",
     "InboundSettings",
     "InboundTier",
     "LoggingSettings",
-    "ScopePolicy",
+    "ScopeSettings",
     "check_scope",
     "describe",
     "describe_duration",

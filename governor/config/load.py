@@ -18,7 +18,7 @@ import msgspec
 
 from governor.config.builtin import BUILT_IN
 from governor.config.files import FilePath, decoded, expanded
-from governor.config.parts import ScopePolicy
+from governor.config.parts import ScopeSettings
 from governor.config.schema import join
 from governor.config.variable_names import LOGGING_DIRECTORY, LOGGING_SWITCH, POLICY_FILE, PREFIX, is_setting, meant, respelled
 from governor.errors import ConfigError
@@ -31,7 +31,7 @@ _SWITCH_WORDS: Final = {
 }
 #: What may be a name in a line of `.env`.
 _ASSIGNED: Final = re.compile(r"^[^\S\n]*(?:export\s+)?['\"]?([A-Za-z_][\w:.-]*)", re.MULTILINE)
-_SCOPE_KEYS: Final = frozenset(ScopePolicy.__struct_fields__)
+_SCOPE_KEYS: Final = frozenset(ScopeSettings.__struct_fields__)
 
 Table = Mapping[str, object]
 

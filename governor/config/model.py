@@ -14,7 +14,7 @@ from governor.config.builtin import BUILT_IN, DEFAULT_PRESET, INBOUND_PRESETS, P
 from governor.config.files import FilePath
 from governor.config.load import layers, located, merge
 from governor.config.names import DEFAULT, check_method, check_name, check_scope, provider_of
-from governor.config.parts import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
+from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.paths import Paths, covering, normal_form, sample
 from governor.config.schema import entries, join, read, unknown_key
 from governor.config.text import describe
@@ -28,8 +28,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     `outbound` and `inbound` hold a complete policy for each section, `default` among them.
     """
 
-    global_: GlobalPolicy
-    outbound: Mapping[str, ScopePolicy]
+    global_: GlobalSettings
+    outbound: Mapping[str, ScopeSettings]
     inbound: Mapping[str, InboundGroup]
     inbound_settings: InboundSettings
     logging: LoggingSettings
@@ -55,7 +55,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 raise unknown_key(path, key, value, BUILT_IN)
         settings, groups = _inbound(tables["inbound"])
         return cls(
-            global_=read(GlobalPolicy(), tables["global"], field="global"),
+            global_=read(GlobalSettings(), tables["global"], field="global"),
             outbound=_outbound(tables["outbound"]),
             inbound=groups,
             inbound_settings=settings,
@@ -82,7 +82,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         except ConfigError as mistake:
             raise located(mistake, said) from None
 
-    def for_scope(self, scope: str) -> ScopePolicy:
+    def for_scope(self, scope: str) -> ScopeSettings:
         """The policy of `provider:method`: the section of that scope, else that of the provider, else the default.
 
         Raises `ConfigError` for a name that is no scope, one in upper case for instance.
@@ -92,8 +92,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _restored(
-    global_: GlobalPolicy,
-    outbound: Mapping[str, ScopePolicy],
+    global_: GlobalSettings,
+    outbound: Mapping[str, ScopeSettings],
     inbound: Mapping[str, InboundGroup],
     inbound_settings: InboundSettings,
     logging: LoggingSettings,
@@ -101,10 +101,10 @@ def _restored(
     return Config(global_=global_, outbound=outbound, inbound=inbound, inbound_settings=inbound_settings, logging=logging)
 
 
-def _outbound(table: object) -> dict[str, ScopePolicy]:
+def _outbound(table: object) -> dict[str, ScopeSettings]:
     """Every section, inheriting from its provider's, and that from the default."""
     sections = {name: (path, value) for name, path, value in entries(table, field="outbound")}
-    resolved = {DEFAULT: ScopePolicy()}
+    resolved = {DEFAULT: ScopeSettings()}
     # The default first, and providers before their methods: what is inherited must be there.
     for name in sorted(sections, key=lambda name: (name != DEFAULT, ":" in name, name)):
         path, value = sections[name]
@@ -116,7 +116,7 @@ def _outbound(table: object) -> dict[str, ScopePolicy]:
     return resolved
 
 
-def _check_units(sections: Mapping[str, ScopePolicy]) -> None:
+def _check_units(sections: Mapping[str, ScopeSettings]) -> None:
     """No two limits count a unit of the same name, once in the singular and once in the plural."""
     limits = {
         f"{join('outbound', name)}.limits[{index}]": limit

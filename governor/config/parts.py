@@ -29,7 +29,7 @@ from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 
 #: Debts of more bursts or windows than this are as good as unbounded.
-_MOST_DEBT: Final = 1000
+_MAX_DEBT: Final = 1000
 #: The token of RFC 9110, section 5.6.2.
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: What no path of a request has when it is compared: templates and patterns of several frameworks, queries, fragments.
@@ -50,7 +50,7 @@ ForwardedHeader = Literal["auto", "x-forwarded-for", "forwarded"]
 OnOverload = Literal["pass", "deny"]
 
 
-class GlobalPolicy(msgspec.Struct, frozen=True, kw_only=True):
+class GlobalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What holds over all outbound scopes together. Raises `ConfigError`.
 
     At most `requests_per_minute` go out in any 60 seconds; None: no cap. Two things pause all providers but the
@@ -77,9 +77,9 @@ class GlobalPolicy(msgspec.Struct, frozen=True, kw_only=True):
             _checks.whole("requests_per_minute", self.requests_per_minute)
         if self.degraded_after_failures is not None:
             _checks.whole("degraded_after_failures", self.degraded_after_failures)
-        _checks.whole("degraded_after_providers", self.degraded_after_providers, most=MAX_PROVIDERS)
+        _checks.whole("degraded_after_providers", self.degraded_after_providers, maximum=MAX_PROVIDERS)
         if self.degraded_after_excess is not None:
-            _checks.share("degraded_after_excess", self.degraded_after_excess, most=100)
+            _checks.share("degraded_after_excess", self.degraded_after_excess, maximum=100)
         _checks.positive_span("degraded_cooldown", self.degraded_cooldown)
         for provider in sorted(self.degraded_exempt):
             check_name(provider, field="degraded_exempt")
@@ -88,7 +88,7 @@ class GlobalPolicy(msgspec.Struct, frozen=True, kw_only=True):
         _checks.positive_span("idle_after", self.idle_after)
 
 
-class ScopePolicy(msgspec.Struct, frozen=True, kw_only=True):
+class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for one outbound scope: all of its limits at once, its breaker, its retries and the budget they draw on.
 
     Calls that use more than their permits said bring a bucket into debt by at most `max_debt` bursts, and count in a strict
@@ -103,7 +103,7 @@ class ScopePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _checks.integers(self)
-        _checks.multiple("max_debt", self.max_debt, most=_MOST_DEBT)
+        _checks.multiple("max_debt", self.max_debt, maximum=_MAX_DEBT)
 
 
 class InboundTier(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,7 +179,7 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
     header says counts together with the client address, unless a trusted proxy says it; with `identity` "trusted" it always
     counts alone, with "address" never. What `X-Forwarded-For` or `Forwarded` says of the address, whichever `forwarded_header`
     names, counts only behind `trusted_proxies`: networks, and "unix:" for peers without an address. Addresses of IPv6 count by
-    their network of `ipv6_prefix` bits, 32 to 128. Each table of callers has at most `max_callers` entries. With `announce`
+    their network of `ipv6_prefix` bits, 32 to 128. Each table of callers has at most `max_clients` entries. With `announce`
     every answer says what is left of the quota, not only refusals. The groups of the `preset` are there besides those that are
     named. Raises `ConfigError`.
     """
@@ -191,7 +191,7 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] = ()
     forwarded_header: ForwardedHeader = "auto"
     ipv6_prefix: int = 64
-    max_callers: int = 1_000_000
+    max_clients: int = 1_000_000
     announce: bool = False
     preset: Literal["venom"] | None = None
 
@@ -206,8 +206,8 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
         for index, network in enumerate(self.trusted_proxies):
             _check_network(f"trusted_proxies[{index}]", network)
         _check_word("forwarded_header", self.forwarded_header, ForwardedHeader)
-        _checks.whole("ipv6_prefix", self.ipv6_prefix, least=32, most=128)
-        _checks.whole("max_callers", self.max_callers)
+        _checks.whole("ipv6_prefix", self.ipv6_prefix, minimum=32, maximum=128)
+        _checks.whole("max_clients", self.max_clients)
 
 
 class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):

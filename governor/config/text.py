@@ -11,7 +11,7 @@ import re
 from math import gcd
 from typing import Final, assert_never
 
-from governor._units import DAY, HOUR, LONGEST, MICROSECOND, MILLISECOND, MINUTE, SECOND, Duration
+from governor._units import DAY, HOUR, MAX_DURATION, MICROSECOND, MILLISECOND, MINUTE, SECOND, Duration
 from governor.errors import ConfigError
 from governor.policies import unit_names
 from governor.policies.contract import REQUESTS
@@ -31,7 +31,7 @@ LIMIT_FORMS: Final = (
 )
 
 #: More than any limit or duration needs; what is longer is not worth a regular expression's time.
-_LONGEST_TEXT: Final = 200
+_MAX_TEXT_LENGTH: Final = 200
 #: Decimal places with which a rate is written at most; a rate that needs more is written over a longer period.
 _FINEST: Final = 10**6
 
@@ -74,7 +74,7 @@ def parse_duration(text: object, *, field: str = "duration") -> Duration:
         if rest:
             raise ConfigError(field, text, "a duration in whole microseconds")
         total += span
-    if total > LONGEST:
+    if total > MAX_DURATION:
         raise ConfigError(field, text, DURATION_FORMS)
     return Duration(total)
 
@@ -120,7 +120,7 @@ def describe(limit: Limit) -> str:
 
 
 def _words(text: object) -> str | None:
-    return text.strip().lower() if isinstance(text, str) and len(text) <= _LONGEST_TEXT else None
+    return text.strip().lower() if isinstance(text, str) and len(text) <= _MAX_TEXT_LENGTH else None
 
 
 def _ratio(number: str) -> tuple[int, int]:

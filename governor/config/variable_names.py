@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from governor.config.parts import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
+from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.policies import method_names
 
 PREFIX: Final = "GOVERNOR__"
@@ -68,7 +68,7 @@ def respelled(name: str) -> str | None:
 def _settings() -> dict[str, str]:
     """The variables of all settings outside of scopes and groups, by their words with and without the section."""
     variables: dict[str, str] = {}
-    for section, record in (("GLOBAL", GlobalPolicy), ("INBOUND", InboundSettings), ("LOGGING", LoggingSettings)):
+    for section, record in (("GLOBAL", GlobalSettings), ("INBOUND", InboundSettings), ("LOGGING", LoggingSettings)):
         for key in map(str.upper, record.__struct_fields__):
             variables[f"{section}_{key}"] = f"{PREFIX}{section}__{key}"
             # A single word, such as ENABLED, may be anything.
@@ -79,7 +79,7 @@ def _settings() -> dict[str, str]:
 
 def _of_scopes() -> list[str]:
     """The path of everything that can be set for a scope, the longest first: `retry_budget__floor`, `limits`."""
-    fields = msgspec.structs.fields(ScopePolicy)
+    fields = msgspec.structs.fields(ScopeSettings)
     tables = [one for one in fields if isinstance(one.default, msgspec.Struct)]
     inner = [f"{one.name}__{key}" for one in tables for key in one.default.__struct_fields__]
     return sorted([*inner, *(one.name for one in fields)], key=len, reverse=True)

@@ -61,7 +61,7 @@ class Budget(msgspec.Struct, frozen=True):
     max_size: int
 
     def __post_init__(self) -> None:
-        _checks.whole("max_size", self.max_size, least=1_000_000)
+        _checks.whole("max_size", self.max_size, minimum=1_000_000)
 
     @property
     def part(self) -> int:

@@ -6,13 +6,13 @@ from typing import SupportsIndex
 
 import msgspec
 
-from governor._units import LONGEST
+from governor._units import MAX_DURATION
 from governor.errors import ConfigError
 from governor.policies import unit_names
 
 #: More than any provider grants, and far from where a product of two settings would stop being exact in 64 bits.
-MOST = 10**12
-#: Stands for no bound: a thousand years of calls that name `MOST` each microsecond.
+MAX_AMOUNT = 10**12
+#: Stands for no bound: a thousand years of calls that name `MAX_AMOUNT` each microsecond.
 _UNBOUNDED = 10**30
 
 
@@ -35,30 +35,30 @@ def integers(record: msgspec.Struct) -> None:
             msgspec.structs.force_setattr(record, field, plain)
 
 
-def whole(field: str, value: object, *, least: int = 1, most: int = MOST) -> int:
-    """The value as an `int`. Raises `ConfigError` unless it is a whole number from `least` to `most`."""
+def whole(field: str, value: object, *, minimum: int = 1, maximum: int = MAX_AMOUNT) -> int:
+    """The value as an `int`. Raises `ConfigError` unless it is a whole number from `minimum` to `maximum`."""
     number = integer(value)
-    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
-        raise ConfigError(field, value, f"a whole number from {least} to {most}")
+    if not isinstance(number, int) or isinstance(number, bool) or not minimum <= number <= maximum:
+        raise ConfigError(field, value, f"a whole number from {minimum} to {maximum}")
     return number
 
 
 def positive_span(field: str, value: object) -> None:
     """Raises `ConfigError` unless `value` is a duration from 1 microsecond to 366 days."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LONGEST:
-        raise ConfigError(field, value, f"a duration from 1 to {LONGEST} microseconds (366 days)")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_DURATION:
+        raise ConfigError(field, value, f"a duration from 1 to {MAX_DURATION} microseconds (366 days)")
 
 
-def share(field: str, value: object, *, most: float = 1.0) -> None:
-    """Raises `ConfigError` unless `value` is a finite number above 0 and at most `most`."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most:
-        raise ConfigError(field, value, f"a number above 0 and at most {most:g}")
+def share(field: str, value: object, *, maximum: float = 1.0) -> None:
+    """Raises `ConfigError` unless `value` is a finite number above 0 and at most `maximum`."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= maximum:
+        raise ConfigError(field, value, f"a number above 0 and at most {maximum:g}")
 
 
-def multiple(field: str, value: object, *, most: float) -> None:
-    """Raises `ConfigError` unless `value` is a finite number from 0 to `most`."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
-        raise ConfigError(field, value, f"a number from 0 to {most:g}")
+def multiple(field: str, value: object, *, maximum: float) -> None:
+    """Raises `ConfigError` unless `value` is a finite number from 0 to `maximum`."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= maximum:
+        raise ConfigError(field, value, f"a number from 0 to {maximum:g}")
 
 
 def units_of(multiple: float, amount: int) -> int:

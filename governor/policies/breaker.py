@@ -70,16 +70,16 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
             if (self.window_calls is None) == (self.window is None):
                 raise ConfigError("window", self.window, "exactly one of window_calls and window beside failure_rate")
         if self.window_calls is not None:
-            _checks.whole("window_calls", self.window_calls, most=SLOTS)
+            _checks.whole("window_calls", self.window_calls, maximum=SLOTS)
         if self.window is not None:
             _checks.positive_span("window", self.window)
-        _checks.whole("minimum_calls", self.minimum_calls, most=self.window_calls or _checks.MOST)
+        _checks.whole("minimum_calls", self.minimum_calls, maximum=self.window_calls or _checks.MAX_AMOUNT)
         if self.slow_call is not None:
             _checks.positive_span("slow_call", self.slow_call)
         _checks.positive_span("open_for", self.open_for)
         _checks.positive_span("probe_deadline", self.probe_deadline)
-        _checks.whole("probes", self.probes, most=SLOTS)
-        _checks.whole("successes", self.successes, most=self.probes)
+        _checks.whole("probes", self.probes, maximum=SLOTS)
+        _checks.whole("successes", self.successes, maximum=self.probes)
 
 
 class BreakerStatus(Enum):

@@ -52,9 +52,9 @@ class Degraded(msgspec.Struct, frozen=True, kw_only=True):
         _checks.integers(self)
         if self.failures is not None:
             _checks.whole("failures", self.failures)
-        _checks.whole("providers", self.providers, most=MAX_PROVIDERS)
+        _checks.whole("providers", self.providers, maximum=MAX_PROVIDERS)
         if self.excess is not None:
-            _checks.whole("excess", self.excess, least=0)
+            _checks.whole("excess", self.excess, minimum=0)
         _checks.positive_span("cooldown", self.cooldown)
 
 

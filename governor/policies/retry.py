@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import msgspec
 
-from governor._units import LONGEST, MINUTE, SECOND, Duration, Instant
+from governor._units import MAX_DURATION, MINUTE, SECOND, Duration, Instant
 from governor.errors import ConfigError, UsageError
 from governor.policies import _checks, method_names
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Jitter = Literal["full", "proportional", "none"]
 
 #: No operation is ever attempted more often than this, so no setting makes more than 5 retries.
-MOST_ATTEMPTS: Final = 6
+MAX_ATTEMPTS: Final = 6
 
 #: Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
@@ -62,7 +62,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _checks.integers(self)
-        _checks.whole("attempts", self.attempts, most=MOST_ATTEMPTS)
+        _checks.whole("attempts", self.attempts, maximum=MAX_ATTEMPTS)
         _checks.positive_span("first_delay", self.first_delay)
         _growth("base", self.base)
         _checks.positive_span("max_delay", self.max_delay)
@@ -118,7 +118,7 @@ def plan(
         return RetryEnd.ATTEMPTS
     # Drawn even when the server decides, so that what it says does not shift the draws of a replayed run.
     wait = parameters.backoff(attempt, random)
-    if server_wait is not None and 0 < server_wait <= LONGEST:
+    if server_wait is not None and 0 < server_wait <= MAX_DURATION:
         wait = server_wait
     if deadline is not None and now + wait > deadline:
         return RetryEnd.DEADLINE

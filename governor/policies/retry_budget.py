@@ -43,7 +43,7 @@ class RetryBudget(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _checks.integers(self)
         _share("share", self.share)
-        _checks.whole("floor", self.floor, least=0)
+        _checks.whole("floor", self.floor, minimum=0)
         _window("window", self.window)
 
     @property

@@ -9,13 +9,13 @@ from governor._actors.scope import ScopeActor
 from governor._governor import Governor
 from governor._one_use import OneUse
 from governor._units import Duration, from_seconds
-from governor.config import DEFAULT, Config, GlobalPolicy, ScopePolicy
+from governor.config import DEFAULT, Config, GlobalSettings, ScopeSettings
 from governor.errors import Reason, UsageError
 from governor.messages import Denied
 from governor.policies import _checks
 from governor.policies.breaker import Breaker
 
-_GENEROUS: Final = _checks.MOST
+_GENEROUS: Final = _checks.MAX_AMOUNT
 #: The actors that are inside a block of `refusing`. Added on the thread of the actor, taken out when the block ends.
 _refused: Final[set[ScopeActor]] = set()
 
@@ -26,8 +26,8 @@ def unlimited() -> Config:
     Retries are as in the built-in defaults.
     """
     config = Config.from_mapping({})
-    scope = ScopePolicy(limits=(), breaker=Breaker(failures=_GENEROUS))
-    everything = GlobalPolicy(requests_per_minute=None, degraded_after_failures=None)
+    scope = ScopeSettings(limits=(), breaker=Breaker(failures=_GENEROUS))
+    everything = GlobalSettings(requests_per_minute=None, degraded_after_failures=None)
     return Config(
         global_=everything,
         outbound={DEFAULT: scope},

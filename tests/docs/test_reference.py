@@ -12,15 +12,15 @@ import governor.instrumentation
 import governor.testing
 import governor_client
 from governor import Breaker, Reason, Retry, RetryBudget
-from governor.config import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
+from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.schema import write
 
 REFERENCE: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
 
 #: Where on the page each record has its table.
 SECTIONS: Final = {
-    "[global]": GlobalPolicy(),
-    "[outbound.NAME]": ScopePolicy(),
+    "[global]": GlobalSettings(),
+    "[outbound.NAME]": ScopeSettings(),
     "breaker": Breaker(),
     "retry": Retry(),
     "retry_budget": RetryBudget(),

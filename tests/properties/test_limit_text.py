@@ -8,21 +8,21 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from governor._units import DAY, HOUR, LONGEST, MICROSECOND, MILLISECOND, MINUTE, SECOND, Duration
+from governor._units import DAY, HOUR, MAX_DURATION, MICROSECOND, MILLISECOND, MINUTE, SECOND, Duration
 from governor.config import describe, describe_duration, parse_duration, parse_limit
 from governor.errors import ConfigError
 from governor.policies import unit_names
-from governor.policies._checks import MOST
+from governor.policies._checks import MAX_AMOUNT
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.limits import Limit
 from governor.policies.window import StrictWindow
 
-AMOUNTS = st.integers(1, 2_000) | st.integers(1, MOST)
+AMOUNTS = st.integers(1, 2_000) | st.integers(1, MAX_AMOUNT)
 SPANS = st.builds(
     Duration,
     st.builds(lambda count, unit: count * unit, st.integers(1, 366), st.sampled_from([1, 1_000, SECOND, MINUTE, HOUR, DAY]))
-    | st.integers(1, LONGEST),
+    | st.integers(1, MAX_DURATION),
 )
 UNITS = (
     st.just("requests")
@@ -79,7 +79,7 @@ def test_a_decimal_rate_is_kept_exactly(amount: object, period: tuple[str, Durat
 )
 def test_the_parts_of_a_duration_add_up(parts: list[tuple[int, tuple[str, Duration]]]) -> None:
     total = sum(count * span for count, (_, span) in parts)
-    assume(total <= LONGEST)
+    assume(total <= MAX_DURATION)
     text = " ".join(f"{count}{symbol}" for count, (symbol, _) in parts)
     assume(len(text) <= 200)
 

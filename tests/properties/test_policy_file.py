@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import DAY, HOUR, LONGEST, SECOND, Duration
-from governor.config import Config, GlobalPolicy, InboundGroup, ScopePolicy, show
+from governor._units import DAY, HOUR, MAX_DURATION, SECOND, Duration
+from governor.config import Config, GlobalSettings, InboundGroup, ScopeSettings, show
 from governor.config.load import merge
 from governor.policies.breaker import Breaker
 from governor.policies.gcra import TokenBucket
@@ -18,7 +18,7 @@ from governor.policies.retry_budget import RetryBudget
 from governor.policies.window import StrictWindow
 
 COUNTS = st.integers(1, 4096)
-SPANS = st.integers(1, LONGEST).map(Duration) | st.integers(1, 366).map(lambda days: Duration(days * DAY))
+SPANS = st.integers(1, MAX_DURATION).map(Duration) | st.integers(1, 366).map(lambda days: Duration(days * DAY))
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,8}", fullmatch=True).filter(lambda name: name != "default")
 LIMITS: st.SearchStrategy[Limit] = st.one_of(
     st.builds(TokenBucket, COUNTS, SPANS, COUNTS, st.sampled_from(["requests", "tokens"])),
@@ -43,7 +43,7 @@ RETRIES = st.builds(
 BUDGETS = st.builds(
     RetryBudget, share=st.floats(0, 1000), floor=st.integers(0, 99), window=st.integers(SECOND, HOUR).map(Duration)
 )
-SCOPES = st.builds(ScopePolicy, limits=LIMIT_LISTS, breaker=BREAKERS, retry=RETRIES, retry_budget=BUDGETS)
+SCOPES = st.builds(ScopeSettings, limits=LIMIT_LISTS, breaker=BREAKERS, retry=RETRIES, retry_budget=BUDGETS)
 OUTBOUND = st.dictionaries(
     st.sampled_from(["default", "github", "github:post"]) | NAMES | st.tuples(NAMES, NAMES).map(":".join), SCOPES, max_size=4
 )
@@ -62,7 +62,9 @@ def configs(draw: st.DrawFn) -> Config:
     groups = {f"group-{name}": InboundGroup(paths=(f"/{name}",), limits=draw(BUCKET_LISTS)) for name in names}
     return Config.from_mapping(
         {
-            "global": draw(st.builds(GlobalPolicy, degraded_exempt=st.frozensets(NAMES), idle_after=SPANS, max_scopes=COUNTS)),
+            "global": draw(
+                st.builds(GlobalSettings, degraded_exempt=st.frozensets(NAMES), idle_after=SPANS, max_scopes=COUNTS)
+            ),
             "outbound": draw(OUTBOUND),
             "inbound": {**groups, "default": draw(GROUPS)},
             "logging": {"enabled": draw(st.booleans()), "directory": draw(FOLDERS)},

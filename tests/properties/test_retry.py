@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import LONGEST, Duration, Instant
-from governor.policies.retry import MOST_ATTEMPTS, Jitter, Retry, RetryEnd, plan
+from governor._units import MAX_DURATION, Duration, Instant
+from governor.policies.retry import MAX_ATTEMPTS, Jitter, Retry, RetryEnd, plan
 
 JITTERS: st.SearchStrategy[Jitter] = st.sampled_from(get_args(Jitter))
-SPANS = st.integers(1, 100) | st.integers(1, 10**8) | st.integers(1, LONGEST)
+SPANS = st.integers(1, 100) | st.integers(1, 10**8) | st.integers(1, MAX_DURATION)
 BASES = st.sampled_from([1, 1.0, 2, 2.0, 10**400]) | st.floats(1, 4) | st.floats(1, 1.7e308)
-ATTEMPTS = st.integers(1, MOST_ATTEMPTS)
+ATTEMPTS = st.integers(1, MAX_ATTEMPTS)
 SEEDS = st.integers(0, 2**32)
-WAITS = st.none() | st.integers(-5, 5) | SPANS | st.integers(LONGEST - 1, LONGEST + 1)
+WAITS = st.none() | st.integers(-5, 5) | SPANS | st.integers(MAX_DURATION - 1, MAX_DURATION + 1)
 
 
 @st.composite
@@ -98,7 +98,14 @@ def test_one_operation_makes_exactly_its_attempts_and_never_more_than_five_retri
 
 
 @pytest.mark.promise("R05")
-@given(retries(), ATTEMPTS, SEEDS, WAITS, st.integers(0, 2 * LONGEST), st.integers(-2, 2) | st.integers(-LONGEST, LONGEST))
+@given(
+    retries(),
+    ATTEMPTS,
+    SEEDS,
+    WAITS,
+    st.integers(0, 2 * MAX_DURATION),
+    st.integers(-2, 2) | st.integers(-MAX_DURATION, MAX_DURATION),
+)
 def test_the_deadline_decides_whether_there_is_a_retry_and_never_how_long_it_waits(
     retry: Retry, attempt: int, seed: int, said: int | None, now: int, slack: int
 ) -> None:
@@ -120,5 +127,5 @@ def test_the_server_wait_is_taken_as_it_is_or_not_at_all(retry: Retry, seed: int
 
     planned = plan(retry, attempt=1, now=Instant(9), deadline=None, server_wait=server_wait, random=Random(seed))
 
-    usable = said is not None and 1 <= said <= LONGEST
+    usable = said is not None and 1 <= said <= MAX_DURATION
     assert planned == (RetryEnd.ATTEMPTS if retry.attempts == 1 else said if usable else own)

@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from governor import Config, CounterRecord, Governor, InFlight, Permit, PermitDenied, Statistics, StrictWindow, TokenBucket
 from governor.clock import steady_clock
-from governor.config import ScopePolicy
+from governor.config import ScopeSettings
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
@@ -287,7 +287,7 @@ def judge(story: Story) -> None:
     judge_counters(story.end.counters, len([ask for ask in world.asks if ask.granted_at is not None]))
 
 
-def judge_limits(policy: ScopePolicy, scope: str, world: World, used: list[Ask]) -> None:
+def judge_limits(policy: ScopeSettings, scope: str, world: World, used: list[Ask]) -> None:
     for limit in policy.limits:
         match limit:
             case TokenBucket():

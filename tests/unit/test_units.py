@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import AFTER_OUTCOME, DAY, LONGEST, NEVER, SECOND, from_seconds, to_seconds
+from governor._units import AFTER_OUTCOME, DAY, MAX_DURATION, NEVER, SECOND, from_seconds, to_seconds
 from governor.errors import ConfigError
 
 
@@ -21,12 +21,12 @@ def test_a_fraction_of_a_microsecond_is_rounded_up() -> None:
     assert 1_000_001 == from_seconds(1.0000001, field="x")
 
 
-@given(st.floats(0, to_seconds(LONGEST)))
+@given(st.floats(0, to_seconds(MAX_DURATION)))
 def test_a_wait_is_never_cut_short(seconds: float) -> None:
     assert to_seconds(from_seconds(seconds, field="x")) >= seconds
 
 
-@given(st.integers(0, LONGEST))
+@given(st.integers(0, MAX_DURATION))
 def test_whole_microseconds_survive_the_way_there_and_back(span: int) -> None:
     assert abs(from_seconds(to_seconds(span), field="x") - span) <= 1
 
@@ -45,4 +45,4 @@ def test_the_longest_span_is_allowed() -> None:
 
 
 def test_what_waits_for_an_outcome_may_still_come_and_never_may_not() -> None:
-    assert LONGEST < AFTER_OUTCOME < NEVER
+    assert MAX_DURATION < AFTER_OUTCOME < NEVER

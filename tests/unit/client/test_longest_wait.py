@@ -5,7 +5,7 @@ import math
 import pytest
 
 from governor import ConfigError
-from governor._units import LONGEST, SECOND
+from governor._units import MAX_DURATION, SECOND
 from governor_client._operation import longest_wait
 
 
@@ -15,7 +15,7 @@ def test_a_pool_timeout_beyond_the_longest_duration_is_none(timeout: float | Non
 
 
 def test_the_longest_duration_is_still_one() -> None:
-    assert (LONGEST, SECOND, 0) == (longest_wait(31_622_400), longest_wait(1.0), longest_wait(0))
+    assert (MAX_DURATION, SECOND, 0) == (longest_wait(31_622_400), longest_wait(1.0), longest_wait(0))
 
 
 @pytest.mark.parametrize("timeout", [-1, math.nan, "5", True])

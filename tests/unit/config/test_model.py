@@ -9,11 +9,11 @@ import pytest
 from governor._units import MINUTE, SECOND, Duration
 from governor.config import (
     Config,
-    GlobalPolicy,
+    GlobalSettings,
     InboundGroup,
     InboundSettings,
     LoggingSettings,
-    ScopePolicy,
+    ScopeSettings,
     describe,
     parse_limit,
     show,
@@ -48,7 +48,7 @@ def mistake(toml: str) -> str:
     ],
 )
 def test_the_built_in_outbound_policies_are_those_that_users_rely_on(scope: str, limit: str, failures: int) -> None:
-    expected = ScopePolicy(limits=(parse_limit(limit),), breaker=Breaker(failures=failures))
+    expected = ScopeSettings(limits=(parse_limit(limit),), breaker=Breaker(failures=failures))
 
     assert expected == BUILT_IN.for_scope(scope)
 
@@ -70,7 +70,7 @@ def test_the_built_in_breaker_and_retries_are_those_that_users_rely_on() -> None
 
 
 def test_the_built_in_global_policy_is_the_one_that_users_rely_on() -> None:
-    expected = GlobalPolicy(
+    expected = GlobalSettings(
         requests_per_minute=1000,
         degraded_after_failures=10,
         degraded_cooldown=MINUTE,
@@ -116,7 +116,7 @@ def test_the_built_in_inbound_settings_are_safe() -> None:
         trusted_proxies=(),
         forwarded_header="auto",
         ipv6_prefix=64,
-        max_callers=1_000_000,
+        max_clients=1_000_000,
         announce=False,
     )
 
@@ -142,7 +142,7 @@ def test_all_that_can_be_said_of_our_own_api_is_understood() -> None:
                 "trusted_proxies": ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7", "::1", "unix:"],
                 "forwarded_header": "forwarded",
                 "ipv6_prefix": 48,
-                "max_callers": 1,
+                "max_clients": 1,
                 "announce": True,
                 "preset": "venom",
                 "default": {"address_limits": [], "dry_run": True},
@@ -158,7 +158,7 @@ def test_all_that_can_be_said_of_our_own_api_is_understood() -> None:
         trusted_proxies=("10.0.0.0/8", "2001:db8::/32", "192.0.2.7", "::1", "unix:"),
         forwarded_header="forwarded",
         ipv6_prefix=48,
-        max_callers=1,
+        max_clients=1,
         announce=True,
         preset="venom",
     )
@@ -219,7 +219,7 @@ def test_the_groups_of_the_preset_are_the_built_in_ones_and_change_key_by_key() 
 @pytest.mark.parametrize("prefix", [32, 128])
 def test_the_ends_of_a_range_belong_to_it(prefix: int) -> None:
     assert prefix == InboundSettings(ipv6_prefix=prefix).ipv6_prefix
-    assert 10**12 == InboundSettings(max_callers=10**12).max_callers
+    assert 10**12 == InboundSettings(max_clients=10**12).max_clients
 
 
 def test_logging_is_off_by_default() -> None:
@@ -274,7 +274,7 @@ def test_what_a_section_does_not_say_is_taken_from_the_one_beneath_key_by_key() 
         }
     )
 
-    assert config.for_scope("github:post") == ScopePolicy(
+    assert config.for_scope("github:post") == ScopeSettings(
         limits=(parse_limit("5000 per hour strict"),),
         breaker=Breaker(failures=3, successes=1, open_for=Duration(90 * SECOND)),
         retry=Retry(attempts=5, base=3.0, methods=frozenset({"POST"})),
@@ -285,7 +285,7 @@ def test_what_a_section_does_not_say_is_taken_from_the_one_beneath_key_by_key() 
 def test_a_section_overrides_the_built_in_one_of_its_name_key_by_key() -> None:
     config = Config.from_mapping({"outbound": {"github": {"breaker": {"successes": 1}}}})
 
-    assert ScopePolicy(
+    assert ScopeSettings(
         limits=BUILT_IN.for_scope("github").limits, breaker=Breaker(failures=3, successes=1)
     ) == config.for_scope("github")
 
@@ -321,10 +321,10 @@ def test_what_may_be_absent_is_switched_off_by_a_word() -> None:
 def test_python_may_say_limits_and_tables_as_objects() -> None:
     config = Config.from_mapping(
         {
-            "global": GlobalPolicy(requests_per_minute=5),
+            "global": GlobalSettings(requests_per_minute=5),
             "outbound": {
                 "github": {"limits": (InFlight(3), "1/s"), "breaker": Breaker(failures=7)},
-                "gitlab": ScopePolicy(limits=()),
+                "gitlab": ScopeSettings(limits=()),
             },
             "inbound": {"preset": "venom", "chat": InboundGroup(paths=("/talk",)), "default": {"limits": []}},
             "logging": {"enabled": True, "directory": Path("/var/log/governor")},
@@ -332,8 +332,8 @@ def test_python_may_say_limits_and_tables_as_objects() -> None:
     )
 
     assert 5 == config.global_.requests_per_minute
-    assert ScopePolicy(limits=(InFlight(3), parse_limit("1/s")), breaker=Breaker(failures=7)) == config.for_scope("github")
-    assert ScopePolicy(limits=()) == config.for_scope("gitlab:get")
+    assert ScopeSettings(limits=(InFlight(3), parse_limit("1/s")), breaker=Breaker(failures=7)) == config.for_scope("github")
+    assert ScopeSettings(limits=()) == config.for_scope("gitlab:get")
     assert InboundGroup(paths=("/talk",)) == config.inbound["chat"]
     assert LoggingSettings(enabled=True, directory=Path("/var/log/governor")) == config.logging
 
@@ -348,7 +348,7 @@ def test_sections_cannot_be_changed_afterwards() -> None:
     config = Config.from_mapping({})
 
     with pytest.raises(TypeError):
-        cast(dict[str, ScopePolicy], config.outbound)["github"] = ScopePolicy()
+        cast(dict[str, ScopeSettings], config.outbound)["github"] = ScopeSettings()
 
 
 def route(said: str) -> str:
@@ -491,8 +491,8 @@ MISTAKES = [
     ("inbound.ipv6_prefix = 31", "inbound.ipv6_prefix is 31", "a whole number from 32 to 128"),
     ("inbound.ipv6_prefix = 129", "inbound.ipv6_prefix is 129", "a whole number from 32 to 128"),
     ('inbound.ipv6_prefix = "/64"', "inbound.ipv6_prefix is '/64'", "a whole number"),
-    ("inbound.max_callers = 0", "inbound.max_callers is 0", "a whole number from 1"),
-    ("inbound.max_callers = 1000000000001", "inbound.max_callers is 1000000000001", "a whole number from 1"),
+    ("inbound.max_clients = 0", "inbound.max_clients is 0", "a whole number from 1"),
+    ("inbound.max_clients = 1000000000001", "inbound.max_clients is 1000000000001", "a whole number from 1"),
     ("logging.enabled = 1", "logging.enabled is 1", "true or false"),
     ("logging.directory = 1", "logging.directory is 1", "the path of a folder"),
     ('logging.directory = ""', "logging.directory is ''", "the path of a folder"),

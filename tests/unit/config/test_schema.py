@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from governor.config import GlobalPolicy, InboundGroup, InboundSettings, LoggingSettings, ScopePolicy
+from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.schema import read
 from governor.errors import ConfigError
 from governor.policies.breaker import Breaker
@@ -11,7 +11,7 @@ from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 
 RECORDS: list[msgspec.Struct] = [
-    *(GlobalPolicy(), ScopePolicy(), InboundGroup(), InboundSettings(), LoggingSettings()),
+    *(GlobalSettings(), ScopeSettings(), InboundGroup(), InboundSettings(), LoggingSettings()),
     *(Breaker(), Retry(), RetryBudget()),
 ]
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from governor._units import DAY, HOUR, LONGEST, MILLISECOND, MINUTE, SECOND, Duration
+from governor._units import DAY, HOUR, MAX_DURATION, MILLISECOND, MINUTE, SECOND, Duration
 from governor.config import describe, describe_duration, parse_duration, parse_limit
 from governor.errors import ConfigError
 from governor.policies.gcra import TokenBucket
@@ -29,7 +29,7 @@ from governor.policies.window import StrictWindow
         ("1D 1 Hour", DAY + HOUR),
         ("0.000001s", 1),
         ("1_000ms", SECOND),
-        ("366d", LONGEST),
+        ("366d", MAX_DURATION),
         ("2w", 14 * DAY),
         ("1 week", 7 * DAY),
         ("3 wks", 21 * DAY),
@@ -59,9 +59,9 @@ def test_a_duration_has_whole_microseconds() -> None:
 
 def test_a_duration_ends_at_366_days_to_the_microsecond() -> None:
     with pytest.raises(ConfigError, match="at most 366 days"):
-        parse_duration(f"{LONGEST + 1}us")
+        parse_duration(f"{MAX_DURATION + 1}us")
 
-    assert LONGEST == parse_duration(f"{LONGEST}us")
+    assert MAX_DURATION == parse_duration(f"{MAX_DURATION}us")
 
 
 def test_digits_without_end_are_refused_and_not_calculated() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from governor._units import DAY, LONGEST, MINUTE, NEVER, SECOND, Duration, Instant
+from governor._units import DAY, MAX_DURATION, MINUTE, NEVER, SECOND, Duration, Instant
 from governor.errors import ConfigError, Reason
 from governor.policies.contract import PLAIN, Grant, Request
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy, TokenBucketState
@@ -273,7 +273,7 @@ def test_capacity_and_rate_are_the_ones_that_were_asked_for() -> None:
 
 
 def test_an_instant_beyond_all_time_is_never() -> None:
-    policy = bucket(amount=1, per=LONGEST, burst=10**12)
+    policy = bucket(amount=1, per=MAX_DURATION, burst=10**12)
     spend(policy, T0, Request(10**12))
 
     assert NEVER == policy.earliest(T0, Request(10**12))

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from governor._units import DAY, LONGEST, MILLISECOND, MINUTE, NEVER, SECOND, Duration, Instant
+from governor._units import DAY, MAX_DURATION, MILLISECOND, MINUTE, NEVER, SECOND, Duration, Instant
 from governor.errors import ConfigError, UsageError
 from governor.policies.retry import Jitter, Retry, RetryEnd, plan
 
@@ -70,9 +70,9 @@ def test_a_base_between_whole_numbers_is_rounded_to_the_microsecond() -> None:
 
 @pytest.mark.parametrize("base", [1.7e308, 10**400])
 def test_the_largest_base_meets_the_cap_and_does_not_overflow(base: float) -> None:
-    retry = Retry(attempts=6, base=base, first_delay=Duration(LONGEST - 1), max_delay=LONGEST, jitter="none")
+    retry = Retry(attempts=6, base=base, first_delay=Duration(MAX_DURATION - 1), max_delay=MAX_DURATION, jitter="none")
 
-    assert [LONGEST - 1, LONGEST, LONGEST] == [retry.backoff(attempt, Random(1)) for attempt in (1, 2, 1_000)]
+    assert [MAX_DURATION - 1, MAX_DURATION, MAX_DURATION] == [retry.backoff(attempt, Random(1)) for attempt in (1, 2, 1_000)]
 
 
 def test_full_jitter_reaches_from_nothing_to_the_whole_delay() -> None:
@@ -126,12 +126,12 @@ def test_a_deadline_in_the_past_ends_the_retries_even_without_a_wait() -> None:
 
 
 @pytest.mark.promise("R05")
-@pytest.mark.parametrize("said", [1, MILLISECOND, SECOND, MINUTE + 1, DAY, LONGEST])
+@pytest.mark.parametrize("said", [1, MILLISECOND, SECOND, MINUTE + 1, DAY, MAX_DURATION])
 def test_what_the_server_says_wins_over_our_own_backoff_and_its_cap(said: int) -> None:
     assert said == plain(Retry(jitter="none", max_delay=MINUTE), server_wait=said)
 
 
-@pytest.mark.parametrize("said", [None, 0, -1, LONGEST + 1])
+@pytest.mark.parametrize("said", [None, 0, -1, MAX_DURATION + 1])
 def test_no_wait_or_an_absurd_one_leaves_our_own_backoff(said: int | None) -> None:
     assert plain(Retry(jitter="none"), server_wait=said) == SECOND
 
@@ -196,10 +196,10 @@ def test_any_other_number_of_attempts_is_refused(attempts: int) -> None:
         Retry(attempts=attempts)
 
 
-@pytest.mark.parametrize("span", [0, -1, LONGEST + 1, 1.5, True])
+@pytest.mark.parametrize("span", [0, -1, MAX_DURATION + 1, 1.5, True])
 def test_delays_that_are_no_durations_are_refused(span: int) -> None:
     with pytest.raises(ConfigError, match="first_delay is "):
-        Retry(first_delay=Duration(span), max_delay=LONGEST)
+        Retry(first_delay=Duration(span), max_delay=MAX_DURATION)
     with pytest.raises(ConfigError, match="max_delay is "):
         Retry(first_delay=Duration(1), max_delay=Duration(span))
 

@@ -8,7 +8,7 @@ import pytest
 
 from governor import Config, ConfigError, Governor, Permit, PermitDenied
 from governor._units import MINUTE
-from governor.config import GlobalPolicy, InboundSettings, LoggingSettings, show
+from governor.config import GlobalSettings, InboundSettings, LoggingSettings, show
 from governor.policies._checks import whole
 from governor.policies.breaker import Breaker
 from governor.policies.gcra import TokenBucket
@@ -43,8 +43,8 @@ MADE: Final[list[tuple[msgspec.Struct, msgspec.Struct]]] = [
     (Breaker(failures=FIVE, open_for=Number(MINUTE)), Breaker(failures=5, open_for=MINUTE)),  # type: ignore[arg-type]
     (Retry(attempts=FIVE, statuses=frozenset({Number(500)})), Retry(attempts=5, statuses=frozenset({500}))),  # type: ignore[arg-type]
     (RetryBudget(floor=FIVE), RetryBudget(floor=5)),  # type: ignore[arg-type]
-    (GlobalPolicy(max_scopes=FIVE, requests_per_minute=FIVE), GlobalPolicy(max_scopes=5, requests_per_minute=5)),  # type: ignore[arg-type]
-    (InboundSettings(max_callers=FIVE), InboundSettings(max_callers=5)),  # type: ignore[arg-type]
+    (GlobalSettings(max_scopes=FIVE, requests_per_minute=FIVE), GlobalSettings(max_scopes=5, requests_per_minute=5)),  # type: ignore[arg-type]
+    (InboundSettings(max_clients=FIVE), InboundSettings(max_clients=5)),  # type: ignore[arg-type]
     (LoggingSettings(max_size_mb=FIVE), LoggingSettings(max_size_mb=5)),  # type: ignore[arg-type]
 ]
 
