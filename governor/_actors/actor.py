@@ -244,8 +244,6 @@ class Actor(ABC):
 
     def _take_ask(self, acquire: Acquire, waiter: Waiter | None) -> None:
         try:
-            if acquire.request is not PLAIN and self.large:
-                self.large.popleft()
             self._hear_failures()
             answer = self._ask(acquire, waiter)
         except Exception:
@@ -254,6 +252,10 @@ class Actor(ABC):
                 self._leave(waiter)
             self._answer(waiter, self._count(self._denied(Reason.OVERLOADED, NOMINAL_WAIT)))
             raise
+        finally:
+            # Only now: while this ask is decided, a thread that takes a permit granted ahead would get in front of it.
+            if acquire.request is not PLAIN and self.large:
+                self.large.popleft()
         if answer is not None:
             self._answer(waiter, answer)
 

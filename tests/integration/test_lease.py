@@ -15,6 +15,7 @@ import anyio.to_thread
 import pytest
 
 from governor import Denied, Governor, Permit, Reason
+from governor._units import Instant
 from governor.testing import ManualClock
 from governor_client import GovernorClient
 from tests.stress.leases import PLENTY, THREADS, ahead, all_at_once, governed, granted, take_all, until
@@ -141,6 +142,25 @@ def test_whoever_waits_is_served_before_anything_is_granted_ahead_again() -> Non
     assert {Reason.RATE_LIMIT} == {answer.reason for answer in refused if isinstance(answer, Denied)}
     assert 50 == len(refused)
     assert 0 == left
+
+
+@pytest.mark.promise("R04")
+def test_nothing_is_taken_of_what_was_granted_ahead_while_an_ask_for_all_of_it_is_decided() -> None:
+    taken: list[Permit | None] = []
+    with governed("1/day burst 1000") as governor, ThreadPoolExecutor(1) as pool:
+        with ahead(governor, "weather") as ((actor,), used):
+            now = actor._now
+
+            def now_while_another_thread_tries() -> Instant:
+                taken.append(actor.take())
+                return now()
+
+            actor._now = now_while_another_thread_tries
+            future = pool.submit(governor.try_permit, "weather", cost=1000 - used)
+            until(lambda: len(actor.inbox) == 1)
+        granted(future.result(20))
+
+    assert {None} == set(taken)
 
 
 # The global cap.

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple, TypeVar
 from governor import Config, Denied, Governor, Permit
 from governor._actors.scope import ScopeActor
 from governor.clock import Clock, system_clock
-from governor_client import GovernorClient
 
 T = TypeVar("T")
 
@@ -64,13 +63,16 @@ def all_at_once(work: Callable[[int], T], threads: int = THREADS) -> list[T]:
 
 
 @contextmanager
-def standing_still(governor: Governor) -> Iterator[None]:
-    """The governor's loop does nothing until the block ends."""
+def standing_still(governor: Governor, before: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """The governor's loop calls `before`, and then does nothing until the block ends."""
     stands, go_on = Event(), Event()
 
     def stand() -> None:
-        stands.set()
-        go_on.wait()
+        try:
+            before()
+        finally:
+            stands.set()
+            go_on.wait()
 
     assert governor._home is not None
     governor._home.knock(stand)
@@ -91,19 +93,19 @@ class Ahead(NamedTuple):
 @contextmanager
 def ahead(governor: Governor, *scopes: str, least: int = 20) -> Iterator[Ahead]:
     """The loop stands still while, in each of these scopes, at least so many permits are granted ahead."""
-    client = GovernorClient(governor)
-    used = 0
-    while True:
-        for scope in scopes:
-            for _ in range(least):
-                granted(client.try_permit(scope)).record(status=200)
-            used += least
-        governor.statistics()  # So that the actors know what has been used until now.
-        with standing_still(governor):
-            actors = tuple(governor.doors[scope, None] for scope in scopes)
-            if all(len(actor._lease) >= least for actor in actors):
-                yield Ahead(actors, used)
-                return
+    for scope in scopes:
+        granted(governor.try_permit(scope)).record(status=200)
+    governor.statistics()  # So that the actors know what has been used until now.
+    actors = tuple(governor.doors[scope, None] for scope in scopes)
+
+    def fill() -> None:
+        for actor in actors:
+            actor._demand.given(4 * least)
+            actor._grant_ahead(actor._now())
+
+    with standing_still(governor, fill):
+        assert all(len(actor._lease) >= least for actor in actors)
+        yield Ahead(actors, len(scopes))
 
 
 def take_all(actor: ScopeActor) -> list[Permit]:
