@@ -3,7 +3,6 @@
 On the governor's own loop an ask is a function call. From elsewhere it is one message and one answer.
 """
 
-import logging
 import os
 import sys
 import threading
@@ -14,14 +13,13 @@ from pathlib import Path
 from random import Random
 from threading import get_ident
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from governor._actors.asking import ask_blocking, ask_from_another_loop, ask_here, overloaded, patience
-from governor._actors.group import GroupActor, Left
 from governor._actors.home import Home, NoHome
 from governor._actors.permit import Permit
 from governor._actors.pseudonyms import Pseudonyms
@@ -29,31 +27,24 @@ from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics
 from governor._background import Background
 from governor._failures import Classifier, Classify
+from governor._inbound import Inbound
 from governor._life import Life
 from governor._supervisor import Supervisor
 from governor._threads import run_on_thread
-from governor._units import MAX_DURATION, MINUTE, from_seconds, to_seconds
+from governor._units import MAX_DURATION, from_seconds, to_seconds
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
-from governor.config import Config, InboundGroup, LoggingSettings, check_scope
+from governor.config import Config, LoggingSettings, check_scope
 from governor.errors import ConfigError, Reason, UsageError
 from governor.instrumentation import Announcer, Hook
-from governor.messages import Acquire, Denied, PlanRetry, Turned, Visit
+from governor.messages import Acquire, Denied, PlanRetry
 from governor.policies import _checks
 from governor.policies.contract import PLAIN, REQUESTS, Request
-
-_log: Final = logging.getLogger("governor")
 
 #: Seconds. A longer timeout is none.
 _LONGEST_TIMEOUT: Final = to_seconds(MAX_DURATION)
 
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
 Cost = int | Mapping[str, int]
-
-
-class Ending(Protocol):
-    """Tells the governor what became of an inbound request that went on."""
-
-    def __call__(self, status: int | None, visit: Visit | None = None) -> None: ...
 
 
 #: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
@@ -107,6 +98,8 @@ class Governor:
         self.closed = False
         #: Paths of the governor's own pages, where an application has mounted them; no inbound limit holds for them.
         self.own_pages: frozenset[str] = frozenset()
+        #: Admission of inbound requests.
+        self.inbound = Inbound(self._still_running)
         #: Makes the keys by which callers of our own API are known.
         self.pseudonyms = Pseudonyms(os.urandom(32))
         self._home: Home | None = None
@@ -114,8 +107,6 @@ class Governor:
         self._life: Life | None = None
         self._background: Background | None = None
         self.closes_when_stuck = False
-        #: When each inbound group was last warned of, as this loop did not answer; written by other threads.
-        self._warned_at: dict[str, int] = {}
 
     @classmethod
     def from_file(cls, path: str | Path | None = None, *, clock: Clock = system_clock, random: Random | None = None) -> Self:
@@ -263,144 +254,6 @@ class Governor:
             while (statistics := await home.call_from_another_loop(partial(next, survey))) is None:
                 pass
         return statistics
-
-    # Our own API.
-
-    def group(self, name: str) -> GroupActor | None:
-        """The actor of an inbound group, for callers on the governor's own loop. None while the governor does not run."""
-        home, supervisor = self._home, self._supervisor
-        return None if supervisor is None or home is None or home.ended else supervisor.groups.get(name)
-
-    def here(self) -> bool:
-        """May the code that asks call the governor's actors directly? On its loop, and where that cannot run meanwhile."""
-        home = self._home
-        return home is not None and not home.ended and (home.on_loop() or home.is_paused())
-
-    async def visit(self, group: str, visit: Visit) -> Turned | Denied | None:
-        """May this request go on? None if so. A group that there is not, or that fails, lets everybody pass.
-
-        From another loop this is a message and an answer. If the governor's loop does not answer for a second, `on_overload` of
-        the group decides: the request may go on, or is denied as `overloaded`. Either is counted, and nothing is spent. Raises
-        `UsageError` if the governor is not running.
-        """
-        home = self._still_running()
-        if home.on_loop():
-            return self._visit(group, visit)
-        try:
-            return await home.call_from_another_loop(
-                partial(self._visit, group, visit), patience(0), unwanted=partial(self._visit_unwanted, home, group, visit)
-            )
-        except TimeoutError:
-            return self._visit_unanswered(home, group, visit)
-
-    def visit_blocking(self, group: str, visit: Visit) -> Turned | Denied | None:
-        """The same for a thread, which it blocks for one round trip."""
-        home = self._still_running()
-        unwanted = partial(self._visit_unwanted, home, group, visit)
-        try:
-            answer: Turned | None = home.call(partial(self._visit, group, visit), patience(0), unwanted=unwanted)
-            return answer
-        except TimeoutError:
-            return self._visit_unanswered(home, group, visit)
-
-    async def visit_endpoint(
-        self, key: object, name: str, policy: InboundGroup, visit: Visit
-    ) -> tuple[str, Turned | None] | None:
-        """May this request to an endpoint with a limit of its own go on? The name of its group, and None if so.
-
-        `key` stands for the limit; its group is started on first use. None if the governor's loop does not answer for a second:
-        the request may go on. Raises `UsageError` if the governor is not running.
-        """
-        home, ask = self._still_running(), partial(self._visit_endpoint, key, name, policy, visit)
-        if home.on_loop():
-            return ask()
-        try:
-            return await home.call_from_another_loop(ask, patience(0), unwanted=partial(self._endpoint_unwanted, home, visit))
-        except TimeoutError:
-            return None
-
-    def _visit_endpoint(self, key: object, name: str, policy: InboundGroup, visit: Visit) -> tuple[str, Turned | None]:
-        group = self._supervised().endpoint(key, name, policy)
-        return group, self._visit(group, visit)
-
-    def _endpoint_unwanted(self, home: Home, visit: Visit, asked: tuple[str, Turned | None]) -> None:
-        group, turned = asked
-        self._visit_unwanted(home, group, visit, turned)
-
-    def _visit_unanswered(self, home: Home, group: str, visit: Visit) -> Denied | None:
-        """The verdict on a request from elsewhere when the loop does not answer, which counts it as soon as it does."""
-        settings = self.config.inbound.get(group)
-        if settings is None:
-            return None
-        granted = settings.on_overload == "pass"
-        home.knock(partial(self._count_unanswered, group, visit, granted=granted))
-        now = system_clock()
-        if now - self._warned_at.get(group, -MINUTE) >= MINUTE:
-            self._warned_at[group] = now
-            done = "pass unlimited" if granted else "are denied"
-            _log.warning("The governor's event loop does not answer in time: inbound requests of the group %s %s.", group, done)
-        return None if granted else overloaded(group)
-
-    def _count_unanswered(self, group: str, visit: Visit, *, granted: bool) -> None:
-        actor = self.group(group)
-        if actor is not None:
-            actor.unanswered(visit, granted=granted)
-
-    def _visit_unwanted(self, home: Home, group: str, visit: Visit, turned: Turned | None) -> None:
-        """A request was granted after its caller had gone: it broke off."""
-        if turned is None or turned.dry_run:
-            self._visit_ended(home, group, None, visit)
-
-    def _visit(self, group: str, visit: Visit) -> Turned | None:
-        actor = self.group(group)
-        try:
-            return None if actor is None else actor.visit(visit)
-        except Exception:
-            _log.exception("The group %s failed, and let a request pass.", group)
-            return None
-
-    async def least_left(self, group: str, visit: Visit) -> Left | None:
-        """What is left for this caller of the limit of which least is left. None without limits, or without an answer."""
-        home, ask = self._running(), partial(self._least_left, group, visit)
-        try:
-            return ask() if home.on_loop() else await home.call_from_another_loop(ask, patience(0))
-        except TimeoutError:
-            return None
-
-    def least_left_blocking(self, group: str, visit: Visit) -> Left | None:
-        """The same for a thread, which it blocks for one round trip."""
-        try:
-            return self._running().call(partial(self._least_left, group, visit), patience(0))
-        except TimeoutError:
-            return None
-
-    def _least_left(self, group: str, visit: Visit) -> Left | None:
-        actor = self.group(group)
-        return None if actor is None else actor.least(visit)
-
-    def visit_ended(self, group: str, status: int | None, visit: Visit | None = None) -> None:
-        """A request that went on was answered with this HTTP status; None if it broke off. From any thread; never waits.
-
-        Without its `visit` it stays in flight in a group that limits how many may be.
-        """
-        self.ending(group)(status, visit=visit)
-
-    def ending(self, group: str) -> Ending:
-        """The same for a request that goes on now. It changes nothing once the governor has been left and entered again."""
-        return partial(self._end_visit, self._home, group)
-
-    def _end_visit(self, home: Home | None, group: str, status: int | None, visit: Visit | None = None) -> None:
-        if home is None or home is not self._home:
-            return
-        if home.on_loop():
-            self._visit_ended(home, group, status, visit)
-        else:
-            home.knock(partial(self._visit_ended, home, group, status, visit))
-
-    def _visit_ended(self, home: Home, group: str, status: int | None, visit: Visit | None) -> None:
-        actor = self.group(group) if home is self._home else None
-        if actor is not None:
-            actor.ended(status, visit)
 
     # Changing and watching.
 
@@ -556,6 +409,7 @@ class Governor:
         )
         self._home, self._supervisor, self.doors = life.home, supervisor, life.doors
         self._thread = life.home.thread
+        self.inbound.begin(life.home, supervisor)
         self.started_at = wall_clock()
         self.closed = self.closes_when_stuck = False
         running.append(self)

@@ -65,7 +65,7 @@ def _governor(size: int, clock: ManualClock) -> Governor:
 
 
 def _fill(governor: Governor, size: int, meter: Meter) -> GroupActor:
-    group = governor.group("default")
+    group = governor.inbound.group("default")
     assert group is not None
     address = governor.pseudonyms.address(b"198.51.100.1")
     meter.start()

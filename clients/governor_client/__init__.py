@@ -1,13 +1,43 @@
-"""The governor from anywhere: permits for threads and other loops, HTTP clients and transports, and ASGI middleware."""
+"""Client side of the governor: permits for threads and other event loops, and HTTP clients that take them.
 
-from governor_client._client import TrafficControlledHttpClient
-from governor_client._clients import Client
-from governor_client._limit import EndpointLimit, limit
-from governor_client._middleware import TrafficControlMiddleware
-from governor_client._options import CallOptions
+The inbound middleware of `governor.asgi` can be imported from here too. Each name is loaded on first use, so that a server that
+only wants the middleware loads no HTTP client, and a program that only makes calls loads no server code.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
 from governor_client._permits import GovernorClient
-from governor_client._transport import AsyncGovernedTransport, GovernedTransport
-from governor_client._wsgi import TrafficControlWSGIMiddleware
+
+if TYPE_CHECKING:
+    from governor.asgi import Client, EndpointLimit, TrafficControlMiddleware, TrafficControlWSGIMiddleware, limit
+    from governor_client._client import TrafficControlledHttpClient
+    from governor_client._options import CallOptions
+    from governor_client._transport import AsyncGovernedTransport, GovernedTransport
+else:
+    _MODULES: Final = {
+        "AsyncGovernedTransport": "governor_client._transport",
+        "CallOptions": "governor_client._options",
+        "Client": "governor.asgi",
+        "EndpointLimit": "governor.asgi",
+        "GovernedTransport": "governor_client._transport",
+        "TrafficControlMiddleware": "governor.asgi",
+        "TrafficControlWSGIMiddleware": "governor.asgi",
+        "TrafficControlledHttpClient": "governor_client._client",
+        "limit": "governor.asgi",
+    }
+
+    def __getattr__(name: str) -> object:
+        # Hidden from type checkers, which would otherwise accept any name.
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(module), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "AsyncGovernedTransport",

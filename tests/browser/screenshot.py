@@ -99,8 +99,8 @@ class Traffic:
                 permit.record(status=502)
 
     async def _visit(self, group: str, caller: bytes) -> None:
-        if await self._governor.visit(group, Visit(caller, self._address)) is None:
-            self._governor.visit_ended(group, 200)
+        if await self._governor.inbound.visit(group, Visit(caller, self._address)) is None:
+            self._governor.inbound.visit_ended(group, 200)
 
 
 async def main(path: str, lasts: float = LASTS) -> None:

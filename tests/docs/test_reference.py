@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 import governor
+import governor.asgi
 import governor.instrumentation
 import governor.testing
 import governor_client
@@ -53,7 +54,9 @@ def _defaults(record: msgspec.Struct) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "package", [governor, governor_client, governor.instrumentation, governor.testing], ids=lambda package: package.__name__
+    "package",
+    [governor, governor.asgi, governor_client, governor.instrumentation, governor.testing],
+    ids=lambda package: package.__name__,
 )
 def test_every_public_name_is_in_the_reference(package: object) -> None:
     said = _page("api.md") + _page("errors.md")

@@ -166,7 +166,7 @@ async def read_pages(port: int) -> None:
 
 async def break_group(governor: Governor, port: int) -> None:
     """Has a group fail: whatever fails says so in the log."""
-    group = governor.group("memory")
+    group = governor.inbound.group("memory")
     assert group is not None
     rules, group._rules = group._rules, None  # type: ignore[assignment]
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:

@@ -219,9 +219,9 @@ def test_visits_from_other_loops_while_groups_change_never_get_more_than_the_bur
     async def crowd(governor: Governor, visit: Visit) -> int:
         passed = 0
         for _ in range(200):
-            if await governor.visit("shop", visit) is None:
+            if await governor.inbound.visit("shop", visit) is None:
                 passed += 1
-                governor.visit_ended("shop", 200)
+                governor.inbound.visit_ended("shop", 200)
         return passed
 
     with Governor(group()) as governor, ThreadPoolExecutor(4) as pool:

@@ -48,7 +48,7 @@ async def visits(governor: Governor, times: int = REQUESTS) -> list[Turned | Den
     answers: list[Turned | Denied | None] = []
 
     async def ask() -> None:
-        answers.append(await governor.visit("default", visitor(governor)))
+        answers.append(await governor.inbound.visit("default", visitor(governor)))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(times):
@@ -143,7 +143,7 @@ def test_a_visit_that_was_granted_after_its_caller_had_gone_is_not_under_way(
 
                 monkeypatch.setattr(GroupActor, "visit", granted)
                 try:
-                    await governor.visit("default", visitor(governor))
+                    await governor.inbound.visit("default", visitor(governor))
                 finally:
                     gone.set()
 

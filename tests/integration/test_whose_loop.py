@@ -127,7 +127,7 @@ def test_on_another_loop_of_the_thread_every_wait_has_an_end(
 
 def test_nor_does_it_wait_for_callers_of_an_application(loop: asyncio.AbstractEventLoop, governor: Governor) -> None:
     async def visit() -> list[bool]:
-        return [await governor.visit("default", Visit(b"a", b"b")) is None for _ in range(2)]
+        return [await governor.inbound.visit("default", Visit(b"a", b"b")) is None for _ in range(2)]
 
     loop.run_until_complete(governor.start())
     visits = asyncio.run(visit())

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from governor_client._proxies import MAX_BYTES, Address, client_address, elements, entries
+from governor.asgi.forwarded import MAX_BYTES, Address, client_address, elements, entries
 
 pytestmark = pytest.mark.promise("R24")
 

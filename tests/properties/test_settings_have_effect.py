@@ -161,7 +161,7 @@ async def first_turned(config: Config) -> int | None:
     async with Governor(config, clock=ManualClock()) as governor:
         visit = Visit(governor.pseudonyms.actor(b"ann"), governor.pseudonyms.address(b"192.0.2.1"))
         for number in range(1, 20):
-            if isinstance(await governor.visit("talk", visit), Turned):
+            if isinstance(await governor.inbound.visit("talk", visit), Turned):
                 return number
     return None
 

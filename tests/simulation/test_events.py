@@ -182,7 +182,7 @@ async def test_a_visitor_who_is_refused_is_announced_by_pseudonym_also_in_a_dry_
     async with governed(told, inbound=groups) as governor:
         visit = Visit(governor.pseudonyms.actor(b"alice@example.com"), governor.pseudonyms.address(b"192.0.2.7"))
         for group in ("default", "default", "talk", "talk"):
-            await governor.visit(group, visit)
+            await governor.inbound.visit(group, visit)
 
     assert [("default", False), ("talk", True)] == [
         (event.group, event.dry_run) for event in told if isinstance(event, VisitorRefused)

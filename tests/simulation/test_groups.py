@@ -33,7 +33,7 @@ def visitor(governor: Governor, number: int = 0) -> Visit:
 
 
 async def visit(governor: Governor, group: str = "shop", number: int = 0) -> str | None:
-    turned = await governor.visit(group, visitor(governor, number))
+    turned = await governor.inbound.visit(group, visitor(governor, number))
     return turned.limit if isinstance(turned, Turned) else None
 
 
@@ -152,10 +152,10 @@ async def test_a_group_that_fails_lets_the_request_pass_and_says_so(caplog: pyte
 
 async def test_a_group_that_there_is_not_lets_everybody_pass() -> None:
     async with governed() as governor:
-        governor.visit_ended("shop", 200)
+        governor.inbound.visit_ended("shop", 200)
 
         assert await visit(governor) is None
-        assert governor.group("shop") is None
+        assert governor.inbound.group("shop") is None
 
 
 @pytest.mark.promise("R55")
@@ -164,13 +164,13 @@ async def test_before_it_is_entered_and_after_it_is_left_nobody_can_visit() -> N
     with pytest.raises(UsageError, match="not running"):
         await visit(governor)
     async with governor:
-        entered = governor.group("shop")
+        entered = governor.inbound.group("shop")
     with pytest.raises(UsageError, match="has been closed"):
         await visit(governor)
-    governor.visit_ended("shop", 200)
+    governor.inbound.visit_ended("shop", 200)
 
     assert entered is not None
-    assert governor.group("shop") is None
+    assert governor.inbound.group("shop") is None
 
 
 @pytest.mark.promise("R55")
@@ -180,7 +180,7 @@ async def test_visits_that_come_in_while_it_closes_are_answered() -> None:
     async def knock(governor: Governor, number: int) -> None:
         for _ in range(20):
             try:
-                answers.append(await governor.visit("shop", visitor(governor, number)))
+                answers.append(await governor.inbound.visit("shop", visitor(governor, number)))
             except UsageError:
                 answers.append("closed")
             await anyio.sleep(0.1)

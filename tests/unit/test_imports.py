@@ -11,6 +11,8 @@ from typing import Final
 
 import pytest
 
+import governor_client
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "governor"
 
@@ -19,29 +21,50 @@ WEB_STACK: Final = {"h11", "httpcore", "httpx", "prometheus_client", "redis", "s
 PROGRAM: Final = """
 import json, sys, threading
 before = threading.enumerate()
-import {module}
+{statement}
 print(json.dumps({{"modules": sorted(sys.modules), "threads": [str(t) for t in threading.enumerate() if t not in before]}}))
 """
 
 
-def _after_import(module: str) -> dict[str, list[str]]:
-    """The modules that a new process has loaded, and the threads that it has started, once it has imported one module."""
-    program = [sys.executable, "-c", PROGRAM.format(module=module)]
+def _after(statement: str) -> dict[str, list[str]]:
+    """The modules that a new process has loaded, and the threads that it has started, once it has run one import."""
+    program = [sys.executable, "-c", PROGRAM.format(statement=statement)]
     answer: dict[str, list[str]] = json.loads(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
     return answer
 
 
 @pytest.mark.promise("R54")
 def test_importing_the_library_loads_no_web_stack() -> None:
-    loaded = set(_after_import("governor")["modules"])
+    loaded = set(_after("import governor")["modules"])
 
     assert set() == loaded & WEB_STACK
 
 
 @pytest.mark.promise("R54")
-@pytest.mark.parametrize("module", ["governor", "governor_client"])
+@pytest.mark.parametrize("statement", ["import governor.asgi", "from governor_client import TrafficControlMiddleware, limit"])
+def test_importing_the_middleware_loads_no_http_client_and_no_web_stack(statement: str) -> None:
+    loaded = set(_after(statement)["modules"])
+
+    assert set() == loaded & WEB_STACK
+
+
+@pytest.mark.promise("R54")
+@pytest.mark.parametrize("statement", ["import governor_client", "from governor_client import TrafficControlledHttpClient"])
+def test_importing_the_http_client_loads_no_server_code(statement: str) -> None:
+    loaded = set(_after(statement)["modules"])
+
+    assert not [name for name in loaded if name.startswith(("governor.asgi", "starlette", "uvicorn"))]
+
+
+@pytest.mark.promise("R54")
+def test_every_public_name_of_the_client_package_can_be_imported() -> None:
+    assert [] == [name for name in governor_client.__all__ if not hasattr(governor_client, name)]
+
+
+@pytest.mark.promise("R54")
+@pytest.mark.parametrize("module", ["governor", "governor.asgi", "governor_client"])
 def test_importing_starts_no_thread(module: str) -> None:
-    assert [] == _after_import(module)["threads"]
+    assert [] == _after(f"import {module}")["threads"]
 
 
 def test_every_top_level_module_has_its_layer() -> None:

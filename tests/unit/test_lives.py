@@ -93,7 +93,7 @@ async def test_each_life_begins_with_full_limits_and_counters_at_zero(first: Ent
             granted(governor.try_permit("flaky")).record(status=503)
             open_breaker = governor.try_permit("flaky")
             counters = (await governor.astatistics()).counters
-            visits = [await governor.visit("default", Visit(b"a", b"b")) for _ in range(2)]
+            visits = [await governor.inbound.visit("default", Visit(b"a", b"b")) for _ in range(2)]
             alive = governor.alive(), governor.closed, running.count(governor)
         lives.append(
             (
@@ -195,7 +195,7 @@ async def test_outcomes_of_an_earlier_life_change_nothing(governor: Governor) ->
 
 async def test_a_request_that_was_let_in_earlier_ends_without_a_trace(governor: Governor) -> None:
     async with governor:
-        ended = governor.ending("default")
+        ended = governor.inbound.ending("default")
     async with governor:
         ended(200)
         await anyio.to_thread.run_sync(ended, 500)

@@ -73,7 +73,7 @@ async def test_a_collection_gets_the_figures_of_the_statistics(reader: InMemoryM
                 answer.record(status=status)  # type: ignore[union-attr]
         visit = Visit(governor.pseudonyms.actor(b"alice"), governor.pseudonyms.address(b"192.0.2.7"))
         for _ in range(3):
-            await governor.visit("chat", visit)
+            await governor.inbound.visit("chat", visit)
         found = figures(reader)
 
     scope = by(governor_scope="weather:get")

@@ -45,8 +45,8 @@ async def visit(group: str, caller: bytes, times: int) -> None:
     governor = default()
     keys = Visit(governor.pseudonyms.actor(caller), governor.pseudonyms.address(b"127.0.0.1"))
     for _ in range(times):
-        if await governor.visit(group, keys) is None:
-            governor.visit_ended(group, 200)
+        if await governor.inbound.visit(group, keys) is None:
+            governor.inbound.visit_ended(group, 200)
 
 
 def wait(scope: str) -> None:

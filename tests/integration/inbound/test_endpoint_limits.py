@@ -180,7 +180,7 @@ def test_requests_in_flight_end_with_their_answers(start: Started, governor: Gov
     @limit("1 in flight")
     async def stream(fail: bool = False) -> StreamingResponse:
         async def body() -> AsyncIterator[bytes]:
-            actor = governor.group("endpoint:stream")
+            actor = governor.inbound.group("endpoint:stream")
             assert actor is not None
             inside.append(sum(map(len, actor._held.values())))
             yield b"yes"

@@ -40,7 +40,7 @@ def ask(governor: Governor, provider: str, method: str | None, *statuses: int | 
 
 def visit(governor: Governor, *statuses: int) -> None:
     """One request of one caller to the group `shop` for each status; 429 stands for one that the group refuses."""
-    group = governor.group("shop")
+    group = governor.inbound.group("shop")
     assert group is not None
     for status in statuses:
         turned = group.visit(Visit(b"a" + b"1" * 15, b"i" + b"1" * 15))

@@ -37,7 +37,7 @@ async def busy(governor: Governor) -> None:
     assert isinstance(governor.try_permit("github", "GET"), Denied)
     async with governor.permit("weather", attempt=2) as attempt:
         attempt.record(status=429)
-    group = governor.group("shop")
+    group = governor.inbound.group("shop")
     assert group is not None
     for _ in range(3):
         group.visit(Visit(b"a" + b"1" * 15, b"i" + b"1" * 15))

@@ -14,13 +14,13 @@ from typing import Any, Final, TypeVar, cast, final
 import anyio.to_thread
 
 from governor import ConfigError, Governor, UsageError
+from governor.asgi.admission import Reception
+from governor.asgi.clients import UNKNOWN, Client, Complaints, Identify
+from governor.asgi.observer import Stay
+from governor.asgi.responses import refusal
+from governor.asgi.types import Scope
 from governor.config import InboundGroup, parse_limit
 from governor.messages import Turned, Visit
-from governor_client._answers import refusal
-from governor_client._asgi import Scope
-from governor_client._clients import UNKNOWN, Client, Complaints, Identify
-from governor_client._reception import Reception
-from governor_client._stay import Stay
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -108,7 +108,7 @@ class EndpointLimit:
         visit = known.reception.visit(None, scope, None if client is UNKNOWN else client)
         governor = known.reception.governor
         try:
-            asked = await governor.visit_endpoint(self, self._name or name or _endpoint(scope), self._policy, visit)
+            asked = await governor.inbound.visit_endpoint(self, self._name or name or _endpoint(scope), self._policy, visit)
         except UsageError:
             raise
         except Exception as error:
@@ -148,7 +148,7 @@ def _follow(asked: tuple[str, Turned | None], scope: Scope, governor: Governor, 
         answer = refusal(turned, visit)
         stay.refuse(partial(answer.send, scope), answer.status)
         raise HTTPException(answer.status, answer.message, {"Retry-After": str(ceil(turned.retry_after))})
-    stay.tell(partial(governor.ending(group), visit=visit))
+    stay.tell(partial(governor.inbound.ending(group), visit=visit))
 
 
 def _with_connection(function: Callable[..., Any]) -> inspect.Signature:

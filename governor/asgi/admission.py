@@ -9,13 +9,13 @@ from typing import Final, final
 
 from governor import Governor
 from governor._actors.group import Left
+from governor.asgi.clients import Client, Complaints
+from governor.asgi.identity import Callers
+from governor.asgi.observer import Ended, Stay
+from governor.asgi.responses import Answer, left, over, overloaded, refusal
+from governor.asgi.types import Headers, Scope, Send
 from governor.config.paths import Paths, Place
 from governor.messages import Denied, Turned, Visit
-from governor_client._answers import Answer, left, over, overloaded, refusal
-from governor_client._asgi import Headers, Scope, Send
-from governor_client._callers import Callers
-from governor_client._clients import Client, Complaints
-from governor_client._stay import Ended, Stay
 
 _log: Final = logging.getLogger("governor")
 
@@ -71,7 +71,7 @@ class Reception:
 
     def admit(self, group: str, visit: Visit, send: Send) -> Stay | Answer | None:
         """On the governor's own loop: the stay of a request that may go on, or its refusal. None if there is nobody to ask."""
-        actor = self.governor.group(group)
+        actor = self.governor.inbound.group(group)
         if actor is None:
             return None
         turned = actor.visit(visit)
@@ -82,11 +82,11 @@ class Reception:
 
     async def admit_from_elsewhere(self, group: str, visit: Visit, send: Send) -> Stay | Answer:
         """The same on another loop, which goes on meanwhile."""
-        ending = self.governor.ending(group)
-        turned = await self.governor.visit(group, visit)
+        ending = self.governor.inbound.ending(group)
+        turned = await self.governor.inbound.visit(group, visit)
         if isinstance(turned, Denied):
             return overloaded()
-        least = await self.governor.least_left(group, visit) if turned is None and self.announces else None
+        least = await self.governor.inbound.least_left(group, visit) if turned is None and self.announces else None
         return _verdict(turned, least, visit, send, partial(ending, visit=visit))
 
 

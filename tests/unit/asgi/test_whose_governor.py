@@ -18,10 +18,10 @@ from governor import Config, ConfigError, Governor, _default, default
 from governor._actors.group import GroupActor
 from governor._default import entered, reset
 from governor._governor import running
+from governor.asgi.types import App, Message, Receive, Scope, Send
 from governor.messages import Turned, Visit
 from governor.testing import ManualClock
 from governor_client import TrafficControlMiddleware
-from governor_client._asgi import App, Message, Receive, Scope, Send
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R51")]
 
@@ -243,7 +243,7 @@ async def test_what_is_asked_from_elsewhere_is_decided_on_the_governors_own_thre
     with Governor(configured()) as governor:
 
         def watched(actor: GroupActor, one: Visit) -> Turned | None:
-            threads.append(governor.here())
+            threads.append(governor.inbound.here())
             return visit(actor, one)
 
         monkeypatch.setattr(GroupActor, "visit", watched)

@@ -4,9 +4,9 @@ import pytest
 
 from governor import Config
 from governor._actors.pseudonyms import Pseudonyms
+from governor.asgi.identity import MOST_REMEMBERED, Callers
 from governor.config import InboundSettings
 from governor.messages import Visit
-from governor_client._callers import MOST_REMEMBERED, Callers
 
 pytestmark = pytest.mark.promise("R21")
 

@@ -2,8 +2,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from governor.config import InboundSettings
-from governor_client._proxies import (
+from governor.asgi.forwarded import (
     MAX_BYTES,
     MAX_HOPS,
     MAX_PEERS,
@@ -14,6 +13,7 @@ from governor_client._proxies import (
     entries,
     network,
 )
+from governor.config import InboundSettings
 
 pytestmark = pytest.mark.promise("R24")
 

@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from governor import Config, ConfigError, Governor, GovernorError, UsageError
+from governor.asgi.types import App, Receive, Scope, Send
 from governor.testing import ManualClock
 from governor_client import Client, TrafficControlMiddleware
-from governor_client._asgi import App, Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
 
@@ -311,7 +311,7 @@ async def test_requests_in_flight_come_back_however_they_end(
                     tasks.cancel_scope.cancel()
                 held.go.set()
             assert 2 * round_ == held.begun
-        actor = governor.group("default")
+        actor = governor.inbound.group("default")
         assert actor is not None
         left = (
             actor._held,
@@ -346,7 +346,7 @@ async def test_a_change_of_the_settings_loses_no_request_in_flight(asking: Askin
         held.go.set()
         await anyio.wait_all_tasks_blocked()
         after = (await ask()).status
-        actor = governor.group("default")
+        actor = governor.inbound.group("default")
         assert actor is not None
 
         assert (429, 429, 200, {}) == (fewer, full, after, actor._held)

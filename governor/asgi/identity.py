@@ -11,10 +11,10 @@ from ipaddress import IPv4Address
 from typing import Final, TypeVar, final
 
 from governor._actors.pseudonyms import Pseudonyms
+from governor.asgi.forwarded import Address, Proxies, address
+from governor.asgi.types import Headers, Scope
 from governor.config import InboundSettings
 from governor.messages import Visit
-from governor_client._asgi import Headers, Scope
-from governor_client._proxies import Address, Proxies, address
 
 #: So many keys of each kind are remembered, and only for names of at most so many bytes. When there is no more room, all are
 #: forgotten, and made again.

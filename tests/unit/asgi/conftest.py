@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from governor import Config, Governor
+from governor.asgi.types import App, Message, Receive, Scope, Send
 from governor.testing import ManualClock
 from governor_client import TrafficControlMiddleware
-from governor_client._asgi import App, Message, Receive, Scope, Send
 
 Pairs = Iterable[tuple[bytes, bytes]]
 

@@ -8,10 +8,10 @@ import pytest
 
 from governor import Config, CounterRecord, Governor
 from governor._actors.group import GroupActor
+from governor.asgi.types import App, Message, Receive, Scope, Send
 from governor.messages import Visit
 from governor.testing import ManualClock
 from governor_client import TrafficControlMiddleware
-from governor_client._asgi import App, Message, Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
 

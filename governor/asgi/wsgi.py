@@ -9,12 +9,12 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol, final, runtime_checkable
 
 from governor import Governor, default
+from governor.asgi.admission import Reception
+from governor.asgi.clients import Complaints, Identify, Key
+from governor.asgi.observer import Ended
+from governor.asgi.responses import Answer, left, over, overloaded, refusal, shutting_down
+from governor.asgi.types import Headers, Scope
 from governor.messages import Denied
-from governor_client._answers import Answer, left, over, overloaded, refusal, shutting_down
-from governor_client._asgi import Headers, Scope
-from governor_client._clients import Complaints, Identify, Key
-from governor_client._reception import Reception
-from governor_client._stay import Ended
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -50,6 +50,7 @@ class TrafficControlWSGIMiddleware:
         self.draining = False
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serves one request of WSGI."""
         try:
             asked = self._ask(environ)
         except Exception as error:
@@ -86,13 +87,13 @@ class TrafficControlWSGIMiddleware:
             if client is None:
                 return None
         visit = reception.visit(place, scope, client)
-        ended = partial(governor.ending(place.group), visit=visit)
-        turned = governor.visit_blocking(place.group, visit)
+        ended = partial(governor.inbound.ending(place.group), visit=visit)
+        turned = governor.inbound.visit_blocking(place.group, visit)
         if isinstance(turned, Denied):
             return overloaded()
         if turned is not None:
             return (ended, over(turned, visit)) if turned.dry_run else refusal(turned, visit)
-        least = governor.least_left_blocking(place.group, visit) if reception.announces else None
+        least = governor.inbound.least_left_blocking(place.group, visit) if reception.announces else None
         return ended, [] if least is None else left(least, visit)
 
     def _open(self) -> Reception:

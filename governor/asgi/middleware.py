@@ -13,14 +13,14 @@ from governor import Governor, GovernorError, UsageError, default
 from governor._default import configured, entered
 from governor._threads import run_on_thread
 from governor._units import MINUTE
+from governor.asgi.admission import Reception
+from governor.asgi.clients import UNKNOWN, Identify, Key
+from governor.asgi.endpoint_limit import KNOWN, Known
+from governor.asgi.observer import Stay
+from governor.asgi.responses import Answer, shutting_down
+from governor.asgi.types import App, Receive, Scope, Send
 from governor.clock import system_clock
 from governor.config.paths import Place
-from governor_client._answers import Answer, shutting_down
-from governor_client._asgi import App, Receive, Scope, Send
-from governor_client._clients import UNKNOWN, Identify, Key
-from governor_client._limit import KNOWN, Known
-from governor_client._reception import Reception
-from governor_client._stay import Stay
 
 _log: Final = logging.getLogger("governor")
 
@@ -61,6 +61,7 @@ class TrafficControlMiddleware:
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one connection of ASGI."""
         kind = scope["type"]
         if kind != "http" and kind != "websocket":
             await (self._live if kind == "lifespan" else self._app)(scope, receive, send)
@@ -76,7 +77,7 @@ class TrafficControlMiddleware:
                 governor = reception.governor
                 if self.draining or governor.closed:
                     stay = shutting_down()
-                elif self._identify is None and governor.here():
+                elif self._identify is None and governor.inbound.here():
                     # What `_admit` comes to for most, without the price of a coroutine.
                     stay = reception.admit(place.group, reception.visit(place, scope), send)
                 else:
@@ -101,7 +102,7 @@ class TrafficControlMiddleware:
             return None
         reception = known.reception
         visit = reception.visit(place, scope, None if client is UNKNOWN else client)
-        if reception.governor.here():
+        if reception.governor.inbound.here():
             return reception.admit(place.group, visit, send)
         return await reception.admit_from_elsewhere(place.group, visit, send)
 
@@ -161,7 +162,7 @@ class TrafficControlMiddleware:
             governor = await run_on_thread(default)
         if not (governor.closed or governor.alive()):
             raise UsageError(f"{governor!r} is not running in this process; enter it before the first request")
-        self._loop = loop if governor.here() else None
+        self._loop = loop if governor.inbound.here() else None
         self._reception = reception = self._reception_of(governor)
         return reception
 

@@ -19,8 +19,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from itertools import islice
 from typing import Final, NamedTuple, final
 
+from governor.asgi.types import Headers
 from governor.config import UNIX_PEERS, InboundSettings
-from governor_client._asgi import Headers
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

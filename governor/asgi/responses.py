@@ -15,13 +15,13 @@ from http_sf.types import BareItemType
 
 from governor._actors.group import Left
 from governor._actors.pseudonyms import shown
+from governor.asgi.types import Headers, Scope, Send
 from governor.errors import Reason
 from governor.messages import Turned, Visit
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.limits import Limit
 from governor.policies.window import StrictWindow
-from governor_client._asgi import Headers, Scope, Send
 
 _TYPES: Final = "https://iana.org/assignments/http-problem-types"
 #: Whose limit it is, in words.

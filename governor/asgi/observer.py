@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, final
 
-from governor_client._asgi import Message, Send
+from governor.asgi.types import Message, Send
 
 #: The messages with which an answer begins, or a handshake ends.
 _STARTS: Final = ("http.response.start", "websocket.http.response.start", "websocket.accept", "websocket.close")
@@ -54,6 +54,7 @@ class Stay:
         self._others = (ended, *self._others)
 
     def __call__(self, message: Message) -> Awaitable[None]:
+        """Sends a message of the application."""
         if self._refusal is not None:
             return self.settle()
         if self._status is None:

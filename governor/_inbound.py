@@ -1,0 +1,185 @@
+"""Admission of inbound requests: the part of the governor that the middleware asks.
+
+On the governor's own loop an ask is a function call. From another loop or thread it is one message and one answer, with a
+timeout: a loop that does not answer in time decides by `on_overload` of the group.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol, final
+
+from governor._actors.asking import overloaded, patience
+from governor._actors.group import GroupActor, Left
+from governor._actors.home import Home
+from governor._supervisor import Supervisor
+from governor._units import MINUTE
+from governor.clock import system_clock
+from governor.config import InboundGroup
+from governor.errors import UsageError
+from governor.messages import Denied, Turned, Visit
+
+_log: Final = logging.getLogger("governor")
+
+
+class Ending(Protocol):
+    """Tells the governor what became of an inbound request that went on."""
+
+    def __call__(self, status: int | None, visit: Visit | None = None) -> None: ...
+
+
+@final
+class Inbound:
+    """The inbound groups of a governor, from any thread and any event loop.
+
+    `running` returns where the actors live, and raises `UsageError` if the governor is not running.
+    """
+
+    def __init__(self, running: Callable[[], Home]) -> None:
+        self._running = running
+        self._home: Home | None = None
+        self._supervisor: Supervisor | None = None
+        #: When each group was last warned of, as the governor's loop did not answer; written by other threads.
+        self._warned_at: dict[str, int] = {}
+
+    def begin(self, home: Home, supervisor: Supervisor) -> None:
+        """The governor has been entered."""
+        self._home, self._supervisor = home, supervisor
+
+    def group(self, name: str) -> GroupActor | None:
+        """The actor of a group, for callers on the governor's own loop. None while the governor does not run."""
+        home, supervisor = self._home, self._supervisor
+        return None if supervisor is None or home is None or home.ended else supervisor.groups.get(name)
+
+    def here(self) -> bool:
+        """May the code that asks call the governor's actors directly? On its loop, and where that cannot run meanwhile."""
+        home = self._home
+        return home is not None and not home.ended and (home.on_loop() or home.is_paused())
+
+    async def visit(self, group: str, visit: Visit) -> Turned | Denied | None:
+        """May this request go on? None if so. A group that there is not, or that fails, lets everybody pass.
+
+        From another loop this is a message and an answer. If the governor's loop does not answer for a second, `on_overload` of
+        the group decides: the request may go on, or is denied as `overloaded`. Either is counted, and nothing is spent. Raises
+        `UsageError` if the governor is not running.
+        """
+        home = self._running()
+        if home.on_loop():
+            return self._visit(group, visit)
+        try:
+            return await home.call_from_another_loop(
+                partial(self._visit, group, visit), patience(0), unwanted=partial(self._visit_unwanted, home, group, visit)
+            )
+        except TimeoutError:
+            return self._visit_unanswered(home, group, visit)
+
+    def visit_blocking(self, group: str, visit: Visit) -> Turned | Denied | None:
+        """The same for a thread, which it blocks for one round trip."""
+        home = self._running()
+        unwanted = partial(self._visit_unwanted, home, group, visit)
+        try:
+            answer: Turned | None = home.call(partial(self._visit, group, visit), patience(0), unwanted=unwanted)
+            return answer
+        except TimeoutError:
+            return self._visit_unanswered(home, group, visit)
+
+    async def visit_endpoint(
+        self, key: object, name: str, policy: InboundGroup, visit: Visit
+    ) -> tuple[str, Turned | None] | None:
+        """May this request to an endpoint with a limit of its own go on? The name of its group, and None if so.
+
+        `key` stands for the limit; its group is started on first use. None if the governor's loop does not answer for a second:
+        the request may go on. Raises `UsageError` if the governor is not running.
+        """
+        home, ask = self._running(), partial(self._visit_endpoint, key, name, policy, visit)
+        if home.on_loop():
+            return ask()
+        try:
+            return await home.call_from_another_loop(ask, patience(0), unwanted=partial(self._endpoint_unwanted, home, visit))
+        except TimeoutError:
+            return None
+
+    def _visit_endpoint(self, key: object, name: str, policy: InboundGroup, visit: Visit) -> tuple[str, Turned | None]:
+        if self._supervisor is None:
+            raise UsageError("the governor has been closed")
+        group = self._supervisor.endpoint(key, name, policy)
+        return group, self._visit(group, visit)
+
+    def _endpoint_unwanted(self, home: Home, visit: Visit, asked: tuple[str, Turned | None]) -> None:
+        group, turned = asked
+        self._visit_unwanted(home, group, visit, turned)
+
+    def _visit_unanswered(self, home: Home, group: str, visit: Visit) -> Denied | None:
+        """The verdict on a request from elsewhere when the loop does not answer, which counts it as soon as it does."""
+        actor = None if self._supervisor is None else self._supervisor.groups.get(group)
+        if actor is None:
+            return None
+        granted = actor.policy.on_overload == "pass"
+        home.knock(partial(self._count_unanswered, group, visit, granted=granted))
+        now = system_clock()
+        if now - self._warned_at.get(group, -MINUTE) >= MINUTE:
+            self._warned_at[group] = now
+            done = "pass unlimited" if granted else "are denied"
+            _log.warning("The governor's event loop does not answer in time: inbound requests of the group %s %s.", group, done)
+        return None if granted else overloaded(group)
+
+    def _count_unanswered(self, group: str, visit: Visit, *, granted: bool) -> None:
+        actor = self.group(group)
+        if actor is not None:
+            actor.unanswered(visit, granted=granted)
+
+    def _visit_unwanted(self, home: Home, group: str, visit: Visit, turned: Turned | None) -> None:
+        """A request was granted after its caller had gone: it broke off."""
+        if turned is None or turned.dry_run:
+            self._visit_ended(home, group, None, visit)
+
+    def _visit(self, group: str, visit: Visit) -> Turned | None:
+        actor = self.group(group)
+        try:
+            return None if actor is None else actor.visit(visit)
+        except Exception:
+            _log.exception("The group %s failed, and let a request pass.", group)
+            return None
+
+    async def least_left(self, group: str, visit: Visit) -> Left | None:
+        """What is left for this caller of the limit of which least is left. None without limits, or without an answer."""
+        home, ask = self._running(), partial(self._least_left, group, visit)
+        try:
+            return ask() if home.on_loop() else await home.call_from_another_loop(ask, patience(0))
+        except TimeoutError:
+            return None
+
+    def least_left_blocking(self, group: str, visit: Visit) -> Left | None:
+        """The same for a thread, which it blocks for one round trip."""
+        try:
+            return self._running().call(partial(self._least_left, group, visit), patience(0))
+        except TimeoutError:
+            return None
+
+    def _least_left(self, group: str, visit: Visit) -> Left | None:
+        actor = self.group(group)
+        return None if actor is None else actor.least(visit)
+
+    def visit_ended(self, group: str, status: int | None, visit: Visit | None = None) -> None:
+        """A request that went on was answered with this HTTP status; None if it broke off. From any thread; never waits.
+
+        Without its `visit` it stays in flight in a group that limits how many may be.
+        """
+        self.ending(group)(status, visit=visit)
+
+    def ending(self, group: str) -> Ending:
+        """The same for a request that goes on now. It changes nothing once the governor has been left and entered again."""
+        return partial(self._end_visit, self._home, group)
+
+    def _end_visit(self, home: Home | None, group: str, status: int | None, visit: Visit | None = None) -> None:
+        if home is None or home is not self._home:
+            return
+        if home.on_loop():
+            self._visit_ended(home, group, status, visit)
+        else:
+            home.knock(partial(self._visit_ended, home, group, status, visit))
+
+    def _visit_ended(self, home: Home, group: str, status: int | None, visit: Visit | None) -> None:
+        actor = self.group(group) if home is self._home else None
+        if actor is not None:
+            actor.ended(status, visit)
