@@ -1,23 +1,29 @@
-# What can one do with a clone? `make help` tells. Every target sets up .venv first, and again when what it is made from changes.
+# Development commands; `make help` lists them. Targets create .venv first, and update it when pyproject.toml or constraints.txt
+# has changed.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# The first pip that knows dependency groups (PEP 735).
+PIP := pip>=25.1
+QUIET := --quiet --disable-pip-version-check
+NEEDS := --editable '.[all]' --group dev --group bench
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help .venv test test-lowest pytest lint types contracts demo bench screenshot clean
 
-help: ## say what can be done
+help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-.venv: $(READY) ## set up the virtual environment with what developers need
+.venv: $(READY) ## create the virtual environment for development
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or later is needed, and '$(PYTHON)' is not that. Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Setting up .venv ..."; $(PYTHON) -m venv .venv; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	@$(BIN)/python -m pip install $(QUIET) --upgrade '$(PIP)'
+	@$(BIN)/python -m pip install $(QUIET) --constraint constraints.txt $(NEEDS)
 	@touch $@
 
 test: lint types contracts pytest ## run every check
@@ -25,7 +31,8 @@ test: lint types contracts pytest ## run every check
 test-lowest: ## run the tests with the oldest allowed version of each dependency
 	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python .ci/lowest.py > .venv-lowest/constraints.txt
-	@.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/constraints.txt --editable '.[dev,bench]'
+	@.venv-lowest/bin/python -m pip install $(QUIET) --upgrade '$(PIP)'
+	@.venv-lowest/bin/python -m pip install $(QUIET) --constraint .venv-lowest/constraints.txt $(NEEDS)
 	.venv-lowest/bin/pytest
 
 pytest: $(READY) ## run the tests
@@ -41,8 +48,8 @@ types: $(READY) ## check types, strictly
 contracts: $(READY) ## check which way imports point
 	$(BIN)/lint-imports
 
-demo: $(READY) ## show a client without a governor and one with it, against a provider that bans
-	$(BIN)/governor demo
+demo: $(READY) ## run the same traffic without and with a governor, against a provider that bans
+	$(BIN)/python -m demo
 
 bench: $(READY) ## measure, and write the tables and the chart
 	$(BIN)/python -m benchmarks

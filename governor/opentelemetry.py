@@ -14,13 +14,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Lock
 from typing import Final, final
 
-from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
-from opentelemetry.trace import get_current_span
-
 from governor._actors.statistics import GroupStatistics, LimitStatistics, ScopeStatistics, Statistics
 from governor._governor import Governor
 from governor.errors import UsageError
+from governor.extras import missing
 from governor.instrumentation import AnyEvent, Granted, Refused, Retried
+
+try:
+    from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
+    from opentelemetry.trace import get_current_span
+except ModuleNotFoundError as error:
+    raise missing("opentelemetry", error) from error
 
 _STATES: Final = ("closed", "open", "half_open")
 

@@ -1,5 +1,13 @@
-"""The governor, to be watched over HTTP: as a daemon, as an ASGI app, and as routes for an app that there is."""
+"""HTTP API and dashboard of a governor: as a daemon, as an ASGI app, and as routes for an existing app.
 
-from governor.daemon.app import create_app, routes
+Needs the extra `daemon`; without it, importing this package raises `ModuleNotFoundError` with the command that installs it.
+"""
+
+from governor.extras import missing
+
+try:
+    from governor.daemon.app import create_app, routes
+except ModuleNotFoundError as error:
+    raise missing("daemon", error) from error
 
 __all__ = ["create_app", "routes"]

@@ -7,12 +7,16 @@ callers: there are as many series as the configuration and `max_scopes` allow, a
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import CollectorRegistry
-
 from governor import Config, CounterRecord, Governor, LimitStatistics, ScopeStatistics, Statistics, UsageError
 from governor._actors.statistics import GroupStatistics
+from governor.extras import missing
+
+try:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.registry import CollectorRegistry
+except ModuleNotFoundError as error:
+    raise missing("prometheus", error) from error
 
 #: What there is to say of a governor that has done nothing: the names of all metrics.
 _NOTHING = Statistics(

@@ -4,10 +4,10 @@ from typing import Final
 
 import pytest
 
-from governor.demo import main, program
-from governor.demo.options import parse
-from governor.demo.report import Run
-from governor.demo.traffic import bursts, calls
+from demo import main, program
+from demo.options import parse
+from demo.report import Run
+from demo.traffic import bursts, calls
 
 ARGUMENTS: Final = ["--duration", "4", "--limit", "20 per s strict", "--write-limit", "5 per s strict"]
 OPTIONS: Final = parse(ARGUMENTS)

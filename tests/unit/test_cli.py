@@ -79,17 +79,9 @@ def test_check_of_a_missing_file_exits_with_2(capsys: pytest.CaptureFixture[str]
     assert "policy file is 'nowhere.toml'; allowed: a file that can be read" in capsys.readouterr().err
 
 
-def test_the_demo_is_handed_everything_that_was_typed_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    typed: list[list[str]] = []
-
-    def demo(argv: list[str]) -> int:
-        typed.append(argv)
-        return 1
-
-    monkeypatch.setitem(sys.modules, "governor.demo", SimpleNamespace(main=demo))
-
-    assert 1 == main(["demo", "--speed", "10", "--help", "x"])
-    assert [["--speed", "10", "--help", "x"]] == typed
+def test_the_demo_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert 2 == main(["demo", "--speed", "10"])
+    assert "run `make demo`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from demo import main
+from demo.options import Options, parse
 from governor import MINUTE, SECOND, StrictWindow
-from governor.demo import main
-from governor.demo.options import Options, parse
 
 
 def test_nothing_said_means_the_defaults() -> None:
@@ -49,7 +49,7 @@ def test_the_bad_moment_lies_in_the_middle_of_a_run() -> None:
 )
 def test_a_mistake_is_told_and_nothing_runs(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert 2 == main(arguments)
-    assert capsys.readouterr().err.startswith(f"governor demo: {message}")
+    assert capsys.readouterr().err.startswith(f"demo: {message}")
 
 
 def test_a_mistake_in_a_trace_is_told_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,8 @@
 
 from io import StringIO
 
-from governor.demo.contender import Figures
-from governor.demo.progress import Progress
+from demo.contender import Figures
+from demo.progress import Progress
 
 FIGURES = Figures(sent=7, answered_2xx=4, answered_4xx=2, answered_5xx=1)
 

@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
+from demo.contender import DONE, Figures, GovernorFigures
+from demo.report import Possible, Run, possible, spotless, table, verdict
+from demo.rules import READ, WRITE, Ban, ProviderLog, Rules
+from demo.workload import Driven
 from governor import SECOND, Duration, StrictWindow
-from governor.demo.contender import DONE, Figures, GovernorFigures
-from governor.demo.report import Possible, Run, possible, spotless, table, verdict
-from governor.demo.rules import READ, WRITE, Ban, ProviderLog, Rules
-from governor.demo.workload import Driven
 
 
 def seconds(number: float) -> Duration:

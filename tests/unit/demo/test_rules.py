@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demo.rules import READ, WRITE, Ban, Doorkeeper, Rules
 from governor import SECOND, ConfigError, Duration, Instant, StrictWindow
-from governor.demo.rules import READ, WRITE, Ban, Doorkeeper, Rules
 
 LATER: Final = Duration(3600 * SECOND)
 

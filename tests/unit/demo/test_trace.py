@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from demo.trace import read_trace
 from governor import ConfigError
-from governor.demo.trace import read_trace
 
 
 def written(folder: Path, text: str | bytes) -> Path:

@@ -4,9 +4,9 @@ from itertools import islice
 
 import pytest
 
+from demo.rules import READ, WRITE
+from demo.traffic import MOST_CALLS, bursts, calls
 from governor import ConfigError
-from governor.demo.rules import READ, WRITE
-from governor.demo.traffic import MOST_CALLS, bursts, calls
 
 
 def test_time_runs_as_many_times_as_fast_as_said_and_ends_where_said() -> None:

@@ -11,9 +11,9 @@ import anyio
 import msgspec
 from anyio import CapacityLimiter, to_thread
 
-from governor.demo.contender import AsyncCaller, Contender, Figures
-from governor.demo.rules import READ
-from governor.demo.traffic import Call
+from demo.contender import AsyncCaller, Contender, Figures
+from demo.rules import READ
+from demo.traffic import Call
 
 #: Threads, each of which makes its calls one after the other.
 THREADS: Final = 8

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
+from demo.contender import DONE, GovernorFigures
+from demo.rules import Ban, ProviderLog, Rules
+from demo.workload import Driven
 from governor._units import Duration, from_seconds, to_seconds
-from governor.demo.contender import DONE, GovernorFigures
-from governor.demo.rules import Ban, ProviderLog, Rules
-from governor.demo.workload import Driven
 from governor.policies.window import StrictWindow
 
 _LABEL: Final = 34

@@ -10,10 +10,10 @@ from typing import Final
 
 import httpx
 
+from demo.contender import DONE, AsyncCaller, Caller, Figures, GovernorFigures, waits
+from demo.rules import Rules
+from demo.traffic import Call
 from governor import MINUTE, Config, Governor, PermitDenied, StrictWindow
-from governor.demo.contender import DONE, AsyncCaller, Caller, Figures, GovernorFigures, waits
-from governor.demo.rules import Rules
-from governor.demo.traffic import Call
 from governor_client import TrafficControlledHttpClient
 
 PROVIDER: Final = "demo"

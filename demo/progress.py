@@ -3,7 +3,7 @@
 import sys
 from typing import Final, TextIO
 
-from governor.demo.contender import Figures
+from demo.contender import Figures
 
 #: Seconds between two lines where lines pile up.
 _BETWEEN: Final = 3.0

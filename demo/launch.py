@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from governor.demo.rules import ProviderLog, Rules
+from demo.rules import ProviderLog, Rules
 
 #: Seconds for starting and for ending; a slow machine under load needs a few.
 _PATIENCE: Final = 30.0
@@ -23,7 +23,7 @@ class Provider:
     """A fresh provider in a process of its own. As a context manager it is gone in the end, whatever happens."""
 
     def __init__(self, rules: Rules) -> None:
-        command = [sys.executable, "-m", "governor.demo.provider", msgspec.json.encode(rules).decode()]
+        command = [sys.executable, "-m", "demo.provider", msgspec.json.encode(rules).decode()]
         # In a session of its own, Ctrl-C does not reach it: it ends with its standard input.
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         with self._or_killed():

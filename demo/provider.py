@@ -1,6 +1,6 @@
 """How does the provider of the demo meet the world? As an HTTP server on loopback, in a process of its own.
 
-Run as `python -m governor.demo.provider RULES`, with the rules as JSON. It prints the port that it got, serves until its
+Run as `python -m demo.provider RULES`, with the rules as JSON. It prints the port that it got, serves until its
 standard input is closed, and prints its log as JSON. So it cannot outlive whoever started it.
 """
 
@@ -21,8 +21,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from demo.rules import READ, WRITE, Doorkeeper, Rules
 from governor._units import Instant, to_seconds
-from governor.demo.rules import READ, WRITE, Doorkeeper, Rules
 
 #: Seconds that an answer takes once a request has been let in.
 _SERVICE_TIME: Final = 0.01

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import httpx
 import msgspec
 
-from governor.demo.traffic import Call
+from demo.traffic import Call
 
 #: How a call ends that was answered with 2xx. Any other ending is the word for why it was given up: the last status, the
 #: governor's reason, or the kind of error.

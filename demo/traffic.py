@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from governor.demo.rules import READ, WRITE
+from demo.rules import READ, WRITE
 from governor.errors import ConfigError
 
 #: Each call is a task of its own, so their number has a bound.

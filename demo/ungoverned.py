@@ -10,8 +10,8 @@ from typing import Final
 import anyio
 import httpx
 
-from governor.demo.contender import DONE, AsyncCaller, Caller, Figures, waits
-from governor.demo.traffic import Call
+from demo.contender import DONE, AsyncCaller, Caller, Figures, waits
+from demo.traffic import Call
 
 #: Whatever went wrong: try again, a little later, a few times.
 _ATTEMPTS: Final = 5

@@ -7,16 +7,16 @@ from typing import Final
 
 import anyio
 
-from governor.demo.contender import Contender
-from governor.demo.governed import Governed
-from governor.demo.launch import Provider, ProviderFailed
-from governor.demo.options import Options, parse
-from governor.demo.progress import Progress
-from governor.demo.report import Run, possible, spotless, table, verdict
-from governor.demo.rules import WRITE, Rules
-from governor.demo.traffic import Call, calls
-from governor.demo.ungoverned import Ungoverned
-from governor.demo.workload import THREADS, drive
+from demo.contender import Contender
+from demo.governed import Governed
+from demo.launch import Provider, ProviderFailed
+from demo.options import Options, parse
+from demo.progress import Progress
+from demo.report import Run, possible, spotless, table, verdict
+from demo.rules import WRITE, Rules
+from demo.traffic import Call, calls
+from demo.ungoverned import Ungoverned
+from demo.workload import THREADS, drive
 from governor.errors import ConfigError
 
 #: Calls arrive in this share of a run; what is left is for those that wait by then.
@@ -33,12 +33,12 @@ def main(arguments: Sequence[str]) -> int:
         options = parse(arguments)
         workload = calls(options.arrivals(), speed=options.speed, span=options.duration * _BUSY, seed=options.seed)
     except ConfigError as mistake:
-        print(f"governor demo: {mistake}", file=sys.stderr)
+        print(f"demo: {mistake}", file=sys.stderr)
         return 2
     try:
         return _show(options, workload)
     except ProviderFailed as failure:
-        print(f"governor demo: {failure}", file=sys.stderr)
+        print(f"demo: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

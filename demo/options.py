@@ -8,11 +8,11 @@ from typing import Final
 
 import msgspec
 
+from demo.rules import Rules
+from demo.trace import read_trace
+from demo.traffic import bursts
 from governor._units import MILLISECOND, SECOND, Duration, from_seconds
 from governor.config.text import describe, describe_duration, parse_limit
-from governor.demo.rules import Rules
-from governor.demo.trace import read_trace
-from governor.demo.traffic import bursts
 from governor.errors import ConfigError
 from governor.policies.contract import REQUESTS
 from governor.policies.window import StrictWindow
@@ -26,7 +26,7 @@ _SHORTEST: Final = Duration(100 * MILLISECOND)
 _OUTAGE: Final = (4, 5)
 
 _DESCRIPTION: Final = (
-    "The same traffic twice, over real sockets, against a provider that bans whoever goes on after refusals: once without a "
+    "The same traffic twice, over real sockets, against a provider that bans clients that continue after 429: once without a "
     "governor, once with one. Exit status: 0 if the governed client was not refused once, 1 if it was refused or banned, 2 for "
     "a mistake in what was typed or in the trace."
 )
@@ -71,7 +71,7 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="governor demo", description=_DESCRIPTION)
+    parser = argparse.ArgumentParser(prog="python -m demo", description=_DESCRIPTION)
     add = parser.add_argument
     add("--trace", type=Path, metavar="FILE", help="arrivals: CSV with a TIMESTAMP column, or JSON lines with timestamp in ms")
     add("--speed", type=float, default=3.0, metavar="X", help="how many times as fast as they were recorded (default: 3)")

@@ -1,0 +1,129 @@
+"""The wheel: its files, its metadata, and what works after installing it into an empty virtual environment."""
+
+import subprocess
+import sys
+import venv
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+PERMIT: Final = """
+import asyncio
+import governor
+
+async def main():
+    async with governor.Governor() as running:
+        async with running.permit("weather", "GET") as permit:
+            permit.record(status=200)
+        print(running.statistics().counters.requests)
+
+asyncio.run(main())
+"""
+
+
+class Run(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    status: int
+    output: str
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from this tree with the build backend of the development environment."""
+    folder = tmp_path_factory.mktemp("wheel")
+    done = _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)
+    assert 0 == done.status, done.output
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of a new virtual environment, with the wheel and its base dependencies only."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
+    constraints = ROOT / "constraints.txt"
+    pip: list[str | Path] = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = _run(*pip, "--constraint", constraints, wheel)
+    assert 0 == done.status, done.output
+    return programs
+
+
+def test_the_wheel_holds_the_two_packages_and_nothing_for_developers(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+
+    assert {"governor", "governor_client", _metadata_folder(names)} == {name.split("/")[0] for name in names}
+    assert {"governor/py.typed", "governor_client/py.typed", "governor/daemon/dashboard/index.html"} <= set(names)
+
+
+def test_the_base_needs_only_what_outbound_limiting_needs(wheel: Path) -> None:
+    needs = _metadata(wheel).get_all("Requires-Dist", [])
+
+    assert {"anyio", "http-sf", "httpx", "msgspec", "python-dotenv"} == {
+        need.split(">=")[0] for need in needs if "extra ==" not in need
+    }
+
+
+def test_extras_are_for_users_and_not_for_developers(wheel: Path) -> None:
+    extras = _metadata(wheel).get_all("Provides-Extra", [])
+
+    assert ["all", "completion", "daemon", "opentelemetry", "prometheus"] == sorted(extras)
+
+
+def test_a_permit_is_granted_without_any_extra(programs: Path) -> None:
+    assert (0, "1\n") == _run(programs / "python", "-c", PERMIT)
+
+
+def test_the_program_names_its_version(programs: Path, wheel: Path) -> None:
+    assert (0, f"governor {_metadata(wheel)['Version']}\n") == _run(programs / "governor", "--version")
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("governor.daemon", "daemon"), ("governor.opentelemetry", "opentelemetry")],
+)
+def test_importing_what_an_extra_brings_names_the_extra(programs: Path, module: str, extra: str) -> None:
+    done = _run(programs / "python", "-c", f"import {module}")
+
+    assert 1 == done.status
+    assert f"pip install 'traffic-governor[{extra}]'" in done.output.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["serve", "status"])
+def test_commands_of_the_daemon_name_its_extra(programs: Path, command: str) -> None:
+    done = _run(programs / "governor", command)
+
+    assert 2 == done.status
+    assert done.output.startswith(f"governor {command}: ")
+    assert done.output.endswith("pip install 'traffic-governor[daemon]'\n")
+
+
+def test_the_demo_says_where_it_is(programs: Path) -> None:
+    done = _run(programs / "governor", "demo")
+
+    assert 2 == done.status
+    assert "make demo" in done.output
+
+
+def _run(*command: str | Path) -> Run:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
+    return Run(done.returncode, done.stdout)
+
+
+def _metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        return Parser().parsestr(archive.read(f"{_metadata_folder(archive.namelist())}/METADATA").decode())
+
+
+def _metadata_folder(names: list[str]) -> str:
+    (folder,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
+    return folder
