@@ -9,12 +9,12 @@ from typing import Final
 
 import anyio
 
-from governor._actors.home import current_post
+from governor._actors.portal import current_post
 from governor._threads import is_too_late
 from governor.errors import UsageError
 
 #: Seconds between two looks whether it is time to end.
-_LOOK_EVERY: Final = 0.05
+_LOOK_INTERVAL: Final = 0.05
 
 
 class TooLate(UsageError):
@@ -99,5 +99,5 @@ class Background:
             self._settled.set()
             await watching.wait()
             while not (stopping.is_set() or self._is_time()):
-                with anyio.move_on_after(_LOOK_EVERY):
+                with anyio.move_on_after(_LOOK_INTERVAL):
                     await stopping.wait()

@@ -19,9 +19,9 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from governor._actors.asking import ask_blocking, ask_from_another_loop, ask_here, overloaded, patience
-from governor._actors.home import Home, NoHome
+from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, overloaded
 from governor._actors.permit import Permit
+from governor._actors.portal import NoPortal, Portal
 from governor._actors.pseudonyms import Pseudonyms
 from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics
@@ -41,7 +41,7 @@ from governor.policies import _checks
 from governor.policies.contract import PLAIN, REQUESTS, Request
 
 #: Seconds. A longer timeout is none.
-_LONGEST_TIMEOUT: Final = to_seconds(MAX_DURATION)
+_MAX_TIMEOUT: Final = to_seconds(MAX_DURATION)
 
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
 Cost = int | Mapping[str, int]
@@ -79,10 +79,10 @@ class Governor:
         self._thread = 0
         self.process = 0
         #: Spellings of scopes and their actors; emptied when full, when the governor has ended, and in a forked child.
-        self.doors: dict[tuple[str, str | None], ScopeActor] = {}
+        self._addresses: dict[tuple[str, str | None], ScopeActor] = {}
         # Of each scope, the spellings that have a door.
         self._spellings: dict[str, list[tuple[str, str | None]]] = {}
-        self._most_doors = 4 * self.config.global_.max_scopes
+        self._max_addresses = 4 * self.config.global_.max_scopes
         self._announcer = Announcer(wall_clock)
         self._classifier = Classifier(classify)
         #: The hooks to tell in this life and the next ones, and how to end that in this one.
@@ -102,7 +102,7 @@ class Governor:
         self.inbound = Inbound(self._still_running)
         #: Makes the keys by which callers of our own API are known.
         self.pseudonyms = Pseudonyms(os.urandom(32))
-        self._home: Home | None = None
+        self._portal: Portal | None = None
         self._supervisor: Supervisor | None = None
         self._life: Life | None = None
         self._background: Background | None = None
@@ -122,7 +122,7 @@ class Governor:
         Raises `ConfigError` for a scope or a cost that cannot be, `UsageError` if the governor is not running.
         """
         if cost == 1:
-            actor = self.doors.get((provider, method))
+            actor = self._addresses.get((provider, method))
             if actor is not None:
                 if get_ident() == self._thread:
                     # Safe whichever loop runs on this thread: it has ended before any other takes its turn.
@@ -139,10 +139,10 @@ class Governor:
         if isinstance(answer, Denied):
             return answer
         acquire = Acquire(PLAIN if cost == 1 else _request(cost))
-        home = self._running()
-        if home.here():
+        portal = self._running()
+        if portal.here():
             return answer.acquire(acquire, None) or overloaded(answer.scope)
-        return ask_blocking(home, answer, acquire)
+        return ask_blocking(portal, answer, acquire)
 
     def permit(
         self,
@@ -165,7 +165,7 @@ class Governor:
         if timeout is not None:
             if not timeout >= 0:
                 raise ConfigError("timeout", timeout, "None, or a number of seconds of at least 0")
-            if timeout > _LONGEST_TIMEOUT:
+            if timeout > _MAX_TIMEOUT:
                 timeout = None
         request = PLAIN if cost == 1 else _request(cost)
         classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
@@ -192,13 +192,13 @@ class Governor:
         if not self._is_worth_it(provider, method, status, idempotency_key=idempotency_key):
             return None
         plan = partial(self._plan_retry, provider, method, _plan_message(attempt, remaining, server_wait))
-        home = self._running()
+        portal = self._running()
         try:
-            return home.call(plan, patience(0))
+            return portal.call(plan, answer_timeout(0))
         except TimeoutError:
             return None
         except UsageError:
-            if home.alive():
+            if portal.alive():
                 raise
             return None
 
@@ -217,13 +217,13 @@ class Governor:
         if not self._is_worth_it(provider, method, status, idempotency_key=idempotency_key):
             return None
         plan = partial(self._plan_retry, provider, method, _plan_message(attempt, remaining, server_wait))
-        home = self._running()
+        portal = self._running()
         try:
-            return plan() if home.on_loop() else await home.call_from_another_loop(plan, patience(0))
+            return plan() if portal.on_loop() else await portal.acall(plan, answer_timeout(0))
         except TimeoutError:
             return None
         except UsageError:
-            if home.alive():
+            if portal.alive():
                 raise
             return None
 
@@ -246,12 +246,12 @@ class Governor:
         With many scopes it is read in small steps, each as things stand by then. `also` is a scope, or a provider, to be
         shown even if it is set aside.
         """
-        home, survey = self._running(), self._supervised().survey(also)
-        if home.on_loop():
+        portal, survey = self._running(), self._supervised().survey(also)
+        if portal.on_loop():
             while (statistics := next(survey)) is None:
                 await anyio.lowlevel.checkpoint()
         else:
-            while (statistics := await home.call_from_another_loop(partial(next, survey))) is None:
+            while (statistics := await portal.acall(partial(next, survey))) is None:
                 pass
         return statistics
 
@@ -270,7 +270,7 @@ class Governor:
         self._keep_log(config.logging)
         self._supervised().reconfigure(config)
         self.config = config
-        self._most_doors = 4 * config.global_.max_scopes
+        self._max_addresses = 4 * config.global_.max_scopes
 
     def resume(self) -> None:
         """Ends degraded mode at once: those who wait for its end go on. Failures in a row and excess are counted anew.
@@ -366,7 +366,7 @@ class Governor:
 
     async def _begin(self) -> None:
         life = self._life
-        if life is not None and not life.closed and self.process == os.getpid() and life.home.alive():
+        if life is not None and not life.closed and self.process == os.getpid() and life.portal.alive():
             raise UsageError("this governor has been entered before and is still running; leave it first, or make a new one")
         forget_gone()
         if life is not None:
@@ -400,16 +400,16 @@ class Governor:
             self.config,
             now=self._clock,
             random=self._random,
-            home=life.home,
+            portal=life.portal,
             tasks=tasks,
-            on_forgotten=partial(_close_doors, life.doors, spellings),
+            on_forgotten=partial(_forget_addresses, life.addresses, spellings),
             announcer=life.announcer,
             classifier=self._classifier,
             lends=self._lends,
         )
-        self._home, self._supervisor, self.doors = life.home, supervisor, life.doors
-        self._thread = life.home.thread
-        self.inbound.begin(life.home, supervisor)
+        self._portal, self._supervisor, self._addresses = life.portal, supervisor, life.addresses
+        self._thread = life.portal.thread
+        self.inbound.begin(life.portal, supervisor)
         self.started_at = wall_clock()
         self.closed = self.closes_when_stuck = False
         running.append(self)
@@ -426,7 +426,7 @@ class Governor:
 
     def _on_moved(self, life: Life) -> None:
         if life is self._life:
-            self._thread = life.home.thread
+            self._thread = life.portal.thread
 
     def close_when_stuck(self) -> None:
         """Closes it, on its background thread, once every other thread but daemons waits for what nobody can give any more.
@@ -439,7 +439,7 @@ class Governor:
 
     def stay_closed(self) -> None:
         """Closes one that could not begin, so that every ask is answered `shutting_down`, and leaves it so."""
-        self._home, self.process = NoHome(), os.getpid()
+        self._portal, self.process = NoPortal(), os.getpid()
         self.closed = self.closes_when_stuck = True
 
     def _stuck(self) -> bool:
@@ -448,32 +448,32 @@ class Governor:
         return bool(others) and self._supervisor is not None and others <= self._supervisor.stuck()
 
     def __repr__(self) -> str:
-        state = "not started" if self._home is None else "running" if self.alive() else "closed"
+        state = "not started" if self._portal is None else "running" if self.alive() else "closed"
         return f"<Governor, {state}, {len(self.config.outbound)} outbound policies>"
 
     def alive(self) -> bool:
         """Is it running in this process? Not before it is entered, after it is left, or once its event loop has ended."""
-        return self._home is not None and self.process == os.getpid() and self._home.alive()
+        return self._portal is not None and self.process == os.getpid() and self._portal.alive()
 
     @property
     def ended(self) -> bool:
         """Has it been left, or found without its event loop? Costs next to nothing, and may notice later than `alive`."""
-        return self._home is not None and self._home.ended
+        return self._portal is not None and self._portal.ended
 
     # The way to an actor.
 
-    def _running(self) -> Home:
-        if self._home is None:
+    def _running(self) -> Portal:
+        if self._portal is None:
             raise UsageError("this governor is not running; use `async with Governor(...)` or `with Governor(...)`")
         if self.process != os.getpid():
             raise UsageError("this governor was started before a fork and does not run in this process; start one here")
-        return self._home
+        return self._portal
 
-    def _still_running(self) -> Home:
-        home = self._running()
-        if home.ended:
+    def _still_running(self) -> Portal:
+        portal = self._running()
+        if portal.ended:
             raise UsageError("the governor has been closed")
-        return home
+        return portal
 
     def _supervised(self) -> Supervisor:
         if self._supervisor is None:
@@ -482,15 +482,15 @@ class Governor:
 
     def _find(self, provider: str, method: str | None, timeout: float | None) -> ScopeActor | Denied:
         """The actor of the scope, whatever the thread; a denial if there can be none, or if nobody answers in time."""
-        actor = self.doors.get((provider, method))
+        actor = self._addresses.get((provider, method))
         if actor is not None and self.process == os.getpid():
             return actor
-        home = self._running()
+        portal = self._running()
         scope = _scope(provider, method)
-        if home.ended:
+        if portal.ended:
             return Denied(scope, Reason.SHUTTING_DOWN, None)
         try:
-            return home.call(partial(self._open_door, provider, method, scope), patience(timeout))
+            return portal.call(partial(self._find_address, provider, method, scope), answer_timeout(timeout))
         except TimeoutError:
             return overloaded(scope)
         except UsageError:
@@ -498,28 +498,28 @@ class Governor:
 
     async def _find_from_another_loop(self, provider: str, method: str | None, timeout: float | None) -> ScopeActor | Denied:
         """The same for a task on another loop, which goes on meanwhile."""
-        actor = self.doors.get((provider, method))
+        actor = self._addresses.get((provider, method))
         if actor is not None and self.process == os.getpid():
             return actor
-        home = self._running()
+        portal = self._running()
         scope = _scope(provider, method)
-        if home.ended:
+        if portal.ended:
             return Denied(scope, Reason.SHUTTING_DOWN, None)
         try:
-            return await home.call_from_another_loop(partial(self._open_door, provider, method, scope), patience(timeout))
+            return await portal.acall(partial(self._find_address, provider, method, scope), answer_timeout(timeout))
         except TimeoutError:
             return overloaded(scope)
         except UsageError:
             return Denied(scope, Reason.SHUTTING_DOWN, None)
 
-    def _open_door(self, provider: str, method: str | None, scope: str) -> ScopeActor | Denied:
+    def _find_address(self, provider: str, method: str | None, scope: str) -> ScopeActor | Denied:
         actor = None if self._supervisor is None else self._supervisor.actor(scope)
         if actor is None:
             return overloaded(scope)
-        if len(self.doors) >= self._most_doors:
-            self.doors.clear()
+        if len(self._addresses) >= self._max_addresses:
+            self._addresses.clear()
             self._spellings.clear()
-        self.doors[provider, method] = actor
+        self._addresses[provider, method] = actor
         self._spellings.setdefault(actor.scope, []).append((provider, method))
         return actor
 
@@ -530,8 +530,8 @@ class Governor:
             raise actor.exception()
         answer: Permit | Denied | None = None if get_ident() == self._thread else _take(actor, acquire)
         if answer is None:
-            home = self._running()
-            answer = _acquire_here(actor, acquire) if home.here() else ask_blocking(home, actor, acquire)
+            portal = self._running()
+            answer = _acquire_here(actor, acquire) if portal.here() else ask_blocking(portal, actor, acquire)
         if isinstance(answer, Denied):
             raise answer.exception()
         return answer
@@ -539,7 +539,7 @@ class Governor:
     async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """What `async with governor.permit(...)` does on entering."""
         here = get_ident() == self._thread
-        actor = self.doors.get((provider, method)) if here else None
+        actor = self._addresses.get((provider, method)) if here else None
         if actor is not None and acquire.request is PLAIN and acquire.attempt is None:
             # Safe whichever loop runs on this thread, as in `try_permit`. Only what may wait must look which one it is.
             permit = actor.grab()
@@ -564,9 +564,9 @@ class Governor:
         return answer
 
     async def _ask(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
-        home = self._running()
+        portal = self._running()
         # On another thread than at first, it may be the governor's own loop nevertheless.
-        return await (ask_here(actor, acquire) if home.on_loop() else ask_from_another_loop(home, actor, acquire))
+        return await (ask_here(actor, acquire) if portal.on_loop() else ask_from_another_loop(portal, actor, acquire))
 
 
 class PermitRequest:
@@ -667,9 +667,9 @@ def _request(cost: Cost) -> Request:
 def _plan_message(attempt: int, remaining: float | None, server_wait: float | None) -> PlanRetry:
     return PlanRetry(
         attempt,
-        None if remaining is None or remaining > _LONGEST_TIMEOUT else from_seconds(max(0.0, remaining), field="remaining"),
+        None if remaining is None or remaining > _MAX_TIMEOUT else from_seconds(max(0.0, remaining), field="remaining"),
         # Beyond what a duration can be, a wait is absurd and counts as not said.
-        None if server_wait is None or server_wait > _LONGEST_TIMEOUT else from_seconds(server_wait, field="server_wait"),
+        None if server_wait is None or server_wait > _MAX_TIMEOUT else from_seconds(server_wait, field="server_wait"),
     )
 
 
@@ -683,22 +683,22 @@ def forget_gone() -> None:
                 governor._announcer.close(timeout=0)
 
 
-def _close_doors(
-    doors: dict[tuple[str, str | None], ScopeActor], spellings: dict[str, list[tuple[str, str | None]]], actor: ScopeActor
+def _forget_addresses(
+    addresses: dict[tuple[str, str | None], ScopeActor], spellings: dict[str, list[tuple[str, str | None]]], actor: ScopeActor
 ) -> None:
     """The actor has been dropped: whoever asks for its scope next must find another one."""
     for spelling in spellings.pop(actor.scope, ()):
-        doors.pop(spelling, None)
+        addresses.pop(spelling, None)
 
 
 def _after_fork() -> None:
     """A forked child has copies of the governors, and none of their loops: nobody must take a short way to an actor."""
     for governor in running:
         governor._thread = 0
-        governor.doors.clear()
+        governor._addresses.clear()
         governor._announcer.forked()
-        if governor._home is not None:
-            governor._home.ended = True
+        if governor._portal is not None:
+            governor._portal.ended = True
     running.clear()
 
 

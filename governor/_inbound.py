@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol, final
 
-from governor._actors.asking import overloaded, patience
+from governor._actors.asking import answer_timeout, overloaded
 from governor._actors.group import GroupActor, Left
-from governor._actors.home import Home
+from governor._actors.portal import Portal
 from governor._supervisor import Supervisor
 from governor._units import MINUTE
 from governor.clock import system_clock
@@ -35,26 +35,26 @@ class Inbound:
     `running` returns where the actors live, and raises `UsageError` if the governor is not running.
     """
 
-    def __init__(self, running: Callable[[], Home]) -> None:
+    def __init__(self, running: Callable[[], Portal]) -> None:
         self._running = running
-        self._home: Home | None = None
+        self._portal: Portal | None = None
         self._supervisor: Supervisor | None = None
         #: When each group was last warned of, as the governor's loop did not answer; written by other threads.
         self._warned_at: dict[str, int] = {}
 
-    def begin(self, home: Home, supervisor: Supervisor) -> None:
+    def begin(self, portal: Portal, supervisor: Supervisor) -> None:
         """The governor has been entered."""
-        self._home, self._supervisor = home, supervisor
+        self._portal, self._supervisor = portal, supervisor
 
     def group(self, name: str) -> GroupActor | None:
         """The actor of a group, for callers on the governor's own loop. None while the governor does not run."""
-        home, supervisor = self._home, self._supervisor
-        return None if supervisor is None or home is None or home.ended else supervisor.groups.get(name)
+        portal, supervisor = self._portal, self._supervisor
+        return None if supervisor is None or portal is None or portal.ended else supervisor.groups.get(name)
 
     def here(self) -> bool:
         """May the code that asks call the governor's actors directly? On its loop, and where that cannot run meanwhile."""
-        home = self._home
-        return home is not None and not home.ended and (home.on_loop() or home.is_paused())
+        portal = self._portal
+        return portal is not None and not portal.ended and (portal.on_loop() or portal.is_paused())
 
     async def visit(self, group: str, visit: Visit) -> Turned | Denied | None:
         """May this request go on? None if so. A group that there is not, or that fails, lets everybody pass.
@@ -63,25 +63,27 @@ class Inbound:
         the group decides: the request may go on, or is denied as `overloaded`. Either is counted, and nothing is spent. Raises
         `UsageError` if the governor is not running.
         """
-        home = self._running()
-        if home.on_loop():
+        portal = self._running()
+        if portal.on_loop():
             return self._visit(group, visit)
         try:
-            return await home.call_from_another_loop(
-                partial(self._visit, group, visit), patience(0), unwanted=partial(self._visit_unwanted, home, group, visit)
+            return await portal.acall(
+                partial(self._visit, group, visit),
+                answer_timeout(0),
+                unwanted=partial(self._visit_unwanted, portal, group, visit),
             )
         except TimeoutError:
-            return self._visit_unanswered(home, group, visit)
+            return self._visit_unanswered(portal, group, visit)
 
     def visit_blocking(self, group: str, visit: Visit) -> Turned | Denied | None:
         """The same for a thread, which it blocks for one round trip."""
-        home = self._running()
-        unwanted = partial(self._visit_unwanted, home, group, visit)
+        portal = self._running()
+        unwanted = partial(self._visit_unwanted, portal, group, visit)
         try:
-            answer: Turned | None = home.call(partial(self._visit, group, visit), patience(0), unwanted=unwanted)
+            answer: Turned | None = portal.call(partial(self._visit, group, visit), answer_timeout(0), unwanted=unwanted)
             return answer
         except TimeoutError:
-            return self._visit_unanswered(home, group, visit)
+            return self._visit_unanswered(portal, group, visit)
 
     async def visit_endpoint(
         self, key: object, name: str, policy: InboundGroup, visit: Visit
@@ -91,11 +93,11 @@ class Inbound:
         `key` stands for the limit; its group is started on first use. None if the governor's loop does not answer for a second:
         the request may go on. Raises `UsageError` if the governor is not running.
         """
-        home, ask = self._running(), partial(self._visit_endpoint, key, name, policy, visit)
-        if home.on_loop():
+        portal, ask = self._running(), partial(self._visit_endpoint, key, name, policy, visit)
+        if portal.on_loop():
             return ask()
         try:
-            return await home.call_from_another_loop(ask, patience(0), unwanted=partial(self._endpoint_unwanted, home, visit))
+            return await portal.acall(ask, answer_timeout(0), unwanted=partial(self._endpoint_unwanted, portal, visit))
         except TimeoutError:
             return None
 
@@ -105,17 +107,17 @@ class Inbound:
         group = self._supervisor.endpoint(key, name, policy)
         return group, self._visit(group, visit)
 
-    def _endpoint_unwanted(self, home: Home, visit: Visit, asked: tuple[str, Turned | None]) -> None:
+    def _endpoint_unwanted(self, portal: Portal, visit: Visit, asked: tuple[str, Turned | None]) -> None:
         group, turned = asked
-        self._visit_unwanted(home, group, visit, turned)
+        self._visit_unwanted(portal, group, visit, turned)
 
-    def _visit_unanswered(self, home: Home, group: str, visit: Visit) -> Denied | None:
+    def _visit_unanswered(self, portal: Portal, group: str, visit: Visit) -> Denied | None:
         """The verdict on a request from elsewhere when the loop does not answer, which counts it as soon as it does."""
         actor = None if self._supervisor is None else self._supervisor.groups.get(group)
         if actor is None:
             return None
         granted = actor.policy.on_overload == "pass"
-        home.knock(partial(self._count_unanswered, group, visit, granted=granted))
+        portal.post(partial(self._count_unanswered, group, visit, granted=granted))
         now = system_clock()
         if now - self._warned_at.get(group, -MINUTE) >= MINUTE:
             self._warned_at[group] = now
@@ -128,10 +130,10 @@ class Inbound:
         if actor is not None:
             actor.unanswered(visit, granted=granted)
 
-    def _visit_unwanted(self, home: Home, group: str, visit: Visit, turned: Turned | None) -> None:
+    def _visit_unwanted(self, portal: Portal, group: str, visit: Visit, turned: Turned | None) -> None:
         """A request was granted after its caller had gone: it broke off."""
         if turned is None or turned.dry_run:
-            self._visit_ended(home, group, None, visit)
+            self._visit_ended(portal, group, None, visit)
 
     def _visit(self, group: str, visit: Visit) -> Turned | None:
         actor = self.group(group)
@@ -143,16 +145,16 @@ class Inbound:
 
     async def least_left(self, group: str, visit: Visit) -> Left | None:
         """What is left for this caller of the limit of which least is left. None without limits, or without an answer."""
-        home, ask = self._running(), partial(self._least_left, group, visit)
+        portal, ask = self._running(), partial(self._least_left, group, visit)
         try:
-            return ask() if home.on_loop() else await home.call_from_another_loop(ask, patience(0))
+            return ask() if portal.on_loop() else await portal.acall(ask, answer_timeout(0))
         except TimeoutError:
             return None
 
     def least_left_blocking(self, group: str, visit: Visit) -> Left | None:
         """The same for a thread, which it blocks for one round trip."""
         try:
-            return self._running().call(partial(self._least_left, group, visit), patience(0))
+            return self._running().call(partial(self._least_left, group, visit), answer_timeout(0))
         except TimeoutError:
             return None
 
@@ -169,17 +171,17 @@ class Inbound:
 
     def ending(self, group: str) -> Ending:
         """The same for a request that goes on now. It changes nothing once the governor has been left and entered again."""
-        return partial(self._end_visit, self._home, group)
+        return partial(self._end_visit, self._portal, group)
 
-    def _end_visit(self, home: Home | None, group: str, status: int | None, visit: Visit | None = None) -> None:
-        if home is None or home is not self._home:
+    def _end_visit(self, portal: Portal | None, group: str, status: int | None, visit: Visit | None = None) -> None:
+        if portal is None or portal is not self._portal:
             return
-        if home.on_loop():
-            self._visit_ended(home, group, status, visit)
+        if portal.on_loop():
+            self._visit_ended(portal, group, status, visit)
         else:
-            home.knock(partial(self._visit_ended, home, group, status, visit))
+            portal.post(partial(self._visit_ended, portal, group, status, visit))
 
-    def _visit_ended(self, home: Home, group: str, status: int | None, visit: Visit | None) -> None:
-        actor = self.group(group) if home is self._home else None
+    def _visit_ended(self, portal: Portal, group: str, status: int | None, visit: Visit | None) -> None:
+        actor = self.group(group) if portal is self._portal else None
         if actor is not None:
             actor.ended(status, visit)

@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from governor._actors.event_loop import spawn, when_closed
-from governor._actors.home import Home, current_post
+from governor._actors.portal import Portal, current_post
 from governor._actors.scope import ScopeActor
 from governor._supervisor import Supervisor
 from governor._threads import run_on_thread
@@ -45,8 +45,8 @@ class Life:
     ) -> None:
         self.announcer = announcer
         #: Spellings of scopes and their actors; emptied when full, at the end, and in a forked child.
-        self.doors: dict[tuple[str, str | None], ScopeActor] = {}
-        self.home = Home(on_gone=self.abandon, on_moved=self._moved)
+        self.addresses: dict[tuple[str, str | None], ScopeActor] = {}
+        self.portal = Portal(on_gone=self.abandon, on_moved=self._moved)
         #: Why it ended, unless it was left.
         self.failure: BaseException | None = None
         self.closed = False
@@ -65,7 +65,7 @@ class Life:
     async def start(self) -> None:
         """Returns once the actors live. Raises what kept them from it; then, and if it is cancelled, nothing is left."""
         self._task = spawn(self._run, "governor")
-        self._watch = when_closed(self.home.native, self.abandon)
+        self._watch = when_closed(self.portal.native, self.abandon)
         try:
             await self._begun.wait()
         except BaseException:
@@ -76,19 +76,19 @@ class Life:
 
     async def stop(self) -> None:
         """Ends it, and returns when it has ended; from any task and any loop, and any number of times."""
-        home = self.home
-        if home.on_loop() or home.is_paused():
+        portal = self.portal
+        if portal.on_loop() or portal.is_paused():
             self.close()
             self._leave.set()
-            if home.on_loop():
+            if portal.on_loop():
                 with anyio.CancelScope(shield=True):
                     await self._over.wait()
-        elif home.alive():
+        elif portal.alive():
             done = anyio.Event()
             self._told.append(partial(current_post(), done.set))
-            home.knock(self._leave_here)
+            portal.post(self._leave_here)
             with anyio.CancelScope(shield=True):
-                if not await home.wait(done, _CLOSE_TIMEOUT):
+                if not await portal.wait(done, _CLOSE_TIMEOUT):
                     self.abandon()
 
     def close(self) -> None:
@@ -100,19 +100,19 @@ class Life:
             if self._supervisor is not None:
                 self._supervisor.close()
         finally:
-            self.home.close()
+            self.portal.close()
 
     def abandon(self) -> None:
         """The loop has gone and nothing more will happen there: those who wait find out. On any thread, in any place."""
         if not self.closed:
             self._forget()
-            self.home.close()
+            self.portal.close()
 
     def _forget(self) -> None:
         self.closed = True
         self._watch = None
         self._on_closed(self)
-        self.doors.clear()
+        self.addresses.clear()
 
     def _leave_here(self) -> None:
         self.close()

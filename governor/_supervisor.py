@@ -21,7 +21,7 @@ from anyio.abc import TaskGroup
 
 from governor._actors.counters import CounterRecord, Counters
 from governor._actors.group import GroupActor
-from governor._actors.home import Home
+from governor._actors.portal import Portal
 from governor._actors.scope import ScopeActor
 from governor._actors.set_aside import ScopeRecord, SetAside
 from governor._actors.statistics import Statistics, group_statistics, scope_statistics
@@ -42,8 +42,8 @@ _log: Final = logging.getLogger("governor")
 
 #: Restart intensity, as Erlang/OTP supervisors count it: more crashes than this within the period and the actor stays down
 #: until the oldest of them has left the period.
-_CRASHES: Final = 5
-_PERIOD: Final = MINUTE
+_MAX_CRASHES: Final = 5
+_CRASH_INTERVAL: Final = MINUTE
 #: How often the use of the cap is looked at after it has been high, until it is no longer, in seconds.
 _CALM_INTERVAL: Final = 5.0
 #: A share is counted in whole millionths.
@@ -57,11 +57,11 @@ _MAX_SET_ASIDE: Final = 4
 #: Changes of settings that a scope which is set aside goes through one by one when it comes back; of older ones it sees none.
 _MAX_CHANGES: Final = 16
 #: So many scopes are looked at in one step of a survey: about a tenth of a millisecond.
-_AT_A_TIME: Final = 16
+_MAX_SURVEYED: Final = 16
 
 
 class Supervisor:
-    """The parent of all actors of one governor. Lives on the thread of its `home`.
+    """The parent of all actors of one governor. Lives on the thread of its `portal`.
 
     `on_forgotten` is called with an actor that has been dropped: whoever keeps its address must ask for it again. `lends` says
     whether permits may be granted ahead.
@@ -73,7 +73,7 @@ class Supervisor:
         *,
         now: Clock,
         random: Random,
-        home: Home,
+        portal: Portal,
         tasks: TaskGroup,
         on_forgotten: Callable[[ScopeActor], None],
         announcer: Announcer,
@@ -84,7 +84,7 @@ class Supervisor:
         self._config = config
         self._now = now
         self._random = random
-        self._home = home
+        self._portal = portal
         self._tasks = tasks
         self._on_forgotten = on_forgotten
         self._announcer = announcer
@@ -93,7 +93,7 @@ class Supervisor:
         self._actors: dict[str, ScopeActor] = {}
         self._awake: dict[ScopeActor, None] = {}
         # Those at rest, the first to make room first.
-        self._resting: OrderedDict[ScopeActor, None] = OrderedDict()
+        self._passive: OrderedDict[ScopeActor, None] = OrderedDict()
         self._leasing: set[ScopeActor] = set()
         self._set_aside = SetAside()
         # The counters of scopes without an actor, and of outcomes that come after theirs has been dropped.
@@ -105,9 +105,9 @@ class Supervisor:
         # The scopes of a provider share its budget, which goes with the last of them.
         self._budgets: WeakValueDictionary[str, RetryBudgetPolicy] = WeakValueDictionary()
         self._closed = False
-        self._somebody_awake = anyio.Event()
+        self._any_awake = anyio.Event()
         self._to_start: deque[ScopeActor | GroupActor] = deque()
-        self._somebody_to_start = anyio.Event()
+        self._any_to_start = anyio.Event()
         self.cap = RequestCapPolicy(RequestCap(policy.requests_per_minute))
         self.degraded = DegradedPolicy(_degraded(policy))
         self._degraded_moved = anyio.Event()
@@ -128,7 +128,7 @@ class Supervisor:
         tasks.start_soon(self._wait_for_calm)
         tasks.start_soon(self._flush_notices)
         tasks.start_soon(self._start_tasks)
-        tasks.start_soon(self._let_idle_actors_rest)
+        tasks.start_soon(self._passivate_idle_actors)
 
     def actor(self, scope: str) -> ScopeActor | None:
         """The actor of a scope, started on first use; None if there are as many scopes as allowed and none makes room."""
@@ -160,7 +160,7 @@ class Supervisor:
     def moved(self) -> None:
         """Another thread runs the loop from now on: actors are sent all outcomes, and none is called where it once lived."""
         for actor in self._actors.values():
-            actor.thread = self._home.thread
+            actor.thread = self._portal.thread
 
     def stuck(self) -> set[int]:
         """The threads that wait, anywhere, for what no passage of time will give: only the outcomes of others can."""
@@ -183,12 +183,12 @@ class Supervisor:
         for number, scope in enumerate(sorted(actors), 1):
             scopes[scope] = of_scope = scope_statistics(actors[scope], self._now())
             counters += of_scope.counters
-            if number % _AT_A_TIME == 0:
+            if number % _MAX_SURVEYED == 0:
                 yield None
         for number, name in enumerate(sorted(group_actors), 1):
             groups[name] = of_group = group_statistics(group_actors[name], self._now())
             visits += of_group.counters
-            if number % _AT_A_TIME == 0:
+            if number % _MAX_SURVEYED == 0:
                 yield None
         for name in self._set_aside.names(also):
             record = self._set_aside.get(name)
@@ -253,20 +253,20 @@ class Supervisor:
         most = self._config.inbound_settings.max_clients
         self.groups[name] = group = GroupActor(name, policy, most=most, now=self._now, announcer=self._announcer)
         self._to_start.append(group)
-        self._somebody_to_start.set()
+        self._any_to_start.set()
 
     def _change(self, actor: ScopeActor) -> None:
         """Has the actor go on under the settings in force; soon, if a signal handler wants it in the middle of its work."""
         scope, most = actor.scope, self._config.global_.max_waiting
         if not actor.reconfigure(self._pipeline(scope), self._config.for_scope(scope).retry, self._budget(scope), most):
-            self._home.knock(partial(self._change, actor))
+            self._portal.post(partial(self._change, actor))
 
     def _new_actor(self, scope: str, pipeline: Pipeline) -> ScopeActor:
         policy = self._config.for_scope(scope)
         return ScopeActor(
             scope,
             pipeline,
-            home=self._home,
+            portal=self._portal,
             now=self._now,
             retry=policy.retry,
             budget=self._budget(scope),
@@ -274,7 +274,7 @@ class Supervisor:
             max_waiting=self._config.global_.max_waiting,
             start=self._start,
             publish=self._publish,
-            recall=self._recall,
+            recall_all=self._recall_all,
             judge=self._judge,
             on_breaker=self._on_breaker,
             on_high_use=self._on_high_use,
@@ -334,13 +334,13 @@ class Supervisor:
             return
         self._is_awake(actor)
         self._to_start.append(actor)
-        self._somebody_to_start.set()
+        self._any_to_start.set()
 
     async def _start_tasks(self) -> None:
         """Gives actors their tasks. It takes a task to start one: callbacks of the loop may ask as well, and belong to none."""
         while True:
-            await self._somebody_to_start.wait()
-            self._somebody_to_start = anyio.Event()
+            await self._any_to_start.wait()
+            self._any_to_start = anyio.Event()
             while self._to_start:
                 match self._to_start.popleft():
                     case ScopeActor() as actor:
@@ -350,11 +350,11 @@ class Supervisor:
 
     def _is_awake(self, actor: ScopeActor) -> None:
         self._awake[actor] = None
-        self._resting.pop(actor, None)
-        self._somebody_awake.set()
+        self._passive.pop(actor, None)
+        self._any_awake.set()
 
     async def _keep_running(self, actor: ScopeActor) -> None:
-        crashes: deque[Instant] = deque(maxlen=_CRASHES + 1)
+        crashes: deque[Instant] = deque(maxlen=_MAX_CRASHES + 1)
         while not self._closed:
             try:
                 await actor.run()
@@ -363,8 +363,8 @@ class Supervisor:
                 _log.error("The actor of %s failed and is restarted.", actor.scope, exc_info=error)
                 now = self._now()
                 crashes.append(now)
-                if len(crashes) > _CRASHES and now - crashes[0] < _PERIOD:
-                    pause = Duration(crashes[0] + _PERIOD - now)
+                if len(crashes) > _MAX_CRASHES and now - crashes[0] < _CRASH_INTERVAL:
+                    pause = Duration(crashes[0] + _CRASH_INTERVAL - now)
                     _log.error("The actor of %s failed too often and stays down for %.1f s.", actor.scope, to_seconds(pause))
                     actor.close(Reason.OVERLOADED, pause, until=Instant(now + pause))
                     await anyio.sleep(to_seconds(pause))
@@ -487,19 +487,19 @@ class Supervisor:
             self._lines_held_back = anyio.Event()
             self._notices.flush(self._now())
 
-    def _recall(self) -> None:
+    def _recall_all(self) -> None:
         for actor in tuple(self._leasing):
-            actor.take_back()
+            actor.recall()
 
     def _make_room(self) -> bool:
         """Is there room for one more scope? There may be more of them than allowed, since that was changed."""
         for _ in range(_MAX_LOOKED_AT):
-            if len(self._actors) < self._config.global_.max_scopes or not self._resting:
+            if len(self._actors) < self._config.global_.max_scopes or not self._passive:
                 break
-            actor, _ = self._resting.popitem(last=False)
+            actor, _ = self._passive.popitem(last=False)
             # One that cannot go yet has another turn after all others.
             if not self._drop(actor):
-                self._resting[actor] = None
+                self._passive[actor] = None
         return len(self._actors) < self._config.global_.max_scopes
 
     def _drop(self, actor: ScopeActor) -> bool:
@@ -522,19 +522,19 @@ class Supervisor:
         self._on_forgotten(actor)
         return True
 
-    async def _let_idle_actors_rest(self) -> None:
+    async def _passivate_idle_actors(self) -> None:
         """Ends the tasks of actors that nobody asked for a whole period. With nobody awake, this sleeps as well."""
         seen: dict[ScopeActor, int] = {}
         while True:
-            await self._somebody_awake.wait()
+            await self._any_awake.wait()
             await anyio.sleep(to_seconds(self._config.global_.idle_after))
             for actor in [actor for actor in self._awake if not actor.waiting() and seen.get(actor) == actor.asks()]:
                 del self._awake[actor]
-                actor.rest()
-                self._resting[actor] = None
+                actor.passivate()
+                self._passive[actor] = None
             seen = {actor: actor.asks() for actor in self._awake}
             if not self._awake:
-                self._somebody_awake = anyio.Event()
+                self._any_awake = anyio.Event()
 
 
 def _said(config: Config, scope: str) -> tuple[ScopeSettings, RetryBudget]:

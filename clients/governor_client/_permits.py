@@ -20,12 +20,12 @@ class GovernorClient:
     first use, and again when it has ended, or when this process was forked from the one that it runs in.
     """
 
-    __slots__ = ("_doors", "_found", "_given")
+    __slots__ = ("_addresses", "_found", "_given")
 
     def __init__(self, governor: Governor | None = None) -> None:
         self._given = governor
         self._found = governor
-        self._doors = {} if governor is None else governor.doors
+        self._addresses = {} if governor is None else governor._addresses
 
     @property
     def governor(self) -> Governor:
@@ -33,8 +33,8 @@ class GovernorClient:
         found = self._found
         if found is None or (found.ended and self._given is None):
             self._found = found = default()
-        # Each life of a governor has doors of its own.
-        self._doors = found.doors
+        # Each life of a governor has addresses of its own.
+        self._addresses = found._addresses
         return found
 
     def try_permit(self, provider: str, method: str | None = None, *, cost: Cost = 1) -> Permit | Denied:
@@ -42,7 +42,7 @@ class GovernorClient:
 
         Raises `ConfigError` for a scope or a cost that cannot be, `UsageError` if the governor that was given is not running.
         """
-        actor = self._doors.get((provider, method))
+        actor = self._addresses.get((provider, method))
         if actor is not None and cost == 1 and not actor.large and not actor.failures:
             try:
                 return actor.pop_leased()

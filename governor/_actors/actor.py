@@ -19,9 +19,9 @@ from typing import Final
 import anyio
 
 from governor._actors.event_loop import running_loop
-from governor._actors.home import Home
-from governor._actors.line import Waiter
 from governor._actors.permit import Permit
+from governor._actors.portal import Portal
+from governor._actors.queue import Waiter
 from governor._units import SECOND, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.messages import Acquire, Answered, Denied, Leave, Report
@@ -34,7 +34,7 @@ Outcome = Answered | Report | Grant
 
 
 class Actor(ABC):
-    """The life of an actor; what it decides is its subclass's. Everything but `send` belongs to the thread of `home`."""
+    """The life of an actor; what it decides is its subclass's. Everything but `send` belongs to the thread of `portal`."""
 
     __slots__ = (
         "_alarm",
@@ -43,12 +43,12 @@ class Actor(ABC):
         "_closed",
         "_crash",
         "_down_until",
-        "_home",
-        "_knocked",
+        "_portal",
+        "_notified",
         "_loop",
         "_max_waiting",
         "_now",
-        "_resting",
+        "_passive",
         "_timer",
         "_wake",
         "inbox",
@@ -58,10 +58,10 @@ class Actor(ABC):
         "thread",
     )
 
-    def __init__(self, scope: str, *, home: Home, now: Callable[[], Instant], max_waiting: int) -> None:
+    def __init__(self, scope: str, *, portal: Portal, now: Callable[[], Instant], max_waiting: int) -> None:
         self.scope = scope
-        self.thread = home.thread
-        self._home = home
+        self.thread = portal.thread
+        self._portal = portal
         self._now = now
         self._max_waiting = max_waiting
         #: Asks, and word from those who no longer wait, that the actor has not read yet.
@@ -70,11 +70,11 @@ class Actor(ABC):
         self.large: deque[None] = deque()
         #: Outcomes that it has not read yet.
         self.outcomes: deque[Outcome] = deque()
-        self._knocked = False
+        self._notified = False
         self._busy = False
         #: Whether it is at work, but between two messages.
         self._between = False
-        self._resting = False
+        self._passive = False
         self._closed: Denied | None = None
         self._down_until: Instant | None = None
         self._crash: Exception | None = None
@@ -107,11 +107,11 @@ class Actor(ABC):
         """The alarm has rung."""
 
     @abstractmethod
-    def _bar(self) -> None:
+    def _halt(self) -> None:
         """The actor rests or is down: nobody must take the short way."""
 
     @abstractmethod
-    def _rise(self) -> None:
+    def _resume(self) -> None:
         """Somebody asks an actor at rest: live again, with a task."""
 
     @abstractmethod
@@ -140,10 +140,10 @@ class Actor(ABC):
         try:
             if isinstance(outcome, Report) and outcome.result is Result.FAILURE:
                 # In this order: whoever goes through the failures finds it among the outcomes.
-                self._home.failures.append(self)
+                self._portal.failures.append(self)
         finally:
             # Interrupted or not: what lies there must be read.
-            self._knock()
+            self._notify()
         self._look_whether_closed()
 
     def _look_whether_closed(self) -> None:
@@ -157,7 +157,7 @@ class Actor(ABC):
                 self.large.append(None)
             self.inbox.append((message, waiter))
         finally:
-            self._knock()
+            self._notify()
 
     def tell_leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits, said on the actor's own thread."""
@@ -165,30 +165,30 @@ class Actor(ABC):
         self._run_soon()
 
     def _run_soon(self) -> None:
-        if self._busy or self._home.must_knock():
+        if self._busy or self._portal.must_post():
             # Told from inside a handler (a finalizer, a signal handler): the knock makes sure that it is read.
-            self._home.knock(self._on_knock)
+            self._portal.post(self._on_notified)
         else:
             self._run(self._serve)
 
-    def _knock(self) -> None:
-        if self._knocked:
+    def _notify(self) -> None:
+        if self._notified:
             return
         try:
-            self._knocked = True
-            at_home = self._home.knock(self._on_knock)
+            self._notified = True
+            is_open = self._portal.post(self._on_notified)
         except BaseException:
             # Interrupted before it was heard: the next message must knock again.
-            self._knocked = False
+            self._notified = False
             raise
-        if not at_home:
-            self._knocked = False
+        if not is_open:
+            self._notified = False
             self._close_inbox(self._denied(Reason.SHUTTING_DOWN, None))
 
-    def _on_knock(self) -> None:
-        # Before draining: a message that arrives from here on knocks again, so none is left lying.
-        self._knocked = False
-        self._home.hear_failures()
+    def _on_notified(self) -> None:
+        # Before draining: a message that arrives from here on posts again, so none is left lying.
+        self._notified = False
+        self._portal.hear_failures()
         self._run(self._serve)
 
     def hear(self) -> bool:
@@ -231,7 +231,7 @@ class Actor(ABC):
 
     def _drain(self) -> None:
         self._hear()
-        # No more than there are now: whoever comes meanwhile has knocked, and what follows must have its turn.
+        # No more than there are now: whoever comes meanwhile has posted, and what follows must have its turn.
         for _ in range(len(self.inbox)):
             try:
                 message, waiter = self.inbox.popleft()
@@ -247,7 +247,7 @@ class Actor(ABC):
             self._hear_failures()
             answer = self._ask(acquire, waiter)
         except Exception:
-            # It has left the inbox, and whoever is in the line will be answered there: once, and nobody forgotten in between.
+            # It has left the inbox, and whoever is in the queue will be answered there: once, and nobody forgotten in between.
             if waiter is not None:
                 self._leave(waiter)
             self._answer(waiter, self._count(self._denied(Reason.OVERLOADED, NOMINAL_WAIT)))
@@ -262,11 +262,11 @@ class Actor(ABC):
     def _hear_failures(self) -> None:
         """Whoever asks here may have reported before: to this actor, or a failure to another one."""
         self._hear()
-        if not self._home.failures:
+        if not self._portal.failures:
             return
         self._between = True
         try:
-            self._home.hear_failures()
+            self._portal.hear_failures()
         finally:
             self._between = False
 
@@ -276,8 +276,8 @@ class Actor(ABC):
                 left = max(1, self._down_until - self._now())
                 self._closed = self._denied(self._closed.reason, left)
             return self._count(self._closed)
-        if self._resting:
-            self._rise()
+        if self._passive:
+            self._resume()
         return self._decide(acquire, waiter)
 
     def _answer(self, waiter: Waiter | None, answer: Permit | Denied) -> None:
@@ -326,10 +326,10 @@ class Actor(ABC):
             crash, self._crash = self._crash, None
             raise crash
 
-    def rest(self) -> None:
+    def passivate(self) -> None:
         """Ends the task of an actor that nobody has asked for a while. The next ask wakes it up as it was."""
-        self._resting = True
-        self._bar()
+        self._passive = True
+        self._halt()
         self._wake.set()
 
     def close(self, reason: Reason, retry_after: Duration | None, *, until: Instant | None = None) -> None:
@@ -339,13 +339,13 @@ class Actor(ABC):
         """
         self._closed = self._denied(reason, retry_after)
         self._down_until = until
-        self._bar()
+        self._halt()
         self._wake.set()
         self._close_inbox(self._closed)
         self._dismiss(self._closed)
 
     def _live_again(self) -> None:
-        self._resting = False
+        self._passive = False
         self._closed = None
         self._down_until = None
         self._crash = None
@@ -357,8 +357,8 @@ class Actor(ABC):
         if self._closed is not None:
             # Down already, or closed for good: what has been said of that stands.
             return self._count(self._closed)
-        if self._resting:
-            self._rise()
+        if self._passive:
+            self._resume()
         self._crash = error
         self.close(Reason.OVERLOADED, NOMINAL_WAIT)
         return self._count(self._denied(Reason.OVERLOADED, NOMINAL_WAIT))
@@ -370,7 +370,7 @@ class Actor(ABC):
             if running_loop() is self._loop:
                 self._timer.deadline = alarm
             else:
-                self._home.knock(self._set_timer)
+                self._portal.post(self._set_timer)
 
     def _set_timer(self) -> None:
         if self._timer is not None:

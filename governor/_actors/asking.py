@@ -11,9 +11,9 @@ from typing import Final
 
 import anyio
 
-from governor._actors.home import Home, current_post
-from governor._actors.line import Waiter
 from governor._actors.permit import Permit
+from governor._actors.portal import Portal, current_post
+from governor._actors.queue import Waiter
 from governor._actors.scope import ScopeActor
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave
@@ -21,8 +21,8 @@ from governor.messages import Acquire, Denied, Leave
 #: Seconds that callers from elsewhere who do not wait for a permit give the actor's loop to look at their message, before they
 #: take it for stuck. Who does wait waits for their own timeout and no longer, but for the time that an answer given in its last
 #: moment needs to arrive.
-_PATIENCE: Final = 1.0
-_ON_ITS_WAY: Final = 0.05
+_ANSWER_TIMEOUT: Final = 1.0
+_TRANSIT_TIMEOUT: Final = 0.05
 
 
 def overloaded(scope: str) -> Denied:
@@ -47,43 +47,43 @@ async def ask_here(actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
     return answer
 
 
-def ask_blocking(home: Home, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+def ask_blocking(portal: Portal, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
     """From another thread, which is blocked until the answer is there."""
     done = Lock()
     done.acquire()
     waiter = Waiter(acquire, done.release, get_ident())
     try:
         actor.send(acquire, waiter)
-        answered = home.wait_blocking(done, patience(acquire.timeout))
+        answered = portal.wait_blocking(done, answer_timeout(acquire.timeout))
     except BaseException:
         actor.send(Leave(), waiter)
         raise
-    return _answer(home, actor, waiter, answered=answered)
+    return _answer(portal, actor, waiter, answered=answered)
 
 
-async def ask_from_another_loop(home: Home, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+async def ask_from_another_loop(portal: Portal, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
     """From a task on another loop."""
     done = anyio.Event()
     waiter = Waiter(acquire, partial(current_post(), done.set))
     try:
         actor.send(acquire, waiter)
-        answered = await home.wait(done, patience(acquire.timeout))
+        answered = await portal.wait(done, answer_timeout(acquire.timeout))
     except BaseException:
         actor.send(Leave(), waiter)
         raise
-    return _answer(home, actor, waiter, answered=answered)
+    return _answer(portal, actor, waiter, answered=answered)
 
 
-def _answer(home: Home, actor: ScopeActor, waiter: Waiter, *, answered: bool) -> Permit | Denied:
+def _answer(portal: Portal, actor: ScopeActor, waiter: Waiter, *, answered: bool) -> Permit | Denied:
     """What a caller from elsewhere is told, even if the actor's loop tells nothing."""
     if answered and (answer := waiter.take()) is not None:
         return answer
     actor.send(Leave(), waiter)
-    return overloaded(actor.scope) if home.alive() else Denied(actor.scope, Reason.SHUTTING_DOWN, None)
+    return overloaded(actor.scope) if portal.alive() else Denied(actor.scope, Reason.SHUTTING_DOWN, None)
 
 
-def patience(timeout: float | None) -> float:
+def answer_timeout(timeout: float | None) -> float:
     """How many seconds somebody from elsewhere who would wait so long for a permit waits for an answer."""
     if timeout is None:
         return math.inf
-    return timeout + _ON_ITS_WAY if timeout else _PATIENCE
+    return timeout + _TRANSIT_TIMEOUT if timeout else _ANSWER_TIMEOUT

@@ -21,7 +21,7 @@ from governor.policies.contract import Grant, Result
 from governor.policies.degraded import DegradedPolicy
 
 #: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
-MOST_SUCCESSES: Final = 65_536
+MAX_SUCCESSES: Final = 65_536
 
 
 class Owner(Protocol):
@@ -118,7 +118,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             if owner.failures:
                 pass  # They were reported before, and are to be read before: or they would be taken for failures in a row.
             elif get_ident() != owner.thread:
-                if len(owner.successes) < MOST_SUCCESSES:
+                if len(owner.successes) < MAX_SUCCESSES:
                     self.reported = True
                     owner.successes.append(status)
                     return

@@ -1,8 +1,8 @@
 """Who decides for one scope? Its actor: the only writer of the scope's state.
 
 An ask on the actor's own loop is handed over directly: the handler runs at once, in place, and the answer is there before the
-caller could have been suspended. Only a caller who must wait is: in one line per scope, with one alarm for its head. At its
-bound, `max_waiting`, the line answers `overloaded`.
+caller could have been suspended. Only a caller who must wait is: in one queue per scope, with one alarm for its head. At its
+bound, `max_waiting`, the queue answers `overloaded`.
 
 For callers elsewhere an ask is a message and an answer between threads. When they ask often, and nobody waits, permits are
 granted ahead into a lease, from which they take without asking. The actor takes back what is left whenever somebody else needs
@@ -22,10 +22,10 @@ import msgspec
 
 from governor._actors.actor import NOMINAL_WAIT, Actor
 from governor._actors.counters import CounterRecord, Counters
-from governor._actors.home import Home
-from governor._actors.lease import LOOK_EVERY, Demand, Lease
-from governor._actors.line import Line, Waiter
+from governor._actors.lease import LOOK_INTERVAL, Demand, Lease
 from governor._actors.permit import HeldPermit, Permit
+from governor._actors.portal import Portal
+from governor._actors.queue import Waiter, WaitQueue
 from governor._actors.units import UnitWatch
 from governor._failures import DEFAULT, Classifier
 from governor._units import AFTER_OUTCOME, MINUTE, NEVER, Duration, Instant, to_seconds
@@ -57,7 +57,7 @@ _TRY: Final = Acquire(PLAIN)
 
 @final
 class ScopeActor(Actor):
-    """The address and the behaviour of one scope. Everything but `send` and `take` belongs to the thread of `home`.
+    """The address and the behaviour of one scope. Everything but `send` and `take` belongs to the thread of `portal`.
 
     `start` gives the actor a task when it rises from rest; `publish` is called when degraded mode has moved, so that all
     scopes see it at once, and `recall` to have all scopes take back what they have granted ahead; an actor that has granted
@@ -76,7 +76,7 @@ class ScopeActor(Actor):
         "_lease",
         "_leasing",
         "_limits",
-        "_line",
+        "_queue",
         "_make",
         "_judge",
         "_on_breaker",
@@ -84,7 +84,7 @@ class ScopeActor(Actor):
         "_publish",
         "_random",
         "_rang_at",
-        "_recall",
+        "_recall_all",
         "_retry",
         "_start",
         "_status",
@@ -120,7 +120,7 @@ class ScopeActor(Actor):
         scope: str,
         pipeline: Pipeline,
         *,
-        home: Home,
+        portal: Portal,
         now: Callable[[], Instant],
         retry: Retry,
         budget: RetryBudgetPolicy,
@@ -128,7 +128,7 @@ class ScopeActor(Actor):
         max_waiting: int,
         start: Callable[["ScopeActor"], None],
         publish: Callable[[], None],
-        recall: Callable[[], None],
+        recall_all: Callable[[], None],
         judge: Callable[[Instant], None],
         on_breaker: Callable[["ScopeActor", BreakerStatus], None],
         on_high_use: Callable[[Instant], None],
@@ -136,7 +136,7 @@ class ScopeActor(Actor):
         classifier: Classifier = DEFAULT,
         leasing: "set[ScopeActor] | None" = None,
     ) -> None:
-        super().__init__(scope, home=home, now=now, max_waiting=max_waiting)
+        super().__init__(scope, portal=portal, now=now, max_waiting=max_waiting)
         self.pipeline = pipeline
         self.degraded = pipeline.degraded
         self.counters = Counters()
@@ -147,7 +147,7 @@ class ScopeActor(Actor):
         self._random = random
         self._start = start
         self._publish = publish
-        self._recall = recall
+        self._recall_all = recall_all
         self._judge = judge
         self._on_breaker = on_breaker
         self._on_high_use = on_high_use
@@ -155,12 +155,12 @@ class ScopeActor(Actor):
         self._announcer = announcer
         self.classifier = classifier
         self._status = pipeline.breaker.status
-        self._line = Line()
+        self._queue = WaitQueue()
         self._lease = Lease()
         #: What `take` comes to while `inbox` is empty, for callers to whom a function call is much; raises IndexError.
         self.pop_leased = self._lease.take
         self.successes = self._lease.successes
-        self.failures = home.failures
+        self.failures = portal.failures
         self._demand = Demand()
         self._asks_from_elsewhere = 0
         self._catching_up = False
@@ -215,7 +215,7 @@ class ScopeActor(Actor):
             make = self._make
             return make(self, now, self._generation)
         except Exception as error:
-            self._take_back(now, policy)
+            self._undo(now, policy)
             self._crashed(error)
             return None
         finally:
@@ -226,7 +226,7 @@ class ScopeActor(Actor):
         return self.grab() or self.acquire(_TRY, None) or self._denied(Reason.OVERLOADED, NOMINAL_WAIT)
 
     def acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
-        """Any ask. None means that the waiter has joined the line and will be woken."""
+        """Any ask. None means that the waiter has joined the queue and will be woken."""
         if self._busy:
             return self._denied(Reason.OVERLOADED, NOMINAL_WAIT)
         self._busy = True
@@ -277,7 +277,7 @@ class ScopeActor(Actor):
         return True
 
     def _go_on_with(self, pipeline: Pipeline) -> None:
-        self.take_back()
+        self.recall()
         pipeline.take_over(self._now(), self.pipeline)
         self.pipeline = pipeline
         self.regate()
@@ -295,7 +295,7 @@ class ScopeActor(Actor):
         pipeline.regate()
         if self._limits is not pipeline.limits:
             self._units.follow(pipeline.limits, self.counters.requests)
-        watched = self._line or self._closed or self._resting or self._units.watching
+        watched = self._queue or self._closed or self._passive or self._units.watching
         self.gate = NEVER if watched else pipeline.gate
         self.listens = pipeline.holds or pipeline.breaker.listens
         self.awaits_answers = pipeline.breaker.awaits_answers
@@ -308,9 +308,9 @@ class ScopeActor(Actor):
 
     def on_published(self) -> None:
         """Degraded mode has moved: whoever waits may have to wait longer, or not at all."""
-        self.take_back()
+        self.recall()
         self.regate()
-        if self._line:
+        if self._queue:
             self._run_soon()
 
     def is_healthy(self, now: Instant) -> bool:
@@ -330,12 +330,12 @@ class ScopeActor(Actor):
         return self.counters.requests + sum(self.counters.refused.values())
 
     def waiting(self) -> int:
-        """How many are in the line."""
-        return len(self._line)
+        """How many are in the queue."""
+        return len(self._queue)
 
     def stuck(self) -> set[int]:
         """The threads that wait here for what no passage of time will give."""
-        return self._line.threads() if self._alarm == math.inf and not self.inbox and not self.outcomes else set()
+        return self._queue.threads() if self._alarm == math.inf and not self.inbox and not self.outcomes else set()
 
     def refusal(self, now: Instant) -> Denied | None:
         """What a plain ask that does not wait would be told; None if it would get a permit. Asking this changes nothing."""
@@ -343,7 +343,7 @@ class ScopeActor(Actor):
             down = self._down_until
             return self._closed if down is None else self._denied(self._closed.reason, max(1, down - now))
         verdict = self._turn(now, PLAIN)
-        return None if verdict.when <= now or self._lease.out else self._denial(now, verdict)
+        return None if verdict.when <= now or self._lease.outstanding else self._denial(now, verdict)
 
     def unknown_units(self) -> tuple[str, ...]:
         """Units that calls have named and no limit counts."""
@@ -355,10 +355,10 @@ class ScopeActor(Actor):
 
     def may_be_dropped(self) -> bool:
         """Is it at rest, with nothing to answer, to read or to take back? All that is known of its permits has been learned."""
-        if self._busy or not self._resting or self._closed is not None:
+        if self._busy or not self._passive or self._closed is not None:
             return False
         self.catch_up()
-        return not (self._line or self.inbox or self.outcomes or self._lease.out)
+        return not (self._queue or self.inbox or self.outcomes or self._lease.outstanding)
 
     def drop(self, late: Counters) -> None:
         """Ends, because the scope makes room. Outcomes that are still to come are counted in `late`.
@@ -386,20 +386,20 @@ class ScopeActor(Actor):
 
     def leased(self) -> int:
         """How many permits are granted ahead and, as far as it knows, not used."""
-        return self._lease.out
+        return self._lease.outstanding
 
-    def _bar(self) -> None:
+    def _halt(self) -> None:
         self.catch_up()
-        self.take_back()
+        self.recall()
         self.gate = NEVER
 
-    def _rise(self) -> None:
+    def _resume(self) -> None:
         self._live_again()
         self.regate()
         self._start(self)
 
     def _dismiss(self, answer: Denied) -> None:
-        for waiter in self._line.take_all():
+        for waiter in self._queue.take_all():
             self._answer(waiter, self._count(answer))
 
     def _count(self, denied: Denied) -> Denied:
@@ -421,12 +421,12 @@ class ScopeActor(Actor):
 
     def _decide(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
         now = self._now()
-        self._serve_line()
+        self._serve_queue()
         request = acquire.request
         if request.units:
             self._units.named(request.units)
         verdict = self._turn(now, request)
-        if verdict.when > now and self._take_back_for(now, request):
+        if verdict.when > now and self._recall_for(now, request):
             verdict = self._turn(now, request)
         if verdict.when <= now:
             return self._grant(now, acquire)
@@ -434,19 +434,19 @@ class ScopeActor(Actor):
             if self._pauses_all(now, request, verdict):
                 verdict = Verdict(self._turn(now, request).when, self._cap)
             return self._refuse(now, verdict)
-        if len(self._line) >= self._max_waiting:
+        if len(self._queue) >= self._max_waiting:
             return self._count(self._denied(Reason.OVERLOADED, _wait(now, verdict)))
         if acquire.timeout is not None:
-            waiter.deadline = self._home.time() + acquire.timeout
+            waiter.deadline = self._portal.time() + acquire.timeout
         waiter.since = now
-        self._line.join(waiter)
+        self._queue.join(waiter)
         self.gate = NEVER
         self._set_alarm(now)
         return None
 
     def _turn(self, now: Instant, request: Request) -> Verdict:
-        """When would it be a newcomer's turn? After everybody in the line, even if those wait for something else."""
-        return turn(self.pipeline, now, request, self._line)
+        """When would it be a newcomer's turn? After everybody in the queue, even if those wait for something else."""
+        return turn(self.pipeline, now, request, self._queue)
 
     def _pauses_all(self, now: Instant, request: Request, verdict: Verdict) -> bool:
         """Counts a denial that has no other reason than the global cap. Has degraded mode begun with it?"""
@@ -486,7 +486,7 @@ class ScopeActor(Actor):
         reason = Reason.RATE_LIMIT if verdict.by is None else verdict.by.reason
         return self._denied(reason, _wait(now, verdict))
 
-    def _take_back(self, now: Instant, failed: LimitPolicy | RequestCapPolicy) -> None:
+    def _undo(self, now: Instant, failed: LimitPolicy | RequestCapPolicy) -> None:
         """A policy failed to commit: those before it have, and must not have."""
         grant = Grant(now, self.pipeline.breaker.generation)
         for policy in self.pipeline.spending:
@@ -494,19 +494,19 @@ class ScopeActor(Actor):
                 break
             policy.refund(now, grant, None)
 
-    def _take_back_for(self, now: Instant, request: Request) -> bool:
+    def _recall_for(self, now: Instant, request: Request) -> bool:
         """Whoever is refused comes before whoever might come: takes back what stands in the way. False if nothing did."""
-        found = self.take_back()
-        if self._cap.lent and self._cap.earliest(now, request, self._line.ahead()) > now:
-            self._recall()
+        found = self.recall()
+        if self._cap.lent and self._cap.earliest(now, request, self._queue.ahead()) > now:
+            self._recall_all()
             return True
         return found
 
     # What is granted ahead.
 
-    def take_back(self) -> bool:
+    def recall(self) -> bool:
         """Takes back what is granted ahead: nobody may have it, or somebody needs it. False if nothing is out."""
-        if not self._lease.out:
+        if not self._lease.outstanding:
             self._leasing.discard(self)
             return False
         back = self._reclaim()
@@ -517,7 +517,7 @@ class ScopeActor(Actor):
     def _reclaim(self) -> int:
         now = self._now()
         self._leasing.discard(self)
-        back = self._lease.take_back()
+        back = self._lease.recall()
         self._learn_used()
         self.pipeline.reclaim(now, back)
         self.regate()
@@ -557,7 +557,7 @@ class ScopeActor(Actor):
                 self._on_high_use(now)
 
     def _drain(self) -> None:
-        if self._lease.out or self.successes or self._lease.deposits:
+        if self._lease.outstanding or self.successes or self._lease.deposits:
             self.catch_up()
         super()._drain()
 
@@ -585,51 +585,51 @@ class ScopeActor(Actor):
     def _look_after_lease(self, now: Instant) -> None:
         """Learns at what pace permits are used, and takes back what nobody uses."""
         lease = self._lease
-        if lease.out or lease.used:
+        if lease.outstanding or lease.used:
             self._demand.looked(now, lease.used)
             lease.used = 0
             self._grant_ahead(now)
             if not self._demand.size:
                 self._reclaim()
-            elif lease.out:
+            elif lease.outstanding:
                 self._look_again()
 
     def _look_again(self) -> None:
-        self._ring_at(min(self._alarm, self._home.time() + to_seconds(LOOK_EVERY)))
+        self._ring_at(min(self._alarm, self._portal.time() + to_seconds(LOOK_INTERVAL)))
 
     # The line.
 
     def _serve(self) -> None:
-        self._serve_line()
-        if self._asks_from_elsewhere and not self._line:
+        self._serve_queue()
+        if self._asks_from_elsewhere and not self._queue:
             now = self._now()
             self._demand.short(now, self._asks_from_elsewhere)
             self._grant_ahead(now)
         self._asks_from_elsewhere = 0
 
-    def _serve_line(self) -> None:
-        """Serves the head of the line for as long as it can be served, and sets the alarm for the rest."""
-        if not self._line:
+    def _serve_queue(self) -> None:
+        """Serves the head of the queue for as long as it can be served, and sets the alarm for the rest."""
+        if not self._queue:
             return
         now = self._now()
-        while (waiter := self._line.head()) is not None:
+        while (waiter := self._queue.head()) is not None:
             request = waiter.acquire.request
             verdict = self.pipeline.verdict(now, request)
-            if verdict.when > now and self._take_back_for(now, request):
+            if verdict.when > now and self._recall_for(now, request):
                 verdict = self.pipeline.verdict(now, request)
             if verdict.when == NEVER:
                 # A limit has become smaller than what it asks for.
-                self._line.leave(waiter)
+                self._queue.leave(waiter)
                 self._answer(waiter, self._refuse(now, verdict))
                 continue
             if verdict.when > now:
                 break
             permit = self._grant(now, waiter.acquire)
-            self._line.leave(waiter)
+            self._queue.leave(waiter)
             self._answer(waiter, permit)
             if self._announcer.listening:
                 self._announcer(Granted(self.scope, to_seconds(max(0, now - waiter.since))))
-        if self._line:
+        if self._queue:
             self._set_alarm(now)
         else:
             self.regate()
@@ -641,29 +641,29 @@ class ScopeActor(Actor):
         self._look_after_lease(now)
         self._serve()
         if still:
-            self._alarm = max(self._alarm, self._home.time() + _STILL_CLOCK_NAP)
+            self._alarm = max(self._alarm, self._portal.time() + _STILL_CLOCK_NAP)
 
     def _set_alarm(self, now: Instant) -> None:
         """The head's instant, or the first deadline. Whoever would be served only after their deadline is refused at once."""
-        head = self._line.head()
+        head = self._queue.head()
         if head is None:
             return
         verdict = self.pipeline.verdict(now, head.acquire.request)
-        loop_now = self._home.time()
+        loop_now = self._portal.time()
         # A microsecond more, because our clock counts whole ones: when the alarm rings, the instant has come.
         due = math.inf if verdict.when >= AFTER_OUTCOME else loop_now + to_seconds(verdict.when - now + 1)
-        for waiter in self._line.take_overdue(loop_now if verdict.sooner else due - _GRACE):
+        for waiter in self._queue.take_overdue(loop_now if verdict.sooner else due - _GRACE):
             pauses = self._pauses_all(now, waiter.acquire.request, verdict)
             self._answer(waiter, self._refuse(now, verdict))
             if pauses:
                 self._set_alarm(now)  # For all others it is no longer the cap that decides.
                 return
-        if not self._line:
+        if not self._queue:
             self.regate()
             return
         if verdict.sooner:
             # It may be anybody's turn before then, or nobody's: deadlines count.
-            due = min(due, self._line.next_deadline())
+            due = min(due, self._queue.next_deadline())
         self._ring_at(due)
 
     # Outcomes.
@@ -677,7 +677,7 @@ class ScopeActor(Actor):
         before = self.degraded.until
         if isinstance(message, Report) and (message.result is Result.FAILURE or message.used):
             # Nobody may have what is left, perhaps, or there is less of it.
-            self.take_back()
+            self.recall()
         else:
             # What it is about has been used before: it must not be given back before it is known to have been.
             self._learn_used()
@@ -715,7 +715,7 @@ class ScopeActor(Actor):
         pipeline.dropped.clear()
 
     def _leave(self, waiter: Waiter) -> None:
-        if not self._line.leave(waiter) and isinstance(waiter.answer, Permit) and not waiter.answer.reported:
+        if not self._queue.leave(waiter) and isinstance(waiter.answer, Permit) and not waiter.answer.reported:
             # Granted in the moment of leaving: nobody will ever use it.
             waiter.answer.reported = True
             self._learn(waiter.answer.grant())

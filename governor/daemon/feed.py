@@ -19,7 +19,7 @@ import anyio
 import msgspec
 
 from governor import Governor
-from governor._actors.home import Post, current_post
+from governor._actors.portal import Post, current_post
 from governor.daemon.reading import read_status
 from governor.daemon.sampling import Sampler
 from governor.instrumentation import AnyEvent

@@ -18,7 +18,7 @@ import uvicorn
 from anyio.lowlevel import current_token
 
 from governor import Config, ConfigError, Governor, GovernorError
-from governor._actors.home import current_post
+from governor._actors.portal import current_post
 from governor.daemon.app import create_app
 from governor.daemon.connections import AcceptErrors, BoundedProtocol
 from governor.daemon.doorway import Drain

@@ -64,14 +64,14 @@ def _refusing(
     actor = governor._find(provider, method, None)
     if isinstance(actor, Denied):
         raise actor.exception()
-    home = governor._running()
-    home.call(partial(_refuse, actor, reason, wait))
+    portal = governor._running()
+    portal.call(partial(_refuse, actor, reason, wait))
     try:
         yield
     finally:
         _refused.discard(actor)
         try:
-            home.call(partial(_resume, governor, actor))
+            portal.call(partial(_resume, governor, actor))
         except UsageError:
             pass  # Closed meanwhile: then it goes on refusing, and says so.
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from governor import Config, Governor, Permit
-from governor._actors.home import Home
+from governor._actors.portal import Portal
 from governor_client import GovernorClient
 from tests.stress.leases import PLENTY, THREADS, ahead, governed, granted, until
 
@@ -52,21 +52,21 @@ def watch_sleep(governor: Governor) -> Sleep:
         loop._selector = sleep = Sleep(loop._selector)
         return sleep
 
-    assert governor._home is not None
-    return governor._home.call(replace)
+    assert governor._portal is not None
+    return governor._portal.call(replace)
 
 
 @pytest.fixture
-def knocks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Home | None, str]]:
+def posts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Portal | None, str]]:
     """Which loop was woken, and by which thread."""
-    heard: list[tuple[Home | None, str]] = []
-    knock = Home.knock
+    heard: list[tuple[Portal | None, str]] = []
+    post = Portal.post
 
-    def count(self: Home, callback: Callable[[], object]) -> bool:
+    def count(self: Portal, callback: Callable[[], object]) -> bool:
         heard.append((self, threading.current_thread().name))
-        return knock(self, callback)
+        return post(self, callback)
 
-    monkeypatch.setattr(Home, "knock", count)
+    monkeypatch.setattr(Portal, "post", count)
     return heard
 
 
@@ -78,7 +78,7 @@ def idle_soon() -> Governor:
     return Governor(Config.from_mapping({"global": settings, "outbound": {"default": {"limits": [PLENTY]}}}))
 
 
-def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_nobody(knocks: list[tuple[Home | None, str]]) -> None:
+def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_nobody(posts: list[tuple[Portal | None, str]]) -> None:
     def work(number: int) -> None:
         client = GovernorClient(governor)
         for scope in SCOPES[number:] + SCOPES[:number]:
@@ -90,7 +90,7 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_nobody(knocks: li
         go_home.wait()
 
     def take(scope: str) -> Permit | None:
-        actor = governor.doors.get((scope, None))
+        actor = governor._addresses.get((scope, None))
         return None if actor is None else actor.take()
 
     rested, go_home = Barrier(THREADS + 1), Event()
@@ -101,18 +101,18 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_nobody(knocks: li
         rested.wait(60)
         until(lambda: sleep.seconds == math.inf)
         asleep = sleep.woken
-        knocks.clear()
-        awake = [scope for scope in SCOPES if not governor.doors[scope, None]._resting]
-        leased = sum(governor.doors[scope, None].leased() for scope in SCOPES)
+        posts.clear()
+        awake = [scope for scope in SCOPES if not governor._addresses[scope, None]._passive]
+        leased = sum(governor._addresses[scope, None].leased() for scope in SCOPES)
         go_home.set()
         for future in futures:
             future.result(20)
         woken = sleep.woken - asleep
-        knocked = [name for home, name in knocks if home is governor._home]
+        posted = [name for portal, name in posts if portal is governor._portal]
         used = governor.statistics().counters.requests
 
     assert ([], 0) == (awake, leased)
-    assert (0, []) == (woken, knocked)
+    assert (0, []) == (woken, posted)
     assert used >= len(SCOPES) * THREADS
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from governor import Governor, Permit, PermitDenied
 from governor._actors import asking
-from governor._actors.home import Home
+from governor._actors.portal import Portal
 from tests.interleaving.bytecodes import instrumented, stepping, stop_stepping
 from tests.stress.leases import governed, granted, until
 
@@ -118,7 +118,7 @@ def test_wherever_a_thread_is_interrupted_on_its_way_to_a_permit_the_next_one_ge
 
 
 def test_wherever_one_is_interrupted_that_is_refused_after_a_wait_it_has_left_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "_ON_ITS_WAY", 0.0)
+    monkeypatch.setattr(asking, "_TRANSIT_TIMEOUT", 0.0)
     with governed("1 in flight") as governor, ThreadPoolExecutor(1) as pool:
         use(governor)
         number, ended = 0, False
@@ -145,8 +145,8 @@ def test_wherever_one_is_interrupted_that_would_wait_without_end_it_does_not_sta
         raise KeyboardInterrupt
 
     with governed("1 in flight") as governor, granted(governor.try_permit("weather")):
-        inbox = governor.doors["weather", None].inbox
-        monkeypatch.setattr(Home, "wait_blocking", stop)
+        inbox = governor._addresses["weather", None].inbox
+        monkeypatch.setattr(Portal, "wait_blocking", stop)
         while not reached:
             until(lambda: not inbox)
             interrupted(number, partial(ask, governor, None, []))

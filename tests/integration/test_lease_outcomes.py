@@ -232,7 +232,7 @@ def test_while_a_scope_is_in_debt_nothing_is_to_be_had_of_what_was_granted_ahead
 
 
 @pytest.mark.promise("R02", "R04")
-@pytest.mark.parametrize("handler", ["catch_up", "take_back", "a permit given back"])
+@pytest.mark.parametrize("handler", ["catch_up", "recall", "a permit given back"])
 def test_a_use_that_comes_right_after_the_actor_has_read_the_clock_is_not_dated_before_it_happened(handler: str) -> None:
     """The thread stands still there for as long as it takes to fill the bucket."""
     clock = ManualClock()
@@ -252,7 +252,7 @@ def test_a_use_that_comes_right_after_the_actor_has_read_the_clock_is_not_dated_
             with patch.object(actor, "_now", late):
                 handle(actor, handler, permit)
                 late()
-            actor.take_back()
+            actor.recall()
             left = actor.pipeline.limits[0].available(actor._now())
 
     assert 1000 - len(taken) == left
@@ -261,8 +261,8 @@ def test_a_use_that_comes_right_after_the_actor_has_read_the_clock_is_not_dated_
 def handle(actor: ScopeActor, handler: str, permit: Permit) -> None:
     if handler == "catch_up":
         actor.catch_up()
-    elif handler == "take_back":
-        actor.take_back()
+    elif handler == "recall":
+        actor.recall()
     else:
         permit.reported = True
         actor._learn(permit.grant())
@@ -276,7 +276,7 @@ def test_figures_that_a_signal_handler_asks_for_in_the_middle_disturb_nothing() 
             permits = [granted(governor.try_permit("weather")) for _ in range(20)]
             for permit in permits:
                 elsewhere(permit.record, status=200)
-            actor = governor.doors["weather", None]
+            actor = governor._addresses["weather", None]
             learn = Lease.learn_successes
 
             def interrupted(lease: Lease) -> object:

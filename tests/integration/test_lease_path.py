@@ -13,7 +13,7 @@ from types import FrameType
 import anyio
 import pytest
 
-from governor._actors import asking, home
+from governor._actors import asking, portal
 from governor_client import GovernorClient
 from tests.stress.leases import PLENTY, ahead, governed, granted
 
@@ -63,7 +63,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return count
 
     monkeypatch.setattr(asking, "Lock", counted("Lock", Lock))
-    monkeypatch.setattr(home, "Lock", counted("Lock", Lock))
+    monkeypatch.setattr(portal, "Lock", counted("Lock", Lock))
     monkeypatch.setattr(anyio, "Event", counted("Event", anyio.Event))
     return counts
 
@@ -142,7 +142,7 @@ def test_whoever_must_ask_makes_a_lock_and_wakes_the_loop() -> None:
         with Watch() as watch:
             use_permits(client)
 
-    assert ("governor", "Home.knock") in watch.python
+    assert ("governor", "Portal.post") in watch.python
     assert ("asyncio", "BaseEventLoop.call_soon_threadsafe") in watch.python
     assert watch.c["lock.acquire"] >= PAIRS
 
@@ -211,16 +211,16 @@ def test_and_one_for_each_permit_that_is_not_there_either(backend: str, made: Co
 def test_nobody_is_woken_for_permits_at_hand_or_their_outcomes(
     use: Callable[[GovernorClient], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    knocks: list[Callable[[], object]] = []
+    posts: list[Callable[[], object]] = []
 
-    def knock(_: home.Home, callback: Callable[[], object]) -> bool:
-        knocks.append(callback)
+    def post(_: portal.Portal, callback: Callable[[], object]) -> bool:
+        posts.append(callback)
         return True
 
     with governed(PLENTY) as governor:
         client = GovernorClient(governor)
         with ahead(governor, "weather", least=PAIRS), monkeypatch.context() as patch:
-            patch.setattr(home.Home, "knock", knock)
+            patch.setattr(portal.Portal, "post", post)
             use(client)
 
-    assert [] == knocks
+    assert [] == posts

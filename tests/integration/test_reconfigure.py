@@ -48,8 +48,8 @@ def count(governor: Governor, done: Event | None = None) -> int:
 
 def on_its_loop(governor: Governor, function: Callable[[], T]) -> T:
     """In one go, so that the actor has no time to grant ahead again."""
-    assert governor._home is not None
-    return governor._home.call(function)
+    assert governor._portal is not None
+    return governor._portal.call(function)
 
 
 def reconfigured(governor: Governor, limit: str) -> Statistics:

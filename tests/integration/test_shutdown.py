@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, ShuttingDown, UsageError
-from governor._actors import home
+from governor._actors import portal
 
 pytestmark = pytest.mark.promise("R55")
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.promise("R55")
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who wait look more often than they do otherwise whether the loop is still there."""
-    monkeypatch.setattr(home, "_HEARTBEAT", 0.02)
+    monkeypatch.setattr(portal, "_HEARTBEAT_INTERVAL", 0.02)
 
 
 def governed(*limits: str) -> Governor:

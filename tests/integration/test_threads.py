@@ -309,8 +309,8 @@ def test_an_inbox_that_is_full_answers_overloaded() -> None:
             busy.set()
             go_on.wait()
 
-        assert governor._home is not None
-        governor._home.knock(occupy)
+        assert governor._portal is not None
+        governor._portal.post(occupy)
         busy.wait()
         futures = [pool.submit(governor.try_permit, "weather") for _ in range(10)]
         until(lambda: sum(future.done() for future in futures) >= 7)

@@ -23,7 +23,7 @@ BACKENDS = ["asyncio", "trio"]
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "_PATIENCE", 0.01)
+    monkeypatch.setattr(asking, "_ANSWER_TIMEOUT", 0.01)
 
 
 @pytest.fixture(params=["pass", "deny"])
@@ -147,7 +147,7 @@ def test_a_visit_that_was_granted_after_its_caller_had_gone_is_not_under_way(
                 finally:
                     gone.set()
 
-    monkeypatch.setattr(asking, "_PATIENCE", 60.0)
+    monkeypatch.setattr(asking, "_ANSWER_TIMEOUT", 60.0)
     anyio.run(leave)
     until(lambda: governor.statistics().groups["default"].counters.failures == 1)
 

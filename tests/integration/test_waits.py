@@ -15,8 +15,8 @@ import trio
 import trio.testing
 
 from governor import Denied, Governor, Overloaded, Permit
-from governor._actors import asking, home
-from governor._actors.home import Home
+from governor._actors import asking, portal
+from governor._actors.portal import Portal
 from governor_client import GovernorClient
 from tests.stress.leases import THREADS, ahead, governed, granted, standing_still, until
 
@@ -27,16 +27,16 @@ HOUR = 3600
 
 
 @pytest.fixture
-def knocks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Home | None, str]]:
+def posts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Portal | None, str]]:
     """Which loop was woken, and by which thread."""
-    heard: list[tuple[Home | None, str]] = []
-    knock = Home.knock
+    heard: list[tuple[Portal | None, str]] = []
+    post = Portal.post
 
-    def count(self: Home, callback: Callable[[], object]) -> bool:
+    def count(self: Portal, callback: Callable[[], object]) -> bool:
         heard.append((self, threading.current_thread().name))
-        return knock(self, callback)
+        return post(self, callback)
 
-    monkeypatch.setattr(Home, "knock", count)
+    monkeypatch.setattr(Portal, "post", count)
     return heard
 
 
@@ -68,7 +68,7 @@ class Slow:
 
 
 def waiting(governor: Governor) -> int:
-    return len(governor.doors["weather", None]._line)
+    return len(governor._addresses["weather", None]._queue)
 
 
 def use(governor: Governor) -> None:
@@ -80,7 +80,7 @@ def use(governor: Governor) -> None:
 
 
 def test_a_thread_that_waits_without_end_looks_once_a_heartbeat_whether_the_loop_is_there(
-    knocks: list[tuple[Home | None, str]], monkeypatch: pytest.MonkeyPatch
+    posts: list[tuple[Portal | None, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = Slow()
     with governed("1 in flight") as governor, ThreadPoolExecutor(1, thread_name_prefix="waits") as pool:
@@ -92,11 +92,11 @@ def test_a_thread_that_waits_without_end_looks_once_a_heartbeat_whether_the_loop
             for _ in range(HOUR):
                 lock.tick()
             until(lambda: len(lock.waits) == HOUR + 1)
-        looks = knocks.count((governor._home, "waits_0"))
+        looks = posts.count((governor._portal, "waits_0"))
         holder.record(status=200)
         future.result(20).record(status=200)
 
-    assert [home._HEARTBEAT] * (HOUR + 1) == lock.waits
+    assert [portal._HEARTBEAT_INTERVAL] * (HOUR + 1) == lock.waits
     assert 1 + HOUR == looks  # The first is the question.
 
 
@@ -112,12 +112,12 @@ def test_a_thread_with_a_timeout_waits_for_as_long_and_no_longer(monkeypatch: py
             refusal = future.exception(20)
 
     assert isinstance(refusal, Overloaded)
-    assert [1.0, 1.0, 0.75 + asking._ON_ITS_WAY] == pytest.approx(lock.waits)
+    assert [1.0, 1.0, 0.75 + asking._TRANSIT_TIMEOUT] == pytest.approx(lock.waits)
 
 
 def test_nor_does_one_that_asks_for_a_scope_for_the_first_time(monkeypatch: pytest.MonkeyPatch) -> None:
     lock = Slow()
-    monkeypatch.setattr(home, "Lock", lambda: lock)
+    monkeypatch.setattr(portal, "Lock", lambda: lock)
     with governed("1 in flight") as governor, ThreadPoolExecutor(1) as pool:
         with standing_still(governor):
             future = pool.submit(governor.permit("weather", timeout=2.75).__enter__)
@@ -144,7 +144,7 @@ class Steps(trio.abc.Instrument):
         self.count += task.name.endswith(".ask")
 
 
-def test_nor_does_a_task_on_another_loop_do_more_in_an_hour(knocks: list[tuple[Home | None, str]]) -> None:
+def test_nor_does_a_task_on_another_loop_do_more_in_an_hour(posts: list[tuple[Portal | None, str]]) -> None:
     steps = Steps()
 
     async def ask() -> None:
@@ -160,9 +160,9 @@ def test_nor_does_a_task_on_another_loop_do_more_in_an_hour(knocks: list[tuple[H
             tasks.cancel_scope.cancel()
 
     with governed("1 in flight") as governor, granted(governor.try_permit("weather")):
-        knocks.clear()
+        posts.clear()
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), instruments=[steps])
-        looks = knocks.count((governor._home, threading.current_thread().name))
+        looks = posts.count((governor._portal, threading.current_thread().name))
 
     assert 1 + HOUR + 1 == looks  # The question, and the word that nobody waits for the answer any more.
     assert 1 + HOUR + 1 == steps.count
@@ -186,7 +186,7 @@ def test_nor_does_a_task_on_another_loop_wait_longer_than_its_timeout() -> None:
         with standing_still(governor):
             seconds = trio.run(waited, governor, 2.75, clock=trio.testing.MockClock(autojump_threshold=0))
 
-    assert 2.75 + asking._ON_ITS_WAY == pytest.approx(seconds)
+    assert 2.75 + asking._TRANSIT_TIMEOUT == pytest.approx(seconds)
 
 
 def test_nor_if_it_asks_for_a_scope_for_the_first_time() -> None:

@@ -27,7 +27,7 @@ from governor import (
     UsageError,
     default,
 )
-from governor._actors import asking, home
+from governor._actors import asking, portal
 from governor._default import entered, reset
 from governor._governor import running
 from governor.messages import Visit
@@ -43,8 +43,8 @@ SETTINGS = {
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who wait look more often than they do otherwise whether the loop is still there."""
-    monkeypatch.setattr(home, "_HEARTBEAT", 0.02)
-    monkeypatch.setattr(asking, "_PATIENCE", 0.02)
+    monkeypatch.setattr(portal, "_HEARTBEAT_INTERVAL", 0.02)
+    monkeypatch.setattr(asking, "_ANSWER_TIMEOUT", 0.02)
 
 
 @pytest.fixture

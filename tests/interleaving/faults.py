@@ -6,9 +6,9 @@ They are stepped through bytecode by bytecode, like what they replace.
 from collections import deque
 
 from governor._actors.actor import Actor
-from governor._actors.home import Home
 from governor._actors.lease import Lease
 from governor._actors.permit import Permit
+from governor._actors.portal import Portal
 from governor._actors.scope import ScopeActor
 from governor._units import Instant
 from governor.policies.gcra import TokenBucketPolicy
@@ -30,7 +30,7 @@ def use_dated_at_the_grant(self: RequestCapPolicy, now: Instant, used: int) -> N
 
 def reclaim_that_counts_a_popped_permit(self: Lease) -> int:
     self._permits.clear()
-    back, self.out = self.out, 0
+    back, self.outstanding = self.outstanding, 0
     return back
 
 
@@ -39,17 +39,17 @@ def reclaim_that_looks_before_it_pops(self: Lease) -> int:
     for _ in range(back):
         if self._permits:
             self._permits.popleft()
-    self.out -= back
+    self.outstanding -= back
     return back
 
 
-def knock_forgotten_after_the_inbox_was_read(self: Actor) -> None:
-    self._home.hear_failures()
+def post_forgotten_after_the_inbox_was_read(self: Actor) -> None:
+    self._portal.hear_failures()
     self._run(self._serve)
-    self._knocked = False
+    self._notified = False
 
 
-def failures_taken_off_the_list_before_they_are_read(self: Home) -> None:
+def failures_taken_off_the_list_before_they_are_read(self: Portal) -> None:
     told = deque(self.failures)
     self.failures.clear()
     for actor in told:

@@ -9,8 +9,8 @@ from unittest.mock import patch
 import pytest
 
 from governor._actors.actor import Actor
-from governor._actors.home import Home
 from governor._actors.lease import Lease
+from governor._actors.portal import Portal
 from governor._actors.scope import ScopeActor
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
@@ -55,12 +55,12 @@ def pausing(random: Random) -> Scenario:
     [
         (bucket, patch.object(TokenBucketPolicy, "collect", faults.refill_capped_with_the_count_after_the_pops)),
         (cap, patch.object(RequestCapPolicy, "collect", faults.use_dated_at_the_grant)),
-        (still_bucket, patch.object(Lease, "take_back", faults.reclaim_that_counts_a_popped_permit)),
-        (still_bucket, patch.object(Lease, "take_back", faults.reclaim_that_looks_before_it_pops)),
-        (bucket, patch.object(Actor, "_on_knock", faults.knock_forgotten_after_the_inbox_was_read)),
-        (pausing, patch.object(Home, "hear_failures", faults.failures_taken_off_the_list_before_they_are_read)),
+        (still_bucket, patch.object(Lease, "recall", faults.reclaim_that_counts_a_popped_permit)),
+        (still_bucket, patch.object(Lease, "recall", faults.reclaim_that_looks_before_it_pops)),
+        (bucket, patch.object(Actor, "_on_notified", faults.post_forgotten_after_the_inbox_was_read)),
+        (pausing, patch.object(Portal, "hear_failures", faults.failures_taken_off_the_list_before_they_are_read)),
         (opening, patch.object(ScopeActor, "take", faults.lease_entered_while_a_failure_is_unread)),
-        (opening, patch.object(ScopeActor, "take_back", faults.nothing_taken_back)),
+        (opening, patch.object(ScopeActor, "recall", faults.nothing_taken_back)),
         (cap, patch.object(Pipeline, "lend", faults.nothing_accounted_for)),
     ],
     ids=lambda value: value.attribute + ": " + value.new.__name__ if hasattr(value, "attribute") else value.__name__,

@@ -20,8 +20,8 @@ from anyio.abc import TaskGroup
 
 from benchmarks.laws import Admission, excess_over_bucket, most_in_window
 from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, TokenBucket
-from governor._actors import asking, home
-from governor._actors.home import Home
+from governor._actors import asking, portal
+from governor._actors.portal import Portal
 from governor._actors.scope import ScopeActor
 from governor._supervisor import Supervisor
 from governor._units import DAY, MINUTE, SECOND, Instant, to_seconds
@@ -85,8 +85,8 @@ class Seen:
     outcomes: list[int | None] = field(default_factory=list)
 
 
-class _SteppedHome(Home):
-    """A home whose loop does what is due one callback at a time."""
+class _SteppedPortal(Portal):
+    """A portal whose loop does what is due one callback at a time."""
 
     def __init__(self, time: Callable[[], float]) -> None:
         self.thread = get_ident()
@@ -96,7 +96,7 @@ class _SteppedHome(Home):
         self._calls = deque()
         self.callbacks: deque[Callable[[], object]] = deque()
 
-    def knock(self, callback: Callable[[], object]) -> bool:
+    def post(self, callback: Callable[[], object]) -> bool:
         self.callbacks.append(callback)
         return True
 
@@ -120,7 +120,7 @@ class World:
         self._random = Random(seed)
         self._stepper = Stepper(self._random, between=self._tick, rest=self._rest)
         self._governor = Governor(scenario.config())
-        self._home: _SteppedHome | None = None
+        self._portal: _SteppedPortal | None = None
 
     def run(self) -> None:
         """From the first ask until everything is at rest again; raises what went wrong."""
@@ -137,7 +137,7 @@ class World:
             return SteppedLock(self._stepper, self._seconds)
 
         with ExitStack() as patches:
-            for module in (asking, home):
+            for module in (asking, portal):
                 patches.enter_context(patch.object(module, "Lock", lock))
             yield
 
@@ -169,24 +169,24 @@ class World:
 
     def _loop(self) -> None:
         governor = self._governor
-        stepped = _SteppedHome(self._seconds)
+        stepped = _SteppedPortal(self._seconds)
         supervisor = Supervisor(
             governor.config,
             now=lambda: Instant(self.now),
             random=Random(0),
-            home=stepped,
+            portal=stepped,
             tasks=cast("TaskGroup", _NoTasks()),
-            on_forgotten=lambda _: governor.doors.clear(),
+            on_forgotten=lambda _: governor._addresses.clear(),
             announcer=Announcer(lambda: 0.0),
             lends=True,
         )
         governor._thread = get_ident()
         governor.process = os.getpid()
         governor._supervisor = supervisor
-        governor._home = stepped
+        governor._portal = stepped
         for scope in self.scenario.scopes:
             governor._find(scope, None, None)
-        self._home = stepped
+        self._portal = stepped
         script = list(self.scenario.here)
         while script or not self._is_over():
             if script and self._random.random() < 0.3:
@@ -202,16 +202,16 @@ class World:
         return min((actor._alarm for actor in self._actors()), default=math.inf)
 
     def _has_work(self) -> bool:
-        return self._home is not None and bool(self._home.callbacks or self._due())
+        return self._portal is not None and bool(self._portal.callbacks or self._due())
 
     def _due(self) -> list[ScopeActor]:
         now = self._seconds()
         return [actor for actor in self._actors() if actor._alarm <= now]
 
     def _work(self) -> bool:
-        assert self._home is not None
-        if self._home.callbacks:
-            self._home.callbacks.popleft()()
+        assert self._portal is not None
+        if self._portal.callbacks:
+            self._portal.callbacks.popleft()()
             return True
         for actor in self._due():
             actor._alarm = math.inf
@@ -227,7 +227,7 @@ class World:
     # Callers elsewhere.
 
     def _call(self, script: Sequence[Ask]) -> None:
-        self._stepper.wait(lambda: self._home is not None)
+        self._stepper.wait(lambda: self._portal is not None)
         client = GovernorClient(self._governor)
         for ask in script:
             before = self.now
@@ -269,7 +269,7 @@ class World:
         now = supervisor.statistics()
         assert supervisor.cap.lent == 0, "something is still granted ahead"
         assert all(scope.leased == scope.waiting == 0 for scope in now.scopes.values()), now
-        assert not supervisor._home.failures, "a failure was never read"
+        assert not supervisor._portal.failures, "a failure was never read"
         for name, seen in self.seen.items():
             counters = now.scopes[name].counters
             # Granted to somebody who had given up in that moment, because the clock had jumped: taken back, and counted so.

@@ -30,8 +30,8 @@ from hypothesis.stateful import (
 )
 
 from governor import Denied, Permit, Reason
-from governor._actors.home import Home
-from governor._actors.line import Waiter
+from governor._actors.portal import Portal
+from governor._actors.queue import Waiter
 from governor._actors.scope import ScopeActor
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.instrumentation import Announcer
@@ -61,23 +61,23 @@ GAPS: Final = st.one_of(
 WHICH: Final = st.integers(0, 1)
 
 
-class StillHome(Home):
-    """A home whose loop turns when it is told to."""
+class StillPortal(Portal):
+    """A portal whose loop turns when it is told to."""
 
     def __init__(self, time: Callable[[], float]) -> None:
         self.thread = get_ident()
         self.time = time
         self.ended = False
         self.failures = deque()
-        self.knocks: list[Callable[[], object]] = []
+        self.posts: list[Callable[[], object]] = []
 
-    def knock(self, callback: Callable[[], object]) -> bool:
-        self.knocks.append(callback)
+    def post(self, callback: Callable[[], object]) -> bool:
+        self.posts.append(callback)
         return True
 
     def turn(self) -> None:
-        while self.knocks:
-            self.knocks.pop(0)()
+        while self.posts:
+            self.posts.pop(0)()
 
 
 @dataclass
@@ -111,7 +111,7 @@ class LeaseMachine(RuleBasedStateMachine):
     )
     def begin(self, buckets: tuple[TokenBucket, TokenBucket], cap: int, failures: int, degraded: int) -> None:
         self.now = START
-        self.home = StillHome(lambda: self.now / SECOND)
+        self.portal = StillPortal(lambda: self.now / SECOND)
         self.cap = RequestCapPolicy(RequestCap(cap))
         self.degraded = DegradedPolicy(Degraded(failures=degraded, providers=1))
         self.all_admitted: list[int] = []
@@ -121,7 +121,7 @@ class LeaseMachine(RuleBasedStateMachine):
         actor = ScopeActor(
             name,
             Pipeline(Breaker(failures=failures), [bucket], cap=self.cap, degraded=self.degraded),
-            home=self.home,
+            portal=self.portal,
             now=lambda: Instant(self.now),
             retry=Retry(),
             budget=RetryBudgetPolicy(RetryBudget()),
@@ -129,7 +129,7 @@ class LeaseMachine(RuleBasedStateMachine):
             max_waiting=100,
             start=lambda _: None,
             publish=self._publish,
-            recall=self._recall,
+            recall_all=self._recall_all,
             judge=self._judge,
             on_breaker=lambda _actor, _before: None,
             on_high_use=lambda _: None,
@@ -144,9 +144,9 @@ class LeaseMachine(RuleBasedStateMachine):
         for scope in self.scopes:
             scope.actor.on_published()
 
-    def _recall(self) -> None:
+    def _recall_all(self) -> None:
         for scope in self.scopes:
-            scope.actor.take_back()
+            scope.actor.recall()
 
     def _admit(self, scope: Scope, cost: int = 1) -> None:
         scope.admitted += [self.now] * cost
@@ -258,7 +258,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule()
     def turn_the_loop(self) -> None:
-        self.home.turn()
+        self.portal.turn()
         for scope in self.scopes:
             assert not scope.actor.inbox
             assert not scope.actor.outcomes
@@ -270,7 +270,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule(which=WHICH)
     def ring_the_alarm(self, which: int) -> None:
         actor = self.scopes[which].actor
-        if actor._alarm <= self.home.time():
+        if actor._alarm <= self.portal.time():
             actor._alarm = math.inf
             actor._run(actor._on_alarm)
             self._read(self.scopes[which])
@@ -296,7 +296,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "scopes"):
-            self.home.turn()
+            self.portal.turn()
             for scope in self.scopes:
                 scope.actor.close(Reason.SHUTTING_DOWN, None)
 

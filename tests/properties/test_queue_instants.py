@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import pytest
 
-from governor._actors.line import Line, Waiter
+from governor._actors.queue import Waiter, WaitQueue
 from governor._units import AFTER_OUTCOME, DAY, Duration, Instant
 from governor.messages import Acquire
 from governor.policies import turn as turns
@@ -184,14 +184,14 @@ def unit_of(limit: Limit) -> str:
 
 @dataclass
 class Case:
-    """A pipeline in the middle of its life, an empty line, and models that have seen the same."""
+    """A pipeline in the middle of its life, an empty queue, and models that have seen the same."""
 
     pipeline: Pipeline
     models: list[Model]
     now: int
     random: Random
     limits: list[Limit]
-    line: Line = field(default_factory=Line)
+    queue: WaitQueue = field(default_factory=WaitQueue)
 
     def request(self, *, plain: bool) -> Request:
         if plain:
@@ -252,9 +252,9 @@ def newcomers(case: Case, most: int, *, plain: bool) -> Iterator[tuple[int, int,
     """What each newcomer is told, what the models say, and whether the scope knows that it hangs on an outcome."""
     now, models = Instant(case.now), copies(case.models)
     due = int(now)
-    while len(case.line) < most:
+    while len(case.queue) < most:
         request = case.request(plain=plain or case.random.random() < 0.3)
-        if case.pipeline.verdict(now, request).when <= now and not len(case.line):
+        if case.pipeline.verdict(now, request).when <= now and not len(case.queue):
             assert now == serve(models, now, request)
             case.pipeline.record(now, case.pipeline.commit(now, request), Result.SUCCESS)
             models = [
@@ -262,11 +262,11 @@ def newcomers(case: Case, most: int, *, plain: bool) -> Iterator[tuple[int, int,
             ]
             continue
         due = serve(models, due, request)
-        verdict = turn(case.pipeline, now, request, case.line)
+        verdict = turn(case.pipeline, now, request, case.queue)
         yield verdict.when, due, verdict.sooner
         if due == AFTER_OUTCOME:
             return
-        case.line.join(Waiter(Acquire(request), lambda: None))
+        case.queue.join(Waiter(Acquire(request), lambda: None))
 
 
 @pytest.mark.promise("R04", "R10")
@@ -278,7 +278,7 @@ def test_a_newcomer_is_told_exactly_the_instant_at_which_it_will_be_granted(plai
         for told, due, sooner in newcomers(case, random.choice([1, 3, 10, 40]), plain=plain):
             seen += 1
             if told != due or sooner != (due == AFTER_OUTCOME):
-                wrong.append((case.limits, len(case.line), told - case.now, due - case.now))
+                wrong.append((case.limits, len(case.queue), told - case.now, due - case.now))
         if seen >= EVENTS // 2 // PARTS:
             break
 
@@ -294,7 +294,7 @@ def test_behind_more_than_is_stepped_through_it_is_never_told_too_early(plain: b
         for told, due, _ in newcomers(case, random.choice([3, 10, 40, 200]), plain=plain):
             seen += 1
             if told < due:
-                early.append((case.limits, len(case.line), told - case.now, due - case.now))
+                early.append((case.limits, len(case.queue), told - case.now, due - case.now))
         if seen >= EVENTS // 4:
             break
 

@@ -238,7 +238,7 @@ async def test_dropping_a_scope_leaves_the_doors_of_the_others_open() -> None:
         granted(governor.try_permit("A")).record(status=200)
         await anyio.sleep(LONG_IDLE)
         granted(governor.try_permit("d"))
-        doors = set(governor.doors)
+        doors = set(governor._addresses)
 
     assert {("b", None), ("c", None), ("d", None)} == doors
 

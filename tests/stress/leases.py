@@ -74,8 +74,8 @@ def standing_still(governor: Governor, before: Callable[[], object] = lambda: No
             stands.set()
             go_on.wait()
 
-    assert governor._home is not None
-    governor._home.knock(stand)
+    assert governor._portal is not None
+    governor._portal.post(stand)
     stands.wait()
     try:
         yield
@@ -96,7 +96,7 @@ def ahead(governor: Governor, *scopes: str, least: int = 20) -> Iterator[Ahead]:
     for scope in scopes:
         granted(governor.try_permit(scope)).record(status=200)
     governor.statistics()  # So that the actors know what has been used until now.
-    actors = tuple(governor.doors[scope, None] for scope in scopes)
+    actors = tuple(governor._addresses[scope, None] for scope in scopes)
 
     def fill() -> None:
         for actor in actors:

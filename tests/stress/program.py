@@ -300,8 +300,8 @@ def watch(run: Run, governor: Governor) -> None:
     try:
         while not run.stop.is_set():
             check_figures(run, governor)
-            if governor._home is not None and random.random() < 0.02:
-                governor._home.knock(partial(sleep, random.random() / 30))
+            if governor._portal is not None and random.random() < 0.02:
+                governor._portal.post(partial(sleep, random.random() / 30))
             sleep(random.random() / 200)
     except UsageError as mistake:
         if "closed" not in str(mistake):

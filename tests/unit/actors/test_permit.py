@@ -11,7 +11,7 @@ import pytest
 
 from governor import Denied, Permit, RateLimited, Reason, UsageError
 from governor._actors.counters import Counters
-from governor._actors.permit import MOST_SUCCESSES, HeldPermit
+from governor._actors.permit import MAX_SUCCESSES, HeldPermit
 from governor._failures import DEFAULT
 from governor._units import Instant
 from governor.messages import Answered, Report
@@ -257,11 +257,11 @@ def test_unless_a_failure_may_have_been_sent_before_it(thread: int | None, way: 
 
 def test_nor_are_more_left_than_may_lie_unread() -> None:
     owner = Listener(listens=False, thread=-1)
-    for _ in range(MOST_SUCCESSES + 1):
+    for _ in range(MAX_SUCCESSES + 1):
         Permit(owner, Instant(5), 1, GRANT).record(status=200)
 
     assert [("send", Report(GRANT, Result.SUCCESS, 200))] == owner.told
-    assert MOST_SUCCESSES == len(owner.successes)
+    assert MAX_SUCCESSES == len(owner.successes)
 
 
 def test_a_success_that_ends_a_row_of_failures_anywhere_is_told() -> None:

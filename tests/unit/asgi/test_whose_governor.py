@@ -260,9 +260,9 @@ async def test_a_copy_of_one_in_a_forked_child_lets_everybody_pass(
         ask = asking(TrafficControlMiddleware(app, governor))
         with monkeypatch.context() as patch:
             patch.setattr(governor, "process", -1)
-            assert governor._home is not None
-            governor._home.ended = True
+            assert governor._portal is not None
+            governor._portal.ended = True
             statuses = [(await ask()).status for _ in range(3)]
-            governor._home.ended = False
+            governor._portal.ended = False
 
     assert ([200, 200, 200], True) == (statuses, "is not running in this process" in caplog.text)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from governor._actors.line import Line, Waiter
+from governor._actors.queue import Waiter, WaitQueue
 from governor._units import AFTER_OUTCOME, MINUTE, NEVER, SECOND, Instant
 from governor.config.text import parse_limit
 from governor.messages import Acquire
@@ -36,11 +36,11 @@ def call(subject: Pipeline, now: Instant, request: Request = PLAIN, result: Resu
     subject.record(now, subject.commit(now, request), result)
 
 
-def queue(*requests: Request) -> Line:
-    line = Line()
+def queue_of(*requests: Request) -> WaitQueue:
+    queue = WaitQueue()
     for request in requests:
-        line.join(Waiter(Acquire(request), lambda: None))
-    return line
+        queue.join(Waiter(Acquire(request), lambda: None))
+    return queue
 
 
 def test_a_request_too_large_to_go_before_what_is_ahead_of_it_holds_up_those_behind_it() -> None:
@@ -48,8 +48,8 @@ def test_a_request_too_large_to_go_before_what_is_ahead_of_it_holds_up_those_beh
     call(subject, T0)
 
     assert [at(15), at(30), at(30)] == [
-        turn(subject, T0, request, line).when
-        for request, line in ((Request(4), queue()), (PLAIN, queue(Request(4))), (PLAIN, queue(Request(4), PLAIN)))
+        turn(subject, T0, request, queue).when
+        for request, queue in ((Request(4), queue_of()), (PLAIN, queue_of(Request(4))), (PLAIN, queue_of(Request(4), PLAIN)))
     ]
 
 
@@ -60,7 +60,7 @@ def test_two_limits_that_hold_up_a_queue_in_turns_take_longer_than_each_alone() 
 
     # Ten from 100 s on, second by second, and the next ten a window after those.
     assert [at(100), at(109), at(200), at(209), at(300)] == [
-        turn(subject, at(50), PLAIN, queue(*[PLAIN] * ahead)).when for ahead in (0, 9, 10, 19, 20)
+        turn(subject, at(50), PLAIN, queue_of(*[PLAIN] * ahead)).when for ahead in (0, 9, 10, 19, 20)
     ]
 
 
@@ -68,14 +68,14 @@ def test_a_bucket_is_spent_only_once_an_open_breaker_lets_anything_through() -> 
     subject = pipeline("1/s burst 1", breaker=Breaker(failures=1, probes=5))
     call(subject, T0, result=Result.FAILURE)
 
-    assert [at(60), at(61), at(64)] == [turn(subject, T0, PLAIN, queue(*[PLAIN] * ahead)).when for ahead in (0, 1, 4)]
+    assert [at(60), at(61), at(64)] == [turn(subject, T0, PLAIN, queue_of(*[PLAIN] * ahead)).when for ahead in (0, 1, 4)]
 
 
 def test_behind_the_probes_a_newcomer_hangs_on_an_outcome_that_cannot_come_before_them() -> None:
     subject = pipeline("1/s burst 1", breaker=Breaker(failures=1, probes=3))
     call(subject, T0, result=Result.FAILURE)
 
-    verdict = turn(subject, T0, PLAIN, queue(*[PLAIN] * 3))
+    verdict = turn(subject, T0, PLAIN, queue_of(*[PLAIN] * 3))
 
     # The third probe goes at 62 s, and the bucket has the next token at 63 s. If no outcome comes at all, the first probe is
     # given up a minute after it went.
@@ -87,9 +87,9 @@ def test_in_a_pause_a_newcomer_who_will_wait_for_an_outcome_is_told_of_the_pause
     subject.commit(T0, PLAIN)
     subject.degraded.enter(T0)
 
-    for line in (queue(), queue(PLAIN), queue(Request(1, {"tokens": 3}))):
+    for queue in (queue_of(), queue_of(PLAIN), queue_of(Request(1, {"tokens": 3}))):
         assert (AFTER_OUTCOME, True, at(60)) == (
-            (verdict := turn(subject, T0, PLAIN, line)).when,
+            (verdict := turn(subject, T0, PLAIN, queue)).when,
             verdict.sooner,
             verdict.not_before,
         )
@@ -99,8 +99,8 @@ def test_what_can_never_be_granted_is_refused_whoever_waits_and_holds_nobody_up_
     subject = pipeline("4 per 15s strict")
     call(subject, T0, Request(4))
 
-    assert NEVER == turn(subject, T0, Request(5), queue(Request(2))).when
-    assert at(15) == turn(subject, T0, PLAIN, queue(Request(5), Request(2))).when
+    assert NEVER == turn(subject, T0, Request(5), queue_of(Request(2))).when
+    assert at(15) == turn(subject, T0, PLAIN, queue_of(Request(5), Request(2))).when
 
 
 def test_calls_under_way_in_a_strict_window_are_taken_to_end_now() -> None:
@@ -109,12 +109,12 @@ def test_calls_under_way_in_a_strict_window_are_taken_to_end_now() -> None:
     subject.commit(at(1), Request(3))
 
     assert [at(15), at(20), at(20), at(30)] == [
-        turn(subject, at(5), request, line).when
-        for request, line in (
-            (PLAIN, queue()),
-            (Request(3), queue(PLAIN)),
-            (Request(2), queue(PLAIN, PLAIN)),
-            (Request(4), queue(PLAIN)),
+        turn(subject, at(5), request, queue).when
+        for request, queue in (
+            (PLAIN, queue_of()),
+            (Request(3), queue_of(PLAIN)),
+            (Request(2), queue_of(PLAIN, PLAIN)),
+            (Request(4), queue_of(PLAIN)),
         )
     ]
 
@@ -127,18 +127,18 @@ def test_behind_a_hundred_thousand_plain_requests_nothing_is_stepped_through(mon
     now = at(120)
     while subject.verdict(now, PLAIN).when <= now:
         call(subject, now)
-    line = queue(*[PLAIN] * 100_000)
-    monkeypatch.setattr(Line, "requests", None)
+    queue = queue_of(*[PLAIN] * 100_000)
+    monkeypatch.setattr(WaitQueue, "requests", None)
 
     # The cap has about 700 of its 1,000 places taken, and never fills up at this pace.
     assert 690 < subject.cap.used(now)
-    assert at(120 + 10_000.1) == turn(subject, now, PLAIN, line).when
+    assert at(120 + 10_000.1) == turn(subject, now, PLAIN, queue).when
 
 
 def test_behind_more_than_is_stepped_through_the_bound_is_not_too_early_and_not_far_off() -> None:
     subject = pipeline("100 per minute strict", "1000 tokens/s burst 1000")
     costs = [Request(1, {"tokens": 100 * (number % 7)}) for number in range(MAX_FORECAST + 1)]
-    before, behind = turn(subject, T0, PLAIN, queue(*costs[:-1])).when, turn(subject, T0, PLAIN, queue(*costs)).when
+    before, behind = turn(subject, T0, PLAIN, queue_of(*costs[:-1])).when, turn(subject, T0, PLAIN, queue_of(*costs)).when
 
     assert at(67.4) == before
     # At most what the tokens take, and a window more.
@@ -149,5 +149,5 @@ def test_a_queue_whose_members_all_go_at_once_holds_nobody_up() -> None:
     subject = pipeline("5 per minute strict")
     subject.degraded.enter(T0)
 
-    assert Verdict(Instant(T0 + MINUTE), subject.degraded) == turn(subject, T0, PLAIN, queue(*[PLAIN] * 4))
-    assert Verdict(Instant(T0 + MINUTE), subject.degraded) == turn(subject, T0, Request(2), queue(Request(2)))
+    assert Verdict(Instant(T0 + MINUTE), subject.degraded) == turn(subject, T0, PLAIN, queue_of(*[PLAIN] * 4))
+    assert Verdict(Instant(T0 + MINUTE), subject.degraded) == turn(subject, T0, Request(2), queue_of(Request(2)))

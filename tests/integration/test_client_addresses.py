@@ -26,7 +26,7 @@ BACKENDS = ["asyncio", "trio"]
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever tries waits for the answer as long as a test may take."""
-    monkeypatch.setattr(asking, "_PATIENCE", 60.0)
+    monkeypatch.setattr(asking, "_ANSWER_TIMEOUT", 60.0)
 
 
 Ask = Callable[[GovernorClient], object]
@@ -78,7 +78,7 @@ def asked_while_standing_still(governor: Governor, ask: Ask) -> tuple[int, bool]
     with ThreadPoolExecutor(1) as pool:
         with standing_still(governor):
             future = pool.submit(ask, GovernorClient(governor))
-            inbox = governor.doors["weather", None].inbox
+            inbox = governor._addresses["weather", None].inbox
             until(lambda: bool(inbox) or future.done())
             seen = len(inbox), future.done()
         future.result(20)
@@ -157,12 +157,12 @@ def test_a_first_ask_for_a_scope_from_another_loop_does_not_hold_that_loop_up(ba
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
-            while not (home._calls or answered.is_set()):
+            while not (portal._calls or answered.is_set()):
                 await anyio.lowlevel.checkpoint()
             went_on.set()
 
     with governed(PLENTY) as governor, ThreadPoolExecutor(1) as pool:
-        client, home = GovernorClient(governor), governor._running()
+        client, portal = GovernorClient(governor), governor._running()
         with standing_still(governor):
             future = pool.submit(lambda: anyio.run(main, backend=backend))
             seen = went_on.wait(20), future.done()

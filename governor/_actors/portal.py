@@ -27,7 +27,7 @@ Post = Callable[[Callable[[], object]], object]
 
 #: A loop that was thrown away without being told leaves nobody to answer. Whoever waits for one looks after so many seconds
 #: whether it is still there, again and again.
-_HEARTBEAT: Final = 1.0
+_HEARTBEAT_INTERVAL: Final = 1.0
 #: Calls that may lie unread while the loop stands still, those that were given up included; one more is not taken.
 MAX_CALLS: Final = 65_536
 
@@ -48,7 +48,7 @@ def current_post() -> Post:
 
 
 class _Call(Generic[T]):
-    """A function to run at home, and how to tell its caller that it has been run, or never will be.
+    """A function to run on the actors' loop, and how to tell its caller that it has been run, or never will be.
 
     It runs, or its caller gives it up: whichever comes first. What was given up never runs.
     """
@@ -80,7 +80,7 @@ class _Call(Generic[T]):
         return self._begun.acquire(blocking=False)
 
     def hand_over(self, unwanted: Callable[[T], object]) -> None:
-        """At home, after it has run: what it returned goes there, as its caller has gone."""
+        """On the actors' loop, after it has run: what it returned goes there, as its caller has gone."""
         if self._error is None:
             unwanted(cast("T", self._value))
 
@@ -101,10 +101,10 @@ def _refuse(_: Callable[[], object]) -> None:
 
 
 def _nothing() -> None:
-    """What knocks to see whether somebody is at home come for."""
+    """Posted to learn whether the loop still takes callbacks."""
 
 
-class Home:
+class Portal:
     """The thread and the loop on which all actors of one governor run. Made on that loop.
 
     Several loops may take turns on one thread, and a loop may be stopped, run on by another thread, or closed. So a thread is
@@ -140,7 +140,7 @@ class Home:
         #: The actors to whom others have sent failures that are not read yet, once for each failure. While there are any,
         #: nothing that was granted ahead is to be had: one of them may pause all traffic. Bounded like the outcomes.
         self.failures: deque[Actor] = deque()
-        #: Is nobody at home any more, as far as anybody has noticed?
+        #: Whether the loop is known to have ended.
         self.ended = False
 
     # Where are we?
@@ -161,7 +161,7 @@ class Home:
         """May the code that asks call the actors directly? On their loop, and on its thread while no loop runs there."""
         return self.on_loop() or (self.is_paused() and running_loop() is None)
 
-    def must_knock(self) -> bool:
+    def must_post(self) -> bool:
         """Is this the thread of trio's loop, but are we outside of it? Its tasks can only be woken from inside.
 
         A loop in guest mode takes turns with another one.
@@ -183,7 +183,7 @@ class Home:
             return False
         return loop is None or not loop.is_running() or running_asyncio_loop() is loop
 
-    def knock(self, callback: Callable[[], object]) -> bool:
+    def post(self, callback: Callable[[], object]) -> bool:
         """Runs the callback on the loop soon, from whichever thread. False if the loop is gone."""
         try:
             self._post(partial(self._context.run, callback))
@@ -194,11 +194,11 @@ class Home:
         return True
 
     def call(self, function: Callable[[], T], timeout: float = math.inf, unwanted: Callable[[T], object] | None = None) -> T:
-        """Runs the function at home and returns what it returns. From another thread this is a round trip.
+        """Runs the function on the actors' loop and returns what it returns. From another thread this is a round trip.
 
         Raises what the function raises, `TimeoutError` if it has not begun to run after so many seconds, and `UsageError` if
         the governor is closed before it has. A function whose caller has gone, by a timeout or by cancellation, does not run;
-        if it has already, what it returned is handed to `unwanted`, at home.
+        if it has already, what it returned is handed to `unwanted`, on the actors' loop.
         """
         if self.on_loop() or self.is_paused():
             return function()
@@ -207,13 +207,15 @@ class Home:
         call = _Call(function, done.release)
         self._ring(call)
         try:
-            in_time = self.wait_blocking(done, timeout) or (not call.give_up() and self.wait_blocking(done, _HEARTBEAT))
+            in_time = self.wait_blocking(done, timeout)
+            if not in_time and not call.give_up():
+                in_time = self.wait_blocking(done, _HEARTBEAT_INTERVAL)
         except BaseException:
             self._give_up(call, unwanted)
             raise
         return self._result(call, in_time=in_time)
 
-    async def call_from_another_loop(
+    async def acall(
         self, function: Callable[[], T], timeout: float = math.inf, unwanted: Callable[[T], object] | None = None
     ) -> T:
         """The same for a task on another loop, which goes on meanwhile."""
@@ -223,7 +225,7 @@ class Home:
         call = _Call(function, partial(current_post(), done.set))
         self._ring(call)
         try:
-            in_time = await self.wait(done, timeout) or (not call.give_up() and await self.wait(done, _HEARTBEAT))
+            in_time = await self.wait(done, timeout) or (not call.give_up() and await self.wait(done, _HEARTBEAT_INTERVAL))
         except BaseException:
             self._give_up(call, unwanted)
             raise
@@ -232,7 +234,7 @@ class Home:
     def _give_up(self, call: _Call[T], unwanted: Callable[[T], object] | None) -> None:
         # A call that has begun has ended by the time that this knock is answered: both run on the thread of the loop.
         if not call.give_up() and unwanted is not None:
-            self.knock(partial(call.hand_over, unwanted))
+            self.post(partial(call.hand_over, unwanted))
 
     def _result(self, call: _Call[T], *, in_time: bool) -> T:
         if not in_time and self.alive():
@@ -245,11 +247,11 @@ class Home:
         self._calls.append(cast("_Call[object]", call))
         # Looked at after the append, as `close` empties the queue after it has said that it is closed: one of the two sees
         # the call.
-        if self.ended or not self.knock(self._answer_calls):
+        if self.ended or not self.post(self._answer_calls):
             self._abandon_calls()
 
     def hear_failures(self) -> None:
-        """Has every failure read that others have sent until now, at home."""
+        """Has every failure read that others have sent until now, on the actors' loop."""
         failures = self.failures
         for _ in range(len(failures)):
             if not failures[0].hear():
@@ -259,14 +261,14 @@ class Home:
 
     def alive(self) -> bool:
         """Will calls be answered? True as well for a loop that is too busy to answer, or that stands still."""
-        return not self.ended and self.knock(_nothing)
+        return not self.ended and self.post(_nothing)
 
     def wait_blocking(self, done: Lock, timeout: float = math.inf) -> bool:
         """Blocks this thread until `done` is released. False after `timeout` seconds, or when the loop has ended without it."""
         if self.waits_for_us():
             return done.acquire(blocking=False)
-        while not done.acquire(timeout=min(timeout, _HEARTBEAT)):
-            timeout -= _HEARTBEAT
+        while not done.acquire(timeout=min(timeout, _HEARTBEAT_INTERVAL)):
+            timeout -= _HEARTBEAT_INTERVAL
             if timeout <= 0 or not self.alive():
                 return False
         return True
@@ -277,11 +279,11 @@ class Home:
         Without a timeout it is as patient as one who does not wait, if the actors' loop cannot run while this one does.
         """
         if timeout == math.inf and self._asyncio is not None and self.waits_for_us():
-            timeout = _HEARTBEAT
+            timeout = _HEARTBEAT_INTERVAL
         while not done.is_set():
-            with anyio.move_on_after(min(timeout, _HEARTBEAT)) as patience:
+            with anyio.move_on_after(min(timeout, _HEARTBEAT_INTERVAL)) as patience:
                 await done.wait()
-            timeout -= _HEARTBEAT
+            timeout -= _HEARTBEAT_INTERVAL
             if patience.cancelled_caught and (timeout <= 0 or not self.alive()):
                 return done.is_set()
         return True
@@ -302,7 +304,7 @@ class Home:
                 self._calls.popleft().wake()
 
 
-class NoHome(Home):
+class NoPortal(Portal):
     """The home of a governor that could not begin: on no thread, with no loop, and closed."""
 
     def __init__(self) -> None:

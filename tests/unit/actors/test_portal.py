@@ -11,8 +11,8 @@ import anyio.from_thread
 import pytest
 
 from governor import UsageError
-from governor._actors import home as home_module
-from governor._actors.home import Home
+from governor._actors import portal as portal_module
+from governor._actors.portal import Portal
 
 pytestmark = pytest.mark.anyio
 
@@ -33,40 +33,40 @@ def in_thread(function: Callable[[], object]) -> tuple[Thread, list[object]]:
 
 
 async def test_at_home_a_call_is_a_call() -> None:
-    home = Home()
+    portal = Portal()
 
-    assert home.here()
-    assert get_ident() == home.call(get_ident)
+    assert portal.here()
+    assert get_ident() == portal.call(get_ident)
 
 
 async def test_a_call_from_another_thread_runs_at_home() -> None:
-    home = Home()
-    ran, answered = await anyio.to_thread.run_sync(lambda: (home.call(get_ident), home.here()))
+    portal = Portal()
+    ran, answered = await anyio.to_thread.run_sync(lambda: (portal.call(get_ident), portal.here()))
 
     assert (get_ident(), False) == (ran, answered)
 
 
 async def test_a_call_finds_the_event_loop_at_home() -> None:
-    home = Home()
-    told = await anyio.to_thread.run_sync(home.call, anyio.current_time)
+    portal = Portal()
+    told = await anyio.to_thread.run_sync(portal.call, anyio.current_time)
 
     assert told <= anyio.current_time()
 
 
 async def test_what_a_call_raises_reaches_its_caller() -> None:
-    home = Home()
+    portal = Portal()
 
     with pytest.raises(ZeroDivisionError):
-        await anyio.to_thread.run_sync(home.call, lambda: 1 // 0)
+        await anyio.to_thread.run_sync(portal.call, lambda: 1 // 0)
 
 
 async def test_calls_are_answered_in_the_order_of_each_thread() -> None:
-    home = Home()
+    portal = Portal()
     log: list[int] = []
 
     def ask() -> None:
         for number in range(50):
-            home.call(partial(log.append, number))
+            portal.call(partial(log.append, number))
 
     await anyio.to_thread.run_sync(ask)
 
@@ -74,22 +74,22 @@ async def test_calls_are_answered_in_the_order_of_each_thread() -> None:
 
 
 async def test_after_closing_nobody_waits_for_a_call() -> None:
-    home = Home()
-    home.close()
+    portal = Portal()
+    portal.close()
 
     with pytest.raises(UsageError, match="closed"):
-        await anyio.to_thread.run_sync(home.call, get_ident)
+        await anyio.to_thread.run_sync(portal.call, get_ident)
 
 
 def test_a_call_that_was_left_lying_is_answered_when_the_loop_is_gone() -> None:
     loop = asyncio.new_event_loop()
 
-    async def move_in() -> Home:
-        return Home()
+    async def move_in() -> Portal:
+        return Portal()
 
-    home = loop.run_until_complete(move_in())
-    thread, outcome = in_thread(lambda: home.call(get_ident))
-    home.close()
+    portal = loop.run_until_complete(move_in())
+    thread, outcome = in_thread(lambda: portal.call(get_ident))
+    portal.close()
     loop.close()
     thread.join(5)
 
@@ -97,30 +97,30 @@ def test_a_call_that_was_left_lying_is_answered_when_the_loop_is_gone() -> None:
 
 
 def test_a_knock_tells_whether_the_loop_is_there() -> None:
-    async def main() -> tuple[Home, bool]:
-        home, knocked = Home(), anyio.Event()
-        there = home.knock(knocked.set)
-        await knocked.wait()
-        return home, there
+    async def main() -> tuple[Portal, bool]:
+        portal, posted = Portal(), anyio.Event()
+        there = portal.post(posted.set)
+        await posted.wait()
+        return portal, there
 
-    home, there = asyncio.run(main())
+    portal, there = asyncio.run(main())
 
-    assert (True, False) == (there, home.knock(lambda: None))
+    assert (True, False) == (there, portal.post(lambda: None))
 
 
 def test_an_interrupt_while_a_call_runs_leaves_its_caller_with_an_answer() -> None:
     """The interpreter may interrupt whatever the main thread is doing, and that may be the work of another thread."""
     loop = asyncio.new_event_loop()
 
-    async def move_in() -> Home:
-        return Home()
+    async def move_in() -> Portal:
+        return Portal()
 
-    home = loop.run_until_complete(move_in())
+    portal = loop.run_until_complete(move_in())
 
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    thread, outcome = in_thread(lambda: home.call(interrupted))
+    thread, outcome = in_thread(lambda: portal.call(interrupted))
     with pytest.raises(KeyboardInterrupt):
         loop.run_forever()
     thread.join(5)
@@ -132,13 +132,13 @@ def test_an_interrupt_while_a_call_runs_leaves_its_caller_with_an_answer() -> No
 def test_a_loop_that_was_thrown_away_leaves_nobody_waiting() -> None:
     loop = asyncio.new_event_loop()
 
-    async def move_in() -> Home:
-        return Home()
+    async def move_in() -> Portal:
+        return Portal()
 
-    home = loop.run_until_complete(move_in())
-    callers = [in_thread(lambda: home.call(get_ident)) for _ in range(3)]
+    portal = loop.run_until_complete(move_in())
+    callers = [in_thread(lambda: portal.call(get_ident)) for _ in range(3)]
     loop.close()
-    late, outcome = in_thread(lambda: home.call(get_ident))
+    late, outcome = in_thread(lambda: portal.call(get_ident))
     for thread, _ in callers:
         thread.join(5)
     late.join(5)
@@ -150,61 +150,61 @@ def test_a_loop_that_was_thrown_away_leaves_nobody_waiting() -> None:
 
 
 async def test_a_call_that_was_given_up_in_time_never_runs() -> None:
-    home, ran = Home(), list[str]()
+    portal, ran = Portal(), list[str]()
 
     def ask() -> None:
         with pytest.raises(TimeoutError):
-            home.call(partial(ran.append, "late"), timeout=0.001)
+            portal.call(partial(ran.append, "late"), timeout=0.001)
 
     thread = Thread(target=ask)
     thread.start()
     thread.join()  # The loop stands still for so long.
-    await anyio.to_thread.run_sync(home.call, partial(ran.append, "after"))
+    await anyio.to_thread.run_sync(portal.call, partial(ran.append, "after"))
 
     assert ["after"] == ran
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 async def test_nor_does_one_whose_caller_on_another_loop_was_cancelled(backend: str) -> None:
-    home, ran = Home(), list[str]()
+    portal, ran = Portal(), list[str]()
 
     async def ask() -> None:
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await home.call_from_another_loop(partial(ran.append, "late"), unwanted=lambda _: ran.append("unwanted"))
+            await portal.acall(partial(ran.append, "late"), unwanted=lambda _: ran.append("unwanted"))
 
     thread = Thread(target=partial(anyio.run, ask, backend=backend))
     thread.start()
     thread.join()
-    await anyio.to_thread.run_sync(home.call, partial(ran.append, "after"))
+    await anyio.to_thread.run_sync(portal.call, partial(ran.append, "after"))
 
     assert ["after"] == ran
 
 
 async def test_what_has_run_already_is_handed_over_if_its_caller_is_gone() -> None:
-    home, unwanted, cancelled = Home(), list[str](), Event()
+    portal, unwanted, cancelled = Portal(), list[str](), Event()
 
     async def ask() -> None:
         def run() -> str:
-            portal.call(scope.cancel)
+            foreign.call(scope.cancel)
             cancelled.wait()
             return "granted"
 
-        async with anyio.from_thread.BlockingPortal() as portal:
+        async with anyio.from_thread.BlockingPortal() as foreign:
             with anyio.CancelScope() as scope:
                 try:
-                    await home.call_from_another_loop(run, unwanted=unwanted.append)
+                    await portal.acall(run, unwanted=unwanted.append)
                 finally:
                     cancelled.set()
 
     await anyio.to_thread.run_sync(anyio.run, ask)
-    await anyio.to_thread.run_sync(home.call, lambda: None)
+    await anyio.to_thread.run_sync(portal.call, lambda: None)
 
     assert ["granted"] == unwanted
 
 
 async def test_what_runs_as_its_caller_gives_up_is_answered() -> None:
-    home, begun, go_on = Home(), Event(), Event()
+    portal, begun, go_on = Portal(), Event(), Event()
 
     def run() -> str:
         begun.set()
@@ -212,7 +212,7 @@ async def test_what_runs_as_its_caller_gives_up_is_answered() -> None:
         return "answer"
 
     def ask() -> str:
-        call = home.wait_blocking
+        call = portal.wait_blocking
 
         def wait(done: Lock, timeout: float = math.inf) -> bool:
             begun.wait()
@@ -221,27 +221,27 @@ async def test_what_runs_as_its_caller_gives_up_is_answered() -> None:
             return in_time or call(done, timeout)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Home, "wait_blocking", lambda _, done, timeout=math.inf: wait(done, timeout))
-            return home.call(run, timeout=0.001)
+            patch.setattr(Portal, "wait_blocking", lambda _, done, timeout=math.inf: wait(done, timeout))
+            return portal.call(run, timeout=0.001)
 
     assert "answer" == await anyio.to_thread.run_sync(ask)
 
 
 async def test_so_many_calls_lie_unread_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home_module, "MAX_CALLS", 2)
-    home, ran = Home(), list[int]()
+    monkeypatch.setattr(portal_module, "MAX_CALLS", 2)
+    portal, ran = Portal(), list[int]()
 
     def ask(number: int) -> None:
         with pytest.raises(TimeoutError):
-            home.call(partial(ran.append, number), timeout=0.001)
+            portal.call(partial(ran.append, number), timeout=0.001)
 
     for number in range(5):
         thread = Thread(target=partial(ask, number))
         thread.start()
         thread.join()
-    unread = len(home._calls)
+    unread = len(portal._calls)
     # The queue is empty again as soon as the loop has looked.
     await anyio.wait_all_tasks_blocked()
-    await anyio.to_thread.run_sync(home.call, partial(ran.append, 5))
+    await anyio.to_thread.run_sync(portal.call, partial(ran.append, 5))
 
     assert (2, [5]) == (unread, ran)

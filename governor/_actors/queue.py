@@ -1,6 +1,6 @@
 """Who waits for a permit, in which order, and until when?
 
-First come, first served. Joining and leaving cost the same however long the line is.
+First come, first served. Joining and leaving cost the same however long the queue is.
 """
 
 import math
@@ -18,7 +18,7 @@ class Waiter:
     """Somebody who asked, and how to tell them: the answer is put in place first, then `wake` is called once.
 
     `deadline` is on the clock of the actors' event loop, in seconds; infinity waits as long as it takes. `thread` is the
-    thread that is blocked meanwhile, if one is, and `since` when the waiter joined the line, on the governor's clock.
+    thread that is blocked meanwhile, if one is, and `since` when the waiter joined the queue, on the governor's clock.
     """
 
     __slots__ = ("acquire", "answer", "deadline", "since", "thread", "wake")
@@ -32,13 +32,13 @@ class Waiter:
         self.wake = wake
 
     def take(self) -> Permit | Denied | None:
-        """The answer, once: whoever has waited owns it, and a line that still knows the waiter must not keep it alive."""
+        """The answer, once: whoever has waited owns it, and a queue that still knows the waiter must not keep it alive."""
         answer, self.answer = self.answer, None
         return answer
 
 
-class Line:
-    """The waiting line of one scope. Its bound is kept by the actor that owns it."""
+class WaitQueue:
+    """The waiting queue of one scope. Its bound is kept by the actor that owns it."""
 
     __slots__ = ("_cost", "_deadlines", "_largest", "_others", "_serial", "_units", "_waiters")
 
@@ -50,7 +50,7 @@ class Line:
         self._units: Counter[str] = Counter()
         #: How many ask for anything but one request.
         self._others = 0
-        #: The largest amounts by unit that anybody has asked for since the line was last empty; None stands for requests.
+        #: The largest amounts by unit that anybody has asked for since the queue was last empty; None stands for requests.
         self._largest: dict[str | None, int] = {}
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class Line:
         return next(iter(self._waiters), None)
 
     def ahead(self) -> Request | None:
-        """What everybody in the line asks for together; None when nobody waits."""
+        """What everybody in the queue asks for together; None when nobody waits."""
         if not self._waiters:
             return None
         return Request(self._cost, dict(self._units) if self._units else None)
@@ -102,7 +102,7 @@ class Line:
             heappush(self._deadlines, (waiter.deadline, next(self._serial), waiter))
 
     def leave(self, waiter: Waiter) -> bool:
-        """From wherever they stand; False if they were not in the line."""
+        """From wherever they stand; False if they were not in the queue."""
         if waiter not in self._waiters:
             return False
         del self._waiters[waiter]
@@ -120,7 +120,7 @@ class Line:
         return True
 
     def next_deadline(self) -> float:
-        """The first deadline of anybody in the line; infinity if there is none."""
+        """The first deadline of anybody in the queue; infinity if there is none."""
         while self._deadlines and self._deadlines[0][2] not in self._waiters:
             heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else math.inf
