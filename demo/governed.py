@@ -89,7 +89,7 @@ class Governed:
             governor=GovernorFigures(
                 openings=sum(scope.breaker.openings for scope in statistics.scopes.values()),
                 degraded_spells=statistics.degraded_spells,
-                refused=counters.refused,
+                refused=counters.denied,
             ),
         )
 

@@ -4,12 +4,12 @@ from governor._actors.counters import CounterRecord
 from governor._actors.permit import Permit
 from governor._actors.statistics import (
     BreakerStatistics,
+    ClientStatistics,
+    DenialStatistics,
     GroupStatistics,
     LimitStatistics,
-    RefusalStatistics,
     ScopeStatistics,
     Statistics,
-    VisitorStatistics,
 )
 from governor._default import default
 from governor._failures import Classify
@@ -51,6 +51,7 @@ __all__ = [
     "BreakerStatistics",
     "CircuitOpen",
     "Classify",
+    "ClientStatistics",
     "ConcurrencyExceeded",
     "Config",
     "ConfigError",
@@ -58,6 +59,7 @@ __all__ = [
     "CostExceedsCapacity",
     "CounterRecord",
     "DegradedMode",
+    "DenialStatistics",
     "Denied",
     "Duration",
     "Governor",
@@ -73,7 +75,6 @@ __all__ = [
     "PermitRequest",
     "RateLimited",
     "Reason",
-    "RefusalStatistics",
     "RequestCapExceeded",
     "Result",
     "Retry",
@@ -86,6 +87,5 @@ __all__ = [
     "Turned",
     "UsageError",
     "Visit",
-    "VisitorStatistics",
     "default",
 ]

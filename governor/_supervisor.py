@@ -198,7 +198,7 @@ class Supervisor:
         now = self._now()
         yield Statistics(
             counters=counters,
-            visits=visits,
+            inbound=visits,
             requests_last_minute=self.cap.used(now),
             degraded_for=to_seconds(max(0, self.degraded.until - now)),
             degraded_spells=self.degraded.spells,

@@ -18,7 +18,7 @@ from governor._actors.statistics import GroupStatistics, LimitStatistics, ScopeS
 from governor._governor import Governor
 from governor.errors import UsageError
 from governor.extras import missing
-from governor.instrumentation import AnyEvent, Granted, Refused, Retried
+from governor.instrumentation import AnyEvent, CallDenied, Granted, Retried
 
 try:
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
@@ -39,9 +39,9 @@ def add_to_span(event: AnyEvent) -> None:
     match event:
         case Granted(scope=scope, waited=waited):
             span.add_event("governor.granted", {"governor.scope": scope, "governor.waited": waited})
-        case Refused(scope=scope, reason=reason, retry_after=retry_after):
+        case CallDenied(scope=scope, reason=reason, retry_after=retry_after):
             when = {} if retry_after is None else {"governor.retry_after": retry_after}
-            span.add_event("governor.refused", {"governor.scope": scope, "error.type": reason.value, **when})
+            span.add_event("governor.denied", {"governor.scope": scope, "error.type": reason.value, **when})
         case Retried(scope=scope, attempt=attempt):
             span.add_event("governor.retried", {"governor.scope": scope, "http.request.resend_count": attempt - 1})
         case _:
@@ -149,7 +149,7 @@ def _outcomes(statistics: Statistics) -> _Figures:
 
 def _refusals(statistics: Statistics) -> _Figures:
     for scope, one in statistics.scopes.items():
-        for reason, count in one.counters.refused.items():
+        for reason, count in one.counters.denied.items():
             yield count, {"governor.scope": scope, "error.type": reason}
 
 
@@ -161,7 +161,7 @@ def _states(statistics: Statistics) -> _Figures:
 
 def _inbound_refusals(statistics: Statistics) -> _Figures:
     for group, one in statistics.groups.items():
-        for limit, count in one.refused_by.items():
+        for limit, count in one.denied_by.items():
             yield count, {"governor.group": group, "governor.limit": limit}
 
 
@@ -169,11 +169,11 @@ def _inbound_refusals(statistics: Statistics) -> _Figures:
 _COUNTERS: Final = (
     ("governor.requests", "{request}", "Permits granted, for retries too.", _scopes(lambda one: one.counters.requests)),
     ("governor.outcomes", "{request}", "What became of them.", _outcomes),
-    ("governor.refusals", "{request}", "Permits refused, by reason.", _refusals),
+    ("governor.denied", "{request}", "Permits refused, by reason.", _refusals),
     ("governor.retries", "{request}", "Permits for later attempts.", _scopes(lambda one: one.counters.retries)),
     ("governor.breaker.openings", "{opening}", "How often the breaker opened.", _scopes(lambda one: one.breaker.openings)),
     ("governor.inbound.requests", "{request}", "Requests that went on.", _groups(lambda one: one.counters.requests)),
-    ("governor.inbound.refusals", "{request}", "Requests that met a limit, in dry runs too.", _inbound_refusals),
+    ("governor.inbound.denied", "{request}", "Requests that met a limit, in dry runs too.", _inbound_refusals),
     ("governor.degraded.spells", "{spell}", "How often all traffic was paused.", _whole(lambda one: one.degraded_spells)),
     ("governor.events.dropped", "{event}", "Events that a hook has missed.", _whole(lambda one: one.events_dropped)),
     ("governor.hooks.failed", "{event}", "Events at which a hook has failed.", _whole(lambda one: one.hooks_failed)),
@@ -183,7 +183,7 @@ _GAUGES: Final = (
     ("governor.waiting", "{caller}", "Callers in the line.", _scopes(lambda one: one.waiting)),
     ("governor.limit.available", "1", "What a limit has left, in its own unit.", _limits(lambda one: one.available)),
     ("governor.limit.capacity", "1", "What a limit can hold, in its own unit.", _limits(lambda one: one.capacity)),
-    ("governor.inbound.callers", "{caller}", "Callers who have spent something lately.", _groups(lambda one: one.callers)),
+    ("governor.inbound.clients", "{caller}", "Callers who have spent something lately.", _groups(lambda one: one.clients)),
     ("governor.degraded.remaining", "s", "What is left of the pause of all traffic.", _whole(lambda one: one.degraded_for)),
     (
         "governor.requests.last_minute",

@@ -15,7 +15,7 @@ from governor import MILLISECOND, Duration, Governor, Instant, Permit, PermitDen
 from governor._units import MAX_DURATION, from_seconds, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import check_scope
-from governor.instrumentation import AnyEvent, Granted, Hook, Refused, Retried
+from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
 from governor.messages import Acquire
 from governor.policies.contract import PLAIN
 from governor_client._attempt import Attempt, is_transient
@@ -123,7 +123,7 @@ class Operation:
     def refused(self, refusal: PermitDenied) -> httpx.Response:
         """The end of an operation that gets no permit: the answer or else the error in hand, or else the refusal itself."""
         if self._on_event is not None:
-            self._tell(Refused(at=wall_clock(), scope=refusal.scope, reason=refusal.reason, retry_after=refusal.retry_after))
+            self._tell(CallDenied(at=wall_clock(), scope=refusal.scope, reason=refusal.reason, retry_after=refusal.retry_after))
         if isinstance(self._in_hand, httpx.Response):
             return self._in_hand
         if self._in_hand is None:

@@ -48,7 +48,7 @@ class GovernedTransport(httpx.BaseTransport):
     `governor` is the one of the process if none is given, looked up when a request is made. `transport` does the sending.
     Unless `govern_loopback`, requests to this machine pass without a permit, and so do those to `ungoverned` paths (`/health`
     is itself and everything beneath) and hosts. `on_event` is told at once, in the caller's own task or thread, when a permit
-    took a millisecond or more (`Granted`), when an attempt after the first begins (`Retried`), and of a refusal (`Refused`):
+    took a millisecond or more (`Granted`), when an attempt after the first begins (`Retried`), and of a refusal (`CallDenied`):
     for the spans of OpenTelemetry, for instance. `clock` is for tests and simulations. Raises `ConfigError`.
     """
 

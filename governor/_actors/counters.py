@@ -29,7 +29,7 @@ class CounterRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     #: Answers 1xx and 3xx, and successes without a status.
     others: int = 0
     retries: int = 0
-    refused: Mapping[str, int] = {}
+    denied: Mapping[str, int] = {}
     dropped: Mapping[str, int] = {}
 
     def __add__(self, other: "CounterRecord") -> "CounterRecord":
@@ -43,7 +43,7 @@ class CounterRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             neutral=self.neutral + other.neutral,
             others=self.others + other.others,
             retries=self.retries + other.retries,
-            refused=_sums(self.refused, other.refused),
+            denied=_sums(self.denied, other.denied),
             dropped=_sums(self.dropped, other.dropped),
         )
 
@@ -52,11 +52,11 @@ class CounterRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         differences = {
             name: getattr(self, name) - getattr(other, name)
             for name in CounterRecord.__struct_fields__
-            if name not in ("refused", "dropped")
+            if name not in ("denied", "dropped")
         }
         return CounterRecord(
             **differences,
-            refused=_sums(self.refused, {key: -count for key, count in other.refused.items()}),
+            denied=_sums(self.denied, {key: -count for key, count in other.denied.items()}),
             dropped=_sums(self.dropped, {key: -count for key, count in other.dropped.items()}),
         )
 
@@ -84,7 +84,7 @@ class Counters:
         "failures",
         "neutral",
         "others",
-        "refused",
+        "denied",
         "requests",
         "retries",
     )
@@ -99,15 +99,15 @@ class Counters:
         self.neutral = 0
         self.others = 0
         self.retries = 0
-        self.refused: dict[Reason, int] = {}
+        self.denied: dict[Reason, int] = {}
         self.dropped: dict[str, int] = {}
 
     def go_on_from(self, record: CounterRecord) -> None:
         """The counters of a scope that comes back."""
         for name in CounterRecord.__struct_fields__:
-            if name not in ("refused", "dropped"):
+            if name not in ("denied", "dropped"):
                 setattr(self, name, getattr(record, name))
-        self.refused = {Reason(reason): count for reason, count in record.refused.items()}
+        self.denied = {Reason(reason): count for reason, count in record.denied.items()}
         self.dropped = dict(record.dropped)
 
     def ended(self, status: int | None, result: Result, times: int = 1) -> None:
@@ -138,6 +138,6 @@ class Counters:
             neutral=self.neutral,
             others=self.others,
             retries=self.retries,
-            refused={reason.value: count for reason, count in self.refused.items()},
+            denied={reason.value: count for reason, count in self.denied.items()},
             dropped=dict(self.dropped),
         )

@@ -21,7 +21,7 @@ from governor._actors.pseudonyms import pseudonym
 from governor._units import Instant, to_seconds
 from governor.config import InboundGroup, InboundRoute
 from governor.errors import Reason
-from governor.instrumentation import Announcer, VisitorRefused
+from governor.instrumentation import Announcer, ClientDenied
 from governor.messages import Turned, Visit
 from governor.policies.callers import CallersPolicy
 from governor.policies.client_flights import ClientFlights
@@ -86,7 +86,7 @@ class GroupActor:
         "name",
         "passed_over",
         "policy",
-        "refused_by",
+        "denied_by",
     )
 
     def __init__(self, name: str, policy: InboundGroup, *, most: int, now: Callable[[], Instant], announcer: Announcer) -> None:
@@ -112,7 +112,7 @@ class GroupActor:
         self._somebody = anyio.Event()
         self.counters = Counters()
         #: Refusals by the name of the limit.
-        self.refused_by: dict[str, int] = dict.fromkeys(NAMES, 0)
+        self.denied_by: dict[str, int] = dict.fromkeys(NAMES, 0)
         #: How many were granted although a limit denied them, in a dry run, or although this loop did not answer in time.
         self.passed_over = 0
         self.loudest = Loudest()
@@ -172,7 +172,7 @@ class GroupActor:
             if self.holds:
                 self._held.setdefault(visit, []).append(())
         else:
-            self.counters.refused[Reason.OVERLOADED] = self.counters.refused.get(Reason.OVERLOADED, 0) + 1
+            self.counters.denied[Reason.OVERLOADED] = self.counters.denied.get(Reason.OVERLOADED, 0) + 1
 
     def least(self, visit: Visit) -> Left | None:
         """The limit of which least is left: its name, for how many more requests, and what it is. None without limits."""
@@ -282,13 +282,13 @@ class GroupActor:
             self.passed_over += 1
             self.counters.requests += 1
         else:
-            refused = self.counters.refused
-            refused[reason] = refused.get(reason, 0) + 1
-        self.refused_by[turned.limit] = self.refused_by.get(turned.limit, 0) + 1
+            counts = self.counters.denied
+            counts[reason] = counts.get(reason, 0) + 1
+        self.denied_by[turned.limit] = self.denied_by.get(turned.limit, 0) + 1
         self.loudest.count(now, visit.caller)
         if self._announcer.listening:
-            caller = pseudonym(visit.caller)
-            self._announcer(VisitorRefused(self.name, caller, turned.limit, turned.retry_after, turned.dry_run))
+            client = pseudonym(visit.caller)
+            self._announcer(ClientDenied(self.name, client, turned.limit, turned.retry_after, turned.dry_run))
         return turned
 
 

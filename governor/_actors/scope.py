@@ -30,7 +30,7 @@ from governor._actors.units import UnitWatch
 from governor._failures import DEFAULT, Classifier
 from governor._units import AFTER_OUTCOME, MINUTE, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
-from governor.instrumentation import Announcer, BreakerChanged, Granted, LeaseRevoked, Refused, Retried
+from governor.instrumentation import Announcer, BreakerChanged, CallDenied, Granted, LeaseRevoked, Retried
 from governor.messages import Acquire, Answered, Denied, PlanRetry, Report
 from governor.policies.breaker import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request, Result
@@ -327,7 +327,7 @@ class ScopeActor(Actor):
 
     def asks(self) -> int:
         """How often it was asked."""
-        return self.counters.requests + sum(self.counters.refused.values())
+        return self.counters.requests + sum(self.counters.denied.values())
 
     def waiting(self) -> int:
         """How many are in the queue."""
@@ -403,10 +403,10 @@ class ScopeActor(Actor):
             self._answer(waiter, self._count(answer))
 
     def _count(self, denied: Denied) -> Denied:
-        refused = self.counters.refused
-        refused[denied.reason] = refused.get(denied.reason, 0) + 1
+        counts = self.counters.denied
+        counts[denied.reason] = counts.get(denied.reason, 0) + 1
         if self._announcer.listening:
-            self._announcer(Refused(denied.scope, denied.reason, denied.retry_after))
+            self._announcer(CallDenied(denied.scope, denied.reason, denied.retry_after))
         return denied
 
     def _breaker_changed(self) -> None:

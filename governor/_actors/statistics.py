@@ -50,7 +50,7 @@ class BreakerStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ramp_up: int | None = None
 
 
-class RefusalStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class DenialStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What somebody who asked for one request at that moment would be told; `retry_after` None: waiting cannot help."""
 
     reason: str
@@ -60,7 +60,7 @@ class RefusalStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class ScopeStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One scope, with the number of callers `waiting` in its line, and of permits `leased`: granted ahead and not used yet.
 
-    What is leased is part of what its limit has `available`. `refusal` is None while one more request would be granted.
+    What is leased is part of what its limit has `available`. `denial` is None while one more request would be granted.
     Amounts of `unknown_units` have no effect, because no limit counts them; `uncharged_units` are those that a limit counts and
     none of the first 100 permits has named.
     """
@@ -70,39 +70,39 @@ class ScopeStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     breaker: BreakerStatistics
     waiting: int
     leased: int
-    refusal: RefusalStatistics | None
+    denial: DenialStatistics | None
     unknown_units: tuple[str, ...] = ()
     uncharged_units: tuple[str, ...] = ()
 
 
-class VisitorStatistics(msgspec.Struct, frozen=True, kw_only=True):
+class ClientStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A caller of our own API, by pseudonym, and about how often it was refused lately: counts are halved every minute."""
 
-    caller: str
-    refused: int
+    client: str
+    denied: int
 
 
 class GroupStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """An inbound group. `counters.requests` counts those that went on, `refused_by` refusals by the name of the limit.
+    """An inbound group. `counters.requests` counts those that went on, `denied_by` denials by the name of the limit.
 
-    `passed_over` says how many went on in a dry run although a limit denied them, or because the governor's loop did not answer
-    in time; in a dry run `refused_by` counts as well. `callers` is how many have spent something lately; `loudest` are those
-    who are refused most often, the loudest first. `limits` are those of one caller, with what a caller who was quiet has
+    `unenforced` says how many went on in a dry run although a limit denied them, or because the governor's loop did not answer
+    in time; in a dry run `denied_by` counts as well. `clients` is how many have spent something lately; `most_denied` are those
+    who are denied most often, the most denied first. `limits` are those of one caller, with what a caller who was quiet has
     available; `totals` are the ceilings of the group.
     """
 
     counters: CounterRecord
-    refused_by: Mapping[str, int]
-    passed_over: int
+    denied_by: Mapping[str, int]
+    unenforced: int
     dry_run: bool
-    callers: int
-    loudest: tuple[VisitorStatistics, ...]
+    clients: int
+    most_denied: tuple[ClientStatistics, ...]
     limits: tuple[LimitStatistics, ...]
     totals: tuple[LimitStatistics, ...]
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole governor: `counters` are true sums over all scopes there ever were, `visits` over all inbound groups.
+    """The whole governor: `counters` are true sums over all scopes there ever were, `inbound` over all inbound groups.
 
     `degraded_for` is what is left of the cooldown in seconds, 0.0 when traffic is not paused. While it is, `degraded_cause`
     says whether `failures` in a row or the `cap` began the pause, and `degraded_providers` which providers are behind that: the
@@ -110,7 +110,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     counters: CounterRecord
-    visits: CounterRecord
+    inbound: CounterRecord
     requests_last_minute: int
     degraded_for: float
     degraded_spells: int
@@ -130,12 +130,12 @@ def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
     """One inbound group as it stands at `now`."""
     return GroupStatistics(
         counters=actor.counters.record(),
-        refused_by=dict(actor.refused_by),
-        passed_over=actor.passed_over,
+        denied_by=dict(actor.denied_by),
+        unenforced=actor.passed_over,
         dry_run=actor.policy.dry_run,
-        callers=actor.known(),
-        loudest=tuple(
-            VisitorStatistics(caller=pseudonym(key), refused=count) for key, count in actor.loudest.top(now) if count
+        clients=actor.known(),
+        most_denied=tuple(
+            ClientStatistics(client=pseudonym(key), denied=count) for key, count in actor.loudest.top(now) if count
         ),
         limits=tuple(_inbound(limit, _capacity(limit)) for limit in actor.policy.limits),
         totals=tuple(_inbound(limit, left) for limit, left in actor.ceilings()),
@@ -162,14 +162,14 @@ def scope_statistics(actor: ScopeActor, now: Instant) -> ScopeStatistics:
         ),
         waiting=actor.waiting(),
         leased=leased,
-        refusal=_refusal(actor.refusal(now)),
+        denial=_denial(actor.refusal(now)),
         unknown_units=actor.unknown_units(),
         uncharged_units=actor.uncharged_units(),
     )
 
 
-def _refusal(denied: Denied | None) -> RefusalStatistics | None:
-    return None if denied is None else RefusalStatistics(reason=denied.reason.value, retry_after=denied.retry_after)
+def _denial(denied: Denied | None) -> DenialStatistics | None:
+    return None if denied is None else DenialStatistics(reason=denied.reason.value, retry_after=denied.retry_after)
 
 
 def _limit(limit: LimitPolicy, now: Instant, leased: int) -> LimitStatistics:

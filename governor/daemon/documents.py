@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 Moment = Annotated[float, Meta(description="Seconds since 1970.")]
-Refusals = Annotated[dict[str, int], Meta(description="How many were refused, by reason.")]
+Denials = Annotated[dict[str, int], Meta(description="How many were denied, by reason.")]
 
 
 class Totals(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -32,7 +32,7 @@ class Totals(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     failures: int
     neutral: int
     others: int
-    refused: Refusals
+    denied: Denials
 
 
 class ScopeMetrics(Totals, frozen=True, gc=False, kw_only=True):
@@ -43,8 +43,8 @@ class ScopeMetrics(Totals, frozen=True, gc=False, kw_only=True):
     leased: int
 
 
-class RefusedBy(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Refusals by what was used up: the limit of the caller, of its address, of the group, or of the caller on a route."""
+class DeniedBy(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Denials by what was used up: the limit of the caller, of its address, of the group, or of the caller on a route."""
 
     caller: int
     address: int
@@ -55,13 +55,13 @@ class RefusedBy(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class GroupMetrics(Totals, frozen=True, gc=False, kw_only=True):
     """An inbound group. There are no retries and no breaker here: their totals stay 0.
 
-    `passed_over` counts requests that went on in a dry run although a limit denied them, and those that passed because the
-    governor did not answer in time; in a dry run `refused_by` counts as well.
+    `unenforced` counts requests that went on in a dry run although a limit denied them, and those that passed because the
+    governor did not answer in time; in a dry run `denied_by` counts as well.
     """
 
     total_circuit_open: int
-    refused_by: RefusedBy
-    passed_over: int
+    denied_by: DeniedBy
+    unenforced: int
 
 
 class RateLimit(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -93,7 +93,7 @@ class BreakerState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     probes_in: float
 
 
-class Refusal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Denial(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one more request would be told; `retry_after` null: waiting cannot help."""
 
     reason: str
@@ -101,7 +101,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class OutboundScope(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="direction", tag="outbound"):
-    """An outbound scope. `refusal` is null while one more request would be granted; `rate_limit` is null without limits.
+    """An outbound scope. `denial` is null while one more request would be granted; `rate_limit` is null without limits.
 
     Amounts of `unknown_units` have no effect, because no limit counts them; `uncharged_units` are those that a limit counts and
     no call has named.
@@ -111,22 +111,22 @@ class OutboundScope(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fie
     rate_limit: RateLimit | None
     limits: tuple[LimitState, ...]
     circuit_breaker: BreakerState
-    refusal: Refusal | None
+    denial: Denial | None
     unknown_units: tuple[str, ...] = ()
     uncharged_units: tuple[str, ...] = ()
 
 
-class Visitor(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class ClientDenials(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A caller by pseudonym, and about how often it was refused lately: counts are halved every minute."""
 
-    caller: str
-    refused: int
+    client: str
+    denied: int
 
 
 class InboundGroup(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="direction", tag="inbound"):
     """An inbound group. `limits` are those of one caller, untouched; `totals` the ceilings of the group as they stand.
 
-    `callers` is how many have spent something lately, `loudest` are those who are refused most often.
+    `clients` is how many have spent something lately, `most_denied` are those who are denied most often.
     """
 
     metrics: GroupMetrics
@@ -134,8 +134,8 @@ class InboundGroup(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fiel
     limits: tuple[LimitState, ...]
     totals: tuple[LimitState, ...]
     dry_run: bool
-    callers: int
-    loudest: tuple[Visitor, ...]
+    clients: int
+    most_denied: tuple[ClientDenials, ...]
 
 
 class GlobalMetrics(Totals, frozen=True, kw_only=True):

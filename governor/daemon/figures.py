@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, cast
 
 from governor import BreakerStatistics, Config, CounterRecord, LimitStatistics, ScopeStatistics, Statistics
-from governor._actors.statistics import GroupStatistics, RefusalStatistics
+from governor._actors.statistics import DenialStatistics, GroupStatistics
 from governor.config import provider_of
 from governor.daemon.documents import (
     BreakerState,
+    ClientDenials,
+    Denial,
+    DeniedBy,
     GlobalMetrics,
     GroupMetrics,
     GroupReport,
@@ -19,12 +22,9 @@ from governor.daemon.documents import (
     LimitState,
     OutboundScope,
     RateLimit,
-    Refusal,
-    RefusedBy,
     ScopeMetrics,
     ScopeReport,
     Status,
-    Visitor,
 )
 
 OUTBOUND: Final = "outbound:"
@@ -76,7 +76,7 @@ def outbound_scope(scope: ScopeStatistics, now: float) -> OutboundScope:
         rate_limit=_rate_limit(scope.limits),
         limits=tuple([_limit(limit) for limit in scope.limits]),
         circuit_breaker=_breaker(scope.breaker, now),
-        refusal=_refusal(scope.refusal),
+        denial=_denial(scope.denial),
         unknown_units=scope.unknown_units,
         uncharged_units=scope.uncharged_units,
     )
@@ -88,15 +88,15 @@ def inbound_group(group: GroupStatistics) -> InboundGroup:
         metrics=GroupMetrics(
             **_totals(group.counters),
             total_circuit_open=0,
-            refused_by=RefusedBy(**group.refused_by),
-            passed_over=group.passed_over,
+            denied_by=DeniedBy(**group.denied_by),
+            unenforced=group.unenforced,
         ),
         rate_limit=_rate_limit(group.limits),
         limits=tuple([_limit(limit) for limit in group.limits]),
         totals=tuple([_limit(limit) for limit in group.totals]),
         dry_run=group.dry_run,
-        callers=group.callers,
-        loudest=tuple([Visitor(caller=visitor.caller, refused=visitor.refused) for visitor in group.loudest]),
+        clients=group.clients,
+        most_denied=tuple([ClientDenials(client=client.client, denied=client.denied) for client in group.most_denied]),
     )
 
 
@@ -104,7 +104,7 @@ def global_metrics(statistics: Statistics, config: Config, *, started_at: float 
     """What concerns all scopes."""
     paused = statistics.degraded_for
     return GlobalMetrics(
-        **_totals(statistics.counters + statistics.visits),
+        **_totals(statistics.counters + statistics.inbound),
         requests_last_minute=statistics.requests_last_minute,
         requests_per_minute=config.global_.requests_per_minute,
         degraded_mode_active=paused > 0,
@@ -133,7 +133,7 @@ def _scope_report(scope: str, found: Mapping[str, ScopeStatistics], now: float) 
         (document,) = documents
         return ScopeReport(scope=OUTBOUND + scope, **_fields(document))
     limits = [limit for one in found.values() for limit in one.limits]
-    refusals = [document.refusal for document in documents if document.refusal is not None]
+    denials = [document.denial for document in documents if document.denial is not None]
     return ScopeReport(
         scope=OUTBOUND + scope,
         aggregated_from=[OUTBOUND + name for name in found],
@@ -146,7 +146,7 @@ def _scope_report(scope: str, found: Mapping[str, ScopeStatistics], now: float) 
         rate_limit=_rate_limit(limits),
         limits=tuple([_limit(limit) for limit in _scarcest_of_each_unit(limits)]),
         circuit_breaker=max((document.circuit_breaker for document in documents), key=_badness),
-        refusal=max(refusals, key=_length, default=None),
+        denial=max(denials, key=_length, default=None),
         unknown_units=tuple(sorted({unit for one in found.values() for unit in one.unknown_units})),
         uncharged_units=tuple(sorted({unit for one in found.values() for unit in one.uncharged_units})),
     )
@@ -176,7 +176,7 @@ def _totals(counters: CounterRecord) -> dict[str, Any]:
         "failures": counters.failures,
         "neutral": counters.neutral,
         "others": counters.others,
-        "refused": dict(counters.refused),
+        "denied": dict(counters.denied),
     }
 
 
@@ -221,9 +221,9 @@ def _badness(breaker: BreakerState) -> tuple[int, float]:
     return _STATES.index(breaker.state), breaker.last_failure_time or 0.0
 
 
-def _refusal(refusal: RefusalStatistics | None) -> Refusal | None:
-    return None if refusal is None else Refusal(reason=refusal.reason, retry_after=refusal.retry_after)
+def _denial(denial: DenialStatistics | None) -> Denial | None:
+    return None if denial is None else Denial(reason=denial.reason, retry_after=denial.retry_after)
 
 
-def _length(refusal: Refusal) -> float:
-    return math.inf if refusal.retry_after is None else refusal.retry_after
+def _length(denial: Denial) -> float:
+    return math.inf if denial.retry_after is None else denial.retry_after

@@ -29,7 +29,7 @@ class Lately:
         if figures.started_at != self._started_at or (self._looks and figures.now < self._looks[-1][0]):
             self._looks.clear()
         self._started_at = figures.started_at
-        refused = {key: scope.metrics.refused for key, scope in status.scopes.items() if scope.metrics.refused}
+        refused = {key: scope.metrics.denied for key, scope in status.scopes.items() if scope.metrics.denied}
         self._looks.append((figures.now, refused))
         while figures.now - self._looks[0][0] > RECENT:
             self._looks.popleft()

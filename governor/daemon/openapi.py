@@ -9,10 +9,10 @@ import msgspec
 
 from governor.daemon.documents import GroupReport, Health, Problem, ScopeReport, Status
 from governor.daemon.problems import PROBLEM
-from governor.instrumentation import BreakerChanged, DegradedEntered, DegradedLeft, Refused, VisitorRefused
+from governor.instrumentation import BreakerChanged, CallDenied, ClientDenied, DegradedEntered, DegradedLeft
 
 #: What a listener to events may be told, beside the status and how much it has missed.
-_EVENTS: Final = (BreakerChanged, DegradedEntered, DegradedLeft, Refused, VisitorRefused)
+_EVENTS: Final = (BreakerChanged, DegradedEntered, DegradedLeft, CallDenied, ClientDenied)
 _ANSWERS: Final = (Status, ScopeReport, GroupReport, Health, Problem)
 _TEXT: Final = {"schema": {"type": "string"}}
 
@@ -56,7 +56,7 @@ def _paths() -> _JSON:
         ),
         "/api/v1/traffic-control/events": _get(
             "What happens, as server-sent events: a `snapshot` with the status each second; `breaker_changed`, "
-            "`degraded_entered` and `degraded_left`; a sample of `refused` and `visitor_refused`; and `missed`, with the "
+            "`degraded_entered` and `degraded_left`; a sample of `refused` and `client_denied`; and `missed`, with the "
             "number of `events` that did not fit into the queue of this listener",
             {"text/event-stream": _TEXT},
         ),

@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
 #: What there is to say of a governor that has done nothing: the names of all metrics.
 _NOTHING = Statistics(
     counters=CounterRecord(),
-    visits=CounterRecord(),
+    inbound=CounterRecord(),
     requests_last_minute=0,
     degraded_for=0.0,
     degraded_spells=0,
@@ -98,7 +98,7 @@ def _of_scopes(scopes: Mapping[str, ScopeStatistics]) -> Iterator[Metric]:
     outcomes = CounterMetricFamily("governor_outcomes", "What became of them.", labels=["scope", "outcome"])
     told_off = CounterMetricFamily("governor_answers_429", "Answers 429, which are 4xx too.", labels=["scope"])
     retries = CounterMetricFamily("governor_retries", "Permits for a second attempt or a later one.", labels=["scope"])
-    refusals = CounterMetricFamily("governor_refusals", "Permits refused.", labels=["scope", "reason"])
+    refusals = CounterMetricFamily("governor_denied", "Permits refused.", labels=["scope", "reason"])
     openings = CounterMetricFamily("governor_breaker_openings", "How often the breaker opened.", labels=["scope"])
     states = GaugeMetricFamily("governor_breaker_state", "1 for the state of the breaker.", labels=["scope", "state"])
     waiting = GaugeMetricFamily("governor_waiting", "Callers in the line.", labels=["scope"])
@@ -110,7 +110,7 @@ def _of_scopes(scopes: Mapping[str, ScopeStatistics]) -> Iterator[Metric]:
         _add_outcomes(outcomes, name, scope.counters)
         told_off.add_metric([name], scope.counters.answered_429)
         retries.add_metric([name], scope.counters.retries)
-        for reason, count in scope.counters.refused.items():
+        for reason, count in scope.counters.denied.items():
             refusals.add_metric([name, reason], count)
         openings.add_metric([name], scope.breaker.openings)
         for state in _STATES:
@@ -125,25 +125,25 @@ def _of_groups(groups: Mapping[str, GroupStatistics]) -> Iterator[Metric]:
     requests = CounterMetricFamily("governor_inbound_requests", "Requests that went on.", labels=["group"])
     outcomes = CounterMetricFamily("governor_inbound_outcomes", "What became of them.", labels=["group", "outcome"])
     refusals = CounterMetricFamily(
-        "governor_inbound_refusals",
+        "governor_inbound_denied",
         "Requests that met a limit, in dry runs too.",
         labels=["group", "limit"],
     )
     passed = CounterMetricFamily(
-        "governor_inbound_passed_over",
+        "governor_inbound_unenforced",
         "Requests that went on although a dry run denied them, or because the governor did not answer in time.",
         labels=["group"],
     )
-    callers = GaugeMetricFamily("governor_inbound_callers", "Callers who have spent something lately.", labels=["group"])
+    callers = GaugeMetricFamily("governor_inbound_clients", "Callers who have spent something lately.", labels=["group"])
     available = GaugeMetricFamily("governor_inbound_limit_available", "What a ceiling has left.", labels=["group", "limit"])
     capacity = GaugeMetricFamily("governor_inbound_limit_capacity", "What a ceiling can hold.", labels=["group", "limit"])
     for name, group in groups.items():
         requests.add_metric([name], group.counters.requests)
         _add_outcomes(outcomes, name, group.counters)
-        for limit, count in group.refused_by.items():
+        for limit, count in group.denied_by.items():
             refusals.add_metric([name, limit], count)
-        passed.add_metric([name], group.passed_over)
-        callers.add_metric([name], group.callers)
+        passed.add_metric([name], group.unenforced)
+        callers.add_metric([name], group.clients)
         _add_limits(available, capacity, name, group.totals)
     yield from (requests, outcomes, refusals, passed, callers, available, capacity)
 

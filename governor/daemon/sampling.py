@@ -6,7 +6,7 @@ more than 20 in all. The rest is not lost, as counters count them all. Nothing o
 
 from typing import Final, final
 
-from governor.instrumentation import AnyEvent, BreakerChanged, DegradedEntered, DegradedLeft, Refused, VisitorRefused
+from governor.instrumentation import AnyEvent, BreakerChanged, CallDenied, ClientDenied, DegradedEntered, DegradedLeft
 
 #: Refusals in a second.
 MOST: Final = 20
@@ -27,9 +27,9 @@ class Sampler:
         match event:
             case BreakerChanged() | DegradedEntered() | DegradedLeft():
                 return True
-            case Refused(scope=scope, reason=reason):
+            case CallDenied(scope=scope, reason=reason):
                 return self._is_new(int(event.at), (scope, reason))
-            case VisitorRefused(group=group, limit=limit):
+            case ClientDenied(group=group, limit=limit):
                 return self._is_new(int(event.at), (group, limit))
             case _:
                 return False

@@ -135,7 +135,7 @@ _Row = tuple[tuple[int, str], Tone, Sequence[str]]
 
 def _scope(key: str, scope: OutboundScope, trouble: Trouble | None) -> _Row:
     metrics, limit = scope.metrics, scope.rate_limit
-    paused = scope.refusal is not None and scope.refusal.reason == Reason.DEGRADED
+    paused = scope.denial is not None and scope.denial.reason == Reason.DEGRADED
     rank = trouble.rank if trouble else Rank.STOPPED if paused else Rank.FINE
     cells = (
         name_of(key),
@@ -146,7 +146,7 @@ def _scope(key: str, scope: OutboundScope, trouble: Trouble | None) -> _Row:
         count(metrics.total_2xx),
         count(metrics.total_4xx),
         count(metrics.total_5xx),
-        count(sum(metrics.refused.values())),
+        count(sum(metrics.denied.values())),
         count(metrics.waiting),
     )
     # What is paused with everything else stands behind what has troubles of its own.
@@ -165,21 +165,21 @@ def _state(scope: OutboundScope, rank: Rank) -> str:
 def _group(key: str, group: InboundGroup, trouble: Trouble | None) -> _Row:
     metrics = group.metrics
     rank = trouble.rank if trouble else Rank.WATCHED if group.dry_run else Rank.FINE
-    loudest = group.loudest[0] if group.loudest else None
+    loudest = group.most_denied[0] if group.most_denied else None
     cells = (
         name_of(key),
         "refuses" if trouble else "dry run" if group.dry_run else "ok",
-        count(group.callers),
+        count(group.clients),
         count(metrics.total_requests),
-        count(sum(metrics.refused.values())),
-        f"{plain(loudest.caller)} ({count(loudest.refused)})" if loudest else "",
+        count(sum(metrics.denied.values())),
+        f"{plain(loudest.client)} ({count(loudest.denied)})" if loudest else "",
     )
     return (-2 * rank, key), _TONES[rank], cells
 
 
 def _has_traffic(group: InboundGroup) -> bool:
     """Has anything been asked of the group since the start?"""
-    return group.metrics.total_requests > 0 or any(group.metrics.refused.values())
+    return group.metrics.total_requests > 0 or any(group.metrics.denied.values())
 
 
 def _rows(columns: Sequence[Column], rows: list[_Row], width: int) -> Iterator[Line]:

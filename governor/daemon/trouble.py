@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from governor.daemon.documents import GlobalMetrics, InboundGroup, OutboundScope, Refusal, Status
+from governor.daemon.documents import Denial, GlobalMetrics, InboundGroup, OutboundScope, Status
 from governor.daemon.figures import INBOUND, OUTBOUND
 from governor.daemon.words import count, plain, reason, several, span
 from governor.errors import Reason
@@ -98,7 +98,7 @@ def _find(status: Status, recently: Recently | None) -> Iterator[Trouble]:
 
 def _everything(status: Status) -> Iterator[Trouble]:
     figures = status.global_
-    refusals = [scope.refusal for scope in status.scopes.values() if isinstance(scope, OutboundScope)]
+    refusals = [scope.denial for scope in status.scopes.values() if isinstance(scope, OutboundScope)]
     capped = [refusal.retry_after or 0.0 for refusal in refusals if refusal and refusal.reason == Reason.REQUEST_CAP]
     if figures.degraded_mode_active:
         but = ", but for exempt providers" if None in refusals else ""
@@ -128,7 +128,7 @@ def _cause(figures: GlobalMetrics) -> str:
 
 
 def _scope(key: str, scope: OutboundScope, recent: Mapping[str, int]) -> Trouble | None:
-    refusal, waiting, lately = scope.refusal, scope.metrics.waiting, sum(recent.values())
+    refusal, waiting, lately = scope.denial, scope.metrics.waiting, sum(recent.values())
     if refusal is None:
         return _watched(key, scope, recent)
     if refusal.reason in _EVERYWHERE:
@@ -163,7 +163,7 @@ def _watched(key: str, scope: OutboundScope, recent: Mapping[str, int]) -> Troub
 
 
 def _group(key: str, group: InboundGroup, recent: Mapping[str, int] | None) -> Trouble | None:
-    until = f"most often {plain(group.loudest[0].caller)}" if group.loudest else ""
+    until = f"most often {plain(group.most_denied[0].client)}" if group.most_denied else ""
     if recent is None:
         says = f"{'would have' if group.dry_run else 'has'} turned callers away lately"
         return Trouble(key=key, rank=Rank.WATCHED, subject=name_of(key), says=says, until=until) if until else None
@@ -172,7 +172,7 @@ def _group(key: str, group: InboundGroup, recent: Mapping[str, int] | None) -> T
     return Trouble(key=key, rank=Rank.LIMITED, subject=name_of(key), says=says, until=until, recent=lately) if lately else None
 
 
-def _until(refusal: Refusal) -> str:
+def _until(refusal: Denial) -> str:
     if refusal.retry_after is None:
         return "waiting cannot help"
     if refusal.reason == Reason.CONCURRENCY:

@@ -3,14 +3,14 @@
 from governor.instrumentation.events import (
     AnyEvent,
     BreakerChanged,
+    CallDenied,
+    ClientDenied,
     DegradedEntered,
     DegradedLeft,
     Event,
     Granted,
     LeaseRevoked,
-    Refused,
     Retried,
-    VisitorRefused,
 )
 from governor.instrumentation.hooks import Announcer, Hook
 
@@ -18,13 +18,13 @@ __all__ = [
     "Announcer",
     "AnyEvent",
     "BreakerChanged",
+    "CallDenied",
+    "ClientDenied",
     "DegradedEntered",
     "DegradedLeft",
     "Event",
     "Granted",
     "Hook",
     "LeaseRevoked",
-    "Refused",
     "Retried",
-    "VisitorRefused",
 ]

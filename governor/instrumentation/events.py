@@ -30,8 +30,8 @@ class Granted(Event, frozen=True):
     waited: float
 
 
-class Refused(Event, frozen=True):
-    """A permit was refused; `retry_after` None says that waiting cannot help."""
+class CallDenied(Event, frozen=True):
+    """A permit was denied; `retry_after` None says that waiting cannot help."""
 
     scope: str
     reason: Reason
@@ -77,14 +77,14 @@ class LeaseRevoked(Event, frozen=True):
     permits: int
 
 
-class VisitorRefused(Event, frozen=True):
+class ClientDenied(Event, frozen=True):
     """A caller of our own API met a limit: `caller`, `address` or `total`. In a `dry_run` they went on all the same."""
 
     group: str
-    caller: str
+    client: str
     limit: str
     retry_after: float
     dry_run: bool = False
 
 
-AnyEvent = Granted | Refused | Retried | BreakerChanged | DegradedEntered | DegradedLeft | LeaseRevoked | VisitorRefused
+AnyEvent = Granted | CallDenied | Retried | BreakerChanged | DegradedEntered | DegradedLeft | LeaseRevoked | ClientDenied

@@ -20,7 +20,7 @@ from tests.unit.daemon.statuses import NOW, scope, status, statuses
 TROUBLES: Final = """async (text) => {
     const { headline, sentence, troubles } = await import("/dashboard/trouble.js");
     return JSON.parse(text).map((status) => {
-        const found = troubles(status, (key) => status.scopes[key].metrics.refused);
+        const found = troubles(status, (key) => status.scopes[key].metrics.denied);
         return [headline(found), ...found.map((trouble) => [trouble.key, trouble.rank, sentence(trouble), trouble.wait])];
     });
 }"""
@@ -51,7 +51,7 @@ def page(dashboard: Dashboard) -> Page:
 def test_troubles_are_told_in_the_same_words(page: Page, seen: list[Status]) -> None:
     told: list[Any] = []
     for one in seen:
-        found = troubles(one, lambda key, one=one: one.scopes[key].metrics.refused)  # type: ignore[misc]
+        found = troubles(one, lambda key, one=one: one.scopes[key].metrics.denied)  # type: ignore[misc]
         told.append(
             [headline(found), *([trouble.key, int(trouble.rank), trouble.sentence(), trouble.wait] for trouble in found)]
         )
@@ -74,7 +74,7 @@ def test_the_same_refusals_are_recent(page: Page, looks: list[tuple[float, int, 
         now += elapsed
         refused, started_at = (more, now) if anew else (refused + more, started_at)
         seen.append(
-            status({"outbound:busy": scope(refused={"overloaded": refused} if refused else {})}, now=now, started_at=started_at)
+            status({"outbound:busy": scope(denied={"overloaded": refused} if refused else {})}, now=now, started_at=started_at)
         )
         lately.add(seen[-1])
         told.append(dict(lately("outbound:busy")))

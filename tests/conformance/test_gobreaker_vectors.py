@@ -294,7 +294,7 @@ def parallel(case: Any) -> tuple[object, object]:
     counters = scope.counters
     ours = {
         "requests": counters.requests,
-        "errors": sum(counters.refused.values()) + counters.failures,
+        "errors": sum(counters.denied.values()) + counters.failures,
         "successes": counters.others,
         "exclusions": counters.neutral,
     }

@@ -307,7 +307,7 @@ def test_what_needs_a_thread_for_a_moment_does_its_work_after_the_main_thread_ha
         policy,
     )
 
-    assert ["Refused", "Permit", "200" if LATE_THREADS else "503"] == printed
+    assert ["CallDenied", "Permit", "200" if LATE_THREADS else "503"] == printed
 
 
 # Who will be served is waited for.

@@ -13,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 from governor import Config, Denied, Governor
-from governor.instrumentation import AnyEvent, LeaseRevoked, Refused
+from governor.instrumentation import AnyEvent, CallDenied, LeaseRevoked
 from governor.testing import ManualClock
 from tests.stress.leases import ahead, governed, until
 
@@ -50,7 +50,7 @@ async def test_leaving_does_not_wait_for_a_thread_of_the_program_to_be_free() ->
         in_time = not go_on.is_set()
         go_on.set()
 
-    assert (True, [Refused]) == (in_time, [type(event) for event in told])
+    assert (True, [CallDenied]) == (in_time, [type(event) for event in told])
 
 
 @pytest.mark.promise("R55")
@@ -77,7 +77,7 @@ def test_a_hook_may_ask_the_governor() -> None:
 
     def ask(event: AnyEvent, /) -> None:
         if not answers:
-            answers.append(governor.statistics().counters.refused)
+            answers.append(governor.statistics().counters.denied)
             answers.append(type(governor.try_permit("weather")))
             asked.set()
 
@@ -107,7 +107,7 @@ def test_an_announcement_may_be_interrupted_by_another_one() -> None:
 
         governor._running().call(announce)
 
-    assert ["traffic", "weather"] == [event.scope for event in told if isinstance(event, Refused)]
+    assert ["traffic", "weather"] == [event.scope for event in told if isinstance(event, CallDenied)]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no private folders")
@@ -125,4 +125,4 @@ def test_what_the_governor_of_the_process_has_told_is_written_when_the_program_e
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env={**os.environ, **environ}, timeout=30, check=True)
     (path,) = (tmp_path / "logs").iterdir()
 
-    assert 1_000 == path.read_text(encoding="utf-8").count("refused")
+    assert 1_000 == path.read_text(encoding="utf-8").count("call_denied")

@@ -123,7 +123,7 @@ def test_what_is_granted_ahead_to_others_is_there_for_whoever_asks_for_all_of_it
         granted(future.result(20))
         counters = governor.statistics().counters
 
-    assert (used + 1, {}) == (counters.requests, counters.refused)
+    assert (used + 1, {}) == (counters.requests, counters.denied)
 
 
 @pytest.mark.promise("R04")
@@ -192,7 +192,7 @@ def test_8_threads_on_20_scopes_get_exactly_the_cap_minute_after_minute() -> Non
         for _ in range(20):
             assert 100 == everything(governor, *scopes)
             clock.advance(60)
-        refused = governor.statistics().counters.refused
+        refused = governor.statistics().counters.denied
 
     assert {"global_request_cap_exceeded", "degraded_mode_active"} >= set(refused)
 
@@ -229,7 +229,7 @@ def test_a_scope_gets_the_last_of_the_cap_although_others_have_it_granted_ahead(
         granted(future.result(20))
         now = governor.statistics()
 
-    assert (0, {}) == (now.degraded_spells, now.counters.refused)
+    assert (0, {}) == (now.degraded_spells, now.counters.denied)
 
 
 @pytest.mark.promise("R04", "R07")

@@ -129,7 +129,7 @@ def test_once_one_thread_has_been_told_of_degraded_mode_nobody_gets_a_permit_in_
         first_told = min(told for _, told in (rows[turn] for rows in seen))
         assert [] == [asked for asked, _ in (rows[turn] for rows in seen) if asked > first_told]
     assert rounds == now.degraded_spells
-    assert {"degraded_mode_active"} == set(now.counters.refused)
+    assert {"degraded_mode_active"} == set(now.counters.denied)
 
 
 @pytest.mark.promise("R08")
@@ -286,7 +286,7 @@ def test_figures_that_a_signal_handler_asks_for_in_the_middle_disturb_nothing() 
             with patch.object(Lease, "learn_successes", interrupted):
                 actor.catch_up()
             counters = governor.statistics().counters
-            return counters.answered_2xx, dict(counters.refused)
+            return counters.answered_2xx, dict(counters.denied)
 
     assert (20, {}) == asyncio.run(main())
 

@@ -76,7 +76,7 @@ def test_on_the_variables_say_so_and_where(tmp_path: Path) -> None:
 
     assert "Denied [] ['governor hook'] [" in printed
     assert ["here"] == [path.name for path in tmp_path.iterdir()]
-    assert {"refused"} == set(events(tmp_path / "here"))
+    assert {"call_denied"} == set(events(tmp_path / "here"))
 
 
 @pytest.mark.promise("R41")
@@ -84,7 +84,7 @@ def test_on_without_a_place_it_is_in_the_folder_for_the_state_of_programs(tmp_pa
     run(TRAFFIC, tmp_path, ENABLE_TRAFFIC_CONTROL_LOGGING="true")
 
     assert ["traffic-governor"] == [path.name for path in tmp_path.iterdir()]
-    assert {"refused"} == set(events(tmp_path / "traffic-governor"))
+    assert {"call_denied"} == set(events(tmp_path / "traffic-governor"))
 
 
 @pytest.mark.anyio
@@ -93,7 +93,7 @@ async def test_everything_has_been_written_when_the_governor_has_been_left(tmp_p
         for _ in range(5_001):
             governor.try_permit("weather")
 
-    assert ["refused"] * 5_000 == events(tmp_path / "logs")
+    assert ["call_denied"] * 5_000 == events(tmp_path / "logs")
 
 
 @pytest.mark.promise("R41", "R53")
@@ -132,7 +132,7 @@ async def test_settings_for_a_folder_that_is_not_safe_change_nothing(tmp_path: P
         governor.try_permit("weather")
         in_force = governor.config.logging
 
-    assert (tmp_path / "logs", ["refused"]) == (in_force.directory, events(tmp_path / "logs"))
+    assert (tmp_path / "logs", ["call_denied"]) == (in_force.directory, events(tmp_path / "logs"))
 
 
 @pytest.mark.promise("R42")
@@ -145,10 +145,10 @@ async def test_a_folder_that_is_deleted_under_load_disturbs_nobody(tmp_path: Pat
                 shutil.rmtree(folder, ignore_errors=True)
                 await anyio.lowlevel.checkpoint()
             governor.try_permit("weather")
-        refused = governor.statistics().counters.refused
+        refused = governor.statistics().counters.denied
 
     assert {"rate_limit_exceeded": 1_999} == refused
-    assert {"refused"} >= set(events(folder))
+    assert {"call_denied"} >= set(events(folder))
 
 
 @pytest.mark.promise("R42")
@@ -157,7 +157,7 @@ def test_a_disk_that_is_really_full_costs_nothing_but_lines(small_disk: Path) ->
     with Governor(config(folder, max_size_mb=5), clock=ManualClock()) as governor:
         for _ in range(20_000):
             governor.try_permit("weather")
-        refused = governor.statistics().counters.refused
+        refused = governor.statistics().counters.denied
         supervisor = governor._supervised()
     statistics = supervisor.statistics()
     written = len(events(folder))
@@ -217,7 +217,7 @@ def test_processes_that_share_a_folder_spoil_no_line_and_keep_to_one_budget(tmp_
 
     assert ["", "", ""] == said
     assert MEGABYTE // 2 < size <= MEGABYTE
-    assert {"process0", "process1", "process2"} >= {line["scope"] for line in lines if line["event"] == "refused"}
+    assert {"process0", "process1", "process2"} >= {line["scope"] for line in lines if line["event"] == "call_denied"}
 
 
 @pytest.mark.promise("R54")

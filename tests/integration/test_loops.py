@@ -207,7 +207,7 @@ def test_a_governor_embeds_in_a_loop_that_asyncio_has_started() -> None:
             await task
             counters = governor.statistics().counters
         assert ["task"] == served
-        assert (3, {}) == (counters.requests, counters.refused)
+        assert (3, {}) == (counters.requests, counters.denied)
 
     asyncio.run(main())
 
@@ -226,7 +226,7 @@ def test_a_governor_embeds_in_a_loop_that_trio_has_started() -> None:
                 trio.lowlevel.current_trio_token().run_sync_soon(holder.record)
             counters = governor.statistics().counters
         assert ["task"] == served
-        assert (3, {}) == (counters.requests, counters.refused)
+        assert (3, {}) == (counters.requests, counters.denied)
 
     trio.run(main)
 

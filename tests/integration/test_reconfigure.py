@@ -236,5 +236,5 @@ def test_visits_from_other_loops_while_groups_change_never_get_more_than_the_bur
         passed,
         shop.counters.requests,
         shop.counters.answered_2xx,
-        shop.counters.refused,
+        shop.counters.denied,
     )

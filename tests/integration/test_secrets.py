@@ -15,7 +15,7 @@ import pytest
 PROGRAM: Final = Path(__file__).with_name("confiding.py")
 #: Where all requests come from: a loopback address that nothing else has.
 ADDRESS: Final = "127.83.91.7"
-EVENTS: Final = ["BreakerChanged", "DegradedEntered", "DegradedLeft", "Granted", "Refused", "Retried", "VisitorRefused"]
+EVENTS: Final = ["BreakerChanged", "DegradedEntered", "DegradedLeft", "Granted", "CallDenied", "Retried", "ClientDenied"]
 ERRORS: Final = ["HTTPStatusError", "ConnectError", "RateLimited", "TooManyRedirects", "UnsupportedProtocol"]
 
 
@@ -31,7 +31,7 @@ def test_no_secret_comes_out_anywhere(tmp_path: Path) -> None:
     assert 0 == done.returncode, done.stderr
     assert [] == [word for word in (*EVENTS, *ERRORS) if word not in done.stdout]
     assert [] == [words for words in ("A hook failed on", "Inbound traffic control failed") if words not in done.stderr]
-    assert [] == [words for words in ('"caller":"actor-', '"event":"refused"') if words not in "".join(said.values())]
+    assert [] == [words for words in ('"client":"actor-', '"event":"call_denied"') if words not in "".join(said.values())]
     assert [] == [
         f"{name}: {line}" for name, text in said.items() for line in text.splitlines() if secret in line or ADDRESS in line
     ]

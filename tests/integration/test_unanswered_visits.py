@@ -64,18 +64,18 @@ def test_what_is_not_answered_in_time_is_counted_once_and_spends_nothing(
         stalled = anyio.run(visits, governor, backend=backend)
     after = anyio.run(partial(visits, governor, 3), backend=backend)
     group = governor.statistics().groups["default"]
-    refused = group.counters.refused
+    refused = group.counters.denied
     warnings = [(record.levelno, record.message.rpartition("default ")[2]) for record in caplog.records]
 
     assert [2, 1] == [after.count(None), len([one for one in after if isinstance(one, Turned)])]
     if on_overload == "pass":
         assert [None] * REQUESTS == stalled
-        assert (REQUESTS, REQUESTS + 2, {"rate_limit_exceeded": 1}) == (group.passed_over, group.counters.requests, refused)
+        assert (REQUESTS, REQUESTS + 2, {"rate_limit_exceeded": 1}) == (group.unenforced, group.counters.requests, refused)
         assert [(logging.WARNING, "pass unlimited.")] == warnings
     else:
         assert [Denied("default", Reason.OVERLOADED, 1.0)] * REQUESTS == stalled
         assert (0, 2, {"rate_limit_exceeded": 1, "overloaded": REQUESTS}) == (
-            group.passed_over,
+            group.unenforced,
             group.counters.requests,
             refused,
         )
@@ -123,7 +123,7 @@ def test_a_visit_whose_caller_is_cancelled_before_it_is_looked_at_never_was(gove
         anyio.run(leave)
     counters = governor.statistics().groups["default"].counters
 
-    assert (0, {}, 2) == (counters.requests, counters.refused, anyio.run(visits, governor).count(None))
+    assert (0, {}, 2) == (counters.requests, counters.denied, anyio.run(visits, governor).count(None))
 
 
 def test_a_visit_that_was_granted_after_its_caller_had_gone_is_not_under_way(

@@ -107,8 +107,8 @@ async def test_a_waiter_whom_others_leave_no_time_counts_as_excess_when_it_is_re
         await anyio.sleep(0.1)
         after = governor.statistics()
 
-    assert (0, {}) == (before.degraded_spells, before.counters.refused)
-    assert (1, {"global_request_cap_exceeded": 2}) == (after.degraded_spells, after.counters.refused)
+    assert (0, {}) == (before.degraded_spells, before.counters.denied)
+    assert (1, {"global_request_cap_exceeded": 2}) == (after.degraded_spells, after.counters.denied)
     assert (("news", "traffic"), []) == (after.degraded_providers, times)
 
 
@@ -119,7 +119,7 @@ async def test_those_who_wait_for_the_cap_are_paced_by_it_and_nobody_is_paused()
         for number in range(95):
             tasks.start_soon(_use, governor, f"provider{number % 7}", times, None)
         await anyio.sleep(600)
-        spells, refused = governor.statistics().degraded_spells, governor.statistics().counters.refused
+        spells, refused = governor.statistics().degraded_spells, governor.statistics().counters.denied
 
     assert [60.0 * (number // 10) for number in range(95)] == pytest.approx(sorted(times), abs=0.01)
     assert (0, {}) == (spells, refused)

@@ -15,12 +15,12 @@ from governor import Config, Denied, Governor, Permit, PermitDenied, Reason
 from governor.instrumentation import (
     AnyEvent,
     BreakerChanged,
+    CallDenied,
+    ClientDenied,
     DegradedEntered,
     DegradedLeft,
     Granted,
-    Refused,
     Retried,
-    VisitorRefused,
 )
 from governor.messages import Visit
 from governor.testing import loop_clock
@@ -80,9 +80,9 @@ async def test_a_refusal_says_why_and_for_how_long() -> None:
                 pass
 
     assert [
-        Refused(scope="weather", reason=Reason.RATE_LIMIT, retry_after=60.0),
-        Refused(scope="weather", reason=Reason.COST, retry_after=None),
-        Refused(scope="weather", reason=Reason.RATE_LIMIT, retry_after=60.0),
+        CallDenied(scope="weather", reason=Reason.RATE_LIMIT, retry_after=60.0),
+        CallDenied(scope="weather", reason=Reason.COST, retry_after=None),
+        CallDenied(scope="weather", reason=Reason.RATE_LIMIT, retry_after=60.0),
     ] == timeless(told)
 
 
@@ -108,8 +108,8 @@ async def test_whoever_waits_when_the_governor_is_left_is_refused_and_that_is_an
         counters = supervisor.statistics().counters
 
     assert [Reason.SHUTTING_DOWN] * 2 == refused
-    assert [Refused(scope="weather", reason=Reason.SHUTTING_DOWN, retry_after=None)] * 2 == timeless(told)
-    assert {"shutting_down": 2} == counters.refused
+    assert [CallDenied(scope="weather", reason=Reason.SHUTTING_DOWN, retry_after=None)] * 2 == timeless(told)
+    assert {"shutting_down": 2} == counters.denied
 
 
 @pytest.mark.promise("R05")
@@ -168,9 +168,9 @@ async def test_the_cap_over_everything_is_announced_as_degraded_mode() -> None:
         governor.resume()
 
     assert [
-        Refused(scope="weather", reason=Reason.REQUEST_CAP, retry_after=60.0),
+        CallDenied(scope="weather", reason=Reason.REQUEST_CAP, retry_after=60.0),
         DegradedEntered(cooldown=60.0, cause="cap", providers=("weather",)),
-        Refused(scope="weather", reason=Reason.REQUEST_CAP, retry_after=60.0),
+        CallDenied(scope="weather", reason=Reason.REQUEST_CAP, retry_after=60.0),
         DegradedLeft(),
     ] == timeless(told)
 
@@ -185,7 +185,7 @@ async def test_a_visitor_who_is_refused_is_announced_by_pseudonym_also_in_a_dry_
             await governor.inbound.visit(group, visit)
 
     assert [("default", False), ("talk", True)] == [
-        (event.group, event.dry_run) for event in told if isinstance(event, VisitorRefused)
+        (event.group, event.dry_run) for event in told if isinstance(event, ClientDenied)
     ]
     assert 2 == len(told)
     assert b"alice" not in msgspec.json.encode(told)
@@ -200,7 +200,7 @@ async def test_a_governor_that_is_cancelled_still_tells_its_hooks_of_everything(
             scope.cancel()
             await anyio.sleep(1)
 
-    assert [Refused] == [type(event) for event in told]
+    assert [CallDenied] == [type(event) for event in told]
 
 
 async def test_a_hook_that_is_added_in_between_is_told_of_the_rest_and_one_that_is_taken_out_of_nothing_more() -> None:
@@ -214,8 +214,8 @@ async def test_a_hook_that_is_added_in_between_is_told_of_the_rest_and_one_that_
         remove()
         governor.try_permit("weather")
 
-    assert ["weather", "traffic", "weather"] == [event.scope for event in told if isinstance(event, Refused)]
-    assert ["traffic"] == [event.scope for event in later if isinstance(event, Refused)]
+    assert ["weather", "traffic", "weather"] == [event.scope for event in told if isinstance(event, CallDenied)]
+    assert ["traffic"] == [event.scope for event in later if isinstance(event, CallDenied)]
 
 
 async def test_what_hooks_miss_and_fail_at_is_in_the_statistics_and_disturbs_nobody() -> None:
@@ -247,7 +247,7 @@ async def test_what_hooks_miss_and_fail_at_is_in_the_statistics_and_disturbs_nob
         statistics = governor.statistics()
         go_on.set()
 
-    assert {"rate_limit_exceeded": 10_011} == statistics.counters.refused
+    assert {"rate_limit_exceeded": 10_011} == statistics.counters.denied
     assert 7 <= statistics.events_dropped
     assert statistics.hooks_failed in (2, 3)  # The third may be on its way still.
 

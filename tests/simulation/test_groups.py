@@ -38,7 +38,7 @@ async def visit(governor: Governor, group: str = "shop", number: int = 0) -> str
 
 
 def known(governor: Governor, group: str = "shop") -> int:
-    return governor.statistics().groups[group].callers
+    return governor.statistics().groups[group].clients
 
 
 def no_timer_is_set() -> bool:

@@ -60,7 +60,7 @@ async def test_a_scope_that_was_set_aside_has_what_it_had_left_and_no_more(limit
     assert (1, ["news"], 3) == (aside.set_aside, list(aside.scopes), aside.counters.requests)
     assert (1, ["weather"], 3 + left) == (back.set_aside, list(back.scopes), back.counters.requests)
     assert (2 + left, 2) == (back.scopes["weather"].counters.requests, back.scopes["weather"].counters.answered_2xx)
-    assert {"rate_limit_exceeded": 1} == back.scopes["weather"].counters.refused == back.counters.refused
+    assert {"rate_limit_exceeded": 1} == back.scopes["weather"].counters.denied == back.counters.denied
 
 
 @pytest.mark.promise("R06")

@@ -23,7 +23,7 @@ from governor import (
     ShuttingDown,
     UsageError,
 )
-from governor._actors.statistics import RefusalStatistics
+from governor._actors.statistics import DenialStatistics
 from governor.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -194,7 +194,7 @@ async def test_exceptions_in_the_block_are_failures_and_five_of_them_open_the_br
         counters = governor.statistics().counters
 
     assert 60.0 == caught.value.retry_after
-    assert (5, {"circuit_breaker_open": 1}) == (counters.failures, counters.refused)
+    assert (5, {"circuit_breaker_open": 1}) == (counters.failures, counters.denied)
 
 
 @pytest.mark.promise("R10")
@@ -207,17 +207,17 @@ async def test_statistics_say_what_the_next_ask_will_be_told(limit: str, calls: 
         permits = [granted(governor.try_permit("weather")) for _ in range(calls)]
         for permit in permits if failing else ():
             permit.record(status=500)
-        refusal = governor.statistics().scopes["weather"].refusal
+        refusal = governor.statistics().scopes["weather"].denial
         refused = denied(governor.try_permit("weather"))
 
-    assert RefusalStatistics(reason=refused.reason.value, retry_after=refused.retry_after) == refusal
+    assert DenialStatistics(reason=refused.reason.value, retry_after=refused.retry_after) == refusal
 
 
 @pytest.mark.promise("R10")
 async def test_statistics_say_nothing_of_a_refusal_where_the_next_ask_is_granted() -> None:
     async with governed("2/minute burst 2") as governor:
         granted(governor.try_permit("weather"))
-        refusal = governor.statistics().scopes["weather"].refusal
+        refusal = governor.statistics().scopes["weather"].denial
         granted(governor.try_permit("weather"))
 
     assert refusal is None

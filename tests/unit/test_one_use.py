@@ -333,7 +333,7 @@ async def test_a_hook_is_taken_out_once_however_often_that_is_said(governor: Gov
         governor.try_permit("hourly")
     await governor.aclose()
 
-    assert ["Refused"] == [type(event).__name__ for event in told]
+    assert ["CallDenied"] == [type(event).__name__ for event in told]
 
 
 async def test_what_one_use_wraps_decides_about_exceptions() -> None:

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from governor import Config, Governor, RateLimited, Statistics
-from governor.instrumentation import AnyEvent, DegradedLeft, Granted, Refused, Retried
+from governor.instrumentation import AnyEvent, CallDenied, DegradedLeft, Granted, Retried
 from governor.messages import Visit
 from governor.opentelemetry import add_to_span, instrument
 from governor.testing import ManualClock
@@ -78,7 +78,7 @@ async def test_a_collection_gets_the_figures_of_the_statistics(reader: InMemoryM
 
     scope = by(governor_scope="weather:get")
     assert 2 == found["governor.requests"][scope]
-    assert 1 == found["governor.refusals"][scope | by(error_type="rate_limit_exceeded")]
+    assert 1 == found["governor.denied"][scope | by(error_type="rate_limit_exceeded")]
     assert {"2xx": 1, "5xx": 1, "4xx": 0, "failure": 0, "neutral": 0, "other": 0} == {
         dict(attributes)["governor.outcome"]: value for attributes, value in found["governor.outcomes"].items()
     }
@@ -181,7 +181,7 @@ EXPECTED = [
     ("call", "governor.retried", {"governor.scope": "weather:get", "http.request.resend_count": 1}),
     (
         "refused",
-        "governor.refused",
+        "governor.denied",
         {"governor.scope": "weather:get", "error.type": "rate_limit_exceeded", "governor.retry_after": 1800.0},
     ),
 ]
@@ -253,7 +253,7 @@ def test_the_client_tells_of_a_refusal_what_the_governor_knows() -> None:
         with pytest.raises(RateLimited):
             client.get("https://weather.example/")
 
-    (refused,) = (event for event in told if isinstance(event, Refused))
+    (refused,) = (event for event in told if isinstance(event, CallDenied))
     assert ("weather:get", "rate_limit_exceeded", 1800.0) == (refused.scope, refused.reason.value, refused.retry_after)
     assert refused.at > 0
 

@@ -24,12 +24,12 @@ const TOLD = {
     return { kind: "bad", subject: "Degraded mode", says: `for ${span(cooldown)}: outbound traffic is paused after ${why}${of}` };
   },
   degraded_left: () => ({ kind: "good", subject: "Degraded mode", says: "is over: outbound traffic goes on" }),
-  refused: ({ scope, reason: word }) => {
+  call_denied: ({ scope, reason: word }) => {
     // What holds for all scopes is told once, and not scope by scope.
     const subject = EVERYWHERE.has(word) ? "Outbound traffic" : scope;
     return { kind: "refused", subject, says: `refused: ${reason(word)}`, alike: `${subject} ${word}` };
   },
-  visitor_refused: ({ group, limit, dry_run: dry }) => ({
+  client_denied: ({ group, limit, dry_run: dry }) => ({
     kind: dry ? "quiet" : "refused",
     subject: group,
     says: `${dry ? "would have turned" : "turned"} callers away: ${limit === "total" ? "ceiling of the group" : `limit per ${limit}`}`,

@@ -116,7 +116,7 @@ function countsOf({ scopes }) {
   const counts = new Map();
   const all = { granted: 0, refused: 0 };
   for (const [key, { metrics }] of Object.entries(scopes)) {
-    const one = { granted: metrics.total_requests, refused: total(metrics.refused) };
+    const one = { granted: metrics.total_requests, refused: total(metrics.denied) };
     counts.set(key, one);
     if (!key.startsWith("outbound:")) continue;
     all.granted += one.granted;
@@ -126,6 +126,6 @@ function countsOf({ scopes }) {
 }
 
 function refusedOf({ scopes }) {
-  const refused = Object.entries(scopes).map(([key, scope]) => [key, scope.metrics.refused]);
+  const refused = Object.entries(scopes).map(([key, scope]) => [key, scope.metrics.denied]);
   return new Map(refused.filter(([, reasons]) => Object.keys(reasons).length));
 }

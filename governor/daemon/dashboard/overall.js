@@ -26,7 +26,7 @@ export class Overall {
 /** What stands in each tile: a term, a figure, what belongs to it, and how full something is: 1 stands for all too full. */
 function tilesOf(global, outbound) {
   const sums = sumsOf(outbound);
-  const [most] = Object.entries(sums.refused).sort(([, one], [, other]) => other - one);
+  const [most] = Object.entries(sums.denied).sort(([, one], [, other]) => other - one);
   const breakers = outbound.filter(({ circuit_breaker: breaker }) => breaker.state !== "closed").length;
   const cap = global.requests_per_minute;
   const degraded = global.degraded_mode_active
@@ -38,7 +38,7 @@ function tilesOf(global, outbound) {
     ["Circuit breakers", breakers ? `${count(breakers)} not closed` : "all closed", `of ${several(outbound.length, "scope")}`, breakers],
     ["Granted", count(sums.total_requests), `${count(sums.total_retries)} of them retries`, 0],
     ["Waiting", count(sums.waiting), "in line for a permit", 0],
-    ["Refused", count(total(sums.refused)), most ? `most: ${reason(most[0])}` : "since the start", 0],
+    ["Refused", count(total(sums.denied)), most ? `most: ${reason(most[0])}` : "since the start", 0],
     ["2xx", count(sums.total_2xx), "answered", 0],
     ["4xx", count(sums.total_4xx), `${count(sums.total_429)} of them 429`, 0],
     ["5xx", count(sums.total_5xx), `${count(sums.failures)} broke off`, 0],
@@ -47,10 +47,10 @@ function tilesOf(global, outbound) {
 
 /** The counters of all outbound scopes. Those of `global` have what comes in as well. */
 function sumsOf(outbound) {
-  const sums = { ...Object.fromEntries(COUNTED.map((name) => [name, 0])), refused: {} };
+  const sums = { ...Object.fromEntries(COUNTED.map((name) => [name, 0])), denied: {} };
   for (const { metrics } of outbound) {
     for (const name of COUNTED) sums[name] += metrics[name];
-    for (const [word, number] of Object.entries(metrics.refused)) sums.refused[word] = (sums.refused[word] ?? 0) + number;
+    for (const [word, number] of Object.entries(metrics.denied)) sums.denied[word] = (sums.denied[word] ?? 0) + number;
   }
   return sums;
 }

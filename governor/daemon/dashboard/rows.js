@@ -76,12 +76,12 @@ export class Rows {
 }
 
 function hasTraffic({ metrics }) {
-  return metrics.total_requests > 0 || total(metrics.refused) > 0;
+  return metrics.total_requests > 0 || total(metrics.denied) > 0;
 }
 
 /** What is paused with everything else stands behind what has troubles of its own, and before what is fine. */
 function rankOf(scope, trouble) {
-  return trouble ? trouble.rank + 1 : scope.refusal?.reason === "degraded_mode_active" ? 1 : FINE;
+  return trouble ? trouble.rank + 1 : scope.denial?.reason === "degraded_mode_active" ? 1 : FINE;
 }
 
 /** What both kinds have: a summary with state, name, chart and figures, and details that are filled once it is open. */
@@ -161,7 +161,7 @@ class Row {
 }
 
 class ScopeRow extends Row {
-  state({ refusal, circuit_breaker: breaker }, trouble) {
+  state({ denial: refusal, circuit_breaker: breaker }, trouble) {
     if (refusal?.reason === "degraded_mode_active") return { word: "paused", tone: "bad" };
     if (breaker.state === "open") return { word: "breaker open", tone: refusal ? "bad" : "watch" };
     if (breaker.state === "half_open") return { word: "half-open", tone: refusal ? "bad" : "watch" };
@@ -195,7 +195,7 @@ class ScopeRow extends Row {
       ...limits.map((limit) => [limit.limit, left(limit)]),
       ["Circuit breaker", breakerWords(breaker, metrics)],
       ["Answers", answers(metrics)],
-      ["Refused", byCount(metrics.refused, reason)],
+      ["Refused", byCount(metrics.denied, reason)],
       ["Line", `${count(metrics.waiting)} waiting, ${several(metrics.leased, "permit")} granted ahead`],
     ];
   }
@@ -212,8 +212,8 @@ class GroupRow extends Row {
     return [];
   }
 
-  hint({ loudest: [loudest] }) {
-    return loudest ? `loudest: ${loudest.caller} (${count(loudest.refused)})` : "";
+  hint({ most_denied: [loudest] }) {
+    return loudest ? `loudest: ${loudest.client} (${count(loudest.denied)})` : "";
   }
 
   /** The ceiling of a group is far above what one caller may do, and would flatten the chart. */
@@ -221,23 +221,23 @@ class GroupRow extends Row {
     return 0;
   }
 
-  figures({ callers, totals }, rates) {
+  figures({ clients, totals }, rates) {
     say(this.cells.pace, `${rates ? short(rates.granted) : "–"}/s`);
-    say(this.cells.left, several(callers, "caller"));
+    say(this.cells.left, several(clients, "client"));
     this.fill(totals[0]);
   }
 
-  facts({ limits, totals, metrics, dry_run: dry, loudest }) {
+  facts({ limits, totals, metrics, dry_run: dry, most_denied: loudest }) {
     return [
       ["Limit per caller", limits.map(({ limit }) => limit).join(", ") || "none"],
       ...totals.map((limit) => [`Ceiling ${limit.limit}`, left(limit)]),
       ["Answers", answers(metrics)],
-      ["Refused by limit per", byCount(metrics.refused_by, (word) => (word === "total" ? "group" : word))],
-      ...(dry ? [["Dry run", `${count(metrics.passed_over)} went on although a limit refused them`]] : []),
-      ...(!dry && metrics.passed_over
-        ? [["Passed unlimited", `${count(metrics.passed_over)}, mostly while the governor did not answer in time`]]
+      ["Refused by limit per", byCount(metrics.denied_by, (word) => (word === "total" ? "group" : word))],
+      ...(dry ? [["Dry run", `${count(metrics.unenforced)} went on although a limit refused them`]] : []),
+      ...(!dry && metrics.unenforced
+        ? [["Passed unlimited", `${count(metrics.unenforced)}, mostly while the governor did not answer in time`]]
         : []),
-      ["Loudest lately", loudest.slice(0, 8).map(({ caller, refused }) => `${caller}  ${count(refused)}`).join("\n") || "nobody"],
+      ["Loudest lately", loudest.slice(0, 8).map(({ client, denied }) => `${client}  ${count(denied)}`).join("\n") || "nobody"],
     ];
   }
 }

@@ -1,7 +1,7 @@
 // Are the figures live? One connection, opened again whenever it breaks or falls silent.
 
 /** What the daemon tells beside snapshots: names of governor/instrumentation/events.py, and word of what was dropped. */
-const EVENTS = ["breaker_changed", "degraded_entered", "degraded_left", "missed", "refused", "visitor_refused"];
+const EVENTS = ["breaker_changed", "degraded_entered", "degraded_left", "missed", "call_denied", "client_denied"];
 /** Milliseconds: a connection that has been silent for so long counts as broken. */
 const SILENCE = 5_000;
 /** Milliseconds before the next try; the last one from then on. */

@@ -56,7 +56,7 @@ export const nameOf = (key) => key.slice(key.indexOf(":") + 1);
 export const sentence = (trouble) => `${trouble.subject} ${trouble.says}${trouble.until && `, ${trouble.until}`}`;
 
 function* everything({ global, scopes }) {
-  const refusals = Object.entries(scopes).filter(([key]) => key.startsWith("outbound:")).map(([, scope]) => scope.refusal);
+  const refusals = Object.entries(scopes).filter(([key]) => key.startsWith("outbound:")).map(([, scope]) => scope.denial);
   const capped = refusals.filter((refusal) => refusal?.reason === "global_request_cap_exceeded").map((refusal) => refusal.retry_after);
   const says = "refuses all outbound traffic";
   if (global.degraded_mode_active) {
@@ -80,7 +80,7 @@ function cause({ degraded_cause: word, degraded_providers: providers }) {
 }
 
 function outbound(key, scope, recent) {
-  const { refusal, circuit_breaker: breaker, metrics } = scope;
+  const { denial: refusal, circuit_breaker: breaker, metrics } = scope;
   if (!refusal) return watched(key, scope, recent);
   if (EVERYWHERE.has(refusal.reason)) return null;
   const lately = total(recent);
@@ -109,9 +109,9 @@ function watched(key, { circuit_breaker: breaker }, recent) {
 function group(key, scope, recent) {
   const lately = total(recent);
   if (!lately) return null;
-  const [loudest] = scope.loudest;
+  const [loudest] = scope.most_denied;
   const says = `turns callers away: ${count(lately)} in the last ${RECENT} s`;
-  return made(key, LIMITED, nameOf(key), says, loudest ? `most often ${loudest.caller}` : "", null, lately);
+  return made(key, LIMITED, nameOf(key), says, loudest ? `most often ${loudest.client}` : "", null, lately);
 }
 
 function whenOver({ reason: word, retry_after: wait }) {

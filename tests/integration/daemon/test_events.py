@@ -43,14 +43,14 @@ def test_a_flood_of_refusals_is_sampled_and_counted_in_full(start: Start) -> Non
     with listening(daemon) as events:
         until(events, "snapshot")
         daemon.do("refuse", "scarce", "5000")
-        refused = until(events, "refused")[-1][1]
+        refused = until(events, "call_denied")[-1][1]
         daemon.do("call", "weather:get", "500", "2")
         heard = until(events, "breaker_changed")
         snapshot = until(events, "snapshot")[-1][1]
 
     assert ("scarce", "rate_limit_exceeded") == (refused["scope"], refused["reason"])
-    assert len([data for kind, data in heard if kind == "refused"]) < 100
-    assert 5000 == snapshot["global"]["refused"]["rate_limit_exceeded"]
+    assert len([data for kind, data in heard if kind == "call_denied"]) < 100
+    assert 5000 == snapshot["global"]["denied"]["rate_limit_exceeded"]
     assert 0 == snapshot["global"]["hooks_failed"]
 
 

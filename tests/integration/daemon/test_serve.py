@@ -28,11 +28,11 @@ def test_status_metrics_and_prometheus_tell_the_same(start: Start) -> None:
     total = status["global"]
     assert ("success", ["scarce", "weather:get", "weather:post"]) == (status["status"], status["outbound_scopes"])
     assert (6, 4, 2, 6) == (total["total_requests"], total["total_2xx"], total["total_4xx"], total["requests_last_minute"])
-    assert {"rate_limit_exceeded": 4} == total["refused"] == status["scopes"]["outbound:scarce"]["metrics"]["refused"]
+    assert {"rate_limit_exceeded": 4} == total["denied"] == status["scopes"]["outbound:scarce"]["metrics"]["denied"]
     assert (5, 3, 2) == tuple(report["metrics"][name] for name in ("total_requests", "total_2xx", "total_4xx"))
     assert ["outbound:weather:get", "outbound:weather:post"] == report["aggregated_from"]
     assert (3.0, 2.0) == tuple(samples["governor_requests_total", scope] for scope in ("weather:get", "weather:post"))
-    assert 4.0 == samples["governor_refusals_total", "rate_limit_exceeded", "scarce"]
+    assert 4.0 == samples["governor_denied_total", "rate_limit_exceeded", "scarce"]
 
 
 @pytest.mark.promise("R33")

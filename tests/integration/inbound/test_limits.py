@@ -45,7 +45,7 @@ def test_a_flood_of_one_actor_leaves_a_second_one_alone(serve: Serve) -> None:
 
     assert (2, 48) == (flood.count(200), flood.count(429))
     assert [200, 200, 429] == door.statuses(3, X_Actor="bob")
-    assert 48 + 1 == door.governor.statistics().groups["default"].counters.refused["rate_limit_exceeded"]
+    assert 48 + 1 == door.governor.statistics().groups["default"].counters.denied["rate_limit_exceeded"]
 
 
 @pytest.mark.promise("R22")

@@ -39,17 +39,17 @@ def test_an_outcome_is_counted_in_one_place(status: int | None, result: Result, 
 def test_a_record_is_of_its_moment() -> None:
     counters = Counters()
     counters.requests = 1
-    counters.refused[Reason.RATE_LIMIT] = 2
+    counters.denied[Reason.RATE_LIMIT] = 2
     record = counters.record()
     counters.requests = 5
-    counters.refused[Reason.RATE_LIMIT] = 9
+    counters.denied[Reason.RATE_LIMIT] = 9
 
-    assert CounterRecord(requests=1, refused={"rate_limit_exceeded": 2}) == record
+    assert CounterRecord(requests=1, denied={"rate_limit_exceeded": 2}) == record
 
 
 def test_records_add_up_field_by_field() -> None:
-    one = CounterRecord(requests=1, answered_2xx=2, retries=3, neutral=1, refused={"overloaded": 1, "loop_detected": 2})
-    other = CounterRecord(requests=10, answered_5xx=20, failures=30, refused={"overloaded": 5})
+    one = CounterRecord(requests=1, answered_2xx=2, retries=3, neutral=1, denied={"overloaded": 1, "loop_detected": 2})
+    other = CounterRecord(requests=10, answered_5xx=20, failures=30, denied={"overloaded": 5})
 
     assert (
         CounterRecord(
@@ -59,7 +59,7 @@ def test_records_add_up_field_by_field() -> None:
             failures=30,
             neutral=1,
             retries=3,
-            refused={"overloaded": 6, "loop_detected": 2},
+            denied={"overloaded": 6, "loop_detected": 2},
         )
         == one + other
     )

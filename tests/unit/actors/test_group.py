@@ -10,7 +10,7 @@ from governor._actors.group import NAMES, GroupActor
 from governor._actors.pseudonyms import Pseudonyms
 from governor._units import DAY, HOUR, MINUTE, SECOND
 from governor.config import InboundGroup
-from governor.instrumentation import Announcer, VisitorRefused
+from governor.instrumentation import Announcer, ClientDenied
 from governor.messages import Turned, Visit
 from governor.policies.callers import CallersPolicy
 from governor.testing import ManualClock
@@ -204,10 +204,10 @@ def test_a_dry_run_says_and_counts_whom_it_would_refuse_and_spends_nothing_for_t
     answers = [actor.visit(ANN) for _ in range(5)]
 
     assert [None, *[Turned("chat", "caller", 3600.0, TokenBucket(1, HOUR, 1), dry_run=True)] * 4] == answers
-    assert (5, 4, {"caller": 4, "address": 0, "total": 0}) == (actor.counters.requests, actor.passed_over, actor.refused_by)
-    assert {} == actor.counters.record().refused
+    assert (5, 4, {"caller": 4, "address": 0, "total": 0}) == (actor.counters.requests, actor.passed_over, actor.denied_by)
+    assert {} == actor.counters.record().denied
     assert actor.visit(BOB) is None
-    assert [True] * 4 == [event.dry_run for event in told.events if isinstance(event, VisitorRefused)]
+    assert [True] * 4 == [event.dry_run for event in told.events if isinstance(event, ClientDenied)]
 
 
 # What is counted and told.
@@ -222,7 +222,7 @@ def test_those_who_go_on_are_counted_by_how_it_ended_and_refusals_by_limit() -> 
     for status in (200, 204, 302, 404, 429, 503, None):
         actor.ended(status)
 
-    assert {"caller": 2, "address": 0, "total": 1} == actor.refused_by
+    assert {"caller": 2, "address": 0, "total": 1} == actor.denied_by
     assert actor.counters.record() == CounterRecord(
         requests=6,
         answered_2xx=2,
@@ -231,7 +231,7 @@ def test_those_who_go_on_are_counted_by_how_it_ended_and_refusals_by_limit() -> 
         answered_5xx=1,
         failures=1,
         others=1,
-        refused={"rate_limit_exceeded": 3},
+        denied={"rate_limit_exceeded": 3},
     )
 
 
@@ -243,7 +243,7 @@ def test_hooks_are_told_who_was_refused_by_pseudonym() -> None:
     actor.visit(ANN)
 
     assert [
-        VisitorRefused(group="chat", caller=f"actor-{ANN.caller.hex()[2:12]}", limit="caller", retry_after=0.5)
+        ClientDenied(group="chat", client=f"actor-{ANN.caller.hex()[2:12]}", limit="caller", retry_after=0.5)
     ] == told.events
 
 

@@ -204,7 +204,7 @@ async def test_a_route_has_a_limit_for_each_client_beside_those_of_its_group(
         heads = await statuses(("POST", "/files/a/b"), ("HEAD", "/Files"), ("PUT", "/files"), actor=b"bob")
         group = await statuses(("PUT", "/users/1/export"), *[("GET", "/users")] * 2, ("GET", "/files"), actor=b"eve")
         reply = await ask("/users//7/%65xport", method="GET", headers=[ANN])
-        figures = governor.statistics().groups["default"].refused_by
+        figures = governor.statistics().groups["default"].denied_by
 
     assert ([200, 429, 200], [200, 429, 200], [200, 200, 200, 429]) == (one_limit, heads, group)
     assert ("export", ["export"], "Too many requests of this caller for this route in default; try again in 86400 s.") == (

@@ -271,7 +271,7 @@ async def test_a_dry_run_counts_and_announces_and_refuses_nobody(asking: type[As
     async with Governor(configured({"dry_run": True}), clock=ManualClock()) as governor:
         ask = asking(TrafficControlMiddleware(app, governor))
         replies = [await ask() for _ in range(4)]
-        passed_over = governor.statistics().groups["default"].passed_over
+        passed_over = governor.statistics().groups["default"].unenforced
 
     assert 4 * [200] == [reply.status for reply in replies]
     assert [None, None, '"caller";r=0;t=1', '"caller";r=0;t=1'] == [reply.headers.get("ratelimit") for reply in replies]

@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 
 from governor.daemon.documents import (
     BreakerState,
+    ClientDenials,
+    Denial,
+    DeniedBy,
     GlobalMetrics,
     GroupMetrics,
     InboundGroup,
     LimitState,
     OutboundScope,
     RateLimit,
-    Refusal,
-    RefusedBy,
     ScopeMetrics,
     Status,
-    Visitor,
 )
 from governor.errors import Reason
 
@@ -43,7 +43,7 @@ def status(
     return Status(
         global_=GlobalMetrics(
             **COUNTS,
-            refused={},
+            denied={},
             requests_last_minute=last_minute,
             requests_per_minute=1000,
             degraded_mode_active=degraded_for > 0,
@@ -70,13 +70,13 @@ def scope(
     breaker: str = "closed",
     probes_in: float = 0.0,
     waiting: int = 0,
-    refused: Mapping[str, int] | None = None,
+    denied: Mapping[str, int] | None = None,
     requests: int = 0,
 ) -> OutboundScope:
     return OutboundScope(
         metrics=ScopeMetrics(
             **{**COUNTS, "total_requests": requests},
-            refused=dict(refused or {}),
+            denied=dict(denied or {}),
             total_circuit_open=0,
             waiting=waiting,
             leased=0,
@@ -91,38 +91,38 @@ def scope(
             last_failure_time=None,
             probes_in=probes_in,
         ),
-        refusal=None if reason is None else Refusal(reason=reason, retry_after=retry_after),
+        denial=None if reason is None else Denial(reason=reason, retry_after=retry_after),
     )
 
 
 def group(
     *,
     requests: int = 0,
-    refused: Mapping[str, int] | None = None,
-    loudest: Mapping[str, int] | None = None,
+    denied: Mapping[str, int] | None = None,
+    most_denied: Mapping[str, int] | None = None,
     dry_run: bool = False,
 ) -> InboundGroup:
     return InboundGroup(
         metrics=GroupMetrics(
             **{**COUNTS, "total_requests": requests},
-            refused=dict(refused or {}),
+            denied=dict(denied or {}),
             total_circuit_open=0,
-            refused_by=RefusedBy(caller=0, address=0, total=0),
-            passed_over=0,
+            denied_by=DeniedBy(caller=0, address=0, total=0),
+            unenforced=0,
         ),
         rate_limit=None,
         limits=(),
         totals=(),
         dry_run=dry_run,
-        callers=0,
-        loudest=tuple(Visitor(caller=caller, refused=count) for caller, count in (loudest or {}).items()),
+        clients=0,
+        most_denied=tuple(ClientDenials(client=client, denied=count) for client, count in (most_denied or {}).items()),
     )
 
 
 _counts: Final = st.one_of(st.integers(0, 3), st.integers(0, 10**12))
 _spans: Final = st.one_of(st.floats(0.0, 200.0), st.floats(0.0, 31_622_400.0))
 _reasons: Final = st.sampled_from([reason.value for reason in Reason])
-_refused: Final = st.dictionaries(_reasons, st.integers(1, 10**9), max_size=3)
+_denied: Final = st.dictionaries(_reasons, st.integers(1, 10**9), max_size=3)
 _names: Final = st.from_regex(r"[a-z][a-z0-9_.-]{0,30}(:[a-z]{1,7})?", fullmatch=True)
 
 scopes: Final = st.builds(
@@ -132,11 +132,11 @@ scopes: Final = st.builds(
     breaker=st.sampled_from(["closed", "open", "half_open"]),
     probes_in=_spans,
     waiting=_counts,
-    refused=_refused,
+    denied=_denied,
     requests=_counts,
 )
 groups: Final = st.builds(
-    group, refused=_refused, loudest=st.dictionaries(_names, st.integers(1, 10**9), max_size=3), dry_run=st.booleans()
+    group, denied=_denied, most_denied=st.dictionaries(_names, st.integers(1, 10**9), max_size=3), dry_run=st.booleans()
 )
 _keyed: Final = st.one_of(
     st.tuples(_names.map("outbound:{}".format), scopes), st.tuples(_names.map("inbound:{}".format), groups)

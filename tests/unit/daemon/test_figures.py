@@ -70,7 +70,7 @@ async def test_global_counters_are_true_sums_over_everything() -> None:
 
     total = document.global_
     assert (9, 4, 2, 2, 1) == (total.total_requests, total.total_2xx, total.total_4xx, total.total_5xx, total.total_429)
-    assert (1, {"cost_exceeds_capacity": 3, "rate_limit_exceeded": 1}) == (total.others, total.refused)
+    assert (1, {"cost_exceeds_capacity": 3, "rate_limit_exceeded": 1}) == (total.others, total.denied)
     for field in ("total_requests", "total_2xx", "total_4xx", "total_5xx", "total_429", "total_retries", "failures", "others"):
         assert sum(getattr(scope.metrics, field) for scope in document.scopes.values()) == getattr(total, field)
 
@@ -133,12 +133,12 @@ async def test_an_outbound_scope_shows_counters_limits_and_breaker() -> None:
         scope.metrics.total_5xx,
         scope.metrics.total_circuit_open,
     )
-    assert {"circuit_breaker_open": 1} == scope.metrics.refused
+    assert {"circuit_breaker_open": 1} == scope.metrics.denied
     assert ["100/minute burst 10", "20 in flight"] == [limit.limit for limit in scope.limits]
     breaker = scope.circuit_breaker
     assert ("open", NOW - 20, 40.0) == (breaker.state, breaker.last_failure_time, breaker.probes_in)
-    assert scope.refusal is not None
-    assert ("circuit_breaker_open", 40.0) == (scope.refusal.reason, scope.refusal.retry_after)
+    assert scope.denial is not None
+    assert ("circuit_breaker_open", 40.0) == (scope.denial.reason, scope.denial.retry_after)
 
 
 @pytest.mark.promise("R32")
@@ -190,11 +190,11 @@ async def test_a_group_shows_who_is_loudest_by_pseudonym() -> None:
     assert isinstance(group, InboundGroup)
     assert (2, 3, 0, 0) == (
         group.metrics.total_requests,
-        group.metrics.refused_by.caller,
-        group.metrics.refused_by.address,
-        group.metrics.refused_by.total,
+        group.metrics.denied_by.caller,
+        group.metrics.denied_by.address,
+        group.metrics.denied_by.total,
     )
-    assert [("actor-31313131", 3)] == [(visitor.caller[:14], visitor.refused) for visitor in group.loudest]
+    assert [("actor-31313131", 3)] == [(visitor.client[:14], visitor.denied) for visitor in group.most_denied]
     assert [("60/minute burst 8", 6)] == [(limit.limit, limit.available) for limit in group.totals]
     assert ["60/minute burst 2"] == [limit.limit for limit in group.limits]
 
@@ -266,8 +266,8 @@ async def test_of_a_provider_the_scarcest_limits_the_worst_breaker_and_the_longe
     assert (1, 4) == (report.rate_limit.available_tokens, report.rate_limit.capacity)
     assert ["4 per hour strict"] == [limit.limit for limit in report.limits]
     assert "open" == report.circuit_breaker.state
-    assert report.refusal is not None
-    assert "circuit_breaker_open" == report.refusal.reason
+    assert report.denial is not None
+    assert "circuit_breaker_open" == report.denial.reason
 
 
 @pytest.mark.promise("R31")

@@ -10,7 +10,7 @@ def seen(*looks: tuple[float, int], started: tuple[float, ...] = ()) -> dict[str
     lately = Lately()
     for index, (at, refused) in enumerate(looks):
         started_at = started[index] if started else NOW
-        scopes = {SCOPE: scope(refused={"rate_limit_exceeded": refused} if refused else {})}
+        scopes = {SCOPE: scope(denied={"rate_limit_exceeded": refused} if refused else {})}
         lately.add(status(scopes, now=NOW + at, started_at=started_at))
     return dict(lately(SCOPE))
 

@@ -9,18 +9,18 @@ from governor.daemon.sampling import MOST, Sampler
 from governor.instrumentation import (
     AnyEvent,
     BreakerChanged,
+    CallDenied,
+    ClientDenied,
     DegradedEntered,
     DegradedLeft,
     Granted,
     LeaseRevoked,
-    Refused,
     Retried,
-    VisitorRefused,
 )
 
 
-def refused(at: float, scope: str = "weather:get", reason: Reason = Reason.RATE_LIMIT) -> Refused:
-    return Refused(at=at, scope=scope, reason=reason, retry_after=1.0)
+def refused(at: float, scope: str = "weather:get", reason: Reason = Reason.RATE_LIMIT) -> CallDenied:
+    return CallDenied(at=at, scope=scope, reason=reason, retry_after=1.0)
 
 
 def told(*events: AnyEvent) -> list[AnyEvent]:
@@ -55,8 +55,8 @@ def test_of_a_scope_and_a_reason_the_first_refusal_of_each_second_is_told() -> N
 
 
 def test_other_scopes_reasons_groups_and_limits_are_told_beside_each_other() -> None:
-    def visitor(group: str, limit: str) -> VisitorRefused:
-        return VisitorRefused(at=5.0, group=group, caller="actor-1", limit=limit, retry_after=1.0)
+    def visitor(group: str, limit: str) -> ClientDenied:
+        return ClientDenied(at=5.0, group=group, client="actor-1", limit=limit, retry_after=1.0)
 
     events: Iterable[AnyEvent] = (
         refused(5.0),

@@ -121,7 +121,7 @@ def test_an_answer_that_is_no_status_says_so(body: bytes) -> None:
 def test_a_watch_knows_what_was_refused_between_two_looks(
     answers: list[bytes | NoAnswer], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    looks = (status({"outbound:busy": scope(refused={"rate_limit_exceeded": count} if count else {})}) for count in (0, 3))
+    looks = (status({"outbound:busy": scope(denied={"rate_limit_exceeded": count} if count else {})}) for count in (0, 3))
     answers += map(msgspec.json.encode, looks)
 
     assert 0 == main(["--watch"], pause=lambda _: None)

@@ -11,10 +11,10 @@ from governor.daemon.words import plain
 from tests.unit.daemon.statuses import Scope, group, scope, status, statuses
 
 BUSY: Final[dict[str, Scope]] = {
-    "inbound:chat": group(refused={"rate_limit_exceeded": 1234}, loudest={"actor-3f09c1d2a4": 132}),
+    "inbound:chat": group(denied={"rate_limit_exceeded": 1234}, most_denied={"actor-3f09c1d2a4": 132}),
     "outbound:fine:get": scope(requests=12_345),
     "outbound:github:get": scope(
-        "circuit_breaker_open", 41.2, breaker="open", probes_in=41.2, refused={"circuit_breaker_open": 9}
+        "circuit_breaker_open", 41.2, breaker="open", probes_in=41.2, denied={"circuit_breaker_open": 9}
     ),
     "outbound:limited:post": scope("rate_limit_exceeded", 3.0, waiting=2),
     "outbound:probing": scope(breaker="half_open"),
@@ -110,7 +110,7 @@ def test_a_colour_is_code_before_and_after_and_plain_text_has_none() -> None:
 
 @given(statuses, st.integers(1, 200), st.one_of(st.none(), st.integers(4, 60)))
 def test_no_table_is_wider_or_higher_than_its_terminal(seen: Status, width: int, height: int | None) -> None:
-    lines = table(seen, width=width, height=height, recently=lambda key: seen.scopes[key].metrics.refused)
+    lines = table(seen, width=width, height=height, recently=lambda key: seen.scopes[key].metrics.denied)
 
     assert [] == [line.text for line in lines if len(line.text) > width]
     assert height is None or len(lines) <= height
@@ -120,5 +120,5 @@ def test_no_table_is_wider_or_higher_than_its_terminal(seen: Status, width: int,
 def test_every_scope_is_in_the_table_of_a_wide_terminal(seen: Status) -> None:
     first = [line.text.split("  ")[0] for line in table(seen, width=400)]
 
-    shown = [key for key, one in seen.scopes.items() if isinstance(one, OutboundScope) or any(one.metrics.refused.values())]
+    shown = [key for key, one in seen.scopes.items() if isinstance(one, OutboundScope) or any(one.metrics.denied.values())]
     assert [] == [key for key in shown if key.partition(":")[2] not in first]

@@ -104,7 +104,7 @@ def test_the_cap_is_told_once_with_the_earliest_way_out() -> None:
 
 
 def test_a_group_says_how_many_it_turned_away_and_who_is_loudest() -> None:
-    scopes = {"inbound:chat": group(loudest={"actor-3f09c1d2a4": 132, "session-1": 2})}
+    scopes = {"inbound:chat": group(most_denied={"actor-3f09c1d2a4": 132, "session-1": 2})}
 
     assert ["chat turns callers away: 41 in the last 10 s, most often actor-3f09c1d2a4"] == told(
         scopes, {"inbound:chat": {"rate_limit_exceeded": 41}}
@@ -114,7 +114,7 @@ def test_a_group_says_how_many_it_turned_away_and_who_is_loudest() -> None:
 
 @pytest.mark.parametrize(("dry_run", "verb"), [(False, "has"), (True, "would have")])
 def test_after_a_single_look_the_loudest_callers_tell_what_a_group_has_refused(dry_run: bool, verb: str) -> None:
-    scopes = {"inbound:chat": group(loudest={"actor-3f09c1d2a4": 132}, dry_run=dry_run), "inbound:quiet": group()}
+    scopes = {"inbound:chat": group(most_denied={"actor-3f09c1d2a4": 132}, dry_run=dry_run), "inbound:quiet": group()}
 
     assert [f"chat {verb} turned callers away lately, most often actor-3f09c1d2a4"] == [
         trouble.sentence() for trouble in troubles(status(scopes))
@@ -144,7 +144,7 @@ def test_the_worst_comes_first() -> None:
         ({"outbound:a": scope(breaker="half_open")}, 0.0, "Nothing is refused right now"),
         ({"outbound:a": scope("overloaded", 1.0)}, 0.0, "1 scope refuses"),
         ({"outbound:a": scope("overloaded", 1.0), "outbound:b": scope("overloaded", 1.0)}, 0.0, "2 scopes refuse"),
-        ({"inbound:a": group(loudest={"x": 1})}, 0.0, "1 group turns callers away"),
+        ({"inbound:a": group(most_denied={"x": 1})}, 0.0, "1 group turns callers away"),
         (
             {"inbound:a": group(), "inbound:b": group(), "outbound:c": scope("overloaded")},
             0.0,

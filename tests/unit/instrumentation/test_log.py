@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from governor.errors import ConfigError, Reason
-from governor.instrumentation import AnyEvent, BreakerChanged, DegradedLeft, Refused, VisitorRefused
+from governor.instrumentation import AnyEvent, BreakerChanged, CallDenied, ClientDenied, DegradedLeft
 
 if sys.platform == "win32":
     pytest.skip("there are no private folders", allow_module_level=True)
@@ -46,7 +46,7 @@ class World:
         """Events that can be told apart, written at once."""
         log = log or self.log
         for number in numbers:
-            log(Refused(at=self.now, scope="weather:get", reason=Reason.RATE_LIMIT, retry_after=float(number)))
+            log(CallDenied(at=self.now, scope="weather:get", reason=Reason.RATE_LIMIT, retry_after=float(number)))
         log.pause()
 
     def files(self) -> dict[str, list[int]]:
@@ -66,7 +66,9 @@ class World:
 
 
 def _numbers(path: Path) -> list[int]:
-    return [int(line["retry_after"]) for line in map(json.loads, path.read_text().splitlines()) if line["event"] == "refused"]
+    return [
+        int(line["retry_after"]) for line in map(json.loads, path.read_text().splitlines()) if line["event"] == "call_denied"
+    ]
 
 
 @pytest.fixture
@@ -77,10 +79,10 @@ def world(tmp_path: Path) -> World:
 
 def test_a_line_is_an_event_as_json(world: World) -> None:
     events: list[AnyEvent] = [
-        Refused(at=NOON, scope="weather:get", reason=Reason.RATE_LIMIT, retry_after=None),
+        CallDenied(at=NOON, scope="weather:get", reason=Reason.RATE_LIMIT, retry_after=None),
         BreakerChanged(at=NOON, scope="weather", before="closed", after="open", probes_in=60.0),
         DegradedLeft(at=NOON + 0.25),
-        VisitorRefused(at=NOON, group="chat", caller="actor-3f09c1d2a4", limit="caller", retry_after=0.5),
+        ClientDenied(at=NOON, group="chat", client="actor-3f09c1d2a4", limit="caller", retry_after=0.5),
     ]
     for event in events:
         world.log(event)
@@ -89,14 +91,14 @@ def test_a_line_is_an_event_as_json(world: World) -> None:
 
     assert "governor-2025-10-18-0001.jsonl" == path.name
     assert [
-        {"event": "refused", "at": NOON, "scope": "weather:get", "reason": "rate_limit_exceeded", "retry_after": None},
+        {"event": "call_denied", "at": NOON, "scope": "weather:get", "reason": "rate_limit_exceeded", "retry_after": None},
         {"event": "breaker_changed", "at": NOON, "scope": "weather", "before": "closed", "after": "open", "probes_in": 60.0},
         {"event": "degraded_left", "at": NOON + 0.25},
         {
-            "event": "visitor_refused",
+            "event": "client_denied",
             "at": NOON,
             "group": "chat",
-            "caller": "actor-3f09c1d2a4",
+            "client": "actor-3f09c1d2a4",
             "limit": "caller",
             "retry_after": 0.5,
             "dry_run": False,
@@ -209,7 +211,7 @@ def test_other_files_in_the_folder_are_left_alone(world: World) -> None:
 
 def test_lines_from_before_midnight_do_not_get_into_the_file_of_the_next_day(world: World) -> None:
     for seconds in (-1.0, 0.0, 1.0):
-        world.log(Refused(at=NOON + DAY / 2 + seconds, scope="weather", reason=Reason.COST, retry_after=seconds))
+        world.log(CallDenied(at=NOON + DAY / 2 + seconds, scope="weather", reason=Reason.COST, retry_after=seconds))
     world.log.pause()
 
     assert {"governor-2025-10-18-0001.jsonl": [-1], "governor-2025-10-19-0001.jsonl": [0, 1]} == world.files()
@@ -316,7 +318,7 @@ def test_a_full_disk_costs_lines_which_are_counted_and_one_warning(
 
     assert warning.startswith(f"The log in {world.folder} cannot be written: No space left on device. Traffic goes on ")
     assert 1000 == lost == world.lost
-    assert [("lines_lost", 1000), ("refused", None)] == [(line["event"], line.get("lines")) for line in lines]
+    assert [("lines_lost", 1000), ("call_denied", None)] == [(line["event"], line.get("lines")) for line in lines]
 
 
 @pytest.mark.promise("R42")
