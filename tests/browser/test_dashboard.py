@@ -73,7 +73,7 @@ def test_refusals_are_seen_with_their_reason_and_when_they_end(dashboard: Dashbo
 @pytest.mark.promise("R24", "R30", "R33")
 def test_a_group_that_turns_callers_away_shows_the_loudest_by_a_pseudonym(dashboard: Dashboard) -> None:
     page = dashboard.page
-    expect(row(page, "inbound:chat")).to_contain_text("0 callers")
+    expect(row(page, "inbound:chat")).to_contain_text("0 clients")
     dashboard.daemon.do("visit", "chat", "somebody", "9")
 
     expect(page.get_by_role("heading", name="1 group turns callers away")).to_be_visible(timeout=SOON)
