@@ -35,7 +35,13 @@ def url_host(host: str) -> str:
 
 def parse(arguments: Sequence[str]) -> Options:
     """The options. Ends the program with status 2 on a mistake, and with 0 after `--help`."""
-    parser = argparse.ArgumentParser(prog="governor serve", description=_DESCRIPTION, allow_abbrev=False)
+    said = parser().parse_args(arguments)
+    return Options(config=said.config, host=said.host, port=said.port, allow_host=tuple(said.allow_host), drain=said.drain)
+
+
+def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
+    """The parser of the command; without `--help` where it is part of another one."""
+    parser = argparse.ArgumentParser(prog="governor serve", description=_DESCRIPTION, allow_abbrev=False, add_help=add_help)
     parser.add_argument(
         "--config", metavar="FILE", help="the policy file; without it: the one that GOVERNOR_CONFIG names, if any"
     )
@@ -55,8 +61,7 @@ def parse(arguments: Sequence[str]) -> Options:
         metavar="SECONDS",
         help="for how long, at the end, clients with open connections are told to go (%(default)s)",
     )
-    said = parser.parse_args(arguments)
-    return Options(config=said.config, host=said.host, port=said.port, allow_host=tuple(said.allow_host), drain=said.drain)
+    return parser
 
 
 def _port(text: str) -> int:

@@ -72,7 +72,7 @@ class Screen:
 
 def main(arguments: Sequence[str], *, pause: Callable[[float], object] | None = None) -> int:
     """Runs the command and answers the exit status. `pause` waits between two looks, for so many seconds."""
-    said = _parser().parse_args(arguments)
+    said = parser().parse_args(arguments)
     try:
         return (_watch if said.watch else _once)(said.url, json=said.json, pause=pause or Event().wait)
     except NoAnswer as why:
@@ -163,8 +163,9 @@ def _print_json(body: bytes) -> None:
     sys.stdout.flush()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="governor status", description=_DESCRIPTION, allow_abbrev=False)
+def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
+    """The parser of the command; without `--help` where it is part of another one."""
+    parser = argparse.ArgumentParser(prog="governor status", description=_DESCRIPTION, allow_abbrev=False, add_help=add_help)
     parser.add_argument("--watch", action="store_true", help="show it anew each second, until Ctrl-C")
     parser.add_argument(
         "--json", action="store_true", help="print the status document, for scripts; with --watch one in each line"

@@ -2,12 +2,15 @@
 
 import tomllib
 
+import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from governor._units import DAY, HOUR, MAX_DURATION, SECOND, Duration
 from governor.config import Config, GlobalSettings, InboundGroup, ScopeSettings, show
+from governor.config.differences import differences
+from governor.config.json_schema import json_schema
 from governor.config.load import merge
 from governor.policies.breaker import Breaker
 from governor.policies.gcra import TokenBucket
@@ -16,6 +19,8 @@ from governor.policies.limits import Limit
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 from governor.policies.window import StrictWindow
+
+SCHEMA = jsonschema_rs.validator_for(json_schema())
 
 COUNTS = st.integers(1, 4096)
 SPANS = st.integers(1, MAX_DURATION).map(Duration) | st.integers(1, 366).map(lambda days: Duration(days * DAY))
@@ -76,6 +81,16 @@ def configs(draw: st.DrawFn) -> Config:
 @given(configs())
 def test_what_is_shown_is_a_policy_file_that_says_the_same(config: Config) -> None:
     assert config == Config.from_mapping(tomllib.loads("\n".join(show(config))))
+
+
+@given(configs())
+def test_the_differences_from_the_defaults_are_a_policy_file_that_says_the_same(config: Config) -> None:
+    assert config == Config.from_mapping(tomllib.loads("\n".join(differences(config))))
+
+
+@given(configs())
+def test_what_is_shown_satisfies_the_json_schema(config: Config) -> None:
+    assert SCHEMA.is_valid(tomllib.loads("\n".join(show(config))))
 
 
 @pytest.mark.promise("R01")

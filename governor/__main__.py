@@ -1,0 +1,7 @@
+"""Runs the command line: `python -m governor`."""
+
+import sys
+
+from governor.cli import main
+
+sys.exit(main())

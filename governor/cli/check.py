@@ -1,0 +1,37 @@
+"""`governor check`: validates a policy file, and prints what it changes."""
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from governor.config import Config, show
+from governor.config.differences import differences
+
+if TYPE_CHECKING:
+    from governor.cli.completion import Commands
+
+_DESCRIPTION: Final = (
+    "Reads the built-in defaults, the policy file, .env and the environment. If they are valid, prints OK and the settings "
+    "that differ from the defaults, as a policy file. If not, prints every mistake and exits with status 2."
+)
+
+
+def add_to(commands: "Commands") -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser("check", help="validate a policy file and show what it changes", description=_DESCRIPTION)
+    parser.add_argument("file", nargs="?", metavar="FILE", help="the policy file; default: the one in GOVERNOR_CONFIG, if any")
+    parser.add_argument("--all", action="store_true", help="print every setting, defaults included")
+    parser.set_defaults(run=_run)
+
+
+def _run(said: argparse.Namespace) -> int:
+    config = Config.load(said.file)
+    lines = show(config) if said.all else differences(config)
+    name = f" {said.file}" if said.file else ""
+    if said.all:
+        # Nothing but the settings, so that the output is a policy file.
+        print("\n".join(lines))
+    elif lines:
+        print("\n".join([f"OK{name}", "", *lines]))
+    else:
+        print(f"OK{name}: every setting has its default")
+    return 0

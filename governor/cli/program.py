@@ -1,0 +1,115 @@
+"""The program `governor`: its commands, and the exit status of each.
+
+Exit status: 0 success; 1 the command ran and failed (no address for `serve`, no governor answers `status`); 2 a mistake in the
+arguments or the settings, a file that cannot be written, or an extra that is not installed; 130 interrupted by Ctrl-C. A pipe
+whose reader has closed it ends a command quietly, with 0.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from governor.cli import check, completion, init, schema
+from governor.errors import ConfigError
+
+_DESCRIPTION: Final = (
+    "Rate limits, circuit breakers and retries for the APIs that a program calls, and limits for the API that it serves."
+)
+_EPILOG: Final = (
+    "Exit status: 0 success; 1 the command failed; 2 a mistake in the arguments or the settings, or a missing extra. "
+    "`governor COMMAND --help` explains each command."
+)
+_DEMO: Final = (
+    "governor demo: the demo is not part of the package. Clone the repository of traffic-governor, and run `make demo` in it."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command, from `sys.argv` unless arguments are given, and returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone, `head` for instance. Without this Python reports it once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _run(words: list[str]) -> int:
+    command, rest = (words[0], words[1:]) if words else ("", [])
+    try:
+        if command in _OTHERS:
+            return _OTHERS[command](rest)
+        said = parser().parse_args(words)
+        run: Callable[[argparse.Namespace], int] = said.run
+        return run(said)
+    except ModuleNotFoundError as missing:
+        print(f"governor {command}: {missing}", file=sys.stderr)
+        return 2
+    except ConfigError as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+
+
+def parser(*, complete: bool = False) -> argparse.ArgumentParser:
+    """The parser of the program. `complete` adds the options of `serve` and `status`, which have parsers of their own."""
+    program = argparse.ArgumentParser(prog="governor", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
+    program.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = program.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    check.add_to(commands)
+    init.add_to(commands)
+    schema.add_to(commands)
+    serve, status = _daemon_parsers() if complete else ([], [])
+    commands.add_parser("serve", parents=serve, add_help=complete, help="run a governor with an HTTP API and a dashboard")
+    commands.add_parser("status", parents=status, add_help=complete, help="show the scopes of a running governor")
+    completion.add_to(commands, lambda: parser(complete=True))
+    commands.add_parser("demo", add_help=False, help="say where the demo is")
+    return program
+
+
+class _Version(argparse.Action):
+    """Prints the version. `importlib.metadata` is slow to load, so only this option loads it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"governor {version('traffic-governor')}")
+        parser.exit()
+
+
+def _demo(_: Sequence[str]) -> int:
+    print(_DEMO, file=sys.stderr)
+    return 2
+
+
+def _serve(words: Sequence[str]) -> int:
+    # Imported here, because only these two commands need the web server, which takes long to load.
+    from governor.daemon.serve import main as serve
+
+    return serve(words)
+
+
+def _status(words: Sequence[str]) -> int:
+    from governor.daemon.status_command import main as status
+
+    return status(words)
+
+
+def _daemon_parsers() -> tuple[list[argparse.ArgumentParser], list[argparse.ArgumentParser]]:
+    """The parsers of `serve` and `status`; none without the extra `daemon`."""
+    try:
+        from governor.daemon.options import parser as serve
+        from governor.daemon.status_command import parser as status
+    except ModuleNotFoundError:
+        return [], []
+    return [serve(add_help=False)], [status(add_help=False)]
+
+
+#: Commands that parse their own arguments.
+_OTHERS: Final[dict[str, Callable[[Sequence[str]], int]]] = {"demo": _demo, "serve": _serve, "status": _status}

@@ -1,0 +1,75 @@
+"""Settings that differ from the defaults, as the shortest policy file that makes the same `Config`."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from governor.config.builtin import BUILT_IN
+from governor.config.model import Config
+from governor.config.names import DEFAULT, provider_of
+from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
+from governor.config.schema import join, read, write
+
+
+def differences(config: Config) -> list[str]:
+    """Lines of TOML; none if every setting has its default."""
+    return [
+        *_section("global", GlobalSettings(), config.global_),
+        *_outbound(config),
+        *_section("inbound", InboundSettings(), config.inbound_settings),
+        *_inbound(config),
+        *_section("logging", LoggingSettings(), config.logging),
+    ]
+
+
+def _outbound(config: Config) -> Iterator[str]:
+    built_in = BUILT_IN["outbound"]
+    default = config.outbound[DEFAULT]
+    for name, settings in config.outbound.items():
+        if name == DEFAULT:
+            inherited = ScopeSettings()
+        else:
+            inherited = config.outbound.get(provider_of(name), default) if ":" in name else default
+            inherited = read(inherited, built_in.get(name, {}), field="")
+        # A section that changes nothing still has an effect: the scope no longer follows the section of its provider.
+        yield from _section(join("outbound", name), inherited, settings, always=name not in (DEFAULT, *built_in))
+
+
+def _inbound(config: Config) -> Iterator[str]:
+    if config.inbound == Config.from_mapping({}).inbound:
+        return
+    preset = {} if config.inbound_settings.preset is None else _preset(config)
+    default = config.inbound[DEFAULT]
+    for name, group in config.inbound.items():
+        inherited = InboundGroup() if name == DEFAULT else msgspec.structs.replace(default, paths=(), routes=())
+        inherited = preset.get(name, inherited)
+        # A configuration that names no group at all has those of the built-in preset.
+        always = name not in preset and (name != DEFAULT or len(config.inbound) == 1)
+        yield from _section(join("inbound", name), inherited, group, always=always)
+
+
+def _preset(config: Config) -> dict[str, InboundGroup]:
+    """The groups of the preset as they are without a section of their own."""
+    groups = Config.from_mapping({"inbound": {"preset": config.inbound_settings.preset, DEFAULT: config.inbound[DEFAULT]}})
+    return {name: group for name, group in groups.inbound.items() if name != DEFAULT}
+
+
+def _section(path: str, inherited: msgspec.Struct, record: msgspec.Struct, *, always: bool = False) -> Iterator[str]:
+    changes = list(_changes(inherited, record))
+    if changes or always:
+        yield f"[{path}]"
+        yield from changes
+        yield ""
+
+
+def _changes(inherited: msgspec.Struct, record: msgspec.Struct) -> Iterator[str]:
+    """Of a table inside the section, only the keys that differ."""
+    before = dict(write(inherited))
+    for key, text in write(record):
+        if text == before[key]:
+            continue
+        value = getattr(record, key)
+        if isinstance(value, msgspec.Struct):
+            yield f"{key} = {{ {', '.join(_changes(getattr(inherited, key), value))} }}"
+        else:
+            yield f"{key} = {text}"

@@ -1,0 +1,100 @@
+"""The program `governor`, as typed in a shell."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from governor.cli import main
+
+
+def test_serve_takes_the_file_that_a_variable_names(capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".env").write_text("GOVERNOR_CONFIG=nowhere.toml", encoding="utf-8")
+
+    assert 2 == main(["serve", "--port", "0"])
+    assert "governor serve: .env: GOVERNOR_CONFIG is 'nowhere.toml'; allowed: a file" in capsys.readouterr().err
+
+
+def test_the_demo_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert 2 == main(["demo", "--speed", "10"])
+    assert "run `make demo`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "module"), [("status", "governor.daemon.status_command"), ("serve", "governor.daemon.serve")]
+)
+def test_status_and_serve_are_handed_everything_that_was_typed_after_them(
+    command: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed: list[list[str]] = []
+
+    def run(argv: list[str]) -> int:
+        typed.append(argv)
+        return 1
+
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(main=run))
+
+    assert 1 == main([command, "--watch", "--help", "x"])
+    assert [["--watch", "--help", "x"]] == typed
+
+
+def test_the_arguments_are_those_of_the_process_unless_given(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["governor", "check", "nowhere.toml"])
+
+    assert 2 == main()
+    assert "nowhere.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", [[], ["chek"], ["check", "a", "b"]])
+def test_what_was_mistyped_exits_with_2(typed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(typed)
+
+    assert 2 == caught.value.code
+    assert "usage: governor" in capsys.readouterr().err
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+
+    assert 0 == caught.value.code
+    commands = {"check", "completion", "demo", "init", "schema", "serve", "status"}
+    assert set() == commands - set(capsys.readouterr().out.split())
+
+
+def test_the_package_runs_as_the_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "governor", "--version"], capture_output=True, text=True, check=True)
+
+    assert f"governor {version('traffic-governor')}\n" == done.stdout
+
+
+def test_a_closed_pipe_ends_a_command_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "governor", "schema"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
+def test_completion_knows_the_options_of_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == main(["completion", shell])
+
+    printed = capsys.readouterr().out
+    assert [] == [word for word in ("allow-host", "completion", "no-schema", "outbound", "watch") if word not in printed]
+
+
+def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+
+    assert 2 == main(["completion", "bash"])
+    assert "pip install 'traffic-governor[completion]'" in capsys.readouterr().err
