@@ -25,7 +25,7 @@ class Family(StrEnum):
     WATCHING = "watching"
     CALLS = "calls"
     SERVED = "served"
-    CALLERS = "callers"
+    CLIENTS = "clients"
     STARTUP = "startup"
 
 

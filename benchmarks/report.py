@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from benchmarks.contention import idle, latency, loops, scarce, threads
 from benchmarks.contention.exactness import OVER
 from benchmarks.contract import PAIR_US, BenchmarkError, Contender, Family
-from benchmarks.inbound import callers, calls, served
+from benchmarks.inbound import calls, clients, served
 from benchmarks.results import Results, Spread
 from benchmarks.targets import TARGETS, Target
 from benchmarks.watching import status
@@ -132,7 +132,7 @@ _TABLES: Final = (
     ),
     _Table(
         Family.CALLS,
-        "Limits on the callers of an application, around one call",
+        "Limits on the clients of an application, around one call",
         [_Figure("added, us", calls.ADDED_US), _Figure("the whole call, us", calls.CALL_US)],
     ),
     _Table(
@@ -144,13 +144,13 @@ _TABLES: Final = (
         ],
     ),
     _Table(
-        Family.CALLERS,
-        "Very many callers",
+        Family.CLIENTS,
+        "Very many clients",
         [
-            _Figure("allocated by Python for each, bytes", callers.TRACED, 1.0, 0),
-            _Figure("resident for each, bytes", callers.RESIDENT, 1.0, 0),
-            _Figure("resident after they were quiet, bytes", callers.AFTER, 1.0, 0),
-            _Figure("longest step of cleaning up, ms", callers.LONGEST_MS),
+            _Figure("allocated by Python for each, bytes", clients.TRACED, 1.0, 0),
+            _Figure("resident for each, bytes", clients.RESIDENT, 1.0, 0),
+            _Figure("resident after they were quiet, bytes", clients.AFTER, 1.0, 0),
+            _Figure("longest step of cleaning up, ms", clients.LONGEST_MS),
         ],
     ),
     _Table(

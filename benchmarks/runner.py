@@ -26,7 +26,7 @@ ROUNDS: Final = {
     Family.WATCHING: 5,
     Family.CALLS: 9,
     Family.SERVED: 5,
-    Family.CALLERS: 5,
+    Family.CLIENTS: 5,
     Family.STARTUP: 7,
 }
 #: These take long, and are measured less often where they are only to be looked at.
@@ -38,7 +38,7 @@ _LONG: Final = (
     Family.IDLE,
     Family.WATCHING,
     Family.SERVED,
-    Family.CALLERS,
+    Family.CLIENTS,
 )
 QUICK_ROUNDS: Final = dict.fromkeys(Family, 5) | dict.fromkeys(_LONG, 2)
 

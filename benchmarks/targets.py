@@ -8,7 +8,7 @@ import msgspec
 from benchmarks.contention import latency, scarce
 from benchmarks.contention.threads import apart, together
 from benchmarks.contract import PAIR_US
-from benchmarks.inbound import callers, calls, served
+from benchmarks.inbound import calls, clients, served
 from benchmarks.results import Results, Spread
 from benchmarks.watching import status
 
@@ -135,7 +135,7 @@ TARGETS: Final = (
         unit="times",
     ),
     Target(
-        title="what limits on callers add to a call of an application",
+        title="what limits on clients add to a call of an application",
         contender="calls-governed",
         metric=calls.ADDED_US,
         most=8.0,
@@ -150,7 +150,7 @@ TARGETS: Final = (
         unit="times",
     ),
     Target(
-        title="answers per second of uvicorn, to those without limits on callers",
+        title="answers per second of uvicorn, to those without limits on clients",
         contender="served-governed",
         metric=served.SHARE,
         least=0.93,
@@ -158,17 +158,17 @@ TARGETS: Final = (
         decimals=3,
     ),
     Target(
-        title="memory for each caller, of a million",
-        contender="callers",
-        metric=callers.TRACED,
+        title="memory for each client, of a million",
+        contender="clients",
+        metric=clients.TRACED,
         most=160.0,
         unit="bytes",
         decimals=0,
     ),
     Target(
-        title="the longest pause for cleaning up, of a million callers",
-        contender="callers",
-        metric=callers.LONGEST_MS,
+        title="the longest pause for cleaning up, of a million clients",
+        contender="clients",
+        metric=clients.LONGEST_MS,
         most=5.0,
         unit="ms",
     ),

@@ -32,7 +32,7 @@ from governor.errors import (
     ShuttingDown,
     UsageError,
 )
-from governor.messages import Denied, Turned, Visit
+from governor.messages import Denied, InboundDenied, InboundRequest
 from governor.policies.breaker import Breaker
 from governor.policies.contract import Result
 from governor.policies.gcra import TokenBucket
@@ -66,6 +66,8 @@ __all__ = [
     "GovernorError",
     "GroupStatistics",
     "InFlight",
+    "InboundDenied",
+    "InboundRequest",
     "Instant",
     "LimitStatistics",
     "LoopDetected",
@@ -84,8 +86,6 @@ __all__ = [
     "Statistics",
     "StrictWindow",
     "TokenBucket",
-    "Turned",
     "UsageError",
-    "Visit",
     "default",
 ]

@@ -63,24 +63,24 @@ class PlanRetry(msgspec.Struct, frozen=True, tag="plan_retry"):
     server_wait: Duration | None = None
 
 
-class Visit(msgspec.Struct, frozen=True, gc=False, tag="visit"):
-    """Ask whether a request to our own API may go on: by the keys of its caller and of the address that it comes from.
+class InboundRequest(msgspec.Struct, frozen=True, gc=False, tag="inbound_request"):
+    """A request to our own API, by the keys of its client and of the address that it comes from.
 
-    `routes` are the places of those routes of the group that it is for. `tier` names the limits of its caller; None stands for
-    those of the group. It spends as much as `cost` requests.
+    `routes` are the indexes of the routes of the group that the request matches. `tier` names the limits of its client; None
+    stands for those of the group. The request costs as much as `cost` plain ones.
     """
 
-    caller: bytes
+    client: bytes
     address: bytes
     routes: tuple[int, ...] = ()
     tier: str | None = None
     cost: int = 1
 
 
-class Turned(msgspec.Struct, frozen=True, gc=False, tag="turned"):
-    """A visitor met a limit: `caller`, `address`, `total` or `route`. In a dry run they go on all the same.
+class InboundDenied(msgspec.Struct, frozen=True, gc=False, tag="inbound_denied"):
+    """An inbound request is over a limit: `caller`, `address`, `total` or `route`. In a dry run it is granted all the same.
 
-    `bucket` is the limit, of whichever kind. `name` is that of the route, else empty.
+    `retry_after` is in seconds. `bucket` is the limit, of whichever kind. `name` is that of the route, else empty.
     """
 
     group: str

@@ -1,1 +1,1 @@
-"""What does an API pay for limits on its callers? Around a call, under a server, and in memory."""
+"""What does an API pay for limits on its clients? Around a call, under a server, and in memory."""

@@ -16,7 +16,7 @@ class _Middleware(msgspec.Struct, frozen=True, kw_only=True):
     does_not: str = ""
 
 
-_WHOLE: Final = "group by path, caller, three limits (of caller, address, group), status of the answer, counters"
+_WHOLE: Final = "group by path, client, three limits (of client, address, group), status of the answer, counters"
 
 _GOVERNED: Final = _Middleware(name="governed", title="governor, around bare ASGI", does=_WHOLE)
 _STARLETTE_GOVERNED: Final = _Middleware(name="starlette-governed", title="governor, in Starlette", does=_WHOLE)
@@ -40,7 +40,7 @@ _CALLS: Final = (
         name="refused",
         title="governor, refusing",
         does="refuses everybody: 429 with its fields and its document",
-        does_not="does not call the application; one caller who does not stop, so the document is made once a second",
+        does_not="does not call the application; one client who does not stop, so the document is made once a second",
     ),
     _STARLETTE_GOVERNED,
     _STARLETTE_BASE,
@@ -75,13 +75,13 @@ INBOUND: Final = (
         for one in (_GOVERNED, _STARLETTE_GOVERNED, _STARLETTE_BASE, _STARLETTE_SLOWAPI)
     ),
     Contender(
-        name="callers",
-        family=Family.CALLERS,
-        entry="inbound.callers:table",
+        name="clients",
+        family=Family.CLIENTS,
+        entry="inbound.clients:table",
         size=1_000_000,
         quick_size=100_000,
         title="governor: actors with one request each, from one address",
-        does="the table of callers of one group with one limit, and its clean-up, step by step",
-        does_not="callers that are known by their address alone count in two tables, and take more",
+        does="the table of clients of one group with one limit, and its clean-up, step by step",
+        does_not="clients that are known by their address alone count in two tables, and take more",
     ),
 )

@@ -5,8 +5,8 @@ the limits of its caller, which may be those of a tier, within those of the rout
 address, which holds however many callers somebody invents, and within the ceiling of the group. All admit it, or nothing is
 spent. Nobody waits here: the answer is there at once.
 
-At its bounds: a table of callers that is full drops those who have spent least, and nobody gains by it (`policies.callers`);
-of those who are refused most often, a few are known at a time (`loudest`).
+At its bounds: a full table of clients drops those that have spent least, and no client gains by it (`policies.client_buckets`);
+of the clients that are denied most often, a few are known at a time (`most_denied`).
 """
 
 from collections.abc import Callable
@@ -16,16 +16,16 @@ import anyio
 
 from governor import _units as units
 from governor._actors.counters import Counters
-from governor._actors.loudest import Loudest
+from governor._actors.most_denied import MostDenied
 from governor._actors.pseudonyms import pseudonym
 from governor._units import Instant, to_seconds
 from governor.config import InboundGroup, InboundRoute
 from governor.errors import Reason
 from governor.instrumentation import Announcer, ClientDenied
-from governor.messages import Turned, Visit
-from governor.policies.callers import CallersPolicy
+from governor.messages import InboundDenied, InboundRequest
+from governor.policies.client_buckets import ClientBuckets
 from governor.policies.client_flights import ClientFlights
-from governor.policies.clients import Table, build, change
+from governor.policies.client_tables import Table, build, change
 from governor.policies.contract import Result
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
@@ -102,7 +102,7 @@ class GroupActor:
         #: How the limits of routes are called.
         self._names: dict[Table, str] = {}
         #: Of requests under way: where they are in flight.
-        self._held: dict[Visit, list[tuple[_Rule, ...]]] = {}
+        self._held: dict[InboundRequest, list[tuple[_Rule, ...]]] = {}
         #: Whether it must be told which visits have ended.
         self.holds = False
         self._arrange()
@@ -115,72 +115,72 @@ class GroupActor:
         self.denied_by: dict[str, int] = dict.fromkeys(NAMES, 0)
         #: How many were granted although a limit denied them, in a dry run, or although this loop did not answer in time.
         self.passed_over = 0
-        self.loudest = Loudest()
+        self.loudest = MostDenied()
 
-    def visit(self, visit: Visit) -> Turned | None:
+    def admit(self, request: InboundRequest) -> InboundDenied | None:
         """One request of a caller: None if it may go on. What is refused spends nothing.
 
         Of what goes on, a dry run included, `ended` must tell the end.
         """
         now = self._now()
-        keys = (visit.caller, visit.address, EVERYBODY, visit.caller)
+        keys = (request.client, request.address, EVERYBODY, request.client)
         # Nearly all requests are for no tier and no route of their own, and save the call.
-        rules = self._rules if visit.tier is None and not visit.routes else self._for(visit)
+        rules = self._rules if request.tier is None and not request.routes else self._for(request)
         when, by = now, None
         for rule in rules:
             which, table = rule
-            earliest = table.earliest(now, keys[which], visit.cost)
+            earliest = table.earliest(now, keys[which], request.cost)
             if earliest > when:
                 when, by = earliest, rule
         if by is not None:
-            turned = self._turn_away(now, visit, when, by)
-            if turned.dry_run and self.holds:
-                self._held.setdefault(visit, []).append(())
-            return turned
+            denied = self._deny(now, request, when, by)
+            if denied.dry_run and self.holds:
+                self._held.setdefault(request, []).append(())
+            return denied
         for which, table in rules:
-            table.commit(now, keys[which], visit.cost)
+            table.commit(now, keys[which], request.cost)
         if self.holds:
             flights = tuple(rule for rule in rules if isinstance(rule[1], ClientFlights))
-            self._held.setdefault(visit, []).append(flights)
+            self._held.setdefault(request, []).append(flights)
         self.counters.requests += 1
         if not self._awake:
             self._awake = True
             self._somebody.set()
         return None
 
-    def ended(self, status: int | None, visit: Visit | None = None) -> None:
+    def ended(self, status: int | None, request: InboundRequest | None = None) -> None:
         """A request that went on was answered with this HTTP status; None if it broke off.
 
         Where `holds` is true, the visit must be named: until then it counts as in flight.
         """
         self.counters.ended(status, Result.FAILURE if status is None else Result.SUCCESS)
-        held = None if visit is None else self._held.get(visit)
-        if visit is None or held is None:
+        held = None if request is None else self._held.get(request)
+        if request is None or held is None:
             return
-        keys = (visit.caller, visit.address, EVERYBODY, visit.caller)
+        keys = (request.client, request.address, EVERYBODY, request.client)
         # Equal visits hold the same, but for those from before a change of the settings: in the end all is given back.
         for which, table in held.pop():
-            table.release(keys[which], visit.cost)
+            table.release(keys[which], request.cost)
         if not held:
-            del self._held[visit]
+            del self._held[request]
 
-    def unanswered(self, visit: Visit, *, granted: bool) -> None:
+    def unanswered(self, request: InboundRequest, *, granted: bool) -> None:
         """A request was granted, or denied as `overloaded`, on another thread: this loop did not answer in time."""
         if granted:
             self.passed_over += 1
             self.counters.requests += 1
             if self.holds:
-                self._held.setdefault(visit, []).append(())
+                self._held.setdefault(request, []).append(())
         else:
             self.counters.denied[Reason.OVERLOADED] = self.counters.denied.get(Reason.OVERLOADED, 0) + 1
 
-    def least(self, visit: Visit) -> Left | None:
+    def least(self, request: InboundRequest) -> Left | None:
         """The limit of which least is left: its name, for how many more requests, and what it is. None without limits."""
         now = self._now()
-        keys = (visit.caller, visit.address, EVERYBODY, visit.caller)
+        keys = (request.client, request.address, EVERYBODY, request.client)
         left = [
             (self._names.get(table) or _NAMES[which], table.available(now, keys[which]), table.parameters)
-            for which, table in self._for(visit)
+            for which, table in self._for(request)
         ]
         return min(left, key=lambda one: one[1], default=None)
 
@@ -227,10 +227,10 @@ class GroupActor:
         self._names = {table: said.of.name for said, table in tables if isinstance(said.of, InboundRoute)}
         self.holds = any(isinstance(table, ClientFlights) for _, table in tables) or bool(self._held)
 
-    def _for(self, visit: Visit) -> tuple[_Rule, ...]:
+    def _for(self, request: InboundRequest) -> tuple[_Rule, ...]:
         """The limits that a request must be within. For a tier that there is not, they are those of the group."""
-        rules = self._rules if visit.tier is None else self._tiers.get(visit.tier, self._rules)
-        for place in visit.routes:
+        rules = self._rules if request.tier is None else self._tiers.get(request.tier, self._rules)
+        for place in request.routes:
             # The settings may have changed since the route was found.
             if place < len(self._routes):
                 rules += tuple(rule for rule in self._routes[place] if rule not in rules)
@@ -265,9 +265,9 @@ class GroupActor:
     def _pause(self) -> float:
         """A round takes about as long as an empty bucket takes to fill, from half a minute to an hour."""
         seconds = to_seconds(int(max(map(_whole_after, (said.limit for said in self._tables)), default=0)))
-        return min(max(seconds, _SHORTEST_ROUND), _LONGEST_ROUND) / CallersPolicy.TABLES
+        return min(max(seconds, _SHORTEST_ROUND), _LONGEST_ROUND) / ClientBuckets.TABLES
 
-    def _turn_away(self, now: Instant, visit: Visit, when: Instant, by: _Rule) -> Turned:
+    def _deny(self, now: Instant, request: InboundRequest, when: Instant, by: _Rule) -> InboundDenied:
         which, table = by
         limit = table.parameters
         match when:
@@ -277,19 +277,19 @@ class GroupActor:
                 wait, reason = _SOON, Reason.CONCURRENCY
             case _:
                 wait, reason = to_seconds(when - now), Reason.RATE_LIMIT
-        turned = Turned(self.name, _NAMES[which], wait, limit, self.policy.dry_run, reason, self._names.get(table, ""))
-        if turned.dry_run:
+        denied = InboundDenied(self.name, _NAMES[which], wait, limit, self.policy.dry_run, reason, self._names.get(table, ""))
+        if denied.dry_run:
             self.passed_over += 1
             self.counters.requests += 1
         else:
             counts = self.counters.denied
             counts[reason] = counts.get(reason, 0) + 1
-        self.denied_by[turned.limit] = self.denied_by.get(turned.limit, 0) + 1
-        self.loudest.count(now, visit.caller)
+        self.denied_by[denied.limit] = self.denied_by.get(denied.limit, 0) + 1
+        self.loudest.count(now, request.client)
         if self._announcer.listening:
-            client = pseudonym(visit.caller)
-            self._announcer(ClientDenied(self.name, client, turned.limit, turned.retry_after, turned.dry_run))
-        return turned
+            client = pseudonym(request.client)
+            self._announcer(ClientDenied(self.name, client, denied.limit, denied.retry_after, denied.dry_run))
+        return denied
 
 
 def _whole_after(limit: Limit) -> float:

@@ -10,19 +10,19 @@ from typing import Final, final
 from governor import Governor
 from governor._actors.group import Left
 from governor.asgi.clients import Client, Complaints
-from governor.asgi.identity import Callers
-from governor.asgi.observer import Ended, Stay
-from governor.asgi.responses import Answer, left, over, overloaded, refusal
+from governor.asgi.identity import ClientKeys
+from governor.asgi.observer import Ended, ResponseObserver
+from governor.asgi.responses import Response, left, over, overloaded, refusal
 from governor.asgi.types import Headers, Scope, Send
 from governor.config.paths import Paths, Place
-from governor.messages import Denied, Turned, Visit
+from governor.messages import Denied, InboundDenied, InboundRequest
 
 _log: Final = logging.getLogger("governor")
 
 
 @final
-class Reception:
-    """What has been made of the configuration of a governor. When that changes, another reception is needed.
+class AdmissionController:
+    """What has been made of the configuration of a governor. When that changes, another controller is needed.
 
     `root` is the root path that the application itself puts in the place of the server's. `identifies` says whether the
     application tells the tier of a client.
@@ -38,7 +38,7 @@ class Reception:
         settings = governor.config.inbound_settings
         self._own_pages = governor.own_pages
         self._paths = Paths(governor.config.inbound, (*settings.exempt_paths, *self._own_pages))
-        self._callers = Callers(settings, governor.pseudonyms)
+        self._callers = ClientKeys(settings, governor.pseudonyms)
         #: Whether every answer says what is left.
         self.announces = settings.announce
         unused = sorted(name for name, group in governor.config.inbound.items() if group.tiers and not identifies)
@@ -57,37 +57,37 @@ class Reception:
             return None
         return place
 
-    def visit(self, place: Place | None, scope: Scope, client: Client | None = None) -> Visit:
+    def visit(self, place: Place | None, scope: Scope, client: Client | None = None) -> InboundRequest:
         """The keys of a request, by what the application says of its client, and else by headers and address."""
-        visit = self._callers.visit(scope)
+        request = self._callers.visit(scope)
         routes = place.of(scope.get("method", "GET")) if place is not None and place.routes else ()
         if client is None:
-            return Visit(visit.caller, visit.address, routes) if routes else visit
+            return InboundRequest(request.client, request.address, routes) if routes else request
         name = client.name()
-        caller = self.governor.pseudonyms.client(name) if name else visit.caller
+        caller = self.governor.pseudonyms.client(name) if name else request.client
         if client.tier is not None and place is not None and client.tier not in self._config.inbound[place.group].tiers:
             self._complain(f"The group {place.group} has no such tier as the key function says, and its own limits hold")
-        return Visit(caller, visit.address, routes, client.tier, client.cost)
+        return InboundRequest(caller, request.address, routes, client.tier, client.cost)
 
-    def admit(self, group: str, visit: Visit, send: Send) -> Stay | Answer | None:
-        """On the governor's own loop: the stay of a request that may go on, or its refusal. None if there is nobody to ask."""
+    def admit(self, group: str, request: InboundRequest, send: Send) -> ResponseObserver | Response | None:
+        """On the loop of the governor: the observer of a granted request, or the response to a denied one; None if no group."""
         actor = self.governor.inbound.group(group)
         if actor is None:
             return None
-        turned = actor.visit(visit)
-        ended: Ended = partial(actor.ended, visit=visit) if actor.holds else actor.ended
-        if turned is None and not self.announces:
-            return Stay(send, ended)
-        return _verdict(turned, actor.least(visit) if turned is None else None, visit, send, ended)
+        denied = actor.admit(request)
+        ended: Ended = partial(actor.ended, request=request) if actor.holds else actor.ended
+        if denied is None and not self.announces:
+            return ResponseObserver(send, ended)
+        return _verdict(denied, actor.least(request) if denied is None else None, request, send, ended)
 
-    async def admit_from_elsewhere(self, group: str, visit: Visit, send: Send) -> Stay | Answer:
+    async def admit_from_elsewhere(self, group: str, request: InboundRequest, send: Send) -> ResponseObserver | Response:
         """The same on another loop, which goes on meanwhile."""
         ending = self.governor.inbound.ending(group)
-        turned = await self.governor.inbound.visit(group, visit)
-        if isinstance(turned, Denied):
+        denied = await self.governor.inbound.visit(group, request)
+        if isinstance(denied, Denied):
             return overloaded()
-        least = await self.governor.inbound.least_left(group, visit) if turned is None and self.announces else None
-        return _verdict(turned, least, visit, send, partial(ending, visit=visit))
+        least = await self.governor.inbound.least_left(group, request) if denied is None and self.announces else None
+        return _verdict(denied, least, request, send, partial(ending, request=request))
 
 
 def _is_preflight(scope: Scope) -> bool:
@@ -102,12 +102,14 @@ def _root(scope: Scope) -> str:
     return root if isinstance(root, str) else ""
 
 
-def _verdict(turned: Turned | None, least: Left | None, visit: Visit, send: Send, ended: Ended) -> Stay | Answer:
+def _verdict(
+    denied: InboundDenied | None, least: Left | None, request: InboundRequest, send: Send, ended: Ended
+) -> ResponseObserver | Response:
     fields: Headers = []
-    if turned is not None:
-        if not turned.dry_run:
-            return refusal(turned, visit)
-        fields = over(turned, visit)
+    if denied is not None:
+        if not denied.dry_run:
+            return refusal(denied, request)
+        fields = over(denied, request)
     elif least is not None:
-        fields = left(least, visit)
-    return Stay(send, ended, fields)
+        fields = left(least, request)
+    return ResponseObserver(send, ended, fields)

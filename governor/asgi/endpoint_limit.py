@@ -14,33 +14,33 @@ from typing import Any, Final, TypeVar, cast, final
 import anyio.to_thread
 
 from governor import ConfigError, Governor, UsageError
-from governor.asgi.admission import Reception
+from governor.asgi.admission import AdmissionController
 from governor.asgi.clients import UNKNOWN, Client, Complaints, Identify
-from governor.asgi.observer import Stay
+from governor.asgi.observer import ResponseObserver
 from governor.asgi.responses import refusal
 from governor.asgi.types import Scope
 from governor.config import InboundGroup, parse_limit
-from governor.messages import Turned, Visit
+from governor.messages import InboundDenied, InboundRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Where the middleware leaves what it knows of a request.
-KNOWN: Final = "traffic_control"
+CONTEXT: Final = "traffic_control"
 #: The parameter by which FastAPI hands a request to an endpoint that has not asked for it.
 _PARAMETER: Final = "traffic_control_connection"
 
 
 @final
-class Known:
+class RequestContext:
     """What the middleware knows of a request."""
 
-    __slots__ = ("_client", "_identify", "reception", "stay")
+    __slots__ = ("_client", "_identify", "controller", "observer")
 
-    def __init__(self, reception: Reception, identify: Identify | None) -> None:
-        self.reception = reception
+    def __init__(self, controller: AdmissionController, identify: Identify | None) -> None:
+        self.controller = controller
         self._identify = identify
         self._client: Client | None = UNKNOWN
-        self.stay: Stay | None = None
+        self.observer: ResponseObserver | None = None
 
     async def client(self, scope: Scope) -> Client | None:
         """Who the application says that it is, who is asked once; None if nothing limits the request."""
@@ -97,25 +97,25 @@ class EndpointLimit:
         Raises `UsageError` without the middleware. Raises Starlette's `HTTPException` if the client is over the limit; in the
         place of what frameworks make of that, the middleware sends its refusal.
         """
-        if KNOWN not in scope:
+        if CONTEXT not in scope:
             raise UsageError("limit() needs TrafficControlMiddleware around the application")
-        known: Known | None = scope[KNOWN]
-        if known is None or known.stay is None:
+        context: RequestContext | None = scope[CONTEXT]
+        if context is None or context.observer is None:
             return  # The governor fails, and the log says so.
-        client = await known.client(scope)
+        client = await context.client(scope)
         if client is None:
             return
-        visit = known.reception.visit(None, scope, None if client is UNKNOWN else client)
-        governor = known.reception.governor
+        request = context.controller.visit(None, scope, None if client is UNKNOWN else client)
+        governor = context.controller.governor
         try:
-            asked = await governor.inbound.visit_endpoint(self, self._name or name or _endpoint(scope), self._policy, visit)
+            asked = await governor.inbound.visit_endpoint(self, self._name or name or _endpoint(scope), self._policy, request)
         except UsageError:
             raise
         except Exception as error:
             self._complain("The limit of an endpoint failed, and requests pass", error)
             return
         if asked is not None:
-            _follow(asked, scope, governor, visit, known.stay)
+            _follow(asked, scope, governor, request, context.observer)
 
     def _around(self, function: F) -> F:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -139,16 +139,22 @@ class EndpointLimit:
         return cast("F", limited)
 
 
-def _follow(asked: tuple[str, Turned | None], scope: Scope, governor: Governor, visit: Visit, stay: Stay) -> None:
+def _follow(
+    asked: tuple[str, InboundDenied | None],
+    scope: Scope,
+    governor: Governor,
+    request: InboundRequest,
+    observer: ResponseObserver,
+) -> None:
     """Refuses, or has the end of the answer told."""
-    group, turned = asked
-    if turned is not None:
+    group, denied = asked
+    if denied is not None:
         from starlette.exceptions import HTTPException  # what frameworks end a request with, and do not log
 
-        answer = refusal(turned, visit)
-        stay.refuse(partial(answer.send, scope), answer.status)
-        raise HTTPException(answer.status, answer.message, {"Retry-After": str(ceil(turned.retry_after))})
-    stay.tell(partial(governor.inbound.ending(group), visit=visit))
+        answer = refusal(denied, request)
+        observer.refuse(partial(answer.send, scope), answer.status)
+        raise HTTPException(answer.status, answer.message, {"Retry-After": str(ceil(denied.retry_after))})
+    observer.tell(partial(governor.inbound.ending(group), request=request))
 
 
 def _with_connection(function: Callable[..., Any]) -> inspect.Signature:

@@ -6,7 +6,7 @@ is the client. What stands before it, anybody may have written.
 
 A client can send the field that its proxy does not write. So one of the two fields counts for each peer, and never both. A
 proxy writes its field into every request: a request with one field only shows which one its peer writes.
-`Proxies` remembers it.
+`TrustedProxies` remembers it.
 Until it is known, and once a peer has sent `X-Forwarded-For` alone, that field counts, as nearly all proxies write it.
 
 Both fields are read from their right end, a bounded number of bytes and of entries, so that the work does not grow with what a
@@ -59,7 +59,7 @@ class Origin(NamedTuple):
 
 
 @final
-class Proxies:
+class TrustedProxies:
     """The trusted proxies of `settings`, and the field that each of them writes."""
 
     __slots__ = ("_field", "_networks", "_trusts_unix", "_writes")

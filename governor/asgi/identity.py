@@ -11,10 +11,10 @@ from ipaddress import IPv4Address
 from typing import Final, TypeVar, final
 
 from governor._actors.pseudonyms import Pseudonyms
-from governor.asgi.forwarded import Address, Proxies, address
+from governor.asgi.forwarded import Address, TrustedProxies, address
 from governor.asgi.types import Headers, Scope
 from governor.config import InboundSettings
-from governor.messages import Visit
+from governor.messages import InboundRequest
 
 #: So many keys of each kind are remembered, and only for names of at most so many bytes. When there is no more room, all are
 #: forgotten, and made again.
@@ -26,7 +26,7 @@ K = TypeVar("K")
 
 
 @final
-class Callers:
+class ClientKeys:
     """Reads identities as `settings` say, and makes keys of them with `pseudonyms`."""
 
     __slots__ = (
@@ -52,7 +52,7 @@ class Callers:
         #: Whether claims count without an address: from anybody, and from a trusted proxy.
         self._claims_stand_alone = settings.identity == "trusted"
         self._proxy_claims_stand_alone = settings.identity != "address"
-        self._proxies = Proxies(settings)
+        self._proxies = TrustedProxies(settings)
         self._prefix = settings.ipv6_prefix
         self._pseudonyms = pseudonyms
         self._actors = _Keys(pseudonyms.actor)
@@ -63,7 +63,7 @@ class Callers:
         self._peers: dict[str, Address] = {}
         self._proxied: dict[tuple[str | bytes | bool, ...], bytes] = {}
 
-    def visit(self, scope: Scope) -> Visit:
+    def visit(self, scope: Scope) -> InboundRequest:
         """The keys of a request: of its client, and of its address."""
         headers = scope["headers"]
         client = scope.get("client")
@@ -83,9 +83,9 @@ class Callers:
             if name in ranks and ranks[name] < best and (said := value.strip()):
                 best, who = ranks[name], said
         if not who:
-            return Visit(place, place)
+            return InboundRequest(place, place)
         keys = self._actors if best < self._first_session else self._sessions
-        return Visit(keys.key(who, b"" if stands_alone else place), place)
+        return InboundRequest(keys.key(who, b"" if stands_alone else place), place)
 
     def _behind(self, host: str, peer: Address | None, headers: Headers) -> bytes:
         """The key of the address for which a trusted proxy asks."""

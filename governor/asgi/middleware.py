@@ -13,11 +13,11 @@ from governor import Governor, GovernorError, UsageError, default
 from governor._default import configured, entered
 from governor._threads import run_on_thread
 from governor._units import MINUTE
-from governor.asgi.admission import Reception
+from governor.asgi.admission import AdmissionController
 from governor.asgi.clients import UNKNOWN, Identify, Key
-from governor.asgi.endpoint_limit import KNOWN, Known
-from governor.asgi.observer import Stay
-from governor.asgi.responses import Answer, shutting_down
+from governor.asgi.endpoint_limit import CONTEXT, RequestContext
+from governor.asgi.observer import ResponseObserver
+from governor.asgi.responses import Response, shutting_down
 from governor.asgi.types import App, Receive, Scope, Send
 from governor.clock import system_clock
 from governor.config.paths import Place
@@ -53,7 +53,7 @@ class TrafficControlMiddleware:
         self._root = root if isinstance(root, str) else ""
         self._given = governor
         self._own: Governor | None = None
-        self._reception: Reception | None = None
+        self._controller: AdmissionController | None = None
         #: The loop that its governor shares with us; None if that lives elsewhere.
         self._loop: object = None
         self._complained_at: int | None = None
@@ -66,62 +66,64 @@ class TrafficControlMiddleware:
         if kind != "http" and kind != "websocket":
             await (self._live if kind == "lifespan" else self._app)(scope, receive, send)
             return
-        stay: Stay | Answer | None = None
+        observer: ResponseObserver | Response | None = None
         try:
-            reception = self._reception
-            if reception is None or not reception.is_open():
-                reception = await self._open()
-            scope[KNOWN] = known = Known(reception, self._identify)
-            place = reception.place(scope)
+            controller = self._controller
+            if controller is None or not controller.is_open():
+                controller = await self._open()
+            scope[CONTEXT] = context = RequestContext(controller, self._identify)
+            place = controller.place(scope)
             if place is not None:
-                governor = reception.governor
+                governor = controller.governor
                 if self.draining or governor.closed:
-                    stay = shutting_down()
+                    observer = shutting_down()
                 elif self._identify is None and governor.inbound.here():
                     # What `_admit` comes to for most, without the price of a coroutine.
-                    stay = reception.admit(place.group, reception.visit(place, scope), send)
+                    observer = controller.admit(place.group, controller.visit(place, scope), send)
                 else:
-                    stay = await self._admit(known, place, scope, send)
+                    observer = await self._admit(context, place, scope, send)
         except Exception as error:
             self._complain(error)
-            scope[KNOWN] = None
-        if isinstance(stay, Answer):
-            await stay.send(scope, send)
+            scope[CONTEXT] = None
+        if isinstance(observer, Response):
+            await observer.send(scope, send)
             return
-        if stay is None:
-            stay = Stay(send)
-        asked: Known | None = scope[KNOWN]
+        if observer is None:
+            observer = ResponseObserver(send)
+        asked: RequestContext | None = scope[CONTEXT]
         if asked is not None:
-            asked.stay = stay
-        await self._attend(stay, scope, receive)
+            asked.observer = observer
+        await self._attend(observer, scope, receive)
 
-    async def _admit(self, known: Known, place: Place, scope: Scope, send: Send) -> Stay | Answer | None:
-        """The stay of a request that may go on, or its refusal. None if nothing limits it."""
-        client = await known.client(scope) if self._identify is not None else UNKNOWN
+    async def _admit(
+        self, context: RequestContext, place: Place, scope: Scope, send: Send
+    ) -> ResponseObserver | Response | None:
+        """The observer of a request that may go on, or its refusal. None if nothing limits it."""
+        client = await context.client(scope) if self._identify is not None else UNKNOWN
         if client is None:
             return None
-        reception = known.reception
-        visit = reception.visit(place, scope, None if client is UNKNOWN else client)
-        if reception.governor.inbound.here():
-            return reception.admit(place.group, visit, send)
-        return await reception.admit_from_elsewhere(place.group, visit, send)
+        controller = context.controller
+        request = controller.visit(place, scope, None if client is UNKNOWN else client)
+        if controller.governor.inbound.here():
+            return controller.admit(place.group, request, send)
+        return await controller.admit_from_elsewhere(place.group, request, send)
 
-    async def _attend(self, stay: Stay, scope: Scope, receive: Receive) -> None:
+    async def _attend(self, observer: ResponseObserver, scope: Scope, receive: Receive) -> None:
         """Has the application answer, and tells the governor what became of it."""
         whole = False
         try:
-            await self._app(scope, receive, stay)
-            if stay.refused:
-                await stay.settle()
+            await self._app(scope, receive, observer)
+            if observer.refused:
+                await observer.settle()
             whole = True
         except Exception:
-            if not stay.refused:
+            if not observer.refused:
                 raise
-            await stay.settle()
+            await observer.settle()
             whole = True
         finally:
             try:
-                stay.ended(whole=whole)
+                observer.ended(whole=whole)
             except Exception as error:
                 self._complain(error)
 
@@ -138,24 +140,24 @@ class TrafficControlMiddleware:
             await send({"type": "lifespan.startup.failed", "message": str(mistake)})
             raise  # As frameworks do: who runs the application without looking at messages must learn of it too.
         self._loop = current_token().native_token
-        self._own, self._reception = governor, self._reception_of(governor)
+        self._own, self._controller = governor, self._controller_of(governor)
         try:
             await self._app(scope, receive, send)
         except BaseException:
-            self._reception = None  # It knows no lifespan, and serves all the same.
+            self._controller = None  # It knows no lifespan, and serves all the same.
             raise
         finally:
             self._own = None
             await governor.aclose()
 
-    async def _open(self) -> Reception:
+    async def _open(self) -> AdmissionController:
         """What to ask from now on. Raises `UsageError` if nobody can be asked, `ConfigError` if nobody can be started."""
-        reception, governor = self._reception, self._given or self._own or entered()
+        controller, governor = self._controller, self._given or self._own or entered()
         loop = current_token().native_token
         # One that has been left stays so: if it was given, or if it shared this loop with us, whose server is about to end.
         stays = governor is not None or self._loop is loop
-        if reception is not None and reception.governor.closed and governor in (None, reception.governor) and stays:
-            return reception
+        if controller is not None and controller.governor.closed and governor in (None, controller.governor) and stays:
+            return controller
         if governor is None:
             # On a thread, and not in this loop: there may be another loop for each request, and what a caller has used must not
             # be forgotten with it.
@@ -163,11 +165,11 @@ class TrafficControlMiddleware:
         if not (governor.closed or governor.alive()):
             raise UsageError(f"{governor!r} is not running in this process; enter it before the first request")
         self._loop = loop if governor.inbound.here() else None
-        self._reception = reception = self._reception_of(governor)
-        return reception
+        self._controller = controller = self._controller_of(governor)
+        return controller
 
-    def _reception_of(self, governor: Governor) -> Reception:
-        return Reception(governor, self._root, identifies=self._identify is not None)
+    def _controller_of(self, governor: Governor) -> AdmissionController:
+        return AdmissionController(governor, self._root, identifies=self._identify is not None)
 
     def _complain(self, error: Exception) -> None:
         """Logs why requests pass; once a minute, as every request may fail in the same way.

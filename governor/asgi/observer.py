@@ -16,7 +16,7 @@ Ended = Callable[[int | None], object]
 
 
 @final
-class Stay:
+class ResponseObserver:
     """Stands in for `send`. Hands on every message as it comes, but for `fields` that the answer is to have beside its own.
 
     `ended` is told how it ends; None if nothing counts the request.

@@ -17,7 +17,7 @@ from governor._actors.group import Left
 from governor._actors.pseudonyms import shown
 from governor.asgi.types import Headers, Scope, Send
 from governor.errors import Reason
-from governor.messages import Turned, Visit
+from governor.messages import InboundDenied, InboundRequest
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.limits import Limit
@@ -43,7 +43,7 @@ _LONGEST_REASON: Final = 123
 _REMEMBERED: Final = 1024
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """A whole answer, and its message for those who get no answer of HTTP."""
 
     status: int
@@ -77,22 +77,24 @@ class _Problem(msgspec.Struct, omit_defaults=True):
     violated_policies: tuple[str, ...] = msgspec.field(name="violated-policies", default=())
 
 
-def refusal(turned: Turned, visit: Visit) -> Answer:
+def refusal(denied: InboundDenied, request: InboundRequest) -> Response:
     """The answer to somebody over a limit."""
-    return _refusal(msgspec.structs.replace(turned, retry_after=_seconds(turned.retry_after)), _partition(turned.limit, visit))
+    return _refusal(
+        msgspec.structs.replace(denied, retry_after=_seconds(denied.retry_after)), _partition(denied.limit, request)
+    )
 
 
-def shutting_down() -> Answer:
+def shutting_down() -> Response:
     """The answer to everybody, once we take no more requests."""
     return _unavailable(Reason.SHUTTING_DOWN, f"This server is shutting down; try again in {_BACK_IN} s.", _BACK_IN)
 
 
-def overloaded() -> Answer:
+def overloaded() -> Response:
     """The answer when the governor does not answer in time, in a group that denies then."""
     return _unavailable(Reason.OVERLOADED, "This server is overloaded; try again in 1 s.", 1)
 
 
-def _unavailable(reason: Reason, message: str, seconds: int) -> Answer:
+def _unavailable(reason: Reason, message: str, seconds: int) -> Response:
     problem = _Problem(
         type=f"{_TYPES}#temporary-reduced-capacity",
         title="Request cannot be satisfied due to temporary server capacity constraints",
@@ -104,13 +106,13 @@ def _unavailable(reason: Reason, message: str, seconds: int) -> Answer:
     return _answer(problem, ())
 
 
-def over(turned: Turned, visit: Visit) -> Headers:
+def over(denied: InboundDenied, request: InboundRequest) -> Headers:
     """The fields for somebody who is over a limit, and goes on all the same."""
-    partition = _partition(turned.limit, visit)
-    return list(_fields(turned.name or turned.limit, turned.bucket, 0, _seconds(turned.retry_after), partition))
+    partition = _partition(denied.limit, request)
+    return list(_fields(denied.name or denied.limit, denied.bucket, 0, _seconds(denied.retry_after), partition))
 
 
-def left(least: Left, visit: Visit) -> Headers:
+def left(least: Left, request: InboundRequest) -> Headers:
     """The fields that say what is left of the limit of which least is left, and when all of it will be again."""
     name, number, limit = least
     seconds: int | None
@@ -123,41 +125,41 @@ def left(least: Left, visit: Visit) -> Headers:
             seconds = None
         case _:
             assert_never(limit)
-    return list(_fields(name, limit, number, seconds, _partition(name, visit)))
+    return list(_fields(name, limit, number, seconds, _partition(name, request)))
 
 
 @lru_cache(_REMEMBERED)
-def _refusal(turned: Turned, partition: bytes) -> Answer:
-    seconds = int(turned.retry_after)
-    whose, when = f"{_WHOSE[turned.limit]} in {turned.group}", f"try again in {seconds} s."
-    match turned.reason:
+def _refusal(denied: InboundDenied, partition: bytes) -> Response:
+    seconds = int(denied.retry_after)
+    whose, when = f"{_WHOSE[denied.limit]} in {denied.group}", f"try again in {seconds} s."
+    match denied.reason:
         case Reason.CONCURRENCY:
             message = f"Too many requests of {whose} at the same time; {when}"
         case Reason.COST:
             message = f"This request costs more than the limit of {whose} can hold."
         case _:
             message = f"Too many requests of {whose}; {when}"
-    name = turned.name or turned.limit
+    name = denied.name or denied.limit
     problem = _Problem(
         type=f"{_TYPES}#quota-exceeded",
         title="Request cannot be satisfied as assigned quota has been exceeded",
         status=429,
-        error=turned.reason.value,
+        error=denied.reason.value,
         message=message,
         retry_after_seconds=seconds,
         violated_policies=(name,),
     )
-    return _answer(problem, _fields(name, turned.bucket, 0, seconds, partition))
+    return _answer(problem, _fields(name, denied.bucket, 0, seconds, partition))
 
 
-def _answer(problem: _Problem, fields: tuple[tuple[bytes, bytes], ...]) -> Answer:
+def _answer(problem: _Problem, fields: tuple[tuple[bytes, bytes], ...]) -> Response:
     body = msgspec.json.encode(problem)
     headers = (
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
         (b"retry-after", str(problem.retry_after_seconds).encode()),
     )
-    return Answer(problem.status, headers + fields, body, problem.message)
+    return Response(problem.status, headers + fields, body, problem.message)
 
 
 def _fields(
@@ -195,9 +197,9 @@ def _item(name: str, parameters: dict[str, BareItemType]) -> bytes:
     return ser(items).encode()
 
 
-def _partition(limit: str, visit: Visit) -> bytes:
+def _partition(limit: str, request: InboundRequest) -> bytes:
     """Whom the limit counts; nothing for everybody together."""
-    return b"" if limit == "total" else shown(visit.address if limit == "address" else visit.caller)
+    return b"" if limit == "total" else shown(request.address if limit == "address" else request.client)
 
 
 def _seconds(span: float) -> int:

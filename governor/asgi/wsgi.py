@@ -9,10 +9,10 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol, final, runtime_checkable
 
 from governor import Governor, default
-from governor.asgi.admission import Reception
+from governor.asgi.admission import AdmissionController
 from governor.asgi.clients import Complaints, Identify, Key
 from governor.asgi.observer import Ended
-from governor.asgi.responses import Answer, left, over, overloaded, refusal, shutting_down
+from governor.asgi.responses import Response, left, over, overloaded, refusal, shutting_down
 from governor.asgi.types import Headers, Scope
 from governor.messages import Denied
 
@@ -44,7 +44,7 @@ class TrafficControlWSGIMiddleware:
         self._app = app
         self._given = governor
         self._identify = None if key is None else Identify(key)
-        self._reception: Reception | None = None
+        self._controller: AdmissionController | None = None
         self._complain = Complaints()
         #: Set it to refuse all further requests, before the server is stopped.
         self.draining = False
@@ -58,7 +58,7 @@ class TrafficControlWSGIMiddleware:
             asked = None
         if asked is None:
             return self._app(environ, start_response)
-        if isinstance(asked, Answer):
+        if isinstance(asked, Response):
             fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in asked.headers]
             start_response(f"{asked.status} {HTTPStatus(asked.status).phrase}", fields)
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [asked.body]
@@ -71,12 +71,12 @@ class TrafficControlWSGIMiddleware:
             raise
         return body
 
-    def _ask(self, environ: Environ) -> Answer | tuple[Ended, Headers] | None:
+    def _ask(self, environ: Environ) -> Response | tuple[Ended, Headers] | None:
         """The refusal of a request; or who is to be told of its end, and what its answer says besides; None without limits."""
         scope = _scope(environ)
-        reception = self._open()
-        governor = reception.governor
-        place = reception.place(scope)
+        controller = self._open()
+        governor = controller.governor
+        place = controller.place(scope)
         if place is None:
             return None
         if self.draining or governor.closed:
@@ -86,23 +86,23 @@ class TrafficControlWSGIMiddleware:
             client = self._identify.blocking(environ)
             if client is None:
                 return None
-        visit = reception.visit(place, scope, client)
-        ended = partial(governor.inbound.ending(place.group), visit=visit)
-        turned = governor.inbound.visit_blocking(place.group, visit)
-        if isinstance(turned, Denied):
+        request = controller.visit(place, scope, client)
+        ended = partial(governor.inbound.ending(place.group), request=request)
+        denied = governor.inbound.visit_blocking(place.group, request)
+        if isinstance(denied, Denied):
             return overloaded()
-        if turned is not None:
-            return (ended, over(turned, visit)) if turned.dry_run else refusal(turned, visit)
-        least = governor.inbound.least_left_blocking(place.group, visit) if reception.announces else None
-        return ended, [] if least is None else left(least, visit)
+        if denied is not None:
+            return (ended, over(denied, request)) if denied.dry_run else refusal(denied, request)
+        least = governor.inbound.least_left_blocking(place.group, request) if controller.announces else None
+        return ended, [] if least is None else left(least, request)
 
-    def _open(self) -> Reception:
-        reception = self._reception
-        if reception is not None and reception.is_open():
-            return reception
-        if reception is None or self._given is None or not self._given.closed:
-            self._reception = reception = Reception(self._given or default(), identifies=self._identify is not None)
-        return reception
+    def _open(self) -> AdmissionController:
+        controller = self._controller
+        if controller is not None and controller.is_open():
+            return controller
+        if controller is None or self._given is None or not self._given.closed:
+            self._controller = controller = AdmissionController(self._given or default(), identifies=self._identify is not None)
+        return controller
 
     def _tell(self, ended: Ended, status: int | None) -> None:
         try:

@@ -16,7 +16,7 @@ from playwright.async_api import async_playwright, expect
 
 from governor import Config, Governor, Permit
 from governor.daemon import create_app
-from governor.messages import Visit
+from governor.messages import InboundRequest
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 
 CONFIG: Final = {
@@ -99,7 +99,7 @@ class Traffic:
                 permit.record(status=502)
 
     async def _visit(self, group: str, caller: bytes) -> None:
-        if await self._governor.inbound.visit(group, Visit(caller, self._address)) is None:
+        if await self._governor.inbound.visit(group, InboundRequest(caller, self._address)) is None:
             self._governor.inbound.visit_ended(group, 200)
 
 

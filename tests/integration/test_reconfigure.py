@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from governor import Config, Denied, Governor, Permit, Reason, Statistics, UsageError, Visit
+from governor import Config, Denied, Governor, InboundRequest, Permit, Reason, Statistics, UsageError
 from governor.testing import ManualClock
 from governor_client import GovernorClient
 from tests.stress.leases import NEVER_REACHED, THREADS, ahead, all_at_once, governed, granted, take_all
@@ -216,7 +216,7 @@ def test_visits_from_other_loops_while_groups_change_never_get_more_than_the_bur
         shop = {"paths": ["/shop"], "limits": ["1/day burst 300"], "address_limits": list(also), "total_limits": []}
         return Config.from_mapping({"inbound": {"shop": shop}})
 
-    async def crowd(governor: Governor, visit: Visit) -> int:
+    async def crowd(governor: Governor, visit: InboundRequest) -> int:
         passed = 0
         for _ in range(200):
             if await governor.inbound.visit("shop", visit) is None:
@@ -225,7 +225,7 @@ def test_visits_from_other_loops_while_groups_change_never_get_more_than_the_bur
         return passed
 
     with Governor(group()) as governor, ThreadPoolExecutor(4) as pool:
-        visit = Visit(governor.pseudonyms.actor(b"ann"), governor.pseudonyms.address(b"192.0.2.1"))
+        visit = InboundRequest(governor.pseudonyms.actor(b"ann"), governor.pseudonyms.address(b"192.0.2.1"))
         crowds = [pool.submit(anyio.run, crowd, governor, visit) for _ in range(3)]
         for turn in range(100):
             governor.reconfigure(group(*["9999/s"] * (turn % 2)))

@@ -11,7 +11,7 @@ import pytest
 from governor import Config, Denied, Governor, Reason
 from governor._actors import asking
 from governor._actors.group import GroupActor
-from governor.messages import Turned, Visit
+from governor.messages import InboundDenied, InboundRequest
 from governor_client import TrafficControlMiddleware
 from tests.stress.leases import standing_still, until
 
@@ -39,13 +39,13 @@ def governor(on_overload: str) -> Iterator[Governor]:
         yield governor
 
 
-def visitor(governor: Governor) -> Visit:
-    return Visit(governor.pseudonyms.actor(b"ann"), governor.pseudonyms.address(b"192.0.2.1"))
+def visitor(governor: Governor) -> InboundRequest:
+    return InboundRequest(governor.pseudonyms.actor(b"ann"), governor.pseudonyms.address(b"192.0.2.1"))
 
 
-async def visits(governor: Governor, times: int = REQUESTS) -> list[Turned | Denied | None]:
+async def visits(governor: Governor, times: int = REQUESTS) -> list[InboundDenied | Denied | None]:
     """So many requests at once."""
-    answers: list[Turned | Denied | None] = []
+    answers: list[InboundDenied | Denied | None] = []
 
     async def ask() -> None:
         answers.append(await governor.inbound.visit("default", visitor(governor)))
@@ -67,7 +67,7 @@ def test_what_is_not_answered_in_time_is_counted_once_and_spends_nothing(
     refused = group.counters.denied
     warnings = [(record.levelno, record.message.rpartition("default ")[2]) for record in caplog.records]
 
-    assert [2, 1] == [after.count(None), len([one for one in after if isinstance(one, Turned)])]
+    assert [2, 1] == [after.count(None), len([one for one in after if isinstance(one, InboundDenied)])]
     if on_overload == "pass":
         assert [None] * REQUESTS == stalled
         assert (REQUESTS, REQUESTS + 2, {"rate_limit_exceeded": 1}) == (group.unenforced, group.counters.requests, refused)
@@ -133,15 +133,15 @@ def test_a_visit_that_was_granted_after_its_caller_had_gone_is_not_under_way(
         async with anyio.from_thread.BlockingPortal() as portal:
             with anyio.CancelScope() as scope:
                 gone = anyio.Event()
-                visit = GroupActor.visit
+                visit = GroupActor.admit
 
-                def granted(actor: GroupActor, one: Visit) -> Turned | None:
+                def granted(actor: GroupActor, one: InboundRequest) -> InboundDenied | None:
                     answer = visit(actor, one)
                     portal.call(scope.cancel)
                     portal.call(gone.wait)
                     return answer
 
-                monkeypatch.setattr(GroupActor, "visit", granted)
+                monkeypatch.setattr(GroupActor, "admit", granted)
                 try:
                     await governor.inbound.visit("default", visitor(governor))
                 finally:

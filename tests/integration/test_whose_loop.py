@@ -30,7 +30,7 @@ from governor import (
 from governor._actors import asking, portal
 from governor._default import entered, reset
 from governor._governor import running
-from governor.messages import Visit
+from governor.messages import InboundRequest
 
 pytestmark = pytest.mark.promise("R54", "R55")
 
@@ -127,7 +127,7 @@ def test_on_another_loop_of_the_thread_every_wait_has_an_end(
 
 def test_nor_does_it_wait_for_callers_of_an_application(loop: asyncio.AbstractEventLoop, governor: Governor) -> None:
     async def visit() -> list[bool]:
-        return [await governor.inbound.visit("default", Visit(b"a", b"b")) is None for _ in range(2)]
+        return [await governor.inbound.visit("default", InboundRequest(b"a", b"b")) is None for _ in range(2)]
 
     loop.run_until_complete(governor.start())
     visits = asyncio.run(visit())

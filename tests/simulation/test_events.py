@@ -22,7 +22,7 @@ from governor.instrumentation import (
     Granted,
     Retried,
 )
-from governor.messages import Visit
+from governor.messages import InboundRequest
 from governor.testing import loop_clock
 
 pytestmark = pytest.mark.anyio
@@ -180,7 +180,7 @@ async def test_a_visitor_who_is_refused_is_announced_by_pseudonym_also_in_a_dry_
     told: list[AnyEvent] = []
     groups = {"default": {"limits": ["1/minute burst 1"]}, "talk": {"paths": ["/talk"], "dry_run": True}}
     async with governed(told, inbound=groups) as governor:
-        visit = Visit(governor.pseudonyms.actor(b"alice@example.com"), governor.pseudonyms.address(b"192.0.2.7"))
+        visit = InboundRequest(governor.pseudonyms.actor(b"alice@example.com"), governor.pseudonyms.address(b"192.0.2.7"))
         for group in ("default", "default", "talk", "talk"):
             await governor.inbound.visit(group, visit)
 

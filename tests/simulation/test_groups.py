@@ -10,8 +10,8 @@ import pytest
 import trio.lowlevel
 
 from governor import Config, Denied, Governor, UsageError
-from governor.messages import Turned, Visit
-from governor.policies.callers import CallersPolicy
+from governor.messages import InboundDenied, InboundRequest
+from governor.policies.client_buckets import ClientBuckets
 from governor.testing import loop_clock
 
 pytestmark = pytest.mark.anyio
@@ -27,14 +27,14 @@ def governed(**groups: object) -> Governor:
     return Governor(config(**groups), clock=loop_clock())
 
 
-def visitor(governor: Governor, number: int = 0) -> Visit:
+def visitor(governor: Governor, number: int = 0) -> InboundRequest:
     name = b"%d" % number
-    return Visit(governor.pseudonyms.actor(name), governor.pseudonyms.address(name))
+    return InboundRequest(governor.pseudonyms.actor(name), governor.pseudonyms.address(name))
 
 
 async def visit(governor: Governor, group: str = "shop", number: int = 0) -> str | None:
     turned = await governor.inbound.visit(group, visitor(governor, number))
-    return turned.limit if isinstance(turned, Turned) else None
+    return turned.limit if isinstance(turned, InboundDenied) else None
 
 
 def known(governor: Governor, group: str = "shop") -> int:
@@ -49,7 +49,7 @@ def no_timer_is_set() -> bool:
 def failing(method: str, times: int = 1) -> Iterator[list[None]]:
     """Within the block, so many calls of this method of any table fail; a list with an entry for each that is left."""
     left: list[None] = [None] * times
-    original = getattr(CallersPolicy, method)
+    original = getattr(ClientBuckets, method)
 
     def fail(*arguments: object) -> object:
         if left:
@@ -58,7 +58,7 @@ def failing(method: str, times: int = 1) -> Iterator[list[None]]:
         return original(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CallersPolicy, method, fail)
+        patch.setattr(ClientBuckets, method, fail)
         yield left
 
 
@@ -175,7 +175,7 @@ async def test_before_it_is_entered_and_after_it_is_left_nobody_can_visit() -> N
 
 @pytest.mark.promise("R55")
 async def test_visits_that_come_in_while_it_closes_are_answered() -> None:
-    answers: list[Turned | Denied | str | None] = []
+    answers: list[InboundDenied | Denied | str | None] = []
 
     async def knock(governor: Governor, number: int) -> None:
         for _ in range(20):

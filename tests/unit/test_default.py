@@ -10,7 +10,7 @@ import pytest
 
 from governor import Config, Governor, Permit, _default, default
 from governor._governor import running
-from governor.messages import Visit
+from governor.messages import InboundRequest
 
 
 @pytest.fixture(autouse=True)
@@ -106,8 +106,8 @@ WAYS: list[Callable[[Governor], object]] = [
     lambda governor: governor.statistics(),
     lambda governor: anyio.run(governor.astatistics),
     lambda governor: governor.inbound.group("default"),
-    lambda governor: governor.inbound.visit_blocking("default", Visit(b"caller", b"address")),
-    lambda governor: governor.inbound.visit_ended("default", 200, Visit(b"caller", b"address")),
+    lambda governor: governor.inbound.visit_blocking("default", InboundRequest(b"caller", b"address")),
+    lambda governor: governor.inbound.visit_ended("default", 200, InboundRequest(b"caller", b"address")),
     lambda governor: governor.reconfigure(Config.from_mapping({})),
     lambda governor: governor.resume(),
     lambda governor: (governor.inbound.here(), governor.alive(), governor.ended, governor.closed, repr(governor)),

@@ -16,7 +16,7 @@ from governor import Config, Denied, Governor, Permit, Reason, ShuttingDown, Usa
 from governor._governor import running
 from governor._supervisor import Supervisor
 from governor.instrumentation.events import AnyEvent
-from governor.messages import Visit
+from governor.messages import InboundRequest
 from governor_client import GovernorClient
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R54")]
@@ -93,7 +93,7 @@ async def test_each_life_begins_with_full_limits_and_counters_at_zero(first: Ent
             granted(governor.try_permit("flaky")).record(status=503)
             open_breaker = governor.try_permit("flaky")
             counters = (await governor.astatistics()).counters
-            visits = [await governor.inbound.visit("default", Visit(b"a", b"b")) for _ in range(2)]
+            visits = [await governor.inbound.visit("default", InboundRequest(b"a", b"b")) for _ in range(2)]
             alive = governor.alive(), governor.closed, running.count(governor)
         lives.append(
             (

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from governor import Config, Governor, RateLimited, Statistics
 from governor.instrumentation import AnyEvent, CallDenied, DegradedLeft, Granted, Retried
-from governor.messages import Visit
+from governor.messages import InboundRequest
 from governor.opentelemetry import add_to_span, instrument
 from governor.testing import ManualClock
 from governor_client import AsyncGovernedTransport, GovernedTransport, TrafficControlledHttpClient
@@ -71,7 +71,7 @@ async def test_a_collection_gets_the_figures_of_the_statistics(reader: InMemoryM
             answer = governor.try_permit("weather", "GET")
             if status is not None:
                 answer.record(status=status)  # type: ignore[union-attr]
-        visit = Visit(governor.pseudonyms.actor(b"alice"), governor.pseudonyms.address(b"192.0.2.7"))
+        visit = InboundRequest(governor.pseudonyms.actor(b"alice"), governor.pseudonyms.address(b"192.0.2.7"))
         for _ in range(3):
             await governor.inbound.visit("chat", visit)
         found = figures(reader)

@@ -16,7 +16,7 @@ import anyio
 
 from governor import Denied, Permit, PermitDenied, default
 from governor.cli import main
-from governor.messages import Visit
+from governor.messages import InboundRequest
 
 
 def obey() -> None:
@@ -43,7 +43,7 @@ def obey() -> None:
 
 async def visit(group: str, caller: bytes, times: int) -> None:
     governor = default()
-    keys = Visit(governor.pseudonyms.actor(caller), governor.pseudonyms.address(b"127.0.0.1"))
+    keys = InboundRequest(governor.pseudonyms.actor(caller), governor.pseudonyms.address(b"127.0.0.1"))
     for _ in range(times):
         if await governor.inbound.visit(group, keys) is None:
             governor.inbound.visit_ended(group, 200)

@@ -11,15 +11,15 @@ from governor._actors.pseudonyms import Pseudonyms
 from governor._units import DAY, HOUR, MINUTE, SECOND
 from governor.config import InboundGroup
 from governor.instrumentation import Announcer, ClientDenied
-from governor.messages import Turned, Visit
-from governor.policies.callers import CallersPolicy
+from governor.messages import InboundDenied, InboundRequest
+from governor.policies.client_buckets import ClientBuckets
 from governor.testing import ManualClock
 
 KEYS: Final = Pseudonyms(bytes(16))
-ANN: Final = Visit(KEYS.actor(b"ann"), KEYS.address(b"192.0.2.1"))
-BOB: Final = Visit(KEYS.actor(b"bob"), KEYS.address(b"192.0.2.2"))
+ANN: Final = InboundRequest(KEYS.actor(b"ann"), KEYS.address(b"192.0.2.1"))
+BOB: Final = InboundRequest(KEYS.actor(b"bob"), KEYS.address(b"192.0.2.2"))
 #: Somebody else at Ann's address.
-EVE: Final = Visit(KEYS.actor(b"eve"), ANN.address)
+EVE: Final = InboundRequest(KEYS.actor(b"eve"), ANN.address)
 
 
 class Told:
@@ -64,11 +64,11 @@ def only(kind: str, said: list[str]) -> list[list[str]]:
     return [said if kind == name else [] for name in NAMES]
 
 
-def limits(answers: list[Turned | None]) -> list[str | None]:
+def limits(answers: list[InboundDenied | None]) -> list[str | None]:
     return [None if answer is None else answer.limit for answer in answers]
 
 
-def left(actor: GroupActor, visit: Visit) -> tuple[str, int] | None:
+def left(actor: GroupActor, visit: InboundRequest) -> tuple[str, int] | None:
     least = actor.least(visit)
     return None if least is None else least[:2]
 
@@ -77,23 +77,23 @@ def left(actor: GroupActor, visit: Visit) -> tuple[str, int] | None:
 def test_one_callers_flood_does_not_block_another_caller() -> None:
     actor = group(["1/s burst 2"])
 
-    assert [None, None, "caller", None] == limits([actor.visit(visit) for visit in (ANN, ANN, ANN, BOB)])
+    assert [None, None, "caller", None] == limits([actor.admit(visit) for visit in (ANN, ANN, ANN, BOB)])
 
 
 @pytest.mark.promise("R24")
 def test_whoever_invents_a_caller_for_each_request_meets_the_ceiling_of_the_address() -> None:
     actor = group(["1/s burst 2"], ["1/s burst 3"])
-    invented = [Visit(KEYS.actor(b"%d" % number), ANN.address) for number in range(4)]
+    invented = [InboundRequest(KEYS.actor(b"%d" % number), ANN.address) for number in range(4)]
 
-    assert [None, None, None, "address", None] == limits([actor.visit(visit) for visit in (*invented, BOB)])
+    assert [None, None, None, "address", None] == limits([actor.admit(visit) for visit in (*invented, BOB)])
 
 
 @pytest.mark.promise("R24")
 def test_whoever_invents_addresses_as_well_meets_the_ceiling_of_the_group() -> None:
     actor = group(["1/s burst 2"], ["1/s burst 3"], ["1/s burst 5"])
-    invented = [Visit(KEYS.actor(b"%d" % number), KEYS.address(b"%d" % number)) for number in range(6)]
+    invented = [InboundRequest(KEYS.actor(b"%d" % number), KEYS.address(b"%d" % number)) for number in range(6)]
 
-    assert [None] * 5 + ["total"] == limits([actor.visit(visit) for visit in invented])
+    assert [None] * 5 + ["total"] == limits([actor.admit(visit) for visit in invented])
 
 
 @pytest.mark.promise("R22")
@@ -101,31 +101,31 @@ def test_whoever_invents_addresses_as_well_meets_the_ceiling_of_the_group() -> N
 def test_it_says_which_limit_and_when_and_not_a_microsecond_before_is_anybody_admitted(kind: str) -> None:
     clock = ManualClock()
     actor = group(*only(kind, ["3/s burst 2"]), clock=clock)
-    answers = [actor.visit(ANN) for _ in range(3)]
+    answers = [actor.admit(ANN) for _ in range(3)]
     clock.advance(0.333333)
-    before = actor.visit(ANN)
+    before = actor.admit(ANN)
     clock.advance(0.000001)
 
-    assert [None, None, Turned("chat", kind, 0.333334, TokenBucket(3, SECOND, 2))] == answers
-    assert Turned("chat", kind, 0.000001, TokenBucket(3, SECOND, 2)) == before
-    assert actor.visit(ANN) is None
+    assert [None, None, InboundDenied("chat", kind, 0.333334, TokenBucket(3, SECOND, 2))] == answers
+    assert InboundDenied("chat", kind, 0.000001, TokenBucket(3, SECOND, 2)) == before
+    assert actor.admit(ANN) is None
 
 
 @pytest.mark.promise("R22")
 def test_of_several_limits_the_one_with_the_longest_wait_is_named() -> None:
     actor = group(["1/s burst 1"], ["1/minute burst 1"], ["1/s burst 1"])
-    actor.visit(ANN)
-    answer = actor.visit(ANN)
+    actor.admit(ANN)
+    answer = actor.admit(ANN)
 
-    assert Turned("chat", "address", 60.0, TokenBucket(1, MINUTE, 1)) == answer
+    assert InboundDenied("chat", "address", 60.0, TokenBucket(1, MINUTE, 1)) == answer
 
 
 @pytest.mark.promise("R22")
 def test_of_two_limits_with_the_same_wait_the_callers_own_is_named() -> None:
     actor = group(["1/s burst 1"], ["1/s burst 1"], ["1/s burst 1"])
-    actor.visit(ANN)
+    actor.admit(ANN)
 
-    assert ["caller"] == limits([actor.visit(ANN)])
+    assert ["caller"] == limits([actor.admit(ANN)])
 
 
 @pytest.mark.promise("R21", "R24")
@@ -134,25 +134,25 @@ def test_what_a_ceiling_refuses_spends_nothing_of_the_callers_bucket(ceiling: st
     clock = ManualClock()
     _, *ceilings = only(ceiling, ["1/s burst 1"])
     actor = group(["1/hour burst 2"], *ceilings, clock=clock)
-    answers = [actor.visit(ANN), *(actor.visit(EVE) for _ in range(5))]
+    answers = [actor.admit(ANN), *(actor.admit(EVE) for _ in range(5))]
     clock.advance(1)
-    answers.append(actor.visit(EVE))
+    answers.append(actor.admit(EVE))
     clock.advance(1)
-    answers.append(actor.visit(EVE))
+    answers.append(actor.admit(EVE))
     clock.advance(1)
 
     assert [None, *[ceiling] * 5, None, None] == limits(answers)
-    assert ["caller"] == limits([actor.visit(EVE)])
+    assert ["caller"] == limits([actor.admit(EVE)])
 
 
 @pytest.mark.promise("R21")
 def test_what_the_callers_limit_refuses_spends_nothing_of_the_ceilings() -> None:
     actor = group(["1/hour burst 1"], ["1/hour burst 2"], ["1/hour burst 9"])
-    answers = [actor.visit(ANN) for _ in range(5)]
+    answers = [actor.admit(ANN) for _ in range(5)]
 
     assert [None] + ["caller"] * 4 == limits(answers)
     assert 8 == actor.ceilings()[0][1]
-    assert [None, "address"] == limits([actor.visit(EVE), actor.visit(Visit(BOB.caller, ANN.address))])
+    assert [None, "address"] == limits([actor.admit(EVE), actor.admit(InboundRequest(BOB.client, ANN.address))])
 
 
 def test_all_limits_of_a_caller_hold_at_once() -> None:
@@ -160,7 +160,7 @@ def test_all_limits_of_a_caller_hold_at_once() -> None:
     actor = group(["1/s burst 1", "2/hour burst 2"], clock=clock)
     answers = []
     for _ in range(3):
-        answers.append(actor.visit(ANN))
+        answers.append(actor.admit(ANN))
         clock.advance(1)
 
     assert [None, None, "caller"] == limits(answers)
@@ -171,13 +171,13 @@ def test_a_limit_that_is_said_twice_holds_once() -> None:
     actor.reconfigure(policy(["1/hour burst 2", "1/hour burst 2"]), 1000)
     actor.reconfigure(policy(["1/hour burst 2", "1/hour burst 2"], ["1/s burst 9"]), 1000)
 
-    assert [None, None, "caller"] == limits([actor.visit(ANN) for _ in range(3)])
+    assert [None, None, "caller"] == limits([actor.admit(ANN) for _ in range(3)])
 
 
 def test_a_group_without_limits_refuses_nobody_and_remembers_nobody() -> None:
     actor = group()
 
-    assert [None] * 100 == [actor.visit(ANN) for _ in range(100)]
+    assert [None] * 100 == [actor.admit(ANN) for _ in range(100)]
     assert 0 == actor.known()
     assert actor.least(ANN) is None
 
@@ -186,12 +186,12 @@ def test_a_group_without_limits_refuses_nobody_and_remembers_nobody() -> None:
 def test_extreme_limits_can_be_asked_swept_and_changed(limit: str) -> None:
     clock = ManualClock(100.0)
     actor = group([limit], [limit], [limit], clock=clock, most=1)
-    first = actor.visit(ANN)
+    first = actor.admit(ANN)
     actor._sweep()
     actor.reconfigure(policy(["1/s burst 1"]), 10**12)
 
     assert first is None
-    assert actor._pause() <= 3600 / CallersPolicy.TABLES
+    assert actor._pause() <= 3600 / ClientBuckets.TABLES
 
 
 # Dry run.
@@ -201,12 +201,12 @@ def test_extreme_limits_can_be_asked_swept_and_changed(limit: str) -> None:
 def test_a_dry_run_says_and_counts_whom_it_would_refuse_and_spends_nothing_for_them() -> None:
     told = Told()
     actor = group(["1/hour burst 1"], total=["1/hour burst 2"], dry_run=True, told=told)
-    answers = [actor.visit(ANN) for _ in range(5)]
+    answers = [actor.admit(ANN) for _ in range(5)]
 
-    assert [None, *[Turned("chat", "caller", 3600.0, TokenBucket(1, HOUR, 1), dry_run=True)] * 4] == answers
+    assert [None, *[InboundDenied("chat", "caller", 3600.0, TokenBucket(1, HOUR, 1), dry_run=True)] * 4] == answers
     assert (5, 4, {"caller": 4, "address": 0, "total": 0}) == (actor.counters.requests, actor.passed_over, actor.denied_by)
     assert {} == actor.counters.record().denied
-    assert actor.visit(BOB) is None
+    assert actor.admit(BOB) is None
     assert [True] * 4 == [event.dry_run for event in told.events if isinstance(event, ClientDenied)]
 
 
@@ -217,8 +217,8 @@ def test_a_dry_run_says_and_counts_whom_it_would_refuse_and_spends_nothing_for_t
 def test_those_who_go_on_are_counted_by_how_it_ended_and_refusals_by_limit() -> None:
     actor = group(["1/hour burst 6"], total=["1/hour burst 6"])
     for _ in range(8):
-        actor.visit(ANN)
-    actor.visit(BOB)
+        actor.admit(ANN)
+    actor.admit(BOB)
     for status in (200, 204, 302, 404, 429, 503, None):
         actor.ended(status)
 
@@ -239,19 +239,19 @@ def test_those_who_go_on_are_counted_by_how_it_ended_and_refusals_by_limit() -> 
 def test_hooks_are_told_who_was_refused_by_pseudonym() -> None:
     told = Told()
     actor = group(["2/s burst 1"], told=told)
-    actor.visit(ANN)
-    actor.visit(ANN)
+    actor.admit(ANN)
+    actor.admit(ANN)
 
     assert [
-        ClientDenied(group="chat", client=f"actor-{ANN.caller.hex()[2:12]}", limit="caller", retry_after=0.5)
+        ClientDenied(group="chat", client=f"actor-{ANN.client.hex()[2:12]}", limit="caller", retry_after=0.5)
     ] == told.events
 
 
 def test_without_hooks_nothing_is_told() -> None:
     told = Told(listening=False)
     actor = group(["1/s burst 1"], told=told)
-    actor.visit(ANN)
-    actor.visit(ANN)
+    actor.admit(ANN)
+    actor.admit(ANN)
 
     assert [] == told.events
 
@@ -260,20 +260,20 @@ def test_those_who_are_refused_are_known_as_the_loudest() -> None:
     clock = ManualClock()
     actor = group(["1/hour burst 1"], clock=clock)
     for visit in (ANN, BOB, BOB, BOB, ANN):
-        actor.visit(visit)
+        actor.admit(visit)
 
-    assert [(BOB.caller, 2), (ANN.caller, 1)] == actor.loudest.top(clock())
+    assert [(BOB.client, 2), (ANN.client, 1)] == actor.loudest.top(clock())
 
 
 @pytest.mark.promise("R22")
 def test_the_least_is_the_limit_of_which_the_caller_has_the_fewest_requests_left() -> None:
     actor = group(["1/s burst 5"], ["1/s burst 4"], ["1/s burst 9"])
     quiet = left(actor, BOB)
-    actor.visit(EVE)
-    actor.visit(EVE)
+    actor.admit(EVE)
+    actor.admit(EVE)
     same_address, elsewhere = left(actor, ANN), left(actor, BOB)
     for number in range(6):
-        actor.visit(Visit(KEYS.actor(b"%d" % number), KEYS.address(b"%d" % number)))
+        actor.admit(InboundRequest(KEYS.actor(b"%d" % number), KEYS.address(b"%d" % number)))
 
     assert [("address", 4), ("address", 2), ("address", 4)] == [quiet, same_address, elsewhere]
     assert ("total", 1) == left(actor, BOB)
@@ -284,7 +284,7 @@ def test_asking_what_is_left_changes_nothing() -> None:
     for _ in range(5):
         actor.least(ANN)
 
-    assert actor.visit(ANN) is None
+    assert actor.admit(ANN) is None
     assert (1, 1) == (actor.counters.requests, actor.known())
 
 
@@ -295,7 +295,7 @@ def test_asking_what_is_left_changes_nothing() -> None:
 def test_everybody_keeps_as_large_a_part_of_a_burst_that_changes() -> None:
     actor = group(["1/hour burst 10"], ["1/hour burst 20"], ["1/hour burst 100"])
     for _ in range(5):
-        actor.visit(ANN)
+        actor.admit(ANN)
     actor.reconfigure(policy(["1/hour burst 100"], ["1/hour burst 10"], ["1/hour burst 20"]), 1000)
 
     assert [("address", 7), ("address", 10)] == [left(actor, ANN), left(actor, BOB)]
@@ -306,11 +306,11 @@ def test_everybody_keeps_as_large_a_part_of_a_burst_that_changes() -> None:
 def test_a_limit_that_stays_keeps_what_was_spent_of_it_wherever_it_stands() -> None:
     actor = group(["1/s burst 9", "5/day burst 5"])
     for _ in range(5):
-        actor.visit(ANN)
+        actor.admit(ANN)
     actor.reconfigure(policy(["5/day burst 5"]), 1000)
-    gone = actor.visit(ANN)
+    gone = actor.admit(ANN)
     actor.reconfigure(policy(["7/s burst 7", "5/day burst 5"]), 1000)
-    come = actor.visit(ANN)
+    come = actor.admit(ANN)
 
     assert ["caller", "caller"] == limits([gone, come])
     assert TokenBucket(5, DAY, 5) == come.bucket if come else None
@@ -321,38 +321,38 @@ def test_a_limit_that_stays_takes_over_from_no_other_though_nobody_has_an_entry_
     clock = ManualClock()
     actor = group(["9/s burst 9", "5/day burst 5"], clock=clock)
     for _ in range(5):
-        actor.visit(ANN)
+        actor.admit(ANN)
     clock.advance(60)
-    for _ in range(CallersPolicy.TABLES):
+    for _ in range(ClientBuckets.TABLES):
         actor._sweep()
     actor.reconfigure(policy(["9/s burst 9", "6/day burst 6"]), 1000)
 
-    assert ["caller"] == limits([actor.visit(ANN)])
+    assert ["caller"] == limits([actor.admit(ANN)])
 
 
 @pytest.mark.promise("R21")
 def test_of_several_limits_that_change_each_goes_on_from_the_one_in_its_place() -> None:
     actor = group(["1/hour burst 10", "1/day burst 20"])
     for _ in range(10):
-        actor.visit(ANN)
+        actor.admit(ANN)
     actor.reconfigure(policy(["1/hour burst 40", "1/day burst 80", "1/day burst 160"]), 1000)
-    before = [table.available(Instant(0), ANN.caller) for _, table in actor._rules]
+    before = [table.available(Instant(0), ANN.client) for _, table in actor._rules]
 
     assert [0, 40, 160] == before
 
 
 def test_a_limit_that_is_new_knows_of_nothing_before_it() -> None:
     actor = group(["1/hour burst 9"])
-    actor.visit(ANN)
+    actor.admit(ANN)
     actor.reconfigure(policy(["1/hour burst 9"], ["1/hour burst 1"]), 1000)
 
-    assert [None, "address"] == limits([actor.visit(ANN), actor.visit(ANN)])
+    assert [None, "address"] == limits([actor.admit(ANN), actor.admit(ANN)])
 
 
 @pytest.mark.promise("R21")
 def test_the_same_settings_again_change_nothing() -> None:
     actor = group(["1/hour burst 3"], ["1/hour burst 5"], ["1/hour burst 7"])
-    actor.visit(ANN)
+    actor.admit(ANN)
     before = actor._rules
     actor.reconfigure(policy(["1/hour burst 3"], ["1/hour burst 5"], ["1/hour burst 7"]), 1000)
 
@@ -361,10 +361,10 @@ def test_the_same_settings_again_change_nothing() -> None:
 
 def test_a_dry_run_ends_when_the_settings_say_so() -> None:
     actor = group(["1/hour burst 1"], dry_run=True)
-    actor.visit(ANN)
-    dry = actor.visit(ANN)
+    actor.admit(ANN)
+    dry = actor.admit(ANN)
     actor.reconfigure(policy(["1/hour burst 1"]), 1000)
-    real = actor.visit(ANN)
+    real = actor.admit(ANN)
 
     assert [True, False] == [turned.dry_run for turned in (dry, real) if turned]
 
@@ -373,16 +373,16 @@ def test_a_dry_run_ends_when_the_settings_say_so() -> None:
 def test_a_smaller_table_holds_at_once() -> None:
     actor = group(["1/hour burst 2"], most=100_000)
     for number in range(2000):
-        actor.visit(Visit(KEYS.actor(b"%d" % number), ANN.address))
+        actor.admit(InboundRequest(KEYS.actor(b"%d" % number), ANN.address))
     actor.reconfigure(policy(["1/hour burst 2"]), 1)
 
-    assert actor.known() <= CallersPolicy.TABLES
+    assert actor.known() <= ClientBuckets.TABLES
 
 
 def test_a_group_that_is_no_more_lets_everybody_pass_and_forgets_them() -> None:
     actor = group(["1/hour burst 1"])
-    actor.visit(ANN)
+    actor.admit(ANN)
     actor.close()
 
-    assert [None, None] == [actor.visit(ANN), actor.visit(ANN)]
+    assert [None, None] == [actor.admit(ANN), actor.admit(ANN)]
     assert 0 == actor.known()

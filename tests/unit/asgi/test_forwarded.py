@@ -6,7 +6,7 @@ from governor.asgi.forwarded import (
     MAX_BYTES,
     MAX_HOPS,
     MAX_PEERS,
-    Proxies,
+    TrustedProxies,
     address,
     client_address,
     elements,
@@ -117,11 +117,11 @@ def test_of_a_long_field_so_many_bytes_are_read_from_the_right_and_what_is_left_
     assert [b""] == list(elements([b""] * 9000))
 
 
-def proxies(header: str = "auto", trusted: tuple[str, ...] = TRUSTED) -> Proxies:
-    return Proxies(InboundSettings(trusted_proxies=trusted, forwarded_header=header))  # type: ignore[arg-type]
+def proxies(header: str = "auto", trusted: tuple[str, ...] = TRUSTED) -> TrustedProxies:
+    return TrustedProxies(InboundSettings(trusted_proxies=trusted, forwarded_header=header))  # type: ignore[arg-type]
 
 
-def origin(proxies: Proxies, *lines: tuple[bytes, bytes], peer: str = "10.0.0.1") -> str:
+def origin(proxies: TrustedProxies, *lines: tuple[bytes, bytes], peer: str = "10.0.0.1") -> str:
     """The address that counts, in brackets if it is that of a proxy which names nobody."""
     field, values, only_the_other = proxies.lines(peer, list(lines))
     found, named = proxies.origin(address(peer), field, values)

@@ -4,9 +4,9 @@ import pytest
 
 from governor import Config
 from governor._actors.pseudonyms import Pseudonyms
-from governor.asgi.identity import MOST_REMEMBERED, Callers
+from governor.asgi.identity import MOST_REMEMBERED, ClientKeys
 from governor.config import InboundSettings
-from governor.messages import Visit
+from governor.messages import InboundRequest
 
 pytestmark = pytest.mark.promise("R21")
 
@@ -16,17 +16,17 @@ HERE = "198.51.100.1"
 Pairs = Iterable[tuple[bytes, bytes]]
 
 
-def callers(**settings: object) -> Callers:
-    return Callers(Config.from_mapping({"inbound": settings}).inbound_settings, NAMES)
+def callers(**settings: object) -> ClientKeys:
+    return ClientKeys(Config.from_mapping({"inbound": settings}).inbound_settings, NAMES)
 
 
-def visit(*headers: tuple[bytes, bytes], client: tuple[str, int] | None = (HERE, 1), **settings: object) -> Visit:
+def visit(*headers: tuple[bytes, bytes], client: tuple[str, int] | None = (HERE, 1), **settings: object) -> InboundRequest:
     return callers(**settings).visit({"headers": headers, "client": client})
 
 
 def caller(*headers: tuple[bytes, bytes], **settings: object) -> bytes:
     """By default, claims stand alone."""
-    return callers(**{"identity": "trusted", **settings}).visit({"headers": headers, "client": (HERE, 1)}).caller
+    return callers(**{"identity": "trusted", **settings}).visit({"headers": headers, "client": (HERE, 1)}).client
 
 
 def place(host: str, **settings: object) -> bytes:
@@ -77,10 +77,10 @@ def test_which_headers_count_can_be_set() -> None:
 @pytest.mark.promise("R24")
 @pytest.mark.parametrize("claim", [ACTOR, USER, SESSION])
 def test_a_claim_counts_together_with_the_address_of_whoever_makes_it(claim: tuple[bytes, bytes]) -> None:
-    here, there = (visit(claim, client=(host, 1)).caller for host in (HERE, "203.0.113.66"))
+    here, there = (visit(claim, client=(host, 1)).client for host in (HERE, "203.0.113.66"))
 
-    assert here == visit(claim, client=(HERE, 2)).caller
-    assert 4 == len({here, there, caller(claim), visit().caller})
+    assert here == visit(claim, client=(HERE, 2)).client
+    assert 4 == len({here, there, caller(claim), visit().client})
 
 
 @pytest.mark.promise("R24")
@@ -90,7 +90,7 @@ def test_who_may_claim_without_an_address_can_be_set() -> None:
     headers = ACTOR, (b"x-forwarded-for", b"192.0.2.1")
 
     def keys(**settings: object) -> list[bytes]:
-        return [visit(*headers, client=one, trusted_proxies=["10.0.0.1"], **settings).caller for one in (direct, proxied)]
+        return [visit(*headers, client=one, trusted_proxies=["10.0.0.1"], **settings).client for one in (direct, proxied)]
 
     assert [at_client, alone] == keys() == keys(identity="claimed")
     assert [alone, alone] == keys(identity="trusted")
@@ -106,9 +106,9 @@ def test_behind_a_unix_socket_a_proxy_is_heard_if_its_peers_are_trusted(client: 
     not_heard = visit(*said, client=client, trusted_proxies=["0.0.0.0/0", "127.0.0.0/8"])
 
     assert heard == heard_as_all_are
-    assert Visit(NAMES.actor(b"ann"), place("203.0.113.1")) == heard
+    assert InboundRequest(NAMES.actor(b"ann"), place("203.0.113.1")) == heard
     assert visit(client=client).address == not_heard.address == visit(client=client, trusted_proxies=["unix:"]).address
-    assert NAMES.actor(b"ann", not_heard.address) == not_heard.caller
+    assert NAMES.actor(b"ann", not_heard.address) == not_heard.client
     assert place("203.0.113.9") == visit(*said, client=("203.0.113.9", 1), trusted_proxies=["unix:"]).address
 
 
@@ -157,7 +157,7 @@ def test_a_proxy_is_heard_if_it_is_trusted_however_often_it_asks() -> None:
 
 @pytest.mark.promise("R24")
 def test_what_is_remembered_has_a_bound() -> None:
-    door = Callers(InboundSettings(trusted_proxies=("10.0.0.1",)), NAMES)
+    door = ClientKeys(InboundSettings(trusted_proxies=("10.0.0.1",)), NAMES)
     for number in range(MOST_REMEMBERED + 1):
         name = str(number).encode()
         door.visit({"headers": [(b"x-actor", name)], "client": (f"host{number}", 1)})

@@ -9,7 +9,7 @@ import pytest
 from governor import Config, CounterRecord, Governor
 from governor._actors.group import GroupActor
 from governor.asgi.types import App, Message, Receive, Scope, Send
-from governor.messages import Visit
+from governor.messages import InboundRequest
 from governor.testing import ManualClock
 from governor_client import TrafficControlMiddleware
 
@@ -378,11 +378,11 @@ async def test_a_governor_that_was_never_entered_lets_everybody_pass_and_the_log
     assert "not started" in caplog.text
 
 
-@pytest.mark.parametrize("where", ["visit", "ended"])
+@pytest.mark.parametrize("where", ["admit", "ended"])
 async def test_a_bug_of_ours_lets_everybody_pass(
     ask: Ask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
-    def fail(actor: GroupActor, argument: Visit | int | None) -> None:
+    def fail(actor: GroupActor, argument: InboundRequest | int | None) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(GroupActor, where, fail)
@@ -398,10 +398,10 @@ async def test_nothing_that_we_log_names_a_caller(
 ) -> None:
     secret = "secret-ann"
 
-    def fail(actor: GroupActor, visit: Visit) -> None:
+    def fail(actor: GroupActor, visit: InboundRequest) -> None:
         raise KeyError(secret)
 
-    monkeypatch.setattr(GroupActor, "visit", fail)
+    monkeypatch.setattr(GroupActor, "admit", fail)
     await ask("/secret-path", headers=[(b"x-actor", b"secret-ann")], client=("203.0.113.77", 1))
 
     assert ["KeyError"] == [word for word in ("KeyError", "secret-", "203.0.113.77") if word in caplog.text]

@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from governor import SECOND, Duration, TokenBucket
 from governor.asgi import responses
-from governor.messages import Turned, Visit
+from governor.messages import InboundDenied, InboundRequest
 
 pytestmark = pytest.mark.promise("R22")
 
-VISIT = Visit(b"a" + bytes(range(15)), b"i" + bytes(range(100, 115)))
+VISIT = InboundRequest(b"a" + bytes(range(15)), b"i" + bytes(range(100, 115)))
 BUCKET = TokenBucket(20, SECOND, 200)
 
 
@@ -19,7 +19,7 @@ def fields(headers: object) -> dict[bytes, bytes]:
 
 
 def test_a_refusal_names_the_limit_and_when_to_come_back() -> None:
-    answer = responses.refusal(Turned("chat", "caller", 4.2, BUCKET), VISIT)
+    answer = responses.refusal(InboundDenied("chat", "caller", 4.2, BUCKET), VISIT)
 
     assert (
         429,
@@ -35,7 +35,7 @@ def test_a_refusal_names_the_limit_and_when_to_come_back() -> None:
 
 @pytest.mark.parametrize(("limit", "key"), [("caller", bytes(range(5))), ("address", bytes(range(100, 105))), ("total", None)])
 def test_whom_a_limit_counts_is_said_by_a_pseudonym(limit: str, key: bytes | None) -> None:
-    answer = responses.refusal(Turned("chat", limit, 1.0, BUCKET), VISIT)
+    answer = responses.refusal(InboundDenied("chat", limit, 1.0, BUCKET), VISIT)
     parsed = http_sf.parse(fields(answer.headers)[b"ratelimit-policy"], tltype="list")
 
     assert [(limit, {"q": 200, "w": 10} | ({"pk": key} if key else {}))] == parsed
@@ -43,7 +43,7 @@ def test_whom_a_limit_counts_is_said_by_a_pseudonym(limit: str, key: bytes | Non
 
 @given(st.floats(min_value=1e-6, max_value=1e9))
 def test_a_wait_is_in_whole_seconds_rounded_up_and_at_least_one(wait: float) -> None:
-    answer = fields(responses.refusal(Turned("chat", "caller", wait, BUCKET), VISIT).headers)
+    answer = fields(responses.refusal(InboundDenied("chat", "caller", wait, BUCKET), VISIT).headers)
     seconds = int(answer[b"retry-after"])
 
     assert max(1.0, wait) <= seconds < wait + 1
@@ -54,7 +54,7 @@ def test_a_wait_is_in_whole_seconds_rounded_up_and_at_least_one(wait: float) -> 
 @example(1, 366 * 86_400 * 10**6, 10**12, 1e300)
 def test_no_limit_is_too_large_for_its_fields(amount: int, per: int, burst: int, wait: float) -> None:
     bucket = TokenBucket(amount, Duration(per), burst)
-    turned = Turned("chat", "total", wait, bucket)
+    turned = InboundDenied("chat", "total", wait, bucket)
 
     policy = fields(responses.refusal(turned, VISIT).headers)[b"ratelimit-policy"]
     state = fields(responses.left(("total", burst, bucket), VISIT))[b"ratelimit"]
@@ -73,7 +73,7 @@ def test_what_is_left_is_said_with_the_time_until_all_is_there_again(number: int
 
 
 def test_an_answer_can_be_given_again_whatever_was_done_to_it() -> None:
-    turned = Turned("chat", "caller", 4.2, BUCKET)
+    turned = InboundDenied("chat", "caller", 4.2, BUCKET)
     responses.over(turned, VISIT).clear()
 
     assert 2 == len(responses.over(turned, VISIT))

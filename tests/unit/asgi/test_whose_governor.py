@@ -19,7 +19,7 @@ from governor._actors.group import GroupActor
 from governor._default import entered, reset
 from governor._governor import running
 from governor.asgi.types import App, Message, Receive, Scope, Send
-from governor.messages import Turned, Visit
+from governor.messages import InboundDenied, InboundRequest
 from governor.testing import ManualClock
 from governor_client import TrafficControlMiddleware
 
@@ -238,15 +238,15 @@ async def test_what_is_asked_from_elsewhere_is_decided_on_the_governors_own_thre
     app: App, asking: type[Ask], configured: Configured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[bool] = []
-    visit = GroupActor.visit
+    visit = GroupActor.admit
 
     with Governor(configured()) as governor:
 
-        def watched(actor: GroupActor, one: Visit) -> Turned | None:
+        def watched(actor: GroupActor, one: InboundRequest) -> InboundDenied | None:
             threads.append(governor.inbound.here())
             return visit(actor, one)
 
-        monkeypatch.setattr(GroupActor, "visit", watched)
+        monkeypatch.setattr(GroupActor, "admit", watched)
         await asking(TrafficControlMiddleware(app, governor))()
 
     assert [True] == threads

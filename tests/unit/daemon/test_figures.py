@@ -10,7 +10,7 @@ import pytest
 from governor import Config, Denied, Governor, Permit, Statistics
 from governor.daemon import figures
 from governor.daemon.documents import GroupReport, InboundGroup, OutboundScope, ScopeReport, Status
-from governor.messages import Visit
+from governor.messages import InboundRequest
 from governor.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,7 @@ def visit(governor: Governor, *statuses: int) -> None:
     group = governor.inbound.group("shop")
     assert group is not None
     for status in statuses:
-        turned = group.visit(Visit(b"a" + b"1" * 15, b"i" + b"1" * 15))
+        turned = group.admit(InboundRequest(b"a" + b"1" * 15, b"i" + b"1" * 15))
         assert (status == 429) == (turned is not None)
         if turned is None:
             group.ended(status)

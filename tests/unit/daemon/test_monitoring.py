@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 
 from governor import Config, Governor, Statistics
 from governor.daemon.prometheus import families
-from governor.messages import Visit
+from governor.messages import InboundRequest
 from governor.testing import ManualClock
 
 pytestmark = pytest.mark.promise("R34")
@@ -34,7 +34,7 @@ def figures() -> Statistics:
     with Governor(config, clock=ManualClock()) as governor:
         for _ in range(2):
             governor.try_permit("weather", "GET")
-        governor._running().call(lambda: governor.inbound._visit("chat", Visit(b"a1", b"i1")))
+        governor._running().call(lambda: governor.inbound._visit("chat", InboundRequest(b"a1", b"i1")))
         return governor.statistics()
 
 

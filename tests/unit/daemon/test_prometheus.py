@@ -11,7 +11,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from governor import Config, Denied, Governor, Permit
 from governor.daemon.prometheus import GovernorCollector, expose
-from governor.messages import Visit
+from governor.messages import InboundRequest
 from governor.testing import ManualClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R34")]
@@ -40,7 +40,7 @@ async def busy(governor: Governor) -> None:
     group = governor.inbound.group("shop")
     assert group is not None
     for _ in range(3):
-        group.visit(Visit(b"a" + b"1" * 15, b"i" + b"1" * 15))
+        group.admit(InboundRequest(b"a" + b"1" * 15, b"i" + b"1" * 15))
     group.ended(200)
 
 

@@ -8,7 +8,7 @@ from typing import Protocol, assert_never
 
 from governor._units import Instant
 from governor.errors import Reason
-from governor.policies.callers import CallersPolicy
+from governor.policies.client_buckets import ClientBuckets
 from governor.policies.client_flights import ClientFlights
 from governor.policies.client_windows import ClientWindows
 from governor.policies.gcra import TokenBucket
@@ -17,7 +17,7 @@ from governor.policies.limits import Limit
 from governor.policies.window import StrictWindow
 
 #: The table of one kind of limit.
-Table = CallersPolicy | ClientWindows | ClientFlights
+Table = ClientBuckets | ClientWindows | ClientFlights
 
 
 class ClientTable(Protocol):
@@ -57,7 +57,7 @@ def build(limit: Limit, most: int) -> Table:
     """A table for the limit, of at most `most` clients, with nothing spent yet."""
     match limit:
         case TokenBucket():
-            return CallersPolicy(limit, most)
+            return ClientBuckets(limit, most)
         case StrictWindow():
             return ClientWindows(limit, most)
         case InFlight():
@@ -69,7 +69,7 @@ def build(limit: Limit, most: int) -> Table:
 def change(now: Instant, table: Table, limit: Limit, most: int) -> Table:
     """The table under another limit. One of another kind begins with nothing spent."""
     match table, limit:
-        case CallersPolicy(), TokenBucket():
+        case ClientBuckets(), TokenBucket():
             return table.changed(now, limit, most)
         case ClientWindows(), StrictWindow():
             return table.changed(now, limit, most)

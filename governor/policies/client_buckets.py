@@ -24,7 +24,7 @@ from governor.policies.gcra import TokenBucket
 _DROPPED: Final = 8
 
 
-class CallersPolicy:
+class ClientBuckets:
     """The machine. Keys are bytes that are spread evenly, such as digests; at most `most` of them have entries.
 
     `most` is at least 1, and rounded up to as many as fill all tables evenly.
@@ -122,11 +122,11 @@ class CallersPolicy:
         self._forget(place, full)
         return before - len(self._tables[place])
 
-    def changed(self, now: Instant, parameters: TokenBucket, most: int) -> "CallersPolicy":
+    def changed(self, now: Instant, parameters: TokenBucket, most: int) -> "ClientBuckets":
         """The same callers under other parameters: of its burst, each has as large a part left as before, and never more."""
         if parameters == self.parameters and most == self.most:
             return self
-        other = CallersPolicy(parameters, most)
+        other = ClientBuckets(parameters, most)
         full, other_full = now * self._ticks, now * other._ticks
         # What a bucket lacks grows by this factor. It is a negative number, so that dividing rounds it up: nobody gains.
         times, divisor = other._tolerance, self._tolerance

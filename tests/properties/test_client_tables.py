@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from governor import Instant
 from governor._units import AFTER_OUTCOME, HOUR, NEVER, SECOND, Duration
 from governor.policies.client_flights import ClientFlights
+from governor.policies.client_tables import build, change
 from governor.policies.client_windows import SLOTS, ClientWindows
-from governor.policies.clients import build, change
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.window import StrictWindow

@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._actors.loudest import MOST, Loudest
+from governor._actors.most_denied import MAX_KEYS, MostDenied
 from governor._units import HOUR, MINUTE, Instant
 
 NOW = Instant(10 * HOUR)
 
 
-def counted(keys: list[bytes]) -> Loudest:
-    loudest = Loudest()
+def counted(keys: list[bytes]) -> MostDenied:
+    most_denied = MostDenied()
     for key in keys:
-        loudest.count(NOW, key)
-    return loudest
+        most_denied.count(NOW, key)
+    return most_denied
 
 
 def test_nobody_is_loud_at_first() -> None:
-    assert [] == Loudest().top(NOW)
+    assert [] == MostDenied().top(NOW)
 
 
 def test_as_long_as_they_are_few_counts_are_exact_and_the_loudest_is_first() -> None:
@@ -30,7 +30,7 @@ def test_as_long_as_they_are_few_counts_are_exact_and_the_loudest_is_first() -> 
 
 @pytest.mark.promise("R24")
 def test_of_any_number_only_a_few_are_known() -> None:
-    assert MOST == len(counted([b"%d" % number for number in range(10_000)]).top(NOW))
+    assert MAX_KEYS == len(counted([b"%d" % number for number in range(10_000)]).top(NOW))
 
 
 @pytest.mark.promise("R24")
@@ -51,13 +51,13 @@ def test_no_count_is_too_low_and_whoever_has_a_fair_share_is_known(keys: list[by
     known, truth = dict(counted(keys).top(NOW)), Counter(keys)
 
     assert [] == [key for key, count in known.items() if count < truth[key]]
-    assert [] == [key for key, count in truth.items() if count > len(keys) / MOST and key not in known]
+    assert [] == [key for key, count in truth.items() if count > len(keys) / MAX_KEYS and key not in known]
     assert sum(known.values()) == len(keys)
 
 
 def test_every_minute_all_counts_are_halved() -> None:
-    loudest = counted([b"a"] * 8 + [b"b"] * 3)
-    ages = [loudest.top(Instant(NOW + minute * MINUTE)) for minute in range(5)]
+    most_denied = counted([b"a"] * 8 + [b"b"] * 3)
+    ages = [most_denied.top(Instant(NOW + minute * MINUTE)) for minute in range(5)]
 
     assert [[8, 3], [4, 1], [2], [1], []] == [[count for _, count in top] for top in ages]
 
@@ -68,15 +68,15 @@ def test_after_a_pause_of_any_length_nobody_is_left(minutes: int) -> None:
 
 
 def test_a_microsecond_before_the_minute_nothing_has_faded() -> None:
-    loudest = counted([b"a"] * 8)
+    most_denied = counted([b"a"] * 8)
 
-    assert [(b"a", 8)] == loudest.top(Instant(NOW + MINUTE - 1))
-    assert [(b"a", 4)] == loudest.top(Instant(NOW + MINUTE))
+    assert [(b"a", 8)] == most_denied.top(Instant(NOW + MINUTE - 1))
+    assert [(b"a", 4)] == most_denied.top(Instant(NOW + MINUTE))
 
 
 def test_a_clock_that_goes_back_changes_nothing() -> None:
-    loudest = counted([b"a"] * 8)
+    most_denied = counted([b"a"] * 8)
 
-    assert [(b"a", 8)] == loudest.top(Instant(0))
-    loudest.count(Instant(0), b"a")
-    assert [(b"a", 9)] == loudest.top(NOW)
+    assert [(b"a", 8)] == most_denied.top(Instant(0))
+    most_denied.count(Instant(0), b"a")
+    assert [(b"a", 9)] == most_denied.top(NOW)

@@ -10,11 +10,11 @@ from typing import Final, final
 from governor._units import MINUTE, Instant
 
 #: So many are known at a time.
-MOST: Final = 32
+MAX_KEYS: Final = 32
 
 
 @final
-class Loudest:
+class MostDenied:
     """A few keys and about how often each was counted lately."""
 
     __slots__ = ("_counts", "_halved_at")
@@ -29,7 +29,7 @@ class Loudest:
         counts = self._counts
         if key in counts:
             counts[key] += 1
-        elif len(counts) < MOST:
+        elif len(counts) < MAX_KEYS:
             counts[key] = 1
         else:
             quietest = min(counts, key=counts.__getitem__)

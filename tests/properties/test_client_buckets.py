@@ -15,11 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from governor._units import DAY, HOUR, MINUTE, SECOND, Duration, Instant
 from governor.policies import _bloom
 from governor.policies._bloom import BloomFilter
-from governor.policies.callers import CallersPolicy
+from governor.policies.client_buckets import ClientBuckets
 from governor.policies.gcra import TokenBucket
 
 START: Final = 10 * DAY
-TABLES: Final = CallersPolicy.TABLES
+TABLES: Final = ClientBuckets.TABLES
 #: More callers than any history has: nobody is ever dropped.
 ROOM_FOR_ALL: Final = 100 * TABLES
 
@@ -51,7 +51,7 @@ def gaps(parameters: TokenBucket) -> st.SearchStrategy[int]:
     )
 
 
-def admitted(policy: CallersPolicy, now: int, key: bytes) -> bool:
+def admitted(policy: ClientBuckets, now: int, key: bytes) -> bool:
     """Asks, and spends if the answer is yes."""
     if policy.earliest(Instant(now), key) > now:
         return False
@@ -59,7 +59,7 @@ def admitted(policy: CallersPolicy, now: int, key: bytes) -> bool:
     return True
 
 
-def sweep_all(policy: CallersPolicy, now: int) -> None:
+def sweep_all(policy: ClientBuckets, now: int) -> None:
     for _ in range(TABLES):
         policy.sweep(Instant(now))
 
@@ -103,7 +103,7 @@ def test_in_every_window_each_caller_has_the_burst_and_the_rate_at_most(
     history: tuple[TokenBucket, list[tuple[int, bytes]]], most: int
 ) -> None:
     parameters, asks = history
-    policy, now = CallersPolicy(parameters, most), START
+    policy, now = ClientBuckets(parameters, most), START
     granted: dict[bytes, list[int]] = defaultdict(list)
     for gap, key in asks:
         now += gap
@@ -141,7 +141,7 @@ def test_a_clock_that_goes_back_never_admits_more(
     history: tuple[TokenBucket, list[tuple[int, bytes]]], steps_back: list[int]
 ) -> None:
     parameters, asks = history
-    policy, now = CallersPolicy(parameters, ROOM_FOR_ALL), 2 * START
+    policy, now = ClientBuckets(parameters, ROOM_FOR_ALL), 2 * START
     granted: dict[bytes, list[int]] = defaultdict(list)
     for (gap, key), back in zip(asks, steps_back, strict=False):
         now += gap - back
@@ -157,7 +157,7 @@ def test_with_room_for_everybody_it_agrees_exactly_with_buckets_of_fractions(
     history: tuple[TokenBucket, list[tuple[int, bytes]]],
 ) -> None:
     parameters, asks = history
-    policy, exact, now = CallersPolicy(parameters, ROOM_FOR_ALL), Exact(parameters), START
+    policy, exact, now = ClientBuckets(parameters, ROOM_FOR_ALL), Exact(parameters), START
     for gap, key in asks:
         now += gap
         exact.pass_time(now)
@@ -174,7 +174,7 @@ def test_it_is_granted_at_the_instant_that_was_named_and_not_a_microsecond_befor
     history: tuple[TokenBucket, list[tuple[int, bytes]]], most: int
 ) -> None:
     parameters, asks = history
-    policy, now = CallersPolicy(parameters, most), START
+    policy, now = ClientBuckets(parameters, most), START
     for gap, key in asks:
         now += gap
         named = policy.earliest(Instant(now), key)
@@ -191,7 +191,7 @@ def test_when_all_buckets_are_full_again_a_round_of_sweeps_leaves_the_table_empt
     history: tuple[TokenBucket, list[tuple[int, bytes]]], most: int
 ) -> None:
     parameters, asks = history
-    policy, now = CallersPolicy(parameters, most), START
+    policy, now = ClientBuckets(parameters, most), START
     for gap, key in asks:
         now += gap
         admitted(policy, now, key)
@@ -203,7 +203,7 @@ def test_when_all_buckets_are_full_again_a_round_of_sweeps_leaves_the_table_empt
 @given(histories())
 def test_a_sweep_drops_nobody_who_has_something_to_get_back(history: tuple[TokenBucket, list[tuple[int, bytes]]]) -> None:
     parameters, asks = history
-    policy, exact, now = CallersPolicy(parameters, ROOM_FOR_ALL), Exact(parameters), START
+    policy, exact, now = ClientBuckets(parameters, ROOM_FOR_ALL), Exact(parameters), START
     for gap, key in asks:
         now += gap
         exact.pass_time(now)
@@ -230,7 +230,7 @@ def test_when_the_limit_changes_as_large_a_part_of_the_burst_is_left_within_a_to
     change: tuple[TokenBucket, TokenBucket, list[int], list[int]],
 ) -> None:
     before, after, pauses, _ = change
-    policy, exact, now, key = CallersPolicy(before, ROOM_FOR_ALL), Exact(before), START, b"\7"
+    policy, exact, now, key = ClientBuckets(before, ROOM_FOR_ALL), Exact(before), START, b"\7"
     for gap in pauses:
         now += gap
         exact.pass_time(now)
@@ -248,7 +248,7 @@ def test_across_a_change_nobody_has_more_than_the_larger_burst_and_what_each_rat
     change: tuple[TokenBucket, TokenBucket, list[int], list[int]],
 ) -> None:
     before, after, pauses, later = change
-    policy, now, key = CallersPolicy(before, ROOM_FOR_ALL), START, b"\7"
+    policy, now, key = ClientBuckets(before, ROOM_FOR_ALL), START, b"\7"
     granted = []
     for gap in pauses:
         now += gap
@@ -268,7 +268,7 @@ class CallersMachine(RuleBasedStateMachine):
 
     @initialize(parameters=PARAMETERS, places=st.integers(1, 6))
     def begin(self, parameters: TokenBucket, places: int) -> None:
-        self.policy = CallersPolicy(parameters, places * TABLES)
+        self.policy = ClientBuckets(parameters, places * TABLES)
         self.exact = Exact(parameters)
         self.now = START
 
@@ -324,7 +324,7 @@ class FloodMachine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(_bloom, "LEAST_REMEMBERED", 3)
         self.patch.setattr(_bloom, "REMEMBERED", 1)
-        self.policy = CallersPolicy(parameters, places * TABLES)
+        self.policy = ClientBuckets(parameters, places * TABLES)
         self.exact = Exact(parameters)
         self.now = START
         #: Those that the filter has, by a set that makes no mistakes.
@@ -397,7 +397,7 @@ def keys(random: Random, count: int, table: int | None = None) -> Iterable[bytes
 
 @pytest.mark.promise("R24")
 def test_a_million_invented_callers_neither_pass_the_bound_nor_win_a_blocked_one_a_request() -> None:
-    policy, most, now = CallersPolicy(TokenBucket(1, HOUR, 3), 20_000), 20_000, Instant(START)
+    policy, most, now = ClientBuckets(TokenBucket(1, HOUR, 3), 20_000), 20_000, Instant(START)
     blocked = list(keys(Random(1), 500))
     for key in blocked * 3:
         policy.commit(now, key)
@@ -413,7 +413,7 @@ def test_a_million_invented_callers_neither_pass_the_bound_nor_win_a_blocked_one
     assert 0 == sum(policy.available(before_due, key) for key in blocked)
 
 
-def left_to_newcomers(policy: CallersPolicy, now: Instant, count: int = 2000) -> list[int]:
+def left_to_newcomers(policy: ClientBuckets, now: Instant, count: int = 2000) -> list[int]:
     """What so many new clients find, the worst first."""
     return sorted(policy.available(now, key) for key in keys(Random(99), count))
 
@@ -421,7 +421,7 @@ def left_to_newcomers(policy: CallersPolicy, now: Instant, count: int = 2000) ->
 @pytest.mark.promise("R24")
 @pytest.mark.parametrize(("burst", "finds"), [(1, 1), (2, 2), (3, 2), (10, 6), (99, 50)])
 def test_no_flood_of_names_costs_a_new_client_half_of_its_burst(burst: int, finds: int) -> None:
-    policy, now = CallersPolicy(TokenBucket(1, DAY, burst), 4 * TABLES), Instant(START)
+    policy, now = ClientBuckets(TokenBucket(1, DAY, burst), 4 * TABLES), Instant(START)
     least = []
     for number, key in enumerate(keys(Random(1), 60 * 4 * TABLES)):
         if policy.earliest(now, key) <= now:
@@ -436,7 +436,7 @@ def test_no_flood_of_names_costs_a_new_client_half_of_its_burst(burst: int, find
 
 @pytest.mark.promise("R24")
 def test_nor_does_one_of_names_that_each_spend_all_they_have_while_the_filter_has_room() -> None:
-    policy, now = CallersPolicy(TokenBucket(1, DAY, 4), 4 * TABLES), Instant(START)
+    policy, now = ClientBuckets(TokenBucket(1, DAY, 4), 4 * TABLES), Instant(START)
     names = list(keys(Random(1), 300 * TABLES))
     for key in names:
         while policy.earliest(now, key) <= now:
@@ -449,7 +449,7 @@ def test_nor_does_one_of_names_that_each_spend_all_they_have_while_the_filter_ha
 
 @pytest.mark.promise("R24")
 def test_and_where_it_has_none_left_a_new_client_waits_for_one_token_at_most_and_nobody_is_forgiven() -> None:
-    policy, now = CallersPolicy(TokenBucket(1, HOUR, 2), TABLES), Instant(START)
+    policy, now = ClientBuckets(TokenBucket(1, HOUR, 2), TABLES), Instant(START)
     blocked = set()
     for key in keys(Random(1), 6000, table=7):
         while policy.earliest(now, key) <= now:
@@ -468,7 +468,7 @@ def test_and_where_it_has_none_left_a_new_client_waits_for_one_token_at_most_and
 
 @pytest.mark.promise("R24")
 def test_whoever_could_choose_keys_would_fill_one_table_and_hurt_only_those_in_it() -> None:
-    policy, now = CallersPolicy(TokenBucket(1, HOUR, 3), 20_000), Instant(START)
+    policy, now = ClientBuckets(TokenBucket(1, HOUR, 3), 20_000), Instant(START)
     blocked = bytes(15) + b"\7"
     for key in [blocked, *keys(Random(1), 20_000, table=7), blocked, blocked]:
         if policy.earliest(now, key) <= now:
@@ -482,7 +482,7 @@ def test_whoever_could_choose_keys_would_fill_one_table_and_hurt_only_those_in_i
 @pytest.mark.promise("R24")
 @pytest.mark.parametrize("most", [1, 255, 256, 257, 1000])
 def test_the_bound_is_rounded_up_to_as_many_as_fill_all_tables_evenly(most: int) -> None:
-    policy = CallersPolicy(TokenBucket(1, HOUR, 1), most)
+    policy = ClientBuckets(TokenBucket(1, HOUR, 1), most)
     sizes = []
     for key in keys(Random(1), 20 * TABLES):
         policy.commit(Instant(START), key)
@@ -493,7 +493,7 @@ def test_the_bound_is_rounded_up_to_as_many_as_fill_all_tables_evenly(most: int)
 
 @pytest.mark.promise("R24")
 def test_at_the_bound_an_eighth_is_dropped_and_those_with_the_emptiest_buckets_stay() -> None:
-    policy, now = CallersPolicy(TokenBucket(1, HOUR, 99), 16 * TABLES), Instant(START)
+    policy, now = ClientBuckets(TokenBucket(1, HOUR, 99), 16 * TABLES), Instant(START)
     callers = [bytes((number, 7)) for number in range(16)]
     for spent, key in enumerate(callers, 1):
         for _ in range(spent):
@@ -506,21 +506,21 @@ def test_at_the_bound_an_eighth_is_dropped_and_those_with_the_emptiest_buckets_s
 
 
 def test_whoever_has_a_full_bucket_again_is_not_taken_along_into_a_change() -> None:
-    policy = CallersPolicy(TokenBucket(1, SECOND, 3), 20_000)
+    policy = ClientBuckets(TokenBucket(1, SECOND, 3), 20_000)
     policy.commit(Instant(START), b"\7")
 
     assert 0 == len(policy.changed(Instant(START + SECOND), TokenBucket(1, HOUR, 3), 20_000))
 
 
 def test_the_same_limits_change_nothing() -> None:
-    policy = CallersPolicy(TokenBucket(1, HOUR, 3), 20_000)
+    policy = ClientBuckets(TokenBucket(1, HOUR, 3), 20_000)
 
     assert policy is policy.changed(Instant(START), TokenBucket(1, HOUR, 3), 20_000)
 
 
 @pytest.mark.promise("R24")
 def test_a_smaller_bound_holds_at_once_and_forgives_nobody() -> None:
-    policy, now = CallersPolicy(TokenBucket(1, HOUR, 3), 50 * TABLES), Instant(START)
+    policy, now = ClientBuckets(TokenBucket(1, HOUR, 3), 50 * TABLES), Instant(START)
     everybody = list(keys(Random(1), 5_000))
     for key in everybody * 3:
         policy.commit(now, key)
@@ -541,7 +541,7 @@ def test_a_smaller_bound_holds_at_once_and_forgives_nobody() -> None:
     ],
 )
 def test_extreme_limits_are_kept_exactly(parameters: TokenBucket) -> None:
-    policy, exact, now, key = CallersPolicy(parameters, 1), Exact(parameters), START, b"\7"
+    policy, exact, now, key = ClientBuckets(parameters, 1), Exact(parameters), START, b"\7"
     for gap in [0, 0, 1, 31, 32, 366 * DAY, 0, 366 * DAY - 1, 1]:
         now += gap
         exact.pass_time(now)

@@ -1,6 +1,6 @@
-"""What does it cost to know very many callers? Memory for each, pauses for cleaning up, and what is left when they are quiet.
+"""What does it cost to know very many clients? Memory for each, pauses for cleaning up, and what is left when they are quiet.
 
-Each caller is an actor with one request. All come from one address, so that the table of callers is what grows. Memory is
+Each client is an actor with one request. All come from one address, so that the table of clients is what grows. Memory is
 measured twice, each time on a governor of its own: by the pages that the process holds (on Linux only), and by what Python
 allocated.
 """
@@ -15,11 +15,11 @@ from benchmarks.contenders.memory import Meter, Resident, Traced
 from benchmarks.measure import BURST, RATE, check_count
 from governor import Config, Governor
 from governor._actors.group import GroupActor
-from governor.messages import Visit
-from governor.policies.callers import CallersPolicy
+from governor.messages import InboundRequest
+from governor.policies.client_buckets import ClientBuckets
 from governor.testing import ManualClock
 
-#: The metrics, for one caller: what they take, and what of that is left after they were quiet.
+#: The metrics, for one client: what they take, and what of that is left after they were quiet.
 TRACED: Final = "traced_bytes"
 RESIDENT: Final = "resident_bytes"
 AFTER: Final = "resident_after_bytes"
@@ -28,12 +28,12 @@ LONGEST_MS: Final = "longest_ms"
 
 _WIDE: Final = [f"{RATE}/s burst {BURST}"]
 _HOUR: Final = 3600.0
-#: An hour until the bucket of a caller is full again, so that nobody is forgotten too early.
+#: An hour until the bucket of a client is full again, so that nobody is forgotten too early.
 _SLOW: Final = {"limits": ["1/hour burst 10"], "address_limits": _WIDE, "total_limits": _WIDE}
 
 
 def table(size: int) -> Mapping[str, float]:
-    """`size` callers."""
+    """`size` clients."""
     figures = asyncio.run(_quieted(size)) if sys.platform == "linux" else {}
     return {TRACED: asyncio.run(_traced(size)), **figures}
 
@@ -71,7 +71,7 @@ def _fill(governor: Governor, size: int, meter: Meter) -> GroupActor:
     meter.start()
     refused = 0
     for number in range(size):
-        refused += group.visit(Visit(governor.pseudonyms.actor(b"caller%d" % number), address)) is not None
+        refused += group.admit(InboundRequest(governor.pseudonyms.actor(b"client%d" % number), address)) is not None
     check_count(size - refused, size)
     return group
 
@@ -79,7 +79,7 @@ def _fill(governor: Governor, size: int, meter: Meter) -> GroupActor:
 def _longest_step(group: GroupActor) -> float:
     """Milliseconds, of one round. Of the processor: what other programs take of it is no pause of ours."""
     steps = []
-    for _ in range(CallersPolicy.TABLES):
+    for _ in range(ClientBuckets.TABLES):
         start = thread_time_ns()
         group._sweep()
         steps.append(thread_time_ns() - start)
