@@ -29,9 +29,9 @@ def _run(said: argparse.Namespace) -> int:
     name = f" {said.file}" if said.file else ""
     if said.all:
         # Nothing but the settings, so that the output is a policy file.
-        print("\n".join(lines))
+        print("\n".join(lines[:-1]))
     elif lines:
-        print("\n".join([f"OK{name}", "", *lines]))
+        print("\n".join([f"OK{name}", "", *lines[:-1]]))
     else:
         print(f"OK{name}: every setting has its default")
     return 0

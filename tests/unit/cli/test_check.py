@@ -35,7 +35,7 @@ def test_check_prints_only_what_differs_from_the_defaults(capsys: pytest.Capture
     Path("governor.toml").write_text(OUTBOUND, encoding="utf-8")
 
     assert 0 == main(["check", "governor.toml"])
-    assert f"OK governor.toml\n{OUTBOUND}\n" == capsys.readouterr().out
+    assert f"OK governor.toml\n{OUTBOUND}" == capsys.readouterr().out
 
 
 def test_check_of_the_defaults_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +49,7 @@ def test_check_without_a_file_reads_the_environment(
     monkeypatch.setattr("os.environ", {"GOVERNOR__GLOBAL__MAX_SCOPES": "7"})
 
     assert 0 == main(["check"])
-    assert "OK\n\n[global]\nmax_scopes = 7\n\n" == capsys.readouterr().out
+    assert "OK\n\n[global]\nmax_scopes = 7\n" == capsys.readouterr().out
 
 
 def test_check_without_a_file_takes_the_one_that_a_variable_names(
