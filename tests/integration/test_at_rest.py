@@ -17,7 +17,10 @@ import pytest
 from governor import Config, Governor, Permit
 from governor._actors.portal import Portal
 from governor_client import GovernorClient
-from tests.stress.leases import PLENTY, THREADS, ahead, governed, granted, until
+from tests.support.answers import granted
+from tests.support.leases import PLENTY, ahead, governed
+from tests.support.threads import THREADS
+from tests.support.waits import until
 
 pytestmark = pytest.mark.promise("R51")
 

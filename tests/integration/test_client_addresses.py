@@ -16,7 +16,10 @@ from governor import Config, Governor
 from governor._actors import asking
 from governor.testing import ManualClock
 from governor_client import GovernorClient
-from tests.stress.leases import NEVER_REACHED, PLENTY, ahead, governed, granted, standing_still, until
+from tests.support.answers import granted
+from tests.support.governors import NEVER_REACHED
+from tests.support.leases import PLENTY, ahead, governed, standing_still
+from tests.support.waits import until
 
 pytestmark = pytest.mark.promise("R51")
 

@@ -1,8 +1,6 @@
 """Whom does a `GovernorClient` ask: before and after a governor ends, and in a forked child?"""
 
-import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +8,8 @@ import pytest
 
 from governor import Denied, Governor, Reason, _default
 from governor_client import GovernorClient
-from tests.stress.leases import granted
+from tests.support.answers import granted
+from tests.support.programs import run
 
 pytestmark = pytest.mark.promise("R51")
 
@@ -62,7 +61,7 @@ FORK = """
     import os
     from governor import UsageError
     from governor_client import GovernorClient
-    from tests.stress.leases import PLENTY, ahead, governed
+    from tests.support.leases import PLENTY, ahead, governed
 
     def ask(client):
         try:
@@ -87,19 +86,14 @@ FORK = """
 """
 
 
-def run(program: str) -> list[str]:
-    """The lines that it prints. It has 20 seconds."""
-    source = textwrap.dedent(FORK) + textwrap.dedent(program)
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", source]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
-    assert (0, "") == (done.returncode, done.stderr)
-    return done.stdout.splitlines()
+def run_lines(program: str) -> list[str]:
+    return run(program, setup=FORK, warnings="ignore::DeprecationWarning").splitlines()
 
 
 @pytest.mark.promise("R54")
 @pytest.mark.skipif(sys.platform == "win32", reason="cannot fork")
 def test_in_a_child_a_client_says_that_its_governor_is_its_parents_although_permits_are_at_hand() -> None:
-    printed = run("""
+    printed = run_lines("""
         with governed(PLENTY) as governor:
             given = GovernorClient(governor)
             with ahead(governor, "weather"):
@@ -114,7 +108,7 @@ def test_in_a_child_a_client_says_that_its_governor_is_its_parents_although_perm
 @pytest.mark.promise("R54")
 @pytest.mark.skipif(sys.platform == "win32", reason="cannot fork")
 def test_one_that_was_given_none_finds_a_new_one_in_the_child_and_the_same_in_the_parent() -> None:
-    printed = run("""
+    printed = run_lines("""
         with governed(PLENTY) as governor:
             found = GovernorClient()
             with ahead(governor, "weather"):
@@ -130,7 +124,7 @@ def test_one_that_was_given_none_finds_a_new_one_in_the_child_and_the_same_in_th
 @pytest.mark.promise("R54")
 @pytest.mark.skipif(sys.platform == "win32", reason="cannot fork")
 def test_what_a_child_says_of_its_parents_permits_changes_nothing_in_the_parent() -> None:
-    printed = run("""
+    printed = run_lines("""
         with governed("1 in flight") as flight, governed(PLENTY) as plenty:
             held = flight.try_permit("weather")
             with ahead(plenty, "weather"):

@@ -27,7 +27,9 @@ from governor import (
 )
 from governor.testing import ManualClock
 from governor_client import GovernorClient
-from tests.stress.leases import NEVER_REACHED, PLENTY, ahead, governed, granted
+from tests.support.answers import granted
+from tests.support.governors import NEVER_REACHED
+from tests.support.leases import PLENTY, ahead, governed
 
 pytestmark = pytest.mark.promise("R51")
 

@@ -4,13 +4,12 @@ Python waits for threads that are no daemons; so whoever will be granted a permi
 its own, which has 20 seconds, and must end well and without a complaint.
 """
 
-import os
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
+
+from tests.support import programs
 
 pytestmark = pytest.mark.promise("R51", "R55")
 
@@ -29,7 +28,9 @@ PROGRAM = """
     import anyio
     from governor import PermitDenied
     from governor_client import GovernorClient
-    from tests.stress.leases import governed, granted, until
+    from tests.support.answers import granted
+    from tests.support.leases import governed
+    from tests.support.waits import until
 
     client = GovernorClient()
 
@@ -95,17 +96,9 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-def run(program: str, policy: Path) -> list[str]:
+def run(program: str, policy: Path, setup: str = PROGRAM) -> list[str]:
     """The lines that it prints."""
-    return run_plainly(textwrap.dedent(PROGRAM) + textwrap.dedent(program), policy)
-
-
-def run_plainly(program: str, policy: Path) -> list[str]:
-    environ = {**os.environ, "GOVERNOR_CONFIG": str(policy)}
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=20, check=False)
-    assert (0, "") == (done.returncode, done.stderr)
-    return done.stdout.splitlines()
+    return programs.run(program, setup=setup, GOVERNOR_CONFIG=str(policy)).splitlines()
 
 
 # Daemons.
@@ -225,7 +218,7 @@ def test_and_when_the_governor_was_first_asked_after_the_main_thread_had_ended(b
 
 def test_a_governor_can_be_started_after_the_main_thread_has_ended(policy: Path) -> None:
     """Without any help of the libraries that the main thread has loaded."""
-    printed = run_plainly(
+    printed = run(
         """
         import threading
         from governor import default
@@ -237,6 +230,7 @@ def test_a_governor_can_be_started_after_the_main_thread_has_ended(policy: Path)
         threading.Thread(target=work).start()
         """,
         policy,
+        setup="",
     )
 
     refusal = "Denied(scope='weather', reason=<Reason.SHUTTING_DOWN: 'shutting_down'>, retry_after=None)"

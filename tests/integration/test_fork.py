@@ -3,25 +3,19 @@
 Each test runs a program of its own, because the process that runs the tests had better not be forked.
 """
 
-import subprocess
 import sys
-import textwrap
+from functools import partial
 
 import pytest
+
+from tests.support import programs
+
+run = partial(programs.run, warnings="ignore::DeprecationWarning")
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="cannot fork"),
     pytest.mark.promise("R54"),
 ]
-
-
-def run(program: str) -> str:
-    """What the program prints. It has 20 seconds, and nothing to complain of."""
-    source = textwrap.dedent(program)
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", source]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    assert (0, "") == (done.returncode, done.stderr)
-    return done.stdout
 
 
 def test_the_default_of_a_child_is_its_own() -> None:

@@ -1,9 +1,6 @@
 """Do hooks keep out of the way of real threads, loops and the end of a program?"""
 
-import os
-import subprocess
 import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event as Flag
@@ -15,7 +12,9 @@ import pytest
 from governor import Config, Denied, Governor
 from governor.instrumentation import AnyEvent, CallDenied, LeaseRevoked
 from governor.testing import ManualClock
-from tests.stress.leases import ahead, governed, until
+from tests.support.leases import ahead, governed
+from tests.support.programs import run
+from tests.support.waits import until
 
 ONE_CALL = Config.from_mapping({"outbound": {"default": {"limits": ["1/hour burst 1"]}}})
 
@@ -117,12 +116,12 @@ def test_what_the_governor_of_the_process_has_told_is_written_when_the_program_e
         for _ in range(1_001):
             default().try_permit("weather")
     """
-    environ = {
-        "ENABLE_TRAFFIC_CONTROL_LOGGING": "1",
-        "TRAFFIC_CONTROL_LOG_DIR": str(tmp_path / "logs"),
-        "GOVERNOR__OUTBOUND__DEFAULT__LIMITS": "['1/hour burst 1']",
-    }
-    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env={**os.environ, **environ}, timeout=30, check=True)
+    run(
+        program,
+        ENABLE_TRAFFIC_CONTROL_LOGGING="1",
+        TRAFFIC_CONTROL_LOG_DIR=str(tmp_path / "logs"),
+        GOVERNOR__OUTBOUND__DEFAULT__LIMITS="['1/hour burst 1']",
+    )
     (path,) = (tmp_path / "logs").iterdir()
 
     assert 1_000 == path.read_text(encoding="utf-8").count("call_denied")

@@ -5,9 +5,7 @@ to strike at each of these points of our own code in turn, on the whole way from
 """
 
 import gc
-import subprocess
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,7 +21,10 @@ from governor import Governor, Permit, PermitDenied
 from governor._actors import asking
 from governor._actors.portal import Portal
 from tests.interleaving.bytecodes import instrumented, stepping, stop_stepping
-from tests.stress.leases import governed, granted, until
+from tests.support import programs
+from tests.support.answers import granted
+from tests.support.leases import governed
+from tests.support.waits import until
 
 pytestmark = pytest.mark.promise("R04")
 
@@ -182,7 +183,9 @@ PROGRAM = """
     import anyio
     from governor import PermitDenied
     from governor_client import GovernorClient
-    from tests.stress.leases import governed, granted, until
+    from tests.support.answers import granted
+    from tests.support.leases import governed
+    from tests.support.waits import until
 
     def waiting(count):
         return governor.statistics().scopes["weather"].waiting == count
@@ -203,11 +206,7 @@ PROGRAM = """
 
 
 def run(program: str) -> list[str]:
-    """The lines that it prints. It has 20 seconds."""
-    source = textwrap.dedent(PROGRAM) + textwrap.dedent(program)
-    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
-    assert (0, "") == (done.returncode, done.stderr)
-    return done.stdout.splitlines()
+    return programs.run(program, setup=PROGRAM).splitlines()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself Ctrl-C alone")

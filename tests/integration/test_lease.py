@@ -3,7 +3,6 @@
 Where the instant matters, the clock stands still.
 """
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -18,18 +17,18 @@ from governor import Denied, Governor, Permit, Reason
 from governor._units import Instant
 from governor.testing import ManualClock
 from governor_client import GovernorClient
-from tests.stress.leases import PLENTY, THREADS, ahead, all_at_once, governed, granted, take_all, until
+from tests.support.answers import granted
+from tests.support.leases import PLENTY, ahead, governed, take_all
+from tests.support.threads import THREADS, all_at_once, brisk
+from tests.support.waits import until
 
 pytestmark = pytest.mark.promise("R51")
 
 
 @pytest.fixture(autouse=True)
 def _brisk() -> Iterator[None]:
-    """Threads take turns much more often than they do otherwise."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
+    with brisk():
+        yield
 
 
 def ask_until_refused(governor: Governor, *scopes: str, seed: int = 0) -> int:

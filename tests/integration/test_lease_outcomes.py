@@ -1,11 +1,10 @@
 """Does an outcome that a thread reports count at once, and in its place, although permits are granted ahead?"""
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from threading import Barrier, Thread
+from threading import Barrier
 from unittest.mock import patch
 
 import pytest
@@ -17,18 +16,17 @@ from governor._units import Instant
 from governor.clock import system_clock
 from governor.testing import ManualClock
 from governor_client import GovernorClient
-from tests.stress.leases import PLENTY, THREADS, ahead, all_at_once, governed, granted, standing_still, take_all
+from tests.support.answers import granted
+from tests.support.leases import PLENTY, ahead, governed, standing_still, take_all
+from tests.support.threads import THREADS, all_at_once, brisk, elsewhere
 
 pytestmark = pytest.mark.promise("R51")
 
 
 @pytest.fixture(params=[5e-3, 1e-5, 1e-6], ids=str)
 def _turns(request: pytest.FixtureRequest) -> Iterator[None]:
-    """How often threads take turns, in seconds."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(request.param)
-    yield
-    sys.setswitchinterval(before)
+    with brisk(request.param):
+        yield
 
 
 # The breaker.
@@ -203,13 +201,6 @@ def test_a_success_on_the_loop_is_between_the_failures_of_threads_if_it_was_repo
             return governor.statistics().scopes["weather"].breaker.status
 
     assert "closed" == asyncio.run(main())
-
-
-def elsewhere(report: Callable[..., None], **outcome: int) -> None:
-    """On another thread, while this one stands still."""
-    thread = Thread(target=report, kwargs=outcome)
-    thread.start()
-    thread.join()
 
 
 # What was really used.

@@ -15,7 +15,8 @@ import pytest
 
 from governor._actors import asking, portal
 from governor_client import GovernorClient
-from tests.stress.leases import PLENTY, ahead, governed, granted
+from tests.support.answers import granted
+from tests.support.leases import PLENTY, ahead, governed
 
 pytestmark = pytest.mark.promise("R51")
 

@@ -14,6 +14,7 @@ import pytest
 
 from governor import Config, ConfigError, Governor
 from governor.testing import ManualClock
+from tests.support.programs import execute
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="there are no private folders"),
@@ -37,10 +38,7 @@ def events(folder: Path) -> list[str]:
 def run(program: str, folder: Path, **environ: str) -> str:
     """What a program prints that has this folder for its home, its state, its temporary files and its work."""
     homes = dict.fromkeys(("HOME", "XDG_STATE_HOME", "TMPDIR"), str(folder))
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(program)]
-    environ = {**os.environ, **homes, **environ}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=folder, env=environ)
-    assert 0 == done.returncode, done.stderr
+    done = execute(program, warnings="ignore::DeprecationWarning", folder=folder, **{**homes, **environ})
     return done.stdout + done.stderr
 
 

@@ -1,39 +1,23 @@
 """Can tasks on other event loops, in other threads, use the same governor, and what if their loop goes away?"""
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from time import monotonic, sleep
 
 import anyio
 import anyio.lowlevel
 import pytest
 import trio
 
-from governor import Config, Denied, Governor, Permit, PermitDenied, RateLimited
-from tests.stress.leases import standing_still
+from governor import Denied, Governor, Permit, PermitDenied, RateLimited
+from tests.support.answers import granted
+from tests.support.governors import governed
+from tests.support.leases import standing_still
+from tests.support.waits import until
 
 pytestmark = pytest.mark.promise("R51")
 
 BACKENDS = ["asyncio", "trio"]
-
-
-def governed(*limits: str) -> Governor:
-    return Governor(Config.from_mapping({"outbound": {"default": {"limits": limits}}}))
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Returns as soon as it is so; fails if that takes more than 20 seconds."""
-    deadline = monotonic() + 20
-    while not condition():
-        assert monotonic() < deadline
-        sleep(0.001)
 
 
 def waiting(governor: Governor) -> int:

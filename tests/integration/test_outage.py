@@ -8,7 +8,7 @@ import pytest
 
 from governor import Governor
 from governor._actors.actor import Actor
-from tests.stress.leases import PLENTY, governed
+from tests.support.leases import PLENTY, governed
 
 pytestmark = pytest.mark.promise("R51", "R55")
 

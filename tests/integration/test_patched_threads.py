@@ -1,27 +1,18 @@
 """Where gevent has replaced threads, a governor says that it cannot run on one, and leaves event loops alone."""
 
-import subprocess
-import sys
-import textwrap
-
 import pytest
+
+from tests.support.programs import execute
 
 pytestmark = pytest.mark.promise("R54")
 
 pytest.importorskip("gevent")
 
 
-def run(program: str) -> list[str]:
-    """The lines that it prints. It has 20 seconds."""
-    command = [sys.executable, "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    assert 0 == done.returncode, done.stderr
-    return done.stdout.splitlines()
-
-
 @pytest.mark.parametrize("first", ["gevent", "governor"])
 def test_with_patched_threads_it_says_so_and_other_loops_go_on(first: str) -> None:
-    printed = run(f"""
+    printed = execute(
+        f"""
         if {first!r} == "governor":
             import governor_client
         from gevent import monkey
@@ -41,13 +32,16 @@ def test_with_patched_threads_it_says_so_and_other_loops_go_on(first: str) -> No
             except UsageError as error:
                 print("gevent" in str(error) and "async with" in str(error))
         print(asyncio.run(embedded()), asyncio.run(embedded()))
-    """)
+    """,
+        warnings="default",
+    ).stdout.splitlines()
 
     assert ["True", "True", "True", "granted granted"] == printed
 
 
 def test_with_threads_as_they_are_it_runs_on_one() -> None:
-    printed = run("""
+    printed = execute(
+        """
         from gevent import monkey
         monkey.patch_all(thread=False)
         import asyncio
@@ -55,6 +49,8 @@ def test_with_threads_as_they_are_it_runs_on_one() -> None:
         print(isinstance(default().try_permit("weather"), Permit))
         asyncio.run(asyncio.sleep(0))
         print("done")
-    """)
+    """,
+        warnings="default",
+    ).stdout.splitlines()
 
     assert ["True", "done"] == printed

@@ -1,6 +1,5 @@
 """Do settings that change take back what was granted ahead, and hold for every thread and loop, in the middle of the rush?"""
 
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -13,18 +12,18 @@ import pytest
 from governor import Config, Denied, Governor, InboundRequest, Permit, Reason, Statistics, UsageError
 from governor.testing import ManualClock
 from governor_client import GovernorClient
-from tests.stress.leases import NEVER_REACHED, THREADS, ahead, all_at_once, governed, granted, take_all
+from tests.support.answers import granted
+from tests.support.governors import NEVER_REACHED
+from tests.support.leases import ahead, governed, take_all
+from tests.support.threads import THREADS, all_at_once, brisk
 
 T = TypeVar("T")
 
 
 @pytest.fixture(autouse=True)
 def _brisk() -> Iterator[None]:
-    """Threads take turns much more often than they do otherwise."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
+    with brisk():
+        yield
 
 
 def changed(*limits: str, failures: int = NEVER_REACHED, **settings: object) -> Config:

@@ -1,15 +1,17 @@
 """Is everybody answered when the governor closes, or when its loop dies?"""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from time import monotonic, sleep
 
 import anyio
 import pytest
 
-from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, ShuttingDown, UsageError
+from governor import Denied, Governor, Permit, PermitDenied, Reason, ShuttingDown, UsageError
 from governor._actors import portal
+from tests.support.answers import granted
+from tests.support.governors import governed
+from tests.support.waits import until
 
 pytestmark = pytest.mark.promise("R55")
 
@@ -18,23 +20,6 @@ pytestmark = pytest.mark.promise("R55")
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who wait look more often than they do otherwise whether the loop is still there."""
     monkeypatch.setattr(portal, "_HEARTBEAT_INTERVAL", 0.02)
-
-
-def governed(*limits: str) -> Governor:
-    return Governor(Config.from_mapping({"outbound": {"default": {"limits": limits}}}))
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Returns as soon as it is so; fails if that takes more than 20 seconds."""
-    deadline = monotonic() + 20
-    while not condition():
-        assert monotonic() < deadline
-        sleep(0.001)
 
 
 def waiting(governor: Governor) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from threading import Barrier, Event
-from time import monotonic, sleep
+from threading import Event
+from time import monotonic
 from types import FrameType
 
 import anyio
@@ -17,41 +17,16 @@ import pytest
 
 from governor import Config, Denied, Governor, Overloaded, Permit, PermitDenied, RateLimited, Reason
 from governor.policies.gcra import TokenBucketPolicy
+from tests.support.answers import granted
+from tests.support.governors import governed
+from tests.support.threads import all_at_once
+from tests.support.waits import until
 
 pytestmark = pytest.mark.promise("R51")
 
 
-def governed(*limits: str, **breaker: object) -> Governor:
-    return Governor(Config.from_mapping({"outbound": {"default": {"limits": limits, "breaker": breaker}}}))
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Returns as soon as it is so; fails if that takes more than 20 seconds."""
-    deadline = monotonic() + 20
-    while not condition():
-        assert monotonic() < deadline
-        sleep(0.001)
-
-
 def waiting(governor: Governor, scope: str = "weather") -> int:
     return governor.statistics().scopes[scope].waiting
-
-
-def all_at_once(threads: int, work: Callable[[int], object]) -> list[object]:
-    """Runs the work in so many threads that begin together, and collects what it returns."""
-    barrier = Barrier(threads)
-
-    def run(number: int) -> object:
-        barrier.wait()
-        return work(number)
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(run, range(threads)))
 
 
 # Asking.
@@ -59,10 +34,10 @@ def all_at_once(threads: int, work: Callable[[int], object]) -> list[object]:
 
 @pytest.mark.promise("R06")
 def test_of_32_threads_that_arrive_at_a_half_open_breaker_exactly_the_probes_go_through() -> None:
-    with governed(failures=1, open_for="1ms", probes=3, successes=3) as governor:
+    with governed(scope={"breaker": {"failures": 1, "open_for": "1ms", "probes": 3, "successes": 3}}) as governor:
         granted(governor.try_permit("weather")).record(status=500)
         until(lambda: governor.statistics().scopes["weather"].breaker.probes_in == 0.0)
-        answers = all_at_once(32, lambda _: governor.try_permit("weather"))
+        answers = all_at_once(lambda _: governor.try_permit("weather"), 32)
 
     assert 3 == len([answer for answer in answers if isinstance(answer, Permit)])
     assert {Reason.CIRCUIT_OPEN} == {answer.reason for answer in answers if isinstance(answer, Denied)}
@@ -72,7 +47,7 @@ def test_of_32_threads_that_arrive_at_a_half_open_breaker_exactly_the_probes_go_
 def test_and_exactly_the_probes_when_they_may_wait_a_little() -> None:
     through: list[Permit] = []
 
-    with governed(failures=1, open_for="1ms", probes=3, successes=3) as governor:
+    with governed(scope={"breaker": {"failures": 1, "open_for": "1ms", "probes": 3, "successes": 3}}) as governor:
 
         def ask(_: int) -> str:
             try:
@@ -87,7 +62,7 @@ def test_and_exactly_the_probes_when_they_may_wait_a_little() -> None:
         granted(governor.try_permit("weather")).record(status=500)
         until(lambda: governor.statistics().scopes["weather"].breaker.probes_in == 0.0)
         with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(all_at_once, 32, ask)
+            future = pool.submit(all_at_once, ask, 32)
             for _ in range(29):
                 refused.acquire()
             leave.set()
@@ -99,7 +74,7 @@ def test_and_exactly_the_probes_when_they_may_wait_a_little() -> None:
 @pytest.mark.promise("R02", "R04")
 def test_threads_together_get_what_the_bucket_holds_and_not_one_more() -> None:
     with governed("1/day burst 50") as governor:
-        answers = all_at_once(8, lambda _: [governor.try_permit("weather") for _ in range(20)])
+        answers = all_at_once(lambda _: [governor.try_permit("weather") for _ in range(20)])
         counters = governor.statistics().counters
 
     permits = [answer for batch in answers if isinstance(batch, list) for answer in batch if isinstance(answer, Permit)]
@@ -216,9 +191,9 @@ def test_a_wait_that_is_too_long_is_refused_at_once() -> None:
 
 
 def test_outcomes_are_taken_from_any_thread() -> None:
-    with governed("32 in flight", failures=10**6) as governor:
+    with governed("32 in flight", scope={"breaker": {"failures": 10**6}}) as governor:
         permits = [granted(governor.try_permit("weather")) for _ in range(32)]
-        all_at_once(32, lambda number: permits[number].record(status=(200, 404, 429, 503)[number % 4]))
+        all_at_once(lambda number: permits[number].record(status=(200, 404, 429, 503)[number % 4]), 32)
         until(lambda: governor.statistics().scopes["weather"].limits[0].available == 32)
         counters = governor.statistics().counters
 
@@ -227,7 +202,7 @@ def test_outcomes_are_taken_from_any_thread() -> None:
 
 @pytest.mark.promise("R06")
 def test_a_thread_that_has_reported_the_failure_is_not_let_through_after_it() -> None:
-    with governed(failures=1) as governor:
+    with governed(scope={"breaker": {"failures": 1}}) as governor:
         granted(governor.try_permit("weather")).record(error=TimeoutError())
         answer = governor.try_permit("weather")
 

@@ -13,7 +13,8 @@ from governor._actors import asking
 from governor._actors.group import GroupActor
 from governor.messages import InboundDenied, InboundRequest
 from governor_client import TrafficControlMiddleware
-from tests.stress.leases import standing_still, until
+from tests.support.leases import standing_still
+from tests.support.waits import until
 
 pytestmark = pytest.mark.promise("R25")
 

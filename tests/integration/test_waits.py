@@ -18,7 +18,10 @@ from governor import Denied, Governor, Overloaded, Permit
 from governor._actors import asking, portal
 from governor._actors.portal import Portal
 from governor_client import GovernorClient
-from tests.stress.leases import THREADS, ahead, governed, granted, standing_still, until
+from tests.support.answers import granted
+from tests.support.leases import ahead, governed, standing_still
+from tests.support.threads import THREADS
+from tests.support.waits import until
 
 pytestmark = pytest.mark.promise("R04", "R51")
 

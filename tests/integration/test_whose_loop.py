@@ -31,6 +31,7 @@ from governor._actors import asking, portal
 from governor._default import entered, reset
 from governor._governor import running
 from governor.messages import InboundRequest
+from tests.support.answers import granted, reason
 
 pytestmark = pytest.mark.promise("R54", "R55")
 
@@ -73,15 +74,6 @@ OTHERS = {
 }
 others = pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 Other = Callable[[Awaitable[object]], object]
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
-
-
-def reason(answer: Permit | Denied) -> Reason | None:
-    return answer.reason if isinstance(answer, Denied) else None
 
 
 async def ask(governor: Governor, scope: str, timeout: float | None) -> type[Exception] | None:

@@ -5,22 +5,11 @@ import gc
 import anyio
 import pytest
 
-from governor import Config, Denied, Governor, Overloaded, Permit, Reason
-from governor.testing import loop_clock
+from governor import Denied, Governor, Overloaded, Permit, Reason
+from tests.support.answers import granted
+from tests.support.governors import in_virtual_time as governed
 
 pytestmark = pytest.mark.anyio
-
-
-def governed(*limits: str, **global_: object) -> Governor:
-    return Governor(
-        Config.from_mapping({"global": global_, "outbound": {"default": {"limits": limits}}}),
-        clock=loop_clock(),
-    )
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
 
 
 def running(scope: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from governor import Config, Denied, Governor, Permit, PermitDenied, RateLimited
 from governor._units import Instant
 from governor.clock import Clock, steady_clock
+from tests.support.answers import granted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R02", "R55")]
 
@@ -49,11 +50,6 @@ CLOCKS = ["steady", "raw"]
 def governed(trouble: TroubledClock, kind: str, *limits: str, **global_: object) -> Governor:
     clock: Clock = steady_clock(trouble.seconds) if kind == "steady" else trouble.raw
     return Governor(Config.from_mapping({"global": global_, "outbound": {"default": {"limits": limits}}}), clock=clock)
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
 
 
 def count(governor: Governor, scope: str = "weather") -> int:

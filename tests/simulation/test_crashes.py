@@ -6,14 +6,15 @@ from contextlib import contextmanager
 import anyio
 import pytest
 
-from governor import Config, Denied, Governor, Overloaded, Permit, PermitDenied, Reason
+from governor import Denied, Governor, Overloaded, Permit, PermitDenied, Reason
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.in_flight import InFlightPolicy
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.retry_budget import RetryBudgetPolicy
 from governor.policies.window import StrictWindowPolicy
-from governor.testing import loop_clock
+from tests.support.answers import granted
+from tests.support.governors import in_virtual_time as governed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R55")]
 
@@ -32,18 +33,6 @@ def failing(policy: type, method: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(policy, method, fail)
         yield
-
-
-def governed(*limits: str, **global_: object) -> Governor:
-    return Governor(
-        Config.from_mapping({"global": global_, "outbound": {"default": {"limits": limits}}}),
-        clock=loop_clock(),
-    )
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
 
 
 async def wait(governor: Governor, scope: str, answers: list[object]) -> None:

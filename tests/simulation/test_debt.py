@@ -5,8 +5,9 @@ import logging
 import anyio
 import pytest
 
-from governor import Config, Denied, Governor, Permit
+from governor import Config, Denied, Governor
 from governor.testing import loop_clock
+from tests.support.answers import granted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R03")]
 
@@ -16,11 +17,6 @@ ABSURD = 10**12
 def governed(*limits: str, **scope: object) -> Governor:
     said = {"global": {"requests_per_minute": 10**9}, "outbound": {"default": {"limits": limits, **scope}}}
     return Governor(Config.from_mapping(said), clock=loop_clock())
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
 
 
 def wait_for(governor: Governor, cost: dict[str, int]) -> float:

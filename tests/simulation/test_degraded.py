@@ -9,17 +9,13 @@ import pytest
 
 from governor import Config, DegradedMode, Denied, Governor, Permit, PermitDenied, Reason, RequestCapExceeded
 from governor.testing import loop_clock
+from tests.support.answers import granted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R08")]
 
 
 def governed(*limits: str, **global_: object) -> Governor:
     return Governor(config(*limits, **global_), clock=loop_clock())
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
 
 
 async def fail(governor: Governor, times: int) -> None:

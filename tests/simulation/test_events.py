@@ -11,7 +11,7 @@ import anyio
 import msgspec
 import pytest
 
-from governor import Config, Denied, Governor, Permit, PermitDenied, Reason
+from governor import Config, Governor, PermitDenied, Reason
 from governor.instrumentation import (
     AnyEvent,
     BreakerChanged,
@@ -24,6 +24,7 @@ from governor.instrumentation import (
 )
 from governor.messages import InboundRequest
 from governor.testing import loop_clock
+from tests.support.answers import granted
 
 pytestmark = pytest.mark.anyio
 
@@ -32,11 +33,6 @@ def governed(told: list[AnyEvent], *limits: str, **sections: object) -> Governor
     default = {"limits": limits, "breaker": {"failures": 3, "successes": 2, "probes": 2, "open_for": "30s"}}
     config = Config.from_mapping({"outbound": {"default": default}, **sections})
     return Governor(config, hooks=[told.append], clock=loop_clock())
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
 
 
 def timeless(events: list[AnyEvent]) -> list[AnyEvent]:

@@ -5,6 +5,7 @@ import pytest
 
 from governor import CircuitOpen, Config, Denied, Governor, Permit, PermitDenied, Reason
 from governor.testing import loop_clock
+from tests.support.answers import granted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R06")]
 
@@ -19,11 +20,6 @@ def governed(**breaker: object) -> Governor:
         ),
         clock=loop_clock(),
     )
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
 
 
 async def trip(governor: Governor) -> None:

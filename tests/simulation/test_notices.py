@@ -6,9 +6,10 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from governor import Config, Denied, Governor, Permit
+from governor import Config, Governor
 from governor.instrumentation.notices import MAX_LINES
 from governor.testing import loop_clock
+from tests.support.answers import granted
 
 pytestmark = [pytest.mark.anyio]
 
@@ -31,11 +32,6 @@ def lines(caplog: pytest.LogCaptureFixture) -> Lines:
 def governed(breaker: object = None, **global_: object) -> Governor:
     scope = {"limits": [], "breaker": breaker or {"failures": 3, "open_for": "30s"}}
     return Governor(Config.from_mapping({"global": global_, "outbound": {"default": scope}}), clock=loop_clock())
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
 
 
 def call(governor: Governor, scope: str, *statuses: int) -> None:

@@ -50,6 +50,7 @@ from tests.simulation.test_load import (
     tasks,
     tenths,
 )
+from tests.support.answers import granted
 
 pytestmark = pytest.mark.anyio
 
@@ -60,11 +61,6 @@ def config(*limits: str, scope: Mapping[str, object] | None = None, **global_: o
 
 def governed(*limits: str, scope: Mapping[str, object] | None = None, **global_: object) -> Governor:
     return Governor(config(*limits, scope=scope, **global_), clock=loop_clock())
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
 
 
 def take(governor: Governor, times: int, scope: str = "weather") -> list[Permit]:

@@ -12,6 +12,7 @@ from governor._actors.scope import ScopeActor
 from governor._supervisor import _MAX_LOOKED_AT, _MAX_SET_ASIDE
 from governor.policies.pipeline import Pipeline
 from governor.testing import loop_clock
+from tests.support.answers import granted, reason
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R02")]
 
@@ -25,15 +26,6 @@ def config(*limits: str, scope: dict[str, object] | None = None, **global_: obje
 
 def governed(*limits: str, scope: dict[str, object] | None = None, **global_: object) -> Governor:
     return Governor(config(*limits, scope=scope, **global_), clock=loop_clock())
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
-
-
-def reason(answer: Permit | Denied) -> Reason | None:
-    return answer.reason if isinstance(answer, Denied) else None
 
 
 @pytest.mark.parametrize(

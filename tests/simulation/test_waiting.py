@@ -3,29 +3,20 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import anyio
 import pytest
 
-from governor import Config, Denied, Governor, Overloaded, Permit, PermitDenied
+from governor import Denied, Governor, Overloaded, Permit, PermitDenied
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
-from governor.testing import loop_clock
+from tests.support.answers import granted
+from tests.support.governors import in_virtual_time
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R04")]
 
-
-def governed(*limits: str, **global_: object) -> Governor:
-    loose = {"requests_per_minute": 10**9, **global_}
-    return Governor(
-        Config.from_mapping({"global": loose, "outbound": {"default": {"limits": limits}}}),
-        clock=loop_clock(),
-    )
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
+governed = partial(in_virtual_time, requests_per_minute=10**9)
 
 
 class Queue:

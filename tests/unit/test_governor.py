@@ -25,6 +25,7 @@ from governor import (
 )
 from governor._actors.statistics import DenialStatistics
 from governor.testing import ManualClock
+from tests.support.answers import denied, granted
 
 pytestmark = pytest.mark.anyio
 
@@ -32,16 +33,6 @@ pytestmark = pytest.mark.anyio
 def governed(*limits: str, clock: ManualClock | None = None, sections: Mapping[str, object] | None = None) -> Governor:
     config = Config.from_mapping({"outbound": {"default": {"limits": limits}, **(sections or {})}})
     return Governor(config, clock=clock or ManualClock())
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
-
-
-def denied(answer: Permit | Denied) -> Denied:
-    assert isinstance(answer, Denied), answer
-    return answer
 
 
 # Asking at once.

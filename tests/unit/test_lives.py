@@ -18,6 +18,7 @@ from governor._supervisor import Supervisor
 from governor.instrumentation.events import AnyEvent
 from governor.messages import InboundRequest
 from governor_client import GovernorClient
+from tests.support.answers import granted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R54")]
 
@@ -35,11 +36,6 @@ SETTINGS = {
 def governor() -> Governor:
     """One that is not entered yet."""
     return Governor(Config.from_mapping(SETTINGS))
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
 
 
 @asynccontextmanager

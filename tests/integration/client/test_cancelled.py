@@ -8,7 +8,7 @@ import pytest
 
 from governor import Governor
 from governor_client import AsyncGovernedTransport
-from tests.stress.leases import standing_still
+from tests.support.leases import standing_still
 
 
 class Body(httpx.AsyncByteStream):

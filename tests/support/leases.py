@@ -4,23 +4,20 @@ The governor's loop is made to stand still, so that it can neither take back nor
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier, Event
-from time import monotonic, sleep
+from threading import Event
 from typing import Final, NamedTuple, TypeVar
 
-from governor import Config, Denied, Governor, Permit
+from governor import Config, Governor, Permit
 from governor._actors.scope import ScopeActor
 from governor.clock import Clock, system_clock
+from tests.support.answers import granted
+from tests.support.governors import NEVER_REACHED
 
 T = TypeVar("T")
 
-THREADS: Final = 8
 #: More than any test asks for.
 PLENTY: Final = "1000000/s burst 1000000"
-#: A number of failures, or of requests, that no test reaches.
-NEVER_REACHED: Final = 10**9
 
 
 def governed(*limits: str, clock: Clock = system_clock, failures: int = NEVER_REACHED, **settings: object) -> Governor:
@@ -35,31 +32,6 @@ def governed(*limits: str, clock: Clock = system_clock, failures: int = NEVER_RE
     governor = Governor(Config.from_mapping({"global": everything, "outbound": {"default": scope}}), clock=clock)
     governor._lends = True  # With a clock of ours, too.
     return governor
-
-
-def granted(answer: Permit | Denied) -> Permit:
-    assert isinstance(answer, Permit), answer
-    return answer
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Returns as soon as it is so; fails if that takes more than 20 seconds."""
-    deadline = monotonic() + 20
-    while not condition():
-        assert monotonic() < deadline
-        sleep(0.001)
-
-
-def all_at_once(work: Callable[[int], T], threads: int = THREADS) -> list[T]:
-    """Runs the work in so many threads that begin together, and collects what it returns."""
-    barrier = Barrier(threads)
-
-    def run(number: int) -> T:
-        barrier.wait()
-        return work(number)
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(run, range(threads)))
 
 
 @contextmanager
@@ -93,7 +65,7 @@ class Ahead(NamedTuple):
 @contextmanager
 def ahead(governor: Governor, *scopes: str, least: int = 20) -> Iterator[Ahead]:
     """The loop stands still while, in each of these scopes, at least so many permits are granted ahead."""
-    for scope in scopes:
+    for scope in scopes * least:
         granted(governor.try_permit(scope)).record(status=200)
     governor.statistics()  # So that the actors know what has been used until now.
     actors = tuple(governor._addresses[scope, None] for scope in scopes)
@@ -105,7 +77,7 @@ def ahead(governor: Governor, *scopes: str, least: int = 20) -> Iterator[Ahead]:
 
     with standing_still(governor, fill):
         assert all(len(actor._lease) >= least for actor in actors)
-        yield Ahead(actors, len(scopes))
+        yield Ahead(actors, least * len(scopes))
 
 
 def take_all(actor: ScopeActor) -> list[Permit]:
