@@ -41,7 +41,7 @@ def brisk(interval: float = 1e-5) -> Iterator[None]:
     before = sys.getswitchinterval()
     sys.setswitchinterval(interval)
     try:
-        with patch.object(asking, "_PATIENCE", PATIENCE):
+        with patch.object(asking, "_ANSWER_TIMEOUT", PATIENCE):
             yield
     finally:
         sys.setswitchinterval(before)
