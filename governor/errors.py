@@ -1,15 +1,16 @@
-"""What can go wrong, split by who must act?
+"""The errors of the library, in three families.
 
-`ConfigError` is for whoever wrote a setting, `PermitDenied` and its leaves for whoever asked for a permit: one leaf for each
-reason, all with the same three facts. `UsageError` is a mistake in the calling code.
+`ConfigError` reports settings that cannot be used. `PermitDenied` has one subclass for each reason why a permit is denied, all
+with the same three attributes. `UsageError` reports a mistake in the calling code.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Reason(StrEnum):
-    """Why a permit was refused: the machine-readable word, the same in code, on the wire and in the documentation."""
+    """Why a permit is denied: one machine-readable word, the same in code, on the wire and in the documentation."""
 
     RATE_LIMIT = "rate_limit_exceeded"
     CIRCUIT_OPEN = "circuit_breaker_open"
@@ -23,31 +24,82 @@ class Reason(StrEnum):
 
 
 class GovernorError(Exception):
-    """Everything that this library raises on purpose."""
+    """Base class of all exceptions that the library raises on purpose."""
+
+
+class Problem(NamedTuple):
+    """One mistake in the settings. `str(problem)` is a line such as `governor.toml:3:1: unknown key 'limit' in [global]`.
+
+    `path` is the path of the key in the policy file, or the name of an argument or variable; `value` is what it holds, and
+    `allowed` what it may hold. `source` is the file or the environment variable that says so, and empty for settings that were
+    passed in code. `line` and `column` count from 1, and are None outside of policy files.
+    """
+
+    path: str
+    value: object
+    allowed: str
+    message: str
+    source: str = ""
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.source, self.line, self.column) if part)
+        return f"{place}: {self.message}" if place else self.message
 
 
 class ConfigError(GovernorError, ValueError):
-    """A setting cannot be used. Says which field, what it holds and what is allowed."""
+    """One or more settings cannot be used; `problems` lists all of them.
 
-    def __init__(self, field: str, value: object, allowed: str) -> None:
+    `field`, `value` and `allowed` are those of the first problem.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str, *, message: str | None = None) -> None:
         super().__init__(field, value, allowed)
-        self.field = field
-        self.value = value
-        self.allowed = allowed
+        said = f"{field} is {value!r}; expected {allowed}" if message is None else message
+        self.problems: tuple[Problem, ...] = (Problem(field, value, allowed, said),)
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem]) -> "ConfigError":
+        """An error that reports several problems, at least one."""
+        found = tuple(problems)
+        error = cls(found[0].path, found[0].value, found[0].allowed)
+        error.problems = found
+        return error
+
+    @property
+    def field(self) -> str:
+        """The path of the first problem."""
+        return self.problems[0].path
+
+    @property
+    def value(self) -> object:
+        """What that setting holds."""
+        return self.problems[0].value
+
+    @property
+    def allowed(self) -> str:
+        """What that setting may hold."""
+        return self.problems[0].allowed
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return ConfigError.of, (self.problems,)
 
     def __str__(self) -> str:
-        return f"{self.field} is {self.value!r}; allowed: {self.allowed}"
+        if len(self.problems) == 1:
+            return str(self.problems[0])
+        return f"{len(self.problems)} mistakes in the settings:" + "".join(f"\n  {problem}" for problem in self.problems)
 
 
 class UsageError(GovernorError, RuntimeError):
-    """The governor was called in a way that cannot work, for instance outside `async with`."""
+    """The library was used in a way that cannot work, for instance a governor outside of `async with`."""
 
 
 class PermitDenied(GovernorError):
-    """A permit was promised and refused.
+    """A permit was denied.
 
-    `scope` is `provider:method`, `reason` the machine-readable word, `retry_after` the seconds after which asking again can
-    succeed, or None when waiting cannot help.
+    `scope` is `provider:method`, and `reason` says why. `retry_after` is the number of seconds after which another attempt can
+    succeed; None means that waiting does not help.
     """
 
     def __init__(self, scope: str, reason: Reason, retry_after: float | None) -> None:
@@ -57,20 +109,20 @@ class PermitDenied(GovernorError):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        when = "waiting cannot help" if self.retry_after is None else f"try again in {self.retry_after:.3f} s"
-        return f"{self.scope} was refused: {self.reason.value}; {when}"
+        when = "waiting does not help" if self.retry_after is None else f"try again in {self.retry_after:.3f} s"
+        return f"{self.scope} was denied: {self.reason.value}; {when}"
 
 
 class RateLimited(PermitDenied):
-    """A limit of the scope is used up for now."""
+    """A rate limit of the scope is used up."""
 
 
 class CircuitOpen(PermitDenied):
-    """The circuit breaker of the scope is open, or all of its half-open probes are out."""
+    """The circuit breaker of the scope is open, or half-open with all of its probes in flight."""
 
 
 class DegradedMode(PermitDenied):
-    """All outbound traffic is paused; `retry_after` is what is left of the cooldown."""
+    """All outbound traffic is paused; `retry_after` is the rest of the cooldown."""
 
 
 class RequestCapExceeded(PermitDenied):
@@ -82,22 +134,22 @@ class LoopDetected(PermitDenied):
 
 
 class ConcurrencyExceeded(PermitDenied):
-    """As many calls as allowed are in flight; the end of one of them makes room."""
+    """The maximum number of calls is in flight; a permit becomes available when one of them ends."""
 
 
 class CostExceedsCapacity(PermitDenied):
-    """The cost is more than the limit can ever hold; ask for less."""
+    """The cost is larger than the capacity of a limit, so that it can never be granted."""
 
 
 class Overloaded(PermitDenied):
-    """A queue of the governor is full, or the actor of the scope failed; nothing was spent."""
+    """A queue of the governor is full, or the actor of the scope failed. No limit was charged."""
 
 
 class ShuttingDown(PermitDenied):
     """The governor is closed or closing."""
 
 
-_LEAVES: Final[dict[Reason, type[PermitDenied]]] = {
+_CLASSES: Final[dict[Reason, type[PermitDenied]]] = {
     Reason.RATE_LIMIT: RateLimited,
     Reason.CIRCUIT_OPEN: CircuitOpen,
     Reason.DEGRADED: DegradedMode,
@@ -111,5 +163,5 @@ _LEAVES: Final[dict[Reason, type[PermitDenied]]] = {
 
 
 def permit_denied(scope: str, reason: Reason, retry_after: float | None) -> PermitDenied:
-    """The leaf of `PermitDenied` that belongs to `reason`."""
-    return _LEAVES[reason](scope, reason, retry_after)
+    """An exception of the subclass of `PermitDenied` that belongs to `reason`."""
+    return _CLASSES[reason](scope, reason, retry_after)

@@ -1,6 +1,6 @@
-"""Settings that are in force beneath those of the user, beyond the defaults of the records in `parts`.
+"""Built-in settings of single providers and inbound groups, beyond the defaults of the records in `parts`.
 
-Written in the words of the policy file, because they are its lowest layer: a section of the same name overrides one key by key.
+They have the shape of the policy file, and are its lowest layer: a section of the same name overrides them key by key.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Final
 
 _PLAIN_GROUPS: Final = ("workflow", "agents", "knowledge", "models", "system", "governance")
 
-#: The four tables are all that there can be.
+#: The settings, in the four tables that a policy file may have.
 BUILT_IN: Final[Mapping[str, Mapping[str, object]]] = {
     "global": {},
     "outbound": {
@@ -20,7 +20,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, object]]] = {
     "logging": {},
 }
 
-#: Inbound groups by the name of their preset: those of the reference platform.
+#: Inbound groups by the name of their preset; `venom` is the reference platform.
 INBOUND_PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, list[str]]]]] = {
     "venom": {
         "chat": {"paths": ["/api/v1/chat"], "limits": ["30/s burst 300"]},
@@ -29,9 +29,9 @@ INBOUND_PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, list[str]]]]] = {
         **{group: {"paths": [f"/api/v1/{group}"]} for group in _PLAIN_GROUPS},
     }
 }
-#: The preset of a configuration that names no inbound group.
+#: The preset of a configuration without inbound groups.
 DEFAULT_PRESET: Final = "venom"
-#: Every group of a preset with each of its paths.
+#: The pairs of group and path of all presets.
 PRESET_PATHS: Final = frozenset(
     (name, path) for groups in INBOUND_PRESETS.values() for name, group in groups.items() for path in group["paths"]
 )

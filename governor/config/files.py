@@ -1,4 +1,4 @@
-"""Paths of files as people write them, and files as text."""
+"""Paths of files, and the text of files."""
 
 import codecs
 import os
@@ -7,7 +7,7 @@ from typing import Final
 
 FilePath = str | os.PathLike[str]
 
-#: Byte order marks; that of UTF-32 begins like that of UTF-16.
+#: Byte order marks, UTF-32 first: its mark begins with that of UTF-16.
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -18,7 +18,7 @@ _MARKS: Final = (
 
 
 def expanded(path: FilePath) -> Path:
-    """The path, with `~` for the home of the user, as in a shell; a user that does not exist leaves it as it is."""
+    """The path with `~` expanded, as in a shell. A user that does not exist leaves the path unchanged."""
     try:
         # `Path.expanduser` raises for a user that does not exist.
         return Path(os.path.expanduser(path))
@@ -27,7 +27,7 @@ def expanded(path: FilePath) -> Path:
 
 
 def decoded(raw: bytes) -> str:
-    """Text in UTF-8, or in UTF-16 or UTF-32 with a byte order mark. Raises `UnicodeDecodeError`."""
+    """Decodes UTF-8, or UTF-16 or UTF-32 with a byte order mark. Raises `UnicodeDecodeError`."""
     encoding = next((encoding for mark, encoding in _MARKS if raw.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in raw:
         raise UnicodeDecodeError(encoding, raw, 0, 1, "UTF-16 or UTF-32 without a byte order mark")

@@ -1,9 +1,8 @@
-"""Where do settings come from, and which wins?
+"""Sources of settings: the built-in defaults, then the policy file, then `.env`, then the environment.
 
-Built-in defaults, then the policy file, then `.env`, then the environment: what comes later wins, key by key.
-
-A variable is named after the path of its key, `GOVERNOR__GLOBAL__REQUESTS_PER_MINUTE=500`, and holds a value of TOML, or else
-text. The method of a scope is a part of its own: `GOVERNOR__OUTBOUND__GITHUB__POST__LIMITS`. A variable that is blank is unset.
+Later sources override earlier ones, key by key. A variable is named after the path of its key,
+`GOVERNOR__GLOBAL__REQUESTS_PER_MINUTE=500`, and holds a TOML value or plain text. The method of a scope is a part of its own:
+`GOVERNOR__OUTBOUND__GITHUB__POST__LIMITS`. A blank variable counts as unset.
 """
 
 import logging
@@ -18,10 +17,12 @@ import msgspec
 
 from governor.config.builtin import BUILT_IN
 from governor.config.files import FilePath, decoded, expanded
+from governor.config.mistakes import Mistakes
+from governor.config.names import join
 from governor.config.parts import ScopeSettings
-from governor.config.schema import join
+from governor.config.positions import Position, positions
 from governor.config.variable_names import LOGGING_DIRECTORY, LOGGING_SWITCH, POLICY_FILE, PREFIX, is_setting, meant, respelled
-from governor.errors import ConfigError
+from governor.errors import ConfigError, Problem
 
 _log: Final = logging.getLogger("governor")
 
@@ -29,39 +30,58 @@ _SWITCH_WORDS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
-#: What may be a name in a line of `.env`.
+#: A name that a line of `.env` assigns.
 _ASSIGNED: Final = re.compile(r"^[^\S\n]*(?:export\s+)?['\"]?([A-Za-z_][\w:.-]*)", re.MULTILINE)
+#: The paths of the variables whose names do not say them.
+_OWN_PATHS: Final = {LOGGING_SWITCH: ("logging", "enabled"), LOGGING_DIRECTORY: ("logging", "directory")}
 _SCOPE_KEYS: Final = frozenset(ScopeSettings.__struct_fields__)
 
 Table = Mapping[str, object]
 
 
 class Layer(msgspec.Struct, frozen=True):
-    """What one source says, in the shape of the policy file. `source` is how it is called in messages."""
+    """The settings of one source, in the shape of the policy file.
+
+    `source` names the source in messages. `text` is that of a policy file, and empty for other sources.
+    """
 
     source: str
     said: Table
+    text: str = ""
+
+    def position(self, path: str) -> Position | None:
+        """Line and column of a path, or of the closest table or list around it that the file names."""
+        found = positions(self.text)
+        return next((found[around] for around in _around(path) if around in found), None)
 
 
-def layers(path: FilePath | None, environ: Mapping[str, str], env_file: FilePath | None) -> list[Layer]:
-    """Everything that is said beyond the built-in defaults, the weakest first; a variable is a layer of its own.
+def layers(path: FilePath | None, environ: Mapping[str, str], env_file: FilePath | None, mistakes: Mistakes) -> list[Layer]:
+    """The settings of all sources except the built-in defaults, the weakest first. Each variable is a layer of its own.
 
-    Without a `path`, the policy file is the one that `GOVERNOR_CONFIG` names, if any. An `env_file` that is missing is no
-    mistake, nor is one that cannot be read and names no setting. Raises `ConfigError` for a policy file that is missing or no
-    TOML, and for variables that cannot be read.
+    Without a `path`, the policy file is the one that `GOVERNOR_CONFIG` names, if any. A missing `env_file` is ignored, and so
+    is one that cannot be read and names no setting. `mistakes` collects the problems: a policy file that cannot be read or is
+    not TOML, and variables that cannot be read.
     """
-    dotted = {} if env_file is None else _env_file(expanded(env_file))
-    sources = (("", environ), (f"{env_file}: ", dotted))
-    what = "policy file"
+    dotted: Mapping[str, str] = {}
+    if env_file is not None:
+        with mistakes:
+            dotted = _env_file(expanded(env_file))
+    sources = (("", environ), (str(env_file), dotted))
+    named_by = ""
     for source, said in sources if path is None else ():
         if path is None and _is_set(said.get(POLICY_FILE)):
-            path, what = said[POLICY_FILE].strip(), f"{source}{POLICY_FILE}"
-    file = [] if path is None else [policy_file(expanded(path), what)]
-    return [*file, *(layer for source, said in reversed(sources) for layer in variables(said, source=source))]
+            path, named_by = said[POLICY_FILE].strip(), f"{POLICY_FILE} in {source}" if source else POLICY_FILE
+    found: list[Layer] = []
+    if path is not None:
+        with mistakes:
+            found.append(policy_file(expanded(path), named_by=named_by))
+    for source, said in reversed(sources):
+        found += variables(said, mistakes, source=source)
+    return found
 
 
 def merge(tables: Iterable[Table]) -> Table:
-    """One table from many: of tables all keys, of anything else the latest."""
+    """One table made of many: tables are merged key by key, and of other values the latest wins."""
     merged: dict[str, object] = {}
     for table in tables:
         for key, value in table.items():
@@ -70,61 +90,80 @@ def merge(tables: Iterable[Table]) -> Table:
     return merged
 
 
-def located(mistake: ConfigError, said: Sequence[Layer]) -> ConfigError:
-    """The same mistake with its source in front: `governor.toml: outbound.github.limits[0]`.
+def located(problem: Problem, said: Sequence[Layer]) -> Problem:
+    """The same problem with its source, and in a policy file with its line and column.
 
-    The source is the strongest layer that says something about the path, or else about the table around it.
+    The source is the strongest layer that sets the path, or else the table around it.
     """
-    around = mistake.field
-    while around:
+    for around in _around(problem.path):
         for layer in reversed(said):
             if any(_touches(path, around) for path in _paths(layer.said)):
-                return ConfigError(f"{layer.source}: {mistake.field}", mistake.value, mistake.allowed)
-        around = around.rpartition(".")[0]
-    return mistake
+                line, column = layer.position(problem.path) or (None, None)
+                return problem._replace(source=layer.source, line=line, column=column)
+    return problem
 
 
-def policy_file(path: Path, what: str = "policy file") -> Layer:
-    """What a policy file says; `what` stands for the file in messages.
+def policy_file(path: Path, *, named_by: str = "") -> Layer:
+    """The settings of a policy file. `named_by` is the variable that names the file, for messages.
 
-    Raises `ConfigError` if it cannot be read, or names the line that is no TOML.
+    Raises `ConfigError` if the file cannot be read or is not TOML.
     """
+    which = f"policy file {str(path)!r}" + (f" (set by {named_by})" if named_by else "")
     try:
         text = decoded(path.read_bytes())
     except UnicodeDecodeError:
-        raise ConfigError(what, str(path), "a text file in UTF-8") from None
+        raise ConfigError(
+            "policy file", str(path), "a text file in UTF-8", message=f"cannot read {which}: not a text file in UTF-8"
+        ) from None
     except OSError as error:
-        raise ConfigError(what, str(path), f"a file that can be read (here: {error.strerror})") from None
+        raise ConfigError(
+            "policy file", str(path), "a file that can be read", message=f"cannot read {which}: {error.strerror}"
+        ) from None
     try:
-        return Layer(str(path), tomllib.loads(text))
+        return Layer(str(path), tomllib.loads(text), text)
     except tomllib.TOMLDecodeError as error:
-        lines = text.splitlines() or [""]
-        found = re.search(r"at line (\d+)", str(error))
-        number = min(int(found[1]) if found else len(lines), len(lines))
-        raise ConfigError(f"{path}: line {number}", lines[number - 1].strip(), f"a line of TOML ({error})") from None
+        raise ConfigError.of([_invalid(path, text, str(error))]) from None
 
 
-def variables(environ: Mapping[str, str], *, source: str = "") -> list[Layer]:
-    """What the variables say, one layer each; a variable for a whole table comes before those for keys in it.
+def _invalid(path: Path, text: str, error: str) -> Problem:
+    """The problem of text that is not TOML, from the message of `tomllib`."""
+    lines = text.splitlines() or [""]
+    place = re.search(r" \((?:at line (\d+), column (\d+)|at end of document)\)$", error)
+    line, column = (int(place[1]), int(place[2])) if place and place[1] else (len(lines), len(lines[-1]) + 1)
+    line = min(line, len(lines))
+    wrong, reason = lines[line - 1].strip(), error[: place.start()] if place else error
+    message = f"invalid TOML: {reason}: {wrong!r}"
+    return Problem("", wrong, "a line of TOML", message, source=str(path), line=line, column=column)
 
-    `source` goes in front of the names in messages. Raises `ConfigError` for a name that is nearly one of ours, for one with an
-    empty part, and for a logging switch that is neither on nor off.
+
+def variables(environ: Mapping[str, str], mistakes: Mistakes, *, source: str = "") -> list[Layer]:
+    """The settings of the variables, one layer each. A variable for a whole table comes before variables for keys of it.
+
+    `source` is the file that sets them, for messages. `mistakes` collects misspelled names of settings, names with an empty
+    part, and a logging switch that is neither on nor off.
     """
     said: list[tuple[str, list[str], object]] = []
     for name, text in environ.items():
         if not _is_set(text):
             continue
-        near = meant(name)
-        if near is not None:
-            raise _unknown(f"{source}{name}", text, near)
-        if name == LOGGING_SWITCH:
-            said.append((name, ["logging", "enabled"], _switch(text, f"{source}{name}")))
-        elif name == LOGGING_DIRECTORY:
-            said.append((name, ["logging", "directory"], text))
-        elif name.startswith(PREFIX):
-            said.append((name, _keys(name, text, source), _value(text)))
+        try:
+            path = _path(name, text)
+            if path:
+                said.append((name, path, _switch(text, name) if name == LOGGING_SWITCH else _value(name, text)))
+        except ConfigError as error:
+            mistakes.problems += [problem._replace(source=source) for problem in error.problems]
     said.sort(key=lambda one: len(one[1]))
-    return [Layer(f"{source}{name}", _nested(keys, value)) for name, keys, value in said]
+    return [Layer(f"{source}: {name}" if source else name, _nested(path, value)) for name, path, value in said]
+
+
+def _path(name: str, text: str) -> list[str]:
+    """The path that a variable sets: `outbound`, `github:post`, `limits`. Empty for variables of other programs."""
+    near = meant(name)
+    if near is not None:
+        raise _unknown(name, text, near)
+    if name in _OWN_PATHS:
+        return list(_OWN_PATHS[name])
+    return _keys(name, text) if name.startswith(PREFIX) else []
 
 
 def _is_set(text: str | None) -> bool:
@@ -132,20 +171,20 @@ def _is_set(text: str | None) -> bool:
 
 
 def _unknown(name: str, text: str, near: str) -> ConfigError:
-    return ConfigError(name, text, f"no such variable (did you mean {near!r}?)")
+    return ConfigError(name, text, repr(near), message=f"unknown variable {name!r}; did you mean {near!r}?")
 
 
 def _env_file(path: Path) -> Mapping[str, str]:
-    """The variables in the file; nothing, and python-dotenv is not even imported, if it names none of ours.
+    """The variables of the file, or none if it assigns no setting of the governor; python-dotenv is not imported then.
 
-    Such a file belongs to other programs, and its encoding is theirs.
+    A file without settings belongs to other programs and may have any encoding.
     """
     try:
         if not path.is_file():
             return {}
         raw = path.read_bytes()
     except OSError as error:
-        _log.warning("%s cannot be read, and no settings are taken from it: %s.", path, error.strerror)
+        _log.warning("Cannot read %s, so that no settings are taken from it: %s.", path, error.strerror)
         return {}
     try:
         text = decoded(raw)
@@ -153,7 +192,8 @@ def _env_file(path: Path) -> Mapping[str, str]:
         ours = _ours(raw.replace(b"\0", b"").decode("latin-1"))
         if not ours:
             return {}
-        raise ConfigError("env file", str(path), f"a text file in UTF-8, because it sets {ours[0]}") from None
+        message = f"cannot read env file {str(path)!r}, which sets {ours[0]}: not a text file in UTF-8"
+        raise ConfigError("env file", str(path), "a text file in UTF-8", message=message) from None
     if not _ours(text):
         return {}
     from dotenv import dotenv_values
@@ -162,26 +202,27 @@ def _env_file(path: Path) -> Mapping[str, str]:
 
 
 def _ours(text: str) -> list[str]:
-    """The names in the text of an env file that are settings, or nearly."""
+    """The names in the text of an env file that are settings, or misspelled settings."""
     return [name for name in _ASSIGNED.findall(text) if is_setting(name) or meant(name)]
 
 
-def _keys(name: str, text: str, source: str) -> list[str]:
-    """The path that a variable's name says: `outbound`, `github:post`, `limits`."""
+def _keys(name: str, text: str) -> list[str]:
     keys = name.removeprefix(PREFIX).lower().split("__")
     if not all(keys):
-        raise ConfigError(f"{source}{name}", text, f"a name without empty parts, for instance {PREFIX}GLOBAL__MAX_SCOPES")
+        raise ConfigError(name, text, f"a name without empty parts, for instance {PREFIX}GLOBAL__MAX_SCOPES")
     if keys[0] not in BUILT_IN:
         near = respelled(name)
         if near is not None:
-            raise _unknown(f"{source}{name}", text, near)
+            raise _unknown(name, text, near)
     if keys[0] == "outbound" and len(keys) > 3 and keys[2] not in _SCOPE_KEYS:
         keys[1:3] = [f"{keys[1]}:{keys[2]}"]
     return keys
 
 
-def _value(text: str) -> object:
-    """A value of TOML if it is one, else the text itself."""
+def _value(name: str, text: str) -> object:
+    """The text as a TOML value if it is one, else the text itself. A folder is always text."""
+    if name == LOGGING_DIRECTORY:
+        return text
     try:
         said = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
@@ -201,8 +242,15 @@ def _nested(keys: Sequence[str], value: object) -> Table:
     return {first: _nested(rest, value) if rest else value}
 
 
+def _around(path: str) -> Iterator[str]:
+    """The path itself, and the path of each table or list around it, the innermost first."""
+    while path:
+        yield path
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+
+
 def _paths(table: Table, path: str = "") -> Iterator[str]:
-    """The path of everything that is said, in the words of the messages."""
+    """The paths of all settings in the table, as in messages."""
     for key, value in table.items():
         inner = join(path, key)
         if isinstance(value, Mapping) and value:
@@ -212,6 +260,6 @@ def _paths(table: Table, path: str = "") -> Iterator[str]:
 
 
 def _touches(path: str, field: str) -> bool:
-    """Is one of the two inside the other, or are they the same?"""
+    """Whether the two are equal, or one is inside the other."""
     outer, inner = sorted((path, field), key=len)
     return inner == outer or (inner.startswith(outer) and inner[len(outer)] in ".[")

@@ -1,19 +1,20 @@
-"""What is decided once every layer of the configuration has spoken?
+"""Settings as frozen records, one for each kind of section.
 
-Frozen records, with durations in microseconds. Their fields are the keys of the policy file, and their defaults are what
-`[outbound.default]`, `[inbound.default]`, `[global]` and `[logging]` say when nobody says anything.
+The fields are the keys of the policy file, with durations in microseconds. Their defaults are the built-in settings of
+`[global]`, `[outbound.default]`, `[inbound]`, `[inbound.default]` and `[logging]`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeVar, get_args
 
 import msgspec
 
 from governor._units import MINUTE, SECOND, Duration
 from governor.config.files import expanded
+from governor.config.mistakes import Mistakes
 from governor.config.names import check_name
 from governor.config.text import describe
 from governor.errors import ConfigError
@@ -28,37 +29,41 @@ from governor.policies.method_names import near
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 
-#: Debts of more bursts or windows than this are as good as unbounded.
+Item = TypeVar("Item")
+
+#: The largest `max_debt`, in bursts or in amounts of a window.
 _MAX_DEBT: Final = 1000
-#: The token of RFC 9110, section 5.6.2.
+#: A token, as in RFC 9110, section 5.6.2.
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-#: What no path of a request has when it is compared: templates and patterns of several frameworks, queries, fragments.
+#: Characters of templates, patterns, queries and fragments, which the path of a request never has.
 _TEMPLATE: Final = re.compile(r"[{}<>*?#]")
-#: A segment that stands for any other, with a convertor or without, and one that stands for all that follow.
+#: A parameter for one segment, with or without a convertor, and a parameter for all segments that follow.
 _PARAMETER: Final = re.compile(r"\{\w+(?::(?!path\})\w+)?\}")
 _REST: Final = re.compile(r"\{\w+:path\}")
-#: Characters of a path. A longer one is not read, and belongs to the strictest group of all.
+#: Characters of a path that are read. A longer path belongs to the strictest group.
 MAX_PATH: Final = 4096
 
-#: Among the trusted proxies: every peer without an address, as at the other end of a unix socket.
+#: In `trusted_proxies`: every peer without an address, such as those of a unix socket.
 UNIX_PEERS: Final = "unix:"
-#: Which claims count without the client address: those of trusted proxies, all, or none.
+#: Which claimed identities are trusted: "claimed" takes them with the client address, "trusted" alone, "address" not at all.
 Identity = Literal["claimed", "trusted", "address"]
-#: The field in which proxies say for whom they ask; `auto` finds out for each.
+#: The header field in which proxies name the client; "auto" detects it for each request.
 ForwardedHeader = Literal["auto", "x-forwarded-for", "forwarded"]
-#: What happens to a request from another event loop that the governor's does not answer in time.
+#: What happens to a request from another event loop if the governor's loop does not answer in time.
 OnOverload = Literal["pass", "deny"]
 
 
 class GlobalSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds over all outbound scopes together. Raises `ConfigError`.
+    """Settings for all outbound scopes together, `[global]`. Raises `ConfigError`.
 
-    At most `requests_per_minute` go out in any 60 seconds; None: no cap. Two things pause all providers but the
-    `degraded_exempt` for `degraded_cooldown`: `degraded_after_failures` in a row, from at least `degraded_after_providers`; and
-    the cap, once it has denied more than the share `degraded_after_excess` of itself within 60 seconds. None switches either
-    of them off. There are at most `max_scopes` scopes, each with at most `max_waiting` waiting callers; a scope that was idle
-    for `idle_after` is retired. Counts are at least 1, the share is above 0 and at most 100, durations are at least 1
-    microsecond.
+    At most `requests_per_minute` requests are granted in any 60 seconds; None means no cap.
+
+    Degraded mode pauses all providers except the `degraded_exempt` ones for `degraded_cooldown`. It begins after
+    `degraded_after_failures` failures in a row, from at least `degraded_after_providers` providers; or when the cap denies more
+    than the share `degraded_after_excess` of itself within 60 seconds. None disables either trigger.
+
+    There are at most `max_scopes` scopes, each with at most `max_waiting` queued calls. A scope that is idle for `idle_after`
+    is retired. Counts are at least 1, the share is above 0 and at most 100, and durations are at least 1 microsecond.
     """
 
     requests_per_minute: int | None = 1000
@@ -89,10 +94,10 @@ class GlobalSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for one outbound scope: all of its limits at once, its breaker, its retries and the budget they draw on.
+    """Settings of one outbound scope, `[outbound.NAME]`: its limits, which all apply, its breaker, retries and retry budget.
 
-    Calls that use more than their permits said bring a bucket into debt by at most `max_debt` bursts, and count in a strict
-    window as at most that many amounts beyond one; 0 to 1000. Raises `ConfigError`.
+    Calls that use more than their permits allowed put a token bucket into debt by at most `max_debt` bursts, and count in a
+    strict window as at most `max_debt` amounts more than one; from 0 to 1000. Raises `ConfigError`.
     """
 
     limits: tuple[Limit, ...] = (TokenBucket(10, SECOND, 100),)
@@ -107,7 +112,7 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InboundTier(msgspec.Struct, frozen=True, kw_only=True):
-    """What each caller of a tier may do, in the place of the `limits` of the group. Raises `ConfigError`."""
+    """The limits of each client of a tier, which replace the `limits` of the group. Raises `ConfigError`."""
 
     limits: tuple[Limit, ...]
 
@@ -116,11 +121,11 @@ class InboundTier(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InboundRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """What each caller may do on some routes of a group, beside what the group allows. Raises `ConfigError`.
+    """Limits of each client for some routes of a group, in addition to the limits of the group. Raises `ConfigError`.
 
-    A path is a whole one, and may have segments that stand for any: `/users/{id}/export`. One that ends in `/` stands for
-    everything beneath it as well, one that ends in `{name:path}` only for that. Without `methods` every method counts; GET
-    stands for HEAD as well, as it is answered in the same way. `name` is what refusals call the limit.
+    A path is complete, and its segments may be parameters: `/users/{id}/export`. A path that ends in `/` also covers all paths
+    beneath; one that ends in `{name:path}` covers only what is beneath it. Without `methods`, all methods count; GET includes
+    HEAD. `name` is the name of the limit in responses and events.
     """
 
     paths: tuple[str, ...]
@@ -129,27 +134,31 @@ class InboundRoute(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "route"
 
     def __post_init__(self) -> None:
-        if not self.paths:
-            raise ConfigError("paths", [], "at least one path, for instance ['/users/{id}/export']")
-        for index, path in enumerate(self.paths):
-            _check_template(f"paths[{index}]", path)
-        if not self.limits:
-            raise ConfigError("limits", [], "at least one limit, for instance ['5/minute']")
-        _check_requests("limits", self.limits)
-        for index, method in enumerate(self.methods):
-            _check_method(f"methods[{index}]", method)
-        check_name(self.name, field="name")
+        mistakes = Mistakes()
+        with mistakes:
+            if not self.paths:
+                raise ConfigError("paths", [], "at least one path, for instance ['/users/{id}/export']")
+            _check_each("paths", self.paths, _check_template)
+        with mistakes:
+            if not self.limits:
+                raise ConfigError("limits", [], "at least one limit, for instance ['5/minute']")
+            _check_requests("limits", self.limits)
+        with mistakes:
+            _check_each("methods", self.methods, _check_method)
+        with mistakes:
+            check_name(self.name, field="name")
+        mistakes.report()
 
 
 class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of our own endpoints, and what each of its callers may do.
+    """Settings of one group of endpoints of the application, `[inbound.NAME]`.
 
-    A request belongs to the group with the longest of all `paths` that begins its path, at a `/`. `limits` hold for each
-    caller, `address_limits` for all callers of one client address together, and `total_limits` for everybody; all of them count
-    requests. `tiers` are limits of callers by the name of a tier, `routes` limits for parts of the group. A `dry_run` counts
-    and tells whom they would refuse, and refuses nobody. `on_overload` decides about requests from other event loops that the
-    governor's loop does not answer in time: they `pass`, or are denied. Raises `ConfigError` for limits of other units, and for
-    a path that does not begin with `/`.
+    A request belongs to the group with the longest of all `paths` that is a prefix of its path and ends there at a `/`.
+    `limits` apply to each client, `address_limits` to all clients of one client address together, and `total_limits` to all
+    clients together; all of them count requests. `tiers` are limits of clients by the name of their tier, and `routes` are
+    limits of parts of the group. With `dry_run`, requests above a limit are counted and reported, and not denied. `on_overload`
+    decides about requests from other event loops that the governor's loop does not answer in time: "pass" or "deny". Raises
+    `ConfigError` for limits of other units, and for a path that does not begin with `/`.
     """
 
     paths: tuple[str, ...] = ()
@@ -164,7 +173,7 @@ class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _checks.integers(self)
         _check_word("on_overload", self.on_overload, OnOverload)
-        _check_paths("paths", self.paths)
+        _check_each("paths", self.paths, _check_path)
         for field in ("limits", "address_limits", "total_limits"):
             _check_requests(field, getattr(self, field))
         for name in self.tiers:
@@ -172,16 +181,18 @@ class InboundGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for all inbound groups together.
+    """Settings for all inbound groups together, `[inbound]`. Raises `ConfigError`.
 
-    Requests for one of `exempt_paths` are not limited; one that ends in `/` stands for everything beneath it as well.
-    A caller is who the first of `actor_headers` says, else the first of `session_headers`, else the client address. What a
-    header says counts together with the client address, unless a trusted proxy says it; with `identity` "trusted" it always
-    counts alone, with "address" never. What `X-Forwarded-For` or `Forwarded` says of the address, whichever `forwarded_header`
-    names, counts only behind `trusted_proxies`: networks, and "unix:" for peers without an address. Addresses of IPv6 count by
-    their network of `ipv6_prefix` bits, 32 to 128. Each table of callers has at most `max_clients` entries. With `announce`
-    every answer says what is left of the quota, not only refusals. The groups of the `preset` are there besides those that are
-    named. Raises `ConfigError`.
+    Requests for `exempt_paths` are not limited; a path that ends in `/` also covers everything beneath it.
+
+    The client key is the value of the first of `actor_headers` that a request has, else of the first of `session_headers`, else
+    the client address. The value of a header is combined with the client address, unless a trusted proxy sent it; with
+    `identity` "trusted" it is always used alone, and with "address" never used. The address in `X-Forwarded-For` or
+    `Forwarded`, as `forwarded_header` says, is used only behind `trusted_proxies`: networks, and "unix:" for peers without an
+    address. IPv6 addresses are reduced to a network of `ipv6_prefix` bits, 32 to 128.
+
+    Each table of clients has at most `max_clients` entries. With `announce`, every response reports the remaining quota, not
+    only denials. The groups of the `preset` are added to the groups that are named.
     """
 
     exempt_paths: tuple[str, ...] = ("/health", "/api/v1/status", "/docs/", "/openapi.json", "/api/v1/traffic-control/")
@@ -197,24 +208,21 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _checks.integers(self)
-        _check_paths("exempt_paths", self.exempt_paths)
+        _check_each("exempt_paths", self.exempt_paths, _check_path)
         for field in ("actor_headers", "session_headers"):
-            for index, name in enumerate(getattr(self, field)):
-                if not _HEADER.fullmatch(name):
-                    raise ConfigError(f"{field}[{index}]", name, "the name of a header field, for instance 'x-actor'")
+            _check_each(field, getattr(self, field), _check_header)
         _check_word("identity", self.identity, Identity)
-        for index, network in enumerate(self.trusted_proxies):
-            _check_network(f"trusted_proxies[{index}]", network)
+        _check_each("trusted_proxies", self.trusted_proxies, _check_network)
         _check_word("forwarded_header", self.forwarded_header, ForwardedHeader)
         _checks.whole("ipv6_prefix", self.ipv6_prefix, minimum=32, maximum=128)
         _checks.whole("max_clients", self.max_clients)
 
 
 class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether detailed logs are written, and where. Off by default: then there is no file, no folder and no handler.
+    """Settings of the detailed log files, `[logging]`. While they are off, there is no file, no folder and no handler.
 
-    `directory` None leaves the place to the log writer; a `~` at its beginning is the home of the user. All files together have
-    at most `max_size_mb` megabytes, of a million bytes. Raises `ConfigError`.
+    Without a `directory`, the log writer chooses one; a `~` at its beginning is the home of the user. All files together are at
+    most `max_size_mb` megabytes, of a million bytes each. Raises `ConfigError`.
     """
 
     enabled: bool = False
@@ -234,11 +242,28 @@ def _check_word(field: str, value: object, words: object) -> None:
         raise ConfigError(field, value, f"one of {', '.join(map(repr, allowed))}")
 
 
+def _check_each(field: str, values: Iterable[Item], check: Callable[[str, Item], None]) -> None:
+    """Checks each item of a list, and raises one `ConfigError` for all that are wrong."""
+    mistakes = Mistakes()
+    for index, value in enumerate(values):
+        with mistakes:
+            check(f"{field}[{index}]", value)
+    mistakes.report()
+
+
 def _check_requests(field: str, limits: tuple[Limit, ...]) -> None:
-    for index, limit in enumerate(limits):
-        if not isinstance(limit, InFlight) and limit.unit != REQUESTS:
-            allowed = "a limit of requests, for instance '20/s burst 200', '60 per minute strict' or '5 in flight'"
-            raise ConfigError(f"{field}[{index}]", describe(limit), allowed)
+    _check_each(field, limits, _check_limit)
+
+
+def _check_limit(field: str, limit: Limit) -> None:
+    if not isinstance(limit, InFlight) and limit.unit != REQUESTS:
+        allowed = "a limit of requests, for instance '20/s burst 200', '60 per minute strict' or '5 in flight'"
+        raise ConfigError(field, describe(limit), allowed)
+
+
+def _check_header(field: str, name: str) -> None:
+    if not _HEADER.fullmatch(name):
+        raise ConfigError(field, name, "the name of a header field, for instance 'x-actor'")
 
 
 def _check_method(field: str, method: str) -> None:
@@ -249,7 +274,7 @@ def _check_method(field: str, method: str) -> None:
 
 
 def _check_template(field: str, path: str) -> None:
-    """Segments are literal, or one parameter; `{name:path}` stands at the end only."""
+    """A segment is literal or one parameter; `{name:path}` may only be the last one."""
     if not path.startswith("/") or len(path) > MAX_PATH:
         raise ConfigError(field, path, f"a path that begins with '/', of at most {MAX_PATH} characters")
     *segments, last = path.split("/")
@@ -271,14 +296,11 @@ def _check_network(field: str, network: str) -> None:
         raise ConfigError(field, network, allowed) from None
 
 
-def _check_paths(field: str, paths: tuple[str, ...]) -> None:
-    for index, path in enumerate(paths):
-        if not path.startswith("/"):
-            raise ConfigError(f"{field}[{index}]", path, "a path that begins with '/', for instance '/api/v1/chat'")
-        if _TEMPLATE.search(path):
-            allowed = "a path without {}, <>, *, ? and #, which is compared as it is; for a path with {parameters} use 'routes'"
-            raise ConfigError(f"{field}[{index}]", path, allowed)
-        if len(path) > MAX_PATH:
-            raise ConfigError(
-                f"{field}[{index}]", path, f"a path of at most {MAX_PATH} characters, as longer ones are not read"
-            )
+def _check_path(field: str, path: str) -> None:
+    if not path.startswith("/"):
+        raise ConfigError(field, path, "a path that begins with '/', for instance '/api/v1/chat'")
+    if _TEMPLATE.search(path):
+        allowed = "a path without {}, <>, *, ? and #, which is compared as it is; for a path with {parameters} use 'routes'"
+        raise ConfigError(field, path, allowed)
+    if len(path) > MAX_PATH:
+        raise ConfigError(field, path, f"a path of at most {MAX_PATH} characters, because longer ones are not read")

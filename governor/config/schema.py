@@ -1,11 +1,11 @@
-"""How does a table of the policy file become a record, and how is a record written back?
+"""Tables of the policy file as records, and records as TOML.
 
-The records are the schema: the keys of a table are the fields of its record, and the type of a field says how its value is
-written. A key that is not given keeps the value of the record beneath, so reading a section and inheriting are one step.
+The records are the schema: the keys of a table are the fields of its record, and the type of a field decides how its value is
+written. A key that is not given keeps the value of the record beneath, so that reading a section also inherits from another.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import NoneType
@@ -14,17 +14,19 @@ from typing import Final, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from governor._units import Duration
+from governor.config.mistakes import Mistakes, near_miss
+from governor.config.names import join, quoted
 from governor.config.text import describe, describe_duration, parse_duration, parse_limit
-from governor.errors import ConfigError
+from governor.errors import ConfigError, Problem
 from governor.policies import _checks
 from governor.policies.limits import Limit
 
-#: How a setting that may be absent, or is true or false, is switched off: TOML has no word for nothing.
+#: Switches off a setting that may be absent, or that is true or false. TOML has no null.
 OFF: Final = "off"
 
+Item = TypeVar("Item")
 Record = TypeVar("Record", bound=msgspec.Struct)
 
-_BARE_KEY: Final = re.compile("[A-Za-z0-9_-]+")
 _LIMITS: Final[object] = tuple[Limit, ...]
 _ALLOWED: Final[dict[object, str]] = {
     int: "a whole number",
@@ -36,19 +38,8 @@ _ALLOWED: Final[dict[object, str]] = {
 }
 
 
-def join(path: str, key: str) -> str:
-    """The path of a key, as TOML writes it: `outbound.github`, `outbound."github:post"`."""
-    name = key if _BARE_KEY.fullmatch(key) else quoted(key)
-    return f"{path}.{name}" if path else name
-
-
-def quoted(text: str) -> str:
-    """The text as a TOML string, which is one of JSON but for the character DEL."""
-    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
-
-
 def entries(table: object, *, field: str) -> Iterator[tuple[str, str, object]]:
-    """Key, path and value of everything in a table. Raises `ConfigError`, naming `field`, if it is none."""
+    """Key, path and value of every entry of a table. Raises `ConfigError` for `field` if `table` is not a table."""
     if not isinstance(table, Mapping):
         raise ConfigError(field, table, "a table of keys and values")
     for key, value in table.items():
@@ -57,20 +48,19 @@ def entries(table: object, *, field: str) -> Iterator[tuple[str, str, object]]:
         yield key, join(field, key), value
 
 
-def unknown_key(path: str, key: str, value: object, known: Collection[str]) -> ConfigError:
-    """The mistake of a key that nobody reads; names the nearest known one."""
-    import difflib  # only whoever mistyped pays for it
-
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return ConfigError(path, value, f"no such key{hint}, only {', '.join(known)}")
+def unknown_key(path: str, key: str, value: object, known: Iterable[str], *, field: str) -> ConfigError:
+    """The error for a key of the table `field` that is not one of the known ones; it names the nearest of these."""
+    known = list(known)
+    near = near_miss(key, known)
+    hint = f"did you mean {near!r}?" if near else f"known keys: {', '.join(known)}"
+    message = f"unknown key {key!r} in [{field}]; {hint}" if field else f"unknown section [{key}]; {hint}"
+    return ConfigError(path, value, f"one of the keys {', '.join(known)}", message=message)
 
 
 def read(beneath: Record, table: object, *, field: str) -> Record:
-    """`beneath`, changed by what the table says. A ready record of the same kind replaces it.
+    """`beneath` with the changes that the table makes. A record of the same type replaces it.
 
-    Raises `ConfigError` with the path, the value and what is allowed: for an unknown key, for a value of the wrong type, and
-    for one that the record refuses.
+    Raises one `ConfigError` with every mistake: unknown keys, values of the wrong type, and values that the record rejects.
     """
     kind = type(beneath)
     if isinstance(table, kind):
@@ -82,31 +72,64 @@ def _read_new(kind: type[Record], table: object, field: str) -> Record:
     """A record with nothing beneath it."""
     if isinstance(table, kind):
         return table
-    needed = [one.name for one in msgspec.structs.fields(kind) if one.required]
+    needed = _required(kind)
     if isinstance(table, Mapping) and not all(key in table for key in needed):
         raise ConfigError(field, dict(table), f"a table with {' and '.join(map(repr, needed))}")
     return _made(kind, kind, None, table, field)
+
+
+def _required(kind: type[msgspec.Struct]) -> list[str]:
+    return [one.name for one in msgspec.structs.fields(kind) if one.required]
 
 
 def _made(make: Callable[..., Record], kind: type[Record], beneath: object, table: object, field: str) -> Record:
     known = {one.name: one.type for one in msgspec.structs.fields(kind)}
     said: dict[str, object] = {}
     changes: dict[str, object] = {}
+    mistakes = Mistakes()
     for key, path, value in entries(table, field=field):
-        if key not in known:
-            raise unknown_key(path, key, value, known)
-        said[key] = value
-        changes[key] = _read(known[key], getattr(beneath, key, None), value, path)
-    try:
-        return make(**changes)
-    except ConfigError as mistake:
-        # In the words of the policy file: a duration as it was written, and what is absent as switched off.
-        shown = said.get(mistake.field, OFF if mistake.value is None else mistake.value)
-        raise ConfigError(f"{field}.{mistake.field}", shown, mistake.allowed) from None
+        with mistakes:
+            if key not in known:
+                raise unknown_key(path, key, value, known, field=field)
+            changes[key] = _read(known[key], getattr(beneath, key, None), value, path)
+            said[key] = value
+    for problem in _rejected(make, changes, needed=set(_required(kind)), complete=not mistakes.problems):
+        mistakes.problems.append(_placed(problem, field, said))
+    mistakes.report()
+    return make(**changes)
+
+
+def _rejected(
+    make: Callable[..., object], changes: Mapping[str, object], *, needed: set[str], complete: bool
+) -> Iterator[Problem]:
+    """What the record rejects. It reports its first invalid field; without that field, it reports the next one.
+
+    Rules about several fields may be broken only because fields are left out, and so count only while all are there, or if they
+    name a field that is.
+    """
+    while needed <= changes.keys():
+        try:
+            make(**changes)
+        except ConfigError as error:
+            problems = [(problem, re.split(r"[.\[]", problem.path, maxsplit=1)[0]) for problem in error.problems]
+        else:
+            return
+        yield from (problem for problem, key in problems if complete or key in changes)
+        wrong = {key for _, key in problems}
+        left = {key: value for key, value in changes.items() if key not in wrong}
+        if len(left) == len(changes):
+            return
+        changes, complete = left, False
+
+
+def _placed(problem: Problem, field: str, said: Mapping[str, object]) -> Problem:
+    """A problem of a record, in the words of the policy file: durations as they were written, None as switched off."""
+    shown = said.get(problem.path, OFF if problem.value is None else problem.value)
+    return ConfigError(f"{field}.{problem.path}", shown, problem.allowed).problems[0]
 
 
 def write(record: msgspec.Struct) -> list[tuple[str, str]]:
-    """Keys and values such that `read` makes this record of any other of its kind."""
+    """Keys and values from which `read` makes an equal record, whatever record of this type lies beneath."""
     return [(one.name, _write(one.type, getattr(record, one.name))) for one in msgspec.structs.fields(record)]
 
 
@@ -130,18 +153,27 @@ def _read_optional(kind: object, value: object, path: str) -> object:
     (present,) = (one for one in get_args(kind) if one is not NoneType)
     try:
         return _read(present, None, value, path)
-    except ConfigError as mistake:
-        raise ConfigError(mistake.field, mistake.value, f"{mistake.allowed}; or {OFF!r}") from None
+    except ConfigError as error:
+        raise ConfigError(error.field, error.value, f"{error.allowed}; or {OFF!r}") from None
 
 
 def _read_limits(value: object, path: str) -> tuple[Limit, ...]:
     if not isinstance(value, (list, tuple)):
         raise ConfigError(path, value, "a list of limits, for instance ['60/minute burst 10', '5000 per hour strict']")
-    return tuple(parse_limit(one, field=f"{path}[{index}]") for index, one in enumerate(value))
+    return _read_items(lambda one, field: parse_limit(one, field=field), value, path)
+
+
+def _read_items(read_one: Callable[[object, str], Item], value: Iterable[object], path: str) -> tuple[Item, ...]:
+    mistakes, items = Mistakes(), []
+    for index, one in enumerate(value):
+        with mistakes:
+            items.append(read_one(one, f"{path}[{index}]"))
+    mistakes.report()
+    return tuple(items)
 
 
 def _record(kind: object) -> type[msgspec.Struct] | None:
-    """The kind of the records in a list of them, or in a table of them by name."""
+    """The type of the records in a list of records, or in a table of records by name."""
     kinds = [one for one in get_args(kind) if isinstance(one, type) and issubclass(one, msgspec.Struct)]
     return kinds[0] if kinds else None
 
@@ -149,15 +181,18 @@ def _record(kind: object) -> type[msgspec.Struct] | None:
 def _read_records(record: type[Record], value: object, path: str) -> tuple[Record, ...]:
     if not isinstance(value, (list, tuple)):
         raise ConfigError(path, value, "a list of tables")
-    return tuple(_read_new(record, one, f"{path}[{index}]") for index, one in enumerate(value))
+    return _read_items(partial(_read_new, record), value, path)
 
 
 def _read_named(record: type[Record], beneath: object, value: object, path: str) -> dict[str, Record]:
-    """Those beneath, changed or added to name by name."""
+    """The records beneath, changed and added to name by name."""
     named: dict[str, Record] = dict(beneath) if isinstance(beneath, Mapping) else {}
+    mistakes = Mistakes()
     for name, field, table in entries(value, field=path):
         known = named.get(name)
-        named[name] = _read_new(record, table, field) if known is None else read(known, table, field=field)
+        with mistakes:
+            named[name] = _read_new(record, table, field) if known is None else read(known, table, field=field)
+    mistakes.report()
     return named
 
 
@@ -174,8 +209,10 @@ def _convert(kind: object, value: object, path: str) -> object:
     try:
         return msgspec.convert(plain, kind)
     except msgspec.ValidationError:
-        words = [repr(word) for word in get_args(kind)] if get_origin(kind) is Literal else []
-        raise ConfigError(path, value, f"one of {', '.join(words)}" if words else _ALLOWED[kind]) from None
+        words = list(get_args(kind)) if get_origin(kind) is Literal else []
+        near = near_miss(value, words) if isinstance(value, str) else None
+        hint = f" (did you mean {near!r}?)" if near else ""
+        raise ConfigError(path, value, f"one of {', '.join(map(repr, words))}{hint}" if words else _ALLOWED[kind]) from None
 
 
 def _write(kind: object, value: object) -> str:

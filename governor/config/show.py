@@ -1,6 +1,6 @@
-"""What is in force, in words that a person can check and the policy file can take back?
+"""The settings in force, as lines of TOML.
 
-The lines are TOML: read again as a policy file, they make the same `Config`.
+Read as a policy file, the lines make the same `Config`.
 """
 
 from collections.abc import Iterator
@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import msgspec
 
 from governor.config.model import Config
-from governor.config.schema import join, write
+from governor.config.names import join
+from governor.config.schema import write
 
 
 def show(config: Config) -> list[str]:
-    """Every setting of every section, one line each, defaults included."""
+    """Every setting of every section, including defaults, one line each."""
     return [
         *_section("global", config.global_),
         *(line for name, policy in config.outbound.items() for line in _section(join("outbound", name), policy)),

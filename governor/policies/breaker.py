@@ -60,15 +60,8 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
         _checks.integers(self)
         if self.failures is not None:
             _checks.whole("failures", self.failures)
-        elif self.failure_rate is None:
-            raise ConfigError("failures", None, "a whole number, unless failure_rate is given")
-        if self.failure_rate is None:
-            if self.window_calls is not None or self.window is not None:
-                raise ConfigError("failure_rate", None, "a number above 0 and at most 1 when a window is given")
-        else:
+        if self.failure_rate is not None:
             _checks.share("failure_rate", self.failure_rate)
-            if (self.window_calls is None) == (self.window is None):
-                raise ConfigError("window", self.window, "exactly one of window_calls and window beside failure_rate")
         if self.window_calls is not None:
             _checks.whole("window_calls", self.window_calls, maximum=SLOTS)
         if self.window is not None:
@@ -80,6 +73,13 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
         _checks.positive_span("probe_deadline", self.probe_deadline)
         _checks.whole("probes", self.probes, maximum=SLOTS)
         _checks.whole("successes", self.successes, maximum=self.probes)
+        if self.failures is None and self.failure_rate is None:
+            raise ConfigError("failures", None, "a whole number, unless failure_rate is set")
+        windows = (self.window_calls is not None) + (self.window is not None)
+        if self.failure_rate is None and windows:
+            raise ConfigError("failure_rate", None, "a number above 0 and at most 1 when a window is set")
+        if self.failure_rate is not None and windows != 1:
+            raise ConfigError("window", self.window, "exactly one of window_calls and window beside failure_rate")
 
 
 class BreakerStatus(Enum):

@@ -15,6 +15,7 @@ from governor import (
     LoopDetected,
     Overloaded,
     PermitDenied,
+    Problem,
     RateLimited,
     Reason,
     RequestCapExceeded,
@@ -53,8 +54,8 @@ def test_no_reason_is_without_a_leaf() -> None:
 @pytest.mark.parametrize(
     ("retry_after", "sentence"),
     [
-        (1.5, "github:get was refused: overloaded; try again in 1.500 s"),
-        (None, "github:get was refused: overloaded; waiting cannot help"),
+        (1.5, "github:get was denied: overloaded; try again in 1.500 s"),
+        (None, "github:get was denied: overloaded; waiting does not help"),
     ],
 )
 def test_a_refusal_is_a_sentence_with_its_values(retry_after: float | None, sentence: str) -> None:
@@ -65,7 +66,7 @@ def test_a_mistake_in_a_setting_names_field_value_and_range() -> None:
     mistake = ConfigError("timeout", -1, "0 or more")
 
     assert ("timeout", -1, "0 or more") == (mistake.field, mistake.value, mistake.allowed)
-    assert "timeout is -1; allowed: 0 or more" == str(mistake)
+    assert "timeout is -1; expected 0 or more" == str(mistake)
 
 
 @pytest.mark.parametrize("leaf", [ConfigError, UsageError, PermitDenied, *(leaf for _, _, leaf in LEAVES)])
@@ -78,7 +79,23 @@ def test_a_mistake_in_a_setting_is_a_value_error_for_those_who_know_no_governor(
     assert issubclass(UsageError, RuntimeError)
 
 
-@pytest.mark.parametrize("error", [ConfigError("a", 1, "2"), RateLimited("github", Reason.RATE_LIMIT, 2.0)])
+def test_several_mistakes_have_a_line_each() -> None:
+    mistakes = ConfigError.of(
+        [Problem("a.b", 1, "2", "a.b is 1; expected 2", "governor.toml", 3, 7), Problem("c", 1, "2", "c is 1; expected 2")]
+    )
+
+    assert ("a.b", 1, "2") == (mistakes.field, mistakes.value, mistakes.allowed)
+    assert "2 mistakes in the settings:\n  governor.toml:3:7: a.b is 1; expected 2\n  c is 1; expected 2" == str(mistakes)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError("a", 1, "2"),
+        ConfigError.of(2 * ConfigError("a", 1, "2").problems),
+        RateLimited("github", Reason.RATE_LIMIT, 2.0),
+    ],
+)
 def test_errors_survive_the_way_to_another_process(error: Exception) -> None:
     there = pickle.loads(pickle.dumps(error))
 

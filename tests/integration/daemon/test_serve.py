@@ -67,7 +67,7 @@ def test_a_mistake_in_the_policy_file_is_said_with_status_2_before_anything_is_s
     run = _serve("--port", "0", "--config", "bad.toml", folder=tmp_path)
 
     assert (2, "") == (run.returncode, run.stdout)
-    assert run.stderr.startswith("governor serve: bad.toml: outbound.github.limits[0] is '60/minut'; allowed: ")
+    assert run.stderr.startswith("governor serve: bad.toml:1:27: outbound.github.limits[0] is '60/minut'; expected ")
 
 
 def _serve(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -161,14 +161,14 @@ def test_a_table_of_a_scope_is_not_taken_for_a_method() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "what"),
     [
-        (LIMITS, '["60/minut"]', "outbound.github.limits[0] is '60/minut'; allowed: a limit as text"),
-        (LIMITS, "60/minute", "outbound.github.limits is '60/minute'; allowed: a list of limits"),
-        ("GOVERNOR__GLOBAL__MAX_SCOPE", "5", "global.max_scope is 5; allowed: no such key (did you mean 'max_scopes'?)"),
-        ("GOVERNOR__GLOBL__X", "5", "globl is {'x': 5}; allowed: no such key (did you mean 'global'?)"),
+        (LIMITS, '["60/minut"]', "outbound.github.limits[0] is '60/minut'; expected a limit as text"),
+        (LIMITS, "60/minute", "outbound.github.limits is '60/minute'; expected a list of limits"),
+        ("GOVERNOR__GLOBAL__MAX_SCOPE", "5", "unknown key 'max_scope' in [global]; did you mean 'max_scopes'?"),
+        ("GOVERNOR__GLOBL__X", "5", "unknown section [globl]; did you mean 'global'?"),
         (
             "GOVERNOR__OUTBOUND__DEFAULT__BREAKER__PROBES",
             "1",
-            "outbound.default.breaker.successes is 2; allowed: a whole number",
+            "outbound.default.breaker.successes is 2; expected a whole number",
         ),
     ],
 )
@@ -178,11 +178,11 @@ def test_a_mistake_in_the_environment_is_named_by_its_variable(name: str, value:
 
 @pytest.mark.parametrize("name", ["GOVERNOR__", "GOVERNOR__GLOBAL____X", "GOVERNOR__GLOBAL__"])
 def test_a_name_with_an_empty_part_is_a_mistake(name: str) -> None:
-    assert mistake(env={name: "5"}).startswith(f"{name} is '5'; allowed: a name without empty parts, for instance GOVERNOR__")
+    assert mistake(env={name: "5"}).startswith(f"{name} is '5'; expected a name without empty parts, for instance GOVERNOR__")
 
 
 def test_a_word_that_is_neither_on_nor_off_is_a_mistake() -> None:
-    message = "ENABLE_TRAFFIC_CONTROL_LOGGING is 'maybe'; allowed: one of 1, true, yes, on, 0, false, no, off"
+    message = "ENABLE_TRAFFIC_CONTROL_LOGGING is 'maybe'; expected one of 1, true, yes, on, 0, false, no, off"
 
     assert message == mistake(env={"ENABLE_TRAFFIC_CONTROL_LOGGING": "maybe"})
 
@@ -198,15 +198,18 @@ def test_a_mistake_in_dotenv_is_named_by_file_and_variable() -> None:
 @pytest.mark.parametrize(
     ("file", "what"),
     [
-        ('outbound.github.limits = ["60/minut"]', "outbound.github.limits[0] is '60/minut'; allowed: a limit as text"),
-        ("outbound.github.breaker.failure_rate = 0.5", "outbound.github.breaker.window is 'off'; allowed: exactly one of"),
-        ("[global]\nmax_scopes = 5 5", "line 2 is 'max_scopes = 5 5'; allowed: a line of TOML (Expected newline"),
-        ("x = [1,\n2", "line 2 is '2'; allowed: a line of TOML"),
-        ("x = [1,\n", "line 1 is 'x = [1,'; allowed: a line of TOML"),
+        ('outbound.github.limits = ["60/minut"]', "1:27: outbound.github.limits[0] is '60/minut'; expected a limit as text"),
+        (
+            "[outbound.github]\nbreaker.failure_rate = 0.5",
+            "2:1: outbound.github.breaker.window is 'off'; expected exactly one of",
+        ),
+        ("[global]\nmax_scopes = 5 5", "2:16: invalid TOML: Expected newline or end of document after a statement: 'max"),
+        ("x = [1,\n2", "2:2: invalid TOML: Unclosed array: '2'"),
+        ("x = [1,\n", "1:8: invalid TOML: Invalid value: 'x = [1,'"),
     ],
 )
-def test_a_mistake_in_the_policy_file_is_named_by_file_and_path_or_line(file: str, what: str) -> None:
-    assert mistake(file).startswith(f"governor.toml: {what}")
+def test_a_mistake_in_the_policy_file_is_named_by_file_line_and_column(file: str, what: str) -> None:
+    assert mistake(file).startswith(f"governor.toml:{what}")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +222,9 @@ def test_a_mistake_in_the_policy_file_is_named_by_file_and_path_or_line(file: st
     ],
 )
 def test_a_mistake_is_blamed_on_the_layer_that_made_it(file: str, name: str, value: str, blamed: str) -> None:
-    assert mistake(file, env={name: value}).startswith(f"{blamed}: outbound.")
+    said = mistake(file, env={name: value})
+
+    assert (True, blamed) == ("outbound." in said, said.partition(":")[0])
 
 
 def test_an_overridden_value_does_no_harm() -> None:
@@ -230,12 +235,12 @@ def test_an_overridden_value_does_no_harm() -> None:
 def test_a_policy_file_that_cannot_be_read_is_a_mistake() -> None:
     Path("latin.toml").write_bytes(b"# caf\xe9")
 
-    for path, allowed in [
-        ("missing.toml", "a file that can be read"),
-        (".", "a file that can be read"),
-        ("latin.toml", "a text file"),
+    for path, why in [
+        ("missing.toml", "No such file or directory"),
+        (".", "Is a directory"),
+        ("latin.toml", "not a text file in UTF-8"),
     ]:
-        with pytest.raises(ConfigError, match=f"^policy file is '{path}'; allowed: {allowed}"):
+        with pytest.raises(ConfigError, match=f"^cannot read policy file '{path}': {why}$"):
             Config.load(path, environ={})
 
 
@@ -290,7 +295,7 @@ def test_variables_of_other_programs_are_none_of_ours(name: str) -> None:
     ],
 )
 def test_a_name_that_is_nearly_one_of_ours_is_a_mistake_that_names_the_near_one(name: str, meant: str) -> None:
-    message = f"{name} is '5'; allowed: no such variable (did you mean {meant!r}?)"
+    message = f"unknown variable {name!r}; did you mean {meant!r}?"
 
     assert (message, f".env: {message}") == (mistake(env={name: "5"}), mistake(dotenv=f"export {name}=5"))
 
@@ -318,10 +323,10 @@ def test_without_a_path_the_file_is_the_one_that_a_variable_names(said: str) -> 
 
 
 def test_a_file_that_a_variable_names_and_that_is_missing_is_blamed_on_the_variable() -> None:
-    said = "GOVERNOR_CONFIG is 'nowhere.toml'; allowed: a file that can be read"
+    said = "cannot read policy file 'nowhere.toml' (set by GOVERNOR_CONFIG{}): No such file or directory"
 
-    assert mistake(env={"GOVERNOR_CONFIG": "nowhere.toml"}).startswith(said)
-    assert mistake(dotenv="GOVERNOR_CONFIG=nowhere.toml").startswith(f".env: {said}")
+    assert said.format("") == mistake(env={"GOVERNOR_CONFIG": "nowhere.toml"})
+    assert said.format(" in .env") == mistake(dotenv="GOVERNOR_CONFIG=nowhere.toml")
 
 
 def test_the_home_of_the_user_may_be_written_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +383,7 @@ def test_an_env_file_of_other_programs_may_have_any_encoding(encoding: str) -> N
 def test_an_env_file_that_sets_one_of_ours_and_cannot_be_read_as_text_is_a_mistake(encoding: str, name: str) -> None:
     Path(".env").write_text(f"DB_PASSWORD=für\nexport {name}=5\n", encoding=encoding)
 
-    assert f"env file is '.env'; allowed: a text file in UTF-8, because it sets {name}" == mistake()
+    assert f"cannot read env file '.env', which sets {name}: not a text file in UTF-8" == mistake()
 
 
 def test_an_env_file_that_cannot_be_opened_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -392,7 +397,7 @@ def test_an_env_file_that_cannot_be_opened_is_left_out_with_a_warning(caplog: py
         config = load()
 
     assert Config.from_mapping({}) == config
-    assert [".env cannot be read, and no settings are taken from it: Permission denied."] == caplog.messages
+    assert ["Cannot read .env, so that no settings are taken from it: Permission denied."] == caplog.messages
 
 
 def test_a_folder_in_the_place_of_an_env_file_is_none(caplog: pytest.LogCaptureFixture) -> None:

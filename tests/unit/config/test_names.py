@@ -61,7 +61,7 @@ def test_a_method_of_http_with_a_typing_mistake_has_no_section(typed: str, meant
         Config.from_mapping({"outbound": {f"github:{typed}": {"limits": ["5/s"]}}})
 
     assert f'outbound."github:{typed}"' == caught.value.field
-    assert caught.value.allowed.endswith(f"(did you mean 'github:{meant}'?)")
+    assert f"unknown method {typed!r} in scope 'github:{typed}'; did you mean 'github:{meant}'?" == str(caught.value)
 
 
 @pytest.mark.promise("R01")

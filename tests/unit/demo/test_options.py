@@ -36,15 +36,15 @@ def test_the_bad_moment_lies_in_the_middle_of_a_run() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--speed", "0"], "--speed is 0.0; allowed: a number from 0.01 to 10000"),
-        (["--speed", "nan"], "--speed is nan; allowed: "),
-        (["--duration", "2"], "--duration is 2.0; allowed: a number from 3 to 600"),
-        (["--limit", "5/s"], "--limit is '5/s'; allowed: a strict limit on requests"),
-        (["--limit", "many"], "--limit is 'many'; allowed: a limit as text"),
-        (["--limit", "5 per 1ms strict"], "--limit is '5 per 1ms strict'; allowed: at most 10000 requests, in at least 100ms"),
-        (["--limit", "10001 per s strict"], "--limit is '10001 per s strict'; allowed: at most 10000 requests"),
-        (["--write-limit", "5 tokens per s strict"], "--write-limit is '5 tokens per s strict'; allowed: "),
-        (["--trace", "/no/such/file"], "--trace is '/no/such/file'; allowed: a file that can be read"),
+        (["--speed", "0"], "--speed is 0.0; expected a number from 0.01 to 10000"),
+        (["--speed", "nan"], "--speed is nan; expected "),
+        (["--duration", "2"], "--duration is 2.0; expected a number from 3 to 600"),
+        (["--limit", "5/s"], "--limit is '5/s'; expected a strict limit on requests"),
+        (["--limit", "many"], "--limit is 'many'; expected a limit as text"),
+        (["--limit", "5 per 1ms strict"], "--limit is '5 per 1ms strict'; expected at most 10000 requests, in at least 100ms"),
+        (["--limit", "10001 per s strict"], "--limit is '10001 per s strict'; expected at most 10000 requests"),
+        (["--write-limit", "5 tokens per s strict"], "--write-limit is '5 tokens per s strict'; expected "),
+        (["--trace", "/no/such/file"], "--trace is '/no/such/file'; expected a file that can be read"),
     ],
 )
 def test_a_mistake_is_told_and_nothing_runs(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

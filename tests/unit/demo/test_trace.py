@@ -72,7 +72,7 @@ def test_a_mistake_is_named_by_file_line_and_value(tmp_path: Path, text: str | b
     with pytest.raises(ConfigError) as caught:
         list(read_trace(path))
 
-    assert str(caught.value).startswith(f"{path}: line {line} is '{value}'; allowed: ")
+    assert str(caught.value).startswith(f"{path}: line {line} is '{value}'; expected ")
 
 
 def test_a_trace_without_arrivals_is_a_mistake(tmp_path: Path) -> None:

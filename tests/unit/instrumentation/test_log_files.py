@@ -69,5 +69,5 @@ def test_what_does_not_fit_beside_the_file_that_is_written_goes_the_oldest_first
 
 
 def test_a_budget_of_less_than_a_megabyte_is_a_mistake() -> None:
-    with pytest.raises(ConfigError, match=r"^max_size is 999999; allowed: a whole number from 1000000"):
+    with pytest.raises(ConfigError, match=r"^max_size is 999999; expected a whole number from 1000000"):
         Budget(999_999)

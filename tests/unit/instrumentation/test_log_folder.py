@@ -107,7 +107,7 @@ def test_a_symbolic_link_in_its_place_is_refused(tmp_path: Path, *, there: bool)
     folder = tmp_path / "logs"
     folder.symlink_to(target)
 
-    assert f"logging.directory is {str(folder)!r}; allowed: a folder, and not a symbolic link to one" == refusal(folder)
+    assert f"logging.directory is {str(folder)!r}; expected a folder, and not a symbolic link to one" == refusal(folder)
     assert [] == (list(target.iterdir()) if there else [])
 
 
@@ -116,7 +116,7 @@ def test_a_symbolic_link_in_the_place_of_the_sub_folder_is_refused(tmp_path: Pat
     folder = make(tmp_path / "logs", 0o1777)
     (folder / OURS).symlink_to(elsewhere)
 
-    assert f"logging.directory is {str(folder / OURS)!r}; allowed: a folder, and not a symbolic link" in refusal(folder)
+    assert f"logging.directory is {str(folder / OURS)!r}; expected a folder, and not a symbolic link" in refusal(folder)
     assert [] == list(elsewhere.iterdir())
 
 
@@ -176,7 +176,7 @@ def test_where_a_folder_may_not_be_made_is_a_mistake_in_the_settings(tmp_path: P
 
     monkeypatch.setattr(os, "mkdir", refuse)
 
-    assert "allowed: a folder that we may make and write in (here: Permission denied)" in refusal(tmp_path / "logs")
+    assert "expected a folder that we may make and write in (here: Permission denied)" in refusal(tmp_path / "logs")
 
 
 def test_a_full_disk_is_no_mistake_in_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,5 +206,5 @@ def test_without_a_home_it_needs_a_name(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(Path, "home", homeless)
 
-    with pytest.raises(ConfigError, match=r"^logging.directory is None; allowed: a folder, because there is no home folder"):
+    with pytest.raises(ConfigError, match=r"^logging.directory is None; expected a folder, because there is no home folder"):
         default_directory({})

@@ -659,7 +659,7 @@ WRONG = [0, -1, True, False, 1.0, math.nan, math.inf, "1", 10**15]
 def test_a_number_that_cannot_be_is_refused_by_name(field: str, value: object) -> None:
     said: dict[str, Any] = {field: value}
 
-    with pytest.raises(ConfigError, match=rf"{field} is .*; allowed: a (whole number|duration) from 1 to \d+"):
+    with pytest.raises(ConfigError, match=rf"{field} is .*; expected a (whole number|duration) from 1 to \d+"):
         Breaker(**said)
 
 
@@ -668,13 +668,13 @@ def test_a_number_that_cannot_be_is_refused_by_name(field: str, value: object) -
 def test_a_window_that_cannot_be_is_refused_by_name(field: str, value: object) -> None:
     said: dict[str, Any] = {"failure_rate": 0.5, field: value}
 
-    with pytest.raises(ConfigError, match=rf"{field} is .*; allowed: a (whole number|duration) from 1 to \d+"):
+    with pytest.raises(ConfigError, match=rf"{field} is .*; expected a (whole number|duration) from 1 to \d+"):
         Breaker(**said)
 
 
 @pytest.mark.parametrize("rate", [0, 0.0, -0.1, 1.000001, 2, math.nan, math.inf, -math.inf, True, "0.5"])
 def test_a_rate_that_cannot_be_is_refused_by_name(rate: Any) -> None:
-    with pytest.raises(ConfigError, match=r"failure_rate is .*; allowed: a number above 0 and at most 1"):
+    with pytest.raises(ConfigError, match=r"failure_rate is .*; expected a number above 0 and at most 1"):
         Breaker(failure_rate=rate, window_calls=10)
 
 

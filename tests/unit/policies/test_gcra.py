@@ -284,11 +284,11 @@ def test_an_instant_beyond_all_time_is_never() -> None:
 def test_a_number_that_cannot_be_is_refused_by_name(field: str, value: object) -> None:
     said: dict[str, Any] = {"amount": 1, "per": 1, "burst": 1, field: value}
 
-    with pytest.raises(ConfigError, match=rf"{field} is .*; allowed: a (whole number|duration) from 1 to \d+"):
+    with pytest.raises(ConfigError, match=rf"{field} is .*; expected a (whole number|duration) from 1 to \d+"):
         TokenBucket(**said)
 
 
 @pytest.mark.parametrize("unit", ["", "Tokens", "two words", "9lives", "a-b", None, 1])
 def test_a_unit_is_one_lower_case_word(unit: Any) -> None:
-    with pytest.raises(ConfigError, match=r"unit is .*; allowed: one lower-case word"):
+    with pytest.raises(ConfigError, match=r"unit is .*; expected one lower-case word"):
         TokenBucket(1, SECOND, 1, unit)

@@ -132,5 +132,5 @@ def test_it_counts_requests_and_time_gives_nothing_back() -> None:
 
 @pytest.mark.parametrize("amount", [0, -1, True, False, 1.0, math.nan, math.inf, "1", None, 10**15])
 def test_a_number_that_cannot_be_is_refused_by_name(amount: Any) -> None:
-    with pytest.raises(ConfigError, match=r"amount is .*; allowed: a whole number from 1 to \d+"):
+    with pytest.raises(ConfigError, match=r"amount is .*; expected a whole number from 1 to \d+"):
         InFlight(amount)

@@ -189,7 +189,7 @@ def test_the_refusal_names_the_cap() -> None:
 
 @pytest.mark.parametrize("most", [0, -1, True, False, 1.0, math.nan, math.inf, "1", 10**15])
 def test_a_number_that_cannot_be_is_refused_by_name(most: Any) -> None:
-    with pytest.raises(ConfigError, match=r"requests_per_minute is .*; allowed: a whole number from 1 to \d+"):
+    with pytest.raises(ConfigError, match=r"requests_per_minute is .*; expected a whole number from 1 to \d+"):
         RequestCap(most)
 
 

@@ -192,7 +192,7 @@ def test_one_to_six_attempts_can_be_set(attempts: int) -> None:
 @pytest.mark.promise("R05")
 @pytest.mark.parametrize("attempts", [0, 7, -1, True, 2.0, "3"])
 def test_any_other_number_of_attempts_is_refused(attempts: int) -> None:
-    with pytest.raises(ConfigError, match=r"attempts is .*; allowed: a whole number from 1 to 6"):
+    with pytest.raises(ConfigError, match=r"attempts is .*; expected a whole number from 1 to 6"):
         Retry(attempts=attempts)
 
 
@@ -207,13 +207,13 @@ def test_delays_that_are_no_durations_are_refused(span: int) -> None:
 def test_the_cap_may_equal_the_first_delay_but_not_be_shorter() -> None:
     assert Retry(first_delay=SECOND, max_delay=SECOND).max_delay == SECOND
 
-    with pytest.raises(ConfigError, match="max_delay is 999999; allowed: at least first_delay, 1000000 microseconds"):
+    with pytest.raises(ConfigError, match="max_delay is 999999; expected at least first_delay, 1000000 microseconds"):
         Retry(first_delay=SECOND, max_delay=Duration(SECOND - 1))
 
 
 @pytest.mark.parametrize("base", [0.999, 0, -2.0, math.nan, math.inf, -math.inf, True, "2"])
 def test_a_base_that_does_not_grow_or_is_not_finite_is_refused(base: float) -> None:
-    with pytest.raises(ConfigError, match=r"base is .*; allowed: a finite number of at least 1"):
+    with pytest.raises(ConfigError, match=r"base is .*; expected a finite number of at least 1"):
         Retry(base=base)
 
 

@@ -217,11 +217,11 @@ def test_capacity_and_rate_are_the_ones_that_were_asked_for() -> None:
 def test_a_number_that_cannot_be_is_refused_by_name(field: str, value: object) -> None:
     said: dict[str, Any] = {"amount": 1, "per": 1, field: value}
 
-    with pytest.raises(ConfigError, match=rf"{field} is .*; allowed: a (whole number|duration) from 1 to \d+"):
+    with pytest.raises(ConfigError, match=rf"{field} is .*; expected a (whole number|duration) from 1 to \d+"):
         StrictWindow(**said)
 
 
 @pytest.mark.parametrize("unit", ["", "Tokens", "two words", "9lives", "a-b", None, 1])
 def test_a_unit_is_one_lower_case_word(unit: Any) -> None:
-    with pytest.raises(ConfigError, match=r"unit is .*; allowed: one lower-case word"):
+    with pytest.raises(ConfigError, match=r"unit is .*; expected one lower-case word"):
         StrictWindow(1, SECOND, unit)
