@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from governor.cli import schema
 from governor.config import Config, describe, parse_limit
-from governor.config.names import check_name
-from governor.config.schema import join, quoted
+from governor.config.names import check_name, join, quoted
 from governor.errors import ConfigError
 
 if TYPE_CHECKING:

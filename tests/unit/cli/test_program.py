@@ -16,7 +16,8 @@ def test_serve_takes_the_file_that_a_variable_names(capsys: pytest.CaptureFixtur
     Path(".env").write_text("GOVERNOR_CONFIG=nowhere.toml", encoding="utf-8")
 
     assert 2 == main(["serve", "--port", "0"])
-    assert "governor serve: .env: GOVERNOR_CONFIG is 'nowhere.toml'; allowed: a file" in capsys.readouterr().err
+    said = "governor serve: cannot read policy file 'nowhere.toml' (set by GOVERNOR_CONFIG in .env): No such file"
+    assert said in capsys.readouterr().err
 
 
 def test_the_demo_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
