@@ -6,9 +6,9 @@ import msgspec
 
 from governor.config.builtin import BUILT_IN
 from governor.config.model import Config
-from governor.config.names import DEFAULT, provider_of
+from governor.config.names import DEFAULT, join, provider_of
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
-from governor.config.schema import join, read, write
+from governor.config.schema import read, write
 
 
 def differences(config: Config) -> list[str]:
