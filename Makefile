@@ -11,7 +11,7 @@ NEEDS := --editable '.[all]' --group dev --group bench
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help .venv test test-lowest pytest lint types contracts demo bench screenshot clean
+.PHONY: help .venv test test-lowest pytest lint types contracts docs demo bench screenshot clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,10 @@ types: $(READY) ## check types, strictly
 contracts: $(READY) ## check which way imports point
 	$(BIN)/lint-imports
 
+docs: $(READY) ## build the documentation site into site/; warnings are errors
+	$(BIN)/python -m tools.architecture
+	$(BIN)/zensical build --strict
+
 demo: $(READY) ## run the same traffic without and with a governor, against a provider that bans
 	$(BIN)/python -m demo
 
@@ -58,5 +62,5 @@ screenshot: $(READY) ## take the picture of the dashboard for the documentation,
 	$(BIN)/python -m tests.browser.screenshot docs/how-to/dashboard.png
 
 clean: ## remove everything that make made, .venv included
-	rm -rf .venv .venv-lowest build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .cache build dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

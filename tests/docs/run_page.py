@@ -1,11 +1,11 @@
-"""Does everything on one page work, from top to bottom? Run as `python run_page.py PAGE`, in an empty folder.
+"""Runs everything on one page, from top to bottom: `python run_page.py PAGE`, in an empty folder.
 
-What a block is for is said by its language. `toml` is a policy file and must load. `python` runs, in one namespace for the
-page, with `await` allowed at the top level as in `python -m asyncio`. Both are kept as a file instead if their first line
-names one (`# governor.toml`). `console` shows commands with what they print, and those that are about such files are run.
-`output` is what the block before it printed; in both, `...` stands for anything. `text` is for people.
+The language of a block says what it is. `toml` is a policy file and must load. `python` is a program that runs on its own, as
+if pasted into a file. Both are kept as a file if their first line names one (`# governor.toml`); such a program is not run here
+but by a command. `console` shows commands and what they print; those that concern the project are run. `output` is what the
+block before it printed. In both, `...` stands for anything. `text` and `yaml` are not run.
 
-Addresses such as `https://api.example.com` stand for a server on this machine, which here counts as the outside world.
+Calls to `https://api.…` reach a server on this machine instead, which counts as the outside world.
 """
 
 import ast
@@ -27,13 +27,36 @@ from typing import Final, NamedTuple
 from unittest.mock import patch
 
 from governor import Config
+from governor.testing import reset
 
-LANGUAGES: Final = {"toml", "python", "console", "output", "text"}
+LANGUAGES: Final = {"toml", "python", "console", "output", "text", "yaml"}
+#: Pages whose blocks still share one namespace.
+TOGETHER: Final = {
+    "embed-in-an-app.md",
+    "govern-an-sdk.md",
+    "govern-your-api.md",
+    "keep-a-log.md",
+    "test-governed-code.md",
+    "use-from-threads.md",
+    "watch-it.md",
+    "api.md",
+    "behaviour.md",
+    "configuration.md",
+    "errors.md",
+    "http-api.md",
+    "actor-design.md",
+    "client-identity.md",
+    "leases.md",
+    "not-guaranteed.md",
+    "two-kinds-of-limit.md",
+    "write-a-policy-file.md",
+    "benchmarks.md",
+}
 FENCE: Final = re.compile(r"^\s*```", re.MULTILINE)
 BLOCK: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE: Final = re.compile(r"# (\w+\.(?:toml|py))\n")
 COMMAND: Final = re.compile(r"^\$ (?P<command>.*)\n(?P<printed>(?:(?!\$ ).*\n)*)", re.MULTILINE)
-RUN: Final = re.compile(r"governor check|python \w+\.py|python -m pytest")
+RUN: Final = re.compile(r"governor (?:check|init|schema)|python \w+\.py|python -m pytest")
 WORLD: Final = re.compile(r"https://api\.[a-z.]+")
 
 
@@ -67,9 +90,12 @@ def run(page: Path) -> None:
             elif block.language == "python" and not file:
                 # Empty lines in front, so that a traceback names lines of the page.
                 source = "\n" * (block.line - 1) + WORLD.sub(address, block.text)
-                code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
                 with redirect_stdout(io.StringIO()) as output:
-                    execute(code, namespace, loop)
+                    if page.name in TOGETHER:
+                        execute(compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), namespace, loop)
+                    else:
+                        exec(compile(source, str(page), "exec"), {"__name__": "__main__"})
+                        reset()
                 printed = output.getvalue()
             elif block.language == "console":
                 for shown in COMMAND.finditer(block.text):

@@ -1,4 +1,4 @@
-"""Do the examples in the documentation work as they are printed?"""
+"""The examples of the documentation work as they are printed."""
 
 import os
 import subprocess
