@@ -4,10 +4,9 @@
 """
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
-from math import ceil
 from random import Random
 from typing import Final, Protocol
 
@@ -47,49 +46,59 @@ class Model(Protocol):
 
 @dataclass
 class Bucket:
-    """So many tokens, refilled as time goes by, up to the burst."""
+    """So many tokens, refilled as time goes by, up to the burst; counted in parts, `per` of which are one token."""
 
     limit: TokenBucket
-    tokens: Fraction = field(init=False)
+    parts: int = field(init=False)
     at: int = START
 
     def __post_init__(self) -> None:
-        self.tokens = Fraction(self.limit.burst)
+        self.parts = self.limit.burst * self.limit.per
 
     def _cost(self, request: Request) -> int:
-        return request.amount(None if self.limit.unit == "requests" else self.limit.unit)
+        return request.amount(None if self.limit.unit == "requests" else self.limit.unit) * self.limit.per
+
+    def _filled(self, now: int) -> int:
+        return min(self.limit.burst * self.limit.per, self.parts + self.limit.amount * (now - self.at))
 
     def next(self, now: int, request: Request) -> int:
-        rate = Fraction(self.limit.amount, self.limit.per)
-        tokens = min(Fraction(self.limit.burst), self.tokens + rate * (now - self.at))
-        missing = self._cost(request) - tokens
-        return now + max(0, ceil(missing / rate)) if self._cost(request) else now
+        missing = self._cost(request) - self._filled(now)
+        return now - (-missing // self.limit.amount) if missing > 0 < self._cost(request) else now
 
     def take(self, now: int, request: Request) -> None:
-        rate = Fraction(self.limit.amount, self.limit.per)
-        self.tokens = min(Fraction(self.limit.burst), self.tokens + rate * (now - self.at)) - self._cost(request)
+        self.parts = self._filled(now) - self._cost(request)
         self.at = now
 
 
 @dataclass
 class Window:
-    """A list of uses; those of the last `per` count."""
+    """A list of uses, the oldest first; those of the last `per` count."""
 
     amount: int
     per: int
     unit: str | None = None
-    uses: list[tuple[int, int]] = field(default_factory=list)
+    uses: deque[tuple[int, int]] = field(default_factory=deque)
+    used: int = 0
 
     def next(self, now: int, request: Request) -> int:
-        cost = request.amount(self.unit)
-        while cost and sum(units for at, units in self.uses if at > now - self.per) + cost > self.amount:
-            now = min(at for at, _ in self.uses if at > now - self.per) + self.per
+        cost, used = request.amount(self.unit), self.used
+        for at, units in self.uses if cost else ():
+            if at > now - self.per:
+                if used + cost <= self.amount:
+                    break
+                now = at + self.per
+            used -= units
         return now
 
     def take(self, now: int, request: Request) -> None:
-        self.uses = [(at, units) for at, units in self.uses if at > now - self.per]
+        while self.uses and self.uses[0][0] <= now - self.per:
+            self.used -= self.uses.popleft()[1]
         if request.amount(self.unit):
-            self.uses.append((now, request.amount(self.unit)))
+            self.add(now, request.amount(self.unit))
+
+    def add(self, now: int, units: int) -> None:
+        self.uses.append((now, units))
+        self.used += units
 
 
 @dataclass
@@ -125,10 +134,10 @@ def copies(models: list[Model]) -> list[Model]:
         match model:
             case Bucket():
                 copy = Bucket(model.limit, at=model.at)
-                copy.tokens = model.tokens
+                copy.parts = model.parts
                 made.append(copy)
             case Window():
-                made.append(Window(model.amount, model.per, model.unit, list(model.uses)))
+                made.append(Window(model.amount, model.per, model.unit, model.uses.copy(), model.used))
             case Places():
                 made.append(Places(model.amount, model.taken))
             case _:
@@ -232,9 +241,9 @@ def warm_up(case: Case) -> None:
         if isinstance(model, Places):
             model.taken -= request.cost
         elif more and isinstance(model, Bucket) and model.limit.unit == "tokens":
-            model.tokens -= more
+            model.parts -= more * model.limit.per
         elif more and isinstance(model, Window) and model.unit == "tokens":
-            model.uses.append((now, more))
+            model.add(now, more)
     hold_some(case, now)
 
 
