@@ -89,11 +89,12 @@ class Inbound:
 
     async def visit_endpoint(
         self, key: object, name: str, policy: InboundGroup, request: InboundRequest
-    ) -> tuple[str, InboundDenied | None] | None:
+    ) -> tuple[str, InboundDenied | Denied | None] | None:
         """May this request to an endpoint with a limit of its own go on? The name of its group, and None if so.
 
-        `key` stands for the limit; its group is started on first use. None if the governor's loop does not answer for a second:
-        the request may go on. Raises `UsageError` if the governor is not running.
+        `key` stands for the limit; its group is started on first use. If the governor's loop does not answer for a second,
+        `on_overload` of the policy decides, as in `visit`; a request that may go on before there is a group is not counted, and
+        the answer is None. Raises `UsageError` if the governor is not running.
         """
         portal, ask = self._running(), partial(self._visit_endpoint, key, name, policy, request)
         if portal.on_loop():
@@ -101,7 +102,10 @@ class Inbound:
         try:
             return await portal.acall(ask, answer_timeout(0), unwanted=partial(self._endpoint_unwanted, portal, request))
         except TimeoutError:
-            return None
+            group = None if self._supervisor is None else self._supervisor.known_endpoint(key)
+            if group is not None:
+                return group, self._visit_unanswered(portal, group, request)
+            return None if policy.on_overload == "pass" else (name, overloaded(name))
 
     def _visit_endpoint(
         self, key: object, name: str, policy: InboundGroup, request: InboundRequest

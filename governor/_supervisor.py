@@ -249,6 +249,10 @@ class Supervisor:
         self._add_group(group, policy)
         return group
 
+    def known_endpoint(self, key: object) -> str | None:
+        """The same for a limit that is in use already, from any thread; else None."""
+        return self._endpoints.get(key)
+
     def _add_group(self, name: str, policy: InboundGroup) -> None:
         most = self._config.inbound_settings.max_clients
         self.groups[name] = group = GroupActor(name, policy, most=most, now=self._now, announcer=self._announcer)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial, wraps
 from math import ceil
-from typing import Any, Final, TypeVar, cast, final
+from typing import Any, Final, Literal, TypeVar, cast, final
 
 import anyio.to_thread
 
@@ -17,10 +17,10 @@ from governor import ConfigError, Governor, UsageError
 from governor.asgi.admission import AdmissionController
 from governor.asgi.clients import UNKNOWN, Client, Complaints, Identify
 from governor.asgi.observer import ResponseObserver
-from governor.asgi.responses import refusal
+from governor.asgi.responses import overloaded, refusal
 from governor.asgi.types import Scope
 from governor.config import InboundGroup, parse_limit
-from governor.messages import InboundDenied, InboundRequest
+from governor.messages import Denied, InboundDenied, InboundRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,25 +50,26 @@ class RequestContext:
         return self._client
 
 
-def limit(*limits: str, name: str | None = None) -> "EndpointLimit":
+def limit(*limits: str, name: str | None = None, on_overload: Literal["pass", "deny"] = "pass") -> "EndpointLimit":
     """A limit for each client on the endpoints that have it: a decorator for one, a dependency of FastAPI for any.
 
     `limits` are texts as in the policy file: `"5/minute"`, `"60 per minute strict"`, `"2 in flight"`. Endpoints that share one
-    object share its limit. `name` stands in figures and refusals; without it, it is that of the endpoint. Make it
-    once, and not for each request. Raises `ConfigError`.
+    object share its limit. `name` stands in figures and refusals; without it, it is that of the endpoint. `on_overload` decides
+    while the governor's loop, if that is another one, does not answer for a second: `"pass"`, or `"deny"` with status 503. Make
+    the limit once, and not for each request. Raises `ConfigError`.
     """
-    return EndpointLimit(limits, name)
+    return EndpointLimit(limits, name, on_overload)
 
 
 @final
 class EndpointLimit:
     """What `limit` makes."""
 
-    def __init__(self, limits: tuple[str, ...], name: str | None) -> None:
+    def __init__(self, limits: tuple[str, ...], name: str | None, on_overload: Literal["pass", "deny"] = "pass") -> None:
         if not limits:
             raise ConfigError("limits", [], "at least one limit, for instance '5/minute'")
         parsed = tuple(parse_limit(text, field=f"limits[{index}]") for index, text in enumerate(limits))
-        self._policy = InboundGroup(limits=parsed, address_limits=(), total_limits=())
+        self._policy = InboundGroup(limits=parsed, address_limits=(), total_limits=(), on_overload=on_overload)
         self._name = None if name is None else _plain(name)
         self._complain = Complaints()
         # FastAPI looks here to learn whether it has to await a dependency; Python calls the method of the class.
@@ -140,7 +141,7 @@ class EndpointLimit:
 
 
 def _follow(
-    asked: tuple[str, InboundDenied | None],
+    asked: tuple[str, InboundDenied | Denied | None],
     scope: Scope,
     governor: Governor,
     request: InboundRequest,
@@ -151,9 +152,9 @@ def _follow(
     if denied is not None:
         from starlette.exceptions import HTTPException  # what frameworks end a request with, and do not log
 
-        answer = refusal(denied, request)
+        answer = overloaded() if isinstance(denied, Denied) else refusal(denied, request)
         observer.refuse(partial(answer.send, scope), answer.status)
-        raise HTTPException(answer.status, answer.message, {"Retry-After": str(ceil(denied.retry_after))})
+        raise HTTPException(answer.status, answer.message, {"Retry-After": str(ceil(denied.retry_after or 1))})
     observer.tell(partial(governor.inbound.ending(group), request=request))
 
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
@@ -15,8 +15,10 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from governor import Config, ConfigError, Governor, UsageError
+from governor._actors import asking
 from governor.testing import ManualClock
 from governor_client import Client, TrafficControlMiddleware, limit
+from tests.support.leases import standing_still
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of httpx, which it would rather have in its second version
@@ -234,6 +236,37 @@ def test_a_refusal_comes_through_other_middleware_and_browsers_can_read_it(gover
     )
 
 
+@pytest.mark.promise("R25")
+@pytest.mark.parametrize("used", [1, 0])
+@pytest.mark.parametrize(("on_overload", "expected"), [("pass", (200, None)), ("deny", (503, "1"))])
+def test_while_the_loop_of_the_governor_does_not_answer_on_overload_decides_and_nothing_is_spent(
+    start: Started,
+    governor: Governor,
+    monkeypatch: pytest.MonkeyPatch,
+    on_overload: Literal["pass", "deny"],
+    expected: tuple[int, str | None],
+    used: int,
+) -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    @limit("2/day", on_overload=on_overload)
+    async def endpoint() -> str:
+        return "yes"
+
+    client = start(app)
+    before = statuses(client, "/", used)
+    with monkeypatch.context() as patch, standing_still(governor):
+        patch.setattr(asking, "_ANSWER_TIMEOUT", 0.01)
+        answer = client.get("/", headers={"x-actor": "ann"})
+    after = statuses(client, "/", 3 - used)
+    group = governor.statistics().groups["endpoint:endpoint"]
+
+    assert expected == (answer.status_code, answer.headers.get("retry-after"))
+    assert [200, 200, 429] == before + after
+    assert used == (group.unenforced or group.counters.denied.get("overloaded", 0))
+
+
 def test_without_the_middleware_it_says_what_is_missing() -> None:
     with TestClient(fastapi()) as client, pytest.raises(UsageError, match="TrafficControlMiddleware"):
         client.get("/async")
@@ -245,6 +278,7 @@ def test_without_the_middleware_it_says_what_is_missing() -> None:
         (lambda: limit(), "limits"),
         (lambda: limit("5"), r"limits\[0\]"),
         (lambda: limit("5 tokens/minute"), r"limits\[0\]"),
+        (lambda: limit("5/minute", on_overload="refuse"), "on_overload"),  # type: ignore[arg-type]
         (lambda: limit("5/minute")(42), "decorates an endpoint"),
         (lambda: limit("5/minute")(generating), "dependency"),
     ],
