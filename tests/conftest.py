@@ -4,6 +4,7 @@ Hypothesis profiles: `dev` by default, `ci` where CI=true, `thorough` by `--hypo
 """
 
 import os
+import signal
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,10 @@ from hypothesis import HealthCheck, settings
 
 CI: Final = os.environ.get("CI") == "true"
 SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
+
+# A run in the background of a shell ignores Ctrl-C, and the programs that tests start and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How fast a machine is belongs to no claim, so nothing fails for being slow: no deadline, and no check of the time it takes to
 # draw. The profile is loaded before the command line is read, which can therefore name another one.

@@ -5,7 +5,6 @@ listed rows must be exactly the ones that disagree. Their `per_second: n` is n p
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,8 +20,7 @@ from governor._units import MILLISECOND, NEVER, SECOND, Duration, Instant, to_se
 from governor.policies.contract import PLAIN, Grant, Request
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.testing import ManualClock
-
-Row = tuple[str, object, object]
+from tests.support.published import Row, agree_except
 
 START: Final = Instant(1_000 * SECOND)
 
@@ -85,17 +83,6 @@ def test_the_bucket_behaves_as_its_quota_says_to_the_unit(rate: int, burst: int)
 
     assert (burst, START + SECOND) == (full, bucket.earliest(START, PLAIN))
     assert (burst, rate) == (bucket.capacity(), bucket.refill_rate())
-
-
-def agree_except(differs: Mapping[str, str], rows: Iterator[Row]) -> None:
-    answers = list(rows)
-    unexplained = [row for row in answers if row[0] not in differs and row[1] != row[2]]
-    needless = [name for name, expected, actual in answers if name in differs and expected == actual]
-
-    assert [] == unexplained, "these rows disagree, and no reason is given (name, theirs, ours)"
-    assert [] == needless, "these rows are listed as different, but agree"
-    assert [] == [name for name, times in Counter(name for name, _, _ in answers).items() if times > 1], "a name for two rows"
-    assert set() == differs.keys() - {name for name, _, _ in answers}, "listed, but not in the file"
 
 
 def load(vectors: Path) -> Any:

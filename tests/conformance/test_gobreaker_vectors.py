@@ -10,7 +10,6 @@ closed, and a neutral outcome nowhere.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,8 +23,7 @@ from governor.errors import ConfigError
 from governor.policies.breaker import Breaker, BreakerPolicy, BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Result
 from governor.testing import ManualClock
-
-Row = tuple[str, object, object]
+from tests.support.published import Row, agree_except
 
 START: Final = Instant(1_000 * SECOND)
 
@@ -100,17 +98,6 @@ def test_an_outcome_that_belongs_to_an_earlier_state_changes_nothing() -> None:
 
     assert half_open == still_half_open
     assert ("closed", {"consecutive_failures": 0}) == (side.state(), side.counts())
-
-
-def agree_except(differs: Mapping[str, str], rows: Iterator[Row]) -> None:
-    answers = list(rows)
-    unexplained = [row for row in answers if row[0] not in differs and row[1] != row[2]]
-    needless = [name for name, expected, actual in answers if name in differs and expected == actual]
-
-    assert [] == unexplained, "these rows disagree, and no reason is given (name, theirs, ours)"
-    assert [] == needless, "these rows are listed as different, but agree"
-    assert [] == [name for name, times in Counter(name for name, _, _ in answers).items() if times > 1], "a name for two rows"
-    assert set() == differs.keys() - {name for name, _, _ in answers}, "listed, but not in the file"
 
 
 def load(vectors: Path) -> Any:

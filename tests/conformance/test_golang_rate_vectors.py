@@ -9,8 +9,7 @@ everybody ahead, it spends when that instant has come, and until then it can be 
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -25,8 +24,8 @@ from governor.errors import ConfigError
 from governor.policies.contract import PLAIN, Grant, Request
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.testing import loop_clock
+from tests.support.published import Row, agree_except
 
-Row = tuple[str, object, object]
 Spent = tuple[Instant, int]
 
 #: The unit of the file.
@@ -115,17 +114,6 @@ def test_as_many_as_fit_are_admitted_of_a_crowd_and_of_a_stream(vectors: Path) -
 def test_a_rate_of_nothing_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match="amount"):
         TokenBucket(0, SECOND, 1)
-
-
-def agree_except(differs: Mapping[str, str], rows: Iterable[Row]) -> None:
-    answers = list(rows)
-    unexplained = [row for row in answers if row[0] not in differs and row[1] != row[2]]
-    needless = [name for name, expected, actual in answers if name in differs and expected == actual]
-
-    assert [] == unexplained, "these rows disagree, and no reason is given (name, theirs, ours)"
-    assert [] == needless, "these rows are listed as different, but agree"
-    assert [] == [name for name, times in Counter(name for name, _, _ in answers).items() if times > 1], "a name for two rows"
-    assert set() == differs.keys() - {name for name, _, _ in answers}, "listed, but not in the file"
 
 
 def load(vectors: Path) -> Any:

@@ -14,8 +14,7 @@ from governor._units import MILLISECOND, MINUTE, SECOND, Duration, Instant, from
 from governor.errors import ConfigError
 from governor.policies.retry import Retry, RetryEnd, plan
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
-
-Row = tuple[str, object, object]
+from tests.support.published import Row, agree_except
 
 NOW: Final = Instant(1_000 * SECOND)
 
@@ -77,17 +76,6 @@ def test_the_leaky_bucket_of_finagle_differs_at_three_seconds_and_nowhere_else(v
 
     # Steps 0 to 9 are in the first 3 seconds; step 10 asks at t = 3 s, when what was spent at t = 0 has just left our window.
     assert [10] == [step for step, _ in enumerate(expected) if expected[step] != actual[step]]
-
-
-def agree_except(differs: Mapping[str, str], rows: Iterator[Row]) -> None:
-    answers = list(rows)
-    unexplained = [row for row in answers if row[0] not in differs and row[1] != row[2]]
-    needless = [name for name, expected, actual in answers if name in differs and expected == actual]
-
-    assert [] == unexplained, "these rows disagree, and no reason is given (name, theirs, ours)"
-    assert [] == needless, "these rows are listed as different, but agree"
-    assert [] == [name for name, times in Counter(name for name, _, _ in answers).items() if times > 1], "a name for two rows"
-    assert set() == differs.keys() - {name for name, _, _ in answers}, "listed, but not in the file"
 
 
 def load(vectors: Path, name: str) -> Any:
