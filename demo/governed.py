@@ -13,7 +13,8 @@ import httpx
 from demo.contender import DONE, AsyncCaller, Caller, Figures, GovernorFigures, waits
 from demo.rules import Rules
 from demo.traffic import Call
-from governor import MINUTE, Config, Governor, PermitDenied, StrictWindow
+from governor import Config, Governor, PermitDenied, StrictWindow
+from governor._units import MINUTE
 from governor_client import TrafficControlledHttpClient
 
 PROVIDER: Final = "demo"

@@ -11,8 +11,8 @@ import msgspec
 from demo.rules import Rules
 from demo.trace import read_trace
 from demo.traffic import bursts
-from governor._units import MILLISECOND, SECOND, Duration, from_seconds
-from governor.config.text import describe, describe_duration, parse_limit
+from governor._units import MILLISECOND, SECOND, Duration, describe_duration, from_seconds
+from governor.config import describe, parse_limit
 from governor.errors import ConfigError
 from governor.policies.contract import REQUESTS
 from governor.policies.window import StrictWindow

@@ -14,7 +14,7 @@ from governor._actors.statistics import (
 from governor._default import default
 from governor._failures import Classify
 from governor._governor import Cost, Governor, PermitRequest
-from governor._units import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Duration, Instant
+from governor._units import Duration, Instant
 from governor.config import Config
 from governor.errors import (
     CircuitOpen,
@@ -43,11 +43,6 @@ from governor.policies.retry_budget import RetryBudget
 from governor.policies.window import StrictWindow
 
 __all__ = [
-    "DAY",
-    "HOUR",
-    "MILLISECOND",
-    "MINUTE",
-    "SECOND",
     "Breaker",
     "BreakerStatistics",
     "CircuitOpen",

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from random import Random
 from threading import get_ident
@@ -70,6 +71,8 @@ class Governor:
         clock: Clock = system_clock,
         random: Random | None = None,
     ) -> None:
+        if isinstance(config, (str, PathLike)):
+            raise TypeError(f"Governor() takes a Config; for a policy file, use Governor.from_file({str(config)!r})")
         self.config = Config.from_mapping({}) if config is None else config
         # A use of what was granted ahead is dated when the actor looks, a moment later. A clock that jumps, as those of tests
         # do, would make that moment as long as its jump.

@@ -11,7 +11,7 @@ from typing import Final, TypedDict, final
 
 import httpx
 
-from governor import MILLISECOND, Duration, Governor, Instant, Permit, PermitDenied
+from governor import Duration, Governor, Instant, Permit, PermitDenied
 from governor._units import MAX_DURATION, from_seconds, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import check_scope
@@ -28,6 +28,8 @@ _log: Final = logging.getLogger("governor")
 
 #: What is kept of an answer that is about to be tried again, in bytes: error pages are short.
 KEPT: Final = 65_536
+#: Waits from this many microseconds on are reported.
+_REPORTED: Final = 1_000
 
 
 class Question(TypedDict):
@@ -193,7 +195,7 @@ class Operation:
         }
 
     def _tell_of(self, permit: Permit, waited: Duration) -> None:
-        if waited >= MILLISECOND:
+        if waited >= _REPORTED:
             self._tell(Granted(at=wall_clock(), scope=permit.scope, waited=to_seconds(waited)))
         if self._tries > 1:
             self._tell(Retried(at=wall_clock(), scope=permit.scope, attempt=self._tries))

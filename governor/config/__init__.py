@@ -1,5 +1,6 @@
 """Settings: the policy file, the environment, and what is in force for each scope."""
 
+from governor._units import describe_duration, parse_duration
 from governor.config.model import Config
 from governor.config.names import DEFAULT, check_scope, provider_of
 from governor.config.parts import (
@@ -13,7 +14,7 @@ from governor.config.parts import (
     ScopeSettings,
 )
 from governor.config.show import show
-from governor.config.text import describe, describe_duration, parse_duration, parse_limit
+from governor.config.text import describe, parse_limit
 
 __all__ = [
     "DEFAULT",

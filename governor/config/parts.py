@@ -85,12 +85,12 @@ class GlobalSettings(msgspec.Struct, frozen=True, kw_only=True):
         _checks.whole("degraded_after_providers", self.degraded_after_providers, maximum=MAX_PROVIDERS)
         if self.degraded_after_excess is not None:
             _checks.share("degraded_after_excess", self.degraded_after_excess, maximum=100)
-        _checks.positive_span("degraded_cooldown", self.degraded_cooldown)
+        _checks.span(self, "degraded_cooldown")
         for provider in sorted(self.degraded_exempt):
             check_name(provider, field="degraded_exempt")
         _checks.whole("max_scopes", self.max_scopes)
         _checks.whole("max_waiting", self.max_waiting)
-        _checks.positive_span("idle_after", self.idle_after)
+        _checks.span(self, "idle_after")
 
 
 class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,10 +13,10 @@ from typing import Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from governor._units import Duration
+from governor._units import Duration, describe_duration, to_duration
 from governor.config.mistakes import Mistakes, near_miss
 from governor.config.names import join, quoted
-from governor.config.text import describe, describe_duration, parse_duration, parse_limit
+from governor.config.text import describe, parse_limit
 from governor.errors import ConfigError, Problem
 from governor.policies import _checks
 from governor.policies.limits import Limit
@@ -139,7 +139,7 @@ def _read(kind: object, beneath: object, value: object, path: str) -> object:
     if NoneType in get_args(kind):
         return None if value is None or value == OFF else _read_optional(kind, value, path)
     if kind is Duration:
-        return parse_duration(value, field=path)
+        return to_duration(value, field=path)
     if kind == _LIMITS:
         return _read_limits(value, path)
     if (record := _record(kind)) is not None:
@@ -226,8 +226,8 @@ def _write(kind: object, value: object) -> str:
         )
     if isinstance(value, msgspec.Struct):
         return "{ " + ", ".join(f"{key} = {text}" for key, text in write(value)) + " }"
-    if isinstance(value, int) and Duration in (kind, *get_args(kind)):
-        return quoted(describe_duration(Duration(value)))
+    if isinstance(value, Duration):
+        return quoted(describe_duration(value))
     if isinstance(value, (tuple, frozenset)):
         items = value if isinstance(value, tuple) else sorted(value)
         return "[" + ", ".join(_write(None, item) for item in items) + "]"

@@ -11,7 +11,20 @@ import re
 from math import gcd
 from typing import Final, assert_never
 
-from governor._units import DAY, HOUR, MAX_DURATION, MICROSECOND, MILLISECOND, MINUTE, SECOND, Duration
+from governor._units import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NUMBER,
+    SECOND,
+    UNITS,
+    WHOLE,
+    Duration,
+    describe_duration,
+    lowered,
+    parse_duration,
+    ratio,
+)
 from governor.errors import ConfigError
 from governor.policies import unit_names
 from governor.policies.contract import REQUESTS
@@ -20,69 +33,22 @@ from governor.policies.in_flight import InFlight
 from governor.policies.limits import Limit
 from governor.policies.window import StrictWindow
 
-#: What a duration may look like, for messages.
-DURATION_FORMS: Final = (
-    "a duration of at most 366 days with a unit (us, ms, s, m, h, d or w), for instance '60s', '1m30s' or '250ms'"
-)
 #: What a limit may look like, for messages.
 LIMIT_FORMS: Final = (
     "a limit as text, for instance '60/minute burst 10', '8.33/s burst 500', '60 per minute strict', "
     "'90000 tokens per minute strict' or '30 in flight'"
 )
 
-#: More than any limit or duration needs; what is longer is not worth a regular expression's time.
-_MAX_TEXT_LENGTH: Final = 200
 #: Decimal places with which a rate is written at most; a rate that needs more is written over a longer period.
 _FINEST: Final = 10**6
 
-_UNITS: Final[dict[str, Duration]] = {
-    **dict.fromkeys(("us", "usec", "usecs", "microsecond", "microseconds"), MICROSECOND),
-    **dict.fromkeys(("ms", "msec", "msecs", "millisecond", "milliseconds"), MILLISECOND),
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), SECOND),
-    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), MINUTE),
-    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), HOUR),
-    **dict.fromkeys(("d", "day", "days"), DAY),
-    **dict.fromkeys(("w", "wk", "wks", "week", "weeks"), Duration(7 * DAY)),
-}
-_SYMBOLS: Final = (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", MILLISECOND), ("us", MICROSECOND))
 _PERIODS: Final = {SECOND: "s", MINUTE: "minute", HOUR: "hour", DAY: "day"}
 
-_WHOLE: Final = "[0-9]+(?:_[0-9]+)*"
-_NUMBER: Final = rf"{_WHOLE}(?:\.[0-9]+)?"
-_PART: Final = re.compile(rf"({_NUMBER})\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})\s*")
-_DURATION: Final = re.compile(f"(?:{_PART.pattern})+")
-_IN_FLIGHT: Final = re.compile(rf"({_WHOLE})\s+in\s+flight")
+_IN_FLIGHT: Final = re.compile(rf"({WHOLE})\s+in\s+flight")
 _RATE: Final = re.compile(
-    rf"(?P<amount>{_NUMBER})(?:\s+(?P<unit>[^\s/]+))?(?:\s*/\s*|\s+(?P<per>per)\s+)(?P<period>\S.*?)"
-    rf"(?:\s+(?P<strict>strict)|\s+burst\s+(?P<burst>{_WHOLE}))?"
+    rf"(?P<amount>{NUMBER})(?:\s+(?P<unit>[^\s/]+))?(?:\s*/\s*|\s+(?P<per>per)\s+)(?P<period>\S.*?)"
+    rf"(?:\s+(?P<strict>strict)|\s+burst\s+(?P<burst>{WHOLE}))?"
 )
-
-
-def parse_duration(text: object, *, field: str = "duration") -> Duration:
-    """`90s`, `1.5h`, `1m30s` as a duration from 0 to 366 days.
-
-    Units are us, ms, s, m, h, d and w, their usual abbreviations (sec, min, hr, wk) and their names, in the singular or the
-    plural. Raises `ConfigError`, naming `field`, for anything else, a bare number included, and for fractions of a microsecond.
-    """
-    words = _words(text)
-    if words is None or not _DURATION.fullmatch(words):
-        raise ConfigError(field, text, DURATION_FORMS)
-    total = 0
-    for number, unit in _PART.findall(words):
-        amount, parts = _ratio(number)
-        span, rest = divmod(amount * _UNITS[unit], parts)
-        if rest:
-            raise ConfigError(field, text, "a duration in whole microseconds")
-        total += span
-    if total > MAX_DURATION:
-        raise ConfigError(field, text, DURATION_FORMS)
-    return Duration(total)
-
-
-def describe_duration(span: Duration) -> str:
-    """The shortest text in one unit that `parse_duration` reads as `span`: `90s`, `1h`, `0s`."""
-    symbol, unit = next((symbol, unit) for symbol, unit in _SYMBOLS if span % unit == 0 and (span or unit == SECOND))
-    return f"{span // unit}{symbol}"
 
 
 def parse_limit(text: object, *, field: str = "limit") -> Limit:
@@ -96,7 +62,7 @@ def parse_limit(text: object, *, field: str = "limit") -> Limit:
     """
     if isinstance(text, Limit):
         return text
-    words = _words(text)
+    words = lowered(text)
     try:
         limit = None if words is None else _in_flight(words) or _rate(words)
     except ConfigError as mistake:
@@ -119,16 +85,6 @@ def describe(limit: Limit) -> str:
             assert_never(limit)
 
 
-def _words(text: object) -> str | None:
-    return text.strip().lower() if isinstance(text, str) and len(text) <= _MAX_TEXT_LENGTH else None
-
-
-def _ratio(number: str) -> tuple[int, int]:
-    """A decimal as numerator and denominator: `8.33` is 833 and 100."""
-    whole, _, decimals = number.partition(".")
-    return int(whole + decimals), 10 ** len(decimals)
-
-
 def _in_flight(words: str) -> InFlight | None:
     said = _IN_FLIGHT.fullmatch(words)
     return InFlight(int(said[1])) if said else None
@@ -139,7 +95,7 @@ def _rate(words: str) -> TokenBucket | StrictWindow | None:
     period = _period(said["period"]) if said else None
     if said is None or period is None:
         return None
-    amount, parts = _ratio(said["amount"])
+    amount, parts = ratio(said["amount"])
     divisor = gcd(amount, parts)
     amount, parts = amount // divisor, parts // divisor
     unit = unit_names.canonical(said["unit"] or REQUESTS)
@@ -156,8 +112,8 @@ def _rate(words: str) -> TokenBucket | StrictWindow | None:
 
 
 def _period(words: str) -> Duration | None:
-    if words in _UNITS:
-        return _UNITS[words]
+    if words in UNITS:
+        return UNITS[words]
     try:
         return parse_duration(words)
     except ConfigError:

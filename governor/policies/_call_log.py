@@ -29,7 +29,8 @@ class CallLog:
     __slots__ = ("_began", "_grain", "_slots", "calls", "failures", "window")
 
     def __init__(self, window: Duration) -> None:
-        self.window = window
+        # A plain integer: arithmetic with a subclass is slower.
+        self.window = int(window)
         #: Calls and failures that were in the window at the latest `add` or `forget`.
         self.calls = 0
         self.failures = 0

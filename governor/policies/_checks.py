@@ -6,7 +6,7 @@ from typing import SupportsIndex
 
 import msgspec
 
-from governor._units import MAX_DURATION
+from governor._units import MAX_DURATION, MICROSECOND, Duration, to_duration
 from governor.errors import ConfigError
 from governor.policies import unit_names
 
@@ -43,10 +43,17 @@ def whole(field: str, value: object, *, minimum: int = 1, maximum: int = MAX_AMO
     return number
 
 
-def positive_span(field: str, value: object) -> None:
-    """Raises `ConfigError` unless `value` is a duration from 1 microsecond to 366 days."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_DURATION:
-        raise ConfigError(field, value, f"a duration from 1 to {MAX_DURATION} microseconds (366 days)")
+def span(record: msgspec.Struct, field: str, *, minimum: Duration = MICROSECOND, maximum: Duration = MAX_DURATION) -> None:
+    """Makes a `Duration` of the text or the `timedelta` in this field of a record.
+
+    Raises `ConfigError` for anything else, bare numbers included, and for durations outside of the range.
+    """
+    value = getattr(record, field)
+    duration = to_duration(value, field=field)
+    if not minimum <= duration <= maximum:
+        raise ConfigError(field, value, f"a duration from {minimum} to {maximum}")
+    if duration is not value:
+        msgspec.structs.force_setattr(record, field, duration)
 
 
 def share(field: str, value: object, *, maximum: float = 1.0) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from governor._units import Duration, Instant
+from governor._units import Instant
 
 #: Entries kept at most, give or take one.
 SLOTS: Final = 4096
@@ -28,8 +28,9 @@ class SlidingLog:
 
     __slots__ = ("_forgotten", "_grain", "_newest", "_slot_ends", "_slots", "total", "window")
 
-    def __init__(self, window: Duration, most: int) -> None:
-        self.window = window
+    def __init__(self, window: int, most: int) -> None:
+        # A plain integer: arithmetic with a subclass is slower.
+        self.window = int(window)
         #: Units in the log, including any that have left the window since the last `add`.
         self.total = 0
         self._grain = 1 if most <= SLOTS else -(-window // SLOTS)

@@ -16,11 +16,11 @@ from an earlier state changes nothing.
 
 from collections import deque
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from governor._units import MINUTE, NEVER, Duration, Instant
+from governor._units import MINUTE, NEVER, Duration, DurationLike, Instant
 from governor.errors import ConfigError, Reason
 from governor.policies import _checks
 from governor.policies._call_log import SLOTS, CallLog, CallLogState
@@ -56,6 +56,24 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
     probe_deadline: Duration = MINUTE
     ramp_up: bool = True
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            failures: int | None = 5,
+            failure_rate: float | None = None,
+            window_calls: int | None = None,
+            window: DurationLike | None = None,
+            minimum_calls: int = 10,
+            slow_call: DurationLike | None = None,
+            successes: int = 2,
+            open_for: DurationLike = MINUTE,
+            probes: int = 3,
+            probe_deadline: DurationLike = MINUTE,
+            ramp_up: bool = True,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         _checks.integers(self)
         if self.failures is not None:
@@ -65,12 +83,12 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
         if self.window_calls is not None:
             _checks.whole("window_calls", self.window_calls, maximum=SLOTS)
         if self.window is not None:
-            _checks.positive_span("window", self.window)
+            _checks.span(self, "window")
         _checks.whole("minimum_calls", self.minimum_calls, maximum=self.window_calls or _checks.MAX_AMOUNT)
         if self.slow_call is not None:
-            _checks.positive_span("slow_call", self.slow_call)
-        _checks.positive_span("open_for", self.open_for)
-        _checks.positive_span("probe_deadline", self.probe_deadline)
+            _checks.span(self, "slow_call")
+        _checks.span(self, "open_for")
+        _checks.span(self, "probe_deadline")
         _checks.whole("probes", self.probes, maximum=SLOTS)
         _checks.whole("successes", self.successes, maximum=self.probes)
         if self.failures is None and self.failure_rate is None:

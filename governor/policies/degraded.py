@@ -10,11 +10,11 @@ dropped from it, with its failures.
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from governor._units import MINUTE, Duration, Instant
+from governor._units import MINUTE, Duration, DurationLike, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies._sliding_log import SlidingLog, SlidingLogState
@@ -48,6 +48,17 @@ class Degraded(msgspec.Struct, frozen=True, kw_only=True):
     excess: int | None = None
     cooldown: Duration = MINUTE
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            failures: int | None = 10,
+            providers: int = 2,
+            excess: int | None = None,
+            cooldown: DurationLike = MINUTE,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         _checks.integers(self)
         if self.failures is not None:
@@ -55,7 +66,7 @@ class Degraded(msgspec.Struct, frozen=True, kw_only=True):
         _checks.whole("providers", self.providers, maximum=MAX_PROVIDERS)
         if self.excess is not None:
             _checks.whole("excess", self.excess, minimum=0)
-        _checks.positive_span("cooldown", self.cooldown)
+        _checks.span(self, "cooldown")
 
 
 class DegradedState(msgspec.Struct, frozen=True, kw_only=True):

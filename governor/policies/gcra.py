@@ -11,11 +11,11 @@ as they are out, and they are spent when their use is known: whatever became of 
 """
 
 from math import gcd, inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant
+from governor._units import AFTER_OUTCOME, NEVER, Duration, DurationLike, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies.contract import REQUESTS, Grant, Request, Result
@@ -35,10 +35,14 @@ class TokenBucket(msgspec.Struct, frozen=True):
     burst: int
     unit: str = REQUESTS
 
+    if TYPE_CHECKING:
+
+        def __init__(self, amount: int, per: DurationLike, burst: int, unit: str = REQUESTS) -> None: ...
+
     def __post_init__(self) -> None:
         _checks.integers(self)
         _checks.whole("amount", self.amount)
-        _checks.positive_span("per", self.per)
+        _checks.span(self, "per")
         _checks.whole("burst", self.burst)
         _checks.unit_name("unit", self.unit)
 
@@ -79,7 +83,7 @@ class TokenBucketPolicy:
         self.parameters = parameters
         divisor = gcd(parameters.amount, parameters.per)
         self._ticks = parameters.amount // divisor
-        self._step = parameters.per // divisor
+        self._step = int(parameters.per) // divisor
         self._burst = parameters.burst
         self._tolerance = parameters.burst * self._step
         # By how much the TAT may be ahead of now because of what calls have used beyond their permits.

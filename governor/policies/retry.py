@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import msgspec
 
-from governor._units import MAX_DURATION, MINUTE, SECOND, Duration, Instant
+from governor._units import MAX_DURATION, MINUTE, SECOND, Duration, DurationLike, Instant
 from governor.errors import ConfigError, UsageError
 from governor.policies import _checks, method_names
 
@@ -60,14 +60,28 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     methods: frozenset[str] = IDEMPOTENT
     statuses: frozenset[int] = TRANSIENT
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            attempts: int = 3,
+            first_delay: DurationLike = SECOND,
+            base: float = 2.0,
+            max_delay: DurationLike = MINUTE,
+            jitter: Jitter = "full",
+            methods: frozenset[str] = IDEMPOTENT,
+            statuses: frozenset[int] = TRANSIENT,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         _checks.integers(self)
         _checks.whole("attempts", self.attempts, maximum=MAX_ATTEMPTS)
-        _checks.positive_span("first_delay", self.first_delay)
+        _checks.span(self, "first_delay")
         _growth("base", self.base)
-        _checks.positive_span("max_delay", self.max_delay)
+        _checks.span(self, "max_delay")
         if self.max_delay < self.first_delay:
-            raise ConfigError("max_delay", self.max_delay, f"at least first_delay, {self.first_delay} microseconds")
+            raise ConfigError("max_delay", self.max_delay, f"at least first_delay, {self.first_delay}")
         if self.jitter not in get_args(Jitter):
             raise ConfigError("jitter", self.jitter, "'full', 'proportional' or 'none'")
         _methods("methods", self.methods)

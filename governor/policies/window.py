@@ -9,10 +9,11 @@ holds more than N. The price is that a slot is taken for W plus the duration of 
 """
 
 from math import inf
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from governor._units import NEVER, Duration, Instant
+from governor._units import NEVER, Duration, DurationLike, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies._sliding_log import SlidingLog, SlidingLogState
@@ -29,10 +30,14 @@ class StrictWindow(msgspec.Struct, frozen=True):
     per: Duration
     unit: str = REQUESTS
 
+    if TYPE_CHECKING:
+
+        def __init__(self, amount: int, per: DurationLike, unit: str = REQUESTS) -> None: ...
+
     def __post_init__(self) -> None:
         _checks.integers(self)
         _checks.whole("amount", self.amount)
-        _checks.positive_span("per", self.per)
+        _checks.span(self, "per")
         _checks.unit_name("unit", self.unit)
 
 

@@ -33,7 +33,7 @@ class ManualClock:
 
     def __init__(self, start: float = 0.0) -> None:
         """Begins at `start` seconds, from 0 to 366 days. Raises `ConfigError`."""
-        self._now = Instant(from_seconds(start, field="start"))
+        self._now = Instant(int(from_seconds(start, field="start")))
 
     def __call__(self) -> Instant:
         return self._now

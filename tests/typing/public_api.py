@@ -1,16 +1,15 @@
 """Is the public interface typed as its users need it? Checked by mypy, never run."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import assert_type
 
 from governor import (
-    SECOND,
     Breaker,
     CircuitOpen,
     Config,
     CounterRecord,
     Denied,
-    Duration,
     Governor,
     InFlight,
     Instant,
@@ -90,8 +89,8 @@ def policies_can_be_written_as_objects() -> Config:
         {
             "outbound": {
                 "github": {
-                    "limits": [TokenBucket(60, SECOND, 10), StrictWindow(5000, Duration(3600 * SECOND)), InFlight(30)],
-                    "breaker": Breaker(failures=3, open_for=Duration(30 * SECOND)),
+                    "limits": [TokenBucket(60, "1m", 10), StrictWindow(5000, timedelta(hours=1)), InFlight(30)],
+                    "breaker": Breaker(failures=3, open_for="30s"),
                     "retry": Retry(attempts=2),
                     "retry_budget": RetryBudget(share=0.1),
                 }

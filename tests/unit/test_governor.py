@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import anyio
@@ -61,6 +62,12 @@ async def test_all_spellings_of_a_scope_are_one_scope() -> None:
 
 
 @pytest.mark.promise("R01")
+def test_a_path_in_the_place_of_settings_is_an_error_that_names_from_file() -> None:
+    for path in ("governor.toml", Path("governor.toml")):
+        with pytest.raises(TypeError, match=r"use Governor\.from_file\('governor\.toml'\)$"):
+            Governor(path)  # type: ignore[arg-type]
+
+
 async def test_a_scope_comes_to_life_on_first_use() -> None:
     async with governed("1 in flight") as governor:
         before = list(governor.statistics().scopes)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor import MINUTE, Config, Denied, Governor, Permit, ScopeStatistics, StrictWindow, TokenBucket
+from governor import Config, Denied, Governor, Permit, ScopeStatistics, StrictWindow, TokenBucket
 from governor._actors.units import MAX_UNKNOWN_UNITS, PERMITS_WATCHED, UnitWatch
+from governor._units import MINUTE
 from governor.policies.limits import LimitPolicy, build
 from governor_client import AsyncGovernedTransport
 

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from governor import SECOND, Duration, TokenBucket
+from governor import Duration, TokenBucket
+from governor._units import SECOND
 from governor.asgi import responses
 from governor.messages import InboundDenied, InboundRequest
 

@@ -6,7 +6,8 @@ import pytest
 
 from demo import main
 from demo.options import Options, parse
-from governor import MINUTE, SECOND, StrictWindow
+from governor import StrictWindow
+from governor._units import MINUTE, SECOND
 
 
 def test_nothing_said_means_the_defaults() -> None:

@@ -8,7 +8,8 @@ from demo.contender import DONE, Figures, GovernorFigures
 from demo.report import Possible, Run, possible, spotless, table, verdict
 from demo.rules import READ, WRITE, Ban, ProviderLog, Rules
 from demo.workload import Driven
-from governor import SECOND, Duration, StrictWindow
+from governor import Duration, StrictWindow
+from governor._units import SECOND
 
 
 def seconds(number: float) -> Duration:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.rules import READ, WRITE, Ban, Doorkeeper, Rules
-from governor import SECOND, ConfigError, Duration, Instant, StrictWindow
+from governor import ConfigError, Duration, Instant, StrictWindow
+from governor._units import SECOND
 
 LATER: Final = Duration(3600 * SECOND)
 

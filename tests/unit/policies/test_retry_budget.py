@@ -253,7 +253,7 @@ def test_a_window_from_a_second_to_an_hour_can_be_set(window: Duration) -> None:
     assert window == RetryBudget(window=window).window
 
 
-@pytest.mark.parametrize("window", [0, SECOND - 1, HOUR + 1, 1e7, True])
-def test_any_other_window_is_refused(window: int) -> None:
-    with pytest.raises(ConfigError, match=r"window is .*; expected a duration from 1000000 \(1 second\)"):
-        RetryBudget(window=Duration(window))
+@pytest.mark.parametrize("window", ["0s", "999999us", "3600000001us", "61m"])
+def test_any_other_window_is_refused(window: str) -> None:
+    with pytest.raises(ConfigError, match=r"window is .*; expected a duration from 1s to 1h"):
+        RetryBudget(window=window)

@@ -37,10 +37,10 @@ class Number:
 
 FIVE: Final = Number(5)
 MADE: Final[list[tuple[msgspec.Struct, msgspec.Struct]]] = [
-    (TokenBucket(FIVE, Number(MINUTE), FIVE), TokenBucket(5, MINUTE, 5)),  # type: ignore[arg-type]
-    (StrictWindow(FIVE, Number(MINUTE)), StrictWindow(5, MINUTE)),  # type: ignore[arg-type]
+    (TokenBucket(FIVE, MINUTE, FIVE), TokenBucket(5, MINUTE, 5)),  # type: ignore[arg-type]
+    (StrictWindow(FIVE, MINUTE), StrictWindow(5, MINUTE)),  # type: ignore[arg-type]
     (InFlight(FIVE), InFlight(5)),  # type: ignore[arg-type]
-    (Breaker(failures=FIVE, open_for=Number(MINUTE)), Breaker(failures=5, open_for=MINUTE)),  # type: ignore[arg-type]
+    (Breaker(failures=FIVE, open_for=MINUTE), Breaker(failures=5, open_for=MINUTE)),  # type: ignore[arg-type]
     (Retry(attempts=FIVE, statuses=frozenset({Number(500)})), Retry(attempts=5, statuses=frozenset({500}))),  # type: ignore[arg-type]
     (RetryBudget(floor=FIVE), RetryBudget(floor=5)),  # type: ignore[arg-type]
     (GlobalSettings(max_scopes=FIVE, requests_per_minute=FIVE), GlobalSettings(max_scopes=5, requests_per_minute=5)),  # type: ignore[arg-type]
@@ -51,7 +51,7 @@ MADE: Final[list[tuple[msgspec.Struct, msgspec.Struct]]] = [
 
 @pytest.mark.parametrize(("made", "plain"), MADE, ids=lambda record: type(record).__name__)
 def test_a_setting_takes_whole_numbers_of_other_types_and_keeps_plain_ones(made: msgspec.Struct, plain: msgspec.Struct) -> None:
-    assert msgspec.json.encode(plain) == msgspec.json.encode(made)
+    assert repr(plain) == repr(made)
 
 
 def test_a_mapping_of_settings_may_hold_them_too() -> None:
