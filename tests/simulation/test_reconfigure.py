@@ -1,66 +1,33 @@
 """Settings that change while everything goes on: what is carried over, what those who wait are told, and what never leaks."""
 
 import signal
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from fractions import Fraction
-from itertools import count
-from threading import Thread
-from typing import Final, cast
+from typing import cast
 
 import anyio
 import anyio.to_thread
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
-from trio.testing import MockClock
 
 from governor import (
     Config,
     CostExceedsCapacity,
     Denied,
     Governor,
-    InFlight,
     Permit,
     PermitDenied,
     Reason,
-    Statistics,
-    StrictWindow,
-    TokenBucket,
     UsageError,
 )
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.in_flight import InFlightPolicy
 from governor.testing import loop_clock
-from tests.simulation.test_load import (
-    LIMITS,
-    SCOPES,
-    Ask,
-    Task,
-    amount,
-    everywhere,
-    judge_counters,
-    judge_deadlines,
-    judge_end,
-    judge_order,
-    recover,
-    sections,
-    tasks,
-    tenths,
-)
 from tests.support.answers import granted
+from tests.support.governors import configured as config
+from tests.support.governors import in_virtual_time as governed
+from tests.support.threads import elsewhere
 
 pytestmark = pytest.mark.anyio
-
-
-def config(*limits: str, scope: Mapping[str, object] | None = None, **global_: object) -> Config:
-    return Config.from_mapping({"global": global_, "outbound": {"default": {"limits": limits, **(scope or {})}}})
-
-
-def governed(*limits: str, scope: Mapping[str, object] | None = None, **global_: object) -> Governor:
-    return Governor(config(*limits, scope=scope, **global_), clock=loop_clock())
 
 
 def take(governor: Governor, times: int, scope: str = "weather") -> list[Permit]:
@@ -69,13 +36,6 @@ def take(governor: Governor, times: int, scope: str = "weather") -> list[Permit]
 
 def left(governor: Governor, scope: str = "weather") -> list[int]:
     return [limit.available for limit in governor.statistics().scopes[scope].limits]
-
-
-def report_elsewhere(permit: Permit, status: int) -> None:
-    """On another thread, and the governor has not read it yet."""
-    thread = Thread(target=lambda: permit.record(status=status))
-    thread.start()
-    thread.join()
 
 
 async def wait(governor: Governor, answers: list[object], *, cost: int = 1, timeout: float | None = None) -> None:
@@ -241,7 +201,7 @@ async def test_a_breaker_stands_where_it_stood() -> None:
 async def test_a_failure_that_was_reported_before_the_change_still_counts() -> None:
     async with governed("99/s burst 99", scope={"breaker": {"failures": 1}}) as governor:
         permit = granted(governor.try_permit("weather"))
-        report_elsewhere(permit, 500)
+        elsewhere(permit.record, status=500)
         governor.reconfigure(config("98/s burst 98", scope={"breaker": {"failures": 1}}))
 
         assert "open" == governor.statistics().scopes["weather"].breaker.status
@@ -564,257 +524,10 @@ async def test_an_actor_that_crashes_in_the_moment_of_the_change_goes_on_under_t
 
     async with governed("5 in flight") as governor:
         permits = take(governor, 3)
-        report_elsewhere(permits[0], 200)
+        elsewhere(permits[0].record, status=200)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(BreakerPolicy, "record", fail)
             governor.reconfigure(config("4 in flight", "50/s burst 50"))
         await anyio.sleep(5)
 
         assert [2, 50] == left(governor)
-
-
-# Everything at once.
-
-
-#: Changes come at odd moments, so that it is always clear what was granted before and what after.
-ODD: Final = 0.000_123_7
-
-
-@dataclass
-class Use:
-    """A call that was made: when it was granted, begun, seen by the provider and over, and in which order."""
-
-    task: Task
-    granted_at: int
-    begun: int
-    ended: int
-    seen_at: int
-
-
-@dataclass
-class World:
-    """The provider, and a diary of all that happens."""
-
-    governor: Governor
-    asks: list[Ask] = field(default_factory=list)
-    uses: list[Use] = field(default_factory=list)
-    order: Iterator[int] = field(default_factory=count)
-
-    async def call(self, task: Task) -> None:
-        await anyio.sleep_until(task.at)
-        ask = Ask(len(self.asks), task, anyio.current_time())
-        self.asks.append(ask)
-        patience = task.at + task.patience if task.patience is not None else float("inf")
-        with anyio.CancelScope(deadline=patience):
-            try:
-                cost = 1 if task.cost == {"requests": 1} else task.cost
-                async with self.governor.permit(task.scope, cost=cost, timeout=task.timeout) as permit:
-                    ask.answered = anyio.current_time()
-                    ask.granted_at = permit.grant().granted_at
-                    await self.use(ask, permit)
-            except PermitDenied:
-                ask.answered = anyio.current_time()
-            except TimeoutError:
-                pass
-
-    async def use(self, ask: Ask, permit: Permit) -> None:
-        task = ask.task
-        if task.outcome == "give back":
-            ask.used = False
-            permit.give_back()
-            return
-        use = Use(task, ask.granted_at or 0, next(self.order), -1, 0)
-        self.uses.append(use)
-        try:
-            await anyio.sleep(task.hold * task.seen)
-            use.seen_at = self.governor._clock()
-            await anyio.sleep(task.hold * (1 - task.seen))
-        finally:
-            use.ended = next(self.order)
-            use.seen_at = use.seen_at or self.governor._clock()
-        match task.outcome:
-            case "error":
-                raise TimeoutError
-            case "200" | "404" | "503":
-                permit.record(status=int(task.outcome))
-            case "interrupted":
-                permit.record(error=KeyboardInterrupt())
-            case _:
-                pass
-
-
-@dataclass
-class Story:
-    """All that is known at the end. `eras` are the settings and since when they have been in force."""
-
-    eras: list[tuple[int, Config]]
-    world: World
-    end: Statistics
-    tasks_left: list[str | None]
-
-    def era(self, instant: int) -> int:
-        return bisect_right([since for since, _ in self.eras], instant) - 1
-
-
-async def live(configs: Sequence[tuple[float, Config]], load: Sequence[Task]) -> Story:
-    governor = Governor(configs[0][1], clock=loop_clock())
-    world = World(governor)
-    eras = [(0, configs[0][1])]
-
-    async def change(number: int) -> None:
-        await anyio.sleep_until(configs[number][0] + number * ODD)
-        eras.append((governor._clock(), configs[number][1]))
-        governor.reconfigure(configs[number][1])
-        for scope in governor.statistics().scopes.values():
-            assert all(0 <= limit.available <= limit.capacity for limit in scope.limits)
-
-    with anyio.fail_after(100_000):
-        async with governor:
-            async with anyio.create_task_group() as callers:
-                for task in load:
-                    callers.start_soon(world.call, task)
-                for number in range(1, len(configs)):
-                    callers.start_soon(change, number)
-            end = await recover(governor)
-    names = [task.name or "" for task in anyio.get_running_tasks()]
-    return Story(sorted(eras, key=lambda era: era[0]), world, end, [name for name in names if name.startswith("governor")])
-
-
-def judge(story: Story) -> None:
-    world = story.world
-    assert [] == [ask for ask in world.asks if ask.answered is None and ask.task.patience is None], "every ask is answered"
-    assert [] == story.tasks_left, "no task is left"
-    for scope in SCOPES:
-        judge_order([ask for ask in world.asks if ask.task.scope == scope and ask.granted_at is not None])
-        judge_end(story.end, scope)
-        judge_scope(story, scope)
-    judge_deadlines(world.asks)
-    judge_cap(story)
-    judge_counters(story.end.counters, len([ask for ask in world.asks if ask.granted_at is not None]))
-
-
-def judge_scope(story: Story, scope: str) -> None:
-    uses = sorted((use for use in story.world.uses if use.task.scope == scope), key=lambda use: (use.granted_at, use.begun))
-    eras = [config.for_scope(scope).limits for _, config in story.eras]
-    for number, limits in enumerate(eras):
-        for limit in limits:
-            match limit:
-                case StrictWindow():
-                    first = began(eras, number, lambda one, limit=limit: remembers(one, limit))  # type: ignore[misc]
-                    judge_window(story, uses, first, number, limit)
-                case InFlight():
-                    first = began(eras, number, lambda one: isinstance(one, InFlight))
-                    judge_in_flight(story, uses, first, number, limit)
-                case TokenBucket():
-                    first = began(eras, number, lambda one, limit=limit: one == limit)  # type: ignore[misc]
-                    inside = [use for use in uses if first <= story.era(use.granted_at) <= number]
-                    judge_bucket(inside, [(0, limit)])
-    buckets = [[limit for limit in limits if isinstance(limit, TokenBucket)] for limits in eras]
-    if all(len(bucket) == 1 for bucket in buckets) and len({bucket[0].unit for bucket in buckets}) == 1:
-        judge_bucket(uses, [(since, bucket[0]) for (since, _), bucket in zip(story.eras, buckets, strict=True)])
-
-
-def began(eras: Sequence[Sequence[object]], number: int, holds: Callable[[object], bool]) -> int:
-    """The first of the eras without a gap until this one, in each of which some limit does so."""
-    while number and any(holds(limit) for limit in eras[number - 1]):
-        number -= 1
-    return number
-
-
-def remembers(one: object, limit: StrictWindow) -> bool:
-    return isinstance(one, StrictWindow) and one.unit == limit.unit and one.per >= limit.per
-
-
-def judge_window(story: Story, uses: list[Use], first: int, last: int, limit: StrictWindow) -> None:
-    """No window of the provider's own whose last call was granted in era `last` has more than allowed then."""
-    known = sorted((use for use in uses if first <= story.era(use.granted_at) <= last), key=lambda use: use.seen_at)
-    for place, opening in enumerate(known):
-        window = [use for use in known[place:] if use.seen_at < opening.seen_at + limit.per]
-        while window and story.era(max(use.granted_at for use in window)) < last:
-            window.pop()
-        for size in range(len(window), 0, -1):
-            part = window[:size]
-            if story.era(max(use.granted_at for use in part)) == last:
-                assert sum(amount(use.task, limit.unit) for use in part) <= limit.amount, f"{limit} is exceeded"
-
-
-def judge_in_flight(story: Story, uses: list[Use], first: int, last: int, limit: InFlight) -> None:
-    known = [use for use in uses if first <= story.era(use.granted_at) <= last]
-    for use in known:
-        if story.era(use.granted_at) == last:
-            under_way = [other for other in known if other.begun <= use.begun < other.ended]
-            before = [other for other in under_way if story.era(other.granted_at) <= last]
-            assert sum(other.task.cost["requests"] for other in before) <= limit.amount, f"{limit} is exceeded"
-
-
-def judge_bucket(uses: list[Use], eras: list[tuple[int, TokenBucket]]) -> None:
-    """A bucket of which the same part is left whenever it changes, never overdrawn."""
-    (_, limit), *changes = eras
-    tokens, before = Fraction(limit.burst), 0
-
-    def fill(until: int) -> None:
-        nonlocal tokens, before
-        tokens = min(Fraction(limit.burst), tokens + Fraction((until - before) * limit.amount, limit.per))
-        before = until
-
-    for use in uses:
-        while changes and changes[0][0] <= use.granted_at:
-            since, after = changes.pop(0)
-            fill(since)
-            tokens, limit = tokens * after.burst / limit.burst, after
-        fill(use.granted_at)
-        tokens -= amount(use.task, limit.unit)
-        assert tokens >= 0, f"{limit} is overdrawn at {use.granted_at}"
-
-
-def judge_cap(story: Story) -> None:
-    uses = sorted(story.world.uses, key=lambda use: use.granted_at)
-    for place, use in enumerate(uses):
-        minute = [other for other in uses[: place + 1] if other.granted_at > use.granted_at - 60_000_000]
-        cap = story.eras[story.era(use.granted_at)][1].global_.requests_per_minute
-        assert cap is None or sum(other.task.cost["requests"] for other in minute) <= cap, "the cap is exceeded"
-
-
-configs: Final = st.fixed_dictionaries(
-    {
-        "global": everywhere,
-        "outbound": st.fixed_dictionaries({"default": sections}, optional=dict.fromkeys(SCOPES, sections)),
-    }
-)
-one_bucket: Final = st.sampled_from([limit for limit in LIMITS if "burst" in limit and "tokens" not in limit])
-buckets: Final = st.fixed_dictionaries(
-    {"outbound": st.fixed_dictionaries({"default": st.fixed_dictionaries({"limits": st.tuples(one_bucket)})})}
-)
-quickly: Final = settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])
-
-
-def run(said: Sequence[tuple[float, dict[str, object]]], load: Sequence[Task]) -> None:
-    made = [(at, Config.from_mapping(mapping)) for at, mapping in said]
-    story = anyio.run(live, made, load, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
-    judge(story)
-
-
-@pytest.mark.promise("R02", "R03", "R04", "R06", "R07", "R08", "R55")
-@quickly
-@given(
-    said=st.lists(st.tuples(tenths(25), configs), min_size=2, max_size=6),
-    load=st.lists(tasks, min_size=20, max_size=40),
-    schedule=st.random_module(),
-)
-def test_whatever_changes_and_whenever_every_promise_is_kept(
-    said: list[tuple[float, dict[str, object]]], load: list[Task], schedule: object
-) -> None:
-    run(said, load)
-
-
-@pytest.mark.promise("R02")
-@quickly
-@given(
-    said=st.lists(st.tuples(tenths(25), buckets), min_size=2, max_size=6),
-    load=st.lists(tasks, min_size=20, max_size=40),
-    schedule=st.random_module(),
-)
-def test_of_a_bucket_that_changes_again_and_again_never_more_is_left_than_its_part(
-    said: list[tuple[float, dict[str, object]]], load: list[Task], schedule: object
-) -> None:
-    run(said, load)
