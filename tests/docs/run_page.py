@@ -12,6 +12,7 @@ import ast
 import asyncio
 import doctest
 import io
+import os
 import re
 import subprocess
 import sys
@@ -32,12 +33,9 @@ from governor.testing import reset
 LANGUAGES: Final = {"toml", "python", "console", "output", "text", "yaml"}
 #: Pages whose blocks still share one namespace.
 TOGETHER: Final = {
-    "embed-in-an-app.md",
-    "govern-an-sdk.md",
     "govern-your-api.md",
     "keep-a-log.md",
     "test-governed-code.md",
-    "use-from-threads.md",
     "watch-it.md",
     "api.md",
     "behaviour.md",
@@ -84,7 +82,7 @@ def run(page: Path) -> None:
         for block in blocks(page.read_text(encoding="utf-8")):
             file = FILE.match(block.text)
             if file:
-                Path(file[1]).write_text(block.text, encoding="utf-8")
+                Path(file[1]).write_text(WORLD.sub(address, block.text), encoding="utf-8")
             if block.language == "toml":
                 Config.from_mapping(tomllib.loads(block.text))
             elif block.language == "python" and not file:
@@ -94,8 +92,7 @@ def run(page: Path) -> None:
                     if page.name in TOGETHER:
                         execute(compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), namespace, loop)
                     else:
-                        exec(compile(source, str(page), "exec"), {"__name__": "__main__"})
-                        reset()
+                        paste(source, page)
                 printed = output.getvalue()
             elif block.language == "console":
                 for shown in COMMAND.finditer(block.text):
@@ -103,6 +100,13 @@ def run(page: Path) -> None:
                         compare(shown["printed"], shell(shown["command"]), f"{page}:{block.line}")
             elif block.language == "output":
                 compare(block.text, printed, f"{page}:{block.line}")
+
+
+def paste(source: str, page: Path) -> None:
+    """Runs a block as a program of its own, of which no governor and no setting is left."""
+    with patch.dict(os.environ), patch.object(sys, "path", [str(Path.cwd()), *sys.path]):
+        exec(compile(source, str(page), "exec"), {"__name__": "__main__"})
+    reset()
 
 
 def execute(code: CodeType, namespace: dict[str, object], loop: asyncio.Runner) -> None:
