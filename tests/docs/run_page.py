@@ -33,9 +33,6 @@ from governor.testing import reset
 LANGUAGES: Final = {"toml", "python", "console", "output", "text", "yaml"}
 #: Pages whose blocks still share one namespace.
 TOGETHER: Final = {
-    "govern-your-api.md",
-    "keep-a-log.md",
-    "test-governed-code.md",
     "watch-it.md",
     "api.md",
     "behaviour.md",
@@ -47,7 +44,6 @@ TOGETHER: Final = {
     "leases.md",
     "not-guaranteed.md",
     "two-kinds-of-limit.md",
-    "write-a-policy-file.md",
     "benchmarks.md",
 }
 FENCE: Final = re.compile(r"^\s*```", re.MULTILINE)
