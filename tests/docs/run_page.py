@@ -34,7 +34,6 @@ LANGUAGES: Final = {"toml", "python", "console", "output", "text", "yaml"}
 #: Pages whose blocks still share one namespace.
 TOGETHER: Final = {
     "watch-it.md",
-    "api.md",
     "behaviour.md",
     "configuration.md",
     "errors.md",
