@@ -1,21 +1,20 @@
 """Two real servers on loopback: one that speaks HTTP as it should, and one that breaks off wherever it is told to."""
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import NamedTuple
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from governor import Config, CounterRecord, Governor
+from tests.support.servers import in_uvicorn
 
 Handler = Callable[[Request], Awaitable[Response]]
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
@@ -92,16 +91,6 @@ async def _gone(request: Request) -> None:
         pass
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.has_started = Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.has_started.set()
-
-
 @pytest.fixture(scope="session")
 def make_site() -> Iterator[Callable[[], Site]]:
     """A uvicorn server on a thread of its own, and a part of it for whoever asks."""
@@ -112,24 +101,14 @@ def make_site() -> Iterator[Callable[[], Site]]:
         return await sites[request.path_params["site"]].answer(request)
 
     app = Starlette(routes=[Route("/{site}/{path:path}", answer, methods=METHODS)])
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=5)
-    server = _Server(config)
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        port = listener.getsockname()[1]
+    with in_uvicorn(app) as (port, _):
 
         def make() -> Site:
             name = f"site{next(serial)}"
             sites[name] = Site(f"http://127.0.0.1:{port}/{name}")
             return sites[name]
 
-        thread = Thread(target=asyncio.run, args=[server.serve(sockets=[listener])], name="uvicorn")
-        thread.start()
-        try:
-            assert server.has_started.wait(30)
-            yield make
-        finally:
-            server.should_exit = True
-            thread.join()
+        yield make
 
 
 @pytest.fixture

@@ -1,18 +1,14 @@
 """A real uvicorn with an application behind the middleware, and a client that sends what it is told, byte by byte."""
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPResponse
 from queue import SimpleQueue
-from threading import Event, Thread
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -24,6 +20,7 @@ from governor import Config, Governor
 from governor.clock import Clock, system_clock
 from governor_client import TrafficControlMiddleware
 from tests.integration.conftest import LOOPS
+from tests.support.servers import ask, in_uvicorn, statuses
 
 App = Any
 
@@ -43,31 +40,12 @@ class Door:
         return self.app.done.get(timeout=20)
 
     def ask(self, path: str = "/", headers: Mapping[str, str | bytes] | None = None, method: str = "GET") -> HTTPResponse:
-        """One request on a connection of its own, its path and headers as they are; the answer with its body read."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
-        connection.putrequest(method, path, skip_accept_encoding=True)
-        for name, value in (headers or {}).items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        response = connection.getresponse()
-        response.body = response.read()  # type: ignore[attr-defined]
-        connection.close()
-        return response
+        """One request on a connection of its own; the answer with its body read."""
+        return ask(self.port, path, headers, method)
 
     def statuses(self, times: int, path: str = "/", **headers: str | bytes) -> list[int]:
         """The statuses of so many requests, one after the other; `_` in names of headers stands for `-`."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return [self.ask(path, named).status for _ in range(times)]
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.has_started = Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.has_started.set()
+        return statuses(self.port, times, path, **headers)
 
 
 class Application:
@@ -148,32 +126,17 @@ def serve(loop: str) -> Iterator[Callable[..., Door]]:
             governor = Governor(config, clock=clock)
             app = Application(governor)
             middleware = TrafficControlMiddleware(app.starlette(), governor)
-            options = uvicorn.Config(
+            server = in_uvicorn(
                 around(middleware),
                 loop=loop,
                 lifespan="on",
                 ws="websockets-sansio",
                 proxy_headers=False,
                 root_path=root_path,
-                log_config=None,
-                access_log=False,
                 h11_max_incomplete_event_size=1_000_000,
-                timeout_graceful_shutdown=5,
             )
-            server = _Server(options)
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            runner = asyncio.Runner(loop_factory=options.get_loop_factory())
-            thread = Thread(target=runner.run, args=[server.serve(sockets=[listener])], name="uvicorn")
-            thread.start()
-
-            def stop() -> None:
-                server.should_exit = True
-                thread.join()
-                runner.close()
-
-            stack.callback(stop)
-            assert server.has_started.wait(30)
-            door = Door(listener.getsockname()[1], governor, middleware, app)
+            port, stop = stack.enter_context(server)
+            door = Door(port, governor, middleware, app)
             door.stop = stop
             return door
 

@@ -1,15 +1,8 @@
 """Applications under a root path, behind the servers and frameworks that put it in different places."""
 
-import asyncio
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from http.client import HTTPConnection
-from threading import Thread
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import hypercorn
-import hypercorn.asyncio
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -21,6 +14,7 @@ from starlette.routing import Mount, Route
 from governor import Config, Governor
 from governor.testing import ManualClock
 from governor_client import TrafficControlMiddleware
+from tests.support.servers import in_hypercorn, statuses
 
 pytestmark = [pytest.mark.promise("R20", "R23"), pytest.mark.filterwarnings("ignore:The `root_path` parameter")]
 
@@ -42,38 +36,6 @@ def test_uvicorn_puts_the_root_path_in_front(serve: Serve) -> None:
     )
 
 
-@contextmanager
-def hypercorn_with(app: Any, root_path: str) -> Iterator[int]:
-    """Hypercorn on a port of this machine, which is yielded."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    settings = hypercorn.Config()
-    settings.bind = [f"fd://{listener.fileno()}"]
-    settings.root_path = root_path
-    settings.errorlog = None
-    with asyncio.Runner() as runner:
-        stop = asyncio.Event()
-        serving = hypercorn.asyncio.serve(app, settings, shutdown_trigger=stop.wait)
-        thread = Thread(target=runner.run, args=[serving], name="hypercorn")
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            runner.get_loop().call_soon_threadsafe(stop.set)
-            thread.join()
-            listener.detach()
-
-
-def statuses(port: int, path: str, **headers: str) -> list[int]:
-    """The statuses of six requests."""
-    found = []
-    for _ in range(6):
-        connection = HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.request("GET", path, headers=headers)
-        found.append(connection.getresponse().status)
-        connection.close()
-    return found
-
-
 def everything(request: Request) -> PlainTextResponse:
     return PlainTextResponse("yes")
 
@@ -85,10 +47,10 @@ def settings() -> Config:
 def test_hypercorn_leaves_it_away_and_whoever_writes_it_gains_nothing() -> None:
     governor = Governor(settings(), clock=ManualClock())
     app = TrafficControlMiddleware(Starlette(routes=[Route("/{rest:path}", everything)]), governor)
-    with governor, hypercorn_with(app, "/svc") as port:
-        plain = [statuses(port, path, **{"X-Actor": "a"}) for path in ("/health", "/api/login", "/api/feed", "/x")]
-        prefixed = [statuses(port, path, **{"X-Actor": "b"}) for path in ("/svc/health", "/svc/api/login", "/svc/api/feed")]
-        twice = statuses(port, "/svc/svc/health", **{"X-Actor": "b"})
+    with governor, in_hypercorn(app, root_path="/svc") as port:
+        plain = [statuses(port, 6, path, x_actor="a") for path in ("/health", "/api/login", "/api/feed", "/x")]
+        prefixed = [statuses(port, 6, path, x_actor="b") for path in ("/svc/health", "/svc/api/login", "/svc/api/feed")]
+        twice = statuses(port, 6, "/svc/svc/health", x_actor="b")
 
     assert ([FREE, LOGIN, FEED, DEFAULT], [FREE, LOGIN, FEED], DEFAULT) == (plain, prefixed, twice)
 
@@ -100,9 +62,9 @@ def test_fastapi_says_it_by_itself(serve: Serve, wrapped: bool) -> None:
     app.add_route("/{rest:path}", everything)
     if not wrapped:
         app.add_middleware(TrafficControlMiddleware, governor=governor)
-    with governor, hypercorn_with(TrafficControlMiddleware(app, governor) if wrapped else app, "") as port:
-        plain = [statuses(port, path, **{"X-Actor": "a"}) for path in ("/health", "/api/login", "/x")]
-        prefixed = [statuses(port, path, **{"X-Actor": "b"}) for path in ("/svc/health", "/svc/api/login", "/svc/api/feed")]
+    with governor, in_hypercorn(TrafficControlMiddleware(app, governor) if wrapped else app) as port:
+        plain = [statuses(port, 6, path, x_actor="a") for path in ("/health", "/api/login", "/x")]
+        prefixed = [statuses(port, 6, path, x_actor="b") for path in ("/svc/health", "/svc/api/login", "/svc/api/feed")]
 
     assert ([FREE, LOGIN, DEFAULT], [FREE, LOGIN, FEED]) == (plain, prefixed)
 
@@ -112,8 +74,8 @@ def test_a_mount_is_no_root_path_and_keeps_its_own() -> None:
     inner = Starlette(
         routes=[Route("/{rest:path}", everything)], middleware=[Middleware(TrafficControlMiddleware, governor=governor)]
     )
-    with governor, hypercorn_with(Starlette(routes=[Mount("/api", inner), Mount("/", inner)]), "/svc") as port:
-        within = [statuses(port, path, **{"X-Actor": "a"}) for path in ("/api/login", "/svc/api/feed", "/api/health")]
-        outside = statuses(port, "/login", **{"X-Actor": "b"})
+    with governor, in_hypercorn(Starlette(routes=[Mount("/api", inner), Mount("/", inner)]), root_path="/svc") as port:
+        within = [statuses(port, 6, path, x_actor="a") for path in ("/api/login", "/svc/api/feed", "/api/health")]
+        outside = statuses(port, 6, "/login", x_actor="b")
 
     assert ([LOGIN, FEED, DEFAULT], DEFAULT) == (within, outside)

@@ -1,30 +1,25 @@
 """An application behind a unix socket, where no client has an address but those that a proxy names."""
 
-import asyncio
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import Thread
-from time import monotonic, sleep
 from typing import Any
 
 import httpx
-import hypercorn
-import hypercorn.asyncio
 import pytest
-import uvicorn
 
 from governor import Config, Governor
 from governor.testing import ManualClock
 from governor_client import TrafficControlMiddleware
+from tests.support.servers import in_hypercorn, in_uvicorn
 
 pytestmark = [
     pytest.mark.promise("R24"),
     pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="unix sockets do not exist for this platform"),
 ]
 
-Server = Callable[[Any, Path], AbstractContextManager[None]]
+Server = Callable[[Any, Path], AbstractContextManager[object]]
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -32,52 +27,12 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"yes"})
 
 
-@contextmanager
-def in_uvicorn(app: Any, path: Path) -> Iterator[None]:
-    options = uvicorn.Config(
-        app, uds=str(path), lifespan="off", ws="none", log_config=None, proxy_headers=False, forwarded_allow_ips=""
-    )
-    server = uvicorn.Server(options)
-    thread = Thread(target=server.run, name="uvicorn")
-    thread.start()
-    try:
-        wait_for(path)
-        yield
-    finally:
-        server.should_exit = True
-        thread.join()
+def in_plain_uvicorn(app: Any, path: Path) -> AbstractContextManager[object]:
+    """The server itself reads no header of a proxy."""
+    return in_uvicorn(app, path, proxy_headers=False, forwarded_allow_ips="")
 
 
-@contextmanager
-def in_hypercorn(app: Any, path: Path) -> Iterator[None]:
-    settings = hypercorn.Config()
-    settings.bind = [f"unix:{path}"]
-    settings.errorlog = None
-    with asyncio.Runner() as runner:
-        stop = asyncio.Event()
-        thread = Thread(target=runner.run, args=[hypercorn.asyncio.serve(app, settings, shutdown_trigger=stop.wait)])
-        thread.start()
-        try:
-            wait_for(path)
-            yield
-        finally:
-            runner.get_loop().call_soon_threadsafe(stop.set)
-            thread.join()
-
-
-def wait_for(path: Path) -> None:
-    """Returns as soon as somebody listens."""
-    deadline = monotonic() + 30
-    while True:
-        try:
-            with socket.socket(socket.AF_UNIX) as probe:
-                return probe.connect(str(path))
-        except OSError:
-            assert monotonic() < deadline
-            sleep(0.001)
-
-
-@pytest.mark.parametrize("server", [in_uvicorn, in_hypercorn])
+@pytest.mark.parametrize("server", [in_plain_uvicorn, in_hypercorn])
 @pytest.mark.parametrize("trusted", [True, False])
 def test_behind_a_unix_socket_each_client_of_a_trusted_proxy_has_a_bucket(
     server: Server, tmp_path: Path, trusted: bool

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPResponse
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -16,6 +16,7 @@ import pytest
 from governor import Config, Governor
 from governor.testing import ManualClock
 from governor_client import Client, TrafficControlWSGIMiddleware
+from tests.support.servers import ask, statuses
 
 pytestmark = pytest.mark.promise("R21", "R22", "R27")
 
@@ -38,15 +39,10 @@ class Door:
         self.middleware = middleware
 
     def ask(self, path: str = "/", method: str = "GET", **headers: str) -> HTTPResponse:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
-        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-        response = connection.getresponse()
-        response.body = response.read()  # type: ignore[attr-defined]
-        connection.close()
-        return response
+        return ask(self.port, path, {name.replace("_", "-"): value for name, value in headers.items()}, method)
 
     def statuses(self, times: int, path: str = "/", **headers: str) -> list[int]:
-        return [self.ask(path, **headers).status for _ in range(times)]
+        return statuses(self.port, times, path, **headers)
 
 
 def hello() -> flask.Flask:
