@@ -11,9 +11,10 @@ from governor._actors.statistics import (
     ScopeStatistics,
     Statistics,
 )
-from governor._default import default
+from governor._default import adefault, current, default
 from governor._failures import Classify
 from governor._governor import Cost, Governor, PermitRequest
+from governor._inbound import Admission, EndpointGroup, Inbound
 from governor._units import Duration, Instant
 from governor.config import Config
 from governor.errors import (
@@ -33,16 +34,19 @@ from governor.errors import (
     ShuttingDown,
     UsageError,
 )
-from governor.messages import Denied, InboundDenied, InboundRequest
+from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest
 from governor.policies.breaker import Breaker
 from governor.policies.contract import Result
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
+from governor.policies.limits import Limit
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 from governor.policies.window import StrictWindow
 
 __all__ = [
+    "Admission",
+    "AvailableQuota",
     "Breaker",
     "BreakerStatistics",
     "CircuitOpen",
@@ -58,13 +62,16 @@ __all__ = [
     "DenialStatistics",
     "Denied",
     "Duration",
+    "EndpointGroup",
     "Governor",
     "GovernorError",
     "GroupStatistics",
     "InFlight",
+    "Inbound",
     "InboundDenied",
     "InboundRequest",
     "Instant",
+    "Limit",
     "LimitStatistics",
     "LoopDetected",
     "Overloaded",
@@ -84,5 +91,7 @@ __all__ = [
     "StrictWindow",
     "TokenBucket",
     "UsageError",
+    "adefault",
+    "current",
     "default",
 ]

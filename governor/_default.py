@@ -13,6 +13,7 @@ from typing import Final
 from governor import _governor
 from governor._background import TooLate
 from governor._governor import Governor
+from governor._threads import run_on_thread
 
 _lock: Final = Lock()
 _started: dict[int, Governor] = {}
@@ -30,7 +31,7 @@ def default() -> Governor:
     own. Raises `ConfigError`.
     """
     process = os.getpid()
-    running = entered()
+    running = current()
     if running is not None:
         return running
     with _lock:
@@ -52,8 +53,13 @@ def default() -> Governor:
         return _started[process]
 
 
-def entered() -> Governor | None:
-    """The governor of this process if one is running: the one that was entered first. Starts none."""
+async def adefault() -> Governor:
+    """What `default` returns, without blocking the event loop while a governor starts."""
+    return await run_on_thread(default)
+
+
+def current() -> Governor | None:
+    """The governor that runs in this process: of several the one that was entered first; None if there is none."""
     _governor.forget_gone()
     return next(iter(_governor.running), None)
 

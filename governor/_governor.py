@@ -23,7 +23,6 @@ from anyio.abc import TaskGroup
 from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, overloaded
 from governor._actors.permit import Permit
 from governor._actors.portal import NoPortal, Portal
-from governor._actors.pseudonyms import Pseudonyms
 from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics
 from governor._background import Background
@@ -99,12 +98,8 @@ class Governor:
         self.started_at: float | None = None
         #: Has it been left, or has its event loop gone, and has it not been entered again?
         self.closed = False
-        #: Paths of the governor's own pages, where an application has mounted them; no inbound limit holds for them.
-        self.own_pages: frozenset[str] = frozenset()
         #: Admission of inbound requests.
         self.inbound = Inbound(self._still_running)
-        #: Makes the keys by which callers of our own API are known.
-        self.pseudonyms = Pseudonyms(os.urandom(32))
         self._portal: Portal | None = None
         self._supervisor: Supervisor | None = None
         self._life: Life | None = None
@@ -412,7 +407,7 @@ class Governor:
         )
         self._portal, self._supervisor, self._addresses = life.portal, supervisor, life.addresses
         self._thread = life.portal.thread
-        self.inbound.begin(life.portal, supervisor)
+        self.inbound.begin(supervisor)
         self.started_at = wall_clock()
         self.closed = self.closes_when_stuck = False
         running.append(self)

@@ -116,9 +116,10 @@ class Supervisor:
         self._high_use = anyio.Event()
         self._lines_held_back = anyio.Event()
         self._notices = Notices(wall_clock, lambda: self._lines_held_back.set())
-        most = config.inbound_settings.max_clients
+        max_clients = config.inbound_settings.max_clients
         self.groups = {
-            name: GroupActor(name, group, most=most, now=now, announcer=announcer) for name, group in config.inbound.items()
+            name: GroupActor(name, group, max_clients=max_clients, now=now, announcer=announcer)
+            for name, group in config.inbound.items()
         }
         #: The groups of limits on single endpoints, by the object that stands for the limit.
         self._endpoints: dict[object, str] = {}
@@ -222,40 +223,42 @@ class Supervisor:
         for scope, actor in list(self._actors.items()):
             if before.global_ != config.global_ or _said(before, scope) != _said(config, scope):
                 self._change(actor)
-        most = config.inbound_settings.max_clients
+        max_clients = config.inbound_settings.max_clients
         for name, policy in config.inbound.items():
             if name in self.groups:
-                self.groups[name].reconfigure(policy, most)
+                self.groups[name].reconfigure(policy, max_clients)
             else:
                 self._add_group(name, policy)
         for name in self._endpoints.values():
-            self.groups[name].reconfigure(self.groups[name].policy, most)
+            self.groups[name].reconfigure(self.groups[name].policy, max_clients)
         known = {*config.inbound, *self._endpoints.values()}
         for name in [name for name in self.groups if name not in known]:
             group = self.groups.pop(name)
             self._forgotten_visits += group.counters.record()
             group.close()
 
-    def endpoint(self, key: object, name: str, policy: InboundGroup) -> str:
-        """The group of a limit on an endpoint, which is known by `key`; it is started on first use. Raises `UsageError`."""
+    def endpoint(self, key: object, name: str, policy: InboundGroup) -> GroupActor:
+        """The group of a limit on endpoints, known by `key`. It starts with its first request. Raises `UsageError`."""
         known = self._endpoints.get(key)
         if known is not None:
-            return known
+            return self.groups[known]
         if len(self._endpoints) >= _MAX_ENDPOINTS:
             raise UsageError(f"there are more than {_MAX_ENDPOINTS} limits of endpoints; make each once, not for each request")
         names = (f"endpoint:{name}" if number == 1 else f"endpoint:{name}-{number}" for number in count(1))
         group = next(one for one in names if one not in self.groups)
         self._endpoints[key] = group
         self._add_group(group, policy)
-        return group
+        return self.groups[group]
 
-    def known_endpoint(self, key: object) -> str | None:
+    def known_endpoint(self, key: object) -> GroupActor | None:
         """The same for a limit that is in use already, from any thread; else None."""
-        return self._endpoints.get(key)
+        name = self._endpoints.get(key)
+        return None if name is None else self.groups.get(name)
 
     def _add_group(self, name: str, policy: InboundGroup) -> None:
-        most = self._config.inbound_settings.max_clients
-        self.groups[name] = group = GroupActor(name, policy, most=most, now=self._now, announcer=self._announcer)
+        max_clients = self._config.inbound_settings.max_clients
+        group = GroupActor(name, policy, max_clients=max_clients, now=self._now, announcer=self._announcer)
+        self.groups[name] = group
         self._to_start.append(group)
         self._any_to_start.set()
 

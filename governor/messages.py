@@ -64,9 +64,9 @@ class PlanRetry(msgspec.Struct, frozen=True, tag="plan_retry"):
 
 
 class InboundRequest(msgspec.Struct, frozen=True, gc=False, tag="inbound_request"):
-    """A request to our own API, by the keys of its client and of the address that it comes from.
+    """Ask whether a request to our own API may proceed. It is known by the keys of its client and of its address.
 
-    `routes` are the indexes of the routes of the group that the request matches. `tier` names the limits of its client; None
+    `routes` are the indexes of the routes of the group that the request matches. `tier` names the limits of the client; None
     stands for those of the group. The request costs as much as `cost` plain ones.
     """
 
@@ -78,9 +78,10 @@ class InboundRequest(msgspec.Struct, frozen=True, gc=False, tag="inbound_request
 
 
 class InboundDenied(msgspec.Struct, frozen=True, gc=False, tag="inbound_denied"):
-    """An inbound request is over a limit: `caller`, `address`, `total` or `route`. In a dry run it is granted all the same.
+    """An inbound request exceeds a limit: of its `client`, its `address`, the `total` of the group, or of a `route`.
 
-    `retry_after` is in seconds. `bucket` is the limit, of whichever kind. `name` is that of the route, else empty.
+    `retry_after` is in seconds. `bucket` is the limit, of whichever kind. In a `dry_run` the request is granted all the same.
+    `name` is that of the route, else empty.
     """
 
     group: str
@@ -90,6 +91,14 @@ class InboundDenied(msgspec.Struct, frozen=True, gc=False, tag="inbound_denied")
     dry_run: bool = False
     reason: Reason = Reason.RATE_LIMIT
     name: str = ""
+
+
+class AvailableQuota(msgspec.Struct, frozen=True, gc=False, tag="available_quota"):
+    """What is left of a limit: its name, how many more requests it would grant now, and the limit itself."""
+
+    name: str
+    requests: int
+    limit: Limit
 
 
 class Denied(msgspec.Struct, frozen=True, tag="denied"):

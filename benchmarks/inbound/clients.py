@@ -52,10 +52,10 @@ async def _quieted(size: int) -> Mapping[str, float]:
         group = _fill(governor, size, meter)
         full = meter.grown()
         busy = _longest_step(group)
-        check_count(group.known(), size)
+        check_count(group.clients(), size)
         clock.advance(_HOUR)
         quiet = _longest_step(group)
-        check_count(group.known(), 0)
+        check_count(group.clients(), 0)
         return {RESIDENT: full / size, AFTER: max(0, meter.grown()) / size, LONGEST_MS: max(busy, quiet)}
 
 
@@ -65,13 +65,13 @@ def _governor(size: int, clock: ManualClock) -> Governor:
 
 
 def _fill(governor: Governor, size: int, meter: Meter) -> GroupActor:
-    group = governor.inbound.group("default")
+    group = governor.inbound._actor("default")
     assert group is not None
-    address = governor.pseudonyms.address(b"198.51.100.1")
+    address = governor.inbound.pseudonyms.address(b"198.51.100.1")
     meter.start()
     refused = 0
     for number in range(size):
-        refused += group.admit(InboundRequest(governor.pseudonyms.actor(b"client%d" % number), address)) is not None
+        refused += group.admit(InboundRequest(governor.inbound.pseudonyms.actor(b"client%d" % number), address)) is not None
     check_count(size - refused, size)
     return group
 

@@ -1,21 +1,22 @@
-"""Who is refused most often lately? The few that matter, of any number.
+"""The clients that are denied most often, counted with the Space-Saving algorithm.
 
-The Space-Saving algorithm (Metwally, Agrawal, El Abbadi, "Efficient computation of frequent and top-k elements in data
-streams", ICDT 2005): a newcomer takes the place, and the count, of whoever has the smallest. Counts are never too low, and too
-high by that much at most. Every minute all counts are halved, so that what is long ago fades.
+Metwally, Agrawal, El Abbadi, "Efficient computation of frequent and top-k elements in data streams", ICDT 2005: once all places
+are taken, a new key replaces the key with the smallest count and continues that count. A count is never too low, and too high
+by at most the count that it continued. We depart from the paper in one point: all counts are halved every minute, so that old
+denials fade.
 """
 
 from typing import Final, final
 
 from governor._units import MINUTE, Instant
 
-#: So many are known at a time.
+#: Keys that are counted at a time.
 MAX_KEYS: Final = 32
 
 
 @final
 class MostDenied:
-    """A few keys and about how often each was counted lately."""
+    """At most `MAX_KEYS` keys, and about how often each was counted."""
 
     __slots__ = ("_counts", "_halved_at")
 
@@ -24,7 +25,7 @@ class MostDenied:
         self._halved_at = Instant(0)
 
     def count(self, now: Instant, key: bytes) -> None:
-        """Once more."""
+        """Counts the key once."""
         self._fade(now)
         counts = self._counts
         if key in counts:
@@ -32,11 +33,11 @@ class MostDenied:
         elif len(counts) < MAX_KEYS:
             counts[key] = 1
         else:
-            quietest = min(counts, key=counts.__getitem__)
-            counts[key] = counts.pop(quietest) + 1
+            smallest = min(counts, key=counts.__getitem__)
+            counts[key] = counts.pop(smallest) + 1
 
     def top(self, now: Instant) -> list[tuple[bytes, int]]:
-        """The loudest first."""
+        """The keys and their counts, the largest count first."""
         self._fade(now)
         return sorted(self._counts.items(), key=lambda item: -item[1])
 

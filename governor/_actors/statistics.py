@@ -8,7 +8,6 @@ import msgspec
 
 from governor._actors.counters import CounterRecord
 from governor._actors.group import GroupActor
-from governor._actors.pseudonyms import pseudonym
 from governor._actors.scope import ScopeActor
 from governor._units import Instant, to_seconds
 from governor.config import describe
@@ -17,6 +16,7 @@ from governor.policies.contract import REQUESTS
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.limits import Limit, LimitPolicy
+from governor.pseudonyms import pseudonym
 
 
 class LimitStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -131,14 +131,14 @@ def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
     return GroupStatistics(
         counters=actor.counters.record(),
         denied_by=dict(actor.denied_by),
-        unenforced=actor.passed_over,
+        unenforced=actor.unenforced,
         dry_run=actor.policy.dry_run,
-        clients=actor.known(),
+        clients=actor.clients(),
         most_denied=tuple(
-            ClientStatistics(client=pseudonym(key), denied=count) for key, count in actor.loudest.top(now) if count
+            ClientStatistics(client=pseudonym(key), denied=count) for key, count in actor.most_denied.top(now) if count
         ),
         limits=tuple(_inbound(limit, _capacity(limit)) for limit in actor.policy.limits),
-        totals=tuple(_inbound(limit, left) for limit, left in actor.ceilings()),
+        totals=tuple(_inbound(limit, left) for limit, left in actor.totals()),
     )
 
 

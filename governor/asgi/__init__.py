@@ -1,6 +1,6 @@
 """Inbound traffic control for ASGI and WSGI applications: middleware, and limits on single endpoints."""
 
-from governor.asgi.clients import Client
+from governor.asgi.client import Client
 from governor.asgi.endpoint_limit import EndpointLimit, limit
 from governor.asgi.middleware import TrafficControlMiddleware
 from governor.asgi.wsgi import TrafficControlWSGIMiddleware

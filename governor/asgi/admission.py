@@ -1,115 +1,61 @@
-"""May this request go on? Asked at the door of an application, of one governor under one configuration.
-
-On the governor's own loop that is a function call, from another a message and an answer.
-"""
+"""Admission of the requests of an application, by one governor under one configuration."""
 
 import logging
-from functools import partial
 from typing import Final, final
 
-from governor import Governor
-from governor._actors.group import Left
-from governor.asgi.clients import Client, Complaints
+from governor import Admission, EndpointGroup, Governor
+from governor.asgi.client import UNKNOWN, Client
 from governor.asgi.identity import ClientKeys
-from governor.asgi.observer import Ended, ResponseObserver
-from governor.asgi.responses import Response, left, over, overloaded, refusal
-from governor.asgi.types import Headers, Scope, Send
-from governor.config.paths import Paths, Place
-from governor.messages import Denied, InboundDenied, InboundRequest
+from governor.asgi.routing import Router
+from governor.asgi.types import Scope
+from governor.config.paths import PathMatch
+from governor.error_log import ErrorLog
+from governor.messages import InboundRequest
 
 _log: Final = logging.getLogger("governor")
 
 
 @final
 class AdmissionController:
-    """What has been made of the configuration of a governor. When that changes, another controller is needed.
+    """Turns requests into `InboundRequest`s, and asks the governor. Another configuration needs another controller.
 
-    `root` is the root path that the application itself puts in the place of the server's. `identifies` says whether the
-    application tells the tier of a client.
+    `root` is the root path that the application itself uses instead of that of the server. `has_key` says whether there is a
+    key function, without which no client has a tier.
     """
 
-    __slots__ = ("_callers", "_complain", "_config", "_own_pages", "_paths", "_root", "announces", "governor")
+    __slots__ = ("_config", "_error_log", "_keys", "_own_pages", "announces", "governor", "inbound", "router")
 
-    def __init__(self, governor: Governor, root: str = "", *, identifies: bool = False) -> None:
+    def __init__(self, governor: Governor, root: str = "", *, has_key: bool = False) -> None:
         self.governor = governor
-        self._root = root
-        self._complain = Complaints()
-        self._config = governor.config
-        settings = governor.config.inbound_settings
-        self._own_pages = governor.own_pages
-        self._paths = Paths(governor.config.inbound, (*settings.exempt_paths, *self._own_pages))
-        self._callers = ClientKeys(settings, governor.pseudonyms)
-        #: Whether every answer says what is left.
-        self.announces = settings.announce
-        unused = sorted(name for name, group in governor.config.inbound.items() if group.tiers and not identifies)
+        self.inbound = governor.inbound
+        self._error_log = ErrorLog()
+        self._config = config = governor.config
+        self._own_pages = self.inbound.own_pages
+        self.router = Router(config, self._own_pages, root)
+        self._keys = ClientKeys(config.inbound_settings, self.inbound.pseudonyms)
+        #: Whether the response to every request says what is left of its limits.
+        self.announces = config.inbound_settings.announce
+        unused = sorted(name for name, group in config.inbound.items() if group.tiers and not has_key)
         if unused:
             _log.warning("The tiers of %s have no effect without a key function: give the middleware one.", ", ".join(unused))
 
-    def is_open(self) -> bool:
-        """Is the governor running, under that configuration, and with its pages where they were?"""
+    def is_current(self) -> bool:
+        """Whether the governor runs, with the configuration and the own pages that this controller was made for."""
         governor = self.governor
-        return governor.config is self._config and governor.own_pages is self._own_pages and not governor.ended
+        return governor.config is self._config and self.inbound.own_pages is self._own_pages and not governor.ended
 
-    def place(self, scope: Scope) -> Place | None:
-        """The group and the routes of a request; None if it is exempt."""
-        place = self._paths.find(scope["path"], self._root or _root(scope))
-        if place is not None and scope.get("method") == "OPTIONS" and _is_preflight(scope):
-            return None
-        return place
-
-    def visit(self, place: Place | None, scope: Scope, client: Client | None = None) -> InboundRequest:
-        """The keys of a request, by what the application says of its client, and else by headers and address."""
-        request = self._callers.visit(scope)
-        routes = place.of(scope.get("method", "GET")) if place is not None and place.routes else ()
-        if client is None:
+    def request(self, match: PathMatch | None, scope: Scope, client: Client = UNKNOWN) -> InboundRequest:
+        """The request with the keys of its client, as the application knows it, or else as headers and address tell."""
+        request = self._keys.request(scope)
+        routes = match.routes_of(scope.get("method", "GET")) if match is not None and match.routes else ()
+        if client is UNKNOWN:
             return InboundRequest(request.client, request.address, routes) if routes else request
         name = client.name()
-        caller = self.governor.pseudonyms.client(name) if name else request.client
-        if client.tier is not None and place is not None and client.tier not in self._config.inbound[place.group].tiers:
-            self._complain(f"The group {place.group} has no such tier as the key function says, and its own limits hold")
-        return InboundRequest(caller, request.address, routes, client.tier, client.cost)
+        key = self.inbound.pseudonyms.client(name) if name else request.client
+        if client.tier is not None and match is not None and client.tier not in self._config.inbound[match.group].tiers:
+            self._error_log(f"The key function returned a tier that {match.group} does not have; the limits of the group apply")
+        return InboundRequest(key, request.address, routes, client.tier, client.cost)
 
-    def admit(self, group: str, request: InboundRequest, send: Send) -> ResponseObserver | Response | None:
-        """On the loop of the governor: the observer of a granted request, or the response to a denied one; None if no group."""
-        actor = self.governor.inbound.group(group)
-        if actor is None:
-            return None
-        denied = actor.admit(request)
-        ended: Ended = partial(actor.ended, request=request) if actor.holds else actor.ended
-        if denied is None and not self.announces:
-            return ResponseObserver(send, ended)
-        return _verdict(denied, actor.least(request) if denied is None else None, request, send, ended)
-
-    async def admit_from_elsewhere(self, group: str, request: InboundRequest, send: Send) -> ResponseObserver | Response:
-        """The same on another loop, which goes on meanwhile."""
-        ending = self.governor.inbound.ending(group)
-        denied = await self.governor.inbound.visit(group, request)
-        if isinstance(denied, Denied):
-            return overloaded()
-        least = await self.governor.inbound.least_left(group, request) if denied is None and self.announces else None
-        return _verdict(denied, least, request, send, partial(ending, request=request))
-
-
-def _is_preflight(scope: Scope) -> bool:
-    """Does a browser ask with this OPTIONS whether it may ask (CORS)? It does so by itself, and no limit is spent on it."""
-    names = {name for name, _ in scope["headers"]}
-    return b"origin" in names and b"access-control-request-method" in names
-
-
-def _root(scope: Scope) -> str:
-    """The root path of the server. Within a mount, Starlette adds the path of the mount to `root_path`."""
-    root: object = scope.get("app_root_path", scope.get("root_path"))
-    return root if isinstance(root, str) else ""
-
-
-def _verdict(
-    denied: InboundDenied | None, least: Left | None, request: InboundRequest, send: Send, ended: Ended
-) -> ResponseObserver | Response:
-    fields: Headers = []
-    if denied is not None:
-        if not denied.dry_run:
-            return refusal(denied, request)
-        fields = over(denied, request)
-    elif least is not None:
-        fields = left(least, request)
-    return ResponseObserver(send, ended, fields)
+    async def admit(self, group: str | EndpointGroup, request: InboundRequest) -> Admission:
+        """The decision of the governor."""
+        return await self.inbound.admit(group, request, announce=self.announces)

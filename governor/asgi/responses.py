@@ -1,8 +1,8 @@
-"""What is a caller told, who may not go on, and what one who may?
+"""Responses to denied requests, and header fields that say what is left of a limit.
 
-A refusal is a 429 with a problem document (RFC 9457), or a 503 while we shut down. What is left of a quota stands in the fields
-of draft-ietf-httpapi-ratelimit-headers-11, which are structured fields (RFC 9651). The partition key `pk` is the short
-pseudonym of whom the limit counts, as it stands in logs and figures.
+A denied request is answered 429 with a problem document (RFC 9457), or 503 while the server shuts down. The header fields are
+those of draft-ietf-httpapi-ratelimit-headers-11, which are structured fields (RFC 9651). Their partition key `pk` is the short
+pseudonym of the client or address that the limit counts by, as in logs and statistics.
 """
 
 from functools import lru_cache
@@ -13,54 +13,53 @@ import msgspec
 from http_sf import ListType, ser
 from http_sf.types import BareItemType
 
-from governor._actors.group import Left
-from governor._actors.pseudonyms import shown
+from governor import Admission, InFlight, Limit, Reason, StrictWindow, TokenBucket
 from governor.asgi.types import Headers, Scope, Send
-from governor.errors import Reason
-from governor.messages import InboundDenied, InboundRequest
-from governor.policies.gcra import TokenBucket
-from governor.policies.in_flight import InFlight
-from governor.policies.limits import Limit
-from governor.policies.window import StrictWindow
+from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest
+from governor.pseudonyms import shown
 
+#: Microseconds.
+_SECOND: Final = 1_000_000
 _TYPES: Final = "https://iana.org/assignments/http-problem-types"
-#: Whose limit it is, in words.
-_WHOSE: Final = {
-    "caller": "this caller",
+#: The scope of a limit, in words.
+_SCOPES: Final = {
+    "client": "this client",
     "address": "this address",
-    "total": "all callers together",
-    "route": "this caller for this route",
+    "total": "all clients together",
+    "route": "this client for this route",
 }
-#: Seconds after which to try again when we shut down: another instance, or this one started again.
-_BACK_IN: Final = 5
-#: RFC 6455, section 7.4.1, and its registry: try again later.
+#: Seconds after which to try again during a shutdown, at another instance or at this one after its restart.
+_RETRY_AFTER_SHUTDOWN: Final = 5
+#: Close code of a WebSocket, "try again later" (registry of RFC 6455, section 7.4.1).
 _TRY_AGAIN_LATER: Final = 1013
-#: The largest number that a structured field can hold.
-_LARGEST: Final = 999_999_999_999_999
-#: Bytes of the reason for closing a WebSocket, in a frame of which the code has two (RFC 6455, section 5.5).
-_LONGEST_REASON: Final = 123
-#: So many answers are remembered, for those who do not stop asking.
-_REMEMBERED: Final = 1024
+#: The largest integer of a structured field.
+_MAX_INTEGER: Final = 999_999_999_999_999
+#: Bytes of the reason in a close frame of a WebSocket, of which the code takes two (RFC 6455, section 5.5).
+_MAX_CLOSE_REASON: Final = 123
+#: Responses and fields that are kept, for clients that do not stop asking.
+_CACHE_SIZE: Final = 1024
+
+_Fields = tuple[tuple[bytes, bytes], ...]
 
 
 class Response(NamedTuple):
-    """A whole answer, and its message for those who get no answer of HTTP."""
+    """A complete response, and its message for a WebSocket that is closed instead."""
 
     status: int
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: _Fields
     body: bytes
     message: str
 
     async def send(self, scope: Scope, send: Send) -> None:
-        """Gives it, in the way that the kind of the request allows."""
+        """Sends it in the form that the type of the scope and the server allow."""
         if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or ()):
-            await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": self.message[:_LONGEST_REASON]})
+            await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": self.message[:_MAX_CLOSE_REASON]})
             return
-        # A list of its own for each: a middleware around us may add to it.
+        # A new list for each: a middleware around this one may append to it.
         headers = list(self.headers)
         kind = "http.response"
         if scope["type"] == "websocket":
-            # uvicorn before 0.53 adds a length of its own, and clients reject an answer with two.
+            # uvicorn before 0.53 adds a length of its own, and clients reject a response with two.
             headers = [(name, value) for name, value in headers if name != b"content-length"]
             kind = "websocket.http.response"
         await send({"type": f"{kind}.start", "status": self.status, "headers": headers})
@@ -77,21 +76,72 @@ class _Problem(msgspec.Struct, omit_defaults=True):
     violated_policies: tuple[str, ...] = msgspec.field(name="violated-policies", default=())
 
 
-def refusal(denied: InboundDenied, request: InboundRequest) -> Response:
-    """The answer to somebody over a limit."""
-    return _refusal(
-        msgspec.structs.replace(denied, retry_after=_seconds(denied.retry_after)), _partition(denied.limit, request)
-    )
+def denial(admission: Admission, request: InboundRequest) -> Response | None:
+    """The response to a request that is not granted. None for a granted one."""
+    denied = admission.denied
+    match denied:
+        case InboundDenied(dry_run=False):
+            rounded = msgspec.structs.replace(denied, retry_after=_seconds(denied.retry_after))
+            return _too_many_requests(rounded, _partition(denied.limit, request))
+        case Denied():
+            return _unavailable(Reason.OVERLOADED, "This server is overloaded; try again in 1 s.", 1)
+        case _:
+            return None
 
 
 def shutting_down() -> Response:
-    """The answer to everybody, once we take no more requests."""
-    return _unavailable(Reason.SHUTTING_DOWN, f"This server is shutting down; try again in {_BACK_IN} s.", _BACK_IN)
+    """The response to every request during a shutdown."""
+    message = f"This server is shutting down; try again in {_RETRY_AFTER_SHUTDOWN} s."
+    return _unavailable(Reason.SHUTTING_DOWN, message, _RETRY_AFTER_SHUTDOWN)
 
 
-def overloaded() -> Response:
-    """The answer when the governor does not answer in time, in a group that denies then."""
-    return _unavailable(Reason.OVERLOADED, "This server is overloaded; try again in 1 s.", 1)
+def quota_fields(admission: Admission, request: InboundRequest) -> Headers:
+    """The fields for the response to a granted request: what is left, or in a dry run the limit that it exceeds."""
+    denied, least = admission.denied, admission.least
+    if isinstance(denied, InboundDenied):
+        partition = _partition(denied.limit, request)
+        return list(_rate_limit(denied.name or denied.limit, denied.bucket, 0, _seconds(denied.retry_after), partition))
+    if least is not None:
+        return list(_rate_limit(least.name, least.limit, least.requests, _reset(least), _partition(least.name, request)))
+    return []
+
+
+def _reset(least: AvailableQuota) -> int | None:
+    """Seconds until all of the limit is there again; None if that depends on when requests end."""
+    limit = least.limit
+    match limit:
+        case TokenBucket():
+            return -(-(limit.burst - least.requests) * limit.per // (limit.amount * _SECOND))
+        case StrictWindow():
+            return -(-limit.per // _SECOND) if least.requests < limit.amount else 0
+        case InFlight():
+            return None
+        case _:
+            assert_never(limit)
+
+
+@lru_cache(_CACHE_SIZE)
+def _too_many_requests(denied: InboundDenied, partition: bytes) -> Response:
+    seconds = int(denied.retry_after)
+    scope, when = f"{_SCOPES[denied.limit]} in {denied.group}", f"try again in {seconds} s."
+    match denied.reason:
+        case Reason.CONCURRENCY:
+            message = f"Too many requests of {scope} at the same time; {when}"
+        case Reason.COST:
+            message = f"This request costs more than the limit of {scope} can hold."
+        case _:
+            message = f"Too many requests of {scope}; {when}"
+    name = denied.name or denied.limit
+    problem = _Problem(
+        type=f"{_TYPES}#quota-exceeded",
+        title="Request cannot be satisfied as assigned quota has been exceeded",
+        status=429,
+        error=denied.reason.value,
+        message=message,
+        retry_after_seconds=seconds,
+        violated_policies=(name,),
+    )
+    return _response(problem, _rate_limit(name, denied.bucket, 0, seconds, partition))
 
 
 def _unavailable(reason: Reason, message: str, seconds: int) -> Response:
@@ -103,56 +153,10 @@ def _unavailable(reason: Reason, message: str, seconds: int) -> Response:
         message=message,
         retry_after_seconds=seconds,
     )
-    return _answer(problem, ())
+    return _response(problem, ())
 
 
-def over(denied: InboundDenied, request: InboundRequest) -> Headers:
-    """The fields for somebody who is over a limit, and goes on all the same."""
-    partition = _partition(denied.limit, request)
-    return list(_fields(denied.name or denied.limit, denied.bucket, 0, _seconds(denied.retry_after), partition))
-
-
-def left(least: Left, request: InboundRequest) -> Headers:
-    """The fields that say what is left of the limit of which least is left, and when all of it will be again."""
-    name, number, limit = least
-    seconds: int | None
-    match limit:
-        case TokenBucket():
-            seconds = -(-(limit.burst - number) * limit.per // (limit.amount * 1_000_000))
-        case StrictWindow():
-            seconds = -(-limit.per // 1_000_000) if number < limit.amount else 0
-        case InFlight():
-            seconds = None
-        case _:
-            assert_never(limit)
-    return list(_fields(name, limit, number, seconds, _partition(name, request)))
-
-
-@lru_cache(_REMEMBERED)
-def _refusal(denied: InboundDenied, partition: bytes) -> Response:
-    seconds = int(denied.retry_after)
-    whose, when = f"{_WHOSE[denied.limit]} in {denied.group}", f"try again in {seconds} s."
-    match denied.reason:
-        case Reason.CONCURRENCY:
-            message = f"Too many requests of {whose} at the same time; {when}"
-        case Reason.COST:
-            message = f"This request costs more than the limit of {whose} can hold."
-        case _:
-            message = f"Too many requests of {whose}; {when}"
-    name = denied.name or denied.limit
-    problem = _Problem(
-        type=f"{_TYPES}#quota-exceeded",
-        title="Request cannot be satisfied as assigned quota has been exceeded",
-        status=429,
-        error=denied.reason.value,
-        message=message,
-        retry_after_seconds=seconds,
-        violated_policies=(name,),
-    )
-    return _answer(problem, _fields(name, denied.bucket, 0, seconds, partition))
-
-
-def _answer(problem: _Problem, fields: tuple[tuple[bytes, bytes], ...]) -> Response:
+def _response(problem: _Problem, fields: _Fields) -> Response:
     body = msgspec.json.encode(problem)
     headers = (
         (b"content-type", b"application/problem+json"),
@@ -162,22 +166,21 @@ def _answer(problem: _Problem, fields: tuple[tuple[bytes, bytes], ...]) -> Respo
     return Response(problem.status, headers + fields, body, problem.message)
 
 
-def _fields(
-    name: str, limit: Limit, number: int, seconds: int | None, partition: bytes
-) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
-    return (b"ratelimit-policy", _policy(name, limit, partition)), (b"ratelimit", _state(name, number, seconds))
+def _rate_limit(name: str, limit: Limit, requests: int, reset: int | None, partition: bytes) -> _Fields:
+    """The fields `RateLimit-Policy` and `RateLimit` of one limit."""
+    return (b"ratelimit-policy", _policy(name, limit, partition)), (b"ratelimit", _state(name, requests, reset))
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHE_SIZE)
 def _policy(name: str, limit: Limit, partition: bytes) -> bytes:
-    """So many requests at once, which come back within so many seconds; or so many at the same time."""
+    """The quota `q`, with the seconds `w` in which it is replenished, or with its unit `qu`."""
     parameters: dict[str, BareItemType]
     match limit:
         case TokenBucket():
-            window = -(-limit.burst * limit.per // (limit.amount * 1_000_000))
-            parameters = {"q": limit.burst, "w": min(window, _LARGEST)}
+            window = -(-limit.burst * limit.per // (limit.amount * _SECOND))
+            parameters = {"q": limit.burst, "w": min(window, _MAX_INTEGER)}
         case StrictWindow():
-            parameters = {"q": limit.amount, "w": -(-limit.per // 1_000_000)}
+            parameters = {"q": limit.amount, "w": -(-limit.per // _SECOND)}
         case InFlight():
             parameters = {"q": limit.amount, "qu": "concurrent-requests"}
         case _:
@@ -187,9 +190,10 @@ def _policy(name: str, limit: Limit, partition: bytes) -> bytes:
     return _item(name, parameters)
 
 
-@lru_cache(_REMEMBERED)
-def _state(name: str, number: int, seconds: int | None) -> bytes:
-    return _item(name, {"r": number} if seconds is None else {"r": number, "t": min(seconds, _LARGEST)})
+@lru_cache(_CACHE_SIZE)
+def _state(name: str, requests: int, reset: int | None) -> bytes:
+    """The remaining requests `r`, and the seconds `t` until all of the quota is there again."""
+    return _item(name, {"r": requests} if reset is None else {"r": requests, "t": min(reset, _MAX_INTEGER)})
 
 
 def _item(name: str, parameters: dict[str, BareItemType]) -> bytes:
@@ -198,9 +202,9 @@ def _item(name: str, parameters: dict[str, BareItemType]) -> bytes:
 
 
 def _partition(limit: str, request: InboundRequest) -> bytes:
-    """Whom the limit counts; nothing for everybody together."""
+    """The shown part of the key that a limit counts by; empty for a limit on the whole group."""
     return b"" if limit == "total" else shown(request.address if limit == "address" else request.client)
 
 
-def _seconds(span: float) -> int:
-    return max(1, ceil(span))
+def _seconds(retry_after: float) -> int:
+    return max(1, ceil(retry_after))

@@ -1,6 +1,6 @@
-"""How do servers and applications speak to each other? The types of ASGI 3, as everybody who speaks it has them.
+"""The types of ASGI 3: https://asgi.readthedocs.io/en/latest/specs/.
 
-See https://asgi.readthedocs.io/en/latest/specs/. What stands in a scope or a message depends on its type.
+The keys of a scope and of a message depend on its type.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping

@@ -1,27 +1,27 @@
-"""WSGI middleware (PEP 3333): the limits of `[inbound]` for Flask, Django and others.
+"""WSGI middleware (PEP 3333) that applies the limits of `[inbound]`, for Flask, Django and others.
 
-Requests ask the governor from the thread that serves them. A request has ended when the server closes its answer.
+Each request asks the governor from the thread that serves it. A request ends when the server closes the body of its response.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Protocol, final, runtime_checkable
 
 from governor import Governor, default
 from governor.asgi.admission import AdmissionController
-from governor.asgi.clients import Complaints, Identify, Key
+from governor.asgi.client import UNKNOWN, Key, KeyFunction
+from governor.asgi.middleware import FAILED
 from governor.asgi.observer import Ended
-from governor.asgi.responses import Response, left, over, overloaded, refusal, shutting_down
+from governor.asgi.responses import Response, denial, quota_fields, shutting_down
 from governor.asgi.types import Headers, Scope
-from governor.messages import Denied
+from governor.error_log import ErrorLog
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
 WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-#: Headers that WSGI writes without the prefix of all others.
-_BARE: Final = {"CONTENT_TYPE": b"content-type", "CONTENT_LENGTH": b"content-length"}
+#: Headers that WSGI writes without the prefix `HTTP_`.
+_UNPREFIXED: Final = {"CONTENT_TYPE": b"content-type", "CONTENT_LENGTH": b"content-length"}
 
 
 @runtime_checkable
@@ -31,156 +31,151 @@ class _Closes(Protocol):
 
 @final
 class TrafficControlWSGIMiddleware:
-    """Refuses who is over a limit of `[inbound]`, around any WSGI application.
+    """Denies requests that exceed a limit of `[inbound]`, around any WSGI application.
 
-    With Flask: `app.wsgi_app = TrafficControlWSGIMiddleware(app.wsgi_app)`. Identities and answers are those of
-    `TrafficControlMiddleware`. `governor` is entered and left by whoever gives it; without one it is that of the process, which
-    is started if need be. `key` is a function from the environ of a request to its client, and not async. While `draining` is
-    true, and once a given governor has been left, everybody but exempt paths gets a 503. Where the governor itself fails,
-    requests pass, and the log says so.
+    With Flask: `app.wsgi_app = TrafficControlWSGIMiddleware(app.wsgi_app)`. Identities and responses are those of
+    `TrafficControlMiddleware`. A `governor` that is given must be entered and left by the program; without one, that of the
+    process is used, and started if need be. `key` is a function from the environ of a request to its client, and not async.
+    While `draining` is true, and once a given governor has been left, all requests but those for exempt paths get a 503. If the
+    governor itself fails, requests pass and an error is logged.
     """
 
     def __init__(self, app: WSGIApp, governor: Governor | None = None, *, key: Key | None = None) -> None:
         self._app = app
         self._given = governor
-        self._identify = None if key is None else Identify(key)
+        self._key = None if key is None else KeyFunction(key)
         self._controller: AdmissionController | None = None
-        self._complain = Complaints()
-        #: Set it to refuse all further requests, before the server is stopped.
+        self._error_log = ErrorLog()
+        #: Set it to deny all further requests with a 503, before the server is stopped.
         self.draining = False
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Serves one request of WSGI."""
+        """Serves one request."""
         try:
-            asked = self._ask(environ)
+            admitted = self._admit(environ)
         except Exception as error:
-            self._complain("Inbound traffic control failed, and requests pass", error)
-            asked = None
-        if asked is None:
+            self._error_log(FAILED, error)
+            admitted = None
+        if admitted is None:
             return self._app(environ, start_response)
-        if isinstance(asked, Response):
-            fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in asked.headers]
-            start_response(f"{asked.status} {HTTPStatus(asked.status).phrase}", fields)
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [asked.body]
-        ended, more = asked
-        body = _Body(start_response, more, partial(self._tell, ended))
+        if isinstance(admitted, Response):
+            start_response(f"{admitted.status} {HTTPStatus(admitted.status).phrase}", _text(admitted.headers))
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [admitted.body]
+        ended, fields = admitted
+
+        def end(status: int | None) -> None:
+            try:
+                ended(status)
+            except Exception as error:
+                self._error_log("The end of a request could not be counted", error)
+
+        body = _Body(start_response, fields, end)
         try:
-            body.take(self._app(environ, body.start_response))
+            body.wrap(self._app(environ, body.start_response))
         except BaseException:
-            body.broke()
+            body.end(None)
             raise
         return body
 
-    def _ask(self, environ: Environ) -> Response | tuple[Ended, Headers] | None:
-        """The refusal of a request; or who is to be told of its end, and what its answer says besides; None without limits."""
+    def _admit(self, environ: Environ) -> Response | tuple[Ended, Headers] | None:
+        """The response to a request that may not proceed; or what to call at its end, and header fields; or None: no limits."""
         scope = _scope(environ)
         controller = self._open()
-        governor = controller.governor
-        place = controller.place(scope)
-        if place is None:
+        match = controller.router.match(scope)
+        if match is None:
             return None
-        if self.draining or governor.closed:
+        if self.draining or controller.governor.closed:
             return shutting_down()
-        client = None
-        if self._identify is not None:
-            client = self._identify.blocking(environ)
-            if client is None:
-                return None
-        request = controller.visit(place, scope, client)
-        ended = partial(governor.inbound.ending(place.group), request=request)
-        denied = governor.inbound.visit_blocking(place.group, request)
-        if isinstance(denied, Denied):
-            return overloaded()
-        if denied is not None:
-            return (ended, over(denied, request)) if denied.dry_run else refusal(denied, request)
-        least = governor.inbound.least_left_blocking(place.group, request) if controller.announces else None
-        return ended, [] if least is None else left(least, request)
+        client = UNKNOWN if self._key is None else self._key.blocking(environ)
+        if client is None:
+            return None
+        request = controller.request(match, scope, client)
+        admission = controller.inbound.admit_blocking(match.group, request, announce=controller.announces)
+        return denial(admission, request) or (admission.end, quota_fields(admission, request))
 
     def _open(self) -> AdmissionController:
         controller = self._controller
-        if controller is not None and controller.is_open():
+        if controller is not None and controller.is_current():
             return controller
         if controller is None or self._given is None or not self._given.closed:
-            self._controller = controller = AdmissionController(self._given or default(), identifies=self._identify is not None)
+            self._controller = controller = AdmissionController(self._given or default(), has_key=self._key is not None)
         return controller
-
-    def _tell(self, ended: Ended, status: int | None) -> None:
-        try:
-            ended(status)
-        except Exception as error:
-            self._complain("The end of a request could not be counted", error)
 
 
 @final
 class _Body:
-    """The body of an answer. Tells once how it has ended: when it is closed, or breaks."""
+    """The body of a response. Calls `ended` once: when the server closes it, or when it breaks off."""
 
-    def __init__(self, start_response: StartResponse, more: Headers, ended: Ended) -> None:
+    def __init__(self, start_response: StartResponse, fields: Headers, ended: Ended) -> None:
         self._start_response = start_response
-        self._more = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in more]
+        self._fields = _text(fields)
         self._ended: Ended | None = ended
         self._status: int | None = None
-        self._whole: Iterable[bytes] = ()
-        self._pieces: Iterator[bytes] = iter(())
+        self._body: Iterable[bytes] = ()
+        self._parts: Iterator[bytes] = iter(())
 
     def start_response(self, status: str, headers: list[tuple[str, str]], *error: Any) -> Callable[[bytes], object]:
-        """Stands in for that of the server."""
+        """Takes the place of that of the server."""
         self._status = int(status[:3])
-        return self._start_response(status, [*headers, *self._more], *error)
+        return self._start_response(status, [*headers, *self._fields], *error)
 
-    def take(self, whole: Iterable[bytes]) -> None:
-        """What the application has answered."""
-        self._whole = whole
-        self._pieces = iter(whole)
+    def wrap(self, body: Iterable[bytes]) -> None:
+        """Sets what the application has returned."""
+        self._body = body
+        self._parts = iter(body)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
         try:
-            return next(self._pieces)
+            return next(self._parts)
         except StopIteration:
             raise
         except BaseException:
-            self.broke()
+            self.end(None)
             raise
 
     def close(self) -> None:
-        """The server has done with it."""
+        """Called by the server when it has sent the body, or given up."""
         try:
-            if isinstance(self._whole, _Closes):
-                self._whole.close()
+            if isinstance(self._body, _Closes):
+                self._body.close()
         finally:
-            self._tell(self._status)
+            self.end(self._status)
 
-    def broke(self) -> None:
-        """The application has failed."""
-        self._tell(None)
-
-    def _tell(self, status: int | None) -> None:
+    def end(self, status: int | None) -> None:
+        """Reports the end of the request, once."""
         ended, self._ended = self._ended, None
         if ended is not None:
             ended(status)
 
 
 def _scope(environ: Environ) -> Scope:
-    """The same request as ASGI would tell it."""
+    """The request as ASGI describes it."""
     script: str = environ.get("SCRIPT_NAME", "")
     headers = [
-        (_BARE.get(name) or name[5:].replace("_", "-").lower().encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+        (
+            _UNPREFIXED.get(name) or name[5:].replace("_", "-").lower().encode("latin-1", "replace"),
+            value.encode("latin-1", "replace"),
+        )
         for name, value in environ.items()
-        if name.startswith("HTTP_") or name in _BARE
+        if name.startswith("HTTP_") or name in _UNPREFIXED
     ]
     return {
         "type": "http",
         "method": environ["REQUEST_METHOD"],
-        # Bytes, as if they were Latin-1.
-        "path": _text(script + environ.get("PATH_INFO", "")),
-        "root_path": _text(script),
+        "path": _path(script + environ.get("PATH_INFO", "")),
+        "root_path": _path(script),
         "headers": headers,
         "client": (environ.get("REMOTE_ADDR") or "", 0),
     }
 
 
-def _text(path: str) -> str:
-    return path.encode("latin-1", "replace").decode("utf-8", "replace")
+def _path(text: str) -> str:
+    """A path of WSGI, which holds bytes as if they were Latin-1."""
+    return text.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _text(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

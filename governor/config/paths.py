@@ -39,13 +39,13 @@ _Prefixes = Mapping[tuple[str, ...], str]
 _Template = tuple[tuple[str | None, ...], int, bool]
 
 
-class Place(NamedTuple):
+class PathMatch(NamedTuple):
     """Where a path belongs: its group, and those routes of it that the path is one of, with their methods; none for all."""
 
     group: str
     routes: tuple[tuple[int, frozenset[str]], ...] = ()
 
-    def of(self, method: str) -> tuple[int, ...]:
+    def routes_of(self, method: str) -> tuple[int, ...]:
         """The places of the routes for requests of this method."""
         return tuple(number for number, methods in self.routes if not methods or method in methods)
 
@@ -80,14 +80,14 @@ class Paths:
             for name, group in groups.items()
             if group.routes
         }
-        self._remembered: dict[str | tuple[str, str], Place | None] = {}
+        self._remembered: dict[str | tuple[str, str], PathMatch | None] = {}
 
     def group(self, path: str, root: str = "") -> str | None:
         """The name of the group; None for a path that is exempt."""
         place = self.find(path, root)
         return None if place is None else place.group
 
-    def find(self, path: str, root: str = "") -> Place | None:
+    def find(self, path: str, root: str = "") -> PathMatch | None:
         """The group of a path and its routes; None for a path that is exempt. Any text has an answer.
 
         `root` is the path under which the server says that the application is mounted.
@@ -103,9 +103,9 @@ class Paths:
                 self._remembered[key] = place
             return place
 
-    def _find(self, path: str, root: str) -> Place | None:
+    def _find(self, path: str, root: str) -> PathMatch | None:
         if len(path) + len(root) > MAX_PATH:
-            return Place(self._strictest)
+            return PathMatch(self._strictest)
         base = _resolved(_segments(root))
         within = _within(path, root)
         segments = _segments(within)
@@ -126,11 +126,11 @@ class Paths:
             around = self._longest(base, 0)
             found += [] if around is None else [around]
         if not self._routes:
-            return Place(min(found, key=self._ranks.__getitem__))
+            return PathMatch(min(found, key=self._ranks.__getitem__))
         routes = {name: self._routes_of(name, path, within, base) for name in found}
         # A limit for the very route is narrower than any for a group.
         group = min(found, key=lambda name: (not routes[name], self._ranks[name]))
-        return Place(group, routes[group])
+        return PathMatch(group, routes[group])
 
     def _routes_of(self, group: str, path: str, within: str, base: tuple[str, ...]) -> tuple[tuple[int, frozenset[str]], ...]:
         """The routes of a group that some reading of a path is one of."""

@@ -91,8 +91,8 @@ def _available(endpoint: Endpoint, governor: Governor) -> Endpoint:
     @wraps(endpoint)
     async def answer(request: Request) -> Response:
         mount = _mounted_at(request)
-        if mount and f"{mount}/health" not in governor.own_pages and len(governor.own_pages) < _MAX_OWN_PAGES:
-            governor.own_pages |= {f"{mount}{page}" for page in _PAGES}
+        if mount and f"{mount}/health" not in governor.inbound.own_pages and len(governor.inbound.own_pages) < _MAX_OWN_PAGES:
+            governor.inbound.own_pages |= {f"{mount}{page}" for page in _PAGES}
         try:
             return await endpoint(request)
         except Unreadable as reason:

@@ -44,9 +44,9 @@ class ScopeMetrics(Totals, frozen=True, gc=False, kw_only=True):
 
 
 class DeniedBy(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Denials by what was used up: the limit of the caller, of its address, of the group, or of the caller on a route."""
+    """Denials by what was used up: the limit of the client, of its address, of the group, or of the client on a route."""
 
-    caller: int
+    client: int
     address: int
     total: int
     route: int = 0
@@ -117,14 +117,14 @@ class OutboundScope(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fie
 
 
 class ClientDenials(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A caller by pseudonym, and about how often it was refused lately: counts are halved every minute."""
+    """A client by pseudonym, and about how often it was denied lately: counts are halved every minute."""
 
     client: str
     denied: int
 
 
 class InboundGroup(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="direction", tag="inbound"):
-    """An inbound group. `limits` are those of one caller, untouched; `totals` the ceilings of the group as they stand.
+    """An inbound group. `limits` are those of one client, untouched; `totals` the ceilings of the group as they stand.
 
     `clients` is how many have spent something lately, `most_denied` are those who are denied most often.
     """

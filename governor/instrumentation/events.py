@@ -78,7 +78,7 @@ class LeaseRevoked(Event, frozen=True):
 
 
 class ClientDenied(Event, frozen=True):
-    """A caller of our own API met a limit: `caller`, `address` or `total`. In a `dry_run` they went on all the same."""
+    """An inbound request exceeded a limit: `client`, `address`, `total` or `route`. In a `dry_run` it was granted."""
 
     group: str
     client: str

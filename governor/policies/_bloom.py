@@ -1,14 +1,14 @@
-"""Bloom filter: a set of bounded size that never forgets a member, and rarely takes a stranger for one.
+"""Bloom filter: a set of bounded size that never forgets a member, and rarely takes another key for one.
 
 Bloom, "Space/time trade-offs in hash coding with allowable errors", CACM 13(7), 1970. With 16 bits for each member and 4 of
-them set, one stranger in 400 is taken for a member when the filter is full.
+them set, one other key in 400 is taken for a member when the filter is full.
 """
 
 from typing import Final, final
 
-#: Clients that the filter of a table has room for: so many for each entry of the table, and at least so many in all.
-REMEMBERED: Final = 4
-LEAST_REMEMBERED: Final = 1024
+#: The capacity of the filter of a table, for each entry of the table, and at least.
+CAPACITY_PER_ENTRY: Final = 4
+MIN_CAPACITY: Final = 1024
 
 _BITS: Final = 16
 _SET: Final = 4
@@ -16,15 +16,15 @@ _SET: Final = 4
 
 @final
 class BloomFilter:
-    """Room for `capacity` keys, which are bytes that are spread evenly; more are taken, and then strangers pass for members."""
+    """A filter for `capacity` keys, which are evenly distributed bytes. Beyond that, more other keys are taken for members."""
 
     __slots__ = ("_bits", "_size", "capacity", "count")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        #: The members, but for those that were taken for one when they came.
+        #: The number of members, without those that were taken for one when they were added.
         self.count = 0
-        # Odd, so that every byte of a key decides about every place, also where many keys have some in common.
+        # Odd, so that every byte of a key affects every bit, even where many keys have bytes in common.
         self._size = _BITS * capacity + 1
         self._bits = bytearray(self._size // 8 + 1)
 
@@ -33,7 +33,7 @@ class BloomFilter:
         return all(bits[place >> 3] >> (place & 7) & 1 for place in self._places(key))
 
     def add(self, key: bytes) -> None:
-        """From now on the key is in it."""
+        """Makes the key a member."""
         if key not in self:
             self.count += 1
             for place in self._places(key):
@@ -48,5 +48,5 @@ class BloomFilter:
 
 
 def room(entries: int) -> int:
-    """The capacity of the filter for those who are dropped from a table of so many entries."""
-    return max(LEAST_REMEMBERED, REMEMBERED * entries)
+    """The capacity of the filter of a table with this many entries."""
+    return max(MIN_CAPACITY, CAPACITY_PER_ENTRY * entries)

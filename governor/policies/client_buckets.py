@@ -1,81 +1,87 @@
 """Token buckets for very many clients, kept as GCRA: one integer for each client that has spent something.
 
-A client whose bucket is full again needs no entry. The entries lie in many small tables, so that neither growing nor sweeping
-one of them takes long.
+A client with a full bucket needs no entry. The entries are spread over many small tables, so that growing or sweeping one of
+them takes little time.
 
-At its bound a table drops the entries with the fullest buckets. It remembers the most that any of those clients had spent, and
-in a Bloom filter who they were. A client in the filter counts as having spent that much. A client that is in neither is new; it
-counts as having spent as much, but less than half of a burst. So a client gains nothing by being dropped, and a flood of new
-names cannot lock new clients out.
+At its bound a table drops the entries with the fullest buckets. It remembers the largest amount that any of those clients had
+spent, and the clients themselves in a Bloom filter. A client without an entry counts as having spent that amount if it is in
+the filter. Otherwise it is new, and counts as having spent that amount or just under half of a burst, whichever is less. So a
+client gains nothing by being dropped, and a flood of new names cannot lock new clients out.
 
-A filter that is full is emptied once every client in it could be granted a request: a client at its limit is never forgotten.
+A full filter is emptied once every client in it could be granted a request: a client at its limit is never forgotten.
 """
 
 from math import gcd
 from typing import Final
 
-from governor._units import NEVER, Instant
+from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies._bloom import BloomFilter, room
 from governor.policies.gcra import TokenBucket
 
-#: Of a table at its bound, at least one entry in so many is dropped at a time: each time costs a walk through the whole table.
+#: A table at its bound drops one entry in this many at a time, since each time costs a walk through the whole table.
 _DROPPED: Final = 8
 
 
 class ClientBuckets:
-    """The machine. Keys are bytes that are spread evenly, such as digests; at most `most` of them have entries.
+    """The table. Keys are evenly distributed bytes, such as digests.
 
-    `most` is at least 1, and rounded up to as many as fill all tables evenly.
+    `max_clients` is at least 1. It is rounded up to a multiple of the number of tables.
 
-    Laws. In every window of length w, each key is admitted at most burst + rate * w times, and at most burst // 2 times more
-    for each time that the filter is emptied with the key in it. A key that is at its limit is in the table or in the filter. A
-    key that never came before finds burst - (burst - 1) // 2 tokens at least, unless the filter takes it for a member.
+    Laws. In every window of length w, each key is granted at most burst + rate * w requests, and at most burst // 2 more for
+    each time that the filter is emptied with the key in it. A key at its limit is in the table or in the filter. A new key
+    finds at least burst - (burst - 1) // 2 tokens, unless the filter takes it for a member.
     """
 
-    #: Into so many tables the callers are parted, by the last byte of their keys; so many calls of `sweep` go once round.
+    #: The tables, chosen by the last byte of a key; this many calls of `sweep` visit each of them once.
     TABLES: Final = 256
 
     __slots__ = (
         "_dropped",
         "_floors",
-        "_most_assumed",
+        "_max_assumed",
         "_next",
         "_per_table",
         "_step",
         "_tables",
         "_ticks",
         "_tolerance",
-        "most",
+        "max_clients",
         "parameters",
     )
 
     reason = Reason.RATE_LIMIT
+    releases = False
 
-    def __init__(self, parameters: TokenBucket, most: int) -> None:
-        _checks.whole("most", most)
+    def __init__(self, parameters: TokenBucket, max_clients: int) -> None:
+        _checks.whole("max_clients", max_clients)
         self.parameters = parameters
-        self.most = most
+        self.max_clients = max_clients
         divisor = gcd(parameters.amount, parameters.per)
         self._ticks = parameters.amount // divisor
         self._step = parameters.per // divisor
         self._tolerance = parameters.burst * self._step
-        #: What a new client counts as having spent, at most: with the next token, too, it stays below its limit.
-        self._most_assumed = (parameters.burst - 1) // 2 * self._step
-        self._per_table = -(-most // self.TABLES)
-        # The theoretical arrival time of each client, in ticks, and the latest of any that was dropped.
+        #: The most that a new client counts as having spent: with one more token it is still below its limit.
+        self._max_assumed = (parameters.burst - 1) // 2 * self._step
+        self._per_table = -(-max_clients // self.TABLES)
+        # The theoretical arrival time (TAT) of each client, in ticks, and the latest of any client that was dropped.
         self._tables: list[dict[bytes, int]] = [{} for _ in range(self.TABLES)]
         self._floors = [0] * self.TABLES
-        #: The clients that were dropped; None while none of them has anything to get back.
+        #: The clients that were dropped; None once all of them would have full buckets.
         self._dropped: list[BloomFilter | None] = [None] * self.TABLES
         self._next = 0
+
+    @property
+    def refill(self) -> Duration:
+        """Microseconds in which an empty bucket fills up."""
+        return Duration(self.parameters.burst * self.parameters.per // self.parameters.amount)
 
     def __len__(self) -> int:
         return sum(map(len, self._tables))
 
     def earliest(self, now: Instant, key: bytes, cost: int = 1) -> Instant:
-        """When could this caller be admitted, for so many tokens? At most `now` means now, `NEVER` more than the burst."""
+        """When `cost` tokens could be spent. At most `now` means now, `NEVER` that the burst is smaller. Changes nothing."""
         if cost > self.parameters.burst:
             return NEVER
         place = key[-1]
@@ -87,7 +93,7 @@ class ClientBuckets:
         return now if due <= full else Instant(-(-due // self._ticks))
 
     def commit(self, now: Instant, key: bytes, cost: int = 1) -> None:
-        """The caller was admitted: spend the tokens. Only after `earliest` said now."""
+        """Spends the tokens of a granted request. Only after `earliest` said now."""
         place = key[-1]
         full = now * self._ticks
         table = self._tables[place]
@@ -100,10 +106,10 @@ class ClientBuckets:
         table[key] = (tat if tat > full else full) + cost * self._step
 
     def release(self, key: bytes, cost: int = 1) -> None:
-        """Nothing: a token comes back with time, whenever the request ends."""
+        """Gives nothing back: tokens return with time, whenever the request ends."""
 
     def available(self, now: Instant, key: bytes) -> int:
-        """How many requests of this caller could be admitted at `now`."""
+        """The number of requests of this client that could be granted at `now`."""
         place = key[-1]
         full = now * self._ticks
         tat = self._tables[place].get(key)
@@ -112,7 +118,7 @@ class ClientBuckets:
         return max(0, (self._tolerance + full - max(full, tat)) // self._step)
 
     def sweep(self, now: Instant) -> int:
-        """Drops, from one table in turn, those whose buckets are full again; returns how many there were."""
+        """Drops the clients with full buckets from the next table, and returns how many."""
         place = self._next
         self._next = (place + 1) % self.TABLES
         before = len(self._tables[place])
@@ -122,13 +128,13 @@ class ClientBuckets:
         self._forget(place, full)
         return before - len(self._tables[place])
 
-    def changed(self, now: Instant, parameters: TokenBucket, most: int) -> "ClientBuckets":
-        """The same callers under other parameters: of its burst, each has as large a part left as before, and never more."""
-        if parameters == self.parameters and most == self.most:
+    def changed(self, now: Instant, parameters: TokenBucket, max_clients: int) -> "ClientBuckets":
+        """The same clients under another limit. Each keeps the share of its burst that it had left, and never more."""
+        if parameters == self.parameters and max_clients == self.max_clients:
             return self
-        other = ClientBuckets(parameters, most)
+        other = ClientBuckets(parameters, max_clients)
         full, other_full = now * self._ticks, now * other._ticks
-        # What a bucket lacks grows by this factor. It is a negative number, so that dividing rounds it up: nobody gains.
+        # What a bucket lacks grows by this factor. It is negative, so that the division rounds it up: no client gains.
         times, divisor = other._tolerance, self._tolerance
         for place, (table, floor) in enumerate(zip(self._tables, self._floors, strict=True)):
             after = {key: other_full - (full - tat) * times // divisor for key, tat in table.items() if tat > full}
@@ -140,18 +146,18 @@ class ClientBuckets:
         return other
 
     def _assumed(self, place: int, key: bytes, full: int) -> int:
-        """The theoretical arrival time of a client without an entry."""
+        """The TAT of a client without an entry."""
         floor = self._floors[place]
         if floor <= full:
             return full
         dropped = self._dropped[place]
-        return floor if dropped is not None and key in dropped else min(floor, full + self._most_assumed)
+        return floor if dropped is not None and key in dropped else min(floor, full + self._max_assumed)
 
     def _keep_beyond(self, place: int, tat: int) -> None:
         self._tables[place] = {key: theirs for key, theirs in self._tables[place].items() if theirs > tat}
 
     def _make_room(self, place: int, full: int) -> None:
-        """Drops those whose buckets are full again, and as many of the others as it takes, the fullest buckets first."""
+        """Drops the clients with full buckets, and of the others those with the fullest, until there is room."""
         self._forget(place, full)
         table = self._tables[place]
         tats = sorted(table.values())
@@ -167,7 +173,7 @@ class ClientBuckets:
             self._floors[place] = max(self._floors[place], floor)
 
     def _forget(self, place: int, full: int) -> None:
-        """Empties the filter when all in it have full buckets, or when it is full and none in it is at the limit."""
+        """Empties the filter when all its members have full buckets, or when it is full and no member is at its limit."""
         dropped = self._dropped[place]
         if dropped is not None:
             lacks = self._floors[place] - full

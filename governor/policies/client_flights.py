@@ -1,33 +1,35 @@
-"""Requests in flight, for each client: how many have begun and not ended.
+"""Limits on requests in flight, counted for each client: requests that have begun and not ended.
 
-At its bound the table has no room for another client, who is denied until a request of somebody has ended: an entry is never
-dropped, as its requests are still under way.
+At its bound the table has no room for another client. That client is denied until some client has no request in flight: an
+entry cannot be dropped while its requests are in flight.
 """
 
 from typing import Final
 
-from governor._units import AFTER_OUTCOME, NEVER, Instant
+from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies.in_flight import InFlight
 
 
 class ClientFlights:
-    """The machine: a count for each client with requests under way, of at most `most` clients.
+    """A count for each client with requests in flight; at most `max_clients` clients have one.
 
     Law: at every moment, each key has at most `amount` requests in flight.
     """
 
     TABLES: Final = 256
 
-    __slots__ = ("_counts", "most", "parameters")
+    __slots__ = ("_counts", "max_clients", "parameters")
 
     reason = Reason.CONCURRENCY
+    releases = True
+    refill = Duration(0)
 
-    def __init__(self, parameters: InFlight, most: int) -> None:
-        _checks.whole("most", most)
+    def __init__(self, parameters: InFlight, max_clients: int) -> None:
+        _checks.whole("max_clients", max_clients)
         self.parameters = parameters
-        self.most = most
+        self.max_clients = max_clients
         self._counts: dict[bytes, int] = {}
 
     def __len__(self) -> int:
@@ -39,30 +41,30 @@ class ClientFlights:
         if cost > amount:
             return NEVER
         count = self._counts.get(key, 0)
-        fits = count + cost <= amount and (count or len(self._counts) < self.most)
+        fits = count + cost <= amount and (count or len(self._counts) < self.max_clients)
         return now if fits else AFTER_OUTCOME
 
     def commit(self, now: Instant, key: bytes, cost: int = 1) -> None:
-        """They have begun. Only after `earliest` said now."""
+        """Begins granted requests. Only after `earliest` said now."""
         self._counts[key] = self._counts.get(key, 0) + cost
 
     def release(self, key: bytes, cost: int = 1) -> None:
-        """They have ended, in whatever way."""
+        """Ends committed requests, however they ended."""
         count = self._counts.pop(key, 0) - cost
         if count > 0:
             self._counts[key] = count
 
     def available(self, now: Instant, key: bytes) -> int:
-        """How many of this client's requests may begin."""
+        """The number of requests of this client that may begin."""
         count = self._counts.get(key, 0)
-        return max(0, self.parameters.amount - count) if count or len(self._counts) < self.most else 0
+        return max(0, self.parameters.amount - count) if count or len(self._counts) < self.max_clients else 0
 
     def sweep(self, now: Instant) -> int:
-        """Nothing: an entry goes with the last of its requests."""
+        """Drops nothing: an entry goes with the last of its requests."""
         return 0
 
-    def changed(self, now: Instant, parameters: InFlight, most: int) -> "ClientFlights":
-        """The same requests in flight under another limit: this very table, as they must end where they have begun."""
+    def changed(self, now: Instant, parameters: InFlight, max_clients: int) -> "ClientFlights":
+        """The same table object under another limit, since requests must end where they began."""
         self.parameters = parameters
-        self.most = most
+        self.max_clients = max_clients
         return self

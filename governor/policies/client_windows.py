@@ -1,11 +1,12 @@
-"""Strict windows, for each client: the dates of its latest requests.
+"""Strict windows, counted for each client: the dates of its latest requests.
 
-A limit of at most `SLOTS` requests has a date for each of them and is exact. For a larger one, requests that are close in time
-share a slot, dated by its newest: then never too many are granted, and one may be granted late by a 64th of the window.
+A limit of at most `SLOTS` requests has one date for each of them and is exact. Under a larger limit, requests that are close in
+time share a slot, dated by its newest request: never too many are granted, and a request may be granted late by a 64th of the
+window.
 
-At its bound a table drops the clients that have used the least of their windows, and remembers them as `callers` does: one that
-was dropped counts as having used as much as any of those, at the latest of their dates; a new one as well, but for less than
-half of the amount.
+At its bound a table drops the clients that have used the least of their windows, and remembers them as `client_buckets` does. A
+client that was dropped counts as having used as much as any of those, at the latest of their dates; a new client counts as
+having used that much or just under half of the amount, whichever is less.
 """
 
 from typing import Final
@@ -16,46 +17,52 @@ from governor.policies import _checks
 from governor.policies._bloom import BloomFilter, room
 from governor.policies.window import StrictWindow
 
-#: Dates that are kept of one client.
+#: Dates that are kept for one client.
 SLOTS: Final = 64
-#: Of a table at its bound, at least one entry in so many is dropped at a time: each time costs a walk through the whole table.
+#: A table at its bound drops one entry in this many at a time, since each time costs a walk through the whole table.
 _DROPPED: Final = 8
 
-#: The uses of one client, the oldest first: a date, how many, a date, how many, and so on.
+#: The requests of one client, the oldest first: a date, a count, a date, a count, and so on.
 _Uses = list[int]
 
 
 class ClientWindows:
-    """The machine. At most `most` clients, rounded up to as many as fill all tables evenly, have entries.
+    """The table. At most `max_clients` clients, rounded up to a multiple of the number of tables, have entries.
 
-    Laws. In every window of the length `per`, each key is granted at most `amount` times, and at most half of it more for each
-    time that the filter is emptied with the key in it. A key at its limit is in the table or in the filter. A key that never
-    came before finds more than half of the amount, unless the filter takes it for a member.
+    Laws. In every window of length `per`, each key is granted at most `amount` requests, and at most half of it more for each
+    time that the filter is emptied with the key in it. A key at its limit is in the table or in the filter. A new key finds
+    more than half of the amount, unless the filter takes it for a member.
     """
 
     TABLES: Final = 256
 
-    __slots__ = ("_dropped", "_floors", "_grain", "_next", "_per_table", "_tables", "most", "parameters")
+    __slots__ = ("_dropped", "_floors", "_grain", "_next", "_per_table", "_tables", "max_clients", "parameters")
 
     reason = Reason.RATE_LIMIT
+    releases = False
 
-    def __init__(self, parameters: StrictWindow, most: int) -> None:
-        _checks.whole("most", most)
+    def __init__(self, parameters: StrictWindow, max_clients: int) -> None:
+        _checks.whole("max_clients", max_clients)
         self.parameters = parameters
-        self.most = most
+        self.max_clients = max_clients
         self._grain = 1 if parameters.amount <= SLOTS else -(-parameters.per // SLOTS)
-        self._per_table = -(-most // self.TABLES)
+        self._per_table = -(-max_clients // self.TABLES)
         self._tables: list[dict[bytes, _Uses]] = [{} for _ in range(self.TABLES)]
-        #: What any of the clients that were dropped had used at most, and who they were.
+        #: The most that any dropped client had used, and the dropped clients.
         self._floors: list[_Uses] = [[] for _ in range(self.TABLES)]
         self._dropped: list[BloomFilter | None] = [None] * self.TABLES
         self._next = 0
+
+    @property
+    def refill(self) -> Duration:
+        """The length of the window, in microseconds."""
+        return self.parameters.per
 
     def __len__(self) -> int:
         return sum(map(len, self._tables))
 
     def earliest(self, now: Instant, key: bytes, cost: int = 1) -> Instant:
-        """When will enough of this client's requests have left the window? At most `now` means now. Changes nothing."""
+        """When enough requests of this client will have left the window. At most `now` means now. Changes nothing."""
         amount = self.parameters.amount
         if cost > amount:
             return NEVER
@@ -73,7 +80,7 @@ class ClientWindows:
         raise AssertionError("a window holds less than was counted in it")
 
     def commit(self, now: Instant, key: bytes, cost: int = 1) -> None:
-        """Dates the requests. Only after `earliest` said now."""
+        """Dates granted requests. Only after `earliest` said now."""
         place = key[-1]
         table = self._tables[place]
         uses = table.get(key)
@@ -85,7 +92,7 @@ class ClientWindows:
         gone = now - self.parameters.per
         while uses and uses[0] <= gone:
             del uses[:2]
-        # The clock may have gone back.
+        # The clock may have gone back, and dates must not.
         dated = max(now, uses[-2]) if uses else now
         if uses and dated // self._grain == uses[-2] // self._grain:
             uses[-2] = dated
@@ -94,15 +101,15 @@ class ClientWindows:
             uses += (dated, cost)
 
     def release(self, key: bytes, cost: int = 1) -> None:
-        """Nothing: a request counts from its beginning, and for one window."""
+        """Gives nothing back: a request counts for one window from its beginning, whenever it ends."""
 
     def available(self, now: Instant, key: bytes) -> int:
-        """How many requests of this client the window has room for."""
+        """The number of requests of this client that the window has room for."""
         place = key[-1]
         return max(0, self.parameters.amount - self._used(self._tables[place].get(key) or self._assumed(place, key), now))
 
     def sweep(self, now: Instant) -> int:
-        """Drops, from one table in turn, those whose requests have all left the window; returns how many there were."""
+        """Drops the clients whose requests have all left the window from the next table, and returns how many."""
         place = self._next
         self._next = (place + 1) % self.TABLES
         table = self._tables[place]
@@ -111,11 +118,11 @@ class ClientWindows:
         self._forget(place, now)
         return len(table) - len(self._tables[place])
 
-    def changed(self, now: Instant, parameters: StrictWindow, most: int) -> "ClientWindows":
-        """The same requests under other parameters. What has left the window before is forgotten."""
-        if parameters == self.parameters and most == self.most:
+    def changed(self, now: Instant, parameters: StrictWindow, max_clients: int) -> "ClientWindows":
+        """The same requests under another limit. Requests that left a shorter window before are not known any more."""
+        if parameters == self.parameters and max_clients == self.max_clients:
             return self
-        other = ClientWindows(parameters, most)
+        other = ClientWindows(parameters, max_clients)
         gone = now - parameters.per
         for place, table in enumerate(self._tables):
             other._tables[place] = {key: uses for key, uses in table.items() if uses[-2] > gone}
@@ -130,16 +137,16 @@ class ClientWindows:
         return sum(uses[at + 1] for at in range(0, len(uses), 2) if uses[at] > gone)
 
     def _assumed(self, place: int, key: bytes) -> _Uses:
-        """What a client without an entry counts as having used."""
+        """The requests that a client without an entry counts as having made."""
         floor = self._floors[place]
         if not floor:
             return []
         dropped = self._dropped[place]
-        most = floor[1] if dropped is not None and key in dropped else min(floor[1], (self.parameters.amount - 1) // 2)
-        return [floor[0], most] if most else []
+        used = floor[1] if dropped is not None and key in dropped else min(floor[1], (self.parameters.amount - 1) // 2)
+        return [floor[0], used] if used else []
 
     def _forget(self, place: int, now: Instant) -> None:
-        """Empties the filter when all in it have their whole window, or when it is full and none in it is at the limit."""
+        """Empties the filter when all its members have an empty window, or when it is full and no member is at its limit."""
         dropped = self._dropped[place]
         if dropped is not None:
             used = self._used(self._floors[place], now)

@@ -68,8 +68,8 @@ class Traffic:
     def __init__(self, governor: Governor) -> None:
         self._governor = governor
         self._random = Random(7)
-        self._callers = [governor.pseudonyms.actor(str(number).encode()) for number in range(14)]
-        self._address = governor.pseudonyms.address(b"127.0.0.1")
+        self._clients = [governor.inbound.pseudonyms.actor(str(number).encode()) for number in range(14)]
+        self._address = governor.inbound.pseudonyms.address(b"127.0.0.1")
         self._waved = False
 
     async def step(self, share: float) -> None:
@@ -82,9 +82,9 @@ class Traffic:
             self._waved = True
             self._fail_everywhere()
         loud = 8 if share > 0.6 else 1
-        for caller in self._callers:
-            if self._random.random() < (loud if caller is self._callers[0] else 0.5) * STEP:
-                await self._visit("chat", caller)
+        for client in self._clients:
+            if self._random.random() < (loud if client is self._clients[0] else 0.5) * STEP:
+                await self._request("chat", client)
 
     def _call(self, scope: tuple[str, str], share: float) -> None:
         permit = self._governor.try_permit(*scope)
@@ -98,9 +98,10 @@ class Traffic:
             if isinstance(permit, Permit):
                 permit.record(status=502)
 
-    async def _visit(self, group: str, caller: bytes) -> None:
-        if await self._governor.inbound.visit(group, InboundRequest(caller, self._address)) is None:
-            self._governor.inbound.visit_ended(group, 200)
+    async def _request(self, group: str, client: bytes) -> None:
+        admission = await self._governor.inbound.admit(group, InboundRequest(client, self._address))
+        if admission.granted:
+            admission.end(200)
 
 
 async def main(path: str, lasts: float = LASTS) -> None:

@@ -166,7 +166,7 @@ async def read_pages(port: int) -> None:
 
 async def break_group(governor: Governor, port: int) -> None:
     """Has a group fail: whatever fails says so in the log."""
-    group = governor.inbound.group("memory")
+    group = governor.inbound._actor("memory")
     assert group is not None
     rules, group._rules = group._rules, None  # type: ignore[assignment]
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
@@ -197,7 +197,7 @@ async def main() -> None:
         statistics = governor.statistics()
         server.should_exit = True
         await serve
-        say(governor, GovernorClient(governor), CONFIG, governor.pseudonyms)
+        say(governor, GovernorClient(governor), CONFIG, governor.inbound.pseudonyms)
     say(statistics, told, msgspec.json.encode([statistics, told]).decode())
     say(sorted({type(event).__name__ for event in told}))
     for error in errors:

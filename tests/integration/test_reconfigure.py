@@ -210,22 +210,23 @@ def test_a_thread_that_has_reported_the_last_failure_is_refused_though_settings_
 
 
 @pytest.mark.promise("R21", "R24")
-def test_visits_from_other_loops_while_groups_change_never_get_more_than_the_burst() -> None:
+def test_inbound_requests_from_other_loops_while_groups_change_never_get_more_than_the_burst() -> None:
     def group(*also: str) -> Config:
         shop = {"paths": ["/shop"], "limits": ["1/day burst 300"], "address_limits": list(also), "total_limits": []}
         return Config.from_mapping({"inbound": {"shop": shop}})
 
-    async def crowd(governor: Governor, visit: InboundRequest) -> int:
+    async def crowd(governor: Governor, request: InboundRequest) -> int:
         passed = 0
         for _ in range(200):
-            if await governor.inbound.visit("shop", visit) is None:
+            admission = await governor.inbound.admit("shop", request)
+            if admission.granted:
                 passed += 1
-                governor.inbound.visit_ended("shop", 200)
+                admission.end(200)
         return passed
 
     with Governor(group()) as governor, ThreadPoolExecutor(4) as pool:
-        visit = InboundRequest(governor.pseudonyms.actor(b"ann"), governor.pseudonyms.address(b"192.0.2.1"))
-        crowds = [pool.submit(anyio.run, crowd, governor, visit) for _ in range(3)]
+        request = InboundRequest(governor.inbound.pseudonyms.actor(b"ann"), governor.inbound.pseudonyms.address(b"192.0.2.1"))
+        crowds = [pool.submit(anyio.run, crowd, governor, request) for _ in range(3)]
         for turn in range(100):
             governor.reconfigure(group(*["9999/s"] * (turn % 2)))
         passed = sum(one.result(60) for one in crowds)

@@ -28,7 +28,7 @@ from governor import (
     default,
 )
 from governor._actors import asking, portal
-from governor._default import entered, reset
+from governor._default import current, reset
 from governor._governor import running
 from governor.messages import InboundRequest
 from tests.support.answers import granted, reason
@@ -117,14 +117,14 @@ def test_on_another_loop_of_the_thread_every_wait_has_an_end(
     assert [Overloaded, Overloaded, Overloaded, Overloaded, None] == answers
 
 
-def test_nor_does_it_wait_for_callers_of_an_application(loop: asyncio.AbstractEventLoop, governor: Governor) -> None:
-    async def visit() -> list[bool]:
-        return [await governor.inbound.visit("default", InboundRequest(b"a", b"b")) is None for _ in range(2)]
+def test_nor_does_it_wait_for_clients_of_an_application(loop: asyncio.AbstractEventLoop, governor: Governor) -> None:
+    async def admit() -> list[bool]:
+        return [(await governor.inbound.admit("default", InboundRequest(b"a", b"b"))).granted for _ in range(2)]
 
     loop.run_until_complete(governor.start())
-    visits = asyncio.run(visit())
+    granted = asyncio.run(admit())
 
-    assert [True, False] == visits
+    assert [True, False] == granted
 
 
 @others
@@ -242,9 +242,9 @@ def test_it_may_be_entered_again_in_another_loop(loop: asyncio.AbstractEventLoop
 def test_the_process_does_not_find_it_any_more(loop: asyncio.AbstractEventLoop, governor: Governor) -> None:
     reset()
     loop.run_until_complete(governor.start())
-    before = entered()
+    before = current()
     loop.close()
-    after = entered()
+    after = current()
     own = default()
     reset()
 

@@ -309,7 +309,7 @@ class CallersMachine(RuleBasedStateMachine):
     def no_table_is_larger_than_allowed(self) -> None:
         sizes = [len(table) for table in self.policy._tables]
 
-        assert max(sizes) <= self.policy.most // TABLES
+        assert max(sizes) <= self.policy.max_clients // TABLES
         assert sum(sizes) == len(self.policy)
 
 
@@ -322,8 +322,8 @@ class FloodMachine(RuleBasedStateMachine):
     @initialize(parameters=PARAMETERS, places=st.integers(1, 3))
     def begin(self, parameters: TokenBucket, places: int) -> None:
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(_bloom, "LEAST_REMEMBERED", 3)
-        self.patch.setattr(_bloom, "REMEMBERED", 1)
+        self.patch.setattr(_bloom, "MIN_CAPACITY", 3)
+        self.patch.setattr(_bloom, "CAPACITY_PER_ENTRY", 1)
         self.policy = ClientBuckets(parameters, places * TABLES)
         self.exact = Exact(parameters)
         self.now = START

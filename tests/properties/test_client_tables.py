@@ -181,7 +181,7 @@ class Flights(RuleBasedStateMachine):
         mine = sum(other for client, other in self.flying if client == key)
         clients = {client for client, _ in self.flying}
         named = self.table.earliest(now, key, cost)
-        fits = mine + cost <= self.table.parameters.amount and (key in clients or len(clients) < self.table.most)
+        fits = mine + cost <= self.table.parameters.amount and (key in clients or len(clients) < self.table.max_clients)
         assert (NEVER if cost > self.table.parameters.amount else now if fits else AFTER_OUTCOME) == named
         if named <= now:
             self.table.commit(now, key, cost)

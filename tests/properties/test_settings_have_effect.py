@@ -7,7 +7,7 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from governor import Config, ConfigError, Governor, InboundDenied, InboundRequest, InFlight, Permit, TokenBucket
+from governor import Config, ConfigError, Governor, InboundRequest, InFlight, Permit, TokenBucket
 from governor.config import GlobalSettings, InboundSettings, LoggingSettings
 from governor.config.paths import Paths, normal_form
 from governor.config.schema import write
@@ -159,9 +159,9 @@ def test_requests_meet_every_inbound_limit_that_is_accepted(path: str, text: str
 
 async def first_turned(config: Config) -> int | None:
     async with Governor(config, clock=ManualClock()) as governor:
-        visit = InboundRequest(governor.pseudonyms.actor(b"ann"), governor.pseudonyms.address(b"192.0.2.1"))
+        request = InboundRequest(governor.inbound.pseudonyms.actor(b"ann"), governor.inbound.pseudonyms.address(b"192.0.2.1"))
         for number in range(1, 20):
-            if isinstance(await governor.inbound.visit("talk", visit), InboundDenied):
+            if not (await governor.inbound.admit("talk", request)).granted:
                 return number
     return None
 

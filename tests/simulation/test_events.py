@@ -172,13 +172,15 @@ async def test_the_cap_over_everything_is_announced_as_degraded_mode() -> None:
 
 
 @pytest.mark.promise("R21", "R24")
-async def test_a_visitor_who_is_refused_is_announced_by_pseudonym_also_in_a_dry_run() -> None:
+async def test_a_denied_client_is_announced_by_pseudonym_also_in_a_dry_run() -> None:
     told: list[AnyEvent] = []
     groups = {"default": {"limits": ["1/minute burst 1"]}, "talk": {"paths": ["/talk"], "dry_run": True}}
     async with governed(told, inbound=groups) as governor:
-        visit = InboundRequest(governor.pseudonyms.actor(b"alice@example.com"), governor.pseudonyms.address(b"192.0.2.7"))
+        request = InboundRequest(
+            governor.inbound.pseudonyms.actor(b"alice@example.com"), governor.inbound.pseudonyms.address(b"192.0.2.7")
+        )
         for group in ("default", "default", "talk", "talk"):
-            await governor.inbound.visit(group, visit)
+            await governor.inbound.admit(group, request)
 
     assert [("default", False), ("talk", True)] == [
         (event.group, event.dry_run) for event in told if isinstance(event, ClientDenied)

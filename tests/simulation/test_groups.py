@@ -27,14 +27,15 @@ def governed(**groups: object) -> Governor:
     return Governor(config(**groups), clock=loop_clock())
 
 
-def visitor(governor: Governor, number: int = 0) -> InboundRequest:
+def request(governor: Governor, number: int = 0) -> InboundRequest:
     name = b"%d" % number
-    return InboundRequest(governor.pseudonyms.actor(name), governor.pseudonyms.address(name))
+    return InboundRequest(governor.inbound.pseudonyms.actor(name), governor.inbound.pseudonyms.address(name))
 
 
-async def visit(governor: Governor, group: str = "shop", number: int = 0) -> str | None:
-    turned = await governor.inbound.visit(group, visitor(governor, number))
-    return turned.limit if isinstance(turned, InboundDenied) else None
+async def admit(governor: Governor, group: str = "shop", number: int = 0) -> str | None:
+    """The limit that denies a request of this client, or None."""
+    denied = (await governor.inbound.admit(group, request(governor, number))).denied
+    return denied.limit if isinstance(denied, InboundDenied) else None
 
 
 def known(governor: Governor, group: str = "shop") -> int:
@@ -73,7 +74,7 @@ async def test_callers_who_are_quiet_for_a_while_cost_no_memory_and_no_timer() -
         await anyio.wait_all_tasks_blocked()
         at_first = no_timer_is_set()
         for number in range(500):
-            await visit(governor, number=number)
+            await admit(governor, number=number)
         await anyio.wait_all_tasks_blocked()
         busy = known(governor), no_timer_is_set()
         await anyio.sleep(60)
@@ -88,7 +89,7 @@ async def test_callers_who_come_back_after_a_rest_are_forgotten_again() -> None:
     async with governed(shop={"limits": ["1/s burst 10"]}) as governor:
         for _ in range(3):
             for number in range(50):
-                await visit(governor, number=number)
+                await admit(governor, number=number)
             left.append(known(governor))
             await anyio.sleep(3600)
             left.append(known(governor))
@@ -99,15 +100,15 @@ async def test_callers_who_come_back_after_a_rest_are_forgotten_again() -> None:
 @pytest.mark.promise("R24")
 async def test_whoever_is_blocked_is_remembered_until_the_bucket_is_full() -> None:
     async with governed(shop={"limits": ["1/hour burst 2"]}) as governor:
-        answers = [await visit(governor) for _ in range(3)]
+        answers = [await admit(governor) for _ in range(3)]
         await anyio.sleep(3599)
-        answers.append(await visit(governor))
+        answers.append(await admit(governor))
         await anyio.sleep(1)
-        answers.append(await visit(governor))
+        answers.append(await admit(governor))
         await anyio.sleep(3 * 3600)
         forgotten = known(governor)
 
-    assert [None, None, "caller", "caller", None] == answers
+    assert [None, None, "client", "client", None] == answers
     assert 0 == forgotten
 
 
@@ -115,7 +116,7 @@ async def test_a_sweep_that_fails_is_taken_up_again(caplog: pytest.LogCaptureFix
     with failing("sweep", 5):
         async with governed(shop={"limits": ["1/s burst 10"]}) as governor:
             for number in range(50):
-                await visit(governor, number=number)
+                await admit(governor, number=number)
             await anyio.sleep(120)
             left = known(governor)
 
@@ -126,7 +127,7 @@ async def test_a_sweep_that_fails_is_taken_up_again(caplog: pytest.LogCaptureFix
 @pytest.mark.promise("R24")
 async def test_a_sweeper_that_waits_for_days_soon_follows_shorter_limits() -> None:
     async with governed(shop={"limits": ["1/366d burst 1000000"]}) as governor:
-        await visit(governor)
+        await admit(governor)
         await anyio.sleep(1)
         governor.reconfigure(config(shop={"limits": ["1/s burst 1"]}))
         await anyio.sleep(3600)
@@ -142,45 +143,45 @@ async def test_a_sweeper_that_waits_for_days_soon_follows_shorter_limits() -> No
 async def test_a_group_that_fails_lets_the_request_pass_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     with failing("earliest"):
         async with governed(shop={"limits": ["1/hour burst 1"]}) as governor:
-            answers = [await visit(governor) for _ in range(3)]
+            answers = [await admit(governor) for _ in range(3)]
 
-    assert [None, None, "caller"] == answers
-    assert [(logging.ERROR, "The group shop failed, and let a request pass.")] == [
-        (record.levelno, record.message) for record in caplog.records
+    assert [None, None, "client"] == answers
+    assert [(logging.ERROR, "The inbound group shop failed, and requests pass: ArithmeticError")] == [
+        (record.levelno, record.message.partition("\n")[0]) for record in caplog.records
     ]
 
 
 async def test_a_group_that_there_is_not_lets_everybody_pass() -> None:
     async with governed() as governor:
-        governor.inbound.visit_ended("shop", 200)
+        admission = await governor.inbound.admit("shop", request(governor))
+        admission.end(200)
 
-        assert await visit(governor) is None
-        assert governor.inbound.group("shop") is None
+        assert admission.granted
+        assert "shop" not in governor.statistics().groups
 
 
 @pytest.mark.promise("R55")
-async def test_before_it_is_entered_and_after_it_is_left_nobody_can_visit() -> None:
+async def test_before_it_is_entered_and_after_it_is_left_no_request_is_admitted() -> None:
     governor = governed(shop={})
     with pytest.raises(UsageError, match="not running"):
-        await visit(governor)
+        await admit(governor)
     async with governor:
-        entered = governor.inbound.group("shop")
+        admission = await governor.inbound.admit("shop", request(governor))
     with pytest.raises(UsageError, match="has been closed"):
-        await visit(governor)
-    governor.inbound.visit_ended("shop", 200)
+        await admit(governor)
+    admission.end(200)
 
-    assert entered is not None
-    assert governor.inbound.group("shop") is None
+    assert admission.granted
 
 
 @pytest.mark.promise("R55")
-async def test_visits_that_come_in_while_it_closes_are_answered() -> None:
+async def test_requests_that_arrive_while_it_closes_are_answered() -> None:
     answers: list[InboundDenied | Denied | str | None] = []
 
     async def knock(governor: Governor, number: int) -> None:
         for _ in range(20):
             try:
-                answers.append(await governor.inbound.visit("shop", visitor(governor, number)))
+                answers.append((await governor.inbound.admit("shop", request(governor, number))).denied)
             except UsageError:
                 answers.append("closed")
             await anyio.sleep(0.1)
@@ -199,48 +200,48 @@ async def test_visits_that_come_in_while_it_closes_are_answered() -> None:
 
 async def test_a_group_that_is_added_limits_at_once_and_forgets_as_the_others_do() -> None:
     async with governed(shop={"limits": ["1/hour burst 1"]}) as governor:
-        answers = [await visit(governor, "talk") for _ in range(2)]
+        answers = [await admit(governor, "talk") for _ in range(2)]
         governor.reconfigure(config(shop={"limits": ["1/hour burst 1"]}, talk={"limits": ["1/s burst 1"]}))
-        answers += [await visit(governor, "talk") for _ in range(2)]
+        answers += [await admit(governor, "talk") for _ in range(2)]
         await anyio.sleep(60)
         left = known(governor, "talk"), no_timer_is_set()
 
-    assert [None, None, None, "caller"] == answers
+    assert [None, None, None, "client"] == answers
     assert (0, True) == left
 
 
 async def test_a_group_that_is_taken_away_limits_nobody_and_leaves_no_task() -> None:
     async with governed(shop={"limits": ["1/366d burst 1000000"]}) as governor:
-        await visit(governor)
+        await admit(governor)
         before = len(anyio.get_running_tasks())
         governor.reconfigure(config())
         await anyio.sleep(3600)
         after = len(anyio.get_running_tasks()), no_timer_is_set(), "shop" in governor.statistics().groups
 
-        assert await visit(governor) is None
+        assert await admit(governor) is None
     assert (before - 1, True, False) == after
 
 
 async def test_a_group_that_comes_back_is_a_new_one() -> None:
     shop = {"limits": ["1/hour burst 1"]}
     async with governed(shop=shop) as governor:
-        answers = [await visit(governor), await visit(governor)]
+        answers = [await admit(governor), await admit(governor)]
         governor.reconfigure(config())
         governor.reconfigure(config(shop=shop))
-        answers += [await visit(governor), await visit(governor)]
+        answers += [await admit(governor), await admit(governor)]
         requests = governor.statistics().groups["shop"].counters.requests
 
-    assert [None, "caller", None, "caller"] == answers
+    assert [None, "client", None, "client"] == answers
     assert 1 == requests
 
 
 @pytest.mark.promise("R21")
 async def test_who_has_met_a_limit_is_not_let_off_when_it_changes() -> None:
     async with governed(shop={"limits": ["10/hour burst 10"]}) as governor:
-        answers = [await visit(governor) for _ in range(11)]
+        answers = [await admit(governor) for _ in range(11)]
         governor.reconfigure(config(shop={"limits": ["100/hour burst 100"]}))
-        answers += [await visit(governor)]
+        answers += [await admit(governor)]
         await anyio.sleep(36)
-        answers += [await visit(governor), await visit(governor)]
+        answers += [await admit(governor), await admit(governor)]
 
-    assert [None] * 10 + ["caller", "caller", None, "caller"] == answers
+    assert [None] * 10 + ["client", "client", None, "client"] == answers

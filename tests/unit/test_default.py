@@ -105,12 +105,11 @@ WAYS: list[Callable[[Governor], object]] = [
     lambda governor: anyio.run(partial(governor.aplan_retry, "weather", "GET", attempt=1)),
     lambda governor: governor.statistics(),
     lambda governor: anyio.run(governor.astatistics),
-    lambda governor: governor.inbound.group("default"),
-    lambda governor: governor.inbound.visit_blocking("default", InboundRequest(b"caller", b"address")),
-    lambda governor: governor.inbound.visit_ended("default", 200, InboundRequest(b"caller", b"address")),
+    lambda governor: governor.inbound.admit_blocking("default", InboundRequest(b"client", b"address")),
+    lambda governor: anyio.run(governor.inbound.admit, "default", InboundRequest(b"client", b"address")),
     lambda governor: governor.reconfigure(Config.from_mapping({})),
     lambda governor: governor.resume(),
-    lambda governor: (governor.inbound.here(), governor.alive(), governor.ended, governor.closed, repr(governor)),
+    lambda governor: (governor.inbound.is_local(), governor.alive(), governor.ended, governor.closed, repr(governor)),
     lambda governor: anyio.run(governor.aclose),
 ]
 

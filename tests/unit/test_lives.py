@@ -89,14 +89,14 @@ async def test_each_life_begins_with_full_limits_and_counters_at_zero(first: Ent
             granted(governor.try_permit("flaky")).record(status=503)
             open_breaker = governor.try_permit("flaky")
             counters = (await governor.astatistics()).counters
-            visits = [await governor.inbound.visit("default", InboundRequest(b"a", b"b")) for _ in range(2)]
+            admissions = [await governor.inbound.admit("default", InboundRequest(b"a", b"b")) for _ in range(2)]
             alive = governor.alive(), governor.closed, running.count(governor)
         lives.append(
             (
                 isinstance(refused, Denied) and refused.reason,
                 isinstance(open_breaker, Denied) and open_breaker.reason,
                 (counters.requests, counters.answered_2xx, counters.answered_5xx),
-                [visit is None for visit in visits],
+                [admission.granted for admission in admissions],
                 alive,
                 (governor.alive(), governor.closed, running.count(governor), governor.try_permit("hourly")),
             )
@@ -191,10 +191,11 @@ async def test_outcomes_of_an_earlier_life_change_nothing(governor: Governor) ->
 
 async def test_a_request_that_was_let_in_earlier_ends_without_a_trace(governor: Governor) -> None:
     async with governor:
-        ended = governor.inbound.ending("default")
+        here = await governor.inbound.admit("default", InboundRequest(b"a", b"b"))
+        elsewhere = await anyio.to_thread.run_sync(governor.inbound.admit_blocking, "default", InboundRequest(b"c", b"d"))
     async with governor:
-        ended(200)
-        await anyio.to_thread.run_sync(ended, 500)
+        here.end(200)
+        await anyio.to_thread.run_sync(elsewhere.end, 500)
         await anyio.wait_all_tasks_blocked()
         counters = governor.statistics().groups["default"].counters
 

@@ -71,9 +71,9 @@ async def test_a_collection_gets_the_figures_of_the_statistics(reader: InMemoryM
             answer = governor.try_permit("weather", "GET")
             if status is not None:
                 answer.record(status=status)  # type: ignore[union-attr]
-        visit = InboundRequest(governor.pseudonyms.actor(b"alice"), governor.pseudonyms.address(b"192.0.2.7"))
+        request = InboundRequest(governor.inbound.pseudonyms.actor(b"alice"), governor.inbound.pseudonyms.address(b"192.0.2.7"))
         for _ in range(3):
-            await governor.inbound.visit("chat", visit)
+            await governor.inbound.admit("chat", request)
         found = figures(reader)
 
     scope = by(governor_scope="weather:get")

@@ -216,7 +216,7 @@ class GroupRow extends Row {
     return loudest ? `loudest: ${loudest.client} (${count(loudest.denied)})` : "";
   }
 
-  /** The ceiling of a group is far above what one caller may do, and would flatten the chart. */
+  /** The ceiling of a group is far above what one client may do, and would flatten the chart. */
   limit() {
     return 0;
   }
@@ -229,7 +229,7 @@ class GroupRow extends Row {
 
   facts({ limits, totals, metrics, dry_run: dry, most_denied: loudest }) {
     return [
-      ["Limit per caller", limits.map(({ limit }) => limit).join(", ") || "none"],
+      ["Limit per client", limits.map(({ limit }) => limit).join(", ") || "none"],
       ...totals.map((limit) => [`Ceiling ${limit.limit}`, left(limit)]),
       ["Answers", answers(metrics)],
       ["Refused by limit per", byCount(metrics.denied_by, (word) => (word === "total" ? "group" : word))],

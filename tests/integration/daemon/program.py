@@ -5,7 +5,7 @@ It reads a line for each thing to do, and prints a line when it is done:
     call SCOPE STATUS TIMES     so many permits, each with this outcome
     refuse SCOPE TIMES          so many asks that are refused
     wait SCOPE TIMES            so many threads wait for a permit, and say in the end what they got
-    visit GROUP CALLER TIMES    so many requests of a caller to a group of our own endpoints
+    visit GROUP CALLER TIMES    so many requests of a client to a group of our own endpoints
 """
 
 import os
@@ -34,19 +34,20 @@ def obey() -> None:
                 for _ in range(int(times)):
                     # No daemons, as this thread is one: the program must not end before they have said what they got.
                     Thread(target=wait, args=(scope,), daemon=False).start()
-            case ["visit", group, caller, times]:
-                anyio.run(visit, group, caller.encode(), int(times))
+            case ["visit", group, client, times]:
+                anyio.run(visit, group, client.encode(), int(times))
             case unknown:
                 raise AssertionError(unknown)
         say("done")
 
 
-async def visit(group: str, caller: bytes, times: int) -> None:
+async def visit(group: str, client: bytes, times: int) -> None:
     governor = default()
-    keys = InboundRequest(governor.pseudonyms.actor(caller), governor.pseudonyms.address(b"127.0.0.1"))
+    request = InboundRequest(governor.inbound.pseudonyms.actor(client), governor.inbound.pseudonyms.address(b"127.0.0.1"))
     for _ in range(times):
-        if await governor.inbound.visit(group, keys) is None:
-            governor.inbound.visit_ended(group, 200)
+        admission = await governor.inbound.admit(group, request)
+        if admission.granted:
+            admission.end(200)
 
 
 def wait(scope: str) -> None:

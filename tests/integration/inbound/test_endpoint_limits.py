@@ -129,7 +129,7 @@ def test_each_client_has_the_limit_of_the_endpoint(start: Started, make: Callabl
     assert ("rate_limit_exceeded", 43200, True) == (
         refused.json()["error"],
         refused.json()["retry_after_seconds"],
-        refused.headers["ratelimit-policy"].startswith('"caller";q=2;w=86400;pk='),
+        refused.headers["ratelimit-policy"].startswith('"client";q=2;w=86400;pk='),
     )
     assert [200, 200, 429] == statuses(client, path, actor="bob")
     assert [404] == statuses(client, "/nothing", 1)
@@ -182,7 +182,7 @@ def test_requests_in_flight_end_with_their_answers(start: Started, governor: Gov
     @limit("1 in flight")
     async def stream(fail: bool = False) -> StreamingResponse:
         async def body() -> AsyncIterator[bytes]:
-            actor = governor.inbound.group("endpoint:stream")
+            actor = governor.inbound._actor("endpoint:stream")
             assert actor is not None
             inside.append(sum(map(len, actor._held.values())))
             yield b"yes"

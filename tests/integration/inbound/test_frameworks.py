@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from governor import _default
-from governor._default import entered
+from governor._default import current
 from governor_client import TrafficControlMiddleware
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R25", "R51")]
@@ -33,7 +33,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(_default, "_started", {})
     monkeypatch.setenv("GOVERNOR_CONFIG", str(file))
     yield
-    assert entered() is None, "the governor ends with the application"
+    assert current() is None, "the governor ends with the application"
 
 
 @asynccontextmanager

@@ -61,8 +61,8 @@ def test_a_refusal_is_what_the_standards_say(serve: Serve) -> None:
         response.headers["Retry-After"],
         response.headers["Content-Type"],
     )
-    assert [("caller", {"r": 0, "t": 5})] == http_sf.parse(response.headers["RateLimit"].encode(), tltype="list")
-    assert [("caller", {"q": 2, "w": 10, "pk": policy[0][1]["pk"]})] == policy
+    assert [("client", {"r": 0, "t": 5})] == http_sf.parse(response.headers["RateLimit"].encode(), tltype="list")
+    assert [("client", {"q": 2, "w": 10, "pk": policy[0][1]["pk"]})] == policy
     assert {"error": "rate_limit_exceeded", "retry_after_seconds": 5, "status": 429}.items() <= problem.items()
 
 
@@ -160,6 +160,6 @@ def test_announced_quotas_count_down(serve: Serve) -> None:
     door = serve(clock=ManualClock(), announce=True)
     responses = [door.ask() for _ in range(3)]
 
-    assert [(200, '"caller";r=1;t=1'), (200, '"caller";r=0;t=2'), (429, '"caller";r=0;t=1')] == [
+    assert [(200, '"client";r=1;t=1'), (200, '"client";r=0;t=2'), (429, '"client";r=0;t=1')] == [
         (response.status, response.headers["RateLimit"]) for response in responses
     ]

@@ -77,7 +77,7 @@ def test_each_client_has_its_limit_and_a_refusal_is_that_of_the_other_middleware
     refused = door.ask(X_Actor="ann")
     problem = json.loads(refused.body)  # type: ignore[attr-defined]
 
-    assert (429, "86400", "application/problem+json", '"caller";r=0;t=86400') == (
+    assert (429, "86400", "application/problem+json", '"client";r=0;t=86400') == (
         refused.status,
         refused.headers["Retry-After"],
         refused.headers["Content-Type"],
@@ -115,7 +115,7 @@ def test_quotas_are_announced_and_a_dry_run_refuses_nobody(serve: Serve) -> None
     door = serve({"dry_run": True}, inbound={"announce": True})
     replies = [door.ask() for _ in range(3)]
 
-    assert [(200, '"caller";r=1;t=86400'), (200, '"caller";r=0;t=172800'), (200, '"caller";r=0;t=86400')] == [
+    assert [(200, '"client";r=1;t=86400'), (200, '"client";r=0;t=172800'), (200, '"client";r=0;t=86400')] == [
         (reply.status, reply.headers["RateLimit"]) for reply in replies
     ]
 

@@ -3,10 +3,10 @@ from collections.abc import Iterable
 import pytest
 
 from governor import Config
-from governor._actors.pseudonyms import Pseudonyms
-from governor.asgi.identity import MOST_REMEMBERED, ClientKeys
+from governor.asgi.identity import MAX_CACHED, ClientKeys
 from governor.config import InboundSettings
 from governor.messages import InboundRequest
+from governor.pseudonyms import Pseudonyms
 
 pytestmark = pytest.mark.promise("R21")
 
@@ -21,12 +21,12 @@ def callers(**settings: object) -> ClientKeys:
 
 
 def visit(*headers: tuple[bytes, bytes], client: tuple[str, int] | None = (HERE, 1), **settings: object) -> InboundRequest:
-    return callers(**settings).visit({"headers": headers, "client": client})
+    return callers(**settings).request({"headers": headers, "client": client})
 
 
 def caller(*headers: tuple[bytes, bytes], **settings: object) -> bytes:
     """By default, claims stand alone."""
-    return callers(**{"identity": "trusted", **settings}).visit({"headers": headers, "client": (HERE, 1)}).client
+    return callers(**{"identity": "trusted", **settings}).request({"headers": headers, "client": (HERE, 1)}).client
 
 
 def place(host: str, **settings: object) -> bytes:
@@ -152,17 +152,17 @@ def test_a_proxy_is_heard_if_it_is_trusted_however_often_it_asks() -> None:
     ]
     expected = [place("192.0.2.1"), place("203.0.113.1"), place("192.0.2.2"), place("203.0.113.1")]
 
-    assert 2 * expected == [door.visit(scope).address for scope in asks + asks]
+    assert 2 * expected == [door.request(scope).address for scope in asks + asks]
 
 
 @pytest.mark.promise("R24")
 def test_what_is_remembered_has_a_bound() -> None:
     door = ClientKeys(InboundSettings(trusted_proxies=("10.0.0.1",)), NAMES)
-    for number in range(MOST_REMEMBERED + 1):
+    for number in range(MAX_CACHED + 1):
         name = str(number).encode()
-        door.visit({"headers": [(b"x-actor", name)], "client": (f"host{number}", 1)})
-        door.visit({"headers": [(b"x-session-id", name), (b"x-forwarded-for", name)], "client": ("10.0.0.1", 1)})
-    door.visit({"headers": [(b"x-actor", b"a" * 65_536)], "client": ("host0", 1)})
-    door.visit({"headers": [(b"x-forwarded-for", b"")] * 129, "client": ("10.0.0.1", 1)})
+        door.request({"headers": [(b"x-actor", name)], "client": (f"host{number}", 1)})
+        door.request({"headers": [(b"x-session-id", name), (b"x-forwarded-for", name)], "client": ("10.0.0.1", 1)})
+    door.request({"headers": [(b"x-actor", b"a" * 65_536)], "client": ("host0", 1)})
+    door.request({"headers": [(b"x-forwarded-for", b"")] * 129, "client": ("10.0.0.1", 1)})
 
     assert [1, 1, 2, 1] == [len(keys) for keys in (door._actors._keys, door._sessions._keys, door._direct, door._proxied)]

@@ -114,14 +114,14 @@ async def test_a_refusal_says_what_and_when_in_words_for_programs_and_people(ask
         reply.headers["retry-after"],
         reply.headers["content-type"],
     )
-    assert ('"caller";q=2;w=2', ";pk=", '"caller";r=0;t=1') == (policy, pk, reply.headers["ratelimit"])
+    assert ('"client";q=2;w=2', ";pk=", '"client";r=0;t=1') == (policy, pk, reply.headers["ratelimit"])
     assert {
         "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
         "title": "Request cannot be satisfied as assigned quota has been exceeded",
         "status": 429,
-        "violated-policies": ["caller"],
+        "violated-policies": ["client"],
         "error": "rate_limit_exceeded",
-        "message": "Too many requests of this caller in default; try again in 1 s.",
+        "message": "Too many requests of this client in default; try again in 1 s.",
         "retry_after_seconds": 1,
     } == reply.problem
     assert len(reply.messages[1]["body"]) == int(reply.headers["content-length"])
@@ -198,7 +198,7 @@ async def test_and_closed_if_it_cannot(ask: Ask, scope: Mapping[str, object]) ->
         await ask(kind="websocket", **scope)
     reply = await ask(kind="websocket", **scope)
 
-    reason = "Too many requests of this caller in default; try again in 1 s."
+    reason = "Too many requests of this client in default; try again in 1 s."
     assert [{"type": "websocket.close", "code": 1013, "reason": reason}] == reply.messages
 
 
@@ -254,7 +254,7 @@ async def test_an_announcement_says_what_is_left_and_leaves_the_message_of_the_a
         told = [(await ask(kind=kind)).headers for kind in ("http", "websocket")]
 
     assert ["1", None] == [headers.get("x-own") for headers in told]
-    assert ['"caller";r=1;t=1', '"caller";r=0;t=2'] == [headers["ratelimit"] for headers in told]
+    assert ['"client";r=1;t=1', '"client";r=0;t=2'] == [headers["ratelimit"] for headers in told]
     assert [(b"x-own", b"1")] == start["headers"]
 
 
@@ -271,11 +271,11 @@ async def test_a_dry_run_counts_and_announces_and_refuses_nobody(asking: type[As
     async with Governor(configured({"dry_run": True}), clock=ManualClock()) as governor:
         ask = asking(TrafficControlMiddleware(app, governor))
         replies = [await ask() for _ in range(4)]
-        passed_over = governor.statistics().groups["default"].unenforced
+        unenforced = governor.statistics().groups["default"].unenforced
 
     assert 4 * [200] == [reply.status for reply in replies]
-    assert [None, None, '"caller";r=0;t=1', '"caller";r=0;t=1'] == [reply.headers.get("ratelimit") for reply in replies]
-    assert 2 == passed_over
+    assert [None, None, '"client";r=0;t=1', '"client";r=0;t=1'] == [reply.headers.get("ratelimit") for reply in replies]
+    assert 2 == unenforced
 
 
 @pytest.mark.promise("R32")

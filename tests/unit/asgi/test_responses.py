@@ -3,15 +3,26 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from governor import Duration, TokenBucket
+from governor import Admission, AvailableQuota, Duration, Limit, TokenBucket
 from governor._units import SECOND
-from governor.asgi import responses
+from governor.asgi.responses import Response, denial, quota_fields
+from governor.asgi.types import Headers
 from governor.messages import InboundDenied, InboundRequest
 
 pytestmark = pytest.mark.promise("R22")
 
-VISIT = InboundRequest(b"a" + bytes(range(15)), b"i" + bytes(range(100, 115)))
+REQUEST = InboundRequest(b"a" + bytes(range(15)), b"i" + bytes(range(100, 115)))
 BUCKET = TokenBucket(20, SECOND, 200)
+
+
+def denied(by: InboundDenied) -> Response:
+    response = denial(Admission(by), REQUEST)
+    assert response is not None
+    return response
+
+
+def left(name: str, requests: int, limit: Limit) -> Headers:
+    return quota_fields(Admission(least=AvailableQuota(name, requests, limit)), REQUEST)
 
 
 def fields(headers: object) -> dict[bytes, bytes]:
@@ -20,7 +31,7 @@ def fields(headers: object) -> dict[bytes, bytes]:
 
 
 def test_a_refusal_names_the_limit_and_when_to_come_back() -> None:
-    answer = responses.refusal(InboundDenied("chat", "caller", 4.2, BUCKET), VISIT)
+    answer = denied(InboundDenied("chat", "client", 4.2, BUCKET))
 
     assert (
         429,
@@ -28,15 +39,15 @@ def test_a_refusal_names_the_limit_and_when_to_come_back() -> None:
             b"content-type": b"application/problem+json",
             b"content-length": str(len(answer.body)).encode(),
             b"retry-after": b"5",
-            b"ratelimit-policy": b'"caller";q=200;w=10;pk=:AAECAwQ=:',
-            b"ratelimit": b'"caller";r=0;t=5',
+            b"ratelimit-policy": b'"client";q=200;w=10;pk=:AAECAwQ=:',
+            b"ratelimit": b'"client";r=0;t=5',
         },
     ) == (answer.status, fields(answer.headers))
 
 
-@pytest.mark.parametrize(("limit", "key"), [("caller", bytes(range(5))), ("address", bytes(range(100, 105))), ("total", None)])
+@pytest.mark.parametrize(("limit", "key"), [("client", bytes(range(5))), ("address", bytes(range(100, 105))), ("total", None)])
 def test_whom_a_limit_counts_is_said_by_a_pseudonym(limit: str, key: bytes | None) -> None:
-    answer = responses.refusal(InboundDenied("chat", limit, 1.0, BUCKET), VISIT)
+    answer = denied(InboundDenied("chat", limit, 1.0, BUCKET))
     parsed = http_sf.parse(fields(answer.headers)[b"ratelimit-policy"], tltype="list")
 
     assert [(limit, {"q": 200, "w": 10} | ({"pk": key} if key else {}))] == parsed
@@ -44,21 +55,21 @@ def test_whom_a_limit_counts_is_said_by_a_pseudonym(limit: str, key: bytes | Non
 
 @given(st.floats(min_value=1e-6, max_value=1e9))
 def test_a_wait_is_in_whole_seconds_rounded_up_and_at_least_one(wait: float) -> None:
-    answer = fields(responses.refusal(InboundDenied("chat", "caller", wait, BUCKET), VISIT).headers)
+    answer = fields(denied(InboundDenied("chat", "client", wait, BUCKET)).headers)
     seconds = int(answer[b"retry-after"])
 
     assert max(1.0, wait) <= seconds < wait + 1
-    assert [("caller", {"r": 0, "t": seconds})] == http_sf.parse(answer[b"ratelimit"], tltype="list")
+    assert [("client", {"r": 0, "t": seconds})] == http_sf.parse(answer[b"ratelimit"], tltype="list")
 
 
 @given(st.integers(1, 10**12), st.integers(1, 366 * 86_400 * 10**6), st.integers(1, 10**12), st.floats(0, 1e300))
 @example(1, 366 * 86_400 * 10**6, 10**12, 1e300)
 def test_no_limit_is_too_large_for_its_fields(amount: int, per: int, burst: int, wait: float) -> None:
     bucket = TokenBucket(amount, Duration(per), burst)
-    turned = InboundDenied("chat", "total", wait, bucket)
+    over = InboundDenied("chat", "total", wait, bucket)
 
-    policy = fields(responses.refusal(turned, VISIT).headers)[b"ratelimit-policy"]
-    state = fields(responses.left(("total", burst, bucket), VISIT))[b"ratelimit"]
+    policy = fields(denied(over).headers)[b"ratelimit-policy"]
+    state = fields(left("total", burst, bucket))[b"ratelimit"]
 
     assert [("total", {"q": burst, "w": min(10**15 - 1, -(-burst * per // (amount * 10**6)))})] == http_sf.parse(
         policy, tltype="list"
@@ -68,13 +79,13 @@ def test_no_limit_is_too_large_for_its_fields(amount: int, per: int, burst: int,
 
 @pytest.mark.parametrize(("number", "seconds"), [(200, 0), (199, 1), (180, 1), (179, 2), (0, 10)])
 def test_what_is_left_is_said_with_the_time_until_all_is_there_again(number: int, seconds: int) -> None:
-    told = fields(responses.left(("caller", number, BUCKET), VISIT))
+    told = fields(left("client", number, BUCKET))
 
-    assert f'"caller";r={number};t={seconds}'.encode() == told[b"ratelimit"]
+    assert f'"client";r={number};t={seconds}'.encode() == told[b"ratelimit"]
 
 
 def test_an_answer_can_be_given_again_whatever_was_done_to_it() -> None:
-    turned = InboundDenied("chat", "caller", 4.2, BUCKET)
-    responses.over(turned, VISIT).clear()
+    over = Admission(InboundDenied("chat", "client", 4.2, BUCKET, dry_run=True))
+    quota_fields(over, REQUEST).clear()
 
-    assert 2 == len(responses.over(turned, VISIT))
+    assert 2 == len(quota_fields(over, REQUEST))

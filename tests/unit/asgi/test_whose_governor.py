@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from governor import Config, ConfigError, Governor, _default, default
 from governor._actors.group import GroupActor
-from governor._default import entered, reset
+from governor._default import current, reset
 from governor._governor import running
 from governor.asgi.types import App, Message, Receive, Scope, Send
 from governor.messages import InboundDenied, InboundRequest
@@ -75,7 +75,7 @@ async def test_from_startup_to_shutdown_there_is_a_governor_for_the_whole_proces
     seen: list[object] = []
 
     async def both(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(entered())
+        seen.append(current())
         await (lifespan if scope["type"] == "lifespan" else app)(scope, receive, send)
 
     door = TrafficControlMiddleware(both)
@@ -90,7 +90,7 @@ async def test_from_startup_to_shutdown_there_is_a_governor_for_the_whole_proces
 
     assert isinstance(governor, Governor)
     assert [governor, governor, governor, 200, 429] == seen
-    assert [True, None] == [governor.closed, entered()]
+    assert [True, None] == [governor.closed, current()]
     assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == [message["type"] for message in life.sent]
     assert 503 == (await asking(door)()).status
 
@@ -123,7 +123,7 @@ async def test_one_that_runs_already_is_asked(app: App, asking: type[Ask], confi
 
         life = Life(meanwhile)
         await door({"type": "lifespan"}, life.receive, life.send)
-        still_running = entered() is not None
+        still_running = current() is not None
 
     assert [200, 200, 429, 1] == statuses
     assert still_running
@@ -148,7 +148,7 @@ def test_that_one_outlives_the_loop_so_that_a_loop_for_each_request_forgets_noth
     ask = asking(TrafficControlMiddleware(app))
     statuses = [anyio.run(ask, backend=backend).status for backend in ("asyncio", "trio", "asyncio")]
 
-    assert ([200, 429, 429], default()) == (statuses, entered())
+    assert ([200, 429, 429], default()) == (statuses, current())
 
 
 @pytest.mark.parametrize("said_first", [True, False])
@@ -228,7 +228,7 @@ async def test_one_on_another_thread_decides_and_counts_and_announces(
             await anyio.sleep(0.001)
 
     assert [200, 200, 429] == [reply.status for reply in replies]
-    assert ['"caller";r=1;t=1', '"caller";r=0;t=2', '"caller";r=0;t=1'] == [reply.headers["ratelimit"] for reply in replies]
+    assert ['"client";r=1;t=1', '"client";r=0;t=2', '"client";r=0;t=1'] == [reply.headers["ratelimit"] for reply in replies]
     assert (2, 2) == (counted.requests, counted.answered_2xx)
     assert [503, 200] == [(await ask()).status, (await ask("/health")).status]
 
@@ -243,7 +243,7 @@ async def test_what_is_asked_from_elsewhere_is_decided_on_the_governors_own_thre
     with Governor(configured()) as governor:
 
         def watched(actor: GroupActor, one: InboundRequest) -> InboundDenied | None:
-            threads.append(governor.inbound.here())
+            threads.append(governor.inbound.is_local())
             return visit(actor, one)
 
         monkeypatch.setattr(GroupActor, "admit", watched)

@@ -107,7 +107,7 @@ def group(
             **{**COUNTS, "total_requests": requests},
             denied=dict(denied or {}),
             total_circuit_open=0,
-            denied_by=DeniedBy(caller=0, address=0, total=0),
+            denied_by=DeniedBy(client=0, address=0, total=0),
             unenforced=0,
         ),
         rate_limit=None,

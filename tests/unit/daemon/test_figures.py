@@ -40,7 +40,7 @@ def ask(governor: Governor, provider: str, method: str | None, *statuses: int | 
 
 def visit(governor: Governor, *statuses: int) -> None:
     """One request of one caller to the group `shop` for each status; 429 stands for one that the group refuses."""
-    group = governor.inbound.group("shop")
+    group = governor.inbound._actor("shop")
     assert group is not None
     for status in statuses:
         turned = group.admit(InboundRequest(b"a" + b"1" * 15, b"i" + b"1" * 15))
@@ -190,7 +190,7 @@ async def test_a_group_shows_who_is_loudest_by_pseudonym() -> None:
     assert isinstance(group, InboundGroup)
     assert (2, 3, 0, 0) == (
         group.metrics.total_requests,
-        group.metrics.denied_by.caller,
+        group.metrics.denied_by.client,
         group.metrics.denied_by.address,
         group.metrics.denied_by.total,
     )

@@ -34,7 +34,7 @@ def figures() -> Statistics:
     with Governor(config, clock=ManualClock()) as governor:
         for _ in range(2):
             governor.try_permit("weather", "GET")
-        governor._running().call(lambda: governor.inbound._visit("chat", InboundRequest(b"a1", b"i1")))
+        governor.inbound.admit_blocking("chat", InboundRequest(b"a1", b"i1"))
         return governor.statistics()
 
 

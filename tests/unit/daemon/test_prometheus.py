@@ -37,7 +37,7 @@ async def busy(governor: Governor) -> None:
     assert isinstance(governor.try_permit("github", "GET"), Denied)
     async with governor.permit("weather", attempt=2) as attempt:
         attempt.record(status=429)
-    group = governor.inbound.group("shop")
+    group = governor.inbound._actor("shop")
     assert group is not None
     for _ in range(3):
         group.admit(InboundRequest(b"a" + b"1" * 15, b"i" + b"1" * 15))
@@ -98,7 +98,7 @@ async def test_every_figure_is_exposed_under_the_name_of_what_it_belongs_to() ->
         key("governor_retries_total", scope="weather"): 1.0,
         key("governor_inbound_requests_total", group="shop"): 1.0,
         key("governor_inbound_outcomes_total", group="shop", outcome="2xx"): 1.0,
-        key("governor_inbound_denied_total", group="shop", limit="caller"): 2.0,
+        key("governor_inbound_denied_total", group="shop", limit="client"): 2.0,
         key("governor_inbound_unenforced_total", group="shop"): 0.0,
         key("governor_inbound_clients", group="shop"): 1.0,
         key("governor_inbound_limit_available", group="shop", limit="60/minute burst 8"): 7.0,

@@ -62,9 +62,9 @@ def test_other_scopes_reasons_groups_and_limits_are_told_beside_each_other() -> 
         refused(5.0),
         refused(5.0, scope="weather:post"),
         refused(5.0, reason=Reason.OVERLOADED),
-        visitor("chat", "caller"),
+        visitor("chat", "client"),
         visitor("chat", "total"),
-        visitor("models", "caller"),
+        visitor("models", "client"),
     )
 
     assert list(events) == told(*events)

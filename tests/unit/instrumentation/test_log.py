@@ -82,7 +82,7 @@ def test_a_line_is_an_event_as_json(world: World) -> None:
         CallDenied(at=NOON, scope="weather:get", reason=Reason.RATE_LIMIT, retry_after=None),
         BreakerChanged(at=NOON, scope="weather", before="closed", after="open", probes_in=60.0),
         DegradedLeft(at=NOON + 0.25),
-        ClientDenied(at=NOON, group="chat", client="actor-3f09c1d2a4", limit="caller", retry_after=0.5),
+        ClientDenied(at=NOON, group="chat", client="actor-3f09c1d2a4", limit="client", retry_after=0.5),
     ]
     for event in events:
         world.log(event)
@@ -99,7 +99,7 @@ def test_a_line_is_an_event_as_json(world: World) -> None:
             "at": NOON,
             "group": "chat",
             "client": "actor-3f09c1d2a4",
-            "limit": "caller",
+            "limit": "client",
             "retry_after": 0.5,
             "dry_run": False,
         },

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from governor import Denied, Governor, Permit, default
-from governor._default import entered
+from governor._default import current
 from governor._governor import running
 from governor.testing import reset
 from governor_client import GovernorClient
@@ -51,6 +51,6 @@ def test_one_whose_loop_is_gone_is_forgotten_and_one_that_runs_is_not() -> None:
     loop.close()
     with Governor() as governor:
         reset()
-        left = [one for one in running if one in (gone, governor)], entered()
+        left = [one for one in running if one in (gone, governor)], current()
 
     assert ([governor], governor) == left

@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from governor._actors.pseudonyms import Pseudonyms, pseudonym
+from governor.pseudonyms import Pseudonyms, pseudonym
 
 ONE: Final = Pseudonyms(bytes(32))
 OTHER: Final = Pseudonyms(bytes(31) + b"\1")

@@ -40,16 +40,16 @@ def governor(on_overload: str) -> Iterator[Governor]:
         yield governor
 
 
-def visitor(governor: Governor) -> InboundRequest:
-    return InboundRequest(governor.pseudonyms.actor(b"ann"), governor.pseudonyms.address(b"192.0.2.1"))
+def request_of(governor: Governor) -> InboundRequest:
+    return InboundRequest(governor.inbound.pseudonyms.actor(b"ann"), governor.inbound.pseudonyms.address(b"192.0.2.1"))
 
 
-async def visits(governor: Governor, times: int = REQUESTS) -> list[InboundDenied | Denied | None]:
+async def admit(governor: Governor, times: int = REQUESTS) -> list[InboundDenied | Denied | None]:
     """So many requests at once."""
     answers: list[InboundDenied | Denied | None] = []
 
     async def ask() -> None:
-        answers.append(await governor.inbound.visit("default", visitor(governor)))
+        answers.append((await governor.inbound.admit("default", request_of(governor))).denied)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(times):
@@ -62,8 +62,8 @@ def test_what_is_not_answered_in_time_is_counted_once_and_spends_nothing(
     governor: Governor, on_overload: str, backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with standing_still(governor):
-        stalled = anyio.run(visits, governor, backend=backend)
-    after = anyio.run(partial(visits, governor, 3), backend=backend)
+        stalled = anyio.run(admit, governor, backend=backend)
+    after = anyio.run(partial(admit, governor, 3), backend=backend)
     group = governor.statistics().groups["default"]
     refused = group.counters.denied
     warnings = [(record.levelno, record.message.rpartition("default ")[2]) for record in caplog.records]
@@ -72,7 +72,7 @@ def test_what_is_not_answered_in_time_is_counted_once_and_spends_nothing(
     if on_overload == "pass":
         assert [None] * REQUESTS == stalled
         assert (REQUESTS, REQUESTS + 2, {"rate_limit_exceeded": 1}) == (group.unenforced, group.counters.requests, refused)
-        assert [(logging.WARNING, "pass unlimited.")] == warnings
+        assert [(logging.WARNING, "pass without limits.")] == warnings
     else:
         assert [Denied("default", Reason.OVERLOADED, 1.0)] * REQUESTS == stalled
         assert (0, 2, {"rate_limit_exceeded": 1, "overloaded": REQUESTS}) == (
@@ -114,37 +114,37 @@ def test_through_the_middleware_nothing_is_left_under_way(governor: Governor, on
     assert went_on == counters.requests
 
 
-def test_a_visit_whose_caller_is_cancelled_before_it_is_looked_at_never_was(governor: Governor) -> None:
+def test_a_request_that_is_cancelled_before_the_loop_looks_at_it_is_not_counted(governor: Governor) -> None:
     async def leave() -> None:
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await visits(governor)
+            await admit(governor)
 
     with standing_still(governor):
         anyio.run(leave)
     counters = governor.statistics().groups["default"].counters
 
-    assert (0, {}, 2) == (counters.requests, counters.denied, anyio.run(visits, governor).count(None))
+    assert (0, {}, 2) == (counters.requests, counters.denied, anyio.run(admit, governor).count(None))
 
 
-def test_a_visit_that_was_granted_after_its_caller_had_gone_is_not_under_way(
+def test_a_request_that_was_granted_after_it_was_cancelled_is_not_in_flight(
     governor: Governor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def leave() -> None:
         async with anyio.from_thread.BlockingPortal() as portal:
             with anyio.CancelScope() as scope:
                 gone = anyio.Event()
-                visit = GroupActor.admit
+                original = GroupActor.admit
 
                 def granted(actor: GroupActor, one: InboundRequest) -> InboundDenied | None:
-                    answer = visit(actor, one)
+                    answer = original(actor, one)
                     portal.call(scope.cancel)
                     portal.call(gone.wait)
                     return answer
 
                 monkeypatch.setattr(GroupActor, "admit", granted)
                 try:
-                    await governor.inbound.visit("default", visitor(governor))
+                    await governor.inbound.admit("default", request_of(governor))
                 finally:
                     gone.set()
 

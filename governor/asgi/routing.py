@@ -1,0 +1,41 @@
+"""The inbound group and routes of a request, by its path and method."""
+
+from typing import final
+
+from governor.asgi.types import Scope
+from governor.config import Config
+from governor.config.paths import PathMatch, Paths
+
+
+@final
+class Router:
+    """Matches requests under one configuration.
+
+    `own_pages` are the paths of the governor's own pages, which are exempt. `root` is the root path that the application itself
+    uses instead of that of the server.
+    """
+
+    __slots__ = ("_paths", "_root")
+
+    def __init__(self, config: Config, own_pages: frozenset[str], root: str = "") -> None:
+        self._paths = Paths(config.inbound, (*config.inbound_settings.exempt_paths, *own_pages))
+        self._root = root
+
+    def match(self, scope: Scope) -> PathMatch | None:
+        """The group of a request, with its routes; None if the request is exempt."""
+        match = self._paths.find(scope["path"], self._root or _root(scope))
+        if match is not None and scope.get("method") == "OPTIONS" and _is_preflight(scope):
+            return None
+        return match
+
+
+def _root(scope: Scope) -> str:
+    """The root path of the server. In a mounted application, Starlette appends the path of the mount to `root_path`."""
+    root: object = scope.get("app_root_path", scope.get("root_path"))
+    return root if isinstance(root, str) else ""
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """Whether this OPTIONS is a CORS preflight. Browsers send those by themselves, and they are not limited."""
+    names = {name for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names
