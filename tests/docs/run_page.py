@@ -36,13 +36,7 @@ TOGETHER: Final = {
     "watch-it.md",
     "behaviour.md",
     "configuration.md",
-    "errors.md",
     "http-api.md",
-    "actor-design.md",
-    "client-identity.md",
-    "leases.md",
-    "not-guaranteed.md",
-    "two-kinds-of-limit.md",
     "benchmarks.md",
 }
 FENCE: Final = re.compile(r"^\s*```", re.MULTILINE)
