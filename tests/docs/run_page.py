@@ -34,8 +34,6 @@ LANGUAGES: Final = {"toml", "python", "console", "output", "text", "yaml"}
 #: Pages whose blocks still share one namespace.
 TOGETHER: Final = {
     "watch-it.md",
-    "behaviour.md",
-    "configuration.md",
     "http-api.md",
     "benchmarks.md",
 }
