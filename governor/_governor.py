@@ -20,10 +20,10 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
+from governor._actors.actor import ScopeActor
 from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, overloaded
 from governor._actors.permit import Permit
 from governor._actors.portal import NoPortal, Portal
-from governor._actors.scope import ScopeActor
 from governor._actors.statistics import Statistics
 from governor._background import Background
 from governor._failures import Classifier, Classify

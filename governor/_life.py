@@ -14,9 +14,9 @@ from typing import Final, final
 import anyio
 from anyio.abc import TaskGroup
 
+from governor._actors.actor import ScopeActor
 from governor._actors.event_loop import spawn, when_closed
 from governor._actors.portal import Portal, current_post
-from governor._actors.scope import ScopeActor
 from governor._supervisor import Supervisor
 from governor._threads import run_on_thread
 from governor.instrumentation import Announcer

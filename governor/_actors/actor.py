@@ -1,377 +1,342 @@
-"""How does an actor live? A mailbox, one message at a time, a task that sleeps until the next alarm, rest, crash and end.
+"""Actor of a scope: the only writer of the scope's state, and the address at which calls reach it.
 
-Handlers are synchronous and run to the end. On the actor's own thread a message is handed over directly, provided that no
-handler is at work; from other threads asks go through the inbox, and outcomes through a queue of their own, which is read
-before every ask. An actor ends in this order: it says why, closes the inbox, and answers whoever is left.
-
-At its bounds: a full inbox answers asks with `overloaded`. Outcomes are always taken; there is at most one for each permit,
-and before it word that its answer has begun.
+An ask on the actor's own loop is handed over directly: the handler runs at once, in place, and the answer is there before the
+call could have been suspended. From other threads an ask is a message and an answer. When such asks are frequent and no call
+waits, permits are granted ahead into a lease, from which threads take without asking.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
+from random import Random
 from threading import get_ident
-from typing import Final
+from typing import Final, Protocol, final
 
-import anyio
-
-from governor._actors.event_loop import running_loop
-from governor._actors.permit import Permit
+from governor._actors.counters import CounterRecord, Counters
+from governor._actors.effects import Effect, Surroundings
+from governor._actors.failures import Failures
+from governor._actors.ledger import Ledger
+from governor._actors.lifecycle import BUSY, IDLE, State
+from governor._actors.mailbox import NOMINAL_WAIT, Outcome
+from governor._actors.permit import HeldPermit, Permit
 from governor._actors.portal import Portal
-from governor._actors.queue import Waiter
-from governor._units import SECOND, Duration, Instant, to_seconds
+from governor._actors.steps import Steps
+from governor._actors.units import UnitWatch
+from governor._failures import DEFAULT, Classifier
+from governor._units import NEVER, Instant
 from governor.errors import Reason
-from governor.messages import Acquire, Answered, Denied, Leave, Report
-from governor.policies.contract import PLAIN, Grant, Result
+from governor.instrumentation import Announcer
+from governor.messages import Acquire, Denied, PlanRetry
+from governor.policies.contract import PLAIN, Grant
+from governor.policies.degraded import DegradedPolicy
+from governor.policies.limits import LimitPolicy
+from governor.policies.pipeline import Pipeline
+from governor.policies.request_cap import RequestCapPolicy
+from governor.policies.retry import Retry
+from governor.policies.retry_budget import RetryBudgetPolicy
 
-#: How long to wait before asking again when nobody knows how long it will take.
-NOMINAL_WAIT: Final = SECOND
-
-Outcome = Answered | Report | Grant
+#: What a plain ask that does not wait comes to, when it needs a closer look.
+_TRY: Final = Acquire(PLAIN)
 
 
-class Actor(ABC):
-    """The life of an actor; what it decides is its subclass's. Everything but `send` belongs to the thread of `portal`."""
+class Parent(Surroundings, Protocol):
+    """The supervisor, as its actors know it."""
+
+    #: The actors with permits granted ahead that are outstanding.
+    leasing: "set[ScopeActor]"
+
+    def perform(self, actor: "ScopeActor", effect: Effect) -> None:
+        """Does what a step of the actor asks for."""
+
+
+@final
+class ScopeActor:
+    """The address of one scope. `send`, `deliver`, `take` and `take_first` are for any thread, the rest for the actors'."""
 
     __slots__ = (
-        "_alarm",
-        "_between",
-        "_busy",
-        "_closed",
-        "_crash",
-        "_down_until",
-        "_portal",
-        "_notified",
-        "_loop",
-        "_max_waiting",
-        "_now",
-        "_passive",
-        "_timer",
-        "_wake",
+        "_cap",
+        "_clock",
+        "_generation",
+        "_life",
+        "_limits",
+        "_make",
+        "_parent",
+        "_steps",
+        "acquire",
+        "awaits_answers",
+        "classifier",
+        "close",
+        "counters",
+        "degraded",
+        "failures",
+        "gate",
         "inbox",
         "large",
+        "leave",
+        "ledger",
+        "lender",
+        "listens",
+        "logic",
         "outcomes",
+        "passivate",
+        "pop_leased",
+        "run",
         "scope",
+        "send",
+        "stop",
+        "successes",
         "thread",
     )
 
-    def __init__(self, scope: str, *, portal: Portal, now: Callable[[], Instant], max_waiting: int) -> None:
+    #: No permit is granted before this instant without a closer look.
+    gate: Instant
+    #: Whether a success would change anything but the counters, and whether the beginning of a response would.
+    listens: bool
+    awaits_answers: bool
+    counters: Counters
+    degraded: DegradedPolicy
+    #: Takes one permit out of the lease while `large` and `failures` are empty; raises IndexError. For callers to whom the
+    #: function call of `take` is much.
+    pop_leased: Callable[[], Permit]
+    successes: deque[int | None]
+    _cap: RequestCapPolicy
+    _generation: int
+    _limits: tuple[LimitPolicy, ...]
+    _make: type[Permit]
+
+    def __init__(
+        self,
+        scope: str,
+        pipeline: Pipeline,
+        *,
+        portal: Portal,
+        failures: Failures,
+        now: Callable[[], Instant],
+        retry: Retry,
+        budget: RetryBudgetPolicy,
+        random: Random,
+        max_waiting: int,
+        parent: Parent,
+        announcer: Announcer,
+        classifier: Classifier = DEFAULT,
+    ) -> None:
         self.scope = scope
+        #: Where the actor may be called directly. It changes when the loop moves to another thread.
         self.thread = portal.thread
-        self._portal = portal
-        self._now = now
-        self._max_waiting = max_waiting
-        #: Asks, and word from those who no longer wait, that the actor has not read yet.
-        self.inbox: deque[tuple[Acquire | Leave, Waiter | None]] = deque()
-        #: One for each of those asks that is for more than one request.
-        self.large: deque[None] = deque()
-        #: Outcomes that it has not read yet.
-        self.outcomes: deque[Outcome] = deque()
-        self._notified = False
-        self._busy = False
-        #: Whether it is at work, but between two messages.
-        self._between = False
-        self._passive = False
-        self._closed: Denied | None = None
-        self._down_until: Instant | None = None
-        self._crash: Exception | None = None
-        self._wake = anyio.Event()
-        self._timer: anyio.CancelScope | None = None
-        #: The loop of the timer, which cannot be set anywhere else.
-        self._loop: object = None
-        self._alarm = math.inf
+        self.classifier = classifier
+        self.degraded = pipeline.degraded
+        self.failures = failures
+        self._parent = parent
+        self._clock = now
+        self.ledger = Ledger(scope, pipeline, clock=now, budget=budget, announcer=announcer)
+        self._steps = steps = Steps(
+            self.ledger,
+            owner=self,
+            portal=portal,
+            failures=failures,
+            retry=retry,
+            random=random,
+            max_waiting=max_waiting,
+            surroundings=parent,
+            perform=partial(parent.perform, self),
+            copy=self._copy,
+        )
+        # Bound once, to spare calls a function call each.
+        self._life = steps.life
+        self.logic = steps.logic
+        self.lender = steps.logic.lender
+        self.acquire = steps.acquire
+        self.leave = steps.leave
+        self.passivate = steps.passivate
+        self.stop = steps.stop
+        self.close = steps.close
+        #: The task of the actor.
+        self.run = steps.alarm.run
+        self.send = steps.mailbox.send
+        self.inbox, self.large, self.outcomes = steps.mailbox.inbox, steps.mailbox.large, steps.mailbox.outcomes
+        self.pop_leased, self.successes = self.lender.holder.take, self.lender.holder.successes
+        self._copy()
 
-    # What an actor decides.
+    # The lease, for calls on other threads.
 
-    @abstractmethod
-    def _decide(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
-        """An ask. None if the waiter is kept waiting."""
+    def take(self) -> Permit | None:
+        """One request out of the lease, on any thread; None if it is empty, or if something must be read first.
 
-    @abstractmethod
-    def _learn(self, message: Outcome) -> None:
-        """The beginning of an answer, an outcome, or a grant that was never used."""
+        After a failure has been reported, in any scope, nothing is taken before it has been read; and nothing is taken ahead of
+        an ask for more than one request. Asks for one need no such care: they were sent because the lease was empty.
+        """
+        if self.large or self.failures:
+            return None
+        try:
+            return self.pop_leased()
+        except IndexError:
+            return None
 
-    @abstractmethod
-    def _leave(self, waiter: Waiter) -> None:
-        """The waiter no longer waits."""
+    def take_first(self) -> Permit | None:
+        """The same for the first attempt of an operation, which pays into the retry budget."""
+        permit = self.take()
+        if permit is not None:
+            self.lender.holder.deposits.append(None)
+        return permit
 
-    @abstractmethod
-    def _serve(self) -> None:
-        """Something may have changed: serve whoever waits, and set the alarm for the rest."""
+    # The direct hand-off, for calls on the actor's own thread.
 
-    @abstractmethod
-    def _on_alarm(self) -> None:
-        """The alarm has rung."""
+    def grab(self) -> Permit | None:
+        """One request, at once; None if that takes a closer look, or is not possible.
 
-    @abstractmethod
-    def _halt(self) -> None:
-        """The actor rests or is down: nobody must take the short way."""
+        Written out by hand, because this is what nearly every call costs: no Python call but the clock and one `commit` for
+        each limit and the cap, and no step. `_copy` keeps what it reads up to date.
+        """
+        clock = self._clock  # Fetched and called in two steps: CPython 3.11 is slower with functions that are attributes.
+        life = self._life
+        now = clock()
+        if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
+            return None
+        policy: LimitPolicy | RequestCapPolicy = self._cap
+        if now < policy.ready:
+            return None
+        life.state = BUSY
+        try:
+            for policy in self._limits:
+                policy.commit(now, PLAIN)
+                if policy.ready > now:
+                    self.gate = max(self.gate, Instant(policy.ready))
+            policy = self._cap
+            policy.commit(now, PLAIN)
+            self.counters.requests += 1
+            make = self._make
+            return make(self, now, self._generation)
+        except Exception as error:
+            self._undo(now, policy)
+            self._steps.crashed(error)
+            self._steps.end()
+            return None
+        finally:
+            if life.state is BUSY:
+                life.state = IDLE
 
-    @abstractmethod
-    def _resume(self) -> None:
-        """Somebody asks an actor at rest: live again, with a task."""
+    def _undo(self, now: Instant, failed: LimitPolicy | RequestCapPolicy) -> None:
+        """A policy failed to commit: refunds those before it."""
+        pipeline = self.ledger.pipeline
+        grant = Grant(now, pipeline.breaker.generation)
+        for policy in pipeline.spending:
+            if policy is failed:
+                break
+            policy.refund(now, grant, None)
 
-    @abstractmethod
-    def _dismiss(self, answer: Denied) -> None:
-        """Answer everybody who waits."""
-
-    @abstractmethod
-    def _count(self, denied: Denied) -> Denied:
-        """Somebody is refused."""
-
-    # The mailbox.
-
-    def send(self, message: Acquire | Leave, waiter: Waiter | None = None) -> None:
-        """Leaves a message, from any thread. An ask that cannot be taken is answered here and now."""
-        if isinstance(message, Acquire) and len(self.inbox) >= self._max_waiting:
-            self._answer(waiter, self._denied(Reason.OVERLOADED, NOMINAL_WAIT))
-            return
-        self._leave_ask(message, waiter)
-        self._look_whether_closed()
+    def try_acquire(self) -> Permit | Denied:
+        """One request, now or not at all."""
+        return self.grab() or self.acquire(_TRY, None) or self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)
 
     def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
-        """An outcome lies among the outcomes, left by any thread: has it read, at once on the actor's own, unless `later`."""
+        """Has an outcome read that lies in `outcomes`: at once on the actor's own thread, unless `later`, else soon."""
         if get_ident() == self.thread and not later:
-            self._run_soon()
-            return
-        try:
-            if isinstance(outcome, Report) and outcome.result is Result.FAILURE:
-                # In this order: whoever goes through the failures finds it among the outcomes.
-                self._portal.failures.append(self)
-        finally:
-            # Interrupted or not: what lies there must be read.
-            self._notify()
-        self._look_whether_closed()
-
-    def _look_whether_closed(self) -> None:
-        # The actor may have closed its inbox between the look and the append: whoever comes last empties it.
-        if self._closed is not None and self._closed.reason is Reason.SHUTTING_DOWN:
-            self._close_inbox(self._closed)
-
-    def _leave_ask(self, message: Acquire | Leave, waiter: Waiter | None) -> None:
-        try:
-            if isinstance(message, Acquire) and message.request is not PLAIN:
-                self.large.append(None)
-            self.inbox.append((message, waiter))
-        finally:
-            self._notify()
-
-    def tell_leave(self, waiter: Waiter) -> None:
-        """The waiter no longer waits, said on the actor's own thread."""
-        self.inbox.append((Leave(), waiter))
-        self._run_soon()
-
-    def _run_soon(self) -> None:
-        if self._busy or self._portal.must_post():
-            # Told from inside a handler (a finalizer, a signal handler): the knock makes sure that it is read.
-            self._portal.post(self._on_notified)
+            self._steps.read_soon()
         else:
-            self._run(self._serve)
+            self._steps.mailbox.deliver(outcome)
 
-    def _notify(self) -> None:
-        if self._notified:
-            return
-        try:
-            self._notified = True
-            is_open = self._portal.post(self._on_notified)
-        except BaseException:
-            # Interrupted before it was heard: the next message must knock again.
-            self._notified = False
-            raise
-        if not is_open:
-            self._notified = False
-            self._close_inbox(self._denied(Reason.SHUTTING_DOWN, None))
+    def plan_retry(self, message: PlanRetry) -> float | None:
+        """Seconds until the next attempt, or None if there is to be none."""
+        self.catch_up()
+        return self.logic.plan_retry(message)
 
-    def _on_notified(self) -> None:
-        # Before draining: a message that arrives from here on posts again, so none is left lying.
-        self._notified = False
-        self._portal.hear_failures()
-        self._run(self._serve)
+    def _copy(self) -> None:
+        """Copies what `grab`, `take` and permits read without asking. Every step ends with this, so nothing else has to."""
+        ledger = self.ledger
+        pipeline = ledger.pipeline
+        breaker = pipeline.breaker
+        pipeline.regate()
+        self.gate = pipeline.gate if self._life.live and not self.logic.watched else NEVER
+        self.listens = pipeline.holds or breaker.listens
+        self.awaits_answers = breaker.awaits_answers
+        self.counters = ledger.counters
+        self._make = HeldPermit if pipeline.holds else Permit
+        self._generation = breaker.generation
+        self._limits = pipeline.limits
+        self._cap = pipeline.cap
+        if self.lender.outstanding:
+            self._parent.leasing.add(self)
+        else:
+            self._parent.leasing.discard(self)
 
-    def hear(self) -> bool:
-        """Reads the outcomes there are, and no asks, on the actor's own thread. False if a handler is at work."""
-        if self._between:
-            self._between = False
-            self._hear()
-            self._between = True
-            return True
-        if self._busy:
+    # What the supervisor asks of it.
+
+    def recall(self) -> None:
+        """Recalls what is granted ahead."""
+        self._steps.within(self.lender.recall)
+
+    def catch_up(self) -> None:
+        """Reads what the holder of the lease has to report."""
+        if self.lender.unread:
+            self._steps.within(self.lender.catch_up)
+
+    def on_published(self) -> None:
+        """Degraded mode has moved: recalls the lease, and lets the queue find out."""
+        self.recall()
+        if self.logic.queue:
+            self._steps.read_soon()
+
+    def reconfigure(self, pipeline: Pipeline, retry: Retry, budget: RetryBudgetPolicy, max_waiting: int) -> bool:
+        """Other settings from now on: `pipeline` takes over where the one so far stands.
+
+        False, and nothing has changed, if a step runs: it must end under the settings with which it began.
+        """
+        if self._life.busy:
             return False
-        self._busy = True
-        try:
-            self._hear()
-        except Exception as error:
-            self._crashed(error)
-        finally:
-            self._busy = False
+        self.logic.retry = retry
+        self.ledger.budget = budget
+        self.logic.max_waiting = self._steps.mailbox.max_waiting = max_waiting
+        self._steps.change(pipeline)
         return True
 
-    def _hear(self) -> None:
-        for _ in range(len(self.outcomes)):
-            try:
-                outcome = self.outcomes.popleft()
-            except IndexError:
-                return  # Another thread has found the governor closed, and thrown them away.
-            self._learn(outcome)
+    def reopen(self, pipeline: Pipeline) -> bool:
+        """Lets a down actor decide again, by policies that stand where the old ones stood. False if it is not down."""
+        if self._life.state is not State.DOWN:
+            return False
+        self._steps.reopen(pipeline)
+        return True
 
-    def _run(self, step: Callable[[], object]) -> None:
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            self._drain()
-            step()
-        except Exception as error:
-            self._crashed(error)
-        finally:
-            self._busy = False
+    def is_idle(self) -> bool:
+        """Whether it may be passivated: it is live, and no call waits."""
+        return self._life.state is IDLE and not self.logic.queue
 
-    def _drain(self) -> None:
-        self._hear()
-        # No more than there are now: whoever comes meanwhile has posted, and what follows must have its turn.
-        for _ in range(len(self.inbox)):
-            try:
-                message, waiter = self.inbox.popleft()
-            except IndexError:
-                return  # Another thread has found the mailbox closed, and emptied it.
-            if isinstance(message, Acquire):
-                self._take_ask(message, waiter)
-            elif waiter is not None:
-                self._leave(waiter)
+    def may_be_dropped(self) -> bool:
+        """Whether it is passive, with nothing to answer, to read or to recall. All uses of its permits are known then."""
+        if self._life.state is not State.PASSIVE:
+            return False
+        self.catch_up()
+        return not (self.logic.queue or self.inbox or self.outcomes or self.lender.outstanding)
 
-    def _take_ask(self, acquire: Acquire, waiter: Waiter | None) -> None:
-        try:
-            self._hear_failures()
-            answer = self._ask(acquire, waiter)
-        except Exception:
-            # It has left the inbox, and whoever is in the queue will be answered there: once, and nobody forgotten in between.
-            if waiter is not None:
-                self._leave(waiter)
-            self._answer(waiter, self._count(self._denied(Reason.OVERLOADED, NOMINAL_WAIT)))
-            raise
-        finally:
-            # Only now: while this ask is decided, a thread that takes a permit granted ahead would get in front of it.
-            if acquire.request is not PLAIN and self.large:
-                self.large.popleft()
-        if answer is not None:
-            self._answer(waiter, answer)
+    def drop(self, late: Counters) -> None:
+        """Takes it down, because the scope makes room. Outcomes that are still to come are counted in `late`.
 
-    def _hear_failures(self) -> None:
-        """Whoever asks here may have reported before: to this actor, or a failure to another one."""
-        self._hear()
-        if not self._portal.failures:
-            return
-        self._between = True
-        try:
-            self._portal.hear_failures()
-        finally:
-            self._between = False
-
-    def _ask(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
-        if self._closed is not None:
-            if self._down_until is not None:
-                left = max(1, self._down_until - self._now())
-                self._closed = self._denied(self._closed.reason, left)
-            return self._count(self._closed)
-        if self._passive:
-            self._resume()
-        return self._decide(acquire, waiter)
-
-    def _answer(self, waiter: Waiter | None, answer: Permit | Denied) -> None:
-        if waiter is None:
-            return
-        waiter.answer = answer
-        try:
-            waiter.wake()
-        except RuntimeError:
-            # The loop of a foreign caller has ended: nobody is there to take it.
-            self._leave(waiter)
-
-    def _denied(self, reason: Reason, retry_after: int | None) -> Denied:
-        return Denied(self.scope, reason, None if retry_after is None else to_seconds(retry_after))
-
-    def _close_inbox(self, answer: Denied) -> None:
-        """Answers the asks that are left. Outcomes are kept for a restart; after the end nobody reads them."""
-        with suppress(IndexError):
-            while True:
-                message, waiter = self.inbox.popleft()
-                if isinstance(message, Acquire):
-                    self._answer(waiter, answer)
-        self.large.clear()
-        if answer.reason is Reason.SHUTTING_DOWN:
-            self.outcomes.clear()
-
-    # The task.
-
-    async def run(self) -> None:
-        """Sleeps until the alarm, and serves whoever waits when it rings.
-
-        Ends when the actor rests or is closed; raises what made it crash.
+        A caller may hold its address still: two actors for one scope would grant twice as much.
         """
-        wake = self._wake  # A later life of this actor has an event of its own.
-        self._loop = running_loop()
-        while not wake.is_set():
-            with anyio.CancelScope(deadline=self._alarm) as timer:
-                self._timer = timer
-                await wake.wait()
-            if self._timer is timer:
-                self._timer = None
-            if not wake.is_set():
-                self._alarm = math.inf
-                self._run(self._on_alarm)
-        if self._crash is not None:
-            crash, self._crash = self._crash, None
-            raise crash
+        self.stop(Reason.OVERLOADED, NOMINAL_WAIT)
+        self.ledger.counters = late
+        # Outcomes are to come as messages, from any thread: what is only left for the actor is never read.
+        self.ledger.pipeline.holds = True
+        self._copy()
 
-    def passivate(self) -> None:
-        """Ends the task of an actor that nobody has asked for a while. The next ask wakes it up as it was."""
-        self._passive = True
-        self._halt()
-        self._wake.set()
+    def go_on_from(self, counters: CounterRecord, units: UnitWatch, *, limits_changed: bool) -> None:
+        """Takes over what was counted before the scope was set aside."""
+        self._steps.within(partial(self.ledger.go_on_from, counters, units, limits_changed=limits_changed))
 
-    def close(self, reason: Reason, retry_after: Duration | None, *, until: Instant | None = None) -> None:
-        """Tears down: says why, closes the mailbox, answers whoever is left, in this order.
+    # How it stands.
 
-        Who asks later is told the same, or, with `until`, what is left of the time until then.
-        """
-        self._closed = self._denied(reason, retry_after)
-        self._down_until = until
-        self._halt()
-        self._wake.set()
-        self._close_inbox(self._closed)
-        self._dismiss(self._closed)
+    def is_healthy(self, now: Instant) -> bool:
+        """Whether its provider is known to be healthy: see `Ledger.is_healthy`."""
+        return self.ledger.is_healthy(now, len(self.successes))
 
-    def _live_again(self) -> None:
-        self._passive = False
-        self._closed = None
-        self._down_until = None
-        self._crash = None
-        self._wake = anyio.Event()
-        self._alarm = math.inf
+    def stuck(self) -> set[int]:
+        """The threads that wait here for what no passage of time will give."""
+        quiet = self._steps.alarm.at == math.inf and not self.inbox and not self.outcomes
+        return self.logic.queue.threads() if quiet else set()
 
-    def _crashed(self, error: Exception) -> Denied:
-        """A handler raised: whoever waits is answered now, and the task ends with the error for the supervisor to see."""
-        if self._closed is not None:
-            # Down already, or closed for good: what has been said of that stands.
-            return self._count(self._closed)
-        if self._passive:
-            self._resume()
-        self._crash = error
-        self.close(Reason.OVERLOADED, NOMINAL_WAIT)
-        return self._count(self._denied(Reason.OVERLOADED, NOMINAL_WAIT))
+    def denial(self, now: Instant) -> Denied | None:
+        """What a call for one request that cannot wait would be told; None if it would get a permit. Changes nothing."""
+        return self._life.answer(lambda: now) or self.logic.preview(now)
 
-    def _ring_at(self, alarm: float) -> None:
-        """Sets the alarm, in seconds on the clock of the event loop."""
-        self._alarm = alarm
-        if self._timer is not None:
-            if running_loop() is self._loop:
-                self._timer.deadline = alarm
-            else:
-                self._portal.post(self._set_timer)
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.deadline = self._alarm
+    def __repr__(self) -> str:
+        return f"<ScopeActor {self.scope}, {self._life.state.name.lower()}>"

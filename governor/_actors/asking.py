@@ -11,10 +11,10 @@ from typing import Final
 
 import anyio
 
+from governor._actors.actor import ScopeActor
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal, current_post
 from governor._actors.queue import Waiter
-from governor._actors.scope import ScopeActor
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave
 

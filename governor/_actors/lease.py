@@ -1,40 +1,141 @@
-"""Which permits has an actor granted ahead, and what has become of them?
+"""Leases: permits granted ahead, the holder that gives them out, and how many of them are worth granting.
 
-A lease is a queue of permits that callers on other threads take from without asking, and a queue of what they report. Both are
-`collections.deque`, whose ends are safe to use from any thread; all the rest belongs to the actor, on its own thread. A permit
-is taken out once: by a caller, who uses it, or by the actor, which takes it back.
+A holder takes permits from its owner and gives them to calls without asking the owner again. `LocalHolder` serves the threads
+of this process. A holder in another process, or behind a shared store, is another implementation of `Holder`.
 
-At its bounds: an actor grants at most `MAX_LEASED` permits ahead. There are never more reports waiting than permits
-were granted, and the actor reads them before it grants ahead again.
+Bounds: a scope grants at most `MAX_LEASED` permits ahead. There are never more unread reports than permits were granted, and
+the owner reads them before it grants ahead again.
 """
 
 from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import repeat, starmap
-from typing import Final, final
+from typing import Final, NamedTuple, Protocol, final
 
 from governor._actors.permit import Permit
 from governor._units import MILLISECOND, Duration, Instant
 
 #: Permits granted ahead in one scope at most: what 8 busy threads use in some 10 ms.
 MAX_LEASED: Final = 16_384
-#: How often the actor looks after what it has lent, while it has.
+#: How often the owner reads the reports of its holder, while permits are outstanding.
 LOOK_INTERVAL: Final = Duration(10 * MILLISECOND)
 
 #: Asks that are further apart than this are no reason to grant ahead.
 _BRISK_INTERVAL: Final = Duration(100 * MILLISECOND)
 #: A lease that was used up grows by this factor; one that was not shrinks to as many times what was used of it.
 _GROWTH: Final = 4
-#: Nothing is left to a scope that used nothing between so many looks in a row.
+#: After so many looks in a row at which nothing was used, all is recalled.
 _MAX_IDLE_LOOKS: Final = 2
+
+
+class HolderReport(NamedTuple):
+    """What has become of permits since the last report."""
+
+    #: Permits that calls have taken.
+    used: int
+    #: Calls that succeeded, by HTTP status, or None without one.
+    successes: Counter[int | None]
+    #: Operations whose first attempt took a permit from the lease; each pays into the retry budget.
+    deposits: int
+
+
+class Holder(Protocol):
+    """What an owner needs of the holder of its lease. The owner calls all of it on its own thread, one call at a time.
+
+    Each fill and each recall belongs to a generation, the owner's count of recalls. A holder that is told of a recall
+    asynchronously refuses fills of an earlier generation, and its report for an earlier generation may add use, never give
+    permits back. A permit that is neither reported nor recalled is outstanding, and the owner's limits hold that much less.
+    """
+
+    generation: int
+    #: Permits granted ahead that are, as far as the owner knows, not used.
+    outstanding: int
+
+    def __len__(self) -> int:
+        """Permits that the holder can still give out."""
+
+    def fill(self, permits: Iterable[Permit], count: int, generation: int) -> None:
+        """Adds `count` permits. The owner has accounted for them before: they may be used from now on."""
+
+    def report_used(self) -> int:
+        """Permits used since the last report."""
+
+    def report(self) -> HolderReport:
+        """All that has happened since the last report."""
+
+    def recall(self, generation: int) -> int:
+        """Removes what no call has taken, and begins another generation. Returns how many permits will never be used.
+
+        Every permit that is outstanding afterwards has been used, and is part of the next report.
+        """
+
+
+@final
+class LocalHolder:
+    """The permits of one scope for the threads of this process, in a `collections.deque`, whose ends are safe on any thread.
+
+    `take` may be called, and `successes` and `deposits` appended to, on any thread. Each permit is popped once: by a call or by
+    a recall.
+    """
+
+    __slots__ = ("_permits", "deposits", "generation", "outstanding", "successes", "take")
+
+    def __init__(self) -> None:
+        self._permits: deque[Permit] = deque()
+        #: Takes one permit. Raises IndexError if there is none.
+        self.take = self._permits.popleft
+        #: The HTTP status, or None, of calls that succeeded, when only the counters need it.
+        self.successes: deque[int | None] = deque()
+        #: One entry for each operation whose first attempt took a permit here.
+        self.deposits: deque[None] = deque()
+        self.outstanding = 0
+        self.generation = 0
+
+    def __len__(self) -> int:
+        return len(self._permits)
+
+    def fill(self, permits: Iterable[Permit], count: int, generation: int) -> None:
+        """Adds permits. Never of an earlier generation, since the owner calls this directly."""
+        self.outstanding += count
+        self._permits.extend(permits)
+
+    def report_used(self) -> int:
+        """Permits popped by calls since the last report."""
+        used = self.outstanding - len(self._permits)
+        self.outstanding -= used
+        return used
+
+    def report(self) -> HolderReport:
+        """All that has happened since the last report."""
+        # Successes first: a call is counted as made before it is counted as ended.
+        successes = self._take_successes()
+        used = self.report_used()
+        deposits = len(self.deposits)
+        for _ in range(deposits):
+            self.deposits.popleft()
+        return HolderReport(used, successes, deposits)
+
+    def recall(self, generation: int) -> int:
+        """Pops what no call has popped."""
+        back = 0
+        with suppress(IndexError):
+            while True:
+                self.take()
+                back += 1
+        self.outstanding -= back
+        self.generation = generation
+        return back
+
+    def _take_successes(self) -> Counter[int | None]:
+        return Counter(starmap(self.successes.popleft, repeat((), len(self.successes))))
 
 
 @final
 class Demand:
-    """How many permits are worth granting ahead? As many as are used between two looks, a few times over.
+    """How many permits are worth granting ahead: what is used between two looks, several times over.
 
-    It begins with as many as there were asks at a time, grows when that was not enough, and is 0 again when nobody has come.
+    It begins with the number of asks that came together, grows when that was too little, and is 0 once no permit is used.
     """
 
     __slots__ = ("_busy_at", "_idle", "size")
@@ -45,7 +146,7 @@ class Demand:
         self._idle = 0
 
     def short(self, now: Instant, asks: int) -> None:
-        """So many, at least 1, had to ask because nothing was left."""
+        """The lease was empty: so many calls, at least 1, had to ask."""
         if now - self._busy_at < _BRISK_INTERVAL:
             self.size = min(MAX_LEASED, max(asks, self.size * _GROWTH))
         else:
@@ -54,7 +155,7 @@ class Demand:
         self._idle = 0
 
     def looked(self, now: Instant, used: int) -> None:
-        """So many were used since the last look."""
+        """So many permits were used since the last look."""
         if used:
             self.size = min(self.size, used * _GROWTH)
             self._busy_at = now
@@ -66,63 +167,5 @@ class Demand:
             self._busy_at = Instant(-_BRISK_INTERVAL)
 
     def given(self, count: int) -> None:
-        """So many could be granted ahead, and no more: it grows from there."""
+        """So many could be granted ahead, and no more: the demand grows from there."""
         self.size = count
-
-
-@final
-class Lease:
-    """The permits of one scope that are out ahead. `take` may be called, and `successes` appended to, on any thread."""
-
-    __slots__ = ("_permits", "deposits", "outstanding", "successes", "take", "used")
-
-    def __init__(self) -> None:
-        self._permits: deque[Permit] = deque()
-        #: One permit, at once. Raises IndexError if there is none.
-        self.take = self._permits.popleft
-        #: The HTTP status, or None, of calls that went well, when nothing but the counters wants to know.
-        self.successes: deque[int | None] = deque()
-        #: One for each operation whose first attempt was made with a permit from here.
-        self.deposits: deque[None] = deque()
-        #: Permits that were granted ahead and, as far as the actor has learned, not used.
-        self.outstanding = 0
-        #: Permits used since the actor's last look, as far as it has learned.
-        self.used = 0
-
-    def __len__(self) -> int:
-        return len(self._permits)
-
-    def add(self, permits: Iterable[Permit], count: int) -> None:
-        """Hands out `count` more. They have been accounted for before: from here on they may be used."""
-        self.outstanding += count
-        self._permits.extend(permits)
-
-    def unseen(self) -> int:
-        """How many have been used that the actor does not know of."""
-        return self.outstanding - len(self._permits)
-
-    def learn_used(self, used: int) -> None:
-        """The actor knows of so many more."""
-        self.outstanding -= used
-        self.used += used
-
-    def recall(self) -> int:
-        """Takes out what nobody has taken: so many will never be used. All that are still out have been."""
-        back = 0
-        with suppress(IndexError):
-            while True:
-                self.take()
-                back += 1
-        self.outstanding -= back
-        return back
-
-    def learn_deposits(self) -> int:
-        """How many operations have begun that the actor did not know of."""
-        count = len(self.deposits)
-        for _ in range(count):
-            self.deposits.popleft()
-        return count
-
-    def learn_successes(self) -> Counter[int | None]:
-        """How many calls went well, by status, that the actor did not know of."""
-        return Counter(starmap(self.successes.popleft, repeat((), len(self.successes))))

@@ -11,16 +11,13 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from threading import Lock, get_ident
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 import anyio
 from anyio.lowlevel import current_token
 
 from governor._actors.event_loop import AsyncioLoop, in_trio, is_asyncio, running_asyncio_loop, running_loop
 from governor.errors import UsageError
-
-if TYPE_CHECKING:
-    from governor._actors.actor import Actor
 
 T = TypeVar("T")
 Post = Callable[[Callable[[], object]], object]
@@ -137,9 +134,6 @@ class Portal:
         self._context = copy_context()
         # Bounded by `MAX_CALLS`. Those that were given up stay until the loop looks.
         self._calls: deque[_Call[object]] = deque()
-        #: The actors to whom others have sent failures that are not read yet, once for each failure. While there are any,
-        #: nothing that was granted ahead is to be had: one of them may pause all traffic. Bounded like the outcomes.
-        self.failures: deque[Actor] = deque()
         #: Whether the loop is known to have ended.
         self.ended = False
 
@@ -250,15 +244,6 @@ class Portal:
         if self.ended or not self.post(self._answer_calls):
             self._abandon_calls()
 
-    def hear_failures(self) -> None:
-        """Has every failure read that others have sent until now, on the actors' loop."""
-        failures = self.failures
-        for _ in range(len(failures)):
-            if not failures[0].hear():
-                return  # Its knock comes when that handler has ended.
-            # Taken off the list only now, so that nobody finds it empty too early.
-            failures.popleft()
-
     def alive(self) -> bool:
         """Will calls be answered? True as well for a loop that is too busy to answer, or that stands still."""
         return not self.ended and self.post(_nothing)
@@ -315,5 +300,4 @@ class NoPortal(Portal):
         self._on_gone = self._on_moved = _nothing
         self._context = copy_context()
         self._calls = deque()
-        self.failures = deque()
         self.ended = True

@@ -1,24 +1,24 @@
-"""Who waits for a permit, in which order, and until when?
-
-First come, first served. Joining and leaving cost the same however long the queue is.
-"""
+"""Wait queue of a scope: first come, first served. Joining and leaving take constant time, whatever the length."""
 
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
+from typing import final
 
 from governor._actors.permit import Permit
+from governor._units import Instant
 from governor.messages import Acquire, Denied
 from governor.policies.contract import PLAIN, Request
 
 
+@final
 class Waiter:
-    """Somebody who asked, and how to tell them: the answer is put in place first, then `wake` is called once.
+    """A call that waits for the answer to its ask. `wake` is called once, after the answer is in place.
 
-    `deadline` is on the clock of the actors' event loop, in seconds; infinity waits as long as it takes. `thread` is the
-    thread that is blocked meanwhile, if one is, and `since` when the waiter joined the queue, on the governor's clock.
+    `deadline` is in seconds on the clock of the actors' event loop; infinity waits as long as it takes. `thread` is the thread
+    that is blocked meanwhile, if one is, and `since` the instant at which the waiter joined the queue.
     """
 
     __slots__ = ("acquire", "answer", "deadline", "since", "thread", "wake")
@@ -28,17 +28,27 @@ class Waiter:
         self.thread = thread
         self.answer: Permit | Denied | None = None
         self.deadline = math.inf
-        self.since = 0
+        self.since = Instant(0)
         self.wake = wake
 
+    def give(self, answer: Permit | Denied) -> bool:
+        """Puts the answer in place and wakes the call. False if its event loop has ended."""
+        self.answer = answer
+        try:
+            self.wake()
+        except RuntimeError:
+            return False
+        return True
+
     def take(self) -> Permit | Denied | None:
-        """The answer, once: whoever has waited owns it, and a queue that still knows the waiter must not keep it alive."""
+        """The answer, once. A queue that still knows the waiter must not keep the permit alive."""
         answer, self.answer = self.answer, None
         return answer
 
 
+@final
 class WaitQueue:
-    """The waiting queue of one scope. Its bound is kept by the actor that owns it."""
+    """The waiters of one scope. The scope that owns the queue keeps its bound."""
 
     __slots__ = ("_cost", "_deadlines", "_largest", "_others", "_serial", "_units", "_waiters")
 
@@ -48,9 +58,9 @@ class WaitQueue:
         self._serial = count()
         self._cost = 0
         self._units: Counter[str] = Counter()
-        #: How many ask for anything but one request.
+        #: The number of waiters that ask for anything but one request.
         self._others = 0
-        #: The largest amounts by unit that anybody has asked for since the queue was last empty; None stands for requests.
+        #: The largest amounts by unit since the queue was last empty; None stands for requests.
         self._largest: dict[str | None, int] = {}
 
     def __len__(self) -> int:
@@ -60,35 +70,35 @@ class WaitQueue:
         return waiter in self._waiters
 
     def threads(self) -> set[int]:
-        """The threads that are blocked here."""
+        """The threads that are blocked in this queue."""
         return {waiter.thread for waiter in self._waiters if waiter.thread is not None}
 
     def head(self) -> Waiter | None:
-        """Whose turn is next."""
+        """The waiter that is served next; None if the queue is empty."""
         return next(iter(self._waiters), None)
 
     def ahead(self) -> Request | None:
-        """What everybody in the queue asks for together; None when nobody waits."""
+        """The sum of all requests in the queue; None if it is empty."""
         if not self._waiters:
             return None
         return Request(self._cost, dict(self._units) if self._units else None)
 
     @property
     def plain(self) -> bool:
-        """Whether everybody asks for one request and nothing else."""
+        """Whether every waiter asks for one request and nothing else."""
         return not self._others
 
     def requests(self) -> Iterator[Request]:
-        """What they ask for, in order."""
+        """The requests, in order."""
         return (waiter.acquire.request for waiter in self._waiters)
 
     def largest(self) -> Request:
-        """At least the largest amount of each unit that anybody asks for; at least one request."""
+        """At least the largest amount of each unit in any request; at least one request."""
         units = {unit: amount for unit, amount in self._largest.items() if unit is not None}
         return Request(self._largest.get(None, 1), units or None)
 
     def join(self, waiter: Waiter) -> None:
-        """At the end."""
+        """Adds a waiter at the end."""
         self._waiters[waiter] = None
         request = waiter.acquire.request
         self._cost += request.cost
@@ -102,7 +112,7 @@ class WaitQueue:
             heappush(self._deadlines, (waiter.deadline, next(self._serial), waiter))
 
     def leave(self, waiter: Waiter) -> bool:
-        """From wherever they stand; False if they were not in the queue."""
+        """Removes a waiter from any position. False if it is not in the queue."""
         if waiter not in self._waiters:
             return False
         del self._waiters[waiter]
@@ -120,20 +130,20 @@ class WaitQueue:
         return True
 
     def next_deadline(self) -> float:
-        """The first deadline of anybody in the queue; infinity if there is none."""
+        """The earliest deadline in the queue; infinity if there is none."""
         while self._deadlines and self._deadlines[0][2] not in self._waiters:
             heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else math.inf
 
     def take_overdue(self, until: float) -> Iterator[Waiter]:
-        """Takes everybody out whose deadline has come by `until`, the earliest deadline first."""
+        """Removes and yields the waiters whose deadline is `until` or earlier, the earliest deadline first."""
         while self.next_deadline() <= until:
             waiter = self._deadlines[0][2]
             self.leave(waiter)
             yield waiter
 
     def take_all(self) -> Iterator[Waiter]:
-        """Takes everybody out, first come first."""
+        """Removes and yields all waiters, in order."""
         while (waiter := self.head()) is not None:
             self.leave(waiter)
             yield waiter

@@ -6,9 +6,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from governor._actors.actor import ScopeActor
 from governor._actors.counters import CounterRecord
 from governor._actors.group import GroupActor
-from governor._actors.scope import ScopeActor
 from governor._units import Instant, to_seconds
 from governor.config import describe
 from governor.messages import Denied
@@ -145,11 +145,11 @@ def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
 def scope_statistics(actor: ScopeActor, now: Instant) -> ScopeStatistics:
     """The scope of one actor as it stands at `now`."""
     actor.catch_up()
-    breaker = actor.pipeline.breaker
-    leased = actor.leased()
+    ledger, leased = actor.ledger, actor.lender.outstanding
+    breaker = ledger.pipeline.breaker
     return ScopeStatistics(
-        counters=actor.counters.record(),
-        limits=tuple(_limit(limit, now, leased) for limit in actor.pipeline.limits),
+        counters=ledger.counters.record(),
+        limits=tuple(_limit(limit, now, leased) for limit in ledger.pipeline.limits),
         breaker=BreakerStatistics(
             status=breaker.status.value,
             failures=breaker.failures,
@@ -160,11 +160,11 @@ def scope_statistics(actor: ScopeActor, now: Instant) -> ScopeStatistics:
             last_failure_ago=None if breaker.last_failure is None else to_seconds(max(0, now - breaker.last_failure)),
             ramp_up=breaker.ramp,
         ),
-        waiting=actor.waiting(),
+        waiting=len(actor.logic.queue),
         leased=leased,
-        denial=_denial(actor.refusal(now)),
-        unknown_units=actor.unknown_units(),
-        uncharged_units=actor.uncharged_units(),
+        denial=_denial(actor.denial(now)),
+        unknown_units=ledger.units.unknown(),
+        uncharged_units=ledger.units.uncharged(),
     )
 
 

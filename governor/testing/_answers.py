@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Final
 
-from governor._actors.scope import ScopeActor
+from governor._actors.actor import ScopeActor
 from governor._governor import Governor
 from governor._one_use import OneUse
 from governor._units import Duration, from_seconds
@@ -80,7 +80,7 @@ def _refuse(actor: ScopeActor, reason: Reason, wait: Duration | None) -> None:
     if actor in _refused:
         raise UsageError(f"{actor.scope} is in a block of `refusing` already; leave that one first")
     _refused.add(actor)
-    actor.close(reason, wait)
+    actor.stop(reason, wait)
 
 
 def _resume(governor: Governor, actor: ScopeActor) -> None:

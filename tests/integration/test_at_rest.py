@@ -105,8 +105,8 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_nobody(posts: lis
         until(lambda: sleep.seconds == math.inf)
         asleep = sleep.woken
         posts.clear()
-        awake = [scope for scope in SCOPES if not governor._addresses[scope, None]._passive]
-        leased = sum(governor._addresses[scope, None].leased() for scope in SCOPES)
+        awake = [scope for scope in SCOPES if not governor._addresses[scope, None]._life.passive]
+        leased = sum(governor._addresses[scope, None].lender.outstanding for scope in SCOPES)
         go_home.set()
         for future in futures:
             future.result(20)
@@ -127,4 +127,4 @@ def test_when_nobody_uses_what_is_granted_ahead_nothing_is_left_to_look_after_bu
             pass
         until(lambda: sleep.seconds > 200)
 
-        assert 0 == actors[0].leased()
+        assert 0 == actors[0].lender.outstanding

@@ -25,7 +25,7 @@ def test_permits_that_are_taken_back_are_announced_with_their_number() -> None:
     with governed("800/minute burst 800", clock=ManualClock()) as governor, ThreadPoolExecutor(1) as pool:
         governor.add_hook(told.append)
         with ahead(governor, "weather") as (actors, _):
-            lent = len(actors[0]._lease)
+            lent = len(actors[0].lender.holder)
             # Asked before the loop goes on, which would look after the lease by itself a moment later.
             pool.submit(governor.try_permit, "weather", cost=800)
             until(lambda: len(actors[0].inbox) == 1)

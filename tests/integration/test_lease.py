@@ -148,13 +148,13 @@ def test_nothing_is_taken_of_what_was_granted_ahead_while_an_ask_for_all_of_it_i
     taken: list[Permit | None] = []
     with governed("1/day burst 1000") as governor, ThreadPoolExecutor(1) as pool:
         with ahead(governor, "weather") as ((actor,), used):
-            now = actor._now
+            now = actor.ledger.clock
 
             def now_while_another_thread_tries() -> Instant:
                 taken.append(actor.take())
                 return now()
 
-            actor._now = now_while_another_thread_tries
+            actor.ledger.clock = now_while_another_thread_tries
             future = pool.submit(governor.try_permit, "weather", cost=1000 - used)
             until(lambda: len(actor.inbox) == 1)
         granted(future.result(20))

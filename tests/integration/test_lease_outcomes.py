@@ -10,8 +10,8 @@ from unittest.mock import patch
 import pytest
 
 from governor import Denied, Permit, Reason
-from governor._actors.lease import Lease
-from governor._actors.scope import ScopeActor
+from governor._actors.actor import ScopeActor
+from governor._actors.lease import HolderReport, LocalHolder
 from governor._units import Instant
 from governor.clock import system_clock
 from governor.testing import ManualClock
@@ -231,7 +231,7 @@ def test_a_use_that_comes_right_after_the_actor_has_read_the_clock_is_not_dated_
     with governed("1000/minute burst 1000", clock=clock) as governor:
         permit = granted(governor.try_permit("weather"))
         with ahead(governor, "weather") as ((actor,), _):
-            read, begun = actor._now, clock()
+            read, begun = actor.ledger.clock, clock()
 
             def late() -> Instant:
                 now = read()
@@ -240,11 +240,11 @@ def test_a_use_that_comes_right_after_the_actor_has_read_the_clock_is_not_dated_
                     taken.extend(take_all(actor))
                 return now
 
-            with patch.object(actor, "_now", late):
+            with patch.object(actor.ledger, "clock", late):
                 handle(actor, handler, permit)
                 late()
             actor.recall()
-            left = actor.pipeline.limits[0].available(actor._now())
+            left = actor.ledger.pipeline.limits[0].available(clock())
 
     assert 1000 - len(taken) == left
 
@@ -256,7 +256,7 @@ def handle(actor: ScopeActor, handler: str, permit: Permit) -> None:
         actor.recall()
     else:
         permit.reported = True
-        actor._learn(permit.grant())
+        actor.logic.learn(permit.grant())
 
 
 def test_figures_that_a_signal_handler_asks_for_in_the_middle_disturb_nothing() -> None:
@@ -268,13 +268,13 @@ def test_figures_that_a_signal_handler_asks_for_in_the_middle_disturb_nothing() 
             for permit in permits:
                 elsewhere(permit.record, status=200)
             actor = governor._addresses["weather", None]
-            learn = Lease.learn_successes
+            report = LocalHolder.report
 
-            def interrupted(lease: Lease) -> object:
+            def interrupted(holder: LocalHolder) -> HolderReport:
                 governor.statistics()
-                return learn(lease)
+                return report(holder)
 
-            with patch.object(Lease, "learn_successes", interrupted):
+            with patch.object(LocalHolder, "report", interrupted):
                 actor.catch_up()
             counters = governor.statistics().counters
             return counters.answered_2xx, dict(counters.denied)

@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 
 from governor import Governor
-from governor._actors.actor import Actor
+from governor._actors.steps import Steps
 from tests.support.leases import PLENTY, governed
 
 pytestmark = pytest.mark.promise("R51", "R55")
@@ -35,13 +35,13 @@ async def fail_and_ask_again(governor: Governor, scopes: int, tasks: int) -> int
 @pytest.mark.parametrize(("scopes", "tasks"), [(400, 400), (20, 1000), (1, 1000)])
 def test_everybody_is_answered_and_each_failure_is_read_once(scopes: int, tasks: int) -> None:
     heard = Counter[bool]()
-    hear = Actor.hear
+    hear = Steps.hear
 
-    def counted(actor: Actor) -> bool:
+    def counted(steps: Steps) -> bool:
         heard[True] += 1
-        return hear(actor)
+        return hear(steps)
 
-    with governed(PLENTY) as governor, patch.object(Actor, "hear", counted):
+    with governed(PLENTY) as governor, patch.object(Steps, "hear", counted):
         granted = asyncio.run(fail_and_ask_again(governor, scopes, tasks))
         counters = governor.statistics().counters
 

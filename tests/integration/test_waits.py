@@ -71,7 +71,7 @@ class Slow:
 
 
 def waiting(governor: Governor) -> int:
-    return len(governor._addresses["weather", None]._queue)
+    return len(governor._addresses["weather", None].logic.queue)
 
 
 def use(governor: Governor) -> None:

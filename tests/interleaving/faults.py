@@ -5,11 +5,12 @@ They are stepped through bytecode by bytecode, like what they replace.
 
 from collections import deque
 
-from governor._actors.actor import Actor
-from governor._actors.lease import Lease
+from governor._actors.actor import ScopeActor
+from governor._actors.failures import Failures
+from governor._actors.lease import LocalHolder
+from governor._actors.lender import Lender
+from governor._actors.mailbox import Mailbox
 from governor._actors.permit import Permit
-from governor._actors.portal import Portal
-from governor._actors.scope import ScopeActor
 from governor._units import Instant
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
@@ -28,13 +29,13 @@ def use_dated_at_the_grant(self: RequestCapPolicy, now: Instant, used: int) -> N
     self._look()
 
 
-def reclaim_that_counts_a_popped_permit(self: Lease) -> int:
+def reclaim_that_counts_a_popped_permit(self: LocalHolder, generation: int) -> int:
     self._permits.clear()
     back, self.outstanding = self.outstanding, 0
     return back
 
 
-def reclaim_that_looks_before_it_pops(self: Lease) -> int:
+def reclaim_that_looks_before_it_pops(self: LocalHolder, generation: int) -> int:
     back = len(self._permits)
     for _ in range(back):
         if self._permits:
@@ -43,15 +44,15 @@ def reclaim_that_looks_before_it_pops(self: Lease) -> int:
     return back
 
 
-def post_forgotten_after_the_inbox_was_read(self: Actor) -> None:
-    self._portal.hear_failures()
-    self._run(self._serve)
+def post_forgotten_after_the_inbox_was_read(self: Mailbox) -> None:
+    self._failures.read()
+    self._read()
     self._notified = False
 
 
-def failures_taken_off_the_list_before_they_are_read(self: Portal) -> None:
-    told = deque(self.failures)
-    self.failures.clear()
+def failures_taken_off_the_list_before_they_are_read(self: Failures) -> None:
+    told = deque(self)
+    self.clear()
     for actor in told:
         actor.hear()
 
@@ -63,7 +64,7 @@ def lease_entered_while_a_failure_is_unread(self: ScopeActor) -> Permit | None:
         return None
 
 
-def nothing_taken_back(self: ScopeActor) -> bool:
+def nothing_taken_back(self: Lender) -> bool:
     return False
 
 

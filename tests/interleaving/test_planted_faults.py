@@ -8,10 +8,11 @@ from unittest.mock import patch
 
 import pytest
 
-from governor._actors.actor import Actor
-from governor._actors.lease import Lease
-from governor._actors.portal import Portal
-from governor._actors.scope import ScopeActor
+from governor._actors.actor import ScopeActor
+from governor._actors.failures import Failures
+from governor._actors.lease import LocalHolder
+from governor._actors.lender import Lender
+from governor._actors.mailbox import Mailbox
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
@@ -55,12 +56,12 @@ def pausing(random: Random) -> Scenario:
     [
         (bucket, patch.object(TokenBucketPolicy, "collect", faults.refill_capped_with_the_count_after_the_pops)),
         (cap, patch.object(RequestCapPolicy, "collect", faults.use_dated_at_the_grant)),
-        (still_bucket, patch.object(Lease, "recall", faults.reclaim_that_counts_a_popped_permit)),
-        (still_bucket, patch.object(Lease, "recall", faults.reclaim_that_looks_before_it_pops)),
-        (bucket, patch.object(Actor, "_on_notified", faults.post_forgotten_after_the_inbox_was_read)),
-        (pausing, patch.object(Portal, "hear_failures", faults.failures_taken_off_the_list_before_they_are_read)),
+        (still_bucket, patch.object(LocalHolder, "recall", faults.reclaim_that_counts_a_popped_permit)),
+        (still_bucket, patch.object(LocalHolder, "recall", faults.reclaim_that_looks_before_it_pops)),
+        (bucket, patch.object(Mailbox, "_on_notified", faults.post_forgotten_after_the_inbox_was_read)),
+        (pausing, patch.object(Failures, "read", faults.failures_taken_off_the_list_before_they_are_read)),
         (opening, patch.object(ScopeActor, "take", faults.lease_entered_while_a_failure_is_unread)),
-        (opening, patch.object(ScopeActor, "recall", faults.nothing_taken_back)),
+        (opening, patch.object(Lender, "recall", faults.nothing_taken_back)),
         (cap, patch.object(Pipeline, "lend", faults.nothing_accounted_for)),
     ],
     ids=lambda value: value.attribute + ": " + value.new.__name__ if hasattr(value, "attribute") else value.__name__,

@@ -21,8 +21,8 @@ from anyio.abc import TaskGroup
 from benchmarks.laws import Admission, excess_over_bucket, most_in_window
 from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, TokenBucket
 from governor._actors import asking, portal
+from governor._actors.actor import ScopeActor
 from governor._actors.portal import Portal
-from governor._actors.scope import ScopeActor
 from governor._supervisor import Supervisor
 from governor._units import DAY, MINUTE, SECOND, Instant, to_seconds
 from governor.instrumentation import Announcer
@@ -92,7 +92,6 @@ class _SteppedPortal(Portal):
         self.thread = get_ident()
         self.time = time
         self.ended = False
-        self.failures = deque()
         self._calls = deque()
         self.callbacks: deque[Callable[[], object]] = deque()
 
@@ -165,7 +164,7 @@ class World:
 
     def _actors(self) -> list[ScopeActor]:
         supervisor = self._governor._supervisor
-        return [] if supervisor is None else list(supervisor._actors.values())
+        return [] if supervisor is None else list(supervisor._scopes.actors.values())
 
     def _loop(self) -> None:
         governor = self._governor
@@ -199,14 +198,14 @@ class World:
         return self._stepper.left == 1 and self._next_alarm() == math.inf and not self._has_work()
 
     def _next_alarm(self) -> float:
-        return min((actor._alarm for actor in self._actors()), default=math.inf)
+        return min((actor._steps.alarm.at for actor in self._actors()), default=math.inf)
 
     def _has_work(self) -> bool:
         return self._portal is not None and bool(self._portal.callbacks or self._due())
 
     def _due(self) -> list[ScopeActor]:
         now = self._seconds()
-        return [actor for actor in self._actors() if actor._alarm <= now]
+        return [actor for actor in self._actors() if actor._steps.alarm.at <= now]
 
     def _work(self) -> bool:
         assert self._portal is not None
@@ -214,8 +213,7 @@ class World:
             self._portal.callbacks.popleft()()
             return True
         for actor in self._due():
-            actor._alarm = math.inf
-            actor._run(actor._on_alarm)
+            actor._steps.alarm.ring()
             return True
         return False
 
@@ -269,7 +267,7 @@ class World:
         now = supervisor.statistics()
         assert supervisor.cap.lent == 0, "something is still granted ahead"
         assert all(scope.leased == scope.waiting == 0 for scope in now.scopes.values()), now
-        assert not supervisor._portal.failures, "a failure was never read"
+        assert not supervisor.failures, "a failure was never read"
         for name, seen in self.seen.items():
             counters = now.scopes[name].counters
             # Granted to somebody who had given up in that moment, because the clock had jumped: taken back, and counted so.

@@ -5,8 +5,6 @@ elsewhere, each of whose actions is a step of its own: looking into the lease, s
 within such an action is left out; `tests/interleaving` takes that apart.
 """
 
-import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -30,9 +28,11 @@ from hypothesis.stateful import (
 )
 
 from governor import Denied, Permit, Reason
+from governor._actors.actor import ScopeActor
+from governor._actors.effects import Effect, Signal
+from governor._actors.failures import Failures
 from governor._actors.portal import Portal
 from governor._actors.queue import Waiter
-from governor._actors.scope import ScopeActor
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.instrumentation import Announcer
 from governor.messages import Acquire
@@ -68,7 +68,6 @@ class StillPortal(Portal):
         self.thread = get_ident()
         self.time = time
         self.ended = False
-        self.failures = deque()
         self.posts: list[Callable[[], object]] = []
 
     def post(self, callback: Callable[[], object]) -> bool:
@@ -111,6 +110,8 @@ class LeaseMachine(RuleBasedStateMachine):
     )
     def begin(self, buckets: tuple[TokenBucket, TokenBucket], cap: int, failures: int, degraded: int) -> None:
         self.now = START
+        self.failures = Failures()
+        self.leasing: set[ScopeActor] = set()
         self.portal = StillPortal(lambda: self.now / SECOND)
         self.cap = RequestCapPolicy(RequestCap(cap))
         self.degraded = DegradedPolicy(Degraded(failures=degraded, providers=1))
@@ -127,24 +128,23 @@ class LeaseMachine(RuleBasedStateMachine):
             budget=RetryBudgetPolicy(RetryBudget()),
             random=Random(0),
             max_waiting=100,
-            start=lambda _: None,
-            publish=self._publish,
-            recall_all=self._recall_all,
-            judge=self._judge,
-            on_breaker=lambda _actor, _before: None,
-            on_high_use=lambda _: None,
+            failures=self.failures,
+            parent=self,
             announcer=Announcer(lambda: 0.0),
         )
         return Scope(actor, bucket)
 
-    def _judge(self, now: Instant) -> None:
-        self.degraded.decide(now, healthy=False)
+    # What the actors know of the supervisor.
 
-    def _publish(self) -> None:
-        for scope in self.scopes:
-            scope.actor.on_published()
+    def is_any_healthy(self, now: Instant) -> bool:
+        return False
 
-    def _recall_all(self) -> None:
+    def perform(self, actor: ScopeActor, effect: Effect) -> None:
+        if effect is Signal.PAUSED:
+            for scope in self.scopes:
+                scope.actor.on_published()
+
+    def recall_all(self) -> None:
         for scope in self.scopes:
             scope.actor.recall()
 
@@ -221,7 +221,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def _nothing_was_left(self, refusal: Denied, scope: Scope) -> None:
         if refusal.reason is Reason.RATE_LIMIT:
-            assert 0 == scope.actor.leased()
+            assert 0 == scope.actor.lender.outstanding
         if refusal.reason is Reason.REQUEST_CAP:
             assert 0 == self.cap.lent
 
@@ -269,10 +269,9 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def ring_the_alarm(self, which: int) -> None:
-        actor = self.scopes[which].actor
-        if actor._alarm <= self.portal.time():
-            actor._alarm = math.inf
-            actor._run(actor._on_alarm)
+        alarm = self.scopes[which].actor._steps.alarm
+        if alarm.at <= self.portal.time():
+            alarm.ring()
             self._read(self.scopes[which])
 
     @rule(which=WHICH)
@@ -290,15 +289,15 @@ class LeaseMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_granted_ahead_while_somebody_waits_or_the_breaker_is_not_closed(self) -> None:
         for scope in self.scopes:
-            closed = scope.actor.pipeline.breaker.status is BreakerStatus.CLOSED
-            if scope.actor.waiting() or not closed or self.now < self.degraded.until:
-                assert 0 == scope.actor.leased()
+            closed = scope.actor.ledger.pipeline.breaker.status is BreakerStatus.CLOSED
+            if scope.actor.logic.queue or not closed or self.now < self.degraded.until:
+                assert 0 == scope.actor.lender.outstanding
 
     def teardown(self) -> None:
         if hasattr(self, "scopes"):
             self.portal.turn()
             for scope in self.scopes:
-                scope.actor.close(Reason.SHUTTING_DOWN, None)
+                scope.actor.close()
 
                 assert [] == scope.waiting
                 assert scope.actor.take() is None

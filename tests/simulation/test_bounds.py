@@ -104,7 +104,7 @@ async def test_the_retry_budget_of_a_forgotten_provider_is_forgotten_as_well() -
             await anyio.sleep(100)
         gc.collect()
         assert governor._supervisor is not None
-        budgets = list(governor._supervisor._budgets)
+        budgets = list(governor._supervisor._builder.budgets)
 
     assert ["provider4"] == budgets
 

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from governor import Config, Denied, Governor, Permit, Reason
-from governor._actors.scope import ScopeActor
-from governor._supervisor import _MAX_LOOKED_AT, _MAX_SET_ASIDE
+from governor._actors.actor import ScopeActor
+from governor._actors.registry import MAX_LOOKED_AT, MAX_SET_ASIDE
 from governor.policies.pipeline import Pipeline
 from governor.testing import loop_clock
 from tests.support.answers import granted, reason
@@ -161,7 +161,7 @@ async def test_changes_of_settings_reach_a_scope_that_is_set_aside_as_they_reach
 async def test_at_the_bound_of_records_those_as_good_as_new_go_first_and_else_the_newcomer_is_refused() -> None:
     answers = []
     async with governed("2 per 1000s strict", max_scopes=1) as governor:
-        for number in range(_MAX_SET_ASIDE + 2):
+        for number in range(MAX_SET_ASIDE + 2):
             answer = governor.try_permit(f"scope{number}")
             answers.append(reason(answer))
             if isinstance(answer, Permit):
@@ -172,8 +172,8 @@ async def test_at_the_bound_of_records_those_as_good_as_new_go_first_and_else_th
         granted(governor.try_permit("late"))
         counters = governor.statistics().counters
 
-    assert [*[None] * (_MAX_SET_ASIDE + 1), Reason.OVERLOADED] == answers
-    assert (_MAX_SET_ASIDE, _MAX_SET_ASIDE + 2) == (full, counters.requests)
+    assert [*[None] * (MAX_SET_ASIDE + 1), Reason.OVERLOADED] == answers
+    assert (MAX_SET_ASIDE, MAX_SET_ASIDE + 2) == (full, counters.requests)
 
 
 async def test_figures_of_a_scope_that_is_set_aside_are_shown_on_request() -> None:
@@ -220,7 +220,7 @@ async def test_a_newcomer_costs_the_same_however_many_scopes_there_are(monkeypat
                 work[scopes] = work.get(scopes, 0) + looked[0]
 
     assert work[50] == work[1000]
-    assert work[50] <= 2 * 20 * 2 * _MAX_LOOKED_AT
+    assert work[50] <= 2 * 20 * 2 * MAX_LOOKED_AT
 
 
 async def test_dropping_a_scope_leaves_the_doors_of_the_others_open() -> None:

@@ -5,11 +5,12 @@ The governor's loop is made to stand still, so that it can neither take back nor
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Event
 from typing import Final, NamedTuple, TypeVar
 
 from governor import Config, Governor, Permit
-from governor._actors.scope import ScopeActor
+from governor._actors.actor import ScopeActor
 from governor.clock import Clock, system_clock
 from tests.support.answers import granted
 from tests.support.governors import NEVER_REACHED
@@ -72,11 +73,11 @@ def ahead(governor: Governor, *scopes: str, least: int = 20) -> Iterator[Ahead]:
 
     def fill() -> None:
         for actor in actors:
-            actor._demand.given(4 * least)
-            actor._grant_ahead(actor._now())
+            actor.lender.demand.given(4 * least)
+            actor._steps.within(partial(actor.lender.fill, actor.ledger.clock()))
 
     with standing_still(governor, fill):
-        assert all(len(actor._lease) >= least for actor in actors)
+        assert all(len(actor.lender.holder) >= least for actor in actors)
         yield Ahead(actors, least * len(scopes))
 
 

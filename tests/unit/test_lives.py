@@ -13,6 +13,7 @@ import anyio.lowlevel
 import pytest
 
 from governor import Config, Denied, Governor, Permit, Reason, ShuttingDown, UsageError
+from governor._actors.watch import GlobalWatch
 from governor._governor import running
 from governor._supervisor import Supervisor
 from governor.instrumentation.events import AnyEvent
@@ -322,12 +323,12 @@ def failing(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[Callable[[],
     """A supervisor of which one task fails when it is told to."""
     fail = anyio.Event()
 
-    async def broken(_: Supervisor) -> None:
+    async def broken(_: GlobalWatch) -> None:
         await fail.wait()
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Supervisor, name, broken)
+        patch.setattr(GlobalWatch, name, broken)
         yield fail.set
 
 

@@ -1,0 +1,72 @@
+"""Task of an actor: sleeps until the alarm, and calls the actor when it rings."""
+
+import math
+from collections.abc import Callable
+from typing import final
+
+import anyio
+
+from governor._actors.event_loop import running_loop
+from governor._actors.portal import Portal
+
+
+@final
+class Alarm:
+    """One alarm, in seconds on the clock of the actors' event loop; infinity for none. `on_ring` is called when it rings."""
+
+    __slots__ = ("_crash", "_loop", "_on_ring", "_portal", "_stop", "_timer", "at")
+
+    def __init__(self, portal: Portal, on_ring: Callable[[], object]) -> None:
+        self._portal = portal
+        self._on_ring = on_ring
+        self._stop = anyio.Event()
+        self._timer: anyio.CancelScope | None = None
+        #: The loop of the timer, which cannot be set on any other.
+        self._loop: object = None
+        self._crash: Exception | None = None
+        self.at = math.inf
+
+    async def run(self) -> None:
+        """Rings until the alarm is stopped. Raises the exception that it was stopped with, if any."""
+        stop = self._stop  # After a restart there is another one.
+        self._loop = running_loop()
+        while not stop.is_set():
+            with anyio.CancelScope(deadline=self.at) as timer:
+                self._timer = timer
+                await stop.wait()
+            if self._timer is timer:
+                self._timer = None
+            if not stop.is_set():
+                self.ring()
+        if self._crash is not None:
+            crash, self._crash = self._crash, None
+            raise crash
+
+    def ring(self) -> None:
+        """Rings now."""
+        self.at = math.inf
+        self._on_ring()
+
+    def set(self, at: float) -> None:
+        """Moves the alarm."""
+        self.at = at
+        if self._timer is not None:
+            if running_loop() is self._loop:
+                self._timer.deadline = at
+            else:
+                self._portal.post(self._set_timer)
+
+    def stop(self, crash: Exception | None = None) -> None:
+        """Ends the task."""
+        self._crash = crash or self._crash
+        self._stop.set()
+
+    def restart(self) -> None:
+        """Gets ready for another task. The one that was stopped may not have ended yet."""
+        self._stop = anyio.Event()
+        self._crash = None
+        self.at = math.inf
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.deadline = self.at

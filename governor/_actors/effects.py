@@ -1,0 +1,37 @@
+"""Effects: what a step of a scope asks the supervisor to do. The step goes on as if it were done already."""
+
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from governor._units import Instant
+from governor.policies.breaker import BreakerStatus
+
+
+class Signal(Enum):
+    """An effect without a value."""
+
+    #: Degraded mode has begun: all scopes recall their leases and look at their queues.
+    PAUSED = "paused"
+    #: Much of the global cap may be in use.
+    HIGH_USE = "high_use"
+    #: A passive actor has been asked, and needs a task.
+    RESUMED = "resumed"
+
+
+class BreakerMoved(NamedTuple):
+    """The breaker of the scope has left this status."""
+
+    before: BreakerStatus
+
+
+Effect = Signal | BreakerMoved
+
+
+class Surroundings(Protocol):
+    """What the decisions of one scope need to know of all the others, at once."""
+
+    def recall_all(self) -> None:
+        """Recalls what is granted ahead, in every scope."""
+
+    def is_any_healthy(self, now: Instant) -> bool:
+        """Whether a provider that has no part in the current run of failures is known to be healthy."""

@@ -1,0 +1,31 @@
+"""Failures reported on other threads and not read yet, over all scopes of a governor.
+
+While there is one, no permit that was granted ahead can be taken, in any scope: reading it may pause all traffic. So a thread
+that has reported a failure gets no permit that the failure would have denied.
+"""
+
+from collections import deque
+from typing import Protocol, final
+
+
+class Reader(Protocol):
+    """An actor with unread outcomes."""
+
+    def hear(self) -> bool:
+        """Reads its outcomes, on the actors' thread. False if it runs a step, and reads them when that has ended."""
+
+
+@final
+class Failures(deque[Reader]):
+    """The actors with unread failures, once for each failure. Bounded like the outcomes: one for each permit.
+
+    A `deque`, so that the hot path tests it for being empty without a Python call.
+    """
+
+    def read(self) -> None:
+        """Has every failure read that was reported until now."""
+        for _ in range(len(self)):
+            if not self[0].hear():
+                return  # Its own step reads them; what it was sent has been posted.
+            # Removed only now: a thread that finds the list empty takes a permit at once.
+            self.popleft()

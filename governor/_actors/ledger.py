@@ -1,0 +1,157 @@
+"""Ledger of a scope: its policies, counters and units, and what grants and outcomes change in them."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, final
+
+import msgspec
+
+from governor._actors.counters import CounterRecord, Counters
+from governor._actors.units import UnitWatch
+from governor._units import MINUTE, Duration, Instant
+from governor.instrumentation import Announcer, CallDenied, Retried
+from governor.messages import Acquire, Denied, Report
+from governor.policies.breaker import BreakerStatus
+from governor.policies.contract import Grant, Result
+from governor.policies.pipeline import Pipeline
+from governor.policies.retry_budget import RetryBudgetPolicy
+
+_log: Final = logging.getLogger("governor")
+
+#: A scope without a success for so long is not known to be healthy.
+HEALTHY_INTERVAL: Final = Duration(5 * MINUTE)
+
+
+@final
+class Ledger:
+    """The accounts of one scope. Belongs to the actors' thread; `clock` reads the governor's clock."""
+
+    __slots__ = ("_succeeded", "_succeeded_at", "announcer", "budget", "clock", "counters", "pipeline", "scope", "units")
+
+    pipeline: Pipeline
+
+    def __init__(
+        self,
+        scope: str,
+        pipeline: Pipeline,
+        *,
+        clock: Callable[[], Instant],
+        budget: RetryBudgetPolicy,
+        announcer: Announcer,
+    ) -> None:
+        self.scope = scope
+        self.clock = clock
+        self.budget = budget
+        self.announcer = announcer
+        self.counters = Counters()
+        self.units = UnitWatch(scope)
+        # The number of successes, and when that number was first seen.
+        self._succeeded = 0
+        self._succeeded_at = Instant(0)
+        self.use(pipeline)
+
+    def use(self, pipeline: Pipeline) -> None:
+        """Grants by these policies from now on."""
+        self.pipeline = pipeline
+        self.units.follow(pipeline.limits, self.counters.requests)
+
+    def go_on_from(self, counters: CounterRecord, units: UnitWatch, *, limits_changed: bool) -> None:
+        """Takes over what was counted before the scope was set aside."""
+        self.counters.go_on_from(counters)
+        self.units = units
+        if limits_changed:
+            units.follow(self.pipeline.limits, counters.requests)
+
+    def spend(self, now: Instant, acquire: Acquire) -> Grant:
+        """Grants a request that the policies admit now."""
+        counters = self.counters
+        if acquire.attempt == 1:
+            self.budget.deposit(now)  # First, because a crash after the commit would lose what was spent.
+        grant = self.pipeline.commit(now, acquire.request)
+        counters.requests += 1
+        self.units.granted(counters.requests)
+        if acquire.attempt is not None and acquire.attempt > 1:
+            counters.retries += 1
+            if self.announcer.listening:
+                self.announcer(Retried(self.scope, acquire.attempt))
+        return grant
+
+    def collect(self, used: int) -> None:
+        """So many permits granted ahead have been used.
+
+        Reads the clock anew, after the caller has counted them: a thread may take a permit between a reading and the count, and
+        a use dated before it happened would be refilled too early.
+        """
+        if used:
+            self.pipeline.collect(self.clock(), used)
+            self.counters.requests += used
+
+    def settle(self, successes: Counter[int | None], deposits: int) -> None:
+        """So many calls with permits granted ahead have succeeded, by status, and so many operations have begun."""
+        for status, times in successes.items():
+            self.counters.ended(status, Result.SUCCESS, times)
+        if deposits:
+            now = self.clock()
+            for _ in range(deposits):
+                self.budget.deposit(now)
+
+    def record(self, now: Instant, report: Report) -> None:
+        """Counts an outcome, and has the policies learn from it."""
+        self.counters.ended(report.status, report.result)
+        if report.used:
+            self.units.named(report.used)
+        self.pipeline.record(now, _answered(report), report.result, report.used)
+        if self.pipeline.dropped:
+            self._count_dropped()
+
+    def give_back(self, now: Instant, grant: Grant) -> None:
+        """The grant was never used."""
+        self.counters.neutral += 1
+        self.pipeline.refund(now, grant)
+
+    def deny(self, denied: Denied) -> Denied:
+        """Counts a denial."""
+        counts = self.counters.denied
+        counts[denied.reason] = counts.get(denied.reason, 0) + 1
+        if self.announcer.listening:
+            self.announcer(CallDenied(denied.scope, denied.reason, denied.retry_after))
+        return denied
+
+    def asks(self) -> int:
+        """How often the scope was asked."""
+        return self.counters.requests + sum(self.counters.denied.values())
+
+    def is_healthy(self, now: Instant, unread: int) -> bool:
+        """Whether the breaker is closed, the latest outcome was no failure, and a call has succeeded lately.
+
+        Lately is within `HEALTHY_INTERVAL`, as far as calls of this method have seen. The holder has `unread` successes.
+        """
+        counters, breaker = self.counters, self.pipeline.breaker
+        succeeded = counters.answered_2xx + counters.answered_4xx + counters.others + unread
+        if succeeded != self._succeeded:
+            self._succeeded, self._succeeded_at = succeeded, now
+        well = breaker.status is BreakerStatus.CLOSED and not breaker.failures
+        return well and succeeded > 0 and now - self._succeeded_at < HEALTHY_INTERVAL
+
+    def _count_dropped(self) -> None:
+        counted, pipeline = self.counters.dropped, self.pipeline
+        for unit, amount in pipeline.dropped.items():
+            if unit not in counted:
+                _log.warning(
+                    "%s: a call has used more %s than max_debt = %g lets the scope owe; %d of them are dropped.",
+                    self.scope,
+                    unit,
+                    pipeline.max_debt,
+                    amount,
+                )
+            counted[unit] = counted.get(unit, 0) + amount
+        pipeline.dropped.clear()
+
+
+def _answered(report: Report) -> Grant:
+    """The grant of an outcome, with the instant at which its response began, if that was read."""
+    answered = report.answered
+    if answered is None or answered.at is None:
+        return report.grant
+    return msgspec.structs.replace(report.grant, answered_at=answered.at)

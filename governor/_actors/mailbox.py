@@ -1,0 +1,166 @@
+"""Mailbox of an actor: asks, outcomes, and the wake-up of the actor's loop.
+
+Any thread may leave messages. Outcomes have a queue of their own and are read before every ask, so that a caller finds its own
+reports taken into account. A message is appended first and the loop is woken afterwards: the actor never misses one.
+
+Bounds: an inbox that holds `max_waiting` asks answers the next one `overloaded`. Outcomes are always accepted; there are at
+most two for each permit, one of which says that the response has begun.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, final
+
+from governor._actors.failures import Failures, Reader
+from governor._actors.portal import Portal
+from governor._actors.queue import Waiter
+from governor._units import SECOND, to_seconds
+from governor.errors import Reason
+from governor.messages import Acquire, Answered, Denied, Leave, Report
+from governor.policies.contract import PLAIN, Grant, Result
+
+#: `retry_after` where the true wait is unknown.
+NOMINAL_WAIT: Final = SECOND
+
+Outcome = Answered | Report | Grant
+
+
+@final
+class Mailbox:
+    """The messages for one actor. `send`, `deliver` and `notify` may be called on any thread, the rest on the actor's.
+
+    `read` is called on the actor's loop, soon after a message has been left; `reader` is the actor, as the failures know it.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_failures",
+        "_notified",
+        "_portal",
+        "_read",
+        "_reader",
+        "_scope",
+        "inbox",
+        "large",
+        "max_waiting",
+        "outcomes",
+    )
+
+    def __init__(
+        self, scope: str, *, portal: Portal, failures: Failures, max_waiting: int, reader: Reader, read: Callable[[], None]
+    ) -> None:
+        self.max_waiting = max_waiting
+        #: Asks, and messages of waiters that have left, in order.
+        self.inbox: deque[tuple[Acquire | Leave, Waiter | None]] = deque()
+        #: One entry for each of those asks that is for anything but one request. While there is one, no thread may take a
+        #: permit that was granted ahead: that would overtake the ask.
+        self.large: deque[None] = deque()
+        #: Outcomes, in order. Whoever appends one calls `deliver` afterwards.
+        self.outcomes: deque[Outcome] = deque()
+        self._scope = scope
+        self._portal = portal
+        self._failures = failures
+        self._reader = reader
+        self._read = read
+        #: Whether the loop has been told, and has not begun to read.
+        self._notified = False
+        #: The answer to every ask once the actor is closed for good.
+        self._closed: Denied | None = None
+
+    def send(self, message: Acquire | Leave, waiter: Waiter | None = None) -> None:
+        """Leaves a message. An ask that finds the inbox full or closed is answered here."""
+        if isinstance(message, Acquire) and len(self.inbox) >= self.max_waiting:
+            if waiter is not None:
+                waiter.give(Denied(self._scope, Reason.OVERLOADED, to_seconds(NOMINAL_WAIT)))
+            return
+        try:
+            if isinstance(message, Acquire) and message.request is not PLAIN:
+                self.large.append(None)
+            self.inbox.append((message, waiter))
+        finally:
+            # Interrupted or not: the message may be there, and must be read.
+            self.notify()
+        self._empty_if_closed()
+
+    def deliver(self, outcome: Outcome) -> None:
+        """Has an outcome read soon that lies in `outcomes`."""
+        try:
+            if isinstance(outcome, Report) and outcome.result is Result.FAILURE:
+                # Only after the outcome has been left: the failures are read by reading the outcomes of their readers.
+                self._failures.append(self._reader)
+        finally:
+            self.notify()
+        self._empty_if_closed()
+
+    def notify(self) -> None:
+        """Has the actor read its messages soon, on its loop."""
+        if self._notified:
+            return
+        try:
+            self._notified = True
+            is_open = self._portal.post(self._on_notified)
+        except BaseException:
+            # Interrupted before it was posted: the next message must post it.
+            self._notified = False
+            raise
+        if not is_open:
+            self._notified = False
+            self._empty(Denied(self._scope, Reason.SHUTTING_DOWN, None))
+            self.outcomes.clear()
+
+    def _on_notified(self) -> None:
+        # Before reading: a message that arrives from here on posts again, so none is left unread.
+        self._notified = False
+        self._failures.read()
+        self._read()
+
+    def hear(self, learn: Callable[[Outcome], object]) -> None:
+        """Passes on the outcomes that are there now."""
+        for _ in range(len(self.outcomes)):
+            try:
+                outcome = self.outcomes.popleft()
+            except IndexError:
+                return  # Another thread has found the actor closed, and dropped them.
+            learn(outcome)
+
+    def drain(self, ask: Callable[[Acquire, Waiter | None], object], leave: Callable[[Waiter], object]) -> None:
+        """Passes on the messages of the inbox that are there now. Later ones have notified the loop again."""
+        for _ in range(len(self.inbox)):
+            try:
+                message, waiter = self.inbox.popleft()
+            except IndexError:
+                return  # Another thread has found the actor closed, and answered them.
+            if isinstance(message, Acquire):
+                try:
+                    ask(message, waiter)
+                finally:
+                    # Only now: while the ask is decided, a thread that takes a permit granted ahead would overtake it.
+                    if message.request is not PLAIN and self.large:
+                        self.large.popleft()
+            elif waiter is not None:
+                leave(waiter)
+
+    def refuse(self, answer: Denied) -> None:
+        """Answers the asks that are there. Outcomes are kept: the actor may be reopened."""
+        self._empty(answer)
+
+    def close(self, answer: Denied) -> None:
+        """Answers the asks that are there, and every later one. Outcomes are dropped, now and later."""
+        self._closed = answer
+        self._empty_if_closed()
+
+    def _empty_if_closed(self) -> None:
+        # A sender and the closing actor may pass each other: each first leaves its mark and then looks, so one of them finds
+        # the message.
+        if self._closed is not None:
+            self._empty(self._closed)
+            self.outcomes.clear()
+
+    def _empty(self, answer: Denied) -> None:
+        with suppress(IndexError):
+            while True:
+                message, waiter = self.inbox.popleft()
+                if isinstance(message, Acquire) and waiter is not None:
+                    waiter.give(answer)
+        self.large.clear()

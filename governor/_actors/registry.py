@@ -1,0 +1,138 @@
+"""Registry of scopes: their actors, which of them are passive, and the records of scopes that have made room.
+
+Bound: at `max_scopes` a passive scope makes room for another one. It is dropped if it is as good as new, or else set aside as a
+record, from which it goes on when it is asked again. If none can go, or there is no room for its record, there is no room.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, final
+
+import anyio
+
+from governor._actors.actor import ScopeActor
+from governor._actors.building import Builder
+from governor._actors.counters import CounterRecord, Counters
+from governor._actors.set_aside import ScopeRecord, SetAside
+from governor._units import to_seconds
+from governor.clock import Clock
+
+#: Passive scopes that are looked at to make room for one other, at most.
+MAX_LOOKED_AT: Final = 16
+#: Records of scopes that are set aside, at most: so many times `max_scopes`.
+MAX_SET_ASIDE: Final = 4
+
+
+@final
+class Registry:
+    """The scopes of one governor. Belongs to the actors' thread.
+
+    `start` is called with an actor that needs a task, `on_forgotten` with one that has been dropped: its addresses must go.
+    """
+
+    def __init__(
+        self,
+        builder: Builder,
+        *,
+        now: Clock,
+        start: Callable[[ScopeActor], None],
+        on_forgotten: Callable[[ScopeActor], None],
+    ) -> None:
+        self.actors: dict[str, ScopeActor] = {}
+        #: The actors with a task.
+        self.awake: dict[ScopeActor, None] = {}
+        self.set_aside = SetAside()
+        self._builder = builder
+        self._now = now
+        self._start = start
+        self._on_forgotten = on_forgotten
+        # The first to make room first.
+        self._passive: OrderedDict[ScopeActor, None] = OrderedDict()
+        # The counters of scopes without an actor, and of outcomes that come after theirs has been dropped.
+        self._forgotten = CounterRecord()
+        self._late = Counters()
+        self._any_awake = anyio.Event()
+
+    def get(self, scope: str) -> ScopeActor | None:
+        """The actor of a scope, started on first use. None if there is no room for another scope."""
+        actor = self.actors.get(scope)
+        if actor is None and self._make_room():
+            record = self.set_aside.get(scope)
+            if record is None:
+                actor = self._builder.new(scope)
+            else:
+                actor = self._builder.revived(scope, record)
+                self.set_aside.remove(scope)
+                self._forgotten -= record.counters
+            self.actors[scope] = actor
+            self._start(actor)
+        return actor
+
+    def is_awake(self, actor: ScopeActor) -> None:
+        """The actor has a task, or gets one."""
+        self.awake[actor] = None
+        self._passive.pop(actor, None)
+        self._any_awake.set()
+
+    def counters(self) -> CounterRecord:
+        """The sums of all scopes that have no actor."""
+        return self._forgotten + self._late.record()
+
+    def shown(self, name: str, record: ScopeRecord) -> ScopeActor:
+        """An actor of a scope that is set aside, to look at."""
+        return self._builder.revived(name, record)
+
+    async def passivate_idle(self) -> None:
+        """Passivates actors that no call has asked for a whole period. Sleeps while none is awake."""
+        seen: dict[ScopeActor, int] = {}
+        while True:
+            await self._any_awake.wait()
+            await anyio.sleep(to_seconds(self._builder.config.global_.idle_after))
+            for actor in [one for one in self.awake if one.is_idle() and seen.get(one) == one.ledger.asks()]:
+                del self.awake[actor]
+                actor.passivate()
+                self._passive[actor] = None
+            seen = {actor: actor.ledger.asks() for actor in self.awake}
+            if not self.awake:
+                self._any_awake = anyio.Event()
+
+    def _make_room(self) -> bool:
+        # There may be more scopes than allowed, since that was changed.
+        for _ in range(MAX_LOOKED_AT):
+            if self._has_room() or not self._passive:
+                break
+            actor, _ = self._passive.popitem(last=False)
+            # One that cannot go yet has another turn after all others.
+            if not self._drop(actor):
+                self._passive[actor] = None
+        return self._has_room()
+
+    def _has_room(self) -> bool:
+        return len(self.actors) < self._builder.config.global_.max_scopes
+
+    def _drop(self, actor: ScopeActor) -> bool:
+        """Drops a passive actor. What it has to remember is set aside; one with outcomes still to come stays."""
+        if not actor.may_be_dropped():
+            return False
+        now, scope, ledger = self._now(), actor.scope, actor.ledger
+        pipeline, counters = ledger.pipeline, ledger.counters.record()
+        if not pipeline.at_rest(now):
+            if counters.under_way:
+                return False
+            record = ScopeRecord(
+                pipeline.state(),
+                pipeline.settings(),
+                counters,
+                ledger.units,
+                self._builder.budget(scope),
+                self._builder.changes,
+                pipeline.rests_at(now),
+            )
+            most = MAX_SET_ASIDE * self._builder.config.global_.max_scopes
+            if not self.set_aside.keep(scope, record, now=now, most=most):
+                return False
+        self._forgotten += counters
+        del self.actors[scope]
+        actor.drop(self._late)
+        self._on_forgotten(actor)
+        return True

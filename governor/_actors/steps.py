@@ -1,0 +1,282 @@
+"""Steps of an actor: one handler at a time, from reading the mailbox to performing the effects.
+
+A step begins by reading what the holder of the lease and other threads have reported, runs its handlers to completion, and ends
+in one place, `_end`: effects are performed there, what the hot path reads is copied, and only then does the caller go on.
+
+A step may be asked for while another one runs: by a signal handler, a finalizer, or an effect that comes back. Then it is
+denied, or posted to the loop, and never begun.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Final, final
+
+from governor._actors.alarm import Alarm
+from governor._actors.effects import Effect, Surroundings
+from governor._actors.failures import Failures
+from governor._actors.lease import LOOK_INTERVAL
+from governor._actors.ledger import Ledger
+from governor._actors.lifecycle import Event, Lifecycle
+from governor._actors.mailbox import NOMINAL_WAIT, Mailbox
+from governor._actors.permit import Owner, Permit
+from governor._actors.portal import Portal
+from governor._actors.queue import Waiter
+from governor._actors.scope import ScopeLogic
+from governor._units import Duration, Instant, to_seconds
+from governor.errors import Reason
+from governor.messages import Acquire, Denied, Leave
+from governor.policies.contract import PLAIN
+from governor.policies.pipeline import Pipeline
+from governor.policies.retry import Retry
+
+#: Seconds. A clock that stands still must not turn the alarm into a busy loop.
+_STILL_CLOCK_NAP: Final = 0.01
+#: The attempts that the lease serves: the only one of a call, and the first of an operation.
+_FROM_THE_LEASE: Final = (None, 1)
+
+
+@final
+class Steps:
+    """The mailbox, the state, the alarm and the decisions of one actor, and the order in which they are used.
+
+    `copy` is called at the end of each step. Belongs to the actors' thread, but for `mailbox.send` and `mailbox.deliver`.
+    """
+
+    __slots__ = ("_copy", "_failures", "_hearing", "_portal", "_rang_at", "alarm", "life", "logic", "mailbox")
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        owner: Owner,
+        portal: Portal,
+        failures: Failures,
+        retry: Retry,
+        random: Random,
+        max_waiting: int,
+        surroundings: Surroundings,
+        perform: Callable[[Effect], None],
+        copy: Callable[[], None],
+    ) -> None:
+        self.life = Lifecycle()
+        self.alarm = Alarm(portal, self._on_alarm)
+        self.mailbox = Mailbox(
+            ledger.scope, portal=portal, failures=failures, max_waiting=max_waiting, reader=self, read=self.read
+        )
+        self.logic = ScopeLogic(
+            ledger,
+            owner=owner,
+            retry=retry,
+            random=random,
+            max_waiting=max_waiting,
+            alarm=self.alarm,
+            time=portal.time,
+            surroundings=surroundings,
+            perform=perform,
+        )
+        self._portal = portal
+        self._failures = failures
+        self._copy = copy
+        #: Whether the step that runs is between two messages, where outcomes may be read on behalf of another actor.
+        self._hearing = False
+        self._rang_at = Instant(-1)
+
+    # Steps.
+
+    def acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
+        """An ask on the actor's own loop. None means that the waiter has joined the queue and will be woken."""
+        if self.life.busy:
+            return self._overloaded()
+        self.life.apply(Event.BEGIN)
+        try:
+            self._drain()
+            self._hear_failures()
+            return self._ask(acquire, waiter)
+        except Exception as error:
+            return self.crashed(error)
+        finally:
+            self.end()
+
+    def leave(self, waiter: Waiter) -> None:
+        """The waiter no longer waits."""
+        self.mailbox.inbox.append((Leave(), waiter))
+        self.read_soon()
+
+    def read_soon(self) -> None:
+        """Reads the mailbox: at once, unless a step runs, or the loop cannot wake its tasks here."""
+        if self.life.busy or self._portal.must_post():
+            self.mailbox.notify()
+        else:
+            self.run(self._drain, self._serve)
+
+    def read(self) -> None:
+        """Reads the mailbox, as a callback of the loop."""
+        if self.life.busy:
+            self.mailbox.notify()  # A loop that runs inside a handler: that handler comes first.
+        else:
+            self.run(self._drain, self._serve)
+
+    def hear(self) -> bool:
+        """Reads the outcomes there are, and no asks. False if a step runs that does not expect it."""
+        if self._hearing:
+            self._hearing = False
+            self.mailbox.hear(self.logic.learn)
+            self._hearing = True
+            return True
+        if self.life.busy:
+            return False
+        self.run(partial(self.mailbox.hear, self.logic.learn))
+        return True
+
+    def change(self, pipeline: Pipeline) -> None:
+        """Reads the mailbox, and grants by other policies from then on."""
+        self.run(self._drain, partial(self.logic.go_on_with, pipeline), self._serve)
+
+    def within(self, part: Callable[[], object]) -> None:
+        """Runs a part of a step: within the step that runs, or else as a step of its own."""
+        if self.life.busy:
+            part()
+        else:
+            self.run(part)
+
+    def run(self, *parts: Callable[[], object]) -> None:
+        """Runs a step. One that raises takes the actor down."""
+        self.life.apply(Event.BEGIN)
+        try:
+            for part in parts:
+                part()
+        except Exception as error:
+            self.crashed(error)
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Ends a step: performs its effects, copies what the hot path reads, and lets the next step begin, in this order."""
+        try:
+            self.logic.settle()
+        except Exception as error:
+            self.crashed(error)
+        finally:
+            self._copy()
+            self.life.apply(Event.END)
+
+    # Parts of steps.
+
+    def _drain(self) -> None:
+        self.logic.lender.catch_up()
+        self.mailbox.hear(self.logic.learn)
+        self.mailbox.drain(self._take_ask, self.logic.leave)
+
+    def _take_ask(self, acquire: Acquire, waiter: Waiter | None) -> None:
+        try:
+            self._hear_failures()
+            answer = self._ask(acquire, waiter)
+        except Exception:
+            # It has left the inbox, and a waiter in the queue will be answered there: each is answered once.
+            if waiter is not None:
+                self.logic.leave(waiter)
+            self.logic.answer(waiter, self.logic.ledger.deny(self._overloaded()))
+            raise
+        if answer is not None:
+            self.logic.answer(waiter, answer)
+        if self.life.live and acquire.request is PLAIN and acquire.attempt in _FROM_THE_LEASE:
+            self.logic.lender.missed()
+
+    def _hear_failures(self) -> None:
+        """Reads what the caller may have reported before it asked: to this actor, or a failure to another one."""
+        self.mailbox.hear(self.logic.learn)
+        if not self._failures:
+            return
+        self._hearing = True
+        try:
+            self._failures.read()
+        finally:
+            self._hearing = False
+
+    def _ask(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
+        if self.life.passive:
+            self._resume()
+        denied = self._down()
+        return self.logic.decide(acquire, waiter) if denied is None else self.logic.ledger.deny(denied)
+
+    def _serve(self) -> None:
+        if self.life.live and self.logic.serve():
+            self._look_soon()
+
+    def _on_alarm(self) -> None:
+        self.run(self._drain, self._ring)
+
+    def _ring(self) -> None:
+        now = self.logic.ledger.clock()
+        still = now == self._rang_at
+        self._rang_at = now
+        if self.life.live and self.logic.on_alarm(now):
+            self._look_soon()
+        if still:
+            self.alarm.at = max(self.alarm.at, self._portal.time() + _STILL_CLOCK_NAP)
+
+    def _look_soon(self) -> None:
+        self.alarm.set(min(self.alarm.at, self._portal.time() + to_seconds(LOOK_INTERVAL)))
+
+    # The life of the actor.
+
+    def passivate(self) -> None:
+        """Ends the task. The next ask resumes the actor as it is now."""
+        self.life.apply(Event.PASSIVATE)
+        self._halt()
+
+    def _resume(self) -> None:
+        self.life.apply(Event.RESUME)
+        self.alarm.restart()
+        self.logic.resumed()
+
+    # Both in this order: publish the answer, close the mailbox, answer the calls that wait. A call that looks in between finds
+    # the answer, or is among those that wait; none is forgotten.
+
+    def stop(self, reason: Reason, retry_after: Duration | None, *, until: Instant | None = None) -> None:
+        """Takes the actor down: until it is reopened every ask is denied for this reason."""
+        answer = self.logic.denied(reason, retry_after)
+        self.life.stop(answer, until=until)
+        self._halt()
+        self.mailbox.refuse(answer)
+        self.logic.dismiss(answer)
+
+    def close(self) -> None:
+        """Closes the actor for good: every ask is denied as `shutting_down`."""
+        answer = self.logic.denied(Reason.SHUTTING_DOWN, None)
+        self.life.stop(answer, closed=True)
+        self._halt()
+        self.mailbox.close(answer)
+        self.logic.dismiss(answer)
+
+    def _halt(self) -> None:
+        """Learns and recalls what is granted ahead, and ends the task."""
+        self.logic.lender.catch_up()
+        self.logic.lender.recall()
+        self._copy()
+        self.alarm.stop()
+
+    def reopen(self, pipeline: Pipeline) -> None:
+        """Lets a down actor decide again, by these policies. It needs another task."""
+        self.life.reopen()
+        self.alarm.restart()
+        self.run(partial(self.logic.ledger.use, pipeline))
+
+    def crashed(self, error: Exception) -> Denied:
+        """A handler has raised: answers all calls that wait, and ends the task with the error, for the supervisor to see."""
+        denied = self._down()
+        if denied is None:
+            if self.life.passive:
+                self._resume()
+            denied = self._overloaded()
+            self.alarm.stop(error)
+            self.stop(Reason.OVERLOADED, NOMINAL_WAIT)
+        return self.logic.ledger.deny(denied)
+
+    def _down(self) -> Denied | None:
+        """The answer to an ask if the actor is down or closed."""
+        return self.life.answer(self.logic.ledger.clock) if self.life.down or self.life.closed else None
+
+    def _overloaded(self) -> Denied:
+        return self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)
