@@ -1,4 +1,4 @@
-"""How do the results read? A page of Markdown tables, with what they cannot prove."""
+"""The report: a page of Markdown tables, with the limits of the measurement."""
 
 from collections.abc import Callable, Iterable, Sequence
 from textwrap import fill
@@ -167,29 +167,28 @@ _TABLES: Final = (
 CANNOT_PROVE: Final = """\
 ### What these figures cannot prove
 
-- **That another machine agrees.** Absolute times belong to the machine named above, which other programs use as well.
-  Ratios travel better, because both sides ran within seconds of each other; they still depend on the processor and on the
-  Python version.
-- **What the reference system would do here.** Its code is not measured. The lock-based engine is ours, written after its
-  description, and without its faults; the published figures come from another machine.
-- **What other interpreters do with threads.** Here threads take turns at one interpreter lock, which decides more than any
-  limiter does. More processors change little about that; another switch interval changes much, and an interpreter without that
-  lock everything. In the table of single pairs there is one thread, and nobody waits for a lock.
+- **Other machines.** Absolute times belong to the machine named above, which other programs use as well. Ratios transfer
+  better, because both sides ran within seconds of each other; they still depend on the processor and the Python version.
+- **The reference system.** Its code is not measured. The lock-based engine was written for this comparison, from the
+  description of that system and without its faults; the published figures come from another machine.
+- **Other interpreters.** Threads take turns at one interpreter lock, which has more influence than any limiter. More
+  processors change little about that; another switch interval changes much, and an interpreter without that lock everything.
+  In the table of single pairs there is one thread, and no thread waits for a lock.
 - **That the libraries are slow.** Each is used as its documentation says for threads in one process, with a limit that is never
-  met. None does the governor's whole job, and some do what it does not, above all over several machines.
-- **A whole call.** A call over a network takes thousands of times as long as a permit. Nothing here says that a program
-  becomes faster, only how little it pays.
+  reached. None does the whole job of the governor, and some do what it does not, above all across several machines.
+- **A whole call.** A call over a network takes thousands of times as long as a permit. The figures do not say that a program
+  becomes faster, only what a permit costs.
 - **The long run.** A repetition lasts seconds. The log of the last minute fills and never empties; where speed is measured
-  nothing is refused, and no breaker opens. Refusals and recoveries take other paths.
-- **That a limit is kept always.** Whoever over-admits here does so in some window of a short run of 8 threads or 100 tasks.
-  Whoever does not may do so elsewhere; for the governor, there are tests.
-- **The worst case.** Microseconds per pair are an average over a loop, collections of garbage included. They hide which
-  pair was slow.
-- **Lateness under load.** The loop of the waiters has nothing else to do. A callback that blocks it makes every permit late by
-  as much, and so does another program that wants the processor. The control row shows what the event loop is late by itself:
-  on Linux, asyncio sleeps in whole milliseconds, rounded up.
-- **Little memory.** Resident size grows by pages and arenas: for a table that is small as a whole it says next to nothing.
-- **Small differences.** Two figures whose ranges overlap are equal as far as we know.
+  nothing is denied, and no breaker opens. Denials and recoveries take other paths.
+- **That a limit always holds.** A contender that over-admits does so in some window of a short run of 8 threads or 100 tasks.
+  One that does not may do so elsewhere; for the governor, there are tests.
+- **The worst case.** Microseconds per pair are an average over a loop, garbage collections included. They hide which pair was
+  slow.
+- **Lateness under load.** The event loop of the waiting calls has nothing else to do. A callback that blocks it makes every
+  permit late by as much, and so does another program that uses the processor. The control row shows the lateness of the event
+  loop itself: on Linux, asyncio sleeps in whole milliseconds, rounded up.
+- **Small amounts of memory.** Resident size grows by pages and arenas; for a small table it says almost nothing.
+- **Small differences.** Two figures whose ranges overlap are equal as far as known.
 """
 
 
