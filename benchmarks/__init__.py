@@ -1,1 +1,1 @@
-"""How fast is the governor, beside what one would write instead? Run `python -m benchmarks`."""
+"""Benchmarks of the governor and of alternatives. Run `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""How is it all run? `python -m benchmarks` measures everything and writes the page; with options it measures part."""
+"""The command line: `python -m benchmarks` measures everything and writes the page; options measure parts."""
 
 import argparse
 import sys

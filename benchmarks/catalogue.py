@@ -1,4 +1,4 @@
-"""Who takes part, with which workload, and what does each do and not do?"""
+"""All contenders, with their workloads, and what each does and does not do."""
 
 from typing import Final
 
@@ -57,7 +57,7 @@ CONTENDERS: Final = (
         size=_PAIRS,
         quick_size=_QUICK_PAIRS,
         title="governor: `async with permit`",
-        does=f"acquire and outcome: {WHOLE_JOB}; would wait in line",
+        does=f"acquire and outcome: {WHOLE_JOB}; would wait in a queue",
         does_not="called on the governor's own loop; never has to wait here",
     ),
     Contender(
@@ -107,7 +107,7 @@ CONTENDERS: Final = (
         quick_size=1,
         title="control: 100 tasks in `asyncio.sleep` until the same instants",
         does="what the event loop and this machine are late by themselves",
-        does_not="no permit, no line",
+        does_not="no permit, no queue",
     ),
     *(
         Contender(
@@ -153,7 +153,7 @@ CONTENDERS: Final = (
         entry="watching.status:unwatched",
         size=5_000,
         quick_size=1_000,
-        title="control: the same that nobody watches",
+        title="control: the same without monitoring",
         does="the same permits and outcomes; mostly what the timers of the event loop are late",
         does_not="no daemon",
     ),

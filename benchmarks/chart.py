@@ -1,4 +1,4 @@
-"""How does throughput change with the number of threads? A chart for the page, in SVG."""
+"""The chart of throughput by number of threads, as SVG."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What is a contender, and what does a measurement look like?"""
+"""The types of contenders and measurements."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Was more admitted than a limit allows, in any window whatsoever?
+"""Checks for more grants in any window than a limit allows.
 
 Real threads cannot say at which instant they were admitted, only between which two: before they asked, and after they had the
 answer. An admission counts for a window only if both lie within, so that what is found here is a fault beyond doubt. Instants

@@ -1,4 +1,4 @@
-"""On what was it measured? Stands beside every set of figures, because no figure means anything without it."""
+"""The machine of a measurement, which is stored beside every set of figures."""
 
 import os
 import platform

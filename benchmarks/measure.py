@@ -1,4 +1,4 @@
-"""How is one repetition timed, so that all contenders are timed alike?
+"""Timing of one repetition, the same for all contenders.
 
 A contender hands over work that does a number of pairs in one plain loop and answers how many were granted. It is warmed first;
 then the whole loop is timed by the wall clock, with the garbage collector on, and the number of grants is checked.

@@ -1,4 +1,4 @@
-"""What did all repetitions say? Figures summed up, and ratios between contenders."""
+"""Results of all repetitions: summaries, and ratios between contenders."""
 
 from collections.abc import Sequence
 from statistics import median

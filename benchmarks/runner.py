@@ -1,4 +1,4 @@
-"""Who is measured when? Round-robin within each family, every repetition in a fresh process.
+"""The order of measurements: round-robin within each family, every repetition in a fresh process.
 
 In each round every contender of a family runs once, one after the other, and the next round begins with the next contender.
 What the machine does meanwhile hits all of them alike, and ratios are taken within a round.

@@ -1,4 +1,4 @@
-"""What was promised, and was it kept?"""
+"""Targets, and whether they were reached."""
 
 import math
 from typing import Final
@@ -142,7 +142,7 @@ TARGETS: Final = (
         unit="us",
     ),
     Target(
-        title="a refused call, to one that goes on",
+        title="a denied call, to one that is admitted",
         contender="calls-refused",
         base="calls-governed",
         metric=calls.CALL_US,

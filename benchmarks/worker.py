@@ -1,4 +1,4 @@
-"""What does one contender measure once? The program of the fresh process: `python -m benchmarks.worker NAME SIZE`.
+"""Measures one contender once, in a fresh process: `python -m benchmarks.worker NAME SIZE`.
 
 Prints one JSON object of figures. Only the modules of this contender are imported.
 """

@@ -1,4 +1,4 @@
-"""What must a client be able to do to take part in the demo?"""
+"""The interface of a client that takes part in the demo."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -34,11 +34,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GovernorFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What only a governor counts: breaker openings, degraded spells, and permits refused, by reason."""
+    """What only a governor counts: breaker openings, degraded spells, and permits denied, by reason."""
 
     openings: int
     degraded_spells: int
-    refused: Mapping[str, int]
+    denied: Mapping[str, int]
 
 
 class Contender(Protocol):
@@ -58,6 +58,6 @@ class Contender(Protocol):
         """What has been counted. Called on the event loop, while the run lasts."""
 
 
-def waits(patience: float) -> httpx.Timeout:
+def waits(wait: float) -> httpx.Timeout:
     """The timeouts of a call that may wait so many seconds until it is sent."""
-    return httpx.Timeout(_ANSWER, pool=patience)
+    return httpx.Timeout(_ANSWER, pool=wait)

@@ -1,4 +1,4 @@
-"""How is the same work done under a governor?
+"""The workload of the demo under a governor.
 
 With `TrafficControlledHttpClient`, and with what the provider documents as the policy.
 """
@@ -53,9 +53,9 @@ class Governed:
         """The governor on this event loop, and one client for all tasks."""
         async with self._governor, self._client() as client:
 
-            async def make(call: Call, patience: float) -> str:
+            async def make(call: Call, wait: float) -> str:
                 try:
-                    await client.arequest(call.method, call.path, timeout=waits(patience))
+                    await client.arequest(call.method, call.path, timeout=waits(wait))
                 except (PermitDenied, httpx.HTTPError) as error:
                     return _ending(error)
                 return DONE
@@ -67,9 +67,9 @@ class Governed:
         """A client for this thread, under the same governor."""
         with self._client() as client:
 
-            def make(call: Call, patience: float) -> str:
+            def make(call: Call, wait: float) -> str:
                 try:
-                    client.request(call.method, call.path, timeout=waits(patience))
+                    client.request(call.method, call.path, timeout=waits(wait))
                 except (PermitDenied, httpx.HTTPError) as error:
                     return _ending(error)
                 return DONE
@@ -90,7 +90,7 @@ class Governed:
             governor=GovernorFigures(
                 openings=sum(scope.breaker.openings for scope in statistics.scopes.values()),
                 degraded_spells=statistics.degraded_spells,
-                refused=counters.denied,
+                denied=counters.denied,
             ),
         )
 

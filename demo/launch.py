@@ -1,4 +1,4 @@
-"""How is the provider started, and how does it hand over its log?"""
+"""Starts the provider of the demo, and reads its log at the end."""
 
 import subprocess
 import sys
@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from threading import Timer
 from typing import Final
 
-import msgspec
-
 from demo.rules import ProviderLog, Rules
+from demo.wire import decode, encode
 
 #: Seconds for starting and for ending; a slow machine under load needs a few.
-_PATIENCE: Final = 30.0
+_TIMEOUT: Final = 30.0
 
 
 class ProviderFailed(Exception):
@@ -23,7 +22,7 @@ class Provider:
     """A fresh provider in a process of its own. As a context manager it is gone in the end, whatever happens."""
 
     def __init__(self, rules: Rules) -> None:
-        command = [sys.executable, "-m", "demo.provider", msgspec.json.encode(rules).decode()]
+        command = [sys.executable, "-m", "demo.provider", encode(rules).decode()]
         # In a session of its own, Ctrl-C does not reach it: it ends with its standard input.
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         with self._or_killed():
@@ -40,7 +39,7 @@ class Provider:
             log = self._read_line()
         if not log:
             raise ProviderFailed("the provider ended without its log; what it said stands above")
-        return msgspec.json.decode(log, type=ProviderLog)
+        return decode(log, ProviderLog)
 
     def __enter__(self) -> "Provider":
         return self
@@ -62,7 +61,7 @@ class Provider:
     @contextmanager
     def _or_killed(self) -> Iterator[None]:
         """Kills the process if the block takes too long; its output then ends, and with it the wait for a line."""
-        killer = Timer(_PATIENCE, self._process.kill)
+        killer = Timer(_TIMEOUT, self._process.kill)
         killer.start()
         try:
             yield

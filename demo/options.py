@@ -1,4 +1,4 @@
-"""What has been asked for on the command line?"""
+"""The command line of the demo."""
 
 import argparse
 import math
@@ -20,14 +20,14 @@ from governor.policies.window import StrictWindow
 _READS: Final = StrictWindow(40, Duration(2 * SECOND))
 _WRITES: Final = StrictWindow(10, Duration(2 * SECOND))
 #: What a limit may be: beyond this it limits nothing that this demo can send.
-_MOST: Final = 10_000
+_MAX_AMOUNT: Final = 10_000
 _SHORTEST: Final = Duration(100 * MILLISECOND)
 #: The spell of 503s begins and ends after so many ninths of a run.
 _OUTAGE: Final = (4, 5)
 
 _DESCRIPTION: Final = (
     "The same traffic twice, over real sockets, against a provider that bans clients that continue after 429: once without a "
-    "governor, once with one. Exit status: 0 if the governed client was not refused once, 1 if it was refused or banned, 2 for "
+    "governor, once with one. Exit status: 0 if the governed client was not denied once, 1 if it was denied or banned, 2 for "
     "a mistake in what was typed or in the trace."
 )
 
@@ -93,6 +93,6 @@ def _strict(option: str, text: str) -> StrictWindow:
     limit = parse_limit(text, field=option)
     if not isinstance(limit, StrictWindow) or limit.unit != REQUESTS:
         raise ConfigError(option, text, f"a strict limit on requests, for instance {describe(_READS)!r}")
-    if limit.amount > _MOST or limit.per < _SHORTEST:
-        raise ConfigError(option, text, f"at most {_MOST} requests, in at least {describe_duration(_SHORTEST)}")
+    if limit.amount > _MAX_AMOUNT or limit.per < _SHORTEST:
+        raise ConfigError(option, text, f"at most {_MAX_AMOUNT} requests, in at least {describe_duration(_SHORTEST)}")
     return limit

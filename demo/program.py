@@ -1,4 +1,4 @@
-"""What happens in the demo, from the command line to the exit status?"""
+"""The program of the demo, from the command line to the exit status."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ _BUSY: Final = 0.9
 def main(arguments: Sequence[str]) -> int:
     """Runs the demo and prints its report.
 
-    Answers 0; 1 if the provider refused or banned the governed client even once, or the demo itself failed; 2 for a mistake
+    Returns 0; 1 if the provider denied or banned the governed client even once, or the demo itself failed; 2 for a mistake
     in the arguments or in the trace; 130 if interrupted.
     """
     try:
@@ -66,7 +66,7 @@ def _introduction(options: Options, reads: int, writes: int) -> list[str]:
         "The provider, a real HTTP server in a process of its own, documents:",
         *(f"  {line}" for line in options.rules().describe()),
         f"The same work twice, {options.duration:g} s each ({options.source()}):",
-        f"  {reads} reads and {writes} writes, in tasks and in {THREADS} threads, and an endless loop that somebody wrote.",
+        f"  {reads} reads and {writes} writes, in tasks and in {THREADS} threads, and an endless loop.",
         "",
     ]
 

@@ -1,4 +1,4 @@
-"""How does the demo tell that it is at work? Lines on standard error; on a terminal, one line that is written over."""
+"""Progress of the demo: lines on standard error, or one line that is overwritten on a terminal."""
 
 import sys
 from typing import Final, TextIO
@@ -26,7 +26,7 @@ class Progress:
         self._next = elapsed + _BETWEEN
         said = (
             f"  {self._title:>18} {elapsed:5.1f} of {self._duration:g} s: {figures.sent:,} sent, "
-            f"{figures.answered_2xx:,} answered 2xx, {figures.answered_4xx:,} refused, {figures.answered_5xx:,} met a 503"
+            f"{figures.answered_2xx:,} answered 2xx, {figures.answered_4xx:,} denied, {figures.answered_5xx:,} met a 503"
         )
         self._output.write(f"\r{said}\x1b[K" if self._overwrite else f"{said}\n")
         self._output.flush()

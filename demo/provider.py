@@ -1,7 +1,7 @@
-"""How does the provider of the demo meet the world? As an HTTP server on loopback, in a process of its own.
+"""The provider of the demo: an HTTP server on loopback, in a process of its own.
 
 Run as `python -m demo.provider RULES`, with the rules as JSON. It prints the port that it got, serves until its
-standard input is closed, and prints its log as JSON. So it cannot outlive whoever started it.
+standard input is closed, and prints its log as JSON. So it ends with the process that started it.
 """
 
 import os
@@ -14,7 +14,6 @@ from time import monotonic_ns
 from typing import Final
 
 import anyio
-import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -22,6 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from demo.rules import READ, WRITE, Doorkeeper, Rules
+from demo.wire import decode, encode
 from governor._units import Instant, to_seconds
 
 #: Seconds that an answer takes once a request has been let in.
@@ -29,7 +29,7 @@ _SERVICE_TIME: Final = 0.01
 _WORDS: Final = {
     200: "here you are",
     201: "written",
-    403: "banned for going on after refusals",
+    403: "banned for continuing after 429",
     429: "too many requests",
     503: "the service has a bad moment",
 }
@@ -52,7 +52,7 @@ def app(doorkeeper: Doorkeeper) -> Starlette:
 
 def main() -> None:
     """Serves until standard input ends."""
-    doorkeeper = Doorkeeper(msgspec.json.decode(sys.argv[1], type=Rules))
+    doorkeeper = Doorkeeper(decode(sys.argv[1], Rules))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(
             # Idle connections are kept for longer than any run: that they break is no part of this demo.
@@ -68,9 +68,9 @@ def main() -> None:
         Thread(target=_stop_at_end_of_input, args=(server,), daemon=True).start()
         print(listener.getsockname()[1], flush=True)
         server.run(sockets=[listener])
-    # Not through `sys.stdout`, which complains at the end of the process if nobody reads any more.
+    # Not through `sys.stdout`, which complains at the end of the process if its reader has gone.
     with suppress(BrokenPipeError):
-        os.write(1, msgspec.json.encode(doorkeeper.log()) + b"\n")
+        os.write(1, encode(doorkeeper.log()) + b"\n")
 
 
 def _stop_at_end_of_input(server: uvicorn.Server) -> None:

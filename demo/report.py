@@ -1,4 +1,4 @@
-"""How do the two runs compare? A table for people, and a verdict in words."""
+"""The report of the demo: both runs side by side, and a verdict."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from governor.policies.window import StrictWindow
 
 _LABEL: Final = 34
 _COLUMN: Final = 31
-#: Of several bans or reasons, as many as are told one by one.
+#: Of several bans or reasons, the number that is listed.
 _TOLD: Final = 3
 
 
@@ -54,7 +54,7 @@ def possible(rules: Rules, duration: float, writes: int) -> Possible:
 
 
 def spotless(run: Run) -> bool:
-    """Was work done without a single refusal by the provider, let alone a ban? The provider's log is the judge."""
+    """Whether work was done without a denial or a ban by the provider, according to its log."""
     return run.log.count(403, 429) == 0 and not run.log.bans and run.log.count(200, 201) > 0
 
 
@@ -78,7 +78,7 @@ def verdict(ungoverned: Run, governed: Run) -> list[str]:
 
 
 def _fate(log: ProviderLog) -> str:
-    return f"refused {_times(log.count(429))}, banned {_times(len(log.bans))}"
+    return f"denied {_times(log.count(429))}, banned {_times(len(log.bans))}"
 
 
 def _times(number: int) -> str:
@@ -142,12 +142,12 @@ _ROWS: Final[list[tuple[str, _Cell]]] = [
     ("requests at the provider [1]", _answers()),
     ("  answered 2xx", _answers(200, 201)),
     ("  met a 503", _answers(503)),
-    ("  refused, 429", _answers(429)),
-    ("  refused, 403: banned", _answers(403)),
+    ("  denied, 429", _answers(429)),
+    ("  denied, 403: banned", _answers(403)),
     ("banned", _bans),
     ("requests without an answer", lambda run: [f"{run.driven.figures.errors:,}"]),
     ("retries", lambda run: [f"{run.driven.figures.retries:,}"]),
     ("breaker openings", _governors(lambda one: [str(one.openings)])),
     ("degraded spells", _governors(lambda one: [str(one.degraded_spells)])),
-    ("refused by the governor", _governors(lambda one: _why(one.refused))),
+    ("denied by the governor", _governors(lambda one: _why(one.denied))),
 ]

@@ -1,4 +1,4 @@
-"""Whom does the provider of the demo serve, refuse and ban? Its rules, as documented and as kept.
+"""The rules of the provider of the demo: which requests it serves, denies and bans, as documented and as kept.
 
 This is the other side: it counts by its own clock and shares no code with what the governor counts with, so that the one can
 judge the other.
@@ -20,17 +20,18 @@ WRITE: Final = "POST"
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What the provider documents, and when it has its spell of 503s. Durations in microseconds.
 
-    `reads` and `writes` are limited apart, each in any window of its length. What is beyond is refused with 429; more than
-    `patience` refusals within `patience_window` bring a ban of `ban`, and every request during a ban starts it anew. The spell
-    lies between two spans of time after the first request. Raises `ConfigError` if its end comes before its beginning.
+    `reads` and `writes` are limited apart, each in any window of its length. Requests above that get a 429; more than
+    `tolerance` of those within `tolerance_window` bring a ban of `ban`, and every request during a ban starts it
+    again. The outage lies between two times after the
+    first request. Raises `ConfigError` if its end comes before its beginning.
     """
 
     reads: StrictWindow
     writes: StrictWindow
     outage_from: Duration
     outage_until: Duration
-    patience: int = 20
-    patience_window: Duration = Duration(5 * SECOND)
+    tolerance: int = 20
+    tolerance_window: Duration = Duration(5 * SECOND)
     ban: Duration = Duration(5 * SECOND)
 
     def __post_init__(self) -> None:
@@ -42,7 +43,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         begin, end = to_seconds(self.outage_from), to_seconds(self.outage_until)
         return [
             f"At most {_in_words(self.reads, 'reads')}, and {_in_words(self.writes, 'writes')}; beyond that it answers 429.",
-            f"More than {self.patience} refusals in {to_seconds(self.patience_window):g} s are a ban: 403 to everything,",
+            f"More than {self.tolerance} denials in {to_seconds(self.tolerance_window):g} s are a ban: 403 to everything,",
             f"until there has been no request for {to_seconds(self.ban):g} s.",
             f"(What it does not document: from {begin:.1f} to {end:.1f} s it will answer 503.)",
         ]
@@ -56,7 +57,7 @@ class Ban(msgspec.Struct, frozen=True):
 
 
 class ProviderLog(msgspec.Struct, frozen=True, kw_only=True):
-    """What the provider has seen: the judge of refusals and bans.
+    """What the provider has seen: the judge of denials and bans.
 
     `answers` counts by method and status: `{"GET": {"200": 40}}`. `span` is the time between the first request and the last.
     """
@@ -78,7 +79,7 @@ class Doorkeeper:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self._windows = {READ: _Window(rules.reads), WRITE: _Window(rules.writes)}
-        self._refusals: deque[Instant] = deque()
+        self._denials: deque[Instant] = deque()
         self._first: Instant | None = None
         self._last = Instant(0)
         self._banned_until = Instant(0)
@@ -106,19 +107,19 @@ class Doorkeeper:
             return 403, None
         room_at = self._windows[method].room_at(now)
         if room_at > now:
-            self._refused(now, elapsed)
+            self._denied(now, elapsed)
             return 429, Duration(room_at - now)
         self._windows[method].add(now)
         if self.rules.outage_from <= elapsed < self.rules.outage_until:
             return 503, None
         return 200 if method == READ else 201, None
 
-    def _refused(self, now: Instant, elapsed: Duration) -> None:
-        self._refusals.append(now)
-        while self._refusals[0] <= now - self.rules.patience_window:
-            self._refusals.popleft()
-        if len(self._refusals) > self.rules.patience:
-            self._refusals.clear()
+    def _denied(self, now: Instant, elapsed: Duration) -> None:
+        self._denials.append(now)
+        while self._denials[0] <= now - self.rules.tolerance_window:
+            self._denials.popleft()
+        if len(self._denials) > self.rules.tolerance:
+            self._denials.clear()
             self._ban(now, elapsed)
 
     def _ban(self, now: Instant, elapsed: Duration) -> None:

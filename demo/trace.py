@@ -1,4 +1,4 @@
-"""When did the calls of a recorded trace arrive?
+"""Arrival times of a recorded trace.
 
 A trace is CSV with a column TIMESTAMP (date and time, up to nanoseconds), or JSON lines with a `timestamp` in milliseconds.
 """

@@ -1,4 +1,4 @@
-"""Which calls does the workload make, and when? The same ones for both contenders.
+"""The calls of the workload, the same for both contenders.
 
 Only when calls arrive is taken from a trace; whether a call reads or writes is drawn from the seed.
 """
@@ -13,7 +13,7 @@ from demo.rules import READ, WRITE
 from governor.errors import ConfigError
 
 #: Each call is a task of its own, so their number has a bound.
-MOST_CALLS: Final = 5_000
+MAX_CALLS: Final = 5_000
 #: One call in so many writes.
 _WRITES: Final = 5
 #: Calls per second in quiet and in busy times, and how many seconds such times last on average.
@@ -39,8 +39,8 @@ def calls(arrivals: Iterable[float], *, speed: float, span: float, seed: int) ->
         at = arrival / speed
         if at >= span:
             break
-        if len(made) == MOST_CALLS:
-            raise ConfigError("--speed", speed, f"a lower speed, so that at most {MOST_CALLS} calls arrive in {span:g} s")
+        if len(made) == MAX_CALLS:
+            raise ConfigError("--speed", speed, f"a lower speed, so that at most {MAX_CALLS} calls arrive in {span:g} s")
         method = READ if random.randrange(_WRITES) else WRITE
         made.append(Call(at, method, f"/items/{len(made)}"))
     return made

@@ -1,4 +1,4 @@
-"""What do people write? A plain httpx client in a naive retry loop."""
+"""The contender without a governor: a plain httpx client in a naive retry loop."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -33,7 +33,7 @@ class Ungoverned:
         """One client for all tasks."""
         async with httpx.AsyncClient(base_url=self._base_url, limits=httpx.Limits(max_connections=None)) as client:
 
-            async def make(call: Call, patience: float) -> str:
+            async def make(call: Call, wait: float) -> str:
                 ending = ""
                 for attempt in range(_ATTEMPTS):
                     if attempt:
@@ -41,7 +41,7 @@ class Ungoverned:
                         await anyio.sleep(_PAUSE)
                     self._count("sent")
                     try:
-                        ending = self._read(await client.request(call.method, call.path, timeout=waits(patience)))
+                        ending = self._read(await client.request(call.method, call.path, timeout=waits(wait)))
                     except httpx.TransportError as error:
                         ending = self._failed(error)
                     if ending == DONE:
@@ -55,7 +55,7 @@ class Ungoverned:
         """A client for this thread."""
         with httpx.Client(base_url=self._base_url) as client:
 
-            def make(call: Call, patience: float) -> str:
+            def make(call: Call, wait: float) -> str:
                 ending = ""
                 for attempt in range(_ATTEMPTS):
                     if attempt:
@@ -63,7 +63,7 @@ class Ungoverned:
                         sleep(_PAUSE)
                     self._count("sent")
                     try:
-                        ending = self._read(client.request(call.method, call.path, timeout=waits(patience)))
+                        ending = self._read(client.request(call.method, call.path, timeout=waits(wait)))
                     except httpx.TransportError as error:
                         ending = self._failed(error)
                     if ending == DONE:

@@ -1,4 +1,4 @@
-"""How is a client driven? Calls in tasks and in threads, and an endless loop beside them."""
+"""Runs the workload: calls in tasks and in threads, and an endless loop beside them."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ THREADS: Final = 8
 #: One call in so many is made by a thread; each of the others is a task of its own.
 _IN_THREADS: Final = 3
 #: Seconds that a call may wait until it is sent, at most. Nothing is sent after the end of a run.
-_PATIENCE: Final = 10.0
+_MAX_WAIT: Final = 10.0
 #: Seconds between two looks at the figures.
 _GLANCE: Final = 1.0
 
-#: What somebody has written into an endless loop.
+#: The call of the endless loop.
 _LOOPED: Final = Call(0.0, READ, "/items/loop")
 
 #: Is told the seconds since the start, and what has been counted so far.
@@ -68,11 +68,11 @@ class _Run:
     async def loop_endlessly(self, make: AsyncCaller) -> None:
         with anyio.move_on_after(self._end - monotonic()):
             while True:
-                self.looped[await make(_LOOPED, _PATIENCE)] += 1
+                self.looped[await make(_LOOPED, _MAX_WAIT)] += 1
 
     async def call_in_tasks(self, make: AsyncCaller, calls: Sequence[Call]) -> None:
         async def one(call: Call) -> None:
-            self.workload[await make(call, self._patience())] += 1
+            self.workload[await make(call, self._wait())] += 1
 
         async with anyio.create_task_group() as group:
             for call in calls:
@@ -96,7 +96,7 @@ class _Run:
             for call in calls:
                 if self.over.wait(max(0.0, self._start + call.at - monotonic())):
                     break
-                endings[make(call, self._patience())] += 1
+                endings[make(call, self._wait())] += 1
         return endings
 
     async def watch(self, contender: Contender, watch: Watcher) -> None:
@@ -104,6 +104,6 @@ class _Run:
             await anyio.sleep(min(left, _GLANCE))
             watch(monotonic() - self._start, contender.figures())
 
-    def _patience(self) -> float:
+    def _wait(self) -> float:
         """Seconds that a call which begins now may wait."""
-        return max(0.0, min(_PATIENCE, self._end - monotonic()))
+        return max(0.0, min(_MAX_WAIT, self._end - monotonic()))

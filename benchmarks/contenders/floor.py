@@ -1,4 +1,4 @@
-"""What do the decisions alone cost? The bare policies, with nobody around them.
+"""The cost of the decisions alone: the bare policies, without an actor.
 
 The bucket alone is the floor. All three in turn are the plain way to compose policies, not the cheapest: the governor folds the
 breaker into one instant and tells policies only what they can learn from.

@@ -1,4 +1,4 @@
-"""What does the governor's job cost when every part of the engine has a lock of its own?
+"""A lock-based engine that does the governor's job, with a lock for each part.
 
 It models a common way to build traffic control, as the reference system is described: a token bucket and a circuit breaker for
 each scope, a sliding log of the last 60 seconds over all scopes, degraded mode, and counters, each an object that guards its

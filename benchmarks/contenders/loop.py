@@ -1,4 +1,4 @@
-"""What does asyncio itself cost? The same tasks as `ours.hundred_tasks`, with nothing in them but the yield."""
+"""The cost of asyncio itself: the tasks of `ours.hundred_tasks`, with nothing in them but the yield."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How much memory does a scope keep, once it has granted a permit and heard its outcome?
+"""Memory of a scope after one permit and its outcome.
 
 Measured twice in one process, each time on an engine of its own: first by the pages that the process holds (resident size, on
 Linux only), then by what Python allocated (tracemalloc, which counts exactly but sees neither fragmentation nor what C

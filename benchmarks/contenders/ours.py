@@ -1,4 +1,4 @@
-"""What does a governed call cost? The governor as its users meet it: one scope, on its own loop."""
+"""The cost of a governed call: one scope, on the governor's own loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""How much later does a program start that imports the governor? Two programs in turns, so that both meet the same machine."""
+"""Start time of a program that imports the governor: two programs in turns, on the same machine."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""How late is a permit that somebody waited for?
+"""Lateness of a permit that a call waited for.
 
 The bucket is emptied at once; from then on it owes one permit every 5 ms. It never fills up again meanwhile: a full bucket
 forgets what is taken late. First in line stands one who asks for ten, which takes 50 ms: by then all others have joined, so

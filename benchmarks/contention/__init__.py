@@ -1,1 +1,1 @@
-"""What happens when many ask at once? Threads, tasks and event loops, in front of one limiter."""
+"""Contention: threads, tasks and event loops that use one limiter."""

@@ -1,4 +1,4 @@
-"""Which limiter is put to which workload, and what does it do and not do?"""
+"""The limiters and their workloads, and what each does and does not do."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -22,21 +22,21 @@ _GOVERNOR: Final = _Limiter(
     name="governor",
     title="governor",
     subject="ours:GOVERNOR",
-    does=f"acquire and outcome: {WHOLE_JOB}; would wait in line",
+    does=f"acquire and outcome: {WHOLE_JOB}; would wait in a queue",
 )
 _TEXTBOOK: Final = _Limiter(
     name="textbook",
     title="textbook: dict + Lock + GCRA",
     subject="baselines:TEXTBOOK",
     does="acquire from one bucket; one lock for all",
-    does_not="no outcome, no breaker, no cap, no counters, no line",
+    does_not="no outcome, no breaker, no cap, no counters, no queue",
 )
 _LOCK_ENGINE: Final = _Limiter(
     name="lock-engine",
     title="lock-based engine",
     subject="baselines:LOCK_ENGINE",
     does=f"acquire and outcome: {WHOLE_JOB}; one lock each",
-    does_not="no line",
+    does_not="no queue",
 )
 _LIMITS: Final = _Limiter(
     name="limits",
@@ -50,21 +50,21 @@ _PYRATE_LIMITER: Final = _Limiter(
     title="pyrate-limiter",
     subject="pyrate:PYRATE_LIMITER",
     does="acquire: GCRA, in memory, on a clock of milliseconds; two locks; waits",
-    does_not="no outcome, no breaker, no cap, no counters, no line",
+    does_not="no outcome, no breaker, no cap, no counters, no queue",
 )
 _THROTTLED: Final = _Limiter(
     name="throttled-py",
     title="throttled-py",
     subject="throttled_gcra:THROTTLED",
     does="acquire: GCRA, in memory; one lock for all; waits at least 0.2 s if it has to",
-    does_not="no outcome, no breaker, no cap, no counters, no line",
+    does_not="no outcome, no breaker, no cap, no counters, no queue",
 )
 _AIOLIMITER: Final = _Limiter(
     name="aiolimiter",
     title="aiolimiter",
     subject="leaky_bucket:AIOLIMITER",
-    does="acquire: leaky bucket; waits in line",
-    does_not="one event loop, no threads; no refusal, no outcome, no breaker, no cap, no counters",
+    does="acquire: leaky bucket; waits in a queue",
+    does_not="one event loop, no threads; no denial, no outcome, no breaker, no cap, no counters",
 )
 _LIMITS_STACK: Final = _Limiter(
     name="limits-stack",
@@ -84,8 +84,8 @@ _AIOLIMITER_STACK: Final = _Limiter(
     name="aiolimiter-stack",
     title="aiolimiter + purgatory + stamina",
     subject="stacks:AIOLIMITER_PURGATORY_STAMINA",
-    does="acquire, breaker and retries around a call that does nothing; waits in line",
-    does_not="one event loop, no threads; no refusal, no cap, no counters",
+    does="acquire, breaker and retries around a call that does nothing; waits in a queue",
+    does_not="one event loop, no threads; no denial, no cap, no counters",
 )
 _FOR_THREADS: Final = (_GOVERNOR, _TEXTBOOK, _LOCK_ENGINE, _LIMITS, _PYRATE_LIMITER, _THROTTLED)
 
@@ -123,7 +123,7 @@ CONTENTION: Final = (
         entry="contention.loops:without_a_limiter",
         size=500,
         quick_size=100,
-        title="control: nobody to ask",
+        title="control: no limiter",
         does="what asyncio and the interpreter leave to the rows above",
         does_not="no permit",
     ),
@@ -153,8 +153,8 @@ CONTENTION: Final = (
         entry="contention.idle:governor",
         size=5_000,
         quick_size=1_000,
-        title="governor: 100 scopes at rest, 8 threads that asked before",
-        does="everything is set up and nobody asks any more",
+        title="governor: 100 idle scopes, 8 idle threads",
+        does="all scopes exist and no calls are made",
     ),
     Contender(
         name="idle-nothing",
@@ -162,7 +162,7 @@ CONTENTION: Final = (
         entry="contention.idle:nothing",
         size=5_000,
         quick_size=1_000,
-        title="control: 8 threads at rest",
+        title="control: 8 idle threads",
         does="what the threads and this measurement cost by themselves",
         does_not="no governor",
     ),

@@ -1,4 +1,4 @@
-"""Who asks from where? Threads, tasks on one loop or two, or both at once; all begin together, behind a barrier.
+"""Callers: threads, tasks on one loop or two, or both at once; all begin together, behind a barrier.
 
 What each of them does meanwhile is a `Behaviour`; the answers come back in the order of the crowd.
 """

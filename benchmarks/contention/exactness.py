@@ -1,4 +1,4 @@
-"""Was more admitted than the limit allows? Looked at in every window, under a limit that everybody meets at once.
+"""Exactness: the largest excess in any window, under a limit that all callers reach at once.
 
 Those who count windows are asked once at first, and then by all as the window of that first ask ends: there a fixed window lets
 twice its amount through. Others are asked without a pause.

@@ -1,4 +1,4 @@
-"""What does a program pay that does nothing? 100 scopes in which 8 threads have asked, and now nobody asks.
+"""The cost of an idle program: 100 scopes in which 8 threads have made calls, and no calls any more.
 
 Counted are the processor time of the whole process, and how often one of its threads went to sleep: each time, something had
 woken it.

@@ -1,4 +1,4 @@
-"""How long does one ask take when there is room? 8 threads in one scope, all together at half of what they could do.
+"""Latency of one call without a shortage: 8 threads in one scope, together at half of their throughput.
 
 How much that is, the same process measures first. Each thread then asks in bursts, a millisecond apart and in turns with the
 others, and times every ask. The same again at a load that is alike for all.

@@ -1,4 +1,4 @@
-"""What can tasks get out of it? 100 on one loop, on two loops, and on one loop beside threads."""
+"""Throughput of tasks: 100 on one loop, on two loops, and on one loop beside threads."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""What is a limiter that takes part?"""
+"""The interface of a limiter under contention."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager

@@ -1,4 +1,4 @@
-"""What can threads get out of it? 1 to 16 of them, first all in one scope, then each in a scope of its own."""
+"""Throughput of threads: 1 to 16 of them, first all in one scope, then each in a scope of its own."""
 
 from collections.abc import Mapping
 from typing import Final

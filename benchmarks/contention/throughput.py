@@ -1,4 +1,4 @@
-"""How many pairs per second, all together? Under limits that are never met: every permit is granted, or it is no measurement.
+"""Pairs per second of all callers together, under limits that are never reached.
 
 Each thread or task asks again and again until the end, at least once however busy the machine is, and looks at the clock every
 few asks. A task yields to its loop after each ask, as one would that makes a call.

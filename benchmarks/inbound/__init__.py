@@ -1,1 +1,1 @@
-"""What does an API pay for limits on its clients? Around a call, under a server, and in memory."""
+"""The cost of inbound limits: around a call, under a server, and in memory."""

@@ -1,4 +1,4 @@
-"""Which application is behind which middleware? The application answers two bytes, and the limit is never met."""
+"""Applications and their middleware. The application answers two bytes, and the limit is never reached."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

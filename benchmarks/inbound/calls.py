@@ -1,4 +1,4 @@
-"""What does a middleware add to one call of an application? Called in the same process, without a server.
+"""The time that a middleware adds to one call of an application, in the same process and without a server.
 
 The application with it and without it take turns, some thousands of calls each, and what is told is the median: of the
 differences, and of the calls as a whole.

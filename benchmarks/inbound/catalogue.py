@@ -1,4 +1,4 @@
-"""Which middleware is put around which application, and what does it do and not do?"""
+"""The middleware and applications that are measured, and what each does and does not do."""
 
 from typing import Final
 
@@ -38,8 +38,8 @@ _CALLS: Final = (
     _Middleware(name="announced", title="governor, with `announce`", does=f"{_WHOLE}; `RateLimit` fields on every answer"),
     _Middleware(
         name="refused",
-        title="governor, refusing",
-        does="refuses everybody: 429 with its fields and its document",
+        title="governor, denying",
+        does="denies every request: 429 with its fields and its document",
         does_not="does not call the application; one client who does not stop, so the document is made once a second",
     ),
     _STARLETTE_GOVERNED,

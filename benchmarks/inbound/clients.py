@@ -1,4 +1,4 @@
-"""What does it cost to know very many clients? Memory for each, pauses for cleaning up, and what is left when they are quiet.
+"""The cost of very many clients: memory for each, pauses for cleaning up, and what remains when they are idle.
 
 Each client is an actor with one request. All come from one address, so that the table of clients is what grows. Memory is
 measured twice, each time on a governor of its own: by the pages that the process holds (on Linux only), and by what Python

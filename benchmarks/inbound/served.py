@@ -1,4 +1,4 @@
-"""How much of a server's throughput is left under a middleware? uvicorn, asked by 32 connections in a closed loop.
+"""Throughput of a server with middleware: uvicorn, with 32 connections in a closed loop.
 
 Two servers stand ready, one with the middleware and one without, and are put under load in turns: what the machine does
 meanwhile hits both alike. The load comes from this process, the servers are processes of their own.

@@ -1,4 +1,4 @@
-"""Which server is put under load? `python -m benchmarks.inbound.server NAME`: uvicorn with one application, on a free port.
+"""The server under load: `python -m benchmarks.inbound.server NAME` runs uvicorn with one application, on a free port.
 
 Prints the port, and serves until its standard input is closed.
 """

@@ -1,1 +1,1 @@
-"""What does it cost to be watched?"""
+"""The cost of monitoring."""

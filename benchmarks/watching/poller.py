@@ -1,4 +1,4 @@
-"""Who asks for the status again and again? A program of its own, so that what it does costs the daemon nothing.
+"""A program that polls the status, in a process of its own so that it costs the daemon nothing.
 
 `python -m benchmarks.watching.poller HOST PORT PATH TIMES` asks ten times a second, from a fixed schedule, and prints how many
 milliseconds each answer took to be here as a whole, as a JSON array.

@@ -1,4 +1,4 @@
-"""How long does the status of 1,000 scopes take, and what do decisions feel of it while it is polled 10 times a second?
+"""Time of the status of 1,000 scopes, and of decisions while it is polled 10 times a second.
 
 The daemon and those who ask for permits share one event loop; the poller is another process. A task asks 500 times a second for
 a permit and reports its outcome, each time in another scope. Its latency is counted from the instant at which it should have

@@ -1,1 +1,1 @@
-"""Who takes part? One module for each dependency; each is imported only in the process that measures it."""
+"""Limiters under contention. Each module is imported only in the process that measures it."""

@@ -38,4 +38,4 @@ def test_the_line_says_what_has_been_met() -> None:
     output = StringIO()
     Progress("with", 10.0, output)(1.0, FIGURES)
 
-    assert "with   1.0 of 10 s: 7 sent, 4 answered 2xx, 2 refused, 1 met a 503" == output.getvalue().strip()
+    assert "with   1.0 of 10 s: 7 sent, 4 answered 2xx, 2 denied, 1 met a 503" == output.getvalue().strip()

@@ -28,7 +28,7 @@ def run(reads: dict[str, int], *, bans: list[Ban] | None = None, governor: Gover
     )
 
 
-GOVERNED = run({"200": 6, "503": 2}, governor=GovernorFigures(openings=3, degraded_spells=1, refused={"overloaded": 7}))
+GOVERNED = run({"200": 6, "503": 2}, governor=GovernorFigures(openings=3, degraded_spells=1, denied={"overloaded": 7}))
 BANNED = run({"200": 1, "429": 3, "403": 1234}, bans=[Ban(seconds(1), seconds(2.5)), Ban(seconds(4), seconds(12))])
 
 
@@ -49,13 +49,13 @@ def rows(*runs: Run) -> dict[str, list[str]]:
         ("requests at the provider [1]", ["1,240", "10"]),
         ("answered 2xx", ["3", "8"]),
         ("met a 503", ["0", "2"]),
-        ("refused, 429", ["3", "0"]),
-        ("refused, 403: banned", ["1,234", "0"]),
+        ("denied, 429", ["3", "0"]),
+        ("denied, 403: banned", ["1,234", "0"]),
         ("banned", ["1.0 s to 2.5 s: 1.5 s", "never"]),
         ("retries", ["4", "4"]),
         ("breaker openings", ["-", "3"]),
         ("degraded spells", ["-", "1"]),
-        ("refused by the governor", ["-", "7 overloaded"]),
+        ("denied by the governor", ["-", "7 overloaded"]),
         ("share of the possible [2]", ["30.0%", "80.0%"]),
     ],
 )

@@ -13,14 +13,14 @@ from governor._units import SECOND
 LATER: Final = Duration(3600 * SECOND)
 
 
-def rules(*, reads: int = 2, patience: int = 2, outage: tuple[Duration, Duration] = (LATER, LATER)) -> Rules:
+def rules(*, reads: int = 2, tolerance: int = 2, outage: tuple[Duration, Duration] = (LATER, LATER)) -> Rules:
     return Rules(
         reads=StrictWindow(reads, SECOND),
         writes=StrictWindow(1, SECOND),
         outage_from=outage[0],
         outage_until=outage[1],
-        patience=patience,
-        patience_window=Duration(10 * SECOND),
+        tolerance=tolerance,
+        tolerance_window=Duration(10 * SECOND),
         ban=Duration(5 * SECOND),
     )
 
@@ -47,7 +47,7 @@ def test_reads_and_writes_have_limits_of_their_own() -> None:
     assert [201, 429] == statuses(doorkeeper, WRITE, 2, 3)
 
 
-def test_patience_ends_with_one_refusal_too_many() -> None:
+def test_tolerance_ends_with_one_refusal_too_many() -> None:
     doorkeeper = Doorkeeper(rules(reads=1))
 
     assert [200, 429, 429, 429, 403] == statuses(doorkeeper, READ, 0, 1, 2, 3, 4)
@@ -61,7 +61,7 @@ def test_old_refusals_are_forgotten() -> None:
 
 
 def test_a_ban_is_over_after_its_time_without_a_request() -> None:
-    doorkeeper = Doorkeeper(rules(reads=1, patience=0))
+    doorkeeper = Doorkeeper(rules(reads=1, tolerance=0))
     banned_at = 1
 
     assert [200, 429, 200] == statuses(doorkeeper, READ, 0, banned_at, banned_at + 5 * SECOND)
@@ -69,7 +69,7 @@ def test_a_ban_is_over_after_its_time_without_a_request() -> None:
 
 
 def test_every_request_during_a_ban_starts_it_anew_whatever_its_method() -> None:
-    doorkeeper = Doorkeeper(rules(reads=1, patience=0))
+    doorkeeper = Doorkeeper(rules(reads=1, tolerance=0))
     statuses(doorkeeper, READ, 0, 1)
 
     assert [403] == statuses(doorkeeper, WRITE, 5 * SECOND)
@@ -109,7 +109,7 @@ def test_a_bad_moment_that_ends_before_it_begins_is_a_mistake() -> None:
 
 @given(st.lists(st.integers(0, SECOND), max_size=60), st.integers(1, 5))
 def test_no_window_holds_more_than_the_limit_and_nothing_is_refused_that_fits(gaps: list[int], most: int) -> None:
-    doorkeeper = Doorkeeper(rules(reads=most, patience=1000))
+    doorkeeper = Doorkeeper(rules(reads=most, tolerance=1000))
     now = 0
     let_in: list[int] = []
     for gap in gaps:

@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 
 from demo.rules import READ, WRITE
-from demo.traffic import MOST_CALLS, bursts, calls
+from demo.traffic import MAX_CALLS, bursts, calls
 from governor import ConfigError
 
 
@@ -47,4 +47,4 @@ def test_generated_arrivals_are_in_order_and_come_in_bursts() -> None:
 
 def test_too_many_calls_are_refused_before_anything_runs() -> None:
     with pytest.raises(ConfigError, match="--speed"):
-        calls([0.0] * (MOST_CALLS + 1), speed=1.0, span=1.0, seed=1)
+        calls([0.0] * (MAX_CALLS + 1), speed=1.0, span=1.0, seed=1)
