@@ -9,31 +9,16 @@ import anyio.lowlevel
 import pytest
 import trio
 
-from governor import Denied, Governor, Permit, PermitDenied, RateLimited
+from governor import Denied, Governor, Permit
 from tests.support.answers import granted
 from tests.support.governors import governed
 from tests.support.leases import standing_still
 from tests.support.waits import until
+from tests.support.ways import block, wait, waiting
 
 pytestmark = pytest.mark.promise("R51")
 
 BACKENDS = ["asyncio", "trio"]
-
-
-def waiting(governor: Governor) -> int:
-    return governor.statistics().scopes["weather"].waiting
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_task_on_another_loop_gets_permits_and_reports(backend: str) -> None:
-    async def main(governor: Governor) -> None:
-        async with governor.permit("weather") as permit:
-            permit.record(status=200)
-
-    with governed("1 in flight") as governor:
-        for _ in range(20):
-            anyio.run(main, governor, backend=backend)
-        until(lambda: governor.statistics().counters.answered_2xx == 20)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -65,30 +50,6 @@ def test_a_task_on_another_loop_plans_a_retry_while_its_loop_goes_on(backend: st
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.promise("R04")
-def test_tasks_on_another_loop_wait_in_the_same_line(backend: str) -> None:
-    served: list[str] = []
-
-    async def main(governor: Governor) -> None:
-        async with governor.permit("weather"):
-            served.append("elsewhere")
-
-    def block(governor: Governor) -> None:
-        with governor.permit("weather"):
-            served.append("thread")
-
-    with governed("1 in flight") as governor, ThreadPoolExecutor(2) as pool:
-        holder = granted(governor.try_permit("weather"))
-        pool.submit(lambda: anyio.run(main, governor, backend=backend))
-        until(lambda: waiting(governor) == 1)
-        pool.submit(block, governor)
-        until(lambda: waiting(governor) == 2)
-        holder.record(status=200)
-
-    assert ["elsewhere", "thread"] == served
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.promise("R04")
 def test_a_task_on_another_loop_that_is_cancelled_leaves_the_line(backend: str) -> None:
     async def main(governor: Governor) -> None:
         async with anyio.create_task_group() as tasks:
@@ -109,34 +70,6 @@ def test_a_task_on_another_loop_that_is_cancelled_leaves_the_line(backend: str) 
         granted(governor.try_permit("weather"))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.promise("R04")
-def test_a_task_on_another_loop_waits_no_longer_than_its_timeout(backend: str) -> None:
-    async def main(governor: Governor) -> float:
-        began = anyio.current_time()
-        with pytest.raises(PermitDenied):
-            async with governor.permit("weather", timeout=0.05):
-                pass
-        return anyio.current_time() - began
-
-    with governed("1 in flight") as governor, granted(governor.try_permit("weather")):
-        waited = anyio.run(main, governor, backend=backend)
-
-    assert 0.05 <= waited
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_wait_that_is_too_long_is_refused_on_another_loop_as_well(backend: str) -> None:
-    async def main(governor: Governor) -> None:
-        with pytest.raises(RateLimited):
-            async with governor.permit("weather", timeout=60):
-                pass
-
-    with governed("1/day burst 1") as governor:
-        granted(governor.try_permit("weather"))
-        anyio.run(main, governor, backend=backend)
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.promise("R04", "R55")
 def test_whoever_stands_behind_a_task_whose_loop_is_gone_is_served() -> None:
@@ -151,7 +84,7 @@ def test_whoever_stands_behind_a_task_whose_loop_is_gone_is_served() -> None:
         abandoned = loop.create_task(wait())
         loop.run_until_complete(asyncio.to_thread(until, lambda: waiting(governor) == 1))
         loop.close()
-        future = pool.submit(_use, governor)
+        future = pool.submit(block, governor)
         until(lambda: waiting(governor) == 2)
         holder.record(status=200)
         future.result(20)
@@ -161,17 +94,12 @@ def test_whoever_stands_behind_a_task_whose_loop_is_gone_is_served() -> None:
     assert 1 == neutral
 
 
-async def _use_soon(governor: Governor, served: list[str]) -> None:
-    async with governor.permit("weather"):
-        served.append("task")
-
-
 @pytest.mark.promise("R54")
 def test_a_governor_embeds_in_a_loop_that_asyncio_has_started() -> None:
     """Whoever asks or reports in a callback of such a loop belongs to no task, and so do messages from other threads."""
 
     async def main() -> None:
-        loop, served = asyncio.get_running_loop(), list[str]()
+        loop = asyncio.get_running_loop()
         async with governed("1 in flight") as governor:
             holders: list[Permit | Denied] = []
             asked = asyncio.Event()
@@ -182,15 +110,14 @@ def test_a_governor_embeds_in_a_loop_that_asyncio_has_started() -> None:
 
             loop.call_soon(ask)
             await asked.wait()
-            blocked = asyncio.create_task(asyncio.to_thread(_use, governor))
+            blocked = asyncio.create_task(asyncio.to_thread(block, governor))
             await asyncio.to_thread(until, lambda: waiting(governor) == 1)
-            task = asyncio.create_task(_use_soon(governor, served))
+            task = asyncio.create_task(wait(governor))
             await asyncio.to_thread(until, lambda: waiting(governor) == 2)
             loop.call_soon(granted(holders[0]).record)
             await blocked
             await task
             counters = governor.statistics().counters
-        assert ["task"] == served
         assert (3, {}) == (counters.requests, counters.denied)
 
     asyncio.run(main())
@@ -199,22 +126,15 @@ def test_a_governor_embeds_in_a_loop_that_asyncio_has_started() -> None:
 @pytest.mark.promise("R54")
 def test_a_governor_embeds_in_a_loop_that_trio_has_started() -> None:
     async def main() -> None:
-        served = list[str]()
         async with governed("1 in flight") as governor:
             holder = granted(governor.try_permit("weather"))
             async with trio.open_nursery() as tasks:
-                tasks.start_soon(trio.to_thread.run_sync, _use, governor)
+                tasks.start_soon(partial(trio.to_thread.run_sync, block, governor))
                 await trio.to_thread.run_sync(until, lambda: waiting(governor) == 1)
-                tasks.start_soon(_use_soon, governor, served)
+                tasks.start_soon(wait, governor)
                 await trio.to_thread.run_sync(until, lambda: waiting(governor) == 2)
                 trio.lowlevel.current_trio_token().run_sync_soon(holder.record)
             counters = governor.statistics().counters
-        assert ["task"] == served
         assert (3, {}) == (counters.requests, counters.denied)
 
     trio.run(main)
-
-
-def _use(governor: Governor) -> None:
-    with governor.permit("weather"):
-        pass

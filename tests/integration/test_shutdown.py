@@ -7,11 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import anyio
 import pytest
 
-from governor import Denied, Governor, Permit, PermitDenied, Reason, ShuttingDown, UsageError
+from governor import Denied, Governor, Permit, Reason, ShuttingDown, UsageError
 from governor._actors import portal
 from tests.support.answers import granted
 from tests.support.governors import governed
 from tests.support.waits import until
+from tests.support.ways import ELSEWHERE, Answer, block, wait, waiting
 
 pytestmark = pytest.mark.promise("R55")
 
@@ -22,30 +23,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portal, "_HEARTBEAT_INTERVAL", 0.02)
 
 
-def waiting(governor: Governor) -> int:
-    return governor.statistics().scopes["weather"].waiting
-
-
-def block(governor: Governor, timeout: float | None = None) -> type[Exception] | None:
-    try:
-        with governor.permit("weather", timeout=timeout):
-            return None
-    except (PermitDenied, UsageError) as refusal:
-        return type(refusal)
-
-
-async def wait(governor: Governor) -> type[Exception] | None:
-    try:
-        async with governor.permit("weather"):
-            return None
-    except (PermitDenied, UsageError) as refusal:
-        return type(refusal)
-
-
-def run_wait(governor: Governor, backend: str) -> type[Exception] | None:
-    return anyio.run(wait, governor, backend=backend)
-
-
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     """Threads to block."""
@@ -53,18 +30,16 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def line_up(governor: Governor, pool: ThreadPoolExecutor) -> list[Future[type[Exception] | None]]:
+def line_up(governor: Governor, pool: ThreadPoolExecutor) -> list[Future[Answer]]:
     """Blocked threads, and tasks on event loops of other threads."""
-    futures = [pool.submit(block, governor, timeout) for timeout in (None, 3600.0, None)]
-    futures += [pool.submit(run_wait, governor, backend) for backend in ("asyncio", "trio")]
-    return futures
+    return [pool.submit(ask, governor, timeout=timeout) for timeout in (None, 3600.0) for ask in ELSEWHERE.values()]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_closing_answers_tasks_threads_and_tasks_on_other_loops(backend: str, pool: ThreadPoolExecutor) -> None:
-    answers: list[type[Exception] | None] = []
+    answers: list[Answer] = []
 
-    async def main() -> list[Future[type[Exception] | None]]:
+    async def main() -> list[Future[Answer]]:
         async with anyio.create_task_group() as tasks, governed("1 in flight") as governor:
             holder = granted(governor.try_permit("weather"))
 
@@ -73,41 +48,41 @@ def test_closing_answers_tasks_threads_and_tasks_on_other_loops(backend: str, po
 
             tasks.start_soon(own)
             futures = line_up(governor, pool)
-            await anyio.to_thread.run_sync(until, lambda: waiting(governor) == 6)
+            await anyio.to_thread.run_sync(until, lambda: waiting(governor) == 7)
         assert not holder.reported
         return futures
 
     futures = anyio.run(main, backend=backend)
     answers += [future.result(20) for future in futures]
 
-    assert [ShuttingDown] * 6 == answers
+    assert [ShuttingDown] * 7 == answers
 
 
 def test_a_governor_on_a_thread_answers_everybody_as_well(pool: ThreadPoolExecutor) -> None:
     with governed("1 in flight") as governor:
         holder = granted(governor.try_permit("weather"))
         futures = line_up(governor, pool)
-        until(lambda: waiting(governor) == 5)
+        until(lambda: waiting(governor) == 6)
 
-    assert [ShuttingDown] * 5 == [future.result(20) for future in futures]
+    assert [ShuttingDown] * 6 == [future.result(20) for future in futures]
     assert not holder.reported
 
 
 def test_an_error_on_the_loop_answers_everybody(pool: ThreadPoolExecutor) -> None:
-    futures: list[Future[type[Exception] | None]] = []
+    futures: list[Future[Answer]] = []
 
     async def main() -> None:
         async with governed("1 in flight") as governor:
             holder = granted(governor.try_permit("weather"))
             futures.extend(line_up(governor, pool))
-            await anyio.to_thread.run_sync(until, lambda: waiting(governor) == 5)
+            await anyio.to_thread.run_sync(until, lambda: waiting(governor) == 6)
             assert not holder.reported
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         anyio.run(main)
 
-    assert [ShuttingDown] * 5 == [future.result(20) for future in futures]
+    assert [ShuttingDown] * 6 == [future.result(20) for future in futures]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -116,19 +91,19 @@ def test_a_loop_that_is_thrown_away_answers_everybody(pool: ThreadPoolExecutor) 
     loop = asyncio.new_event_loop()
     governor = governed("1 in flight")
 
-    async def begin() -> tuple[Permit, list[Future[type[Exception] | None]]]:
+    async def begin() -> tuple[Permit, list[Future[Answer]]]:
         await governor.__aenter__()
         holder = granted(governor.try_permit("weather"))
         futures = line_up(governor, pool)
-        await asyncio.to_thread(until, lambda: waiting(governor) == 5)
+        await asyncio.to_thread(until, lambda: waiting(governor) == 6)
         return holder, futures
 
     holder, futures = loop.run_until_complete(begin())
     loop.close()
-    late = [pool.submit(block, governor, timeout) for timeout in (None, 0.5, 0)]
+    late = [pool.submit(block, governor, "weather", timeout) for timeout in (None, 0.5, 0)]
     answers = [future.result(20) for future in (*futures, *late)]
 
-    assert [ShuttingDown] * 8 == answers
+    assert [ShuttingDown] * 9 == answers
     assert not holder.reported
 
 
@@ -146,7 +121,7 @@ def _ask_until_closed(governor: Governor) -> int:
     asked = 0
     while True:
         asked += 1
-        if block(governor, 1.0) is ShuttingDown:
+        if block(governor, timeout=1.0) is ShuttingDown:
             return asked
 
 

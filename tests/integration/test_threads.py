@@ -15,18 +15,15 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from governor import Config, Denied, Governor, Overloaded, Permit, PermitDenied, RateLimited, Reason
+from governor import ConcurrencyExceeded, Config, Denied, Governor, Overloaded, Permit, PermitDenied, RateLimited, Reason
 from governor.policies.gcra import TokenBucketPolicy
-from tests.support.answers import granted
+from tests.support.answers import granted, reason
 from tests.support.governors import governed
 from tests.support.threads import all_at_once
 from tests.support.waits import until
+from tests.support.ways import ELSEWHERE, Answer, block, waiting
 
 pytestmark = pytest.mark.promise("R51")
-
-
-def waiting(governor: Governor, scope: str = "weather") -> int:
-    return governor.statistics().scopes[scope].waiting
 
 
 # Asking.
@@ -107,18 +104,6 @@ def test_threads_and_the_loop_share_one_scope() -> None:
     assert 50 == own + elsewhere
 
 
-def test_a_thread_waits_for_its_turn() -> None:
-    with governed("1 in flight") as governor, ThreadPoolExecutor(1) as pool:
-        holder = granted(governor.try_permit("weather"))
-        future = pool.submit(_use, governor)
-        until(lambda: waiting(governor) == 1)
-        early = future.done()
-        holder.record(status=200)
-        future.result(20)
-
-    assert not early
-
-
 @pytest.mark.promise("R03", "R04")
 @pytest.mark.parametrize("timeout", [None, 3600.0])
 def test_a_permit_that_a_thread_has_waited_for_and_forgotten_gives_its_place_back(timeout: float | None) -> None:
@@ -137,54 +122,61 @@ def test_a_permit_that_a_thread_has_waited_for_and_forgotten_gives_its_place_bac
     assert (2, 1, 1) == (counters.requests, counters.answered_2xx, counters.neutral)
 
 
-@pytest.mark.promise("R04")
-def test_threads_are_served_in_the_order_in_which_they_came() -> None:
-    order: list[int] = []
-
-    with governed("1 in flight") as governor, ThreadPoolExecutor(10) as pool:
-
-        def come(number: int) -> None:
-            with governor.permit("weather"):
-                order.append(number)
-
-        holder = granted(governor.try_permit("weather"))
-        for number in range(10):
-            pool.submit(come, number)
-            until(partial(_is_waiting, governor, number + 1))
-        holder.record(status=200)
-
-    assert list(range(10)) == order
-
-
-@pytest.mark.promise("R04")
-def test_a_thread_waits_no_longer_than_its_timeout() -> None:
-    with governed("1 in flight") as governor:
-        with granted(governor.try_permit("weather")):
-            began = monotonic()
-            with pytest.raises(PermitDenied), governor.permit("weather", timeout=0.05):
-                pass
-            waited = monotonic() - began
-        left = waiting(governor)
-
-    assert 0.05 <= waited
-    assert 0 == left
-
-
 @pytest.mark.parametrize("timeout", [1e10, 1e300])
 def test_a_timeout_longer_than_the_system_can_count_is_no_mistake(timeout: float) -> None:
     with governed("1 in flight") as governor, ThreadPoolExecutor(1) as pool:
         holder = granted(governor.try_permit("weather"))
-        future = pool.submit(_use, governor, timeout)
+        future = pool.submit(block, governor, "weather", timeout)
         until(lambda: waiting(governor) == 1)
         holder.record(status=200)
         future.result(20)
 
 
-def test_a_wait_that_is_too_long_is_refused_at_once() -> None:
+elsewhere = pytest.mark.parametrize("ask", ELSEWHERE.values(), ids=ELSEWHERE)
+
+
+@elsewhere
+def test_elsewhere_there_are_permits_and_outcomes_are_reported(ask: Callable[..., Answer]) -> None:
+    with governed("1 in flight") as governor:
+        answers = [ask(governor) for _ in range(20)]
+        until(lambda: governor.statistics().counters.others == 20)
+
+    assert [None] * 20 == answers
+
+
+@pytest.mark.promise("R04")
+def test_threads_and_tasks_of_other_loops_wait_in_one_queue_and_are_served_in_the_order_in_which_they_came() -> None:
+    order: list[int] = []
+    with governed("1 in flight") as governor, ThreadPoolExecutor(12) as pool:
+        holder = granted(governor.try_permit("weather"))
+        for number in range(12):
+            ask = list(ELSEWHERE.values())[number % 3]
+            pool.submit(ask, governor, use=partial(order.append, number))
+            until(lambda: waiting(governor) == number + 1)  # noqa: B023 - it is called at once
+        early = list(order)
+        holder.record(status=200)
+
+    assert ([], list(range(12))) == (early, order)
+
+
+@elsewhere
+@pytest.mark.promise("R04")
+def test_elsewhere_a_wait_is_no_longer_than_its_timeout(ask: Callable[..., Answer]) -> None:
+    with governed("1 in flight") as governor, granted(governor.try_permit("weather")):
+        began = monotonic()
+        answer = ask(governor, timeout=0.05)
+        waited, left = monotonic() - began, waiting(governor)
+
+    assert (ConcurrencyExceeded, 0) == (answer, left)
+    assert 0.05 <= waited
+
+
+@elsewhere
+def test_elsewhere_a_wait_that_would_be_too_long_is_denied_at_once(ask: Callable[..., Answer]) -> None:
     with governed("1/day burst 1") as governor:
         granted(governor.try_permit("weather"))
-        with pytest.raises(RateLimited), governor.permit("weather", timeout=3600):
-            pass
+
+        assert RateLimited is ask(governor, timeout=3600)
 
 
 # Telling.
@@ -263,14 +255,9 @@ def test_a_thread_whose_ask_crashes_the_actor_is_answered_at_once(
             assert isinstance(answer, Denied)
             assert Reason.OVERLOADED is answer.reason
         waited = monotonic() - began
-        until(lambda: _reason(governor) is Reason.RATE_LIMIT)
+        until(lambda: reason(governor.try_permit("weather")) is Reason.RATE_LIMIT)
 
     assert waited < 1.0
-
-
-def _reason(governor: Governor) -> Reason | None:
-    answer = governor.try_permit("weather")
-    return answer.reason if isinstance(answer, Denied) else None
 
 
 def test_an_inbox_that_is_full_answers_overloaded() -> None:
@@ -295,12 +282,3 @@ def test_an_inbox_that_is_full_answers_overloaded() -> None:
     refused = [answer for answer in answers if isinstance(answer, Denied)]
     assert 7 == len(refused)
     assert {Reason.OVERLOADED} == {answer.reason for answer in refused}
-
-
-def _is_waiting(governor: Governor, number: int) -> bool:
-    return waiting(governor) == number
-
-
-def _use(governor: Governor, timeout: float | None = None) -> None:
-    with governor.permit("weather", timeout=timeout):
-        pass

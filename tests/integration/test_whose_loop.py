@@ -21,7 +21,6 @@ from governor import (
     Governor,
     Overloaded,
     Permit,
-    PermitDenied,
     Reason,
     ShuttingDown,
     UsageError,
@@ -32,6 +31,7 @@ from governor._default import current, reset
 from governor._governor import running
 from governor.messages import InboundRequest
 from tests.support.answers import granted, reason
+from tests.support.ways import Answer, block, wait
 
 pytestmark = pytest.mark.promise("R54", "R55")
 
@@ -76,23 +76,6 @@ others = pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 Other = Callable[[Awaitable[object]], object]
 
 
-async def ask(governor: Governor, scope: str, timeout: float | None) -> type[Exception] | None:
-    try:
-        with anyio.fail_after(20):
-            async with governor.permit(scope, timeout=timeout):
-                return None
-    except (PermitDenied, UsageError) as error:
-        return type(error)
-
-
-def block(governor: Governor, scope: str, timeout: float | None) -> type[Exception] | None:
-    try:
-        with governor.permit(scope, timeout=timeout):
-            return None
-    except (PermitDenied, UsageError) as error:
-        return type(error)
-
-
 # A loop that has its turn later.
 
 
@@ -104,10 +87,10 @@ def test_on_another_loop_of_the_thread_every_wait_has_an_end(
     async def everything() -> list[object]:
         with anyio.fail_after(30):
             return [
-                await ask(governor, "often", timeout),
-                await ask(governor, "often", timeout),
+                await wait(governor, "often", timeout),
+                await wait(governor, "often", timeout),
                 block(governor, "often", timeout),
-                await ask(governor, "new", timeout),
+                await wait(governor, "new", timeout),
                 await governor.aplan_retry("often", "GET", attempt=1, status=400),
             ]
 
@@ -131,10 +114,10 @@ def test_nor_does_it_wait_for_clients_of_an_application(loop: asyncio.AbstractEv
 def test_outcomes_are_taken_there_and_read_when_the_loop_has_its_turn(
     other: Other, loop: asyncio.AbstractEventLoop, governor: Governor
 ) -> None:
-    async def hold() -> tuple[Permit, list[asyncio.Task[type[Exception] | None]]]:
+    async def hold() -> tuple[Permit, list[asyncio.Task[Answer]]]:
         await governor.start()
         permit = granted(governor.try_permit("single"))
-        tasks = [asyncio.create_task(ask(governor, "single", None)) for _ in range(2)]
+        tasks = [asyncio.create_task(wait(governor, "single", None)) for _ in range(2)]
         await anyio.wait_all_tasks_blocked()
         return permit, tasks
 
@@ -153,10 +136,10 @@ def test_outcomes_are_taken_there_and_read_when_the_loop_has_its_turn(
 def test_while_no_loop_runs_the_thread_of_the_governor_asks_and_reports_directly(
     loop: asyncio.AbstractEventLoop, governor: Governor
 ) -> None:
-    async def line_up() -> tuple[Permit, list[asyncio.Task[type[Exception] | None]]]:
+    async def line_up() -> tuple[Permit, list[asyncio.Task[Answer]]]:
         await governor.start()
         permit = granted(governor.try_permit("single"))
-        tasks = [asyncio.create_task(ask(governor, "single", 30)) for _ in range(3)]
+        tasks = [asyncio.create_task(wait(governor, "single", 30)) for _ in range(3)]
         await anyio.wait_all_tasks_blocked()
         return permit, tasks
 
@@ -196,7 +179,7 @@ def test_once_the_loop_is_gone_everybody_is_told_that_it_is(
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0.01))
     loop.close()
-    answers = [other(ask(governor, scope, timeout)) for scope in ("single", "often", "new")]
+    answers = [other(wait(governor, scope, timeout)) for scope in ("single", "often", "new")]
     blocked = [block(governor, scope, timeout) for scope in ("single", "often", "new")]
     tried = [reason(governor.try_permit(scope)) for scope in ("single", "often", "new")]
     permit.record(status=503)
@@ -327,7 +310,7 @@ def test_one_on_a_thread_may_be_left_in_any_loop(other: Other, governor: Governo
 
 def test_a_loop_may_be_run_on_by_another_thread(loop: asyncio.AbstractEventLoop, governor: Governor) -> None:
     async def use() -> list[object]:
-        answers: list[object] = [await ask(governor, "often", 5.0) for _ in range(3)]
+        answers: list[object] = [await wait(governor, "often", 5.0) for _ in range(3)]
         held = granted(governor.try_permit("single"))
         answers.append(reason(governor.try_permit("single")))
         held.record(status=200)
@@ -358,12 +341,12 @@ def test_trio_inside_a_task_of_the_governors_loop_waits_for_nothing_that_cannot_
         async with governor:
             held = granted(governor.try_permit("single"))
             answers = [
-                trio.run(ask, governor, "single", 0.05),
-                trio.run(ask, governor, "single", None),
-                trio.run(ask, governor, "often", 0),
+                trio.run(wait, governor, "single", 0.05),
+                trio.run(wait, governor, "single", None),
+                trio.run(wait, governor, "often", 0),
             ]
             held.record(status=200)
-            return [*answers, await ask(governor, "single", 5.0)]
+            return [*answers, await wait(governor, "single", 5.0)]
 
     assert [Overloaded, Overloaded, Overloaded, None] == asyncio.run(main())
 
@@ -377,8 +360,8 @@ def test_trio_as_a_guest_and_its_host_share_a_governor(governor: Governor) -> No
             held = granted(governor.try_permit("single"))
             ready.set()
             async with trio.open_nursery() as tasks:
-                tasks.start_soon(ask, governor, "single", None)
-                tasks.start_soon(ask, governor, "single", None)
+                tasks.start_soon(wait, governor, "single", None)
+                tasks.start_soon(wait, governor, "single", None)
                 await leave.wait()
                 held.record(status=200)
             return [reason(governor.try_permit("often"))]
@@ -397,8 +380,8 @@ def test_trio_as_a_guest_and_its_host_share_a_governor(governor: Governor) -> No
         )
         await asyncio.wait_for(ready.wait(), 20)
         begun = monotonic()
-        answers: list[object] = [block(governor, "single", None), await ask(governor, "single", 0.05)]
-        answers += [await ask(governor, "fresh", 5.0), monotonic() - begun < 15]
+        answers: list[object] = [block(governor, "single", None), await wait(governor, "single", 0.05)]
+        answers += [await wait(governor, "fresh", 5.0), monotonic() - begun < 15]
         tokens[0].run_sync_soon(leave.set)
         outcome = await asyncio.wait_for(done, 20)
         return [*answers, *outcome.unwrap()]
