@@ -1,22 +1,20 @@
 """What one absurd report costs a scope: a bounded debt, one warning, and a count."""
 
 import logging
+from functools import partial
 
 import anyio
 import pytest
 
 from governor import Config, Denied, Governor
-from governor.testing import loop_clock
 from tests.support.answers import granted
+from tests.support.governors import in_virtual_time
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R03")]
 
+governed = partial(in_virtual_time, requests_per_minute=10**9)
+
 ABSURD = 10**12
-
-
-def governed(*limits: str, **scope: object) -> Governor:
-    said = {"global": {"requests_per_minute": 10**9}, "outbound": {"default": {"limits": limits, **scope}}}
-    return Governor(Config.from_mapping(said), clock=loop_clock())
 
 
 def wait_for(governor: Governor, cost: dict[str, int]) -> float:
@@ -41,7 +39,7 @@ def wait_for(governor: Governor, cost: dict[str, int]) -> float:
 async def test_absurd_reports_close_a_scope_for_a_bounded_time(
     limit: str, scope: dict[str, object], seconds: float, reports: int
 ) -> None:
-    async with governed(limit, **scope) as governor:
+    async with governed(limit, scope=scope) as governor:
         permits = [granted(governor.try_permit("llm", cost={"tokens": 10})) for _ in range(reports)]
         for permit in permits:
             permit.record(status=200, used={"tokens": ABSURD})

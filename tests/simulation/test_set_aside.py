@@ -1,5 +1,6 @@
 """Scopes that make room for others with something to remember: nothing is forgiven, nothing is lost, and it is cheap."""
 
+from functools import partial
 from random import Random
 from threading import Thread
 from typing import Final
@@ -7,25 +8,19 @@ from typing import Final
 import anyio
 import pytest
 
-from governor import Config, Denied, Governor, Permit, Reason
+from governor import Denied, Permit, Reason
 from governor._actors.actor import ScopeActor
 from governor._actors.registry import MAX_LOOKED_AT, MAX_SET_ASIDE
 from governor.policies.pipeline import Pipeline
-from governor.testing import loop_clock
 from tests.support.answers import granted, reason
+from tests.support.governors import configured, in_virtual_time
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R02")]
 
+config = partial(configured, requests_per_minute=10**9, idle_after="10s")
+governed = partial(in_virtual_time, requests_per_minute=10**9, idle_after="10s")
+
 LONG_IDLE: Final = 25.0
-
-
-def config(*limits: str, scope: dict[str, object] | None = None, **global_: object) -> Config:
-    said = {"requests_per_minute": 10**9, "idle_after": "10s", **global_}
-    return Config.from_mapping({"global": said, "outbound": {"default": {"limits": limits, **(scope or {})}}})
-
-
-def governed(*limits: str, scope: dict[str, object] | None = None, **global_: object) -> Governor:
-    return Governor(config(*limits, scope=scope, **global_), clock=loop_clock())
 
 
 @pytest.mark.parametrize(

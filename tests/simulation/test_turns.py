@@ -6,8 +6,8 @@ from random import Random
 import anyio
 import pytest
 
-from governor import Config, Denied, Governor, PermitDenied
-from governor.testing import loop_clock
+from governor import Denied, Governor, PermitDenied
+from tests.support.governors import in_virtual_time
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R04", "R10")]
 
@@ -22,11 +22,6 @@ MIXES = [
     ["900 tokens/minute burst 30", "5 per 10s strict", "40 per minute strict"],
     ["7/3s burst 4", "50 tokens/7s burst 21", "11 per 13s strict"],
 ]
-
-
-def governed(limits: list[str]) -> Governor:
-    said = {"global": {"requests_per_minute": 10**9}, "outbound": {"default": {"limits": limits}}}
-    return Governor(Config.from_mapping(said), clock=loop_clock())
 
 
 def costs_of(random: Random) -> dict[str, int]:
@@ -53,7 +48,7 @@ async def play(limits: list[str], seed: int, patient: frozenset[int] = frozenset
         except PermitDenied:
             story.denied[number] = anyio.current_time() - began
 
-    async with governed(limits) as governor, anyio.create_task_group() as tasks:
+    async with in_virtual_time(*limits, requests_per_minute=10**9) as governor, anyio.create_task_group() as tasks:
         for number in range(30):
             cost = costs_of(random)
             timeout = random.choice([None, random.uniform(1, 60)])
@@ -100,7 +95,7 @@ async def test_the_queue_of_the_report() -> None:
         except PermitDenied as denial:
             answers[name] = f"denied at {anyio.current_time():g}, told {denial.retry_after:g}"
 
-    async with governed(["4 per 15s strict"]) as governor, anyio.create_task_group() as tasks:
+    async with in_virtual_time("4 per 15s strict", requests_per_minute=10**9) as governor, anyio.create_task_group() as tasks:
         governor.try_permit("llm").record(status=200)  # type: ignore[union-attr]
         for name, cost, timeout in (("A", 4, None), ("B", 1, 20.0), ("C", 1, 31.0)):
             tasks.start_soon(come, governor, name, cost, timeout)
