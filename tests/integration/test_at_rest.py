@@ -5,8 +5,7 @@ A loop rests when it sleeps for ever: no timer is set, so nothing but a call fro
 
 import asyncio
 import math
-import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Barrier, Event
@@ -19,6 +18,7 @@ from governor._actors.portal import Portal
 from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.leases import PLENTY, ahead, governed
+from tests.support.portals import heard_posts
 from tests.support.threads import THREADS
 from tests.support.waits import until
 
@@ -60,17 +60,10 @@ def watch_sleep(governor: Governor) -> Sleep:
 
 
 @pytest.fixture
-def posts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Portal | None, str]]:
+def posts() -> Iterator[list[tuple[Portal | None, str]]]:
     """Which loop was woken, and by which thread."""
-    heard: list[tuple[Portal | None, str]] = []
-    post = Portal.post
-
-    def count(self: Portal, callback: Callable[[], object]) -> bool:
-        heard.append((self, threading.current_thread().name))
-        return post(self, callback)
-
-    monkeypatch.setattr(Portal, "post", count)
-    return heard
+    with heard_posts() as heard:
+        yield heard
 
 
 # Nobody asks.

@@ -9,6 +9,7 @@ import pytest
 from governor import Denied, Governor, Reason, _default
 from governor_client import GovernorClient
 from tests.support.answers import granted
+from tests.support.governors import no_default_yet
 from tests.support.programs import run
 
 pytestmark = pytest.mark.promise("R51")
@@ -17,16 +18,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def _nobody_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process in which nobody has asked for the default yet; what a test starts, it stops."""
-    monkeypatch.setattr(_default, "_started", {})
-    monkeypatch.delenv("GOVERNOR_CONFIG", raising=False)
-    yield
-    for governor in _default._started.values():
-        governor.__exit__(None, None, None)
+def _no_default() -> Iterator[None]:
+    with no_default_yet():
+        yield
 
 
-@pytest.mark.usefixtures("_nobody_asked")
+@pytest.mark.usefixtures("_no_default")
 def test_a_client_without_a_governor_asks_that_of_the_process_and_the_next_one_when_that_has_ended() -> None:
     client = GovernorClient()
     before, found = repr(client), []

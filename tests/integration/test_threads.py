@@ -19,6 +19,7 @@ from governor import ConcurrencyExceeded, Config, Denied, Governor, Overloaded, 
 from governor.policies.gcra import TokenBucketPolicy
 from tests.support.answers import granted, reason
 from tests.support.governors import governed
+from tests.support.leases import standing_still
 from tests.support.threads import all_at_once
 from tests.support.waits import until
 from tests.support.ways import ELSEWHERE, Answer, block, waiting
@@ -265,18 +266,9 @@ def test_an_inbox_that_is_full_answers_overloaded() -> None:
     config = Config.from_mapping({"global": {"max_waiting": 3}, "outbound": {"default": {"limits": []}}})
     with Governor(config) as governor, ThreadPoolExecutor(10) as pool:
         granted(governor.try_permit("weather"))
-        busy, go_on = Event(), Event()
-
-        def occupy() -> None:
-            busy.set()
-            go_on.wait()
-
-        assert governor._portal is not None
-        governor._portal.post(occupy)
-        busy.wait()
-        futures = [pool.submit(governor.try_permit, "weather") for _ in range(10)]
-        until(lambda: sum(future.done() for future in futures) >= 7)
-        go_on.set()
+        with standing_still(governor):
+            futures = [pool.submit(governor.try_permit, "weather") for _ in range(10)]
+            until(lambda: sum(future.done() for future in futures) >= 7)
         answers = [future.result(20) for future in futures]
 
     refused = [answer for answer in answers if isinstance(answer, Denied)]

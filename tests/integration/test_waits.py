@@ -4,7 +4,7 @@ Threads are given a lock that an hour of waiting for takes no time; tasks wait o
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Semaphore, Thread
@@ -20,6 +20,7 @@ from governor._actors.portal import Portal
 from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.leases import ahead, governed, standing_still
+from tests.support.portals import heard_posts
 from tests.support.threads import THREADS
 from tests.support.waits import until
 
@@ -30,17 +31,10 @@ HOUR = 3600
 
 
 @pytest.fixture
-def posts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Portal | None, str]]:
+def posts() -> Iterator[list[tuple[Portal | None, str]]]:
     """Which loop was woken, and by which thread."""
-    heard: list[tuple[Portal | None, str]] = []
-    post = Portal.post
-
-    def count(self: Portal, callback: Callable[[], object]) -> bool:
-        heard.append((self, threading.current_thread().name))
-        return post(self, callback)
-
-    monkeypatch.setattr(Portal, "post", count)
-    return heard
+    with heard_posts() as heard:
+        yield heard
 
 
 class Slow:

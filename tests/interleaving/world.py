@@ -6,8 +6,7 @@ bytecodes, an event loop that does one callback at a time, and locks that are wa
 
 import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,12 +21,12 @@ from benchmarks.laws import Admission, excess_over_bucket, most_in_window
 from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, TokenBucket
 from governor._actors import asking, portal
 from governor._actors.actor import ScopeActor
-from governor._actors.portal import Portal
 from governor._supervisor import Supervisor
 from governor._units import DAY, MINUTE, SECOND, Instant, to_seconds
 from governor.instrumentation import Announcer
 from governor_client import GovernorClient
 from tests.interleaving.stepper import SteppedLock, Stepper, Stuck
+from tests.support.portals import StillPortal
 
 START: Final = 10 * DAY
 
@@ -85,21 +84,6 @@ class Seen:
     outcomes: list[int | None] = field(default_factory=list)
 
 
-class _SteppedPortal(Portal):
-    """A portal whose loop does what is due one callback at a time."""
-
-    def __init__(self, time: Callable[[], float]) -> None:
-        self.thread = get_ident()
-        self.time = time
-        self.ended = False
-        self._calls = deque()
-        self.callbacks: deque[Callable[[], object]] = deque()
-
-    def post(self, callback: Callable[[], object]) -> bool:
-        self.callbacks.append(callback)
-        return True
-
-
 class _NoTasks:
     """Actors have no tasks here: the loop rings their alarms itself."""
 
@@ -119,7 +103,7 @@ class World:
         self._random = Random(seed)
         self._stepper = Stepper(self._random, between=self._tick, rest=self._rest)
         self._governor = Governor(scenario.config())
-        self._portal: _SteppedPortal | None = None
+        self._portal: StillPortal | None = None
 
     def run(self) -> None:
         """From the first ask until everything is at rest again; raises what went wrong."""
@@ -168,7 +152,7 @@ class World:
 
     def _loop(self) -> None:
         governor = self._governor
-        stepped = _SteppedPortal(self._seconds)
+        stepped = StillPortal(self._seconds)
         supervisor = Supervisor(
             governor.config,
             now=lambda: Instant(self.now),
@@ -201,7 +185,7 @@ class World:
         return min((actor._steps.alarm.at for actor in self._actors()), default=math.inf)
 
     def _has_work(self) -> bool:
-        return self._portal is not None and bool(self._portal.callbacks or self._due())
+        return self._portal is not None and bool(self._portal.posts or self._due())
 
     def _due(self) -> list[ScopeActor]:
         now = self._seconds()
@@ -209,8 +193,8 @@ class World:
 
     def _work(self) -> bool:
         assert self._portal is not None
-        if self._portal.callbacks:
-            self._portal.callbacks.popleft()()
+        if self._portal.posts:
+            self._portal.posts.popleft()()
             return True
         for actor in self._due():
             actor._steps.alarm.ring()

@@ -5,7 +5,6 @@ elsewhere, each of whose actions is a step of its own: looking into the lease, s
 within such an action is left out; `tests/interleaving` takes that apart.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -31,7 +30,6 @@ from governor import Denied, Permit, Reason
 from governor._actors.actor import ScopeActor
 from governor._actors.effects import Effect, Signal
 from governor._actors.failures import Failures
-from governor._actors.portal import Portal
 from governor._actors.queue import Waiter
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.instrumentation import Announcer
@@ -44,6 +42,7 @@ from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
+from tests.support.portals import StillPortal
 
 START: Final = 10 * DAY
 ELSEWHERE: Final = -1
@@ -59,24 +58,6 @@ GAPS: Final = st.one_of(
     st.sampled_from([10_000, 20_000, SECOND, MINUTE - 1, MINUTE, MINUTE + 1, 10 * MINUTE]),
 )
 WHICH: Final = st.integers(0, 1)
-
-
-class StillPortal(Portal):
-    """A portal whose loop turns when it is told to."""
-
-    def __init__(self, time: Callable[[], float]) -> None:
-        self.thread = get_ident()
-        self.time = time
-        self.ended = False
-        self.posts: list[Callable[[], object]] = []
-
-    def post(self, callback: Callable[[], object]) -> bool:
-        self.posts.append(callback)
-        return True
-
-    def turn(self) -> None:
-        while self.posts:
-            self.posts.pop(0)()
 
 
 @dataclass

@@ -1,8 +1,11 @@
 """Governors and configurations in one line."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
-from governor import Config, Governor
+import pytest
+
+from governor import Config, Governor, _default
 from governor.clock import Clock, system_clock
 from governor.instrumentation import AnyEvent
 from governor.testing import loop_clock
@@ -30,3 +33,22 @@ def governed(
 def in_virtual_time(*limits: str, scope: Mapping[str, object] | None = None, **global_: object) -> Governor:
     """The same on the clock of the event loop, for simulations."""
     return Governor(configured(*limits, scope=scope, **global_), clock=loop_clock())
+
+
+def only_retries(delay: str, **scope: object) -> Config:
+    """Nothing but retries matters, and those come after `delay` at most, except for what is said of the scope."""
+    retry = {"attempts": 3, "first_delay": delay, "max_delay": delay}
+    plenty = {"limits": ["1000000/s burst 1000000"], "breaker": {"failures": NEVER_REACHED}, "retry": retry}
+    everywhere = {"requests_per_minute": NEVER_REACHED, "degraded_after_failures": NEVER_REACHED}
+    return Config.from_mapping({"global": everywhere, "outbound": {"default": plenty | scope}})
+
+
+@contextmanager
+def no_default_yet() -> Iterator[None]:
+    """A process that has not asked for its governor yet; what starts within the block ends with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_default, "_started", {})
+        patch.delenv("GOVERNOR_CONFIG", raising=False)
+        yield
+        for governor in _default._started.values():
+            governor.__exit__(None, None, None)

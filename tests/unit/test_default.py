@@ -8,19 +8,16 @@ from threading import Barrier, Thread
 import anyio
 import pytest
 
-from governor import Config, Governor, Permit, _default, default
+from governor import Config, Governor, Permit, default
 from governor._governor import running
 from governor.messages import InboundRequest
+from tests.support.governors import no_default_yet
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process in which nobody has asked for the default yet; whatever a test starts, it stops."""
-    monkeypatch.setattr(_default, "_started", {})
-    monkeypatch.delenv("GOVERNOR_CONFIG", raising=False)
-    yield
-    for governor in _default._started.values():
-        governor.__exit__(None, None, None)
+def fresh() -> Iterator[None]:
+    with no_default_yet():
+        yield
 
 
 @pytest.mark.promise("R51", "R54")

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from threading import Lock, Thread
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from governor import Config, CounterRecord, Governor
+from tests.support.governors import only_retries
 from tests.support.servers import in_uvicorn
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -173,21 +175,10 @@ def break_off() -> Iterator[Callable[..., Socket]]:
         thread.join()
 
 
-def _settings(**scope: object) -> Config:
-    retry = {"attempts": 3, "first_delay": "1ms", "max_delay": "1ms"}
-    everywhere = {"limits": ["1000000/s burst 1000000"], "breaker": {"failures": 1_000_000}, "retry": retry} | scope
-    return Config.from_mapping(
-        {
-            "global": {"requests_per_minute": 1_000_000, "degraded_after_failures": 1_000_000},
-            "outbound": {"default": everywhere},
-        }
-    )
-
-
 @pytest.fixture
 def settings() -> Callable[..., Config]:
     """Makes settings under which nothing but retries matters, except for what is said of the scope."""
-    return _settings
+    return partial(only_retries, "1ms")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A provider without a network, and both transports behind one face, so that every claim is made about both."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -10,6 +11,7 @@ import pytest
 
 from governor import Config, CounterRecord, Governor
 from governor_client import AsyncGovernedTransport, GovernedTransport
+from tests.support.governors import only_retries
 
 Answer = httpx.Response | BaseException
 
@@ -177,27 +179,16 @@ def provider() -> type[Provider]:
     return Provider
 
 
-def _settings_of(**scope: object) -> Config:
-    retry = {"attempts": 3, "first_delay": "1us", "max_delay": "1us"}
-    everywhere = {"limits": ["1000000/s burst 1000000"], "breaker": {"failures": 1_000_000}, "retry": retry} | scope
-    return Config.from_mapping(
-        {
-            "global": {"requests_per_minute": 1_000_000, "degraded_after_failures": 1_000_000},
-            "outbound": {"default": everywhere},
-        }
-    )
-
-
 @pytest.fixture
 def settings_of() -> SettingsOf:
     """Makes settings under which nothing but retries matters, and those come quickly, except for what is said."""
-    return _settings_of
+    return partial(only_retries, "1us")
 
 
 @pytest.fixture
 async def governor() -> AsyncIterator[Governor]:
     """A governor in the event loop of the test."""
-    async with Governor(_settings_of()) as governor:
+    async with Governor(only_retries("1us")) as governor:
         yield governor
 
 
