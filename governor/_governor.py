@@ -124,23 +124,23 @@ class Governor:
             if actor is not None:
                 if get_ident() == self._thread:
                     # Safe whichever loop runs on this thread: it has ended before any other takes its turn.
-                    permit = actor.grab()
-                    if permit is not None:
-                        return permit
+                    answer = actor.grab(deny=True)
+                    if answer is not None:
+                        return answer
                     if self._running().on_loop():
                         return actor.try_acquire()
                 else:
                     permit = actor.take()
                     if permit is not None:
                         return permit
-        answer = self._find(provider, method, 0)
-        if isinstance(answer, Denied):
-            return answer
+        found = self._find(provider, method, 0)
+        if isinstance(found, Denied):
+            return found
         acquire = Acquire(PLAIN if cost == 1 else _request(cost))
         portal = self._running()
         if portal.here():
-            return answer.acquire(acquire, None) or overloaded(answer.scope)
-        return ask_blocking(portal, answer, acquire)
+            return found.acquire(acquire, None) or overloaded(found.scope)
+        return ask_blocking(portal, found, acquire)
 
     def permit(
         self,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 from threading import get_ident
-from typing import Final, Protocol, final
+from typing import Final, Literal, Protocol, final, overload
 
 from governor._actors.counters import CounterRecord, Counters
 from governor._actors.effects import Effect, Surroundings
@@ -24,7 +24,7 @@ from governor._actors.portal import Portal
 from governor._actors.steps import Steps
 from governor._actors.units import UnitWatch
 from governor._failures import DEFAULT, Classifier
-from governor._units import NEVER, Instant
+from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer
 from governor.messages import Acquire, Denied, PlanRetry
@@ -63,6 +63,7 @@ class ScopeActor:
         "_make",
         "_parent",
         "_steps",
+        "_watched",
         "acquire",
         "awaits_answers",
         "classifier",
@@ -104,6 +105,7 @@ class ScopeActor:
     _generation: int
     _limits: tuple[LimitPolicy, ...]
     _make: type[Permit]
+    _watched: bool
 
     def __init__(
         self,
@@ -182,8 +184,14 @@ class ScopeActor:
 
     # The direct hand-off, for calls on the actor's own thread.
 
-    def grab(self) -> Permit | None:
-        """One request, at once; None if that takes a closer look, or is not possible.
+    @overload
+    def grab(self) -> Permit | None: ...
+
+    @overload
+    def grab(self, *, deny: Literal[True]) -> Permit | Denied | None: ...
+
+    def grab(self, *, deny: bool = False) -> Permit | Denied | None:
+        """One request, at once; None if that takes a step, or is not possible. With `deny` a denial, if that takes no step.
 
         Written out by hand, because this is what nearly every call costs: no Python call but the clock and one `commit` for
         each limit and the cap, and no step. `_copy` keeps what it reads up to date.
@@ -192,7 +200,7 @@ class ScopeActor:
         life = self._life
         now = clock()
         if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
-            return None
+            return self._deny(now) if deny else None
         policy: LimitPolicy | RequestCapPolicy = self._cap
         if now < policy.ready:
             return None
@@ -216,6 +224,34 @@ class ScopeActor:
             if life.state is BUSY:
                 life.state = IDLE
 
+    def _deny(self, now: Instant) -> Denied | None:
+        """The denial of one request that cannot wait, if it changes nothing but the counters; None if it takes a step.
+
+        A call that asks in a loop meets this most, so it costs hardly more than a grant. A step is needed wherever something is
+        to be read, served or recalled first, and where the cap denies, which may begin degraded mode.
+        """
+        if (
+            self._watched
+            or self.inbox
+            or self.outcomes
+            or self.failures
+            or self._life.state is not IDLE
+            or now < self._cap.ready
+            or self.lender.holder.outstanding
+        ):
+            return None
+        ledger, gate = self.ledger, self.gate
+        if gate >= AFTER_OUTCOME:
+            verdict = ledger.pipeline.verdict(now, PLAIN)
+            return None if verdict.when <= now else ledger.deny(self.logic.denial(now, verdict))
+        # The gate is the very instant of the policy that it comes from, and the first of two such policies speaks.
+        if self.degraded.until == gate and not ledger.pipeline.exempt:
+            return ledger.deny(Denied(self.scope, Reason.DEGRADED, to_seconds(gate - now)))
+        for limit in self._limits:
+            if limit.ready == gate > now:
+                return ledger.deny(Denied(self.scope, limit.reason, to_seconds(gate - now)))
+        return None
+
     def _undo(self, now: Instant, failed: LimitPolicy | RequestCapPolicy) -> None:
         """A policy failed to commit: refunds those before it."""
         pipeline = self.ledger.pipeline
@@ -226,8 +262,8 @@ class ScopeActor:
             policy.refund(now, grant, None)
 
     def try_acquire(self) -> Permit | Denied:
-        """One request, now or not at all."""
-        return self.grab() or self.acquire(_TRY, None) or self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)
+        """One request, now or not at all, decided in a step."""
+        return self.acquire(_TRY, None) or self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)
 
     def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
         """Has an outcome read that lies in `outcomes`: at once on the actor's own thread, unless `later`, else soon."""
@@ -247,7 +283,8 @@ class ScopeActor:
         pipeline = ledger.pipeline
         breaker = pipeline.breaker
         pipeline.regate()
-        self.gate = pipeline.gate if self._life.live and not self.logic.watched else NEVER
+        self._watched = self.logic.watched
+        self.gate = NEVER if self._watched or not self._life.live else pipeline.gate
         self.listens = pipeline.holds or breaker.listens
         self.awaits_answers = breaker.awaits_answers
         self.counters = ledger.counters

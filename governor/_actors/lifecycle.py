@@ -5,7 +5,7 @@ or down as well. So each state has a second form, `..._BUSY`, for as long as a s
 """
 
 from collections.abc import Callable, Mapping
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Final, final
 
 from governor._units import Instant, to_seconds
@@ -29,16 +29,16 @@ class State(IntEnum):
     CLOSED_BUSY = 7
 
 
-class Event(Enum):
+class Event(IntEnum):
     """What happens to an actor."""
 
-    BEGIN = "begin"
-    END = "end"
-    PASSIVATE = "passivate"
-    RESUME = "resume"
-    FAIL = "fail"
-    REOPEN = "reopen"
-    CLOSE = "close"
+    BEGIN = 0
+    END = 1
+    PASSIVATE = 2
+    RESUME = 3
+    FAIL = 4
+    REOPEN = 5
+    CLOSE = 6
 
 
 class IllegalEventError(RuntimeError):

@@ -18,7 +18,7 @@ from governor._actors.lender import Lender
 from governor._actors.mailbox import NOMINAL_WAIT, Outcome
 from governor._actors.permit import HeldPermit, Owner, Permit
 from governor._actors.queue import Waiter, WaitQueue
-from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
+from governor._units import AFTER_OUTCOME, NEVER, SECOND, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import BreakerChanged, Granted
 from governor.messages import Acquire, Answered, Denied, PlanRetry, Report
@@ -135,7 +135,7 @@ class ScopeLogic:
                 verdict = Verdict(self._turn(now, request).when, ledger.pipeline.cap)
             return ledger.deny(self.denial(now, verdict))
         if len(self.queue) >= self.max_waiting:
-            return ledger.deny(self.denied(Reason.OVERLOADED, _wait(now, verdict)))
+            return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, _wait(now, verdict)))
         if acquire.timeout is not None:
             waiter.deadline = self._time() + acquire.timeout
         waiter.since = now
@@ -169,9 +169,9 @@ class ScopeLogic:
     def denial(self, now: Instant, verdict: Verdict) -> Denied:
         """What a call is told that would be granted only later, or never."""
         if verdict.when == NEVER:
-            return self.denied(Reason.COST, None)
+            return Denied(self.ledger.scope, Reason.COST, None)
         reason = Reason.RATE_LIMIT if verdict.by is None else verdict.by.reason
-        return self.denied(reason, _wait(now, verdict))
+        return Denied(self.ledger.scope, reason, _wait(now, verdict))
 
     def denied(self, reason: Reason, retry_after: Duration | None) -> Denied:
         """A denial in this scope."""
@@ -329,13 +329,13 @@ def _wait_fits(now: Instant, verdict: Verdict, timeout: float | None) -> bool:
     return timeout is None or (timeout > 0 and to_seconds(due - now) <= timeout)
 
 
-def _wait(now: Instant, verdict: Verdict) -> Duration:
-    """From now until the verdict's instant, at least a microsecond.
+def _wait(now: Instant, verdict: Verdict) -> float:
+    """Seconds from now until the verdict's instant, at least a microsecond.
 
     Where an outcome may bring that instant forward, the wait is at most the nominal one from the first instant on at which an
     outcome helps.
     """
     if not verdict.sooner:
-        return Duration(max(1, verdict.when - now))
+        return max(1, verdict.when - now) / SECOND
     certain = max(0, verdict.not_before - now)
-    return Duration(max(1, certain + min(verdict.when - now - certain, NOMINAL_WAIT)))
+    return max(1, certain + min(verdict.when - now - certain, NOMINAL_WAIT)) / SECOND

@@ -190,7 +190,10 @@ class LeaseMachine(RuleBasedStateMachine):
         """Somebody on the actor's own loop asks for several at once, or for one."""
         scope = self.scopes[which]
         if cost == 1:
-            answer: Permit | Denied | None = scope.actor.grab() or scope.actor.try_acquire()
+            expected = scope.actor.denial(Instant(self.now))
+            answer: Permit | Denied | None = scope.actor.grab(deny=True)
+            assert not isinstance(answer, Denied) or answer == expected
+            answer = answer or scope.actor.try_acquire()
         else:
             answer = scope.actor.acquire(Acquire(Request(cost)), None)
         if isinstance(answer, Permit):

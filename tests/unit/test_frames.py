@@ -1,0 +1,90 @@
+"""Python calls of one ask on the governor's own loop. Leased permits are counted in tests/integration/test_lease_path.py."""
+
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+import pytest
+
+from governor import Config, Denied, Governor
+from governor.clock import system_clock
+from tests.support.answers import granted
+
+pytestmark = pytest.mark.anyio
+
+MAX_GRANT = 7
+MAX_DENIAL = 15
+
+
+def python_calls(function: Callable[[], object]) -> list[str]:
+    """The Python functions that it calls, itself not included."""
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            called.append(frame.f_code.co_qualname)
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return called[1:]
+
+
+def governed(scope: Mapping[str, object]) -> Governor:
+    return Governor(Config.from_mapping({"outbound": {"default": scope}}))
+
+
+async def test_a_grant_is_7_python_calls_at_most() -> None:
+    async with governed({"limits": ["1000/s burst 1000"]}) as governor:
+        for _ in range(200):
+            granted(governor.try_permit("weather")).record(status=200)
+        called = python_calls(lambda: governor.try_permit("weather"))
+
+    assert len(called) <= MAX_GRANT, called
+
+
+def open_breaker(governor: Governor) -> object:
+    granted(governor.try_permit("weather")).record(status=500)
+    return None
+
+
+def use_up(governor: Governor) -> object:
+    """Returns the permits: a permit that is dropped gives its place back."""
+    return [granted(governor.try_permit("weather")) for _ in range(2)]
+
+
+def pause(governor: Governor) -> object:
+    for provider in ("weather", "traffic") * 5:
+        granted(governor.try_permit(provider)).record(status=500)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("scope", "spoil", "reason"),
+    [
+        ({"limits": ["2/hour burst 2"]}, use_up, "rate_limit_exceeded"),
+        ({"limits": ["2 per hour strict"]}, use_up, "rate_limit_exceeded"),
+        ({"limits": ["2 in flight"]}, use_up, "concurrency_exceeded"),
+        ({"limits": ["9/hour burst 9"], "breaker": {"failures": 1}}, open_breaker, "circuit_breaker_open"),
+        ({"limits": ["9/s burst 9"], "breaker": {"failures": 1000}}, pause, "degraded_mode_active"),
+    ],
+    ids=["bucket", "window", "in flight", "breaker", "degraded"],
+)
+async def test_a_denial_is_15_python_calls_at_most_and_reads_the_clock_once(
+    scope: Mapping[str, object], spoil: Callable[[Governor], object], reason: str
+) -> None:
+    async with governed(scope) as governor:
+        held = spoil(governor)
+        before = governor.try_permit("weather")
+        denials: list[object] = []
+        called = python_calls(lambda: denials.append(governor.try_permit("weather")))
+        counted = sum(governor.statistics().scopes["weather"].counters.denied.values())
+        del held
+
+    assert isinstance(before, Denied)
+    assert [reason] == [denial.reason for denial in denials if isinstance(denial, Denied)]
+    assert len(called) <= MAX_DENIAL, called
+    assert 1 == called.count(system_clock.__qualname__), called
+    assert 2 == counted
