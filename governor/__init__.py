@@ -13,7 +13,7 @@ from governor._actors.statistics import (
 )
 from governor._default import adefault, current, default
 from governor._failures import Classify
-from governor._governor import Cost, Governor, PermitRequest
+from governor._governor import Cost, Governor, LeasedPermits, PermitRequest
 from governor._inbound import Admission, EndpointGroup, Inbound
 from governor._units import Duration, Instant
 from governor.config import Config
@@ -71,6 +71,7 @@ __all__ = [
     "InboundDenied",
     "InboundRequest",
     "Instant",
+    "LeasedPermits",
     "Limit",
     "LimitStatistics",
     "LoopDetected",

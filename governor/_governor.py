@@ -6,7 +6,7 @@ On the governor's own loop an ask is a function call. From elsewhere it is one m
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sized
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from os import PathLike
@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from threading import get_ident
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import anyio
 import anyio.lowlevel
@@ -49,6 +49,26 @@ Cost = int | Mapping[str, int]
 
 #: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
 running: Final[list["Governor"]] = []
+
+
+class LeasedPermits(Protocol):
+    """The permits that a scope has granted ahead, for code that takes one without a call of the governor.
+
+    Nothing may be taken while `large` or `failures` holds something: an ask for several requests waits for the same limits, or
+    a failure was reported and not read yet, which may pause the scope.
+    """
+
+    @property
+    def large(self) -> Sized:
+        """Unread asks for more than one request."""
+
+    @property
+    def failures(self) -> Sized:
+        """Unread failures, of any scope."""
+
+    @property
+    def pop_leased(self) -> Callable[[], Permit]:
+        """Takes a permit, on any thread. Raises `IndexError` if none is left."""
 
 
 class Governor:
@@ -310,6 +330,11 @@ class Governor:
         if self._end_log is not None:
             self._end_log()
         self._logging, self._end_log = settings, end
+
+    @property
+    def leases(self) -> Mapping[tuple[str, str | None], LeasedPermits]:
+        """The leases of scopes, by provider and method as spelled. Another mapping after the governor is entered again."""
+        return self._addresses
 
     # Running.
 

@@ -1,6 +1,6 @@
-"""What time is it? The only module that reads a clock.
+"""Clocks, and conversion between seconds and the whole microseconds of the governor. The only module that reads a clock.
 
-A clock is a function that answers an `Instant`, in whole microseconds from an arbitrary start, and never less than 0.
+A clock is a function that returns an `Instant`: whole microseconds from an arbitrary start, never less than 0.
 """
 
 import math
@@ -8,7 +8,18 @@ from collections.abc import Callable
 from time import monotonic_ns, time
 from typing import cast
 
-from governor._units import Instant
+from governor._units import MAX_DURATION, Instant, from_seconds, to_seconds
+
+__all__ = [
+    "MAX_DURATION",
+    "Clock",
+    "forward_clock",
+    "from_seconds",
+    "steady_clock",
+    "system_clock",
+    "to_seconds",
+    "wall_clock",
+]
 
 Clock = Callable[[], Instant]
 

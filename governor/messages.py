@@ -10,7 +10,7 @@ import msgspec
 
 from governor._units import Duration, Instant
 from governor.errors import PermitDenied, Reason, permit_denied
-from governor.policies.contract import Grant, Request, Result
+from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.limits import Limit
 
 
@@ -20,7 +20,7 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     `attempt` counts the tries of one operation from 1; None stands for a request that is not part of a retried operation.
     """
 
-    request: Request
+    request: Request = PLAIN
     timeout: float | None = 0.0
     attempt: int | None = None
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self, TypedDict, Unpack, final
 import httpx
 
 from governor import Governor, UsageError
-from governor._one_use import AsyncOneUse, OneUse
 from governor.clock import system_clock
 from governor.instrumentation import Hook
+from governor.one_use import AsyncOneUse, OneUse
 from governor_client._operation import Terms, longest_wait
 from governor_client._options import CallOptions, for_httpx
 from governor_client._transport import AsyncGovernedTransport, GovernedTransport

@@ -12,12 +12,10 @@ from typing import Final, TypedDict, final
 import httpx
 
 from governor import Duration, Governor, Instant, Permit, PermitDenied
-from governor._units import MAX_DURATION, from_seconds, to_seconds
-from governor.clock import Clock, wall_clock
+from governor.clock import MAX_DURATION, Clock, from_seconds, to_seconds, wall_clock
 from governor.config import check_scope
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
 from governor.messages import Acquire
-from governor.policies.contract import PLAIN
 from governor_client._attempt import Attempt, is_transient
 from governor_client._options import BUFFERED, RETRY
 from governor_client._permits import GovernorClient
@@ -120,7 +118,7 @@ class Operation:
         self._tries += 1
         self._asked_at = self._clock()
         timeout = None if self._left is None else to_seconds(self._left)
-        return Acquire(PLAIN, timeout, self._tries if self._repeatable else None)
+        return Acquire(timeout=timeout, attempt=self._tries if self._repeatable else None)
 
     def refused(self, refusal: PermitDenied) -> httpx.Response:
         """The end of an operation that gets no permit: the answer or else the error in hand, or else the refusal itself."""

@@ -1,51 +1,50 @@
-"""How does code ask for permits that does not live on the governor's event loop?
+"""Permits for threads, and for coroutines on other event loops than that of the governor.
 
-From threads, and from coroutines on other loops. What the actor of a scope has granted ahead is taken without asking anybody;
-everything else is a message and an answer. Nobody can tell the difference but by the clock.
-
-This is the seam along which the two sides can be parted: nothing here touches what an actor owns. All that its caller needs of
-a scope is a queue of permits to take from, a queue to leave outcomes in, and a way to send it a message.
+A permit that the governor has granted ahead is taken from the lease of its scope, without a message. Any other ask is one
+message and one answer. The results are the same; only the time differs.
 """
 
+from collections.abc import Mapping
 from typing import final
 
-from governor import Classify, Cost, Denied, Governor, Permit, PermitRequest, Statistics, default
+from governor import Classify, Cost, Denied, Governor, LeasedPermits, Permit, PermitRequest, Statistics, default
 
 
 @final
 class GovernorClient:
-    """The governor, for any thread and any event loop; the one of the process if none is given.
+    """A governor for any thread and any event loop; `governor.default()` if none is given.
 
-    One client serves any number of threads and loops, and costs nothing to make. The governor of the process is looked up on
-    first use, and again when it has ended, or when this process was forked from the one that it runs in.
+    One client serves any number of threads and loops, and costs nothing to make. The default governor is looked up on first
+    use, and again when it has ended or the process has been forked.
     """
 
-    __slots__ = ("_addresses", "_found", "_given")
+    __slots__ = ("_found", "_given", "_leases")
 
     def __init__(self, governor: Governor | None = None) -> None:
         self._given = governor
         self._found = governor
-        self._addresses = {} if governor is None else governor._addresses
+        self._leases: Mapping[tuple[str, str | None], LeasedPermits] = {} if governor is None else governor.leases
 
     @property
     def governor(self) -> Governor:
-        """The governor that is asked. Raises `ConfigError` if the one of the process cannot be started."""
+        """The governor that is used. Raises `ConfigError` if the default governor cannot be started."""
         found = self._found
         if found is None or (found.ended and self._given is None):
             self._found = found = default()
-        # Each life of a governor has addresses of its own.
-        self._addresses = found._addresses
+        # A governor that is entered again has other leases.
+        self._leases = found.leases
         return found
 
     def try_permit(self, provider: str, method: str | None = None, *, cost: Cost = 1) -> Permit | Denied:
-        """A permit at once, or why not. Never waits for a permit; at most for an answer.
+        """A permit, or the reason why there is none now. Never waits for a permit, at most for an answer.
 
-        Raises `ConfigError` for a scope or a cost that cannot be, `UsageError` if the governor that was given is not running.
+        Raises `ConfigError` for an invalid scope or cost, `UsageError` if the given governor is not running.
         """
-        actor = self._addresses.get((provider, method))
-        if actor is not None and cost == 1 and not actor.large and not actor.failures:
+        # `LeasedPermits` says what is read here. Inlined: a permit from a lease costs one `popleft` and this frame.
+        lease = self._leases.get((provider, method))
+        if lease is not None and cost == 1 and not lease.large and not lease.failures:
             try:
-                return actor.pop_leased()
+                return lease.pop_leased()
             except IndexError:
                 pass
         return self.governor.try_permit(provider, method, cost=cost)

@@ -13,8 +13,7 @@ from typing import Final
 
 import httpx
 
-from governor._units import MAX_DURATION, to_seconds
-from governor.clock import wall_clock
+from governor.clock import MAX_DURATION, to_seconds, wall_clock
 
 #: Values of a field that are read, and characters of each: none that can be understood is longer.
 MAX_VALUES: Final = 32

@@ -7,11 +7,11 @@ from typing import Final
 
 from governor._actors.actor import ScopeActor
 from governor._governor import Governor
-from governor._one_use import OneUse
 from governor._units import Duration, from_seconds
 from governor.config import DEFAULT, Config, GlobalSettings, ScopeSettings
 from governor.errors import Reason, UsageError
 from governor.messages import Denied
+from governor.one_use import OneUse
 from governor.policies import _checks
 from governor.policies.breaker import Breaker
 

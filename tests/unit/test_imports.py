@@ -7,7 +7,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -73,6 +73,13 @@ def test_every_top_level_module_has_its_layer() -> None:
     assert set() == modules - _layers()
 
 
+def test_the_contract_of_exports_names_every_private_module() -> None:
+    private = {f"governor.{name}" for name in _top_level_modules(PACKAGE) if name.startswith("_") and name != "__main__"}
+    (forbidden,) = (contract["forbidden_modules"] for contract in _contracts() if contract["id"] == "exports")
+
+    assert private | {"governor.policies"} == set(forbidden)
+
+
 def test_policies_know_random_only_as_a_type() -> None:
     policies = sorted((PACKAGE / "policies").rglob("*.py"))
 
@@ -85,10 +92,15 @@ def _top_level_modules(package: Path) -> Iterator[str]:
             yield path.stem
 
 
+def _contracts() -> list[dict[str, Any]]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
+    return contracts
+
+
 def _layers() -> set[str]:
     """Every module that the layers contract names, those to come included."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
-    (lines,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    (lines,) = (contract["layers"] for contract in _contracts() if contract["type"] == "layers")
     return {name.strip(" ()") for line in lines for name in line.split("|")}
 
 

@@ -20,7 +20,7 @@ from governor import (
     RateLimited,
     UsageError,
 )
-from governor._one_use import AsyncOneUse, OneUse
+from governor.one_use import AsyncOneUse, OneUse
 from governor.testing import refusing
 from governor_client import GovernorClient, TrafficControlledHttpClient
 
