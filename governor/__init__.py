@@ -36,10 +36,10 @@ from governor.errors import (
 )
 from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest
 from governor.policies.breaker import Breaker
-from governor.policies.contract import Result
+from governor.policies.contract import ClientTable, Forecast, Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
-from governor.policies.limits import Limit
+from governor.policies.limits import register_limit
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 from governor.policies.window import StrictWindow
@@ -52,6 +52,7 @@ __all__ = [
     "CircuitOpen",
     "Classify",
     "ClientStatistics",
+    "ClientTable",
     "ConcurrencyExceeded",
     "Config",
     "ConfigError",
@@ -63,8 +64,10 @@ __all__ = [
     "Denied",
     "Duration",
     "EndpointGroup",
+    "Forecast",
     "Governor",
     "GovernorError",
+    "Grant",
     "GroupStatistics",
     "InFlight",
     "Inbound",
@@ -73,6 +76,7 @@ __all__ = [
     "Instant",
     "LeasedPermits",
     "Limit",
+    "LimitPolicy",
     "LimitStatistics",
     "LoopDetected",
     "Overloaded",
@@ -82,6 +86,7 @@ __all__ = [
     "Problem",
     "RateLimited",
     "Reason",
+    "Request",
     "RequestCapExceeded",
     "Result",
     "Retry",
@@ -95,4 +100,5 @@ __all__ = [
     "adefault",
     "current",
     "default",
+    "register_limit",
 ]

@@ -10,8 +10,7 @@ import msgspec
 
 from governor._units import Duration, Instant
 from governor.errors import PermitDenied, Reason, permit_denied
-from governor.policies.contract import PLAIN, Grant, Request, Result
-from governor.policies.limits import Limit
+from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):

@@ -28,9 +28,8 @@ from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer
 from governor.messages import Acquire, Denied, PlanRetry
-from governor.policies.contract import PLAIN, Grant
+from governor.policies.contract import PLAIN, Grant, LimitPolicy
 from governor.policies.degraded import DegradedPolicy
-from governor.policies.limits import LimitPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.retry import Retry
@@ -285,10 +284,10 @@ class ScopeActor:
         pipeline.regate()
         self._watched = self.logic.watched
         self.gate = NEVER if self._watched or not self._life.live else pipeline.gate
-        self.listens = pipeline.holds or breaker.listens
+        self.listens = pipeline.needs_outcome or breaker.listens
         self.awaits_answers = breaker.awaits_answers
         self.counters = ledger.counters
-        self._make = HeldPermit if pipeline.holds else Permit
+        self._make = HeldPermit if pipeline.needs_outcome else Permit
         self._generation = breaker.generation
         self._limits = pipeline.limits
         self._cap = pipeline.cap
@@ -353,7 +352,7 @@ class ScopeActor:
         self.stop(Reason.OVERLOADED, NOMINAL_WAIT)
         self.ledger.counters = late
         # Outcomes are to come as messages, from any thread: what is only left for the actor is never read.
-        self.ledger.pipeline.holds = True
+        self.ledger.pipeline.needs_outcome = True
         self._copy()
 
     def go_on_from(self, counters: CounterRecord, units: UnitWatch, *, limits_changed: bool) -> None:

@@ -85,7 +85,7 @@ class Builder:
         for at, config in islice(self._history, len(self._history) - missed, None):
             changed = self.pipeline(scope, config)
             if changed.settings() != pipeline.settings():
-                changed.take_over(at, pipeline)
+                changed.carry_over(at, pipeline)
                 pipeline = changed
         actor = self._actor(scope, pipeline)
         actor.go_on_from(record.counters, record.units, limits_changed=pipeline.settings() != record.settings)
@@ -101,7 +101,7 @@ class Builder:
             if successor.settings() == crashed.settings():
                 successor.restore(crashed.state())
             else:
-                successor.take_over(self._now(), crashed)
+                successor.carry_over(self._now(), crashed)
         except Exception as error:
             _log.error("The policies of %s cannot be copied and go on as they are.", actor.scope, exc_info=error)
             return crashed
@@ -121,7 +121,7 @@ class Builder:
             return before
         self.budgets[provider] = budget = RetryBudgetPolicy(parameters)
         if before is not None:
-            budget.restore(before.state())
+            budget.carry_over(self._now(), before)
         return budget
 
     def pipeline(self, scope: str, config: Config | None = None) -> Pipeline:

@@ -23,9 +23,8 @@ from governor.errors import Reason
 from governor.instrumentation import Announcer, ClientDenied
 from governor.messages import AvailableQuota, InboundDenied, InboundRequest
 from governor.policies.client_buckets import ClientBuckets
-from governor.policies.client_tables import ClientTable, build, change
-from governor.policies.contract import Result
-from governor.policies.limits import Limit
+from governor.policies.client_tables import build, change
+from governor.policies.contract import ClientTable, Limit, Result
 from governor.pseudonyms import pseudonym
 
 #: What limits count by, as named in header fields and statistics, in the order in which they are asked.

@@ -116,7 +116,7 @@ class Lender:
         if count:
             # Accounted for first: from the moment they are with the holder they may be used.
             pipeline.lend(now, count)
-            make: type[Permit] = HeldPermit if pipeline.holds else Permit
+            make: type[Permit] = HeldPermit if pipeline.needs_outcome else Permit
             permit = (self._owner, now, pipeline.breaker.generation)
             holder.fill(starmap(make, repeat(permit, count)), count, holder.generation)
         return count > 0

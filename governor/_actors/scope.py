@@ -163,7 +163,7 @@ class ScopeLogic:
     def _grant(self, now: Instant, acquire: Acquire) -> Permit:
         pipeline = self.ledger.pipeline
         grant = self.ledger.spend(now, acquire)
-        make = Permit if pipeline.breaker.unrestricted and not pipeline.holds else HeldPermit
+        make = Permit if pipeline.breaker.unrestricted and not pipeline.needs_outcome else HeldPermit
         return make(self._owner, grant.granted_at, grant.generation, grant)
 
     def denial(self, now: Instant, verdict: Verdict) -> Denied:
@@ -318,7 +318,7 @@ class ScopeLogic:
     def go_on_with(self, pipeline: Pipeline) -> None:
         """Grants by other policies from now on, which take over where those so far stand."""
         self.lender.recall()
-        pipeline.take_over(self.ledger.clock(), self.ledger.pipeline)
+        pipeline.carry_over(self.ledger.clock(), self.ledger.pipeline)
         self.ledger.use(pipeline)
 
 

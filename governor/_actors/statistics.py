@@ -12,10 +12,7 @@ from governor._actors.group import GroupActor
 from governor._units import Instant, to_seconds
 from governor.config import describe
 from governor.messages import Denied
-from governor.policies.contract import REQUESTS
-from governor.policies.gcra import TokenBucket
-from governor.policies.in_flight import InFlight
-from governor.policies.limits import Limit, LimitPolicy
+from governor.policies.contract import REQUESTS, Limit, LimitPolicy
 from governor.pseudonyms import pseudonym
 
 
@@ -137,7 +134,7 @@ def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
         most_denied=tuple(
             ClientStatistics(client=pseudonym(key), denied=count) for key, count in actor.most_denied.top(now) if count
         ),
-        limits=tuple(_inbound(limit, _capacity(limit)) for limit in actor.policy.limits),
+        limits=tuple(_inbound(limit, limit.capacity) for limit in actor.policy.limits),
         totals=tuple(_inbound(limit, left) for limit, left in actor.totals()),
     )
 
@@ -183,12 +180,9 @@ def _limit(limit: LimitPolicy, now: Instant, leased: int) -> LimitStatistics:
 
 
 def _inbound(limit: Limit, available: int) -> LimitStatistics:
-    rate = 0.0 if isinstance(limit, InFlight) else limit.amount * 1_000_000 / limit.per
-    return LimitStatistics(limit=_text(limit), unit=REQUESTS, available=available, capacity=_capacity(limit), refill_rate=rate)
-
-
-def _capacity(limit: Limit) -> int:
-    return limit.burst if isinstance(limit, TokenBucket) else limit.amount
+    return LimitStatistics(
+        limit=_text(limit), unit=REQUESTS, available=available, capacity=limit.capacity, refill_rate=limit.refill_rate
+    )
 
 
 #: Many scopes have the same few limits.

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 from governor.policies import unit_names
-from governor.policies.contract import REQUESTS
-from governor.policies.limits import LimitPolicy
+from governor.policies.contract import REQUESTS, LimitPolicy
 
 _log: Final = logging.getLogger("governor")
 

@@ -7,13 +7,13 @@ pseudonym of the client or address that the limit counts by, as in logs and stat
 
 from functools import lru_cache
 from math import ceil
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple
 
 import msgspec
 from http_sf import ListType, ser
 from http_sf.types import BareItemType
 
-from governor import Admission, InFlight, Limit, Reason, StrictWindow, TokenBucket
+from governor import Admission, Limit, Reason
 from governor.asgi.types import Headers, Scope, Send
 from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest
 from governor.pseudonyms import shown
@@ -109,15 +109,8 @@ def quota_fields(admission: Admission, request: InboundRequest) -> Headers:
 def _reset(least: AvailableQuota) -> int | None:
     """Seconds until all of the limit is there again; None if that depends on when requests end."""
     limit = least.limit
-    match limit:
-        case TokenBucket():
-            return -(-(limit.burst - least.requests) * limit.per // (limit.amount * _SECOND))
-        case StrictWindow():
-            return -(-limit.per // _SECOND) if least.requests < limit.amount else 0
-        case InFlight():
-            return None
-        case _:
-            assert_never(limit)
+    span = limit.refill_time(limit.capacity - least.requests)
+    return None if span is None else -(-span // _SECOND)
 
 
 @lru_cache(_CACHE_SIZE)
@@ -174,17 +167,12 @@ def _rate_limit(name: str, limit: Limit, requests: int, reset: int | None, parti
 @lru_cache(_CACHE_SIZE)
 def _policy(name: str, limit: Limit, partition: bytes) -> bytes:
     """The quota `q`, with the seconds `w` in which it is replenished, or with its unit `qu`."""
-    parameters: dict[str, BareItemType]
-    match limit:
-        case TokenBucket():
-            window = -(-limit.burst * limit.per // (limit.amount * _SECOND))
-            parameters = {"q": limit.burst, "w": min(window, _MAX_INTEGER)}
-        case StrictWindow():
-            parameters = {"q": limit.amount, "w": -(-limit.per // _SECOND)}
-        case InFlight():
-            parameters = {"q": limit.amount, "qu": "concurrent-requests"}
-        case _:
-            assert_never(limit)
+    parameters: dict[str, BareItemType] = {"q": limit.capacity}
+    span = limit.refill_time(limit.capacity)
+    if span is None:
+        parameters["qu"] = "concurrent-requests"
+    else:
+        parameters["w"] = min(-(-span // _SECOND), _MAX_INTEGER)
     if partition:
         parameters["pk"] = partition
     return _item(name, parameters)

@@ -12,7 +12,7 @@ import msgspec
 from governor._units import Duration
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.schema import OFF, write
-from governor.policies.limits import Limit
+from governor.policies.contract import Limit
 
 Schema = dict[str, Any]
 

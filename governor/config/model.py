@@ -20,7 +20,6 @@ from governor.config.paths import Paths, covering, normal_form, sample
 from governor.config.schema import entries, read, unknown_key
 from governor.config.text import describe
 from governor.errors import ConfigError
-from governor.policies.in_flight import InFlight
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,11 +138,11 @@ def _check_units(sections: Mapping[str, ScopeSettings]) -> None:
         for name, section in sections.items()
         for index, limit in enumerate(section.limits)
     }
-    units = {limit.unit for limit in limits.values() if not isinstance(limit, InFlight)}
+    units = {limit.unit for limit in limits.values()}
     mistakes = Mistakes()
     for field, limit in limits.items():
         with mistakes:
-            if not isinstance(limit, InFlight) and (plural := f"{limit.unit}s") in units:
+            if (plural := f"{limit.unit}s") in units:
                 raise ConfigError(field, describe(limit), f"one spelling of a unit in all limits (did you mean {plural!r}?)")
     mistakes.report()
 

@@ -20,11 +20,10 @@ from governor.config.text import describe
 from governor.errors import ConfigError
 from governor.policies import _checks
 from governor.policies.breaker import Breaker
-from governor.policies.contract import REQUESTS
+from governor.policies.contract import REQUESTS, Limit
 from governor.policies.degraded import MAX_PROVIDERS
 from governor.policies.gcra import TokenBucket
-from governor.policies.in_flight import InFlight
-from governor.policies.limits import Limit
+from governor.policies.limits import kind_of
 from governor.policies.method_names import near
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
@@ -256,7 +255,7 @@ def _check_requests(field: str, limits: tuple[Limit, ...]) -> None:
 
 
 def _check_limit(field: str, limit: Limit) -> None:
-    if not isinstance(limit, InFlight) and limit.unit != REQUESTS:
+    if limit.unit != REQUESTS or kind_of(limit).clients is None:
         allowed = "a limit of requests, for instance '20/s burst 200', '60 per minute strict' or '5 in flight'"
         raise ConfigError(field, describe(limit), allowed)
 

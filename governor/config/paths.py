@@ -16,14 +16,11 @@ neither reading names a group. A request is exempt if one reading is and the oth
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, assert_never, final
+from typing import Final, NamedTuple, final
 
 from governor.config.names import DEFAULT
 from governor.config.parts import MAX_PATH, InboundGroup, InboundRoute
-from governor.policies.gcra import TokenBucket
-from governor.policies.in_flight import InFlight
-from governor.policies.limits import Limit
-from governor.policies.window import StrictWindow
+from governor.policies.contract import Limit
 
 #: So many paths are remembered, of so many characters at most. When there is no more room, all are forgotten.
 MOST_REMEMBERED: Final = 4096
@@ -281,16 +278,4 @@ def _rank(group: InboundGroup) -> tuple[object, ...]:
 
 def _least(limits: Iterable[Limit]) -> tuple[float, float]:
     """How many requests per second, and how many at once, the tightest of the limits allows."""
-    return min(map(_pace, limits), default=(math.inf, math.inf))
-
-
-def _pace(limit: Limit) -> tuple[float, float]:
-    match limit:
-        case TokenBucket():
-            return limit.amount / limit.per, limit.burst
-        case StrictWindow():
-            return limit.amount / limit.per, limit.amount
-        case InFlight():
-            return math.inf, limit.amount
-        case _:
-            assert_never(limit)
+    return min(((limit.refill_rate or math.inf, limit.capacity) for limit in limits), default=(math.inf, math.inf))

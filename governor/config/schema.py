@@ -19,7 +19,7 @@ from governor.config.names import join, quoted
 from governor.config.text import describe, parse_limit
 from governor.errors import ConfigError, Problem
 from governor.policies import _checks
-from governor.policies.limits import Limit
+from governor.policies.contract import Limit
 
 #: Switches off a setting that may be absent, or that is true or false. TOML has no null.
 OFF: Final = "off"

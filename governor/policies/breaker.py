@@ -397,6 +397,11 @@ class BreakerPolicy:
             self.admitted = 0
             self._out.clear()
 
+    def carry_over(self, now: Instant, before: "BreakerPolicy") -> None:
+        """Continues from the state of a breaker whose parameters may differ, in a new generation."""
+        self.restore(before.state())
+        self.begin_generation()
+
     def state(self) -> BreakerState:
         """What `restore` needs to go on from here."""
         return BreakerState(

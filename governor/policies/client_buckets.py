@@ -11,12 +11,12 @@ client gains nothing by being dropped, and a flood of new names cannot lock new 
 A full filter is emptied once every client in it could be granted a request: a client at its limit is never forgotten.
 """
 
-from math import gcd
-from typing import Final
+from typing import Final, Self
 
 from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies import _checks
+from governor.policies._arithmetic import BucketArithmetic
 from governor.policies._bloom import BloomFilter, room
 from governor.policies.gcra import TokenBucket
 
@@ -38,6 +38,7 @@ class ClientBuckets:
     TABLES: Final = 256
 
     __slots__ = (
+        "_arithmetic",
         "_dropped",
         "_floors",
         "_max_assumed",
@@ -58,10 +59,11 @@ class ClientBuckets:
         _checks.whole("max_clients", max_clients)
         self.parameters = parameters
         self.max_clients = max_clients
-        divisor = gcd(parameters.amount, parameters.per)
-        self._ticks = parameters.amount // divisor
-        self._step = parameters.per // divisor
-        self._tolerance = parameters.burst * self._step
+        self._arithmetic = arithmetic = BucketArithmetic(parameters.amount, parameters.per, parameters.burst)
+        # Copies, because `earliest` and `commit` are written out here: they run for every request, and a call costs more.
+        self._ticks = arithmetic.ticks
+        self._step = arithmetic.step
+        self._tolerance = arithmetic.tolerance
         #: The most that a new client counts as having spent: with one more token it is still below its limit.
         self._max_assumed = (parameters.burst - 1) // 2 * self._step
         self._per_table = -(-max_clients // self.TABLES)
@@ -128,22 +130,16 @@ class ClientBuckets:
         self._forget(place, full)
         return before - len(self._tables[place])
 
-    def changed(self, now: Instant, parameters: TokenBucket, max_clients: int) -> "ClientBuckets":
+    def carry_over(self, now: Instant, before: Self) -> None:
         """The same clients under another limit. Each keeps the share of its burst that it had left, and never more."""
-        if parameters == self.parameters and max_clients == self.max_clients:
-            return self
-        other = ClientBuckets(parameters, max_clients)
-        full, other_full = now * self._ticks, now * other._ticks
-        # What a bucket lacks grows by this factor. It is negative, so that the division rounds it up: no client gains.
-        times, divisor = other._tolerance, self._tolerance
-        for place, (table, floor) in enumerate(zip(self._tables, self._floors, strict=True)):
-            after = {key: other_full - (full - tat) * times // divisor for key, tat in table.items() if tat > full}
-            other._tables[place] = after
-            other._floors[place] = other_full - min(0, full - floor) * times // divisor
-            other._dropped[place] = self._dropped[place]
-            if len(after) > other._per_table:
-                other._make_room(place, other_full)
-        return other
+        full, full_before = now * self._ticks, now * before._ticks
+        carried_over, other = self._arithmetic.carried_over, before._arithmetic
+        for place, table in enumerate(before._tables):
+            self._tables[place] = {key: carried_over(now, tat, other) for key, tat in table.items() if tat > full_before}
+            self._floors[place] = carried_over(now, before._floors[place], other)
+            self._dropped[place] = before._dropped[place]
+            if len(self._tables[place]) > self._per_table:
+                self._make_room(place, full)
 
     def _assumed(self, place: int, key: bytes, full: int) -> int:
         """The TAT of a client without an entry."""

@@ -4,7 +4,7 @@ At its bound the table has no room for another client. That client is denied unt
 entry cannot be dropped while its requests are in flight.
 """
 
-from typing import Final
+from typing import Final, Self
 
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant
 from governor.errors import Reason
@@ -63,8 +63,6 @@ class ClientFlights:
         """Drops nothing: an entry goes with the last of its requests."""
         return 0
 
-    def changed(self, now: Instant, parameters: InFlight, max_clients: int) -> "ClientFlights":
-        """The same table object under another limit, since requests must end where they began."""
-        self.parameters = parameters
-        self.max_clients = max_clients
-        return self
+    def carry_over(self, now: Instant, before: Self) -> None:
+        """The same requests under another limit. The counts are shared, since requests end in the table in which they began."""
+        self._counts = before._counts

@@ -9,7 +9,7 @@ client that was dropped counts as having used as much as any of those, at the la
 having used that much or just under half of the amount, whichever is less.
 """
 
-from typing import Final
+from typing import Final, Self
 
 from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
@@ -118,19 +118,15 @@ class ClientWindows:
         self._forget(place, now)
         return len(table) - len(self._tables[place])
 
-    def changed(self, now: Instant, parameters: StrictWindow, max_clients: int) -> "ClientWindows":
+    def carry_over(self, now: Instant, before: Self) -> None:
         """The same requests under another limit. Requests that left a shorter window before are not known any more."""
-        if parameters == self.parameters and max_clients == self.max_clients:
-            return self
-        other = ClientWindows(parameters, max_clients)
-        gone = now - parameters.per
-        for place, table in enumerate(self._tables):
-            other._tables[place] = {key: uses for key, uses in table.items() if uses[-2] > gone}
-            other._floors[place] = self._floors[place]
-            other._dropped[place] = self._dropped[place]
-            if len(other._tables[place]) > other._per_table:
-                other._make_room(place, now)
-        return other
+        gone = now - self.parameters.per
+        for place, table in enumerate(before._tables):
+            self._tables[place] = {key: uses for key, uses in table.items() if uses[-2] > gone}
+            self._floors[place] = before._floors[place]
+            self._dropped[place] = before._dropped[place]
+            if len(self._tables[place]) > self._per_table:
+                self._make_room(place, now)
 
     def _used(self, uses: _Uses, now: Instant) -> int:
         gone = now - self.parameters.per

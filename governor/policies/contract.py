@@ -1,13 +1,14 @@
-"""What does every policy answer, and in which words?
+"""The contracts of the policies: what each policy answers, what a kind of limit is, and the records that they exchange.
 
 A policy is a sans-IO state machine: frozen parameters, state owned by one actor, no clock, no I/O, no randomness of its own.
-`now` is handed in. It may stand still or go back: a policy then admits no more than it would have at the latest instant that
-it has seen.
+`now` is an argument. If it stands still or goes back, a policy admits no more than at the latest instant that it has seen.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final, Protocol
+from math import inf
+from typing import Any, ClassVar, Final, Protocol, Self
 
 import msgspec
 
@@ -19,36 +20,36 @@ REQUESTS: Final = "requests"
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """What a caller asks to spend: a number of requests, and amounts of other units by name (`{"tokens": 900}`)."""
+    """The cost of a permit: a number of requests, and amounts of other units by name (`{"tokens": 900}`)."""
 
     cost: int = 1
     units: Mapping[str, int] | None = None
 
     def amount(self, unit: str | None) -> int:
-        """The cost in one unit; None stands for requests, and a unit that is not named costs 0."""
+        """The cost in one unit. None stands for requests; a unit that is not named costs 0."""
         if unit is None:
             return self.cost
         return 0 if self.units is None else self.units.get(unit, 0)
 
 
-#: One request and nothing else: what nearly everybody asks for.
+#: One request and nothing else, the cost of most permits.
 PLAIN: Final = Request()
 
 
 class Result(Enum):
-    """What became of a granted request, as far as the breaker cares."""
+    """The result of a granted request, as the breaker counts it."""
 
     SUCCESS = "success"
     FAILURE = "failure"
-    #: Says nothing about the provider: the caller was cancelled or never sent the request.
+    #: Says nothing about the provider: the call was cancelled, or the request was never sent.
     NEUTRAL = "neutral"
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
-    """What was granted: enough to learn from its outcome, to settle it, or to take it back.
+    """A granted request, as needed to record its outcome, to settle it or to refund it.
 
-    `generation` is the breaker's at the time. `receipts`, one for each spending policy, are there only if the request named
-    its own costs; they let a policy undo exactly what it spent. `answered_at` is when the answer began, if that was told.
+    `generation` is the generation of the breaker at the time. `receipts`, one for each spending policy, exist only if the
+    request named its own costs; they let a policy undo exactly what it spent. `answered_at` is when the answer began, if known.
     """
 
     granted_at: Instant
@@ -59,101 +60,281 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
 
 class Forecast(Protocol):
-    """A copy of a policy for stepping through what may come: grants at instants that lie ahead, and no outcomes."""
+    """A copy of a policy for simulating the future: grants at later instants, and no outcomes."""
 
     def earliest(self, now: Instant, request: Request) -> Instant:
-        """As the policy would say it then."""
+        """The answer of the policy at that time."""
 
     def commit(self, now: Instant, request: Request) -> object:
-        """It will be granted then. Only after `earliest` said now."""
+        """Grants the request at that time. Call it only after `earliest` returned `now`."""
 
 
 class Policy(Protocol):
-    """The admission contract. Several policies compose without refunds: ask all of them, then commit to all or none."""
+    """The admission contract. Several policies compose without refunds: ask all of them, then commit to all or to none."""
 
     @property
     def reason(self) -> Reason:
-        """Why this policy refuses, when it does."""
+        """The reason that a denial by this policy gives."""
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
-        """When could this be granted? Changes nothing.
+        """The earliest instant at which the request can be granted if nothing else is granted before. Changes nothing.
 
-        At most `now` means now. A later instant is the first at which it can be, provided that nothing else is granted
-        before; with `ahead`, the first after everything in `ahead` has been granted too: so many requests like this one,
-        each at its own earliest instant. `NEVER` means that waiting cannot help, `AFTER_OUTCOME` that only the outcome of an
-        earlier grant can.
+        At most `now` means now. With `ahead`, the earliest instant after everything in `ahead` has been granted: so many
+        requests like this one, each at its own earliest instant. `NEVER` means that waiting does not help, `AFTER_OUTCOME` that
+        only the outcome of an earlier grant does.
         """
 
     def commit(self, now: Instant, request: Request) -> int:
-        """It was granted: spend it. Only after `earliest` said now. Answers a receipt for `refund` and `settle`."""
+        """Spends a granted request, after `earliest` returned `now`. Returns a receipt for `refund` and `settle`."""
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
-        """The granted request has ended in this way."""
+        """Records how the granted request ended."""
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
-        """The granted request was never made: give back what is still there to give."""
+        """Returns what a granted request spent that was never made, as far as it is not available again already."""
 
     def forecast(self, now: Instant) -> Forecast:
-        """A copy as it stands at `now`, of use until this policy changes. Calls under way in a strict window end now."""
+        """A copy as of `now`, valid until this policy changes. Calls in flight in a strict window are assumed to end now."""
 
 
 class Spending(Policy, Protocol):
-    """A policy that spends, and keeps an instant at hand that saves asking."""
+    """A policy that spends, and caches an instant that saves a call of `earliest`."""
 
     #: From this instant on, in microseconds, a `PLAIN` request is granted, provided that time has not gone back since the
-    #: latest change; before it, `earliest` knows.
+    #: latest change; before it, call `earliest`.
     ready: int
 
     def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
-        """For how long at most, from `now` on, a queue must wait for this policy: whatever else it waits for in between.
+        """The longest time from `now` on for which a queue must wait for this policy, whatever else it waits for in between.
 
-        The queue asks for `queued` in all, and for at most `largest` at a time. `AFTER_OUTCOME` if that hangs on an outcome.
+        The queue asks for `queued` in total, and for at most `largest` at a time. `AFTER_OUTCOME` if it depends on an outcome.
         """
-
-
-class Quota(Spending, Protocol):
-    """A policy that spends amounts of a unit, and can be corrected once the true amount is known."""
-
-    @property
-    def unit(self) -> str:
-        """What is counted: `requests`, or the name of another unit."""
-
-    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
-        """The request used `change` more (or, negative, less) than its permit said; the call has ended or is about to.
-
-        Returns how many of those units are beyond the debt that the limit may be in: they are dropped.
-        """
-
-    def available(self, now: Instant) -> int:
-        """How many units could be granted at `now`; never negative."""
-
-    def capacity(self) -> int:
-        """How many units can be available at most."""
-
-    def refill_rate(self) -> float:
-        """Units per second in the long run; 0.0 when time alone gives nothing back."""
 
 
 class Lending(Spending, Protocol):
-    """A policy that lets its owner grant ahead: permits are lent now, and used by somebody else at an instant not yet known.
+    """A policy that can grant ahead: permits are lent now, and used at instants that are not yet known.
 
-    Nobody can tell when a lent permit is used before it has been, so it counts in full for as long as it is out, and is dated
-    at the latest instant that is possible: when its owner learns of it. None of these three refuses, and none may fail.
+    A lent permit counts in full while it is outstanding, and its use is dated at the latest possible instant, when the owner
+    learns of it. None of these methods denies or fails.
     """
 
     def lendable(self, now: Instant) -> int:
-        """How many plain requests could be granted at `now`, on top of what is lent; never negative."""
+        """The number of plain requests that can be granted at `now`, in addition to those that are lent; never negative."""
 
     def lend(self, now: Instant, count: int) -> None:
-        """So many plain requests, at most `lendable`, may be used from now on, at any moment."""
+        """Lends `count` plain requests, at most `lendable`. They may be used at any time from now on."""
 
     def collect(self, now: Instant, used: int) -> None:
-        """So many of those that are lent have been used; when, nobody knows, but not after `now`."""
+        """Records that `used` of the lent requests were used, at unknown instants up to `now`."""
 
     def reclaim(self, now: Instant, count: int) -> None:
-        """So many of those that are lent will never be used: they are back."""
+        """Returns `count` of the lent requests, which will not be used."""
 
 
 def span(end: Instant, start: Instant) -> Duration:
-    """From `start` to `end`, and never less than nothing."""
+    """The time from `start` to `end`; 0 if `end` is earlier."""
     return Duration(end - start) if end > start else Duration(0)
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """The parameters of a limit, and the base class of every kind of limit.
+
+    A kind of limit is a frozen subclass and a `LimitPolicy` for it, registered together by `governor.register_limit`. The
+    constructor validates its fields and raises `ConfigError`. For every limit, `parse(limit.describe()) == limit`.
+    """
+
+    #: Texts that `parse` accepts, for messages and documentation.
+    examples: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def unit(self) -> str:
+        """The unit that is counted: `requests`, or the name of another unit."""
+        return REQUESTS
+
+    @property
+    def capacity(self) -> int:
+        """The largest number of units that can be available."""
+        raise NotImplementedError
+
+    @property
+    def refill_rate(self) -> float:
+        """Units per second in the long run; 0.0 if units do not return with time."""
+        return 0.0
+
+    def refill_time(self, units: int) -> int | None:
+        """Microseconds, rounded up, until missing units are available again; None if time alone does not return them."""
+        return None
+
+    @classmethod
+    def parse(cls, words: str) -> Self | None:
+        """The limit that a text in lower case means; None if the text is not a limit of this kind.
+
+        Raises `ConfigError` for a text that is of this kind and has an invalid value.
+        """
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """The text that `parse` reads as exactly this limit."""
+        raise NotImplementedError
+
+
+class LimitPolicy(ABC):
+    """The state machine of one limit: a `Spending` policy of one unit, which can be corrected when the true amount is known.
+
+    A subclass has an `__init__(parameters, max_debt=inf)` that begins with nothing spent. `max_debt` bounds what calls may use
+    beyond their permits, in bursts or in amounts of one window. Declare `__slots__`: a process may have many instances.
+    """
+
+    __slots__ = ("parameters", "ready")
+
+    #: The frozen record that `state` returns, with a tag of its own.
+    state_type: ClassVar[type[msgspec.Struct]]
+    #: The reason that a denial by this policy gives.
+    reason: Reason = Reason.RATE_LIMIT
+    #: Whether the policy waits for the outcome of each grant, so that a grant must not get lost.
+    needs_outcome: bool = False
+    #: Whether plain requests can be granted ahead; then it also has the methods of `Lending`.
+    lends: bool = False
+    #: Whether `earliest` is exact for plain requests behind others; if not, it is early by less than a microsecond for each.
+    is_exact: bool = True
+
+    def __init__(self, parameters: Limit, max_debt: float = inf) -> None:
+        self.parameters = parameters
+        self.ready = 0
+
+    @property
+    def unit(self) -> str:
+        """The unit that is counted."""
+        return self.parameters.unit
+
+    @property
+    def memory(self) -> int | None:
+        """How many microseconds of uses the policy remembers, each with its date, so that several limits may carry them over.
+
+        None if its state makes sense for one limit only.
+        """
+        return None
+
+    @abstractmethod
+    def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
+        """See `Policy.earliest`."""
+
+    @abstractmethod
+    def commit(self, now: Instant, request: Request) -> int:
+        """See `Policy.commit`."""
+
+    @abstractmethod
+    def record(self, now: Instant, grant: Grant, result: Result) -> None:
+        """See `Policy.record`."""
+
+    @abstractmethod
+    def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
+        """See `Policy.refund`."""
+
+    @abstractmethod
+    def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
+        """Corrects what a request spent that used `change` units more (or, negative, less) than its permit allowed.
+
+        Called once, before `record`, whose grant has the corrected amount. Returns how many of the units are beyond the debt
+        that the limit may have; they are dropped.
+        """
+
+    @abstractmethod
+    def available(self, now: Instant) -> int:
+        """The number of units that can be granted at `now`; never negative."""
+
+    @abstractmethod
+    def forecast(self, now: Instant) -> Forecast:
+        """See `Policy.forecast`."""
+
+    @abstractmethod
+    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+        """See `Spending.longest_hold`."""
+
+    def pace(self, now: Instant, largest: Request | None) -> tuple[int, int, int] | None:
+        """The fastest grants: at most `base` units in a span that begins at `now` or later, and `amount` more for each `per`.
+
+        With `largest`, this limit holds up a queue and then never has more than the largest request of it, except at first.
+        None if no rate bounds the grants.
+        """
+        return None
+
+    def never_fills(self, now: Instant, base: int, amount: int, per: int) -> bool:
+        """Whether there is always room if other limits grant no faster than this pace. False if unknown."""
+        return False
+
+    @abstractmethod
+    def rests_at(self) -> Instant:
+        """When all units are available again if nothing is granted; `NEVER` if time alone does not return them."""
+
+    @abstractmethod
+    def carry_over(self, now: Instant, before: Self) -> None:
+        """Continues from the state of another policy of this kind, whose parameters may differ and which has lent nothing."""
+
+    @abstractmethod
+    def state(self) -> msgspec.Struct:
+        """The state as a frozen record, for `restore`."""
+
+    @abstractmethod
+    def restore(self, state: Any) -> None:
+        """Continues from a state that `state` returned under the same parameters."""
+
+    def capacity(self) -> int:
+        """The largest number of units that can be available."""
+        return self.parameters.capacity
+
+    def refill_rate(self) -> float:
+        """Units per second in the long run; 0.0 if units do not return with time."""
+        return self.parameters.refill_rate
+
+
+class ClientTable(Protocol):
+    """One inbound limit, counted for each client separately. Keys are evenly distributed bytes, such as digests.
+
+    Several tables compose without refunds, as policies do: ask all of them, then commit to all or to none. A table has entries
+    for at most `max_clients` clients, rounded up to a multiple of its parts; its module states what happens at the bound.
+    """
+
+    @property
+    def reason(self) -> Reason:
+        """The reason of a denial by this table."""
+
+    @property
+    def parameters(self) -> Limit:
+        """The limit of each client."""
+
+    @property
+    def max_clients(self) -> int:
+        """The largest number of clients with an entry."""
+
+    @property
+    def releases(self) -> bool:
+        """Whether the end of a request gives something back, so that `release` must be called. Such a table needs no sweep."""
+
+    @property
+    def refill(self) -> Duration:
+        """Microseconds without requests after which a client has its whole limit again. 0 where `releases` is true."""
+
+    def __len__(self) -> int:
+        """The number of clients that have an entry."""
+
+    def earliest(self, now: Instant, key: bytes, cost: int = 1) -> Instant:
+        """When `cost` requests of this client could be granted. At most `now` means now. Changes nothing.
+
+        `NEVER` means that the limit grants no client so many at once, `AFTER_OUTCOME` that a request of theirs must end first.
+        """
+
+    def commit(self, now: Instant, key: bytes, cost: int = 1) -> None:
+        """Spends granted requests. Only after `earliest` said now."""
+
+    def release(self, key: bytes, cost: int = 1) -> None:
+        """Ends committed requests. Once for each commit."""
+
+    def available(self, now: Instant, key: bytes) -> int:
+        """The number of requests of this client that could be granted at `now`; never negative."""
+
+    def sweep(self, now: Instant) -> int:
+        """Drops, from the next part of the table, the entries of clients that have their whole limit; returns how many."""
+
+    def carry_over(self, now: Instant, before: Any) -> None:
+        """Continues from the state of another table of this kind, whose limit may differ. The other one is of no use then."""

@@ -1,39 +1,42 @@
-"""Has the token bucket a token? The bucket is kept as GCRA: one integer of state.
+"""Token bucket, implemented as GCRA: one integer of state.
 
 GCRA is the virtual scheduling algorithm of ITU-T I.371 (2004), section A.1: instead of counting tokens it keeps the theoretical
-arrival time (TAT), the instant at which the bucket would be full again. We depart from it in one point: time is counted in
-units of 1/amount microsecond, so that every rate that can be written as amount per duration is exact and nothing drifts.
+arrival time (TAT), the instant at which the bucket is full again. This implementation departs from it in one point: it counts
+time in units of 1/amount microsecond, so that every rate that can be written as amount per duration is exact.
 
 Law: in every window of length w, admitted cost <= burst + rate * w.
 
-Tokens that are lent may be used at any moment, and nobody knows when they are. So the bucket holds that much less for as long
-as they are out, and they are spent when their use is known: whatever became of them meanwhile has left no room to refill.
+Lent tokens may be used at any instant, which is not known in advance. So the bucket holds that many less while they are
+outstanding, and they are spent when their use is reported: until then their place is not refilled.
 """
 
-from math import gcd, inf
-from typing import TYPE_CHECKING, Final
+from math import inf
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import msgspec
 
 from governor._units import AFTER_OUTCOME, NEVER, Duration, DurationLike, Instant
-from governor.errors import Reason
 from governor.policies import _checks
-from governor.policies.contract import REQUESTS, Grant, Request, Result
+from governor.policies._arithmetic import BucketArithmetic
+from governor.policies._rate_text import parse_rate, rate_text
+from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 
 #: Before every grant.
 _NOT_YET: Final = Instant(-1)
 
 
-class TokenBucket(msgspec.Struct, frozen=True):
-    """`amount` units per `per`, with `burst` of them at once at most: `60/minute burst 10`.
+class TokenBucket(Limit, frozen=True):
+    """`amount` units per `per`, and at most `burst` of them at once: `60/minute burst 10`.
 
-    `amount` and `burst` are at least 1, `per` lies between 1 microsecond and 366 days. Raises `ConfigError`.
+    `amount` and `burst` are at least 1. `per` is text or a `timedelta`, from 1 microsecond to 366 days. Raises `ConfigError`.
     """
 
     amount: int
     per: Duration
     burst: int
     unit: str = REQUESTS
+
+    examples: ClassVar[tuple[str, ...]] = ("60/minute burst 10", "8.33/s burst 500")
 
     if TYPE_CHECKING:
 
@@ -46,22 +49,47 @@ class TokenBucket(msgspec.Struct, frozen=True):
         _checks.whole("burst", self.burst)
         _checks.unit_name("unit", self.unit)
 
+    @property
+    def capacity(self) -> int:
+        """The burst."""
+        return self.burst
+
+    @property
+    def refill_rate(self) -> float:
+        """Tokens per second."""
+        return self.amount * 1_000_000 / self.per
+
+    def refill_time(self, units: int) -> int:
+        """Microseconds, rounded up, in which so many tokens are refilled."""
+        return -(-units * int(self.per) // self.amount)
+
+    @classmethod
+    def parse(cls, words: str) -> Self | None:
+        """See `Limit.parse`."""
+        rate = parse_rate(words)
+        if rate is None or rate.strict:
+            return None
+        burst = max(1, rate.amount // rate.parts) if rate.burst is None else rate.burst
+        return cls(rate.amount, Duration(rate.period * rate.parts), burst, rate.unit)
+
+    def describe(self) -> str:
+        """See `Limit.describe`."""
+        return f"{rate_text(self.amount, self.per, self.unit)} burst {self.burst}"
+
 
 class TokenBucketState(msgspec.Struct, frozen=True, tag="token_bucket"):
-    """Where a bucket stands, in ticks of 1/amount microsecond: enough to go on in another actor or process.
-
-    What is lent is not part of it: whoever lends takes back first.
-    """
+    """The state of a bucket, in ticks of 1/amount microsecond. It does not include lent tokens: recall them first."""
 
     tat: int
     refunded: int
     changed_at: Instant = _NOT_YET
 
 
-class TokenBucketPolicy:
-    """The machine: full at first, refilled continuously, never above the burst. At most `max_debt` bursts in debt."""
+class TokenBucketPolicy(LimitPolicy):
+    """The state machine: full at first, refilled continuously up to the burst, and at most `max_debt` bursts in debt."""
 
     __slots__ = (
+        "_arithmetic",
         "_burst",
         "_changed_at",
         "_lent",
@@ -73,39 +101,39 @@ class TokenBucketPolicy:
         "_ticks",
         "_tolerance",
         "_unit",
-        "parameters",
-        "ready",
     )
 
-    reason = Reason.RATE_LIMIT
+    state_type = TokenBucketState
+
+    parameters: TokenBucket
 
     def __init__(self, parameters: TokenBucket, max_debt: float = inf) -> None:
-        self.parameters = parameters
-        divisor = gcd(parameters.amount, parameters.per)
-        self._ticks = parameters.amount // divisor
-        self._step = int(parameters.per) // divisor
+        super().__init__(parameters, max_debt)
+        self._arithmetic = arithmetic = BucketArithmetic(parameters.amount, parameters.per, parameters.burst)
+        # Copies, because `commit` and `earliest` are written out here: they run for every permit, and a call costs more.
+        self._ticks = arithmetic.ticks
+        self._step = arithmetic.step
         self._burst = parameters.burst
-        self._tolerance = parameters.burst * self._step
+        self._tolerance = arithmetic.tolerance
         # By how much the TAT may be ahead of now because of what calls have used beyond their permits.
         self._max_debt = (parameters.burst + _checks.units_of(max_debt, parameters.burst)) * self._step
-        # By how much the TAT may be ahead of now when one more token is to be had.
+        # By how much the TAT may be ahead of now while one more token is available.
         self._slack = self._tolerance - self._step
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._tat = 0
         self._refunded = 0
-        # When it took over from a bucket with other parameters, by whose measure the grants until then were charged.
+        # When it continued from a bucket with other parameters, which charged the grants until then.
         self._changed_at = _NOT_YET
-        # What is lent, in ticks: it is missing from the tolerance and from the slack.
+        # Lent tokens in ticks; tolerance and slack are smaller by this.
         self._lent = 0
-        self.ready = 0
 
     @property
-    def unit(self) -> str:
-        """What is counted."""
-        return self.parameters.unit
+    def lends(self) -> bool:  # type: ignore[override]
+        """Whether it counts requests."""
+        return self._unit is None
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
-        """The first instant at which the bucket holds the cost, once everything ahead has been served."""
+        """The first instant at which the bucket holds the cost, after everything ahead has been granted."""
         cost = request.cost if self._unit is None else request.amount(self._unit)
         queued = cost if ahead is None else cost + ahead.amount(self._unit)
         full = now * self._ticks
@@ -119,7 +147,7 @@ class TokenBucketPolicy:
         return min(Instant(-(-due // self._ticks)), NEVER)
 
     def commit(self, now: Instant, request: Request) -> int:
-        """Takes the cost out. The receipt is the TAT afterwards, on a scale that refunds do not move."""
+        """Takes the cost out. The receipt is the TAT afterwards, on a scale that refunds do not shift."""
         cost = request.cost if self._unit is None else request.amount(self._unit)
         tat = self._tat
         full = now * self._ticks
@@ -129,20 +157,20 @@ class TokenBucketPolicy:
         return tat + self._refunded
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
-        """A bucket learns nothing from outcomes."""
+        """Outcomes do not change a bucket."""
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
-        """Puts the cost back, except for what the bucket has re-earned meanwhile."""
+        """Puts the cost back, except for tokens that were refilled meanwhile."""
         self.settle(now, grant, receipt, -grant.request.amount(self._unit))
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
-        """Charges what was used beyond the permit (the bucket may go into debt), or puts back what was not used.
+        """Charges what was used beyond the permit, possibly as debt, or puts back what was not used.
 
-        All debts together are at most `max_debt` bursts; what is beyond is dropped, and returned.
+        All debts together are at most `max_debt` bursts; the rest is dropped, and returned.
 
-        Tokens taken at the grant are re-earned as time passes, and what is re-earned must not be given back a second time. What
-        is left to give back is at most the distance from now to the TAT just after the grant, less every refund since. For a
-        grant from before the parameters changed that is nothing.
+        Tokens taken at the grant are refilled as time passes, and refilled tokens must not be put back a second time. So at
+        most the distance from now to the TAT just after the grant is put back, less every refund since; nothing for a grant
+        from before the parameters changed.
         """
         full = now * self._ticks
         if change >= 0:
@@ -161,8 +189,8 @@ class TokenBucketPolicy:
         return 0
 
     @property
-    def sums_exactly(self) -> bool:
-        """Is `earliest` exact for plain requests behind others? If not, it is early by less than a microsecond for each.
+    def is_exact(self) -> bool:  # type: ignore[override]
+        """See `LimitPolicy.is_exact`.
 
         A request is granted at a whole microsecond, and a bucket that is full before loses what it would refill until then.
         """
@@ -176,39 +204,36 @@ class TokenBucketPolicy:
         return copy
 
     def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
-        """What is missing, at the rate: while somebody waits for the bucket it is not full, and loses nothing."""
+        """The time to refill what is missing: while a queue waits for the bucket, it is not full and loses nothing."""
         full = now * self._ticks
         missing = max(self._tat, full) - full + queued.amount(self._unit) * self._step - self._tolerance
         return max(0, -(-missing // self._ticks)) if queued.amount(self._unit) else 0
 
     def pace(self, now: Instant, largest: Request | None) -> tuple[int, int, int]:
-        """Within a span that begins at `now` or later, at most `base` units are granted, and `amount` more for each `per`.
-
-        With `largest` it is the bucket that holds up a queue: it then holds less than the largest request, but at first.
-        """
+        """The burst at once, and the rate."""
         full = now * self._ticks
         most = self._burst
         if largest is not None:
             held = max(0, self._tolerance + full - max(self._tat, full)) // self._step
-            # And what of the next token is there already.
+            # One more for the part of the next token that has been refilled.
             most = min(most, max(held + 1, largest.amount(self._unit)))
         return most, self._ticks, self._step
 
     def lendable(self, now: Instant) -> int:
-        """Whole tokens in the bucket that are not lent."""
+        """See `Lending.lendable`."""
         return self.available(now)
 
     def lend(self, now: Instant, count: int) -> None:
-        """The bucket holds so many less."""
+        """See `Lending.lend`."""
         self._lend(count * self._step)
 
     def collect(self, now: Instant, used: int) -> None:
-        """Spends them now, the latest instant at which they can have been used."""
+        """Spends the tokens now, the latest instant at which they can have been used."""
         self._tat = max(self._tat, now * self._ticks) + used * self._step
         self._lend(-used * self._step)
 
     def reclaim(self, now: Instant, count: int) -> None:
-        """The bucket holds so many more, and what it has refilled without them."""
+        """Returns the tokens to the bucket."""
         self._lend(-count * self._step)
 
     def _lend(self, ticks: int) -> None:
@@ -227,34 +252,24 @@ class TokenBucketPolicy:
         full = now * self._ticks
         return max(0, (self._tolerance + full - max(self._tat, full)) // self._step)
 
-    def capacity(self) -> int:
-        """The burst."""
-        return self._burst
-
-    def refill_rate(self) -> float:
-        """Tokens per second."""
-        return self.parameters.amount * 1_000_000 / self.parameters.per
-
-    def take_over(self, now: Instant, other: "TokenBucketPolicy") -> None:
-        """Goes on from where another bucket stands that has lent nothing: as large a part of the burst is left, not more."""
-        if self.parameters == other.parameters:
-            self.restore(other.state())
+    def carry_over(self, now: Instant, before: Self) -> None:
+        """The same share of the burst is left as in the other bucket."""
+        if self.parameters == before.parameters:
+            self.restore(before.state())
             return
-        spent = max(0, other._tat - now * other._ticks)
-        # Rounded up: nobody gains by the rounding.
-        self._move(now * self._ticks - (-spent * self._tolerance // other._tolerance))
+        self._move(self._arithmetic.carried_over(now, before._tat, before._arithmetic))
         self._changed_at = now
 
     def rests_at(self) -> Instant:
-        """From when on it is full."""
+        """When the bucket is full."""
         return Instant(max(0, -(-self._tat // self._ticks)))
 
     def state(self) -> TokenBucketState:
-        """What `restore` needs to go on from here."""
+        """The TAT, the sum of refunds, and the instant of the latest change of parameters."""
         return TokenBucketState(self._tat, self._refunded, self._changed_at)
 
     def restore(self, state: TokenBucketState) -> None:
-        """Goes on from a state taken earlier under the same parameters."""
+        """See `LimitPolicy.restore`."""
         self._lend(-self._lent)
         self._move(state.tat)
         self._refunded = state.refunded

@@ -1,54 +1,97 @@
-"""Which machine keeps which limit?"""
+"""The registry of the kinds of limits: for each its parameters, its policy and its table for inbound clients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import assert_never
+from typing import Any, Final, Union, cast
 
-from governor._units import Duration, Instant
-from governor.policies.gcra import TokenBucket, TokenBucketPolicy, TokenBucketState
-from governor.policies.in_flight import InFlight, InFlightPolicy, InFlightState
-from governor.policies.window import StrictWindow, StrictWindowPolicy, StrictWindowState
+import msgspec
 
-#: What a scope may be limited by.
-Limit = TokenBucket | StrictWindow | InFlight
-#: The machine that keeps a limit.
-LimitPolicy = TokenBucketPolicy | StrictWindowPolicy | InFlightPolicy
-#: Where such a machine stands.
-LimitState = TokenBucketState | StrictWindowState | InFlightState
+from governor.errors import ConfigError
+from governor.policies.client_buckets import ClientBuckets
+from governor.policies.client_flights import ClientFlights
+from governor.policies.client_windows import ClientWindows
+from governor.policies.contract import ClientTable, Limit, LimitPolicy
+from governor.policies.gcra import TokenBucket, TokenBucketPolicy
+from governor.policies.in_flight import InFlight, InFlightPolicy
+from governor.policies.window import StrictWindow, StrictWindowPolicy
+
+
+class LimitKind(msgspec.Struct, frozen=True):
+    """One kind of limit. `policy` is called with a limit and a maximum debt, `clients` with a limit and a number of clients.
+
+    Without `clients`, the kind cannot be used for inbound groups.
+    """
+
+    limit: type[Limit]
+    policy: type[LimitPolicy]
+    clients: Callable[[Any, int], ClientTable] | None = None
+
+
+_KINDS: Final[dict[type[Limit], LimitKind]] = {
+    kind.limit: kind
+    for kind in (
+        LimitKind(TokenBucket, TokenBucketPolicy, ClientBuckets),
+        LimitKind(StrictWindow, StrictWindowPolicy, ClientWindows),
+        LimitKind(InFlight, InFlightPolicy, ClientFlights),
+    )
+}
+
+
+def kinds() -> tuple[LimitKind, ...]:
+    """All kinds of limits that are registered, in the order in which their texts are tried."""
+    return tuple(_KINDS.values())
+
+
+def register_limit(
+    limit: type[Limit],
+    policy: type[LimitPolicy],
+    *,
+    clients: Callable[[Any, int], ClientTable] | None = None,
+) -> None:
+    """Registers a kind of limit for this process, before the settings are read that use it.
+
+    `limit` is the frozen subclass of `Limit` with the parameters, `policy` the `LimitPolicy` for it. `clients` makes a
+    `ClientTable` for inbound groups; without it, the kind is for outbound scopes only. From then on policy files, `Config` and
+    `governor check` accept the text of the kind. To register a kind for every program in an environment, and for the command
+    line, name a function that calls `register_limit` as an entry point of the group `governor.limits`.
+
+    Registering the same class again replaces its policy. Raises `ConfigError` if `limit` has no `examples`, or if an example is
+    not read by `parse` and written by `describe` such that it makes the same limit.
+    """
+    if not limit.examples:
+        raise ConfigError("limit", limit, "a subclass of Limit with at least one of its `examples`")
+    for example in limit.examples:
+        made = limit.parse(example)
+        if made is None or limit.parse(made.describe()) != made:
+            raise ConfigError("limit", limit, f"a subclass of Limit that reads its example {example!r} and writes it again")
+    _KINDS[limit] = LimitKind(limit, policy, clients)
+
+
+def kind_of(limit: Limit) -> LimitKind:
+    """The registered kind of a limit. Raises `ConfigError` if there is none."""
+    try:
+        return _KINDS[type(limit)]
+    except KeyError:
+        raise ConfigError("limit", limit, "a limit of a registered kind; see governor.register_limit") from None
+
+
+def decode_state(written: bytes | msgspec.Raw) -> msgspec.Struct:
+    """The state of a limit of any registered kind, from JSON. Raises `msgspec.ValidationError`."""
+    kind: Any = Union[tuple(kind.policy.state_type for kind in kinds())]  # noqa: UP007 (made at run time)
+    return cast("msgspec.Struct", msgspec.json.decode(written, type=kind))
 
 
 def build(limit: Limit, max_debt: float = inf) -> LimitPolicy:
-    """A machine for the limit, with nothing used yet; `max_debt` is in bursts, or in amounts of one window."""
-    match limit:
-        case TokenBucket():
-            return TokenBucketPolicy(limit, max_debt)
-        case StrictWindow():
-            return StrictWindowPolicy(limit, max_debt)
-        case InFlight():
-            return InFlightPolicy(limit)
-        case _:
-            assert_never(limit)
-
-
-def restore(policy: LimitPolicy, state: LimitState) -> None:
-    """Lets a machine go on from the state of an earlier one for the same limit."""
-    match policy, state:
-        case TokenBucketPolicy() as bucket, TokenBucketState() as bucket_state:
-            bucket.restore(bucket_state)
-        case StrictWindowPolicy() as window, StrictWindowState() as window_state:
-            window.restore(window_state)
-        case InFlightPolicy() as in_flight, InFlightState() as in_flight_state:
-            in_flight.restore(in_flight_state)
-        case _:
-            raise TypeError(f"a {type(state).__name__} does not fit a {type(policy).__name__}")
+    """A policy for the limit, with nothing spent; `max_debt` is in bursts, or in amounts of one window."""
+    return kind_of(limit).policy(limit, max_debt)
 
 
 def predecessors(policies: Sequence[LimitPolicy], others: Sequence[LimitPolicy]) -> list[LimitPolicy | None]:
-    """From which of the others does each machine go on? None for a limit that is new.
+    """For each policy the one of the others whose state it carries over; None for a new limit.
 
-    From the one with the same parameters, if there is one. A bucket that has changed goes on from the first of its unit that
-    has changed or gone as well. Windows of one unit have seen the same uses, and the longest of them remembers most; so have
-    limits in flight.
+    That is the one with the same parameters, if any. Otherwise, for limits with a memory of uses, the one of this kind and unit
+    with the longest memory, because all of them have seen the same uses. For other limits it is the first of this kind and unit
+    that has changed or gone as well.
     """
     kept = {policy.parameters for policy in policies}
     changed = [other for other in others if other.parameters not in kept]
@@ -60,23 +103,10 @@ def _predecessor(policy: LimitPolicy, others: Sequence[LimitPolicy], changed: li
     for other in alike:
         if other.parameters == policy.parameters:
             return other
-    if not isinstance(policy, TokenBucketPolicy):
-        return max(alike, key=_memory, default=None)
+    if policy.memory is not None:
+        return max(alike, key=lambda other: other.memory or 0, default=None)
     for other in changed:
         if other in alike:
             changed.remove(other)
             return other
     return None
-
-
-def _memory(policy: LimitPolicy) -> Duration:
-    return policy.parameters.per if isinstance(policy, StrictWindowPolicy) else Duration(0)
-
-
-def take_over(now: Instant, policy: LimitPolicy, other: LimitPolicy) -> None:
-    """Lets a machine go on from where another of its kind stands, whose parameters may be others."""
-    match policy, other:
-        case TokenBucketPolicy() as bucket, TokenBucketPolicy() as before:
-            bucket.take_over(now, before)
-        case _:
-            restore(policy, other.state())

@@ -12,31 +12,46 @@ A scope whose only limit is a token bucket, and whose breaker learns nothing fro
 
 from collections.abc import Iterable, Mapping
 from math import inf
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.breaker import Breaker, BreakerPolicy, BreakerState, BreakerStatus
-from governor.policies.contract import PLAIN, REQUESTS, Grant, Policy, Request, Result
+from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result
 from governor.policies.degraded import DegradedPolicy
-from governor.policies.gcra import TokenBucketPolicy
-from governor.policies.in_flight import InFlight
-from governor.policies.limits import Limit, LimitPolicy, LimitState, build, predecessors, restore, take_over
+from governor.policies.limits import build, decode_state, predecessors
 from governor.policies.request_cap import RequestCapPolicy
-from governor.policies.window import StrictWindow
 
 #: At most one in so many of the permits that there are is granted ahead, so that most are left for whoever asks for one.
 _LENDABLE: Final = 8
 
 
 class PipelineState(msgspec.Struct, frozen=True):
-    """What one scope owns: its breaker and its limits, and from which generation on each limit, and receipts, are known."""
+    """The state of one scope: of its breaker and of its limits, as it is set aside and can be stored as JSON.
+
+    `born` is the generation of the breaker from which on each limit knows of grants, `receipts_born` that of the receipts.
+    """
 
     breaker: BreakerState
-    limits: tuple[LimitState, ...]
+    limits: tuple[msgspec.Struct, ...]
     born: tuple[int, ...] = ()
     receipts_born: int = 0
+
+    @classmethod
+    def decode(cls, written: bytes) -> "PipelineState":
+        """The state that `msgspec.json.encode` wrote, with limits of any registered kind. Raises `msgspec.ValidationError`."""
+        said = msgspec.json.decode(written, type=_Written)
+        return cls(said.breaker, tuple(map(decode_state, said.limits)), said.born, said.receipts_born)
+
+
+class _Written(msgspec.Struct, frozen=True):
+    """A `PipelineState` whose limits have not been decoded."""
+
+    breaker: BreakerState
+    limits: tuple[msgspec.Raw, ...]
+    born: tuple[int, ...]
+    receipts_born: int
 
 
 #: Breaker, limits, whether degraded mode does not stop it, and the debt that its limits may be in.
@@ -68,10 +83,10 @@ class Pipeline:
         "dropped",
         "exempt",
         "gate",
-        "holds",
         "lenders",
         "limits",
         "max_debt",
+        "needs_outcome",
         "policies",
         "provider",
         "spending",
@@ -101,7 +116,7 @@ class Pipeline:
         #: What must be asked even when nothing unusual is going on.
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.limits, cap)
         #: Whether some limit waits for outcomes, so that a grant must not get lost.
-        self.holds = any(isinstance(policy.parameters, (StrictWindow, InFlight)) for policy in self.limits)
+        self.needs_outcome = any(policy.needs_outcome for policy in self.limits)
         #: What takes part in granting ahead; empty if that is not possible here, or not wanted.
         self.lenders = self._find_lenders() if lends else ()
         #: From which generation of the breaker on each limit, and the row of receipts as a whole, knows of grants.
@@ -115,10 +130,9 @@ class Pipeline:
         self.gate = Instant(0)
         self.regate()
 
-    def _find_lenders(self) -> tuple[TokenBucketPolicy | RequestCapPolicy, ...]:
-        buckets = tuple(limit for limit in self.limits if isinstance(limit, TokenBucketPolicy) and limit.unit == REQUESTS)
-        simple = len(buckets) == len(self.limits) <= 1 and not self.breaker.listens
-        return (*buckets, self.cap) if simple else ()
+    def _find_lenders(self) -> tuple[Lending, ...]:
+        simple = len(self.limits) <= 1 and all(limit.lends for limit in self.limits) and not self.breaker.listens
+        return (*cast("tuple[Lending, ...]", self.limits), self.cap) if simple else ()
 
     def regate(self) -> None:
         """Computes the gate anew. Call it after anything that may have moved the breaker or degraded mode."""
@@ -252,22 +266,21 @@ class Pipeline:
         """What makes it this pipeline, and not another one."""
         return self.breaker.parameters, tuple(policy.parameters for policy in self.limits), self.exempt, self.max_debt
 
-    def take_over(self, now: Instant, other: "Pipeline") -> None:
+    def carry_over(self, now: Instant, before: "Pipeline") -> None:
         """Goes on from where another pipeline stands, whose settings are others. Nothing is lent.
 
         The breaker stands where it stood; half-open, it lets as many probes through as if none were out. Of the burst of a
         bucket as large a part is left as before; windows and limits in flight go on with what is used. A limit that is new
         knows nothing of what was granted before it.
         """
-        self.breaker.restore(other.breaker.state())
-        self.breaker.begin_generation()
+        self.breaker.carry_over(now, before.breaker)
         self._receipts_born = self.breaker.generation
-        for index, (policy, before) in enumerate(zip(self.limits, predecessors(self.limits, other.limits), strict=True)):
-            if before is None:
+        for index, (policy, origin) in enumerate(zip(self.limits, predecessors(self.limits, before.limits), strict=True)):
+            if origin is None:
                 self._born[index] = self.breaker.generation
             else:
-                self._born[index] = other._born[other.limits.index(before)]
-                take_over(now, policy, before)
+                self._born[index] = before._born[before.limits.index(origin)]
+                policy.carry_over(now, origin)
         self.regate()
 
     def _receipts(self, grant: Grant) -> tuple[int, ...] | None:
@@ -277,7 +290,7 @@ class Pipeline:
         """Goes on from a state taken earlier under the same parameters."""
         self.breaker.restore(state.breaker)
         for policy, limit_state in zip(self.limits, state.limits, strict=True):
-            restore(policy, limit_state)
+            policy.restore(limit_state)
         self._born = list(state.born) or self._born
         self._receipts_born = state.receipts_born
         self.regate()

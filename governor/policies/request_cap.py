@@ -59,6 +59,7 @@ class RequestCapPolicy:
 
     reason = Reason.REQUEST_CAP
     unit = REQUESTS
+    is_exact = True
 
     def __init__(self, parameters: RequestCap) -> None:
         self.parameters = parameters

@@ -95,6 +95,10 @@ class RetryBudgetPolicy:
         earned = self._deposits.inside(at) * self._parts // _MILLION
         return max(0, self._floor + earned - self._withdrawals.inside(at))
 
+    def carry_over(self, now: Instant, before: "RetryBudgetPolicy") -> None:
+        """Continues from the state of a budget whose parameters may differ: what was paid in and taken out counts."""
+        self.restore(before.state())
+
     def state(self) -> RetryBudgetState:
         """What `restore` needs to go on from here."""
         return RetryBudgetState(self._latest, self._deposits.state(), self._withdrawals.state())

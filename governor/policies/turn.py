@@ -18,13 +18,9 @@ from typing import Final, Protocol
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.breaker import BreakerPolicy, BreakerStatus
-from governor.policies.contract import PLAIN, Forecast, Policy, Request
-from governor.policies.gcra import TokenBucketPolicy
-from governor.policies.in_flight import InFlightPolicy
-from governor.policies.limits import LimitPolicy
+from governor.policies.contract import PLAIN, Forecast, LimitPolicy, Policy, Request
 from governor.policies.pipeline import Pipeline, Verdict
 from governor.policies.request_cap import RequestCapPolicy
-from governor.policies.window import StrictWindowPolicy
 
 #: Requests of a queue that are stepped through, at most: some hundred microseconds of work.
 MAX_FORECAST: Final = 128
@@ -82,8 +78,8 @@ def _turn_of_plain(pipeline: Pipeline, now: Instant, ahead: Request) -> Verdict 
             return Verdict(gate, by)
         case [(policy, when)] if when == AFTER_OUTCOME:
             return Verdict(when, policy, sooner=True, not_before=gate)
-        case [(TokenBucketPolicy(sums_exactly=False) as bucket, when)]:
-            return None if ahead.cost <= MAX_FORECAST else Verdict(Instant(when + ahead.cost), bucket)
+        case [(policy, when)] if not policy.is_exact:
+            return None if ahead.cost <= MAX_FORECAST else Verdict(Instant(when + ahead.cost), policy)
         case [(policy, when)]:
             return Verdict(when, policy)
         case _:
@@ -159,12 +155,10 @@ def _is_outpaced(pipeline: Pipeline, policy: _Spending, gate: Instant, largest: 
 
     With `largest`, provided that no bucket is ever fuller than the largest request of a queue that it alone holds up.
     """
-    if not isinstance(policy, (StrictWindowPolicy, RequestCapPolicy)):
-        return False
     return any(
-        policy.never_fills(gate, *limit.pace(gate, largest))
+        policy.never_fills(gate, *pace)
         for limit in pipeline.limits
-        if limit is not policy and limit.unit == policy.unit and not isinstance(limit, InFlightPolicy)
+        if limit is not policy and limit.unit == policy.unit and (pace := limit.pace(gate, largest)) is not None
     )
 
 

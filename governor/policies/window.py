@@ -1,34 +1,38 @@
-"""Is there room in every window that the provider could draw? The strict window, exact for any alignment.
+"""Strict window: a limit that holds in every window of a length, however the provider aligns its windows.
 
-A token bucket of burst N and rate N/W lets 2N through some window W; a provider that counts strictly refuses, and in the end
-bans. Here each use has a date, and a request passes only if fewer than N uses are dated within the last W.
+A token bucket of burst N and rate N/W lets 2N through some window W; a provider with strict windows denies the excess, and in
+the end bans the client. Here each use has a date, and a request is granted only if fewer than N uses are dated within the last
+W.
 
-A provider dates a request when it *arrives*, and all we know is that it arrives between the grant and the outcome. So a use
-counts from its grant until W after its outcome: whichever moment in between the provider has counted, no window of its own
-holds more than N. The price is that a slot is taken for W plus the duration of the call.
+A provider dates a request when it *arrives*, and all that is known here is that it arrives between the grant and the outcome.
+So a use counts from its grant until W after its outcome: whichever instant in between the provider counts, no window of its own
+holds more than N. The price is that each use takes a slot for W plus the duration of the call.
 """
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import msgspec
 
 from governor._units import NEVER, Duration, DurationLike, Instant
-from governor.errors import Reason
+from governor.errors import ConfigError
 from governor.policies import _checks
+from governor.policies._rate_text import parse_rate, period_text, unit_text
 from governor.policies._sliding_log import SlidingLog, SlidingLogState
-from governor.policies.contract import REQUESTS, Grant, Request, Result
+from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 
 
-class StrictWindow(msgspec.Struct, frozen=True):
+class StrictWindow(Limit, frozen=True):
     """At most `amount` units in any window of length `per`: `60 per minute strict`.
 
-    `amount` is at least 1, `per` lies between 1 microsecond and 366 days. Raises `ConfigError`.
+    `amount` is at least 1. `per` is text or a `timedelta`, from 1 microsecond to 366 days. Raises `ConfigError`.
     """
 
     amount: int
     per: Duration
     unit: str = REQUESTS
+
+    examples: ClassVar[tuple[str, ...]] = ("60 per minute strict", "90000 tokens per minute strict")
 
     if TYPE_CHECKING:
 
@@ -40,16 +44,45 @@ class StrictWindow(msgspec.Struct, frozen=True):
         _checks.span(self, "per")
         _checks.unit_name("unit", self.unit)
 
+    @property
+    def capacity(self) -> int:
+        """Units in one window."""
+        return self.amount
+
+    @property
+    def refill_rate(self) -> float:
+        """Units per second in the long run, for calls that take no time."""
+        return self.amount * 1_000_000 / self.per
+
+    def refill_time(self, units: int) -> int:
+        """One window, unless nothing is missing."""
+        return int(self.per) if units > 0 else 0
+
+    @classmethod
+    def parse(cls, words: str) -> Self | None:
+        """See `Limit.parse`."""
+        rate = parse_rate(words)
+        if rate is None or not rate.strict:
+            return None
+        if rate.parts > 1:
+            # 8.33 in each second and 833 in 100 seconds are different limits, and only one of them is meant.
+            raise ConfigError("amount", rate.amount / rate.parts, "a whole number, as every strict window needs")
+        return cls(rate.amount, rate.period, rate.unit)
+
+    def describe(self) -> str:
+        """See `Limit.describe`."""
+        return f"{self.amount}{unit_text(self.unit)} per {period_text(self.per)} strict"
+
 
 class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
-    """The uses that have ended, and the units of those still under way."""
+    """The uses that have ended, and the units of calls in flight."""
 
     ended: SlidingLogState
     under_way: int
 
 
 class WindowForecast:
-    """A window to come, in which calls take no time: a log of uses, and how many fit."""
+    """A future window, in which calls take no time: a log of uses, and the amount of the window."""
 
     __slots__ = ("_log", "_most", "_unit")
 
@@ -59,7 +92,7 @@ class WindowForecast:
         self._unit = unit
 
     def earliest(self, now: Instant, request: Request) -> Instant:
-        """When enough of what was used before has left the window."""
+        """When enough earlier uses have left the window."""
         cost = request.amount(self._unit)
         needed = self._log.total + cost - self._most
         if needed <= 0 or cost == 0:
@@ -73,33 +106,35 @@ class WindowForecast:
             self._log.add(now, cost)
 
 
-class StrictWindowPolicy:
-    """The machine: units under way, and a sliding log of those that have ended."""
+class StrictWindowPolicy(LimitPolicy):
+    """The state machine: units in flight, and a sliding log of uses that have ended."""
 
-    __slots__ = ("_log", "_max_used", "_under_way", "_unit", "parameters", "ready")
+    __slots__ = ("_log", "_max_used", "_under_way", "_unit")
 
-    reason = Reason.RATE_LIMIT
+    state_type = StrictWindowState
+    needs_outcome = True
+
+    parameters: StrictWindow
 
     def __init__(self, parameters: StrictWindow, max_debt: float = inf) -> None:
-        self.parameters = parameters
-        # What one call may have used: a window's amount, and `max_debt` of it beyond.
+        super().__init__(parameters, max_debt)
+        # What one call may have used: the amount of a window, and `max_debt` amounts more.
         self._max_used = parameters.amount + _checks.units_of(max_debt, parameters.amount)
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._log = SlidingLog(parameters.per, parameters.amount)
         self._under_way = 0
-        self.ready = 0
 
     @property
-    def unit(self) -> str:
-        """What is counted."""
-        return self.parameters.unit
+    def memory(self) -> int:
+        """The length of the window."""
+        return int(self.parameters.per)
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
-        """The first instant at which the window can have room; while the room hangs on an outcome, one window from now.
+        """The first instant at which the window can have room; if that depends on an outcome, one window from now.
 
-        Number the units that will be granted from now on 1, 2, 3 and so on. Unit k needs the place of the unit N before it,
-        and gets it one window after that one was used: so whole rounds of N cost one window each, and only the last,
-        partial round is looked up in the log.
+        Number the units that will be granted from now on 1, 2, 3 and so on. Unit k takes the place of the unit N before it,
+        one window after that one was used. So whole rounds of N cost one window each, and only the last, partial round is
+        looked up in the log.
         """
         cost = request.amount(self._unit)
         if cost == 0:
@@ -119,61 +154,61 @@ class StrictWindowPolicy:
         return Instant(first + rounds * self.parameters.per) if rounds else first
 
     def commit(self, now: Instant, request: Request) -> int:
-        """From now on the units are under way."""
+        """The units are in flight from now on."""
         self._under_way += request.amount(self._unit)
         self._look()
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
-        """Dates the units: the provider has seen them by now, whatever came of them."""
+        """Dates the units: by now the provider has counted them, whatever the result."""
         cost = grant.request.amount(self._unit)
         self._under_way -= cost
         if cost:
-            # Not before its own grant, even if the clock went back meanwhile.
+            # Not before its own grant, even if the clock has gone back.
             self._log.add(max(now, grant.granted_at), min(cost, self._max_used))
         self._look()
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
-        """The provider has seen nothing."""
+        """The provider has counted nothing."""
         self._under_way -= grant.request.amount(self._unit)
         self._look()
 
     def forecast(self, now: Instant) -> "WindowForecast":
-        """What has been used, with the units under way dated now."""
+        """The uses so far, with the units in flight dated now."""
         log = self._log.copy()
         if self._under_way > 0:
             log.add(now, self._under_way)
         return WindowForecast(log, self.parameters.amount, self._unit)
 
     def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
-        """Windows in which others have left no room, each but the first full of the queue's own units."""
+        """Whole windows without room, each but the first full of units of the queue itself."""
         units, most = queued.amount(self._unit), self.parameters.amount
         if self._under_way + self._log.total + units <= most:
             return 0
-        # A request that does not fit meets more than this: all that the window holds, less a request and more one unit.
+        # A request that does not fit finds at least this many units in the window.
         full = max(1, most - largest.amount(self._unit) + 1)
         return (1 + max(0, units - 1) // full) * (self.parameters.per + self._log.late) if units else 0
 
     def pace(self, now: Instant, largest: Request | None) -> tuple[int, int, int]:
-        """Within a span that begins at `now` or later, at most `base` units are granted, and `amount` more for each `per`."""
+        """One window full at once, and one more for each window."""
         return self.parameters.amount, self.parameters.amount, self.parameters.per
 
     def never_fills(self, now: Instant, base: int, amount: int, per: int) -> bool:
-        """Is there always room, if others grant so much at most within a span that begins at `now` or later?"""
+        """See `LimitPolicy.never_fills`."""
         return self._log.never_fills(now, self.parameters.amount - self._under_way, base, amount, per)
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
-        """Corrects the units under way; the outcome that follows names the corrected amount.
+        """Corrects the units in flight. The outcome that follows has the corrected amount.
 
-        Debts do not add up here: all units of an outcome leave the window together, one window after it. Of one call, a
-        window's amount and `max_debt` of it beyond are kept; the rest is dropped, and returned.
+        Debts do not add up here, because all units of an outcome leave the window together. Of one call, the amount of a window
+        and `max_debt` amounts more are kept; the rest is dropped, and returned.
         """
         self._under_way += change
         self._look()
         return max(0, grant.request.amount(self._unit) + change - self._max_used)
 
     def _look(self) -> None:
-        """Is there room for one request without a look at the dates in the log?"""
+        """Updates `ready`: whether there is room for one request, without a look at the dates in the log."""
         full = self._under_way + self._log.total >= self.parameters.amount
         self.ready = NEVER if full and self._unit is None else 0
 
@@ -181,24 +216,20 @@ class StrictWindowPolicy:
         """Units that the window has room for."""
         return max(0, self.parameters.amount - self._under_way - self._log.used(now))
 
-    def capacity(self) -> int:
-        """Units in one window."""
-        return self.parameters.amount
-
-    def refill_rate(self) -> float:
-        """Units per second in the long run, for calls that take no time."""
-        return self.parameters.amount * 1_000_000 / self.parameters.per
-
     def rests_at(self) -> Instant:
-        """From when on nothing is in it, if nothing is under way."""
+        """When the window is empty, if nothing is in flight."""
         return NEVER if self._under_way else self._log.emptied()
 
+    def carry_over(self, now: Instant, before: Self) -> None:
+        """The same uses count."""
+        self.restore(before.state())
+
     def state(self) -> StrictWindowState:
-        """What `restore` needs to go on from here."""
+        """The uses in the window."""
         return StrictWindowState(self._log.state(), self._under_way)
 
     def restore(self, state: StrictWindowState) -> None:
-        """Goes on from a state taken earlier under the same parameters."""
+        """See `LimitPolicy.restore`."""
         self._log.restore(state.ended)
         self._under_way = state.under_way
         self._look()

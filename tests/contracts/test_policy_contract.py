@@ -1,33 +1,41 @@
-"""What does every policy promise whoever asks it? One suite over all implementations, for `Policy`, `Spending` and `Quota`."""
+"""The contracts of policies and of limits, over every implementation and every registered kind of limit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import AFTER_OUTCOME, DAY, SECOND, Duration, Instant
+from governor._units import AFTER_OUTCOME, DAY, NEVER, SECOND, Duration, Instant
+from governor.config import parse_limit
 from governor.errors import Reason
 from governor.policies.breaker import Breaker, BreakerPolicy
-from governor.policies.contract import PLAIN, Grant, Policy, Quota, Request, Result, Spending
+from governor.policies.contract import PLAIN, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result, Spending
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
-from governor.policies.in_flight import InFlight, InFlightPolicy
+from governor.policies.in_flight import InFlight
+from governor.policies.limits import build, kinds
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.window import StrictWindow, StrictWindowPolicy
+from governor.policies.window import StrictWindow
 
 START: Final = Instant(10 * DAY)
 
-Kept = TokenBucketPolicy | StrictWindowPolicy | InFlightPolicy | RequestCapPolicy | BreakerPolicy | DegradedPolicy
+Kept = LimitPolicy | RequestCapPolicy | BreakerPolicy | DegradedPolicy
 Make = Callable[[], Kept]
 
+#: Limits of every registered kind. A kind that is missing here fails the suite.
+LIMITS: Final[dict[str, Limit]] = {
+    "token bucket": TokenBucket(7, Duration(3 * SECOND), 4),
+    "token bucket of tokens": TokenBucket(7, Duration(3 * SECOND), 4, unit="tokens"),
+    "strict window": StrictWindow(4, Duration(3 * SECOND)),
+    "strict window of tokens": StrictWindow(4, Duration(3 * SECOND), unit="tokens"),
+    "in flight": InFlight(3),
+}
 MAKERS: Final[dict[str, Make]] = {
-    "token bucket": lambda: TokenBucketPolicy(TokenBucket(7, Duration(3 * SECOND), 4)),
-    "token bucket of tokens": lambda: TokenBucketPolicy(TokenBucket(7, Duration(3 * SECOND), 4, unit="tokens")),
-    "strict window": lambda: StrictWindowPolicy(StrictWindow(4, Duration(3 * SECOND))),
-    "strict window of tokens": lambda: StrictWindowPolicy(StrictWindow(4, Duration(3 * SECOND), unit="tokens")),
-    "in flight": lambda: InFlightPolicy(InFlight(3)),
+    **{name: partial(build, limit) for name, limit in LIMITS.items()},
     "request cap": lambda: RequestCapPolicy(RequestCap(5)),
     "breaker": lambda: BreakerPolicy(Breaker(failures=2, open_for=SECOND, probes=2, successes=2, probe_deadline=SECOND)),
     "degraded mode": lambda: DegradedPolicy(Degraded(failures=3, cooldown=SECOND)),
@@ -42,23 +50,9 @@ Step = tuple[int, Request, "Result | str | None"]
 
 
 def copy_of(policy: Kept, make: Make) -> Kept:
-    """Another machine of the same kind that goes on from where this one stands."""
-    other = make()
-    match policy, other:
-        case (TokenBucketPolicy() as old, TokenBucketPolicy() as new):
-            new.restore(old.state())
-        case (StrictWindowPolicy() as old, StrictWindowPolicy() as new):
-            new.restore(old.state())
-        case (InFlightPolicy() as old, InFlightPolicy() as new):
-            new.restore(old.state())
-        case (RequestCapPolicy() as old, RequestCapPolicy() as new):
-            new.restore(old.state())
-        case (BreakerPolicy() as old, BreakerPolicy() as new):
-            new.restore(old.state())
-        case (DegradedPolicy() as old, DegradedPolicy() as new):
-            new.restore(old.state())
-        case _:
-            raise AssertionError("both come from the same maker")
+    """Another policy of the same kind that continues from the state of this one, by way of the wire."""
+    other, state = make(), policy.state()
+    other.restore(msgspec.json.decode(msgspec.json.encode(state), type=type(state)))  # type: ignore[arg-type]
     return other
 
 
@@ -159,10 +153,7 @@ def test_from_the_instant_at_hand_a_plain_request_is_granted(make: Make, steps: 
     policy = make()
 
     def look(now: Instant, request: Request) -> None:
-        if (
-            isinstance(policy, (TokenBucketPolicy, StrictWindowPolicy, InFlightPolicy, RequestCapPolicy))
-            and now >= policy.ready
-        ):
+        if isinstance(policy, (LimitPolicy, RequestCapPolicy)) and now >= policy.ready:
             assert policy.earliest(now, PLAIN) == now
 
     drive(policy, steps, look)
@@ -174,7 +165,7 @@ def test_what_is_available_is_what_is_granted(make: Make, steps: list[Step]) -> 
     policy = make()
 
     def look(now: Instant, request: Request) -> None:
-        if isinstance(policy, (TokenBucketPolicy, StrictWindowPolicy, InFlightPolicy)):
+        if isinstance(policy, LimitPolicy):
             left = policy.available(now)
 
             assert 0 <= left <= policy.capacity()
@@ -184,13 +175,54 @@ def test_what_is_available_is_what_is_granted(make: Make, steps: list[Step]) -> 
     drive(policy, steps, look)
 
 
+each_limit = pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS.keys())
+
+
+def uncovered(limits: Iterable[Limit]) -> set[type[Limit]]:
+    """The registered kinds of which there is no limit."""
+    return {kind.limit for kind in kinds()} - {type(limit) for limit in limits}
+
+
+def test_every_registered_kind_of_limit_is_covered_by_this_suite() -> None:
+    assert set() == uncovered(LIMITS.values())
+
+
+@each_limit
+def test_a_limit_is_written_as_it_is_read(limit: Limit) -> None:
+    assert limit == type(limit).parse(limit.describe()) == parse_limit(limit.describe())
+    assert all(isinstance(parse_limit(example), type(limit)) for example in limit.examples)
+
+
+@each_limit
+@given(steps=STEPS, later=STEPS)
+def test_a_policy_with_the_same_limit_carries_everything_over(limit: Limit, steps: list[Step], later: list[Step]) -> None:
+    policy, heir = build(limit), build(limit)
+    drive(policy, steps, lambda now, request: None)
+    heir.carry_over(START, policy)
+
+    assert policy.state() == heir.state()
+    assert answers_of(policy, later) == answers_of(heir, later)
+
+
+@each_limit
+@given(steps=STEPS)
+def test_all_of_a_limit_is_there_again_when_it_says_so(limit: Limit, steps: list[Step]) -> None:
+    policy = build(limit)
+    ends = START + sum(gap for gap, _, _ in steps)
+    drive(policy, steps, lambda now, request: None)
+    when = policy.rests_at()
+    span = limit.refill_time(limit.capacity)
+
+    if when != NEVER:
+        assert limit.capacity == policy.available(max(when, Instant(ends)))
+        assert span is None or when <= ends + span
+    assert (span is None) == (limit.refill_rate == 0.0)
+
+
 def test_the_protocols_are_kept_by_those_that_claim_to() -> None:
-    spending: list[Spending] = [RequestCapPolicy(RequestCap(5))]
-    quotas: list[Quota] = [
-        TokenBucketPolicy(TokenBucket(1, SECOND, 1)),
-        StrictWindowPolicy(StrictWindow(1, SECOND)),
-        InFlightPolicy(InFlight(1)),
-    ]
-    policies: list[Policy] = [BreakerPolicy(Breaker()), DegradedPolicy(Degraded()), *spending, *quotas]
+    spending: list[Spending] = [RequestCapPolicy(RequestCap(5)), *map(build, LIMITS.values())]
+    lending: list[Lending] = [RequestCapPolicy(RequestCap(5)), TokenBucketPolicy(TokenBucket(1, SECOND, 1))]
+    policies: list[Policy] = [BreakerPolicy(Breaker()), DegradedPolicy(Degraded()), *spending, *lending]
 
     assert all(policy.earliest(START, PLAIN) in {START, AFTER_OUTCOME} for policy in policies)
+    assert all(limit.lends for limit in lending if isinstance(limit, LimitPolicy))

@@ -173,34 +173,37 @@ class Flights(RuleBasedStateMachine):
     @initialize(amount=st.integers(1, 4), most=st.integers(1, 4))
     def begin(self, amount: int, most: int) -> None:
         self.table = ClientFlights(InFlight(amount), most)
-        self.flying: list[tuple[bytes, int]] = []
+        #: Of each request the key, the cost and the table in which it has begun.
+        self.flying: list[tuple[bytes, int, ClientFlights]] = []
 
     @rule(key=KEYS, cost=st.integers(1, 5))
     def ask(self, key: bytes, cost: int) -> None:
         now = Instant(START)
-        mine = sum(other for client, other in self.flying if client == key)
-        clients = {client for client, _ in self.flying}
+        mine = sum(other for client, other, _ in self.flying if client == key)
+        clients = {client for client, _, _ in self.flying}
         named = self.table.earliest(now, key, cost)
         fits = mine + cost <= self.table.parameters.amount and (key in clients or len(clients) < self.table.max_clients)
         assert (NEVER if cost > self.table.parameters.amount else now if fits else AFTER_OUTCOME) == named
         if named <= now:
             self.table.commit(now, key, cost)
-            self.flying.append((key, cost))
+            self.flying.append((key, cost, self.table))
 
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
         if self.flying:
-            key, cost = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
-            self.table.release(key, cost)
+            key, cost, table = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+            table.release(key, cost)
 
     @rule(amount=st.integers(1, 4), most=st.integers(1, 4))
     def change(self, amount: int, most: int) -> None:
-        assert self.table is change(Instant(START), self.table, InFlight(amount), most)
+        table = change(Instant(START), self.table, InFlight(amount), most)
+        assert isinstance(table, ClientFlights)
+        self.table = table
 
     @invariant()
     def as_many_are_counted_as_fly(self) -> None:
         counts: Counter[bytes] = Counter()
-        for key, cost in self.flying:
+        for key, cost, _ in self.flying:
             counts[key] += cost
 
         assert counts == self.table._counts

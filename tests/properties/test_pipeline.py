@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from governor._units import AFTER_OUTCOME, DAY, Duration, Instant
 from governor.policies.breaker import Breaker
-from governor.policies.contract import PLAIN, Grant, Request, Result
+from governor.policies.contract import PLAIN, Grant, Policy, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
@@ -135,7 +135,7 @@ def test_nobody_names_a_later_instant_and_nobody_before_names_the_same(subject: 
     for gap, request, ends in steps:
         now += gap
         verdict = subject.verdict(Instant(now), request)
-        order = [*([] if subject.exempt else [subject.degraded]), subject.breaker, *subject.limits, subject.cap]
+        order: list[Policy] = [*([] if subject.exempt else [subject.degraded]), subject.breaker, *subject.limits, subject.cap]
         named = [(policy, policy.earliest(Instant(now), request)) for policy in order]
         first = next((policy for policy, when in named if when == verdict.when > now), None)
 

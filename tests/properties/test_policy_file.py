@@ -13,9 +13,9 @@ from governor.config.differences import differences
 from governor.config.json_schema import json_schema
 from governor.config.load import merge
 from governor.policies.breaker import Breaker
+from governor.policies.contract import Limit
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
-from governor.policies.limits import Limit
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 from governor.policies.window import StrictWindow

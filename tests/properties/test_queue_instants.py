@@ -18,11 +18,10 @@ from governor.messages import Acquire
 from governor.policies import turn as turns
 from governor.policies._sliding_log import SlidingLog
 from governor.policies.breaker import Breaker
-from governor.policies.contract import PLAIN, Request, Result
+from governor.policies.contract import PLAIN, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
-from governor.policies.limits import Limit
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from governor.policies.turn import turn
@@ -179,16 +178,13 @@ def model_of(limit: Limit) -> Model:
             return Window(limit.amount, limit.per, None if limit.unit == "requests" else limit.unit)
         case InFlight():
             return Places(limit.amount)
+        case _:
+            raise AssertionError("a limit that no model knows")
 
 
 def smallest(limits: list[Limit], unit: str, most: int) -> int:
     """The largest amount that no limit refuses for ever."""
-    amounts = [limit.burst if isinstance(limit, TokenBucket) else limit.amount for limit in limits if unit_of(limit) == unit]
-    return min([*amounts, most])
-
-
-def unit_of(limit: Limit) -> str:
-    return "requests" if isinstance(limit, InFlight) else limit.unit
+    return min([*(limit.capacity for limit in limits if limit.unit == unit), most])
 
 
 @dataclass
@@ -218,7 +214,7 @@ def cases(random: Random) -> Iterator[Case]:
         pipeline = Pipeline(Breaker(failures=10**9), limits, cap=cap, degraded=degraded)
         models = [*map(model_of, limits), Window(most, 60_000_000)]
         case = Case(pipeline, models, START, random, limits)
-        per = max([1, *(limit.per for limit in limits if not isinstance(limit, InFlight))])
+        per = max([1, *(limit.per for limit in limits if isinstance(limit, (TokenBucket, StrictWindow)))])
         for _ in range(random.randint(0, 30)):
             case.now += random.choice([0, 0, 1, 2, random.randint(0, per)])
             warm_up(case)

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from governor import Config, ConfigError, Governor, InboundRequest, InFlight, Permit, TokenBucket
+from governor import Config, ConfigError, Governor, InboundRequest, Permit
 from governor.config import GlobalSettings, InboundSettings, LoggingSettings
 from governor.config.paths import Paths, normal_form
 from governor.config.schema import write
-from governor.policies.limits import Limit
 from governor.testing import ManualClock
 
 
@@ -73,14 +72,10 @@ def test_calls_meet_every_outbound_limit_that_is_accepted(scope: str, amount: in
     if config is None:
         return
     (limit,) = config.for_scope(scope).limits
-    counted = "requests" if isinstance(limit, InFlight) else limit.unit
+    counted = limit.unit
 
     assert SPENT_AS.get(unit.lower(), unit.lower()) == counted
-    assert room(limit) + 1 == anyio.run(first_denied, config, scope, counted)
-
-
-def room(limit: Limit) -> int:
-    return limit.burst if isinstance(limit, TokenBucket) else limit.amount
+    assert limit.capacity + 1 == anyio.run(first_denied, config, scope, counted)
 
 
 async def first_denied(config: Config, scope: str, unit: str) -> int | None:
@@ -154,7 +149,7 @@ def test_requests_meet_every_inbound_limit_that_is_accepted(path: str, text: str
 
     assert not NO_PATH & set(reached)
     assert ["talk", "talk"] == [paths.group(reached or "/"), paths.group(f"{reached}/1")]
-    assert room(limit) + 1 == anyio.run(first_turned, config)
+    assert limit.capacity + 1 == anyio.run(first_turned, config)
 
 
 async def first_turned(config: Config) -> int | None:

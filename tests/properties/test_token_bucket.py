@@ -254,7 +254,7 @@ def test_of_a_bucket_that_takes_over_as_large_a_part_is_left_within_a_token_and_
         if ask(policy, now, cost) is not None:
             bucket.take(now, cost)
     heir = TokenBucketPolicy(after)
-    heir.take_over(Instant(now), policy)
+    heir.carry_over(Instant(now), policy)
     part = bucket.fill(now) * after.burst / parameters.burst
 
     assert part - 2 < heir.available(Instant(now)) <= part

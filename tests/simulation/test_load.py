@@ -64,6 +64,8 @@ def judge_scope(story: Story, scope: str) -> None:
                     first = began(eras, number, lambda one, limit=limit: one == limit)  # type: ignore[misc]
                     inside = [use for use in uses if first <= story.era(use.granted_at) <= number]
                     judge_bucket(inside, [(0, limit)])
+                case _:
+                    raise AssertionError("a limit that no judge knows")
     buckets = [[limit for limit in limits if isinstance(limit, TokenBucket)] for limits in eras]
     if all(len(bucket) == 1 for bucket in buckets) and len({bucket[0].unit for bucket in buckets}) == 1:
         judge_bucket(uses, [(since, bucket[0]) for (since, _), bucket in zip(story.eras, buckets, strict=True)])

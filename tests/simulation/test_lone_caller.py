@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from governor import Config, Denied, Governor, InFlight, Permit, Reason, StrictWindow, TokenBucket
 from governor.config import parse_limit
-from governor.policies.limits import Limit
+from governor.policies.contract import Limit
 from governor.testing import ManualClock
 
 MINUTE: Final = 60_000_000
@@ -79,6 +79,8 @@ class Oracle:
                 return self._sum(counted, limit.unit) + cost.get(limit.unit, 0) <= limit.amount or not cost.get(limit.unit)
             case InFlight():
                 return self._sum([use for use in self.uses if use.ended is None], "requests") + cost["requests"] <= limit.amount
+            case _:
+                raise AssertionError("a limit that no model knows")
 
     def _tokens(self, limit: TokenBucket, now: int) -> Fraction:
         tokens, before = Fraction(limit.burst), 0

@@ -449,6 +449,8 @@ def check_laws(run: Run) -> None:
                 case InFlight():
                     held = [span for log in run.logs for span in log.held[scope]]
                     assert most_at_once(held) <= limit.amount, (scope, limit, most_at_once(held))
+                case _:
+                    raise AssertionError(limit)
     if run.closes_early:
         late = [one for one in everything if one.before > run.closed_at]
         assert not late, ("admitted after the end", late)

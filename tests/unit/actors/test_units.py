@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from governor import Config, Denied, Governor, Permit, ScopeStatistics, StrictWindow, TokenBucket
 from governor._actors.units import MAX_UNKNOWN_UNITS, PERMITS_WATCHED, UnitWatch
 from governor._units import MINUTE
-from governor.policies.limits import LimitPolicy, build
+from governor.policies.contract import LimitPolicy
+from governor.policies.limits import build
 from governor_client import AsyncGovernedTransport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R03", "R19")]

@@ -7,9 +7,9 @@ import pytest
 from governor._units import DAY, HOUR, MAX_DURATION, MILLISECOND, MINUTE, SECOND, Duration
 from governor.config import describe, describe_duration, parse_duration, parse_limit
 from governor.errors import ConfigError
+from governor.policies.contract import Limit
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
-from governor.policies.limits import Limit
 from governor.policies.window import StrictWindow
 
 

@@ -1,16 +1,16 @@
-"""Which machine keeps which limit, and which state fits which machine."""
+"""The registry of limits: which policy keeps which limit, and which carries over the state of which."""
 
 import pytest
 
 from governor._units import HOUR, MINUTE, SECOND
-from governor.policies.gcra import TokenBucket, TokenBucketPolicy, TokenBucketState
-from governor.policies.in_flight import InFlight, InFlightPolicy, InFlightState
-from governor.policies.limits import Limit, LimitState, build, predecessors, restore
+from governor.policies.contract import Limit
+from governor.policies.gcra import TokenBucket, TokenBucketPolicy
+from governor.policies.in_flight import InFlight, InFlightPolicy
+from governor.policies.limits import build, predecessors
 from governor.policies.window import StrictWindow, StrictWindowPolicy
 
 LIMITS: list[Limit] = [TokenBucket(60, MINUTE, 10), StrictWindow(60, MINUTE), InFlight(30)]
 MACHINES = [TokenBucketPolicy, StrictWindowPolicy, InFlightPolicy]
-STATES: list[LimitState] = [TokenBucketState(7, 2), build(LIMITS[1]).state(), InFlightState(3)]
 
 
 @pytest.mark.parametrize(("limit", "machine"), list(zip(LIMITS, MACHINES, strict=True)))
@@ -18,28 +18,6 @@ def test_each_limit_has_a_machine_of_its_own(limit: Limit, machine: type[object]
     policy = build(limit)
 
     assert (machine, limit) == (type(policy), policy.parameters)
-
-
-@pytest.mark.parametrize(("limit", "state"), list(zip(LIMITS, STATES, strict=True)))
-def test_a_state_goes_into_the_machine_that_it_fits(limit: Limit, state: LimitState) -> None:
-    policy = build(limit)
-
-    restore(policy, state)
-
-    assert state == policy.state()
-
-
-@pytest.mark.parametrize("limit", LIMITS)
-def test_a_state_goes_into_no_other_machine(limit: Limit) -> None:
-    policy = build(limit)
-    before = policy.state()
-
-    for state in STATES:
-        if type(state) is not type(before):
-            with pytest.raises(TypeError, match="does not fit"):
-                restore(policy, state)
-
-    assert before == policy.state()
 
 
 MINUTES, HOURS, SECONDS = StrictWindow(60, MINUTE), StrictWindow(900, HOUR), StrictWindow(5, SECOND)

@@ -1,0 +1,27 @@
+"""Arithmetic of token buckets as GCRA, shared by buckets for scopes and by tables of buckets for clients.
+
+The state of a bucket is its theoretical arrival time (TAT) in ticks of 1/amount microsecond, with common factors removed.
+"""
+
+from math import gcd
+
+
+class BucketArithmetic:
+    """The parameters of a bucket in ticks: `ticks` per microsecond, `step` per token, and `tolerance` for the burst."""
+
+    __slots__ = ("step", "ticks", "tolerance")
+
+    def __init__(self, amount: int, per: int, burst: int) -> None:
+        divisor = gcd(amount, per)
+        self.ticks = amount // divisor
+        # A plain integer: arithmetic with a subclass such as `Duration` is slower.
+        self.step = int(per) // divisor
+        self.tolerance = burst * self.step
+
+    def carried_over(self, now: int, tat: int, before: "BucketArithmetic") -> int:
+        """The TAT of this bucket that leaves the same share of the burst as `tat` leaves in the bucket `before`.
+
+        Rounded up, so that a change of parameters never adds tokens.
+        """
+        spent = max(0, tat - now * before.ticks)
+        return now * self.ticks - (-spent * self.tolerance // before.tolerance)
