@@ -4,6 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# A process for each processor, four at most: each test that waits for real time lets another one work.
+PYTEST := pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 # The first pip that knows dependency groups (PEP 735).
 PIP := pip>=25.1
 QUIET := --quiet --disable-pip-version-check
@@ -33,10 +35,10 @@ test-lowest: ## run the tests with the oldest allowed version of each dependency
 	@.venv-lowest/bin/python .ci/lowest.py > .venv-lowest/constraints.txt
 	@.venv-lowest/bin/python -m pip install $(QUIET) --upgrade '$(PIP)'
 	@.venv-lowest/bin/python -m pip install $(QUIET) --constraint .venv-lowest/constraints.txt $(NEEDS)
-	.venv-lowest/bin/pytest
+	.venv-lowest/bin/$(PYTEST)
 
 pytest: $(READY) ## run the tests
-	$(BIN)/pytest
+	$(BIN)/$(PYTEST)
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check

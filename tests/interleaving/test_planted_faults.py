@@ -75,7 +75,7 @@ def test_a_planted_fault_is_found(scenario: Callable[[Random], Scenario], fault:
 @pytest.mark.promise("R51")
 @pytest.mark.parametrize("scenario", [bucket, still_bucket, cap, opening, pausing])
 def test_and_without_one_there_is_nothing_to_find(scenario: Callable[[Random], Scenario]) -> None:
-    worlds = [World(scenario(Random(seed)), seed) for seed in range(TRIES // 8)]
+    worlds = [World(scenario(Random(seed)), seed) for seed in range(TRIES // 20)]
     for world in worlds:
         world.run()
 
