@@ -1,4 +1,4 @@
-"""Built-in settings of single providers and inbound groups, beyond the defaults of the records in `parts`.
+"""Built-in settings, beyond the defaults of the records in `parts`: those of `governor.providers`.
 
 They have the shape of the policy file, and are its lowest layer: a section of the same name overrides them key by key.
 """
@@ -6,32 +6,37 @@ They have the shape of the policy file, and are its lowest layer: a section of t
 from collections.abc import Mapping
 from typing import Final
 
-_PLAIN_GROUPS: Final = ("workflow", "agents", "knowledge", "models", "system", "governance")
+from governor import providers
 
-#: The settings, in the four tables that a policy file may have.
-BUILT_IN: Final[Mapping[str, Mapping[str, object]]] = {
-    "global": {},
-    "outbound": {
-        "github": {"limits": ["1/s burst 60"], "breaker": {"failures": 3}},
-        "reddit": {"limits": ["1/s burst 60"]},
-        "openai": {"limits": ["8.33/s burst 500"]},
-    },
-    "inbound": {},
-    "logging": {},
-}
-
-#: Inbound groups by the name of their preset; `venom` is the reference platform.
-INBOUND_PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, list[str]]]]] = {
-    "venom": {
-        "chat": {"paths": ["/api/v1/chat"], "limits": ["30/s burst 300"]},
-        "memory": {"paths": ["/api/v1/memory"], "limits": ["10/s burst 100"]},
-        "models_introspection": {"paths": ["/api/v1/models/introspection"], "limits": ["3/s burst 30"]},
-        **{group: {"paths": [f"/api/v1/{group}"]} for group in _PLAIN_GROUPS},
-    }
-}
+#: The tables that a policy file may have.
+SECTIONS: Final = ("global", "outbound", "inbound", "logging")
 #: The preset of a configuration without inbound groups.
 DEFAULT_PRESET: Final = "venom"
-#: The pairs of group and path of all presets.
-PRESET_PATHS: Final = frozenset(
-    (name, path) for groups in INBOUND_PRESETS.values() for name, group in groups.items() for path in group["paths"]
-)
+
+Groups = Mapping[str, Mapping[str, object]]
+
+
+def built_in() -> dict[str, dict[str, object]]:
+    """The built-in settings of all scopes, with the other tables empty."""
+    scopes = {scope: table for provider in providers.built_in().values() for scope, table in provider.outbound.items()}
+    return {section: dict(scopes) if section == "outbound" else {} for section in SECTIONS}
+
+
+def presets() -> dict[str, Groups]:
+    """The inbound groups of every preset, by its name."""
+    return {name: provider.inbound for name, provider in providers.built_in().items() if provider.inbound}
+
+
+def preset_of(group: str) -> str | None:
+    """The first preset that has this group."""
+    return next((name for name, groups in presets().items() if group in groups), None)
+
+
+def is_preset_path(group: str, path: str) -> bool:
+    """Whether a preset has this group with this path."""
+    return any(path in _paths(groups.get(group, {})) for groups in presets().values())
+
+
+def _paths(group: Mapping[str, object]) -> list[object]:
+    paths = group.get("paths")
+    return paths if isinstance(paths, list) else []

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from governor.config.builtin import BUILT_IN
+from governor.config.builtin import built_in
 from governor.config.model import Config
 from governor.config.names import DEFAULT, join, provider_of
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
@@ -23,16 +23,16 @@ def differences(config: Config) -> list[str]:
 
 
 def _outbound(config: Config) -> Iterator[str]:
-    built_in = BUILT_IN["outbound"]
+    scopes = built_in()["outbound"]
     default = config.outbound[DEFAULT]
     for name, settings in config.outbound.items():
         if name == DEFAULT:
             inherited = ScopeSettings()
         else:
             inherited = config.outbound.get(provider_of(name), default) if ":" in name else default
-            inherited = read(inherited, built_in.get(name, {}), field="")
+            inherited = read(inherited, scopes.get(name, {}), field="")
         # A section that changes nothing still has an effect: the scope no longer follows the section of its provider.
-        yield from _section(join("outbound", name), inherited, settings, always=name not in (DEFAULT, *built_in))
+        yield from _section(join("outbound", name), inherited, settings, always=name not in (DEFAULT, *scopes))
 
 
 def _inbound(config: Config) -> Iterator[str]:

@@ -10,7 +10,8 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 
 from governor._units import Duration
-from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
+from governor.config.builtin import presets
+from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, PresetName, ScopeSettings
 from governor.config.schema import OFF, write
 from governor.policies.contract import Limit
 
@@ -93,6 +94,8 @@ def _value(kind: Any, default: object = None) -> Schema:
     if origin in (Union, UnionType):
         kinds = [one for one in inner if one is not NoneType]
         return {"anyOf": [*(_value(one) for one in kinds), _OFF]}
+    if kind == PresetName:
+        return {"enum": list(presets())}
     if origin is Literal:
         return {"enum": list(inner)}
     if origin in (tuple, frozenset):

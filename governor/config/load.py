@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from governor.config.builtin import BUILT_IN
+from governor.config.builtin import SECTIONS
 from governor.config.files import FilePath, decoded, expanded
 from governor.config.mistakes import Mistakes
 from governor.config.names import join
@@ -210,7 +210,7 @@ def _keys(name: str, text: str) -> list[str]:
     keys = name.removeprefix(PREFIX).lower().split("__")
     if not all(keys):
         raise ConfigError(name, text, f"a name without empty parts, for instance {PREFIX}GLOBAL__MAX_SCOPES")
-    if keys[0] not in BUILT_IN:
+    if keys[0] not in SECTIONS:
         near = respelled(name)
         if near is not None:
             raise _unknown(name, text, near)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from governor.config.builtin import BUILT_IN, DEFAULT_PRESET, INBOUND_PRESETS, PRESET_PATHS
+from governor.config.builtin import DEFAULT_PRESET, SECTIONS, built_in, is_preset_path, preset_of, presets
 from governor.config.files import FilePath
 from governor.config.load import layers, located, merge
 from governor.config.mistakes import Mistakes
@@ -50,21 +50,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         `ConfigError` that lists every mistake, each with its path, the value and what is allowed.
         """
         mistakes = Mistakes()
-        tables = merge((BUILT_IN, said))
+        tables = merge((built_in(), said))
         for key, path, value in entries(tables, field=""):
             with mistakes:
-                if key not in BUILT_IN:
-                    raise unknown_key(path, key, value, BUILT_IN, field="")
+                if key not in SECTIONS:
+                    raise unknown_key(path, key, value, SECTIONS, field="")
         with mistakes:
             global_ = read(GlobalSettings(), tables["global"], field="global")
         with mistakes:
             outbound = _outbound(tables["outbound"])
         with mistakes:
-            settings, groups = _inbound(tables["inbound"])
+            inbound_settings, groups = _inbound(tables["inbound"])
         with mistakes:
             logging = read(LoggingSettings(), tables["logging"], field="logging")
         mistakes.report()
-        return cls(global_=global_, outbound=outbound, inbound=groups, inbound_settings=settings, logging=logging)
+        return cls(global_=global_, outbound=outbound, inbound=groups, inbound_settings=inbound_settings, logging=logging)
 
     @classmethod
     def load(
@@ -153,7 +153,7 @@ def _inbound(table: object) -> tuple[InboundSettings, dict[str, InboundGroup]]:
     The groups are those of the table and those of its preset; of a table with neither, those of the default preset.
     """
     table = merge((_preset(table), table)) if isinstance(table, Mapping) else table
-    settings: dict[str, object] = {}
+    own: dict[str, object] = {}
     groups: dict[str, tuple[str, object]] = {DEFAULT: (join("inbound", DEFAULT), {})}
     mistakes = Mistakes()
     for key, path, value in entries(table, field="inbound"):
@@ -162,7 +162,7 @@ def _inbound(table: object) -> tuple[InboundSettings, dict[str, InboundGroup]]:
                 check_name(key, field=path)
                 groups[key] = (path, value)
         else:
-            settings[key] = value
+            own[key] = value
     path, value = groups.pop(DEFAULT)
     resolved = {DEFAULT: InboundGroup()}
     with mistakes:
@@ -172,7 +172,7 @@ def _inbound(table: object) -> tuple[InboundSettings, dict[str, InboundGroup]]:
         with mistakes:
             resolved[name] = read(beneath, value, field=path)
     with mistakes:
-        in_force = read(InboundSettings(), settings, field="inbound")
+        in_force = read(InboundSettings(), own, field="inbound")
     mistakes.report()
     _check_reach(resolved, in_force)
     return in_force, resolved
@@ -183,7 +183,7 @@ def _preset(table: Mapping[str, object]) -> Mapping[str, object]:
     preset = table.get("preset")
     if preset is None and not any(isinstance(value, (Mapping, InboundGroup)) for value in table.values()):
         preset = DEFAULT_PRESET
-    return INBOUND_PRESETS.get(preset, {}) if isinstance(preset, str) else {}
+    return presets().get(preset, {}) if isinstance(preset, str) else {}
 
 
 def _check_reach(groups: Mapping[str, InboundGroup], settings: InboundSettings) -> None:
@@ -198,7 +198,7 @@ def _check_reach(groups: Mapping[str, InboundGroup], settings: InboundSettings) 
         with mistakes:
             if not group.paths and name != DEFAULT:
                 allowed = "at least one path, for instance ['/api/v1/chat']"
-                known = next((preset for preset, names in INBOUND_PRESETS.items() if name in names), None)
+                known = preset_of(name)
                 hint = f"; or preset = {known!r} in [inbound], which has this group" if known else ""
                 raise ConfigError(field, [], f"{allowed}{hint}")
         for path in group.paths:
@@ -207,7 +207,7 @@ def _check_reach(groups: Mapping[str, InboundGroup], settings: InboundSettings) 
                 if owner != name:
                     raise ConfigError(field, path, f"a path of one group only, and {owner} has this one")
                 exempt = covering(path, settings.exempt_paths)
-                if exempt is not None and (name, path) not in PRESET_PATHS:
+                if exempt is not None and not is_preset_path(name, path):
                     raise ConfigError(field, path, f"a path that is not exempt, and inbound.exempt_paths has {exempt!r}")
     mistakes.report()
     paths = Paths(groups, settings.exempt_paths)

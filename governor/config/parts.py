@@ -8,11 +8,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Final, Literal, TypeVar, get_args
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 import msgspec
 
 from governor._units import MINUTE, SECOND, Duration
+from governor.config.builtin import presets
 from governor.config.files import expanded
 from governor.config.mistakes import Mistakes
 from governor.config.names import check_name
@@ -44,6 +45,8 @@ MAX_PATH: Final = 4096
 
 #: In `trusted_proxies`: every peer without an address, such as those of a unix socket.
 UNIX_PEERS: Final = "unix:"
+#: The name of a preset of inbound groups, which is a data file of `governor.providers`.
+PresetName = Annotated[str, "preset"]
 #: Which claimed identities are trusted: "claimed" takes them with the client address, "trusted" alone, "address" not at all.
 Identity = Literal["claimed", "trusted", "address"]
 #: The header field in which proxies name the client; "auto" detects it for each request.
@@ -203,7 +206,7 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
     ipv6_prefix: int = 64
     max_clients: int = 1_000_000
     announce: bool = False
-    preset: Literal["venom"] | None = None
+    preset: PresetName | None = None
 
     def __post_init__(self) -> None:
         _checks.integers(self)
@@ -213,6 +216,8 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
         _check_word("identity", self.identity, Identity)
         _check_each("trusted_proxies", self.trusted_proxies, _check_network)
         _check_word("forwarded_header", self.forwarded_header, ForwardedHeader)
+        if self.preset is not None and self.preset not in presets():
+            raise ConfigError("preset", self.preset, f"one of {', '.join(map(repr, presets()))}")
         _checks.whole("ipv6_prefix", self.ipv6_prefix, minimum=32, maximum=128)
         _checks.whole("max_clients", self.max_clients)
 

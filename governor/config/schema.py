@@ -14,8 +14,10 @@ from typing import Final, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from governor._units import Duration, describe_duration, to_duration
+from governor.config.builtin import presets
 from governor.config.mistakes import Mistakes, near_miss
 from governor.config.names import join, quoted
+from governor.config.parts import PresetName
 from governor.config.text import describe, parse_limit
 from governor.errors import ConfigError, Problem
 from governor.policies import _checks
@@ -206,13 +208,22 @@ def _convert(kind: object, value: object, path: str) -> object:
     if kind is bool and value == OFF:
         return False
     plain = list(map(_checks.integer, value)) if isinstance(value, (list, tuple, set, frozenset)) else _checks.integer(value)
+    words = _words(kind)
     try:
+        if words and value not in words:
+            raise msgspec.ValidationError
         return msgspec.convert(plain, kind)
-    except msgspec.ValidationError:
-        words = list(get_args(kind)) if get_origin(kind) is Literal else []
+    except (msgspec.ValidationError, TypeError):
         near = near_miss(value, words) if isinstance(value, str) else None
         hint = f" (did you mean {near!r}?)" if near else ""
         raise ConfigError(path, value, f"one of {', '.join(map(repr, words))}{hint}" if words else _ALLOWED[kind]) from None
+
+
+def _words(kind: object) -> list[str]:
+    """The only words that a setting of this type may be; empty for other types."""
+    if kind == PresetName:
+        return list(presets())
+    return list(get_args(kind)) if get_origin(kind) is Literal else []
 
 
 def _write(kind: object, value: object) -> str:
