@@ -1,7 +1,7 @@
-"""What became of one permit? Told to the governor once, by whoever knows it first.
+"""The outcome of one permit, reported to the governor once.
 
-What an exception says about the provider is the governor's to say, by its rules or the program's `classify`. What a transport
-lets through is not always its own: the body of a request is read by the transport, and fails by the mistakes of its author.
+The governor classifies exceptions, by its rules or by the program's `classify`. An exception from a transport is not always the
+provider's: the transport reads the body of the request, which may fail because of a bug in the program.
 """
 
 from typing import Final, final
@@ -10,20 +10,20 @@ import httpx
 
 from governor import Permit, UsageError
 
-#: The provider, or the way to it, failed, and a later attempt may fare better. `OSError` is what other transports raise.
+#: Failures of the provider or the network, after which a later attempt may succeed. Other transports raise `OSError`.
 _TRANSIENT: Final = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, OSError)
-#: Nothing has left the machine: our own pool had no connection to spare, or the address is none that can be called.
+#: The request was not sent: the connection pool is full, or the URL has an unsupported scheme.
 _UNSENT: Final = (httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Is this a failure after which another attempt makes sense?"""
+    """Whether another attempt may succeed after this failure."""
     return isinstance(error, _TRANSIENT) and not isinstance(error, _UNSENT)
 
 
 @final
 class Attempt:
-    """A permit in use. Every method but the first to be called does nothing."""
+    """A permit in use. The first report counts; later ones do nothing."""
 
     __slots__ = ("_permit", "_status")
 
@@ -32,21 +32,21 @@ class Attempt:
         self._status: int | None = None
 
     def answered(self, status: int) -> None:
-        """The answer has begun, which a circuit breaker may wait for. What came of it is known when it ends."""
+        """The answer has begun, which decides a probe of the circuit breaker. The outcome is known when it ends."""
         self._status = status
         self._permit.answered(status=status)
 
     def ended(self) -> None:
-        """The answer came to its end, or its reader has had enough of it: what counts is the status."""
+        """The answer has ended, or its reader has closed it: the status is the outcome."""
         if not self._permit.reported:
             self._permit.record(status=self._status)
 
     def broke(self, error: BaseException, *, ours: bool = False) -> None:
-        """An error took the place of the answer, or of the rest of it. `ours`: it comes from the body of the request."""
+        """An error ended the attempt before the answer was complete. `ours`: it comes from the body of the request."""
         if self._permit.reported:
             return
         if ours:
-            # Neutral, whatever it is: it may be the network error of another provider, whose answer is sent on to this one.
+            # Always neutral: it may be a network error of another provider, whose answer is the body of this request.
             self._permit.record(error=UsageError(f"the body of the request could not be read: {type(error).__name__}"))
         elif isinstance(error, _UNSENT) and self._status is None:
             self._permit.give_back()

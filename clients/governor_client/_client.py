@@ -1,4 +1,4 @@
-"""How does a connector call its provider? In one of three ways: blocking, async, or reading an answer while it comes."""
+"""`TrafficControlledHttpClient`: an HTTP client for one provider, with blocking calls, async calls and streams."""
 
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, suppress
@@ -37,18 +37,18 @@ class _Settings(TypedDict):
 
 @final
 class TrafficControlledHttpClient:
-    """An HTTP client for one provider, governed, with retries: `with` for get and its like, `async with` for aget and its like.
+    """An HTTP client for one provider, governed, with retries: `with` for `get` and so on, `async with` for `aget` and so on.
 
     `timeout` is in seconds, for each phase of an attempt (connect, write, read) and for all waiting of an operation together,
-    which is for permits and between attempts; None waits as long as it takes. Every call takes the keyword arguments of httpx,
-    and two more: `raise_for_status=False` returns answers from 400 on instead of raising `httpx.HTTPStatusError`, and
-    `disable_retry=True` sends once. Calls raise a leaf of `PermitDenied`, with reason and `retry_after`, if the governor
-    refuses, and `UsageError` outside their block.
+    for permits and between attempts; None waits without a bound. Every call takes the keyword arguments of httpx and two more:
+    `raise_for_status=False` returns answers of 400 or more instead of raising `httpx.HTTPStatusError`, and `disable_retry=True`
+    sends once. Calls raise a subclass of `PermitDenied`, with reason and `retry_after`, if the permit is denied, and
+    `UsageError` outside their block.
 
-    Answers are read within the attempt, so that one that breaks off is tried again; `stream` and `astream` hand them out as
-    they come, and try again only before that. What is tried again, and what `governor`, `govern_loopback`, `ungoverned` and
-    `on_event` mean, is said at `GovernedTransport`. Redirects are followed, each with a permit, unless told otherwise.
-    `transport` and `async_transport` do the sending; give one for a proxy or certificates of your own, because proxies from the
+    The answer is read within the attempt, so that an answer that breaks off is retried; `stream` and `astream` return it when
+    it begins, and retry only before that. `GovernedTransport` describes what is retried, and the arguments `governor`,
+    `govern_loopback`, `ungoverned` and `on_event`. Redirects are followed by default, each with a permit of its own.
+    `transport` and `async_transport` send the requests; pass one for a proxy or custom certificates, because proxies from the
     environment are not used. Raises `ConfigError`.
     """
 
@@ -68,7 +68,7 @@ class TrafficControlledHttpClient:
         transport: httpx.BaseTransport | None = None,
         async_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        # Mistakes are found here, and not by the first call.
+        # Validates the arguments now, and not at the first call.
         Terms(provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=system_clock, on_event=on_event)
         longest_wait(httpx.Timeout(timeout).pool)
         self._govern: _Governing = {
@@ -89,7 +89,7 @@ class TrafficControlledHttpClient:
         self._async_transport = async_transport
         self._blocking: httpx.Client | None = None
         self._async: httpx.AsyncClient | None = None
-        #: Whether somebody is in a block of this half, or about to be: making a client takes a while.
+        #: Whether the `with` or `async with` block is entered, or being entered: creating a client takes a while.
         self._in_with = False
         self._in_async_with = False
 
@@ -97,7 +97,7 @@ class TrafficControlledHttpClient:
 
     def __enter__(self) -> Self:
         if self._in_with:
-            raise UsageError(f"the client for {self._govern['provider']} is in a `with` block already; make another one")
+            raise UsageError(f"the client for {self._govern['provider']} is in a `with` block already; create another one")
         self._in_with = True
         try:
             transport = GovernedTransport(**self._govern, transport=self._transport)
@@ -118,7 +118,7 @@ class TrafficControlledHttpClient:
                 self._in_with = False
 
     def request(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
-        """Makes a call and returns the whole answer."""
+        """Makes a call and returns the complete answer."""
         response = self._entered().request(method, url, **for_httpx(options, buffered=True))
         if _is_to_raise(response, options):
             raise _status_error(response)
@@ -147,7 +147,7 @@ class TrafficControlledHttpClient:
     def stream(
         self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]
     ) -> AbstractContextManager[httpx.Response, bool | None]:
-        """Makes a call and hands the answer out as soon as it begins: `with client.stream("GET", url) as response:`, once."""
+        """Makes a call and returns the answer when it begins: `with client.stream("GET", url) as response:`, once."""
         return OneUse(self._stream(method, url, options), _again("stream", method))
 
     @contextmanager
@@ -155,7 +155,7 @@ class TrafficControlledHttpClient:
         with self._entered().stream(method, url, **for_httpx(options, buffered=False)) as response:
             if _is_to_raise(response, options):
                 with suppress(httpx.HTTPError):
-                    response.read()  # So that the error can say what the provider said.
+                    response.read()  # The error carries the body of the answer.
                 raise _status_error(response)
             yield response
 
@@ -163,7 +163,9 @@ class TrafficControlledHttpClient:
 
     async def __aenter__(self) -> Self:
         if self._in_async_with:
-            raise UsageError(f"the client for {self._govern['provider']} is in an `async with` block already; make another one")
+            raise UsageError(
+                f"the client for {self._govern['provider']} is in an `async with` block already; create another one"
+            )
         self._in_async_with = True
         try:
             transport = AsyncGovernedTransport(**self._govern, transport=self._async_transport)
@@ -186,7 +188,7 @@ class TrafficControlledHttpClient:
                 self._in_async_with = False
 
     async def arequest(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
-        """Makes a call and returns the whole answer."""
+        """Makes a call and returns the complete answer."""
         response = await self._aentered().request(method, url, **for_httpx(options, buffered=True))
         if _is_to_raise(response, options):
             raise _status_error(response)
@@ -215,7 +217,7 @@ class TrafficControlledHttpClient:
     def astream(
         self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]
     ) -> AbstractAsyncContextManager[httpx.Response, bool | None]:
-        """Makes a call and hands the answer out as soon as it begins: `async with client.astream("GET", url) as response:`."""
+        """Makes a call and returns the answer when it begins: `async with client.astream("GET", url) as response:`, once."""
         return AsyncOneUse(self._astream(method, url, options), _again("astream", method))
 
     @asynccontextmanager
@@ -223,7 +225,7 @@ class TrafficControlledHttpClient:
         async with self._aentered().stream(method, url, **for_httpx(options, buffered=False)) as response:
             if _is_to_raise(response, options):
                 with suppress(httpx.HTTPError):
-                    await response.aread()  # So that the error can say what the provider said.
+                    await response.aread()  # The error carries the body of the answer.
                 raise _status_error(response)
             yield response
 
@@ -251,7 +253,7 @@ class TrafficControlledHttpClient:
 
 
 def _again(name: str, method: str) -> str:
-    return f"what `{name}` returns has been entered before, and makes one call; write `{name}({method!r}, ...)` for each call"
+    return f"the result of `{name}` was entered before, and makes one call; use `{name}({method!r}, ...)` for each call"
 
 
 def _is_to_raise(response: httpx.Response, options: CallOptions) -> bool:
@@ -259,7 +261,7 @@ def _is_to_raise(response: httpx.Response, options: CallOptions) -> bool:
 
 
 def _status_error(response: httpx.Response) -> httpx.HTTPStatusError:
-    """The error of httpx, in other words: theirs name the whole address, of which path and query may be nobody's business."""
+    """The error of httpx with another message: that of httpx has the whole URL, and its path and query may be private."""
     request, status = response.request, response.status_code
     where = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
     words = f"{request.method} to {where} was answered {status} {httpx.codes.get_reason_phrase(status)}"

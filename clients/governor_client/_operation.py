@@ -1,7 +1,7 @@
-"""What comes next for a request: an attempt, a pause, or the end?
+"""The decisions of the transports: permit, attempt, wait, retry or end.
 
-The decisions without the I/O. The two transports ask for permits, send and pause; what for and how long is said here, so that
-both behave alike.
+Decisions without I/O. The two transports take permits, send and wait; this module says what for and how long, so that both
+behave alike.
 """
 
 import logging
@@ -24,14 +24,14 @@ from governor_client._ungoverned import Ungoverned
 
 _log: Final = logging.getLogger("governor")
 
-#: What is kept of an answer that is about to be tried again, in bytes: error pages are short.
+#: The maximum size, in bytes, of an answer that is kept while the request is retried: error pages are short.
 KEPT: Final = 65_536
-#: Waits from this many microseconds on are reported.
+#: Waits of this many microseconds or more are reported.
 _REPORTED: Final = 1_000
 
 
 class Question(TypedDict):
-    """What the governor is asked when an attempt has failed: whether, and when, to make another."""
+    """The arguments of `plan_retry` after a failed attempt."""
 
     provider: str
     method: str
@@ -44,7 +44,7 @@ class Question(TypedDict):
 
 @final
 class Terms:
-    """On which terms requests are made: for which provider, under which governor, and what is outside. Raises `ConfigError`."""
+    """The settings of a transport: provider, governor, and ungoverned requests. Raises `ConfigError`."""
 
     __slots__ = ("_client", "_clock", "_on_event", "_provider", "_ungoverned")
 
@@ -66,7 +66,7 @@ class Terms:
         self._on_event = on_event
 
     def begin(self, request: httpx.Request) -> "Operation | None":
-        """The operation that this request begins; None if it is not governed."""
+        """A new operation for this request; None if it is not governed."""
         if self._ungoverned.covers(request.url):
             return None
         return Operation(self._provider, request, self._client.governor, self._clock, self._on_event)
@@ -76,8 +76,8 @@ class Terms:
 class Operation:
     """One request and its attempts, each with a permit of its own.
 
-    All waiting together, for permits and between attempts, is bounded by the request's pool timeout. The attempts themselves
-    do not count: httpx bounds each of their phases.
+    The pool timeout of the request bounds all waiting together, for permits and between attempts. The time of the attempts
+    does not count: httpx bounds each of their phases.
     """
 
     __slots__ = (
@@ -100,10 +100,10 @@ class Operation:
         self.provider = provider
         self.method = request.method
         self.governor = governor
-        #: Seconds to wait before the next attempt; None if there is to be none.
+        #: Seconds to wait before the next attempt; None for no further attempt.
         self.pause: float | None = None
         self._buffered = request.extensions.get(BUFFERED) is True
-        # A body that is read while it is sent can be sent once.
+        # A body from a file or an iterator can be sent only once.
         self._repeatable = isinstance(request.stream, httpx.ByteStream) and request.extensions.get(RETRY) is not False
         self._key = bool(request.headers.get("idempotency-key"))
         self._left = longest_wait(request.extensions.get("timeout", {}).get("pool"))
@@ -114,25 +114,25 @@ class Operation:
         self._in_hand: httpx.Response | Exception | None = None
 
     def ask(self) -> Acquire:
-        """What to ask the governor for, before each attempt."""
+        """The request for a permit, before each attempt."""
         self._tries += 1
         self._asked_at = self._clock()
         timeout = None if self._left is None else to_seconds(self._left)
         return Acquire(timeout=timeout, attempt=self._tries if self._repeatable else None)
 
-    def refused(self, refusal: PermitDenied) -> httpx.Response:
-        """The end of an operation that gets no permit: the answer or else the error in hand, or else the refusal itself."""
+    def denied(self, denial: PermitDenied) -> httpx.Response:
+        """Ends an operation without a permit: returns the last answer, else raises the last error, else the denial."""
         if self._on_event is not None:
-            self._tell(CallDenied(at=wall_clock(), scope=refusal.scope, reason=refusal.reason, retry_after=refusal.retry_after))
+            self._tell(CallDenied(at=wall_clock(), scope=denial.scope, reason=denial.reason, retry_after=denial.retry_after))
         if isinstance(self._in_hand, httpx.Response):
             return self._in_hand
         if self._in_hand is None:
-            raise refusal
-        self._in_hand.add_note(f"It was not tried again: {refusal}")
+            raise denial
+        self._in_hand.add_note(f"It was not retried: {denial}")
         raise self._in_hand
 
     def granted(self, permit: Permit) -> Attempt:
-        """The attempt begins."""
+        """Begins an attempt with this permit."""
         waited = Duration(self._clock() - self._asked_at)
         self._spend(waited)
         self.pause = None
@@ -142,12 +142,12 @@ class Operation:
         return Attempt(permit)
 
     def answered(self, attempt: Attempt, response: httpx.Response) -> Question | None:
-        """The answer has begun. What to ask the governor, if it is one after which another attempt may make sense."""
+        """The answer has begun. Returns the question for `plan_retry` if a retry may be useful."""
         attempt.answered(response.status_code)
         return self._question(response.status_code, server_wait(response.headers)) if response.status_code >= 400 else None
 
     def failed(self, attempt: Attempt, error: BaseException, *, ours: bool = False) -> Question | None:
-        """The attempt, or the answer while it was taken in, has ended in an error. What to ask, as with `answered`.
+        """The attempt has ended in an error, possibly while the answer was read. Returns the question, as `answered` does.
 
         `ours` says that the body of the request could not be read.
         """
@@ -159,22 +159,22 @@ class Operation:
         return self._question() if self.pause is None and is_transient(error) else None
 
     def planned(self, pause: float | None) -> None:
-        """What the governor has said to the question."""
+        """Stores the result of `plan_retry`."""
         self.pause = pause
         if pause is not None:
             self._spend(from_seconds(pause, field="pause"))
 
     def most(self, response: httpx.Response) -> float:
-        """How many bytes of the answer to take in before going on; 0 if the caller gets it as it comes.
+        """The number of bytes of the answer to read before continuing; 0 to return it as a stream.
 
-        An answer that is to be tried again is taken in as well, up to a bound, so that its connection is free again, and so
-        that it can still be handed out if the next attempt gets no permit. One that is in memory already, as those of
+        An answer that is to be retried is read as well, up to a bound, so that its connection is free again, and so that it
+        can be returned if the next attempt gets no permit. An answer that is in memory already, as those of
         `httpx.MockTransport` are, would never be read from its stream.
         """
         return math.inf if self._buffered or response.is_closed else 0 if self.pause is None else KEPT
 
     def kept(self, attempt: Attempt, response: httpx.Response, *, whole: bool) -> None:
-        """The answer has been taken in, all of it or as much as was asked for."""
+        """The answer has been read: all of it (`whole`), or the first bytes."""
         attempt.ended()
         if whole:
             self._in_hand = response
@@ -211,9 +211,9 @@ class Operation:
 
 
 def longest_wait(pool_timeout: float | None) -> Duration | None:
-    """What the pool timeout of httpx, in seconds, means here; None, or more than 366 days, waits as long as it takes.
+    """The bound of all waiting, from the pool timeout of httpx in seconds; None, or more than 366 days, is no bound.
 
-    Raises `ConfigError` for a negative one, and for what is no number.
+    Raises `ConfigError` for a negative timeout, and for a value that is not a number.
     """
     if pool_timeout is None or (isinstance(pool_timeout, (int, float)) and pool_timeout > to_seconds(MAX_DURATION)):
         return None

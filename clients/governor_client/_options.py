@@ -1,9 +1,9 @@
-"""What can be said about one call, beside its method and its address?"""
+"""Keyword arguments of a call: those of httpx, and two more."""
 
 from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 if TYPE_CHECKING:
-    # The names that httpx has for what it accepts. They are read by type checkers only.
+    # Private type aliases of httpx, used by type checkers only.
     from httpx._types import (
         AuthTypes,
         CookieTypes,
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     )
 
 
-#: Keys for the extensions of an httpx request. False: this request is sent once.
+#: Extension of an httpx request. False: the request is sent once.
 RETRY: Final = "governor.retry"
-#: True: an attempt ends when the whole body is here, so that an answer that breaks off is tried again as well.
+#: Extension of an httpx request. True: the attempt includes the whole body, so that an answer that breaks off is retried.
 BUFFERED: Final = "governor.buffered"
 
 
 class HttpxOptions(TypedDict, total=False):
-    """The keyword arguments of httpx, each with the meaning and the types that it has there."""
+    """The keyword arguments of httpx, with the same meaning and types."""
 
     content: "RequestContent"
     data: "RequestData"
@@ -40,14 +40,14 @@ class HttpxOptions(TypedDict, total=False):
 
 
 class CallOptions(HttpxOptions, total=False):
-    """And two of our own: `raise_for_status`, True by default, and `disable_retry`, False by default."""
+    """The keyword arguments of httpx, and `raise_for_status` (default True) and `disable_retry` (default False)."""
 
     raise_for_status: bool
     disable_retry: bool
 
 
 def for_httpx(options: CallOptions, *, buffered: bool) -> HttpxOptions:
-    """The options without our own: what they say goes into the extensions, where the transport finds it."""
+    """The options for httpx; `disable_retry` and `buffered` become extensions, which the transport reads."""
     extensions = {BUFFERED: buffered, **options.get("extensions", {})}
     if options.get("disable_retry", False):
         extensions[RETRY] = False

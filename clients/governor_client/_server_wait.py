@@ -1,8 +1,8 @@
-"""How long does an answer ask us to wait?
+"""Parses how long a server asks to wait.
 
-`Retry-After` (RFC 9110, section 10.2.3) holds seconds or a date. Because servers send them, we also read what the RFC does not
-know: fractions of a second, dates as ISO 8601 writes them, and the milliseconds of `retry-after-ms` and `x-amz-retry-after`.
-What cannot be read says nothing: a mistake of the server must not stop us from coming back.
+`Retry-After` (RFC 9110, section 10.2.3) holds seconds or a date. Servers also send other forms, which are
+read too: fractions of a second, ISO 8601 dates, and milliseconds in `retry-after-ms` and `x-amz-retry-after`. A value that
+cannot be parsed is ignored: a mistake of the server must not prevent retries.
 """
 
 import re
@@ -15,7 +15,7 @@ import httpx
 
 from governor.clock import MAX_DURATION, to_seconds, wall_clock
 
-#: Values of a field that are read, and characters of each: none that can be understood is longer.
+#: The maximum number of values that are read, and characters of each: no valid value is longer.
 MAX_VALUES: Final = 32
 MAX_LENGTH: Final = 128
 
@@ -26,10 +26,10 @@ _VALUE: Final = re.compile(r"(?:[A-Za-z]+, )?[^,]+")
 
 
 def server_wait(headers: httpx.Headers) -> float | None:
-    """Seconds from now, from 0 to 366 days; None if nothing is said that can be read.
+    """Seconds from now, from 0 to 366 days; None without a valid value.
 
-    A date in the past, a negative number and a wait beyond 366 days count as not said. Of several values, which a proxy may
-    have joined, the longest wait is the one that contradicts none of them.
+    A date in the past, a negative number and a wait of more than 366 days are ignored. Of several values, which a proxy may
+    have joined, the longest is returned, because it satisfies all of them.
     """
     values = islice(_VALUE.finditer(headers.get("retry-after", "")), MAX_VALUES)
     said = [_seconds(value[0].strip()) for value in values]
@@ -45,7 +45,7 @@ def server_wait(headers: httpx.Headers) -> float | None:
 
 
 def _seconds(value: str) -> float:
-    """The wait that one value stands for; negative if it cannot be read, or lies in the past."""
+    """The wait of one value in seconds; negative if it cannot be parsed, or lies in the past."""
     if len(value) > MAX_LENGTH:
         return -1.0
     if _NUMBER.fullmatch(value):

@@ -1,7 +1,7 @@
-"""How is an answer read, and how does the governor learn what became of it?
+"""Streams that report the outcome of an answer.
 
-An answer that is handed out while it is still coming is a stream that reports to its attempt: when it ends, when it breaks and
-when its reader closes it, whichever is first.
+An answer that is returned before it is complete is a stream that reports to its attempt when it ends, breaks off, or is closed,
+whichever comes first.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -13,13 +13,13 @@ import httpx
 
 from governor_client._attempt import Attempt
 
-#: Seconds for closing an answer whose reader has been cancelled.
+#: Seconds for closing an answer whose reader was cancelled.
 CLOSING: Final = 5.0
 
 
 @final
 class ReportingStream(httpx.SyncByteStream):
-    """The rest of an answer, on its way to the caller."""
+    """The body of an answer that is not complete yet."""
 
     def __init__(self, stream: httpx.SyncByteStream, attempt: Attempt) -> None:
         self._stream = stream
@@ -48,7 +48,7 @@ class ReportingStream(httpx.SyncByteStream):
 
 @final
 class AsyncReportingStream(httpx.AsyncByteStream):
-    """The same for async callers."""
+    """`ReportingStream` for async code."""
 
     def __init__(self, stream: httpx.AsyncByteStream, attempt: Attempt) -> None:
         self._stream = stream
@@ -77,7 +77,7 @@ class AsyncReportingStream(httpx.AsyncByteStream):
 
 @final
 class RequestBody(httpx.SyncByteStream):
-    """The body of a request while it is sent. Remembers whether it was the body that failed."""
+    """The body of a request while it is sent. Records whether reading the body failed."""
 
     def __init__(self, stream: httpx.SyncByteStream) -> None:
         self.stream = stream
@@ -103,7 +103,7 @@ class RequestBody(httpx.SyncByteStream):
 
 @final
 class AsyncRequestBody(httpx.AsyncByteStream):
-    """The same for async callers. Not a generator, so that none is left in the middle when a request is cancelled."""
+    """`RequestBody` for async code. It is no generator, because a cancelled request would leave that suspended."""
 
     def __init__(self, stream: httpx.AsyncByteStream) -> None:
         self.stream = stream
@@ -129,7 +129,7 @@ class AsyncRequestBody(httpx.AsyncByteStream):
 
 
 def take_in(response: httpx.Response, stream: httpx.SyncByteStream, most: float) -> bool:
-    """Reads the body into memory, undecoded, and closes the stream. False if it was cut off, being longer than `most` bytes."""
+    """Reads the body into memory, undecoded, and closes the stream. Returns False if it is longer than `most` bytes."""
     body = bytearray()
     try:
         for chunk in stream:
@@ -143,7 +143,7 @@ def take_in(response: httpx.Response, stream: httpx.SyncByteStream, most: float)
 
 
 async def async_take_in(response: httpx.Response, stream: httpx.AsyncByteStream, most: float) -> bool:
-    """The same for async callers."""
+    """`take_in` for async code."""
     body = bytearray()
     chunks = aiter(stream)
     try:
@@ -159,7 +159,7 @@ async def async_take_in(response: httpx.Response, stream: httpx.AsyncByteStream,
 
 
 async def _close(stream: httpx.AsyncByteStream, chunks: AsyncIterator[bytes]) -> None:
-    """Closes a stream, and the generator that reads it: trio complains about one that is left in the middle."""
+    """Closes a stream, and the generator that reads it: trio warns about a generator that is left suspended."""
     try:
         if isinstance(chunks, AsyncGeneratorType) and not chunks.ag_running:
             await chunks.aclose()

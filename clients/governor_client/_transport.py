@@ -1,6 +1,6 @@
-"""How does any program built on httpx get its calls governed? By one of these transports.
+"""httpx transports that take a permit for each request.
 
-Both are the same loop: ask for a permit, send, pause, again. What is decided on the way stands in `_operation`.
+Both run the same loop: take a permit, send, wait, retry. The decisions are in `_operation`.
 """
 
 from collections.abc import Collection
@@ -25,31 +25,31 @@ from governor_client._streams import (
     take_in,
 )
 
-#: Who may send is the governor's decision, so the pool is wide enough not to become a second waiting line behind it.
+#: The governor decides how many requests are sent, so the pool is large enough not to become a second queue.
 LIMITS: Final = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
 
 
 @final
 class GovernedTransport(httpx.BaseTransport):
-    """Every request asks the governor first: `httpx.Client(transport=GovernedTransport("openai"))`.
+    """An httpx transport that takes a permit for each request: `httpx.Client(transport=GovernedTransport("openai"))`.
 
-    A request is an operation in the scope `provider:method`. It waits for its permit, and is tried again as the scope's retry
-    policy says, each attempt with a permit of its own. All this waiting together takes no longer than the request's pool
-    timeout (None: as long as it takes). Raises a leaf of `PermitDenied`, with reason and `retry_after`, if the first attempt
-    gets no permit. If a later one gets none, the last answer is returned, or the last error raised with a note that says so;
-    an answer of more than 64 KiB that was to be tried again is not kept, and the refusal is raised instead.
+    A request is an operation in the scope `provider:method`. It waits for its permit, and is retried as the settings of the
+    scope say, each attempt with a permit of its own. The pool timeout of the request bounds all waiting together (None: no
+    bound). Raises a subclass of `PermitDenied`, with reason and `retry_after`, if the first attempt gets no permit. If a later
+    attempt gets none, the last answer is returned, or the last error is raised with a note. An answer of more than 64 KiB that
+    was to be retried is not kept, and the denial is raised instead.
 
-    Tried again are idempotent methods, and others with an `Idempotency-Key` header, after the statuses of the policy and after
-    timeouts, network errors and broken answers: decided by status and type of exception alone. A body that comes from an
-    iterator or a file is sent once. What has been handed out is not tried again, and its outcome is reported when the answer
-    ends, breaks or is closed. With `extensions={"governor.buffered": True}` the whole body of the answer belongs to the
-    attempt, so that one that breaks off is tried again as well; with `"governor.retry": False` a request is sent once.
+    Idempotent methods, and others with an `Idempotency-Key` header, are retried after the statuses in the settings, timeouts,
+    network errors and answers that break off; only status and type of exception decide. A body from an iterator or a file is
+    sent once. An answer that has been returned is not retried, and its outcome is reported when it ends, breaks off or is
+    closed. With `extensions={"governor.buffered": True}` the attempt includes the whole body of the answer, so that an answer
+    that breaks off is retried; with `"governor.retry": False` the request is sent once.
 
-    `governor` is the one of the process if none is given, looked up when a request is made. `transport` does the sending.
-    Unless `govern_loopback`, requests to this machine pass without a permit, and so do those to `ungoverned` paths (`/health`
-    is itself and everything beneath) and hosts. `on_event` is told at once, in the caller's own task or thread, when a permit
-    took a millisecond or more (`Granted`), when an attempt after the first begins (`Retried`), and of a refusal (`CallDenied`):
-    for the spans of OpenTelemetry, for instance. `clock` is for tests and simulations. Raises `ConfigError`.
+    The default `governor` is that of the process, looked up with each request. `transport` sends the requests. Requests to
+    this machine need no permit unless `govern_loopback`, and neither do those to `ungoverned` paths (`/health` covers itself
+    and everything beneath) and hosts. `on_event` is called at once, in the task or thread of the request, if a permit took a
+    millisecond or more (`Granted`), when an attempt after the first begins (`Retried`), and for a denial (`CallDenied`); for
+    instance for OpenTelemetry spans. `clock` is for tests and simulations. Raises `ConfigError`.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class GovernedTransport(httpx.BaseTransport):
         self._inner = httpx.HTTPTransport(limits=LIMITS) if transport is None else transport
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends one request, when the governor allows it and as often as need be."""
+        """Sends one request, with a permit for each attempt."""
         operation = self._terms.begin(request)
         if operation is None:
             return self._inner.handle_request(request)
         while True:
             try:
                 permit = operation.governor.acquire_blocking(operation.provider, operation.method, operation.ask())
-            except PermitDenied as refusal:
-                return operation.refused(refusal)
+            except PermitDenied as denial:
+                return operation.denied(denial)
             attempt = operation.granted(permit)
             body = _watched(request)
             try:
@@ -100,7 +100,7 @@ class GovernedTransport(httpx.BaseTransport):
             Event().wait(operation.pause)
 
     def close(self) -> None:
-        """Closes the transport beneath."""
+        """Closes the transport that sends."""
         self._inner.close()
 
     def __enter__(self) -> Self:
@@ -118,9 +118,9 @@ class GovernedTransport(httpx.BaseTransport):
 
 @final
 class AsyncGovernedTransport(httpx.AsyncBaseTransport):
-    """The same for async programs: `httpx.AsyncClient(transport=AsyncGovernedTransport("openai"))`.
+    """`GovernedTransport` for async programs: `httpx.AsyncClient(transport=AsyncGovernedTransport("openai"))`.
 
-    Everything is as in `GovernedTransport`. The governor may run in this event loop, in another one, or on a thread of its own.
+    The governor may run in this event loop, in another one, or on a thread of its own.
     """
 
     def __init__(
@@ -140,15 +140,15 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
         self._inner = httpx.AsyncHTTPTransport(limits=LIMITS) if transport is None else transport
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends one request, when the governor allows it and as often as need be."""
+        """Sends one request, with a permit for each attempt."""
         operation = self._terms.begin(request)
         if operation is None:
             return await self._inner.handle_async_request(request)
         while True:
             try:
                 permit = await operation.governor.acquire(operation.provider, operation.method, operation.ask())
-            except PermitDenied as refusal:
-                return operation.refused(refusal)
+            except PermitDenied as denial:
+                return operation.denied(denial)
             attempt = operation.granted(permit)
             body = _async_watched(request)
             try:
@@ -171,7 +171,7 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
             await anyio.sleep(operation.pause)
 
     async def aclose(self) -> None:
-        """Closes the transport beneath."""
+        """Closes the transport that sends."""
         await self._inner.aclose()
 
     async def __aenter__(self) -> Self:
@@ -188,7 +188,7 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
 
 
 def _watched(request: httpx.Request) -> RequestBody | None:
-    """Puts a watch on a body that is read while it is sent; None if it is in memory, and cannot fail."""
+    """Wraps a body that is read while it is sent; None if it is in memory, and cannot fail."""
     stream = request.stream
     if isinstance(stream, httpx.ByteStream) or not isinstance(stream, httpx.SyncByteStream):
         return None
@@ -205,7 +205,7 @@ def _async_watched(request: httpx.Request) -> AsyncRequestBody | None:
 
 
 def _unwatched(request: httpx.Request, body: RequestBody | AsyncRequestBody | None) -> None:
-    """The request has been sent, or not, and is again as it was, unless it has got another body meanwhile."""
+    """Restores the body of the request, unless it was replaced meanwhile."""
     if body is not None and request.stream is body:
         request.stream = body.stream
 
@@ -221,7 +221,7 @@ async def _aplan(operation: Operation, question: Question | None, response: http
     try:
         operation.planned(await operation.governor.aplan_retry(**question))
     except BaseException:
-        # Cancelled with an answer in hand that nobody will read: its connection must not stay open.
+        # Cancelled with an answer that no code will read: its connection must not stay open.
         if response is not None:
             with anyio.move_on_after(CLOSING, shield=True):
                 await response.aclose()

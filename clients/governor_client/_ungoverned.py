@@ -1,7 +1,4 @@
-"""Which requests are no external traffic of the provider, and pass without a permit?
-
-Those to the machine itself, unless the caller asks, and those that were declared: health probes, for instance.
-"""
+"""Requests that need no permit: to this machine, unless `govern_loopback`, and to declared paths and hosts."""
 
 from collections.abc import Collection
 from ipaddress import IPv6Address, ip_address
@@ -31,7 +28,7 @@ class Ungoverned:
         self._hosts = frozenset(_plain(entry) for entry in declared if not entry.startswith("/"))
 
     def covers(self, url: httpx.URL) -> bool:
-        """Does a request to this address need no permit? A declared path covers itself and everything beneath it."""
+        """Whether a request to this URL needs no permit. A declared path covers itself and everything beneath it."""
         host = _plain(url.host)
         path = normpath(url.path)
         return (
@@ -42,7 +39,7 @@ class Ungoverned:
 
 
 def is_loopback(host: str) -> bool:
-    """Is this the machine itself: `localhost` (RFC 6761, section 6.3), 127.0.0.0/8 or ::1? Names are not resolved."""
+    """Whether this is `localhost` (RFC 6761, section 6.3), in 127.0.0.0/8, or ::1. Names are not resolved."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -225,7 +225,7 @@ async def test_a_retry_without_a_permit_leaves_the_error_in_hand_with_the_refusa
         await half.send(pool=1.0)
 
     assert (error, RateLimited) == (raised.value, type(half.context))
-    assert "It was not tried again: example:get was denied" in raised.value.__notes__[0]
+    assert "It was not retried: example:get was denied" in raised.value.__notes__[0]
 
 
 async def test_of_an_answer_64_kib_are_kept(meet: "Meet", stingy: Governor, body: "type[Body]") -> None:
