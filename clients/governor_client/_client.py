@@ -253,7 +253,7 @@ class TrafficControlledHttpClient:
 
 
 def _again(name: str, method: str) -> str:
-    return f"the result of `{name}` was entered before, and makes one call; use `{name}({method!r}, ...)` for each call"
+    return f"the result of `{name}` was entered before, and makes one call; write `{name}({method!r}, ...)` for each call"
 
 
 def _is_to_raise(response: httpx.Response, options: CallOptions) -> bool:

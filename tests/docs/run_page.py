@@ -8,8 +8,6 @@ block before it printed. In both, `...` stands for anything. `text` and `yaml` a
 Calls to `https://api.…` reach a server on this machine instead, which counts as the outside world.
 """
 
-import ast
-import asyncio
 import doctest
 import io
 import os
@@ -20,10 +18,8 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from inspect import CO_COROUTINE
 from pathlib import Path
 from threading import Thread
-from types import CodeType
 from typing import Final, NamedTuple
 from unittest.mock import patch
 
@@ -31,12 +27,6 @@ from governor import Config
 from governor.testing import reset
 
 LANGUAGES: Final = {"toml", "python", "console", "output", "text", "yaml"}
-#: Pages whose blocks still share one namespace.
-TOGETHER: Final = {
-    "watch-it.md",
-    "http-api.md",
-    "benchmarks.md",
-}
 FENCE: Final = re.compile(r"^\s*```", re.MULTILINE)
 BLOCK: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE: Final = re.compile(r"# (\w+\.(?:toml|py))\n")
@@ -64,8 +54,7 @@ def blocks(page: str) -> list[Block]:
 def run(page: Path) -> None:
     """Runs every block in order. Raises what the first one raises that does not work."""
     printed = ""
-    namespace: dict[str, object] = {"__name__": "__main__"}
-    with asyncio.Runner() as loop, outside_world() as address:
+    with outside_world() as address:
         for block in blocks(page.read_text(encoding="utf-8")):
             file = FILE.match(block.text)
             if file:
@@ -76,10 +65,7 @@ def run(page: Path) -> None:
                 # Empty lines in front, so that a traceback names lines of the page.
                 source = "\n" * (block.line - 1) + WORLD.sub(address, block.text)
                 with redirect_stdout(io.StringIO()) as output:
-                    if page.name in TOGETHER:
-                        execute(compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), namespace, loop)
-                    else:
-                        paste(source, page)
+                    paste(source, page)
                 printed = output.getvalue()
             elif block.language == "console":
                 for shown in COMMAND.finditer(block.text):
@@ -94,13 +80,6 @@ def paste(source: str, page: Path) -> None:
     with patch.dict(os.environ), patch.object(sys, "path", [str(Path.cwd()), *sys.path]):
         exec(compile(source, str(page), "exec"), {"__name__": "__main__"})
     reset()
-
-
-def execute(code: CodeType, namespace: dict[str, object], loop: asyncio.Runner) -> None:
-    """Runs a block; on the event loop of the page only if it awaits something, so that others may start loops of their own."""
-    result = eval(code, namespace)
-    if code.co_flags & CO_COROUTINE:
-        loop.run(result)
 
 
 def shell(command: str) -> str:

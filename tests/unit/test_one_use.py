@@ -317,7 +317,7 @@ async def test_a_client_is_not_entered_while_it_is_being_entered_and_can_be_afte
             async with client as entered:
                 assert entered is client
 
-        assert [f"the client for w is in {'an' if half != 'with' else 'a'} `{half}` block already; make another one"] * 2 == (
+        assert [f"the client for w is in {'an' if half != 'with' else 'a'} `{half}` block already; create another one"] * 2 == (
             transport.refused
         )
 
