@@ -1,4 +1,4 @@
-"""On what do all tests stand: which event loops, how many examples, which published data?
+"""What all tests share: event loops, numbers of examples, published data.
 
 Hypothesis profiles: `dev` by default, `ci` where CI=true, `thorough` by `--hypothesis-profile=thorough`.
 """

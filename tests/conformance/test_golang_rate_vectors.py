@@ -5,7 +5,7 @@ exactly the ones that disagree. Rows marked `over_admits` are what we must not d
 it.
 
 We have no reservations that are held in advance. What comes nearest is a place in the line: its instant is the earliest after
-everybody ahead, it spends when that instant has come, and until then it can be left. What is left later is a refund.
+every call ahead, it spends when that instant has come, and until then it can be left. What is left later is a refund.
 """
 
 import json
@@ -32,10 +32,8 @@ Spent = tuple[Instant, int]
 D: Final = Duration(100 * MILLISECOND)
 START: Final = Instant(1_000 * SECOND)
 
-FROZEN: Final = "our parameters are frozen: whoever wants another limit makes another bucket"
-MOVE_UP: Final = (
-    "who leaves the line lets those behind move up, so that everybody is served earlier; theirs keep their instants"
-)
+FROZEN: Final = "our parameters are frozen: another limit is another bucket"
+MOVE_UP: Final = "a call that leaves the queue lets those behind it move up and be served earlier; theirs keep their instants"
 
 DIFFERS: Final = {
     "cancel too late": "we give back what time has not: at t = 3 one of the two tokens spent at t = 2, and theirs none",
@@ -47,7 +45,7 @@ DIFFERS: Final = {
 }
 
 WAITS_DIFFER: Final = {
-    "waits/0/0": "whoever need not wait is not interrupted either: the permit is granted, and the call itself is cancelled",
+    "waits/0/0": "a call that need not wait is not interrupted either: the permit is granted, and the call itself is cancelled",
 }
 
 #: Marked `over_admits`, and nothing that we could be asked to do.
@@ -56,7 +54,7 @@ NOT_ASKED: Final = {"set limit 5 -> 10 at t=2": FROZEN, "set burst 2 -> 4 at t=3
 
 @pytest.fixture
 def anyio_backend() -> object:
-    """Virtual time: whoever waits, waits no real time."""
+    """Virtual time: waits take no real time."""
     return ("trio", {"clock": MockClock(autojump_threshold=0)})
 
 
@@ -157,7 +155,7 @@ class Line:
         self.answers: list[tuple[object, ...]] = []
 
     def go_to(self, now: Instant) -> None:
-        """On the way forward, everybody is served at their own instant."""
+        """On the way forward, each waiter is served at its own instant."""
         while self.waiting and (due := self._head_due()) <= now:
             self.now = max(self.now, due)
             self._serve_head()

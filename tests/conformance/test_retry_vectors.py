@@ -33,7 +33,7 @@ AWS_DIFFERS: Final = {
 
 GRPC_DIFFERS: Final = {
     "rules/max_attempts_cap": "theirs is 5 and ours 6, so that an operation makes 5 retries at most",
-    "rules/pushback_ms/negative_or_unparsable": "a header that nobody can read says nothing: our own backoff goes on",
+    "rules/pushback_ms/negative_or_unparsable": "an unreadable header says nothing: our own backoff goes on",
     "throttling_case/3": "they stop at half of their tokens, first attempts counted; we stop when the retries are used up",
     "throttling_case/11": "they stop at half of their tokens, first attempts counted; we stop when the retries are used up",
 }

@@ -1,4 +1,4 @@
-"""What does a program say that is told secrets everywhere? Run by `test_secrets.py`, which searches all that comes out.
+"""A program that meets secrets everywhere, run by `test_secrets.py`, which searches its output for them.
 
 It serves an API behind the middleware, with the daemon's pages in it, and calls that API with our clients, until all has
 happened that can: answers good and bad, retries, refusals, breakers, degraded mode, broken connections, hooks and groups that

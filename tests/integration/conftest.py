@@ -1,4 +1,4 @@
-"""On which event loops does a real server meet a real client? On those that uvicorn runs on: asyncio, plain and with uvloop."""
+"""The event loops of integration tests: those that uvicorn runs on, asyncio plain and with uvloop."""
 
 from importlib.util import find_spec
 from typing import Final

@@ -1,4 +1,4 @@
-"""Does a governor that nobody asks let the processor rest?
+"""An idle governor lets the processor rest.
 
 A loop rests when it sleeps for ever: no timer is set, so nothing but a call from another thread can wake it.
 """
@@ -66,7 +66,7 @@ def posts() -> Iterator[list[tuple[Portal | None, str]]]:
         yield heard
 
 
-# Nobody asks.
+# An idle governor.
 
 
 def idle_soon() -> Governor:
@@ -74,7 +74,7 @@ def idle_soon() -> Governor:
     return Governor(Config.from_mapping({"global": settings, "outbound": {"default": {"limits": [PLENTY]}}}))
 
 
-def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_nobody(posts: list[tuple[Portal | None, str]]) -> None:
+def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_no_thread(posts: list[tuple[Portal | None, str]]) -> None:
     def work(number: int) -> None:
         client = GovernorClient(governor)
         for scope in SCOPES[number:] + SCOPES[:number]:
@@ -112,7 +112,7 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_nobody(posts: lis
     assert used >= len(SCOPES) * THREADS
 
 
-def test_when_nobody_uses_what_is_granted_ahead_nothing_is_left_to_look_after_but_who_is_idle() -> None:
+def test_an_unused_lease_leaves_no_timer_but_that_of_idle_scopes() -> None:
     """That is looked at once in 5 minutes."""
     with governed("1/day burst 1000") as governor:
         sleep = watch_sleep(governor)

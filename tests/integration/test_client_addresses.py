@@ -28,7 +28,7 @@ BACKENDS = ["asyncio", "trio"]
 
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever tries waits for the answer as long as a test may take."""
+    """A call that does not wait for a permit waits for its answer as long as a test may take."""
     monkeypatch.setattr(asking, "_ANSWER_TIMEOUT", 60.0)
 
 
@@ -131,7 +131,7 @@ def test_nor_is_anything_granted_ahead_where_more_than_one_bucket_decides(
 @pytest.mark.parametrize("ask", [PLAIN["tried"], PLAIN["in a block"]], ids=["tried", "in a block"])
 @pytest.mark.promise("R06")
 @pytest.mark.usefixtures("_patient")
-def test_a_probe_goes_through_the_mailbox_and_so_does_whoever_comes_before_two_have_succeeded(ask: Ask) -> None:
+def test_a_probe_goes_through_the_mailbox_and_so_does_every_call_until_two_have_succeeded(ask: Ask) -> None:
     clock = ManualClock()
     with governed(PLENTY, clock=clock, failures=1) as governor:
         with ahead(governor, "weather"):

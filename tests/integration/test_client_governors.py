@@ -1,4 +1,4 @@
-"""Whom does a `GovernorClient` ask: before and after a governor ends, and in a forked child?"""
+"""Which governor a `GovernorClient` asks: before and after a governor ends, and in a forked child."""
 
 import sys
 from collections.abc import Iterator

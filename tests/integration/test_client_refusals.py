@@ -1,4 +1,4 @@
-"""Is whoever is refused told the same, wherever and however they ask?"""
+"""A denial says the same on every thread and event loop and for every kind of call."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -104,7 +104,7 @@ async def everywhere(governor: Governor, cost: int = 1) -> list[Facts]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.error.__name__)
 @pytest.mark.promise("R10")
-def test_whoever_is_refused_is_told_the_same_wherever_they_ask(case: Case) -> None:
+def test_a_denial_says_the_same_wherever_the_call_is_made(case: Case) -> None:
     async def main() -> list[Facts]:
         async with governed(case.limit, clock=ManualClock(), failures=case.failures, **case.settings) as governor:
             permit = granted(governor.try_permit(case.before))
@@ -118,7 +118,7 @@ def test_whoever_is_refused_is_told_the_same_wherever_they_ask(case: Case) -> No
 
 
 @pytest.mark.promise("R55")
-def test_so_is_whoever_asks_a_governor_that_has_been_left() -> None:
+def test_so_does_the_denial_of_a_closed_governor() -> None:
     async def main() -> list[Facts]:
         async with governed(PLENTY) as governor:
             granted(governor.try_permit("weather"))

@@ -1,6 +1,6 @@
-"""Does a program end when it has done its work, although threads still wait for permits?
+"""A program ends when it has done its work, although threads still wait for permits.
 
-Python waits for threads that are no daemons; so whoever will be granted a permit in time gets it. Each test runs a program of
+Python waits for threads that are no daemons; so a thread that is due a permit in time gets it. Each test runs a program of
 its own, which has 20 seconds, and must end well and without a complaint.
 """
 
@@ -176,7 +176,7 @@ THREADS = {
 
 
 @pytest.mark.parametrize("how", THREADS.values(), ids=THREADS)
-def test_the_program_ends_when_all_that_is_left_wait_for_what_nobody_will_ever_give(how: str, policy: Path) -> None:
+def test_the_program_ends_when_all_that_is_left_wait_for_permits_that_never_come(how: str, policy: Path) -> None:
     printed = run(
         f"""
         take()
@@ -308,7 +308,7 @@ def test_what_needs_a_thread_for_a_moment_does_its_work_after_the_main_thread_ha
 
 
 @pytest.mark.parametrize("how", ["wait", "wait_on, 'asyncio'", "wait_on, 'trio'"])
-def test_whoever_is_due_a_permit_in_time_gets_it(how: str, policy: Path) -> None:
+def test_a_thread_that_is_due_a_permit_in_time_gets_it(how: str, policy: Path) -> None:
     printed = run(
         f"""
         granted(client.try_permit("traffic"))
@@ -334,7 +334,7 @@ def test_and_who_waits_with_a_timeout_is_refused_after_it(policy: Path) -> None:
     assert ["concurrency_exceeded"] == printed
 
 
-def test_whoever_waits_for_the_outcome_of_a_thread_at_work_gets_it(policy: Path) -> None:
+def test_a_thread_that_waits_for_the_outcome_of_a_thread_at_work_gets_its_permit(policy: Path) -> None:
     printed = run(
         """
         def work():
@@ -354,7 +354,7 @@ def test_whoever_waits_for_the_outcome_of_a_thread_at_work_gets_it(policy: Path)
     assert ["works", "granted"] == printed
 
 
-def test_and_so_does_whoever_waits_behind_one_that_is_due_a_permit(policy: Path) -> None:
+def test_and_so_does_a_thread_that_waits_behind_one_that_is_due_a_permit(policy: Path) -> None:
     """One thread waits for time, another for the outcome of that thread."""
     printed = run(
         """

@@ -1,4 +1,4 @@
-"""What does a forked child find of its parent's governors? Nothing that grants, and nothing that hangs.
+"""A forked child finds nothing of its parent's governors that grants, and nothing that hangs.
 
 Each test runs a program of its own, because the process that runs the tests had better not be forked.
 """

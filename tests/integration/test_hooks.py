@@ -1,4 +1,4 @@
-"""Do hooks keep out of the way of real threads, loops and the end of a program?"""
+"""Hooks keep out of the way of real threads, event loops and the end of a program."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor

@@ -141,7 +141,7 @@ def test_wherever_one_is_interrupted_that_would_wait_without_end_it_does_not_sta
     number, reached = 0, list[bool]()
 
     def stop(*_: object) -> bool:
-        stop_stepping()  # One interrupt is enough: whoever strikes again while the waiter leaves keeps it from leaving.
+        stop_stepping()  # One interrupt is enough: a second one while the waiter leaves keeps it from leaving.
         reached.append(True)
         raise KeyboardInterrupt
 

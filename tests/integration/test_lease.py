@@ -1,4 +1,4 @@
-"""Are permits that were granted ahead to threads as exact as those that are asked for one by one?
+"""Permits granted ahead to threads are as exact as those that are asked for one by one.
 
 Where the instant matters, the clock stands still.
 """
@@ -115,7 +115,7 @@ def test_threads_and_tasks_of_the_governors_own_loop_get_all_there_is_and_not_on
 
 
 @pytest.mark.promise("R02", "R04")
-def test_what_is_granted_ahead_to_others_is_there_for_whoever_asks_for_all_of_it() -> None:
+def test_a_lease_is_recalled_for_a_call_that_asks_for_all_of_it() -> None:
     with governed("1/day burst 1000") as governor, ThreadPoolExecutor(1) as pool:
         with ahead(governor, "weather") as (_, used):
             future = pool.submit(governor.try_permit, "weather", cost=1000 - used)
@@ -126,8 +126,8 @@ def test_what_is_granted_ahead_to_others_is_there_for_whoever_asks_for_all_of_it
 
 
 @pytest.mark.promise("R04")
-def test_whoever_waits_is_served_before_anything_is_granted_ahead_again() -> None:
-    """The wait is for more than there is: everything comes back for it, and nobody takes any of it meanwhile."""
+def test_a_waiting_call_is_served_before_anything_is_granted_ahead_again() -> None:
+    """The wait is for more than there is: the whole lease is recalled for it, and no other call takes any of it."""
     clock = ManualClock()
     with governed("10/s burst 1000", clock=clock) as governor, ThreadPoolExecutor(1) as pool:
         with ahead(governor, "weather") as (actors, used):
@@ -272,7 +272,7 @@ def test_when_the_governor_has_closed_nothing_is_left_of_what_it_granted_ahead()
 
 
 @pytest.mark.promise("R51")
-def test_what_nobody_uses_is_taken_back_soon() -> None:
+def test_an_unused_lease_is_recalled_soon() -> None:
     with governed("1/day burst 1000") as governor:
         with ahead(governor, "weather"):
             pass

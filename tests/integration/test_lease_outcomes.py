@@ -1,4 +1,4 @@
-"""Does an outcome that a thread reports count at once, and in its place, although permits are granted ahead?"""
+"""An outcome that a thread reports counts at once, and in its order, although permits are granted ahead."""
 
 import asyncio
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def _turns(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.promise("R06")
-def test_whoever_has_reported_the_failure_that_opens_the_breaker_finds_nothing_granted_ahead() -> None:
+def test_after_it_has_reported_the_failure_that_opens_the_breaker_a_thread_finds_an_empty_lease() -> None:
     with governed(PLENTY, failures=1) as governor, ThreadPoolExecutor(1) as pool:
         client = GovernorClient(governor)
         with ahead(governor, "weather") as (actors, used):
@@ -51,8 +51,8 @@ def test_whoever_has_reported_the_failure_that_opens_the_breaker_finds_nothing_g
 
 @pytest.mark.promise("R06")
 @pytest.mark.usefixtures("_turns")
-def test_nobody_gets_a_permit_who_asks_after_the_failure_was_reported() -> None:
-    """Everybody else gets what they had taken before, and no more."""
+def test_no_call_after_the_reported_failure_gets_a_permit() -> None:
+    """The other threads keep what they had taken before, and get no more."""
     rounds, barrier = 100, Barrier(THREADS)
     reported = [0] * rounds
     own: list[Permit | Denied] = []
@@ -92,7 +92,7 @@ def test_nobody_gets_a_permit_who_asks_after_the_failure_was_reported() -> None:
 
 @pytest.mark.promise("R08")
 @pytest.mark.usefixtures("_turns")
-def test_once_one_thread_has_been_told_of_degraded_mode_nobody_gets_a_permit_in_any_scope() -> None:
+def test_once_one_thread_has_met_degraded_mode_no_thread_gets_a_permit_in_any_scope() -> None:
     rounds, barrier, clock = 40, Barrier(THREADS), ManualClock()
 
     def hammer(number: int) -> list[tuple[int, int]]:
@@ -131,7 +131,7 @@ def test_once_one_thread_has_been_told_of_degraded_mode_nobody_gets_a_permit_in_
 
 
 @pytest.mark.promise("R08")
-def test_whoever_has_reported_the_failure_that_begins_degraded_mode_gets_nothing_in_another_scope() -> None:
+def test_after_it_has_reported_the_failure_that_begins_degraded_mode_a_thread_gets_nothing_in_another_scope() -> None:
     with governed(PLENTY, degraded_after_failures=1) as governor, ThreadPoolExecutor(1) as pool:
         client = GovernorClient(governor)
         permit = granted(client.try_permit("weather"))

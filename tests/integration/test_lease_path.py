@@ -1,4 +1,4 @@
-"""What does a permit that is at hand cost a caller elsewhere? A pop and an append, and nothing that anybody could wait for.
+"""A permit from the lease costs a thread a pop and an append: it makes nothing to wait for and wakes no thread.
 
 While the loop stands still nothing is topped up: what is counted is what callers do themselves.
 """
@@ -53,7 +53,7 @@ class Watch:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How many of the things on which somebody can wait the library has made."""
+    """How many locks and events the library has made."""
     counts: Counter[str] = Counter()
 
     def counted(name: str, make: Callable[[], object]) -> Callable[[], object]:
@@ -103,7 +103,7 @@ def test_a_permit_at_hand_and_its_outcome_are_two_functions_and_five_that_are_wr
     assert {("governor_client", "GovernorClient.try_permit"): PAIRS, ("governor", "Permit.record"): PAIRS} == watch.python
 
 
-#: What a block calls that is written in C: nothing here waits, or could wake anybody.
+#: What a block calls that is written in C: nothing here waits or wakes a thread.
 BLOCK = {"dict.get", "deque.popleft", "deque.append", "get_ident", "getpid", "isinstance", "len"}
 
 
@@ -135,7 +135,7 @@ def test_nor_does_one_on_another_event_loop_which_is_not_called_either(backend: 
     assert {PAIRS} == {watch.c[name] for name in ("deque.popleft", "deque.append")}
 
 
-def test_whoever_must_ask_makes_a_lock_and_wakes_the_loop() -> None:
+def test_a_call_that_must_ask_makes_a_lock_and_wakes_the_loop() -> None:
     """So the tests above would have seen it."""
     with governed("1 in flight") as governor:
         client = GovernorClient(governor)
@@ -209,7 +209,7 @@ def test_and_one_for_each_permit_that_is_not_there_either(backend: str, made: Co
 
 
 @pytest.mark.parametrize("use", WAYS)
-def test_nobody_is_woken_for_permits_at_hand_or_their_outcomes(
+def test_no_thread_is_woken_for_permits_at_hand_or_their_outcomes(
     use: Callable[[GovernorClient], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posts: list[Callable[[], object]] = []

@@ -1,4 +1,4 @@
-"""Does a governor write its log when it is told to, and leave no trace when it is not?"""
+"""The log: written if it is configured, and no trace of it otherwise."""
 
 import json
 import os
@@ -135,7 +135,7 @@ async def test_settings_for_a_folder_that_is_not_safe_change_nothing(tmp_path: P
 
 @pytest.mark.promise("R42")
 @pytest.mark.anyio
-async def test_a_folder_that_is_deleted_under_load_disturbs_nobody(tmp_path: Path) -> None:
+async def test_a_folder_that_is_deleted_under_load_disturbs_no_call(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     async with Governor(config(folder), clock=ManualClock()) as governor:
         for number in range(2_000):

@@ -1,4 +1,4 @@
-"""Can tasks on other event loops, in other threads, use the same governor, and what if their loop goes away?"""
+"""Tasks on other event loops use the same governor, and may lose their loop."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +72,7 @@ def test_a_task_on_another_loop_that_is_cancelled_leaves_the_line(backend: str) 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.promise("R04", "R55")
-def test_whoever_stands_behind_a_task_whose_loop_is_gone_is_served() -> None:
+def test_a_call_behind_a_task_whose_loop_is_gone_is_served() -> None:
     with governed("1 in flight") as governor, ThreadPoolExecutor(1) as pool:
         holder = granted(governor.try_permit("weather"))
         loop = asyncio.new_event_loop()
@@ -96,7 +96,7 @@ def test_whoever_stands_behind_a_task_whose_loop_is_gone_is_served() -> None:
 
 @pytest.mark.promise("R54")
 def test_a_governor_embeds_in_a_loop_that_asyncio_has_started() -> None:
-    """Whoever asks or reports in a callback of such a loop belongs to no task, and so do messages from other threads."""
+    """Callbacks of such a loop, and messages from other threads, belong to no task."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""What if everything fails at once, in very many scopes, and everybody asks again?"""
+"""Everything fails at once, in very many scopes, and every task asks again."""
 
 import asyncio
 from collections import Counter
@@ -33,7 +33,7 @@ async def fail_and_ask_again(governor: Governor, scopes: int, tasks: int) -> int
 
 @pytest.mark.promise("R04")
 @pytest.mark.parametrize(("scopes", "tasks"), [(400, 400), (20, 1000), (1, 1000)])
-def test_everybody_is_answered_and_each_failure_is_read_once(scopes: int, tasks: int) -> None:
+def test_every_task_is_answered_and_each_failure_is_read_once(scopes: int, tasks: int) -> None:
     heard = Counter[bool]()
     hear = Steps.hear
 

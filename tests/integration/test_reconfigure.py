@@ -1,4 +1,4 @@
-"""Do settings that change take back what was granted ahead, and hold for every thread and loop, in the middle of the rush?"""
+"""A change of settings recalls every lease and holds for every thread and loop, under load."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -170,7 +170,7 @@ def test_tasks_on_other_loops_who_wait_or_leave_while_settings_change_are_all_an
 
 
 @pytest.mark.promise("R55")
-def test_whoever_changes_settings_while_it_closes_is_answered() -> None:
+def test_a_change_of_settings_while_the_governor_closes_is_answered() -> None:
     for _ in range(20):
         begun = Event()
 

@@ -1,4 +1,4 @@
-"""Is everybody answered when the governor closes, or when its loop dies?"""
+"""Every call is answered when the governor closes and when its loop dies."""
 
 import asyncio
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def test_closing_answers_tasks_threads_and_tasks_on_other_loops(backend: str, po
     assert [ShuttingDown] * 7 == answers
 
 
-def test_a_governor_on_a_thread_answers_everybody_as_well(pool: ThreadPoolExecutor) -> None:
+def test_a_governor_on_a_thread_answers_every_call_as_well(pool: ThreadPoolExecutor) -> None:
     with governed("1 in flight") as governor:
         holder = granted(governor.try_permit("weather"))
         futures = line_up(governor, pool)
@@ -68,7 +68,7 @@ def test_a_governor_on_a_thread_answers_everybody_as_well(pool: ThreadPoolExecut
     assert not holder.reported
 
 
-def test_an_error_on_the_loop_answers_everybody(pool: ThreadPoolExecutor) -> None:
+def test_an_error_on_the_loop_answers_every_call(pool: ThreadPoolExecutor) -> None:
     futures: list[Future[Answer]] = []
 
     async def main() -> None:
@@ -86,8 +86,8 @@ def test_an_error_on_the_loop_answers_everybody(pool: ThreadPoolExecutor) -> Non
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_loop_that_is_thrown_away_answers_everybody(pool: ThreadPoolExecutor) -> None:
-    """Nobody leaves the block, nothing is cancelled: the loop is just closed, and the governor never learns of it."""
+def test_a_loop_that_is_thrown_away_answers_every_call(pool: ThreadPoolExecutor) -> None:
+    """The block is not left and nothing is cancelled: the loop is closed, and the governor is not told."""
     loop = asyncio.new_event_loop()
     governor = governed("1 in flight")
 
@@ -142,7 +142,7 @@ def test_figures_of_a_closed_governor_are_no_longer_to_be_had() -> None:
         governor.statistics()
 
 
-def test_outcomes_reported_after_the_end_disturb_nobody() -> None:
+def test_outcomes_reported_after_the_end_are_ignored() -> None:
     with governed("1 in flight") as governor:
         permit = granted(governor.try_permit("weather"))
         forgotten = granted(governor.try_permit("traffic"))

@@ -1,4 +1,4 @@
-"""Do real threads, and event loops on other threads, get what they are due, and no more?"""
+"""Real threads, and event loops on other threads, get what they are due, and no more."""
 
 import signal
 import sys

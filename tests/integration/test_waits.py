@@ -1,4 +1,4 @@
-"""Does whoever waits from elsewhere wait for as long as they said, and neither work nor wake anybody meanwhile?
+"""Calls elsewhere wait as long as their timeout, and neither work nor wake a thread meanwhile.
 
 Threads are given a lock that an hour of waiting for takes no time; tasks wait on a trio loop in virtual time.
 """
@@ -38,7 +38,7 @@ def posts() -> Iterator[list[tuple[Portal | None, str]]]:
 
 
 class Slow:
-    """A lock that is waited for in vain until the test says so; it notes how long everybody wanted to wait."""
+    """A lock that is waited for in vain until the test says so; it notes the timeout of each wait."""
 
     def __init__(self) -> None:
         self.waits: list[float] = []
@@ -59,7 +59,7 @@ class Slow:
         self._ends.release()
 
     def tick(self) -> None:
-        """Lets one wait pass, as soon as somebody waits."""
+        """Lets one wait pass, as soon as a thread waits."""
         self._began.acquire()
         self._ends.release()
 
@@ -161,7 +161,7 @@ def test_nor_does_a_task_on_another_loop_do_more_in_an_hour(posts: list[tuple[Po
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), instruments=[steps])
         looks = posts.count((governor._portal, threading.current_thread().name))
 
-    assert 1 + HOUR + 1 == looks  # The question, and the word that nobody waits for the answer any more.
+    assert 1 + HOUR + 1 == looks  # The question, and the message that the call no longer waits.
     assert 1 + HOUR + 1 == steps.count
 
 

@@ -164,7 +164,7 @@ def test_while_no_loop_runs_the_thread_of_the_governor_asks_and_reports_directly
 @others
 @pytest.mark.parametrize("timeout", [0, 0.05, None])
 @pytest.mark.parametrize("told", [True, False], ids=["cancelled", "just closed"])
-def test_once_the_loop_is_gone_everybody_is_told_that_it_is(
+def test_once_the_loop_is_gone_every_call_says_so(
     told: bool, timeout: float | None, other: Other, loop: asyncio.AbstractEventLoop, governor: Governor
 ) -> None:
     async def begin() -> Permit:
@@ -191,7 +191,7 @@ def test_once_the_loop_is_gone_everybody_is_told_that_it_is(
     assert governor not in running
 
 
-def test_a_loop_of_asyncio_is_found_closed_before_anybody_asks(governor: Governor) -> None:
+def test_a_loop_of_asyncio_is_found_closed_before_any_call(governor: Governor) -> None:
     async def begin() -> bool:
         await governor.start()
         granted(governor.try_permit("plenty"))

@@ -1,4 +1,4 @@
-"""What could have been written instead? One fault each that leases invite, in place of the method that does it right.
+"""Faults that leases invite, each in place of the method that does it right.
 
 They are stepped through bytecode by bytecode, like what they replace.
 """

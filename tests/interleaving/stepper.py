@@ -1,7 +1,7 @@
-"""How do real threads meet at every place where they can? They run one at a time, and take turns between two bytecodes.
+"""Real threads that run one at a time and take turns between any two bytecodes.
 
 CPython changes from one thread to another between bytecodes only. Here every task is a thread of its own that is traced,
-bytecode by bytecode, through the files that count; before each of them the turn may go to somebody else, as often, and to
+bytecode by bytecode, through the files that count; before each of them the turn may go to another task, as often, and to
 whom, as a `Random` says. So the code that runs is the code that ships, and the same seed brings the same order again.
 """
 
@@ -18,7 +18,7 @@ TURNS: Final = (1, 1, 2, 3, 5, 10, 30, 100, 400, 2000)
 
 
 class Stuck(AssertionError):
-    """Nobody can go on, and no time that passes will change that."""
+    """No task can go on, and no time that passes will change that."""
 
 
 class _Abandoned(BaseException):
@@ -41,7 +41,7 @@ class _Task:
 
 
 class Stepper:
-    """Tasks that take turns. `between` is called whenever the turn changes, `rest` when nobody can go on.
+    """Tasks that take turns. `between` is called whenever the turn changes, `rest` when no task can go on.
 
     `rest` lets time pass and returns whether there was a reason to; if not, the run fails with `Stuck`.
     """

@@ -1,4 +1,4 @@
-"""Does everything that a lease promises hold wherever one thread is stopped and another goes on?"""
+"""Every promise of a lease holds wherever one thread is stopped and another goes on."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -44,7 +44,7 @@ def test_permits_are_granted_ahead_in_these_worlds() -> None:
 
 @pytest.mark.promise("R02", "R04", "R55")
 @given(scripts(statuses=(200, 200, 200, None), timeouts=(None, None, 100.0)), HERE, st.sampled_from([8, 20, 100]), SEEDS)
-def test_no_bucket_gives_more_than_it_has_and_everybody_is_answered(
+def test_no_bucket_gives_more_than_it_has_and_every_call_is_answered(
     scripts: Scripts, here: list[Ask], burst: int, seed: int
 ) -> None:
     World(Scenario(f"100/minute burst {burst}", scripts, here, ticks=TICKS), seed).run()
@@ -83,13 +83,13 @@ def test_while_time_stands_still_they_get_all_of_the_cap(scripts: Scripts, cap: 
 
 @pytest.mark.promise("R06")
 @given(scripts(statuses=[200] * 8 + [500]), SEEDS)
-def test_after_the_failure_that_opens_its_breaker_nobody_gets_a_permit_of_the_scope(scripts: Scripts, seed: int) -> None:
+def test_after_the_failure_that_opens_its_breaker_no_call_gets_a_permit_of_the_scope(scripts: Scripts, seed: int) -> None:
     World(Scenario("1000/s burst 1000", scripts, failures=1, ticks=(1, 1_000, 20_000)), seed).run()
 
 
 @pytest.mark.promise("R08")
 @given(scripts("abc", statuses=[200] * 12 + [500]), SEEDS)
-def test_after_the_failure_that_begins_degraded_mode_nobody_gets_a_permit_of_any_scope(scripts: Scripts, seed: int) -> None:
+def test_after_the_failure_that_begins_degraded_mode_no_call_gets_a_permit_of_any_scope(scripts: Scripts, seed: int) -> None:
     World(Scenario("1000/s burst 1000", scripts, degraded_after=1, ticks=(1, 1_000, 20_000)), seed).run()
 
 

@@ -1,4 +1,4 @@
-"""What happens when callers on other threads and the actors' own thread meet between any two bytecodes?
+"""One scenario of callers on other threads that meet the actors' own thread between any two bytecodes.
 
 The governor, its actors, their mailboxes and leases are the real ones. What stands around them is a clock that is moved between
 bytecodes, an event loop that does one callback at a time, and locks that are waited for by giving the turn away.
@@ -37,7 +37,7 @@ class Ask:
 
     scope: str
     status: int | None = 200
-    #: None asks and is told at once; a number of seconds waits in line.
+    #: None does not wait; a number of seconds waits in the queue.
     timeout: float | None = None
     #: How many requests at once; callers elsewhere ask for one.
     cost: int = 1
@@ -134,11 +134,11 @@ class World:
             self.now += self._random.choice(self.scenario.ticks)
 
     def _rest(self) -> bool:
-        """Nobody can go on: either it is time for an alarm, or somebody will never be answered."""
+        """No task can go on: either it is time for an alarm, or a call will never be answered."""
         alarm = self._next_alarm()
         unread = [actor.scope for actor in self._actors() if actor.inbox or actor.outcomes]
         if unread:
-            raise Stuck(f"nobody reads what {unread} were sent")
+            raise Stuck(f"{unread} have messages that no task reads")
         if alarm == math.inf:
             return False
         self.now = max(self.now, math.ceil(alarm * SECOND))
@@ -227,7 +227,7 @@ class World:
             self._take(ask, before, answer)
 
     def _is_closed(self, scope: str) -> bool:
-        """Has anybody reported a failure of which one is enough to close this scope, or all of them?"""
+        """Has a failure been reported that is enough to close this scope, or all of them?"""
         anywhere = any(500 in seen.outcomes for seen in self.seen.values())
         here = 500 in self.seen[scope].outcomes
         return (self.scenario.failures == 1 and here) or (self.scenario.degraded_after == 1 and anywhere)
@@ -247,14 +247,14 @@ class World:
     # What must hold.
 
     def _check_accounts(self, supervisor: Supervisor) -> None:
-        """Everybody has been answered and everything is back: what the governor has counted is what they have seen."""
+        """Every call has been answered and every lease recalled: the counters equal what the callers have seen."""
         now = supervisor.statistics()
         assert supervisor.cap.lent == 0, "something is still granted ahead"
         assert all(scope.leased == scope.waiting == 0 for scope in now.scopes.values()), now
         assert not supervisor.failures, "a failure was never read"
         for name, seen in self.seen.items():
             counters = now.scopes[name].counters
-            # Granted to somebody who had given up in that moment, because the clock had jumped: taken back, and counted so.
+            # Granted to a call that gave up in that moment, because the clock had jumped: refunded, and counted so.
             unseen = counters.requests - len(seen.outcomes)
             assert 0 <= unseen <= seen.refused.count(Reason.OVERLOADED), (name, counters)
             expected = (seen.outcomes.count(None) + unseen, seen.outcomes.count(200), seen.outcomes.count(500))

@@ -1,4 +1,4 @@
-"""In which time do simulations live? In trio's virtual time: it jumps to the next deadline as soon as everybody waits."""
+"""Simulations run in trio's virtual time, which jumps to the next deadline as soon as every task waits."""
 
 import pytest
 from trio.testing import MockClock

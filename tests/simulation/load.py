@@ -51,7 +51,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong: an outage of all providers, a crash of an actor, or trouble with the clock."""
+    """Something that goes wrong: an outage of all providers, a crash of an actor, or a clock that misbehaves."""
 
     at: float
     kind: str

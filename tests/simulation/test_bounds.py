@@ -1,4 +1,4 @@
-"""What happens at the bounds: too many scopes, scopes that nobody asks for, permits that nobody reports?"""
+"""At the bounds: too many scopes, idle scopes, permits without a report."""
 
 import gc
 
@@ -60,7 +60,7 @@ async def test_a_scope_that_has_something_to_remember_is_not_forgotten() -> None
 
 @pytest.mark.promise("R02")
 async def test_a_scope_that_was_forgotten_and_comes_back_is_one_scope() -> None:
-    """Whoever keeps an address of the forgotten one must not be served beside the new one."""
+    """A caller that keeps an address of the forgotten scope is not served beside the new one."""
     async with governed("1/minute burst 1", max_scopes=1, idle_after="10s") as governor:
         granted(governor.try_permit("weather"))
         await anyio.sleep(100)
@@ -76,7 +76,7 @@ async def test_a_scope_that_was_forgotten_and_comes_back_is_one_scope() -> None:
 
 
 @pytest.mark.promise("R55")
-async def test_whoever_waits_in_a_scope_that_came_back_is_answered_at_the_end() -> None:
+async def test_a_call_that_waits_in_a_scope_that_came_back_is_answered_at_the_end() -> None:
     refused: list[bool] = []
 
     async def wait(governor: Governor) -> None:
@@ -118,7 +118,7 @@ async def test_the_scopes_of_a_provider_share_their_retry_budget() -> None:
     assert [True] * 10 + [False] * 2 == retries
 
 
-async def test_a_scope_that_nobody_asks_for_rests_and_rises_again() -> None:
+async def test_an_idle_scope_is_passivated_and_resumes() -> None:
     async with governed("1/minute burst 2", idle_after="10s") as governor:
         granted(governor.try_permit("weather"))
         await anyio.wait_all_tasks_blocked()
@@ -135,7 +135,7 @@ async def test_a_scope_that_nobody_asks_for_rests_and_rises_again() -> None:
     assert 35.0 == pytest.approx(refusal.retry_after)
 
 
-async def test_a_scope_with_somebody_in_its_line_does_not_rest() -> None:
+async def test_a_scope_with_a_waiter_is_not_passivated() -> None:
     async with governed("1 in flight", idle_after="10s") as governor:
         holder = granted(governor.try_permit("weather"))
         served = anyio.Event()

@@ -1,4 +1,4 @@
-"""Does the governor keep its limits, and does nobody hang, when the clock misbehaves?
+"""The governor keeps its limits and no call hangs when the clock misbehaves.
 
 The governor's clock and the loop's clock are two: the first decides, the second wakes up those who wait.
 """
@@ -40,7 +40,7 @@ class TroubledClock:
         self.stuck = None
 
     def raw(self) -> Instant:
-        """The same as an `Instant`, with nobody to steady it but the governor."""
+        """The same as an `Instant`, which only the governor steadies."""
         return Instant(max(0, math.floor(self.seconds() * 1_000_000)))
 
 
@@ -78,7 +78,7 @@ async def test_a_clock_that_stands_still_grants_nothing_more(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", CLOCKS)
 @pytest.mark.parametrize("limit", ["1/minute burst 1", "1 per minute strict", "1 in flight"])
-async def test_a_clock_that_stands_still_keeps_nobody_beyond_the_timeout(kind: str, limit: str) -> None:
+async def test_a_clock_that_stands_still_keeps_no_call_beyond_its_timeout(kind: str, limit: str) -> None:
     trouble = TroubledClock()
     async with governed(trouble, kind, limit) as governor:
         holder = granted(governor.try_permit("weather"))
@@ -94,7 +94,7 @@ async def test_a_clock_that_stands_still_keeps_nobody_beyond_the_timeout(kind: s
 
 
 @pytest.mark.parametrize("kind", CLOCKS)
-async def test_whoever_waited_while_the_clock_stood_still_is_served_once_it_goes_on(kind: str) -> None:
+async def test_a_call_that_waited_while_the_clock_stood_still_is_served_once_it_goes_on(kind: str) -> None:
     trouble = TroubledClock()
     async with governed(trouble, kind, "1/minute burst 1") as governor, anyio.create_task_group() as tasks:
         granted(governor.try_permit("weather"))
@@ -142,7 +142,7 @@ async def test_a_clock_that_jumps_ahead_a_day_grants_one_burst_and_no_more(kind:
 
 
 @pytest.mark.parametrize("kind", CLOCKS)
-async def test_whoever_waits_when_the_clock_jumps_ahead_is_served_when_it_was_promised(kind: str) -> None:
+async def test_a_call_that_waits_when_the_clock_jumps_ahead_is_served_when_it_was_promised(kind: str) -> None:
     trouble = TroubledClock()
     async with governed(trouble, kind, "1/minute burst 1") as governor, anyio.create_task_group() as tasks:
         granted(governor.try_permit("weather"))
@@ -175,7 +175,7 @@ async def test_a_clock_that_goes_back_grants_nothing_twice(kind: str, back: floa
 
 @pytest.mark.parametrize("kind", CLOCKS)
 @pytest.mark.parametrize("back", [0.5, 30.0, DAY])
-async def test_a_clock_that_goes_back_makes_nobody_wait_until_it_has_caught_up(kind: str, back: float) -> None:
+async def test_a_clock_that_goes_back_makes_no_call_wait_until_it_has_caught_up(kind: str, back: float) -> None:
     trouble = TroubledClock()
     trouble.error = 2 * DAY
     async with governed(trouble, kind, "1/minute burst 1") as governor:
@@ -192,7 +192,7 @@ async def test_a_clock_that_goes_back_makes_nobody_wait_until_it_has_caught_up(k
 
 
 @pytest.mark.parametrize("kind", CLOCKS)
-async def test_a_clock_that_goes_back_while_somebody_waits_costs_them_the_time_until_it_is_noticed_at_most(kind: str) -> None:
+async def test_a_clock_that_goes_back_costs_a_waiting_call_at_most_the_time_until_it_is_noticed(kind: str) -> None:
     trouble = TroubledClock()
     trouble.error = 2 * DAY
     async with governed(trouble, kind, "1/minute burst 1") as governor, anyio.create_task_group() as tasks:

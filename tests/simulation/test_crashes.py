@@ -1,4 +1,4 @@
-"""What does a crash of one actor cost, and whom?"""
+"""What a crash of one actor costs, and which calls."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ class InjectedError(Exception):
 
 @contextmanager
 def failing(policy: type, method: str) -> Iterator[None]:
-    """Within the block, whoever calls this method of any such policy crashes."""
+    """Within the block this method of every such policy raises."""
 
     def fail(*_: object, **__: object) -> object:
         raise InjectedError(method)
@@ -51,7 +51,7 @@ async def crash(governor: Governor, scope: str = "weather") -> Permit | Denied:
     return answer
 
 
-async def test_whoever_asks_is_told_that_the_scope_is_overloaded() -> None:
+async def test_a_call_to_a_crashed_scope_is_denied_as_overloaded() -> None:
     async with governed("1/minute burst 9") as governor:
         granted(governor.try_permit("weather"))
         answer = await crash(governor)
@@ -59,7 +59,7 @@ async def test_whoever_asks_is_told_that_the_scope_is_overloaded() -> None:
     assert Denied("weather", Reason.OVERLOADED, 1.0) == answer
 
 
-async def test_whoever_waits_is_told_as_well() -> None:
+async def test_so_is_a_call_that_waits() -> None:
     answers: list[object] = []
     async with governed("1/minute burst 1") as governor, anyio.create_task_group() as tasks:
         granted(governor.try_permit("weather"))

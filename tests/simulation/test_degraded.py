@@ -109,7 +109,7 @@ async def test_a_waiter_whom_others_leave_no_time_counts_as_excess_when_it_is_re
 
 
 @pytest.mark.promise("R07", "R08", "R17")
-async def test_those_who_wait_for_the_cap_are_paced_by_it_and_nobody_is_paused() -> None:
+async def test_calls_that_wait_for_the_cap_are_paced_by_it_and_none_is_paused() -> None:
     times: list[float] = []
     async with governed(requests_per_minute=10) as governor, anyio.create_task_group() as tasks:
         for number in range(95):
@@ -126,7 +126,7 @@ async def test_those_who_wait_for_the_cap_are_paced_by_it_and_nobody_is_paused()
     ("share", "at_least"), [(1.0, 0.99), (1.01, 0.95), (1.1, 0.95), (1.4, 0.95), (2.0, 0.5)], ids=lambda value: str(value)
 )
 async def test_asking_for_more_than_the_cap_sends_about_as_much_as_asking_for_the_cap(share: float, at_least: float) -> None:
-    """Asks at even distances, for ten minutes; whoever is denied does not ask again."""
+    """Asks at even distances, for ten minutes; a denied call does not ask again."""
     async with governed() as governor:
         sent, wanted = 0, round(1000 * share)
         for _ in range(wanted * 10):
@@ -198,7 +198,7 @@ async def test_one_dead_provider_stops_none_but_itself_whatever_its_methods() ->
 
 
 @pytest.mark.promise("R08", "R17")
-async def test_many_dead_hosts_that_fail_once_each_stop_nobody() -> None:
+async def test_many_dead_hosts_that_fail_once_each_pause_nothing() -> None:
     async with governed() as governor:
         for number in range(900):
             granted(governor.try_permit(f"hook{number}.example")).record(error=TimeoutError())

@@ -83,7 +83,7 @@ async def test_a_refusal_says_why_and_for_how_long() -> None:
 
 
 @pytest.mark.promise("R10", "R55")
-async def test_whoever_waits_when_the_governor_is_left_is_refused_and_that_is_announced_and_counted() -> None:
+async def test_a_call_that_waits_when_the_governor_closes_is_denied_and_that_is_announced_and_counted() -> None:
     told: list[AnyEvent] = []
     refused: list[Reason] = []
 
@@ -216,7 +216,7 @@ async def test_a_hook_that_is_added_in_between_is_told_of_the_rest_and_one_that_
     assert ["traffic"] == [event.scope for event in later if isinstance(event, CallDenied)]
 
 
-async def test_what_hooks_miss_and_fail_at_is_in_the_statistics_and_disturbs_nobody() -> None:
+async def test_what_hooks_miss_and_fail_at_is_in_the_statistics_and_disturbs_no_call() -> None:
     begun, go_on, all_failed = Flag(), Flag(), Flag()
     failed: list[AnyEvent] = []
 

@@ -98,7 +98,7 @@ async def test_callers_who_come_back_after_a_rest_are_forgotten_again() -> None:
 
 
 @pytest.mark.promise("R24")
-async def test_whoever_is_blocked_is_remembered_until_the_bucket_is_full() -> None:
+async def test_a_blocked_client_is_remembered_until_its_bucket_is_full() -> None:
     async with governed(shop={"limits": ["1/hour burst 2"]}) as governor:
         answers = [await admit(governor) for _ in range(3)]
         await anyio.sleep(3599)
@@ -151,7 +151,7 @@ async def test_a_group_that_fails_lets_the_request_pass_and_says_so(caplog: pyte
     ]
 
 
-async def test_a_group_that_there_is_not_lets_everybody_pass() -> None:
+async def test_an_unknown_group_lets_every_request_pass() -> None:
     async with governed() as governor:
         admission = await governor.inbound.admit("shop", request(governor))
         admission.end(200)
@@ -178,7 +178,7 @@ async def test_before_it_is_entered_and_after_it_is_left_no_request_is_admitted(
 async def test_requests_that_arrive_while_it_closes_are_answered() -> None:
     answers: list[InboundDenied | Denied | str | None] = []
 
-    async def knock(governor: Governor, number: int) -> None:
+    async def come(governor: Governor, number: int) -> None:
         for _ in range(20):
             try:
                 answers.append((await governor.inbound.admit("shop", request(governor, number))).denied)
@@ -188,7 +188,7 @@ async def test_requests_that_arrive_while_it_closes_are_answered() -> None:
 
     async with anyio.create_task_group() as tasks, governed(shop={"limits": ["9/s"]}) as governor:
         for number in range(10):
-            tasks.start_soon(knock, governor, number)
+            tasks.start_soon(come, governor, number)
         await anyio.sleep(0.95)
 
     assert [None] * 100 == answers[:100]
@@ -210,7 +210,7 @@ async def test_a_group_that_is_added_limits_at_once_and_forgets_as_the_others_do
     assert (0, True) == left
 
 
-async def test_a_group_that_is_taken_away_limits_nobody_and_leaves_no_task() -> None:
+async def test_a_group_that_is_taken_away_limits_no_request_and_leaves_no_task() -> None:
     async with governed(shop={"limits": ["1/366d burst 1000000"]}) as governor:
         await admit(governor)
         before = len(anyio.get_running_tasks())

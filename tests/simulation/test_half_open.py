@@ -1,4 +1,4 @@
-"""How many get through a breaker that is trying whether the provider is well again?"""
+"""How many calls pass a half-open breaker."""
 
 import anyio
 import pytest
@@ -239,7 +239,7 @@ async def test_calls_that_stream_for_hours_ramp_up_by_the_beginning_of_their_ans
     assert [60.0] * 3 + [61.0] * 3 + [62.0] * 6 + [63.0] * 12 == pytest.approx(times, abs=0.001)
 
 
-async def test_one_failed_probe_opens_it_again_for_everybody() -> None:
+async def test_one_failed_probe_opens_it_again_for_all_calls() -> None:
     async with governed() as governor:
         await trip(governor)
         await anyio.sleep(60)
@@ -326,7 +326,7 @@ async def test_a_cancelled_probe_is_neutral() -> None:
     assert "closed" == breaker.status
 
 
-async def test_whoever_can_wait_is_not_refused_while_a_probe_is_out_but_waits_for_its_outcome() -> None:
+async def test_a_call_that_can_wait_waits_for_the_outcome_of_a_probe() -> None:
     async with governed(probes=1, successes=1) as governor:
         await trip(governor)
         await anyio.sleep(60)
@@ -351,7 +351,7 @@ async def test_whoever_can_wait_is_not_refused_while_a_probe_is_out_but_waits_fo
     assert [2.0, 2.0, 2.0] == pytest.approx(served)
 
 
-async def test_whoever_waits_for_a_probe_is_refused_when_the_probe_fails_or_their_time_is_up() -> None:
+async def test_a_call_that_waits_for_a_probe_is_denied_when_the_probe_fails_or_its_timeout_ends() -> None:
     async with governed(probes=1, successes=1) as governor:
         await trip(governor)
         await anyio.sleep(60)

@@ -1,4 +1,4 @@
-"""Whatever comes in, breaks down, goes wrong with the clock or changes in the settings: does the governor keep its promises?
+"""Every promise is kept under generated loads, faults, misbehaving clocks and changes of the settings.
 
 Everything is judged by what providers and callers have seen.
 """
@@ -147,11 +147,11 @@ def judge_deadlines(asks: list[Ask]) -> None:
         for ask in asks
         if ask.answered is not None and ask.task.timeout is not None and ask.answered > ask.asked + ask.task.timeout + LATE
     ]
-    assert [] == late, "nobody is answered later than their timeout"
+    assert [] == late, "no call is answered later than its timeout"
 
 
 def judge_counters(total: CounterRecord, granted: int) -> None:
-    """Every permit has come to somebody, and has ended in one way."""
+    """Every permit was used by one call, and has ended in one way."""
     ended = total.answered_2xx + total.answered_4xx + total.answered_5xx + total.failures + total.neutral + total.others
     assert ended == total.requests, "nothing is under way"
     assert granted <= total.requests
@@ -160,7 +160,7 @@ def judge_counters(total: CounterRecord, granted: int) -> None:
 def judge_end(end: Statistics, scope: str) -> None:
     if scope in end.scopes:
         record = end.scopes[scope]
-        assert 0 == record.waiting, f"somebody still waits in {scope}"
+        assert 0 == record.waiting, f"a call still waits in {scope}"
         assert "closed" == record.breaker.status, f"the breaker of {scope} is not at rest"
         assert [limit.capacity for limit in record.limits] == [limit.available for limit in record.limits], (
             f"{scope} is not at rest"

@@ -119,7 +119,7 @@ async def ask_step_by_step(texts: list[str], cap: int, steps: list[Step]) -> Non
 
 
 def judge_refusal(oracle: Oracle, now: int, cost: dict[str, int], refusal: Denied) -> None:
-    """Does it help to wait as long as one is told to, and not less?"""
+    """Waiting for `retry_after` is enough, and less is not."""
     if refusal.reason is Reason.COST:
         assert refusal.retry_after is None
         assert not oracle.allows(now + 10**12, cost)

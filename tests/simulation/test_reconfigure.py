@@ -368,7 +368,7 @@ async def hold(governor: Governor, answers: list[object]) -> None:
         ("5 in flight", "2 in flight"),
     ],
 )
-async def test_whoever_waits_for_more_than_a_limit_can_ever_give_now_is_told_and_does_not_stand_in_the_way(
+async def test_a_call_that_waits_for_more_than_a_limit_can_now_give_is_denied_and_does_not_block_the_queue(
     before: str, after: str, timeout: float | None
 ) -> None:
     answers: dict[int, list[object]] = {cost: [] for cost in (4, 1, 3)}
@@ -390,7 +390,7 @@ async def wait_for(governor: Governor, answers: list[object], cost: int, timeout
 
 
 @pytest.mark.promise("R04")
-async def test_whoever_would_now_wait_longer_than_they_can_is_told_at_once() -> None:
+async def test_a_call_that_would_now_wait_longer_than_its_timeout_is_denied_at_once() -> None:
     answers: list[object] = []
     async with governed("1/s burst 1") as governor, anyio.create_task_group() as callers:
         take(governor, 1)

@@ -1,4 +1,4 @@
-"""Is everybody in a queue of different costs served at the instant that a newcomer in their place was told?"""
+"""Each call in a queue of different costs is served at the instant that was named for its place."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -69,7 +69,7 @@ async def play(limits: list[str], seed: int, patient: frozenset[int] = frozenset
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("limits", MIXES, ids=" and ".join)
-async def test_whoever_is_told_an_instant_is_served_at_it_and_whoever_is_denied_would_not_have_been_in_time(
+async def test_a_call_is_served_at_the_instant_that_was_named_and_a_denied_one_would_not_have_been_in_time(
     limits: list[str], seed: int
 ) -> None:
     story = await play(limits, seed)

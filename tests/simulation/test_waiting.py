@@ -1,4 +1,4 @@
-"""Is the line served in order, in time, and at the same cost however long it is?"""
+"""The queue is served in order, in time, and at the same cost however long it is."""
 
 import math
 from collections.abc import Iterator
@@ -117,7 +117,7 @@ async def test_cancelling_half_of_the_line_leaves_the_others_in_order() -> None:
     assert 50.0 == pytest.approx(queue.answers[-1][2], abs=0.02)
 
 
-async def test_whoever_leaves_makes_room_for_those_behind() -> None:
+async def test_a_waiter_that_leaves_makes_room_for_those_behind_it() -> None:
     async with governed("3 in flight") as governor, anyio.create_task_group() as tasks:
         queue = Queue(governor)
         permit = granted(governor.try_permit("weather", cost=2))
@@ -145,7 +145,7 @@ async def test_whoever_leaves_makes_room_for_those_behind() -> None:
 
 
 @pytest.mark.promise("R02")
-async def test_everybody_in_the_line_is_served_when_their_token_is_due() -> None:
+async def test_each_waiter_is_served_when_its_token_is_due() -> None:
     async with governed("2/minute burst 1") as governor, anyio.create_task_group() as tasks:
         queue = Queue(governor)
         for number in range(20):
@@ -156,7 +156,7 @@ async def test_everybody_in_the_line_is_served_when_their_token_is_due() -> None
 
 
 @pytest.mark.parametrize("timeout", [0.25, 5.0, 3600.0])
-async def test_nobody_waits_longer_than_the_timeout_for_a_place_that_does_not_come(timeout: float) -> None:
+async def test_no_call_waits_longer_than_its_timeout_for_a_place_that_does_not_come(timeout: float) -> None:
     async with governed("1 in flight") as governor:
         queue = Queue(governor)
         with granted(governor.try_permit("weather")):
@@ -169,7 +169,7 @@ async def test_nobody_waits_longer_than_the_timeout_for_a_place_that_does_not_co
     assert [] == queue.granted()
 
 
-async def test_whoever_cannot_be_served_in_time_any_more_is_told_at_once() -> None:
+async def test_a_call_that_can_no_longer_be_served_in_time_is_denied_at_once() -> None:
     async with governed("1/minute burst 1") as governor, anyio.create_task_group() as tasks:
         queue = Queue(governor)
         granted(governor.try_permit("weather"))
@@ -192,7 +192,7 @@ async def test_a_wait_that_fits_exactly_is_served() -> None:
     assert [1] == queue.granted()
 
 
-async def test_at_its_bound_the_line_takes_nobody_and_says_when_to_come_back() -> None:
+async def test_at_its_bound_the_queue_denies_and_says_when_to_come_back() -> None:
     async with governed("1/minute burst 1", max_waiting=3) as governor, anyio.create_task_group() as tasks:
         queue = Queue(governor)
         granted(governor.try_permit("weather"))

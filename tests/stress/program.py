@@ -4,7 +4,7 @@
 
 In every run 8 threads and the tasks of two other event loops do with 11 scopes whatever a program may. Who does what is drawn
 by chance; `--seed` draws the same again, though real threads never meet the same way twice. Half of the runs close the governor
-while all are at work. Ends with status 1 when a limit was exceeded, somebody was not answered, or the counters do not add up.
+while all are at work. Ends with status 1 when a limit was exceeded, a call was not answered, or the counters do not add up.
 """
 
 import argparse
@@ -30,10 +30,10 @@ from governor.clock import system_clock
 from governor_client import GovernorClient
 
 THREADS: Final = 8
-#: Seconds after which somebody who is still not answered will never be.
+#: Seconds after which a call without an answer counts as forgotten.
 PATIENCE: Final = 30.0
 #: Microseconds within which a refusal by an open breaker, or by degraded mode, is believed to say how long that lasts: probes
-#: that are out say a second, and mean "nobody knows".
+#: that are out say a second, and mean "unknown".
 COOLING: Final = 40_000
 
 OUTBOUND: Final = {
@@ -64,7 +64,7 @@ HOMES: Final[dict[str, tuple[str, dict[str, object]]]] = {
 
 
 class Log:
-    """What one caller has seen. Each has its own, so that keeping it does not keep anybody waiting."""
+    """What one caller has seen. Each caller has its own, so that none waits for a lock."""
 
     def __init__(self) -> None:
         self.admitted: dict[str, list[Admission]] = {scope: [] for scope in SCOPES}
@@ -76,7 +76,7 @@ class Log:
 
 
 class Run:
-    """One governor and everybody who uses it."""
+    """One governor and its callers."""
 
     def __init__(self, seed: int, seconds: float) -> None:
         self.random = Random(seed)
@@ -102,7 +102,7 @@ class Run:
         self.stop = Event()
         self.closed_at = 0
         self.deaths = 0
-        #: Permits whose outcome somebody else reports.
+        #: Permits whose outcome another thread reports.
         self.handed_over: deque[Permit] = deque()
 
     def new_log(self) -> Log:
@@ -204,7 +204,7 @@ class Caller:
             return
         self.admitted(scope, admission)
         if chance < 0.05:
-            # Forgotten. Kinds that somebody waits for report by themselves as soon as they are.
+            # Forgotten. A permit that a limit waits for reports by itself as soon as it is.
             self.hold(scope, admission)
             self.log.seen["leaked" if plain else "neutral"] += 1
             if plain:
@@ -240,7 +240,7 @@ class Caller:
 
 
 def live_as_thread(run: Run, governor: Governor, seed: int) -> None:
-    """Until the end, or until an early death that leaves permits in nobody's hands."""
+    """Until the end, or until an early death that leaves permits unreported."""
     caller = Caller(run, governor, seed)
     try:
         while not run.stop.is_set() or run.closes_early:
@@ -340,7 +340,7 @@ def running(home: str, config: Config) -> Iterator[Governor]:
 
 
 def crowd(run: Run, governor: Governor, home: str) -> list[Thread]:
-    """Everybody but the threads that are replaced when they die."""
+    """All callers but the threads that are replaced when they die."""
     loops = [HOMES["uvloop" if home == "uvloop" else "asyncio"], HOMES["trio"]]
     works: list[tuple[str, Callable[[], None]]] = [
         *((f"loop{n}", partial(live_as_loop, run, governor, run.random.getrandbits(32), loop)) for n, loop in enumerate(loops)),
@@ -383,7 +383,7 @@ def stress(run: Run, home: str) -> None:
 
 
 def see_off(threads: list[Thread]) -> None:
-    """Everybody comes to an end."""
+    """Every caller comes to an end."""
     deadline = monotonic() + PATIENCE
     for thread in threads:
         thread.join(max(0.0, deadline - monotonic()))
@@ -394,7 +394,7 @@ def see_off(threads: list[Thread]) -> None:
 
 
 def check_accounts(run: Run, governor: Governor) -> None:
-    """Everybody has gone: what the governor has counted is what they have seen, and everything lent is back."""
+    """All callers have ended: the counters equal what they have seen, and every lease has been recalled."""
     gc.collect()
     deadline = monotonic() + PATIENCE
     while True:
@@ -415,7 +415,7 @@ def check_accounts(run: Run, governor: Governor) -> None:
         "5xx": counters.answered_5xx,
         "failures": counters.failures,
         "others": counters.others,
-        # Granted to somebody in the moment of being cancelled, or of giving up.
+        # Granted to a call in the moment in which it was cancelled or gave up.
         "neutral": counters.neutral - never_seen,
         "leaked": counters.requests - _ended(counters),
     }

@@ -1,4 +1,4 @@
-"""Does the governor hold under stress, in every kind of interpreter that people run programs in?
+"""The governor holds under stress, in every kind of interpreter.
 
 Here a few short runs. `python -m tests.stress.program --runs 100 --seconds 2` makes a hundred long ones.
 """
@@ -28,7 +28,7 @@ def stress(*arguments: str, options: tuple[str, ...] = (), **environ: str) -> No
 
 
 @pytest.mark.parametrize("home", ["background", "asyncio", "trio"])
-def test_nothing_is_exceeded_and_nobody_is_forgotten(home: str) -> None:
+def test_no_limit_is_exceeded_and_every_call_is_answered(home: str) -> None:
     stress("--runs", "4", "--home", home)
 
 

@@ -1,4 +1,4 @@
-"""How does a test get hold of permits that are granted ahead, and keep them where they are?
+"""Leases of tests: filled at once, and kept as they are.
 
 The governor's loop is made to stand still, so that it can neither take back nor top up.
 """
