@@ -432,7 +432,7 @@ class Governor:
         )
         self._portal, self._supervisor, self._addresses = life.portal, supervisor, life.addresses
         self._thread = life.portal.thread
-        self.inbound.begin(supervisor)
+        self.inbound.begin(life.portal, supervisor)
         self.started_at = wall_clock()
         self.closed = self.closes_when_stuck = False
         running.append(self)

@@ -70,12 +70,13 @@ class Inbound:
         #: Paths of the governor's own pages, where an application has mounted them. No inbound limit applies to them.
         self.own_pages: frozenset[str] = frozenset()
         self._running = running
+        self._portal: Portal | None = None
         self._supervisor: Supervisor | None = None
         self._error_log = ErrorLog()
 
-    def begin(self, supervisor: Supervisor) -> None:
+    def begin(self, portal: Portal, supervisor: Supervisor) -> None:
         """Called when the governor is entered."""
-        self._supervisor = supervisor
+        self._portal, self._supervisor = portal, supervisor
 
     async def admit(self, group: str | EndpointGroup, request: InboundRequest, *, announce: bool = False) -> Admission:
         """Decides on a request to a group. With `announce` the decision carries what is left of the limits.
@@ -84,10 +85,12 @@ class Inbound:
         governor's loop does not answer within a second, `on_overload` of the group decides. Raises `UsageError` if the governor
         is not running.
         """
+        # A forked child finds the portal ended, which spares nearly all requests a look at the process.
+        portal = self._portal
+        if portal is not None and not portal.ended and portal.on_loop():
+            return self._decide(None, group, request, announce)
         portal = self._running()
-        if portal.on_loop():
-            return self._decide(None, group, request, announce=announce)
-        decide = partial(self._decide, portal, group, request, announce=announce)
+        decide = partial(self._decide, portal, group, request, announce)
         try:
             return await portal.acall(decide, answer_timeout(0), unwanted=_withdraw)
         except TimeoutError:
@@ -96,7 +99,7 @@ class Inbound:
     def admit_blocking(self, group: str | EndpointGroup, request: InboundRequest, *, announce: bool = False) -> Admission:
         """Decides as `admit` does, and blocks the calling thread for one round trip."""
         portal = self._running()
-        decide = partial(self._decide, portal, group, request, announce=announce)
+        decide = partial(self._decide, portal, group, request, announce)
         try:
             return portal.call(decide, answer_timeout(0), unwanted=_withdraw)
         except TimeoutError:
@@ -110,7 +113,11 @@ class Inbound:
             return False
 
     def _decide(
-        self, portal: Portal | None, group: str | EndpointGroup, request: InboundRequest, *, announce: bool
+        self,
+        portal: Portal | None,
+        group: str | EndpointGroup,
+        request: InboundRequest,
+        announce: bool,
     ) -> Admission:
         """Runs on the governor's loop. `portal` leads back to it, for a request from elsewhere."""
         actor = self._actor(group)

@@ -3,7 +3,7 @@
 import logging
 from typing import Final, final
 
-from governor import Admission, EndpointGroup, Governor
+from governor import Governor
 from governor.asgi.client import UNKNOWN, Client
 from governor.asgi.identity import ClientKeys
 from governor.asgi.routing import Router
@@ -55,7 +55,3 @@ class AdmissionController:
         if client.tier is not None and match is not None and client.tier not in self._config.inbound[match.group].tiers:
             self._error_log(f"The key function returned a tier that {match.group} does not have; the limits of the group apply")
         return InboundRequest(key, request.address, routes, client.tier, client.cost)
-
-    async def admit(self, group: str | EndpointGroup, request: InboundRequest) -> Admission:
-        """The decision of the governor."""
-        return await self.inbound.admit(group, request, announce=self.announces)

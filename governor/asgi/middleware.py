@@ -105,7 +105,7 @@ class TrafficControlMiddleware:
         if client is None:
             return None
         request = controller.request(match, scope, client)
-        admission = await controller.admit(match.group, request)
+        admission = await controller.inbound.admit(match.group, request, announce=controller.announces)
         if admission.denied is not None or admission.least is not None:
             response = denial(admission, request)
             if response is not None:

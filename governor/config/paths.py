@@ -1,17 +1,17 @@
-"""To which inbound group does a request path belong?
+"""The inbound group of a request path.
 
-To the one with the longest of all prefixes that begins the path, at the border of a segment, and else to the default. Prefixes
-and paths are compared in a normal form: percent-encoding undone until there is none, lower case, `/` for a backslash, segments
-without parameters (`;v=1`), surrounding space and trailing dots, empty segments and dot segments resolved.
+A path belongs to the group with the longest configured prefix, at the border of a segment, or else to the default group.
+Prefixes and paths are compared in a normal form: percent-encoding decoded as often as it was applied, lower case, `/` for a
+backslash, segments without parameters (`;v=1`), surrounding spaces and trailing dots, no empty segments, dot segments resolved.
 
-A path that is not in its normal form can be read in more than one way, and nobody here knows how the application reads it. It
-belongs to the strictest of the groups that the readings name, and is never exempt: a trick gains nothing. There is no doubt
-about an exempt path as the settings spell it, nor about what lies beneath one in any case, with a slash at its end or without.
+A path that is not in its normal form can be read in several ways, and the application may read it in any of them. It belongs to
+the strictest group that one of the readings names, and is never exempt, so that no spelling weakens a limit. Only exempt paths
+as the settings spell them, and paths beneath them in any case and with or without a slash at the end, have one reading.
 
-A server that mounts the application under a root path has it at the beginning of each path (uvicorn) or not (Hypercorn,
-Granian, `FastAPI(root_path=)`), and applications take it away where it stands there. So prefixes are looked for in the path
-without the root path and with it, and of the groups that are named the strictest counts. The default is what is left when
-neither reading names a group. A request is exempt if one reading is and the other names no group.
+A server that mounts the application under a root path puts it in front of each path (uvicorn) or not (Hypercorn, Granian,
+`FastAPI(root_path=)`), and applications remove it if it is there. So prefixes are compared with the path without the root path
+and with it, and the strictest of the named groups counts. The default group is used only if neither reading names another. A
+request is exempt if one reading is exempt and the other names no group.
 """
 
 import math
@@ -22,46 +22,47 @@ from governor.config.names import DEFAULT
 from governor.config.parts import MAX_PATH, InboundGroup, InboundRoute
 from governor.policies.contract import Limit
 
-#: So many paths are remembered, of so many characters at most. When there is no more room, all are forgotten.
-MOST_REMEMBERED: Final = 4096
-_REMEMBERED: Final = 256
+#: Paths whose group is cached. A full cache is emptied.
+MAX_CACHED: Final = 4096
+#: Characters of the longest path that is cached.
+_MAX_CACHED_PATH: Final = 256
 
 _PERCENT: Final = ord("%")
 _BYTES: Final = {f"{byte:02x}".encode(): byte for byte in range(256)}
-#: What the end of a segment loses.
+#: Characters that are removed from the end of a segment.
 _TAIL: Final = "." + "".join(character for character in map(chr, range(0x3001)) if character.isspace())
 
 _Prefixes = Mapping[tuple[str, ...], str]
-#: The segments of a route, of which None stands for any, and whether it stands for everything beneath it as well.
+#: The segments of a route, where None matches any; how many a path has at least; whether it may have more.
 _Template = tuple[tuple[str | None, ...], int, bool]
 
 
 class PathMatch(NamedTuple):
-    """Where a path belongs: its group, and those routes of it that the path is one of, with their methods; none for all."""
+    """The group of a path, and the indexes of the routes that the path matches, with their methods; no methods mean all."""
 
     group: str
     routes: tuple[tuple[int, frozenset[str]], ...] = ()
 
     def routes_of(self, method: str) -> tuple[int, ...]:
-        """The places of the routes for requests of this method."""
+        """The indexes of the routes that requests with this method match."""
         return tuple(number for number, methods in self.routes if not methods or method in methods)
 
 
 @final
 class Paths:
-    """Finds the group of a path among `groups`, which have a default; `exempt` are the paths that have none.
+    """Finds the groups of paths among `groups`, which include the default, and the paths that are `exempt`.
 
-    An exempt path stands for itself; one that ends in `/` for itself and everything beneath it, but `/` for itself.
+    An exempt path matches itself. One that ends in `/` matches everything beneath it too, except `/`.
     """
 
-    __slots__ = ("_deepest", "_exempt", "_prefixes", "_ranks", "_remembered", "_routes", "_strictest", "_trees")
+    __slots__ = ("_deepest", "_exempt", "_prefixes", "_ranks", "_cache", "_routes", "_strictest", "_trees")
 
     def __init__(self, groups: Mapping[str, InboundGroup], exempt: Iterable[str]) -> None:
         exempt = tuple(exempt)
         self._prefixes: _Prefixes = {_resolved(_segments(path)): name for name, group in groups.items() for path in group.paths}
-        #: Exempt paths as they are written, and in normal form.
+        #: Exempt paths, as written and in normal form.
         self._exempt = frozenset(spelling for path in exempt for spelling in (path, normal_form(path)))
-        #: Of those with everything beneath: the spellings, without the slash at the end.
+        #: Exempt paths that include everything beneath them: both spellings, without the slash at the end.
         self._trees = {
             _resolved(_segments(path)): (path.rstrip("/"), normal_form(path))
             for path in exempt
@@ -77,27 +78,27 @@ class Paths:
             for name, group in groups.items()
             if group.routes
         }
-        self._remembered: dict[str | tuple[str, str], PathMatch | None] = {}
+        self._cache: dict[str | tuple[str, str], PathMatch | None] = {}
 
     def group(self, path: str, root: str = "") -> str | None:
-        """The name of the group; None for a path that is exempt."""
+        """The name of the group; None for an exempt path."""
         place = self.find(path, root)
         return None if place is None else place.group
 
     def find(self, path: str, root: str = "") -> PathMatch | None:
-        """The group of a path and its routes; None for a path that is exempt. Any text has an answer.
+        """The group and the routes of a path, which may be any text; None for an exempt path.
 
-        `root` is the path under which the server says that the application is mounted.
+        `root` is the root path under which the server has mounted the application.
         """
         key = (root, path) if root else path
         try:
-            return self._remembered[key]
+            return self._cache[key]
         except KeyError:
             place = self._find(path, root.rstrip("/"))
-            if len(path) + len(root) <= _REMEMBERED:
-                if len(self._remembered) >= MOST_REMEMBERED:
-                    self._remembered.clear()
-                self._remembered[key] = place
+            if len(path) + len(root) <= _MAX_CACHED_PATH:
+                if len(self._cache) >= MAX_CACHED:
+                    self._cache.clear()
+                self._cache[key] = place
             return place
 
     def _find(self, path: str, root: str) -> PathMatch | None:
@@ -112,25 +113,25 @@ class Paths:
         anything = [self._prefixes.get((), DEFAULT)]
         found = self._named(resolved, base) or anything
         if _joined(resolved) != within:
-            # What an application makes of it that does not resolve dot segments, and of one that cleans nothing.
+            # The readings of an application that does not resolve dot segments, and of one that normalises nothing.
             found = [*found, *(self._named(segments, base) or anything), *self._named(within.split("/")[1:], base)]
         if base:
-            # What one makes of it that cleans the path before it looks for the root path.
+            # The reading of one that normalises the path before it removes the root path.
             whole = _segments(path)
             cleaned = (_beneath(whole, base), _beneath(_resolved(whole), base))
             found = [*found, *(name for one in cleaned for name in self._named(one, base))]
-            # A prefix that the root path begins with covers the whole application: it never makes a request laxer.
+            # A prefix of the root path itself covers the whole application: it never weakens the limits of a request.
             around = self._longest(base, 0)
             found += [] if around is None else [around]
         if not self._routes:
             return PathMatch(min(found, key=self._ranks.__getitem__))
         routes = {name: self._routes_of(name, path, within, base) for name in found}
-        # A limit for the very route is narrower than any for a group.
+        # A limit of a route is narrower than those of a group.
         group = min(found, key=lambda name: (not routes[name], self._ranks[name]))
         return PathMatch(group, routes[group])
 
     def _routes_of(self, group: str, path: str, within: str, base: tuple[str, ...]) -> tuple[tuple[int, frozenset[str]], ...]:
-        """The routes of a group that some reading of a path is one of."""
+        """The routes of a group that some reading of a path matches."""
         segments = _segments(within)
         raw = [segment for segment in within.lower().split("/") if segment]
         readings = [_resolved(segments), segments, raw, within.split("/")[1:]]
@@ -144,7 +145,7 @@ class Paths:
         return tuple(found.items())
 
     def _is_exempt(self, path: str, root: str, within: str, base: tuple[str, ...], resolved: tuple[str, ...]) -> bool:
-        """Is the path exempt as the application sees it, or with the root path in front, and does the other name no group?"""
+        """Whether one reading, with or without the root path, is exempt while the other names no group."""
         if self._exempts(within, resolved, 0):
             return not base or self._longest((*base, *resolved), len(base)) is None
         if not base or not resolved:
@@ -153,7 +154,7 @@ class Paths:
         return self._exempts(outside, (*base, *resolved), len(base)) and self._longest(resolved, 0) is None
 
     def _exempts(self, path: str, resolved: tuple[str, ...], above: int) -> bool:
-        """Is the path exempt, alone or beneath one of more than `above` segments? Not if it can be read in another way."""
+        """Whether a path with one reading is exempt, itself or beneath an exempt path of more than `above` segments."""
         if path in self._exempt:
             return True
         plain = path.removesuffix("/")
@@ -163,14 +164,14 @@ class Paths:
         return any(plain == spelling or plain.startswith(f"{spelling}/") for spellings in trees for spelling in spellings)
 
     def _named(self, segments: Sequence[str], base: tuple[str, ...]) -> list[str]:
-        """The groups that have a prefix of a path: as the application sees it, and with the root path in front of it."""
+        """The groups with a prefix of a path: as the application sees it, and with the root path in front."""
         named = [self._longest(segments, 0)]
         if base:
             named.append(self._longest((*base, *segments), len(base)))
         return [name for name in named if name is not None]
 
     def _longest(self, segments: Sequence[str], above: int) -> str | None:
-        """The group with the longest prefix, of those of more than `above` segments."""
+        """The group with the longest prefix of more than `above` segments."""
         for length in range(min(len(segments), self._deepest), above, -1):
             found = self._prefixes.get(tuple(segments[:length]))
             if found is not None:
@@ -179,12 +180,12 @@ class Paths:
 
 
 def _methods(route: InboundRoute) -> frozenset[str]:
-    """A HEAD is answered by what answers a GET, and so is the handshake of a WebSocket, which is one."""
+    """The methods of a route. GET includes HEAD, and the handshake of a WebSocket, which is a GET."""
     return frozenset((*route.methods, "HEAD")) if "GET" in route.methods else frozenset(route.methods)
 
 
 def _template(path: str) -> _Template:
-    """The segments, how many a path has at least, and whether it may have more."""
+    """The template of a path as the settings write it."""
     parts = [part for part in path.split("/") if part]
     beneath = bool(parts) and parts[-1].endswith(":path}")
     if beneath:
@@ -203,12 +204,12 @@ def _matches(template: _Template, segments: Sequence[str]) -> bool:
 
 
 def sample(path: str) -> str:
-    """A path that a template stands for."""
+    """A path that matches a template."""
     return "/".join("0" if part.startswith("{") else part for part in path.split("/"))
 
 
 def _within(path: str, root: str) -> str:
-    """The path as an application sees it that takes the root path away from its beginning, where it stands there."""
+    """The path without the root path, if it begins with that: as an application sees it."""
     if not root or not path.startswith(root):
         return path
     return path[len(root) :] if path[len(root) : len(root) + 1] == "/" else path if len(path) > len(root) else "/"
@@ -219,12 +220,12 @@ def _beneath(segments: Sequence[str], base: tuple[str, ...]) -> Sequence[str]:
 
 
 def normal_form(path: str) -> str:
-    """The spelling in which paths are compared."""
+    """The normal form of a path, in which paths are compared."""
     return _joined(_resolved(_segments(path)))
 
 
 def covering(path: str, exempt: Iterable[str]) -> str | None:
-    """The exempt path beneath which this path lies, or None."""
+    """The exempt path that includes this path, or None."""
     segments = _resolved(_segments(path))
     for one in exempt:
         tree = _resolved(_segments(one))
@@ -238,7 +239,7 @@ def _joined(segments: Sequence[str]) -> str:
 
 
 def _segments(path: str) -> list[str]:
-    """The segments of a path, cleaned; those that go up are still there."""
+    """The segments of a path in normal form, except that `..` is not resolved."""
     plain = _unquoted(path.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
     return [segment for raw in plain.replace("\\", "/").lower().split("/") if (segment := _cleaned(raw))]
 
@@ -259,7 +260,7 @@ def _resolved(segments: Iterable[str]) -> tuple[str, ...]:
 
 
 def _unquoted(path: bytes) -> bytes:
-    """Without percent-encoding, however often it was applied, in one pass: what is decoded may complete another code."""
+    """Decodes percent-encoding as often as it was applied, in one pass: a decoded byte may complete another code."""
     first = path.find(b"%")
     if first < 0:
         return path
@@ -272,10 +273,10 @@ def _unquoted(path: bytes) -> bytes:
 
 
 def _rank(group: InboundGroup) -> tuple[object, ...]:
-    """The strictest group has the smallest."""
+    """The rank of a group; the strictest has the smallest."""
     return (group.dry_run, *map(_least, (group.limits, group.address_limits, group.total_limits)))
 
 
 def _least(limits: Iterable[Limit]) -> tuple[float, float]:
-    """How many requests per second, and how many at once, the tightest of the limits allows."""
+    """The rate and the capacity of the tightest limit."""
     return min(((limit.refill_rate or math.inf, limit.capacity) for limit in limits), default=(math.inf, math.inf))

@@ -2,7 +2,7 @@ import pytest
 
 from governor import Config, ConfigError
 from governor.config.parts import MAX_PATH
-from governor.config.paths import MOST_REMEMBERED, Paths, normal_form
+from governor.config.paths import MAX_CACHED, Paths, normal_form
 
 CONFIG = Config.from_mapping({})
 
@@ -197,11 +197,11 @@ def test_everything_can_be_one_group() -> None:
 @pytest.mark.promise("R24")
 def test_no_more_paths_are_remembered_than_there_is_room_for() -> None:
     known = paths()
-    for number in range(MOST_REMEMBERED + 10):
+    for number in range(MAX_CACHED + 10):
         known.group(f"/api/v1/chat/{number}")
     known.group(f"/api/v1/chat/{'x' * 1000}")
 
-    assert 10 == len(known._remembered)
+    assert 10 == len(known._cache)
 
 
 @pytest.mark.parametrize("path", ["/", "/a/b", "/a/../..", "%", "/%zz", "/a%2", "\ud800", "/ß/İ", "/\0"])
