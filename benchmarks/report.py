@@ -150,7 +150,7 @@ _TABLES: Final = (
             _Figure("allocated by Python for each, bytes", clients.TRACED, 1.0, 0),
             _Figure("resident for each, bytes", clients.RESIDENT, 1.0, 0),
             _Figure("resident after they were quiet, bytes", clients.AFTER, 1.0, 0),
-            _Figure("longest step of cleaning up, ms", clients.LONGEST_MS),
+            _Figure("longest step of cleaning up, ms", clients.MAX_STEP_MS),
         ],
     ),
     _Table(

@@ -143,7 +143,7 @@ TARGETS: Final = (
     ),
     Target(
         title="a denied call, to one that is admitted",
-        contender="calls-refused",
+        contender="calls-denied",
         base="calls-governed",
         metric=calls.CALL_US,
         most=1.25,
@@ -168,7 +168,7 @@ TARGETS: Final = (
     Target(
         title="the longest pause for cleaning up, of a million clients",
         contender="clients",
-        metric=clients.LONGEST_MS,
+        metric=clients.MAX_STEP_MS,
         most=5.0,
         unit="ms",
     ),

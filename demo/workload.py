@@ -27,7 +27,7 @@ _GLANCE: Final = 1.0
 #: The call of the endless loop.
 _LOOPED: Final = Call(0.0, READ, "/items/loop")
 
-#: Is told the seconds since the start, and what has been counted so far.
+#: Called with the seconds since the start, and the figures so far.
 Watcher = Callable[[float, Figures], None]
 
 

@@ -1,4 +1,4 @@
-"""Where does the governor run in a program without an event loop? On one of its own, on a daemon thread."""
+"""Runs a governor on an event loop of its own, on a daemon thread, for programs without an event loop."""
 
 import _thread
 from collections.abc import Callable

@@ -5,8 +5,8 @@ each scope, a sliding log of the last 60 seconds over all scopes, degraded mode,
 own state with its own lock. `check` asks them in turn, `record` tells those who learn from outcomes.
 
 Written as one would for production: no needless work, slots, one reading of the clock for each call, amortised O(1) throughout.
-The faults that such engines are known for are not modelled: the call that half-opens the breaker is counted, a refused request
-leaves no trace in the log, and what was taken before a later part refused is given back.
+The faults that such engines are known for are not modelled: the call that half-opens the breaker is counted, a denied request
+leaves no trace in the log, and what was taken before a later part denied is given back.
 """
 
 import threading
@@ -199,13 +199,13 @@ class DegradedMode:
 class Counters:
     """What happened in one scope."""
 
-    __slots__ = ("_lock", "answered", "refused", "requests")
+    __slots__ = ("_lock", "answered", "denied", "requests")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.requests = 0
         self.answered: dict[int, int] = {}
-        self.refused: dict[str, int] = {}
+        self.denied: dict[str, int] = {}
 
     def count_request(self) -> None:
         with self._lock:
@@ -216,9 +216,9 @@ class Counters:
         with self._lock:
             self.answered[family] = self.answered.get(family, 0) + 1
 
-    def count_refusal(self, reason: str) -> None:
+    def count_denial(self, reason: str) -> None:
         with self._lock:
-            self.refused[reason] = self.refused.get(reason, 0) + 1
+            self.denied[reason] = self.denied.get(reason, 0) + 1
 
 
 class Scope:
@@ -249,19 +249,19 @@ class LockEngine:
         scope = self.scope(provider, method, now)
         wait = self._degraded.remaining(now)
         if wait > 0:
-            return self._refuse(scope, "degraded_mode_active", wait)
+            return self._deny(scope, "degraded_mode_active", wait)
         wait = scope.breaker.allow(now)
         if wait > 0:
-            return self._refuse(scope, "circuit_breaker_open", wait)
+            return self._deny(scope, "circuit_breaker_open", wait)
         wait = scope.bucket.take(now)
         if wait > 0:
             scope.breaker.give_back()
-            return self._refuse(scope, "rate_limit_exceeded", wait)
+            return self._deny(scope, "rate_limit_exceeded", wait)
         if not self._log.admit(now):
             scope.bucket.put_back()
             scope.breaker.give_back()
             self._degraded.enter(now)
-            return self._refuse(scope, "global_request_cap_exceeded", self._settings.degraded_cooldown)
+            return self._deny(scope, "global_request_cap_exceeded", self._settings.degraded_cooldown)
         scope.counters.count_request()
         return ALLOWED
 
@@ -283,13 +283,13 @@ class LockEngine:
                 scope = self._scopes[name] = Scope(self._settings, now)
             return scope
 
-    def _refuse(self, scope: Scope, reason: str, wait: float) -> Decision:
-        scope.counters.count_refusal(reason)
+    def _deny(self, scope: Scope, reason: str, wait: float) -> Decision:
+        scope.counters.count_denial(reason)
         return Decision(False, reason, wait)
 
 
 def wide_open() -> LockEngine:
-    """An engine that refuses nothing during a benchmark."""
+    """An engine that denies nothing during a benchmark."""
     return LockEngine(Settings(rate=RATE, burst=BURST, cap=CAP))
 
 

@@ -2,7 +2,7 @@
 
 The bucket is emptied at once; from then on it owes one permit every 5 ms. It never fills up again meanwhile: a full bucket
 forgets what is taken late. First in line stands one who asks for ten, which takes 50 ms: by then all others have joined, so
-that joining delays nobody's grant. Due instants are counted from just before the first ask: what the asking takes counts as
+that joining delays no grant. Due instants are counted from just before the first ask: what the asking takes counts as
 lateness, never as earliness. A grant before its instant would be a limit broken, and ends the benchmark.
 """
 

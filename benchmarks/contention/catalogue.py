@@ -118,7 +118,7 @@ CONTENTION: Final = (
     *_put_to(Family.LOOPS, "loops:everywhere", *_FOR_THREADS, milliseconds=500, quick_milliseconds=100),
     *_put_to(Family.LOOPS, "loops:on_one_loop", _AIOLIMITER, _AIOLIMITER_STACK, milliseconds=500, quick_milliseconds=100),
     Contender(
-        name="loops-nobody",
+        name="loops-control",
         family=Family.LOOPS,
         entry="contention.loops:without_a_limiter",
         size=500,

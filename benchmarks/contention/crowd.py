@@ -21,8 +21,8 @@ MIXED_THREADS: Final = 4
 SHARED: Final = "shared"
 
 _MILLISECOND_NS: Final = 1_000_000
-#: Seconds after which somebody who has not come to the start never will.
-_PATIENCE: Final = 60.0
+#: Seconds until all callers must have started.
+_START_TIMEOUT: Final = 60.0
 
 
 class Times(NamedTuple):
@@ -51,7 +51,7 @@ Crowd = Callable[[Subject, Limit, Span, Behaviour[R]], Sequence[R]]
 
 
 class Start:
-    """Lets everybody begin at once, when all are there."""
+    """Starts all callers at once, when all are ready."""
 
     def __init__(self, parties: int, span: Span) -> None:
         self._span = span
@@ -60,7 +60,7 @@ class Start:
 
     def wait(self) -> Times:
         """Blocks the thread until all have come."""
-        self._barrier.wait(_PATIENCE)
+        self._barrier.wait(_START_TIMEOUT)
         return self._times
 
     def _note(self) -> None:

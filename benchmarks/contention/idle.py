@@ -21,7 +21,7 @@ _SCOPES: Final = 100
 _THREADS: Final = 8
 #: Asks of each thread in each scope: enough that permits are granted ahead.
 _ASKS: Final = 20
-#: Seconds until everybody has come to rest.
+#: Seconds until everything is idle.
 _SETTLING: Final = 1.0
 
 
@@ -63,7 +63,7 @@ def _at_rest(size: int, asks: Sequence[Callable[[], bool]]) -> Mapping[str, floa
 
 
 def _sleeps() -> int:
-    """Voluntary context switches so far; nobody counts them on Windows."""
+    """Voluntary context switches so far; not counted on Windows."""
     if sys.platform == "win32":
         return 0
     import resource

@@ -32,7 +32,7 @@ def on_one_loop(subject: Subject, size: int) -> Mapping[str, float]:
 
 
 def without_a_limiter(size: int) -> Mapping[str, float]:
-    """The same crowds, and nobody to ask."""
+    """The same crowds without a limiter."""
     return _rates(lock_based(lambda _: for_everybody(lambda _: lambda: True), law=Law.BUCKET), size)
 
 

@@ -1,7 +1,7 @@
 """Fairness and lateness under a shortage: 8 threads that all wait for more in a scope of 500 per second.
 
 The bucket is full at first and never again: from then on it owes one permit every 2 ms. The n-th permit after the burst is due
-n times as long after the first ask; whoever has it later is late, whichever thread it is.
+n times as long after the first ask; a thread that gets it later is late.
 """
 
 from collections.abc import Mapping, Sequence

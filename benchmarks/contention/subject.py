@@ -62,7 +62,7 @@ Workload = Callable[[Subject, int], Mapping[str, float]]
 
 
 def lock_based(make: Callable[[Limit], Doors], *, law: Law, clock: int = 1) -> Subject:
-    """A limiter that nobody has to start, and that does not care who asks."""
+    """A limiter that needs no start, and is the same for all callers."""
 
     @contextmanager
     def open_for_threads(limit: Limit) -> Iterator[Doors]:
@@ -76,7 +76,7 @@ def lock_based(make: Callable[[Limit], Doors], *, law: Law, clock: int = 1) -> S
 
 
 def for_everybody(ask: Callable[[str], Ask], wait: Callable[[str], Ask] | None = None) -> Doors:
-    """The doors of a limiter that answers at once, whoever asks: tasks call it as threads do. Without a `wait` one polls."""
+    """The functions of a limiter that answers at once, for tasks and threads alike. Without a `wait` callers poll."""
 
     def ask_on_loop(scope: str) -> AskOnLoop:
         once = ask(scope)

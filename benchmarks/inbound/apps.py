@@ -36,7 +36,7 @@ async def governed() -> AsyncIterator[App]:
 
 
 @asynccontextmanager
-async def refused() -> AsyncIterator[App]:
+async def denied() -> AsyncIterator[App]:
     async with Governor(Config.from_mapping({"inbound": {"default": _SHUT}})) as governor:
         yield TrafficControlMiddleware(plain, governor)
 
@@ -102,7 +102,7 @@ PAIRS: Final[dict[str, tuple[Opens, Opens]]] = {
     "bare": (bare, bare),
     "governed": (governed, bare),
     "announced": (announced, bare),
-    "refused": (refused, bare),
+    "denied": (denied, bare),
     "starlette-governed": (starlette_governed, starlette),
     "starlette-base": (starlette_base, starlette),
     "starlette-slowapi": (starlette_slowapi, starlette),

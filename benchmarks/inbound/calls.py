@@ -1,6 +1,6 @@
 """The time that a middleware adds to one call of an application, in the same process and without a server.
 
-The application with it and without it take turns, some thousands of calls each, and what is told is the median: of the
+The application with it and without it take turns, some thousands of calls each, and the result is the median: of the
 differences, and of the calls as a whole.
 """
 
@@ -34,7 +34,7 @@ _SCOPE: Final = {
         (b"accept", b"*/*"),
         (b"accept-encoding", b"gzip, deflate"),
         (b"connection", b"keep-alive"),
-        (b"x-actor", b"somebody"),
+        (b"x-actor", b"someone"),
     ],
 }
 
@@ -51,8 +51,8 @@ def announced(size: int) -> Mapping[str, float]:
     return asyncio.run(_timed("announced", size, 200))
 
 
-def refused(size: int) -> Mapping[str, float]:
-    return asyncio.run(_timed("refused", size, 429))
+def denied(size: int) -> Mapping[str, float]:
+    return asyncio.run(_timed("denied", size, 429))
 
 
 def starlette_governed(size: int) -> Mapping[str, float]:

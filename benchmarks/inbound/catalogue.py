@@ -37,7 +37,7 @@ _CALLS: Final = (
     _GOVERNED,
     _Middleware(name="announced", title="governor, with `announce`", does=f"{_WHOLE}; `RateLimit` fields on every answer"),
     _Middleware(
-        name="refused",
+        name="denied",
         title="governor, denying",
         does="denies every request: 429 with its fields and its document",
         does_not="does not call the application; one client who does not stop, so the document is made once a second",

@@ -23,12 +23,12 @@ from governor.testing import ManualClock
 TRACED: Final = "traced_bytes"
 RESIDENT: Final = "resident_bytes"
 AFTER: Final = "resident_after_bytes"
-#: The longest step of cleaning up, while nobody can be dropped and when everybody can.
-LONGEST_MS: Final = "longest_ms"
+#: The longest step of the clean-up, while no client can be dropped and when all can.
+MAX_STEP_MS: Final = "longest_ms"
 
 _WIDE: Final = [f"{RATE}/s burst {BURST}"]
 _HOUR: Final = 3600.0
-#: An hour until the bucket of a client is full again, so that nobody is forgotten too early.
+#: An hour until the bucket of a client is full again, so that no client is dropped too early.
 _SLOW: Final = {"limits": ["1/hour burst 10"], "address_limits": _WIDE, "total_limits": _WIDE}
 
 
@@ -56,11 +56,11 @@ async def _quieted(size: int) -> Mapping[str, float]:
         clock.advance(_HOUR)
         quiet = _longest_step(group)
         check_count(group.clients(), 0)
-        return {RESIDENT: full / size, AFTER: max(0, meter.grown()) / size, LONGEST_MS: max(busy, quiet)}
+        return {RESIDENT: full / size, AFTER: max(0, meter.grown()) / size, MAX_STEP_MS: max(busy, quiet)}
 
 
 def _governor(size: int, clock: ManualClock) -> Governor:
-    # The tables are filled unevenly, and nobody is to be dropped for want of room.
+    # The tables are filled unevenly, and no client should be dropped for lack of room.
     return Governor(Config.from_mapping({"inbound": {"default": _SLOW, "max_clients": 2 * size + 10_000}}), clock=clock)
 
 
@@ -69,10 +69,10 @@ def _fill(governor: Governor, size: int, meter: Meter) -> GroupActor:
     assert group is not None
     address = governor.inbound.pseudonyms.address(b"198.51.100.1")
     meter.start()
-    refused = 0
+    denied = 0
     for number in range(size):
-        refused += group.admit(InboundRequest(governor.inbound.pseudonyms.actor(b"client%d" % number), address)) is not None
-    check_count(size - refused, size)
+        denied += group.admit(InboundRequest(governor.inbound.pseudonyms.actor(b"client%d" % number), address)) is not None
+    check_count(size - denied, size)
     return group
 
 

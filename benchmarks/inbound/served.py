@@ -24,7 +24,7 @@ SHARE: Final = "share"
 _TURNS: Final = 8
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _REQUEST: Final = (
-    b"GET /api/v1/things HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: benchmark\r\nAccept: */*\r\nX-Actor: somebody\r\n\r\n"
+    b"GET /api/v1/things HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: benchmark\r\nAccept: */*\r\nX-Actor: someone\r\n\r\n"
 )
 
 

@@ -25,7 +25,7 @@ async def serve(name: str) -> None:
         )
         ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110 - nobody tells
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         print(server.servers[0].sockets[0].getsockname()[1], flush=True)
         await ended

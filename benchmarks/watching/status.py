@@ -98,7 +98,7 @@ async def _poll(address: tuple[str, int], times: int, polled: list[float]) -> No
 
 
 async def _decide(governor: Governor, size: int) -> Mapping[str, float]:
-    """Asks on a schedule; whoever is late catches up at once."""
+    """Asks on a schedule, and catches up at once when late."""
     taken: list[float] = []
     granted = 0
     start = monotonic_ns()

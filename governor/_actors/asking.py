@@ -1,7 +1,6 @@
-"""How does an ask reach its actor from where the caller is, and how does the answer come back?
+"""Requests for permits from a task on the actor's own loop, from another thread, and from a task on another loop.
 
-Three ways: from a task on the actor's own loop, from another thread, and from a task on another loop. All three leave the
-line, or give the permit back, if the caller is cancelled meanwhile; and none waits for a loop that has ended.
+All three leave the queue, or give the permit back, if they are cancelled meanwhile. None waits for a loop that has ended.
 """
 
 import math
@@ -18,15 +17,14 @@ from governor._actors.queue import Waiter
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave
 
-#: Seconds that callers from elsewhere who do not wait for a permit give the actor's loop to look at their message, before they
-#: take it for stuck. Who does wait waits for their own timeout and no longer, but for the time that an answer given in its last
-#: moment needs to arrive.
+#: Seconds in which the actor's loop must answer a call from another thread that does not wait for a permit. A call that waits
+#: is bounded by its own timeout, plus the time that an answer of the last moment needs to arrive.
 _ANSWER_TIMEOUT: Final = 1.0
 _TRANSIT_TIMEOUT: Final = 0.05
 
 
 def overloaded(scope: str) -> Denied:
-    """What is said when nobody could be asked."""
+    """The denial if the loop of the actor does not respond."""
     return Denied(scope, Reason.OVERLOADED, 1.0)
 
 
@@ -75,7 +73,7 @@ async def ask_from_another_loop(portal: Portal, actor: ScopeActor, acquire: Acqu
 
 
 def _answer(portal: Portal, actor: ScopeActor, waiter: Waiter, *, answered: bool) -> Permit | Denied:
-    """What a caller from elsewhere is told, even if the actor's loop tells nothing."""
+    """The answer for a call from elsewhere, also if the loop of the actor has not responded."""
     if answered and (answer := waiter.take()) is not None:
         return answer
     actor.send(Leave(), waiter)
@@ -83,7 +81,7 @@ def _answer(portal: Portal, actor: ScopeActor, waiter: Waiter, *, answered: bool
 
 
 def answer_timeout(timeout: float | None) -> float:
-    """How many seconds somebody from elsewhere who would wait so long for a permit waits for an answer."""
+    """Seconds to wait for an answer from another loop, for a call that waits `timeout` seconds for a permit."""
     if timeout is None:
         return math.inf
     return timeout + _TRANSIT_TIMEOUT if timeout else _ANSWER_TIMEOUT

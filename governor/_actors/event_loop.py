@@ -81,7 +81,7 @@ def spawn(function: Callable[[], Coroutine[object, object, None]], name: str) ->
 
 
 def _look_at(task: _Task) -> None:
-    """Takes note of how it ended, so that asyncio does not complain that nobody did."""
+    """Retrieves the exception of the task, so that asyncio does not log that it was never retrieved."""
     if not task.cancelled():
         task.exception()
 

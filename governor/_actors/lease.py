@@ -43,8 +43,8 @@ class HolderReport(NamedTuple):
 class Holder(Protocol):
     """What an owner needs of the holder of its lease. The owner calls all of it on its own thread, one call at a time.
 
-    Each fill and each recall belongs to a generation, the owner's count of recalls. A holder that is told of a recall
-    asynchronously refuses fills of an earlier generation, and its report for an earlier generation may add use, never give
+    Each fill and each recall belongs to a generation, the owner's count of recalls. A holder that learns of a recall
+    asynchronously rejects fills of an earlier generation, and its report for an earlier generation may add use, never give
     permits back. A permit that is neither reported nor recalled is outstanding, and the owner's limits hold that much less.
     """
 

@@ -56,7 +56,7 @@ class Mailbox:
         #: One entry for each of those asks that is for anything but one request. While there is one, no thread may take a
         #: permit that was granted ahead: that would overtake the ask.
         self.large: deque[None] = deque()
-        #: Outcomes, in order. Whoever appends one calls `deliver` afterwards.
+        #: Outcomes, in order. Code that appends one calls `deliver` afterwards.
         self.outcomes: deque[Outcome] = deque()
         self._scope = scope
         self._portal = portal

@@ -1,7 +1,6 @@
-"""Where does the governor live, and how does another thread reach it?
+"""The portal: the event loop and thread of a governor, as reached from other threads.
 
-Everything the actors own is touched on one thread only: the one whose event loop the governor was started in. Others leave
-work in a queue and knock.
+Only the thread of that event loop touches what actors own. Other threads put calls into a queue and wake the loop.
 """
 
 import math
@@ -22,8 +21,8 @@ from governor.errors import UsageError
 T = TypeVar("T")
 Post = Callable[[Callable[[], object]], object]
 
-#: A loop that was thrown away without being told leaves nobody to answer. Whoever waits for one looks after so many seconds
-#: whether it is still there, again and again.
+#: A loop that was discarded without being closed answers no call. A waiting call checks at this interval, in seconds, whether
+#: the loop still exists.
 _HEARTBEAT_INTERVAL: Final = 1.0
 #: Calls that may lie unread while the loop stands still, those that were given up included; one more is not taken.
 MAX_CALLS: Final = 65_536
@@ -82,7 +81,7 @@ class _Call(Generic[T]):
             unwanted(cast("T", self._value))
 
     def wake(self) -> None:
-        # The loop of a foreign caller may have ended: then nobody is there to be told.
+        # The loop of the waiting call may have ended; then there is nothing to wake.
         with suppress(RuntimeError):
             self._wake()
 
@@ -130,7 +129,7 @@ class Portal:
         self._post = current_post()
         self._on_gone = on_gone
         self._on_moved = on_moved
-        # A callback runs in the context of whoever posts it; anyio finds its event loop in this one.
+        # A callback runs in the context of the code that posts it; anyio finds its event loop in this one.
         self._context = copy_context()
         # Bounded by `MAX_CALLS`. Those that were given up stay until the loop looks.
         self._calls: deque[_Call[object]] = deque()
@@ -226,7 +225,7 @@ class Portal:
         return self._result(call, in_time=in_time)
 
     def _give_up(self, call: _Call[T], unwanted: Callable[[T], object] | None) -> None:
-        # A call that has begun has ended by the time that this knock is answered: both run on the thread of the loop.
+        # A call that has begun has ended by the time that this wake-up is handled: both run on the thread of the loop.
         if not call.give_up() and unwanted is not None:
             self.post(partial(call.hand_over, unwanted))
 
@@ -274,7 +273,7 @@ class Portal:
         return True
 
     def close(self) -> None:
-        """Lets nobody wait any more for a call that will never run."""
+        """Ends all waits for calls that will never run."""
         self.ended = True
         self._abandon_calls()
 

@@ -1,4 +1,4 @@
-"""Which files does a log consist of, which one is written, and which have to go?
+"""The files of a log: their names, the one that is written, and those that are removed.
 
 A day, of UTC, has files of its own, so they are changed every 24 hours, however often the program is started. They are
 numbered: a file that has an eighth of the budget is full, and the next one begins. All processes that share the folder write

@@ -1,10 +1,10 @@
-"""Where may a log lie? In a folder that belongs to us and that nobody else can look into.
+"""The folder of the log, which belongs to the user and is readable by no other.
 
-That is the folder which the settings name, if it is ours, private (0700) and not under a parent in which everybody may write;
-one that does not exist yet is made so. Otherwise it is a sub-folder for each user, `traffic-governor-UID`: in `/tmp`, where
-anybody could put up a folder of that name before us, and in a folder that holds other things, whose mode is not ours to change.
+This is the configured folder, if it belongs to the user, is private (0700), and has no world-writable parent; a missing folder
+is created that way. Otherwise it is a private sub-folder `traffic-governor-UID`: in `/tmp`, where any user could create that
+folder first, and in a folder with other contents, whose mode must not be changed.
 
-Everything is looked at through open descriptors, and links are not followed: what was checked is what is used.
+All checks use open descriptors and follow no links: the folder that was checked is the folder that is used.
 """
 
 import errno
@@ -20,21 +20,21 @@ from governor.errors import ConfigError
 
 _FIELD: Final = "logging.directory"
 _PRIVATE: Final = 0o700
-#: Troubles that pass: no mistake in the settings.
+#: Temporary errors, which are no mistakes in the settings.
 _PASSING: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 if sys.platform == "win32":
 
     def open_folder(directory: Path) -> int:
-        """There are no such folders here. Raises `ConfigError`."""
-        raise ConfigError("logging.enabled", True, "false on Windows, where we cannot make a folder private")
+        """Raises `ConfigError`: Windows has no such folders."""
+        raise ConfigError("logging.enabled", True, "false on Windows, where a folder cannot be made private")
 
 else:
 
     def open_folder(directory: Path) -> int:
-        """A descriptor of the private folder, which is made if there is none; the caller closes it.
+        """A descriptor of the private folder, which is created if necessary. The calling code closes it.
 
-        Raises `ConfigError` if what is there is not safe or not allowed, `OSError` for trouble that may pass.
+        Raises `ConfigError` if the existing folder is not safe or not permitted, `OSError` for temporary errors.
         """
         try:
             directory.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ else:
             raise _mistake(directory, error) from None
         try:
             _check_owner(named, directory, {0, os.geteuid()})
-            if _is_private(named) and not _everybody_writes(os.stat("..", dir_fd=named)):
+            if _is_private(named) and not _is_world_writable(os.stat("..", dir_fd=named)):
                 return os.dup(named)
             return _enter_ours(named, directory / f"traffic-governor-{os.geteuid()}")
         except OSError as error:
@@ -80,7 +80,7 @@ else:
         status = os.fstat(descriptor)
         return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == _PRIVATE
 
-    def _everybody_writes(status: os.stat_result) -> bool:
+    def _is_world_writable(status: os.stat_result) -> bool:
         return bool(status.st_mode & stat.S_IWOTH)
 
     def _mistake(directory: Path, error: OSError) -> ConfigError | OSError:

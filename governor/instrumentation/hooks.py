@@ -1,9 +1,9 @@
-"""Who is told what happens, and how does that not get in the way?
+"""Hooks, and the announcer that delivers events to them.
 
-The kernel leaves events in a queue for each hook and goes on. Each hook has a thread of its own, which takes them out and calls
-it, so a hook that fails, or never comes back, does so alone.
+The kernel puts each event into a queue for each hook and continues. Each hook has a thread of its own, which takes events from
+the queue and calls the hook, so that a hook that fails or blocks affects no other.
 
-At the bound: when `MOST` events wait for a hook, it misses what comes next, and that is counted.
+At most `MAX_EVENTS` events wait for a hook; further events are dropped and counted.
 """
 
 import logging
@@ -21,28 +21,28 @@ from governor.instrumentation.events import AnyEvent
 
 _log: Final = logging.getLogger("governor")
 
-#: Events that may wait for one hook.
-MOST: Final = 10_000
-#: Seconds between two pauses of a hook that is told nothing.
+#: The maximum number of events that wait for one hook.
+MAX_EVENTS: Final = 10_000
+#: Seconds between two calls of `pause` without events.
 QUIET: Final = 60.0
 
 
 class Hook(Protocol):
-    """Whatever wants to be told. Called on a thread of its own, one event after the other, never two at a time."""
+    """A function that receives events. Called on a thread of its own, with one event at a time."""
 
     def __call__(self, event: AnyEvent, /) -> object:
-        """What to do about it. An exception is counted, and logged if the call before did not fail; it changes nothing."""
+        """Handles one event. An exception is counted, and logged unless the previous call failed too."""
 
 
 def _nothing() -> None:
-    """What a plain hook does between events, and at its end."""
+    """The default for `pause` and `last`."""
 
 
 @final
 class Announcer:
-    """Takes events from the kernel and has hooks told. Costs next to nothing as long as there are no hooks.
+    """Takes events from the kernel and delivers them to hooks. Without hooks it costs almost nothing.
 
-    Hooks may be added at any time, from any thread; they are told while the announcer is started and not closed. It is called
+    Hooks may be added at any time, from any thread; they receive events between `start` and `close`. The announcer is called
     on one thread, that of the governor's loop, also from a finalizer in the middle of another call: it takes no lock.
     """
 
@@ -54,20 +54,20 @@ class Announcer:
         self._started = False
         self._closed = False
         self._failed = 0
-        #: Those whose threads have not ended, also if they were taken out.
+        #: Listeners whose threads have not ended, removed ones included.
         self._running: set[_Listener] = set()
-        #: How many events a hook has missed because too many waited for it.
+        #: The number of events that a hook missed because its queue was full.
         self.dropped = 0
         self._forget_locks()
 
     def __call__(self, event: AnyEvent) -> None:
-        """Something has happened."""
+        """Puts the event into the queue of each hook."""
         listeners = self._listeners
         if not listeners:
             return
         event = msgspec.structs.replace(event, at=self._wall_clock())
         for listener in listeners:
-            if listener.events.qsize() < MOST:
+            if listener.events.qsize() < MAX_EVENTS:
                 # This queue takes no lock of Python's: it may be interrupted by itself.
                 listener.events.put(event)
             else:
@@ -75,37 +75,37 @@ class Announcer:
 
     @property
     def listening(self) -> bool:
-        """Is there anybody to tell?"""
+        """Whether there is a hook."""
         return bool(self._listeners)
 
     @property
     def at_work(self) -> bool:
-        """Is there anybody whom `close` would have to wait for?"""
+        """Whether the thread of a hook is running, for which `close` would wait."""
         return bool(self._running)
 
     @property
     def failed(self) -> int:
-        """How many events a hook was told of in vain, because it failed."""
+        """The number of events at which a hook failed."""
         return self._failed
 
     def add(
         self, hook: Hook, *, pause: Callable[[], object] = _nothing, last: Callable[[], object] = _nothing
     ) -> Callable[[], None]:
-        """One more hook, told of everything from now on; call what is returned to end that.
+        """Adds a hook, which receives all events from now on; returns a function that removes it.
 
-        `pause` is called on the hook's thread whenever there is nothing more to tell, and again every minute as long as that
-        is so; `last` once, after everything else. Raises `UsageError` if the announcer has been closed.
+        `pause` is called on the hook's thread whenever its queue is empty, and then every minute; `last` is called once, at
+        the end. Raises `UsageError` if the announcer has been closed.
         """
         listener = _Listener(hook, pause, last, self.count_failures, self._has_ended)
         with self._lock:
             if self._closed:
-                raise UsageError("the governor has been closed and tells no hook of anything any more")
+                raise UsageError("the governor has been closed, and delivers no more events to hooks")
             if self._started:
                 self._start(listener)
             self._listeners = (*self._listeners, listener)
 
         def remove() -> None:
-            """Tells the hook of nothing that happens from now on."""
+            """Removes the hook; it receives no later events."""
             with self._lock:
                 self._listeners = tuple(other for other in self._listeners if other is not listener)
             listener.finish()
@@ -113,36 +113,36 @@ class Announcer:
         return remove
 
     def count_failures(self, events: int = 1) -> None:
-        """A hook could not do its part with so many events. From any thread."""
+        """Counts events at which a hook failed. From any thread."""
         with self._lock:
             self._failed += events
 
     def start(self) -> None:
-        """From now on hooks are told."""
+        """Starts the threads of the hooks, and the delivery of events."""
         with self._lock:
             self._started = True
             for listener in self._listeners:
                 self._start(listener)
 
     def close(self, timeout: float = 1.0) -> None:
-        """Has the hooks told of what there is, for so many seconds at most, and takes all of them out."""
+        """Delivers the waiting events, for at most `timeout` seconds, and removes all hooks."""
         with self._lock:
             self._closed = True
             listeners, self._listeners = self._listeners, ()
         for listener in listeners:
             listener.finish()
         with self._ended:
-            # A hook that closes us itself is not waited for.
+            # A hook that calls `close` itself is not waited for.
             self._ended.wait_for(lambda: all(listener.here() for listener in self._running), timeout)
             for listener in self._running:
                 listener.stop()
 
     def forked(self) -> None:
-        """In a forked child, which has none of the threads: nobody is told of anything."""
+        """Drops all hooks in a forked child, which has none of the threads."""
         self._listeners = ()
         self._running = set()
         self._closed = True
-        # Threads that do not exist here may have held them.
+        # Threads that do not exist in the child may have held the locks.
         self._forget_locks()
 
     def _forget_locks(self) -> None:
@@ -150,13 +150,13 @@ class Announcer:
         self._ended = Condition()
 
     def _start(self, listener: "_Listener") -> None:
-        with self._ended:  # Which its thread needs to end: it is there before it has gone.
+        with self._ended:  # Its thread needs this lock to end, so it is added before it is removed.
             try:
                 listener.start()
             except RuntimeError as error:
                 if not is_too_late(error):
                     raise
-                return  # The program ends, and this hook misses the rest.
+                return  # The program ends, and this hook misses the remaining events.
             self._running.add(listener)
 
     def _has_ended(self, listener: "_Listener") -> None:
@@ -179,7 +179,7 @@ class _Listener:
         count_failure: Callable[[], None],
         on_end: Callable[["_Listener"], None],
     ) -> None:
-        #: None stands for the end.
+        #: None is the end of the queue.
         self.events: SimpleQueue[AnyEvent | None] = SimpleQueue()
         self._hook = hook
         self._pause = pause
@@ -191,20 +191,20 @@ class _Listener:
         self._thread = Thread(target=self._run, name="governor hook", daemon=True)
 
     def start(self) -> None:
-        """Begins to tell the hook."""
+        """Starts the thread."""
         self._thread.start()
 
     def finish(self) -> None:
-        """It is told of what there is, and then of nothing more."""
+        """Ends the thread after the waiting events."""
         self.events.put(None)
 
     def stop(self) -> None:
-        """It is told of nothing more."""
+        """Ends the thread after the current event."""
         self._stopped = True
         self.events.put(None)
 
     def here(self) -> bool:
-        """Are we on its thread?"""
+        """Whether the current thread is that of the hook."""
         return self._thread is current_thread()
 
     def _run(self) -> None:
@@ -230,7 +230,7 @@ class _Listener:
     def _tell(self, event: AnyEvent) -> None:
         try:
             self._hook(event)
-        except BaseException as error:  # Whatever it is, even `sys.exit()`, it ends this call and not the thread.
+        except BaseException as error:  # Any exception, even `SystemExit`, ends this call and not the thread.
             self._failed(error, type(event).__name__)
         else:
             self._failing = False
@@ -239,11 +239,11 @@ class _Listener:
         try:
             function()
         except BaseException as error:
-            self._failed(error, "what it does between events")
+            self._failed(error, "its work between events")
 
     def _failed(self, error: BaseException, on: str) -> None:
         self._count_failure()
         if not self._failing:
             self._failing = True
-            with suppress(Exception):  # Handlers and filters of logging are other people's code as well.
-                _log.error("A hook failed on %s. It will be told of the next event.", on, exc_info=error)
+            with suppress(Exception):  # Handlers and filters of logging are foreign code too.
+                _log.error("A hook failed on %s. It will receive the next event.", on, exc_info=error)

@@ -1,8 +1,8 @@
-"""How are events written down? As lines of JSON, in files of a private folder, as long as the settings want that.
+"""The log: events as lines of JSON, in files of a private folder, if the settings enable it.
 
-A line is an event and nothing else: no URL, header, body or name of a caller is in one (`events`). A log belongs to the thread
-of its hook, the only one that writes. Nothing that happens to a file disturbs anybody: lines that cannot be written are lost
-and counted, one warning says so, and a minute later it is tried again.
+A line is an event and nothing else: it has no URL, header, body or name of a client (`events`). Only the thread of the hook
+writes. Problems with files do not disturb traffic: lines that cannot be written are lost and counted, with one warning, and the
+log tries again a minute later.
 """
 
 import logging
@@ -22,16 +22,16 @@ from governor.instrumentation.events import AnyEvent
 
 _log: Final = logging.getLogger("governor")
 
-#: Lines are written together, until there are so many bytes or there is a pause.
+#: Lines are written together, up to this many bytes, or at a pause.
 _BATCH: Final = 16_384
 #: Seconds after which a log that could not be written is tried again.
 RETRY_EVERY: Final = 60.0
-#: Seconds between two looks whether files are too old.
+#: Seconds between two checks for files that are too old.
 TIDY_EVERY: Final = 60.0
 
 
 class LinesLost(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="lines_lost"):
-    """The line after a gap: so many are missing."""
+    """The line after a gap, with the number of missing lines."""
 
     at: float
     lines: int
@@ -41,7 +41,7 @@ class LinesLost(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", ta
 class Log:
     """A hook that writes. `directory` None takes that of XDG; all files together have `max_size` bytes at most.
 
-    `lost` is told of lines that were not written. Raises `ConfigError` if the folder is not safe or not allowed.
+    `lost` is called with the number of lines that were not written. Raises `ConfigError` if the folder is not safe.
     """
 
     __slots__ = (
@@ -55,7 +55,7 @@ class Log:
         "_lost",
         "_size",
         "_tidied_at",
-        "_trouble_at",
+        "_failed_at",
         "_wall_clock",
     )
 
@@ -75,7 +75,7 @@ class Log:
         self._file: tuple[LogFile, int] | None = None
         #: How many lines are missing since the latest one that was written.
         self._gap = 0
-        self._trouble_at: float | None = None
+        self._failed_at: float | None = None
         self._tidied_at: float | None = None
         # What is wrong with the folder is known at once; what passes, as a full disk does, is no reason not to start.
         with suppress(OSError):
@@ -115,10 +115,10 @@ class Log:
         if not self._lines:
             return
         now = self._wall_clock()
-        if _has_passed(RETRY_EVERY, self._trouble_at, now):
+        if _has_passed(RETRY_EVERY, self._failed_at, now):
             try:
                 self._write(now)
-                self._trouble_at = None
+                self._failed_at = None
             except (OSError, ConfigError) as error:
                 self._in_trouble(now, error)
         if self._lines:
@@ -174,14 +174,14 @@ class Log:
     def _in_trouble(self, now: float, error: Exception) -> None:
         with suppress(OSError):
             self._close_file()
-        if self._trouble_at is None:
+        if self._failed_at is None:
             _log.warning(
                 "The log in %s cannot be written: %s. Traffic goes on and lines are lost; it is tried again every %.0f s.",
                 self._directory,
                 error.strerror if isinstance(error, OSError) else error,
                 RETRY_EVERY,
             )
-        self._trouble_at = now
+        self._failed_at = now
 
     def _close_file(self) -> None:
         file, self._file = self._file, None
@@ -222,7 +222,7 @@ def _open(folder: int, name: str) -> int:
 
 
 def _cut(descriptor: int, torn: int) -> None:
-    """Takes the beginning of a line off the end, unless somebody has written behind it."""
+    """Removes an incomplete line from the end, unless another process has written after it."""
     if torn:
         end = os.lseek(descriptor, 0, os.SEEK_CUR)
         if os.fstat(descriptor).st_size == end:

@@ -1,4 +1,4 @@
-"""Are the parameters of a policy usable? One sentence for each kind of number, used by every policy."""
+"""Validation of parameters, with one message for each kind of number, used by every policy."""
 
 from math import inf
 from operator import index

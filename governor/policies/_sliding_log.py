@@ -1,4 +1,4 @@
-"""How many units were used in the last span of time, exactly, in bounded memory?
+"""A sliding log of used units: exact counts of the last window, in bounded memory.
 
 A log of (instant, count). As long as the units that fit into one window number at most `SLOTS`, every use has an entry of
 its own. Beyond, uses close in time share a slot dated by its newest member: a slot leaves the window late by at most 1/4096

@@ -66,7 +66,7 @@ class RequestCapPolicy:
         self._most = parameters.most
         self._log = SlidingLog(WINDOW, parameters.most)
         self._warn_above = _part(WARN_AT, parameters)
-        #: Whether `ready` reports use above the share of the cap from which on somebody is to be warned.
+        #: Whether `ready` reports use above the share of the cap at which a warning is due.
         self.watching = False
         # From this many on, used or lent, `ready` is NEVER.
         self._trip = self._most

@@ -1,4 +1,4 @@
-"""May this call be made again, and after how long a wait?
+"""The retry schedule: whether a call is retried, and after which delay.
 
 Exponential backoff with a cap and with jitter, as Brooker compares it in "Exponential Backoff And Jitter" (AWS Architecture
 Blog, 2015): full jitter, the default, costs the fewest calls; proportional jitter is his "equal jitter". The idempotent methods

@@ -1,4 +1,4 @@
-"""May the provider be sent one more retry, or do retries multiply an outage?
+"""The retry budget of a provider, which keeps retries from multiplying an outage.
 
 Every request pays a share of a retry into the budget, and every retry takes a whole one out, so that an outage of the provider
 multiplies our traffic by 1 + share at most; a floor lets a quiet program retry at all. Both the shape and the defaults of share

@@ -1,4 +1,4 @@
-"""What do you need to test code that is governed? Clocks that you command, and a governor that says yes or no as you please."""
+"""Tools for testing governed code: clocks under the control of the test, and governors that always grant or deny."""
 
 from governor._default import reset
 from governor.testing._answers import refusing, unlimited

@@ -246,5 +246,5 @@ def test_a_forked_child_writes_nothing_and_may_have_a_log_of_its_own(tmp_path: P
     """
     printed = run(program, tmp_path)
 
-    assert "the governor has been closed and tells no hook of anything any more\n" == printed
+    assert "the governor has been closed, and delivers no more events to hooks\n" == printed
     assert (2, 2) == (len(events(tmp_path / "parent")), len(events(tmp_path / "child")))

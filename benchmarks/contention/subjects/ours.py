@@ -9,7 +9,7 @@ from benchmarks.measure import CAP
 from governor import Config, Governor, Permit, PermitDenied
 from governor_client import GovernorClient
 
-#: Seconds for which a thread waits at most: so long that nobody ever does.
+#: The maximum wait of a thread in seconds, which is never reached.
 _TIMEOUT: Final = 60.0
 
 

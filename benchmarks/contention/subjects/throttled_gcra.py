@@ -6,7 +6,7 @@ from throttled import MemoryStore, RateLimiterType, Throttled, per_sec
 
 from benchmarks.contention.subject import Ask, Doors, Law, Limit, for_everybody, lock_based
 
-#: Seconds for which a thread waits at most: so long that nobody ever does.
+#: The maximum wait of a thread in seconds, which is never reached.
 _TIMEOUT: Final = 60.0
 
 

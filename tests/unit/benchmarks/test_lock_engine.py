@@ -132,4 +132,4 @@ def test_it_counts_requests_answers_and_refusals(clock: Clock) -> None:
     subject.record("bench", "GET", 404)
     counters = subject.scope("bench", "GET", clock.now).counters
 
-    assert (2, {2: 1, 4: 1}, {"rate_limit_exceeded": 1}) == (counters.requests, counters.answered, counters.refused)
+    assert (2, {2: 1, 4: 1}, {"rate_limit_exceeded": 1}) == (counters.requests, counters.answered, counters.denied)

@@ -11,7 +11,7 @@ import pytest
 
 from governor.errors import UsageError
 from governor.instrumentation import Announcer, AnyEvent, DegradedLeft, Retried
-from governor.instrumentation.hooks import MOST
+from governor.instrumentation.hooks import MAX_EVENTS
 
 #: Seconds after which a test that waits for another thread gives up.
 PATIENCE = 10.0
@@ -130,7 +130,7 @@ def test_of_failures_in_a_row_the_first_is_logged(caplog: pytest.LogCaptureFixtu
             announcer(event(number))
 
     assert 6 == announcer.failed
-    assert ["A hook failed on Retried. It will be told of the next event."] * 3 == [one.getMessage() for one in caplog.records]
+    assert ["A hook failed on Retried. It will receive the next event."] * 3 == [one.getMessage() for one in caplog.records]
 
 
 def test_a_logger_that_fails_as_well_changes_nothing() -> None:
@@ -192,17 +192,17 @@ def test_a_slow_hook_misses_what_does_not_fit_and_that_is_counted() -> None:
     with announcing(wait) as announcer:
         announcer(event(-1))
         begun.wait(PATIENCE)
-        for number in range(MOST):
+        for number in range(MAX_EVENTS):
             announcer(event(number))
         announcer.add(quick.append)
-        for number in range(MOST, MOST + 5):
+        for number in range(MAX_EVENTS, MAX_EVENTS + 5):
             announcer(event(number))
         dropped = announcer.dropped
         go_on.set()
 
     assert 5 == dropped
-    assert list(range(-1, MOST)) == numbers(slow)
-    assert list(range(MOST, MOST + 5)) == numbers(quick)
+    assert list(range(-1, MAX_EVENTS)) == numbers(slow)
+    assert list(range(MAX_EVENTS, MAX_EVENTS + 5)) == numbers(quick)
 
 
 def test_a_hook_that_is_taken_out_is_told_of_nothing_that_happens_afterwards() -> None:
