@@ -86,7 +86,7 @@ def shell(command: str) -> str:
     """What a command prints, mistakes included."""
     programs = Path(sys.executable).parent
     words = [str(programs / word) if word in ("python", "governor") else word for word in command.split()]
-    return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, check=False).stdout
+    return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=80, check=False).stdout
 
 
 def compare(expected: str, actual: str, place: str) -> None:

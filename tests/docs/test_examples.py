@@ -25,7 +25,7 @@ def test_everything_on_the_page_works(page: Path, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=90,
+        timeout=110,
         check=False,
     )
 

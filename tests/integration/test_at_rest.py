@@ -20,7 +20,7 @@ from tests.support.answers import granted
 from tests.support.leases import PLENTY, ahead, governed
 from tests.support.portals import heard_posts
 from tests.support.threads import THREADS
-from tests.support.waits import until
+from tests.support.waits import PATIENCE, until
 
 pytestmark = pytest.mark.promise("R51")
 
@@ -94,7 +94,7 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_no_thread(posts: 
         stack.callback(go_home.set)
         sleep = watch_sleep(governor)
         futures = [pool.submit(work, number) for number in range(THREADS)]
-        rested.wait(60)
+        rested.wait(PATIENCE)
         until(lambda: sleep.seconds == math.inf)
         asleep = sleep.woken
         posts.clear()
@@ -102,7 +102,7 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_no_thread(posts: 
         leased = sum(governor._addresses[scope, None].lender.outstanding for scope in SCOPES)
         go_home.set()
         for future in futures:
-            future.result(20)
+            future.result(PATIENCE)
         woken = sleep.woken - asleep
         posted = [name for portal, name in posts if portal is governor._portal]
         used = governor.statistics().counters.requests

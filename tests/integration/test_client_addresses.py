@@ -19,7 +19,7 @@ from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.governors import NEVER_REACHED
 from tests.support.leases import PLENTY, ahead, governed, standing_still
-from tests.support.waits import until
+from tests.support.waits import PATIENCE, until
 
 pytestmark = pytest.mark.promise("R51")
 
@@ -84,7 +84,7 @@ def asked_while_standing_still(governor: Governor, ask: Ask) -> tuple[int, bool]
             inbox = governor._addresses["weather", None].inbox
             until(lambda: bool(inbox) or future.done())
             seen = len(inbox), future.done()
-        future.result(20)
+        future.result(PATIENCE)
     return seen
 
 
@@ -96,7 +96,7 @@ def test_whatever_is_not_plain_goes_through_the_mailbox_although_permits_are_at_
             future = pool.submit(ask, GovernorClient(governor))
             until(lambda: bool(actors[0].inbox) or future.done())
             seen = len(actors[0].inbox), future.done()
-        future.result(20)
+        future.result(PATIENCE)
 
     assert (1, False) == seen
 
@@ -168,7 +168,7 @@ def test_a_first_ask_for_a_scope_from_another_loop_does_not_hold_that_loop_up(ba
         client, portal = GovernorClient(governor), governor._running()
         with standing_still(governor):
             future = pool.submit(lambda: anyio.run(main, backend=backend))
-            seen = went_on.wait(20), future.done()
-        future.result(20)
+            seen = went_on.wait(PATIENCE), future.done()
+        future.result(PATIENCE)
 
     assert (True, False) == seen

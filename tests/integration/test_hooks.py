@@ -14,7 +14,7 @@ from governor.instrumentation import AnyEvent, CallDenied, LeaseRevoked
 from governor.testing import ManualClock
 from tests.support.leases import ahead, governed
 from tests.support.programs import run
-from tests.support.waits import until
+from tests.support.waits import PATIENCE, until
 
 ONE_CALL = Config.from_mapping({"outbound": {"default": {"limits": ["1/hour burst 1"]}}})
 
@@ -58,12 +58,12 @@ def test_leaving_does_not_wait_for_a_hook_that_never_comes_back() -> None:
 
     def block(event: AnyEvent, /) -> None:
         begun.set()
-        go_on.wait(30)
+        go_on.wait(PATIENCE)
 
     with Governor(ONE_CALL, hooks=[block], clock=ManualClock()) as governor:
         governor.try_permit("weather")
         governor.try_permit("weather")
-        begun.wait(30)
+        begun.wait(PATIENCE)
     in_time = not go_on.is_set()
     go_on.set()
 
@@ -83,7 +83,7 @@ def test_a_hook_may_ask_the_governor() -> None:
     with Governor(ONE_CALL, hooks=[ask], clock=ManualClock()) as governor:
         governor.try_permit("weather")
         governor.try_permit("weather")
-        asked.wait(30)
+        asked.wait(PATIENCE)
 
     assert [{"rate_limit_exceeded": 1}, Denied] == answers
 

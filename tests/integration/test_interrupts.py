@@ -24,7 +24,7 @@ from tests.interleaving.bytecodes import instrumented, stepping, stop_stepping
 from tests.support import programs
 from tests.support.answers import granted
 from tests.support.leases import governed
-from tests.support.waits import until
+from tests.support.waits import PATIENCE, until
 
 pytestmark = pytest.mark.promise("R04")
 
@@ -94,7 +94,7 @@ def ask(governor: Governor, timeout: float | None, got: list[Permit]) -> None:
 
 
 def use(governor: Governor) -> None:
-    with governor.permit("weather", timeout=20):
+    with governor.permit("weather", timeout=PATIENCE):
         pass
 
 
@@ -111,7 +111,7 @@ def test_wherever_a_thread_is_interrupted_on_its_way_to_a_permit_the_next_one_ge
             number += 1
             while got:
                 got.pop().record(status=200)
-            pool.submit(use, governor).result(30)
+            pool.submit(use, governor).result(PATIENCE)
         now = governor.statistics().scopes["weather"]
 
     assert number > 40
@@ -124,11 +124,11 @@ def test_wherever_one_is_interrupted_that_is_refused_after_a_wait_it_has_left_th
         use(governor)
         number, ended = 0, False
         while not ended:
-            holder = pool.submit(governor.permit("weather", timeout=20).__enter__).result(30)
+            holder = pool.submit(governor.permit("weather", timeout=PATIENCE).__enter__).result(PATIENCE)
             ended = interrupted(number, partial(ask, governor, 0.001, []))
             number += 1
             holder.record(status=200)
-            pool.submit(use, governor).result(30)
+            pool.submit(use, governor).result(PATIENCE)
         now = governor.statistics().scopes["weather"]
 
     assert number > 50

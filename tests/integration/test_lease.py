@@ -20,7 +20,7 @@ from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.leases import PLENTY, ahead, governed, take_all
 from tests.support.threads import THREADS, all_at_once, brisk
-from tests.support.waits import until
+from tests.support.waits import PATIENCE, until
 
 pytestmark = pytest.mark.promise("R51")
 
@@ -119,7 +119,7 @@ def test_a_lease_is_recalled_for_a_call_that_asks_for_all_of_it() -> None:
     with governed("1/day burst 1000") as governor, ThreadPoolExecutor(1) as pool:
         with ahead(governor, "weather") as (_, used):
             future = pool.submit(governor.try_permit, "weather", cost=1000 - used)
-        granted(future.result(20))
+        granted(future.result(PATIENCE))
         counters = governor.statistics().counters
 
     assert (used + 1, {}) == (counters.requests, counters.denied)
@@ -136,7 +136,7 @@ def test_a_waiting_call_is_served_before_anything_is_granted_ahead_again() -> No
         refused = [governor.try_permit("weather") for _ in range(50)]
         left = len(take_all(actors[0]))
         clock.advance(0.1)
-        future.result(20)
+        future.result(PATIENCE)
 
     assert {Reason.RATE_LIMIT} == {answer.reason for answer in refused if isinstance(answer, Denied)}
     assert 50 == len(refused)
@@ -157,7 +157,7 @@ def test_nothing_is_taken_of_what_was_granted_ahead_while_an_ask_for_all_of_it_i
             actor.ledger.clock = now_while_another_thread_tries
             future = pool.submit(governor.try_permit, "weather", cost=1000 - used)
             until(lambda: len(actor.inbox) == 1)
-        granted(future.result(20))
+        granted(future.result(PATIENCE))
 
     assert {None} == set(taken)
 
@@ -207,10 +207,10 @@ def test_use_of_what_was_granted_ahead_is_warned_of_when_it_is_known_and_what_is
             for _ in range(count):
                 granted(client.try_permit("weather"))
 
-        pool.submit(use, 8_000).result(20)
+        pool.submit(use, 8_000).result(PATIENCE)
         governor.statistics()
         before = [record.getMessage() for record in caplog.records]
-        pool.submit(use, 500).result(20)
+        pool.submit(use, 500).result(PATIENCE)
         governor.statistics()
         after = [record.getMessage() for record in caplog.records]
 
@@ -225,7 +225,7 @@ def test_a_scope_gets_the_last_of_the_cap_although_others_have_it_granted_ahead(
         granted(governor.try_permit("rare"))
         with ahead(governor, *scopes) as (_, used):
             future = pool.submit(governor.try_permit, "rare", cost=1000 - used - 1)
-        granted(future.result(20))
+        granted(future.result(PATIENCE))
         now = governor.statistics()
 
     assert (0, {}) == (now.degraded_spells, now.counters.denied)

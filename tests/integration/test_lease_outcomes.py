@@ -19,6 +19,7 @@ from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.leases import PLENTY, ahead, governed, standing_still, take_all
 from tests.support.threads import THREADS, all_at_once, brisk, elsewhere
+from tests.support.waits import PATIENCE
 
 pytestmark = pytest.mark.promise("R51")
 
@@ -40,7 +41,7 @@ def test_after_it_has_reported_the_failure_that_opens_the_breaker_a_thread_finds
             granted(client.try_permit("weather")).record(status=500)
             found = take_all(actors[0])
             future = pool.submit(client.try_permit, "weather")
-        answer = future.result(20)
+        answer = future.result(PATIENCE)
         now = governor.statistics().scopes["weather"]
 
     assert [] == found
@@ -138,7 +139,7 @@ def test_after_it_has_reported_the_failure_that_begins_degraded_mode_a_thread_ge
         with ahead(governor, "traffic"):
             permit.record(status=500)
             future = pool.submit(client.try_permit, "traffic")
-        answer = future.result(20)
+        answer = future.result(PATIENCE)
 
     assert isinstance(answer, Denied)
     assert Reason.DEGRADED is answer.reason

@@ -13,7 +13,7 @@ from governor import Denied, Governor, Permit
 from tests.support.answers import granted
 from tests.support.governors import governed
 from tests.support.leases import standing_still
-from tests.support.waits import until
+from tests.support.waits import PATIENCE, until
 from tests.support.ways import block, wait, waiting
 
 pytestmark = pytest.mark.promise("R51")
@@ -87,7 +87,7 @@ def test_a_call_behind_a_task_whose_loop_is_gone_is_served() -> None:
         future = pool.submit(block, governor)
         until(lambda: waiting(governor) == 2)
         holder.record(status=200)
-        future.result(20)
+        future.result(PATIENCE)
         neutral = governor.statistics().counters.neutral
 
     assert not abandoned.done()

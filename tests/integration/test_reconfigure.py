@@ -16,6 +16,7 @@ from tests.support.answers import granted
 from tests.support.governors import NEVER_REACHED
 from tests.support.leases import ahead, governed, take_all
 from tests.support.threads import THREADS, all_at_once, brisk
+from tests.support.waits import PATIENCE
 
 T = TypeVar("T")
 
@@ -159,9 +160,9 @@ def test_tasks_on_other_loops_who_wait_or_leave_while_settings_change_are_all_an
 
     with governed("1/day burst 1") as governor, ThreadPoolExecutor(THREADS) as pool:
         crowds = [pool.submit(anyio.run, crowd, governor) for _ in range(3)]
-        pool.submit(change, governor).result(60)
+        pool.submit(change, governor).result(PATIENCE)
         for one in crowds:
-            one.result(60)
+            one.result(PATIENCE)
         waiting = governor.statistics().scopes["weather"].waiting
 
     assert 180 == len(answers)
@@ -189,7 +190,7 @@ def test_a_change_of_settings_while_the_governor_closes_is_answered() -> None:
                 future = pool.submit(change)
                 begun.wait()
 
-            assert "closed" == future.result(60)
+            assert "closed" == future.result(PATIENCE)
 
 
 @pytest.mark.promise("R06", "R51")
@@ -199,7 +200,7 @@ def test_a_thread_that_has_reported_the_last_failure_is_refused_though_settings_
             permit = granted(governor.try_permit("weather"))
             future = pool.submit(governor.reconfigure, changed("999/s burst 999", failures=1))
             permit.record(status=500)
-            future.result(20)
+            future.result(PATIENCE)
             answer = governor.try_permit("weather")
 
         assert isinstance(answer, Denied)
@@ -229,7 +230,7 @@ def test_inbound_requests_from_other_loops_while_groups_change_never_get_more_th
         crowds = [pool.submit(anyio.run, crowd, governor, request) for _ in range(3)]
         for turn in range(100):
             governor.reconfigure(group(*["9999/s"] * (turn % 2)))
-        passed = sum(one.result(60) for one in crowds)
+        passed = sum(one.result(PATIENCE) for one in crowds)
         shop = governor.statistics().groups["shop"]
 
     assert (300, 300, 300, {"rate_limit_exceeded": 300}) == (

@@ -11,7 +11,7 @@ from governor import Denied, Governor, Permit, Reason, ShuttingDown, UsageError
 from governor._actors import portal
 from tests.support.answers import granted
 from tests.support.governors import governed
-from tests.support.waits import until
+from tests.support.waits import PATIENCE, until
 from tests.support.ways import ELSEWHERE, Answer, block, wait, waiting
 
 pytestmark = pytest.mark.promise("R55")
@@ -53,7 +53,7 @@ def test_closing_answers_tasks_threads_and_tasks_on_other_loops(backend: str, po
         return futures
 
     futures = anyio.run(main, backend=backend)
-    answers += [future.result(20) for future in futures]
+    answers += [future.result(PATIENCE) for future in futures]
 
     assert [ShuttingDown] * 7 == answers
 
@@ -64,7 +64,7 @@ def test_a_governor_on_a_thread_answers_every_call_as_well(pool: ThreadPoolExecu
         futures = line_up(governor, pool)
         until(lambda: waiting(governor) == 6)
 
-    assert [ShuttingDown] * 6 == [future.result(20) for future in futures]
+    assert [ShuttingDown] * 6 == [future.result(PATIENCE) for future in futures]
     assert not holder.reported
 
 
@@ -82,7 +82,7 @@ def test_an_error_on_the_loop_answers_every_call(pool: ThreadPoolExecutor) -> No
     with pytest.raises(ZeroDivisionError):
         anyio.run(main)
 
-    assert [ShuttingDown] * 6 == [future.result(20) for future in futures]
+    assert [ShuttingDown] * 6 == [future.result(PATIENCE) for future in futures]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -101,7 +101,7 @@ def test_a_loop_that_is_thrown_away_answers_every_call(pool: ThreadPoolExecutor)
     holder, futures = loop.run_until_complete(begin())
     loop.close()
     late = [pool.submit(block, governor, "weather", timeout) for timeout in (None, 0.5, 0)]
-    answers = [future.result(20) for future in (*futures, *late)]
+    answers = [future.result(PATIENCE) for future in (*futures, *late)]
 
     assert [ShuttingDown] * 9 == answers
     assert not holder.reported
@@ -113,7 +113,7 @@ def test_threads_that_ask_all_the_while_are_all_answered(pool: ThreadPoolExecuto
         with governed("1 in flight") as governor:
             ready = [pool.submit(_ask_until_closed, governor) for _ in range(8)]
             granted(governor.try_permit("traffic"))
-        counts = [future.result(20) for future in ready]
+        counts = [future.result(PATIENCE) for future in ready]
         assert 8 == len(counts)
 
 

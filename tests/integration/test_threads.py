@@ -21,7 +21,7 @@ from tests.support.answers import granted, reason
 from tests.support.governors import governed
 from tests.support.leases import standing_still
 from tests.support.threads import all_at_once
-from tests.support.waits import until
+from tests.support.waits import PATIENCE, until
 from tests.support.ways import ELSEWHERE, Answer, block, waiting
 
 pytestmark = pytest.mark.promise("R51")
@@ -116,7 +116,7 @@ def test_a_permit_that_a_thread_has_waited_for_and_forgotten_gives_its_place_bac
         future = pool.submit(forget)
         until(lambda: waiting(governor) == 1)
         holder.record(status=200)
-        future.result(20)
+        future.result(PATIENCE)
         until(lambda: governor.statistics().scopes["weather"].limits[0].available == 1)
         counters = governor.statistics().counters
 
@@ -130,7 +130,7 @@ def test_a_timeout_longer_than_the_system_can_count_is_no_mistake(timeout: float
         future = pool.submit(block, governor, "weather", timeout)
         until(lambda: waiting(governor) == 1)
         holder.record(status=200)
-        future.result(20)
+        future.result(PATIENCE)
 
 
 elsewhere = pytest.mark.parametrize("ask", ELSEWHERE.values(), ids=ELSEWHERE)
@@ -269,7 +269,7 @@ def test_an_inbox_that_is_full_answers_overloaded() -> None:
         with standing_still(governor):
             futures = [pool.submit(governor.try_permit, "weather") for _ in range(10)]
             until(lambda: sum(future.done() for future in futures) >= 7)
-        answers = [future.result(20) for future in futures]
+        answers = [future.result(PATIENCE) for future in futures]
 
     refused = [answer for answer in answers if isinstance(answer, Denied)]
     assert 7 == len(refused)

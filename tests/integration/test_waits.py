@@ -22,7 +22,7 @@ from tests.support.answers import granted
 from tests.support.leases import ahead, governed, standing_still
 from tests.support.portals import heard_posts
 from tests.support.threads import THREADS
-from tests.support.waits import until
+from tests.support.waits import PATIENCE, until
 
 pytestmark = pytest.mark.promise("R04", "R51")
 
@@ -69,7 +69,7 @@ def waiting(governor: Governor) -> int:
 
 
 def use(governor: Governor) -> None:
-    with governor.permit("weather", timeout=20):
+    with governor.permit("weather", timeout=PATIENCE):
         pass
 
 
@@ -91,7 +91,7 @@ def test_a_thread_that_waits_without_end_looks_once_a_heartbeat_whether_the_loop
             until(lambda: len(lock.waits) == HOUR + 1)
         looks = posts.count((governor._portal, "waits_0"))
         holder.record(status=200)
-        future.result(20).record(status=200)
+        future.result(PATIENCE).record(status=200)
 
     assert [portal._HEARTBEAT_INTERVAL] * (HOUR + 1) == lock.waits
     assert 1 + HOUR == looks  # The first is the question.
@@ -106,7 +106,7 @@ def test_a_thread_with_a_timeout_waits_for_as_long_and_no_longer(monkeypatch: py
             future = pool.submit(governor.permit("weather", timeout=2.75).__enter__)
             for _ in range(3):
                 lock.tick()
-            refusal = future.exception(20)
+            refusal = future.exception(PATIENCE)
 
     assert isinstance(refusal, Overloaded)
     assert [1.0, 1.0, 0.75 + asking._TRANSIT_TIMEOUT] == pytest.approx(lock.waits)
@@ -123,7 +123,7 @@ def test_nor_does_one_that_asks_for_a_scope_for_the_first_time(monkeypatch: pyte
             until(lambda: future.done() or len(lock.waits) > 3)
             done = future.done()
         lock.release()
-        future.exception(20)
+        future.exception(PATIENCE)
 
     assert done
 
@@ -219,7 +219,7 @@ def test_while_the_loop_stands_still_a_timeout_ends_and_costs_nothing(limit: str
     with governed(limit) as governor, ThreadPoolExecutor(1) as pool:
         granted(governor.try_permit("weather")).give_back()
         with standing_still(governor):
-            refusal = pool.submit(way, governor).exception(20)
+            refusal = pool.submit(way, governor).exception(PATIENCE)
         now = governor.statistics().scopes["weather"]
 
     assert isinstance(refusal, Overloaded)

@@ -31,6 +31,7 @@ from governor._default import current, reset
 from governor._governor import running
 from governor.messages import InboundRequest
 from tests.support.answers import granted, reason
+from tests.support.waits import PATIENCE
 from tests.support.ways import Answer, block, wait
 
 pytestmark = pytest.mark.promise("R54", "R55")
@@ -85,7 +86,7 @@ def test_on_another_loop_of_the_thread_every_wait_has_an_end(
     timeout: float | None, other: Other, loop: asyncio.AbstractEventLoop, governor: Governor
 ) -> None:
     async def everything() -> list[object]:
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE):
             return [
                 await wait(governor, "often", timeout),
                 await wait(governor, "often", timeout),
@@ -126,7 +127,7 @@ def test_outcomes_are_taken_there_and_read_when_the_loop_has_its_turn(
 
     permit, waiting = loop.run_until_complete(hold())
     other(report())
-    answers = loop.run_until_complete(asyncio.wait_for(asyncio.gather(*waiting), 20))
+    answers = loop.run_until_complete(asyncio.wait_for(asyncio.gather(*waiting), PATIENCE))
     counters = loop.run_until_complete(governor.astatistics()).counters
 
     assert [None, None] == answers
@@ -150,7 +151,7 @@ def test_while_no_loop_runs_the_thread_of_the_governor_asks_and_reports_directly
     with pytest.raises(UsageError, match="would block the event loop"):
         governor.permit("single").__enter__()
     counters = governor.statistics().counters
-    answers = loop.run_until_complete(asyncio.wait_for(asyncio.gather(*waiting), 20))
+    answers = loop.run_until_complete(asyncio.wait_for(asyncio.gather(*waiting), PATIENCE))
 
     assert (Reason.CONCURRENCY, ConcurrencyExceeded) == taken
     assert (4, 1) == (counters.requests, counters.answered_2xx)
@@ -262,7 +263,7 @@ def test_a_loop_that_ends_by_itself_answers_threads_that_wait(end: Callable[...,
         return holder
 
     holder = end(main if end is trio.run else main())
-    thread.join(20)
+    thread.join(PATIENCE)
 
     assert [ShuttingDown] == answers
     assert holder is not None
@@ -321,12 +322,12 @@ def test_a_loop_may_be_run_on_by_another_thread(loop: asyncio.AbstractEventLoop,
     thread = Thread(target=loop.run_forever)
     thread.start()
     try:
-        there = asyncio.run_coroutine_threadsafe(use(), loop).result(30)
+        there = asyncio.run_coroutine_threadsafe(use(), loop).result(PATIENCE)
         here = block(governor, "often", 5.0), reason(governor.try_permit("new")), governor.statistics().counters.requests
-        asyncio.run_coroutine_threadsafe(governor.aclose(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(governor.aclose(), loop).result(PATIENCE)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(20)
+        thread.join(PATIENCE)
 
     assert None is first
     assert [None, None, None, Reason.CONCURRENCY, None] == there
@@ -378,12 +379,12 @@ def test_trio_as_a_guest_and_its_host_share_a_governor(governor: Governor) -> No
         trio.lowlevel.start_guest_run(
             run, run_sync_soon_threadsafe=loop.call_soon_threadsafe, done_callback=lambda outcome: done.set_result(outcome)
         )
-        await asyncio.wait_for(ready.wait(), 20)
+        await asyncio.wait_for(ready.wait(), PATIENCE)
         begun = monotonic()
         answers: list[object] = [block(governor, "single", None), await wait(governor, "single", 0.05)]
         answers += [await wait(governor, "fresh", 5.0), monotonic() - begun < 15]
         tokens[0].run_sync_soon(leave.set)
-        outcome = await asyncio.wait_for(done, 20)
+        outcome = await asyncio.wait_for(done, PATIENCE)
         return [*answers, *outcome.unwrap()]
 
     answers = asyncio.run(host())

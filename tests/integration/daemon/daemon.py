@@ -15,10 +15,10 @@ from typing import IO, Any, Final
 
 import httpx
 
+from tests.support.waits import PATIENCE
+
 PROGRAM: Final = Path(__file__).with_name("program.py")
 API: Final = "/api/v1/traffic-control"
-#: Seconds after which something that should come is not waited for any more.
-PATIENCE: Final = 30.0
 
 POLICY: Final = """
 [global]

@@ -18,7 +18,8 @@ import uvicorn
 
 from governor.daemon import connections
 from governor.daemon.connections import MAX_CONNECTIONS, BoundedProtocol, max_connections
-from tests.integration.daemon.daemon import PATIENCE, Start
+from tests.integration.daemon.daemon import Start
+from tests.support.waits import PATIENCE
 
 GET = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 

@@ -54,7 +54,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.promise("R23")
 def test_mounted_pages_are_not_limited_and_nothing_beside_them_is_exempt(url: str) -> None:
-    with httpx.Client(base_url=url, timeout=30.0) as client:
+    with httpx.Client(base_url=url, timeout=60.0) as client:
         pages = [
             client.get(f"{mount}{page}").status_code
             for mount in ("/Governor", "/api")

@@ -9,7 +9,8 @@ from threading import Semaphore
 import httpx
 import pytest
 
-from tests.integration.daemon.daemon import API, PATIENCE, POLICY, Daemon, Start, listening, until
+from tests.integration.daemon.daemon import API, POLICY, Daemon, Start, listening, until
+from tests.support.waits import PATIENCE
 
 
 @pytest.mark.promise("R53")

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.daemon.daemon import PATIENCE, Daemon, Start
+from tests.integration.daemon.daemon import Daemon, Start
+from tests.support.waits import PATIENCE
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":

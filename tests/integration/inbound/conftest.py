@@ -21,6 +21,7 @@ from governor.clock import Clock, system_clock
 from governor_client import TrafficControlMiddleware
 from tests.integration.conftest import LOOPS
 from tests.support.servers import ask, in_uvicorn, statuses
+from tests.support.waits import PATIENCE
 
 App = Any
 
@@ -37,7 +38,7 @@ class Door:
 
     def life(self) -> str:
         """The next thing that the application has done."""
-        return self.app.done.get(timeout=20)
+        return self.app.done.get(timeout=PATIENCE)
 
     def ask(self, path: str = "/", headers: Mapping[str, str | bytes] | None = None, method: str = "GET") -> HTTPResponse:
         """One request on a connection of its own; the answer with its body read."""

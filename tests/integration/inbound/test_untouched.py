@@ -10,6 +10,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from governor.testing import ManualClock
+from tests.support.waits import PATIENCE
 
 pytestmark = pytest.mark.promise("R25")
 
@@ -37,7 +38,7 @@ def test_the_lifespan_and_background_tasks_go_on(serve: Serve) -> None:
 
 def test_events_arrive_one_by_one(serve: Serve) -> None:
     door = serve(clock=ManualClock())
-    with socket.create_connection(("127.0.0.1", door.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", door.port), timeout=PATIENCE) as connection:
         connection.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         first = until(connection, b"data: 1")
         # The application goes on when the first event has arrived, and not before.
@@ -59,7 +60,7 @@ def until(connection: socket.socket, mark: bytes) -> bytes:
 
 def test_a_body_arrives_whole(serve: Serve) -> None:
     door = serve(clock=ManualClock())
-    with socket.create_connection(("127.0.0.1", door.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", door.port), timeout=PATIENCE) as connection:
         connection.sendall(
             b"POST /upload HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 300000\r\n\r\n" + bytes(300_000)
         )

@@ -17,6 +17,7 @@ from governor import Config, Governor
 from governor.testing import ManualClock
 from governor_client import Client, TrafficControlWSGIMiddleware
 from tests.support.servers import ask, statuses
+from tests.support.waits import PATIENCE
 
 pytestmark = pytest.mark.promise("R21", "R22", "R27")
 
@@ -128,7 +129,7 @@ def test_a_request_is_in_flight_until_its_answer_is_closed(serve: Serve) -> None
         def __iter__(self) -> Iterator[bytes]:
             yield b"a"
             inside.set()
-            assert go.wait(20)
+            assert go.wait(PATIENCE)
             yield b"b"
 
         def close(self) -> None:
@@ -142,7 +143,7 @@ def test_a_request_is_in_flight_until_its_answer_is_closed(serve: Serve) -> None
     replies: list[HTTPResponse] = []
     thread = threading.Thread(target=lambda: replies.append(door.ask()))
     thread.start()
-    assert inside.wait(20)
+    assert inside.wait(PATIENCE)
     meanwhile = door.ask()
     go.set()
     thread.join()

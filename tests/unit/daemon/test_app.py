@@ -20,6 +20,7 @@ from governor.daemon import create_app, doorway, routes
 from governor.daemon.doorway import Drain
 from governor.daemon.feed import Feed
 from governor.testing import ManualClock
+from tests.support.waits import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +48,7 @@ async def watched(*, drain: Drain | None = None) -> AsyncIterator[tuple[Governor
     governor = Governor(Config.from_mapping({}), clock=ManualClock())
     async with governor, client_of(create_app(governor, drain=drain)) as client:
         # Events do not end by themselves where they are let through by mistake.
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE):
             yield governor, client
 
 
