@@ -67,7 +67,7 @@ def failing(method: str, times: int = 1) -> Iterator[list[None]]:
 
 
 @pytest.mark.promise("R24")
-async def test_callers_who_are_quiet_for_a_while_cost_no_memory_and_no_timer() -> None:
+async def test_clients_without_requests_for_a_while_cost_no_memory_and_no_timer() -> None:
     async with governed(
         shop={"limits": ["1/s burst 10"], "address_limits": ["1/s burst 20"], "total_limits": ["9999/s"]}
     ) as governor:
@@ -84,7 +84,7 @@ async def test_callers_who_are_quiet_for_a_while_cost_no_memory_and_no_timer() -
 
 
 @pytest.mark.promise("R24")
-async def test_callers_who_come_back_after_a_rest_are_forgotten_again() -> None:
+async def test_clients_that_return_after_a_pause_are_dropped_again() -> None:
     left = []
     async with governed(shop={"limits": ["1/s burst 10"]}) as governor:
         for _ in range(3):
@@ -136,11 +136,11 @@ async def test_a_sweeper_that_waits_for_days_soon_follows_shorter_limits() -> No
     assert (0, True) == left
 
 
-# A visit.
+# Admission.
 
 
 @pytest.mark.promise("R21")
-async def test_a_group_that_fails_lets_the_request_pass_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_group_that_fails_grants_the_request_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with failing("earliest"):
         async with governed(shop={"limits": ["1/hour burst 1"]}) as governor:
             answers = [await admit(governor) for _ in range(3)]
@@ -236,7 +236,7 @@ async def test_a_group_that_comes_back_is_a_new_one() -> None:
 
 
 @pytest.mark.promise("R21")
-async def test_who_has_met_a_limit_is_not_let_off_when_it_changes() -> None:
+async def test_a_client_at_its_limit_gains_nothing_when_the_limit_changes() -> None:
     async with governed(shop={"limits": ["10/hour burst 10"]}) as governor:
         answers = [await admit(governor) for _ in range(11)]
         governor.reconfigure(config(shop={"limits": ["100/hour burst 100"]}))

@@ -1,4 +1,4 @@
-"""How callers are called: the same everywhere in a governor, and nothing that says who they are."""
+"""Keys and pseudonyms of clients: the same everywhere in a governor, and without the name that they stand for."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ OTHER: Final = Pseudonyms(bytes(31) + b"\1")
 
 @pytest.mark.promise("R33")
 @pytest.mark.parametrize("kind", ["actor", "session", "address"])
-def test_the_same_caller_has_the_same_key_in_one_governor_and_another_one_in_the_next(kind: str) -> None:
+def test_a_client_has_one_key_in_a_governor_and_another_in_the_next(kind: str) -> None:
     key = getattr(ONE, kind)(b"ann")
 
     assert key == getattr(ONE, kind)(b"ann")
@@ -20,7 +20,7 @@ def test_the_same_caller_has_the_same_key_in_one_governor_and_another_one_in_the
 
 
 @pytest.mark.promise("R21")
-def test_an_actor_a_session_and_an_address_of_the_same_name_are_three_callers() -> None:
+def test_an_actor_a_session_and_an_address_of_the_same_name_are_three_clients() -> None:
     keys = {make(b"192.0.2.1") for make in (ONE.actor, ONE.session, ONE.address)}
 
     assert 3 == len(keys)

@@ -18,7 +18,7 @@ from governor.testing import ManualClock
 KEYS: Final = Pseudonyms(bytes(16))
 ANN: Final = InboundRequest(KEYS.actor(b"ann"), KEYS.address(b"192.0.2.1"))
 BOB: Final = InboundRequest(KEYS.actor(b"bob"), KEYS.address(b"192.0.2.2"))
-#: Somebody else at Ann's address.
+#: Another client at Ann's address.
 EVE: Final = InboundRequest(KEYS.actor(b"eve"), ANN.address)
 
 
@@ -34,7 +34,7 @@ class Told:
 
 
 def group(
-    caller: list[str] | None = None,
+    client: list[str] | None = None,
     address: list[str] | None = None,
     total: list[str] | None = None,
     *,
@@ -45,7 +45,7 @@ def group(
 ) -> GroupActor:
     return GroupActor(
         "chat",
-        policy(caller, address, total, dry_run=dry_run),
+        policy(client, address, total, dry_run=dry_run),
         max_clients=max_clients,
         now=clock or ManualClock(),
         announcer=cast("Announcer", told or Told()),
@@ -53,14 +53,14 @@ def group(
 
 
 def policy(
-    caller: list[str] | None = None, address: list[str] | None = None, total: list[str] | None = None, *, dry_run: bool = False
+    client: list[str] | None = None, address: list[str] | None = None, total: list[str] | None = None, *, dry_run: bool = False
 ) -> InboundGroup:
-    said = {"limits": caller or [], "address_limits": address or [], "total_limits": total or [], "dry_run": dry_run}
+    said = {"limits": client or [], "address_limits": address or [], "total_limits": total or [], "dry_run": dry_run}
     return Config.from_mapping({"inbound": {"default": said}}).inbound["default"]
 
 
 def only(kind: str, said: list[str]) -> list[list[str]]:
-    """The limits of caller, address and total, of which there is one kind."""
+    """The limits of client, address and total, of which there is one kind."""
     return [said if kind == name else [] for name in NAMES]
 
 
@@ -68,37 +68,37 @@ def limits(answers: list[InboundDenied | None]) -> list[str | None]:
     return [None if answer is None else answer.limit for answer in answers]
 
 
-def left(actor: GroupActor, visit: InboundRequest) -> tuple[str, int] | None:
-    least = actor.least(visit)
+def left(actor: GroupActor, request: InboundRequest) -> tuple[str, int] | None:
+    least = actor.least(request)
     return None if least is None else (least.name, least.requests)
 
 
 @pytest.mark.promise("R21")
-def test_one_callers_flood_does_not_block_another_caller() -> None:
+def test_a_flood_of_one_client_does_not_block_another_client() -> None:
     actor = group(["1/s burst 2"])
 
-    assert [None, None, "client", None] == limits([actor.admit(visit) for visit in (ANN, ANN, ANN, BOB)])
+    assert [None, None, "client", None] == limits([actor.admit(request) for request in (ANN, ANN, ANN, BOB)])
 
 
 @pytest.mark.promise("R24")
-def test_whoever_invents_a_caller_for_each_request_meets_the_ceiling_of_the_address() -> None:
+def test_a_new_client_key_for_each_request_meets_the_limit_of_the_address() -> None:
     actor = group(["1/s burst 2"], ["1/s burst 3"])
     invented = [InboundRequest(KEYS.actor(b"%d" % number), ANN.address) for number in range(4)]
 
-    assert [None, None, None, "address", None] == limits([actor.admit(visit) for visit in (*invented, BOB)])
+    assert [None, None, None, "address", None] == limits([actor.admit(request) for request in (*invented, BOB)])
 
 
 @pytest.mark.promise("R24")
-def test_whoever_invents_addresses_as_well_meets_the_ceiling_of_the_group() -> None:
+def test_a_new_address_for_each_request_too_meets_the_limit_of_the_group() -> None:
     actor = group(["1/s burst 2"], ["1/s burst 3"], ["1/s burst 5"])
     invented = [InboundRequest(KEYS.actor(b"%d" % number), KEYS.address(b"%d" % number)) for number in range(6)]
 
-    assert [None] * 5 + ["total"] == limits([actor.admit(visit) for visit in invented])
+    assert [None] * 5 + ["total"] == limits([actor.admit(request) for request in invented])
 
 
 @pytest.mark.promise("R22")
 @pytest.mark.parametrize("kind", ["client", "address", "total"])
-def test_it_says_which_limit_and_when_and_not_a_microsecond_before_is_anybody_admitted(kind: str) -> None:
+def test_a_denial_names_the_limit_and_the_instant_and_no_request_is_granted_a_microsecond_earlier(kind: str) -> None:
     clock = ManualClock()
     actor = group(*only(kind, ["3/s burst 2"]), clock=clock)
     answers = [actor.admit(ANN) for _ in range(3)]
@@ -121,7 +121,7 @@ def test_of_several_limits_the_one_with_the_longest_wait_is_named() -> None:
 
 
 @pytest.mark.promise("R22")
-def test_of_two_limits_with_the_same_wait_the_callers_own_is_named() -> None:
+def test_of_two_limits_with_the_same_wait_that_of_the_client_is_named() -> None:
     actor = group(["1/s burst 1"], ["1/s burst 1"], ["1/s burst 1"])
     actor.admit(ANN)
 
@@ -130,7 +130,7 @@ def test_of_two_limits_with_the_same_wait_the_callers_own_is_named() -> None:
 
 @pytest.mark.promise("R21", "R24")
 @pytest.mark.parametrize("ceiling", ["address", "total"])
-def test_what_a_ceiling_refuses_spends_nothing_of_the_callers_bucket(ceiling: str) -> None:
+def test_what_a_limit_of_address_or_group_denies_spends_nothing_of_the_bucket_of_the_client(ceiling: str) -> None:
     clock = ManualClock()
     _, *ceilings = only(ceiling, ["1/s burst 1"])
     actor = group(["1/hour burst 2"], *ceilings, clock=clock)
@@ -146,7 +146,7 @@ def test_what_a_ceiling_refuses_spends_nothing_of_the_callers_bucket(ceiling: st
 
 
 @pytest.mark.promise("R21")
-def test_what_the_callers_limit_refuses_spends_nothing_of_the_ceilings() -> None:
+def test_what_the_limit_of_the_client_denies_spends_nothing_of_address_and_group() -> None:
     actor = group(["1/hour burst 1"], ["1/hour burst 2"], ["1/hour burst 9"])
     answers = [actor.admit(ANN) for _ in range(5)]
 
@@ -155,7 +155,7 @@ def test_what_the_callers_limit_refuses_spends_nothing_of_the_ceilings() -> None
     assert [None, "address"] == limits([actor.admit(EVE), actor.admit(InboundRequest(BOB.client, ANN.address))])
 
 
-def test_all_limits_of_a_caller_hold_at_once() -> None:
+def test_all_limits_of_a_client_hold_at_once() -> None:
     clock = ManualClock()
     actor = group(["1/s burst 1", "2/hour burst 2"], clock=clock)
     answers = []
@@ -174,7 +174,7 @@ def test_a_limit_that_is_said_twice_holds_once() -> None:
     assert [None, None, "client"] == limits([actor.admit(ANN) for _ in range(3)])
 
 
-def test_a_group_without_limits_refuses_nobody_and_remembers_nobody() -> None:
+def test_a_group_without_limits_denies_no_request_and_keeps_no_entry() -> None:
     actor = group()
 
     assert [None] * 100 == [actor.admit(ANN) for _ in range(100)]
@@ -198,7 +198,7 @@ def test_extreme_limits_can_be_asked_swept_and_changed(limit: str) -> None:
 
 
 @pytest.mark.promise("R21")
-def test_a_dry_run_says_and_counts_whom_it_would_refuse_and_spends_nothing_for_them() -> None:
+def test_a_dry_run_reports_and_counts_what_it_would_deny_and_spends_nothing_for_it() -> None:
     told = Told()
     actor = group(["1/hour burst 1"], total=["1/hour burst 2"], dry_run=True, told=told)
     answers = [actor.admit(ANN) for _ in range(5)]
@@ -214,7 +214,7 @@ def test_a_dry_run_says_and_counts_whom_it_would_refuse_and_spends_nothing_for_t
 
 
 @pytest.mark.promise("R32")
-def test_those_who_go_on_are_counted_by_how_it_ended_and_refusals_by_limit() -> None:
+def test_granted_requests_are_counted_by_how_they_ended_and_denials_by_limit() -> None:
     actor = group(["1/hour burst 6"], total=["1/hour burst 6"])
     for _ in range(8):
         actor.admit(ANN)
@@ -236,7 +236,7 @@ def test_those_who_go_on_are_counted_by_how_it_ended_and_refusals_by_limit() -> 
 
 
 @pytest.mark.promise("R33")
-def test_hooks_are_told_who_was_refused_by_pseudonym() -> None:
+def test_hooks_get_the_pseudonym_of_a_denied_client() -> None:
     told = Told()
     actor = group(["2/s burst 1"], told=told)
     actor.admit(ANN)
@@ -256,17 +256,17 @@ def test_without_hooks_nothing_is_told() -> None:
     assert [] == told.events
 
 
-def test_those_who_are_refused_are_known_as_the_loudest() -> None:
+def test_denied_clients_are_counted_as_the_most_denied() -> None:
     clock = ManualClock()
     actor = group(["1/hour burst 1"], clock=clock)
-    for visit in (ANN, BOB, BOB, BOB, ANN):
-        actor.admit(visit)
+    for request in (ANN, BOB, BOB, BOB, ANN):
+        actor.admit(request)
 
     assert [(BOB.client, 2), (ANN.client, 1)] == actor.most_denied.top(clock())
 
 
 @pytest.mark.promise("R22")
-def test_the_least_is_the_limit_of_which_the_caller_has_the_fewest_requests_left() -> None:
+def test_the_least_is_the_limit_of_which_the_client_has_the_fewest_requests_left() -> None:
     actor = group(["1/s burst 5"], ["1/s burst 4"], ["1/s burst 9"])
     quiet = left(actor, BOB)
     actor.admit(EVE)
@@ -292,7 +292,7 @@ def test_asking_what_is_left_changes_nothing() -> None:
 
 
 @pytest.mark.promise("R21")
-def test_everybody_keeps_as_large_a_part_of_a_burst_that_changes() -> None:
+def test_each_client_keeps_its_share_of_a_burst_that_changes() -> None:
     actor = group(["1/hour burst 10"], ["1/hour burst 20"], ["1/hour burst 100"])
     for _ in range(5):
         actor.admit(ANN)
@@ -317,7 +317,7 @@ def test_a_limit_that_stays_keeps_what_was_spent_of_it_wherever_it_stands() -> N
 
 
 @pytest.mark.promise("R21")
-def test_a_limit_that_stays_takes_over_from_no_other_though_nobody_has_an_entry_in_it() -> None:
+def test_a_limit_that_stays_takes_over_from_no_other_even_without_entries() -> None:
     clock = ManualClock()
     actor = group(["9/s burst 9", "5/day burst 5"], clock=clock)
     for _ in range(5):
@@ -379,7 +379,7 @@ def test_a_smaller_table_holds_at_once() -> None:
     assert actor.clients() <= ClientBuckets.TABLES
 
 
-def test_a_group_that_is_no_more_lets_everybody_pass_and_forgets_them() -> None:
+def test_a_closed_group_grants_every_request_and_keeps_no_entry() -> None:
     actor = group(["1/hour burst 1"])
     actor.admit(ANN)
     actor.close()

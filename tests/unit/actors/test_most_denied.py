@@ -20,11 +20,11 @@ def counted(keys: list[bytes]) -> MostDenied:
     return most_denied
 
 
-def test_nobody_is_loud_at_first() -> None:
+def test_at_first_no_key_is_counted() -> None:
     assert [] == MostDenied().top(NOW)
 
 
-def test_as_long_as_they_are_few_counts_are_exact_and_the_loudest_is_first() -> None:
+def test_counts_of_few_keys_are_exact_and_the_largest_is_first() -> None:
     assert [(b"b", 3), (b"a", 2), (b"c", 1)] == counted([b"a", b"b", b"c", b"b", b"a", b"b"]).top(NOW)
 
 
@@ -34,7 +34,7 @@ def test_of_any_number_only_a_few_are_known() -> None:
 
 
 @pytest.mark.promise("R24")
-def test_whoever_is_loud_is_not_lost_among_many_who_are_not() -> None:
+def test_a_frequent_key_is_not_lost_among_many_rare_ones() -> None:
     keys = [b"%d" % number for number in range(10_000)] + [b"loud"] * 1_000
     Random(1).shuffle(keys)
 
@@ -47,7 +47,7 @@ KEYS = st.integers(0, 60).map(lambda number: b"%d" % number)
 
 
 @given(LENGTHS.flatmap(lambda length: st.lists(KEYS, min_size=length, max_size=length)))
-def test_no_count_is_too_low_and_whoever_has_a_fair_share_is_known(keys: list[bytes]) -> None:
+def test_no_count_is_too_low_and_every_key_with_a_fair_share_is_known(keys: list[bytes]) -> None:
     known, truth = dict(counted(keys).top(NOW)), Counter(keys)
 
     assert [] == [key for key, count in known.items() if count < truth[key]]
@@ -63,7 +63,7 @@ def test_every_minute_all_counts_are_halved() -> None:
 
 
 @pytest.mark.parametrize("minutes", [4, 60, 10**9])
-def test_after_a_pause_of_any_length_nobody_is_left(minutes: int) -> None:
+def test_after_a_pause_no_key_is_left(minutes: int) -> None:
     assert [] == counted([b"a"] * 8).top(Instant(NOW + minutes * MINUTE))
 
 

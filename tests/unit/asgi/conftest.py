@@ -93,7 +93,7 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-#: Two requests of each caller, one more each second; nothing else is in the way.
+#: Two requests of each client, one more each second; nothing else is in the way.
 TIGHT: Mapping[str, object] = {
     "limits": ["1/s burst 2"],
     "address_limits": ["1000/s burst 1000"],

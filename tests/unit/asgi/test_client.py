@@ -94,7 +94,7 @@ def foreign(scope: Scope) -> Any:
         (lambda scope: Client("alice", 7), "the tier of a client must be str or None"),  # type: ignore[arg-type]
     ],
 )
-async def test_a_key_function_that_fails_opens_no_door_and_says_so_once(
+async def test_a_key_function_that_fails_lifts_no_limit_and_is_logged_once(
     app: App, asking: Asking, governor: Governor, caplog: pytest.LogCaptureFixture, key: Any, why: str
 ) -> None:
     ask = asking(TrafficControlMiddleware(app, governor, key=key))
@@ -108,18 +108,18 @@ async def test_a_key_function_that_fails_opens_no_door_and_says_so_once(
 
 
 @pytest.mark.promise("R21", "R26")
-@pytest.mark.parametrize("nobody", ["", b"", Client(), Client("")])
+@pytest.mark.parametrize("unknown", ["", b"", Client(), Client("")])
 async def test_an_empty_key_stands_for_what_headers_and_address_say(
-    app: App, asking: Asking, governor: Governor, nobody: Any
+    app: App, asking: Asking, governor: Governor, unknown: Any
 ) -> None:
-    ask = asking(TrafficControlMiddleware(app, governor, key=lambda scope: nobody))
+    ask = asking(TrafficControlMiddleware(app, governor, key=lambda scope: unknown))
 
     assert [200, 200, 429] == [(await ask(headers=[ANN])).status for _ in range(3)]
     assert 200 == (await ask()).status
 
 
 @pytest.mark.promise("R21", "R26")
-async def test_a_cost_spends_more_and_one_that_no_limit_holds_is_refused_for_good(
+async def test_a_cost_spends_more_and_one_that_no_limit_holds_is_always_denied(
     app: App, asking: Asking, configured: Configured
 ) -> None:
     async with running(configured, {"limits": ["1/s burst 5"]}) as governor:
@@ -155,7 +155,7 @@ async def test_a_tier_has_its_own_limits_and_one_that_there_is_not_has_those_of_
 
 
 @pytest.mark.promise("R53", "R21")
-async def test_tiers_that_nobody_can_have_are_warned_of(
+async def test_tiers_that_no_client_can_have_are_warned_of(
     app: App, asking: Asking, configured: Configured, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running(configured, TIERS) as governor:
@@ -175,7 +175,7 @@ def test_what_is_no_function_is_no_key_function(app: App) -> None:
 
 
 @pytest.mark.parametrize("cost", [0, -1, True, 1.5, "2"])
-def test_a_cost_that_cannot_be_is_refused_by_name(cost: Any) -> None:
+def test_an_invalid_cost_is_rejected_by_name(cost: Any) -> None:
     with pytest.raises((ConfigError, GovernorError), match="cost"):
         Client("a", cost=cost)
 

@@ -122,7 +122,7 @@ def proxies(header: str = "auto", trusted: tuple[str, ...] = TRUSTED) -> Trusted
 
 
 def origin(proxies: TrustedProxies, *lines: tuple[bytes, bytes], peer: str = "10.0.0.1") -> str:
-    """The address that counts, in brackets if it is that of a proxy which names nobody."""
+    """The address that counts, in brackets if it is that of a proxy that names no client."""
     field, values, only_the_other = proxies.lines(peer, list(lines))
     found, named = proxies.origin(address(peer), field, values)
     return str(found) if named and not only_the_other else f"({found})"
@@ -189,7 +189,7 @@ def test_the_field_that_counts_can_be_set() -> None:
     assert "(10.0.0.1)" == origin(proxies("forwarded"), ANN)
 
 
-def test_a_proxy_that_names_nobody_is_not_the_client() -> None:
+def test_a_proxy_that_names_no_client_is_not_the_client() -> None:
     said = [b"unknown", b"_hidden", b"198.51.100.1, 300.1.1.1", b"10.0.0.2, " * (MAX_HOPS + 1)]
 
     assert ["(10.0.0.1)"] * 3 + ["(10.0.0.2)"] == [origin(proxies(), (X, one)) for one in said]

@@ -27,7 +27,7 @@ def counted(governor: Governor, group: str = "default") -> CounterRecord:
 
 
 @pytest.mark.promise("R21")
-async def test_a_flood_of_one_caller_leaves_the_others_alone(ask: Ask) -> None:
+async def test_a_flood_of_one_client_does_not_affect_the_others(ask: Ask) -> None:
     floods = [(await ask(headers=[ANN])).status for _ in range(20)]
 
     assert [200, 200] + 18 * [429] == floods
@@ -47,7 +47,7 @@ async def test_an_actor_is_one_client_wherever_it_calls_from_if_claims_are_trust
 
 @pytest.mark.promise("R24")
 @pytest.mark.parametrize("claim", [b"x-actor", b"x-user-id", b"x-session-id"])
-async def test_whoever_claims_to_be_somebody_else_spends_nothing_of_theirs(ask: Ask, claim: bytes) -> None:
+async def test_a_claimed_name_spends_nothing_of_the_client_that_it_names(ask: Ask, claim: bytes) -> None:
     stranger = [(await ask(headers=[(claim, b"ann")], client=("203.0.113.66", 1))).status for _ in range(9)]
     ann = [(await ask(headers=[(claim, b"ann")])).status for _ in range(3)]
 
@@ -69,7 +69,7 @@ FORGED = [
 @pytest.mark.promise("R24")
 @pytest.mark.parametrize("lines", [1, 2])
 @pytest.mark.parametrize("probes_first", [False, True])
-async def test_a_forged_field_gains_no_budget_and_spends_nobody_elses(
+async def test_a_forged_field_gains_no_budget_and_spends_none_of_others(
     asking: type[Ask], app: App, configured: Configured, lines: int, *, probes_first: bool
 ) -> None:
     async with Governor(configured(trusted_proxies=["10.0.0.1"]), clock=ManualClock()) as governor:
@@ -102,7 +102,7 @@ async def test_every_group_has_limits_of_its_own(asking: type[Ask], app: App, co
 
 
 @pytest.mark.promise("R22")
-async def test_a_refusal_says_what_and_when_in_words_for_programs_and_people(ask: Ask) -> None:
+async def test_a_denial_states_the_limit_and_the_wait_for_programs_and_people(ask: Ask) -> None:
     for _ in range(2):
         await ask(headers=[ANN])
     reply = await ask(headers=[ANN])
@@ -128,7 +128,7 @@ async def test_a_refusal_says_what_and_when_in_words_for_programs_and_people(ask
 
 
 @pytest.mark.promise("R22")
-async def test_who_waits_as_long_as_the_answer_says_gets_in(ask: Ask, clock: ManualClock) -> None:
+async def test_a_client_that_waits_as_long_as_the_response_says_is_granted(ask: Ask, clock: ManualClock) -> None:
     for _ in range(2):
         await ask()
     wait = int((await ask()).headers["retry-after"])
@@ -140,7 +140,7 @@ async def test_who_waits_as_long_as_the_answer_says_gets_in(ask: Ask, clock: Man
 
 
 @pytest.mark.promise("R22")
-async def test_a_refusal_that_somebody_around_us_adds_to_is_fresh_the_next_time(ask: Ask) -> None:
+async def test_a_response_that_another_middleware_changes_is_unchanged_the_next_time(ask: Ask) -> None:
     for _ in range(2):
         await ask()
     (await ask()).messages[0]["headers"].append((b"x-added", b"1"))
@@ -149,7 +149,7 @@ async def test_a_refusal_that_somebody_around_us_adds_to_is_fresh_the_next_time(
 
 
 @pytest.mark.promise("R24")
-async def test_who_invents_a_caller_for_each_request_meets_the_ceiling_of_the_address(
+async def test_a_new_name_for_each_request_meets_the_limit_of_the_address(
     asking: type[Ask], app: App, configured: Configured
 ) -> None:
     async with Governor(configured({"address_limits": ["1/s burst 5"]}), clock=ManualClock()) as governor:
@@ -163,7 +163,7 @@ async def test_who_invents_a_caller_for_each_request_meets_the_ceiling_of_the_ad
 
 
 @pytest.mark.promise("R24")
-async def test_who_invents_addresses_as_well_meets_the_ceiling_of_the_group(
+async def test_a_new_address_for_each_request_too_meets_the_limit_of_the_group(
     asking: type[Ask], app: App, configured: Configured
 ) -> None:
     async with Governor(configured({"total_limits": ["1/s burst 5"]}), clock=ManualClock()) as governor:
@@ -175,7 +175,7 @@ async def test_who_invents_addresses_as_well_meets_the_ceiling_of_the_group(
 
 
 @pytest.mark.promise("R23")
-async def test_exempt_paths_are_never_refused_and_spend_nothing(ask: Ask, governor: Governor) -> None:
+async def test_exempt_paths_are_never_denied_and_spend_nothing(ask: Ask, governor: Governor) -> None:
     assert 10 * [200] == [(await ask("/health")).status for _ in range(10)]
     assert 0 == counted(governor).requests
 
@@ -267,7 +267,9 @@ async def test_without_limits_there_is_nothing_to_announce(asking: type[Ask], ap
 
 
 @pytest.mark.promise("R22")
-async def test_a_dry_run_counts_and_announces_and_refuses_nobody(asking: type[Ask], app: App, configured: Configured) -> None:
+async def test_a_dry_run_counts_and_announces_and_denies_no_request(
+    asking: type[Ask], app: App, configured: Configured
+) -> None:
     async with Governor(configured({"dry_run": True}), clock=ManualClock()) as governor:
         ask = asking(TrafficControlMiddleware(app, governor))
         replies = [await ask() for _ in range(4)]
@@ -312,7 +314,7 @@ async def test_the_status_of_every_answer_is_counted(asking: type[Ask], governor
     )
 
 
-async def test_who_is_cancelled_in_the_middle_has_broken_off(asking: type[Ask], governor: Governor) -> None:
+async def test_a_request_that_is_cancelled_in_the_middle_has_broken_off(asking: type[Ask], governor: Governor) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200})
         scopes.cancel()
@@ -334,7 +336,7 @@ async def test_other_settings_hold_from_the_next_request_on(ask: Ask, governor: 
 
 @pytest.mark.promise("R22")
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-async def test_while_it_drains_everybody_but_health_checks_is_sent_away(
+async def test_while_it_drains_all_requests_but_health_checks_are_denied(
     app: App, asking: type[Ask], governor: Governor, kind: str
 ) -> None:
     door = TrafficControlMiddleware(app, governor)
@@ -356,7 +358,7 @@ async def test_while_it_drains_everybody_but_health_checks_is_sent_away(
 
 
 @pytest.mark.promise("R55")
-async def test_when_the_governor_has_been_left_nobody_is_let_in_any_more(
+async def test_after_the_governor_has_been_left_all_requests_are_denied(
     app: App, asking: type[Ask], configured: Configured
 ) -> None:
     async with Governor(configured(), clock=ManualClock()) as governor:
@@ -367,7 +369,7 @@ async def test_when_the_governor_has_been_left_nobody_is_let_in_any_more(
     assert [200, 503, 200] == statuses
 
 
-async def test_a_governor_that_was_never_entered_lets_everybody_pass_and_the_log_says_so_once(
+async def test_with_a_governor_that_was_never_entered_requests_pass_and_one_line_is_logged(
     app: App, asking: type[Ask], configured: Configured, caplog: pytest.LogCaptureFixture
 ) -> None:
     ask = asking(TrafficControlMiddleware(app, Governor(configured())))
@@ -379,7 +381,7 @@ async def test_a_governor_that_was_never_entered_lets_everybody_pass_and_the_log
 
 
 @pytest.mark.parametrize("where", ["admit", "ended"])
-async def test_a_bug_of_ours_lets_everybody_pass(
+async def test_a_bug_in_the_governor_lets_requests_pass(
     ask: Ask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
     def fail(actor: GroupActor, argument: InboundRequest | int | None) -> None:
@@ -393,12 +395,10 @@ async def test_a_bug_of_ours_lets_everybody_pass(
 
 
 @pytest.mark.promise("R43")
-async def test_nothing_that_we_log_names_a_caller(
-    ask: Ask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_log_line_names_a_client(ask: Ask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     secret = "secret-ann"
 
-    def fail(actor: GroupActor, visit: InboundRequest) -> None:
+    def fail(actor: GroupActor, request: InboundRequest) -> None:
         raise KeyError(secret)
 
     monkeypatch.setattr(GroupActor, "admit", fail)

@@ -30,7 +30,7 @@ def fields(headers: object) -> dict[bytes, bytes]:
     return dict(headers)
 
 
-def test_a_refusal_names_the_limit_and_when_to_come_back() -> None:
+def test_a_denial_names_the_limit_and_when_to_retry() -> None:
     answer = denied(InboundDenied("chat", "client", 4.2, BUCKET))
 
     assert (

@@ -206,7 +206,7 @@ async def test_an_application_that_knows_no_lifespan_gets_one_all_the_same(app: 
     assert [200, 429] == statuses
 
 
-async def test_a_mistake_that_nobody_was_told_at_startup_is_logged(
+async def test_a_mistake_that_no_startup_reported_is_logged(
     said: Callable[[str], object], app: App, asking: type[Ask], caplog: pytest.LogCaptureFixture
 ) -> None:
     said("nonsense")
@@ -238,13 +238,13 @@ async def test_what_is_asked_from_elsewhere_is_decided_on_the_governors_own_thre
     app: App, asking: type[Ask], configured: Configured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[bool] = []
-    visit = GroupActor.admit
+    original = GroupActor.admit
 
     with Governor(configured()) as governor:
 
         def watched(actor: GroupActor, one: InboundRequest) -> InboundDenied | None:
             threads.append(governor.inbound.is_local())
-            return visit(actor, one)
+            return original(actor, one)
 
         monkeypatch.setattr(GroupActor, "admit", watched)
         await asking(TrafficControlMiddleware(app, governor))()
@@ -253,7 +253,7 @@ async def test_what_is_asked_from_elsewhere_is_decided_on_the_governors_own_thre
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-async def test_a_copy_of_one_in_a_forked_child_lets_everybody_pass(
+async def test_a_copy_of_one_in_a_forked_child_lets_requests_pass(
     app: App, asking: type[Ask], configured: Configured, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Governor(configured(), clock=ManualClock()) as governor:
