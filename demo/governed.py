@@ -88,9 +88,9 @@ class Governed:
             errors=counters.failures,
             retries=counters.retries,
             governor=GovernorFigures(
-                openings=sum(scope.breaker.openings for scope in statistics.scopes.values()),
+                openings=counters.openings,
                 degraded_spells=statistics.degraded_spells,
-                denied=counters.denied,
+                denied={reason.value: count for reason, count in counters.denied.items()},
             ),
         )
 

@@ -1,16 +1,8 @@
 """traffic-governor: never be banned by the APIs you call, and keep your own API standing."""
 
-from governor._actors.counters import CounterRecord
+from importlib.metadata import version as _version
+
 from governor._actors.permit import Permit
-from governor._actors.statistics import (
-    BreakerStatistics,
-    ClientStatistics,
-    DenialStatistics,
-    GroupStatistics,
-    LimitStatistics,
-    ScopeStatistics,
-    Statistics,
-)
 from governor._default import adefault, current, default
 from governor._failures import Classify
 from governor._governor import Cost, Governor, LeasedPermits, PermitRequest
@@ -43,6 +35,20 @@ from governor.policies.limits import register_limit
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 from governor.policies.window import StrictWindow
+from governor.statistics import (
+    BreakerStatistics,
+    ClientStatistics,
+    CounterRecord,
+    DenialStatistics,
+    FailureStatistics,
+    GroupStatistics,
+    LimitStatistics,
+    ScopeStatistics,
+    Statistics,
+)
+
+#: The version of the installed package.
+__version__ = _version("traffic-governor")
 
 __all__ = [
     "Admission",
@@ -64,6 +70,7 @@ __all__ = [
     "Denied",
     "Duration",
     "EndpointGroup",
+    "FailureStatistics",
     "Forecast",
     "Governor",
     "GovernorError",
@@ -97,6 +104,7 @@ __all__ = [
     "StrictWindow",
     "TokenBucket",
     "UsageError",
+    "__version__",
     "adefault",
     "current",
     "default",

@@ -24,7 +24,6 @@ from governor._actors.actor import ScopeActor
 from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, overloaded
 from governor._actors.permit import Permit
 from governor._actors.portal import NoPortal, Portal
-from governor._actors.statistics import Statistics
 from governor._background import Background
 from governor._failures import Classifier, Classify
 from governor._inbound import Inbound
@@ -39,6 +38,7 @@ from governor.instrumentation import Announcer, Hook
 from governor.messages import Acquire, Denied, PlanRetry
 from governor.policies import _checks
 from governor.policies.contract import PLAIN, REQUESTS, Request
+from governor.statistics import Statistics
 
 #: Seconds. A longer timeout is none.
 _MAX_TIMEOUT: Final = to_seconds(MAX_DURATION)
@@ -433,7 +433,7 @@ class Governor:
         self._portal, self._supervisor, self._addresses = life.portal, supervisor, life.addresses
         self._thread = life.portal.thread
         self.inbound.begin(life.portal, supervisor)
-        self.started_at = wall_clock()
+        self.started_at = supervisor.started_at = wall_clock()
         self.closed = self.closes_when_stuck = False
         running.append(self)
         return supervisor

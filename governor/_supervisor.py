@@ -5,6 +5,7 @@ that finds no room is answered `overloaded`.
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,20 +18,20 @@ from anyio.abc import TaskGroup
 
 from governor._actors.actor import ScopeActor
 from governor._actors.building import Builder
-from governor._actors.counters import CounterRecord
 from governor._actors.effects import BreakerMoved, Effect, Signal
 from governor._actors.failures import Failures
 from governor._actors.group import GroupActor
 from governor._actors.portal import Portal
 from governor._actors.registry import Registry
-from governor._actors.statistics import Statistics, group_statistics, scope_statistics
+from governor._actors.survey import group_statistics, scope_statistics
 from governor._actors.watch import GlobalWatch
 from governor._failures import DEFAULT, Classifier
 from governor._units import MINUTE, Duration, Instant, to_seconds
-from governor.clock import Clock
+from governor.clock import Clock, wall_clock
 from governor.config import Config, InboundGroup
 from governor.errors import Reason, UsageError
 from governor.instrumentation import Announcer
+from governor.statistics import CounterRecord, GroupStatistics, ScopeStatistics, Statistics
 
 _log: Final = logging.getLogger("governor")
 
@@ -42,6 +43,8 @@ _CRASH_INTERVAL: Final = MINUTE
 _MAX_ENDPOINTS: Final = 1000
 #: Scopes that are looked at in one step of a survey: about a tenth of a millisecond.
 _MAX_SURVEYED: Final = 16
+#: Seconds by which the wall clock may drift before moments are computed from its new reading.
+_MAX_DRIFT: Final = 0.5
 
 
 @final
@@ -92,6 +95,10 @@ class Supervisor:
         self._to_start: deque[ScopeActor | GroupActor] = deque()
         self._any_to_start = anyio.Event()
         self._forgotten_visits = CounterRecord()
+        # The wall clock at instant 0 of the governor's clock, kept while the two agree.
+        self._wall = -math.inf
+        #: When the governor was started, in seconds since 1970.
+        self.started_at: float | None = None
         max_clients = config.inbound_settings.max_clients
         self.groups = {
             name: GroupActor(name, group, max_clients=max_clients, now=now, announcer=announcer)
@@ -141,9 +148,10 @@ class Supervisor:
         counters, visits = self._scopes.counters(), self._forgotten_visits
         aside = len(self._scopes.set_aside)
         actors, group_actors = self._scopes.actors.copy(), self.groups.copy()
-        scopes, groups = {}, {}
+        scopes: dict[str, ScopeStatistics] = {}
+        groups: dict[str, GroupStatistics] = {}
         for number, scope in enumerate(sorted(actors), 1):
-            scopes[scope] = of_scope = scope_statistics(actors[scope], self._now())
+            scopes[scope] = of_scope = self._of_scope(actors[scope])
             counters += of_scope.counters
             if number % _MAX_SURVEYED == 0:
                 yield None
@@ -155,13 +163,16 @@ class Supervisor:
         for name in self._scopes.set_aside.names(also):
             record = self._scopes.set_aside.get(name)
             if record is not None and name not in scopes:
-                scopes[name] = scope_statistics(self._scopes.shown(name, record), self._now())
+                scopes[name] = self._of_scope(self._scopes.shown(name, record))
                 yield None
         now = self._now()
         yield Statistics(
+            now=wall_clock(),
+            started_at=self.started_at,
             counters=counters,
             inbound=visits,
             requests_last_minute=self._watch.cap.used(now),
+            requests_per_minute=self._config.global_.requests_per_minute,
             degraded_for=to_seconds(max(0, self._watch.degraded.until - now)),
             degraded_spells=self._watch.degraded.spells,
             degraded_cause=self._watch.cause if now < self._watch.degraded.until else None,
@@ -172,6 +183,13 @@ class Supervisor:
             events_dropped=self._announcer.dropped,
             hooks_failed=self._announcer.failed,
         )
+
+    def _of_scope(self, actor: ScopeActor) -> ScopeStatistics:
+        now = self._now()
+        wall = wall_clock() - to_seconds(now)
+        if abs(wall - self._wall) > _MAX_DRIFT:
+            self._wall = wall
+        return scope_statistics(actor, now, self._wall + to_seconds(now))
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on; everything goes on from where it stands."""

@@ -49,6 +49,8 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     status: int | None = None
     used: Mapping[str, int] | None = None
     answered: Answered | None = None
+    #: The class name of the error, if there was one; never its text, which may hold what must not be shown.
+    error: str | None = None
 
 
 class PlanRetry(msgspec.Struct, frozen=True, tag="plan_retry"):

@@ -13,7 +13,7 @@ from random import Random
 from threading import get_ident
 from typing import Final, Literal, Protocol, final, overload
 
-from governor._actors.counters import CounterRecord, Counters
+from governor._actors.counters import Counters
 from governor._actors.effects import Effect, Surroundings
 from governor._actors.failures import Failures
 from governor._actors.ledger import Ledger
@@ -34,6 +34,7 @@ from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudgetPolicy
+from governor.statistics import CounterRecord
 
 #: What a plain ask that does not wait comes to, when it needs a closer look.
 _TRY: Final = Acquire(PLAIN)

@@ -7,7 +7,7 @@ from typing import Final, final
 
 import msgspec
 
-from governor._actors.counters import CounterRecord, Counters
+from governor._actors.counters import Counters, LastFailure
 from governor._actors.units import UnitWatch
 from governor._units import MINUTE, Duration, Instant
 from governor.instrumentation import Announcer, CallDenied, Retried
@@ -16,6 +16,7 @@ from governor.policies.breaker import BreakerStatus
 from governor.policies.contract import Grant, Result
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry_budget import RetryBudgetPolicy
+from governor.statistics import CounterRecord
 
 _log: Final = logging.getLogger("governor")
 
@@ -99,6 +100,8 @@ class Ledger:
     def record(self, now: Instant, report: Report) -> None:
         """Counts an outcome, and has the policies learn from it."""
         self.counters.ended(report.status, report.result)
+        if report.result is Result.FAILURE:
+            self.counters.last_failure = LastFailure(now, report.status, report.error)
         if report.used:
             self.units.named(report.used)
         self.pipeline.record(now, _answered(report), report.result, report.used)

@@ -134,11 +134,11 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             result, status = owner.classifier(error, status)
         else:
             result = Result.FAILURE if status is not None and status >= 500 else Result.SUCCESS
-        self._leave(Report(self.grant(), result, status, used, self._answered))
+        self._leave(Report(self.grant(), result, status, used, self._answered, _name(error)))
 
     def fail(self, error: BaseException, classifier: Classifier) -> None:
         """The same for an error that is classified in another way than the governor's."""
-        self._leave(Report(self.grant(), *classifier(error), answered=self._answered))
+        self._leave(Report(self.grant(), *classifier(error), answered=self._answered, error=_name(error)))
 
     def give_back(self) -> None:
         """Says that the call was never made: what the permit spent is free again, as far as it is still there to give.
@@ -186,6 +186,10 @@ class Permit(msgspec.Struct, gc=False, eq=False):
 
     def __repr__(self) -> str:
         return f"<Permit for {self.scope}, {'reported' if self.reported else 'not reported yet'}>"
+
+
+def _name(error: BaseException | None) -> str | None:
+    return None if error is None else type(error).__name__
 
 
 @final

@@ -12,10 +12,11 @@ import anyio
 
 from governor._actors.actor import ScopeActor
 from governor._actors.building import Builder
-from governor._actors.counters import CounterRecord, Counters
+from governor._actors.counters import Counters
 from governor._actors.set_aside import ScopeRecord, SetAside
 from governor._units import to_seconds
 from governor.clock import Clock
+from governor.statistics import CounterRecord
 
 #: Passive scopes that are looked at to make room for one other, at most.
 MAX_LOOKED_AT: Final = 16
@@ -115,7 +116,8 @@ class Registry:
         if not actor.may_be_dropped():
             return False
         now, scope, ledger = self._now(), actor.scope, actor.ledger
-        pipeline, counters = ledger.pipeline, ledger.counters.record()
+        pipeline = ledger.pipeline
+        counters = ledger.counters.record(pipeline.breaker.openings)
         if not pipeline.at_rest(now):
             if counters.under_way:
                 return False

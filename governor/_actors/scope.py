@@ -102,7 +102,7 @@ class ScopeLogic:
         if ledger.announcer.listening:
             cooling = breaker.status is BreakerStatus.OPEN
             probes_in = to_seconds(max(0, breaker.until - ledger.clock())) if cooling else 0.0
-            ledger.announcer(BreakerChanged(ledger.scope, before.value, breaker.status.value, probes_in))
+            ledger.announcer(BreakerChanged(ledger.scope, before, breaker.status, probes_in))
         self._effects.append(BreakerMoved(before))
 
     def answer(self, waiter: Waiter | None, answer: Permit | Denied) -> None:

@@ -9,11 +9,11 @@ from heapq import heapify, heappop, heappush
 
 import msgspec
 
-from governor._actors.counters import CounterRecord
 from governor._actors.units import UnitWatch
 from governor._units import NEVER, Instant
 from governor.policies.pipeline import PipelineSettings, PipelineState
 from governor.policies.retry_budget import RetryBudgetPolicy
+from governor.statistics import CounterRecord
 
 
 class ScopeRecord(msgspec.Struct, frozen=True, gc=False):

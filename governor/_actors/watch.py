@@ -4,7 +4,7 @@ The policies are shared by every pipeline. This module sets them up, watches the
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Final, Literal, final
+from typing import Final, final
 
 import anyio
 
@@ -53,9 +53,9 @@ class GlobalWatch:
     # Degraded mode.
 
     @property
-    def cause(self) -> Literal["failures", "cap"]:
-        """What the latest pause began for."""
-        return "cap" if self.degraded.cause is Cause.CAP else "failures"
+    def cause(self) -> Cause:
+        """What began degraded mode last."""
+        return self.degraded.cause or Cause.FAILURES
 
     def entered(self) -> None:
         """Degraded mode has begun: reports it."""

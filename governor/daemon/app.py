@@ -1,10 +1,10 @@
-"""What can be asked over HTTP?
+"""The HTTP API and the dashboard, as an ASGI app of their own and as routes to mount into another app.
 
-Reading only. The same routes as an app of its own, and to mount into another one.
+Everything is read-only, except the actions of `governor.daemon.actions`, which need a token.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial, wraps
 from http import HTTPStatus
 from typing import Final
@@ -20,21 +20,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from governor import Governor
-from governor.clock import wall_clock
-from governor.daemon import figures, openapi, pages
+from governor.daemon import openapi, pages, reports
 from governor.daemon.documents import Health
 from governor.daemon.doorway import LOOPBACK_NAMES, Doorway, Drain
-from governor.daemon.feed import MOST_LISTENERS, Feed
+from governor.daemon.feed import MAX_LISTENERS, Feed
 from governor.daemon.problems import on_http_exception, problem, unavailable
-from governor.daemon.reading import Unreadable, read_statistics, read_status
+from governor.daemon.reading import Observer, Unreadable, read_statistics, this_process
+from governor.daemon.recorder import recording
 from governor.daemon.stream import EventStream, EventStreamHead
 
 API: Final = "/api/v1/traffic-control"
 
-#: What to exempt where these pages are mounted: a path, or with a slash at its end everything beneath it as well. Only these,
-#: as an application may have other routes under the same prefix.
+#: Paths to exempt from inbound limits where these pages are mounted; with a slash at its end, everything beneath it too.
+#: Only these, because the application may have other routes under the same prefix.
 _PAGES: Final = ("", "/dashboard/", "/health", "/openapi.json", "/metrics", f"{API}/")
-#: So many such paths are exempt at most, which is enough for 16 mounts.
+#: Exempt paths at most: enough for 16 mounts.
 _MAX_OWN_PAGES: Final = 16 * len(_PAGES)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -46,25 +46,27 @@ def create_app(
     allowed_hosts: Iterable[str] = LOOPBACK_NAMES,
     drain: Drain | None = None,
     hint: str = "`allowed_hosts` of `create_app`",
+    policy_file: str | None = None,
 ) -> Starlette:
-    """The daemon as an ASGI app. Its lifespan runs the governor, unless that runs already.
+    """The daemon as an ASGI app. Its lifespan runs the governor, unless it runs already, and records the history.
 
-    `allowed_hosts` are the names, without ports, under which it may be asked; `*` stands for any. Once `drain` has begun, what
-    comes is answered 503. `hint` says, in the answer to a request with another name, where names are added. Where another app
-    mounts this one, that other runs the governor.
+    `allowed_hosts` are the names, without ports, that the `Host` field may have; `*` allows any. After `drain` has begun,
+    every request gets a 503. `hint` completes the message about a host that is not allowed. `policy_file` is shown on the
+    dashboard. Where another app mounts this one, the other app runs the governor.
     """
     drain = drain or Drain()
+    endpoints = _Endpoints(governor, drain, policy_file)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        if governor.alive():
+        async with AsyncExitStack() as stack:
+            if not governor.alive():
+                await stack.enter_async_context(governor)
+            stack.enter_context(recording(endpoints.observer))
             yield
-        else:
-            async with governor:
-                yield
 
     return Starlette(
-        routes=_Endpoints(governor, drain).routes(),
+        routes=endpoints.routes(),
         middleware=[Middleware(Doorway, allowed_hosts=allowed_hosts, drain=drain, hint=hint)],
         exception_handlers={HTTPException: on_http_exception},
         lifespan=lifespan,
@@ -72,21 +74,21 @@ def create_app(
 
 
 def routes(governor: Governor) -> list[Route]:
-    """The same to mount into an app: `Mount("/governor", routes=routes(governor))`.
+    """The same pages to mount into an app: `Mount("/governor", routes=routes(governor))`.
 
-    The app runs the governor, and answers for the hosts by which it is called and the paths that there are not.
+    That app runs the governor, checks hosts and answers unknown paths. The history then grows only while someone watches.
     """
     return _Endpoints(governor, Drain()).routes()
 
 
 def _mounted_at(request: Request) -> str:
-    """The path under which an application has mounted these pages; empty if they are at its root."""
+    """The path under which an application mounts these pages; empty at its root."""
     root, of_server = str(request.scope.get("root_path", "")), str(request.scope.get("app_root_path", ""))
     return root.removeprefix(of_server) if root.startswith(of_server) and "app_root_path" in request.scope else ""
 
 
 def _available(endpoint: Endpoint, governor: Governor) -> Endpoint:
-    """The same, but 503 while the governor cannot be read. Where it is mounted, its pages are exempt from inbound limits."""
+    """The endpoint, or a 503 while the governor cannot be read. Mounted pages are exempt from inbound limits."""
 
     @wraps(endpoint)
     async def answer(request: Request) -> Response:
@@ -96,7 +98,7 @@ def _available(endpoint: Endpoint, governor: Governor) -> Endpoint:
         try:
             return await endpoint(request)
         except Unreadable as reason:
-            return unavailable(f"There is nothing to see: {reason}.")
+            return unavailable(f"No status is available: {reason}.")
 
     return answer
 
@@ -106,12 +108,13 @@ def _json(document: object) -> Response:
 
 
 class _Endpoints:
-    """What is asked, and what it takes to answer."""
+    """The endpoints of one governor."""
 
-    def __init__(self, governor: Governor, drain: Drain) -> None:
+    def __init__(self, governor: Governor, drain: Drain, policy_file: str | None = None) -> None:
         self._governor = governor
         self._drain = drain
-        self._feed = Feed(governor)
+        self.observer = Observer(governor, this_process(policy_file))
+        self._feed = Feed(self.observer)
 
     def routes(self) -> list[Route]:
         endpoints: dict[str, Endpoint] = {
@@ -122,46 +125,53 @@ class _Endpoints:
             "/metrics": self.prometheus,
             f"{API}/status": self.status,
             f"{API}/metrics/{{scope}}": self.metrics,
+            f"{API}/history": self.history,
             f"{API}/events": self.events,
         }
         return [Route(path, _available(endpoint, self._governor)) for path, endpoint in endpoints.items()]
 
     async def health(self, request: Request) -> Response:
-        """Does the governor run? No as well for a daemon that is about to end: nobody should send it anything any more."""
+        """200 while the governor runs. A daemon that is about to end answers 503, so that load balancers stop sending."""
         if not self._governor.alive():
             raise Unreadable("the governor does not run")
         return _json(Health())
 
     async def openapi(self, request: Request) -> Response:
-        """What can be asked."""
+        """The OpenAPI document."""
         return _json(openapi.document(server=request.scope.get("root_path", "") or "/"))
 
     async def status(self, request: Request) -> Response:
-        """How everything stands."""
-        return _json(await read_status(self._governor))
+        """The whole status."""
+        return _json(await self.observer.status())
 
     async def metrics(self, request: Request) -> Response:
-        """How one scope stands, or all those of a provider."""
+        """One scope or group, or all scopes of a provider."""
         name = str(request.path_params["scope"])
-        statistics = await read_statistics(self._governor, figures.scope_named(name))
-        report = figures.report(statistics, name, wall_clock())
+        statistics = await read_statistics(self._governor, reports.scope_named(name))
+        report = reports.report(statistics, name)
         if report is None:
-            return problem(HTTPStatus.NOT_FOUND, f"There is no scope {name!r}, or nobody has used it yet.")
+            return problem(HTTPStatus.NOT_FOUND, f"There is no scope {name!r}, or it has not been used yet.")
         return _json(report)
 
+    async def history(self, request: Request) -> Response:
+        """The last hour, of all outbound scopes together and of the `scope` in the query."""
+        if not self._governor.alive():
+            raise Unreadable("the governor does not run")
+        return _json(self.observer.history.report(request.query_params.get("scope")))
+
     async def events(self, request: Request) -> Response:
-        """What happens, as it happens."""
+        """Server-sent events."""
         if not self._governor.alive():
             raise Unreadable("the governor does not run")
         if request.method == "HEAD":
             return EventStreamHead()
         listener = self._feed.join()
         if listener is None:
-            return unavailable(f"{MOST_LISTENERS} listen already, which is as many as allowed.")
+            return unavailable(f"All {MAX_LISTENERS} places for listeners are taken.")
         return EventStream(self._feed, listener, self._drain)
 
     async def prometheus(self, request: Request) -> Response:
-        """The same figures for Prometheus."""
+        """The metrics for Prometheus."""
         try:
             from governor.daemon.prometheus import expose
         except ImportError:
@@ -169,10 +179,8 @@ class _Endpoints:
                 HTTPStatus.NOT_IMPLEMENTED,
                 "This needs the package prometheus-client: pip install 'traffic-governor[prometheus]'.",
             )
-        governor = self._governor
-        statistics = await read_statistics(governor)
-        accept = request.headers.get("accept", "")
-        text = partial(expose, statistics, governor.config, started_at=governor.started_at, accept=accept)
-        # On a thread: with many scopes it takes longer than the event loop can be held up.
+        statistics = await read_statistics(self._governor)
+        text = partial(expose, statistics, accept=request.headers.get("accept", ""))
+        # In a thread: with many scopes it takes longer than the event loop can be held up.
         body, content_type = await anyio.to_thread.run_sync(text)
         return Response(body, headers={"Cache-Control": "no-store", "Content-Type": content_type})

@@ -16,7 +16,7 @@ from typing import Any, Final, final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from governor._units import MINUTE, Instant
+from governor import Instant
 from governor.clock import system_clock
 
 _log: Final = logging.getLogger("governor")
@@ -29,6 +29,8 @@ WRITE_TIMEOUT: Final = 10.0
 MAX_CONNECTIONS: Final = 512
 #: Open files that are left for everything else.
 _RESERVED_FILES: Final = 64
+#: Microseconds between two lines about connections that cannot be accepted.
+_LOG_INTERVAL: Final = 60_000_000
 #: Bytes that may wait for a client, in this process and in the kernel, before it counts as one that does not read.
 _MAX_UNREAD: Final = 16_384
 
@@ -146,6 +148,6 @@ class AcceptErrors:
             self._otherwise(context)
             return
         now = system_clock()
-        if self._logged_at is None or now - self._logged_at >= MINUTE:
+        if self._logged_at is None or now - self._logged_at >= _LOG_INTERVAL:
             self._logged_at = now
             _log.error("The daemon cannot accept connections: %s. It goes on trying.", context.get("exception"))

@@ -1,26 +1,26 @@
-"""What does the daemon say about itself? An OpenAPI document (3.1), whose schemas come from the structs of the answers."""
+"""The OpenAPI document (3.1) of the daemon. Its schemas come from the structs of the answers."""
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
-from governor.daemon.documents import GroupReport, Health, Problem, ScopeReport, Status
+from governor import __version__
+from governor.daemon.documents import GroupReport, Health, HistoryReport, Problem, ScopeReport, Status
 from governor.daemon.problems import PROBLEM
-from governor.instrumentation import BreakerChanged, CallDenied, ClientDenied, DegradedEntered, DegradedLeft
+from governor.instrumentation import AnyEvent, Entry, Shown
 
-#: What a listener to events may be told, beside the status and how much it has missed.
-_EVENTS: Final = (BreakerChanged, DegradedEntered, DegradedLeft, CallDenied, ClientDenied)
-_ANSWERS: Final = (Status, ScopeReport, GroupReport, Health, Problem)
+#: The events that listeners may get.
+_EVENTS: Final = tuple(event for event in get_args(AnyEvent) if event.shown is not Shown.NEVER)
+_ANSWERS: Final = (Status, ScopeReport, GroupReport, HistoryReport, Health, Problem, Entry)
 _TEXT: Final = {"schema": {"type": "string"}}
 
 _JSON = Mapping[str, Any]
 
 
 def document(server: str) -> _JSON:
-    """The whole document; `server` is the path below which everything lies."""
+    """The document; `server` is the path under which the daemon is mounted."""
     return {**_document(), "servers": [{"url": server}]}
 
 
@@ -31,11 +31,11 @@ def _document() -> _JSON:
         "openapi": "3.1.0",
         "info": {
             "title": "traffic-governor",
-            "version": version("traffic-governor"),
-            "description": "How the governor stands. Everything is read-only: any method but GET and HEAD is answered 405.",
+            "version": __version__,
+            "description": "The status of a governor. Everything is read-only: methods other than GET and HEAD get a 405.",
         },
         "paths": _paths(),
-        "components": {"schemas": schemas, "responses": _refusals()},
+        "components": {"schemas": schemas, "responses": _problems()},
     }
 
 
@@ -48,32 +48,33 @@ def _paths() -> _JSON:
         "description": "`github:get` or `outbound:github:get`; `inbound:chat`; `github` for all of its scopes together.",
         "examples": {"outbound": {"value": "github:get"}, "inbound": {"value": "inbound:default"}},
     }
+    of_scope = {"name": "scope", "in": "query", "schema": {"type": "string"}, "example": "outbound:github:get"}
     file = {"name": "file", "in": "path", "required": True, "schema": {"type": "string"}, "example": "app.js"}
     return {
-        "/api/v1/traffic-control/status": _get("How everything stands", _json(Status)),
+        "/api/v1/traffic-control/status": _get("The whole status", _json(Status)),
         "/api/v1/traffic-control/metrics/{scope}": _get(
-            "How one scope stands, or all those of a provider", _json(ScopeReport, GroupReport), "404", parameter=scope
+            "One scope or group, or all scopes of a provider", _json(ScopeReport, GroupReport), "404", parameter=scope
         ),
         "/api/v1/traffic-control/events": _get(
-            "What happens, as server-sent events: a `snapshot` with the status each second; `breaker_changed`, "
-            "`degraded_entered` and `degraded_left`; a sample of `refused` and `client_denied`; and `missed`, with the "
-            "number of `events` that did not fit into the queue of this listener",
+            "Server-sent events: a `snapshot` with the status every second; events, each followed by its `timeline` "
+            "entry; and `missed`, with the number of `events` that did not fit into the queue of this listener",
             {"text/event-stream": _TEXT},
         ),
-        "/metrics": _get("The figures for Prometheus", {"text/plain": _TEXT, "application/openmetrics-text": _TEXT}, "501"),
+        "/api/v1/traffic-control/history": _get("The last hour", _json(HistoryReport), parameter=of_scope),
+        "/metrics": _get("The metrics for Prometheus", {"text/plain": _TEXT, "application/openmetrics-text": _TEXT}, "501"),
         "/health": _get("Whether the governor runs", _json(Health)),
         "/openapi.json": _get("This document", {"application/json": {"schema": {"type": "object"}}}),
         "/": _get("The dashboard", {"text/html": _TEXT}, "404"),
-        "/dashboard/{file}": _get("What it loads", {"*/*": _TEXT}, "404", parameter=file),
+        "/dashboard/{file}": _get("A file of the dashboard", {"*/*": _TEXT}, "404", parameter=file),
     }
 
 
 def _get(summary: str, content: _JSON, *more: str, parameter: _JSON | None = None) -> _JSON:
-    """An operation: a 200 with this content, the refusals that every path has, and more of them."""
-    refusals = {status: {"$ref": f"#/components/responses/{status}"} for status in ("400", "405", "503", *more)}
+    """An operation: a 200 with this content, the problems that every path has, and `more`."""
+    problems = {status: {"$ref": f"#/components/responses/{status}"} for status in ("400", "405", "503", *more)}
     operation: dict[str, Any] = {
         "summary": summary,
-        "responses": {"200": {"description": summary, "content": content}, **refusals},
+        "responses": {"200": {"description": summary, "content": content}, **problems},
     }
     if parameter is not None:
         operation["parameters"] = [parameter]
@@ -85,13 +86,13 @@ def _json(*documents: type[msgspec.Struct]) -> _JSON:
     return {"application/json": {"schema": references[0] if len(references) == 1 else {"oneOf": references}}}
 
 
-def _refusals() -> _JSON:
+def _problems() -> _JSON:
     words = {
-        "400": "`Host` names another host, or the request cannot be read",
-        "404": "There is no such thing",
-        "405": "Everything is read-only",
+        "400": "The `Host` field names a host that is not allowed, or the request is malformed",
+        "404": "Unknown path, file or scope",
+        "405": "Only GET and HEAD are allowed",
         "501": "The package prometheus-client is not installed",
-        "503": "The governor does not run, the daemon is about to end, or too many ask",
+        "503": "The governor does not run, the daemon is shutting down, or too many requests are in progress",
     }
     content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": text, "content": content} for status, text in words.items()}

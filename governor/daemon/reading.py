@@ -1,20 +1,23 @@
-"""How is the governor asked how things stand, without holding it up?
+"""Reads statistics in small steps, between which the event loop of the governor serves others."""
 
-In small steps, between which its event loop turns to others.
-"""
-
+import os
+import socket
+from threading import Lock
 from typing import Final
 
 import anyio
-import anyio.lowlevel
+import anyio.to_thread
 
-from governor import Governor, Statistics, UsageError
-from governor.clock import wall_clock
-from governor.daemon import figures
-from governor.daemon.documents import Status
+from governor import Governor, Statistics, UsageError, __version__
+from governor.daemon import reports
+from governor.daemon.documents import About, Status
+from governor.daemon.history import History
+from governor.daemon.tracker import Tracker
 
-#: Seconds after which a governor on another thread that does not answer is not waited for.
-_PATIENCE: Final = 5.0
+#: Seconds for a governor on another thread to answer.
+_READ_TIMEOUT: Final = 5.0
+#: From so many scopes on, a reading is worked on in a thread.
+_MANY: Final = 256
 
 
 class Unreadable(Exception):
@@ -22,23 +25,48 @@ class Unreadable(Exception):
 
 
 async def read_statistics(governor: Governor, also: str = "") -> Statistics:
-    """The figures, with those of the scope or provider `also` even if it is set aside. Raises `Unreadable`."""
-    # On its own loop one that was closed would still answer.
+    """The statistics, with those of the scope or provider `also` even if it is set aside. Raises `Unreadable`."""
+    # On its own loop, a governor that was closed would still answer.
     if not governor.alive():
         raise Unreadable("the governor does not run")
     try:
-        with anyio.fail_after(_PATIENCE):
+        with anyio.fail_after(_READ_TIMEOUT):
             return await governor.astatistics(also)
     except UsageError as error:
         raise Unreadable(str(error)) from None
     except TimeoutError:
-        raise Unreadable("the governor's event loop stands still") from None
+        raise Unreadable("the governor's event loop does not answer") from None
 
 
-async def read_status(governor: Governor) -> Status:
-    """The document with everything. Raises `Unreadable`."""
-    statistics = await read_statistics(governor)
-    steps = figures.status(statistics, governor.config, started_at=governor.started_at, now=wall_clock())
-    while (status := next(steps)) is None:
-        await anyio.lowlevel.checkpoint()
-    return status
+class Observer:
+    """Reads one governor for all who watch it, and remembers what a single reading does not show: conditions and history."""
+
+    def __init__(self, governor: Governor, about: About | None = None, *, actions: bool = False) -> None:
+        self.governor = governor
+        self.history = History()
+        self._about = about or this_process()
+        self._actions = actions
+        self._tracker = Tracker()
+        #: Whether `governor.daemon.recorder` keeps the history; otherwise listeners do.
+        self.recorded = False
+        # Readings come from several threads, and each changes the tracker and the history.
+        self._lock = Lock()
+
+    async def status(self) -> Status:
+        """Reads, and builds the status document. Raises `Unreadable`."""
+        statistics = await read_statistics(self.governor)
+        if len(statistics.scopes) < _MANY:
+            return self._digest(statistics)
+        # With many scopes this takes longer than the event loop can be held up.
+        return await anyio.to_thread.run_sync(self._digest, statistics)
+
+    def _digest(self, statistics: Statistics) -> Status:
+        with self._lock:
+            self.history.add(statistics)
+            found, recent = self._tracker.add(statistics), self._tracker.recent()
+        return reports.status(statistics, found, about=self._about, recent=recent, actions=self._actions)
+
+
+def this_process(policy_file: str | None = None) -> About:
+    """What is known about this process."""
+    return About(version=__version__, pid=os.getpid(), host=socket.gethostname(), policy_file=policy_file)

@@ -1,44 +1,38 @@
-"""Which events are worth a message to those who watch?
+"""The sample of events that listeners and the timeline get.
 
-Every change of a breaker and of degraded mode. Of refusals a sample: each second the first of each scope and reason, and no
-more than 20 in all. The rest is not lost, as counters count them all. Nothing of what is granted or retried.
+Events say themselves whether they are `shown`: always, never, or as a sample, which is the first event of each group in a
+second, and no more than `MAX_SAMPLED` per second in all. Counters still count every one.
 """
 
 from typing import Final, final
 
-from governor.instrumentation import AnyEvent, BreakerChanged, CallDenied, ClientDenied, DegradedEntered, DegradedLeft
+from governor.instrumentation import AnyEvent, Shown
 
-#: Refusals in a second.
-MOST: Final = 20
+#: Sampled events per second.
+MAX_SAMPLED: Final = 20
 
 
 @final
 class Sampler:
-    """Lets events through, or not. Its seconds are those of the events."""
+    """Admits events or not. Its seconds are those of the events."""
 
     __slots__ = ("_second", "_seen")
 
     def __init__(self) -> None:
         self._second = 0
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: set[str] = set()
 
     def admits(self, event: AnyEvent) -> bool:
-        """Is this one to be told?"""
-        match event:
-            case BreakerChanged() | DegradedEntered() | DegradedLeft():
-                return True
-            case CallDenied(scope=scope, reason=reason):
-                return self._is_new(int(event.at), (scope, reason))
-            case ClientDenied(group=group, limit=limit):
-                return self._is_new(int(event.at), (group, limit))
-            case _:
-                return False
+        """Whether this event is passed on."""
+        if event.shown is Shown.SAMPLED:
+            return self._is_new(int(event.at), f"{getattr(event, 'scope', '')} {event.entry().group}")
+        return event.shown is Shown.ALWAYS
 
-    def _is_new(self, second: int, kind: tuple[str, str]) -> bool:
+    def _is_new(self, second: int, group: str) -> bool:
         if second != self._second:
             self._second = second
             self._seen.clear()
-        if kind in self._seen or len(self._seen) >= MOST:
+        if group in self._seen or len(self._seen) >= MAX_SAMPLED:
             return False
-        self._seen.add(kind)
+        self._seen.add(group)
         return True

@@ -18,10 +18,10 @@ import uvicorn
 from anyio.lowlevel import current_token
 
 from governor import Config, ConfigError, Governor, GovernorError
-from governor._actors.portal import current_post
 from governor.daemon.app import create_app
 from governor.daemon.connections import AcceptErrors, BoundedProtocol
 from governor.daemon.doorway import Drain
+from governor.daemon.loop import current_post
 from governor.daemon.options import Options, parse, url_host
 
 #: Seconds for requests under way, after the time to drain; then they are cut off.

@@ -1,7 +1,7 @@
-"""How does a status look in a terminal? First in words what is refused, then scope by scope, the worst first.
+"""The status as lines for a terminal: conditions first, then a table of scopes and a table of groups, the worst first.
 
-No line is wider than the terminal. Where not all columns have room, the least important ones are left out, and then names are
-cut.
+No line is wider than the terminal. Where columns do not fit, the least important ones are dropped, and then names are cut.
+(Tables of `rich` shrink every column instead, and know no height.)
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,19 @@ from typing import Final
 
 import msgspec
 
-from governor.daemon.documents import InboundGroup, OutboundScope, Status
-from governor.daemon.trouble import Rank, Recently, Trouble, headline, name_of, troubles
-from governor.daemon.words import clock, count, plain, rate, several, span
-from governor.errors import Reason
+from governor import ScopeStatistics
+from governor.conditions import Condition, Severity, name_of
+from governor.daemon.documents import Status
+from governor.statistics import GroupStatistics
+from governor.wording import clock, count, plain, rate, several, span
 
 #: So many letters of a name are worth more than another column.
 NARROWEST: Final = 20
-_BETWEEN: Final = "  "
+_GAP: Final = "  "
 
 
 class Tone(Enum):
-    """How a line is coloured: the number of an SGR code (ECMA-48, section 8.3.117)."""
+    """The colour of a line, as an SGR code (ECMA-48, section 8.3.117)."""
 
     PLAIN = 0
     STRONG = 1
@@ -34,18 +35,18 @@ class Tone(Enum):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line, and its tone."""
+    """One line and its colour."""
 
     text: str
     tone: Tone = Tone.PLAIN
 
     def coloured(self) -> str:
-        """With the codes for its tone around it."""
+        """The text between the codes of its colour."""
         return self.text if self.tone is Tone.PLAIN else f"\x1b[{self.tone.value}m{self.text}\x1b[0m"
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column: its title, and its importance: the lower, the longer it stays. The one at 0 stays always, and is cut."""
+    """A column. The lower its `importance` number, the longer it stays; 0 always stays, and is cut."""
 
     title: str
     importance: int
@@ -61,62 +62,65 @@ _OUTBOUND: Final = (
     Column("2XX", 6),
     Column("4XX", 8),
     Column("5XX", 5),
-    Column("REFUSED", 2),
+    Column("DENIED", 2),
     Column("WAITING", 9),
 )
 _INBOUND: Final = (
     Column("INBOUND", 0, right=False),
     Column("STATE", 1, right=False),
-    Column("CALLERS", 4),
-    Column("WENT ON", 5),
-    Column("REFUSED", 2),
-    Column("LOUDEST LATELY", 3, right=False),
+    Column("CLIENTS", 4),
+    Column("ADMITTED", 5),
+    Column("DENIED", 2),
+    Column("MOST DENIED", 3, right=False),
 )
 _TONES: Final = {
-    Rank.FINE: Tone.PLAIN,
-    Rank.WATCHED: Tone.WATCHED,
-    Rank.LIMITED: Tone.LIMITED,
-    Rank.STOPPED: Tone.BAD,
-    Rank.EVERYTHING: Tone.BAD,
+    Severity.INFO: Tone.WATCHED,
+    Severity.WARNING: Tone.LIMITED,
+    Severity.ERROR: Tone.BAD,
+    Severity.CRITICAL: Tone.BAD,
 }
 
 
-def table(status: Status, *, width: int, height: int | None = None, recently: Recently | None = None) -> list[Line]:
-    """A status for a terminal of `width` columns; with a `height`, no more lines than that, the most important ones."""
-    found = troubles(status, recently)
-    by_key = {trouble.key: trouble for trouble in found}
-    outbound = [(key, scope) for key, scope in status.scopes.items() if isinstance(scope, OutboundScope)]
-    groups = [(key, group) for key, group in status.scopes.items() if isinstance(group, InboundGroup)]
-    inbound = [(key, group) for key, group in groups if key in by_key or _has_traffic(group)]
-    quiet = len(groups) - len(inbound)
+def table(status: Status, *, width: int, height: int | None = None) -> list[Line]:
+    """The status for a terminal of `width` columns; at a `height`, the most important lines, and no more than that."""
+    worst: dict[str, Condition] = {}
+    for condition in status.conditions:
+        worst.setdefault(condition.key, condition)
+    outbound, inbound, quiet = [], [], 0
+    for key, one in status.scopes.items():
+        if isinstance(one, ScopeStatistics):
+            outbound.append(_scope(key, one, status.labels[key], worst.get(key)))
+        elif key in worst or _has_traffic(one):
+            inbound.append(_group(key, one, status.labels[key], worst.get(key)))
+        else:
+            quiet += 1
     lines = [
-        *_band(found, width, height),
+        *_band(status, width, height),
         Line(""),
         *(Line(text, Tone.SOFT) for text in wrap(_figures(status), width)),
-        *_rows(_OUTBOUND, [_scope(key, scope, by_key.get(key)) for key, scope in outbound], width),
-        *_rows(_INBOUND, [_group(key, group, by_key.get(key)) for key, group in inbound], width),
+        *_rows(_OUTBOUND, outbound, width),
+        *_rows(_INBOUND, inbound, width),
         *([Line(""), Line(f"{several(quiet, 'group')} without traffic", Tone.SOFT)] if quiet else []),
     ]
     return [Line(line.text[:width], line.tone) for line in _at_most(lines, height)]
 
 
-def _band(found: list[Trouble], width: int, height: int | None) -> Iterator[Line]:
-    """What is refused, why and until when. A third of the screen at most: the tables have the same scopes first."""
-    worst = found[0].rank if found else Rank.FINE
-    yield Line(headline(found), Tone.FINE if worst < Rank.LIMITED else _TONES[worst])
+def _band(status: Status, width: int, height: int | None) -> Iterator[Line]:
+    """The conditions. A third of the screen at most: the tables have the same scopes first."""
+    found = status.conditions
+    yield Line(status.headline, _TONES[found[0].severity] if found and found[0].severity.denies else Tone.FINE)
     most = len(found) if height is None else max(1, height // 3)
-    for trouble in found[:most]:
+    for condition in found[:most]:
         indent = "  " if width >= NARROWEST else ""
-        for text in wrap(
-            trouble.sentence(), width, initial_indent=indent, subsequent_indent=indent * 2, break_on_hyphens=False
-        ):
-            yield Line(text, _TONES[trouble.rank])
+        text = plain(condition.sentence())
+        for line in wrap(text, width, initial_indent=indent, subsequent_indent=indent * 2, break_on_hyphens=False):
+            yield Line(line, _TONES[condition.severity])
     if len(found) > most:
         yield Line(f"  and {len(found) - most:,} more", Tone.SOFT)
 
 
 def _figures(status: Status) -> str:
-    figures = status.global_
+    figures, about = status.global_, status.about
     degraded = f"on for {span(figures.degraded_for)}" if figures.degraded_mode_active else "off"
     cap = figures.requests_per_minute
     said = [
@@ -126,60 +130,60 @@ def _figures(status: Status) -> str:
     ]
     if figures.started_at is not None:
         said.append(f"up for {span(figures.now - figures.started_at)}")
+    said.append(f"version {plain(about.version)}, process {about.pid} on {plain(about.host)}")
+    if about.policy_file:
+        said.append(f"policy file {plain(about.policy_file)}")
     return ", ".join(said)
 
 
-#: A row before it is a line: how it is sorted, its tone and its cells.
+#: A row before it is a line: its place in the order, its colour and its cells.
 _Row = tuple[tuple[int, str], Tone, Sequence[str]]
 
 
-def _scope(key: str, scope: OutboundScope, trouble: Trouble | None) -> _Row:
-    metrics, limit = scope.metrics, scope.rate_limit
-    paused = scope.denial is not None and scope.denial.reason == Reason.DEGRADED
-    rank = trouble.rank if trouble else Rank.STOPPED if paused else Rank.FINE
+def _scope(key: str, scope: ScopeStatistics, label: str, condition: Condition | None) -> _Row:
+    counters, limit = scope.counters, scope.scarcest
+    paused = label == "paused"
     cells = (
         name_of(key),
-        "paused" if paused else _state(scope, rank),
-        "no limit" if limit is None else f"{count(limit.available_tokens)}/{count(limit.capacity)}",
+        f"open, {span(scope.breaker.probes_in)}" if label == "breaker open" and scope.breaker.probes_in > 0 else label,
+        "no limit" if limit is None else f"{count(limit.available)}/{count(limit.capacity)}",
         rate(limit.refill_rate) if limit is not None and limit.refill_rate else "",
-        count(metrics.total_requests),
-        count(metrics.total_2xx),
-        count(metrics.total_4xx),
-        count(metrics.total_5xx),
-        count(sum(metrics.denied.values())),
-        count(metrics.waiting),
+        count(counters.requests),
+        count(counters.answered_2xx),
+        count(counters.answered_4xx),
+        count(counters.answered_5xx),
+        count(sum(counters.denied.values())),
+        count(scope.waiting),
     )
-    # What is paused with everything else stands behind what has troubles of its own.
-    return (-2 * rank + paused, key), _TONES[rank], cells
+    rank = _rank(condition)
+    # Scopes that are paused with everything else come after those with conditions of their own.
+    return (-2 * rank - (paused and not rank), key), Tone.BAD if paused else _tone(condition), cells
 
 
-def _state(scope: OutboundScope, rank: Rank) -> str:
-    breaker = scope.circuit_breaker
-    if breaker.state == "open":
-        return f"open, {span(breaker.probes_in)}" if breaker.probes_in > 0 else "open, due"
-    if breaker.state == "half_open":
-        return "half-open"
-    return "refuses" if rank is Rank.STOPPED else "at limit" if rank is Rank.LIMITED else "ok"
-
-
-def _group(key: str, group: InboundGroup, trouble: Trouble | None) -> _Row:
-    metrics = group.metrics
-    rank = trouble.rank if trouble else Rank.WATCHED if group.dry_run else Rank.FINE
-    loudest = group.most_denied[0] if group.most_denied else None
+def _group(key: str, group: GroupStatistics, label: str, condition: Condition | None) -> _Row:
+    most = group.most_denied[0] if group.most_denied else None
     cells = (
         name_of(key),
-        "refuses" if trouble else "dry run" if group.dry_run else "ok",
+        label,
         count(group.clients),
-        count(metrics.total_requests),
-        count(sum(metrics.denied.values())),
-        f"{plain(loudest.client)} ({count(loudest.denied)})" if loudest else "",
+        count(group.counters.requests),
+        count(sum(group.counters.denied.values())),
+        f"{plain(most.client)} ({count(most.denied)})" if most else "",
     )
-    return (-2 * rank, key), _TONES[rank], cells
+    return (-2 * _rank(condition) - (group.dry_run and condition is None), key), _tone(condition), cells
 
 
-def _has_traffic(group: InboundGroup) -> bool:
-    """Has anything been asked of the group since the start?"""
-    return group.metrics.total_requests > 0 or any(group.metrics.denied.values())
+def _rank(condition: Condition | None) -> int:
+    return 0 if condition is None else condition.severity.rank + 1
+
+
+def _tone(condition: Condition | None) -> Tone:
+    return Tone.PLAIN if condition is None else _TONES[condition.severity]
+
+
+def _has_traffic(group: GroupStatistics) -> bool:
+    """Whether the group got any request since the start."""
+    return group.counters.requests > 0 or any(group.counters.denied.values())
 
 
 def _rows(columns: Sequence[Column], rows: list[_Row], width: int) -> Iterator[Line]:
@@ -190,19 +194,19 @@ def _rows(columns: Sequence[Column], rows: list[_Row], width: int) -> Iterator[L
     cells = [tuple(column.title for column in columns), *(cells for _, _, cells in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     shown = _fitting(columns, widths, width)
-    widths[0] = max(1, min(widths[0], width - sum(len(_BETWEEN) + widths[index] for index in shown[1:])))
+    widths[0] = max(1, min(widths[0], width - sum(len(_GAP) + widths[index] for index in shown[1:])))
     yield Line("")
     for tone, row in zip((Tone.STRONG, *(tone for _, tone, _ in rows)), cells, strict=True):
         padded = (_pad(row[index], widths[index], right=columns[index].right) for index in shown)
-        yield Line(_BETWEEN.join(padded).rstrip(), tone)
+        yield Line(_GAP.join(padded).rstrip(), tone)
 
 
 def _fitting(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
-    """Which columns have room, beside names of at least a few letters?"""
+    """The columns that fit beside names of at least a few letters."""
     shown = [0]
     left = width - min(widths[0], NARROWEST)
     for index in sorted(range(1, len(columns)), key=lambda index: columns[index].importance):
-        left -= len(_BETWEEN) + widths[index]
+        left -= len(_GAP) + widths[index]
         if left < 0:
             break
         shown.append(index)

@@ -1,4 +1,4 @@
-"""What happens in a governor, for those who want to be told: events, and the hooks that take them."""
+"""Events of a governor, and the hooks that receive them."""
 
 from governor.instrumentation.events import (
     AnyEvent,
@@ -7,10 +7,13 @@ from governor.instrumentation.events import (
     ClientDenied,
     DegradedEntered,
     DegradedLeft,
+    Entry,
     Event,
     Granted,
     LeaseRevoked,
     Retried,
+    Shown,
+    Tone,
 )
 from governor.instrumentation.hooks import Announcer, Hook
 
@@ -22,9 +25,12 @@ __all__ = [
     "ClientDenied",
     "DegradedEntered",
     "DegradedLeft",
+    "Entry",
     "Event",
     "Granted",
     "Hook",
     "LeaseRevoked",
     "Retried",
+    "Shown",
+    "Tone",
 ]

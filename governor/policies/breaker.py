@@ -15,7 +15,7 @@ from an earlier state changes nothing.
 """
 
 from collections import deque
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -100,7 +100,7 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("window", self.window, "exactly one of window_calls and window beside failure_rate")
 
 
-class BreakerStatus(Enum):
+class BreakerStatus(StrEnum):
     """What the breaker lets through: everything, nothing, or probes."""
 
     CLOSED = "closed"

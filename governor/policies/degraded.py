@@ -8,7 +8,7 @@ dropped from it, with its failures.
 """
 
 from collections.abc import Iterable, Mapping
-from enum import Enum
+from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +27,7 @@ MAX_PROVIDERS: Final = 256
 MAX_NAMED: Final = 10
 
 
-class Cause(Enum):
+class Cause(StrEnum):
     """What a pause was entered for."""
 
     FAILURES = "failures"

@@ -1,4 +1,4 @@
-"""Does somebody who looks at the dashboard see what is going on?"""
+"""The dashboard shows what happens to a real daemon, within two seconds."""
 
 import re
 from typing import Final
@@ -24,17 +24,17 @@ def row(page: Page, key: str) -> Locator:
 
 
 def events(page: Page) -> Locator:
-    return page.get_by_role("complementary", name="What happened")
+    return page.get_by_role("complementary", name="Timeline")
 
 
 @pytest.mark.promise("R06", "R30")
 def test_a_breaker_that_opens_is_seen_within_two_seconds(dashboard: Dashboard) -> None:
     page = dashboard.page
-    expect(page.get_by_role("heading", name="Nothing is refused", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="All calls are granted", exact=True)).to_be_visible()
     dashboard.daemon.do("call", "weather:get", "500", "2")
 
-    expect(page.get_by_role("heading", name="1 scope refuses")).to_be_visible(timeout=SOON)
-    expect(band(page)).to_contain_text("weather:get refuses: circuit breaker open, probes in 10 min")
+    expect(page.get_by_role("heading", name="1 scope denies calls")).to_be_visible(timeout=SOON)
+    expect(band(page)).to_contain_text("weather:get denies calls: circuit breaker open after HTTP 500, probes in 10 min")
     expect(row(page, "outbound:weather:get")).to_contain_text("breaker open")
     expect(events(page)).to_contain_text("weather:get circuit breaker open, probes in 10 min")
     assert [] == dashboard.complaints
@@ -49,12 +49,14 @@ def test_degraded_mode_is_seen_within_two_seconds(dashboard: Dashboard) -> None:
 
     expect(page.get_by_role("heading", name="Outbound traffic is paused")).to_be_visible(timeout=SOON)
     expect(band(page)).to_contain_text(
-        "Degraded mode refuses all outbound traffic, but for exempt providers, after failures in a row of service0, service1, "
-        "service2, goes on in"
+        "Degraded mode pauses all outbound calls except to exempt providers after failures in a row, most from service0, "
+        "service1, service2, resumes in"
     )
     expect(row(page, "outbound:service0")).to_contain_text("paused")
     expect(row(page, "outbound:queue:get")).to_contain_text("ok")
-    expect(events(page)).to_contain_text("Degraded mode for 60 s: outbound traffic is paused after failures in a row of")
+    expect(events(page)).to_contain_text(
+        "Degraded mode began: outbound calls pause for 60 s after failures in a row, most from"
+    )
 
 
 @pytest.mark.promise("R10", "R30")
@@ -64,10 +66,10 @@ def test_refusals_are_seen_with_their_reason_and_when_they_end(dashboard: Dashbo
     expect(row(page, "outbound:scarce")).to_contain_text("0 of 1 left")
     dashboard.daemon.do("refuse", "scarce", "1234")
 
-    expect(row(page, "outbound:scarce")).to_contain_text("1,234 refused", timeout=SOON)
-    expect(band(page)).to_contain_text("scarce refuses: rate limit used up, next permit in")
-    expect(band(page)).to_contain_text("1,234 refused in the last 10 s")
-    expect(events(page)).to_contain_text("scarce refused: rate limit used up")
+    expect(row(page, "outbound:scarce")).to_contain_text("1,234 denied", timeout=SOON)
+    expect(band(page)).to_contain_text("scarce denies calls: rate limit used up, next permit in")
+    expect(band(page)).to_contain_text("1,234 denied in the last 10 s")
+    expect(events(page)).to_contain_text("scarce denied: rate limit used up")
 
 
 @pytest.mark.promise("R24", "R30", "R33")
@@ -76,26 +78,26 @@ def test_a_group_that_turns_callers_away_shows_the_loudest_by_a_pseudonym(dashbo
     expect(row(page, "inbound:chat")).to_contain_text("0 clients")
     dashboard.daemon.do("visit", "chat", "somebody", "9")
 
-    expect(page.get_by_role("heading", name="1 group turns callers away")).to_be_visible(timeout=SOON)
-    expect(row(page, "inbound:chat")).to_contain_text("7 refused")
-    expect(row(page, "inbound:chat")).to_contain_text("loudest: actor-")
-    expect(events(page)).to_contain_text("chat turned callers away: limit per caller")
+    expect(page.get_by_role("heading", name="1 group denies clients")).to_be_visible(timeout=SOON)
+    expect(row(page, "inbound:chat")).to_contain_text("7 denied")
+    expect(row(page, "inbound:chat")).to_contain_text("most denied: actor-")
+    expect(events(page)).to_contain_text("chat denied clients: limit per client")
     expect(page.locator("body")).not_to_contain_text("somebody")
 
 
 def test_a_restart_of_the_daemon_is_survived(dashboard: Dashboard) -> None:
     page = dashboard.page
     dashboard.daemon.do("call", "weather:get", "500", "2")
-    expect(band(page)).to_contain_text("weather:get refuses")
+    expect(band(page)).to_contain_text("weather:get denies calls")
     dashboard.daemon.close()
 
     expect(page.get_by_text("Disconnected, reconnecting …")).to_be_visible(timeout=SOON)
-    expect(page.get_by_role("banner")).to_contain_text("Figures are")
-    expect(band(page)).to_contain_text("weather:get refuses")
+    expect(page.get_by_role("banner")).to_contain_text("These figures are")
+    expect(band(page)).to_contain_text("weather:get denies calls")
     dashboard.restart()
     expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=PATIENTLY)
-    expect(page.get_by_role("heading", name="Nothing is refused", exact=True)).to_be_visible()
-    expect(events(page)).to_contain_text("The governor was started anew")
+    expect(page.get_by_role("heading", name="All calls are granted", exact=True)).to_be_visible()
+    expect(events(page)).to_contain_text("The governor was restarted")
     expect(events(page)).to_contain_text("This page is connected again")
     # The browser itself reports, as an error, that nobody was there.
     assert [] == [words for words in dashboard.complaints if "net::ERR" not in words]
@@ -114,7 +116,7 @@ def test_a_chart_shows_what_is_granted_and_moves_on(dashboard: Dashboard) -> Non
 
 def test_nothing_is_asked_of_another_origin_and_nothing_is_complained_about(dashboard: Dashboard) -> None:
     dashboard.daemon.do("call", "weather:get", "500", "2")
-    expect(band(dashboard.page)).to_contain_text("weather:get refuses")
+    expect(band(dashboard.page)).to_contain_text("weather:get denies calls")
     row(dashboard.page, "outbound:weather:get").locator("summary").click()
     expect(row(dashboard.page, "outbound:weather:get")).to_contain_text("opened 1 time")
 
@@ -131,33 +133,34 @@ def test_hundreds_of_scopes_have_the_troubled_first_and_a_filter(dashboard: Dash
 
     expect(rows.first).to_contain_text("weather:get")
     expect(rows).to_have_count(200)
-    expect(page.locator("#outbound-more")).to_have_text("and 101 more: the filter finds them")
+    expect(page.locator("#outbound-more")).to_have_text("and 101 more: use the filter to find them")
     page.get_by_role("searchbox").fill("service29")
     expect(rows).to_have_count(10)
     page.get_by_role("searchbox").fill("")
-    page.get_by_label("in trouble only").check()
+    page.get_by_label("with conditions only").check()
     expect(rows).to_have_count(1)
 
 
 def test_everything_can_be_done_from_the_keyboard(dashboard: Dashboard) -> None:
     page = dashboard.page
     dashboard.daemon.do("call", "weather:get", "500", "2")
-    expect(band(page)).to_contain_text("weather:get refuses")
+    expect(band(page)).to_contain_text("weather:get denies calls")
 
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the scopes")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="weather:get")).to_be_focused()
     page.keyboard.press("Enter")
-    summary = row(page, "outbound:weather:get").locator("summary")
+    details = row(page, "outbound:weather:get")
+    summary = details.locator("summary")
     expect(summary).to_be_focused()
-    expect(page.get_by_text("Circuit breaker", exact=True)).to_be_visible()
+    expect(details.get_by_text("Circuit breaker", exact=True)).to_be_visible()
     page.keyboard.press("Space")
-    expect(page.get_by_text("Circuit breaker", exact=True)).to_be_hidden()
+    expect(details.get_by_text("Circuit breaker", exact=True)).to_be_hidden()
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("nothing like that")
-    expect(page.locator("#outbound-more")).to_have_text("None is like that.")
+    expect(page.locator("#outbound-more")).to_have_text("No match.")
     page.keyboard.press("Escape")
     expect(summary).to_be_visible()
 
@@ -182,7 +185,7 @@ def test_there_are_landmarks_and_names_for_those_who_do_not_see_the_page(dashboa
         expect(page.get_by_role(role, name=name)).to_have_count(1)  # type: ignore[arg-type]
     for name in ("Outbound scopes", "Inbound groups", "All outbound calls"):
         expect(page.get_by_role("region", name=name)).to_be_visible()
-    expect(page.locator("#announcer")).to_contain_text("1 scope refuses. weather:get refuses: circuit breaker open")
+    expect(page.locator("#announcer")).to_contain_text("1 scope denies calls. weather:get denies calls: circuit breaker open")
     expect(page.get_by_role("img", name="All outbound calls, last five minutes")).to_be_visible()
 
 
@@ -201,7 +204,7 @@ def test_on_a_phone_nothing_sticks_out(dashboard: Dashboard) -> None:
     page = dashboard.page
     dashboard.daemon.do("call", f"{'long-name-' * 5}:get", "200", "1")
     dashboard.daemon.do("call", "weather:get", "500", "2")
-    expect(band(page)).to_contain_text("weather:get refuses")
+    expect(band(page)).to_contain_text("weather:get denies calls")
     row(page, "outbound:weather:get").locator("summary").click()
     expect(row(page, "outbound:weather:get")).to_contain_text("opened 1 time")
 

@@ -77,7 +77,7 @@ def test_threads_together_get_what_the_bucket_holds_and_not_one_more() -> None:
 
     permits = [answer for batch in answers if isinstance(batch, list) for answer in batch if isinstance(answer, Permit)]
     assert 50 == len(permits)
-    assert (50, 110) == (counters.requests, counters.denied["rate_limit_exceeded"])
+    assert (50, 110) == (counters.requests, counters.denied[Reason.RATE_LIMIT])
 
 
 def test_threads_and_the_loop_share_one_scope() -> None:

@@ -23,6 +23,8 @@ from governor.instrumentation import (
     Retried,
 )
 from governor.messages import InboundRequest
+from governor.policies.breaker import BreakerStatus
+from governor.policies.degraded import Cause
 from governor.testing import loop_clock
 from tests.support.answers import granted
 
@@ -132,11 +134,11 @@ async def test_a_breaker_is_announced_when_it_opens_tries_opens_again_tries_agai
             granted(governor.try_permit("weather")).record(status=200)
 
     assert [
-        BreakerChanged(scope="weather", before="closed", after="open", probes_in=30.0),
-        BreakerChanged(scope="weather", before="open", after="half_open", probes_in=0.0),
-        BreakerChanged(scope="weather", before="half_open", after="open", probes_in=30.0),
-        BreakerChanged(scope="weather", before="open", after="half_open", probes_in=0.0),
-        BreakerChanged(scope="weather", before="half_open", after="closed", probes_in=0.0),
+        BreakerChanged(scope="weather", before=BreakerStatus.CLOSED, after=BreakerStatus.OPEN, probes_in=30.0),
+        BreakerChanged(scope="weather", before=BreakerStatus.OPEN, after=BreakerStatus.HALF_OPEN, probes_in=0.0),
+        BreakerChanged(scope="weather", before=BreakerStatus.HALF_OPEN, after=BreakerStatus.OPEN, probes_in=30.0),
+        BreakerChanged(scope="weather", before=BreakerStatus.OPEN, after=BreakerStatus.HALF_OPEN, probes_in=0.0),
+        BreakerChanged(scope="weather", before=BreakerStatus.HALF_OPEN, after=BreakerStatus.CLOSED, probes_in=0.0),
     ] == timeless(told)
 
 
@@ -149,7 +151,7 @@ async def test_degraded_mode_is_announced_when_it_begins_and_when_it_is_over_onc
                 granted(governor.try_permit(scope)).record(status=500)
             await anyio.sleep(11)
 
-    entered = DegradedEntered(cooldown=10.0, cause="failures", providers=("traffic", "weather"))
+    entered = DegradedEntered(cooldown=10.0, cause=Cause.FAILURES, providers=("traffic", "weather"))
     assert [entered, DegradedLeft()] * 2 == timeless(told)
 
 
@@ -165,7 +167,7 @@ async def test_the_cap_over_everything_is_announced_as_degraded_mode() -> None:
 
     assert [
         CallDenied(scope="weather", reason=Reason.REQUEST_CAP, retry_after=60.0),
-        DegradedEntered(cooldown=60.0, cause="cap", providers=("weather",)),
+        DegradedEntered(cooldown=60.0, cause=Cause.CAP, providers=("weather",)),
         CallDenied(scope="weather", reason=Reason.REQUEST_CAP, retry_after=60.0),
         DegradedLeft(),
     ] == timeless(told)

@@ -215,10 +215,10 @@ async def test_a_probe_whose_answer_begins_with_5xx_opens_it_again_although_its_
             await anyio.sleep(10)
             refusal = governor.try_permit("weather")
             probe.record(status=502)
-        breaker = governor.statistics().scopes["weather"].breaker
+        openings = governor.statistics().scopes["weather"].counters.openings
 
     assert Denied("weather", Reason.CIRCUIT_OPEN, 50.0) == refusal
-    assert 2 == breaker.openings
+    assert 2 == openings
 
 
 async def test_calls_that_stream_for_hours_ramp_up_by_the_beginning_of_their_answers() -> None:

@@ -7,6 +7,7 @@ from typing import cast
 
 import anyio
 import anyio.to_thread
+import msgspec
 import pytest
 
 from governor import (
@@ -188,12 +189,12 @@ async def test_a_breaker_stands_where_it_stood() -> None:
         after_two = governor.statistics().scopes["weather"].breaker
         for permit in take(governor, 2):
             permit.record(status=500)
-        opened = governor.statistics().scopes["weather"].breaker
+        opened, openings = governor.statistics().scopes["weather"].breaker, governor.statistics().counters.openings
         governor.reconfigure(config("99/s burst 99", scope={"breaker": {"failures": 9, "open_for": "1s"}}))
         still = governor.statistics().scopes["weather"].breaker
 
     assert ("closed", 2) == (after_two.status, after_two.failures)
-    assert ("open", 1) == (opened.status, opened.openings)
+    assert ("open", 1) == (opened.status, openings)
     assert opened == still
 
 
@@ -427,7 +428,7 @@ async def test_the_same_settings_again_change_nothing_that_could_be_seen() -> No
         permits[0].record(status=500)
         before = governor.statistics()
         governor.reconfigure(Config.from_mapping({"outbound": {"default": said}}))
-        after = governor.statistics()
+        after = msgspec.structs.replace(governor.statistics(), now=before.now)
         for permit in permits[1:3]:
             permit.record(status=500)
         opened = governor.statistics().scopes["weather"].breaker

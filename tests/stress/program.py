@@ -423,7 +423,7 @@ def check_accounts(run: Run, governor: Governor) -> None:
     assert never_seen >= 0, now
     for reason, count in refused.items():
         if reason is not Reason.OVERLOADED:
-            assert counters.denied[reason.value] >= count, (reason, count, now)
+            assert counters.denied[reason] >= count, (reason, count, now)
     assert governor._supervisor is not None
     assert governor._supervisor.cap.lent == 0
 

@@ -15,6 +15,7 @@ from governor import (
     Config,
     ConfigError,
     CostExceedsCapacity,
+    DenialStatistics,
     Denied,
     Governor,
     Permit,
@@ -24,7 +25,6 @@ from governor import (
     ShuttingDown,
     UsageError,
 )
-from governor._actors.statistics import DenialStatistics
 from governor.testing import ManualClock
 from tests.support.answers import denied, granted
 
@@ -208,7 +208,7 @@ async def test_statistics_say_what_the_next_ask_will_be_told(limit: str, calls: 
         refusal = governor.statistics().scopes["weather"].denial
         refused = denied(governor.try_permit("weather"))
 
-    assert DenialStatistics(reason=refused.reason.value, retry_after=refused.retry_after) == refusal
+    assert DenialStatistics(reason=refused.reason, retry_after=refused.retry_after) == refusal
 
 
 @pytest.mark.promise("R10")

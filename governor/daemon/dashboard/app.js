@@ -1,66 +1,89 @@
-// What does somebody on call see? The page, drawn anew with every status document.
+// The page: redrawn with every status document.
 
+import { Actions } from "./actions.js";
 import { Band } from "./band.js";
+import { byKey, nameOf } from "./conditions.js";
 import { byId, say } from "./dom.js";
-import { Happenings } from "./happenings.js";
 import { History } from "./history.js";
 import { Overall } from "./overall.js";
 import { Rows } from "./rows.js";
 import { Stream } from "./stream.js";
-import { FINE, nameOf, troubles } from "./trouble.js";
+import { Timeline } from "./timeline.js";
 import { clock, span } from "./words.js";
 
+const API = new URL("api/v1/traffic-control/", document.baseURI);
+/** Milliseconds between two requests for the history while charts show an hour. */
+const REFRESH = 60_000;
+
 const history = new History();
-const happenings = new Happenings();
-const lists = { outbound: new Rows("outbound"), inbound: new Rows("inbound") };
+const timeline = new Timeline();
+const actions = new Actions(new URL("actions/", API));
+const lists = { outbound: new Rows("outbound", actions, load), inbound: new Rows("inbound", actions, load) };
 const band = new Band(reveal);
 const overall = new Overall();
 
-/** The latest document, and when it came; whether more will come: null as long as none has. */
+/** The latest document, and when it came; whether the page is connected: null until it has been. */
 let latest = null, receivedAt = 0, live = null;
+/** Seconds that charts show, and when the history was last asked for. */
+let shown = 300, loadedAt = 0;
 
-const stream = new Stream(new URL("api/v1/traffic-control/events", document.baseURI), {
+const stream = new Stream(new URL("events", API), {
   snapshot(status) {
-    if (history.add(status)) happenings.add("restarted", {}, status.global.now);
+    if (history.add(status)) timeline.note("restarted");
     latest = status;
     receivedAt = performance.now();
     draw();
   },
-  event(name, data) {
-    happenings.add(name, data, data.at ?? Date.now() / 1_000);
-  },
+  entry: (entry) => timeline.add(entry),
+  missed: (events) => timeline.note("missed", events),
   connection(now) {
     if (now === live) return;
-    if (live !== null && latest) happenings.add(now ? "found" : "lost", {}, Date.now() / 1_000);
+    if (live !== null && latest) timeline.note(now ? "found" : "lost");
     live = now;
+    if (now) load();
     drawConnection();
-    happenings.draw();
+    timeline.draw();
   },
 });
 
 function draw() {
   if (!latest || document.hidden) return;
-  const found = troubles(latest, (key) => history.recent(key));
-  const marks = (scope) => happenings.marks(latest.global.now, scope);
-  const drawing = { found: new Map(found.map((trouble) => [trouble.key, trouble])), wanted, history, marks };
-  band.draw(found, latest.global.now);
+  const found = byKey(latest.conditions);
+  const marks = (scope) => timeline.marks(latest.global.now, scope);
+  const drawing = { found, wanted, history, marks, shown };
+  actions.enabled = latest.actions;
+  byId("resume").hidden = !latest.actions || !latest.global.degraded_mode_active;
+  band.draw(latest);
   overall.draw(latest, drawing);
   for (const list of Object.values(lists)) list.draw(latest, drawing);
-  happenings.draw();
+  timeline.draw();
   drawConnection();
 }
 
-/** The state is announced when it changes; the age of the figures changes every second, and is there to be read. */
+/** Fetches what the daemon remembers of the last hour, of everything and of one scope or group. */
+async function load(key = "") {
+  loadedAt = performance.now();
+  const url = new URL("history", API);
+  if (key) url.searchParams.set("scope", key);
+  const answer = await fetch(url).catch(() => null);
+  if (!answer?.ok) return;
+  const report = await answer.json();
+  history.fill(report);
+  timeline.fill(report.timeline);
+  draw();
+}
+
+/** Screen readers hear changes of the state; the age of the figures changes every second and is only shown. */
 function drawConnection() {
   document.body.dataset.state = live ? "live" : live === null ? "connecting" : "lost";
   if (live !== null) say(byId("connection"), live ? "Live" : latest ? "Disconnected, reconnecting …" : "No answer, trying again …");
   const age = (performance.now() - receivedAt) / 1_000;
-  say(byId("connection-age"), live || !latest ? "" : `Figures are ${span(age)} old, from ${clock(latest.global.now)}.`);
+  say(byId("connection-age"), live || !latest ? "" : `These figures are ${span(age)} old, from ${clock(latest.global.now)}.`);
 }
 
-function wanted(key, rank) {
+function wanted(key, hasConditions) {
   const text = byId("filter-text").value.trim().toLowerCase();
-  return nameOf(key).includes(text) && (rank > FINE || !byId("filter-troubled").checked);
+  return nameOf(key).includes(text) && (hasConditions || !byId("filter-conditions").checked);
 }
 
 function reveal(key) {
@@ -76,6 +99,12 @@ function showAll() {
 byId("filter").addEventListener("input", draw);
 byId("filter").addEventListener("submit", (event) => event.preventDefault());
 byId("filter-text").addEventListener("keydown", (event) => event.key === "Escape" && showAll());
+byId("spans").addEventListener("change", (event) => {
+  shown = Number(event.target.value);
+  load();
+  draw();
+});
+byId("resume").addEventListener("click", () => actions.run("resume", "End degraded mode now?"));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input")) return;
   event.preventDefault();
@@ -84,6 +113,7 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("visibilitychange", draw);
 setInterval(() => {
   stream.check();
+  if (live && shown > 300 && performance.now() - loadedAt > REFRESH) load();
   if (!live) drawConnection();
 }, 1_000);
 stream.open();

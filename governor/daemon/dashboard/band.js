@@ -1,12 +1,11 @@
-// What must somebody know who has just been woken? What is refused, why, and until when: in words, at the top.
+// The band at the top: the conditions in words, the worst first.
 
+import { denies, sentence } from "./conditions.js";
 import { byId, element, say } from "./dom.js";
-import { FINE, headline, LIMITED, RECENT, sentence } from "./trouble.js";
-import { clock, count } from "./words.js";
+import { clock, count, span } from "./words.js";
 
-/** So many troubles are named; the lists have all of them, first. */
-const MOST = 6;
-const RANKS = ["fine", "watched", "limited", "stopped", "stopped"];
+/** So many conditions are named; the lists have all of them, first. */
+const MAX_LINES = 6;
 
 export class Band {
   #reveal;
@@ -17,33 +16,30 @@ export class Band {
     this.#reveal = reveal;
   }
 
-  /** `found` are the troubles, the worst first, as of `now`. */
-  draw(found, now) {
-    const worst = found[0]?.rank ?? FINE;
-    const title = headline(found);
-    byId("band").dataset.rank = RANKS[worst];
-    say(byId("band-title"), title);
-    document.title = worst >= LIMITED ? `${title} · traffic-governor` : "traffic-governor";
-    this.#drawLines(byId("band-lines"), found.slice(0, MOST), now);
-    byId("band-more").hidden = found.length <= MOST;
-    say(byId("band-more"), `and ${count(found.length - MOST)} more, first in the lists below`);
-    this.#announce(title, found.filter(({ rank }) => rank >= LIMITED));
+  draw({ headline, conditions, global: { now } }) {
+    byId("band").dataset.severity = conditions[0]?.severity ?? "none";
+    say(byId("band-title"), headline);
+    document.title = conditions.some(denies) ? `${headline} · traffic-governor` : "traffic-governor";
+    this.#drawLines(byId("band-lines"), conditions.slice(0, MAX_LINES), now);
+    byId("band-more").hidden = conditions.length <= MAX_LINES;
+    say(byId("band-more"), `and ${count(conditions.length - MAX_LINES)} more, first in the lists below`);
+    this.#announce(headline, conditions.filter(denies));
   }
 
   /** Lines are kept and rewritten, so that the focus stays where it is. */
   #drawLines(list, named, now) {
     while (list.children.length > named.length) list.lastElementChild.remove();
     while (list.children.length < named.length) list.append(this.#line());
-    named.forEach((trouble, index) => {
+    named.forEach((condition, index) => {
       const line = list.children[index];
-      const [link, says, until, aside] = line.children;
-      line.dataset.rank = RANKS[trouble.rank];
-      say(link, trouble.subject);
-      link.dataset.key = trouble.key;
-      link.href = trouble.key.startsWith("inbound:") ? "#inbound" : "#outbound";
-      say(says, ` ${trouble.says}${trouble.until && ", "}`);
-      say(until, trouble.until);
-      say(aside, details(trouble, now));
+      const [link, summary, outlook, aside] = line.children;
+      line.dataset.severity = condition.severity;
+      say(link, condition.subject);
+      link.dataset.key = condition.key;
+      link.href = condition.key.startsWith("inbound:") ? "#inbound" : "#outbound";
+      say(summary, ` ${condition.summary}${condition.outlook && ", "}`);
+      say(outlook, condition.outlook);
+      say(aside, details(condition, now));
     });
   }
 
@@ -57,17 +53,19 @@ export class Band {
     return element("li", "", link, element("span"), element("strong"), element("span", "aside"));
   }
 
-  /** Says to those who hear the page that something else is wrong now; not that a second has passed. */
-  #announce(title, refusing) {
-    const what = refusing.map(({ key, says }) => key + says.replace(/[\d,]+/g, "")).join();
+  /** Tells screen readers when other conditions hold now; not that a second has passed. */
+  #announce(headline, denying) {
+    const what = denying.map(({ key, summary }) => key + summary.replace(/[\d,]+/g, "")).join();
     if (what === this.#announced) return;
     this.#announced = what;
-    say(byId("announcer"), [title, ...refusing.slice(0, 3).map(sentence)].join(". "));
+    say(byId("announcer"), [headline, ...denying.slice(0, 3).map(sentence)].join(". "));
   }
 }
 
-function details({ key, wait, recent }, now) {
-  const at = wait === null || wait < 2 ? "" : `at ${clock(now + wait)}`;
-  const lately = recent && key.startsWith("outbound:") ? `${count(recent)} refused in the last ${RECENT} s` : "";
-  return [at, lately].filter(Boolean).join(" · ");
+/** `since 03:12:07 (4 min 10 s) · until 03:17:07 · 12 denied in the last 10 s`. */
+function details({ key, since, until, wait, recent }, now) {
+  const begun = since === null || now - since < 2 ? "" : `since ${clock(since)} (${span(now - since)})`;
+  const ends = until === null || wait < 2 ? "" : `until ${clock(until)}`;
+  const denied = recent && key.startsWith("outbound:") ? `${count(recent)} denied in the last 10 s` : "";
+  return [begun, ends, denied].filter(Boolean).join(" · ");
 }

@@ -1,38 +1,45 @@
-// How do scopes and groups stand, one by one? Rows that open, the troubled ones first.
+// The lists of scopes and groups: rows that open, the worst first, scopes of one provider together.
 //
-// At its bound: so many rows; the filter finds the others. Charts are drawn where somebody can see them.
+// At its bound: so many rows; the filter finds the others. Charts are drawn only where they are visible.
 
-import { Chart, chartTitle } from "./chart.js";
+import { nameOf, providerOf, rankOf } from "./conditions.js";
 import { arrange, byId, element, say } from "./dom.js";
-import { FINE, LIMITED, nameOf, sentence, STOPPED } from "./trouble.js";
-import { count, rate, reason, several, short, span, total } from "./words.js";
+import { GroupRow, ScopeRow } from "./row.js";
+import { count, several, total } from "./words.js";
 
-const MOST = 200;
+const MAX_ROWS = 200;
 
 /** One of the two lists; `side` is outbound or inbound. */
 export class Rows {
   #side;
+  #actions;
+  #load;
   #rows = new Map();
+  #heads = new Map();
   #sight = new IntersectionObserver((entries) => this.#moved(entries), { rootMargin: "200px" });
 
-  constructor(side) {
+  /** `load(key)` fetches the history of a scope or group. */
+  constructor(side, actions, load) {
     this.#side = side;
+    this.#actions = actions;
+    this.#load = load;
   }
 
-  /** `found` are the troubles by key, `wanted(key, rank)` is the filter, `history` and `marks(scope)` are for the charts. */
-  draw(status, { found, wanted, history, marks }) {
+  /** `found` are conditions by key, `wanted(key, hasConditions)` is the filter; the rest is for the charts. */
+  draw(status, { found, wanted, ...drawing }) {
     const keys = Object.keys(status.scopes).filter((key) => key.startsWith(`${this.#side}:`));
-    const rank = (key) => rankOf(status.scopes[key], found.get(key));
-    const isUsed = (key) => Number(status.scopes[key].metrics.total_requests > 0);
-    const fitting = keys.filter((key) => wanted(key, rank(key)));
+    const rank = (key) => rankOf(found.get(key)) || (status.labels[key] === "paused" ? 0.5 : 0);
+    const isUsed = (key) => Number(hasTraffic(status.scopes[key]));
+    const fitting = keys.filter((key) => wanted(key, rank(key) > 0));
     fitting.sort((one, other) => rank(other) - rank(one) || isUsed(other) - isUsed(one) || (one < other ? -1 : 1));
-    const shown = fitting.slice(0, MOST);
-    const quiet = this.#side === "inbound" ? shown.filter((key) => !found.has(key) && !hasTraffic(status.scopes[key])) : [];
-    const busy = shown.filter((key) => !quiet.includes(key));
-    arrange(byId(`${this.#side}-rows`), busy.map((key) => this.#row(key).root));
-    if (this.#side === "inbound") this.#fold(quiet);
-    for (const key of shown) this.#rows.get(key).draw({ scope: status.scopes[key], trouble: found.get(key), history, marks });
+    const shown = fitting.slice(0, MAX_ROWS);
+    const quiet = shown.filter((key) => !rank(key) && !isUsed(key));
+    const busy = shown.filter((key) => rank(key) || isUsed(key));
+    arrange(byId(`${this.#side}-rows`), this.#side === "outbound" ? this.#byProvider(busy) : busy.map((key) => this.#row(key).root));
+    this.#fold(quiet);
+    for (const key of shown) this.#rows.get(key).draw({ status, scope: status.scopes[key], conditions: found.get(key) ?? [], ...drawing });
     for (const [key, row] of this.#rows) if (!row.root.isConnected) this.#drop(key, row);
+    byId(`${this.#side}-heads`).hidden = busy.length === 0;
     this.#count(keys.length, fitting.length);
   }
 
@@ -41,24 +48,41 @@ export class Rows {
     this.#rows.get(key)?.reveal();
   }
 
-  /** Groups without traffic stand in a list of their own, which is closed. */
+  /** The rows, with a head above those of each provider that has several. */
+  #byProvider(keys) {
+    const providers = Map.groupBy?.(keys, providerOf) ?? groupBy(keys, providerOf);
+    return [...providers].flatMap(([provider, of]) => {
+      const rows = of.map((key) => this.#row(key).root);
+      rows.forEach((row) => row.classList.toggle("of-provider", of.length > 1));
+      return of.length > 1 ? [this.#head(provider, of.length), ...rows] : rows;
+    });
+  }
+
+  #head(provider, scopes) {
+    if (!this.#heads.has(provider)) this.#heads.set(provider, element("li", "provider", element("b", "", provider), element("span")));
+    const head = this.#heads.get(provider);
+    say(head.lastElementChild, several(scopes, "scope"));
+    return head;
+  }
+
+  /** Scopes and groups without traffic are in a list of their own, which is closed. */
   #fold(quiet) {
-    byId("inbound-quiet").hidden = quiet.length === 0;
-    say(byId("inbound-quiet-number"), `${several(quiet.length, "group")} without traffic`);
-    arrange(byId("inbound-quiet-rows"), quiet.map((key) => this.#row(key).root));
+    byId(`${this.#side}-quiet`).hidden = quiet.length === 0;
+    say(byId(`${this.#side}-quiet-number`), `${several(quiet.length, this.#side === "outbound" ? "scope" : "group")} without traffic`);
+    arrange(byId(`${this.#side}-quiet-rows`), quiet.map((key) => this.#row(key).root));
   }
 
   #count(all, fitting) {
     say(byId(`${this.#side}-number`), fitting === all ? count(all) : `${count(fitting)} of ${count(all)}`);
     const more = byId(`${this.#side}-more`);
-    more.hidden = 0 < fitting && fitting <= MOST;
-    say(more, fitting ? `and ${count(fitting - MOST)} more: the filter finds them` : all ? "None is like that." : "None yet.");
+    more.hidden = 0 < fitting && fitting <= MAX_ROWS;
+    say(more, fitting ? `and ${count(fitting - MAX_ROWS)} more: use the filter to find them` : all ? "No match." : "None yet.");
   }
 
   #row(key) {
     let row = this.#rows.get(key);
     if (!row) {
-      row = this.#side === "outbound" ? new ScopeRow(key) : new GroupRow(key);
+      row = this.#side === "outbound" ? new ScopeRow(key, this.#actions, this.#load) : new GroupRow(key, this.#actions, this.#load);
       this.#rows.set(key, row);
       this.#sight.observe(row.root);
     }
@@ -68,6 +92,7 @@ export class Rows {
   #drop(key, row) {
     this.#sight.unobserve(row.root);
     this.#rows.delete(key);
+    this.#heads.delete(nameOf(key));
   }
 
   #moved(entries) {
@@ -75,205 +100,11 @@ export class Rows {
   }
 }
 
-function hasTraffic({ metrics }) {
-  return metrics.total_requests > 0 || total(metrics.denied) > 0;
-}
+const hasTraffic = ({ metrics }) => metrics.total_requests > 0 || total(metrics.denied) > 0;
 
-/** What is paused with everything else stands behind what has troubles of its own, and before what is fine. */
-function rankOf(scope, trouble) {
-  return trouble ? trouble.rank + 1 : scope.denial?.reason === "degraded_mode_active" ? 1 : FINE;
-}
-
-/** What both kinds have: a summary with state, name, chart and figures, and details that are filled once it is open. */
-class Row {
-  #state = element("span", "state");
-  #chart = new Chart();
-  #hint = element("span", "hint");
-  #note = element("p", "note");
-  #large = new Chart({ axis: true });
-  #facts = element("dl", "facts");
-  #details = element("details");
-  #isSeen = false;
-  #latest = null;
-
-  constructor(key) {
-    this.key = key;
-    this.cells = { pace: element("span", "cell pace"), left: element("span", "cell left"), refused: element("span", "cell refusals") };
-    this.meter = element("span", "meter", element("span"));
-    const { pace, left, refused } = this.cells;
-    const name = element("span", "name", nameOf(key), this.#hint);
-    this.#details.append(
-      element("summary", "", this.#state, name, this.#chart.root, pace, left, refused, this.meter),
-      element("div", "body", this.#note, this.#large.root, this.#facts),
-    );
-    this.#details.addEventListener("toggle", () => this.#drawDetails());
-    this.root = element("li", "row", this.#details);
-    this.root.dataset.key = key;
-  }
-
-  draw(latest) {
-    this.#latest = latest;
-    const { scope, trouble, history } = latest;
-    const { word, tone } = this.state(scope, trouble);
-    say(this.#state, word);
-    say(this.#hint, this.hint(scope, trouble));
-    this.root.dataset.tone = tone;
-    const refused = total(history.recent(this.key));
-    const waiting = scope.metrics.waiting;
-    say(this.cells.refused, refused ? `${count(refused)} refused` : waiting ? `${count(waiting)} waiting` : "");
-    this.figures(scope, history.rates(this.key));
-    if (this.#isSeen) this.#drawChart(this.#chart);
-    this.#drawDetails();
-  }
-
-  seen(isSeen) {
-    this.#isSeen = isSeen;
-    if (isSeen && this.#latest) this.#drawChart(this.#chart);
-  }
-
-  reveal() {
-    this.#details.open = true;
-    this.#details.firstElementChild.focus({ preventScroll: true });
-    this.root.scrollIntoView({ block: "center" });
-  }
-
-  fill(limit) {
-    const share = limit ? limit.available / limit.capacity : 1;
-    this.meter.firstElementChild.style.width = `${Math.round(100 * share)}%`;
-    this.meter.toggleAttribute("data-low", share < 0.2);
-  }
-
-  #drawChart(chart) {
-    const { scope, history, marks } = this.#latest;
-    const title = chartTitle(nameOf(this.key), history.rates(this.key));
-    chart.draw(history.points(this.key), { limit: this.limit(scope), title, marks: this.marks(marks) });
-  }
-
-  #drawDetails() {
-    if (!this.#details.open || !this.#latest) return;
-    const { scope, trouble } = this.#latest;
-    this.#note.hidden = !trouble;
-    say(this.#note, trouble ? sentence(trouble) : "");
-    this.#drawChart(this.#large);
-    const facts = this.facts(scope).flatMap(([term, text]) => [element("dt", "", term), element("dd", "", text)]);
-    this.#facts.replaceChildren(...facts);
-  }
-}
-
-class ScopeRow extends Row {
-  state({ denial: refusal, circuit_breaker: breaker }, trouble) {
-    if (refusal?.reason === "degraded_mode_active") return { word: "paused", tone: "bad" };
-    if (breaker.state === "open") return { word: "breaker open", tone: refusal ? "bad" : "watch" };
-    if (breaker.state === "half_open") return { word: "half-open", tone: refusal ? "bad" : "watch" };
-    if (trouble?.rank >= STOPPED) return { word: "refuses", tone: "bad" };
-    if (trouble?.rank === LIMITED) return { word: "at its limit", tone: "limited" };
-    return { word: "ok", tone: trouble ? "watch" : "fine" };
-  }
-
-  marks(marks) {
-    return marks(nameOf(this.key));
-  }
-
-  hint(scope, trouble) {
-    return trouble?.until ?? "";
-  }
-
-  limit({ limits }) {
-    return slowest(limits.filter(({ unit }) => unit === "requests"));
-  }
-
-  figures(scope, rates) {
-    const limit = this.limit(scope);
-    say(this.cells.pace, `${rates ? short(rates.granted) : "–"}${limit ? ` of ${rate(limit)}` : "/s"}`);
-    const [scarcest] = [...scope.limits].sort((one, other) => one.available / one.capacity - other.available / other.capacity);
-    say(this.cells.left, scarcest ? `${count(scarcest.available)} of ${count(scarcest.capacity)} left` : "no limit");
-    this.fill(scarcest);
-  }
-
-  facts({ limits, metrics, circuit_breaker: breaker }) {
-    return [
-      ...limits.map((limit) => [limit.limit, left(limit)]),
-      ["Circuit breaker", breakerWords(breaker, metrics)],
-      ["Answers", answers(metrics)],
-      ["Refused", byCount(metrics.denied, reason)],
-      ["Line", `${count(metrics.waiting)} waiting, ${several(metrics.leased, "permit")} granted ahead`],
-    ];
-  }
-}
-
-class GroupRow extends Row {
-  state({ dry_run: dry }, trouble) {
-    if (trouble) return { word: "refuses", tone: "limited" };
-    return dry ? { word: "dry run", tone: "watch" } : { word: "ok", tone: "fine" };
-  }
-
-  /** What happens to breakers, and degraded mode, concern outbound calls only. */
-  marks() {
-    return [];
-  }
-
-  hint({ most_denied: [loudest] }) {
-    return loudest ? `loudest: ${loudest.client} (${count(loudest.denied)})` : "";
-  }
-
-  /** The ceiling of a group is far above what one client may do, and would flatten the chart. */
-  limit() {
-    return 0;
-  }
-
-  figures({ clients, totals }, rates) {
-    say(this.cells.pace, `${rates ? short(rates.granted) : "–"}/s`);
-    say(this.cells.left, several(clients, "client"));
-    this.fill(totals[0]);
-  }
-
-  facts({ limits, totals, metrics, dry_run: dry, most_denied: loudest }) {
-    return [
-      ["Limit per client", limits.map(({ limit }) => limit).join(", ") || "none"],
-      ...totals.map((limit) => [`Ceiling ${limit.limit}`, left(limit)]),
-      ["Answers", answers(metrics)],
-      ["Refused by limit per", byCount(metrics.denied_by, (word) => (word === "total" ? "group" : word))],
-      ...(dry ? [["Dry run", `${count(metrics.unenforced)} went on although a limit refused them`]] : []),
-      ...(!dry && metrics.unenforced
-        ? [["Passed unlimited", `${count(metrics.unenforced)}, mostly while the governor did not answer in time`]]
-        : []),
-      ["Loudest lately", loudest.slice(0, 8).map(({ client, denied }) => `${client}  ${count(denied)}`).join("\n") || "nobody"],
-    ];
-  }
-}
-
-/** The smallest rate of these limits, or 0 if there is none. */
-function slowest(limits) {
-  const rates = limits.map(({ refill_rate: perSecond }) => perSecond).filter((perSecond) => perSecond > 0);
-  return rates.length ? Math.min(...rates) : 0;
-}
-
-const left = ({ available, capacity }) => `${count(available)} of ${count(capacity)} left`;
-
-function breakerWords(breaker, metrics) {
-  const openings = `opened ${several(metrics.total_circuit_open, "time")}`;
-  if (breaker.state === "open") {
-    return breaker.probes_in > 0 ? `open, probes in ${span(breaker.probes_in)}; ${openings}` : `open, the next call is a probe; ${openings}`;
-  }
-  if (breaker.state === "half_open") {
-    return `half-open, ${several(breaker.half_open_calls, "probe")} sent, ${count(breaker.success_count)} succeeded; ${openings}`;
-  }
-  return `closed, ${several(breaker.failure_count, "failure")} in a row; ${openings}`;
-}
-
-function answers(metrics) {
-  const said = [
-    ["2xx", metrics.total_2xx],
-    ["4xx", metrics.total_4xx],
-    ["of those 429", metrics.total_429],
-    ["5xx", metrics.total_5xx],
-    ["broke off", metrics.failures],
-    ["retries", metrics.total_retries],
-  ];
-  return said.filter(([, number], index) => number || index === 0).map(([word, number]) => `${count(number)} ${word}`).join(", ");
-}
-
-function byCount(counts, words) {
-  const said = Object.entries(counts).filter(([, number]) => number).sort(([, one], [, other]) => other - one);
-  return said.map(([word, number]) => `${count(number)} ${words(word)}`).join(", ") || "none";
+/** For browsers without `Map.groupBy`. */
+function groupBy(keys, by) {
+  const groups = new Map();
+  for (const key of keys) groups.set(by(key), [...(groups.get(by(key)) ?? []), key]);
+  return groups;
 }

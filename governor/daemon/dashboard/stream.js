@@ -1,10 +1,8 @@
-// Are the figures live? One connection, opened again whenever it breaks or falls silent.
+// Live updates: one connection to the daemon, reopened whenever it breaks or falls silent.
 
-/** What the daemon tells beside snapshots: names of governor/instrumentation/events.py, and word of what was dropped. */
-const EVENTS = ["breaker_changed", "degraded_entered", "degraded_left", "missed", "call_denied", "client_denied"];
-/** Milliseconds: a connection that has been silent for so long counts as broken. */
+/** Milliseconds: a connection that is silent for so long counts as broken. */
 const SILENCE = 5_000;
-/** Milliseconds before the next try; the last one from then on. */
+/** Milliseconds before the next attempt; the last one from then on. */
 const PAUSES = [500, 1_000, 2_000];
 
 export class Stream {
@@ -14,7 +12,7 @@ export class Stream {
   #tries = 0;
   #heardAt = 0;
 
-  /** `told` has `snapshot(status)`, `event(name, data)`, and `connection(live)` for each change of that. */
+  /** `told` has `snapshot(status)`, `entry(entry)`, `missed(events)`, and `connection(live)` for each change of that. */
   constructor(url, told) {
     this.#url = url;
     this.#told = told;
@@ -32,16 +30,17 @@ export class Stream {
       this.#told.connection(true);
       this.#told.snapshot(JSON.parse(data));
     });
-    for (const name of EVENTS) source.addEventListener(name, ({ data }) => this.#told.event(name, JSON.parse(data)));
+    source.addEventListener("timeline", ({ data }) => this.#told.entry(JSON.parse(data)));
+    source.addEventListener("missed", ({ data }) => this.#told.missed(JSON.parse(data).events));
   }
 
-  /** Call it now and then: a connection that has died in silence is given up. */
+  /** Call this every second: a connection that died in silence is given up. */
   check() {
     if (this.#source && performance.now() - this.#heardAt > SILENCE) this.#broken();
   }
 
   #broken() {
-    // Closed by hand, because a browser gives up for good where an answer is not what it expects.
+    // Closed by hand: a browser gives up for good when an answer is not an event stream.
     this.#source?.close();
     this.#source = null;
     this.#told.connection(false);

@@ -1,16 +1,7 @@
-// How are numbers, spans and reasons said? As in the terminal: governor/daemon/words.py says the same.
+// Numbers, spans, rates and times as text, formatted as in governor/wording.py. Sentences come from the daemon.
 
-const REASONS = {
-  circuit_breaker_open: "circuit breaker open",
-  concurrency_exceeded: "all calls in flight",
-  cost_exceeds_capacity: "cost exceeds capacity",
-  degraded_mode_active: "degraded mode",
-  global_request_cap_exceeded: "global request cap",
-  rate_limit_exceeded: "rate limit used up",
-};
-
-/** The words for a reason of the wire. */
-export const reason = (word) => REASONS[word] ?? word.replaceAll("_", " ");
+/** A reason on the wire as words. */
+export const reason = (word) => word.replaceAll("_", " ");
 
 /** A whole number, with commas. */
 export const count = (number) => Math.round(number).toLocaleString("en");
@@ -30,19 +21,19 @@ function two(value, size, large, small) {
   return value % size ? `${head} ${value % size} ${small}` : head;
 }
 
-/** A rate of units per second, in the unit of time that makes it readable: `8.3/s`, `30/min`, `50/h`. */
+/** A rate per second in the unit of time that reads best: `8.3/s`, `30/min`, `50/h`. */
 export function rate(perSecond) {
   if (perSecond >= 1 || perSecond === 0) return `${short(perSecond)}/s`;
   if (perSecond * 60 >= 1) return `${short(perSecond * 60)}/min`;
   return `${short(perSecond * 3_600)}/h`;
 }
 
-/** A number with one decimal where that tells something. */
+/** A number with one decimal below 100, and whole above. */
 export function short(number) {
   return number >= 100 ? count(number) : String(Math.round(number * 10) / 10);
 }
 
-/** A time of day on this machine, from seconds since 1970. */
+/** A time of day in the time zone of the browser, from seconds since 1970. */
 export function clock(seconds) {
   return new Date(seconds * 1_000).toLocaleTimeString("en-GB", { hour12: false });
 }

@@ -23,7 +23,7 @@ def test_sighup_reads_the_policy_file_again_and_what_was_spent_stays_spent(start
     scope = daemon.status()["scopes"]["outbound:scarce"]
 
     assert "governor serve: settings read again" == said
-    assert {"available_tokens": 0, "capacity": 4, "refill_rate": 1 / 60} == scope["rate_limit"]
+    assert {"available_tokens": 0, "capacity": 4, "refill_rate": 1 / 60}.items() <= scope["rate_limit"].items()
     assert 1 == scope["metrics"]["total_requests"]
 
 
@@ -62,7 +62,7 @@ def test_sigterm_under_load_cuts_nobody_off_and_answers_everybody_who_waits(star
         listeners = [pool.submit(listen_to_the_end, daemon, served) for _ in range(2)]
         # Who comes after the signal is turned away, and proves nothing.
         assert all(served.acquire(timeout=PATIENCE) for _ in range(8))
-        while daemon.status()["scopes"]["outbound:queue"]["metrics"]["waiting"] < 3:
+        while daemon.status()["scopes"]["outbound:queue"]["waiting"] < 3:
             pass
         daemon.signal(signal.SIGTERM)
         asked = [client.result(PATIENCE) for client in clients]

@@ -48,8 +48,8 @@ def test_an_open_breaker_is_said_in_words_and_stands_first_in_the_table(start: S
     lines = said.stdout.splitlines()
 
     assert (0, "") == (said.returncode, said.stderr)
-    assert "1 scope refuses" == lines[0]
-    assert lines[1].startswith("  weather:get refuses: circuit breaker open, probes in ")
+    assert "1 scope denies calls" == lines[0]
+    assert lines[1].startswith("  weather:get denies calls: circuit breaker open after HTTP 500, probes in ")
     assert ["weather:get", "aaa:get"] == [line.split()[0] for line in lines if ":get " in line][1:3]
 
 
@@ -61,7 +61,9 @@ def test_degraded_mode_is_said_in_words(start: Start) -> None:
     lines = run("--url", f"{daemon.url}/").stdout.splitlines()
 
     assert "Outbound traffic is paused" == lines[0]
-    assert lines[1].startswith("  Degraded mode refuses all outbound traffic, after failures in a row of one, two, goes on in ")
+    assert lines[1].startswith(
+        "  Degraded mode pauses all outbound calls after failures in a row, most from one, two, resumes in "
+    )
 
 
 @pytest.mark.promise("R30")

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from governor import Config, ConfigError, Governor, UsageError
+from governor import Config, ConfigError, Governor, Reason, UsageError
 from governor._actors import asking
 from governor.testing import ManualClock
 from governor_client import Client, TrafficControlMiddleware, limit
@@ -264,7 +264,7 @@ def test_while_the_loop_of_the_governor_does_not_answer_on_overload_decides_and_
 
     assert expected == (answer.status_code, answer.headers.get("retry-after"))
     assert [200, 200, 429] == before + after
-    assert used == (group.unenforced or group.counters.denied.get("overloaded", 0))
+    assert used == (group.unenforced or group.counters.denied.get(Reason.OVERLOADED, 0))
 
 
 def test_without_the_middleware_it_says_what_is_missing() -> None:

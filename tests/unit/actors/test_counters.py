@@ -44,12 +44,12 @@ def test_a_record_is_of_its_moment() -> None:
     counters.requests = 5
     counters.denied[Reason.RATE_LIMIT] = 9
 
-    assert CounterRecord(requests=1, denied={"rate_limit_exceeded": 2}) == record
+    assert CounterRecord(requests=1, denied={Reason.RATE_LIMIT: 2}) == record
 
 
 def test_records_add_up_field_by_field() -> None:
-    one = CounterRecord(requests=1, answered_2xx=2, retries=3, neutral=1, denied={"overloaded": 1, "loop_detected": 2})
-    other = CounterRecord(requests=10, answered_5xx=20, failures=30, denied={"overloaded": 5})
+    one = CounterRecord(requests=1, answered_2xx=2, retries=3, neutral=1, denied={Reason.OVERLOADED: 1, Reason.LOOP: 2})
+    other = CounterRecord(requests=10, answered_5xx=20, failures=30, denied={Reason.OVERLOADED: 5})
 
     assert (
         CounterRecord(
@@ -59,7 +59,7 @@ def test_records_add_up_field_by_field() -> None:
             failures=30,
             neutral=1,
             retries=3,
-            denied={"overloaded": 6, "loop_detected": 2},
+            denied={Reason.OVERLOADED: 6, Reason.LOOP: 2},
         )
         == one + other
     )

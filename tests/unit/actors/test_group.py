@@ -5,7 +5,7 @@ from typing import Final, cast
 
 import pytest
 
-from governor import Config, CounterRecord, Instant, TokenBucket
+from governor import Config, CounterRecord, Instant, Reason, TokenBucket
 from governor._actors.group import NAMES, GroupActor
 from governor._units import DAY, HOUR, MINUTE, SECOND
 from governor.config import InboundGroup
@@ -231,7 +231,7 @@ def test_granted_requests_are_counted_by_how_they_ended_and_denials_by_limit() -
         answered_5xx=1,
         failures=1,
         others=1,
-        denied={"rate_limit_exceeded": 3},
+        denied={Reason.RATE_LIMIT: 3},
     )
 
 

@@ -7,6 +7,7 @@ from collections import deque
 from email.message import Message
 from threading import Thread, get_ident
 
+import msgspec
 import pytest
 
 from governor import Denied, Permit, RateLimited, Reason, UsageError
@@ -169,7 +170,7 @@ def test_an_exception_in_the_block_counts_as_what_it_says(
     with pytest.raises(type(error)), permit:
         raise error
 
-    assert [("tell", report)] == owner.told
+    assert [("tell", msgspec.structs.replace(report, error=type(error).__name__))] == owner.told
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_an_error_after_a_status_is_that_of_an_answer_that_broke_off_or_changes_
 ) -> None:
     permit.record(status=status, error=error)
 
-    assert [("tell", report)] == owner.told
+    assert [("tell", msgspec.structs.replace(report, error=type(error).__name__))] == owner.told
 
 
 def test_cancellation_in_the_block_is_neutral(owner: Listener, permit: Permit) -> None:

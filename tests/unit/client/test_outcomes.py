@@ -41,13 +41,13 @@ async def test_a_probe_is_judged_when_its_answer_begins_and_once(
         half = meet(501, httpx.Response(status, stream=body(b"one", httpx.ReadError("reset"))), under=governor)
         await half.read(await half.send())
         response = await half.send()
-        begun = governor.statistics().scopes["example:get"].breaker
+        begun = governor.statistics().scopes["example:get"]
         with pytest.raises(httpx.ReadError):
             await half.read(response)
         ended = governor.statistics().scopes["example:get"]
 
-    assert (after, 1 + (after == "open")) == (begun.status, begun.openings)
-    assert (begun.openings, 2) == (ended.breaker.openings, ended.counters.requests)
+    assert (after, 1 + (after == "open")) == (begun.breaker.status, begun.counters.openings)
+    assert (begun.counters.openings, 2) == (ended.counters.openings, ended.counters.requests)
 
 
 @pytest.mark.promise("R50")

@@ -212,7 +212,7 @@ async def test_a_retry_without_a_permit_leaves_the_answer_in_hand(meet: "Meet", 
     response = await half.send(pool=1.0, buffered=buffered)
 
     assert (503, b"answer 503") == (response.status_code, await half.read(response))
-    assert CounterRecord(requests=1, answered_5xx=1, denied={"rate_limit_exceeded": 1}) == half.counters()
+    assert CounterRecord(requests=1, answered_5xx=1, denied={Reason.RATE_LIMIT: 1}) == half.counters()
 
 
 async def test_a_retry_without_a_permit_leaves_the_error_in_hand_with_the_refusal_as_its_context(

@@ -1,150 +1,158 @@
-"""Which status documents do tests look at? Made by hand, and drawn."""
+"""Statistics and status documents for tests: made by hand, and drawn."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 from hypothesis import strategies as st
 
-from governor.daemon.documents import (
-    BreakerState,
-    ClientDenials,
-    Denial,
-    DeniedBy,
-    GlobalMetrics,
-    GroupMetrics,
-    InboundGroup,
-    LimitState,
-    OutboundScope,
-    RateLimit,
-    ScopeMetrics,
-    Status,
-)
-from governor.errors import Reason
+from governor import CounterRecord, DenialStatistics, LimitStatistics, Reason, ScopeStatistics, Statistics
+from governor.conditions import INBOUND, OUTBOUND, Recently, conditions
+from governor.daemon import reports
+from governor.daemon.documents import About, Status
+from governor.policies.breaker import BreakerStatus
+from governor.policies.degraded import Cause
+from governor.statistics import BreakerStatistics, ClientStatistics, FailureStatistics, GroupStatistics
 
-COUNTS: Final[Mapping[str, int]] = dict.fromkeys(
-    ("total_requests", "total_2xx", "total_4xx", "total_5xx", "total_429", "total_retries", "failures", "neutral", "others"), 0
-)
 NOW: Final = 1_700_000_000.0
+ABOUT: Final = About(version="0.1.0", pid=7, host="here")
+LIMIT: Final = LimitStatistics(limit="1/s burst 60", unit="requests", available=3, capacity=60, refill_rate=1.0)
 
-Scope = OutboundScope | InboundGroup
+Scope = ScopeStatistics | GroupStatistics
 
 
-def status(
+def statistics(
     scopes: Mapping[str, Scope] | None = None,
     *,
     now: float = NOW,
     started_at: float | None = NOW - 60,
     degraded_for: float = 0.0,
-    cause: Literal["failures", "cap"] | None = None,
+    cause: Cause | None = None,
     providers: tuple[str, ...] = (),
     last_minute: int = 12,
-) -> Status:
+    set_aside: int = 0,
+    events_dropped: int = 0,
+    hooks_failed: int = 0,
+) -> Statistics:
+    """The keys of `scopes` have their direction in front."""
     found = scopes or {}
-    return Status(
-        global_=GlobalMetrics(
-            **COUNTS,
-            denied={},
-            requests_last_minute=last_minute,
-            requests_per_minute=1000,
-            degraded_mode_active=degraded_for > 0,
-            degraded_until_ts=now + degraded_for if degraded_for else None,
-            degraded_for=degraded_for,
-            degraded_spells=0,
-            degraded_cause=cause,
-            degraded_providers=providers,
-            events_dropped=0,
-            hooks_failed=0,
-            started_at=started_at,
-            now=now,
-        ),
-        outbound_scopes=[key for key in found if key.startswith("outbound:")],
-        inbound_scopes=[key for key in found if key.startswith("inbound:")],
-        scopes=dict(found),
+    return Statistics(
+        now=now,
+        started_at=started_at,
+        requests_last_minute=last_minute,
+        requests_per_minute=1000,
+        degraded_for=degraded_for,
+        degraded_cause=cause,
+        degraded_providers=providers,
+        scopes={key.removeprefix(OUTBOUND): one for key, one in found.items() if isinstance(one, ScopeStatistics)},
+        groups={key.removeprefix(INBOUND): one for key, one in found.items() if isinstance(one, GroupStatistics)},
+        set_aside=set_aside,
+        events_dropped=events_dropped,
+        hooks_failed=hooks_failed,
     )
 
 
+def status_of(seen: Statistics, recently: Recently | None = None) -> Status:
+    return reports.status(seen, conditions(seen, recently), about=ABOUT)
+
+
+def status(
+    scopes: Mapping[str, Scope] | None = None,
+    recently: Recently | None = None,
+    *,
+    now: float = NOW,
+    started_at: float | None = NOW - 60,
+    degraded_for: float = 0.0,
+    last_minute: int = 12,
+) -> Status:
+    seen = statistics(scopes, now=now, started_at=started_at, degraded_for=degraded_for, last_minute=last_minute)
+    return status_of(seen, recently)
+
+
 def scope(
-    reason: str | None = None,
+    reason: Reason | None = None,
     retry_after: float | None = None,
     *,
-    breaker: str = "closed",
+    breaker: BreakerStatus = BreakerStatus.CLOSED,
     probes_in: float = 0.0,
+    ramp_up: int | None = None,
     waiting: int = 0,
-    denied: Mapping[str, int] | None = None,
+    denied: Mapping[Reason, int] | None = None,
+    dropped: Mapping[str, int] | None = None,
     requests: int = 0,
-) -> OutboundScope:
-    return OutboundScope(
-        metrics=ScopeMetrics(
-            **{**COUNTS, "total_requests": requests},
-            denied=dict(denied or {}),
-            total_circuit_open=0,
-            waiting=waiting,
-            leased=0,
-        ),
-        rate_limit=RateLimit(available_tokens=3, capacity=60, refill_rate=1.0),
-        limits=(LimitState(limit="1/s burst 60", unit="requests", available=3, capacity=60, refill_rate=1.0),),
-        circuit_breaker=BreakerState(
-            state=breaker,  # type: ignore[arg-type]
-            failure_count=0,
-            success_count=0,
-            half_open_calls=0,
-            last_failure_time=None,
-            probes_in=probes_in,
-        ),
-        denial=None if reason is None else Denial(reason=reason, retry_after=retry_after),
+    last_failure: FailureStatistics | None = None,
+    unknown_units: tuple[str, ...] = (),
+    uncharged_units: tuple[str, ...] = (),
+) -> ScopeStatistics:
+    return ScopeStatistics(
+        counters=CounterRecord(requests=requests, denied=denied or {}, dropped=dropped or {}),
+        limits=(LIMIT,),
+        scarcest=LIMIT,
+        breaker=BreakerStatistics(status=breaker, probes_in=probes_in, ramp_up=ramp_up),
+        waiting=waiting,
+        denial=None if reason is None else DenialStatistics(reason=reason, retry_after=retry_after),
+        last_failure=last_failure,
+        unknown_units=unknown_units,
+        uncharged_units=uncharged_units,
     )
 
 
 def group(
     *,
     requests: int = 0,
-    denied: Mapping[str, int] | None = None,
+    denied: Mapping[Reason, int] | None = None,
     most_denied: Mapping[str, int] | None = None,
     dry_run: bool = False,
-) -> InboundGroup:
-    return InboundGroup(
-        metrics=GroupMetrics(
-            **{**COUNTS, "total_requests": requests},
-            denied=dict(denied or {}),
-            total_circuit_open=0,
-            denied_by=DeniedBy(client=0, address=0, total=0),
-            unenforced=0,
-        ),
-        rate_limit=None,
-        limits=(),
-        totals=(),
+    unenforced: int = 0,
+) -> GroupStatistics:
+    return GroupStatistics(
+        counters=CounterRecord(requests=requests, denied=denied or {}),
         dry_run=dry_run,
-        clients=0,
-        most_denied=tuple(ClientDenials(client=client, denied=count) for client, count in (most_denied or {}).items()),
+        unenforced=unenforced,
+        most_denied=tuple(ClientStatistics(client=client, denied=count) for client, count in (most_denied or {}).items()),
     )
 
 
 _counts: Final = st.one_of(st.integers(0, 3), st.integers(0, 10**12))
 _spans: Final = st.one_of(st.floats(0.0, 200.0), st.floats(0.0, 31_622_400.0))
-_reasons: Final = st.sampled_from([reason.value for reason in Reason])
+_reasons: Final = st.sampled_from(Reason)
 _denied: Final = st.dictionaries(_reasons, st.integers(1, 10**9), max_size=3)
 _names: Final = st.from_regex(r"[a-z][a-z0-9_.-]{0,30}(:[a-z]{1,7})?", fullmatch=True)
+_units: Final = st.lists(_names, max_size=5).map(tuple)
 
 scopes: Final = st.builds(
     scope,
     st.one_of(st.none(), _reasons),
     st.one_of(st.none(), _spans),
-    breaker=st.sampled_from(["closed", "open", "half_open"]),
+    breaker=st.sampled_from(BreakerStatus),
     probes_in=_spans,
+    ramp_up=st.one_of(st.none(), st.integers(1, 100)),
     waiting=_counts,
     denied=_denied,
+    dropped=st.dictionaries(_names, _counts, max_size=2),
     requests=_counts,
+    unknown_units=_units,
+    uncharged_units=_units,
 )
 groups: Final = st.builds(
-    group, denied=_denied, most_denied=st.dictionaries(_names, st.integers(1, 10**9), max_size=3), dry_run=st.booleans()
+    group,
+    denied=_denied,
+    most_denied=st.dictionaries(_names, st.integers(1, 10**9), max_size=3),
+    dry_run=st.booleans(),
+    unenforced=_counts,
 )
 _keyed: Final = st.one_of(
     st.tuples(_names.map("outbound:{}".format), scopes), st.tuples(_names.map("inbound:{}".format), groups)
 )
-statuses: Final = st.builds(
-    status,
+surveys: Final = st.builds(
+    statistics,
     st.lists(_keyed, max_size=6).map(dict),
     started_at=st.one_of(st.none(), st.floats(NOW - 10**7, NOW)),
     degraded_for=st.one_of(st.just(0.0), _spans),
+    cause=st.one_of(st.none(), st.sampled_from(Cause)),
+    providers=_units,
     last_minute=st.integers(0, 2000),
+    set_aside=_counts,
+    events_dropped=_counts,
+    hooks_failed=_counts,
 )
+statuses: Final = surveys.map(status_of)

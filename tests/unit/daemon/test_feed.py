@@ -10,10 +10,10 @@ import pytest
 import trio
 import trio.testing
 
-from governor import Config, Governor, Permit
+from governor import Config, Governor, Permit, Statistics
 from governor.daemon.documents import Status
-from governor.daemon.feed import KEPT, MOST_EVENTS, MOST_LISTENERS, PERIOD, Feed, Listener
-from governor.daemon.reading import Unreadable, read_status
+from governor.daemon.feed import KEPT, MAX_EVENTS, MAX_LISTENERS, PERIOD, Feed, Listener
+from governor.daemon.reading import Observer, Unreadable, read_statistics
 from governor.testing import ManualClock, loop_clock
 
 pytestmark = pytest.mark.anyio
@@ -22,9 +22,10 @@ CONFIG: Final = Config.from_mapping({"outbound": {"weather": {"breaker": {"failu
 
 
 def parsed(message: bytes) -> tuple[str, bytes]:
-    """The kind of a message and its data."""
-    kind, data, *rest = message.decode().split("\n")
-    assert ["", ""] == rest
+    """The kind of a message and its data. An event comes together with its entry in the timeline."""
+    first, _, rest = message.decode().partition("\n\n")
+    assert not rest or rest.startswith("event: timeline\n")
+    kind, data = first.split("\n")
     return kind.removeprefix("event: "), data.removeprefix("data: ").encode()
 
 
@@ -44,7 +45,7 @@ def joined(feed: Feed) -> Listener:
 
 async def test_a_listener_is_told_when_to_come_back_and_then_how_things_stand() -> None:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
-        feed = Feed(governor)
+        feed = Feed(Observer(governor))
         async with aclosing(feed.messages(joined(feed))) as messages:
             first, second = await anext(messages), await anext(messages)
 
@@ -55,7 +56,7 @@ async def test_a_listener_is_told_when_to_come_back_and_then_how_things_stand() 
 
 async def test_a_listener_is_told_of_a_breaker_that_opens_before_the_next_snapshot_shows_it() -> None:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
-        feed = Feed(governor)
+        feed = Feed(Observer(governor))
         async with aclosing(feed.messages(joined(feed))) as messages:
             await next_of("snapshot", messages)
             permit = governor.try_permit("weather", "GET")
@@ -70,7 +71,7 @@ async def test_a_listener_is_told_of_a_breaker_that_opens_before_the_next_snapsh
 
 async def test_a_snapshot_is_not_older_than_who_asks_for_it() -> None:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
-        feed = Feed(governor)
+        feed = Feed(Observer(governor))
         async with aclosing(feed.messages(joined(feed))) as early:
             await next_of("snapshot", early)
             governor.try_permit("weather", "GET")
@@ -84,9 +85,9 @@ def test_the_status_is_sent_once_a_second_and_read_once_for_all(monkeypatch: pyt
     reads: list[float] = []
     times: dict[int, list[float]] = {0: [], 1: [], 2: []}
 
-    async def counted(governor: Governor) -> Status:
+    async def counted(governor: Governor) -> Statistics:
         reads.append(anyio.current_time())
-        return await read_status(governor)
+        return await read_statistics(governor)
 
     async def listen(feed: Feed, number: int) -> None:
         async with aclosing(feed.messages(joined(feed))) as messages:
@@ -96,11 +97,11 @@ def test_the_status_is_sent_once_a_second_and_read_once_for_all(monkeypatch: pyt
 
     async def main() -> None:
         async with Governor(CONFIG, clock=loop_clock()) as governor, anyio.create_task_group() as tasks:
-            feed = Feed(governor)
+            feed = Feed(Observer(governor))
             for number in times:
                 tasks.start_soon(listen, feed, number)
 
-    monkeypatch.setattr("governor.daemon.feed.read_status", counted)
+    monkeypatch.setattr("governor.daemon.reading.read_statistics", counted)
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
     start = reads[0]
@@ -110,12 +111,12 @@ def test_the_status_is_sent_once_a_second_and_read_once_for_all(monkeypatch: pyt
 
 async def test_events_that_do_not_fit_are_dropped_and_said_to_be_missed() -> None:
     listener = Listener(0.0)
-    for number in range(MOST_EVENTS + 44):
+    for number in range(MAX_EVENTS + 44):
         listener.offer(b"%d" % number)
     events = listener.take()
 
-    assert [b"%d" % number for number in range(MOST_EVENTS)] == events[:MOST_EVENTS]
-    assert [b'event: missed\ndata: {"events":44}\n\n'] == events[MOST_EVENTS:]
+    assert [b"%d" % number for number in range(MAX_EVENTS)] == events[:MAX_EVENTS]
+    assert [b'event: missed\ndata: {"events":44}\n\n'] == events[MAX_EVENTS:]
     assert [] == listener.take()
 
 
@@ -123,10 +124,10 @@ async def test_events_that_do_not_fit_are_dropped_and_said_to_be_missed() -> Non
 def test_one_more_takes_the_place_of_the_one_that_has_listened_longest(listened: float, taken: bool) -> None:
     async def main() -> tuple[bool, list[int]]:
         async with Governor(CONFIG, clock=loop_clock()) as governor:
-            feed = Feed(governor)
+            feed = Feed(Observer(governor))
             first = [joined(feed)]
             await trio.sleep(listened)
-            listeners = first + [joined(feed) for _ in range(MOST_LISTENERS - 1)]
+            listeners = first + [joined(feed) for _ in range(MAX_LISTENERS - 1)]
             one_more = feed.join()
             return one_more is not None, [number for number, one in enumerate(listeners) if one.ended.is_set()]
 
@@ -137,8 +138,8 @@ def test_one_more_takes_the_place_of_the_one_that_has_listened_longest(listened:
 
 async def test_one_listener_too_many_is_not_taken_until_another_leaves() -> None:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
-        feed = Feed(governor)
-        listeners = [joined(feed) for _ in range(MOST_LISTENERS)]
+        feed = Feed(Observer(governor))
+        listeners = [joined(feed) for _ in range(MAX_LISTENERS)]
         refused = feed.join()
         feed.leave(listeners[0])
 
@@ -148,7 +149,7 @@ async def test_one_listener_too_many_is_not_taken_until_another_leaves() -> None
 
 async def test_the_governor_announces_nothing_when_nobody_listens() -> None:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
-        feed = Feed(governor)
+        feed = Feed(Observer(governor))
         states = [governor._announcer.listening]
         first, second = joined(feed), joined(feed)
         states.append(governor._announcer.listening)
@@ -162,7 +163,7 @@ async def test_the_governor_announces_nothing_when_nobody_listens() -> None:
 
 async def test_the_feed_ends_with_the_governor() -> None:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
-        feed = Feed(governor)
+        feed = Feed(Observer(governor))
         listener = joined(feed)
     async with aclosing(feed.messages(listener)) as messages:
         await anext(messages)

@@ -1,4 +1,4 @@
-"""Do the dashboard for Grafana and the alert rules ask for what there is?"""
+"""The Grafana dashboard, the alert rules and the reference use the metrics that exist."""
 
 import json
 import re
@@ -10,9 +10,10 @@ import pytest
 import yaml
 from prometheus_client.core import Metric
 
-from governor import Config, Governor, Statistics
+from governor import Config, Governor, Permit, Statistics
 from governor.daemon.prometheus import families
 from governor.messages import InboundRequest
+from governor.metrics import reference
 from governor.testing import ManualClock
 
 pytestmark = pytest.mark.promise("R34")
@@ -30,10 +31,15 @@ SHOWN: Final = re.compile(r"\{\{\s*(?:\$labels\.)?(\w+)\s*\}\}")
 
 def figures() -> Statistics:
     """Those of a governor that has seen something of everything."""
-    config = Config.from_mapping({"outbound": {"weather": {"limits": ["1/minute burst 1"]}}})
+    config = Config.from_mapping(
+        {"outbound": {"weather": {"limits": ["1/minute burst 1"]}, "model": {"limits": ["9 tokens per hour strict"]}}}
+    )
     with Governor(config, clock=ManualClock()) as governor:
         for _ in range(2):
             governor.try_permit("weather", "GET")
+        permit = governor.try_permit("model")
+        assert isinstance(permit, Permit)
+        permit.record(status=200, used={"tokens": 10**9})
         governor.inbound.admit_blocking("chat", InboundRequest(b"a1", b"i1"))
         return governor.statistics()
 
@@ -41,7 +47,7 @@ def figures() -> Statistics:
 @pytest.fixture(scope="module")
 def exposed() -> Mapping[str, set[str]]:
     """The names of all samples, and the labels that each has."""
-    metrics: Iterator[Metric] = families(figures(), Config.from_mapping({}), started_at=1.0)
+    metrics: Iterator[Metric] = families(figures())
     return {sample.name: set(sample.labels) for metric in metrics for sample in metric.samples}
 
 
@@ -88,7 +94,7 @@ def test_values_of_labels_that_are_asked_for_are_among_those_there_are(exposed: 
         if label not in SCRAPE
         for value in text.split("|")
     }
-    samples = [sample for metric in families(figures(), Config.from_mapping({}), started_at=1.0) for sample in metric.samples]
+    samples = [sample for metric in families(figures()) for sample in metric.samples]
 
     assert set() == asked - {pair for sample in samples for pair in sample.labels.items()}
 
@@ -103,6 +109,7 @@ def test_every_metric_is_in_the_reference(exposed: Mapping[str, set[str]]) -> No
     page = (FOLDER.parent / "reference" / "http-api.md").read_text(encoding="utf-8")
 
     assert set() == set(exposed) - set(NAME.findall(page))
+    assert reference() in page
 
 
 def test_panels_have_numbers_and_places_of_their_own() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 import pytest
 from prometheus_client import Counter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -47,7 +48,7 @@ async def busy(governor: Governor) -> None:
 async def exposed(accept: str = "") -> tuple[str, str]:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
         await busy(governor)
-        body, content_type = expose(governor.statistics(), governor.config, started_at=1_700_000_000.0, accept=accept)
+        body, content_type = expose(msgspec.structs.replace(governor.statistics(), started_at=1_700_000_000.0), accept=accept)
     return body.decode(), content_type
 
 
@@ -80,6 +81,9 @@ async def test_every_figure_is_exposed_under_the_name_of_what_it_belongs_to() ->
         key("governor_degraded"): 0.0,
         key("governor_degraded_remaining_seconds"): 0.0,
         key("governor_degraded_spells_total"): 0.0,
+        key("governor_conditions", kind="breaker_open"): 1.0,
+        key("governor_conditions", kind="degraded"): 0.0,
+        key("governor_scopes_set_aside"): 0.0,
         key("governor_events_dropped_total"): 0.0,
         key("governor_hooks_failed_total"): 0.0,
         key("governor_requests_total", **github): 2.0,
@@ -112,7 +116,7 @@ async def test_labels_are_few_and_no_caller_is_among_them() -> None:
     text, _ = await exposed()
     labels = {label for _, labels in samples(text) for label, _ in labels}
 
-    assert {"scope", "group", "reason", "limit", "outcome", "state"} == labels
+    assert {"scope", "group", "reason", "limit", "outcome", "state", "kind"} == labels
     assert "actor-" not in text
 
 

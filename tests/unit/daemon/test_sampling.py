@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from governor import Reason
-from governor.daemon.sampling import MOST, Sampler
+from governor.daemon.sampling import MAX_SAMPLED, Sampler
 from governor.instrumentation import (
     AnyEvent,
     BreakerChanged,
@@ -17,6 +17,7 @@ from governor.instrumentation import (
     LeaseRevoked,
     Retried,
 )
+from governor.policies.breaker import BreakerStatus
 
 
 def refused(at: float, scope: str = "weather:get", reason: Reason = Reason.RATE_LIMIT) -> CallDenied:
@@ -31,7 +32,7 @@ def told(*events: AnyEvent) -> list[AnyEvent]:
 @pytest.mark.parametrize(
     "event",
     [
-        BreakerChanged(scope="weather", before="closed", after="open", probes_in=60.0),
+        BreakerChanged(scope="weather", before=BreakerStatus.CLOSED, after=BreakerStatus.OPEN, probes_in=60.0),
         DegradedEntered(cooldown=60.0),
         DegradedLeft(),
     ],
@@ -71,8 +72,8 @@ def test_other_scopes_reasons_groups_and_limits_are_told_beside_each_other() -> 
 
 
 def test_a_second_has_so_many_refusals_at_most_and_any_number_of_changes() -> None:
-    refusals = [refused(5.0, scope=f"scope{number}") for number in range(MOST + 5)]
+    refusals = [refused(5.0, scope=f"scope{number}") for number in range(MAX_SAMPLED + 5)]
     change = DegradedEntered(at=5.0, cooldown=60.0)
     later = refused(6.0, scope="scope24")
 
-    assert [*refusals[:MOST], change, later] == told(*refusals, change, later)
+    assert [*refusals[:MAX_SAMPLED], change, later] == told(*refusals, change, later)

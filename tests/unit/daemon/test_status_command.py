@@ -1,4 +1,4 @@
-"""What does `governor status` print, and how does it end?"""
+"""`governor status`: what it prints, and its exit status."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,14 +8,18 @@ from typing import Final
 import msgspec
 import pytest
 
+from governor import Reason
 from governor.daemon import status_command
 from governor.daemon.status_command import NoAnswer, Screen, main, read
 from governor.daemon.table import Line, Tone
-from governor.daemon.words import clock
-from tests.unit.daemon.statuses import NOW, scope, status
+from governor.policies.breaker import BreakerStatus
+from governor.wording import clock
+from tests.unit.daemon.statuses import NOW, Scope, scope, status
 
 URL: Final = "http://127.0.0.1:8787"
-OPEN: Final = {"outbound:github:get": scope("circuit_breaker_open", 42.0, breaker="open", probes_in=42.0)}
+OPEN: Final[dict[str, Scope]] = {
+    "outbound:github:get": scope(Reason.CIRCUIT_OPEN, 42.0, breaker=BreakerStatus.OPEN, probes_in=42.0)
+}
 CLOSED: Final = msgspec.json.encode(status())
 
 
@@ -54,7 +58,7 @@ def test_one_look_prints_a_table_without_any_code(answers: list[bytes | NoAnswer
 
     assert 0 == main([])
     printed = capsys.readouterr()
-    assert printed.out.startswith("1 scope refuses\n  github:get refuses: circuit breaker open, probes in 42 s\n")
+    assert printed.out.startswith("1 scope denies calls\n  github:get denies calls: circuit breaker open, probes in 42 s\n")
     assert ("", False) == (printed.err, "\x1b" in printed.out)
 
 
@@ -100,7 +104,7 @@ def test_an_address_that_cannot_be_is_2(url: str, capsys: pytest.CaptureFixture[
         main(["--url", url])
 
     assert 2 == caught.value.code
-    assert f"{url!r} is not an address; allowed: for instance 'http://127.0.0.1:8787'" in capsys.readouterr().err
+    assert f"{url!r} is not a URL of a daemon; use for instance 'http://127.0.0.1:8787'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("typed", [["--wacth"], ["extra"], ["--url"]])
@@ -114,18 +118,17 @@ def test_what_was_mistyped_is_2(typed: list[str], capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"{}", b"\xff", b'{"status": "success"}'])
 def test_an_answer_that_is_no_status_says_so(body: bytes) -> None:
-    with pytest.raises(NoAnswer, match=r"^what answers at http://here is no governor of this version: "):
+    with pytest.raises(NoAnswer, match=r"^the answer from http://here is not that of a governor of this version: "):
         read("http://here", body)
 
 
-def test_a_watch_knows_what_was_refused_between_two_looks(
-    answers: list[bytes | NoAnswer], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("typed", "scopes", "status_"), [([], OPEN, 0), (["--exit-code"], OPEN, 1), (["--exit-code"], {}, 0)])
+def test_with_exit_code_anything_that_is_denied_is_1(
+    answers: list[bytes | NoAnswer], typed: list[str], scopes: dict[str, Scope], status_: int
 ) -> None:
-    looks = (status({"outbound:busy": scope(denied={"rate_limit_exceeded": count} if count else {})}) for count in (0, 3))
-    answers += map(msgspec.json.encode, looks)
+    answers.append(msgspec.json.encode(status(scopes)))
 
-    assert 0 == main(["--watch"], pause=lambda _: None)
-    assert "busy has refused lately: rate limit used up, grants again" in capsys.readouterr().out
+    assert status_ == main(typed)
 
 
 def test_a_watch_waits_a_second_between_two_looks(answers: list[bytes | NoAnswer]) -> None:
@@ -145,8 +148,8 @@ def test_a_watch_outlives_the_governor_and_says_how_old_its_figures_are(
     assert 0 == main(["--watch"], pause=lambda _: None)
     lines = capsys.readouterr().out.splitlines()
     taken_at = clock(NOW)
-    assert 1 == lines.count(f"Figures are 12 s old, from {taken_at}: no governor answers")
-    assert 3 == lines.count("Nothing is refused")
+    assert 1 == lines.count(f"These figures are 12 s old, from {taken_at}: no governor answers")
+    assert 3 == lines.count("All calls are granted")
 
 
 def _screen(output: StringIO, *, over: bool) -> str:

@@ -11,6 +11,7 @@ import trio.testing
 from governor import Governor, UsageError
 from governor.daemon.doorway import Drain
 from governor.daemon.feed import Feed
+from governor.daemon.reading import Observer
 from governor.daemon.stream import EventStream
 from governor.testing import loop_clock
 
@@ -52,7 +53,7 @@ def stream(act: Callable[[Wire, Drain, Governor], Coroutine[Any, Any, None]]) ->
         # The hour is one of virtual time, and passes in a moment.
         with anyio.fail_after(3600):
             async with governor, anyio.create_task_group() as tasks:
-                drain, feed = Drain(), Feed(governor)
+                drain, feed = Drain(), Feed(Observer(governor))
                 listener = feed.join()
                 assert listener is not None
                 tasks.start_soon(act, wire, drain, governor)
@@ -112,7 +113,7 @@ def test_a_listener_that_takes_nothing_for_ten_seconds_is_dropped() -> None:
 async def test_a_stream_is_sent_once() -> None:
     wire, drain = Wire(), Drain()
     async with Governor() as governor:
-        feed = Feed(governor)
+        feed = Feed(Observer(governor))
         listener = feed.join()
         assert listener is not None
         response = EventStream(feed, listener, drain)

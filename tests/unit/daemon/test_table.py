@@ -1,23 +1,25 @@
-"""Does a table in the terminal show the worst first, and fit?"""
+"""The table in the terminal shows the worst first, and fits."""
 
 from typing import Final
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.daemon.documents import OutboundScope, Status
+from governor import Reason, ScopeStatistics
+from governor.daemon.documents import Status
 from governor.daemon.table import Line, Tone, table
-from governor.daemon.words import plain
+from governor.policies.breaker import BreakerStatus
+from governor.wording import plain
 from tests.unit.daemon.statuses import Scope, group, scope, status, statuses
 
 BUSY: Final[dict[str, Scope]] = {
-    "inbound:chat": group(denied={"rate_limit_exceeded": 1234}, most_denied={"actor-3f09c1d2a4": 132}),
+    "inbound:chat": group(denied={Reason.RATE_LIMIT: 1234}, most_denied={"actor-3f09c1d2a4": 132}),
     "outbound:fine:get": scope(requests=12_345),
     "outbound:github:get": scope(
-        "circuit_breaker_open", 41.2, breaker="open", probes_in=41.2, denied={"circuit_breaker_open": 9}
+        Reason.CIRCUIT_OPEN, 41.2, breaker=BreakerStatus.OPEN, probes_in=41.2, denied={Reason.CIRCUIT_OPEN: 9}
     ),
-    "outbound:limited:post": scope("rate_limit_exceeded", 3.0, waiting=2),
-    "outbound:probing": scope(breaker="half_open"),
+    "outbound:limited:post": scope(Reason.RATE_LIMIT, 3.0, waiting=2),
+    "outbound:probing": scope(breaker=BreakerStatus.HALF_OPEN),
 }
 
 
@@ -26,7 +28,7 @@ def texts(width: int, height: int | None = None, of: Status | None = None) -> li
 
 
 def test_a_table_says_in_words_what_is_refused_before_anything_else() -> None:
-    assert ["2 scopes refuse", "  github:get refuses: circuit breaker open, probes in 42 s"] == texts(100)[:2]
+    assert ["2 scopes deny calls", "  github:get denies calls: circuit breaker open, probes in 42 s"] == texts(100)[:2]
 
 
 def test_scopes_stand_below_each_other_the_worst_first() -> None:
@@ -34,18 +36,18 @@ def test_scopes_stand_below_each_other_the_worst_first() -> None:
     titles = next(index for index, line in enumerate(lines) if line.startswith("OUTBOUND"))
 
     assert [
-        "OUTBOUND      STATE       LEFT  REFILLS  GRANTED  2XX  4XX  5XX  REFUSED  WAITING",
-        "github:get    open, 42 s  3/60      1/s        0    0    0    0        9        0",
-        "limited:post  at limit    3/60      1/s        0    0    0    0        0        2",
-        "probing       half-open   3/60      1/s        0    0    0    0        0        0",
-        "fine:get      ok          3/60      1/s   12,345    0    0    0        0        0",
+        "OUTBOUND      STATE         LEFT  REFILLS  GRANTED  2XX  4XX  5XX  DENIED  WAITING",
+        "github:get    open, 42 s    3/60      1/s        0    0    0    0       9        0",
+        "limited:post  at its limit  3/60      1/s        0    0    0    0       0        2",
+        "probing       half-open     3/60      1/s        0    0    0    0       0        0",
+        "fine:get      ok            3/60      1/s   12,345    0    0    0       0        0",
     ] == lines[titles : titles + 5]
 
 
-def test_groups_have_a_table_of_their_own_with_the_loudest_caller() -> None:
+def test_groups_have_a_table_of_their_own_with_the_most_denied_client() -> None:
     assert [
-        "INBOUND  STATE    CALLERS  WENT ON  REFUSED  LOUDEST LATELY",
-        "chat     refuses        0        0    1,234  actor-3f09c1d2a4 (132)",
+        "INBOUND  STATE  CLIENTS  ADMITTED  DENIED  MOST DENIED",
+        "chat     ok           0         0   1,234  actor-3f09c1d2a4 (132)",
     ] == texts(120)[-2:]
 
 
@@ -62,8 +64,8 @@ def test_groups_without_traffic_are_one_line() -> None:
 def test_what_degraded_mode_has_paused_stands_between_troubles_and_the_fine() -> None:
     scopes: dict[str, Scope] = {
         "outbound:a": scope(),
-        "outbound:b": scope("degraded_mode_active", 42.0),
-        "outbound:c": scope("circuit_breaker_open", 90.0, breaker="open", probes_in=90.0),
+        "outbound:b": scope(Reason.DEGRADED, 42.0),
+        "outbound:c": scope(Reason.CIRCUIT_OPEN, 90.0, breaker=BreakerStatus.OPEN, probes_in=90.0),
     }
     lines = texts(80, of=status(scopes, degraded_for=42.0))
 
@@ -73,8 +75,8 @@ def test_what_degraded_mode_has_paused_stands_between_troubles_and_the_fine() ->
 def test_where_columns_have_no_room_the_least_important_are_left_out() -> None:
     lines = texts(40)
 
-    assert "OUTBOUND      STATE       LEFT  REFUSED" in lines
-    assert "github:get    open, 42 s  3/60        9" in lines
+    assert "OUTBOUND      STATE         LEFT  DENIED" in lines
+    assert "github:get    open, 42 s    3/60       9" in lines
 
 
 def test_a_name_that_has_no_room_is_cut() -> None:
@@ -84,22 +86,24 @@ def test_a_name_that_has_no_room_is_cut() -> None:
 
 
 def test_a_screen_that_is_not_high_enough_has_the_first_lines_and_says_how_many_are_missing() -> None:
-    lines = texts(80, height=8, of=status({f"outbound:{number}": scope("overloaded", 1.0) for number in range(50)}))
+    lines = texts(80, height=8, of=status({f"outbound:{number}": scope(Reason.OVERLOADED, 1.0) for number in range(50)}))
 
     assert (8, "and 52 more lines") == (len(lines), lines[-1])
-    assert ["50 scopes refuse", "  0 refuses: overloaded, goes on in 1 s", "  1 refuses: overloaded, goes on in 1 s"] == lines[
-        :3
-    ]
+    assert [
+        "50 scopes deny calls",
+        "  0 denies calls: overloaded, resumes in 1 s",
+        "  1 denies calls: overloaded, resumes in 1 s",
+    ] == lines[:3]
     assert "  and 48 more" == lines[3]
 
 
 def test_without_scopes_there_are_no_tables() -> None:
-    assert "Nothing is refused" == texts(80, of=status())[0]
+    assert "All calls are granted" == texts(80, of=status())[0]
     assert [] == [line for line in texts(80, of=status()) if "OUTBOUND" in line or "INBOUND" in line]
 
 
 def test_names_cannot_steer_the_terminal() -> None:
-    lines = texts(80, of=status({"outbound:\x1b[2J": scope("\x1b[31m", 1.0)}))
+    lines = texts(80, of=status({"outbound:\x1b[2J": scope(Reason.OVERLOADED, 1.0, unknown_units=("\x1b[31m",))}))
 
     assert [] == [line for line in lines if line != plain(line)]
 
@@ -110,7 +114,7 @@ def test_a_colour_is_code_before_and_after_and_plain_text_has_none() -> None:
 
 @given(statuses, st.integers(1, 200), st.one_of(st.none(), st.integers(4, 60)))
 def test_no_table_is_wider_or_higher_than_its_terminal(seen: Status, width: int, height: int | None) -> None:
-    lines = table(seen, width=width, height=height, recently=lambda key: seen.scopes[key].metrics.denied)
+    lines = table(seen, width=width, height=height)
 
     assert [] == [line.text for line in lines if len(line.text) > width]
     assert height is None or len(lines) <= height
@@ -120,5 +124,5 @@ def test_no_table_is_wider_or_higher_than_its_terminal(seen: Status, width: int,
 def test_every_scope_is_in_the_table_of_a_wide_terminal(seen: Status) -> None:
     first = [line.text.split("  ")[0] for line in table(seen, width=400)]
 
-    shown = [key for key, one in seen.scopes.items() if isinstance(one, OutboundScope) or any(one.metrics.denied.values())]
+    shown = [key for key, one in seen.scopes.items() if isinstance(one, ScopeStatistics) or any(one.counters.denied.values())]
     assert [] == [key for key in shown if key.partition(":")[2] not in first]

@@ -16,6 +16,7 @@ import pytest
 
 from governor.errors import ConfigError, Reason
 from governor.instrumentation import AnyEvent, BreakerChanged, CallDenied, ClientDenied, DegradedLeft
+from governor.policies.breaker import BreakerStatus
 
 if sys.platform == "win32":
     pytest.skip("there are no private folders", allow_module_level=True)
@@ -80,7 +81,7 @@ def world(tmp_path: Path) -> World:
 def test_a_line_is_an_event_as_json(world: World) -> None:
     events: list[AnyEvent] = [
         CallDenied(at=NOON, scope="weather:get", reason=Reason.RATE_LIMIT, retry_after=None),
-        BreakerChanged(at=NOON, scope="weather", before="closed", after="open", probes_in=60.0),
+        BreakerChanged(at=NOON, scope="weather", before=BreakerStatus.CLOSED, after=BreakerStatus.OPEN, probes_in=60.0),
         DegradedLeft(at=NOON + 0.25),
         ClientDenied(at=NOON, group="chat", client="actor-3f09c1d2a4", limit="client", retry_after=0.5),
     ]

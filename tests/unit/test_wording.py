@@ -2,7 +2,7 @@
 
 import pytest
 
-from governor.daemon import words
+from governor import wording as words
 from governor.errors import Reason
 
 

@@ -1,0 +1,101 @@
+"""Builds the records of `governor.statistics` from actors as they stand."""
+
+from functools import lru_cache
+from typing import Final
+
+from governor._actors.actor import ScopeActor
+from governor._actors.group import GroupActor
+from governor._units import Instant, to_seconds
+from governor.config import describe
+from governor.messages import Denied
+from governor.policies.contract import REQUESTS
+from governor.policies.limits import Limit, LimitPolicy
+from governor.pseudonyms import pseudonym
+from governor.statistics import (
+    BreakerStatistics,
+    ClientStatistics,
+    DenialStatistics,
+    FailureStatistics,
+    GroupStatistics,
+    LimitStatistics,
+    Moment,
+    ScopeStatistics,
+    scarcest,
+)
+
+
+def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
+    """One inbound group as it stands at `now`."""
+    limits = tuple(_inbound(limit, limit.capacity) for limit in actor.policy.limits)
+    return GroupStatistics(
+        counters=actor.counters.record(),
+        limits=limits,
+        scarcest=scarcest(limits),
+        totals=tuple(_inbound(limit, left) for limit, left in actor.totals()),
+        denied_by=dict(actor.denied_by),
+        unenforced=actor.unenforced,
+        dry_run=actor.policy.dry_run,
+        clients=actor.clients(),
+        most_denied=tuple(
+            ClientStatistics(client=pseudonym(key), denied=count) for key, count in actor.most_denied.top(now) if count
+        ),
+    )
+
+
+def scope_statistics(actor: ScopeActor, now: Instant, wall: Moment) -> ScopeStatistics:
+    """The scope of one actor as it stands at `now`, which is `wall` on the wall clock."""
+    actor.catch_up()
+    ledger, leased = actor.ledger, actor.lender.outstanding
+    breaker, failure = ledger.pipeline.breaker, ledger.counters.last_failure
+    limits = tuple(_limit(limit, now, leased) for limit in ledger.pipeline.limits)
+    return ScopeStatistics(
+        counters=ledger.counters.record(breaker.openings),
+        limits=limits,
+        scarcest=scarcest(limits),
+        breaker=BreakerStatistics(
+            status=breaker.status,
+            failures=breaker.failures,
+            successes=breaker.successes,
+            probes=breaker.admitted,
+            probes_in=to_seconds(max(0, breaker.until - now)),
+            last_failure_at=None if breaker.last_failure is None else _moment(breaker.last_failure, now, wall),
+            ramp_up=breaker.ramp,
+        ),
+        waiting=len(actor.logic.queue),
+        leased=leased,
+        denial=_denial(actor.denial(now)),
+        last_failure=None
+        if failure is None
+        else FailureStatistics(at=_moment(failure.at, now, wall), status=failure.status, error=failure.error),
+        unknown_units=ledger.units.unknown(),
+        uncharged_units=ledger.units.uncharged(),
+    )
+
+
+def _moment(instant: Instant, now: Instant, wall: Moment) -> Moment:
+    # Rounded, because the two clocks drift by microseconds, and one moment is to read the same each time.
+    return round(wall - to_seconds(max(0, now - instant)), 3)
+
+
+def _denial(denied: Denied | None) -> DenialStatistics | None:
+    return None if denied is None else DenialStatistics(reason=denied.reason, retry_after=denied.retry_after)
+
+
+def _limit(limit: LimitPolicy, now: Instant, leased: int) -> LimitStatistics:
+    return LimitStatistics(
+        limit=_text(limit.parameters),
+        unit=limit.unit,
+        available=limit.available(now) + leased,
+        capacity=limit.capacity(),
+        refill_rate=limit.refill_rate(),
+    )
+
+
+def _inbound(limit: Limit, available: int) -> LimitStatistics:
+    return LimitStatistics(
+        limit=_text(limit), unit=REQUESTS, available=available, capacity=limit.capacity, refill_rate=limit.refill_rate
+    )
+
+
+#: Many scopes have the same few limits.
+_text: Final = lru_cache(maxsize=1024)(describe)

@@ -1,0 +1,131 @@
+"""Builds the documents of the daemon from `Statistics`."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from governor import CounterRecord, LimitStatistics, ScopeStatistics, Statistics
+from governor.conditions import INBOUND, OUTBOUND, Condition, headline, label
+from governor.config import provider_of
+from governor.daemon.documents import About, GlobalStatus, GroupReport, ScopeReport, Status
+from governor.policies.breaker import BreakerStatus
+from governor.statistics import BreakerStatistics, DenialStatistics, GroupStatistics, scarcest
+
+#: The better state first.
+_BREAKERS: Final = (BreakerStatus.CLOSED, BreakerStatus.HALF_OPEN, BreakerStatus.OPEN)
+
+
+def status(
+    statistics: Statistics,
+    found: tuple[Condition, ...] = (),
+    *,
+    about: About,
+    recent: Mapping[str, int] | None = None,
+    actions: bool = False,
+) -> Status:
+    """Everything: the statistics, the conditions `found` in them, and the number of `recent` denials by scope."""
+    outbound = {OUTBOUND + name: scope for name, scope in statistics.scopes.items()}
+    inbound = {INBOUND + name: group for name, group in statistics.groups.items()}
+    scopes: dict[str, ScopeStatistics | GroupStatistics] = {**outbound, **inbound}
+    worst: dict[str, Condition] = {}
+    for condition in found:
+        worst.setdefault(condition.key, condition)
+    return Status(
+        about=about,
+        headline=headline(found),
+        conditions=found,
+        global_=global_status(statistics),
+        outbound_scopes=list(statistics.scopes),
+        inbound_scopes=list(statistics.groups),
+        labels={key: label(worst.get(key), scope) for key, scope in scopes.items()},
+        recent_denials=dict(recent or {}),
+        scopes=scopes,
+        actions=actions,
+    )
+
+
+def global_status(statistics: Statistics) -> GlobalStatus:
+    """The figures that belong to no single scope."""
+    paused = statistics.degraded_for
+    return GlobalStatus(
+        **_fields(statistics.counters + statistics.inbound),
+        requests_last_minute=statistics.requests_last_minute,
+        requests_per_minute=statistics.requests_per_minute,
+        degraded_mode_active=paused > 0,
+        degraded_until_ts=statistics.now + paused if paused > 0 else None,
+        degraded_for=paused,
+        degraded_spells=statistics.degraded_spells,
+        degraded_cause=statistics.degraded_cause,
+        degraded_providers=statistics.degraded_providers,
+        set_aside=statistics.set_aside,
+        events_dropped=statistics.events_dropped,
+        hooks_failed=statistics.hooks_failed,
+        started_at=statistics.started_at,
+        now=statistics.now,
+    )
+
+
+def scope_named(name: str) -> str:
+    """The scope or provider that a name stands for; "" for an inbound group."""
+    return "" if name.startswith(INBOUND) else name.removeprefix(OUTBOUND)
+
+
+def report(statistics: Statistics, name: str) -> ScopeReport | GroupReport | None:
+    """One scope (`github:get`, `outbound:github:get`), one group (`inbound:chat`) or all scopes of a provider (`github`).
+
+    None if there is no such scope.
+    """
+    if name.startswith(INBOUND):
+        group = statistics.groups.get(name.removeprefix(INBOUND))
+        return None if group is None else GroupReport(scope=name, **_fields(group))
+    scope = scope_named(name)
+    found = _of(scope, statistics.scopes)
+    return _scope_report(scope, found) if found else None
+
+
+def _of(scope: str, scopes: Mapping[str, ScopeStatistics]) -> dict[str, ScopeStatistics]:
+    """That scope, or all scopes of a provider."""
+    if ":" in scope:
+        return {scope: scopes[scope]} if scope in scopes else {}
+    return {name: one for name, one in scopes.items() if provider_of(name) == scope}
+
+
+def _scope_report(scope: str, found: Mapping[str, ScopeStatistics]) -> ScopeReport:
+    if list(found) == [scope]:
+        return ScopeReport(scope=OUTBOUND + scope, **_fields(found[scope]))
+    each = list(found.values())
+    limits = tuple(limit for one in each for limit in one.limits)
+    return ScopeReport(
+        scope=OUTBOUND + scope,
+        aggregated_from=[OUTBOUND + name for name in found],
+        counters=sum((one.counters for one in each), CounterRecord()),
+        limits=tuple(_scarcest_of_each_unit(limits)),
+        scarcest=scarcest(limits),
+        breaker=max((one.breaker for one in each), key=_badness),
+        waiting=sum(one.waiting for one in each),
+        leased=sum(one.leased for one in each),
+        denial=max((one.denial for one in each if one.denial is not None), key=_length, default=None),
+        last_failure=max((one.last_failure for one in each if one.last_failure), key=lambda last: last.at, default=None),
+        unknown_units=tuple(sorted({unit for one in each for unit in one.unknown_units})),
+        uncharged_units=tuple(sorted({unit for one in each for unit in one.uncharged_units})),
+    )
+
+
+def _fields(record: CounterRecord | ScopeStatistics | GroupStatistics) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__struct_fields__}
+
+
+def _scarcest_of_each_unit(limits: Iterable[LimitStatistics]) -> Iterable[LimitStatistics]:
+    by_unit: dict[str, list[LimitStatistics]] = {}
+    for limit in limits:
+        by_unit.setdefault(limit.unit, []).append(limit)
+    return filter(None, (scarcest(tuple(of_unit)) for of_unit in by_unit.values()))
+
+
+def _badness(breaker: BreakerStatistics) -> tuple[int, float]:
+    """How far from closed the breaker is, then how recently it saw a failure."""
+    return _BREAKERS.index(breaker.status), breaker.last_failure_at or 0.0
+
+
+def _length(denial: DenialStatistics) -> float:
+    return math.inf if denial.retry_after is None else denial.retry_after
