@@ -8,8 +8,7 @@ from governor._actors.group import GroupActor
 from governor._units import Instant, to_seconds
 from governor.config import describe
 from governor.messages import Denied
-from governor.policies.contract import REQUESTS
-from governor.policies.limits import Limit, LimitPolicy
+from governor.policies.contract import REQUESTS, Limit, LimitPolicy
 from governor.pseudonyms import pseudonym
 from governor.statistics import (
     BreakerStatistics,
