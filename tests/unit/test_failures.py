@@ -642,9 +642,9 @@ async def test_answers_that_an_sdk_raises_are_counted_as_answers(
 @pytest.mark.parametrize(
     ("error", "counted"),
     [
-        (carrying(status_code=503), CounterRecord(requests=3, answered_5xx=3)),
-        (Declined(), CounterRecord(requests=3, answered_5xx=3)),
-        (ExceptionGroup("", [KeyError(), ConnectionResetError()]), CounterRecord(requests=3, failures=3)),
+        (carrying(status_code=503), CounterRecord(requests=3, answered_5xx=3, openings=1)),
+        (Declined(), CounterRecord(requests=3, answered_5xx=3, openings=1)),
+        (ExceptionGroup("", [KeyError(), ConnectionResetError()]), CounterRecord(requests=3, failures=3, openings=1)),
     ],
 )
 async def test_failures_open_the_breaker(governor: Governor, error: Exception, counted: CounterRecord) -> None:
@@ -663,7 +663,7 @@ async def test_a_single_call_may_be_classified_in_another_way(governor: Governor
                 raise KeyError
     await _calls(governor, 1, Declined(), classify=classify)
 
-    assert CounterRecord(requests=3, failures=2, answered_5xx=1) == governor.statistics().counters
+    assert CounterRecord(requests=3, failures=2, answered_5xx=1, openings=1) == governor.statistics().counters
 
 
 @pytest.mark.anyio
