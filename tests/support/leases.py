@@ -71,12 +71,17 @@ def ahead(governor: Governor, *scopes: str, least: int = 20) -> Iterator[Ahead]:
     governor.statistics()  # So that the actors know what has been used until now.
     actors = tuple(governor._addresses[scope, None] for scope in scopes)
 
-    def fill() -> None:
-        for actor in actors:
-            actor.lender.demand.given(4 * least)
-            actor._steps.within(partial(actor.lender.fill, actor.ledger.clock()))
+    def fill(actor: ScopeActor) -> None:
+        now, lender = actor.ledger.clock(), actor.lender
+        lender.look(now, fill=False)  # What was used before is no demand for later.
+        lender.demand.given(4 * least)
+        lender.fill(now)
 
-    with standing_still(governor, fill):
+    def fill_all() -> None:
+        for actor in actors:
+            actor._steps.within(partial(fill, actor))
+
+    with standing_still(governor, fill_all):
         assert all(len(actor.lender.holder) >= least for actor in actors)
         yield Ahead(actors, least * len(scopes))
 
