@@ -2,11 +2,13 @@
 
 from importlib.metadata import version as _version
 
+from governor._access import LeasedPermits
 from governor._actors.permit import Permit
 from governor._default import adefault, current, default
 from governor._failures import Classify
-from governor._governor import Cost, Governor, LeasedPermits, PermitRequest
+from governor._governor import Governor, GovernorState
 from governor._inbound import Admission, EndpointGroup, Inbound
+from governor._permit_request import Cost, PermitRequest
 from governor._units import Duration, Instant
 from governor.config import Config
 from governor.errors import (
@@ -26,7 +28,7 @@ from governor.errors import (
     ShuttingDown,
     UsageError,
 )
-from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest
+from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest, NoRetry, RetryPlan
 from governor.policies.breaker import Breaker
 from governor.policies.contract import ClientTable, Forecast, Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.gcra import TokenBucket
@@ -74,6 +76,7 @@ __all__ = [
     "Forecast",
     "Governor",
     "GovernorError",
+    "GovernorState",
     "Grant",
     "GroupStatistics",
     "InFlight",
@@ -86,6 +89,7 @@ __all__ = [
     "LimitPolicy",
     "LimitStatistics",
     "LoopDetected",
+    "NoRetry",
     "Overloaded",
     "Permit",
     "PermitDenied",
@@ -98,6 +102,7 @@ __all__ = [
     "Result",
     "Retry",
     "RetryBudget",
+    "RetryPlan",
     "ScopeStatistics",
     "ShuttingDown",
     "Statistics",

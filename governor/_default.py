@@ -11,14 +11,17 @@ from threading import Lock
 from typing import Final
 
 from governor import _governor
+from governor._actors.portal import NoPortal
 from governor._background import TooLate
-from governor._governor import Governor
+from governor._governor import Governor, GovernorState
 from governor._threads import run_on_thread
 
 _lock: Final = Lock()
 _started: dict[int, Governor] = {}
 #: The processes, this one and those that it was forked from, in which something is done at exit.
 _registered: Final[set[int]] = set()
+#: The processes in which the governor is not replaced once it is closed, because the main thread has ended.
+_final: Final[set[int]] = set()
 
 
 def default() -> Governor:
@@ -38,15 +41,17 @@ def default() -> Governor:
         # One that has ended by itself, by a bug or because its thread could not go on, is replaced.
         # One that is closed because the main thread has ended is not: there is nobody left to give anything.
         started = _started.get(process)
-        if started is None or not (started.alive() or started.closes_when_stuck):
+        if started is None or not (started.state is GovernorState.RUNNING or process in _final):
             governor = configured()
             try:
                 governor.__enter__()
+                _final.discard(process)
             except TooLate:
-                governor.stay_closed()
+                _stay_closed(governor)
+                _final.add(process)
             _started.clear()
             _started[process] = governor
-            if process not in _registered and not governor.closed:
+            if process not in _registered and process not in _final:
                 _registered.add(process)
                 atexit.register(_close, process)
                 _before_threads_are_joined(partial(_close_when_stuck, process))
@@ -94,9 +99,26 @@ def _before_threads_are_joined(function: Callable[[], object]) -> None:
 
 
 def _close_when_stuck(process: int) -> None:
+    """Closes the governor once every other thread but daemons waits for what only another thread could give.
+
+    For the time after the main thread has ended, when the interpreter waits for the others.
+    """
     governor = _started.get(process)
-    if governor is not None and process == os.getpid():
-        governor.close_when_stuck()
+    if governor is not None and process == os.getpid() and governor._background is not None:
+        _final.add(process)
+        governor._background.stop_when(partial(_is_stuck, governor))
+
+
+def _is_stuck(governor: Governor) -> bool:
+    main = threading.main_thread()
+    others = {thread.ident for thread in threading.enumerate() if not thread.daemon and thread is not main}
+    supervisor = governor._access.supervisor
+    return bool(others) and supervisor is not None and others <= supervisor.stuck()
+
+
+def _stay_closed(governor: Governor) -> None:
+    """Closes a governor that could not begin: every ask is answered `shutting_down`."""
+    governor._access.portal, governor._access.process = NoPortal(), os.getpid()
 
 
 if sys.platform != "win32":

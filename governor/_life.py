@@ -62,6 +62,11 @@ class Life:
         self._task: object = None
         self._watch: object = None
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether this life learns of the end of its loop at once. uvloop and trio do not announce it."""
+        return self._watch is not None
+
     async def start(self) -> None:
         """Returns once the actors live. Raises what kept them from it; then, and if it is cancelled, nothing is left."""
         self._task = spawn(self._run, "governor")

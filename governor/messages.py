@@ -5,6 +5,7 @@ itself is the message.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 import msgspec
 
@@ -62,6 +63,29 @@ class PlanRetry(msgspec.Struct, frozen=True, tag="plan_retry"):
     attempt: int
     remaining: Duration | None = None
     server_wait: Duration | None = None
+
+
+class NoRetry(StrEnum):
+    """Why a failed attempt is not followed by another one."""
+
+    METHOD = "method_not_repeatable"
+    STATUS = "status_not_retried"
+    ATTEMPTS = "attempts_used_up"
+    DEADLINE = "deadline_too_close"
+    BUDGET = "retry_budget_used_up"
+    #: The governor's loop does not answer, or has ended, or there is no room for another scope.
+    UNAVAILABLE = "governor_unavailable"
+
+
+class RetryPlan(msgspec.Struct, frozen=True, gc=False, tag="retry_plan"):
+    """The next attempt begins after `delay` seconds. If there is to be none, `delay` is None and `reason` says why."""
+
+    delay: float | None
+    reason: NoRetry | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there is to be another attempt."""
+        return self.delay is not None
 
 
 class InboundRequest(msgspec.Struct, frozen=True, gc=False, tag="inbound_request"):

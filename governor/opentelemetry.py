@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Final, final
 
-from governor import Governor, Statistics, UsageError
+from governor import Governor, GovernorState, Statistics, UsageError
 from governor.extras import missing
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Retried
 from governor.metrics import METRICS, Kind, Metric
@@ -115,7 +115,7 @@ class _Source:
         return observe
 
     def _ask(self) -> Statistics | None:
-        if self.stopped or not self._governor.alive():
+        if self.stopped or self._governor.state is not GovernorState.RUNNING:
             return None
         try:
             return self._governor.statistics()

@@ -15,7 +15,6 @@ from governor import Duration, Governor, Instant, Permit, PermitDenied
 from governor.clock import MAX_DURATION, Clock, from_seconds, to_seconds, wall_clock
 from governor.config import check_scope
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
-from governor.messages import Acquire
 from governor_client._attempt import Attempt, is_transient
 from governor_client._options import BUFFERED, RETRY
 from governor_client._permits import GovernorClient
@@ -28,6 +27,13 @@ _log: Final = logging.getLogger("governor")
 KEPT: Final = 65_536
 #: Waits of this many microseconds or more are reported.
 _REPORTED: Final = 1_000
+
+
+class Ask(TypedDict):
+    """The parameters of a permit: see `Governor.acquire`."""
+
+    timeout: float | None
+    attempt: int | None
 
 
 class Question(TypedDict):
@@ -113,12 +119,12 @@ class Operation:
         self._tries = 0
         self._in_hand: httpx.Response | Exception | None = None
 
-    def ask(self) -> Acquire:
-        """The request for a permit, before each attempt."""
+    def ask(self) -> Ask:
+        """The parameters of the permit for the next attempt."""
         self._tries += 1
         self._asked_at = self._clock()
         timeout = None if self._left is None else to_seconds(self._left)
-        return Acquire(timeout=timeout, attempt=self._tries if self._repeatable else None)
+        return Ask(timeout=timeout, attempt=self._tries if self._repeatable else None)
 
     def denied(self, denial: PermitDenied) -> httpx.Response:
         """Ends an operation without a permit: returns the last answer, else raises the last error, else the denial."""

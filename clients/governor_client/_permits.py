@@ -7,7 +7,19 @@ message and one answer. The results are the same; only the time differs.
 from collections.abc import Mapping
 from typing import final
 
-from governor import Classify, Cost, Denied, Governor, LeasedPermits, Permit, PermitRequest, Statistics, default
+from governor import (
+    Classify,
+    Cost,
+    Denied,
+    Governor,
+    GovernorState,
+    LeasedPermits,
+    Permit,
+    PermitRequest,
+    RetryPlan,
+    Statistics,
+    default,
+)
 
 
 @final
@@ -29,7 +41,7 @@ class GovernorClient:
     def governor(self) -> Governor:
         """The governor that is used. Raises `ConfigError` if the default governor cannot be started."""
         found = self._found
-        if found is None or (found.ended and self._given is None):
+        if found is None or (self._given is None and found.state is not GovernorState.RUNNING):
             self._found = found = default()
         # A governor that is entered again has other leases.
         self._leases = found.leases
@@ -75,8 +87,8 @@ class GovernorClient:
         status: int | None = None,
         server_wait: float | None = None,
         idempotency_key: bool = False,
-    ) -> float | None:
-        """Seconds to wait before trying again, or None: do not. Everything is as with `Governor.plan_retry`."""
+    ) -> RetryPlan:
+        """The plan after a failed attempt. Everything is as with `Governor.plan_retry`."""
         return self.governor.plan_retry(
             provider,
             method,
@@ -97,7 +109,7 @@ class GovernorClient:
         status: int | None = None,
         server_wait: float | None = None,
         idempotency_key: bool = False,
-    ) -> float | None:
+    ) -> RetryPlan:
         """The same for a task, on whichever event loop. Everything is as with `Governor.aplan_retry`."""
         return await self.governor.aplan_retry(
             provider,

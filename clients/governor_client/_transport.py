@@ -75,7 +75,7 @@ class GovernedTransport(httpx.BaseTransport):
             return self._inner.handle_request(request)
         while True:
             try:
-                permit = operation.governor.acquire_blocking(operation.provider, operation.method, operation.ask())
+                permit = operation.governor.acquire_blocking(operation.provider, operation.method, **operation.ask())
             except PermitDenied as denial:
                 return operation.denied(denial)
             attempt = operation.granted(permit)
@@ -146,7 +146,7 @@ class AsyncGovernedTransport(httpx.AsyncBaseTransport):
             return await self._inner.handle_async_request(request)
         while True:
             try:
-                permit = await operation.governor.acquire(operation.provider, operation.method, operation.ask())
+                permit = await operation.governor.acquire(operation.provider, operation.method, **operation.ask())
             except PermitDenied as denial:
                 return operation.denied(denial)
             attempt = operation.granted(permit)
@@ -212,14 +212,14 @@ def _unwatched(request: httpx.Request, body: RequestBody | AsyncRequestBody | No
 
 def _plan(operation: Operation, question: Question | None) -> None:
     if question is not None:
-        operation.planned(operation.governor.plan_retry(**question))
+        operation.planned(operation.governor.plan_retry(**question).delay)
 
 
 async def _aplan(operation: Operation, question: Question | None, response: httpx.Response | None) -> None:
     if question is None:
         return
     try:
-        operation.planned(await operation.governor.aplan_retry(**question))
+        operation.planned((await operation.governor.aplan_retry(**question)).delay)
     except BaseException:
         # Cancelled with an answer that no code will read: its connection must not stay open.
         if response is not None:

@@ -27,7 +27,7 @@ from governor._failures import DEFAULT, Classifier
 from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer
-from governor.messages import Acquire, Denied, PlanRetry
+from governor.messages import Acquire, Denied, PlanRetry, RetryPlan
 from governor.policies.contract import PLAIN, Grant, LimitPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.pipeline import Pipeline
@@ -272,8 +272,8 @@ class ScopeActor:
         else:
             self._steps.mailbox.deliver(outcome)
 
-    def plan_retry(self, message: PlanRetry) -> float | None:
-        """Seconds until the next attempt, or None if there is to be none."""
+    def plan_retry(self, message: PlanRetry) -> RetryPlan:
+        """Plans the next attempt of an operation whose latest one has failed."""
         self.catch_up()
         return self.logic.plan_retry(message)
 

@@ -21,7 +21,7 @@ from governor._actors.queue import Waiter, WaitQueue
 from governor._units import AFTER_OUTCOME, NEVER, SECOND, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import BreakerChanged, Granted
-from governor.messages import Acquire, Answered, Denied, PlanRetry, Report
+from governor.messages import Acquire, Answered, Denied, NoRetry, PlanRetry, Report, RetryPlan
 from governor.policies.breaker import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.pipeline import Pipeline, Verdict
@@ -182,8 +182,8 @@ class ScopeLogic:
         verdict = self._turn(now, PLAIN)
         return None if verdict.when <= now or self.lender.outstanding else self.denial(now, verdict)
 
-    def plan_retry(self, message: PlanRetry) -> float | None:
-        """Seconds until the next attempt, or None if there is to be none. A yes is paid for from the retry budget."""
+    def plan_retry(self, message: PlanRetry) -> RetryPlan:
+        """Plans the next attempt, which is paid for from the retry budget."""
         now = self.ledger.clock()
         deadline = None if message.remaining is None else Instant(now + message.remaining)
         delay = plan(
@@ -194,9 +194,9 @@ class ScopeLogic:
             server_wait=message.server_wait,
             random=self._random,
         )
-        if isinstance(delay, RetryEnd) or not self.ledger.budget.withdraw(now):
-            return None
-        return to_seconds(delay)
+        if isinstance(delay, RetryEnd):
+            return RetryPlan(None, NoRetry(delay.value))
+        return RetryPlan(to_seconds(delay)) if self.ledger.budget.withdraw(now) else RetryPlan(None, NoRetry.BUDGET)
 
     def _recall_for(self, now: Instant, request: Request) -> bool:
         """Recalls what is granted ahead and stands in the way of a request. False if nothing does."""

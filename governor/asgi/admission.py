@@ -3,7 +3,7 @@
 import logging
 from typing import Final, final
 
-from governor import Governor
+from governor import Governor, GovernorState
 from governor.asgi.client import UNKNOWN, Client
 from governor.asgi.identity import ClientKeys
 from governor.asgi.routing import Router
@@ -42,7 +42,11 @@ class AdmissionController:
     def is_current(self) -> bool:
         """Whether the governor runs, with the configuration and the own pages that this controller was made for."""
         governor = self.governor
-        return governor.config is self._config and self.inbound.own_pages is self._own_pages and not governor.ended
+        return (
+            governor.config is self._config
+            and self.inbound.own_pages is self._own_pages
+            and governor.state is GovernorState.RUNNING
+        )
 
     def request(self, match: PathMatch | None, scope: Scope, client: Client = UNKNOWN) -> InboundRequest:
         """The request with the keys of its client, as the application knows it, or else as headers and address tell."""

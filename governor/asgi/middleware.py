@@ -7,7 +7,7 @@ from typing import Final, final
 
 from anyio.lowlevel import current_token
 
-from governor import Governor, UsageError, adefault, current
+from governor import Governor, GovernorState, UsageError, adefault, current
 from governor.asgi.admission import AdmissionController
 from governor.asgi.client import UNKNOWN, Key, KeyFunction
 from governor.asgi.context import CONTEXT, RequestContext
@@ -99,7 +99,7 @@ class TrafficControlMiddleware:
         match = controller.router.match(scope)
         if match is None:
             return None
-        if self.draining or controller.governor.closed:
+        if self.draining or controller.governor.state is GovernorState.CLOSED:
             return shutting_down()
         client = UNKNOWN if self._key is None else await context.client(scope)
         if client is None:
@@ -143,13 +143,18 @@ class TrafficControlMiddleware:
         loop = current_token().native_token
         # A governor that has been left is not replaced if it was given, or if it ran on this loop: the server is about to stop.
         stays = governor is not None or self._loop is loop
-        if controller is not None and controller.governor.closed and governor in (None, controller.governor) and stays:
+        if (
+            controller is not None
+            and controller.governor.state is GovernorState.CLOSED
+            and governor in (None, controller.governor)
+            and stays
+        ):
             return controller
         if governor is None:
             # On its own thread rather than in this loop: the server may run a loop for each request, and what a client has
             # spent must outlive them.
             governor = await adefault()
-        if not (governor.closed or governor.alive()):
+        if not (governor.state is GovernorState.CLOSED or governor.state is GovernorState.RUNNING):
             raise UsageError(f"{governor!r} is not running in this process; enter it before the first request")
         self._loop = loop if governor.inbound.is_local() else None
         self._controller = controller = self._controller_of(governor)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import Any, Final, Protocol, final, runtime_checkable
 
-from governor import Governor, default
+from governor import Governor, GovernorState, default
 from governor.asgi.admission import AdmissionController
 from governor.asgi.client import UNKNOWN, Key, KeyFunction
 from governor.asgi.middleware import FAILED
@@ -84,7 +84,7 @@ class TrafficControlWSGIMiddleware:
         match = controller.router.match(scope)
         if match is None:
             return None
-        if self.draining or controller.governor.closed:
+        if self.draining or controller.governor.state is GovernorState.CLOSED:
             return shutting_down()
         client = UNKNOWN if self._key is None else self._key.blocking(environ)
         if client is None:
@@ -97,7 +97,7 @@ class TrafficControlWSGIMiddleware:
         controller = self._controller
         if controller is not None and controller.is_current():
             return controller
-        if controller is None or self._given is None or not self._given.closed:
+        if controller is None or self._given is None or self._given.state is not GovernorState.CLOSED:
             self._controller = controller = AdmissionController(self._given or default(), has_key=self._key is not None)
         return controller
 

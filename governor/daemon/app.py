@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from governor import Governor
+from governor import Governor, GovernorState
 from governor.daemon import openapi, pages, reports
 from governor.daemon.documents import Health
 from governor.daemon.doorway import LOOPBACK_NAMES, Doorway, Drain
@@ -60,7 +60,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            if not governor.alive():
+            if governor.state is not GovernorState.RUNNING:
                 await stack.enter_async_context(governor)
             stack.enter_context(recording(endpoints.observer))
             yield
@@ -132,7 +132,7 @@ class _Endpoints:
 
     async def health(self, request: Request) -> Response:
         """200 while the governor runs. A daemon that is about to end answers 503, so that load balancers stop sending."""
-        if not self._governor.alive():
+        if self._governor.state is not GovernorState.RUNNING:
             raise Unreadable("the governor does not run")
         return _json(Health())
 
@@ -155,13 +155,13 @@ class _Endpoints:
 
     async def history(self, request: Request) -> Response:
         """The last hour, of all outbound scopes together and of the `scope` in the query."""
-        if not self._governor.alive():
+        if self._governor.state is not GovernorState.RUNNING:
             raise Unreadable("the governor does not run")
         return _json(self.observer.history.report(request.query_params.get("scope")))
 
     async def events(self, request: Request) -> Response:
         """Server-sent events."""
-        if not self._governor.alive():
+        if self._governor.state is not GovernorState.RUNNING:
             raise Unreadable("the governor does not run")
         if request.method == "HEAD":
             return EventStreamHead()

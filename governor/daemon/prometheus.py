@@ -6,7 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
-from governor import Governor, Statistics, UsageError
+from governor import Governor, GovernorState, Statistics, UsageError
 from governor.metrics import METRICS, Kind
 
 _FAMILIES: dict[Kind, type[CounterMetricFamily] | type[GaugeMetricFamily]] = {
@@ -32,7 +32,7 @@ class GovernorCollector:
     def collect(self) -> Iterable[Metric]:
         """The metrics of one scrape."""
         try:
-            statistics = self._governor.statistics() if self._governor.alive() else None
+            statistics = self._governor.statistics() if self._governor.state is GovernorState.RUNNING else None
         except UsageError:
             statistics = None
         return (_up(running=False),) if statistics is None else (_up(running=True), *families(statistics))

@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from governor import Governor, Statistics, UsageError, __version__
+from governor import Governor, GovernorState, Statistics, UsageError, __version__
 from governor.daemon import reports
 from governor.daemon.documents import About, Status
 from governor.daemon.history import History
@@ -27,7 +27,7 @@ class Unreadable(Exception):
 async def read_statistics(governor: Governor, also: str = "") -> Statistics:
     """The statistics, with those of the scope or provider `also` even if it is set aside. Raises `Unreadable`."""
     # On its own loop, a governor that was closed would still answer.
-    if not governor.alive():
+    if governor.state is not GovernorState.RUNNING:
         raise Unreadable("the governor does not run")
     try:
         with anyio.fail_after(_READ_TIMEOUT):

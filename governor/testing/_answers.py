@@ -61,10 +61,10 @@ def _refusing(
     governor: Governor, provider: str, method: str | None, reason: Reason, retry_after: float | None
 ) -> Iterator[None]:
     wait = None if retry_after is None else from_seconds(retry_after, field="retry_after")
-    actor = governor._find(provider, method, None)
+    actor = governor._access.find(provider, method, None)
     if isinstance(actor, Denied):
         raise actor.exception()
-    portal = governor._running()
+    portal = governor._access.running()
     portal.call(partial(_refuse, actor, reason, wait))
     try:
         yield
@@ -84,6 +84,6 @@ def _refuse(actor: ScopeActor, reason: Reason, wait: Duration | None) -> None:
 
 
 def _resume(governor: Governor, actor: ScopeActor) -> None:
-    supervisor = governor._supervisor
+    supervisor = governor._access.supervisor
     if supervisor is not None:
         supervisor.resume(actor)

@@ -55,8 +55,8 @@ def watch_sleep(governor: Governor) -> Sleep:
         loop._selector = sleep = Sleep(loop._selector)
         return sleep
 
-    assert governor._portal is not None
-    return governor._portal.call(replace)
+    assert governor._access.portal is not None
+    return governor._access.portal.call(replace)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_no_thread(posts: 
         go_home.wait()
 
     def take(scope: str) -> Permit | None:
-        actor = governor._addresses.get((scope, None))
+        actor = governor._access.addresses.get((scope, None))
         return None if actor is None else actor.take()
 
     rested, go_home = Barrier(THREADS + 1), Event()
@@ -98,13 +98,13 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_no_thread(posts: 
         until(lambda: sleep.seconds == math.inf)
         asleep = sleep.woken
         posts.clear()
-        awake = [scope for scope in SCOPES if not governor._addresses[scope, None]._life.passive]
-        leased = sum(governor._addresses[scope, None].lender.outstanding for scope in SCOPES)
+        awake = [scope for scope in SCOPES if not governor._access.addresses[scope, None]._life.passive]
+        leased = sum(governor._access.addresses[scope, None].lender.outstanding for scope in SCOPES)
         go_home.set()
         for future in futures:
             future.result(PATIENCE)
         woken = sleep.woken - asleep
-        posted = [name for portal, name in posts if portal is governor._portal]
+        posted = [name for portal, name in posts if portal is governor._access.portal]
         used = governor.statistics().counters.requests
 
     assert ([], 0) == (awake, leased)

@@ -81,7 +81,7 @@ def asked_while_standing_still(governor: Governor, ask: Ask) -> tuple[int, bool]
     with ThreadPoolExecutor(1) as pool:
         with standing_still(governor):
             future = pool.submit(ask, GovernorClient(governor))
-            inbox = governor._addresses["weather", None].inbox
+            inbox = governor._access.addresses["weather", None].inbox
             until(lambda: bool(inbox) or future.done())
             seen = len(inbox), future.done()
         future.result(PATIENCE)
@@ -165,7 +165,7 @@ def test_a_first_ask_for_a_scope_from_another_loop_does_not_hold_that_loop_up(ba
             went_on.set()
 
     with governed(PLENTY) as governor, ThreadPoolExecutor(1) as pool:
-        client, portal = GovernorClient(governor), governor._running()
+        client, portal = GovernorClient(governor), governor._access.running()
         with standing_still(governor):
             future = pool.submit(lambda: anyio.run(main, backend=backend))
             seen = went_on.wait(PATIENCE), future.done()

@@ -247,7 +247,7 @@ def test_where_no_thread_can_be_started_any_more_everyone_is_refused(policy: Pat
             threading.main_thread().join()
             wait_on("asyncio")
             wait_on("trio")
-            say(client.plan_retry("weather", "GET", attempt=1))
+            say(client.plan_retry("weather", "GET", attempt=1).delay)
             try:
                 Governor().__enter__()
             except UsageError as error:

@@ -92,7 +92,7 @@ def test_an_announcement_may_be_interrupted_by_another_one() -> None:
     """Finalizers and signal handlers run anywhere, and what they do may be announced as well."""
     told: list[AnyEvent] = []
     with Governor(ONE_CALL, hooks=[told.append], clock=ManualClock()) as governor:
-        announcer = governor._announcer
+        announcer = governor._listeners.announcer
         clock = announcer._wall_clock
 
         def interrupt() -> float:
@@ -104,7 +104,7 @@ def test_an_announcement_may_be_interrupted_by_another_one() -> None:
             announcer._wall_clock = interrupt
             governor.try_permit("weather", cost=2)
 
-        governor._running().call(announce)
+        governor._access.running().call(announce)
 
     assert ["traffic", "weather"] == [event.scope for event in told if isinstance(event, CallDenied)]
 

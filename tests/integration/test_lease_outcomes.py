@@ -268,7 +268,7 @@ def test_figures_that_a_signal_handler_asks_for_in_the_middle_disturb_nothing() 
             permits = [granted(governor.try_permit("weather")) for _ in range(20)]
             for permit in permits:
                 elsewhere(permit.record, status=200)
-            actor = governor._addresses["weather", None]
+            actor = governor._access.addresses["weather", None]
             report = LocalHolder.report
 
             def interrupted(holder: LocalHolder) -> HolderReport:

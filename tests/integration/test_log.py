@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio.lowlevel
 import pytest
 
-from governor import Config, ConfigError, Governor
+from governor import Config, ConfigError, Governor, GovernorState
 from governor.testing import ManualClock
 from tests.support.programs import execute
 
@@ -103,7 +103,7 @@ async def test_a_folder_that_is_not_safe_is_a_mistake_at_the_start(tmp_path: Pat
     with pytest.raises(ConfigError, match=r"^logging\.directory is .* symbolic link"):
         async with governor:
             pass
-    assert not governor.alive()
+    assert governor.state is not GovernorState.RUNNING
 
 
 @pytest.mark.promise("R40")
@@ -156,7 +156,7 @@ def test_a_disk_that_is_really_full_costs_nothing_but_lines(small_disk: Path) ->
         for _ in range(20_000):
             governor.try_permit("weather")
         refused = governor.statistics().counters.denied
-        supervisor = governor._supervised()
+        supervisor = governor._access.supervised()
     statistics = supervisor.statistics()
     written = len(events(folder))
 

@@ -48,8 +48,8 @@ def count(governor: Governor, done: Event | None = None) -> int:
 
 def on_its_loop(governor: Governor, function: Callable[[], T]) -> T:
     """In one go, so that the actor has no time to grant ahead again."""
-    assert governor._portal is not None
-    return governor._portal.call(function)
+    assert governor._access.portal is not None
+    return governor._access.portal.call(function)
 
 
 def reconfigured(governor: Governor, limit: str) -> Statistics:

@@ -128,8 +128,8 @@ def _ask_until_closed(governor: Governor) -> int:
 def test_a_closed_governor_plans_no_retries() -> None:
     with governed("1 in flight") as governor:
         granted(governor.try_permit("weather", "GET"))
-        planned = governor.plan_retry("weather", "GET", attempt=1, status=503)
-    afterwards = [governor.plan_retry(scope, "GET", attempt=1, status=503) for scope in ("weather", "traffic")]
+        planned = governor.plan_retry("weather", "GET", attempt=1, status=503).delay
+    afterwards = [governor.plan_retry(scope, "GET", attempt=1, status=503).delay for scope in ("weather", "traffic")]
 
     assert planned is not None
     assert [None, None] == afterwards

@@ -65,7 +65,7 @@ class Slow:
 
 
 def waiting(governor: Governor) -> int:
-    return len(governor._addresses["weather", None].logic.queue)
+    return len(governor._access.addresses["weather", None].logic.queue)
 
 
 def use(governor: Governor) -> None:
@@ -89,7 +89,7 @@ def test_a_thread_that_waits_without_end_looks_once_a_heartbeat_whether_the_loop
             for _ in range(HOUR):
                 lock.tick()
             until(lambda: len(lock.waits) == HOUR + 1)
-        looks = posts.count((governor._portal, "waits_0"))
+        looks = posts.count((governor._access.portal, "waits_0"))
         holder.record(status=200)
         future.result(PATIENCE).record(status=200)
 
@@ -159,7 +159,7 @@ def test_nor_does_a_task_on_another_loop_do_more_in_an_hour(posts: list[tuple[Po
     with governed("1 in flight") as governor, granted(governor.try_permit("weather")):
         posts.clear()
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), instruments=[steps])
-        looks = posts.count((governor._portal, threading.current_thread().name))
+        looks = posts.count((governor._access.portal, threading.current_thread().name))
 
     assert 1 + HOUR + 1 == looks  # The question, and the message that the call no longer waits.
     assert 1 + HOUR + 1 == steps.count

@@ -28,7 +28,7 @@ from governor import (
 )
 from governor._actors import asking, portal
 from governor._default import current, reset
-from governor._governor import running
+from governor._governor import GovernorState, running
 from governor.messages import InboundRequest
 from tests.support.answers import granted, reason
 from tests.support.waits import PATIENCE
@@ -92,7 +92,7 @@ def test_on_another_loop_of_the_thread_every_wait_has_an_end(
                 await wait(governor, "often", timeout),
                 block(governor, "often", timeout),
                 await wait(governor, "new", timeout),
-                await governor.aplan_retry("often", "GET", attempt=1, status=400),
+                (await governor.aplan_retry("often", "GET", attempt=1, status=400)).delay,
             ]
 
     loop.run_until_complete(governor.start())
@@ -184,11 +184,11 @@ def test_once_the_loop_is_gone_every_call_says_so(
     blocked = [block(governor, scope, timeout) for scope in ("single", "often", "new")]
     tried = [reason(governor.try_permit(scope)) for scope in ("single", "often", "new")]
     permit.record(status=503)
-    planned = governor.plan_retry("single", "GET", attempt=1, status=503)
+    planned = governor.plan_retry("single", "GET", attempt=1, status=503).delay
 
     assert [ShuttingDown] * 6 == [*answers, *blocked]
     assert [Reason.SHUTTING_DOWN] * 3 == tried
-    assert (None, False, True) == (planned, governor.alive(), governor.ended)
+    assert (None, False, True) == (planned, governor.state is GovernorState.RUNNING, governor.state is GovernorState.CLOSED)
     assert governor not in running
 
 
@@ -207,7 +207,7 @@ def test_a_loop_of_asyncio_is_found_closed_before_any_call(governor: Governor) -
     assert (True, False, True, Denied("plenty", Reason.SHUTTING_DOWN, None)) == (
         before,
         governor in running,
-        governor.closed,
+        governor.state is GovernorState.CLOSED,
         answer,
     )
 
@@ -243,7 +243,7 @@ def test_governors_whose_loops_are_gone_do_not_pile_up() -> None:
         with closing(asyncio.new_event_loop()) as loop:
             loop.run_until_complete(Governor().start())
     with Governor():
-        left = [one for one in running if not one.alive()]
+        left = [one for one in running if one.state is not GovernorState.RUNNING]
     gc.collect()
 
     assert [] == left
@@ -276,11 +276,11 @@ def test_a_loop_that_ends_by_itself_answers_threads_that_wait(end: Callable[...,
 def test_it_may_be_left_in_another_loop_of_the_thread(loop: asyncio.AbstractEventLoop, governor: Governor) -> None:
     loop.run_until_complete(governor.start())
     asyncio.run(governor.aclose())
-    closed = governor.closed
+    closed = governor.state is GovernorState.CLOSED
     again = loop.run_until_complete(governor.start())
     loop.run_until_complete(again.aclose())
 
-    assert (True, True) == (closed, governor.closed)
+    assert (True, True) == (closed, governor.state is GovernorState.CLOSED)
 
 
 @others
@@ -288,9 +288,9 @@ def test_it_may_be_left_in_a_loop_of_another_thread(other: Other, governor: Gove
     async def main() -> bool:
         async with anyio.create_task_group() as tasks, governor:
             tasks.start_soon(anyio.to_thread.run_sync, lambda: other(governor.aclose()))
-            while not governor.closed:
+            while governor.state is not GovernorState.CLOSED:
                 await anyio.lowlevel.checkpoint()
-        return governor.closed
+        return governor.state is GovernorState.CLOSED
 
     assert asyncio.run(main())
 
@@ -299,7 +299,7 @@ def test_it_may_be_left_in_a_loop_of_another_thread(other: Other, governor: Gove
 def test_one_on_a_thread_may_be_left_in_any_loop(other: Other, governor: Governor) -> None:
     with governor:
         other(governor.aclose())
-        closed = governor.closed
+        closed = governor.state is GovernorState.CLOSED
     with governor:
         answer = reason(governor.try_permit("often"))
 

@@ -147,7 +147,7 @@ class World:
     # The actors' own thread.
 
     def _actors(self) -> list[ScopeActor]:
-        supervisor = self._governor._supervisor
+        supervisor = self._governor._access.supervisor
         return [] if supervisor is None else list(supervisor._scopes.actors.values())
 
     def _loop(self) -> None:
@@ -159,16 +159,16 @@ class World:
             random=Random(0),
             portal=stepped,
             tasks=cast("TaskGroup", _NoTasks()),
-            on_forgotten=lambda _: governor._addresses.clear(),
+            on_forgotten=lambda _: governor._access.addresses.clear(),
             announcer=Announcer(lambda: 0.0),
             lends=True,
         )
-        governor._thread = get_ident()
-        governor.process = os.getpid()
-        governor._supervisor = supervisor
-        governor._portal = stepped
+        governor._access.thread = get_ident()
+        governor._access.process = os.getpid()
+        governor._access.supervisor = supervisor
+        governor._access.portal = stepped
         for scope in self.scenario.scopes:
-            governor._find(scope, None, None)
+            governor._access.find(scope, None, None)
         self._portal = stepped
         script = list(self.scenario.here)
         while script or not self._is_over():

@@ -103,8 +103,8 @@ async def test_the_retry_budget_of_a_forgotten_provider_is_forgotten_as_well() -
             granted(governor.try_permit(f"provider{number}"))
             await anyio.sleep(100)
         gc.collect()
-        assert governor._supervisor is not None
-        budgets = list(governor._supervisor._builder.budgets)
+        assert governor._access.supervisor is not None
+        budgets = list(governor._access.supervisor._builder.budgets)
 
     assert ["provider4"] == budgets
 
@@ -113,7 +113,7 @@ async def test_the_scopes_of_a_provider_share_their_retry_budget() -> None:
     async with governed("9/s burst 9") as governor:
         for method in ("GET", "PUT"):
             granted(governor.try_permit("weather", method))
-        retries = [governor.plan_retry("weather", method, attempt=1, status=503) is not None for method in ("GET", "PUT") * 6]
+        retries = [bool(governor.plan_retry("weather", method, attempt=1, status=503)) for method in ("GET", "PUT") * 6]
 
     assert [True] * 10 + [False] * 2 == retries
 

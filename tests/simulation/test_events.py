@@ -102,7 +102,7 @@ async def test_a_call_that_waits_when_the_governor_closes_is_denied_and_that_is_
             tasks.start_soon(wait, governor)
             tasks.start_soon(wait, governor)
             await anyio.sleep(1)
-            supervisor = governor._supervised()
+            supervisor = governor._access.supervised()
         counters = supervisor.statistics().counters
 
     assert [Reason.SHUTTING_DOWN] * 2 == refused

@@ -71,11 +71,11 @@ async def test_so_does_its_breaker() -> None:
 async def test_so_does_the_retry_budget_of_its_provider() -> None:
     async with governed("9 per day strict", max_scopes=1, scope={"retry_budget": {"floor": 1, "window": "1h"}}) as governor:
         granted(governor.try_permit("weather", "GET")).record(status=503)
-        plans = [governor.plan_retry("weather", "GET", attempt=1, status=503)]
+        plans = [governor.plan_retry("weather", "GET", attempt=1, status=503).delay]
         await anyio.sleep(LONG_IDLE)
         granted(governor.try_permit("news")).record(status=503)
         await anyio.sleep(LONG_IDLE)
-        plans.append(governor.plan_retry("weather", "GET", attempt=1, status=503))
+        plans.append(governor.plan_retry("weather", "GET", attempt=1, status=503).delay)
         scopes = list(governor.statistics().scopes)
 
     assert (["weather:get"], [False, True]) == (scopes, [plan is None for plan in plans])
@@ -225,7 +225,7 @@ async def test_dropping_a_scope_leaves_the_doors_of_the_others_open() -> None:
         granted(governor.try_permit("A")).record(status=200)
         await anyio.sleep(LONG_IDLE)
         granted(governor.try_permit("d"))
-        doors = set(governor._addresses)
+        doors = set(governor._access.addresses)
 
     assert {("b", None), ("c", None), ("d", None)} == doors
 

@@ -300,8 +300,8 @@ def watch(run: Run, governor: Governor) -> None:
     try:
         while not run.stop.is_set():
             check_figures(run, governor)
-            if governor._portal is not None and random.random() < 0.02:
-                governor._portal.post(partial(sleep, random.random() / 30))
+            if governor._access.portal is not None and random.random() < 0.02:
+                governor._access.portal.post(partial(sleep, random.random() / 30))
             sleep(random.random() / 200)
     except UsageError as mistake:
         if "closed" not in str(mistake):
@@ -424,8 +424,8 @@ def check_accounts(run: Run, governor: Governor) -> None:
     for reason, count in refused.items():
         if reason is not Reason.OVERLOADED:
             assert counters.denied[reason] >= count, (reason, count, now)
-    assert governor._supervisor is not None
-    assert governor._supervisor.cap.lent == 0
+    assert governor._access.supervisor is not None
+    assert governor._access.supervisor.cap.lent == 0
 
 
 def check_laws(run: Run) -> None:

@@ -47,8 +47,8 @@ def standing_still(governor: Governor, before: Callable[[], object] = lambda: No
             stands.set()
             go_on.wait()
 
-    assert governor._portal is not None
-    governor._portal.post(stand)
+    assert governor._access.portal is not None
+    governor._access.portal.post(stand)
     stands.wait()
     try:
         yield
@@ -69,7 +69,7 @@ def ahead(governor: Governor, *scopes: str, least: int = 20) -> Iterator[Ahead]:
     for scope in scopes * least:
         granted(governor.try_permit(scope)).record(status=200)
     governor.statistics()  # So that the actors know what has been used until now.
-    actors = tuple(governor._addresses[scope, None] for scope in scopes)
+    actors = tuple(governor._access.addresses[scope, None] for scope in scopes)
 
     def fill(actor: ScopeActor) -> None:
         now, lender = actor.ledger.clock(), actor.lender

@@ -72,7 +72,9 @@ def a_refusal_has_three_facts(refusal: CircuitOpen) -> tuple[str, Reason, float 
 
 
 def retries_are_planned_in_seconds(governor: Governor) -> float | None:
-    return governor.plan_retry("github", "GET", attempt=1, remaining=10.0, status=503, server_wait=None, idempotency_key=False)
+    return governor.plan_retry(
+        "github", "GET", attempt=1, remaining=10.0, status=503, server_wait=None, idempotency_key=False
+    ).delay
 
 
 def figures_are_frozen_records(governor: Governor) -> Mapping[str, ScopeStatistics]:

@@ -8,7 +8,7 @@ from threading import Barrier, Thread
 import anyio
 import pytest
 
-from governor import Config, Governor, Permit, default
+from governor import Config, Governor, GovernorState, Permit, _default, default
 from governor._governor import running
 from governor.messages import InboundRequest
 from tests.support.governors import no_default_yet
@@ -44,7 +44,7 @@ def test_all_threads_that_ask_at_once_get_the_same() -> None:
 
     assert 16 == len(governors)
     assert 1 == len(set(governors))
-    assert governors == [governor for governor in running if governor.alive() for _ in range(16)]
+    assert governors == [governor for governor in running if governor.state is GovernorState.RUNNING for _ in range(16)]
 
 
 @pytest.mark.anyio
@@ -98,7 +98,7 @@ WAYS: list[Callable[[Governor], object]] = [
     lambda governor: governor.permit("weather").__enter__(),
     lambda governor: anyio.run(governor.permit("weather").__aenter__),
     lambda governor: anyio.run(governor.permit("weather", timeout=0.0).__aenter__, backend="trio"),
-    lambda governor: governor.plan_retry("weather", "GET", attempt=1),
+    lambda governor: governor.plan_retry("weather", "GET", attempt=1).delay,
     lambda governor: anyio.run(partial(governor.aplan_retry, "weather", "GET", attempt=1)),
     lambda governor: governor.statistics(),
     lambda governor: anyio.run(governor.astatistics),
@@ -106,7 +106,11 @@ WAYS: list[Callable[[Governor], object]] = [
     lambda governor: anyio.run(governor.inbound.admit, "default", InboundRequest(b"client", b"address")),
     lambda governor: governor.reconfigure(Config.from_mapping({})),
     lambda governor: governor.resume(),
-    lambda governor: (governor.inbound.is_local(), governor.alive(), governor.ended, governor.closed, repr(governor)),
+    lambda governor: (
+        governor.inbound.is_local(),
+        governor.state,
+        repr(governor),
+    ),
     lambda governor: anyio.run(governor.aclose),
 ]
 
@@ -117,7 +121,7 @@ def test_one_that_could_not_begin_answers_as_one_that_has_been_left(ask: Callabl
     left, never_begun = Governor(), Governor()
     with left:
         pass
-    never_begun.stay_closed()
+    _default._stay_closed(never_begun)
 
     assert _outcome(ask, left) == _outcome(ask, never_begun)
 

@@ -18,6 +18,7 @@ from governor import (
     DenialStatistics,
     Denied,
     Governor,
+    GovernorState,
     Permit,
     PermitDenied,
     RateLimited,
@@ -323,9 +324,9 @@ async def _ask(governor: Governor, cost: int) -> None:
 # Blocking.
 
 
-async def test_a_block_on_the_governors_own_loop_works_when_it_need_not_wait() -> None:
+async def test_a_block_on_the_governors_own_loop_works_when_it_does_not_wait() -> None:
     async with governed("1/minute burst 1") as governor:
-        with governor.permit("weather") as permit:
+        with governor.permit("weather", timeout=0) as permit:
             permit.record(status=200)
 
     assert permit.reported
@@ -446,3 +447,71 @@ def test_a_governor_on_a_thread_is_entered_once_and_still_closes() -> None:
         granted(governor.try_permit("weather"))
 
     assert Reason.SHUTTING_DOWN is denied(governor.try_permit("weather")).reason
+
+
+# Permits to record by hand, and requests that ask for none.
+
+
+async def test_an_acquired_permit_is_recorded_by_hand() -> None:
+    async with Governor() as governor:
+        permit = await governor.acquire("github", "GET", timeout=5.0)
+        before = permit.reported
+        permit.record(status=200)
+        counters = governor.statistics().counters
+
+    assert (False, 1, 1) == (before, counters.requests, counters.answered_2xx)
+
+
+async def test_an_acquired_permit_waits_and_raises_as_a_block_does() -> None:
+    config = Config.from_mapping({"outbound": {"default": {"limits": ["1 in flight"]}}})
+    async with Governor(config) as governor:
+        permit = await governor.acquire("weather")
+        with pytest.raises(ConcurrencyExceeded):
+            await governor.acquire("weather", timeout=0)
+        with pytest.raises(ConfigError):
+            await governor.acquire("weather", cost=0)
+        permit.give_back()
+        again = await governor.acquire("weather", timeout=0)
+
+    assert not again.reported
+
+
+async def test_blocking_on_the_governors_own_loop_raises_at_once_even_if_a_permit_is_at_hand() -> None:
+    async with Governor() as governor:
+        with pytest.raises(UsageError, match="would block the event loop that grants the permit"), governor.permit("github"):
+            pass
+        with governor.permit("github", timeout=0):
+            pass
+        counters = governor.statistics().counters
+
+    assert 1 == counters.requests
+
+
+async def test_a_request_that_is_never_entered_warns_and_asks_for_nothing() -> None:
+    async with Governor() as governor:
+        with pytest.warns(RuntimeWarning, match="^coroutine 'Governor.permit' was never awaited"):
+            governor.permit("github", "GET")
+        counters = governor.statistics().counters
+
+    assert 0 == counters.requests
+
+
+async def test_the_state_says_whether_it_runs() -> None:
+    governor = Governor()
+    states = [governor.state]
+    async with governor:
+        states.append(governor.state)
+        states.append(await anyio.to_thread.run_sync(lambda: governor.state))
+    states.append(governor.state)
+
+    assert [GovernorState.NEW, GovernorState.RUNNING, GovernorState.RUNNING, GovernorState.CLOSED] == states
+
+
+async def test_a_request_shows_what_it_asks_for() -> None:
+    governor = Governor()
+    request = governor.permit("LLM", "POST", cost={"tokens": 900}, timeout=5)
+    shown = repr(request)
+    with pytest.raises(UsageError):
+        await request.__aenter__()
+
+    assert "<PermitRequest for llm:post, cost 1 requests, 900 tokens, timeout 5 s, not entered yet>" == shown

@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from governor import Config, Denied, Governor, Permit, Reason, ShuttingDown, UsageError
+from governor import Config, Denied, Governor, GovernorState, Permit, Reason, ShuttingDown, UsageError
 from governor._actors.watch import GlobalWatch
 from governor._governor import running
 from governor._supervisor import Supervisor
@@ -91,7 +91,7 @@ async def test_each_life_begins_with_full_limits_and_counters_at_zero(first: Ent
             open_breaker = governor.try_permit("flaky")
             counters = (await governor.astatistics()).counters
             admissions = [await governor.inbound.admit("default", InboundRequest(b"a", b"b")) for _ in range(2)]
-            alive = governor.alive(), governor.closed, running.count(governor)
+            alive = governor.state is GovernorState.RUNNING, governor.state is GovernorState.CLOSED, running.count(governor)
         lives.append(
             (
                 isinstance(refused, Denied) and refused.reason,
@@ -99,7 +99,12 @@ async def test_each_life_begins_with_full_limits_and_counters_at_zero(first: Ent
                 (counters.requests, counters.answered_2xx, counters.answered_5xx),
                 [admission.granted for admission in admissions],
                 alive,
-                (governor.alive(), governor.closed, running.count(governor), governor.try_permit("hourly")),
+                (
+                    governor.state is GovernorState.RUNNING,
+                    governor.state is GovernorState.CLOSED,
+                    running.count(governor),
+                    governor.try_permit("hourly"),
+                ),
             )
         )
     one = (
@@ -166,7 +171,7 @@ async def test_closing_is_for_everybody_and_at_any_time(governor: Governor) -> N
             tasks.start_soon(governor.aclose)
     await governor.aclose()
 
-    assert (True, False) == (governor.closed, governor.alive())
+    assert (True, False) == (governor.state is GovernorState.CLOSED, governor.state is GovernorState.RUNNING)
 
 
 # What is left of an earlier life.
@@ -266,7 +271,7 @@ async def test_a_stack_may_be_closed_by_another_task(governor: Governor) -> None
     await asyncio.create_task(stack.aclose())
 
     assert isinstance(before, Permit)
-    assert governor.closed
+    assert governor.state is GovernorState.CLOSED
 
 
 def test_the_fixtures_of_a_test_case_may_hold_it(governor: Governor) -> None:
@@ -289,7 +294,7 @@ async def test_cancellation_of_the_task_that_enters_leaves_nothing_behind(govern
     with anyio.CancelScope() as scope:
         scope.cancel()
         await governor.start()
-    left = running.count(governor), governor.alive()
+    left = running.count(governor), governor.state is GovernorState.RUNNING
     async with governor:
         granted(governor.try_permit("hourly"))
 
@@ -302,7 +307,7 @@ async def test_cancellation_of_the_task_that_leaves_does_not_keep_it_from_that(g
         async with governor:
             scope.cancel()
             await anyio.lowlevel.checkpoint()
-    left = running.count(governor), governor.closed
+    left = running.count(governor), governor.state is GovernorState.CLOSED
 
     assert (0, True) == left
 
@@ -312,7 +317,7 @@ async def test_an_error_of_the_block_goes_on_as_it_is(governor: Governor) -> Non
         async with governor:
             raise ZeroDivisionError
 
-    assert governor.closed
+    assert governor.state is GovernorState.CLOSED
 
 
 # Failing.
@@ -353,15 +358,15 @@ async def test_a_governor_that_fails_says_so_answers_everybody_and_can_be_entere
             tasks.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
             fail()
-            while not (governor.closed and answers):
+            while not (governor.state is GovernorState.CLOSED and answers):
                 await anyio.lowlevel.checkpoint()
             answers.append(governor.try_permit("hourly"))
-            answers.append((governor.alive(), running.count(governor), holder.reported))
+            answers.append((running.count(governor), holder.reported))
     async with governor:
         again = governor.try_permit("hourly")
 
     assert caught.group_contains(ZeroDivisionError)
-    assert ["shutting down", Denied("hourly", Reason.SHUTTING_DOWN, None), (False, 0, False)] == answers
+    assert ["shutting down", Denied("hourly", Reason.SHUTTING_DOWN, None), (0, False)] == answers
     assert "The governor has failed, and shuts down." in caplog.text
     assert isinstance(again, Permit)
 
@@ -379,7 +384,7 @@ async def test_a_governor_that_cannot_be_set_up_leaves_nothing_behind(
                 await enter()
         with pytest.raises(ZeroDivisionError), governor:
             pass
-    left = running.count(governor), governor.alive()
+    left = running.count(governor), governor.state is GovernorState.RUNNING
     async with governor:
         granted(governor.try_permit("hourly"))
 

@@ -60,7 +60,7 @@ ENTRIES = [_async_entry, _blocking_entry]
 async def test_a_request_for_a_permit_gives_one_permit_however_it_is_entered(
     governor: Governor, first: Callable[[PermitRequest], Awaitable[None]], again: Callable[[PermitRequest], Awaitable[None]]
 ) -> None:
-    request = governor.permit("w", "get")
+    request = governor.permit("w", "get", timeout=0)
     await first(request)
 
     with pytest.raises(UsageError, match=r"for one call; write `permit\('w', 'get'\)`"):

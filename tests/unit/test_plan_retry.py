@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from governor import Config, Governor
+from governor import Config, Governor, NoRetry
 from governor.testing import ManualClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R05")]
@@ -19,7 +19,7 @@ def governed(clock: ManualClock | None = None, **retry: object) -> Governor:
 
 async def test_the_wait_grows_until_the_attempts_are_used_up() -> None:
     async with governed(attempts=4, base=3.0, max_delay="5s") as governor:
-        waits = [governor.plan_retry("weather", "GET", attempt=attempt) for attempt in (1, 2, 3, 4)]
+        waits = [governor.plan_retry("weather", "GET", attempt=attempt).delay for attempt in (1, 2, 3, 4)]
 
     assert [1.0, 3.0, 5.0, None] == waits
 
@@ -29,8 +29,8 @@ async def test_the_wait_grows_until_the_attempts_are_used_up() -> None:
 )
 async def test_only_what_may_be_done_twice_is_done_twice(method: str, repeated: bool) -> None:
     async with governed() as governor:
-        plain = governor.plan_retry("weather", method, attempt=1, status=503)
-        keyed = governor.plan_retry("weather", method, attempt=1, status=503, idempotency_key=True)
+        plain = governor.plan_retry("weather", method, attempt=1, status=503).delay
+        keyed = governor.plan_retry("weather", method, attempt=1, status=503, idempotency_key=True).delay
 
     assert repeated == (plain is not None)
     assert keyed is not None
@@ -39,28 +39,29 @@ async def test_only_what_may_be_done_twice_is_done_twice(method: str, repeated: 
 @pytest.mark.parametrize(("status", "repeated"), [(None, True), (503, True), (429, True), (404, False), (501, False)])
 async def test_only_troubles_that_may_pass_are_worth_another_attempt(status: int | None, repeated: bool) -> None:
     async with governed() as governor:
-        wait = governor.plan_retry("weather", "GET", attempt=1, status=status)
+        wait = governor.plan_retry("weather", "GET", attempt=1, status=status).delay
 
     assert repeated == (wait is not None)
 
 
 async def test_asked_as_a_task_it_says_the_same() -> None:
     async with governed() as governor:
-        waits = [await governor.aplan_retry("weather", "GET", attempt=attempt, status=503) for attempt in (1, 2, 3)]
+        waits = [(await governor.aplan_retry("weather", "GET", attempt=attempt, status=503)).delay for attempt in (1, 2, 3)]
 
     assert [1.0, 2.0, None] == waits
 
 
 async def test_the_wait_that_the_server_asks_for_wins() -> None:
     async with governed() as governor:
-        wait = governor.plan_retry("weather", "GET", attempt=1, status=429, server_wait=17.0)
+        wait = governor.plan_retry("weather", "GET", attempt=1, status=429, server_wait=17.0).delay
 
     assert 17.0 == wait
 
 
 async def test_a_wait_beyond_what_is_left_of_the_callers_time_ends_the_retries() -> None:
     async with governed() as governor:
-        waits = [governor.plan_retry("weather", "GET", attempt=1, remaining=remaining) for remaining in (1.0, 0.999, 0.0, -5.0)]
+        plans = [governor.plan_retry("weather", "GET", attempt=1, remaining=remaining) for remaining in (1.0, 0.999, 0.0, -5.0)]
+        waits = [plan.delay for plan in plans]
 
     assert [1.0, None, None, None] == waits
 
@@ -85,7 +86,7 @@ async def test_with_the_provider_down_retries_stay_within_the_budget() -> None:
                 async with governor.permit("weather", attempt=attempt) as permit:
                     permit.record(status=404)
                     sent += 1
-                if governor.plan_retry("weather", "GET", attempt=attempt, status=503) is None:
+                if governor.plan_retry("weather", "GET", attempt=attempt, status=503).delay is None:
                     break
         counters = governor.statistics().counters
 
@@ -96,9 +97,33 @@ async def test_with_the_provider_down_retries_stay_within_the_budget() -> None:
 async def test_the_budget_recovers_with_time() -> None:
     clock = ManualClock()
     async with governed(clock) as governor:
-        spent = [governor.plan_retry("weather", "GET", attempt=1) for _ in range(11)]
+        spent = [governor.plan_retry("weather", "GET", attempt=1).delay for _ in range(11)]
         clock.advance(10)
-        again = governor.plan_retry("weather", "GET", attempt=1)
+        again = governor.plan_retry("weather", "GET", attempt=1).delay
 
     assert 10 == len([wait for wait in spent if wait is not None])
     assert again is not None
+
+
+async def test_a_plan_without_a_retry_says_why() -> None:
+    async with governed(attempts=3) as governor:
+        plans = [
+            governor.plan_retry("weather", "POST", attempt=1, status=503),
+            governor.plan_retry("weather", "GET", attempt=1, status=404),
+            governor.plan_retry("weather", "GET", attempt=3),
+            governor.plan_retry("weather", "GET", attempt=1, remaining=0.5),
+            *[governor.plan_retry("weather", "GET", attempt=1) for _ in range(11)],
+        ]
+    plans.append(governor.plan_retry("weather", "GET", attempt=1))
+    why = [
+        NoRetry.METHOD,
+        NoRetry.STATUS,
+        NoRetry.ATTEMPTS,
+        NoRetry.DEADLINE,
+        *[None] * 10,
+        NoRetry.BUDGET,
+        NoRetry.UNAVAILABLE,
+    ]
+
+    assert why == [plan.reason for plan in plans]
+    assert [reason is None for reason in why] == [bool(plan) for plan in plans]

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from governor import Config, ConfigError, Governor, _default, default
+from governor import Config, ConfigError, Governor, GovernorState, _default, default
 from governor._actors.group import GroupActor
 from governor._default import current, reset
 from governor._governor import running
@@ -90,7 +90,7 @@ async def test_from_startup_to_shutdown_there_is_a_governor_for_the_whole_proces
 
     assert isinstance(governor, Governor)
     assert [governor, governor, governor, 200, 429] == seen
-    assert [True, None] == [governor.closed, current()]
+    assert [True, None] == [governor.state is GovernorState.CLOSED, current()]
     assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == [message["type"] for message in life.sent]
     assert 503 == (await asking(door)()).status
 
@@ -108,7 +108,7 @@ async def test_a_mistake_in_the_settings_fails_the_startup(said: Callable[[str],
 
 def alive() -> list[Governor]:
     """All that run. Those whose loop another test has thrown away do not."""
-    return [governor for governor in running if governor.alive()]
+    return [governor for governor in running if governor.state is GovernorState.RUNNING]
 
 
 async def test_one_that_runs_already_is_asked(app: App, asking: type[Ask], configured: Configured) -> None:
@@ -259,10 +259,10 @@ async def test_a_copy_of_one_in_a_forked_child_lets_requests_pass(
     async with Governor(configured(), clock=ManualClock()) as governor:
         ask = asking(TrafficControlMiddleware(app, governor))
         with monkeypatch.context() as patch:
-            patch.setattr(governor, "process", -1)
-            assert governor._portal is not None
-            governor._portal.ended = True
+            patch.setattr(governor._access, "process", -1)
+            assert governor._access.portal is not None
+            governor._access.portal.ended = True
             statuses = [(await ask()).status for _ in range(3)]
-            governor._portal.ended = False
+            governor._access.portal.ended = False
 
     assert ([200, 200, 200], True) == (statuses, "is not running in this process" in caplog.text)

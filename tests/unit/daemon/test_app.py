@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from governor import Config, Governor
+from governor import Config, Governor, GovernorState
 from governor.daemon import create_app, doorway, routes
 from governor.daemon.doorway import Drain
 from governor.daemon.feed import Feed
@@ -278,9 +278,9 @@ async def test_the_lifespan_runs_the_governor() -> None:
     governor = Governor()
     app = create_app(governor)
     async with app.router.lifespan_context(app):
-        inside = governor.alive()
+        inside = governor.state is GovernorState.RUNNING
 
-    assert (True, False) == (inside, governor.alive())
+    assert (True, False) == (inside, governor.state is GovernorState.RUNNING)
 
 
 @pytest.mark.promise("R54")
@@ -302,10 +302,10 @@ async def test_the_lifespan_may_begin_in_one_task_and_end_in_another() -> None:
     app = create_app(governor)
     lifespan = app.router.lifespan_context(app)
     await asyncio.create_task(lifespan.__aenter__())
-    inside = governor.alive()
+    inside = governor.state is GovernorState.RUNNING
     await asyncio.create_task(lifespan.__aexit__(None, None, None))
 
-    assert (True, False) == (inside, governor.alive())
+    assert (True, False) == (inside, governor.state is GovernorState.RUNNING)
 
 
 async def test_the_lifespan_leaves_a_governor_alone_that_runs_already() -> None:
@@ -314,7 +314,7 @@ async def test_the_lifespan_leaves_a_governor_alone_that_runs_already() -> None:
         async with app.router.lifespan_context(app):
             pass
 
-        assert governor.alive()
+        assert governor.state is GovernorState.RUNNING
 
 
 async def test_a_governor_on_another_thread_is_watched_as_well() -> None:

@@ -37,7 +37,7 @@ async def test_a_new_event_reaches_listeners_the_timeline_and_the_log(tmp_path: 
         listener = feed.join()
         assert listener is not None
         with recording(observer):
-            governor._announcer(cast("AnyEvent", ScopeRenamed(scope="weather", before="wether")))
+            governor._listeners.announcer(cast("AnyEvent", ScopeRenamed(scope="weather", before="wether")))
             await listener.woken.wait()
             (message,) = listener.take()
         feed.leave(listener)

@@ -105,7 +105,7 @@ async def test_sums_are_true_whatever_happens_between_two_steps() -> None:
         for number in range(50):
             ask(governor, f"scope{number:02}", "GET", 200)
         visit(governor, 200)
-        survey = governor._supervised().survey()
+        survey = governor._access.supervised().survey()
         assert next(survey) is None
         governor.reconfigure(Config.from_mapping({"outbound": SECTIONS}))
         ask(governor, "scope00", "GET", 200)

@@ -91,8 +91,8 @@ def test_it_ends_when_the_listener_has_gone() -> None:
 def test_it_ends_properly_with_the_governor() -> None:
     async def act(wire: Wire, drain: Drain, governor: Governor) -> None:
         await anyio.sleep(0.25)
-        assert governor._portal is not None
-        governor._portal.ended = True
+        assert governor._access.portal is not None
+        governor._access.portal.ended = True
 
     wire, took, left = stream(act)
 

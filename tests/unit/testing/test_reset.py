@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from governor import Denied, Governor, Permit, default
+from governor import Denied, Governor, GovernorState, Permit, default
 from governor._default import current
 from governor._governor import running
 from governor.testing import reset
@@ -33,7 +33,7 @@ def test_the_next_use_begins_anew_for_clients_too() -> None:
 
     assert 3 == len(set(map(id, found)))
     assert [False, True] * 3 == [kind is Denied for kind in answers]
-    assert [True] * 3 == [governor.closed for governor in found]
+    assert [True] * 3 == [governor.state is GovernorState.CLOSED for governor in found]
 
 
 def test_it_may_be_said_at_any_time() -> None:

@@ -1,0 +1,241 @@
+"""Access to the actors of a governor from wherever a call is: on their loop, on another thread, or on another event loop."""
+
+import os
+from collections.abc import Callable, Sized
+from functools import partial
+from threading import get_ident
+from typing import Protocol, final
+
+import anyio
+import anyio.lowlevel
+
+from governor._actors.actor import ScopeActor
+from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, overloaded
+from governor._actors.permit import Permit
+from governor._actors.portal import Portal
+from governor._life import Life
+from governor._supervisor import Supervisor
+from governor.config import check_scope
+from governor.errors import Reason, UsageError
+from governor.messages import Acquire, Denied
+from governor.policies.contract import PLAIN
+
+Spelling = tuple[str, str | None]
+
+
+class LeasedPermits(Protocol):
+    """The permits that a scope has granted ahead, for code that takes one without a call of the governor.
+
+    Nothing may be taken while `large` or `failures` holds something: an ask for several requests waits for the same limits, or
+    a failure was reported and not read yet, which may pause the scope.
+    """
+
+    @property
+    def large(self) -> Sized:
+        """Unread asks for more than one request."""
+
+    @property
+    def failures(self) -> Sized:
+        """Unread failures, of any scope."""
+
+    @property
+    def pop_leased(self) -> Callable[[], Permit]:
+        """Takes a permit, on any thread. Raises `IndexError` if none is left."""
+
+
+@final
+class Access:
+    """The table of addresses, and the ways to ask an actor. Any thread may use it.
+
+    Bound: the table holds `max_addresses` spellings of scopes. It is emptied when it is full, when the governor has ended, and
+    in a forked child; a spelling without an address costs one message.
+    """
+
+    __slots__ = ("_spellings", "addresses", "max_addresses", "portal", "process", "supervisor", "thread")
+
+    def __init__(self, max_addresses: int) -> None:
+        self.max_addresses = max_addresses
+        #: The actors by the provider and the method as calls spell them.
+        self.addresses: dict[Spelling, ScopeActor] = {}
+        # Of each scope, the spellings in the table.
+        self._spellings: dict[str, list[Spelling]] = {}
+        #: The thread on which actors may be called without a look at the loop; 0 for none.
+        self.thread = 0
+        #: The process in which the governor was entered.
+        self.process = 0
+        self.portal: Portal | None = None
+        self.supervisor: Supervisor | None = None
+
+    def begin(self, life: Life, supervisor: Supervisor) -> None:
+        """Leads to the actors of another life."""
+        self.addresses, self._spellings = life.addresses, {}
+        self.portal, self.supervisor = life.portal, supervisor
+        self.thread = life.portal.thread
+
+    def forked(self) -> None:
+        """A forked child has a copy of the actors and none of their loop: no call may reach them directly."""
+        self.thread = 0
+        self.addresses.clear()
+        if self.portal is not None:
+            self.portal.ended = True
+
+    def forget(self, addresses: dict[Spelling, ScopeActor], actor: ScopeActor) -> None:
+        """The actor has been dropped: the next call in its scope finds another one."""
+        if addresses is self.addresses:
+            for spelling in self._spellings.pop(actor.scope, ()):
+                addresses.pop(spelling, None)
+
+    # The loop of the actors.
+
+    def running(self) -> Portal:
+        """The portal of a governor that was entered in this process. Raises `UsageError` for any other."""
+        if self.portal is None:
+            raise UsageError("this governor is not running; use `async with Governor(...)` or `with Governor(...)`")
+        if self.process != os.getpid():
+            raise UsageError("this governor was started before a fork and does not run in this process; start one here")
+        return self.portal
+
+    def still_running(self) -> Portal:
+        """The portal of a governor that has not been left. Raises `UsageError` for any other."""
+        portal = self.running()
+        if portal.ended:
+            raise UsageError("the governor has been closed")
+        return portal
+
+    def supervised(self) -> Supervisor:
+        """The supervisor of the actors. Raises `UsageError` if there never was one."""
+        if self.supervisor is None:
+            raise UsageError("the governor has been closed")
+        return self.supervisor
+
+    # The address of a scope.
+
+    def find(self, provider: str, method: str | None, timeout: float | None) -> ScopeActor | Denied:
+        """The actor of a scope, from any thread. A denial if there can be none, or if the loop does not answer in time."""
+        known = self._known(provider, method)
+        if known is not None:
+            return known
+        scope = scope_of(provider, method)
+        try:
+            return self.still_running().call(partial(self._add, provider, method, scope), answer_timeout(timeout))
+        except (TimeoutError, UsageError) as error:
+            return unanswered(scope, error)
+
+    async def afind(self, provider: str, method: str | None, timeout: float | None) -> ScopeActor | Denied:
+        """The same for a task on another loop, which goes on meanwhile."""
+        known = self._known(provider, method)
+        if known is not None:
+            return known
+        scope = scope_of(provider, method)
+        try:
+            return await self.still_running().acall(partial(self._add, provider, method, scope), answer_timeout(timeout))
+        except (TimeoutError, UsageError) as error:
+            return unanswered(scope, error)
+
+    def _known(self, provider: str, method: str | None) -> ScopeActor | None:
+        actor = self.addresses.get((provider, method))
+        if actor is not None and self.process == os.getpid():
+            return actor
+        self.running()
+        return None
+
+    def _add(self, provider: str, method: str | None, scope: str) -> ScopeActor | Denied:
+        actor = None if self.supervisor is None else self.supervisor.actor(scope)
+        if actor is None:
+            return overloaded(scope)
+        if len(self.addresses) >= self.max_addresses:
+            self.addresses.clear()
+            self._spellings.clear()
+        self.addresses[provider, method] = actor
+        self._spellings.setdefault(actor.scope, []).append((provider, method))
+        return actor
+
+    # Asking.
+
+    def must_not_block(self) -> bool:
+        """Whether the caller runs on the loop that grants permits, which must go on meanwhile."""
+        if get_ident() != self.thread:
+            return False
+        portal = self.running()
+        return portal.on_loop() and not portal.ended
+
+    def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
+        """A permit for a thread that may wait. Raises a leaf of `PermitDenied`, and `UsageError` where waiting is in vain."""
+        actor = self.find(provider, method, acquire.timeout)
+        if isinstance(actor, Denied):
+            raise actor.exception()
+        answer: Permit | Denied | None = None if get_ident() == self.thread else _take(actor, acquire)
+        if answer is None:
+            portal = self.running()
+            answer = _acquire_here(actor, acquire) if portal.here() else ask_blocking(portal, actor, acquire)
+        if isinstance(answer, Denied):
+            raise answer.exception()
+        return answer
+
+    async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
+        """A permit for a task on any event loop. Raises a leaf of `PermitDenied`."""
+        here = get_ident() == self.thread
+        actor = self.addresses.get((provider, method)) if here else None
+        if actor is not None and acquire.request is PLAIN and acquire.attempt is None:
+            # Safe whichever loop runs on this thread, as in `try_permit`. Only what may wait must look which one it is.
+            permit = actor.grab()
+            if permit is not None:
+                return permit
+        if here and not self.running().on_loop():
+            here, actor = False, None
+        answer: Permit | Denied
+        find = (provider, method, acquire.timeout)
+        found = actor or (self.find(*find) if here else await self.afind(*find))
+        if isinstance(found, Denied):
+            answer = found
+        elif here:
+            answer = await ask_here(found, acquire)
+        else:
+            answer = _take(found, acquire) or await self._ask(found, acquire)
+        if isinstance(answer, Denied):
+            # A task that asks in a loop must not keep the event loop from all others, least of all from the outcomes and alarms
+            # that would end the denials.
+            await anyio.lowlevel.checkpoint()
+            raise answer.exception()
+        return answer
+
+    async def _ask(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+        portal = self.running()
+        # On another thread than at first, it may be the governor's own loop nevertheless.
+        return await (ask_here(actor, acquire) if portal.on_loop() else ask_from_another_loop(portal, actor, acquire))
+
+
+# The interpreter names it so in its warning of a request for a permit that is never entered.
+Access.acquire.__qualname__ = "Governor.permit"
+
+
+def scope_of(provider: str, method: str | None) -> str:
+    """The name of a scope. Raises `ConfigError`."""
+    scope = (provider if method is None else f"{provider}:{method}").lower()
+    check_scope(scope)
+    return scope
+
+
+def unanswered(scope: str, error: TimeoutError | UsageError) -> Denied:
+    """The denial of a call whose message the governor's loop has not answered: it stands still, or has ended."""
+    return overloaded(scope) if isinstance(error, TimeoutError) else Denied(scope, Reason.SHUTTING_DOWN, None)
+
+
+def _acquire_here(actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+    """The answer to a thread that the actor's loop needs in order to run: waiting would be in vain."""
+    answer = actor.acquire(acquire, None) or overloaded(actor.scope)
+    if isinstance(answer, Denied) and answer.retry_after is not None and acquire.timeout != 0:
+        raise UsageError(
+            f"a permit for {actor.scope} takes {answer.retry_after:.3f} s, and waiting here would block the event loop "
+            "that grants it; use `async with`, or timeout=0"
+        )
+    return answer
+
+
+def _take(actor: ScopeActor, acquire: Acquire) -> Permit | None:
+    """A permit out of the lease, for another thread; None if the actor must be asked."""
+    if acquire.request is not PLAIN:
+        return None
+    if acquire.attempt is None:
+        return actor.take()
+    return actor.take_first() if acquire.attempt == 1 else None

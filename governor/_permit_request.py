@@ -1,0 +1,126 @@
+"""A permit to come: the context manager that `Governor.permit` returns."""
+
+from collections.abc import Coroutine, Mapping
+from types import TracebackType
+from typing import Final, final
+
+from governor._access import Access
+from governor._actors.permit import Permit
+from governor._failures import Classifier
+from governor._units import MAX_DURATION, to_seconds
+from governor.errors import ConfigError, UsageError
+from governor.messages import Acquire
+from governor.policies import _checks
+from governor.policies.contract import PLAIN, REQUESTS, Request
+
+#: Seconds. A longer timeout counts as none.
+MAX_TIMEOUT: Final = to_seconds(MAX_DURATION)
+
+#: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
+Cost = int | Mapping[str, int]
+
+
+@final
+class PermitRequest:
+    """A permit to come: enter it with `async with`, or with `with` where blocking is allowed. For one use.
+
+    A second entry raises `UsageError`, whatever became of the first one: a permit allows one call. One that is never entered
+    asks for nothing, and warns when it is collected, as a coroutine does that is never awaited (`RuntimeWarning`).
+    """
+
+    __slots__ = ("_access", "_acquire", "_acquiring", "_classifier", "_method", "_permit", "_provider")
+
+    def __init__(
+        self, access: Access, provider: str, method: str | None, acquire: Acquire, classifier: Classifier | None = None
+    ) -> None:
+        self._access = access
+        self._provider = provider
+        self._method = method
+        self._acquire = acquire
+        self._classifier = classifier
+        self._permit: Permit | None = None
+        #: What the first entry awaits; None from then on. Made here, because the interpreter itself warns of one that is never
+        #: awaited. A finalizer of ours could swallow a KeyboardInterrupt.
+        self._acquiring: Coroutine[object, object, Permit] | None = access.acquire(provider, method, acquire)
+
+    async def __aenter__(self) -> Permit:
+        # The interpreter changes threads after a call, and there is none between the look and the mark: one thread gets in.
+        acquiring = self._acquiring
+        if acquiring is None:
+            raise self._used_up()
+        self._acquiring = None
+        self._permit = permit = await acquiring
+        return permit
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        permit = self._permit
+        if permit is not None and not permit.reported:
+            permit.record(error=error) if error is None or self._classifier is None else permit.fail(error, self._classifier)
+
+    def __enter__(self) -> Permit:
+        acquiring = self._acquiring
+        if acquiring is None:
+            raise self._used_up()
+        self._acquiring = None
+        acquiring.close()
+        if self._acquire.timeout != 0 and self._access.must_not_block():
+            # At once and always: a block that works until it has to wait fails in production.
+            raise UsageError(
+                f"`with permit({self._asked()})` would block the event loop that grants the permit; write `async with`, or "
+                "set timeout=0"
+            )
+        self._permit = permit = self._access.acquire_blocking(self._provider, self._method, self._acquire)
+        return permit
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        permit = self._permit
+        if permit is not None and not permit.reported:
+            permit.record(error=error) if error is None or self._classifier is None else permit.fail(error, self._classifier)
+
+    def _used_up(self) -> UsageError:
+        return UsageError(
+            f"this request for a permit has been entered before, and is for one call; write `permit({self._asked()})` for each "
+            "call"
+        )
+
+    def _asked(self) -> str:
+        return repr(self._provider) if self._method is None else f"{self._provider!r}, {self._method!r}"
+
+    def __repr__(self) -> str:
+        scope = self._provider if self._method is None else f"{self._provider}:{self._method}"
+        parts = [scope.lower()]
+        if self._acquire.request is not PLAIN:
+            parts.append(f"cost {_cost(self._acquire.request)}")
+        if self._acquire.timeout is not None:
+            parts.append(f"timeout {self._acquire.timeout:g} s")
+        return f"<PermitRequest for {', '.join(parts)}, {'entered' if self._acquiring is None else 'not entered yet'}>"
+
+
+def ask(cost: Cost, timeout: float | None, attempt: int | None) -> Acquire:
+    """The message for an actor. Raises `ConfigError`."""
+    if timeout is not None:
+        if not timeout >= 0:
+            raise ConfigError("timeout", timeout, "None, or a number of seconds of at least 0")
+        if timeout > MAX_TIMEOUT:
+            timeout = None
+    return Acquire(PLAIN if cost == 1 else request_of(cost), timeout, attempt)
+
+
+def request_of(cost: Cost) -> Request:
+    """A cost as the policies count it. Raises `ConfigError`."""
+    if isinstance(cost, Mapping):
+        units = dict(cost)
+        requests = units.pop(REQUESTS, 1)
+        for unit, amount in units.items():
+            _checks.unit_name("cost", unit)
+            units[unit] = _checks.whole(f"cost[{unit!r}]", amount, minimum=0)
+    else:
+        requests, units = cost, {}
+    return Request(_checks.whole("cost", requests), units or None)
+
+
+def _cost(request: Request) -> str:
+    units = {REQUESTS: request.cost, **(request.units or {})}
+    return ", ".join(f"{amount} {unit}" for unit, amount in units.items())

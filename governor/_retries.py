@@ -1,0 +1,82 @@
+"""Retry planning: whether a failed attempt is followed by another one, after which delay, and why not."""
+
+from functools import partial
+from typing import Final, final
+
+from governor._access import Access, scope_of
+from governor._actors.asking import answer_timeout
+from governor._permit_request import MAX_TIMEOUT
+from governor._units import from_seconds
+from governor.config import ScopeSettings
+from governor.errors import UsageError
+from governor.messages import Denied, NoRetry, PlanRetry, RetryPlan
+
+_UNAVAILABLE: Final = RetryPlan(None, NoRetry.UNAVAILABLE)
+
+
+@final
+class Failure:
+    """A failed attempt, as the caller describes it. Raises `ConfigError`."""
+
+    __slots__ = ("_idempotency_key", "_message", "_method", "_provider", "_status", "scope")
+
+    def __init__(
+        self,
+        provider: str,
+        method: str,
+        *,
+        attempt: int,
+        remaining: float | None,
+        status: int | None,
+        server_wait: float | None,
+        idempotency_key: bool,
+    ) -> None:
+        self.scope = scope_of(provider, method)
+        self._provider = provider
+        self._method = method
+        self._status = status
+        self._idempotency_key = idempotency_key
+        self._message = PlanRetry(
+            attempt,
+            None if remaining is None or remaining > MAX_TIMEOUT else from_seconds(max(0.0, remaining), field="remaining"),
+            # A wait longer than a duration can be is absurd, and ignored.
+            None if server_wait is None or server_wait > MAX_TIMEOUT else from_seconds(server_wait, field="server_wait"),
+        )
+
+    def plan(self, access: Access, settings: ScopeSettings) -> RetryPlan:
+        """Plans the next attempt, from any thread, which is blocked for at most a second."""
+        hopeless = self._hopeless(settings)
+        if hopeless is not None:
+            return hopeless
+        portal = access.running()
+        try:
+            return portal.call(partial(self._ask, access), answer_timeout(0))
+        except (TimeoutError, UsageError) as error:
+            if isinstance(error, UsageError) and portal.alive():
+                raise
+            return _UNAVAILABLE
+
+    async def aplan(self, access: Access, settings: ScopeSettings) -> RetryPlan:
+        """The same for a task on any event loop, which goes on meanwhile."""
+        hopeless = self._hopeless(settings)
+        if hopeless is not None:
+            return hopeless
+        portal = access.running()
+        try:
+            return self._ask(access) if portal.on_loop() else await portal.acall(partial(self._ask, access), answer_timeout(0))
+        except (TimeoutError, UsageError) as error:
+            if isinstance(error, UsageError) and portal.alive():
+                raise
+            return _UNAVAILABLE
+
+    def _hopeless(self, settings: ScopeSettings) -> RetryPlan | None:
+        """The plan for a failure that is not worth another attempt, whatever the state of the scope."""
+        if not settings.retry.repeats(self._method, idempotency_key=self._idempotency_key):
+            return RetryPlan(None, NoRetry.METHOD)
+        if self._status is not None and not settings.retry.retries_status(self._status):
+            return RetryPlan(None, NoRetry.STATUS)
+        return None
+
+    def _ask(self, access: Access) -> RetryPlan:
+        actor = access.find(self._provider, self._method, None)
+        return _UNAVAILABLE if isinstance(actor, Denied) else actor.plan_retry(self._message)
