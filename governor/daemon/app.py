@@ -1,6 +1,6 @@
 """The HTTP API and the dashboard, as an ASGI app of their own and as routes to mount into another app.
 
-Everything is read-only, except the actions of `governor.daemon.actions`, which need a token.
+Everything is read-only.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable

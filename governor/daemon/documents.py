@@ -61,8 +61,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     recent_denials: dict[str, int]
     scopes: dict[str, ScopeStatistics | GroupStatistics]
-    #: Whether this daemon takes actions, given the token.
-    actions: bool = False
 
 
 class ScopeReport(ScopeStatistics, frozen=True, kw_only=True, tag_field="direction", tag="outbound"):
@@ -108,13 +106,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The governor runs."""
 
     status: Literal["ok"] = "ok"
-
-
-class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """An action was carried out; `action` says which."""
-
-    status: Literal["success"] = "success"
-    action: str
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

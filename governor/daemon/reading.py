@@ -41,11 +41,10 @@ async def read_statistics(governor: Governor, also: str = "") -> Statistics:
 class Observer:
     """Reads one governor for all who watch it, and remembers what a single reading does not show: conditions and history."""
 
-    def __init__(self, governor: Governor, about: About | None = None, *, actions: bool = False) -> None:
+    def __init__(self, governor: Governor, about: About | None = None) -> None:
         self.governor = governor
         self.history = History()
         self._about = about or this_process()
-        self._actions = actions
         self._tracker = Tracker()
         #: Whether `governor.daemon.recorder` keeps the history; otherwise listeners do.
         self.recorded = False
@@ -64,7 +63,7 @@ class Observer:
         with self._lock:
             self.history.add(statistics)
             found, recent = self._tracker.add(statistics), self._tracker.recent()
-        return reports.status(statistics, found, about=self._about, recent=recent, actions=self._actions)
+        return reports.status(statistics, found, about=self._about, recent=recent)
 
 
 def this_process(policy_file: str | None = None) -> About:

@@ -21,7 +21,6 @@ def status(
     *,
     about: About,
     recent: Mapping[str, int] | None = None,
-    actions: bool = False,
 ) -> Status:
     """Everything: the statistics, the conditions `found` in them, and the number of `recent` denials by scope."""
     outbound = {OUTBOUND + name: scope for name, scope in statistics.scopes.items()}
@@ -40,7 +39,6 @@ def status(
         labels={key: label(worst.get(key), scope) for key, scope in scopes.items()},
         recent_denials=dict(recent or {}),
         scopes=scopes,
-        actions=actions,
     )
 
 

@@ -1,6 +1,5 @@
 // The page: redrawn with every status document.
 
-import { Actions } from "./actions.js";
 import { Band } from "./band.js";
 import { byKey, nameOf } from "./conditions.js";
 import { byId, say } from "./dom.js";
@@ -17,8 +16,7 @@ const REFRESH = 60_000;
 
 const history = new History();
 const timeline = new Timeline();
-const actions = new Actions(new URL("actions/", API));
-const lists = { outbound: new Rows("outbound", actions, load), inbound: new Rows("inbound", actions, load) };
+const lists = { outbound: new Rows("outbound", load), inbound: new Rows("inbound", load) };
 const band = new Band(reveal);
 const overall = new Overall();
 
@@ -51,8 +49,6 @@ function draw() {
   const found = byKey(latest.conditions);
   const marks = (scope) => timeline.marks(latest.global.now, scope);
   const drawing = { found, wanted, history, marks, shown };
-  actions.enabled = latest.actions;
-  byId("resume").hidden = !latest.actions || !latest.global.degraded_mode_active;
   band.draw(latest);
   overall.draw(latest, drawing);
   for (const list of Object.values(lists)) list.draw(latest, drawing);
@@ -104,7 +100,6 @@ byId("spans").addEventListener("change", (event) => {
   load();
   draw();
 });
-byId("resume").addEventListener("click", () => actions.run("resume", "End degraded mode now?"));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input")) return;
   event.preventDefault();

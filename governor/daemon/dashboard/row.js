@@ -7,7 +7,6 @@ import { clock, count, rate, reason, several, short, span, total } from "./words
 
 /** The colour of a row by the severity of its worst condition. */
 const TONES = { info: "watch", warning: "limited", error: "bad", critical: "bad" };
-const PAUSE = 600;
 
 class Row {
   #state = element("span", "state");
@@ -16,21 +15,19 @@ class Row {
   #notes = element("ul", "notes");
   #large = new Chart({ axis: true });
   #facts = element("dl", "facts");
-  #buttons = element("p", "buttons");
   #details = element("details");
   #isSeen = false;
   #latest = null;
 
-  constructor(key, actions, load) {
+  constructor(key, load) {
     this.key = key;
-    this.actions = actions;
     this.cells = { pace: element("span", "cell pace"), left: element("span", "cell left"), denied: element("span", "cell denials") };
     this.meter = element("span", "meter", element("span"));
     const { pace, left, denied } = this.cells;
     const name = element("span", "name", nameOf(key), this.#hint);
     this.#details.append(
       element("summary", "", this.#state, name, this.#chart.root, pace, left, denied, this.meter),
-      element("div", "body", this.#notes, this.#large.root, this.#facts, this.#buttons),
+      element("div", "body", this.#notes, this.#large.root, this.#facts),
     );
     this.#details.addEventListener("toggle", () => {
       if (this.#details.open) load(key);
@@ -71,11 +68,6 @@ class Row {
     this.meter.toggleAttribute("data-low", share < 0.2);
   }
 
-  /** Buttons for actions: their text, the action, the question before it, and its body. */
-  buttons() {
-    return [];
-  }
-
   #drawChart(chart, shown) {
     const { scope, history, marks } = this.#latest;
     const title = chartTitle(nameOf(this.key), history.rates(this.key), shown);
@@ -89,19 +81,6 @@ class Row {
     this.#drawChart(this.#large, shown);
     const facts = this.facts(scope).flatMap(([term, text]) => [element("dt", "", term), element("dd", "", text)]);
     this.#facts.replaceChildren(...facts);
-    const buttons = this.actions.enabled ? this.buttons(scope) : [];
-    const texts = buttons.map(([text]) => text).join();
-    // Rebuilt only when they change: a button that has the focus keeps it.
-    if (this.#buttons.dataset.texts === texts) return;
-    this.#buttons.dataset.texts = texts;
-    this.#buttons.replaceChildren(...buttons.map((button) => this.#button(...button)));
-  }
-
-  #button(text, action, question, body) {
-    const button = element("button", "", text);
-    button.type = "button";
-    button.addEventListener("click", () => this.actions.run(action, question, body));
-    return button;
   }
 }
 
@@ -136,14 +115,6 @@ export class ScopeRow extends Row {
       ["Denied", byCount(metrics.denied, reason)],
       ["Queue", `${several(waiting, "call")} waiting, ${several(leased, "permit")} granted ahead`],
     ];
-  }
-
-  buttons({ circuit_breaker: breaker }) {
-    const scope = nameOf(this.key);
-    const close = ["Close circuit breaker", "close", `Close the circuit breaker of ${scope}? Calls resume at once.`, { scope }];
-    const open = ["Open circuit breaker", "open", `Open the circuit breaker of ${scope}? Calls are denied until its probes succeed.`, { scope }];
-    const pause = [`Pause for ${span(PAUSE)}`, "pause", `Deny all calls to ${scope} for ${span(PAUSE)}?`, { scope, seconds: PAUSE }];
-    return breaker.state === "closed" ? [open, pause] : [close, pause];
   }
 }
 

@@ -12,16 +12,14 @@ const MAX_ROWS = 200;
 /** One of the two lists; `side` is outbound or inbound. */
 export class Rows {
   #side;
-  #actions;
   #load;
   #rows = new Map();
   #heads = new Map();
   #sight = new IntersectionObserver((entries) => this.#moved(entries), { rootMargin: "200px" });
 
   /** `load(key)` fetches the history of a scope or group. */
-  constructor(side, actions, load) {
+  constructor(side, load) {
     this.#side = side;
-    this.#actions = actions;
     this.#load = load;
   }
 
@@ -82,7 +80,7 @@ export class Rows {
   #row(key) {
     let row = this.#rows.get(key);
     if (!row) {
-      row = this.#side === "outbound" ? new ScopeRow(key, this.#actions, this.#load) : new GroupRow(key, this.#actions, this.#load);
+      row = this.#side === "outbound" ? new ScopeRow(key, this.#load) : new GroupRow(key, this.#load);
       this.#rows.set(key, row);
       this.#sight.observe(row.root);
     }
