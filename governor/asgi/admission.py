@@ -17,7 +17,7 @@ _log: Final = logging.getLogger("governor")
 
 @final
 class AdmissionController:
-    """Turns requests into `InboundRequest`s, and asks the governor. Another configuration needs another controller.
+    """What the middleware asks of a governor, prepared for its configuration. Another configuration needs another controller.
 
     `root` is the root path that the application itself uses instead of that of the server. `has_key` says whether there is a
     key function, without which no client has a tier.

@@ -79,9 +79,9 @@ class TrafficControlMiddleware:
             try:
                 await self._app(scope, receive, observer)
             except Exception:
-                if not observer.is_replaced:
+                if observer.replacement is None:
                     raise
-            if observer.is_replaced:
+            if observer.replacement is not None:
                 await observer.send_replacement()
             complete = True
         finally:

@@ -19,14 +19,15 @@ Ended = Callable[[int | None], object]
 class ResponseObserver:
     """Takes the place of `send`: passes each message on as it comes, and remembers the status of the response."""
 
-    __slots__ = ("_ended", "_fields", "_replacement", "_replaced", "_send", "_status")
+    __slots__ = ("_ended", "_fields", "_replaced", "_send", "_status", "replacement")
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._status: int | None = None
         self._ended: tuple[Ended, ...] = ()
         self._fields: Sequence[tuple[bytes, bytes]] = ()
-        self._replacement: Callable[[Send], Awaitable[None]] | None = None
+        #: The response that takes the place of that of the application.
+        self.replacement: Callable[[Send], Awaitable[None]] | None = None
         self._replaced = False
 
     def add_fields(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
@@ -40,22 +41,17 @@ class ResponseObserver:
     def replace(self, response: Callable[[Send], Awaitable[None]], status: int) -> None:
         """Sends this response instead of that of the application, which is dropped. No effect once that has begun."""
         if self._status is None:
-            self._replacement, self._status = response, status
-
-    @property
-    def is_replaced(self) -> bool:
-        """Whether another response takes the place of that of the application."""
-        return self._replacement is not None
+            self.replacement, self._status = response, status
 
     async def send_replacement(self) -> None:
         """Sends that response, once."""
-        if self._replacement is not None and not self._replaced:
+        if self.replacement is not None and not self._replaced:
             self._replaced = True
-            await self._replacement(self._send)
+            await self.replacement(self._send)
 
     def __call__(self, message: Message) -> Awaitable[None]:
         """Sends a message of the application."""
-        if self._replacement is not None:
+        if self.replacement is not None:
             return self.send_replacement()
         if self._status is None:
             kind = message["type"]
