@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from governor.errors import Reason
-from governor.policies.breaker import BreakerStatus
-from governor.policies.degraded import Cause
+from governor.policies.breaker import BreakerStatus as BreakerStatus
+from governor.policies.degraded import Cause as Cause
 
 K = TypeVar("K")
 

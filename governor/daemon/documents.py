@@ -10,8 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from governor.conditions import Condition
 from governor.instrumentation import Entry
-from governor.policies.degraded import Cause
-from governor.statistics import CounterRecord, GroupStatistics, Moment, ScopeStatistics
+from governor.statistics import Cause, CounterRecord, GroupStatistics, Moment, ScopeStatistics
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):

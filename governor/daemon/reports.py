@@ -8,8 +8,7 @@ from governor import CounterRecord, LimitStatistics, ScopeStatistics, Statistics
 from governor.conditions import INBOUND, OUTBOUND, Condition, headline, label
 from governor.config import provider_of
 from governor.daemon.documents import About, GlobalStatus, GroupReport, ScopeReport, Status
-from governor.policies.breaker import BreakerStatus
-from governor.statistics import BreakerStatistics, DenialStatistics, GroupStatistics, scarcest
+from governor.statistics import BreakerStatistics, BreakerStatus, DenialStatistics, GroupStatistics, scarcest
 
 #: The better state first.
 _BREAKERS: Final = (BreakerStatus.CLOSED, BreakerStatus.HALF_OPEN, BreakerStatus.OPEN)
