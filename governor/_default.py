@@ -1,4 +1,4 @@
-"""Which governor do clients use that were given none? One for the whole process."""
+"""Default governor: one for the whole process, for clients that were given none."""
 
 import atexit
 import concurrent.futures.thread  # noqa: F401  # Before the handlers of this module: see at its end.
@@ -29,7 +29,7 @@ def default() -> Governor:
 
     That one is configured by the file that `GOVERNOR_CONFIG` names, if any, and by the environment; it runs on a background
     thread and is closed when the interpreter exits: when every thread has ended for which the interpreter waits, or when all
-    that are left wait for permits that nobody can give any more. Where no thread can be started any more, as with CPython
+    that are left wait for permits that can no longer be granted. Where no thread can be started any more, as with CPython
     3.12.0 to 3.12.2 after the main thread has ended, it is closed from the beginning. After a fork the child gets one of its
     own. Raises `ConfigError`.
     """
@@ -39,7 +39,7 @@ def default() -> Governor:
         return running
     with _lock:
         # One that has ended by itself, by a bug or because its thread could not go on, is replaced.
-        # One that is closed because the main thread has ended is not: there is nobody left to give anything.
+        # One that is closed because the main thread has ended is not: no thread is left that could use it.
         started = _started.get(process)
         if started is None or not (started.state is GovernorState.RUNNING or process in _final):
             governor = configured()
@@ -123,6 +123,6 @@ def _stay_closed(governor: Governor) -> None:
 
 if sys.platform != "win32":
     # Another thread may hold the lock at the moment of a fork, and would never release its copy in the child. Handlers that are
-    # registered last are called first: `concurrent.futures.thread` has registered its own before, so nobody waits here for a
+    # registered last are called first: `concurrent.futures.thread` has registered its own before, so no fork waits here for a
     # thread while holding its lock, and it does not come to release what it has not acquired.
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

@@ -1,7 +1,7 @@
 """One life of a governor, from entering to leaving: its loop, its actors, and the task in which all their tasks run.
 
 That task belongs to the event loop and to no task of the program. So a life may begin in one task and end in another, and where
-a loop cancels what is left when it ends, as `asyncio.run` does, the life ends with it and answers everybody who waits. If the
+a loop cancels what is left when it ends, as `asyncio.run` does, the life ends with it and answers every call that waits. If the
 task fails, that is logged, every ask is answered `shutting_down` from then on, and leaving the governor raises the error.
 """
 
@@ -23,7 +23,7 @@ from governor.instrumentation import Announcer
 
 _log: Final = logging.getLogger("governor")
 
-#: Seconds after which one who leaves from another loop goes on, although the governor's own has not done its part.
+#: Seconds after which leaving from another loop returns, even if the governor's loop has not finished.
 _CLOSE_TIMEOUT: Final = 10.0
 
 
@@ -57,7 +57,7 @@ class Life:
         self._begun = anyio.Event()
         self._leave = anyio.Event()
         self._over = anyio.Event()
-        #: Others who wait for the end, on other loops.
+        #: Wakes the tasks on other loops that wait for the end.
         self._told: list[Callable[[], object]] = []
         self._task: object = None
         self._watch: object = None
@@ -97,7 +97,7 @@ class Life:
                     self.abandon()
 
     def close(self) -> None:
-        """Answers everybody who waits, and from now on everybody who asks; on the thread of the loop."""
+        """Answers every call that waits and every later ask; on the thread of the loop."""
         if self.closed:
             return
         self._forget()
@@ -108,7 +108,7 @@ class Life:
             self.portal.close()
 
     def abandon(self) -> None:
-        """The loop has gone and nothing more will happen there: those who wait find out. On any thread, in any place."""
+        """The loop has ended: calls that wait find out. On any thread, in any place."""
         if not self.closed:
             self._forget()
             self.portal.close()

@@ -1,4 +1,4 @@
-"""What do callers and actors say to each other?
+"""Messages between calls and actors, and their answers.
 
 The same structs travel in process and, later, over a wire. On the actor's own loop a plain ask needs none of them: the call
 itself is the message.
@@ -26,7 +26,7 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
 
 
 class Leave(msgspec.Struct, frozen=True, tag="leave"):
-    """Whoever asked is no longer waiting: leave the line, or take back what was granted meanwhile."""
+    """The call no longer waits: remove it from the queue, or give back what was granted meanwhile."""
 
 
 class Answered(msgspec.Struct, tag="answered"):

@@ -1,4 +1,4 @@
-"""The event loop that runs on this thread: which one it is, and how to give it a task or learn that it has been closed.
+"""The event loop that runs on this thread: which one it is, and how to start a task in it, and how to learn that it was closed.
 
 anyio tells neither in callbacks of a loop that it has not started, nor for a loop that shares its thread with another one.
 """

@@ -1,7 +1,4 @@
-"""What does a caller hold after a yes?
-
-A permit allows one call. Its holder reports the outcome once, from any thread; a permit that was never used can be given back.
-"""
+"""Permits: the right to make one call, whose outcome is reported once, from any thread."""
 
 from collections import deque
 from collections.abc import Mapping, Sized
@@ -52,7 +49,7 @@ class Owner(Protocol):
 
 
 class Permit(msgspec.Struct, gc=False, eq=False):
-    """Leave to make one call.
+    """The right to make one call.
 
     Report what became of it with `record`, once. As a context manager (`with permit:`), which may be entered once, it reports
     by itself whatever has not been reported: success on leaving, and on an exception what it says about the provider.
@@ -114,7 +111,8 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             and not owner.listens
             and not owner.degraded.failures
         ):
-            # What nearly all outcomes are: a success that nobody but the counters has been waiting for.
+            # What nearly all outcomes are: a success that changes only the counters.
+            # Written out by hand, so that it costs no further Python call.
             if owner.failures:
                 pass  # They were reported before, and are to be read before: or they would be taken for failures in a row.
             elif get_ident() != owner.thread:
@@ -194,13 +192,13 @@ def _name(error: BaseException | None) -> str | None:
 
 @final
 class HeldPermit(Permit, gc=False, eq=False):
-    """A permit whose place somebody waits for: in flight, in a strict window, or in a breaker that is half-open or ramps up.
+    """A permit that holds a place: in flight, in a strict window, or in a breaker that is half-open or ramps up.
 
-    Forgotten by its holder, it reports a neutral outcome when it is collected, so that its place is not lost for ever.
+    If it is dropped unreported, it reports a neutral outcome when it is collected, so that its place becomes free.
     """
 
     def __del__(self) -> None:
-        # May run inside any handler, on any thread: it leaves word, and touches nothing.
+        # May run inside any handler, on any thread: it leaves an outcome, and touches nothing else.
         if not self.reported:
             report = Report(self.grant(), Result.NEUTRAL, answered=self._answered)
             self._owner.outcomes.append(report)

@@ -44,9 +44,9 @@ def current_post() -> Post:
 
 
 class _Call(Generic[T]):
-    """A function to run on the actors' loop, and how to tell its caller that it has been run, or never will be.
+    """A function to run on the actors' loop, and how to wake its caller once it has run, or never will.
 
-    It runs, or its caller gives it up: whichever comes first. What was given up never runs.
+    It runs, or its caller gives it up, whichever comes first. A call that was given up never runs.
     """
 
     __slots__ = ("_begun", "_error", "_function", "_value", "_wake")
@@ -76,7 +76,7 @@ class _Call(Generic[T]):
         return self._begun.acquire(blocking=False)
 
     def hand_over(self, unwanted: Callable[[T], object]) -> None:
-        """On the actors' loop, after it has run: what it returned goes there, as its caller has gone."""
+        """On the actors' loop, after it has run: what it returned goes there, because its caller has gone."""
         if self._error is None:
             unwanted(cast("T", self._value))
 
@@ -104,7 +104,7 @@ class Portal:
     """The thread and the loop on which all actors of one governor run. Made on that loop.
 
     Several loops may take turns on one thread, and a loop may be stopped, run on by another thread, or closed. So a thread is
-    not enough to know where we are: the loop that runs there counts. `on_gone` is called when the loop is found to have been
+    not enough to identify the place: the loop that runs there counts. `on_gone` is called when the loop is found to have been
     closed, on any thread, in any place: it must neither raise nor wait. `on_moved` when another thread has begun to run it.
     """
 
@@ -139,7 +139,7 @@ class Portal:
     # Where are we?
 
     def on_loop(self) -> bool:
-        """Is the code that asks running on the actors' own loop? Only such code may wait here for an actor."""
+        """Whether the calling code runs on the actors' loop. Only such code may wait there for an actor."""
         if self._loop is None:
             return get_ident() == self.thread
         if running_loop() is not self._loop:
@@ -151,18 +151,18 @@ class Portal:
         return True
 
     def here(self) -> bool:
-        """May the code that asks call the actors directly? On their loop, and on its thread while no loop runs there."""
+        """Whether the calling code may call the actors directly: on their loop, and on its thread while no loop runs there."""
         return self.on_loop() or (self.is_paused() and running_loop() is None)
 
     def must_post(self) -> bool:
-        """Is this the thread of trio's loop, but are we outside of it? Its tasks can only be woken from inside.
+        """Whether this is the thread of a trio loop, outside of that loop. Its tasks can only be woken from inside.
 
         A loop in guest mode takes turns with another one.
         """
         return self._loop is not None and self._asyncio is None and not in_trio()
 
     def is_paused(self) -> bool:
-        """Are we on the thread of the actors' loop, and is that not running, but may go on?
+        """Whether this is the thread of the actors' loop, and that loop is stopped but may go on.
 
         What is called there meets no actor at work, and no task of the loop can take its turn before it has ended.
         """
@@ -170,7 +170,7 @@ class Portal:
         return loop is not None and get_ident() == self._ran_on and not (loop.is_running() or loop.is_closed() or in_trio())
 
     def waits_for_us(self) -> bool:
-        """Must the actors' loop wait until this thread has done what it is doing? To block it for an answer is in vain."""
+        """Whether the actors' loop cannot run before this thread goes on. Blocking it for an answer is in vain."""
         loop = self._asyncio
         if self._loop is None or get_ident() != self._ran_on:
             return False
@@ -244,7 +244,7 @@ class Portal:
             self._abandon_calls()
 
     def alive(self) -> bool:
-        """Will calls be answered? True as well for a loop that is too busy to answer, or that stands still."""
+        """Whether the loop still takes callbacks. True as well for a loop that is too busy to run them."""
         return not self.ended and self.post(_nothing)
 
     def wait_blocking(self, done: Lock, timeout: float = math.inf) -> bool:
@@ -260,7 +260,7 @@ class Portal:
     async def wait(self, done: anyio.Event, timeout: float = math.inf) -> bool:
         """Waits on another loop until `done` is set. False as with `wait_blocking`.
 
-        Without a timeout it is as patient as one who does not wait, if the actors' loop cannot run while this one does.
+        Without a timeout it waits for one heartbeat only, if the actors' loop cannot run while this one does.
         """
         if timeout == math.inf and self._asyncio is not None and self.waits_for_us():
             timeout = _HEARTBEAT_INTERVAL
@@ -289,7 +289,7 @@ class Portal:
 
 
 class NoPortal(Portal):
-    """The home of a governor that could not begin: on no thread, with no loop, and closed."""
+    """The portal of a governor that could not begin: no thread, no loop, and closed."""
 
     def __init__(self) -> None:
         self.thread = self._ran_on = 0
