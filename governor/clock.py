@@ -1,6 +1,6 @@
-"""Clocks, and conversion between seconds and the whole microseconds of the governor. The only module that reads a clock.
+"""Clocks. This is the only module that reads the time.
 
-A clock is a function that returns an `Instant`: whole microseconds from an arbitrary start, never less than 0.
+A clock is a function that returns an `Instant`, in whole microseconds from an arbitrary start, and never less than 0.
 """
 
 import math
@@ -28,20 +28,20 @@ def _monotonic_microseconds() -> int:
     return monotonic_ns() // 1000
 
 
-#: The system's monotonic clock. The cast spares every reading the call of `Instant`.
+#: The monotonic clock of the system. The cast avoids a call of `Instant` for every reading.
 system_clock = cast("Clock", _monotonic_microseconds)
 
 
 def wall_clock() -> float:
-    """The time of day in seconds since 1970 (UTC). It may jump: it is for dates that others send, not for waits."""
+    """Seconds since 1970 (UTC). This clock may jump: use it for dates in messages, and not for waits."""
     return time()
 
 
 def forward_clock(clock: Clock) -> Clock:
-    """The same clock, but one that never goes back.
+    """A clock that follows another one and never goes back.
 
-    When the source goes back, this clock stands still for that one reading and then goes on at the source's pace, so that
-    nothing waits until the source has caught up.
+    When the source goes back, this clock stands still for that one reading and then continues at the pace of the source, so
+    that it does not wait until the source has caught up.
     """
     last = Instant(0)
     offset = 0
@@ -58,9 +58,9 @@ def forward_clock(clock: Clock) -> Clock:
 
 
 def steady_clock(seconds: Callable[[], float]) -> Clock:
-    """A clock made from any function that tells the time in seconds, even one that goes back or answers nonsense.
+    """A clock from any function that returns seconds, even one that goes back.
 
-    Readings that are not finite leave it where it is.
+    Readings that are not finite are ignored.
     """
     last = Instant(0)
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from governor.errors import Reason
-from governor.policies.breaker import BreakerStatus
+from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.statistics import BreakerStatistics, DenialStatistics, GroupStatistics, Moment, ScopeStatistics, Statistics
 from governor.wording import count, listed, plain, reason, several, span

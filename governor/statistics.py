@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from governor.errors import Reason
-from governor.policies.breaker import BreakerStatus as BreakerStatus
+from governor.policies.breaker_states import BreakerStatus as BreakerStatus
 from governor.policies.degraded import Cause as Cause
 
 K = TypeVar("K")

@@ -4,7 +4,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from governor._units import Instant
-from governor.policies.breaker import BreakerStatus
+from governor.policies.breaker_states import BreakerStatus
 
 
 class Signal(Enum):

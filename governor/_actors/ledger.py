@@ -12,7 +12,7 @@ from governor._actors.units import UnitWatch
 from governor._units import MINUTE, Duration, Instant
 from governor.instrumentation import Announcer, CallDenied, Retried
 from governor.messages import Acquire, Denied, Report
-from governor.policies.breaker import BreakerStatus
+from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import Grant, Result
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry_budget import RetryBudgetPolicy

@@ -22,7 +22,7 @@ from governor._units import AFTER_OUTCOME, NEVER, SECOND, Duration, Instant, to_
 from governor.errors import Reason
 from governor.instrumentation import BreakerChanged, Granted
 from governor.messages import Acquire, Answered, Denied, NoRetry, PlanRetry, Report, RetryPlan
-from governor.policies.breaker import BreakerStatus
+from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.pipeline import Pipeline, Verdict
 from governor.policies.retry import Retry, RetryEnd, plan

@@ -13,7 +13,8 @@ from governor.clock import Clock, wall_clock
 from governor.config import GlobalSettings, provider_of
 from governor.instrumentation import Announcer, DegradedEntered, DegradedLeft
 from governor.instrumentation.notices import Notices
-from governor.policies.breaker import BreakerPolicy, BreakerStatus
+from governor.policies.breaker import BreakerPolicy
+from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause, Degraded, DegradedPolicy
 from governor.policies.request_cap import WARN_AT, RequestCap, RequestCapPolicy
 

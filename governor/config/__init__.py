@@ -1,4 +1,4 @@
-"""Settings: the policy file, the environment, and what is in force for each scope."""
+"""Settings: the policy file, the environment, and the settings in force for each scope."""
 
 from governor._units import describe_duration, parse_duration
 from governor.config.model import Config

@@ -1,8 +1,8 @@
-"""Names of environment variables: those of settings, and names that are nearly one.
+"""Names of environment variables: those of settings, and misspelled ones.
 
-`GOVERNOR__SECTION__KEY` is a setting. A name that was probably meant as one and is none, such as `GOVERNOR_GLOBAL_MAX_SCOPES`
-or `governor__global__max_scopes`, is a mistake. All other names are free, those that begin with `GOVERNOR_` included:
-Kubernetes sets `GOVERNOR_SERVICE_HOST` for the neighbours of a service that is called `governor`.
+`GOVERNOR__SECTION__KEY` is a setting. A name that was probably meant as one, such as `GOVERNOR_GLOBAL_MAX_SCOPES` or
+`governor__global__max_scopes`, is a mistake. All other names belong to other programs, including those that begin with
+`GOVERNOR_`: Kubernetes sets `GOVERNOR_SERVICE_HOST` in containers beside a service with the name `governor`.
 """
 
 import re
@@ -15,14 +15,14 @@ from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings,
 from governor.policies import method_names
 
 PREFIX: Final = "GOVERNOR__"
-#: Names the policy file of programs that name none themselves.
+#: The path of the policy file, for programs that pass none.
 POLICY_FILE: Final = "GOVERNOR_CONFIG"
-#: Variables with a name of their own, known from the reference system.
+#: Variables with names of the reference system.
 LOGGING_SWITCH: Final = "ENABLE_TRAFFIC_CONTROL_LOGGING"
 LOGGING_DIRECTORY: Final = "TRAFFIC_CONTROL_LOG_DIR"
 
 _OWN_NAMES: Final = (POLICY_FILE, LOGGING_SWITCH, LOGGING_DIRECTORY)
-#: What every name has that is worth a closer look.
+#: What every name contains that may be a misspelled setting.
 _CLUE: Final = re.compile("gov|traffic", re.IGNORECASE)
 _SECTIONS: Final = ("GLOBAL", "OUTBOUND", "INBOUND", "LOGGING")
 
@@ -33,7 +33,7 @@ def is_setting(name: str) -> bool:
 
 
 def meant(name: str) -> str | None:
-    """The variable that a name was probably meant as; None for a variable that is read, and for those of other programs."""
+    """The variable that a misspelled name means; None for a variable that is read, and for those of other programs."""
     if not _CLUE.search(name) or is_setting(name):
         return None
     upper = name.upper()
@@ -46,7 +46,7 @@ def meant(name: str) -> str | None:
 
 
 def respelled(name: str) -> str | None:
-    """The variable that has the same words as this name, or nearly: `GOVERNOR__GLOBAL__MAX_SCOPES`. None if no setting has."""
+    """The variable with the same or similar words: `GOVERNOR__GLOBAL__MAX_SCOPES`. None if there is none."""
     words = re.sub("_+", "_", name.removeprefix("GOVERNOR")).strip("_")
     if words.startswith("CONFIG") or _nearest(words, ("CONFIG",), 0.75):
         return POLICY_FILE
@@ -66,19 +66,19 @@ def respelled(name: str) -> str | None:
 
 
 def _settings() -> dict[str, str]:
-    """The variables of all settings outside of scopes and groups, by their words with and without the section."""
+    """The variables of all settings outside of scopes and groups, by their words, with and without the section."""
     variables: dict[str, str] = {}
     for section, record in (("GLOBAL", GlobalSettings), ("INBOUND", InboundSettings), ("LOGGING", LoggingSettings)):
         for key in map(str.upper, record.__struct_fields__):
             variables[f"{section}_{key}"] = f"{PREFIX}{section}__{key}"
-            # A single word, such as ENABLED, may be anything.
+            # A single word, such as ENABLED, is ambiguous.
             if "_" in key:
                 variables[key] = f"{PREFIX}{section}__{key}"
     return variables
 
 
 def _of_scopes() -> list[str]:
-    """The path of everything that can be set for a scope, the longest first: `retry_budget__floor`, `limits`."""
+    """The paths of all settings of a scope, the longest first: `retry_budget__floor`, `limits`."""
     fields = msgspec.structs.fields(ScopeSettings)
     tables = [one for one in fields if isinstance(one.default, msgspec.Struct)]
     inner = [f"{one.name}__{key}" for one in tables for key in one.default.__struct_fields__]

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from governor.errors import Reason
-from governor.policies.breaker import BreakerStatus
+from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.wording import listed, plain, reason, span
 

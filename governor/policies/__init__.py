@@ -1,1 +1,1 @@
-"""Decisions: pure state machines of (state, input, now)."""
+"""Policies: pure state machines that decide on (state, input, now)."""

@@ -1,6 +1,6 @@
-"""How many calls ended in the last span of time, and how many of them failed: one log for both, in bounded memory.
+"""Call log: the calls that ended in the last span of time and the failures among them, in bounded memory.
 
-Every call has its own date as long as the calls in one window have at most `SLOTS` different dates. Beyond, calls that end
+Every call has its own date while the calls in one window have at most `SLOTS` different dates. Above that, calls that end
 within 1/4096 of the window share a slot dated by its newest member: they leave the window late by less than that, never early,
 and failures and successes leave together.
 """
@@ -12,7 +12,7 @@ import msgspec
 
 from governor._units import Duration, Instant
 
-#: Different dates in one window up to which the log is exact. It never has more than twice as many slots, give or take one.
+#: The number of dates in one window up to which the log is exact. It has at most twice as many slots, one more or less.
 SLOTS: Final = 4096
 
 
@@ -24,14 +24,14 @@ class CallLogState(msgspec.Struct, frozen=True):
 
 
 class CallLog:
-    """Calls and failures that leave together after `window`."""
+    """Calls and failures that expire together after `window`."""
 
     __slots__ = ("_began", "_grain", "_slots", "calls", "failures", "window")
 
     def __init__(self, window: Duration) -> None:
         # A plain integer: arithmetic with a subclass is slower.
         self.window = int(window)
-        #: Calls and failures that were in the window at the latest `add` or `forget`.
+        #: Calls and failures in the window at the latest `add` or `forget`.
         self.calls = 0
         self.failures = 0
         self._grain = -(-window // SLOTS)
@@ -39,7 +39,7 @@ class CallLog:
         self._began = Instant(0)
 
     def add(self, now: Instant, *, failed: bool) -> None:
-        """Dates a call at `now`, or at the newest date if the clock has gone back, and forgets what has left the window."""
+        """Dates a call at `now`, or at the newest date if the clock has gone back. Drops slots that have left the window."""
         self.forget(now)
         slots = self._slots
         full = len(slots) >= SLOTS and now < self._began + self._grain
@@ -56,7 +56,7 @@ class CallLog:
         self.failures += failed
 
     def forget(self, now: Instant) -> None:
-        """Lets go of what has left the window that ends at `now`."""
+        """Drops slots that have left the window that ends at `now`."""
         slots = self._slots
         gone = now - self.window
         while slots and slots[0][0] <= gone:
@@ -70,16 +70,16 @@ class CallLog:
         return sum(failures for dated, _, failures in self._slots if dated > gone)
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Drops all slots."""
         self._slots.clear()
         self.calls = self.failures = 0
 
     def state(self) -> CallLogState:
-        """What `restore` needs to go on from here."""
+        """The slots as a frozen record, for `restore`."""
         return CallLogState(tuple((Instant(dated), calls, failures) for dated, calls, failures in self._slots), self._began)
 
     def restore(self, state: CallLogState) -> None:
-        """Goes on from a state taken earlier."""
+        """Continues from a state that `state` returned."""
         self._slots = deque([*slot] for slot in state.slots)
         self.calls = sum(calls for _, calls, _ in state.slots)
         self.failures = sum(failures for _, _, failures in state.slots)

@@ -1,4 +1,4 @@
-"""Calls whose answer has not begun, by when they were granted: the probes of a breaker, and its calls while it ramps up."""
+"""Calls of a breaker without an answer, by the instant of their grant: its probes, and its calls during a ramp."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -7,22 +7,22 @@ from governor._units import Instant
 
 
 class CallsOut:
-    """A multiset of grant dates in the order of the grants. Calls of the same date stand for each other."""
+    """A multiset of grant dates in the order of the grants. Calls of the same date are interchangeable."""
 
     __slots__ = ("_dates", "count")
 
     def __init__(self) -> None:
         self.count = 0
-        # Unlike a dict, it finds its first key at once however many were removed before it.
+        # A dict would take time for each key that was removed before its first one.
         self._dates: OrderedDict[Instant, int] = OrderedDict()
 
     def add(self, granted_at: Instant) -> None:
-        """One more."""
+        """Adds a call."""
         self._dates[granted_at] = self._dates.get(granted_at, 0) + 1
         self.count += 1
 
     def remove(self, granted_at: Instant) -> bool:
-        """Takes out one of that date; False if there is none."""
+        """Removes a call of that date; False if there is none."""
         calls = self._dates.get(granted_at)
         if calls is None:
             return False
@@ -34,16 +34,16 @@ class CallsOut:
         return True
 
     def give_up_oldest(self) -> None:
-        """Takes out the one that was granted first, if there is one."""
+        """Removes the call that was granted first, if any."""
         if self._dates:
             self.remove(next(iter(self._dates)))
 
     def oldest(self) -> Instant | None:
-        """When the one that was granted first was granted."""
+        """The earliest grant."""
         return next(iter(self._dates), None)
 
     def newest(self) -> Instant | None:
-        """When the one that was granted last was granted."""
+        """The latest grant."""
         return next(reversed(self._dates), None)
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Validation of parameters, with one message for each kind of number, used by every policy."""
+"""Validation of parameters: one function for each kind of value, used by every policy."""
 
 from math import inf
 from operator import index
@@ -10,14 +10,14 @@ from governor._units import MAX_DURATION, MICROSECOND, Duration, to_duration
 from governor.errors import ConfigError
 from governor.policies import unit_names
 
-#: More than any provider grants, and far from where a product of two settings would stop being exact in 64 bits.
+#: The largest amount of any setting: more than any provider grants, and small enough for exact products in 64 bits.
 MAX_AMOUNT = 10**12
-#: Stands for no bound: a thousand years of calls that name `MAX_AMOUNT` each microsecond.
+#: Stands for no bound: more than a thousand years of calls of `MAX_AMOUNT` in each microsecond.
 _UNBOUNDED = 10**30
 
 
 def integer(value: object) -> object:
-    """A whole number of another type, such as those of numpy, as an `int`; anything else as it is."""
+    """A whole number of another type, such as those of numpy, as an `int`; anything else unchanged."""
     if isinstance(value, int) or not isinstance(value, SupportsIndex):
         return value
     try:
@@ -27,7 +27,7 @@ def integer(value: object) -> object:
 
 
 def integers(record: msgspec.Struct) -> None:
-    """Makes the whole numbers of a record, and those in its sets, plain `int`s. For the first line of `__post_init__`."""
+    """Makes plain `int`s of the whole numbers of a record and of its sets. Call it first in `__post_init__`."""
     for field in record.__struct_fields__:
         value = getattr(record, field)
         plain = frozenset(map(integer, value)) if isinstance(value, frozenset) else integer(value)
@@ -69,12 +69,12 @@ def multiple(field: str, value: object, *, maximum: float) -> None:
 
 
 def units_of(multiple: float, amount: int) -> int:
-    """`multiple` times `amount`, in whole units; infinity is more than any call may name."""
+    """`multiple` times `amount`, in whole units; for infinity, more than any call can use."""
     return int(multiple * amount) if multiple < inf else _UNBOUNDED
 
 
 def unit_name(field: str, value: object) -> None:
-    """Raises `ConfigError` unless `value` is one lower-case word, in the one spelling of a unit that is known."""
+    """Raises `ConfigError` unless `value` is one lower-case word, spelled as the unit is if it is a known one."""
     allowed = "one lower-case word, for instance 'requests' or 'tokens'"
     if not isinstance(value, str) or not value.isidentifier() or value != value.lower():
         raise ConfigError(field, value, allowed)

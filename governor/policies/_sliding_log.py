@@ -1,8 +1,8 @@
-"""A sliding log of used units: exact counts of the last window, in bounded memory.
+"""Sliding log: the number of units used in the last span of time, exactly and in bounded memory.
 
-A log of (instant, count). As long as the units that fit into one window number at most `SLOTS`, every use has an entry of
-its own. Beyond, uses close in time share a slot dated by its newest member: a slot leaves the window late by at most 1/4096
-of it, never early.
+A log of (instant, count). If the units that fit into one window number at most `SLOTS`, every use has an entry of its own.
+Otherwise, uses close in time share a slot dated by its newest member: a slot leaves the window late by at most 1/4096 of it,
+and never early.
 """
 
 from collections import deque
@@ -12,26 +12,26 @@ import msgspec
 
 from governor._units import Instant
 
-#: Entries kept at most, give or take one.
+#: The most entries, one more or less.
 SLOTS: Final = 4096
 
 
 class SlidingLogState(msgspec.Struct, frozen=True):
-    """The dated counts, oldest first, and the date of the newest that were let go of."""
+    """The dated counts, oldest first, and the date of the newest dropped ones."""
 
     slots: tuple[tuple[Instant, int], ...]
     forgotten: Instant
 
 
 class SlidingLog:
-    """Dated counts that leave after `window`."""
+    """Dated counts that expire after `window`."""
 
     __slots__ = ("_forgotten", "_grain", "_newest", "_slot_ends", "_slots", "total", "window")
 
     def __init__(self, window: int, most: int) -> None:
         # A plain integer: arithmetic with a subclass is slower.
         self.window = int(window)
-        #: Units in the log, including any that have left the window since the last `add`.
+        #: Units in the log, including those that have left the window since the last `add`.
         self.total = 0
         self._grain = 1 if most <= SLOTS else -(-window // SLOTS)
         self._slots: deque[list[int]] = deque()
@@ -40,7 +40,7 @@ class SlidingLog:
         self._forgotten = Instant(-1)
 
     def add(self, now: Instant, count: int) -> None:
-        """Dates `count` units (at least 1) at `now`, and forgets what has left the window."""
+        """Dates `count` units (at least 1) at `now`, and drops slots that have left the window."""
         if now < self._slot_ends:
             newest = self._newest
             newest[1] += count
@@ -54,12 +54,12 @@ class SlidingLog:
         self.total += count
 
     def remove(self, dated: Instant, count: int) -> None:
-        """Takes back units that were added at `dated` or later; units that have left the log already are gone."""
+        """Removes units that were added at `dated` or later, as far as they are still in the log."""
         slots = self._slots
         place = len(slots)
         while place and slots[place - 1][0] >= dated:
             place -= 1
-        # The oldest that there are: what is left in the log is never older than what was used.
+        # The oldest ones, so that units in the log are never older than the uses that they stand for.
         while place < len(slots) and not slots[place][1]:
             place += 1
         if place == len(slots) or dated <= self._forgotten:
@@ -70,7 +70,7 @@ class SlidingLog:
         self._drop_empty(place)
 
     def _drop_empty(self, place: int) -> None:
-        """Keeps what is taken back from piling up. The newest slot is open: it stays, until the next one is empty too."""
+        """Drops a slot without units. The newest slot is open: it stays until the next one is empty too."""
         slots = self._slots
         if slots[place][1]:
             return
@@ -80,7 +80,7 @@ class SlidingLog:
             del slots[place - 1]
 
     def forget(self, now: Instant) -> None:
-        """Lets go of what has left the window; afterwards `total` is exact."""
+        """Drops slots that have left the window; afterwards `total` is exact."""
         slots = self._slots
         gone = now - self.window
         while slots and slots[0][0] <= gone:
@@ -88,11 +88,11 @@ class SlidingLog:
             self._forgotten = Instant(dated)
             self.total -= count
         if not slots:
-            # The open slot is gone as well: nothing must be added to it, should the clock go back.
+            # The open slot is gone as well: if the clock goes back, nothing may be added to it.
             self._slot_ends = 0
 
     def used(self, now: Instant) -> int:
-        """Units inside the window that ends at `now`. Walks over what has left it."""
+        """Units inside the window that ends at `now`. Takes time for each slot that has left it."""
         gone = now - self.window
         stale = 0
         for dated, count in self._slots:
@@ -102,30 +102,30 @@ class SlidingLog:
         return self.total - stale
 
     def copy(self) -> "SlidingLog":
-        """A log that goes on from here. It shares slots with this one, and is of no use once this one has changed."""
+        """A copy that shares slots with this log, and is valid until this log changes."""
         copy = SlidingLog(self.window, 1)
         copy.total, copy._grain = self.total, self._grain
         copy._slots, copy._slot_ends, copy._forgotten = self._slots.copy(), self._slot_ends, self._forgotten
         if copy._slots:
-            # The only slot that grants to come can change.
+            # The only slot that later grants can change.
             copy._newest = copy._slots[-1] = self._newest.copy()
         return copy
 
     @property
     def late(self) -> int:
-        """By how much units may leave late, at most."""
+        """The most time by which units leave late."""
         return self._grain if self._grain > 1 else 0
 
     def never_fills(self, start: Instant, most: int, base: int, amount: int, per: int) -> bool:
-        """Does no window hold more than `most`, if others add so much at most?
+        """Whether no window holds more than `most` units if others add at most this much.
 
-        They add `base`, and `amount` for each `per`, within a span that begins at `start` or later.
+        They add `base` units, and `amount` for each `per`, within a span that begins at `start` or later.
         """
         lasts = self.window + self.late
         room = (most - base) * per
         if lasts * amount > room:
             return False
-        # What it would come to if all had been dated at `start`; each slot that leaves makes room from then on.
+        # As if all units were dated at `start`; each slot that leaves makes room from then on.
         room -= self.total * per
         since = start - lasts
         for dated, units in self._slots:
@@ -135,11 +135,11 @@ class SlidingLog:
         return True
 
     def emptied(self) -> Instant:
-        """When all units will have left the window."""
+        """The instant at which all units have left the window."""
         return Instant(self._slots[-1][0] + self.window) if self._slots else Instant(0)
 
     def freed(self, count: int) -> Instant:
-        """When the oldest `count` units will have left the window. At least that many are in the log."""
+        """The instant at which the oldest `count` units have left the window. At least that many must be in the log."""
         for dated, units in self._slots:
             count -= units
             if count <= 0:
@@ -147,11 +147,11 @@ class SlidingLog:
         raise AssertionError("freed() asked for more units than the log holds")
 
     def state(self) -> SlidingLogState:
-        """What `restore` needs to go on from here."""
+        """The slots as a frozen record, for `restore`."""
         return SlidingLogState(tuple((Instant(dated), count) for dated, count in self._slots), self._forgotten)
 
     def restore(self, state: SlidingLogState) -> None:
-        """Goes on from a state taken earlier."""
+        """Continues from a state that `state` returned."""
         self._slots = deque([dated, count] for dated, count in state.slots)
         self.total = sum(count for _, count in state.slots)
         self._forgotten = state.forgotten

@@ -1,21 +1,20 @@
-"""Is the provider well enough to be called? A circuit breaker per scope.
+"""Circuit breaker, one per scope.
 
-Closed lets everything through and watches; open lets nothing through; half-open lets a counted number of probes through and
+Closed, it grants everything and counts outcomes; open, it grants nothing; half-open, it grants a limited number of probes and
 decides by their outcomes (M. Nygard, Release It!, 2nd ed. 2018, ch. 5). It opens on consecutive failures, on a failure rate
 over a sliding window of calls or of time, or on whichever of the two comes first.
 
-A probe has proved itself when its answer begins; without word of that, when it ends. A probe that takes too long gives its
-place to another, and its outcome counts all the same when it comes.
+A probe has succeeded when its answer begins; without a report of that, when the call ends. A probe that takes too long releases
+its place, and its outcome still counts when it comes.
 
-Closed again, it ramps up: calls without an answer are counted, and their number may double with each round trip, as in the slow
-start of TCP (RFC 5681, section 3.1), until a whole round has not used up what was allowed.
+After it closes, it ramps up: calls without an answer are counted, and their number may double with each round trip, as in the
+slow start of TCP (RFC 5681, section 3.1), until a whole round has not used up the allowed number.
 
-Each change of state begins a new generation, and so does each change of settings. Grants carry theirs, and the outcome of one
-from an earlier state changes nothing.
+Each change of state begins a new generation, and so does each change of settings. Grants carry their generation, and the
+outcome of a grant from an earlier state changes nothing.
 """
 
 from collections import deque
-from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -23,25 +22,28 @@ import msgspec
 from governor._units import MINUTE, NEVER, Duration, DurationLike, Instant
 from governor.errors import ConfigError, Reason
 from governor.policies import _checks
-from governor.policies._call_log import SLOTS, CallLog, CallLogState
+from governor.policies._call_log import SLOTS, CallLog
 from governor.policies._calls_out import CallsOut
+from governor.policies.breaker_states import TRANSITIONS, BreakerEvent, BreakerState, BreakerStatus
 from governor.policies.contract import Grant, Request, Result
 
-#: Calls without an answer up to which it ramps up: as many as may wait in the queue of a scope by default.
+#: The number of calls without an answer at which the ramp ends: the default bound of the queue of a scope.
 MAX_RAMP: Final = 65_536
 
 _RATE_SCALE: Final = 1_000_000
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True):
-    """When to stop calling, for how long, and what must happen before calls go on. Raises `ConfigError`.
+    """The parameters of a circuit breaker. Raises `ConfigError`.
 
-    `failures` in a row open it (None: do not count them), or a share of at least `failure_rate` (above 0, at most 1)
-    failing among the last `window_calls` calls or the calls of the last `window`, once `minimum_calls` are in it. A success
-    that took `slow_call` or longer until its answer began counts as a failure. Open lasts `open_for`; then at most `probes`
-    calls go through, and `successes` of them close it, while one failure opens it again. A probe without an answer for
-    `probe_deadline` gives its place to another. With `ramp_up` it lets `probes` calls at once through after closing, and one
-    more for each success, until calls no longer use that up.
+    It opens after `failures` failures in a row (None: they are not counted), or when a share of at least `failure_rate` (above
+    0, at most 1) has failed of the last `window_calls` calls or of the calls in the last `window`, once there are at least
+    `minimum_calls`. A success that took `slow_call` or longer until its answer began counts as a failure. After `open_for`, at
+    most `probes` calls are granted; `successes` of them close the breaker, and one failure opens it again. A probe without an
+    answer for `probe_deadline` releases its place. With `ramp_up`, `probes` calls may be without an answer after it closes, and
+    one more for each success, until calls no longer use that up.
+
+    Durations are text or `timedelta`, from 1 microsecond to 366 days.
     """
 
     failures: int | None = 5
@@ -100,52 +102,8 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("window", self.window, "exactly one of window_calls and window beside failure_rate")
 
 
-class BreakerStatus(StrEnum):
-    """What the breaker lets through: everything, nothing, or probes."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-
-
-class BreakerEvent(Enum):
-    """What moves a breaker from one status to the next."""
-
-    TRIPPED = "tripped"
-    COOLED = "cooled"
-    RECOVERED = "recovered"
-
-
-#: Every legal change; any other is a bug, raises KeyError and changes nothing.
-TRANSITIONS: Final[dict[tuple[BreakerStatus, BreakerEvent], BreakerStatus]] = {
-    (BreakerStatus.CLOSED, BreakerEvent.TRIPPED): BreakerStatus.OPEN,
-    (BreakerStatus.OPEN, BreakerEvent.COOLED): BreakerStatus.HALF_OPEN,
-    (BreakerStatus.HALF_OPEN, BreakerEvent.RECOVERED): BreakerStatus.CLOSED,
-    (BreakerStatus.HALF_OPEN, BreakerEvent.TRIPPED): BreakerStatus.OPEN,
-}
-
-
-class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a breaker stands: enough to go on in another actor or process."""
-
-    status: BreakerStatus
-    generation: int
-    since: int
-    until: Instant
-    failures: int
-    successes: int
-    out: tuple[Instant, ...]
-    admitted: int
-    ramp: int | None
-    unbound: int
-    openings: int
-    last_failure: Instant | None
-    last_calls: tuple[bool, ...]
-    calls: CallLogState
-
-
 class BreakerPolicy:
-    """The machine: closed at first."""
+    """The state machine: closed at first."""
 
     __slots__ = (
         "_calls",
@@ -172,24 +130,24 @@ class BreakerPolicy:
         self.parameters = parameters
         self.status = BreakerStatus.CLOSED
         self.generation = 0
-        # The first generation of the state that it is in: of older ones, outcomes change nothing.
+        # The first generation of the current state: outcomes of older ones change nothing.
         self._since = 0
-        #: While open: when probes may go.
+        #: While open: the instant from which on probes are granted.
         self.until = Instant(0)
         #: Failures in a row while closed.
         self.failures = 0
         #: Successful probes of this generation.
         self.successes = 0
-        #: How often it has opened since it was made.
+        #: How often it has opened.
         self.openings = 0
-        #: What opened it last: so many failures, of so many calls; None: in a row.
+        #: What opened it last: the number of failures, and of how many calls; None means in a row.
         self.trip: tuple[int, int | None] = (0, None)
         self.last_failure: Instant | None = None
-        #: Probes of this generation that were let through, but for those that were given back.
+        #: Probes of this generation that were granted, except those that were refunded.
         self.admitted = 0
-        #: How many calls may be without an answer while it ramps up; None when it does not.
+        #: How many calls may be without an answer during a ramp; None outside of a ramp.
         self.ramp: int | None = None
-        # How many successes are still to come, with the ramp not used up meanwhile, before it ends.
+        # How many more successes end the ramp, if it is not used up before.
         self._unbound = 0
         # Calls without an answer: probes, and those of the ramp.
         self._out = CallsOut()
@@ -198,12 +156,12 @@ class BreakerPolicy:
 
     @property
     def unrestricted(self) -> bool:
-        """Does it let everything through, without counting? Not while open or half-open, nor while it ramps up."""
+        """Whether it grants everything and counts no calls: closed, and not in a ramp."""
         return self.status is BreakerStatus.CLOSED and self.ramp is None
 
     @property
     def listens(self) -> bool:
-        """Would a success change anything? If not, nobody needs to tell."""
+        """Whether a success would change anything. If not, successes need not be recorded."""
         parameters = self.parameters
         return (
             self.failures > 0
@@ -214,18 +172,18 @@ class BreakerPolicy:
 
     @property
     def awaits_answers(self) -> bool:
-        """Would it change anything to know when an answer begins?"""
+        """Whether it matters when an answer begins."""
         return not self.unrestricted or self.parameters.slow_call is not None
 
     def at_rest(self, now: Instant) -> bool:
-        """Is it closed, with no failure on record, and no call of a ramp that may still be answered?"""
+        """Whether it is closed, without a failure on record, and without a call of a ramp that may still be answered."""
         newest = self._out.newest()
         ramping = newest is not None and newest + self.parameters.probe_deadline > now
         failed = self.failures or any(self._last_calls) or self._calls.failures_at(now)
         return self.status is BreakerStatus.CLOSED and not ramping and not failed
 
     def rests_at(self, now: Instant) -> Instant:
-        """From when on it will be at rest, if nothing happens; `NEVER` if time alone does not bring it there."""
+        """The instant from which on it is at rest if nothing happens; `NEVER` if time alone does not lead there."""
         if self.status is not BreakerStatus.CLOSED or self.failures or any(self._last_calls):
             return NEVER
         newest = self._out.newest()
@@ -234,14 +192,14 @@ class BreakerPolicy:
         return max(now, answered_by, failing_until)
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
-        """Now if closed; else when the cooling ends, or, with all places taken, when the oldest call is given up."""
+        """`now` if closed; else the end of `open_for`, or with all places taken the deadline of the oldest call."""
         if self.status is BreakerStatus.OPEN:
             return max(now, self.until)
         oldest = self._out.oldest() if self._full() else None
         return now if oldest is None else max(now, Instant(oldest + self.parameters.probe_deadline))
 
     def commit(self, now: Instant, request: Request) -> int:
-        """One more call; after the cooling the first one is already a probe, and counted."""
+        """Counts one more call. The first one after `open_for` is a probe."""
         if self.status is BreakerStatus.OPEN:
             self._move(BreakerEvent.COOLED)
         if self.unrestricted:
@@ -252,20 +210,20 @@ class BreakerPolicy:
             self.admitted += 1
         self._out.add(now)
         if self.ramp is not None and self._out.count >= self.ramp:
-            # Used up. It ends when those that are out have succeeded, and then a whole round has not used it up.
+            # Used up. The ramp ends when these calls have succeeded, and then a whole round has not used it up.
             self._unbound = 2 * self.ramp
         return 0
 
     def _full(self) -> bool:
-        """Are all places taken, of the probes or of the ramp?"""
+        """Whether all places are taken, of the probes or of the ramp."""
         if self.ramp is not None:
             return self._out.count >= self.ramp
         return self.status is BreakerStatus.HALF_OPEN and self.admitted >= self.parameters.probes
 
     def answered(self, now: Instant, grant: Grant, result: Result) -> None:
-        """Its answer has begun, with this result: all that a probe has to show, and as much as the ramp waits for.
+        """Records that an answer has begun: the result of a probe, and the success that the ramp waits for.
 
-        Closed, the outcome is learned when it ends, because an answer that has begun may still break off.
+        While closed without a ramp, the outcome counts when the call ends, because the answer may still break off.
         """
         if grant.generation < self._since:
             return
@@ -276,7 +234,7 @@ class BreakerPolicy:
             self._ramp_up(self.ramp, grant, result)
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
-        """Learns from an outcome, unless it belongs to an earlier state, or to a probe whose answer has told already."""
+        """Records an outcome, unless it belongs to an earlier state, or to a probe that `answered` has recorded."""
         if grant.generation < self._since:
             return
         began = grant.answered_at
@@ -291,17 +249,17 @@ class BreakerPolicy:
             self._record_call(now, failed=result is Result.FAILURE)
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
-        """A call that was never made says nothing, and gives its place back."""
+        """Releases the place of a call that was never made."""
         self.record(now, grant, Result.NEUTRAL)
 
     def _judged(self, began: Instant, grant: Grant, result: Result) -> Result:
-        """A success whose answer began too late is a failure."""
+        """The result, in which a success whose answer began too late is a failure."""
         slow = self.parameters.slow_call
         late = slow is not None and began - grant.granted_at >= slow
         return Result.FAILURE if late and result is Result.SUCCESS else result
 
     def forecast(self, now: Instant) -> "BreakerPolicy":
-        """A copy that knows which calls are out. Unrestricted, grants do not change it."""
+        """A copy with the calls in flight; the breaker itself if grants do not change it."""
         if self.unrestricted:
             return self
         copy = BreakerPolicy(self.parameters)
@@ -309,7 +267,7 @@ class BreakerPolicy:
         return copy
 
     def waves(self, count: int) -> int:
-        """How often must all calls that are out be given up until one more may go after `count` others, without an answer?"""
+        """How many times all calls in flight must reach their deadline until one more is granted after `count` others."""
         if self.unrestricted:
             return 0
         places, taken = self.parameters.probes, 0
@@ -320,7 +278,7 @@ class BreakerPolicy:
         return max(0, -(-(count + 1 + taken - places) // places))
 
     def _record_probe(self, now: Instant, grant: Grant, result: Result) -> None:
-        """What a probe says counts, although it may have been given up; only its place is another's by then."""
+        """Counts the result of a probe, even after its deadline; its place may be taken by another one then."""
         in_place = self._out.remove(grant.granted_at)
         match result:
             case Result.NEUTRAL:
@@ -334,7 +292,7 @@ class BreakerPolicy:
                     self._move(BreakerEvent.RECOVERED)
 
     def _ramp_up(self, ramp: int, grant: Grant, result: Result) -> None:
-        """One call less is out, and a success makes room for one more: as many again with each round trip."""
+        """One call less is in flight, and a success makes room for one more: twice as many with each round trip."""
         in_place = self._out.remove(grant.granted_at)
         if result is not Result.SUCCESS:
             return
@@ -366,7 +324,7 @@ class BreakerPolicy:
             self._calls.add(now, failed=failed)
             calls, failures = self._calls.calls, self._calls.failures
         self.trip = (failures, calls)
-        # No rate is so small that it is reached without a failure.
+        # However small the rate is, it takes a failure to reach it.
         least = max(1, round(rate * _RATE_SCALE))
         return calls >= self.parameters.minimum_calls and failures * _RATE_SCALE >= least * calls
 
@@ -376,7 +334,7 @@ class BreakerPolicy:
         self.openings += 1
 
     def _move(self, event: BreakerEvent) -> None:
-        """Changes status, and with it the generation: everything counted belongs to the old one."""
+        """Changes the status and begins a new generation, with all counts at zero."""
         self.status = TRANSITIONS[self.status, event]
         self.generation += 1
         self._since = self.generation
@@ -390,7 +348,7 @@ class BreakerPolicy:
             self._unbound = 2 * self.ramp
 
     def begin_generation(self) -> None:
-        """Grants from now on can be told apart from those before. Probes that are out are given back, and forgotten."""
+        """Begins a generation, to tell later grants from earlier ones. Probes in flight release their places."""
         self.generation += 1
         if self.status is BreakerStatus.HALF_OPEN:
             self._since = self.generation
@@ -403,7 +361,7 @@ class BreakerPolicy:
         self.begin_generation()
 
     def state(self) -> BreakerState:
-        """What `restore` needs to go on from here."""
+        """The state as a frozen record, for `restore`."""
         return BreakerState(
             status=self.status,
             generation=self.generation,
@@ -422,7 +380,7 @@ class BreakerPolicy:
         )
 
     def restore(self, state: BreakerState) -> None:
-        """Goes on from a state taken earlier; under other parameters, a ramp goes on only if they have one."""
+        """Continues from an earlier state. Under other parameters, a ramp continues only if they have one."""
         self.status = state.status
         self.generation = state.generation
         self._since = state.since

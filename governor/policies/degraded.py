@@ -21,14 +21,14 @@ from governor.policies._sliding_log import SlidingLog, SlidingLogState
 from governor.policies.contract import Grant, Request, Result
 
 WINDOW: Final = MINUTE
-#: Providers remembered at most, of those that have failed in the run, and of those that the cap has denied.
+#: The most providers that are remembered: of those that failed in the run, and of those that the cap denied.
 MAX_PROVIDERS: Final = 256
-#: Providers named at most as the cause of a pause.
+#: The most providers that are named as the cause of a pause.
 MAX_NAMED: Final = 10
 
 
 class Cause(StrEnum):
-    """What a pause was entered for."""
+    """Why traffic was paused."""
 
     FAILURES = "failures"
     CAP = "cap"
@@ -70,7 +70,7 @@ class Degraded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DegradedState(msgspec.Struct, frozen=True, kw_only=True):
-    """Where degraded mode stands. `blamed` are the failures of the run by provider, the latest last."""
+    """The state of degraded mode. `blamed` are the failures of the run by provider, the latest last."""
 
     until: Instant = Instant(0)
     failures: int = 0
@@ -83,7 +83,7 @@ class DegradedState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DegradedPolicy:
-    """The machine: one instant until which nothing goes out, the run of failures, and what the cap has denied."""
+    """The state machine: the end of the pause, the run of failures, and what the cap has denied."""
 
     __slots__ = (
         "_blamed",
@@ -108,27 +108,27 @@ class DegradedPolicy:
         self.parameters = parameters
         #: Traffic is paused while now is before this instant.
         self.until = Instant(0)
-        #: Failures in a row, over all scopes, but for those of providers whose breaker is not closed.
+        #: Failures in a row over all scopes, except those of providers whose breaker is not closed.
         self.failures = 0
-        #: Whether the run is long enough: `decide` must follow.
+        #: Whether the run is long enough, so that `decide` must follow.
         self.due = False
-        #: How often it was entered.
+        #: How often it has begun.
         self.spells = 0
-        #: What the latest pause was entered for, and the providers behind that, the worst first.
+        #: The cause of the latest pause, and the providers that caused it, the worst first.
         self.cause: Cause | None = None
         self.culprits: tuple[str, ...] = ()
         self._blamed: dict[str, int] = {}
         self._taking_part = 0
-        #: How many breakers of each provider are not closed.
+        #: The number of breakers of each provider that are not closed.
         self._broken: dict[str, int] = {}
         self._denied = SlidingLog(WINDOW, parameters.excess or 1)
-        # By provider, for one to two windows: only to name the culprits.
+        # By provider, for one to two windows: only to name the providers that caused a pause.
         self._excess: dict[str, int] = {}
         self._excess_before: dict[str, int] = {}
         self._excess_since = Instant(0)
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
-        """Now, or the end of the cooldown."""
+        """`now`, or the end of the cooldown."""
         return max(now, self.until)
 
     def commit(self, now: Instant, request: Request) -> int:
@@ -141,7 +141,7 @@ class DegradedPolicy:
     # Failures.
 
     def record(self, now: Instant, grant: Grant, result: Result, provider: str = "") -> None:
-        """Counts failures in a row. What was granted before the latest cooldown ended belongs to the time before it."""
+        """Counts failures in a row. Grants from before the end of the latest cooldown do not count."""
         if grant.granted_at < self.until or result is Result.NEUTRAL:
             return
         if result is Result.SUCCESS:
@@ -153,7 +153,7 @@ class DegradedPolicy:
             self.due = enough and self.failures >= self.parameters.failures
 
     def decide(self, now: Instant, *, healthy: bool) -> None:
-        """The run is `due`: pauses traffic, unless another provider is known to be `healthy`. A run begins anew either way."""
+        """Pauses traffic if the run is `due`, unless another provider is known to be `healthy`. Begins a new run either way."""
         if self.due and not healthy:
             blamed = sorted(self._blamed.items(), key=lambda item: (-item[1], item[0]))
             least = self._least()
@@ -161,21 +161,21 @@ class DegradedPolicy:
         self._begin_run()
 
     def blames(self, provider: str) -> bool:
-        """Has it failed in this run?"""
+        """Whether the provider has failed in this run."""
         return provider in self._blamed
 
     def breaker_opened(self, provider: str) -> None:
-        """One more breaker of the provider is not closed: open, or half-open."""
+        """Counts one more breaker of the provider that is open or half-open."""
         self._broken[provider] = self._broken.get(provider, 0) + 1
 
     def breaker_closed(self, provider: str) -> None:
-        """One less."""
+        """Counts one breaker less."""
         left = self._broken.pop(provider, 0) - 1
         if left > 0:
             self._broken[provider] = left
 
     def _least(self) -> int:
-        """With so many failures a provider takes part in the run."""
+        """The number of failures with which a provider takes part in the run."""
         failures, providers = self.parameters.failures or 1, self.parameters.providers
         return 1 if providers == 1 or failures < 2 * providers else 2
 
@@ -196,7 +196,7 @@ class DegradedPolicy:
     # Excess.
 
     def deny(self, now: Instant, request: Request, provider: str = "") -> None:
-        """The cap, and nothing else, has denied a request. During a cooldown this changes nothing."""
+        """Counts a request that the cap, and nothing else, has denied. During a cooldown this changes nothing."""
         most = self.parameters.excess
         if most is None or now < self.until:
             return
@@ -209,7 +209,7 @@ class DegradedPolicy:
             self.enter(now, Cause.CAP, sorted(sums, key=lambda name: (-sums[name], name)))
 
     def excess(self, now: Instant) -> int:
-        """What the cap has denied in the 60 seconds up to `now`."""
+        """Requests that the cap has denied in the 60 seconds up to `now`."""
         return self._denied.used(now)
 
     def forecast(self, now: Instant) -> "DegradedPolicy":
@@ -231,7 +231,7 @@ class DegradedPolicy:
     # The pause.
 
     def enter(self, now: Instant, cause: Cause = Cause.FAILURES, culprits: Iterable[str] = ()) -> None:
-        """Pauses traffic for one cooldown from now. During a cooldown this changes nothing."""
+        """Pauses traffic for one cooldown from `now`. During a cooldown this changes nothing."""
         if now >= self.until:
             self.until = Instant(now + self.parameters.cooldown)
             self.spells += 1
@@ -241,7 +241,7 @@ class DegradedPolicy:
             self._forget_excess()
 
     def leave(self, now: Instant) -> None:
-        """Ends the cooldown now. The run of failures and the excess begin anew, whether or not there was one."""
+        """Ends the cooldown, if any. The counts of failures and of excess begin again."""
         self.until = min(self.until, now)
         self._begin_run()
         self._forget_excess()
@@ -249,7 +249,7 @@ class DegradedPolicy:
     # State.
 
     def reconfigure(self, parameters: Degraded) -> None:
-        """Other parameters from now on. A cooldown that has begun lasts as long as it was to last."""
+        """Changes the parameters in place, because all scopes share this policy. A cooldown that has begun keeps its end."""
         self.parameters = parameters
         denied = SlidingLog(WINDOW, parameters.excess or 1)
         denied.restore(self._denied.state())
@@ -259,7 +259,7 @@ class DegradedPolicy:
             self._begin_run()
 
     def state(self) -> DegradedState:
-        """What `restore` needs to go on from here. Who the cap has denied is not part of it, only how much."""
+        """The state as a frozen record, for `restore`. It holds how much the cap has denied, and not to which providers."""
         return DegradedState(
             until=self.until,
             failures=self.failures,
@@ -272,7 +272,7 @@ class DegradedPolicy:
         )
 
     def restore(self, state: DegradedState) -> None:
-        """Goes on from a state taken earlier."""
+        """Continues from a state that `state` returned."""
         self.until = state.until
         self.failures = state.failures
         self.due = False

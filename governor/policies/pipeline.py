@@ -1,13 +1,12 @@
-"""May this request go, by every policy of its scope? All grant, or nothing is spent.
+"""The policies of one scope together: all grant, or nothing is spent.
 
-The instant at which all policies would grant is the latest of their earliest instants, and the policy that names it is the
-reason. Policies are asked in the order degraded mode, breaker, limits, cap; of two that name the same instant the first one
-speaks.
+The instant at which all policies grant is the latest of their earliest instants, and the policy that names it is the reason of
+a denial. Policies are asked in the order degraded mode, breaker, limits, cap; of two with the same instant the first counts.
 
-All that the scope itself decides is folded into one instant, `gate`: from it on a plain request is granted, unless the global
-cap refuses. It moves only on events, so most asks are decided by comparing it with the clock.
+Everything that the scope itself decides is folded into one instant, `gate`: from it on a plain request is granted, unless the
+global cap denies it. The gate moves only on events, so most requests are decided by comparing it with the clock.
 
-A scope whose only limit is a token bucket, and whose breaker learns nothing from a success, can grant plain requests ahead.
+A scope whose only limit lends, and whose breaker ignores successes, can grant plain requests ahead.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,13 +16,14 @@ from typing import Final, cast
 import msgspec
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
-from governor.policies.breaker import Breaker, BreakerPolicy, BreakerState, BreakerStatus
+from governor.policies.breaker import Breaker, BreakerPolicy
+from governor.policies.breaker_states import BreakerState, BreakerStatus
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.limits import build, decode_state, predecessors
 from governor.policies.request_cap import RequestCapPolicy
 
-#: At most one in so many of the permits that there are is granted ahead, so that most are left for whoever asks for one.
+#: At most one in this many of the available permits is granted ahead, so that most of them stay available to all.
 _LENDABLE: Final = 8
 
 
@@ -54,15 +54,15 @@ class _Written(msgspec.Struct, frozen=True):
     receipts_born: int
 
 
-#: Breaker, limits, whether degraded mode does not stop it, and the debt that its limits may be in.
+#: Breaker, limits, whether the scope is exempt from degraded mode, and the largest debt of its limits.
 PipelineSettings = tuple[Breaker, tuple[Limit, ...], bool, float]
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """When a request could be granted, and by which policy it cannot be sooner (None: it can be now).
+    """The earliest instant at which a request can be granted, and the policy that prevents an earlier one (None: now).
 
-    `sooner` says that somebody's outcome may bring that instant forward: the end of a call in flight, or the answer to a probe
-    or to a call of a breaker that ramps up; but not to before `not_before`, as far as the other policies say.
+    `sooner` means that an outcome may bring the instant forward: the end of a call in flight, or the answer to a probe or to a
+    call of a breaker in its ramp; but not to before `not_before`, because of the other policies.
     """
 
     when: Instant
@@ -72,7 +72,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 
 class Pipeline:
-    """The policies of one scope. The cap and degraded mode are shared by all; degraded mode does not stop an exempt scope."""
+    """The policies of one scope. All scopes share the cap and degraded mode; degraded mode does not pause an exempt scope."""
 
     __slots__ = (
         "_born",
@@ -104,29 +104,29 @@ class Pipeline:
         lends: bool = True,
         max_debt: float = inf,
     ) -> None:
-        #: Whose failures these are, for degraded mode.
+        #: The provider, for degraded mode.
         self.provider = provider
         self.breaker = BreakerPolicy(breaker)
         self.limits: tuple[LimitPolicy, ...] = tuple(build(limit, max_debt) for limit in limits)
         self.max_debt = max_debt
-        #: What calls have used beyond the debt that a limit may be in, by unit; each amount is dropped and not charged.
+        #: Amounts beyond the largest debt of a limit, by unit; they were dropped and not charged.
         self.dropped: dict[str, int] = {}
         self.cap = cap
         self.degraded = degraded
-        #: What must be asked even when nothing unusual is going on.
+        #: The policies that must be asked for every request.
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.limits, cap)
-        #: Whether some limit waits for outcomes, so that a grant must not get lost.
+        #: Whether a limit waits for outcomes, so that a grant must not get lost.
         self.needs_outcome = any(policy.needs_outcome for policy in self.limits)
-        #: What takes part in granting ahead; empty if that is not possible here, or not wanted.
+        #: The policies that take part in granting ahead; empty if that is not possible, or disabled.
         self.lenders = self._find_lenders() if lends else ()
-        #: From which generation of the breaker on each limit, and the row of receipts as a whole, knows of grants.
+        #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
         self._born = [0] * len(self.limits)
         self._receipts_born = 0
         self.exempt = exempt
         paused: tuple[Policy, ...] = () if exempt else (degraded,)
-        #: All of them, in the order in which they are asked.
+        #: All policies, in the order in which they are asked.
         self.policies: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)
-        #: From this instant on all but the cap grant a `PLAIN` request; before it, `verdict` knows.
+        #: From this instant on all policies except the cap grant a `PLAIN` request; before it, call `verdict`.
         self.gate = Instant(0)
         self.regate()
 
@@ -135,7 +135,7 @@ class Pipeline:
         return (*cast("tuple[Lending, ...]", self.limits), self.cap) if simple else ()
 
     def regate(self) -> None:
-        """Computes the gate anew. Call it after anything that may have moved the breaker or degraded mode."""
+        """Recomputes the gate. Call it after anything that may have changed the breaker or degraded mode."""
         if not self.breaker.unrestricted:
             self.gate = NEVER
             return
@@ -145,7 +145,7 @@ class Pipeline:
         self.gate = Instant(gate)
 
     def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:
-        """When could all of them grant, and who is the last to?"""
+        """When all policies grant the request, and which of them is the last to."""
         when, by, not_before = now, None, now
         counting = self.breaker.status is not BreakerStatus.OPEN
         for policy in self.policies:
@@ -159,15 +159,15 @@ class Pipeline:
         return Verdict(when, by)
 
     def only_the_cap_refuses(self, now: Instant, request: Request) -> bool:
-        """Would this go out, were it not for the global cap?"""
+        """Whether the global cap denies this request, and nothing else does."""
         return now < self.cap.earliest(now, request) < NEVER and self.without_cap(now, request) <= now
 
     def without_cap(self, now: Instant, request: Request) -> Instant:
-        """When could this go out, were it not for the global cap?"""
+        """The earliest instant at which the request can be granted, disregarding the global cap."""
         return max((policy.earliest(now, request) for policy in self.policies if policy is not self.cap), default=now)
 
     def commit(self, now: Instant, request: Request) -> Grant:
-        """Spends, in every policy or, should one of them fail, in none."""
+        """Spends the request in every policy; if one of them fails, in none."""
         self.breaker.commit(now, request)
         grant = Grant(now, self.breaker.generation, request)
         receipts = [0] * len(self.spending)
@@ -185,16 +185,16 @@ class Pipeline:
         return grant if request is PLAIN else Grant(now, grant.generation, request, tuple(receipts))
 
     def answered(self, now: Instant, grant: Grant, status: int | None) -> None:
-        """Lets those learn who want to know it before the end that the answer has begun, with this HTTP status."""
+        """Records that the answer has begun, with this HTTP status."""
         failed = status is not None and status >= 500
         self.breaker.answered(now, grant, Result.FAILURE if failed else Result.SUCCESS)
         self.regate()
 
     def record(self, now: Instant, grant: Grant, result: Result, used: Mapping[str, int] | None = None) -> None:
-        """Lets every policy of the scope, and degraded mode, learn how the request ended and what it really used."""
+        """Records in every policy of the scope, and in degraded mode, how the request ended and what it really used."""
         if used:
             grant = self._settle(now, grant, used)
-        # The limits first: whatever else may fail, the places that the request has taken must become free.
+        # The limits first: whatever fails after them, the places that the request has taken are free again.
         for policy, born in zip(self.limits, self._born, strict=True):
             if grant.generation >= born:
                 policy.record(now, grant, result)
@@ -203,7 +203,7 @@ class Pipeline:
         self.regate()
 
     def _settle(self, now: Instant, grant: Grant, used: Mapping[str, int]) -> Grant:
-        """Corrects the limits for what was used, and answers the grant as it should have been."""
+        """Corrects the limits for what was used, and returns the corrected grant."""
         asked = grant.request
         receipts = self._receipts(grant)
         for index, policy in enumerate(self.limits):
@@ -218,7 +218,7 @@ class Pipeline:
         return Grant(grant.granted_at, grant.generation, Request(requests, units), receipts, grant.answered_at)
 
     def refund(self, now: Instant, grant: Grant) -> None:
-        """Takes a grant back that was never used, everywhere."""
+        """Refunds a grant that was never used, in every policy."""
         receipts = self._receipts(grant)
         for index, policy in enumerate(self.spending):
             if policy is self.cap or grant.generation >= self._born[index]:
@@ -227,51 +227,50 @@ class Pipeline:
         self.regate()
 
     def lendable(self, now: Instant) -> int:
-        """How many plain requests may be granted ahead at `now`."""
+        """The number of plain requests that may be granted ahead at `now`."""
         if not self.lenders or now < self.gate:
             return 0
         return min(policy.lendable(now) for policy in self.lenders) // _LENDABLE
 
     def lend(self, now: Instant, count: int) -> None:
-        """Grants them ahead: they may be used from now on, at any moment. At most `lendable`."""
+        """Grants `count` requests ahead, at most `lendable`. They may be used at any time from now on."""
         for policy in self.lenders:
             policy.lend(now, count)
         self.regate()
 
     def collect(self, now: Instant, used: int) -> None:
-        """So many of them have been used, at some moment until `now`."""
+        """Records that `used` of the lent requests were used, at unknown instants up to `now`."""
         for policy in self.lenders:
             policy.collect(now, used)
 
     def reclaim(self, now: Instant, count: int) -> None:
-        """So many of them will never be used."""
+        """Returns `count` of the lent requests, which will not be used."""
         for policy in self.lenders:
             policy.reclaim(now, count)
         self.regate()
 
     def at_rest(self, now: Instant) -> bool:
-        """Is it as good as new, with nothing spent and no failure on record? Then it can be forgotten."""
+        """Whether nothing is spent and no failure is on record, so that the pipeline can be dropped."""
         return self.breaker.at_rest(now) and all(limit.available(now) == limit.capacity() for limit in self.limits)
 
     def rests_at(self, now: Instant) -> Instant:
-        """From when on it will be at rest, if nothing happens; `NEVER` if time alone does not bring it there."""
+        """The instant from which on it is at rest if nothing happens; `NEVER` if time alone does not lead there."""
         return max(self.breaker.rests_at(now), *(limit.rests_at() for limit in self.limits), now)
 
     def state(self) -> PipelineState:
-        """What `restore` needs to go on from here; the shared policies are not part of it."""
+        """The state as a frozen record, for `restore`, without the shared policies."""
         limits = tuple(policy.state() for policy in self.limits)
         return PipelineState(self.breaker.state(), limits, tuple(self._born), self._receipts_born)
 
     def settings(self) -> PipelineSettings:
-        """What makes it this pipeline, and not another one."""
+        """The settings of this pipeline, to compare it with another one."""
         return self.breaker.parameters, tuple(policy.parameters for policy in self.limits), self.exempt, self.max_debt
 
     def carry_over(self, now: Instant, before: "Pipeline") -> None:
-        """Goes on from where another pipeline stands, whose settings are others. Nothing is lent.
+        """Continues from the state of another pipeline, with other settings. Nothing may be lent.
 
-        The breaker stands where it stood; half-open, it lets as many probes through as if none were out. Of the burst of a
-        bucket as large a part is left as before; windows and limits in flight go on with what is used. A limit that is new
-        knows nothing of what was granted before it.
+        The breaker keeps its status; if it is half-open, its probes in flight are disregarded. A bucket keeps the share of its
+        burst that was left; windows and limits on concurrency keep their uses. A new limit begins with nothing spent.
         """
         self.breaker.carry_over(now, before.breaker)
         self._receipts_born = self.breaker.generation
@@ -287,7 +286,7 @@ class Pipeline:
         return grant.receipts if grant.generation >= self._receipts_born else None
 
     def restore(self, state: PipelineState) -> None:
-        """Goes on from a state taken earlier under the same parameters."""
+        """Continues from a state that `state` returned under the same settings."""
         self.breaker.restore(state.breaker)
         for policy, limit_state in zip(self.limits, state.limits, strict=True):
             policy.restore(limit_state)

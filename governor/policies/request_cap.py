@@ -12,7 +12,7 @@ from governor.policies.contract import REQUESTS, Grant, Request, Result
 from governor.policies.window import WindowForecast
 
 WINDOW: Final = MINUTE
-#: Use above the first share of the cap, in percent, is worth a warning; another one only after it has fallen to the second.
+#: Percentages of the cap: use above the first causes a warning; the next warning comes only after use has fallen to the second.
 WARN_AT: Final = 80
 CALM_AT: Final = 70
 _NO_CAP: Final = 10**15
@@ -30,12 +30,12 @@ class RequestCap(msgspec.Struct, frozen=True):
 
     @property
     def most(self) -> int:
-        """The cap as a number: without one, more than can be asked for in a minute."""
+        """The cap as a number; without a cap, more than can be requested in a minute."""
         return _NO_CAP if self.requests_per_minute is None else self.requests_per_minute
 
 
 class _CapForecast(WindowForecast):
-    """The cap to come, in which what is lent is never used and never comes back."""
+    """The future of the cap, in which lent requests are never used and never returned."""
 
     __slots__ = ("_cap",)
 
@@ -44,14 +44,14 @@ class _CapForecast(WindowForecast):
         self._cap = cap
 
     def earliest(self, now: Instant, request: Request) -> Instant:
-        """When enough of what was used before has left the window; while that would not do, after an outcome."""
+        """When enough earlier grants have left the window; `AFTER_OUTCOME` if that does not suffice."""
         return AFTER_OUTCOME if self._most < request.cost <= self._cap else super().earliest(now, request)
 
 
 class RequestCapPolicy:
-    """The machine: a sliding log of grants. Only what was granted is in it; a refused request leaves no trace.
+    """The state machine: a sliding log of grants. Denied requests are not in it.
 
-    While it is `watching`, `ready` says NEVER from `WARN_AT` of the cap on, so that the next ask takes a closer look and
+    While it is `watching`, `ready` is NEVER from `WARN_AT` of the cap on, so that the next request takes the slow path and
     finds `warns`. That costs a grant nothing.
     """
 
@@ -66,16 +66,16 @@ class RequestCapPolicy:
         self._most = parameters.most
         self._log = SlidingLog(WINDOW, parameters.most)
         self._warn_above = _part(WARN_AT, parameters)
-        #: Whether `ready` reports use above the share of the cap at which a warning is due.
+        #: Whether `ready` is NEVER above `WARN_AT` of the cap.
         self.watching = False
-        # From this many on, used or lent, `ready` is NEVER.
+        # The number of requests, used or lent, from which on `ready` is NEVER.
         self._trip = self._most
-        #: Requests granted ahead, in all scopes: each takes a place, and is dated when it is known to have been used.
+        #: Requests granted ahead, in all scopes: each takes a place, and is dated when its use is reported.
         self.lent = 0
         self.ready = 0
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
-        """Now, or when enough earlier grants have left the window."""
+        """`now`, or when enough earlier grants have left the window."""
         queued = request.cost if ahead is None else request.cost + ahead.cost
         taken = self._log.total + self.lent
         if taken + queued <= self._most:
@@ -90,26 +90,26 @@ class RequestCapPolicy:
         return Instant(first + rounds * WINDOW)
 
     def commit(self, now: Instant, request: Request) -> int:
-        """Dates the grant now."""
+        """Dates the grant at `now`."""
         log = self._log
         log.add(now, request.cost)
         self.ready = 0 if log.total + self.lent < self._trip else NEVER
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
-        """The cap counts what was let out, not what became of it."""
+        """Outcomes do not change the cap."""
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
-        """Nothing went out after all."""
+        """Removes the grant from the log."""
         self._log.remove(grant.granted_at, grant.request.cost)
         self._look()
 
     def forecast(self, now: Instant) -> WindowForecast:
-        """The log, with the places taken that are lent."""
+        """A copy of the log, with the places of lent requests taken."""
         return _CapForecast(self._log.copy(), self._most, self.lent)
 
     def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
-        """Windows in which others have left no room, each but the first full of the queue's own requests."""
+        """Whole windows without room, each but the first full of requests of the queue itself."""
         most = self._most - self.lent
         if self._log.total + queued.cost <= most:
             return 0
@@ -118,32 +118,32 @@ class RequestCapPolicy:
         return (1 + (queued.cost - 1) // (most - largest.cost + 1)) * (WINDOW + self._log.late)
 
     def never_fills(self, now: Instant, base: int, amount: int, per: int) -> bool:
-        """Is there always room, if `base` are granted, and `amount` for each `per`, in a span that begins at `now` or later?"""
+        """See `LimitPolicy.never_fills`."""
         return self._log.never_fills(now, self._most - self.lent, base, amount, per)
 
     def lendable(self, now: Instant) -> int:
-        """Places left in the 60 seconds up to `now`."""
+        """The places left in the 60 seconds up to `now`."""
         return max(0, self._most - self.used(now) - self.lent)
 
     def lend(self, now: Instant, count: int) -> None:
-        """Keeps places free for them."""
+        """Reserves their places."""
         self.lent += count
         self._look()
 
     def collect(self, now: Instant, used: int) -> None:
-        """Dates them now: they count for a minute from here, however long ago they were used."""
+        """Dates them at `now`: they count for a minute from then on, however long ago they were used."""
         self.lent -= used
         if used:
             self._log.add(now, used)
         self._look()
 
     def reclaim(self, now: Instant, count: int) -> None:
-        """Their places are free again."""
+        """Frees their places."""
         self.lent -= count
         self._look()
 
     def reconfigure(self, parameters: RequestCap) -> None:
-        """Another cap from now on; what has been used in the last minute stays used."""
+        """Changes the cap in place, because all scopes share it. Requests of the last minute still count."""
         log = SlidingLog(WINDOW, parameters.most)
         log.restore(self._log.state())
         self._log = log
@@ -153,28 +153,28 @@ class RequestCapPolicy:
         self._look()
 
     def _look(self) -> None:
-        """Is there room for one request without a look at the dates in the log?"""
+        """Updates `ready`: whether there is room for one request, without a look at the dates in the log."""
         self._trip = min(self._most, self._warn_above + self.lent) if self.watching else self._most
         self.ready = 0 if self._log.total + self.lent < self._trip else NEVER
 
     # The warning before the cap is met.
 
     def watch(self, *, on: bool) -> None:
-        """Watches for use above `WARN_AT` of the cap, or no longer. Without a cap there is nothing to watch for."""
+        """Starts or stops to watch for use above `WARN_AT` of the cap. Has no effect without a cap."""
         self.watching = on and self.parameters.requests_per_minute is not None
         self._look()
 
     @property
     def warns(self) -> bool:
-        """Is it watching, and may use have passed `WARN_AT` of the cap? `used` knows for certain."""
+        """Whether it is watching, and use may have passed `WARN_AT` of the cap; `used` is exact."""
         return self.watching and self._log.total > self._warn_above
 
     def is_high(self, now: Instant) -> bool:
-        """Is more than `WARN_AT` of the cap used?"""
+        """Whether more than `WARN_AT` of the cap is used."""
         return self.parameters.requests_per_minute is not None and self.used(now) > self._warn_above
 
     def is_calm(self, now: Instant) -> bool:
-        """Is at most `CALM_AT` of the cap used, so that the next excess is worth another warning?"""
+        """Whether at most `CALM_AT` of the cap is used, so that the next warning is due again."""
         return self.parameters.requests_per_minute is None or self.used(now) <= _part(CALM_AT, self.parameters)
 
     def used(self, now: Instant) -> int:
@@ -182,11 +182,11 @@ class RequestCapPolicy:
         return self._log.used(now)
 
     def state(self) -> SlidingLogState:
-        """What `restore` needs to go on from here."""
+        """The log as a frozen record, for `restore`."""
         return self._log.state()
 
     def restore(self, state: SlidingLogState) -> None:
-        """Goes on from a state taken earlier under the same parameters."""
+        """Continues from a state that `state` returned under the same parameters."""
         self._log.restore(state)
         self._look()
 

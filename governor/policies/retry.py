@@ -1,11 +1,11 @@
-"""The retry schedule: whether a call is retried, and after which delay.
+"""Retry schedule: whether a call may be made again, and after which wait.
 
 Exponential backoff with a cap and with jitter, as Brooker compares it in "Exponential Backoff And Jitter" (AWS Architecture
 Blog, 2015): full jitter, the default, costs the fewest calls; proportional jitter is his "equal jitter". The idempotent methods
-are those of RFC 9110, section 9.2.2. We depart from the usual schedule in one point: a wait that the server asks for
-(Retry-After, RFC 9110, section 10.2.3) replaces our own, whether it is longer or shorter, and our cap does not cut it.
+are those of RFC 9110, section 9.2.2. One point differs from the usual schedule: a wait that the server asks for (Retry-After,
+RFC 9110, section 10.2.3) replaces the computed wait, whether it is longer or shorter, and the cap does not cut it.
 
-Attempts are numbered from 1, the first call included. Whether the provider's budget pays for the retry is asked afterwards.
+Attempts are numbered from 1, the first call included. The retry budget of the provider is checked afterwards.
 """
 
 import math
@@ -25,31 +25,31 @@ if TYPE_CHECKING:
 #: How a delay is spread: evenly from 0 to the whole of it, evenly from half to the whole, or not at all.
 Jitter = Literal["full", "proportional", "none"]
 
-#: No operation is ever attempted more often than this, so no setting makes more than 5 retries.
+#: The largest number of attempts of one operation, which allows 5 retries.
 MAX_ATTEMPTS: Final = 6
 
-#: Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
+#: Methods that can be repeated without a different effect (RFC 9110, section 9.2.2).
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 
-#: A later attempt may fare better: timeout, too early (RFC 8470), too many requests (RFC 6585), and the server's own troubles.
+#: Statuses after which a later attempt may succeed: timeout, too early (RFC 8470), too many requests (RFC 6585), server errors.
 TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _METHOD: Final = re.compile("[A-Z][A-Z_-]*")
 
 
 class RetryEnd(StrEnum):
-    """Why there is no further attempt."""
+    """Why no further attempt follows."""
 
     ATTEMPTS = "attempts_used_up"
     DEADLINE = "deadline_too_close"
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """`attempts` in all, the first included; after the n-th a wait of `first_delay * base ** (n - 1)`, `max_delay` at most.
+    """At most `attempts` in total; after the n-th, a wait of `first_delay * base ** (n - 1)`, at most `max_delay`.
 
-    `attempts` is 1 to 6, where 1 means no retries; `base` is finite and at least 1; the delays lie between 1 microsecond and
-    366 days, `max_delay` being the longer. Calls with one of the `methods`, in upper case, may be repeated; answers with one of
-    the `statuses`, from 400 to 599, are worth another attempt. Raises `ConfigError`.
+    `attempts` is 1 to 6, and 1 means no retries; `base` is finite and at least 1. The delays are text or `timedelta`, from 1
+    microsecond to 366 days, and `max_delay` is not the shorter one. Calls with one of the `methods`, in upper case, may be
+    repeated; answers with one of the `statuses`, from 400 to 599, are retried. Raises `ConfigError`.
     """
 
     attempts: int = 3
@@ -88,17 +88,17 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
         _statuses("statuses", self.statuses)
 
     def repeats(self, method: str, *, idempotency_key: bool) -> bool:
-        """May a call with this method, in whatever case, be made twice? With an idempotency key, every call may."""
+        """Whether a call with this method, in any case, may be repeated. With an idempotency key, every call may."""
         return idempotency_key or method.upper() in self.methods
 
     def retries_status(self, status: int) -> bool:
-        """Is an answer with this status worth another attempt?"""
+        """Whether an answer with this status is retried."""
         return status in self.statuses
 
     def backoff(self, attempt: int, random: "Random") -> Duration:
-        """Our own wait after this attempt has failed: from 0 to `max_delay`, in whole microseconds.
+        """The computed wait after this attempt has failed: from 0 to `max_delay`, in whole microseconds.
 
-        Defined for every `attempt` from 1 on, also beyond `attempts`. Raises `UsageError` for an attempt below 1.
+        `attempt` may be larger than `attempts`. Raises `UsageError` for an attempt below 1.
         """
         delay = self._delay(attempt)
         match self.jitter:
@@ -111,7 +111,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
     def _delay(self, attempt: int) -> Duration:
         if attempt < 1:
-            raise UsageError(f"attempts are numbered from 1, but this one is {attempt}")
+            raise UsageError(f"attempts are numbered from 1, and this one is {attempt}")
         try:
             grown = self.first_delay * self.base ** (attempt - 1)
         except OverflowError:
@@ -123,14 +123,14 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 def plan(
     parameters: Retry, *, attempt: int, now: Instant, deadline: Instant | None, server_wait: Duration | None, random: "Random"
 ) -> Duration | RetryEnd:
-    """The wait before the next attempt, now that this one (the first is 1) has failed at `now`; or why there is none.
+    """The wait before the next attempt after this one (the first is 1) has failed at `now`; or why no further attempt follows.
 
-    A `server_wait` above 0 wins over our own backoff; beyond 366 days it is absurd and counts as not said. The next attempt may
-    begin at the very `deadline`, and not a microsecond later. Changes nothing except for one draw from `random`.
+    A `server_wait` above 0 replaces the computed wait; above 366 days it is ignored. The next attempt may begin at the
+    `deadline`, and not later. Draws once from `random`, and changes nothing else.
     """
     if attempt >= parameters.attempts:
         return RetryEnd.ATTEMPTS
-    # Drawn even when the server decides, so that what it says does not shift the draws of a replayed run.
+    # Drawn even if the server decides, so that its answer does not shift the draws of a replayed run.
     wait = parameters.backoff(attempt, random)
     if server_wait is not None and 0 < server_wait <= MAX_DURATION:
         wait = server_wait

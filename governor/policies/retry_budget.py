@@ -1,17 +1,17 @@
-"""The retry budget of a provider, which keeps retries from multiplying an outage.
+"""Retry budget of a provider: bounds the extra traffic of retries during an outage.
 
-Every request pays a share of a retry into the budget, and every retry takes a whole one out, so that an outage of the provider
-multiplies our traffic by 1 + share at most; a floor lets a quiet program retry at all. Both the shape and the defaults of share
-and window come from Finagle's `RetryBudget` (twitter/finagle, `com.twitter.finagle.service.RetryBudget`); the reasons are in
-Beyer et al., "Site Reliability Engineering" (O'Reilly, 2016), chapter 21 "Handling Overload", which grants 10 %, and chapter 22
-"Addressing Cascading Failures".
+Every request adds a share of a retry to the budget, and every retry takes a whole one, so that an outage of the provider
+multiplies the traffic by at most 1 + share; a floor lets programs with little traffic retry at all. Both the shape and the
+defaults of share and window come from Finagle's `RetryBudget` (twitter/finagle, `com.twitter.finagle.service.RetryBudget`); the
+reasons are in Beyer et al., "Site Reliability Engineering" (O'Reilly, 2016), chapter 21 "Handling Overload", which grants 10 %,
+and chapter 22 "Addressing Cascading Failures".
 
 The law, in whole numbers: in the window that ends at a retry, retries <= floor + share * requests. Hence in a window that ends
 anywhere, retries <= floor + share * (requests in it and in the window before).
 
-Finagle counts in 10 slices of the window. We depart from it: dates are exact until two events fall into the same 1/256 of the
-window. A slot of requests is then dated by its oldest member and a slot of retries by its newest, so that merging can only cost
-a retry, never add one.
+Finagle counts in 10 slices of the window. Here dates are exact until two events fall into the same 1/256 of the window. A slot
+of requests is then dated by its oldest member and a slot of retries by its newest, so that merging can only cost a retry, and
+never add one.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ from governor._units import HOUR, SECOND, Duration, DurationLike, Instant
 from governor.errors import ConfigError
 from governor.policies import _checks
 
-#: Slots of requests at most, and, give or take one, of retries.
+#: The most slots of requests; of retries, one more or less.
 SLOTS: Final = 256
 
 _MILLION: Final = 1_000_000
@@ -32,8 +32,8 @@ _MILLION: Final = 1_000_000
 class RetryBudget(msgspec.Struct, frozen=True, kw_only=True):
     """Retries in one `window`: `floor`, and a `share` of the requests in it.
 
-    `share` is 0 to 1000 and rounded to the nearest millionth; `floor` is at least 0; `window` lies between 1 second and 1 hour.
-    A budget with neither share nor floor allows no retries. Raises `ConfigError`.
+    `share` is 0 to 1000, rounded to the nearest millionth; `floor` is at least 0; `window` is text or a `timedelta`, from 1
+    second to 1 hour. A budget with neither share nor floor allows no retries. Raises `ConfigError`.
     """
 
     share: float = 0.2
@@ -52,12 +52,12 @@ class RetryBudget(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def parts_per_million(self) -> int:
-        """The share as it is counted with: exact for everything that six decimals can say."""
+        """The share in whole millionths."""
         return round(self.share * _MILLION)
 
 
 class RetryBudgetState(msgspec.Struct, frozen=True, tag="retry_budget"):
-    """What was paid in and taken out, as (oldest, newest, count), oldest first; and the latest instant that was seen."""
+    """Deposits and withdrawals, as (oldest, newest, count), oldest first; and the latest instant so far."""
 
     latest: Instant
     deposits: tuple[tuple[Instant, Instant, int], ...]
@@ -65,7 +65,7 @@ class RetryBudgetState(msgspec.Struct, frozen=True, tag="retry_budget"):
 
 
 class RetryBudgetPolicy:
-    """The machine, one for each provider. A `now` before the latest that it was told of counts as that latest."""
+    """The state machine, one for each provider. A `now` earlier than the latest one so far counts as the latest one."""
 
     __slots__ = ("__weakref__", "_deposits", "_floor", "_latest", "_parts", "_withdrawals", "parameters")
 
@@ -78,11 +78,11 @@ class RetryBudgetPolicy:
         self._latest = Instant(0)
 
     def deposit(self, now: Instant, n: int = 1) -> None:
-        """`n` requests were made, not counting retries. They count until one window later."""
+        """Records `n` requests, without retries. They count for one window."""
         self._deposits.add(self._at(now), n)
 
     def withdraw(self, now: Instant, n: int = 1) -> bool:
-        """Takes `n` retries, at least 1, out of the budget: all of them, or none and answers False."""
+        """Takes `n` retries, at least 1, out of the budget. If there are fewer, takes none and returns False."""
         at = self._at(now)
         if self.balance(at) < n:
             return False
@@ -90,21 +90,21 @@ class RetryBudgetPolicy:
         return True
 
     def balance(self, now: Instant) -> int:
-        """How many retries could be taken out at `now`; never negative. Changes nothing."""
+        """The number of retries that can be taken out at `now`; never negative. Changes nothing."""
         at = max(now, self._latest)
         earned = self._deposits.inside(at) * self._parts // _MILLION
         return max(0, self._floor + earned - self._withdrawals.inside(at))
 
     def carry_over(self, now: Instant, before: "RetryBudgetPolicy") -> None:
-        """Continues from the state of a budget whose parameters may differ: what was paid in and taken out counts."""
+        """Continues from the state of a budget whose parameters may differ: its deposits and withdrawals count."""
         self.restore(before.state())
 
     def state(self) -> RetryBudgetState:
-        """What `restore` needs to go on from here."""
+        """The state as a frozen record, for `restore`."""
         return RetryBudgetState(self._latest, self._deposits.state(), self._withdrawals.state())
 
     def restore(self, state: RetryBudgetState) -> None:
-        """Goes on from a state taken earlier under the same parameters."""
+        """Continues from a state that `state` returned under the same parameters."""
         self._latest = state.latest
         self._deposits.restore(state.deposits)
         self._withdrawals.restore(state.withdrawals)
@@ -114,14 +114,14 @@ class RetryBudgetPolicy:
         return self._latest
 
 
-# The places in a slot, and at the same time the two ways of dating it.
+# The fields of a slot; the first two are also the two ways of dating it.
 _OLDEST: Final = 0
 _NEWEST: Final = 1
 _COUNT: Final = 2
 
 
 class _Tally:
-    """Counts that leave after `window`, in slots that span less than 1/256 of it. Instants never go back."""
+    """Counts that expire after `window`, in slots that span less than 1/256 of it. Instants never go back."""
 
     __slots__ = ("_date", "_grain", "_slots", "_total", "_window")
 
@@ -131,11 +131,11 @@ class _Tally:
         self._date = date
         self._grain = -(-window // SLOTS)
         self._slots: deque[list[int]] = deque()
-        # Includes what has left the window since the last `add`.
+        # Includes counts that have left the window since the last `add`.
         self._total = 0
 
     def add(self, now: Instant, count: int) -> None:
-        """Dates `count` at `now`, and forgets what has left the window."""
+        """Adds `count` at `now`, and drops slots that have left the window."""
         slots = self._slots
         gone = now - self._window
         while slots and slots[0][self._date] <= gone:
@@ -148,7 +148,7 @@ class _Tally:
         self._total += count
 
     def inside(self, now: Instant) -> int:
-        """The sum of what is dated inside the window that ends at `now`."""
+        """The sum of the counts inside the window that ends at `now`."""
         gone = now - self._window
         stale = 0
         for slot in self._slots:
@@ -158,11 +158,11 @@ class _Tally:
         return self._total - stale
 
     def state(self) -> tuple[tuple[Instant, Instant, int], ...]:
-        """The slots, frozen."""
+        """The slots as frozen records."""
         return tuple((Instant(oldest), Instant(newest), count) for oldest, newest, count in self._slots)
 
     def restore(self, slots: tuple[tuple[Instant, Instant, int], ...]) -> None:
-        """Thaws them again."""
+        """Replaces all slots."""
         self._slots = deque([oldest, newest, count] for oldest, newest, count in slots)
         self._total = sum(count for _, _, count in slots)
 

@@ -1,15 +1,15 @@
 """The turn of a newcomer: the instant at which a request that joins the end of a queue is granted.
 
-A queue is served in order, each request at the earliest instant at which all policies of its scope grant it. `turn` names the
-instant exactly, provided that nobody leaves, no other scope spends from the global cap meanwhile, and no outcome changes
-anything. Calls that are under way in a strict window are taken to end now, and those to come as soon as they are granted.
+A queue is served in order, each request at the earliest instant at which all policies of its scope grant it. `turn` computes
+the instant exactly, provided that no waiter leaves, no other scope spends from the global cap meanwhile, and no outcome changes
+anything. Calls in flight in a strict window are assumed to end now, and later calls as soon as they are granted.
 
-- Plain requests that one policy alone holds up: that policy computes the instant from their number.
-- Other queues of at most `MAX_FORECAST` requests: copies of the policies are stepped through the queue, request by request.
-- Longer ones: a bound, never too early. At every instant before its turn a newcomer waits for some policy, so it waits at most
-  for the sum of the times for which each policy can hold up so much. That is late where policies hold up the same requests in
-  turns. Where a window of more than 4,096 units or a bucket of more than one unit in a microsecond is what holds up such a
-  queue, its instant is late by at most one slot for each window, or one microsecond for each request.
+- Plain requests that wait for one policy only: that policy computes the instant from their number.
+- Other queues of at most `MAX_FORECAST` requests: copies of the policies simulate the queue, request by request.
+- Longer queues: a bound, never too early. At every instant before its turn a newcomer waits for some policy, so it waits at
+  most for the sum of the longest holds of all policies. The bound is late where policies hold up the same requests in turns.
+  Behind a window of more than 4,096 units it is late by at most one slot for each window, and behind a bucket of more than one
+  unit in a microsecond by at most one microsecond for each request.
 """
 
 from collections.abc import Iterable
@@ -17,39 +17,40 @@ from operator import itemgetter
 from typing import Final, Protocol
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
-from governor.policies.breaker import BreakerPolicy, BreakerStatus
+from governor.policies.breaker import BreakerPolicy
+from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Forecast, LimitPolicy, Policy, Request
 from governor.policies.pipeline import Pipeline, Verdict
 from governor.policies.request_cap import RequestCapPolicy
 
-#: Requests of a queue that are stepped through, at most: some hundred microseconds of work.
+#: The longest queue that is simulated: some hundred microseconds of work.
 MAX_FORECAST: Final = 128
 
-#: What can hold up a queue.
+#: The policies that can hold up a queue.
 _Spending = LimitPolicy | RequestCapPolicy
 
 
 class Queue(Protocol):
-    """What `turn` asks of a queue of waiters."""
+    """The queue of waiters, as `turn` needs it."""
 
     def __len__(self) -> int: ...
 
     @property
     def plain(self) -> bool:
-        """Whether all of them ask for one request and nothing else."""
+        """Whether all waiters ask for one request and nothing else."""
 
     def requests(self) -> Iterable[Request]:
-        """What they ask for, in order."""
+        """The requests of the waiters, in order."""
 
     def ahead(self) -> Request | None:
-        """What they ask for together; None if there are none."""
+        """The sum of the requests; None if the queue is empty."""
 
     def largest(self) -> Request:
-        """At least the largest amount of each unit that any of them asks for."""
+        """An upper bound of the largest request, for each unit."""
 
 
 def turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue) -> Verdict:
-    """When is a request granted that joins the end of the queue, and which policy is the last to hold it up?"""
+    """When a request is granted that joins the end of the queue, and which policy is the last to hold it up."""
     own = pipeline.verdict(now, request)
     ahead = queue.ahead()
     if ahead is None or own.when == NEVER:
@@ -58,14 +59,14 @@ def turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue) -> Ve
         exact = _turn_of_plain(pipeline, now, ahead)
         if exact is not None:
             return exact
-    # A breaker far up its ramp knows of more calls than are worth copying.
+    # A breaker late in its ramp has too many calls in flight to copy.
     if len(queue) <= MAX_FORECAST and (pipeline.breaker.ramp or 0) <= MAX_FORECAST:
         return _forecast(pipeline, now, (*queue.requests(), request))
     return _bound(pipeline, now, _sum(ahead, request), _most(queue.largest(), request), len(queue))
 
 
 def _turn_of_plain(pipeline: Pipeline, now: Instant, ahead: Request) -> Verdict | None:
-    """The turn behind plain requests if no more than one policy holds them up; else None."""
+    """The turn behind plain requests if at most one policy holds them up; else None."""
     if not pipeline.breaker.unrestricted:
         return None
     gate, by = _gate(pipeline, now)
@@ -87,7 +88,7 @@ def _turn_of_plain(pipeline: Pipeline, now: Instant, ahead: Request) -> Verdict 
 
 
 def _forecast(pipeline: Pipeline, now: Instant, requests: Iterable[Request]) -> Verdict:
-    """The turn of the last of them, when copies of the policies grant them one after the other."""
+    """The turn of the last request, from copies of the policies that grant all of them in order."""
     when, by = _gate(pipeline, now)
     forecasts: list[tuple[Policy, Forecast]] = [(policy, policy.forecast(now)) for policy in pipeline.spending]
     breaker = pipeline.breaker.forecast(now)
@@ -103,7 +104,7 @@ def _forecast(pipeline: Pipeline, now: Instant, requests: Iterable[Request]) -> 
             if earliest > certain and not _hangs(earliest, forecast):
                 certain = earliest
         if due == NEVER:
-            continue  # It is denied as soon as it is at the head, and delays nothing.
+            continue  # It is denied as soon as it is at the head, and delays no other.
         if due > certain and hangs_from is None:
             hangs_from = certain
         when = due
@@ -115,19 +116,19 @@ def _forecast(pipeline: Pipeline, now: Instant, requests: Iterable[Request]) -> 
 
 
 def _hangs(when: Instant, forecast: Forecast) -> bool:
-    """May an outcome bring this instant forward?"""
+    """Whether an outcome may bring this instant forward."""
     return when == AFTER_OUTCOME or (isinstance(forecast, BreakerPolicy) and forecast.status is not BreakerStatus.OPEN)
 
 
 def _bound(pipeline: Pipeline, now: Instant, queued: Request, largest: Request, count: int) -> Verdict:
-    """An instant at which a request behind `count` others is granted at the latest; `queued` is what all of them ask for."""
+    """The latest instant at which a request behind `count` others is granted; `queued` is the sum of all requests."""
     gate, by = _gate(pipeline, now)
     holding = [(policy, hold) for policy in pipeline.spending if (hold := policy.longest_hold(gate, queued, largest))]
-    # While a bucket alone holds up the queue it is empty. If something else does as well, it may fill up meanwhile.
+    # A bucket that alone holds up the queue is empty. If another policy does as well, it may fill up meanwhile.
     left = [one for one in holding if not _is_outpaced(pipeline, one[0], gate, largest)]
     if len(left) > 1:
         left = [one for one in holding if not _is_outpaced(pipeline, one[0], gate, None)]
-    # A bucket grants each of them up to a microsecond after it is due.
+    # A bucket grants each request up to a microsecond late.
     when = gate + sum(hold + count for _, hold in left)
     if left:
         by = max(left, key=itemgetter(1))[0]
@@ -140,7 +141,7 @@ def _bound(pipeline: Pipeline, now: Instant, queued: Request, largest: Request, 
 
 
 def _gate(pipeline: Pipeline, now: Instant) -> tuple[Instant, Policy | None]:
-    """From when on degraded mode and an open breaker let anything through, and which of them does so last."""
+    """The instant at which degraded mode and an open breaker have both ended, and which of them ends last."""
     gate = now
     by: Policy | None = None
     if not pipeline.exempt and pipeline.degraded.until > gate:
@@ -151,9 +152,9 @@ def _gate(pipeline: Pipeline, now: Instant) -> tuple[Instant, Policy | None]:
 
 
 def _is_outpaced(pipeline: Pipeline, policy: _Spending, gate: Instant, largest: Request | None) -> bool:
-    """Is the policy a window that never fills up, because another limit grants too slowly?
+    """Whether the policy never fills up, because another limit grants too slowly.
 
-    With `largest`, provided that no bucket is ever fuller than the largest request of a queue that it alone holds up.
+    With `largest`, under the assumption that a bucket which alone holds up a queue never has more than the largest request.
     """
     return any(
         policy.never_fills(gate, *pace)

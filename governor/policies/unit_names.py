@@ -7,9 +7,9 @@ from typing import Final
 
 from governor.policies.contract import REQUESTS
 
-#: Words that mean requests, each of which counts 1 for every call.
+#: Words that mean requests.
 _REQUEST_WORDS: Final = frozenset({"req", "reqs", "request", REQUESTS, "call", "calls", "hit", "hits", "query", "queries"})
-#: Units that providers are known to count, in the singular.
+#: Units that providers count, in the singular.
 _SINGULARS: Final = frozenset(
     {
         *("bit", "byte", "char", "character", "completion", "credit", "document", "dollar", "email", "embedding", "event"),
@@ -17,7 +17,7 @@ _SINGULARS: Final = frozenset(
         *("token", "unit", "word"),
     }
 )
-#: Words that are checked for typing mistakes. Shorter ones are too near to other units: `hits` to `bits`, `calls` to `cells`.
+#: Words that are checked for typing mistakes. Shorter ones are too similar to other units, such as `hits` to `bits`.
 _CHECKED: Final = ("requests", "request", "calls", "queries", "tokens", "token")
 _NEAR: Final = 0.86
 
@@ -25,7 +25,7 @@ _NEAR: Final = 0.86
 def canonical(word: str) -> str:
     """The one spelling of a unit: `requests` for `calls`, `tokens` for `token`, `input_tokens` for `input_token`.
 
-    A word that is not known stays as it is.
+    An unknown word is returned unchanged.
     """
     if word in _REQUEST_WORDS:
         return REQUESTS
@@ -33,7 +33,7 @@ def canonical(word: str) -> str:
 
 
 def near(word: str) -> str | None:
-    """The unit that was probably meant: `tokens` for `token`, `requests` for `requets`; None for every other word."""
+    """The unit that a word probably means: `tokens` for `token`, `requests` for `requets`; None for every other word."""
     spelled = canonical(word)
     if spelled != word:
         return spelled

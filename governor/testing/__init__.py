@@ -1,4 +1,4 @@
-"""Tools for testing governed code: clocks under the control of the test, and governors that always grant or deny."""
+"""Tools for tests of governed code: clocks that the test controls, and a governor that grants or denies on request."""
 
 from governor._default import reset
 from governor.testing._answers import refusing, unlimited

@@ -1,4 +1,4 @@
-"""What does the governor answer in a test? Always yes, or no for a reason of your choice."""
+"""Governors for tests: one that grants everything, and one that denies for a chosen reason."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,14 +16,14 @@ from governor.policies import _checks
 from governor.policies.breaker import Breaker
 
 _GENEROUS: Final = _checks.MAX_AMOUNT
-#: The actors that are inside a block of `refusing`. Added on the thread of the actor, taken out when the block ends.
+#: The actors inside a block of `refusing`. Added on the thread of the actor, removed when the block ends.
 _refused: Final[set[ScopeActor]] = set()
 
 
 def unlimited() -> Config:
-    """A configuration that refuses nothing: no limits, and no number of failures that opens a breaker or pauses traffic.
+    """A configuration without limits, in which no realistic number of failures opens a breaker or begins degraded mode.
 
-    Retries are as in the built-in defaults.
+    Retries have the built-in defaults.
     """
     config = Config.from_mapping({})
     scope = ScopeSettings(limits=(), breaker=Breaker(failures=_GENEROUS))
@@ -45,12 +45,12 @@ def refusing(
     reason: Reason = Reason.RATE_LIMIT,
     retry_after: float | None = 60.0,
 ) -> AbstractContextManager[None, bool | None]:
-    """Until the block ends, whoever asks in this scope, or waits in its line, is refused for this reason.
+    """Denies every permit of one scope for this reason until the block ends, including those of queued calls.
 
-    `retry_after` is in seconds, from 0 to 366 days; None says that waiting cannot help. Outcomes of earlier permits are taken
-    as ever, and afterwards the scope goes on as it was. For a running governor, from any thread. What is returned is entered
-    once, and blocks for one scope do not nest: that raises `UsageError`, and so does a governor that is not running. Raises
-    `ConfigError`.
+    `retry_after` is in seconds, from 0 to 366 days; None means that waiting does not help. Outcomes of earlier permits are
+    recorded as usual, and afterwards the scope continues as before. Can be used with a running governor, on any thread. Raises
+    `UsageError` if the result is entered a second time, if blocks for one scope are nested, and if the governor is not running,
+    and `ConfigError` for an invalid argument.
     """
     block = _refusing(governor, provider, method, reason, retry_after)
     return OneUse(block, "what `refusing` returns has been entered before, and is for one block; write `refusing(...)` again")
@@ -73,7 +73,7 @@ def _refusing(
         try:
             portal.call(partial(_resume, governor, actor))
         except UsageError:
-            pass  # Closed meanwhile: then it goes on refusing, and says so.
+            pass  # The governor has been closed meanwhile, and denies everything.
 
 
 def _refuse(actor: ScopeActor, reason: Reason, wait: Duration | None) -> None:

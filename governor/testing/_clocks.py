@@ -11,8 +11,8 @@ from governor.clock import Clock, steady_clock
 def loop_clock() -> Clock:
     """A clock that follows the running event loop.
 
-    On a loop in virtual time, trio with `trio.testing.MockClock(autojump_threshold=0)`, the whole governor runs in virtual
-    time, and hours of waiting pass in a moment. While no loop runs, it stands still. Create one for each governor.
+    On a loop in virtual time, such as trio with `trio.testing.MockClock(autojump_threshold=0)`, the whole governor runs in
+    virtual time, and hours of waiting take no time. While no loop runs, the clock stands still. Create one for each governor.
     """
     return steady_clock(_loop_time)
 
@@ -21,14 +21,14 @@ def _loop_time() -> float:
     try:
         return anyio.current_time()
     except anyio.NoEventLoopError:
-        return math.nan  # A steady clock stays where it is.
+        return math.nan  # A steady clock ignores this reading.
 
 
 class ManualClock:
-    """A clock that advances only with `advance`.
+    """A clock that stands still until `advance` is called.
 
-    It decides what the governor grants, and wakes no waiting calls, because timers belong to the event loop. Use it for
-    `try_permit` and other code that does not wait, and `loop_clock` for code that waits.
+    It controls what the governor grants, and not when queued calls wake up, because timers belong to the event loop. Use it for
+    `try_permit` and other calls that do not wait, and `loop_clock` for calls that wait.
     """
 
     def __init__(self, start: float = 0.0) -> None:

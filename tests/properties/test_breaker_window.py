@@ -14,7 +14,8 @@ import pytest
 
 from governor._units import DAY, MILLISECOND, SECOND, Duration, Instant
 from governor.policies._call_log import SLOTS, CallLog
-from governor.policies.breaker import Breaker, BreakerPolicy, BreakerStatus
+from governor.policies.breaker import Breaker, BreakerPolicy
+from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import Grant, Result
 
 pytestmark = pytest.mark.promise("R06")

@@ -546,7 +546,7 @@ def test_a_verdict_that_is_none_is_logged_once_and_the_rules_apply(verdict: Any,
 
     assert [FAILURE, NEUTRAL] == [classifier(TimeoutError()), classifier(KeyError())]
     assert [("governor", logging.ERROR)] == [(record.name, record.levelno) for record in caplog.records]
-    assert "allowed: 'failure', 'success', 'neutral', an HTTP status" in caplog.text
+    assert "expected 'failure', 'success', 'neutral', an HTTP status" in caplog.text
 
 
 def test_a_function_that_fails_is_logged_once_and_the_rules_apply(caplog: pytest.LogCaptureFixture) -> None:
@@ -557,7 +557,7 @@ def test_a_function_that_fails_is_logged_once_and_the_rules_apply(caplog: pytest
     of_one_permit = [Classifier(classify, fallback=classifier) for _ in range(2)]
 
     assert [FAILURE] * 3 == [one(TimeoutError()) for one in (classifier, *of_one_permit)]
-    assert ["`classify` failed; the exception is classified without it. This is said once."] == caplog.messages
+    assert ["`classify` failed; the exception is classified without it. This is logged once."] == caplog.messages
 
 
 def test_a_function_is_asked_of_the_members_of_a_group_and_not_of_causes_refusals_or_cancellation() -> None:

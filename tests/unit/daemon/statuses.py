@@ -9,7 +9,7 @@ from governor import CounterRecord, DenialStatistics, LimitStatistics, Reason, S
 from governor.conditions import INBOUND, OUTBOUND, Recently, conditions
 from governor.daemon import reports
 from governor.daemon.documents import About, Status
-from governor.policies.breaker import BreakerStatus
+from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.statistics import BreakerStatistics, ClientStatistics, FailureStatistics, GroupStatistics
 

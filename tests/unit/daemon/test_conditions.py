@@ -9,7 +9,7 @@ from hypothesis import given
 
 from governor import Reason, Statistics
 from governor.conditions import Condition, Kind, Severity, conditions, headline, label
-from governor.policies.breaker import BreakerStatus
+from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.statistics import FailureStatistics
 from tests.unit.daemon.statuses import NOW, Scope, group, scope, statistics, surveys

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from governor import Reason, ScopeStatistics
 from governor.daemon.documents import Status
 from governor.daemon.table import Line, Tone, table
-from governor.policies.breaker import BreakerStatus
+from governor.policies.breaker_states import BreakerStatus
 from governor.wording import plain
 from tests.unit.daemon.statuses import Scope, group, scope, status, statuses
 

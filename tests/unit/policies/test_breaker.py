@@ -9,15 +9,8 @@ import pytest
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.errors import ConfigError, Reason
 from governor.policies._call_log import SLOTS
-from governor.policies.breaker import (
-    MAX_RAMP,
-    TRANSITIONS,
-    Breaker,
-    BreakerEvent,
-    BreakerPolicy,
-    BreakerState,
-    BreakerStatus,
-)
+from governor.policies.breaker import MAX_RAMP, Breaker, BreakerPolicy
+from governor.policies.breaker_states import TRANSITIONS, BreakerEvent, BreakerState, BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request, Result
 
 T0 = Instant(1_000 * SECOND)

@@ -8,7 +8,8 @@ import pytest
 
 from governor._units import AFTER_OUTCOME, MINUTE, NEVER, SECOND, Duration, Instant
 from governor.errors import Reason
-from governor.policies.breaker import Breaker, BreakerStatus
+from governor.policies.breaker import Breaker
+from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy

@@ -147,7 +147,7 @@ def test_what_the_server_says_does_not_shift_the_draws_of_a_replayed_run() -> No
 
 @pytest.mark.parametrize("attempt", [0, -1])
 def test_an_attempt_numbered_below_one_is_a_mistake_in_the_calling_code(attempt: int) -> None:
-    with pytest.raises(UsageError, match=f"numbered from 1, but this one is {attempt}"):
+    with pytest.raises(UsageError, match=f"numbered from 1, and this one is {attempt}"):
         plain(Retry(), attempt, server_wait=SECOND)
 
 
