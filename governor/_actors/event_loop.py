@@ -46,7 +46,7 @@ def running_loop() -> object | None:
 
 
 def in_trio() -> bool:
-    """Does code of trio run on this thread right now, perhaps inside a loop of asyncio?
+    """Whether code of trio runs on this thread now, possibly inside a loop of asyncio.
 
     A callback runs in a task of trio's own, and the host of a guest run outside of all tasks.
     """
@@ -63,7 +63,7 @@ def running_asyncio_loop() -> object | None:
 
 
 def is_asyncio(loop: object) -> bool:
-    """Is this a loop of asyncio, or one that can stand in for it?"""
+    """Whether this is a loop of asyncio, or compatible with one."""
     return hasattr(loop, "call_soon_threadsafe")
 
 

@@ -1,9 +1,8 @@
-"""Which requests come in, and what stands on every answer?
+"""Checks on every request, and headers of every response.
 
-A name in `Host` that is not ours is refused: a foreign page could otherwise have its own name point to this machine, and read
-what the browser then lets it read ("DNS rebinding"). When as many requests as allowed are under way, newcomers are answered 503
-at once; for `/health` some places are kept. When the daemon is about to end, that is the answer to all requests, and to those
-for `/health` too: load balancers ask it, and must send no more.
+A foreign `Host` is rejected: another site could point its own name to this machine, and read what the browser then lets it read
+("DNS rebinding"). At the maximum of requests in progress, further requests get a 503 at once; some places are reserved for
+`/health`. While the daemon ends, all requests get that response, `/health` included, so that load balancers send no more.
 """
 
 from collections.abc import Iterable
@@ -22,11 +21,11 @@ LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 ANY: Final = "*"
 
 #: Requests under way at a time, listeners to events included.
-_MOST: Final = 256
+_MAX_REQUESTS: Final = 256
 #: Requests for `/health` that may be under way beyond those.
 _HEALTH_RESERVE: Final = 32
 _POLICY: Final = ("default-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "object-src 'none'")
-#: What browsers are told: nothing of other origins, nothing inline, and nobody else shows or reads this.
+#: Headers for browsers: nothing from other origins, nothing inline, and no use by other origins.
 SAFE: Final = {
     "Content-Security-Policy": "; ".join(_POLICY),
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -74,8 +73,8 @@ class Doorway:
         if self._drain.begun.is_set():
             return unavailable("The daemon is shutting down.", {"Connection": "close"})
         reserve = _HEALTH_RESERVE if scope["path"] == f"{scope.get('root_path', '')}/health" else 0
-        if self._under_way >= _MOST + reserve:
-            return unavailable(f"{_MOST} requests are under way, which is as many as allowed.")
+        if self._under_way >= _MAX_REQUESTS + reserve:
+            return unavailable(f"{_MAX_REQUESTS} requests are in progress, which is the maximum.")
         return None
 
     def _is_ours(self, scope: Scope) -> bool:

@@ -1,4 +1,4 @@
-"""What can be said to `governor serve`?"""
+"""The command line of `governor serve`."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import msgspec
 from governor.daemon.doorway import LOOPBACK_NAMES
 
 _DESCRIPTION: Final = (
-    "Runs a governor, and shows how it stands over HTTP: a dashboard at /, figures, events, metrics. SIGHUP reads the policy "
-    "file again; SIGTERM and SIGINT end it, after everybody has been answered."
+    "Runs a governor with an HTTP API: a dashboard at /, status, events, metrics. SIGHUP reads the policy file again; SIGTERM and "
+    "SIGINT end it, after all requests have been answered."
 )
 
 
@@ -42,9 +42,7 @@ def parse(arguments: Sequence[str]) -> Options:
 def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
     """The parser of the command; without `--help` where it is part of another one."""
     parser = argparse.ArgumentParser(prog="governor serve", description=_DESCRIPTION, allow_abbrev=False, add_help=add_help)
-    parser.add_argument(
-        "--config", metavar="FILE", help="the policy file; without it: the one that GOVERNOR_CONFIG names, if any"
-    )
+    parser.add_argument("--config", metavar="FILE", help="the policy file; default: the one in GOVERNOR_CONFIG, if any")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
     parser.add_argument("--port", type=_port, default=8787, help="the port; 0 for any that is free (%(default)s)")
     parser.add_argument(
@@ -59,7 +57,7 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
         type=_seconds,
         default=1.0,
         metavar="SECONDS",
-        help="for how long, at the end, clients with open connections are told to go (%(default)s)",
+        help="how long clients with open connections get a 503 before the daemon ends (%(default)s)",
     )
     return parser
 

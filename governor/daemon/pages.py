@@ -1,4 +1,4 @@
-"""Where do the files of the dashboard come from? Out of the folder `dashboard` beside this module, as they are."""
+"""The files of the dashboard, from the folder `dashboard` beside this module."""
 
 from http import HTTPStatus
 from pathlib import Path

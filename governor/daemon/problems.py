@@ -1,4 +1,4 @@
-"""How does the daemon say no? In problem documents (RFC 9457)."""
+"""Error responses of the daemon, as problem documents (RFC 9457)."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

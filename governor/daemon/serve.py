@@ -1,8 +1,8 @@
-"""How does the daemon live and end? `governor serve`.
+"""`governor serve`: the daemon, from start to end.
 
-It ends in this order, so that nobody is cut off. New requests are answered 503, on connections that are then closed, and events
-end. When no connection is left, or the time to drain is over, the port is closed, requests that are still under way are
-finished, and the governor is closed, which answers everybody who waits.
+It ends in this order, so that no request is cut off. New requests get a 503, on connections that are then closed, and event
+streams end. When no connection is left, or the drain time is over, the port is closed, requests in progress are finished, and
+the governor is closed, which denies all waiting calls.
 """
 
 import signal
@@ -101,7 +101,7 @@ async def _serve(governor: Governor, listener: socket.socket, options: Options) 
 async def _end_when_drained(server: uvicorn.Server, drain: Drain, seconds: float) -> None:
     await drain.begun.wait()
     with anyio.move_on_after(seconds):
-        while server.server_state.connections and not server.force_exit:  # noqa: ASYNC110 - uvicorn tells nobody
+        while server.server_state.connections and not server.force_exit:  # noqa: ASYNC110 - uvicorn has no event for it
             await anyio.sleep(_LOOK_EVERY)
     server.should_exit = True
 

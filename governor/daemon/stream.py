@@ -1,7 +1,7 @@
-"""How do server-sent events travel?
+"""Server-sent events, as a response that continues until its listener leaves.
 
-As a response that goes on until the listener has gone, the daemon or the server around it is about to end, the governor has
-ended, the listener has taken nothing for 10 seconds, or another one needs its place. Format: WHATWG HTML, section 9.2.
+It also ends when the daemon or the server around it ends, when the governor has closed, when the listener has read nothing for
+10 seconds, or when another listener needs its place. Format: WHATWG HTML, section 9.2.
 """
 
 import signal
@@ -22,7 +22,7 @@ from governor.errors import UsageError
 #: Seconds between two looks whether the server is ending.
 _LOOK_EVERY: Final = 0.5
 #: Seconds that a listener may take for one message.
-_PATIENCE: Final = 10.0
+_SEND_TIMEOUT: Final = 10.0
 #: The last one is for nginx, which would collect events otherwise.
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -34,7 +34,7 @@ class EventStreamHead(Response):
 
     def __init__(self) -> None:
         super().__init__(headers=_HEADERS)
-        # Nobody knows how long a stream will be.
+        # The length of a stream is unknown.
         del self.headers["content-length"]
 
 
@@ -77,7 +77,7 @@ class EventStream(EventStreamHead):
 
 
 async def _send_in_time(send: Send, body: bytes, *, more: bool) -> bool:
-    with anyio.move_on_after(_PATIENCE) as patience:
+    with anyio.move_on_after(_SEND_TIMEOUT) as patience:
         await send({"type": "http.response.body", "body": body, "more_body": more})
     return not patience.cancelled_caught
 

@@ -96,7 +96,7 @@ class _Budget:
         self.held_back = 0
 
     def take(self, now: Instant) -> bool:
-        """May one more be written?"""
+        """Whether one more line may be written."""
         self.turn_over(now)
         if self._left:
             self._left -= 1

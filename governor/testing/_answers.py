@@ -16,8 +16,8 @@ from governor.policies import _checks
 from governor.policies.breaker import Breaker
 
 _GENEROUS: Final = _checks.MAX_AMOUNT
-#: The actors inside a block of `refusing`. Added on the thread of the actor, removed when the block ends.
-_refused: Final[set[ScopeActor]] = set()
+#: The actors inside a block of `denying`. Added on the thread of the actor, removed when the block ends.
+_denied: Final[set[ScopeActor]] = set()
 
 
 def unlimited() -> Config:
@@ -37,7 +37,7 @@ def unlimited() -> Config:
     )
 
 
-def refusing(
+def denying(
     governor: Governor,
     provider: str,
     method: str | None = None,
@@ -52,12 +52,12 @@ def refusing(
     `UsageError` if the result is entered a second time, if blocks for one scope are nested, and if the governor is not running,
     and `ConfigError` for an invalid argument.
     """
-    block = _refusing(governor, provider, method, reason, retry_after)
-    return OneUse(block, "what `refusing` returns has been entered before, and is for one block; write `refusing(...)` again")
+    block = _denying(governor, provider, method, reason, retry_after)
+    return OneUse(block, "what `denying` returns has been entered before, and is for one block; write `denying(...)` again")
 
 
 @contextmanager
-def _refusing(
+def _denying(
     governor: Governor, provider: str, method: str | None, reason: Reason, retry_after: float | None
 ) -> Iterator[None]:
     wait = None if retry_after is None else from_seconds(retry_after, field="retry_after")
@@ -65,21 +65,21 @@ def _refusing(
     if isinstance(actor, Denied):
         raise actor.exception()
     portal = governor._access.running()
-    portal.call(partial(_refuse, actor, reason, wait))
+    portal.call(partial(_deny, actor, reason, wait))
     try:
         yield
     finally:
-        _refused.discard(actor)
+        _denied.discard(actor)
         try:
             portal.call(partial(_resume, governor, actor))
         except UsageError:
             pass  # The governor has been closed meanwhile, and denies everything.
 
 
-def _refuse(actor: ScopeActor, reason: Reason, wait: Duration | None) -> None:
-    if actor in _refused:
-        raise UsageError(f"{actor.scope} is in a block of `refusing` already; leave that one first")
-    _refused.add(actor)
+def _deny(actor: ScopeActor, reason: Reason, wait: Duration | None) -> None:
+    if actor in _denied:
+        raise UsageError(f"{actor.scope} is in a block of `denying` already; leave that one first")
+    _denied.add(actor)
     actor.stop(reason, wait)
 
 

@@ -25,7 +25,7 @@ from governor import (
     TokenBucket,
     default,
 )
-from governor.testing import ManualClock, loop_clock, refusing, unlimited
+from governor.testing import ManualClock, denying, loop_clock, unlimited
 
 
 async def a_governor_in_a_loop() -> None:
@@ -109,7 +109,7 @@ def clocks_are_functions() -> list[Callable[[], Instant]]:
 
 def tests_can_command_the_answers() -> None:
     governor = Governor(unlimited(), clock=ManualClock())
-    with governor, refusing(governor, "github", "GET", reason=Reason.CIRCUIT_OPEN, retry_after=None):
+    with governor, denying(governor, "github", "GET", reason=Reason.CIRCUIT_OPEN, retry_after=None):
         governor.try_permit("github", "GET")
 
 

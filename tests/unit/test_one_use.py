@@ -21,7 +21,7 @@ from governor import (
     UsageError,
 )
 from governor.one_use import AsyncOneUse, OneUse
-from governor.testing import refusing
+from governor.testing import denying
 from governor_client import GovernorClient, TrafficControlledHttpClient
 
 if TYPE_CHECKING:
@@ -227,17 +227,17 @@ async def test_the_permit_of_a_request_may_be_handed_to_code_that_enters_it(gove
 
 
 async def test_a_second_block_in_which_a_scope_is_refused_is_a_mistake(governor: Governor) -> None:
-    block = refusing(governor, "w")
+    block = denying(governor, "w")
     with block:
-        for again in (block, refusing(governor, "w")):
+        for again in (block, denying(governor, "w")):
             with pytest.raises(UsageError):
                 again.__enter__()
         assert isinstance(governor.try_permit("w"), Denied)
-        with refusing(governor, "hourly"):
+        with denying(governor, "hourly"):
             assert isinstance(governor.try_permit("hourly"), Denied)
     with pytest.raises(UsageError, match="for one block"):
         block.__enter__()
-    with refusing(governor, "w"), pytest.raises(PermitDenied):
+    with denying(governor, "w"), pytest.raises(PermitDenied):
         await _async_entry(governor.permit("w"))
 
     assert isinstance(governor.try_permit("w"), Permit)

@@ -19,7 +19,7 @@ from governor import (
     ShuttingDown,
     UsageError,
 )
-from governor.testing import ManualClock, refusing, unlimited
+from governor.testing import ManualClock, denying, unlimited
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +53,7 @@ async def test_unlimited_knows_no_cost_that_is_too_high() -> None:
 @pytest.mark.parametrize("reason", list(Reason))
 async def test_a_scope_refuses_for_whatever_reason_a_test_wants(reason: Reason) -> None:
     async with Governor(unlimited()) as governor:
-        with refusing(governor, "weather", "GET", reason=reason, retry_after=2.5):
+        with denying(governor, "weather", "GET", reason=reason, retry_after=2.5):
             inside = governor.try_permit("weather", "GET")
         outside = governor.try_permit("weather", "GET")
 
@@ -63,7 +63,7 @@ async def test_a_scope_refuses_for_whatever_reason_a_test_wants(reason: Reason) 
 
 async def test_a_refusal_is_raised_where_a_permit_was_promised() -> None:
     async with Governor(unlimited()) as governor:
-        with refusing(governor, "weather", reason=Reason.CIRCUIT_OPEN, retry_after=None), pytest.raises(CircuitOpen) as caught:
+        with denying(governor, "weather", reason=Reason.CIRCUIT_OPEN, retry_after=None), pytest.raises(CircuitOpen) as caught:
             async with governor.permit("weather"):
                 pass
 
@@ -72,7 +72,7 @@ async def test_a_refusal_is_raised_where_a_permit_was_promised() -> None:
 
 async def test_other_scopes_do_not_notice() -> None:
     async with Governor(unlimited()) as governor:
-        with refusing(governor, "weather", "GET"):
+        with denying(governor, "weather", "GET"):
             answer = governor.try_permit("weather", "POST")
 
     assert isinstance(answer, Permit)
@@ -92,7 +92,7 @@ async def test_those_who_wait_are_refused_as_well() -> None:
         permit = governor.try_permit("weather")
         tasks.start_soon(wait, governor)
         await anyio.wait_all_tasks_blocked()
-        with refusing(governor, "weather"):
+        with denying(governor, "weather"):
             await anyio.wait_all_tasks_blocked()
 
     assert isinstance(permit, Permit)
@@ -103,7 +103,7 @@ async def test_what_was_granted_before_is_reported_and_counted() -> None:
     async with Governor(IN_FLIGHT) as governor:
         permit = governor.try_permit("weather")
         assert isinstance(permit, Permit)
-        with refusing(governor, "weather"):
+        with denying(governor, "weather"):
             permit.record(status=200)
         again = governor.try_permit("weather")
         counters = governor.statistics().counters
@@ -114,7 +114,7 @@ async def test_what_was_granted_before_is_reported_and_counted() -> None:
 
 async def test_the_line_is_served_again_afterwards() -> None:
     async with Governor(IN_FLIGHT) as governor, anyio.create_task_group() as tasks:
-        with refusing(governor, "weather"):
+        with denying(governor, "weather"):
             pass
         permit = governor.try_permit("weather")
         assert isinstance(permit, Permit)
@@ -131,7 +131,7 @@ async def test_it_works_from_another_thread() -> None:
     async with Governor(unlimited()) as governor:
 
         def ask() -> Permit | Denied:
-            with refusing(governor, "weather", reason=Reason.OVERLOADED):
+            with denying(governor, "weather", reason=Reason.OVERLOADED):
                 return governor.try_permit("weather")
 
         answer = await anyio.to_thread.run_sync(ask)
@@ -144,7 +144,7 @@ async def test_it_works_from_another_thread() -> None:
 
 async def test_a_governor_that_closes_meanwhile_stays_closed() -> None:
     async with Governor(unlimited()) as governor:
-        block = refusing(governor, "weather")
+        block = denying(governor, "weather")
         block.__enter__()
     block.__exit__(None, None, None)
     answer = governor.try_permit("weather")
@@ -156,12 +156,12 @@ async def test_a_governor_that_closes_meanwhile_stays_closed() -> None:
 @pytest.mark.parametrize("retry_after", [-1.0, float("nan")])
 async def test_a_wait_that_cannot_be_is_a_mistake(retry_after: float) -> None:
     async with Governor(unlimited()) as governor:
-        with pytest.raises(ConfigError, match="retry_after"), refusing(governor, "weather", retry_after=retry_after):
+        with pytest.raises(ConfigError, match="retry_after"), denying(governor, "weather", retry_after=retry_after):
             pass
 
 
 def test_a_governor_that_does_not_run_cannot_refuse() -> None:
-    with pytest.raises(UsageError), refusing(Governor(unlimited()), "weather"):
+    with pytest.raises(UsageError), denying(Governor(unlimited()), "weather"):
         pass
 
 
@@ -173,7 +173,7 @@ async def _use(governor: Governor) -> None:
 def test_it_works_without_a_loop() -> None:
     with Governor(unlimited()) as governor:
         ask = partial(governor.try_permit, "weather")
-        with refusing(governor, "weather"):
+        with denying(governor, "weather"):
             inside = ask()
         outside = ask()
 
