@@ -167,7 +167,7 @@ class ScopeLogic:
         return make(self._owner, grant.granted_at, grant.generation, grant)
 
     def denial(self, now: Instant, verdict: Verdict) -> Denied:
-        """What a call is told that would be granted only later, or never."""
+        """The denial of a call that would be granted only later, or never."""
         if verdict.when == NEVER:
             return Denied(self.ledger.scope, Reason.COST, None)
         reason = Reason.RATE_LIMIT if verdict.by is None else verdict.by.reason

@@ -9,8 +9,8 @@ import msgspec
 from governor.daemon.doorway import LOOPBACK_NAMES
 
 _DESCRIPTION: Final = (
-    "Runs a governor with an HTTP API: a dashboard at /, status, events, metrics. SIGHUP reads the policy file again; SIGTERM and "
-    "SIGINT end it, after all requests have been answered."
+    "Runs a governor with an HTTP API: a dashboard at /, status, events, metrics. SIGHUP reads the policy file again; SIGTERM "
+    "and SIGINT end it, after all requests have been answered."
 )
 
 

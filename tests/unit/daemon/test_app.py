@@ -212,7 +212,7 @@ async def test_a_daemon_that_ends_answers_503_and_closes_the_connection(path: st
 
 
 async def test_more_requests_than_allowed_at_a_time_are_answered_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doorway, "_MOST", 2)
+    monkeypatch.setattr(doorway, "_MAX_REQUESTS", 2)
     arrived, release = anyio.Semaphore(0), anyio.Event()
 
     async def slow(*_: object) -> None:
