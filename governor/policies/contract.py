@@ -104,7 +104,7 @@ class Spending(Policy, Protocol):
     #: latest change; before it, call `earliest`.
     ready: int
 
-    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+    def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """The longest time from `now` on for which a queue must wait for this policy, whatever else it waits for in between.
 
         The queue asks for `queued` in total, and for at most `largest` at a time. `AFTER_OUTCOME` if it depends on an outcome.
@@ -248,8 +248,8 @@ class LimitPolicy(ABC):
         """See `Policy.forecast`."""
 
     @abstractmethod
-    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
-        """See `Spending.longest_hold`."""
+    def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+        """See `Spending.max_hold`."""
 
     def pace(self, now: Instant, largest: Request | None) -> tuple[int, int, int] | None:
         """The fastest grants: at most `base` units in a span that begins at `now` or later, and `amount` more for each `per`.

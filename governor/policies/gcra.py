@@ -203,7 +203,7 @@ class TokenBucketPolicy(LimitPolicy):
         copy._lend(self._lent)
         return copy
 
-    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+    def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """The time to refill what is missing: while a queue waits for the bucket, it is not full and loses nothing."""
         full = now * self._ticks
         missing = max(self._tat, full) - full + queued.amount(self._unit) * self._step - self._tolerance

@@ -93,7 +93,7 @@ class InFlightPolicy(LimitPolicy):
         copy._move(self._under_way)
         return copy
 
-    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+    def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """0 if there is room for all of them, else `AFTER_OUTCOME`."""
         return 0 if self._under_way + queued.cost <= self.parameters.amount else AFTER_OUTCOME
 

@@ -180,7 +180,7 @@ class StrictWindowPolicy(LimitPolicy):
             log.add(now, self._under_way)
         return WindowForecast(log, self.parameters.amount, self._unit)
 
-    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+    def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """Whole windows without room, each but the first full of units of the queue itself."""
         units, most = queued.amount(self._unit), self.parameters.amount
         if self._under_way + self._log.total + units <= most:

@@ -103,7 +103,7 @@ class DailyQuotaPolicy(LimitPolicy):
         copy.restore(self.state())
         return copy
 
-    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+    def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         days = -(-queued.cost // max(1, self.parameters.amount - largest.cost + 1))
         return 0 if queued.cost <= self.available(now) else (1 + days) * DAY
 
