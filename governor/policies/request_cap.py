@@ -108,7 +108,7 @@ class RequestCapPolicy:
         """A copy of the log, with the places of lent requests taken."""
         return _CapForecast(self._log.copy(), self._most, self.lent)
 
-    def longest_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+    def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """Whole windows without room, each but the first full of requests of the queue itself."""
         most = self._most - self.lent
         if self._log.total + queued.cost <= most:

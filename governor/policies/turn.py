@@ -123,7 +123,7 @@ def _hangs(when: Instant, forecast: Forecast) -> bool:
 def _bound(pipeline: Pipeline, now: Instant, queued: Request, largest: Request, count: int) -> Verdict:
     """The latest instant at which a request behind `count` others is granted; `queued` is the sum of all requests."""
     gate, by = _gate(pipeline, now)
-    holding = [(policy, hold) for policy in pipeline.spending if (hold := policy.longest_hold(gate, queued, largest))]
+    holding = [(policy, hold) for policy in pipeline.spending if (hold := policy.max_hold(gate, queued, largest))]
     # A bucket that alone holds up the queue is empty. If another policy does as well, it may fill up meanwhile.
     left = [one for one in holding if not _is_outpaced(pipeline, one[0], gate, largest)]
     if len(left) > 1:

@@ -17,11 +17,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENTS: Final = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 PACKAGES: Final = ("governor", "clients/governor_client")
 DEVELOPMENT: Final = ("benchmarks", "demo", "tools")
-#: Modules whose English is being rewritten.
-LATER: Final = {
-    ROOT / "governor" / name for name in ("_failures.py", "policies/breaker.py", "policies/pipeline.py", "policies/turn.py")
-}
-MODULES: Final = sorted({path for folder in (*PACKAGES, *DEVELOPMENT) for path in (ROOT / folder).rglob("*.py")} - LATER)
+MODULES: Final = sorted(path for folder in (*PACKAGES, *DEVELOPMENT) for path in (ROOT / folder).rglob("*.py"))
 #: What people see beside the documentation and the source: the dashboard, alerts, and the board for Grafana.
 SHOWN: Final = [
     path
