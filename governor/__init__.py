@@ -6,8 +6,9 @@ from governor._access import LeasedPermits
 from governor._actors.permit import Permit
 from governor._default import adefault, current, default
 from governor._failures import Classify
-from governor._governor import Governor, GovernorState
+from governor._governor import Governor
 from governor._inbound import Admission, EndpointGroup, Inbound
+from governor._lives import GovernorState
 from governor._permit_request import Cost, PermitRequest
 from governor._units import Duration, Instant
 from governor.config import Config

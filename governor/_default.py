@@ -13,7 +13,8 @@ from typing import Final
 from governor import _governor
 from governor._actors.portal import NoPortal
 from governor._background import TooLate
-from governor._governor import Governor, GovernorState
+from governor._governor import Governor
+from governor._lives import GovernorState
 from governor._threads import run_on_thread
 
 _lock: Final = Lock()
@@ -104,9 +105,8 @@ def _close_when_stuck(process: int) -> None:
     For the time after the main thread has ended, when the interpreter waits for the others.
     """
     governor = _started.get(process)
-    if governor is not None and process == os.getpid() and governor._background is not None:
+    if governor is not None and process == os.getpid() and governor._lives.end_when(partial(_is_stuck, governor)):
         _final.add(process)
-        governor._background.stop_when(partial(_is_stuck, governor))
 
 
 def _is_stuck(governor: Governor) -> bool:

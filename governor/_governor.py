@@ -2,9 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -20,34 +18,22 @@ from anyio.abc import TaskGroup
 from governor._access import Access, LeasedPermits
 from governor._actors.asking import ask_blocking, overloaded
 from governor._actors.permit import Permit
-from governor._background import Background
 from governor._failures import Classifier, Classify
 from governor._inbound import Inbound
 from governor._life import Life
 from governor._listeners import Listeners
+from governor._lives import GovernorState, Lives
 from governor._permit_request import Cost, PermitRequest, ask
 from governor._retries import Failure
 from governor._supervisor import Supervisor
-from governor._threads import run_on_thread
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config
-from governor.errors import UsageError
 from governor.instrumentation import Hook
 from governor.messages import Denied, RetryPlan
 from governor.statistics import Statistics
 
 #: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
 running: Final[list["Governor"]] = []
-
-
-class GovernorState(StrEnum):
-    """Whether a governor runs."""
-
-    #: Not entered yet, in this process.
-    NEW = "new"
-    RUNNING = "running"
-    #: Left, or its event loop has ended, and not entered again.
-    CLOSED = "closed"
 
 
 class Governor:
@@ -83,14 +69,9 @@ class Governor:
         self._listeners = Listeners()
         for hook in hooks:
             self.add_hook(hook)
-        #: The time of day at which it was entered, in seconds since 1970.
-        self.started_at: float | None = None
         #: Admission of inbound requests.
         self.inbound = Inbound(self._access.still_running)
-        #: Whether it has been left, or its event loop is known to have ended, since it was entered.
-        self._closed = False
-        self._life: Life | None = None
-        self._background: Background | None = None
+        self._lives = Lives(self._access, self._listeners, set_up=self._set_up, on_closed=partial(_remove, self))
 
     @classmethod
     def from_file(cls, path: str | Path | None = None, *, clock: Clock = system_clock, random: Random | None = None) -> Self:
@@ -289,14 +270,7 @@ class Governor:
     @property
     def state(self) -> GovernorState:
         """Whether it runs. From another thread than the governor's this may cost a message to its loop."""
-        access, life = self._access, self._life
-        if access.portal is None or access.process != os.getpid():
-            return GovernorState.NEW
-        if self._closed or access.portal.ended:
-            return GovernorState.CLOSED
-        # A loop whose end is not announced is found out only by posting to it.
-        known = get_ident() == access.thread or (life is not None and life.is_watched)
-        return GovernorState.RUNNING if known or access.portal.alive() else GovernorState.CLOSED
+        return self._lives.state
 
     async def start(self) -> Self:
         """Enters it as `async with` does, for programs that begin in one place and end in another: notebooks, hooks.
@@ -304,7 +278,8 @@ class Governor:
         It runs in the current event loop, whichever task calls this, until `aclose` or until that loop ends. Raises
         `UsageError` if it is running already.
         """
-        await self._begin()
+        forget_gone()
+        await self._lives.begin(self.config.logging)
         return self
 
     async def aclose(self) -> None:
@@ -312,10 +287,7 @@ class Governor:
 
         Raises the error that made the governor fail, if there was one.
         """
-        if self._background is not None:
-            with anyio.CancelScope(shield=True):
-                await run_on_thread(self._background.stop)
-        await self._leave()
+        await self._lives.end()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -330,44 +302,12 @@ class Governor:
                 raise
 
     def __enter__(self) -> Self:
-        background = Background(self._lived)
-        background.start()
-        self._background = background
+        forget_gone()
+        self._lives.begin_on_thread(self.config.logging)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._background is not None:
-            self._background.stop()
-
-    @asynccontextmanager
-    async def _lived(self) -> AsyncIterator[None]:
-        await self._begin()
-        try:
-            yield
-        finally:
-            await self._leave()
-
-    async def _begin(self) -> None:
-        life = self._life
-        if life is not None and not life.closed and self._access.process == os.getpid() and life.portal.alive():
-            raise UsageError("this governor has been entered before and is still running; leave it first, or make a new one")
-        forget_gone()
-        if life is not None:
-            self._listeners.renew()
-        self._listeners.log(self.config.logging)
-        # Assigned before anything is awaited, so that of two tasks that enter it at the same time only one does.
-        self._life = Life(self._listeners.announcer, set_up=self._set_up, on_closed=self._on_closed, on_moved=self._on_moved)
-        self._background = None
-        self._access.process = os.getpid()
-        await self._life.start()
-
-    async def _leave(self) -> None:
-        life = self._life
-        if life is not None and self._access.process == os.getpid():
-            await life.stop()
-            failure, life.failure = life.failure, None
-            if failure is not None:
-                raise failure
+        self._lives.end_on_thread()
 
     def _set_up(self, life: Life, tasks: TaskGroup) -> Supervisor:
         supervisor = Supervisor(
@@ -381,25 +321,10 @@ class Governor:
             classifier=self._classifier,
             lends=self._lends,
         )
-        self._access.begin(life, supervisor)
         self.inbound.begin(life.portal, supervisor)
-        self.started_at = supervisor.started_at = wall_clock()
-        self._closed = False
+        supervisor.started_at = wall_clock()
         running.append(self)
         return supervisor
-
-    def _on_closed(self, life: Life) -> None:
-        if life is self._life:
-            self._access.thread = 0
-            self._closed = True
-            with suppress(ValueError):
-                running.remove(self)
-            if self._background is not None:
-                self._background.leave()
-
-    def _on_moved(self, life: Life) -> None:
-        if life is self._life:
-            self._access.thread = life.portal.thread
 
     def __repr__(self) -> str:
         known = "not started" if self.state is GovernorState.NEW else self.state.value
@@ -411,10 +336,16 @@ def forget_gone() -> None:
     for governor in tuple(running):
         # One that has just been found so removes itself; one of another process did not run here.
         portal = governor._access.portal
-        if portal is None or governor._access.process != os.getpid() or not portal.alive():
-            with suppress(ValueError):
-                running.remove(governor)
-                governor._listeners.announcer.close(timeout=0)
+        if (portal is None or governor._access.process != os.getpid() or not portal.alive()) and _remove(governor):
+            governor._listeners.announcer.close(timeout=0)
+
+
+def _remove(governor: Governor) -> bool:
+    try:
+        running.remove(governor)
+    except ValueError:
+        return False
+    return True
 
 
 def _after_fork() -> None:

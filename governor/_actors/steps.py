@@ -60,7 +60,7 @@ class Steps:
         copy: Callable[[], None],
     ) -> None:
         self.life = Lifecycle()
-        self.alarm = Alarm(portal, self._on_alarm)
+        self.alarm = Alarm(portal, partial(self.run, self._drain, self._ring))
         self.mailbox = Mailbox(
             ledger.scope, portal=portal, failures=failures, max_waiting=max_waiting, reader=self, read=self.read
         )
@@ -197,15 +197,12 @@ class Steps:
     def _ask(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
         if self.life.passive:
             self._resume()
-        denied = self._down()
+        denied = self.life.answer(self.logic.ledger.clock)
         return self.logic.decide(acquire, waiter) if denied is None else self.logic.ledger.deny(denied)
 
     def _serve(self) -> None:
         if self.life.live and self.logic.serve():
             self._look_soon()
-
-    def _on_alarm(self) -> None:
-        self.run(self._drain, self._ring)
 
     def _ring(self) -> None:
         now = self.logic.ledger.clock()
@@ -265,7 +262,7 @@ class Steps:
 
     def crashed(self, error: Exception) -> Denied:
         """A handler has raised: answers all calls that wait, and ends the task with the error, for the supervisor to see."""
-        denied = self._down()
+        denied = self.life.answer(self.logic.ledger.clock)
         if denied is None:
             if self.life.passive:
                 self._resume()
@@ -273,10 +270,6 @@ class Steps:
             self.alarm.stop(error)
             self.stop(Reason.OVERLOADED, NOMINAL_WAIT)
         return self.logic.ledger.deny(denied)
-
-    def _down(self) -> Denied | None:
-        """The answer to an ask if the actor is down or closed."""
-        return self.life.answer(self.logic.ledger.clock) if self.life.down or self.life.closed else None
 
     def _overloaded(self) -> Denied:
         return self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)

@@ -19,6 +19,7 @@ from governor import (
     Config,
     Denied,
     Governor,
+    GovernorState,
     Overloaded,
     Permit,
     Reason,
@@ -28,7 +29,7 @@ from governor import (
 )
 from governor._actors import asking, portal
 from governor._default import current, reset
-from governor._governor import GovernorState, running
+from governor._governor import running
 from governor.messages import InboundRequest
 from tests.support.answers import granted, reason
 from tests.support.waits import PATIENCE

@@ -84,8 +84,7 @@ def test_once_it_has_been_left_there_is_another() -> None:
 
 def test_a_default_that_has_ended_by_itself_is_replaced() -> None:
     ended = default()
-    assert ended._background is not None
-    ended._background.stop()
+    ended._lives.end_on_thread()
     again = default()
 
     assert ended is not again
