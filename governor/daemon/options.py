@@ -1,7 +1,7 @@
 """The command line of `governor serve`."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -26,6 +26,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def allowed_hosts(self) -> tuple[str, ...]:
         """The names under which the daemon may be asked: those of this machine, the one it is bound to, and those allowed."""
         return (*LOOPBACK_NAMES, url_host(self.host), *self.allow_host)
+
+    def policy_file(self, environ: Mapping[str, str]) -> str | None:
+        """The policy file to show: `--config`, or else the one that `GOVERNOR_CONFIG` names in `environ`; None for neither."""
+        return self.config or environ.get("GOVERNOR_CONFIG", "").strip() or None
 
 
 def url_host(host: str) -> str:

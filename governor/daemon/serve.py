@@ -5,6 +5,7 @@ streams end. When no connection is left, or the drain time is over, the port is 
 the governor is closed, which denies all waiting calls.
 """
 
+import os
 import signal
 import socket
 import sys
@@ -64,7 +65,13 @@ class _Server(uvicorn.Server):
 
 async def _serve(governor: Governor, listener: socket.socket, options: Options) -> None:
     drain = Drain()
-    app = create_app(governor, allowed_hosts=options.allowed_hosts(), drain=drain, hint="`--allow-host`")
+    app = create_app(
+        governor,
+        allowed_hosts=options.allowed_hosts(),
+        drain=drain,
+        hint="`--allow-host`",
+        policy_file=options.policy_file(os.environ),
+    )
     server = _Server(
         uvicorn.Config(
             app,

@@ -43,6 +43,10 @@ def test_a_request_by_another_name_is_refused_unless_the_name_is_allowed(start: 
     assert [200, 400] == answers
 
 
+def test_the_status_names_the_policy_file(daemon: Daemon) -> None:
+    assert str(daemon.policy) == daemon.status()["about"]["policy_file"]
+
+
 @pytest.mark.promise("R33")
 def test_it_is_reached_on_loopback_only(daemon: Daemon) -> None:
     assert daemon.url.startswith("http://127.0.0.1:")
