@@ -22,8 +22,8 @@ from starlette.routing import Route
 from governor import Governor, GovernorState
 from governor.daemon import openapi, pages, reports
 from governor.daemon.documents import Health
-from governor.daemon.doorway import LOOPBACK_NAMES, Doorway, Drain
 from governor.daemon.feed import MAX_LISTENERS, Feed
+from governor.daemon.host_check import LOOPBACK_NAMES, Drain, HostCheck
 from governor.daemon.problems import on_http_exception, problem, unavailable
 from governor.daemon.reading import Observer, Unreadable, read_statistics, this_process
 from governor.daemon.recorder import recording
@@ -67,7 +67,7 @@ def create_app(
 
     return Starlette(
         routes=endpoints.routes(),
-        middleware=[Middleware(Doorway, allowed_hosts=allowed_hosts, drain=drain, hint=hint)],
+        middleware=[Middleware(HostCheck, allowed_hosts=allowed_hosts, drain=drain, hint=hint)],
         exception_handlers={HTTPException: on_http_exception},
         lifespan=lifespan,
     )

@@ -1,9 +1,9 @@
-"""Bounds on the connections of `governor serve`: how many there are, and how long a silent one is kept.
+"""Limits on the connections of `governor serve`: their number, and timeouts for slow clients.
 
-uvicorn bounds neither the time to the first request, nor the time that a client takes to read an answer. Here a client has
-`HEADERS_TIMEOUT` seconds for the header of a request and `WRITE_TIMEOUT` seconds to read what is waiting for it; then its
-connection is closed. At `max_connections` a newcomer takes the place of the connection that has been without a request for
-longest; if all have one, the newcomer is closed.
+Uvicorn limits neither the time to the first request nor the time in which a client reads a response. Here a client has
+`HEADERS_TIMEOUT` seconds to send the header of a request and `WRITE_TIMEOUT` seconds to read pending data; then its connection
+is closed. At `max_connections` a new connection replaces the connection that has been idle for longest; without an idle
+connection, the new one is closed.
 """
 
 import logging
@@ -21,22 +21,22 @@ from governor.clock import system_clock
 
 _log: Final = logging.getLogger("governor")
 
-#: Seconds for the header of a request, from the opening of the connection or the end of the request before.
+#: Seconds for the header of a request, since the connection was opened or the previous request ended.
 HEADERS_TIMEOUT: Final = 10.0
 #: Seconds after which a client that reads nothing is disconnected.
 WRITE_TIMEOUT: Final = 10.0
-#: Connections at most, where the limit on open files allows as many.
+#: The maximum number of connections, if the limit on open files permits it.
 MAX_CONNECTIONS: Final = 512
-#: Open files that are left for everything else.
+#: The number of open files that are reserved for other purposes.
 _RESERVED_FILES: Final = 64
-#: Microseconds between two lines about connections that cannot be accepted.
+#: Microseconds between two log messages about connections that cannot be accepted.
 _LOG_INTERVAL: Final = 60_000_000
-#: Bytes that may wait for a client, in this process and in the kernel, before it counts as one that does not read.
+#: Pending bytes, in this process and in the kernel each, above which `WRITE_TIMEOUT` begins.
 _MAX_UNREAD: Final = 16_384
 
 
 def max_connections() -> int:
-    """How many connections are kept: `MAX_CONNECTIONS`, or what the limit on open files leaves room for, at least 16."""
+    """The maximum number of connections: `MAX_CONNECTIONS`, or fewer if the limit on open files is low, but at least 16."""
     if sys.platform == "win32":
         return MAX_CONNECTIONS
     from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
@@ -47,14 +47,14 @@ def max_connections() -> int:
 
 @final
 class BoundedProtocol(H11Protocol):
-    """The HTTP protocol of uvicorn with the bounds of this module. Its `connections` are shared by all of one server."""
+    """The HTTP protocol of uvicorn with the limits of this module. All connections of one server share `connections`."""
 
     _deadline: TimerHandle | None = None
     _unread_deadline: TimerHandle | None = None
     _idle_since = Instant(0)
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Takes a place among the connections, that of an idle one if need be."""
+        """Adds the connection; closes an idle one to make room, or this one if none is idle."""
         if len(self.connections) >= max_connections() and not self._evict_idle():
             transport.abort()
             return
@@ -65,52 +65,52 @@ class BoundedProtocol(H11Protocol):
         self._await_header()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Gives the place back."""
+        """Removes the connection."""
         self._cancel_timers()
         if self.transport is not None:
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Handles what has come; the header of a request must be complete in time."""
+        """Handles received data; a complete header stops the timeout."""
         super().data_received(data)
         if not self._is_idle():
-            self._header_is_here()
+            self._stop_header_timeout()
 
     def on_response_complete(self) -> None:
-        """The connection is idle again. What has come of the next request, a client that pipelines has sent before."""
+        """Restarts the timeout for the next header, unless a pipelined request is already complete."""
         super().on_response_complete()
         if self._is_idle() and not self.transport.is_closing():
             self._await_header()
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as we write."""
+        """Starts the timeout for a client that reads more slowly than the daemon writes."""
         super().pause_writing()
         if self._unread_deadline is None:
             self._unread_deadline = self.loop.call_later(WRITE_TIMEOUT, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It has read."""
+        """Stops the timeout: the client has read."""
         super().resume_writing()
         if self._unread_deadline is not None:
             self._unread_deadline.cancel()
             self._unread_deadline = None
 
     def _is_idle(self) -> bool:
-        """Whether no request is under way: none has been read to the end of its header that is not answered."""
+        """Whether every request with a complete header has its response."""
         return self.conn.their_state is h11.IDLE and (self.cycle is None or self.cycle.response_complete)
 
     def _await_header(self) -> None:
-        self._header_is_here()
+        self._stop_header_timeout()
         self._idle_since = system_clock()
-        self._deadline = self.loop.call_later(HEADERS_TIMEOUT, self._too_late)
+        self._deadline = self.loop.call_later(HEADERS_TIMEOUT, self._on_header_timeout)
 
-    def _header_is_here(self) -> None:
-        """Ends the wait for a header, if there is one."""
+    def _stop_header_timeout(self) -> None:
+        """Stops the timeout for a header, if it runs."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _too_late(self) -> None:
+    def _on_header_timeout(self) -> None:
         self._deadline = None
         self.transport.abort()
 
@@ -125,7 +125,7 @@ class BoundedProtocol(H11Protocol):
         if not others:
             return False
         oldest = min(others, key=lambda other: other._idle_since)
-        # At once, as the place is needed now and `connection_lost` comes later.
+        # Immediately: the new connection needs the place now, and `connection_lost` is called later.
         self.connections.discard(oldest)
         oldest.transport.abort()
         return True
@@ -133,9 +133,9 @@ class BoundedProtocol(H11Protocol):
 
 @final
 class AcceptErrors:
-    """Handles errors of an event loop: failed accepts are logged once a minute, everything else as before.
+    """An exception handler for the event loop: logs failed accepts once a minute, passes other errors to `otherwise`.
 
-    Without it asyncio writes a traceback for each of the connections that wait, many thousand times a second.
+    Asyncio itself logs a traceback for each waiting connection, many thousand times a second.
     """
 
     def __init__(self, otherwise: Callable[[dict[str, Any]], object]) -> None:
@@ -143,11 +143,11 @@ class AcceptErrors:
         self._logged_at: Instant | None = None
 
     def __call__(self, loop: object, context: dict[str, Any]) -> None:
-        """One error. `context` is asyncio's."""
+        """Handles one error. `context` is the one of asyncio's `set_exception_handler`."""
         if not str(context.get("message", "")).startswith("socket.accept()"):
             self._otherwise(context)
             return
         now = system_clock()
         if self._logged_at is None or now - self._logged_at >= _LOG_INTERVAL:
             self._logged_at = now
-            _log.error("The daemon cannot accept connections: %s. It goes on trying.", context.get("exception"))
+            _log.error("The daemon cannot accept connections: %s. It keeps trying.", context.get("exception"))

@@ -1,4 +1,4 @@
-"""The command line of `governor serve`."""
+"""Command line options of `governor serve`."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -6,16 +6,16 @@ from typing import Final
 
 import msgspec
 
-from governor.daemon.doorway import LOOPBACK_NAMES
+from governor.daemon.host_check import LOOPBACK_NAMES
 
 _DESCRIPTION: Final = (
-    "Runs a governor with an HTTP API: a dashboard at /, status, events, metrics. SIGHUP reads the policy file again; SIGTERM "
-    "and SIGINT end it, after all requests have been answered."
+    "Runs a governor and serves its status over HTTP: a dashboard at /, statistics, events and metrics. SIGHUP reloads the "
+    "policy file; SIGTERM and SIGINT end the daemon after all requests have been answered."
 )
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What was said, with the defaults for what was not."""
+    """The options, with defaults for those that were not given. `drain` is in seconds."""
 
     config: str | None
     host: str
@@ -24,7 +24,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     drain: float
 
     def allowed_hosts(self) -> tuple[str, ...]:
-        """The names under which the daemon may be asked: those of this machine, the one it is bound to, and those allowed."""
+        """The allowed names in `Host`: those of loopback, the address to listen on, and those of `--allow-host`."""
         return (*LOOPBACK_NAMES, url_host(self.host), *self.allow_host)
 
     def policy_file(self, environ: Mapping[str, str]) -> str | None:
@@ -33,35 +33,37 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def url_host(host: str) -> str:
-    """An address as it stands in URLs and in `Host`: one of IPv6 in brackets."""
+    """An address in the form for URLs and `Host`: an IPv6 address is in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """The options. Ends the program with status 2 on a mistake, and with 0 after `--help`."""
+    """Parses the options. Exits with status 2 on a mistake, and with 0 after `--help`."""
     said = parser().parse_args(arguments)
     return Options(config=said.config, host=said.host, port=said.port, allow_host=tuple(said.allow_host), drain=said.drain)
 
 
 def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
-    """The parser of the command; without `--help` where it is part of another one."""
+    """The parser of the command. `add_help` is false where it is the parent of another parser."""
     parser = argparse.ArgumentParser(prog="governor serve", description=_DESCRIPTION, allow_abbrev=False, add_help=add_help)
-    parser.add_argument("--config", metavar="FILE", help="the policy file; default: the one in GOVERNOR_CONFIG, if any")
+    parser.add_argument(
+        "--config", metavar="FILE", help="the policy file; the default is the file that GOVERNOR_CONFIG names, if any"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
-    parser.add_argument("--port", type=_port, default=8787, help="the port; 0 for any that is free (%(default)s)")
+    parser.add_argument("--port", type=_port, default=8787, help="the port; 0 for any free port (%(default)s)")
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="one more name that requests may have in Host, without port; * for any; may be repeated",
+        help="another name to allow in the Host field, without port; * for any; may be repeated",
     )
     parser.add_argument(
         "--drain",
         type=_seconds,
         default=1.0,
         metavar="SECONDS",
-        help="how long clients with open connections get a 503 before the daemon ends (%(default)s)",
+        help="seconds in which open connections get a 503 before the daemon exits (%(default)s)",
     )
     return parser
 

@@ -12,34 +12,34 @@ from starlette.responses import Response
 from governor.daemon.documents import Problem
 
 PROBLEM: Final = "application/problem+json"
-#: Of draft-ietf-httpapi-ratelimit-headers.
+#: Defined by draft-ietf-httpapi-ratelimit-headers.
 REDUCED_CAPACITY: Final = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
-#: Seconds after which it makes sense to ask again. A nominal wait: how long things take is not known.
-_AGAIN_IN: Final = "1"
+#: `Retry-After` in seconds. A nominal wait, because the actual one is unknown.
+_RETRY_AFTER: Final = "1"
 
 
 def problem(
     status: HTTPStatus, detail: str, *, kind: str = "about:blank", headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A problem as an answer."""
+    """A response with a problem document. `kind` is the URI of its type."""
     body = msgspec.json.encode(Problem(type=kind, title=status.phrase, status=status, detail=detail))
     return Response(body, status, {"Cache-Control": "no-store", **(headers or {})}, PROBLEM)
 
 
 def unavailable(detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Not now, but perhaps in a moment."""
+    """A 503 with `Retry-After`, for a temporary condition."""
     return problem(
-        HTTPStatus.SERVICE_UNAVAILABLE, detail, kind=REDUCED_CAPACITY, headers={"Retry-After": _AGAIN_IN, **(headers or {})}
+        HTTPStatus.SERVICE_UNAVAILABLE, detail, kind=REDUCED_CAPACITY, headers={"Retry-After": _RETRY_AFTER, **(headers or {})}
     )
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """What Starlette raises for unknown paths and methods."""
+    """Handles the exceptions that Starlette raises for unknown paths and methods."""
     if not isinstance(error, HTTPException):
         raise error
     status = HTTPStatus(error.status_code)
-    words = {
-        HTTPStatus.NOT_FOUND: "There is nothing under this path; see /openapi.json for what there is.",
-        HTTPStatus.METHOD_NOT_ALLOWED: "Everything here is read-only: GET and HEAD.",
+    details = {
+        HTTPStatus.NOT_FOUND: "This path does not exist; /openapi.json lists the paths.",
+        HTTPStatus.METHOD_NOT_ALLOWED: "The daemon is read-only: use GET or HEAD.",
     }
-    return problem(status, words.get(status, error.detail), headers=error.headers)
+    return problem(status, details.get(status, error.detail), headers=error.headers)

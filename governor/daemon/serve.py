@@ -1,8 +1,8 @@
-"""`governor serve`: the daemon, from start to end.
+"""The daemon: `governor serve`, its signals and its shutdown.
 
-It ends in this order, so that no request is cut off. New requests get a 503, on connections that are then closed, and event
-streams end. When no connection is left, or the drain time is over, the port is closed, requests in progress are finished, and
-the governor is closed, which denies all waiting calls.
+The shutdown completes requests in progress. First the daemon drains: it answers new requests with 503, closes their connections
+and ends the event streams. When no connection is left, or the time to drain is over, it closes the port, finishes the remaining
+requests and closes the governor, which denies all waiting calls.
 """
 
 import os
@@ -21,18 +21,18 @@ from anyio.lowlevel import current_token
 from governor import Config, ConfigError, Governor, GovernorError
 from governor.daemon.app import create_app
 from governor.daemon.connections import AcceptErrors, BoundedProtocol
-from governor.daemon.doorway import Drain
+from governor.daemon.host_check import Drain
 from governor.daemon.loop import current_post
 from governor.daemon.options import Options, parse, url_host
 
-#: Seconds for requests under way, after the time to drain; then they are cut off.
-_LAST_CALL: Final = 10
-#: Seconds between two looks whether a connection is left.
-_LOOK_EVERY: Final = 0.02
+#: Seconds for the remaining requests after the time to drain; then their connections are closed.
+_SHUTDOWN_TIMEOUT: Final = 10
+#: Seconds between two checks for remaining connections.
+_CHECK_INTERVAL: Final = 0.02
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serves until a signal ends it. Answers 0, or 1 if the address cannot be had, 2 for a mistake in the settings."""
+    """Serves until a signal. Returns the exit status: 0, 1 if the address is not available, 2 for a mistake in the settings."""
     options = parse(arguments)
     try:
         governor = Governor(Config.load(options.config))
@@ -56,7 +56,7 @@ class _AsyncioLoop(Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, which leaves signals to us: it would end the process by the signal that it got, and not with status 0."""
+    """Uvicorn without its signal handlers, which would end the process by the received signal instead of with status 0."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -82,7 +82,7 @@ async def _serve(governor: Governor, listener: socket.socket, options: Options) 
             lifespan="on",
             http=BoundedProtocol,
             ws="none",
-            timeout_graceful_shutdown=_LAST_CALL,
+            timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
         )
     )
 
@@ -90,7 +90,7 @@ async def _serve(governor: Governor, listener: socket.socket, options: Options) 
     loop.set_exception_handler(AcceptErrors(loop.default_exception_handler))
 
     def end() -> None:
-        # Who asks twice does not want to wait.
+        # A second signal ends the process without draining.
         server.force_exit = drain.begun.is_set()
         drain.begun.set()
 
@@ -108,13 +108,13 @@ async def _serve(governor: Governor, listener: socket.socket, options: Options) 
 async def _end_when_drained(server: uvicorn.Server, drain: Drain, seconds: float) -> None:
     await drain.begun.wait()
     with anyio.move_on_after(seconds):
-        while server.server_state.connections and not server.force_exit:  # noqa: ASYNC110 - uvicorn has no event for it
-            await anyio.sleep(_LOOK_EVERY)
+        while server.server_state.connections and not server.force_exit:  # noqa: ASYNC110 - uvicorn has no event for this
+            await anyio.sleep(_CHECK_INTERVAL)
     server.should_exit = True
 
 
 def _reload(governor: Governor, path: str | None) -> None:
-    """Reads the settings again. A mistake changes nothing."""
+    """Reloads the settings. After a mistake the old settings stay in force."""
     try:
         governor.reconfigure(Config.load(path))
     except GovernorError as mistake:
@@ -125,7 +125,7 @@ def _reload(governor: Governor, path: str | None) -> None:
 
 @contextmanager
 def _handled(signals: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
-    """Has functions called on this loop when signals come, and afterwards what was there before."""
+    """Calls these functions on the current loop when signals arrive; restores the previous handlers at the end."""
     post = current_post()
     before = {number: signal.signal(number, partial(_hand_over, post, call)) for number, call in signals.items()}
     try:

@@ -1,7 +1,7 @@
-"""Server-sent events, as a response that continues until its listener leaves.
+"""Responses with server-sent events (WHATWG HTML, section 9.2).
 
-It also ends when the daemon or the server around it ends, when the governor has closed, when the listener has read nothing for
-10 seconds, or when another listener needs its place. Format: WHATWG HTML, section 9.2.
+A stream ends when the client disconnects or reads nothing for 10 seconds, when the daemon or the surrounding server shuts down,
+when the governor closes, or when the feed gives the listener's place to a newer listener.
 """
 
 import signal
@@ -14,21 +14,21 @@ import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from governor.daemon.doorway import Drain
 from governor.daemon.feed import Feed, Listener
+from governor.daemon.host_check import Drain
 from governor.daemon.reading import Unreadable
 from governor.errors import UsageError
 
-#: Seconds between two looks whether the server is ending.
-_LOOK_EVERY: Final = 0.5
-#: Seconds that a listener may take for one message.
+#: Seconds between two checks whether the server is shutting down.
+_CHECK_INTERVAL: Final = 0.5
+#: Seconds within which a client must read one message.
 _SEND_TIMEOUT: Final = 10.0
-#: The last one is for nginx, which would collect events otherwise.
+#: The last field disables the buffering of nginx, which would delay events.
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class EventStreamHead(Response):
-    """The header alone."""
+    """The response to HEAD: the header without events."""
 
     media_type = "text/event-stream"
 
@@ -39,7 +39,7 @@ class EventStreamHead(Response):
 
 
 class EventStream(EventStreamHead):
-    """The events of a feed, until one of the ends has come."""
+    """The events of a feed as a response, for one listener."""
 
     def __init__(self, feed: Feed, listener: Listener, drain: Drain) -> None:
         super().__init__()
@@ -49,9 +49,9 @@ class EventStream(EventStreamHead):
         self._sent = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends, and takes the listener out of the feed in the end. Once: a second stream needs a listener of its own."""
+        """Sends the stream, then removes the listener from the feed. Raises `UsageError` if called again."""
         if self._sent:
-            raise UsageError("this stream of events has been sent before; make another one, with a listener of its own")
+            raise UsageError("this event stream was sent before; create another one with a new listener")
         self._sent = True
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -77,9 +77,9 @@ class EventStream(EventStreamHead):
 
 
 async def _send_in_time(send: Send, body: bytes, *, more: bool) -> bool:
-    with anyio.move_on_after(_SEND_TIMEOUT) as patience:
+    with anyio.move_on_after(_SEND_TIMEOUT) as timeout:
         await send({"type": "http.response.body", "body": body, "more_body": more})
-    return not patience.cancelled_caught
+    return not timeout.cancelled_caught
 
 
 async def _cancel_after(wait: Callable[[], Awaitable[object]], scope: anyio.CancelScope) -> None:
@@ -88,9 +88,9 @@ async def _cancel_after(wait: Callable[[], Awaitable[object]], scope: anyio.Canc
 
 
 async def _server_ends() -> None:
-    """Returns soon after uvicorn has begun to end. It waits for its connections, and tells applications only after that."""
+    """Returns soon after uvicorn begins to shut down. Uvicorn notifies applications only after all connections have closed."""
     while not _is_ending():  # noqa: ASYNC110 - uvicorn sets a flag and no event
-        await anyio.sleep(_LOOK_EVERY)
+        await anyio.sleep(_CHECK_INTERVAL)
 
 
 def _is_ending() -> bool:

@@ -1,11 +1,10 @@
-"""The files of a log: their names, the one that is written, and those that are removed.
+"""Log files: their names, rotation and expiry.
 
-A day, of UTC, has files of its own, so they are changed every 24 hours, however often the program is started. They are
-numbered: a file that has an eighth of the budget is full, and the next one begins. All processes that share the folder write
-the same file, each at its end.
+Each UTC day has its own files, however often the program starts. The files of a day are numbered: a file is full at an eighth
+of the budget, and the next file follows. All processes that share the folder append to the same file.
 
-The name of a file says how old what is in it can be. On the third day after its own it goes: no line is kept for longer than
-three days. Of what does not fit into the budget, the oldest files go.
+The name of a file contains its day. A file expires on the third day after its own, so no line is kept for longer than three
+days. If the files exceed the budget, the oldest are removed.
 """
 
 import re
@@ -17,16 +16,16 @@ import msgspec
 
 from governor.policies import _checks
 
-#: So many days are kept, today included.
+#: The number of days that are kept, including the current day.
 KEPT_DAYS: Final = 3
-#: So many files fill the budget. One more is kept free while one is filled: for what several processes write at once.
+#: The number of full files in the budget. The size of one file stays free, for several processes that write at once.
 _PARTS: Final = 8
 _NAME: Final = re.compile(r"governor-(\d{4}-\d\d-\d\d)-(\d{4,9})\.jsonl")
 _EPOCH: Final = date(1970, 1, 1)
 
 
 class LogFile(msgspec.Struct, frozen=True, order=True):
-    """One file: its day since 1970, its number within that day, and how many bytes are in it. The oldest sorts first."""
+    """A file: its day, in days since 1970, its number within that day, and its size in bytes. Sorts by age, oldest first."""
 
     day: int
     number: int
@@ -34,17 +33,17 @@ class LogFile(msgspec.Struct, frozen=True, order=True):
 
     @property
     def name(self) -> str:
-        """`governor-2026-10-18-0001.jsonl`."""
+        """The file name, for example `governor-2026-10-18-0001.jsonl`."""
         return f"governor-{_EPOCH + timedelta(days=self.day)}-{self.number:04}.jsonl"
 
 
 def day_of(seconds: float) -> int:
-    """The day, of UTC, in which this time of day lies, counted from 1970."""
+    """The UTC day of a Unix time, in days since 1970."""
     return int(seconds // 86_400)
 
 
 def log_file(name: str, size: int) -> LogFile | None:
-    """The file of that name; None if it is none of ours."""
+    """The file of that name; None if it is not the name of a log file."""
     found = _NAME.fullmatch(name)
     if found is None:
         return None
@@ -56,7 +55,7 @@ def log_file(name: str, size: int) -> LogFile | None:
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """What all files together may have: `max_size` bytes."""
+    """The size limit of all files together: `max_size` in bytes, at least 1,000,000."""
 
     max_size: int
 
@@ -65,16 +64,16 @@ class Budget(msgspec.Struct, frozen=True):
 
     @property
     def part(self) -> int:
-        """What one file may have."""
+        """The maximum size of one file, in bytes."""
         return self.max_size // _PARTS
 
     def current(self, files: Iterable[LogFile], day: int, more: int) -> LogFile:
-        """The file that takes `more` bytes on that day: the newest of it, or the next if that one is full."""
+        """The file for `more` bytes on that day: the newest file of the day, or the next one if that is full."""
         newest = max((file for file in files if file.day == day), default=LogFile(day, 0, self.part))
         return newest if newest.size + more <= self.part else LogFile(day, newest.number + 1)
 
     def excess(self, files: Iterable[LogFile], current: LogFile) -> Iterator[LogFile]:
-        """The files that must go so that `current` can be filled and all is within the budget: the oldest."""
+        """The oldest files, whose removal lets `current` grow to its full size within the budget."""
         others = sorted(file for file in files if file.name != current.name)
         needed = sum(file.size for file in others) + 2 * self.part
         for file in others:
@@ -85,5 +84,5 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 def expired(files: Iterable[LogFile], today: int) -> list[LogFile]:
-    """The files that are too old, and those from a future in which the clock of the machine must have been wrong."""
+    """The files that are too old, and those of days in the future, written while the clock was wrong."""
     return [file for file in files if not -1 <= today - file.day < KEPT_DAYS]

@@ -24,14 +24,14 @@ _log: Final = logging.getLogger("governor")
 #: The maximum number of events that wait for one hook.
 MAX_EVENTS: Final = 10_000
 #: Seconds between two calls of `pause` without events.
-QUIET: Final = 60.0
+PAUSE_INTERVAL: Final = 60.0
 
 
 class Hook(Protocol):
     """A function that receives events. Called on a thread of its own, with one event at a time."""
 
     def __call__(self, event: AnyEvent, /) -> object:
-        """Handles one event. An exception is counted, and logged unless the previous call failed too."""
+        """Handles one event. An exception is counted; it is logged unless the previous call failed too."""
 
 
 def _nothing() -> None:
@@ -68,7 +68,7 @@ class Announcer:
         event = msgspec.structs.replace(event, at=self._wall_clock())
         for listener in listeners:
             if listener.events.qsize() < MAX_EVENTS:
-                # This queue takes no lock of Python's: it may be interrupted by itself.
+                # `SimpleQueue.put` is reentrant: a finalizer may call it in the middle of another `put`.
                 listener.events.put(event)
             else:
                 self.dropped += 1
@@ -132,7 +132,7 @@ class Announcer:
         for listener in listeners:
             listener.finish()
         with self._ended:
-            # A hook that calls `close` itself is not waited for.
+            # A hook may call `close` itself; `close` does not wait for that hook.
             self._ended.wait_for(lambda: all(listener.here() for listener in self._running), timeout)
             for listener in self._running:
                 listener.stop()
@@ -210,8 +210,8 @@ class _Listener:
     def _run(self) -> None:
         try:
             while (event := self._next()) is not None and not self._stopped:
-                self._tell(event)
-            self._do(self._last)
+                self._call(event)
+            self._call_between(self._last)
         finally:
             self._on_end(self)
 
@@ -221,13 +221,13 @@ class _Listener:
         except Empty:
             pass
         while True:
-            self._do(self._pause)
+            self._call_between(self._pause)
             try:
-                return self.events.get(timeout=QUIET)
+                return self.events.get(timeout=PAUSE_INTERVAL)
             except Empty:
                 continue
 
-    def _tell(self, event: AnyEvent) -> None:
+    def _call(self, event: AnyEvent) -> None:
         try:
             self._hook(event)
         except BaseException as error:  # Any exception, even `SystemExit`, ends this call and not the thread.
@@ -235,7 +235,7 @@ class _Listener:
         else:
             self._failing = False
 
-    def _do(self, function: Callable[[], object]) -> None:
+    def _call_between(self, function: Callable[[], object]) -> None:
         try:
             function()
         except BaseException as error:
@@ -245,5 +245,5 @@ class _Listener:
         self._count_failure()
         if not self._failing:
             self._failing = True
-            with suppress(Exception):  # Handlers and filters of logging are foreign code too.
+            with suppress(Exception):  # Handlers and filters of logging may raise too.
                 _log.error("A hook failed on %s. It will receive the next event.", on, exc_info=error)

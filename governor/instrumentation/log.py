@@ -1,8 +1,7 @@
 """The log: events as lines of JSON, in files of a private folder, if the settings enable it.
 
-A line is an event and nothing else: it has no URL, header, body or name of a client (`events`). Only the thread of the hook
-writes. Problems with files do not disturb traffic: lines that cannot be written are lost and counted, with one warning, and the
-log tries again a minute later.
+A line contains one event, without URLs, headers, bodies and names of clients (see `events`). Only the thread of the hook
+writes. File errors do not affect traffic: the log drops and counts the lines, warns once, and tries again a minute later.
 """
 
 import logging
@@ -22,12 +21,12 @@ from governor.instrumentation.events import AnyEvent
 
 _log: Final = logging.getLogger("governor")
 
-#: Lines are written together, up to this many bytes, or at a pause.
+#: Bytes of collected lines that start a write. A pause starts one as well.
 _BATCH: Final = 16_384
-#: Seconds after which a log that could not be written is tried again.
-RETRY_EVERY: Final = 60.0
-#: Seconds between two checks for files that are too old.
-TIDY_EVERY: Final = 60.0
+#: Seconds between two attempts to write after an error.
+RETRY_INTERVAL: Final = 60.0
+#: Seconds between two checks for expired files.
+TIDY_INTERVAL: Final = 60.0
 
 
 class LinesLost(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="lines_lost"):
@@ -39,9 +38,9 @@ class LinesLost(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", ta
 
 @final
 class Log:
-    """A hook that writes. `directory` None takes that of XDG; all files together have `max_size` bytes at most.
+    """A hook that writes the log. `directory` None is the state folder of XDG; `max_size` limits all files together, in bytes.
 
-    `lost` is called with the number of lines that were not written. Raises `ConfigError` if the folder is not safe.
+    Calls `lost` with the number of lines that were not written. Raises `ConfigError` if the folder is not safe.
     """
 
     __slots__ = (
@@ -67,22 +66,22 @@ class Log:
         self._wall_clock = wall_clock
         self._lost = lost
         self._encoder = msgspec.json.Encoder()
-        #: What is not written yet, how many bytes that is, and its day.
+        #: The lines that are not written yet, their size in bytes, and their day.
         self._lines: list[bytes] = []
         self._size = 0
         self._day = 0
-        #: The file that is open, and its descriptor.
+        #: The open file and its descriptor.
         self._file: tuple[LogFile, int] | None = None
-        #: How many lines are missing since the latest one that was written.
+        #: The number of lines that were lost since the last written line.
         self._gap = 0
         self._failed_at: float | None = None
         self._tidied_at: float | None = None
-        # What is wrong with the folder is known at once; what passes, as a full disk does, is no reason not to start.
+        # An unsafe folder is an error at the start; a temporary error, such as a full disk, is not.
         with suppress(OSError):
             os.close(open_folder(self._directory))
 
     def __call__(self, event: AnyEvent) -> None:
-        """One more line."""
+        """Adds a line, and writes the collected lines if they are enough or of another day."""
         day = day_of(event.at)
         if day != self._day:
             self._flush()
@@ -94,33 +93,33 @@ class Log:
             self._flush()
 
     def pause(self) -> None:
-        """Nothing more for now: writes what there is, and removes what is too old."""
+        """Writes the collected lines and removes expired files. Called while no event waits."""
         self._flush()
         now = self._wall_clock()
-        if _has_passed(TIDY_EVERY, self._tidied_at, now):
+        if _has_passed(TIDY_INTERVAL, self._tidied_at, now):
             self._tidied_at = now
             try:
                 with self._folder() as (folder, files):
                     _remove(folder, expired(files, day_of(now)))
             except (OSError, ConfigError) as error:
-                self._in_trouble(now, error)
+                self._on_error(now, error)
 
     def close(self) -> None:
-        """Writes what there is, and closes the file."""
+        """Writes the collected lines and closes the file."""
         self._flush()
         self._close_file()
 
     def _flush(self) -> None:
-        """Writes the lines there are, unless it is too early to try again, and gives up those that are left."""
+        """Writes the collected lines, unless an error was too recent, and drops those that were not written."""
         if not self._lines:
             return
         now = self._wall_clock()
-        if _has_passed(RETRY_EVERY, self._failed_at, now):
+        if _has_passed(RETRY_INTERVAL, self._failed_at, now):
             try:
                 self._write(now)
                 self._failed_at = None
             except (OSError, ConfigError) as error:
-                self._in_trouble(now, error)
+                self._on_error(now, error)
         if self._lines:
             self._gap += len(self._lines)
             self._lost(len(self._lines))
@@ -128,7 +127,7 @@ class Log:
         self._size = 0
 
     def _write(self, now: float) -> None:
-        """Takes those lines out that have got into the file, also if it breaks off."""
+        """Writes the lines, and removes the written ones from the list even if an error interrupts the write."""
         gap = [self._encoder.encode(LinesLost(at=now, lines=self._gap)) + b"\n"] if self._gap else []
         text = b"".join(gap + self._lines)
         descriptor = self._descriptor(len(text))
@@ -146,7 +145,7 @@ class Log:
             del self._lines[:written]
 
     def _descriptor(self, more: int) -> int:
-        """The file that takes so many bytes more, opened if need be: on another day, when it is full or was deleted."""
+        """A file with room for `more` bytes. Opens another one on a new day, or if the current one is full or was deleted."""
         if self._file is not None:
             file, descriptor = self._file
             status = os.fstat(descriptor)
@@ -164,22 +163,22 @@ class Log:
 
     @contextmanager
     def _folder(self) -> Iterator[tuple[int, list[LogFile]]]:
-        """The folder, as it is now, and our files in it."""
+        """A descriptor of the folder and the log files in it."""
         folder = open_folder(self._directory)
         try:
             yield folder, list(_files(folder))
         finally:
             os.close(folder)
 
-    def _in_trouble(self, now: float, error: Exception) -> None:
+    def _on_error(self, now: float, error: Exception) -> None:
         with suppress(OSError):
             self._close_file()
         if self._failed_at is None:
             _log.warning(
-                "The log in %s cannot be written: %s. Traffic goes on and lines are lost; it is tried again every %.0f s.",
+                "The log in %s cannot be written: %s. Traffic goes on and lines are lost; the log tries again every %.0f s.",
                 self._directory,
                 error.strerror if isinstance(error, OSError) else error,
-                RETRY_EVERY,
+                RETRY_INTERVAL,
             )
         self._failed_at = now
 
@@ -190,13 +189,13 @@ class Log:
 
 
 def _has_passed(span: float, since: float | None, now: float) -> bool:
-    """So many seconds? Also if the clock was set back."""
+    """Whether `span` seconds have passed since `since`. True as well if the clock was set back."""
     return since is None or not 0 <= now - since < span
 
 
 def _files(folder: int) -> Iterator[LogFile]:
     for name in os.listdir(folder):
-        # Another process may have removed it just now.
+        # Another process may have removed the file in the meantime.
         with suppress(FileNotFoundError):
             file = log_file(name, os.stat(name, dir_fd=folder, follow_symlinks=False).st_size)
             if file is not None:
@@ -210,19 +209,19 @@ def _remove(folder: int, files: Iterable[LogFile]) -> None:
 
 
 def _open(folder: int, name: str) -> int:
-    """Opens a file to write at its end: a plain one, not what a link leads to, and without waiting for the reader of a pipe."""
+    """Opens a regular file for appending. Follows no link, and does not block on a pipe without a reader."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(name, flags, 0o600, dir_fd=folder)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
         os.close(descriptor)
-        raise ConfigError("logging.directory", name, "a plain file of our own under this name")
+        raise ConfigError("logging.directory", name, f"a regular file of user {os.geteuid()} under this name")
     os.fchmod(descriptor, 0o600)
     return descriptor
 
 
 def _cut(descriptor: int, torn: int) -> None:
-    """Removes an incomplete line from the end, unless another process has written after it."""
+    """Removes `torn` bytes of an incomplete line from the end, unless another process has written after them."""
     if torn:
         end = os.lseek(descriptor, 0, os.SEEK_CUR)
         if os.fstat(descriptor).st_size == end:

@@ -16,9 +16,9 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from governor import Config, Governor, GovernorState
-from governor.daemon import create_app, doorway, routes
-from governor.daemon.doorway import Drain
+from governor.daemon import create_app, host_check, routes
 from governor.daemon.feed import Feed
+from governor.daemon.host_check import Drain
 from governor.testing import ManualClock
 from tests.support.waits import PATIENCE
 
@@ -114,7 +114,7 @@ async def test_every_method_but_get_and_head_is_a_405(path: str) -> None:
 )
 async def test_a_host_that_is_ours_is_let_in(host: str) -> None:
     async with Governor(clock=ManualClock()) as governor:
-        app = create_app(governor, allowed_hosts=(*doorway.LOOPBACK_NAMES, "Governor.Internal"))
+        app = create_app(governor, allowed_hosts=(*host_check.LOOPBACK_NAMES, "Governor.Internal"))
         async with client_of(app) as client:
             assert 200 == (await client.get("/health", headers={"Host": host})).status_code
 
@@ -212,7 +212,7 @@ async def test_a_daemon_that_ends_answers_503_and_closes_the_connection(path: st
 
 
 async def test_more_requests_than_allowed_at_a_time_are_answered_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doorway, "_MAX_REQUESTS", 2)
+    monkeypatch.setattr(host_check, "MAX_REQUESTS", 2)
     arrived, release = anyio.Semaphore(0), anyio.Event()
 
     async def slow(*_: object) -> None:
@@ -226,22 +226,22 @@ async def test_more_requests_than_allowed_at_a_time_are_answered_503(monkeypatch
         statuses.append(message.get("status"))
 
     statuses: list[object] = []
-    door = doorway.Doorway(slow, allowed_hosts=["*"], drain=Drain(), hint="a flag")
+    check = host_check.HostCheck(slow, allowed_hosts=["*"], drain=Drain(), hint="a flag")
     request = {"type": "http", "headers": [], "path": "/"}
     probe = {**request, "path": "/health"}
     async with anyio.create_task_group() as tasks:
         for _ in range(2):
-            tasks.start_soon(door, request, _never, nothing)
+            tasks.start_soon(check, request, _never, nothing)
         for _ in range(2):
             await arrived.acquire()
-        tasks.start_soon(door, request, _never, send)
+        tasks.start_soon(check, request, _never, send)
         await anyio.wait_all_tasks_blocked()
         # For health checks there is room left.
-        tasks.start_soon(door, probe, _never, nothing)
+        tasks.start_soon(check, probe, _never, nothing)
         await arrived.acquire()
         release.set()
     # Those have gone: there is room again.
-    await door(request, _never, nothing)
+    await check(request, _never, nothing)
 
     assert [503, None] == statuses
     assert 1 == arrived.value

@@ -9,8 +9,8 @@ import trio
 import trio.testing
 
 from governor import Governor, UsageError
-from governor.daemon.doorway import Drain
 from governor.daemon.feed import Feed
+from governor.daemon.host_check import Drain
 from governor.daemon.reading import Observer
 from governor.daemon.stream import EventStream
 from governor.testing import loop_clock
@@ -121,7 +121,7 @@ async def test_a_stream_is_sent_once() -> None:
         await response({"type": "http"}, wire.receive, wire.send)
         sent = len(wire.sent)
 
-        with pytest.raises(UsageError, match="with a listener of its own"):
+        with pytest.raises(UsageError, match="create another one with a new listener"):
             await response({"type": "http"}, wire.receive, wire.send)
 
     assert (sent, 0) == (len(wire.sent), len(feed._listeners))

@@ -21,7 +21,7 @@ from governor.policies.breaker_states import BreakerStatus
 if sys.platform == "win32":
     pytest.skip("there are no private folders", allow_module_level=True)
 
-from governor.instrumentation.log import RETRY_EVERY, Log
+from governor.instrumentation.log import RETRY_INTERVAL, Log
 
 DAY = 86_400.0
 #: 2025-10-18, at noon.
@@ -310,7 +310,7 @@ def test_a_full_disk_costs_lines_which_are_counted_and_one_warning(
             world.now += 1
         lost = world.lost
         disk.left = float("inf")
-        world.now += RETRY_EVERY
+        world.now += RETRY_INTERVAL
         world.write(5000)
     (path,) = world.folder.iterdir()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -331,7 +331,7 @@ def test_a_line_that_breaks_off_is_taken_out_again(world: World, monkeypatch: py
     world.write(2, 3, 4, 5)
     broken_off = world.size()
     disk.left = float("inf")
-    world.now += RETRY_EVERY
+    world.now += RETRY_INTERVAL
     world.write(6)
 
     assert 3 * length == broken_off
@@ -344,7 +344,7 @@ def test_nothing_is_tried_again_before_a_minute_has_passed(world: World, monkeyp
     monkeypatch.setattr(os, "write", disk)
     world.write(1)
     disk.left = float("inf")
-    world.now += RETRY_EVERY - 1
+    world.now += RETRY_INTERVAL - 1
     world.write(2)
     before = world.numbers()
     world.now += 1
@@ -386,7 +386,7 @@ def test_a_link_that_takes_the_place_of_the_folder_is_not_followed(
     refused = [record.getMessage() for record in caplog.records]
     found = list(elsewhere.iterdir())
     world.folder.unlink()
-    world.now += RETRY_EVERY
+    world.now += RETRY_INTERVAL
     world.write(4)
 
     assert ([], 2, [4]) == (found, world.lost, world.numbers())
@@ -430,7 +430,7 @@ def test_a_disk_that_is_full_at_the_start_is_tried_again(tmp_path: Path, monkeyp
     world = World(tmp_path / "logs")
     world.write(1)
     monkeypatch.setattr(os, "mkdir", make)
-    world.now += RETRY_EVERY
+    world.now += RETRY_INTERVAL
     world.write(2)
 
     assert ([2], 1) == (world.numbers(), world.lost)

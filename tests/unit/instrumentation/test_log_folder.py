@@ -142,7 +142,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path, mode: int) -> None:
     folder = make(tmp_path / "logs", mode)
     os.chown(folder, 12345, 12345)
 
-    assert f"a folder of user {os.geteuid()}, and this one belongs to user 12345" in refusal(folder)
+    assert f"a folder of user {os.geteuid()} (this one belongs to user 12345)" in refusal(folder)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
@@ -176,7 +176,7 @@ def test_where_a_folder_may_not_be_made_is_a_mistake_in_the_settings(tmp_path: P
 
     monkeypatch.setattr(os, "mkdir", refuse)
 
-    assert "expected a folder that we may make and write in (here: Permission denied)" in refusal(tmp_path / "logs")
+    assert "expected a folder that this user can create and write in (here: Permission denied)" in refusal(tmp_path / "logs")
 
 
 def test_a_full_disk_is_no_mistake_in_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
