@@ -28,7 +28,9 @@ def test_permits_that_are_taken_back_are_announced_with_their_number() -> None:
             lent = len(actors[0].lender.holder)
             # Asked before the loop goes on, which would look after the lease by itself a moment later.
             pool.submit(governor.try_permit, "weather", cost=800)
-            until(lambda: len(actors[0].inbox) == 1)
+            until(lambda: len(actors[0].inbox) > 0)
+        # Leaving delivers events for one second at most, which a busy machine may need for other things.
+        until(lambda: any(isinstance(event, LeaseRevoked) for event in told))
 
     assert [("weather", lent)] == [(event.scope, event.permits) for event in told if isinstance(event, LeaseRevoked)]
 

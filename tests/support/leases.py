@@ -12,8 +12,8 @@ from typing import Final, NamedTuple, TypeVar
 from governor import Config, Governor, Permit
 from governor._actors.actor import ScopeActor
 from governor.clock import Clock, system_clock
-from tests.support.answers import granted
 from tests.support.governors import NEVER_REACHED
+from tests.support.waits import PATIENCE
 
 T = TypeVar("T")
 
@@ -67,7 +67,8 @@ class Ahead(NamedTuple):
 def ahead(governor: Governor, *scopes: str, least: int = 20) -> Iterator[Ahead]:
     """The loop stands still while, in each of these scopes, at least so many permits are granted ahead."""
     for scope in scopes * least:
-        granted(governor.try_permit(scope)).record(status=200)
+        # With the timeout of a busy machine: `try_permit` is denied if the loop does not answer within a second.
+        governor.acquire_blocking(scope, timeout=PATIENCE).record(status=200)
     governor.statistics()  # So that the actors know what has been used until now.
     actors = tuple(governor._access.addresses[scope, None] for scope in scopes)
 
