@@ -193,6 +193,8 @@ class BreakerPolicy:
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """`now` if closed; else the end of `open_for`, or with all places taken the deadline of the oldest call."""
+        if self.status is BreakerStatus.CLOSED and self.ramp is None:
+            return now
         if self.status is BreakerStatus.OPEN:
             return max(now, self.until)
         oldest = self._out.oldest() if self._full() else None

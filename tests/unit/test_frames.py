@@ -55,6 +55,12 @@ def use_up(governor: Governor) -> object:
     return [granted(governor.try_permit("weather")) for _ in range(2)]
 
 
+def end_in_window(governor: Governor) -> object:
+    for permit in [granted(governor.try_permit("weather")) for _ in range(2)]:
+        permit.record(status=200)
+    return None
+
+
 def pause(governor: Governor) -> object:
     for provider in ("weather", "traffic") * 5:
         granted(governor.try_permit(provider)).record(status=500)
@@ -66,11 +72,12 @@ def pause(governor: Governor) -> object:
     [
         ({"limits": ["2/hour burst 2"]}, use_up, "rate_limit_exceeded"),
         ({"limits": ["2 per hour strict"]}, use_up, "rate_limit_exceeded"),
+        ({"limits": ["2 per hour strict"]}, end_in_window, "rate_limit_exceeded"),
         ({"limits": ["2 in flight"]}, use_up, "concurrency_exceeded"),
         ({"limits": ["9/hour burst 9"], "breaker": {"failures": 1}}, open_breaker, "circuit_breaker_open"),
         ({"limits": ["9/s burst 9"], "breaker": {"failures": 1000}}, pause, "degraded_mode_active"),
     ],
-    ids=["bucket", "window", "in flight", "breaker", "degraded"],
+    ids=["bucket", "window", "window of ended calls", "in flight", "breaker", "degraded"],
 )
 async def test_a_denial_is_15_python_calls_at_most_and_reads_the_clock_once(
     scope: Mapping[str, object], spoil: Callable[[Governor], object], reason: str

@@ -90,9 +90,10 @@ async def test_costs_and_uses_take_them_and_are_counted_exactly() -> None:
 async def test_a_timeout_beyond_the_longest_duration_waits_as_long_as_it_takes(timeout: float) -> None:
     config = Config.from_mapping({"outbound": {"x": {"limits": ["1 in flight"]}}})
     async with Governor(config) as governor:
-        async with governor.permit("x", timeout=timeout):
+        request = governor.permit("x", timeout=timeout)
+        async with request:
             with pytest.raises(PermitDenied):
                 async with governor.permit("x", timeout=0):
                     pass
 
-        assert None is governor.permit("x", timeout=timeout)._acquire.timeout
+    assert "<PermitRequest for x, entered>" == repr(request)
