@@ -244,7 +244,7 @@ class LockEngine:
         self._degraded = DegradedMode(settings)
 
     def check(self, provider: str, method: str) -> Decision:
-        """May this call be made now?"""
+        """Decides whether this call may be made now."""
         now = self._clock()
         scope = self.scope(provider, method, now)
         wait = self._degraded.remaining(now)
