@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from governor._access import Access, LeasedPermits
+from governor._access import Access, LeasedPermits, scope_of
 from governor._actors.asking import ask_blocking, overloaded
 from governor._actors.permit import Permit
 from governor._failures import Classifier, Classify
@@ -26,10 +26,12 @@ from governor._lives import GovernorState, Lives
 from governor._permit_request import Cost, PermitRequest, ask
 from governor._retries import Failure
 from governor._supervisor import Supervisor
+from governor._units import DurationLike
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config
 from governor.instrumentation import Hook
 from governor.messages import Denied, RetryPlan
+from governor.policies.breaker import Breaker
 from governor.statistics import Statistics
 
 #: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
@@ -252,6 +254,18 @@ class Governor:
         whether or not traffic is paused. Raises `UsageError` if the governor is not running.
         """
         self._access.still_running().call(self._access.supervised().leave_degraded)
+
+    def set_breaker(self, scope: str, *, open_for: DurationLike | None) -> None:
+        """Opens the circuit breaker of a scope such as `github:get` for `open_for`, which pauses the scope; None closes it.
+
+        A duration is text such as `5m` or a `timedelta`, from 1 microsecond to 366 days. Then the breaker probes. One that is
+        closed ramps up, as its settings say. Outcomes of calls from before change nothing. May be called on any thread,
+        which is blocked until it is done. Raises `ConfigError` for another duration or a scope that has not been used, and
+        `UsageError` if the governor is not running.
+        """
+        # Validated like the setting of that name.
+        duration = None if open_for is None else Breaker(open_for=open_for).open_for
+        self._access.still_running().call(partial(self._access.supervised().set_breaker, scope_of(scope, None), duration))
 
     def add_hook(self, hook: Hook) -> Callable[[], None]:
         """Tells `hook` of every event from now on, on a thread of its own. Returns the function that ends this.

@@ -29,7 +29,7 @@ from governor._failures import DEFAULT, Classifier
 from governor._units import MINUTE, Duration, Instant, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import Config, InboundGroup
-from governor.errors import Reason, UsageError
+from governor.errors import ConfigError, Reason, UsageError
 from governor.instrumentation import Announcer
 from governor.statistics import CounterRecord, GroupStatistics, ScopeStatistics, Statistics
 
@@ -212,6 +212,16 @@ class Supervisor:
             group = self.groups.pop(name)
             self._forgotten_visits += group.counters.record()
             group.close()
+
+    def set_breaker(self, scope: str, open_for: Duration | None) -> None:
+        """Opens the breaker of a scope for `open_for`, or closes it (None). Raises `ConfigError`, `UsageError`."""
+        if scope not in self._scopes.actors and self._scopes.set_aside.get(scope) is None:
+            unknown = f"there is no scope {scope!r}, or it has not been used yet"
+            raise ConfigError("scope", scope, "a scope that has been used", message=unknown)
+        actor = self._scopes.get(scope)
+        if actor is None:
+            raise UsageError(f"there is no room for the scope {scope!r}, which is set aside; see max_scopes")
+        actor.change(partial(actor.logic.set_breaker, open_for))
 
     def _change(self, actor: ScopeActor) -> None:
         if not self._builder.change(actor):

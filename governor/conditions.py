@@ -283,8 +283,10 @@ def _ramping(key: str, breaker: BreakerStatistics, recent: int) -> Condition:
 
 
 def _failure(scope: ScopeStatistics) -> str:
-    """` after HTTP 503`, ` after ConnectTimeout`."""
+    """Why the breaker is open: ` after HTTP 503`, ` after ConnectTimeout`, ` by hand`."""
     failure = scope.last_failure
+    if scope.breaker.forced:
+        return " by hand"
     if failure is None:
         return ""
     return f" after {plain(failure.error)}" if failure.error else f" after HTTP {failure.status}" if failure.status else ""

@@ -126,7 +126,8 @@ class BreakerStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True, ren
 
     `failures` counts failures in a row while closed, `successes` successful probes while half-open, and `probes` the probes
     that have not reported yet. `last_failure_at` is None before the first failure. After closing, `ramp_up` is the number
-    of calls that may wait for an answer at once, and None once that is no longer limited.
+    of calls that may wait for an answer at once, and None once that is no longer limited. `forced` says that an operator has
+    set the state.
     """
 
     status: BreakerStatus
@@ -136,6 +137,7 @@ class BreakerStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True, ren
     probes_in: float = 0.0
     last_failure_at: Moment | None = None
     ramp_up: int | None = None
+    forced: bool = False
 
 
 class DenialStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -66,6 +66,7 @@ class ScopeActor:
         "_watched",
         "acquire",
         "awaits_answers",
+        "change",
         "classifier",
         "close",
         "counters",
@@ -153,6 +154,7 @@ class ScopeActor:
         self.passivate = steps.passivate
         self.stop = steps.stop
         self.close = steps.close
+        self.change = steps.change
         #: The task of the actor.
         self.run = steps.alarm.run
         self.send = steps.mailbox.send
@@ -324,7 +326,7 @@ class ScopeActor:
         self.logic.retry = retry
         self.ledger.budget = budget
         self.logic.max_waiting = self._steps.mailbox.max_waiting = max_waiting
-        self._steps.change(pipeline)
+        self.change(partial(self.logic.go_on_with, pipeline))
         return True
 
     def reopen(self, pipeline: Pipeline) -> bool:

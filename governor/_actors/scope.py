@@ -315,6 +315,12 @@ class ScopeLogic:
         """The passive actor has been asked."""
         self._effects.append(Signal.RESUMED)
 
+    def set_breaker(self, open_for: Duration | None) -> None:
+        """Opens the breaker by hand for `open_for`, or closes it (None)."""
+        self.lender.recall()
+        now = self.ledger.clock()
+        self.ledger.pipeline.force_breaker(now, None if open_for is None else Instant(now + open_for))
+
     def go_on_with(self, pipeline: Pipeline) -> None:
         """Grants by other policies from now on, which take over where those so far stand."""
         self.lender.recall()

@@ -129,9 +129,12 @@ class Steps:
         self.run(partial(self.mailbox.hear, self.logic.learn))
         return True
 
-    def change(self, pipeline: Pipeline) -> None:
-        """Reads the mailbox, and grants by other policies from then on."""
-        self.run(self._drain, partial(self.logic.go_on_with, pipeline), self._serve)
+    def change(self, part: Callable[[], object]) -> None:
+        """Reads the mailbox, changes the policies, and serves the queue by them: soon, if a step runs."""
+        if self.life.busy:
+            self._portal.post(partial(self.change, part))
+        else:
+            self.run(self._drain, part, self._serve)
 
     def within(self, part: Callable[[], object]) -> None:
         """Runs a part of a step: within the step that runs, or else as a step of its own."""

@@ -59,6 +59,7 @@ def scope_statistics(actor: ScopeActor, now: Instant, wall: Moment) -> ScopeStat
             probes_in=to_seconds(max(0, breaker.until - now)),
             last_failure_at=None if breaker.last_failure is None else _moment(breaker.last_failure, now, wall),
             ramp_up=breaker.ramp,
+            forced=breaker.forced,
         ),
         waiting=len(actor.logic.queue),
         leased=leased,

@@ -102,7 +102,7 @@ class GlobalWatch:
             self._notices.breaker_opened(now, scope, _why(breaker, before), left)
         elif breaker.status is BreakerStatus.CLOSED:
             self.degraded.breaker_closed(provider_of(scope))
-            self._notices.breaker_closed(now, scope)
+            self._notices.breaker_closed(now, scope, by_hand=breaker.forced)
 
     # The cap.
 
@@ -142,6 +142,8 @@ def _degraded(settings: GlobalSettings) -> Degraded:
 
 def _why(breaker: BreakerPolicy, before: BreakerStatus) -> str:
     """What opened it, in words."""
+    if breaker.forced:
+        return "by hand"
     if before is BreakerStatus.HALF_OPEN:
         return "again after a failed probe"
     failures, calls = breaker.trip

@@ -1,6 +1,6 @@
 """The HTTP API and the dashboard, as an ASGI app of their own and as routes to mount into another app.
 
-Everything is read-only.
+Everything is read-only, but for the actions behind an admin token.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from governor import Governor, GovernorState
 from governor.daemon import openapi, pages, reports
+from governor.daemon.actions import Actions
 from governor.daemon.documents import Health
 from governor.daemon.feed import MAX_LISTENERS, Feed
 from governor.daemon.host_check import LOOPBACK_NAMES, Drain, HostCheck
@@ -47,15 +48,19 @@ def create_app(
     drain: Drain | None = None,
     hint: str = "`allowed_hosts` of `create_app`",
     policy_file: str | None = None,
+    admin_token: str | None = None,
 ) -> Starlette:
     """The daemon as an ASGI app. Its lifespan runs the governor, unless it runs already, and records the history.
 
     `allowed_hosts` are the names, without ports, that the `Host` field may have; `*` allows any. After `drain` has begun,
     every request gets a 503. `hint` completes the message about a host that is not allowed. `policy_file` is shown on the
-    dashboard. Where another app mounts this one, the other app runs the governor.
+    dashboard. With an `admin_token` of at least 16 visible ASCII characters, requests that carry it may open and close circuit
+    breakers and end degraded mode; a shorter one raises `ConfigError`. Where another app mounts this one, the other app runs
+    the governor.
     """
     drain = drain or Drain()
-    endpoints = _Endpoints(governor, drain, policy_file)
+    actions = None if admin_token is None else Actions(governor, admin_token)
+    endpoints = _Endpoints(governor, drain, policy_file, actions)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -76,7 +81,8 @@ def create_app(
 def routes(governor: Governor) -> list[Route]:
     """The same pages to mount into an app: `Mount("/governor", routes=routes(governor))`.
 
-    That app runs the governor, checks hosts and answers unknown paths. The history then grows only while someone watches.
+    That app runs the governor, checks hosts and answers unknown paths. The history then grows only while someone watches. There
+    are no actions.
     """
     return _Endpoints(governor, Drain()).routes()
 
@@ -110,8 +116,11 @@ def _json(document: object) -> Response:
 class _Endpoints:
     """The endpoints of one governor."""
 
-    def __init__(self, governor: Governor, drain: Drain, policy_file: str | None = None) -> None:
+    def __init__(
+        self, governor: Governor, drain: Drain, policy_file: str | None = None, actions: Actions | None = None
+    ) -> None:
         self._governor = governor
+        self._actions = actions
         self._drain = drain
         self.observer = Observer(governor, this_process(policy_file))
         self._feed = Feed(self.observer)
@@ -128,7 +137,9 @@ class _Endpoints:
             f"{API}/history": self.history,
             f"{API}/events": self.events,
         }
-        return [Route(path, _available(endpoint, self._governor)) for path, endpoint in endpoints.items()]
+        reads = [Route(path, _available(endpoint, self._governor)) for path, endpoint in endpoints.items()]
+        actions = {} if self._actions is None else self._actions.endpoints()
+        return reads + [Route(f"{API}{path}", endpoint, methods=["POST"]) for path, endpoint in actions.items()]
 
     async def health(self, request: Request) -> Response:
         """200 while the governor runs. A daemon that is about to end answers 503, so that load balancers stop sending."""
@@ -138,7 +149,7 @@ class _Endpoints:
 
     async def openapi(self, request: Request) -> Response:
         """The OpenAPI document."""
-        return _json(openapi.document(server=request.scope.get("root_path", "") or "/"))
+        return _json(openapi.document(server=request.scope.get("root_path", "") or "/", actions=self._actions is not None))
 
     async def status(self, request: Request) -> Response:
         """The whole status."""

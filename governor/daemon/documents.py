@@ -114,3 +114,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     status: int
     detail: str
+
+
+class BreakerAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Opens the circuit breaker of a scope for `open_for`, a duration such as "5m"; null closes it."""
+
+    scope: str
+    open_for: str | None
+
+
+class ResumeAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ends degraded mode. It has no fields."""

@@ -7,35 +7,48 @@ from typing import Any, Final, get_args
 import msgspec
 
 from governor import __version__
-from governor.daemon.documents import GroupReport, Health, HistoryReport, Problem, ScopeReport, Status
+from governor.daemon.documents import (
+    BreakerAction,
+    GroupReport,
+    Health,
+    HistoryReport,
+    Problem,
+    ResumeAction,
+    ScopeReport,
+    Status,
+)
 from governor.daemon.problems import PROBLEM
 from governor.instrumentation import AnyEvent, Entry, Shown
 
 #: The events that listeners may get.
 _EVENTS: Final = tuple(event for event in get_args(AnyEvent) if event.shown is not Shown.NEVER)
 _ANSWERS: Final = (Status, ScopeReport, GroupReport, HistoryReport, Health, Problem, Entry)
+#: Bodies of requests.
+_BODIES: Final = (BreakerAction, ResumeAction)
+_SECURITY: Final = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
 _TEXT: Final = {"schema": {"type": "string"}}
 
 _JSON = Mapping[str, Any]
 
 
-def document(server: str) -> _JSON:
-    """The document; `server` is the path under which the daemon is mounted."""
-    return {**_document(), "servers": [{"url": server}]}
+def document(server: str, *, actions: bool = False) -> _JSON:
+    """The document; `server` is the path under which the daemon is mounted, and `actions` says whether it has actions."""
+    return {**_document(actions), "servers": [{"url": server}]}
 
 
 @cache
-def _document() -> _JSON:
-    _, schemas = msgspec.json.schema_components((*_ANSWERS, *_EVENTS), ref_template="#/components/schemas/{name}")
+def _document(actions: bool) -> _JSON:
+    bodies = _BODIES if actions else ()
+    _, schemas = msgspec.json.schema_components((*_ANSWERS, *_EVENTS, *bodies), ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "traffic-governor",
             "version": __version__,
-            "description": "The status of a governor. Everything is read-only: methods other than GET and HEAD get a 405.",
+            "description": "The status of a governor. Everything but `/actions/` is read-only: other methods get a 405.",
         },
-        "paths": _paths(),
-        "components": {"schemas": schemas, "responses": _problems()},
+        "paths": {**_paths(), **(_actions() if actions else {})},
+        "components": {"schemas": schemas, "responses": _problems(), **(_SECURITY if actions else {})},
     }
 
 
@@ -69,6 +82,30 @@ def _paths() -> _JSON:
     }
 
 
+def _actions() -> _JSON:
+    return {
+        "/api/v1/traffic-control/actions/breaker": _post(
+            "Open the circuit breaker of a scope, or close it", BreakerAction, "404"
+        ),
+        "/api/v1/traffic-control/actions/resume": _post("End degraded mode", ResumeAction),
+    }
+
+
+def _post(summary: str, body: type[msgspec.Struct], *more: str) -> _JSON:
+    problems = {
+        status: {"$ref": f"#/components/responses/{status}"}
+        for status in ("400", "401", "405", "408", "413", "415", "503", *more)
+    }
+    return {
+        "post": {
+            "summary": summary,
+            "security": [{"token": []}],
+            "requestBody": {"required": True, "content": _json(body)},
+            "responses": {"204": {"description": "Done"}, **problems},
+        }
+    }
+
+
 def _get(summary: str, content: _JSON, *more: str, parameter: _JSON | None = None) -> _JSON:
     """An operation: a 200 with this content, the problems that every path has, and `more`."""
     problems = {status: {"$ref": f"#/components/responses/{status}"} for status in ("400", "405", "503", *more)}
@@ -89,8 +126,12 @@ def _json(*documents: type[msgspec.Struct]) -> _JSON:
 def _problems() -> _JSON:
     words = {
         "400": "The `Host` field names a host that is not allowed, or the request is malformed",
+        "401": "The admin token is missing or wrong",
         "404": "Unknown path, file or scope",
-        "405": "Only GET and HEAD are allowed",
+        "405": "The path has other methods, which `Allow` names",
+        "408": "The body did not come in time",
+        "413": "The body is too long",
+        "415": "The body is not of the type application/json",
         "501": "The package prometheus-client is not installed",
         "503": "The governor does not run, the daemon is shutting down, or too many requests are in progress",
     }

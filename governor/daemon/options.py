@@ -1,12 +1,18 @@
 """Command line options of `governor serve`."""
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from governor import ConfigError
+from governor.daemon.actions import check_token
 from governor.daemon.host_check import LOOPBACK_NAMES
+
+#: The environment variable with the admin token.
+ADMIN_TOKEN: Final = "GOVERNOR_ADMIN_TOKEN"
 
 _DESCRIPTION: Final = (
     "Runs a governor and serves its status over HTTP: a dashboard at /, statistics, events and metrics. SIGHUP reloads the "
@@ -22,6 +28,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     allow_host: tuple[str, ...]
     drain: float
+    admin_token: str | None = None
 
     def allowed_hosts(self) -> tuple[str, ...]:
         """The allowed names in `Host`: those of loopback, the address to listen on, and those of `--allow-host`."""
@@ -39,8 +46,22 @@ def url_host(host: str) -> str:
 
 def parse(arguments: Sequence[str]) -> Options:
     """Parses the options. Exits with status 2 on a mistake, and with 0 after `--help`."""
-    said = parser().parse_args(arguments)
-    return Options(config=said.config, host=said.host, port=said.port, allow_host=tuple(said.allow_host), drain=said.drain)
+    options = parser()
+    said = options.parse_args(arguments)
+    token = said.admin_token or os.environ.get(ADMIN_TOKEN) or None
+    if token is not None:
+        try:
+            check_token(token)
+        except ConfigError as mistake:
+            options.error(f"--admin-token, {ADMIN_TOKEN}: {mistake}")
+    return Options(
+        config=said.config,
+        host=said.host,
+        port=said.port,
+        allow_host=tuple(said.allow_host),
+        drain=said.drain,
+        admin_token=token,
+    )
 
 
 def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
@@ -64,6 +85,12 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
         default=1.0,
         metavar="SECONDS",
         help="seconds in which open connections get a 503 before the daemon exits (%(default)s)",
+    )
+    parser.add_argument(
+        "--admin-token",
+        metavar="TOKEN",
+        help="allows requests with this token, of at least 16 characters, to open and close circuit breakers and to end "
+        f"degraded mode; better set in {ADMIN_TOKEN}, as other users can read command lines; default: no actions",
     )
     return parser
 

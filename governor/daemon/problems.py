@@ -40,6 +40,6 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     details = {
         HTTPStatus.NOT_FOUND: "This path does not exist; /openapi.json lists the paths.",
-        HTTPStatus.METHOD_NOT_ALLOWED: "The daemon is read-only: use GET or HEAD.",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"Methods that are allowed here: {(error.headers or {}).get('Allow', 'none')}.",
     }
     return problem(status, details.get(status, error.detail), headers=error.headers)

@@ -71,6 +71,7 @@ async def _serve(governor: Governor, listener: socket.socket, options: Options) 
         drain=drain,
         hint="`--allow-host`",
         policy_file=options.policy_file(os.environ),
+        admin_token=options.admin_token,
     )
     server = _Server(
         uvicorn.Config(

@@ -37,9 +37,10 @@ class Notices:
         text = "The circuit breaker of %s opened %s: no calls %s."
         self._say(self._breakers, now, logging.WARNING, text, scope, why, self._until(left))
 
-    def breaker_closed(self, now: Instant, scope: str) -> None:
+    def breaker_closed(self, now: Instant, scope: str, *, by_hand: bool) -> None:
         """A breaker lets all calls through again."""
-        self._say(self._breakers, now, logging.INFO, "The circuit breaker of %s closed: its probes went well.", scope)
+        why = "by hand" if by_hand else "its probes went well"
+        self._say(self._breakers, now, logging.INFO, "The circuit breaker of %s closed: %s.", scope, why)
 
     def degraded_by_failures(self, now: Instant, providers: Sequence[str], left: Duration) -> None:
         """Failures in a row, most of them of these providers, pause outbound traffic for `left`."""

@@ -10,20 +10,20 @@ its place, and its outcome still counts when it comes.
 After it closes, it ramps up: calls without an answer are counted, and their number may double with each round trip, as in the
 slow start of TCP (RFC 5681, section 3.1), until a whole round has not used up the allowed number.
 
+An operator may open it for a given time, after which it probes, and may close it.
+
 Each change of state begins a new generation, and so does each change of settings. Grants carry their generation, and the
 outcome of a grant from an earlier state changes nothing.
 """
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import msgspec
-
-from governor._units import MINUTE, NEVER, Duration, DurationLike, Instant
-from governor.errors import ConfigError, Reason
-from governor.policies import _checks
-from governor.policies._call_log import SLOTS, CallLog
+from governor._units import MINUTE, NEVER, Duration, Instant
+from governor.errors import Reason
+from governor.policies._call_log import CallLog
 from governor.policies._calls_out import CallsOut
+from governor.policies.breaker_parameters import Breaker as Breaker
 from governor.policies.breaker_states import TRANSITIONS, BreakerEvent, BreakerState, BreakerStatus
 from governor.policies.contract import Grant, Request, Result
 
@@ -31,75 +31,6 @@ from governor.policies.contract import Grant, Request, Result
 MAX_RAMP: Final = 65_536
 
 _RATE_SCALE: Final = 1_000_000
-
-
-class Breaker(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of a circuit breaker. Raises `ConfigError`.
-
-    It opens after `failures` failures in a row (None: they are not counted), or when a share of at least `failure_rate` (above
-    0, at most 1) has failed of the last `window_calls` calls or of the calls in the last `window`, once there are at least
-    `minimum_calls`. A success that took `slow_call` or longer until its answer began counts as a failure. After `open_for`, at
-    most `probes` calls are granted; `successes` of them close the breaker, and one failure opens it again. A probe without an
-    answer for `probe_deadline` releases its place. With `ramp_up`, `probes` calls may be without an answer after it closes, and
-    one more for each success, until calls no longer use that up.
-
-    Durations are text or `timedelta`, from 1 microsecond to 366 days.
-    """
-
-    failures: int | None = 5
-    failure_rate: float | None = None
-    window_calls: int | None = None
-    window: Duration | None = None
-    minimum_calls: int = 10
-    slow_call: Duration | None = None
-    successes: int = 2
-    open_for: Duration = MINUTE
-    probes: int = 3
-    probe_deadline: Duration = MINUTE
-    ramp_up: bool = True
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            failures: int | None = 5,
-            failure_rate: float | None = None,
-            window_calls: int | None = None,
-            window: DurationLike | None = None,
-            minimum_calls: int = 10,
-            slow_call: DurationLike | None = None,
-            successes: int = 2,
-            open_for: DurationLike = MINUTE,
-            probes: int = 3,
-            probe_deadline: DurationLike = MINUTE,
-            ramp_up: bool = True,
-        ) -> None: ...
-
-    def __post_init__(self) -> None:
-        _checks.integers(self)
-        if self.failures is not None:
-            _checks.whole("failures", self.failures)
-        if self.failure_rate is not None:
-            _checks.share("failure_rate", self.failure_rate)
-        if self.window_calls is not None:
-            _checks.whole("window_calls", self.window_calls, maximum=SLOTS)
-        if self.window is not None:
-            _checks.span(self, "window")
-        _checks.whole("minimum_calls", self.minimum_calls, maximum=self.window_calls or _checks.MAX_AMOUNT)
-        if self.slow_call is not None:
-            _checks.span(self, "slow_call")
-        _checks.span(self, "open_for")
-        _checks.span(self, "probe_deadline")
-        _checks.whole("probes", self.probes, maximum=SLOTS)
-        _checks.whole("successes", self.successes, maximum=self.probes)
-        if self.failures is None and self.failure_rate is None:
-            raise ConfigError("failures", None, "a whole number, unless failure_rate is set")
-        windows = (self.window_calls is not None) + (self.window is not None)
-        if self.failure_rate is None and windows:
-            raise ConfigError("failure_rate", None, "a number above 0 and at most 1 when a window is set")
-        if self.failure_rate is not None and windows != 1:
-            raise ConfigError("window", self.window, "exactly one of window_calls and window beside failure_rate")
 
 
 class BreakerPolicy:
@@ -113,6 +44,7 @@ class BreakerPolicy:
         "_unbound",
         "admitted",
         "failures",
+        "forced",
         "generation",
         "last_failure",
         "openings",
@@ -134,6 +66,8 @@ class BreakerPolicy:
         self._since = 0
         #: While open: the instant from which on probes are granted.
         self.until = Instant(0)
+        #: Whether an operator has set the current state.
+        self.forced = False
         #: Failures in a row while closed.
         self.failures = 0
         #: Successful probes of this generation.
@@ -229,7 +163,7 @@ class BreakerPolicy:
         """
         if grant.generation < self._since:
             return
-        result = self._judged(now, grant, result)
+        result = _judged(self.parameters.slow_call, now, grant, result)
         if self.status is BreakerStatus.HALF_OPEN:
             self._record_probe(now, grant, result)
         elif self.ramp is not None:
@@ -240,7 +174,7 @@ class BreakerPolicy:
         if grant.generation < self._since:
             return
         began = grant.answered_at
-        result = self._judged(now if began is None else began, grant, result)
+        result = _judged(self.parameters.slow_call, now if began is None else began, grant, result)
         if self.status is BreakerStatus.HALF_OPEN:
             if began is None:
                 self._record_probe(now, grant, result)
@@ -253,12 +187,6 @@ class BreakerPolicy:
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """Releases the place of a call that was never made."""
         self.record(now, grant, Result.NEUTRAL)
-
-    def _judged(self, began: Instant, grant: Grant, result: Result) -> Result:
-        """The result, in which a success whose answer began too late is a failure."""
-        slow = self.parameters.slow_call
-        late = slow is not None and began - grant.granted_at >= slow
-        return Result.FAILURE if late and result is Result.SUCCESS else result
 
     def forecast(self, now: Instant) -> "BreakerPolicy":
         """A copy with the calls in flight; the breaker itself if grants do not change it."""
@@ -287,7 +215,7 @@ class BreakerPolicy:
                 self.admitted -= in_place
             case Result.FAILURE:
                 self.last_failure = now
-                self._open(now)
+                self._move(BreakerEvent.TRIPPED, Instant(now + self.parameters.open_for))
             case Result.SUCCESS:
                 self.successes += 1
                 if self.successes >= self.parameters.successes:
@@ -313,7 +241,7 @@ class BreakerPolicy:
         if in_a_row is not None and self.failures >= in_a_row:
             reached, self.trip = True, (self.failures, None)
         if reached:
-            self._open(now)
+            self._move(BreakerEvent.TRIPPED, Instant(now + self.parameters.open_for))
 
     def _rate_reached(self, now: Instant, *, failed: bool) -> bool:
         rate = self.parameters.failure_rate
@@ -330,14 +258,22 @@ class BreakerPolicy:
         least = max(1, round(rate * _RATE_SCALE))
         return calls >= self.parameters.minimum_calls and failures * _RATE_SCALE >= least * calls
 
-    def _open(self, now: Instant) -> None:
-        self._move(BreakerEvent.TRIPPED)
-        self.until = Instant(now + self.parameters.open_for)
-        self.openings += 1
+    def force_open(self, now: Instant, until: Instant) -> None:
+        """Opens it until that instant, whatever its state; an open one gets another end. Then it probes as usual."""
+        self._move(BreakerEvent.FORCED_OPEN, max(now, until))
 
-    def _move(self, event: BreakerEvent) -> None:
-        """Changes the status and begins a new generation, with all counts at zero."""
-        self.status = TRANSITIONS[self.status, event]
+    def force_closed(self, now: Instant) -> None:
+        """Closes it, with its ramp. A closed one does not change."""
+        if self.status is not BreakerStatus.CLOSED:
+            self._move(BreakerEvent.FORCED_CLOSED)
+
+    def _move(self, event: BreakerEvent, until: Instant | None = None) -> None:
+        """Changes the status and begins a new generation, with all counts at zero. An open breaker probes from `until` on."""
+        before, self.status = self.status, TRANSITIONS[self.status, event]
+        if until is not None:
+            self.until = until
+            self.openings += before is not BreakerStatus.OPEN
+        self.forced = event in (BreakerEvent.FORCED_OPEN, BreakerEvent.FORCED_CLOSED)
         self.generation += 1
         self._since = self.generation
         self.failures = self.successes = self.admitted = self._unbound = 0
@@ -376,6 +312,7 @@ class BreakerPolicy:
             ramp=self.ramp,
             unbound=self._unbound,
             openings=self.openings,
+            forced=self.forced,
             last_failure=self.last_failure,
             last_calls=tuple(self._last_calls),
             calls=self._calls.state(),
@@ -390,6 +327,7 @@ class BreakerPolicy:
         self.failures = state.failures
         self.successes = state.successes
         self.openings = state.openings
+        self.forced = state.forced
         self.last_failure = state.last_failure
         self.admitted = state.admitted
         self.ramp = state.ramp if self.parameters.ramp_up else None
@@ -399,3 +337,9 @@ class BreakerPolicy:
         if self.parameters.window_calls is not None:
             self._last_calls.extend(state.last_calls)
         self._calls.restore(state.calls)
+
+
+def _judged(slow_call: Duration | None, began: Instant, grant: Grant, result: Result) -> Result:
+    """The result, in which a success whose answer began too late is a failure."""
+    late = slow_call is not None and began - grant.granted_at >= slow_call
+    return Result.FAILURE if late and result is Result.SUCCESS else result

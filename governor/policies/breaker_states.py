@@ -23,6 +23,8 @@ class BreakerEvent(Enum):
     TRIPPED = "tripped"
     COOLED = "cooled"
     RECOVERED = "recovered"
+    FORCED_OPEN = "forced_open"
+    FORCED_CLOSED = "forced_closed"
 
 
 #: Every legal transition. Any other one raises KeyError and changes nothing.
@@ -31,6 +33,11 @@ TRANSITIONS: Final[dict[tuple[BreakerStatus, BreakerEvent], BreakerStatus]] = {
     (BreakerStatus.OPEN, BreakerEvent.COOLED): BreakerStatus.HALF_OPEN,
     (BreakerStatus.HALF_OPEN, BreakerEvent.RECOVERED): BreakerStatus.CLOSED,
     (BreakerStatus.HALF_OPEN, BreakerEvent.TRIPPED): BreakerStatus.OPEN,
+    (BreakerStatus.CLOSED, BreakerEvent.FORCED_OPEN): BreakerStatus.OPEN,
+    (BreakerStatus.OPEN, BreakerEvent.FORCED_OPEN): BreakerStatus.OPEN,
+    (BreakerStatus.HALF_OPEN, BreakerEvent.FORCED_OPEN): BreakerStatus.OPEN,
+    (BreakerStatus.OPEN, BreakerEvent.FORCED_CLOSED): BreakerStatus.CLOSED,
+    (BreakerStatus.HALF_OPEN, BreakerEvent.FORCED_CLOSED): BreakerStatus.CLOSED,
 }
 
 
@@ -51,3 +58,4 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
     last_failure: Instant | None
     last_calls: tuple[bool, ...]
     calls: CallLogState
+    forced: bool = False

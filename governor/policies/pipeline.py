@@ -217,6 +217,14 @@ class Pipeline:
         units = {**(asked.units or {}), **{unit: amount for unit, amount in used.items() if unit != REQUESTS}}
         return Grant(grant.granted_at, grant.generation, Request(requests, units), receipts, grant.answered_at)
 
+    def force_breaker(self, now: Instant, until: Instant | None) -> None:
+        """Opens the breaker until that instant, or closes it (None). Nothing may be lent."""
+        if until is None:
+            self.breaker.force_closed(now)
+        else:
+            self.breaker.force_open(now, until)
+        self.regate()
+
     def refund(self, now: Instant, grant: Grant) -> None:
         """Refunds a grant that was never used, in every policy."""
         receipts = self._receipts(grant)

@@ -69,6 +69,20 @@ def test_what_was_granted_ahead_is_taken_back_and_its_part_of_the_burst_is_left(
     assert (1000 - used - popped) // 10 == rest
 
 
+@pytest.mark.promise("R06")
+def test_permits_granted_ahead_are_recalled_when_a_scope_is_paused_from_another_thread() -> None:
+    with governed("1/day burst 1000") as governor, ThreadPoolExecutor(1) as pool:
+        with ahead(governor, "weather") as (actors, _):
+            # The loop stands still: the pause waits for it, and holds before anything else is granted.
+            paused = pool.submit(governor.set_breaker, "weather", open_for="5m")
+            actors[0].take()
+        paused.result(PATIENCE)
+        answer, leased = GovernorClient(governor).try_permit("weather"), governor.statistics().scopes["weather"].leased
+
+    assert isinstance(answer, Denied)
+    assert (Reason.CIRCUIT_OPEN, 0, []) == (answer.reason, leased, take_all(actors[0]))
+
+
 @pytest.mark.promise("R02")
 def test_while_limits_change_again_and_again_threads_get_all_there_is_and_not_one_more() -> None:
     """Limits come and go beside the one that stays, which must know of every single use."""

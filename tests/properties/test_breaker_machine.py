@@ -70,7 +70,8 @@ class Model:
     status: str = "closed"
     #: How often it has changed: an outcome counts only if this has not changed since its grant.
     age: int = 0
-    opened_at: int = 0
+    until: int = 0
+    forced: bool = False
     openings: int = 0
     last_failure: int | None = None
     #: Calls that ended while closed, since it was last closed: when, and whether they failed.
@@ -93,7 +94,7 @@ class Model:
 
     def earliest(self, now: int) -> int:
         if self.status == "open":
-            return max(now, self.opened_at + self.parameters.open_for)
+            return max(now, self.until)
         return max(now, min(self.out) + self.parameters.probe_deadline) if self.full() else now
 
     def grant(self, now: int) -> None:
@@ -170,12 +171,26 @@ class Model:
 
     def open(self, now: int) -> None:
         self.change("open")
-        self.opened_at = now
+        self.until = now + self.parameters.open_for
         self.openings += 1
+
+    def force_open(self, until: int) -> None:
+        self.openings += self.status != "open"
+        self.change("open")
+        self.until = until
+        self.forced = True
+
+    def force_closed(self) -> None:
+        if self.status != "closed":
+            self.change("closed")
+            self.forced = True
+            if self.parameters.ramp_up:
+                self.ramp = self.used_up = self.parameters.probes
 
     def change(self, status: str) -> None:
         self.status = status
         self.age += 1
+        self.forced = False
         self.ended.clear()
         self.out.clear()
         self.good_probes = self.good_in_place = self.good_since = 0
@@ -266,6 +281,16 @@ class BreakerMachine(RuleBasedStateMachine):
                 self.ended(grant, result)
                 self.they_agree()
 
+    @rule(span=SPANS)
+    def an_operator_opens_it(self, span: Duration) -> None:
+        self.policy.force_open(self.now, Instant(self.now + span))
+        self.model.force_open(self.now + span)
+
+    @rule()
+    def an_operator_closes_it(self) -> None:
+        self.policy.force_closed(self.now)
+        self.model.force_closed()
+
     @rule()
     def restart(self) -> None:
         successor = BreakerPolicy(self.policy.parameters)
@@ -279,7 +304,7 @@ class BreakerMachine(RuleBasedStateMachine):
         row = model.row() if model.status == "closed" else 0
 
         assert (model.status, model.age, row) == (policy.status.value, policy.generation, policy.failures)
-        assert (model.openings, model.last_failure) == (policy.openings, policy.last_failure)
+        assert (model.openings, model.last_failure, model.forced) == (policy.openings, policy.last_failure, policy.forced)
         assert (model.good_probes, model.ramp) == (policy.successes, policy.ramp)
         assert model.earliest(self.now) == policy.earliest(self.now, PLAIN)
 

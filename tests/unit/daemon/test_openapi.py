@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+from starlette.routing import Route
 
 from governor import Governor
-from governor.daemon import openapi, routes
+from governor.daemon import create_app, openapi, routes
 from governor.daemon.documents import Status
 
 DOCUMENT: Final[dict[str, Any]] = json.loads(msgspec.json.encode(openapi.document(server="/")))
@@ -22,6 +23,16 @@ def test_every_route_is_described_and_nothing_else() -> None:
 @pytest.mark.promise("R33")
 def test_nothing_but_reading_is_described() -> None:
     assert [{"get"}] * len(DOCUMENT["paths"]) == [set(path) for path in DOCUMENT["paths"].values()]
+
+
+def test_with_actions_every_route_is_described_and_actions_are_posts_that_need_the_token() -> None:
+    document = openapi.document(server="/", actions=True)
+    app = create_app(Governor(), admin_token="sixteen-letters!")
+    actions = {path: operations["post"] for path, operations in document["paths"].items() if "/actions/" in path}
+
+    assert {route.path for route in app.routes if isinstance(route, Route)} == set(document["paths"])
+    assert [[{"token": []}]] * 2 == [operation["security"] for operation in actions.values()]
+    assert DOCUMENT["paths"].keys() | actions.keys() == document["paths"].keys()
 
 
 def test_every_reference_leads_somewhere() -> None:

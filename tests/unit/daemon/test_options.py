@@ -34,6 +34,31 @@ def test_everything_can_be_said() -> None:
     assert {"localhost", "127.0.0.1", "[::1]", "[::]", "one", "two"} == set(said.allowed_hosts())
 
 
+def test_the_admin_token_comes_from_the_option_or_else_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = parse([]).admin_token
+    monkeypatch.setenv("GOVERNOR_ADMIN_TOKEN", "from-the-environment")
+
+    assert (None, "from-the-environment") == (none, parse([]).admin_token)
+    assert "from-the-command-line" == parse(["--admin-token", "from-the-command-line"]).admin_token
+
+
+@pytest.mark.promise("R35")
+@pytest.mark.parametrize("token", ["fifteen-letters", "sixteen letters!", "sixteen-lettérs!"])
+def test_a_token_that_cannot_be_used_is_a_mistake_and_not_shown(
+    token: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--admin-token", token])
+    monkeypatch.setenv("GOVERNOR_ADMIN_TOKEN", token)
+    with pytest.raises(SystemExit) as caught:
+        parse([])
+    said = capsys.readouterr().err
+
+    assert 2 == caught.value.code
+    assert 2 == said.count("the admin token must have at least 16 visible ASCII characters, without spaces")
+    assert token not in said
+
+
 @pytest.mark.parametrize(
     ("typed", "environ", "file"),
     [

@@ -1,6 +1,7 @@
 """Circuit breaker: examples and exact boundaries."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -575,9 +576,48 @@ def test_these_are_all_the_changes_there_are() -> None:
         (OPEN, BreakerEvent.COOLED): HALF_OPEN,
         (HALF_OPEN, BreakerEvent.TRIPPED): OPEN,
         (HALF_OPEN, BreakerEvent.RECOVERED): CLOSED,
+        (CLOSED, BreakerEvent.FORCED_OPEN): OPEN,
+        (OPEN, BreakerEvent.FORCED_OPEN): OPEN,
+        (HALF_OPEN, BreakerEvent.FORCED_OPEN): OPEN,
+        (OPEN, BreakerEvent.FORCED_CLOSED): CLOSED,
+        (HALF_OPEN, BreakerEvent.FORCED_CLOSED): CLOSED,
     }
 
     assert expected == TRANSITIONS
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize("force", [lambda policy: policy.force_open(T0, at(5)), lambda policy: policy.force_closed(T0)])
+@pytest.mark.parametrize("result", [Result.SUCCESS, Result.FAILURE])
+def test_the_outcome_of_a_call_from_before_an_operator_changed_the_state_changes_nothing(
+    force: Callable[[BreakerPolicy], None], result: Result
+) -> None:
+    policy, late = half_open(Breaker(failures=1, successes=1))
+    force(policy)
+    after = policy.state()
+    policy.answered(at(61), late, result)
+    policy.record(at(61), late, result)
+
+    assert after == policy.state()
+
+
+def test_a_breaker_that_an_operator_opens_probes_at_the_given_instant_and_counts_as_opened_once() -> None:
+    policy = BreakerPolicy(Breaker())
+    policy.force_open(T0, at(5))
+    policy.force_open(at(1), at(300))
+
+    assert (OPEN, at(300), 1, True) == (policy.status, policy.earliest(at(2), PLAIN), policy.openings, policy.forced)
+    assert begin(policy, at(300)) is not None
+    assert (HALF_OPEN, False) == (policy.status, policy.forced)
+
+
+def test_closing_a_closed_breaker_changes_nothing() -> None:
+    policy = BreakerPolicy(Breaker())
+    call(policy, T0, "ff")
+    before = policy.state()
+    policy.force_closed(T0)
+
+    assert before == policy.state()
 
 
 @pytest.mark.parametrize("status", list(BreakerStatus))
