@@ -12,7 +12,7 @@ PAGE: Final = ROOT / "docs" / "reference" / "behaviour.md"
 #: Every promise of the product has its place on the page: outbound, inbound, monitoring, logging, integration, processes.
 NUMBERED: Final = [
     f"R{number:02}"
-    for first, last in ((1, 19), (20, 27), (30, 34), (40, 43), (50, 59), (60, 66), (70, 70))
+    for first, last in ((1, 19), (20, 27), (30, 35), (40, 43), (50, 59), (60, 66), (70, 70))
     for number in range(first, last + 1)
 ]
 

@@ -113,6 +113,14 @@ def test_an_open_breaker_is_the_reason_until_it_has_cooled() -> None:
 
 
 @pytest.mark.promise("R08")
+def test_nothing_is_lent_from_the_moment_at_which_an_operator_opens_the_breaker() -> None:
+    subject = pipeline(TokenBucket(100, Duration(SECOND), 100))
+    before = subject.lendable(T0)
+    subject.force_breaker(T0, at(60))
+
+    assert (True, 0) == (before > 0, subject.lendable(T0))
+
+
 def test_degraded_mode_stops_everybody_but_the_exempt() -> None:
     subject = pipeline()
     exempt = Pipeline(Breaker(), (), cap=subject.cap, degraded=subject.degraded, exempt=True)
