@@ -1,7 +1,5 @@
 """traffic-governor: never be banned by the APIs you call, and keep your own API standing."""
 
-from importlib.metadata import version as _version
-
 from governor._access import LeasedPermits
 from governor._actors.permit import Permit
 from governor._default import adefault, current, default
@@ -51,7 +49,8 @@ from governor.statistics import (
 )
 
 #: The version of the installed package.
-__version__ = _version("traffic-governor")
+#: The version of the package. Written out, because `importlib.metadata` takes as long to load as half of this package.
+__version__ = "0.1.0"
 
 __all__ = [
     "Admission",

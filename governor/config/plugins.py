@@ -5,7 +5,6 @@ limit of a kind that is known, so that settings without such limits do not pay f
 """
 
 import logging
-from importlib.metadata import entry_points
 from typing import Final
 
 from governor.policies.limits import kinds
@@ -21,6 +20,8 @@ def load_plugins() -> bool:
 
     An entry point that fails is logged and left out.
     """
+    from importlib.metadata import entry_points  # Slow to load, and hardly ever needed.
+
     before = len(kinds())
     for entry in entry_points(group=GROUP):
         if entry.value not in _loaded:

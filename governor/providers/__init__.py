@@ -11,11 +11,12 @@ Name the page that documents the limits of a provider, and the date, in a commen
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from governor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _TABLES: Final = ("outbound", "inbound")
 
@@ -30,10 +31,12 @@ class Provider(NamedTuple):
 @cache
 def built_in() -> Mapping[str, Provider]:
     """The providers of this package by name."""
+    from importlib.resources import files  # Slow to load, so `import governor` alone does not pay for it.
+
     return read(files(__name__))
 
 
-def read(folder: Traversable) -> dict[str, Provider]:
+def read(folder: "Traversable") -> dict[str, Provider]:
     """The providers of a folder, by the names of their files. Raises `ConfigError` for a file that has no such tables."""
     found = sorted((entry.name, entry) for entry in folder.iterdir() if entry.name.endswith(".toml"))
     return {name.removesuffix(".toml"): _provider(name, entry.read_text(encoding="utf-8")) for name, entry in found}

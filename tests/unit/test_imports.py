@@ -6,11 +6,13 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+import governor
 import governor_client
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -38,6 +40,16 @@ def test_importing_the_library_loads_no_web_stack() -> None:
     loaded = set(_after("import governor")["modules"])
 
     assert set() == loaded & WEB_STACK
+
+
+def test_importing_the_library_loads_no_metadata_of_packages() -> None:
+    loaded = set(_after("import governor")["modules"])
+
+    assert set() == loaded & {"importlib.metadata", "importlib.resources", "zipfile"}
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert version("traffic-governor") == governor.__version__
 
 
 @pytest.mark.promise("R54")
