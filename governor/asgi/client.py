@@ -94,6 +94,7 @@ def _client(result: object) -> Client | None:
 def _cost(value: object) -> int:
     """The cost as a plain `int`; whole numbers of other types, such as those of numpy, are accepted."""
     try:
+        # Raises TypeError for anything that is not a whole number, which is what is asked here.
         cost = index(value)  # type: ignore[arg-type]
     except TypeError:
         cost = 0

@@ -115,6 +115,7 @@ class EndpointLimit:
                 return await cast("Awaitable[Any]", function(*arguments, **named))
             return await anyio.to_thread.run_sync(partial(function, *arguments, **named))
 
+        # FastAPI reads what to inject from here. mypy does not know that functions have this attribute.
         limited.__signature__ = _with_connection(function)  # type: ignore[attr-defined]
         return cast("F", limited)
 

@@ -77,6 +77,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_w
         return self._entry(Tone.QUIET, "", self.name)
 
     def _entry(self, tone: Tone, subject: str, text: str, **more: str | float) -> Entry:
+        # `more` are other fields of `Entry`, whose types mypy cannot tell apart in one mapping.
         return Entry(at=self.at, event=self.name, tone=tone, subject=subject, text=text, **more)  # type: ignore[arg-type]
 
 

@@ -151,6 +151,8 @@ class Limit(msgspec.Struct, frozen=True):
         """The unit that is counted: `requests`, or the name of another unit."""
         return REQUESTS
 
+    # What raises NotImplementedError is overridden by every kind. The contract suite calls it for each that is registered.
+
     @property
     def capacity(self) -> int:
         """The largest number of units that can be available."""

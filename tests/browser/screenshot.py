@@ -55,7 +55,7 @@ async def served(governor: Governor) -> AsyncIterator[str]:
     server = uvicorn.Server(uvicorn.Config(create_app(governor), port=0, log_level="warning", timeout_graceful_shutdown=1))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve)
-        while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await anyio.sleep(STEP)
         host, port = server.servers[0].sockets[0].getsockname()
         yield f"http://{host}:{port}"

@@ -99,7 +99,7 @@ def test_a_restart_of_the_daemon_is_survived(dashboard: Dashboard) -> None:
     expect(page.get_by_role("heading", name="All calls are granted", exact=True)).to_be_visible()
     expect(events(page)).to_contain_text("The governor was restarted")
     expect(events(page)).to_contain_text("This page is connected again")
-    # The browser itself reports, as an error, that nobody was there.
+    # The browser itself reports, as an error, that the server did not answer.
     assert [] == [words for words in dashboard.complaints if "net::ERR" not in words]
 
 

@@ -188,7 +188,7 @@ async def main() -> None:
         guarded = TrafficControlMiddleware(app, governor)
         server = uvicorn.Server(uvicorn.Config(guarded, port=0, access_log=False, log_level="warning"))
         serve = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         await use_clients(governor, port)

@@ -1,4 +1,4 @@
-"""Laws of the table of callers, against oracles in exact fractions that remember everybody."""
+"""Laws of the table of clients, against oracles in exact fractions that remember every client."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from governor.policies.gcra import TokenBucket
 
 START: Final = 10 * DAY
 TABLES: Final = ClientBuckets.TABLES
-#: More callers than any history has: nobody is ever dropped.
+#: More clients than any history has: none is ever dropped.
 ROOM_FOR_ALL: Final = 100 * TABLES
 
 PARAMETERS: Final = st.builds(
@@ -73,7 +73,7 @@ def sweep_all(policy: ClientBuckets, now: int) -> None:
 
 @dataclass
 class Exact:
-    """A limiter with room for everybody: so many tokens for each, refilled as time goes by, up to the burst."""
+    """A limiter with room for every client: so many tokens for each, refilled as time goes by, up to the burst."""
 
     parameters: TokenBucket
     tokens: dict[bytes, Fraction] = field(default_factory=dict)
@@ -271,7 +271,7 @@ def test_across_a_change_nobody_has_more_than_the_larger_burst_and_what_each_rat
 
 
 class CallersMachine(RuleBasedStateMachine):
-    """Many callers, few places, and a limit that changes: nobody is better off than with `Exact`."""
+    """Many clients, few places, and a limit that changes: none is better off than with `Exact`."""
 
     @initialize(parameters=PARAMETERS, places=st.integers(1, 6))
     def begin(self, parameters: TokenBucket, places: int) -> None:
@@ -282,10 +282,10 @@ class CallersMachine(RuleBasedStateMachine):
     @rule(key=KEYS)
     def ask(self, key: bytes) -> None:
         if admitted(self.policy, self.now, key):
-            assert self.exact.left(key) >= 1, "somebody was admitted whose bucket is empty"
+            assert self.exact.left(key) >= 1, "a client was admitted whose bucket is empty"
             self.exact.take(key)
         elif self.exact.left(key) >= 1:
-            assert self.policy._floors[key[-1]] > 0, "somebody was refused without need, and below the bound"
+            assert self.policy._floors[key[-1]] > 0, "a client was denied without need, and below the bound"
 
     @rule(key=KEYS, times=st.integers(2, 12))
     def flood(self, key: bytes, times: int) -> None:
@@ -350,7 +350,7 @@ class FloodMachine(RuleBasedStateMachine):
             before = set(self.policy._tables[0])
             filled = self.policy._dropped[0]
             if admitted(self.policy, self.now, key):
-                assert self.exact.left(key) >= 1, "somebody was admitted whose bucket is empty"
+                assert self.exact.left(key) >= 1, "a client was admitted whose bucket is empty"
                 self.exact.take(key)
             self.follow(before, filled)
 

@@ -405,7 +405,7 @@ def test_a_connection_that_none_of_several_addresses_answers_is_a_failure(unused
 
 @pytest.fixture
 def unused_tcp_ports() -> Iterator[tuple[int, int]]:
-    """Ports of this machine where nobody answers: bound, and not listened to."""
+    """Ports of this machine where no server answers: bound, and not listened to."""
     with socket.socket() as one, socket.socket() as other:
         one.bind(("127.0.0.1", 0))
         other.bind(("127.0.0.1", 0))

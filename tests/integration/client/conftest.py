@@ -95,7 +95,7 @@ async def _gone(request: Request) -> None:
 
 @pytest.fixture(scope="session")
 def make_site() -> Iterator[Callable[[], Site]]:
-    """A uvicorn server on a thread of its own, and a part of it for whoever asks."""
+    """A uvicorn server on a thread of its own, and a part of it for each caller."""
     sites: dict[str, Site] = {}
     serial = count()
 

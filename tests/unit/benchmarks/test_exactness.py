@@ -1,4 +1,4 @@
-"""The judge of the contenders: whoever admits too much is marked, and if it is the governor, nothing is published."""
+"""The judge of the contenders: one that admits too much is marked, and if it is the governor, nothing is published."""
 
 import msgspec
 import pytest

@@ -268,7 +268,7 @@ async def test_interrupted_while_an_answer_is_kept_it_is_not_tried_again(meet: "
 
 
 async def _is_at_rest(governor: Governor, counted: CounterRecord) -> None:
-    """Nothing is in flight, nobody waits, the breaker is closed, and the counters are as expected."""
+    """Nothing is in flight, no call waits, the breaker is closed, and the counters are as expected."""
     await anyio.lowlevel.checkpoint()
     scope = governor.statistics().scopes["example:get"]
     assert counted == scope.counters

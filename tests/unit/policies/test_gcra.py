@@ -168,7 +168,7 @@ def test_a_refund_counts_what_was_committed_on_top_of_the_grant() -> None:
 
     give_back(policy, at(1), first)
 
-    # The 4 that are given back were due for 3 s more; 1 has been earned in the first second, for whoever else is there.
+    # The 4 that are given back were due for 3 s more; 1 has been earned in the first second, for other calls.
     assert 4 == policy.available(at(1))
 
 
