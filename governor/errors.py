@@ -23,8 +23,11 @@ class Reason(StrEnum):
     SHUTTING_DOWN = "shutting_down"
 
 
-class GovernorError(Exception):
-    """Base class of all exceptions that the library raises on purpose."""
+class GovernorError(RuntimeError):
+    """Base class of all exceptions that the library raises on purpose.
+
+    A `RuntimeError`, so that handlers written without knowledge of this library catch it.
+    """
 
 
 class Problem(NamedTuple):
@@ -91,7 +94,7 @@ class ConfigError(GovernorError, ValueError):
         return f"{len(self.problems)} mistakes in the settings:" + "".join(f"\n  {problem}" for problem in self.problems)
 
 
-class UsageError(GovernorError, RuntimeError):
+class UsageError(GovernorError):
     """The library was used in a way that cannot work, for instance a governor outside of `async with`."""
 
 

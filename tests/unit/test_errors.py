@@ -70,13 +70,14 @@ def test_a_mistake_in_a_setting_names_field_value_and_range() -> None:
 
 
 @pytest.mark.parametrize("leaf", [ConfigError, UsageError, PermitDenied, *(leaf for _, _, leaf in LEAVES)])
-def test_there_is_one_base_for_all(leaf: type[Exception]) -> None:
+def test_there_is_one_base_for_all_and_it_is_a_runtime_error(leaf: type[Exception]) -> None:
     assert issubclass(leaf, GovernorError)
+    assert issubclass(leaf, RuntimeError)
 
 
 def test_a_mistake_in_a_setting_is_a_value_error_for_those_who_know_no_governor() -> None:
     assert issubclass(ConfigError, ValueError)
-    assert issubclass(UsageError, RuntimeError)
+    assert [ConfigError, GovernorError, RuntimeError, ValueError] == ConfigError.mro()[:4]
 
 
 def test_several_mistakes_have_a_line_each() -> None:
