@@ -33,7 +33,7 @@ from governor.policies.contract import ClientTable, Forecast, Grant, Limit, Limi
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.limits import register_limit
-from governor.policies.retry import Retry
+from governor.policies.retry import CallFailure, Retry
 from governor.policies.retry_budget import RetryBudget
 from governor.policies.window import StrictWindow
 from governor.statistics import (
@@ -57,6 +57,7 @@ __all__ = [
     "AvailableQuota",
     "Breaker",
     "BreakerStatistics",
+    "CallFailure",
     "CircuitOpen",
     "Classify",
     "ClientStatistics",

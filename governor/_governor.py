@@ -32,6 +32,7 @@ from governor.config import Config
 from governor.instrumentation import Hook
 from governor.messages import Denied, RetryPlan
 from governor.policies.breaker import Breaker
+from governor.policies.retry import CallFailure
 from governor.statistics import Statistics
 
 #: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
@@ -171,14 +172,16 @@ class Governor:
         status: int | None = None,
         server_wait: float | None = None,
         idempotency_key: bool = False,
+        failure: CallFailure | None = None,
     ) -> RetryPlan:
         """The plan after attempt number `attempt` has failed: the `delay` before the next one, or the `reason` for none.
 
-        The attempt ended with an HTTP `status`, or without one. `remaining` is the time that the caller has left, and
-        `server_wait` the time that the server asked for, in seconds. A retry is paid for from the retry budget of the provider.
-        Blocks for at most a second. Raises `ConfigError`, and `UsageError` if the governor is not running.
+        The attempt ended with an HTTP `status`, or without an answer, as `failure` says: leave it out if that is not known, and
+        a call that is not idempotent and has no idempotency key is not repeated. `remaining` is the time that the caller has
+        left, and `server_wait` the time that the server asked for, in seconds. A retry is paid for from the retry budget of the
+        provider. Blocks for at most a second. Raises `ConfigError`, and `UsageError` if the governor is not running.
         """
-        failure = Failure(
+        failed = Failure(
             provider,
             method,
             attempt=attempt,
@@ -186,8 +189,9 @@ class Governor:
             status=status,
             server_wait=server_wait,
             idempotency_key=idempotency_key,
+            failure=failure,
         )
-        return failure.plan(self._access, self.config.for_scope(failure.scope))
+        return failed.plan(self._access, self.config.for_scope(failed.scope))
 
     async def aplan_retry(
         self,
@@ -199,9 +203,10 @@ class Governor:
         status: int | None = None,
         server_wait: float | None = None,
         idempotency_key: bool = False,
+        failure: CallFailure | None = None,
     ) -> RetryPlan:
         """The same for a task on any event loop, which goes on meanwhile."""
-        failure = Failure(
+        failed = Failure(
             provider,
             method,
             attempt=attempt,
@@ -209,8 +214,9 @@ class Governor:
             status=status,
             server_wait=server_wait,
             idempotency_key=idempotency_key,
+            failure=failure,
         )
-        return await failure.aplan(self._access, self.config.for_scope(failure.scope))
+        return await failed.aplan(self._access, self.config.for_scope(failed.scope))
 
     def statistics(self) -> Statistics:
         """The state of every scope, as frozen records."""

@@ -8,8 +8,9 @@ from governor._actors.asking import answer_timeout
 from governor._permit_request import MAX_TIMEOUT
 from governor._units import from_seconds
 from governor.config import ScopeSettings
-from governor.errors import UsageError
+from governor.errors import ConfigError, UsageError
 from governor.messages import Denied, NoRetry, PlanRetry, RetryPlan
+from governor.policies.retry import CallFailure, end_after
 
 _UNAVAILABLE: Final = RetryPlan(None, NoRetry.UNAVAILABLE)
 
@@ -18,7 +19,7 @@ _UNAVAILABLE: Final = RetryPlan(None, NoRetry.UNAVAILABLE)
 class Failure:
     """A failed attempt, as the caller describes it. Raises `ConfigError`."""
 
-    __slots__ = ("_idempotency_key", "_message", "_method", "_provider", "_status", "scope")
+    __slots__ = ("_failure", "_idempotency_key", "_message", "_method", "_provider", "_status", "scope")
 
     def __init__(
         self,
@@ -30,12 +31,19 @@ class Failure:
         status: int | None,
         server_wait: float | None,
         idempotency_key: bool,
+        failure: CallFailure | None,
     ) -> None:
         self.scope = scope_of(provider, method)
         self._provider = provider
         self._method = method
         self._status = status
         self._idempotency_key = idempotency_key
+        try:
+            self._failure = None if failure is None else CallFailure(failure)
+        except ValueError:
+            raise ConfigError(
+                "failure", failure, f"one of {', '.join(repr(one.value) for one in CallFailure)}, or None"
+            ) from None
         self._message = PlanRetry(
             attempt,
             None if remaining is None or remaining > MAX_TIMEOUT else from_seconds(max(0.0, remaining), field="remaining"),
@@ -71,11 +79,15 @@ class Failure:
 
     def _hopeless(self, settings: ScopeSettings) -> RetryPlan | None:
         """The plan for a failure that is not worth another attempt, whatever the state of the scope."""
-        if not settings.retry.repeats(self._method, idempotency_key=self._idempotency_key):
-            return RetryPlan(None, NoRetry.METHOD)
-        if self._status is not None and not settings.retry.retries_status(self._status):
-            return RetryPlan(None, NoRetry.STATUS)
-        return None
+        end = end_after(
+            settings.retry,
+            self._method,
+            idempotency_key=self._idempotency_key,
+            status=self._status,
+            server_wait=self._message.server_wait is not None,
+            failure=self._failure,
+        )
+        return None if end is None else RetryPlan(None, NoRetry(end.value))
 
     def _ask(self, access: Access) -> RetryPlan:
         actor = access.find(self._provider, self._method, None)

@@ -70,6 +70,8 @@ class NoRetry(StrEnum):
 
     METHOD = "method_not_repeatable"
     STATUS = "status_not_retried"
+    #: The call got no answer and is not idempotent: a repetition could have its effect a second time.
+    UNCERTAIN = "may_have_been_processed"
     ATTEMPTS = "attempts_used_up"
     DEADLINE = "deadline_too_close"
     BUDGET = "retry_budget_used_up"

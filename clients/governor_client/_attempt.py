@@ -4,21 +4,28 @@ The governor classifies exceptions, by its rules or by the program's `classify`.
 provider's: the transport reads the body of the request, which may fail because of a bug in the program.
 """
 
+import socket
 from typing import Final, final
 
 import httpx
 
-from governor import Permit, UsageError
+from governor import CallFailure, Permit, UsageError
 
 #: Failures of the provider or the network, after which a later attempt may succeed. Other transports raise `OSError`.
 _TRANSIENT: Final = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, OSError)
 #: The request was not sent: the connection pool is full, or the URL has an unsupported scheme.
 _UNSENT: Final = (httpx.PoolTimeout, httpx.UnsupportedProtocol)
+#: There was no connection to send the request on.
+_UNCONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout, ConnectionRefusedError, socket.gaierror)
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether another attempt may succeed after this failure."""
-    return isinstance(error, _TRANSIENT) and not isinstance(error, _UNSENT)
+def failure_of(error: BaseException) -> CallFailure | None:
+    """How the call failed, if another attempt may succeed after this error; else None."""
+    if not isinstance(error, _TRANSIENT) or isinstance(error, _UNSENT):
+        return None
+    if isinstance(error, _UNCONNECTED):
+        return CallFailure.UNSENT
+    return CallFailure.TIMEOUT if isinstance(error, (httpx.TimeoutException, TimeoutError)) else CallFailure.BROKEN
 
 
 @final

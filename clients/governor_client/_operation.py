@@ -11,11 +11,11 @@ from typing import Final, TypedDict, final
 
 import httpx
 
-from governor import Duration, Governor, Instant, Permit, PermitDenied
+from governor import CallFailure, Duration, Governor, Instant, Permit, PermitDenied
 from governor.clock import MAX_DURATION, Clock, from_seconds, to_seconds, wall_clock
 from governor.config import check_scope
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
-from governor_client._attempt import Attempt, is_transient
+from governor_client._attempt import Attempt, failure_of
 from governor_client._options import BUFFERED, RETRY
 from governor_client._permits import GovernorClient
 from governor_client._server_wait import server_wait
@@ -46,6 +46,7 @@ class Question(TypedDict):
     status: int | None
     server_wait: float | None
     idempotency_key: bool
+    failure: CallFailure | None
 
 
 @final
@@ -150,7 +151,9 @@ class Operation:
     def answered(self, attempt: Attempt, response: httpx.Response) -> Question | None:
         """The answer has begun. Returns the question for `plan_retry` if a retry may be useful."""
         attempt.answered(response.status_code)
-        return self._question(response.status_code, server_wait(response.headers)) if response.status_code >= 400 else None
+        if response.status_code < 400:
+            return None
+        return self._question(status=response.status_code, wait=server_wait(response.headers))
 
     def failed(self, attempt: Attempt, error: BaseException, *, ours: bool = False) -> Question | None:
         """The attempt has ended in an error, possibly while the answer was read. Returns the question, as `answered` does.
@@ -162,7 +165,8 @@ class Operation:
             self.pause = None
             return None
         self._in_hand = error
-        return self._question() if self.pause is None and is_transient(error) else None
+        failure = failure_of(error)
+        return None if failure is None or self.pause is not None else self._question(failure=failure)
 
     def planned(self, pause: float | None) -> None:
         """Stores the result of `plan_retry`."""
@@ -185,7 +189,9 @@ class Operation:
         if whole:
             self._in_hand = response
 
-    def _question(self, status: int | None = None, wait: float | None = None) -> Question | None:
+    def _question(
+        self, *, status: int | None = None, wait: float | None = None, failure: CallFailure | None = None
+    ) -> Question | None:
         if not self._repeatable:
             return None
         return {
@@ -196,6 +202,7 @@ class Operation:
             "status": status,
             "server_wait": wait,
             "idempotency_key": self._key,
+            "failure": failure,
         }
 
     def _tell_of(self, permit: Permit, waited: Duration) -> None:

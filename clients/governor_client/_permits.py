@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import final
 
 from governor import (
+    CallFailure,
     Classify,
     Cost,
     Denied,
@@ -87,6 +88,7 @@ class GovernorClient:
         status: int | None = None,
         server_wait: float | None = None,
         idempotency_key: bool = False,
+        failure: CallFailure | None = None,
     ) -> RetryPlan:
         """The plan after a failed attempt. Everything is as with `Governor.plan_retry`."""
         return self.governor.plan_retry(
@@ -97,6 +99,7 @@ class GovernorClient:
             status=status,
             server_wait=server_wait,
             idempotency_key=idempotency_key,
+            failure=failure,
         )
 
     async def aplan_retry(
@@ -109,6 +112,7 @@ class GovernorClient:
         status: int | None = None,
         server_wait: float | None = None,
         idempotency_key: bool = False,
+        failure: CallFailure | None = None,
     ) -> RetryPlan:
         """The same for a task, on whichever event loop. Everything is as with `Governor.aplan_retry`."""
         return await self.governor.aplan_retry(
@@ -119,6 +123,7 @@ class GovernorClient:
             status=status,
             server_wait=server_wait,
             idempotency_key=idempotency_key,
+            failure=failure,
         )
 
     def statistics(self) -> Statistics:

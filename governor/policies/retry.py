@@ -1,9 +1,10 @@
-"""Retry schedule: whether a call may be made again, and after which wait.
+"""Retry rules: which calls are repeated after which failures, and after which wait.
 
 Exponential backoff with a cap and with jitter, as Brooker compares it in "Exponential Backoff And Jitter" (AWS Architecture
 Blog, 2015): full jitter, the default, costs the fewest calls; proportional jitter is his "equal jitter". The idempotent methods
-are those of RFC 9110, section 9.2.2. One point differs from the usual schedule: a wait that the server asks for (Retry-After,
-RFC 9110, section 10.2.3) replaces the computed wait, whether it is longer or shorter, and the cap does not cut it.
+are those of RFC 9110, section 9.2.2; other calls are repeated where the server has not processed them, as that section allows.
+One point differs from the usual schedule: a wait that the server asks for (Retry-After, RFC 9110, section 10.2.3) replaces the
+computed wait, whether it is longer or shorter, and the cap does not cut it.
 
 Attempts are numbered from 1, the first call included. The retry budget of the provider is checked afterwards.
 """
@@ -34,12 +35,31 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE
 #: Statuses after which a later attempt may succeed: timeout, too early (RFC 8470), too many requests (RFC 6585), server errors.
 TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
+#: Statuses that say that the request was refused before it was processed: too many requests (RFC 6585), service unavailable.
+SAFE: Final = frozenset({429, 503})
+#: Also the status of a server that failed while it processed the request, unless the answer says when to come back.
+_UNAVAILABLE: Final = 503
+
 _METHOD: Final = re.compile("[A-Z][A-Z_-]*")
+
+
+class CallFailure(StrEnum):
+    """How a call failed that got no answer."""
+
+    #: The request was never sent: connection refused, name not resolved, TLS handshake failed, or no free connection.
+    UNSENT = "unsent"
+    #: The request was sent, and the answer did not come in time. The server may be processing it still.
+    TIMEOUT = "timeout"
+    #: The connection broke after the request had begun to be sent.
+    BROKEN = "broken"
 
 
 class RetryEnd(StrEnum):
     """Why no further attempt follows."""
 
+    METHOD = "method_not_repeatable"
+    STATUS = "status_not_retried"
+    UNCERTAIN = "may_have_been_processed"
     ATTEMPTS = "attempts_used_up"
     DEADLINE = "deadline_too_close"
 
@@ -48,8 +68,11 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """At most `attempts` in total; after the n-th, a wait of `first_delay * base ** (n - 1)`, at most `max_delay`.
 
     `attempts` is 1 to 6, and 1 means no retries; `base` is finite and at least 1. The delays are text or `timedelta`, from 1
-    microsecond to 366 days, and `max_delay` is not the shorter one. Calls with one of the `methods`, in upper case, may be
-    repeated; answers with one of the `statuses`, from 400 to 599, are retried. Raises `ConfigError`.
+    microsecond to 366 days, and `max_delay` is not the shorter one. Raises `ConfigError`.
+
+    Answers with one of the `statuses`, from 400 to 599, are retried, if the call has one of the `methods`, in upper case, or an
+    idempotency key; calls with other methods only after those of the `safe_statuses`, which say that the request was not
+    processed: after 503 only if the answer also says when to come back. `end_after` says what follows a call without an answer.
     """
 
     attempts: int = 3
@@ -59,6 +82,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     jitter: Jitter = "full"
     methods: frozenset[str] = IDEMPOTENT
     statuses: frozenset[int] = TRANSIENT
+    safe_statuses: frozenset[int] = SAFE
 
     if TYPE_CHECKING:
 
@@ -72,6 +96,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
             jitter: Jitter = "full",
             methods: frozenset[str] = IDEMPOTENT,
             statuses: frozenset[int] = TRANSIENT,
+            safe_statuses: frozenset[int] = SAFE,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -86,14 +111,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("jitter", self.jitter, "'full', 'proportional' or 'none'")
         _methods("methods", self.methods)
         _statuses("statuses", self.statuses)
-
-    def repeats(self, method: str, *, idempotency_key: bool) -> bool:
-        """Whether a call with this method, in any case, may be repeated. With an idempotency key, every call may."""
-        return idempotency_key or method.upper() in self.methods
-
-    def retries_status(self, status: int) -> bool:
-        """Whether an answer with this status is retried."""
-        return status in self.statuses
+        _statuses("safe_statuses", self.safe_statuses)
 
     def backoff(self, attempt: int, random: "Random") -> Duration:
         """The computed wait after this attempt has failed: from 0 to `max_delay`, in whole microseconds.
@@ -118,6 +136,39 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
             return self.max_delay
         # Capped before it is rounded: the product may be infinite.
         return Duration(round(min(grown, self.max_delay)))
+
+
+def end_after(
+    parameters: Retry,
+    method: str,
+    *,
+    idempotency_key: bool,
+    status: int | None,
+    server_wait: bool,
+    failure: CallFailure | None,
+) -> RetryEnd | None:
+    """Why a call that failed in this way is not repeated, however many attempts and however much time are left; None if it is.
+
+    `method` may have any case. `server_wait` tells whether the answer says when to come back. A call without a `status` had no
+    answer, and failed as `failure` says; None is a failure of any kind. If there is a status, `failure` does not matter.
+
+    A call that may have been processed is repeated only if that cannot do harm: if its method is idempotent and one of the
+    `methods`, or if it has an idempotency key. One of the `methods` that is not idempotent is repeated after a broken
+    connection nevertheless, as its section asks for; after a timeout never, because the server may be processing it still.
+    """
+    method = method.upper()
+    listed = method in parameters.methods
+    harmless = idempotency_key or (listed and method in IDEMPOTENT)
+    if status is not None:
+        if status not in parameters.statuses:
+            return RetryEnd.STATUS
+        unprocessed = status in parameters.safe_statuses and (server_wait or status != _UNAVAILABLE)
+        return None if harmless or listed or unprocessed else RetryEnd.METHOD
+    if harmless or failure is CallFailure.UNSENT:
+        return None
+    if not listed:
+        return RetryEnd.METHOD
+    return None if failure is CallFailure.BROKEN else RetryEnd.UNCERTAIN
 
 
 def plan(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from governor._units import MILLISECOND, MINUTE, SECOND, Duration, Instant, from_seconds
 from governor.errors import ConfigError
-from governor.policies.retry import Retry, RetryEnd, plan
+from governor.policies.retry import Retry, RetryEnd, end_after, plan
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
 from tests.support.published import Row, agree_except
 
@@ -132,7 +132,7 @@ def aws_case(case: Any, constants: Any) -> tuple[list[object], list[object]]:
 def aws_step(retry: Retry, budget: RetryBudgetPolicy, attempt: int, response: Any) -> tuple[str, Duration | None]:
     if response["status"] == 200:
         return "success", None
-    if not retry.retries_status(response["status"]):
+    if end_after(retry, "GET", idempotency_key=False, status=response["status"], server_wait=False, failure=None):
         return "not_retryable", None
     said = response.get("retry_after_ms", "")
     wait = Duration(int(said) * MILLISECOND) if said.isdecimal() else None

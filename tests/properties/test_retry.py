@@ -1,15 +1,16 @@
 """Laws of the retry schedule."""
 
 from fractions import Fraction
+from itertools import chain, combinations, product
 from random import Random
-from typing import get_args
+from typing import Final, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from governor._units import MAX_DURATION, Duration, Instant
-from governor.policies.retry import MAX_ATTEMPTS, Jitter, Retry, RetryEnd, plan
+from governor.policies.retry import MAX_ATTEMPTS, CallFailure, Jitter, Retry, RetryEnd, end_after, plan
 
 JITTERS: st.SearchStrategy[Jitter] = st.sampled_from(get_args(Jitter))
 SPANS = st.integers(1, 100) | st.integers(1, 10**8) | st.integers(1, MAX_DURATION)
@@ -129,3 +130,73 @@ def test_the_server_wait_is_taken_as_it_is_or_not_at_all(retry: Retry, seed: int
 
     usable = said is not None and 1 <= said <= MAX_DURATION
     assert planned == (RetryEnd.ATTEMPTS if retry.attempts == 1 else said if usable else own)
+
+
+#: Every kind of method and of status: idempotent or not, a refusal or not.
+METHODS: Final = ("GET", "PUT", "POST", "PATCH")
+STATUSES: Final = (429, 500, 503)
+
+
+def choices(*values: object) -> list[frozenset[object]]:
+    return [frozenset(some) for some in chain.from_iterable(combinations(values, size) for size in range(len(values) + 1))]
+
+
+def reasons_to_repeat(
+    retry: Retry, method: str, key: bool, status: int | None, server_wait: bool, failure: CallFailure | None
+) -> list[str]:
+    """Every rule that lets the call be repeated, each stated alone."""
+    answered, wanted, listed = status is not None, status in retry.statuses, method in retry.methods
+    refused = status in {429, 500} or (status == 503 and server_wait)
+    rules = {
+        "an idempotency key": key and (wanted or not answered),
+        "an idempotent method": method in {"GET", "PUT"} and listed and (wanted or not answered),
+        "a method of the settings, after an answer": listed and wanted,
+        "a method of the settings, after a broken connection": listed and not answered and failure == "broken",
+        "never sent": not answered and failure == "unsent",
+        "refused unprocessed": wanted and status in retry.safe_statuses and refused,
+    }
+    return [rule for rule, holds in rules.items() if holds]
+
+
+@pytest.mark.promise("R05")
+def test_a_call_is_repeated_exactly_if_one_of_the_rules_lets_it() -> None:
+    """Every call, every failure and every choice of settings."""
+    settings = [
+        Retry(methods=methods, statuses=statuses, safe_statuses=safe)  # type: ignore[arg-type]
+        for methods, statuses, safe in product(choices("GET", "POST"), choices(*STATUSES), choices(*STATUSES))
+    ]
+    calls = list(product(METHODS, (False, True), (None, *STATUSES), (False, True), (None, *CallFailure)))
+    differing = [
+        (retry, *call)
+        for retry in settings
+        for call in calls
+        if bool(reasons_to_repeat(retry, *call))
+        != (end_after(retry, call[0], idempotency_key=call[1], status=call[2], server_wait=call[3], failure=call[4]) is None)
+    ]
+
+    assert [] == differing
+    assert 65_536 == len(settings) * len(calls)
+
+
+@pytest.mark.promise("R05")
+@given(
+    st.frozensets(st.sampled_from(["GET", "POST", "PATCH", "SEARCH"])),
+    st.frozensets(st.integers(400, 599)),
+    st.frozensets(st.integers(400, 599)),
+    st.sampled_from(["POST", "PATCH", "SEARCH", "embeddings"]),
+    st.booleans(),
+    st.sampled_from([None, CallFailure.TIMEOUT]),
+)
+def test_no_setting_repeats_a_call_with_an_effect_after_a_timeout_without_a_key(
+    methods: frozenset[str],
+    statuses: frozenset[int],
+    safe: frozenset[int],
+    method: str,
+    server_wait: bool,
+    failure: CallFailure | None,
+) -> None:
+    retry = Retry(methods=methods, statuses=statuses, safe_statuses=safe)
+
+    end = end_after(retry, method, idempotency_key=False, status=None, server_wait=server_wait, failure=failure)
+
+    assert end is (RetryEnd.UNCERTAIN if method in methods else RetryEnd.METHOD)

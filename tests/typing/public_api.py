@@ -6,6 +6,7 @@ from typing import assert_type
 
 from governor import (
     Breaker,
+    CallFailure,
     CircuitOpen,
     Config,
     CounterRecord,
@@ -73,7 +74,14 @@ def a_refusal_has_three_facts(refusal: CircuitOpen) -> tuple[str, Reason, float 
 
 def retries_are_planned_in_seconds(governor: Governor) -> float | None:
     return governor.plan_retry(
-        "github", "GET", attempt=1, remaining=10.0, status=503, server_wait=None, idempotency_key=False
+        "github",
+        "GET",
+        attempt=1,
+        remaining=10.0,
+        status=503,
+        server_wait=None,
+        idempotency_key=False,
+        failure=CallFailure.UNSENT,
     ).delay
 
 

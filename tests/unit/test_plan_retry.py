@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from governor import Config, Governor, NoRetry
+from governor import CallFailure, Config, ConfigError, Governor, NoRetry
 from governor.testing import ManualClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R05")]
@@ -42,6 +42,40 @@ async def test_only_troubles_that_may_pass_are_worth_another_attempt(status: int
         wait = governor.plan_retry("weather", "GET", attempt=1, status=status).delay
 
     assert repeated == (wait is not None)
+
+
+@pytest.mark.parametrize(
+    ("failure", "listed", "other"),
+    [
+        (CallFailure.UNSENT, None, None),
+        (CallFailure.BROKEN, None, NoRetry.METHOD),
+        (CallFailure.TIMEOUT, NoRetry.UNCERTAIN, NoRetry.METHOD),
+        (None, NoRetry.UNCERTAIN, NoRetry.METHOD),
+    ],
+)
+async def test_a_call_that_got_no_answer_is_repeated_by_the_kind_of_its_failure(
+    failure: CallFailure | None, listed: NoRetry | None, other: NoRetry | None
+) -> None:
+    async with governed(methods=["POST"]) as governor:
+        plans = [governor.plan_retry("weather", method, attempt=1, failure=failure) for method in ("POST", "PATCH")]
+        plans += [await governor.aplan_retry("weather", method, attempt=1, failure=failure) for method in ("POST", "PATCH")]
+
+    assert [listed, other] * 2 == [plan.reason for plan in plans]
+
+
+async def test_a_refused_call_is_repeated_even_if_its_method_is_not() -> None:
+    async with governed() as governor:
+        limited = governor.plan_retry("weather", "POST", attempt=1, status=429)
+        down = governor.plan_retry("weather", "POST", attempt=1, status=503)
+        back_soon = governor.plan_retry("weather", "POST", attempt=1, status=503, server_wait=7.0)
+
+    assert [1.0, None, 7.0] == [limited.delay, down.delay, back_soon.delay]
+
+
+async def test_a_kind_of_failure_that_does_not_exist_is_an_error() -> None:
+    async with governed() as governor:
+        with pytest.raises(ConfigError, match="failure is 'lost'; expected one of 'unsent', 'timeout', 'broken', or None"):
+            governor.plan_retry("weather", "GET", attempt=1, failure="lost")  # type: ignore[arg-type]
 
 
 async def test_asked_as_a_task_it_says_the_same() -> None:

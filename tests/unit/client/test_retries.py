@@ -3,6 +3,7 @@
 import gzip
 import math
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import httpx
@@ -115,6 +116,31 @@ async def test_only_what_may_be_done_twice_is_tried_again(
     half = meet(503)
 
     await half.send(method, headers=headers)
+
+    assert attempts == len(half.provider.asked)
+
+
+@pytest.mark.promise("R05")
+@pytest.mark.parametrize(
+    ("outcome", "attempts"),
+    [
+        (429, 3),
+        (httpx.ConnectError(""), 3),
+        (httpx.ConnectTimeout(""), 3),
+        (ConnectionRefusedError(), 3),
+        (httpx.ReadError(""), 1),
+        (httpx.ReadTimeout(""), 1),
+        (TimeoutError(), 1),
+    ],
+    ids=repr,
+)
+async def test_a_post_is_tried_again_only_if_it_was_not_processed(
+    meet: "Meet", outcome: int | Exception, attempts: int
+) -> None:
+    half = meet(outcome)
+
+    with suppress(httpx.TransportError, OSError):
+        await half.send("POST")
 
     assert attempts == len(half.provider.asked)
 

@@ -9,7 +9,7 @@ import pytest
 
 from governor._units import DAY, MAX_DURATION, MILLISECOND, MINUTE, NEVER, SECOND, Duration, Instant
 from governor.errors import ConfigError, UsageError
-from governor.policies.retry import Jitter, Retry, RetryEnd, plan
+from governor.policies.retry import CallFailure, Jitter, Retry, RetryEnd, end_after, plan
 
 NOW = Instant(1_000 * SECOND)
 
@@ -151,36 +151,89 @@ def test_an_attempt_numbered_below_one_is_a_mistake_in_the_calling_code(attempt:
         plain(Retry(), attempt, server_wait=SECOND)
 
 
+def end(
+    retry: Retry,
+    method: str,
+    *,
+    key: bool = False,
+    status: int | None = None,
+    server_wait: bool = False,
+    failure: CallFailure | None = None,
+) -> RetryEnd | None:
+    return end_after(retry, method, idempotency_key=key, status=status, server_wait=server_wait, failure=failure)
+
+
 @pytest.mark.promise("R05")
-def test_idempotent_methods_are_repeated_and_others_only_with_a_key() -> None:
-    retry = Retry()
+def test_after_an_error_of_the_server_idempotent_methods_are_repeated_and_others_only_with_a_key() -> None:
     methods = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "POST", "PATCH", "CONNECT"]
 
-    assert methods[:6] == [method for method in methods if retry.repeats(method, idempotency_key=False)]
-    assert methods == [method for method in methods if retry.repeats(method, idempotency_key=True)]
+    assert methods[:6] == [method for method in methods if end(Retry(), method, status=500) is None]
+    assert methods == [method for method in methods if end(Retry(), method, status=500, key=True) is None]
 
 
 @pytest.mark.promise("R05")
 def test_a_method_is_repeated_by_explicit_choice() -> None:
     retry = Retry(methods=frozenset({"POST"}))
 
-    assert (True, False) == tuple(retry.repeats(method, idempotency_key=False) for method in ("POST", "GET"))
+    assert [None, RetryEnd.METHOD] == [end(retry, method, status=500) for method in ("POST", "GET")]
+
+
+@pytest.mark.promise("R05")
+@pytest.mark.parametrize(
+    ("failure", "idempotent", "listed", "other"),
+    [
+        (CallFailure.UNSENT, None, None, None),
+        (CallFailure.BROKEN, None, None, RetryEnd.METHOD),
+        (CallFailure.TIMEOUT, None, RetryEnd.UNCERTAIN, RetryEnd.METHOD),
+        (None, None, RetryEnd.UNCERTAIN, RetryEnd.METHOD),
+    ],
+)
+def test_a_call_without_an_answer_is_repeated_where_that_cannot_do_harm(
+    failure: CallFailure | None, idempotent: RetryEnd | None, listed: RetryEnd | None, other: RetryEnd | None
+) -> None:
+    retry = Retry(methods=frozenset({"GET", "POST"}))
+
+    assert [idempotent, listed, other] == [end(retry, method, failure=failure) for method in ("GET", "POST", "PATCH")]
+    assert [None] * 3 == [end(retry, method, failure=failure, key=True) for method in ("GET", "POST", "PATCH")]
+
+
+@pytest.mark.promise("R05")
+@pytest.mark.parametrize(
+    ("status", "server_wait", "expected"),
+    [
+        (429, False, None),
+        (429, True, None),
+        (503, False, RetryEnd.METHOD),
+        (503, True, None),
+        (502, True, RetryEnd.METHOD),
+        (404, True, RetryEnd.STATUS),
+    ],
+)
+def test_any_call_is_repeated_that_was_refused_unprocessed(status: int, server_wait: bool, expected: RetryEnd | None) -> None:
+    assert end(Retry(), "POST", status=status, server_wait=server_wait) == expected
+
+
+def test_the_statuses_of_refusals_can_be_chosen_among_those_that_are_retried() -> None:
+    retry = Retry(statuses=frozenset({409, 503}), safe_statuses=frozenset({409, 429}))
+
+    assert [409] == [status for status in range(400, 600) if end(retry, "POST", status=status, server_wait=True) is None]
 
 
 def test_the_case_of_a_method_does_not_matter() -> None:
-    assert Retry().repeats("get", idempotency_key=False)
+    assert end(Retry(), "get", status=503) is None
+    assert end(Retry(methods=frozenset({"POST"})), "post", status=503) is None
 
 
 def test_transient_statuses_are_retried_and_mistakes_of_the_caller_are_not() -> None:
-    retry = Retry()
+    retried = [status for status in range(100, 600) if end(Retry(), "GET", status=status) is None]
 
-    assert [408, 425, 429, 500, 502, 503, 504] == [status for status in range(100, 600) if retry.retries_status(status)]
+    assert [408, 425, 429, 500, 502, 503, 504] == retried
 
 
 def test_the_statuses_can_be_chosen() -> None:
     retry = Retry(statuses=frozenset({400, HTTPStatus.CONFLICT, 599}))
 
-    assert [400, 409, 599] == [status for status in range(100, 600) if retry.retries_status(status)]
+    assert [400, 409, 599] == [status for status in range(100, 600) if end(retry, "GET", status=status) is None]
 
 
 @pytest.mark.promise("R05")
@@ -230,10 +283,12 @@ def test_methods_that_are_not_a_frozen_set_of_upper_case_words_are_refused(metho
 
 
 def test_no_methods_at_all_can_be_set() -> None:
-    assert not Retry(methods=frozenset()).repeats("GET", idempotency_key=False)
+    assert RetryEnd.METHOD == end(Retry(methods=frozenset()), "GET", status=500)
 
 
 @pytest.mark.parametrize("statuses", [503, {503}, frozenset({399}), frozenset({600}), frozenset({"503"}), frozenset({True})])
 def test_statuses_that_are_not_a_frozen_set_of_error_statuses_are_refused(statuses: frozenset[int]) -> None:
-    with pytest.raises(ConfigError, match="statuses is "):
+    with pytest.raises(ConfigError, match=r"^statuses is "):
         Retry(statuses=statuses)
+    with pytest.raises(ConfigError, match=r"^safe_statuses is "):
+        Retry(safe_statuses=statuses)
