@@ -26,7 +26,7 @@ def add_to(commands: "Commands") -> None:
 def _run(said: argparse.Namespace) -> int:
     config = Config.load(said.file)
     lines = show(config) if said.all else differences(config)
-    name = f" {said.file}" if said.file else ""
+    name = f" {config.policy_file}" if config.policy_file else ""
     if said.all:
         # Nothing but the settings, so that the output is a policy file.
         print("\n".join(lines[:-1]))

@@ -42,16 +42,16 @@ Table = Mapping[str, object]
 class Layer(msgspec.Struct, frozen=True):
     """The settings of one source, in the shape of the policy file.
 
-    `source` names the source in messages. `text` is that of a policy file, and empty for other sources.
+    `source` names the source in messages. `text` is that of a policy file, and None for other sources.
     """
 
     source: str
     said: Table
-    text: str = ""
+    text: str | None = None
 
     def position(self, path: str) -> Position | None:
         """Line and column of a path, or of the closest table or list around it that the file names."""
-        found = positions(self.text)
+        found = positions(self.text or "")
         return next((found[around] for around in _around(path) if around in found), None)
 
 

@@ -25,7 +25,8 @@ from governor.errors import ConfigError
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, resolved and checked. Created by `load` and `from_mapping`.
 
-    `outbound` and `inbound` map the name of each section, including `default`, to its complete settings.
+    `outbound` and `inbound` map the name of each section, including `default`, to its complete settings. `policy_file` is the
+    path of the file that was read, and None without one; it makes no difference to equality.
     """
 
     global_: GlobalSettings
@@ -33,14 +34,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     inbound: Mapping[str, InboundGroup]
     inbound_settings: InboundSettings
     logging: LoggingSettings
+    policy_file: str | None = None
 
     def __post_init__(self) -> None:
         for field in ("outbound", "inbound"):
             msgspec.structs.force_setattr(self, field, MappingProxyType(getattr(self, field)))
 
-    def __reduce__(self) -> tuple[Callable[..., "Config"], tuple[object, ...]]:
+    def _settings(self) -> tuple[object, ...]:
         # Read-only mappings can neither be pickled nor copied.
-        return _restored, (self.global_, dict(self.outbound), dict(self.inbound), self.inbound_settings, self.logging)
+        return self.global_, dict(self.outbound), dict(self.inbound), self.inbound_settings, self.logging
+
+    def __eq__(self, other: object) -> bool:
+        return self._settings() == other._settings() if isinstance(other, Config) else NotImplemented
+
+    # As mappings, it cannot be hashed.
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Callable[..., "Config"], tuple[object, ...]]:
+        return _restored, (*self._settings(), self.policy_file)
 
     @classmethod
     def from_mapping(cls, said: Mapping[str, object]) -> "Config":
@@ -91,7 +102,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             found.sort(key=lambda problem: (problem.source, problem.line or 0, problem.column or 0))
             raise ConfigError.of(found) from None
         mistakes.report()
-        return config
+        file = next((layer.source for layer in said if layer.text is not None), None)
+        return msgspec.structs.replace(config, policy_file=file)
 
     def for_scope(self, scope: str) -> ScopeSettings:
         """The settings of a scope: of its own section, else of the section of its provider, else of the default.
@@ -108,8 +120,16 @@ def _restored(
     inbound: Mapping[str, InboundGroup],
     inbound_settings: InboundSettings,
     logging: LoggingSettings,
+    policy_file: str | None,
 ) -> Config:
-    return Config(global_=global_, outbound=outbound, inbound=inbound, inbound_settings=inbound_settings, logging=logging)
+    return Config(
+        global_=global_,
+        outbound=outbound,
+        inbound=inbound,
+        inbound_settings=inbound_settings,
+        logging=logging,
+        policy_file=policy_file,
+    )
 
 
 def _outbound(table: object) -> dict[str, ScopeSettings]:

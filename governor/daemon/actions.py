@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from governor import ConfigError, Governor, UsageError
 from governor.daemon.documents import BreakerAction, ResumeAction
+from governor.daemon.offers import BREAKER, RESUME
 from governor.daemon.problems import problem, unavailable
 from governor.daemon.reports import scope_named
 
@@ -50,7 +51,7 @@ class Actions:
 
     def endpoints(self) -> dict[str, Endpoint]:
         """The endpoints, by their paths under the prefix of the API."""
-        return {"/actions/breaker": self._guarded(self._breaker), "/actions/resume": self._guarded(self._resume)}
+        return {BREAKER: self._guarded(self._breaker), RESUME: self._guarded(self._resume)}
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
         @wraps(endpoint)

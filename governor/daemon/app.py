@@ -26,7 +26,7 @@ from governor.daemon.documents import Health
 from governor.daemon.feed import MAX_LISTENERS, Feed
 from governor.daemon.host_check import LOOPBACK_NAMES, Drain, HostCheck
 from governor.daemon.problems import on_http_exception, problem, unavailable
-from governor.daemon.reading import Observer, Unreadable, read_statistics, this_process
+from governor.daemon.reading import Observer, Unreadable, read_statistics
 from governor.daemon.recorder import recording
 from governor.daemon.stream import EventStream, EventStreamHead
 
@@ -47,20 +47,19 @@ def create_app(
     allowed_hosts: Iterable[str] = LOOPBACK_NAMES,
     drain: Drain | None = None,
     hint: str = "`allowed_hosts` of `create_app`",
-    policy_file: str | None = None,
     admin_token: str | None = None,
 ) -> Starlette:
     """The daemon as an ASGI app. Its lifespan runs the governor, unless it runs already, and records the history.
 
     `allowed_hosts` are the names, without ports, that the `Host` field may have; `*` allows any. After `drain` has begun,
-    every request gets a 503. `hint` completes the message about a host that is not allowed. `policy_file` is shown on the
-    dashboard. With an `admin_token` of at least 16 visible ASCII characters, requests that carry it may open and close circuit
-    breakers and end degraded mode; a shorter one raises `ConfigError`. Where another app mounts this one, the other app runs
-    the governor.
+    every request gets a 503. `hint` completes the message about a host that is not allowed. With an `admin_token` of at least
+    16 visible ASCII characters, requests that carry it may open and close circuit breakers and end degraded mode, and the
+    dashboard has buttons for that; a shorter one raises `ConfigError`. Where another app mounts this one, that app runs the
+    governor.
     """
     drain = drain or Drain()
     actions = None if admin_token is None else Actions(governor, admin_token)
-    endpoints = _Endpoints(governor, drain, policy_file, actions)
+    endpoints = _Endpoints(governor, drain, actions)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -78,13 +77,14 @@ def create_app(
     )
 
 
-def routes(governor: Governor) -> list[Route]:
+def routes(governor: Governor, *, admin_token: str | None = None) -> list[Route]:
     """The same pages to mount into an app: `Mount("/governor", routes=routes(governor))`.
 
-    That app runs the governor, checks hosts and answers unknown paths. The history then grows only while someone watches. There
-    are no actions.
+    That app runs the governor, checks hosts and answers unknown paths. The history then grows only while someone watches.
+    `admin_token` allows actions, as in `create_app`.
     """
-    return _Endpoints(governor, Drain()).routes()
+    actions = None if admin_token is None else Actions(governor, admin_token)
+    return _Endpoints(governor, Drain(), actions).routes()
 
 
 def _mounted_at(request: Request) -> str:
@@ -116,13 +116,11 @@ def _json(document: object) -> Response:
 class _Endpoints:
     """The endpoints of one governor."""
 
-    def __init__(
-        self, governor: Governor, drain: Drain, policy_file: str | None = None, actions: Actions | None = None
-    ) -> None:
+    def __init__(self, governor: Governor, drain: Drain, actions: Actions | None = None) -> None:
         self._governor = governor
         self._actions = actions
         self._drain = drain
-        self.observer = Observer(governor, this_process(policy_file))
+        self.observer = Observer(governor, acts=actions is not None)
         self._feed = Feed(self.observer)
 
     def routes(self) -> list[Route]:
@@ -137,9 +135,14 @@ class _Endpoints:
             f"{API}/history": self.history,
             f"{API}/events": self.events,
         }
-        reads = [Route(path, _available(endpoint, self._governor)) for path, endpoint in endpoints.items()]
         actions = {} if self._actions is None else self._actions.endpoints()
-        return reads + [Route(f"{API}{path}", endpoint, methods=["POST"]) for path, endpoint in actions.items()]
+        return [
+            *(Route(path, _available(endpoint, self._governor)) for path, endpoint in endpoints.items()),
+            *(
+                Route(f"{API}{path}", _available(endpoint, self._governor), methods=["POST"])
+                for path, endpoint in actions.items()
+            ),
+        ]
 
     async def health(self, request: Request) -> Response:
         """200 while the governor runs. A daemon that is about to end answers 503, so that load balancers stop sending."""

@@ -3,6 +3,7 @@
 Their schemas make the OpenAPI document. Points in time are seconds since 1970, spans are seconds.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from governor.statistics import Cause, CounterRecord, GroupStatistics, Moment, S
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """The process that runs the governor. `policy_file` is None for a governor that was configured in code."""
+    """The process that runs the governor. `policy_file` is the one that was read, or None."""
 
     version: str
     pid: int
@@ -43,11 +44,28 @@ class GlobalStatus(CounterRecord, frozen=True, kw_only=True):
     now: Moment
 
 
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """An action that applies now to each of `keys`; the key "" is the whole governor.
+
+    The request is a POST of a `BreakerAction` or, for the whole governor, a `ResumeAction`, to `path` under the prefix of the
+    API. `label` names the action on a button. A `question` is to be confirmed first. `open_for` has the durations to choose
+    from, with their labels; without any, `open_for` of the request is null.
+    """
+
+    name: Literal["end_degraded", "resume", "close_breaker", "pause", "extend"]
+    label: str
+    path: str
+    keys: tuple[str, ...]
+    question: str | None = None
+    open_for: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at once. The keys of `scopes` are `outbound:` or `inbound:` and the name of the scope or group.
 
     `headline` and `conditions` say what is wrong, `labels` the state of each scope and group in a word or two, and
-    `recent_denials` how many calls each of them denied in the last ten seconds, where that is not 0.
+    `recent_denials` how many calls each of them denied in the last ten seconds, where that is not 0. `actions` are those that
+    apply now; there are none without an admin token.
     """
 
     status: Literal["success"] = "success"
@@ -59,6 +77,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     inbound_scopes: list[str]
     labels: dict[str, str]
     recent_denials: dict[str, int]
+    actions: tuple[Offer, ...] = ()
     scopes: dict[str, ScopeStatistics | GroupStatistics]
 
 

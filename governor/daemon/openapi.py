@@ -17,6 +17,7 @@ from governor.daemon.documents import (
     ScopeReport,
     Status,
 )
+from governor.daemon.offers import BREAKER, RESUME
 from governor.daemon.problems import PROBLEM
 from governor.instrumentation import AnyEvent, Entry, Shown
 
@@ -84,10 +85,8 @@ def _paths() -> _JSON:
 
 def _actions() -> _JSON:
     return {
-        "/api/v1/traffic-control/actions/breaker": _post(
-            "Open the circuit breaker of a scope, or close it", BreakerAction, "404"
-        ),
-        "/api/v1/traffic-control/actions/resume": _post("End degraded mode", ResumeAction),
+        f"/api/v1/traffic-control{BREAKER}": _post("Open the circuit breaker of a scope, or close it", BreakerAction, "404"),
+        f"/api/v1/traffic-control{RESUME}": _post("End degraded mode", ResumeAction),
     }
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -33,10 +33,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def allowed_hosts(self) -> tuple[str, ...]:
         """The allowed names in `Host`: those of loopback, the address to listen on, and those of `--allow-host`."""
         return (*LOOPBACK_NAMES, url_host(self.host), *self.allow_host)
-
-    def policy_file(self, environ: Mapping[str, str]) -> str | None:
-        """The policy file to show: `--config`, or else the one that `GOVERNOR_CONFIG` names in `environ`; None for neither."""
-        return self.config or environ.get("GOVERNOR_CONFIG", "").strip() or None
 
 
 def url_host(host: str) -> str:

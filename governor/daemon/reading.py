@@ -7,6 +7,7 @@ from typing import Final
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from governor import Governor, GovernorState, Statistics, UsageError, __version__
 from governor.daemon import reports
@@ -39,12 +40,16 @@ async def read_statistics(governor: Governor, also: str = "") -> Statistics:
 
 
 class Observer:
-    """Reads one governor for all who watch it, and remembers what a single reading does not show: conditions and history."""
+    """Reads one governor for all who watch it, and remembers what a single reading does not show: conditions and history.
 
-    def __init__(self, governor: Governor, about: About | None = None) -> None:
+    `acts` says whether its status offers actions.
+    """
+
+    def __init__(self, governor: Governor, *, acts: bool = False) -> None:
         self.governor = governor
         self.history = History()
-        self._about = about or this_process()
+        self._process = this_process()
+        self._acts = acts
         self._tracker = Tracker()
         #: Whether `governor.daemon.recorder` keeps the history; otherwise listeners do.
         self.recorded = False
@@ -63,9 +68,10 @@ class Observer:
         with self._lock:
             self.history.add(statistics)
             found, recent = self._tracker.add(statistics), self._tracker.recent()
-        return reports.status(statistics, found, about=self._about, recent=recent)
+        about = msgspec.structs.replace(self._process, policy_file=self.governor.config.policy_file)
+        return reports.status(statistics, found, about=about, recent=recent, acts=self._acts)
 
 
-def this_process(policy_file: str | None = None) -> About:
+def this_process() -> About:
     """What is known about this process."""
-    return About(version=__version__, pid=os.getpid(), host=socket.gethostname(), policy_file=policy_file)
+    return About(version=__version__, pid=os.getpid(), host=socket.gethostname())

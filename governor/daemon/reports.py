@@ -8,6 +8,7 @@ from governor import CounterRecord, LimitStatistics, ScopeStatistics, Statistics
 from governor.conditions import INBOUND, OUTBOUND, Condition, headline, label
 from governor.config import provider_of
 from governor.daemon.documents import About, GlobalStatus, GroupReport, ScopeReport, Status
+from governor.daemon.offers import offers
 from governor.statistics import BreakerStatistics, BreakerStatus, DenialStatistics, GroupStatistics, scarcest
 
 #: The better state first.
@@ -20,8 +21,12 @@ def status(
     *,
     about: About,
     recent: Mapping[str, int] | None = None,
+    acts: bool = False,
 ) -> Status:
-    """Everything: the statistics, the conditions `found` in them, and the number of `recent` denials by scope."""
+    """Everything: the statistics, the conditions `found` in them, and the number of `recent` denials by scope.
+
+    With `acts`, also the actions that apply.
+    """
     outbound = {OUTBOUND + name: scope for name, scope in statistics.scopes.items()}
     inbound = {INBOUND + name: group for name, group in statistics.groups.items()}
     scopes: dict[str, ScopeStatistics | GroupStatistics] = {**outbound, **inbound}
@@ -37,6 +42,7 @@ def status(
         inbound_scopes=list(statistics.groups),
         labels={key: label(worst.get(key), scope) for key, scope in scopes.items()},
         recent_denials=dict(recent or {}),
+        actions=offers(scopes, degraded=statistics.degraded_for > 0) if acts else (),
         scopes=scopes,
     )
 

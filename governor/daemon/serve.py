@@ -5,7 +5,6 @@ and ends the event streams. When no connection is left, or the time to drain is 
 requests and closes the governor, which denies all waiting calls.
 """
 
-import os
 import signal
 import socket
 import sys
@@ -70,7 +69,6 @@ async def _serve(governor: Governor, listener: socket.socket, options: Options) 
         allowed_hosts=options.allowed_hosts(),
         drain=drain,
         hint="`--allow-host`",
-        policy_file=options.policy_file(os.environ),
         admin_token=options.admin_token,
     )
     server = _Server(

@@ -48,9 +48,10 @@ limits = ["1/minute burst 2"]
 class Dashboard:
     """The page of one daemon, open in a browser, and what went wrong in it."""
 
-    def __init__(self, context: BrowserContext, policy: Path, stack: ExitStack) -> None:
+    def __init__(self, context: BrowserContext, policy: Path, stack: ExitStack, *arguments: str) -> None:
         self._policy = policy
         self._stack = stack
+        self._arguments = arguments
         self.daemon = self._start()
         #: Errors of scripts, and what the browser reports of its own accord.
         self.complaints: list[str] = []
@@ -73,7 +74,7 @@ class Dashboard:
         self.daemon = self._start("--port", port)
 
     def _start(self, *arguments: str) -> Daemon:
-        daemon = Daemon(*arguments, policy=self._policy)
+        daemon = Daemon(*self._arguments, *arguments, policy=self._policy)
         self._stack.callback(daemon.close)
         return daemon
 

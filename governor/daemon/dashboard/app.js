@@ -1,5 +1,6 @@
 // The page: redrawn with every status document.
 
+import { Actions } from "./actions.js";
 import { Band } from "./band.js";
 import { byKey, nameOf } from "./conditions.js";
 import { byId, say } from "./dom.js";
@@ -16,7 +17,8 @@ const REFRESH = 60_000;
 
 const history = new History();
 const timeline = new Timeline();
-const lists = { outbound: new Rows("outbound", load), inbound: new Rows("inbound", load) };
+const actions = new Actions(API);
+const lists = { outbound: new Rows("outbound", load, actions), inbound: new Rows("inbound", load, actions) };
 const band = new Band(reveal);
 const overall = new Overall();
 
@@ -49,6 +51,8 @@ function draw() {
   const found = byKey(latest.conditions);
   const marks = (scope) => timeline.marks(latest.global.now, scope);
   const drawing = { found, wanted, history, marks, shown };
+  actions.offer(latest.actions);
+  actions.draw(byId("band-actions"), "", byId("band-title"));
   band.draw(latest);
   overall.draw(latest, drawing);
   for (const list of Object.values(lists)) list.draw(latest, drawing);

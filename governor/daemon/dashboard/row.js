@@ -15,19 +15,22 @@ class Row {
   #notes = element("ul", "notes");
   #large = new Chart({ axis: true });
   #facts = element("dl", "facts");
+  #actions = element("p", "actions");
+  #drawActions;
   #details = element("details");
   #isSeen = false;
   #latest = null;
 
-  constructor(key, load) {
+  constructor(key, load, actions) {
     this.key = key;
+    this.#drawActions = () => actions.draw(this.#actions, key, this.#details.firstElementChild);
     this.cells = { pace: element("span", "cell pace"), left: element("span", "cell left"), denied: element("span", "cell denials") };
     this.meter = element("span", "meter", element("span"));
     const { pace, left, denied } = this.cells;
     const name = element("span", "name", nameOf(key), this.#hint);
     this.#details.append(
       element("summary", "", this.#state, name, this.#chart.root, pace, left, denied, this.meter),
-      element("div", "body", this.#notes, this.#large.root, this.#facts),
+      element("div", "body", this.#notes, this.#actions, this.#large.root, this.#facts),
     );
     this.#details.addEventListener("toggle", () => {
       if (this.#details.open) load(key);
@@ -78,6 +81,7 @@ class Row {
     if (!this.#details.open || !this.#latest) return;
     const { scope, conditions, shown } = this.#latest;
     this.#notes.replaceChildren(...conditions.map((condition) => element("li", "", sentence(condition))));
+    this.#drawActions();
     this.#drawChart(this.#large, shown);
     const facts = this.facts(scope).flatMap(([term, text]) => [element("dt", "", term), element("dd", "", text)]);
     this.#facts.replaceChildren(...facts);

@@ -13,14 +13,16 @@ const MAX_ROWS = 200;
 export class Rows {
   #side;
   #load;
+  #actions;
   #rows = new Map();
   #heads = new Map();
   #sight = new IntersectionObserver((entries) => this.#moved(entries), { rootMargin: "200px" });
 
-  /** `load(key)` fetches the history of a scope or group. */
-  constructor(side, load) {
+  /** `load(key)` fetches the history of a scope or group; `actions` draws the buttons of one. */
+  constructor(side, load, actions) {
     this.#side = side;
     this.#load = load;
+    this.#actions = actions;
   }
 
   /** `found` are conditions by key, `wanted(key, hasConditions)` is the filter; the rest is for the charts. */
@@ -80,7 +82,7 @@ export class Rows {
   #row(key) {
     let row = this.#rows.get(key);
     if (!row) {
-      row = this.#side === "outbound" ? new ScopeRow(key, this.#load) : new GroupRow(key, this.#load);
+      row = new (this.#side === "outbound" ? ScopeRow : GroupRow)(key, this.#load, this.#actions);
       this.#rows.set(key, row);
       this.#sight.observe(row.root);
     }

@@ -40,9 +40,11 @@ limits = ["1 in flight", "1 per h strict"]
 class Daemon:
     """`governor serve` in a process of its own, with a thread in it that obeys `program.py`."""
 
-    def __init__(self, *arguments: str, policy: Path) -> None:
+    def __init__(self, *arguments: str, policy: Path, config: bool = True) -> None:
+        """With `config`, its option names the policy file. It runs in the folder of that file."""
         self.policy = policy
-        command = [sys.executable, "-W", "error", str(PROGRAM), "--port", "0", "--config", str(policy), *arguments]
+        named = ["--config", str(policy)] if config else []
+        command = [sys.executable, "-W", "error", str(PROGRAM), "--port", "0", *named, *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
         self._process = subprocess.Popen(
             command,

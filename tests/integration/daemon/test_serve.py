@@ -47,6 +47,18 @@ def test_the_status_names_the_policy_file(daemon: Daemon) -> None:
     assert str(daemon.policy) == daemon.status()["about"]["policy_file"]
 
 
+def test_the_status_names_the_policy_file_that_only_dotenv_names(tmp_path: Path) -> None:
+    (tmp_path / "governor.toml").write_text("", encoding="utf-8")
+    (tmp_path / ".env").write_text("GOVERNOR_CONFIG=governor.toml\n", encoding="utf-8")
+    daemon = Daemon(policy=tmp_path / "governor.toml", config=False)
+    try:
+        found = daemon.status()["about"]["policy_file"]
+    finally:
+        daemon.close()
+
+    assert "governor.toml" == found
+
+
 @pytest.mark.promise("R33")
 def test_it_is_reached_on_loopback_only(daemon: Daemon) -> None:
     assert daemon.url.startswith("http://127.0.0.1:")

@@ -60,12 +60,12 @@ def test_check_without_a_file_takes_the_one_that_a_variable_names(
     Path(".env").write_text("GOVERNOR_CONFIG=governor.toml", encoding="utf-8")
 
     assert 0 == main(["check"])
-    assert "max_scopes = 7" in capsys.readouterr().out.splitlines()
+    assert "OK governor.toml\n\n[global]\nmax_scopes = 7\n" == capsys.readouterr().out
 
     monkeypatch.setattr("os.environ", {"GOVERNOR_CONFIG": "other.toml"})
 
     assert 0 == main(["check"])
-    assert "max_scopes = 8" in capsys.readouterr().out.splitlines()
+    assert "OK other.toml\n\n[global]\nmax_scopes = 8\n" == capsys.readouterr().out
 
 
 @pytest.mark.promise("R53")

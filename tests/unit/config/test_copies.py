@@ -5,6 +5,7 @@ import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+import msgspec
 import pytest
 
 from governor import Config
@@ -29,6 +30,13 @@ def test_a_copy_is_equal_and_as_fixed_as_the_original(copied: Config) -> None:
     assert CONFIG == copied
     with pytest.raises(TypeError):
         copied.outbound["weather"] = CONFIG.outbound["default"]  # type: ignore[index]
+
+
+def test_the_name_of_the_policy_file_is_copied_and_makes_no_difference() -> None:
+    named = msgspec.structs.replace(CONFIG, policy_file="governor.toml")
+
+    assert CONFIG == named
+    assert ["governor.toml"] * 2 == [copied.policy_file for copied in (copy.copy(named), pickle.loads(pickle.dumps(named)))]
 
 
 def test_a_spawned_worker_is_given_one() -> None:

@@ -60,21 +60,6 @@ def test_a_token_that_cannot_be_used_is_a_mistake_and_not_shown(
 
 
 @pytest.mark.parametrize(
-    ("typed", "environ", "file"),
-    [
-        (["--config", "a.toml"], {"GOVERNOR_CONFIG": "b.toml"}, "a.toml"),
-        ([], {"GOVERNOR_CONFIG": " b.toml "}, "b.toml"),
-        ([], {"GOVERNOR_CONFIG": " "}, None),
-        ([], {}, None),
-    ],
-)
-def test_the_option_names_the_policy_file_and_otherwise_the_variable(
-    typed: list[str], environ: dict[str, str], file: str | None
-) -> None:
-    assert file == parse(typed).policy_file(environ)
-
-
-@pytest.mark.parametrize(
     ("typed", "words"),
     [
         (["--port", "65536"], "'65536' is not a port; allowed: 0 to 65535"),
