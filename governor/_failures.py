@@ -105,7 +105,9 @@ class Classifier:
 
     def _of_one(self, error: BaseException, *, ask: bool) -> Classified | None:
         if not isinstance(error, Exception) or isinstance(error, GovernorError):
-            return _NEUTRAL  # cancellation, the end of the interpreter, or a denial by a governor
+            # Cancellation, the end of the interpreter, or an error of ours, which may also be an error of an HTTP library: this
+            # is looked at first.
+            return _NEUTRAL
         said = self._ask(error) if ask else None
         return by_rule(error) if said is None else said
 
@@ -146,7 +148,7 @@ def by_rule(error: Exception) -> Classified | None:
     if status is not None:
         return _answered(status)
     if kind is Kind.FAILURE or _is_network_error(error):
-        return _FAILURE
+        return _NEUTRAL if _stems_from_us(error) else _FAILURE
     if kind is Kind.WRAPPER:
         return _FAILURE if next(_causes(error), None) is None else None
     for name in _CODE_NAMES:
@@ -154,6 +156,19 @@ def by_rule(error: Exception) -> Classified | None:
         if status is not None:
             return _answered(status)
     return None
+
+
+def _stems_from_us(error: Exception) -> bool:
+    """Whether a library made this exception of one of ours: requests, for one, raises its own for what an adapter raises."""
+    pending, seen = [error], set[int]()
+    while pending and len(seen) < MAX_EXAMINED:
+        for cause in (*_causes(one := pending.pop()), *one.args):
+            if isinstance(cause, GovernorError):
+                return True
+            if isinstance(cause, Exception) and id(cause) not in seen:
+                seen.add(id(cause))
+                pending.append(cause)
+    return False
 
 
 def _answered(status: int) -> Classified:

@@ -44,6 +44,7 @@ RETRIES = st.builds(
     jitter=st.sampled_from(["full", "proportional", "none"]),
     methods=st.frozensets(st.sampled_from(["GET", "POST", "PATCH"])),
     statuses=st.frozensets(st.integers(400, 599)),
+    safe_statuses=st.frozensets(st.integers(400, 599)),
 )
 BUDGETS = st.builds(
     RetryBudget, share=st.floats(0, 1000), floor=st.integers(0, 99), window=st.integers(SECOND, HOUR).map(Duration)

@@ -91,6 +91,43 @@ async def first_denied(config: Config, scope: str, unit: str) -> int | None:
     return None
 
 
+STATUSES = st.lists(st.sampled_from([200, 400, 409, 429, 500, 503, 599, 600]), max_size=4)
+METHODS = st.lists(st.sampled_from(["GET", "POST", "PATCH", "post", "PSOT"]), max_size=3)
+
+
+@pytest.mark.promise("R05", "R19", "R53")
+@given(METHODS, STATUSES, STATUSES)
+@example(["POST"], [429], [])
+@example([], [429, 503], [429, 503])
+def test_every_method_and_status_of_the_retries_that_is_accepted_is_retried(
+    methods: list[str], statuses: list[int], safe: list[int]
+) -> None:
+    retry = {"methods": methods, "statuses": statuses, "safe_statuses": safe}
+    config = accepted({"outbound": {"w": {"retry": retry, "retry_budget": {"floor": 99}}}})
+    if config is None:
+        return
+    listed, other = anyio.run(retried, config, methods, statuses, [*methods, "LOCK"], safe)
+
+    assert {(method, status) for method in methods for status in statuses} == listed
+    assert {(method, status) for method in [*methods, "LOCK"] for status in safe if status in statuses} == other
+
+
+async def retried(
+    config: Config, methods: list[str], statuses: list[int], others: list[str], safe: list[int]
+) -> list[set[tuple[str, int]]]:
+    """Of the methods with the statuses, and of the others with the safe ones, those after which a call is retried."""
+    async with Governor(config, clock=ManualClock()) as governor:
+        return [
+            {
+                (method, status)
+                for method in some
+                for status in told
+                if governor.plan_retry("w", method, attempt=1, status=status, server_wait=1.0)
+            }
+            for some, told in ((methods, statuses), (others, safe))
+        ]
+
+
 SEGMENTS = st.sampled_from(
     [
         "up",

@@ -27,7 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
-from governor import Config, ConfigError, CounterRecord, Governor, RateLimited, Reason, Result
+from governor import CircuitOpen, Config, ConfigError, CounterRecord, Governor, RateLimited, Reason, Result
 from governor._failures import DEFAULT, MAX_EXAMINED, Classified, Classifier
 from governor_client import GovernorClient
 
@@ -338,6 +338,20 @@ OURS = [
     RateLimited("github", Reason.RATE_LIMIT, 1.0),
     ConfigError("cost", 0, "1"),
 ]
+#: A denial by an adapter of an HTTP library is an error of that library as well, so that code around the library handles it.
+FAMILIES: list[type[Exception]] = [
+    httpx.TransportError,
+    httpx.ConnectError,
+    httpx.PoolTimeout,
+    requests.RequestException,
+    requests.ConnectionError,
+    urllib3.exceptions.HTTPError,
+    urllib3.exceptions.ProtocolError,
+    type(named("httpx2", "TransportError", "ConnectTimeout")),
+    type(named("aiohttp.client_exceptions", "ClientError", "ClientConnectionError")),
+    ConnectionError,
+    TimeoutError,
+]
 ENDED = [asyncio.CancelledError(), KeyboardInterrupt(), SystemExit(503), GeneratorExit()]
 
 
@@ -355,6 +369,36 @@ def test_timeouts_and_network_errors_are_failures(error: Exception) -> None:
 @pytest.mark.parametrize("error", OURS, ids=_label)
 def test_what_does_not_say_that_the_provider_failed_is_neutral(error: Exception) -> None:
     assert NEUTRAL == DEFAULT(error)
+
+
+def denial_of(family: type[Exception], *, ours_first: bool) -> Exception:
+    bases = (CircuitOpen, family) if ours_first else (family, CircuitOpen)
+    body: dict[str, object] = {"__init__": CircuitOpen.__init__, "status_code": 503, "response": Plain(status_code=503)}
+    denial: Exception = type("Denied", bases, body)("github:get", Reason.CIRCUIT_OPEN, 5.0)
+    return denial
+
+
+@pytest.mark.promise("R06", "R16")
+@pytest.mark.parametrize("ours_first", [True, False])
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: f"{family.__module__}.{family.__name__}")
+def test_a_denial_that_is_an_error_of_an_http_library_as_well_is_no_failure(
+    family: type[Exception], *, ours_first: bool
+) -> None:
+    asked: list[Exception] = []
+    denial = denial_of(family, ours_first=ours_first)
+    wrapped: list[Exception] = [
+        denial,
+        caused(named("openai", "APIConnectionError"), denial),
+        caused(named("openai", "APITimeoutError"), denial),
+        requests.ConnectionError(urllib3.exceptions.MaxRetryError(cast("Any", None), "/", denial)),
+        urllib3.exceptions.ProtocolError("Connection aborted.", denial),
+        caused(ConnectionResetError(), caused(KeyError(), denial)),
+        ExceptionGroup("tasks", [KeyError(), denial]),
+    ]
+
+    assert [NEUTRAL] * len(wrapped) == [DEFAULT(error) for error in wrapped]
+    assert NEUTRAL == Classifier(asked.append)(denial)
+    assert [] == asked
 
 
 @pytest.mark.parametrize("error", ENDED, ids=_label)
