@@ -5,7 +5,7 @@ A file `NAME.toml` in this folder has the tables of a policy file, and no others
 - `[outbound.SCOPE]`: built-in settings of a scope. They are always in force, as the lowest layer beneath the policy file.
 - `[inbound.GROUP]`: the groups of the preset NAME, in force where a policy file says `preset = "NAME"`.
 
-Name the page that documents the limits of a provider, and the date, in a comment.
+Name the page that documents the limits of a provider, and the date, in a comment; of retries, the SDK that they follow.
 """
 
 import tomllib

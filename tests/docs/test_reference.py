@@ -15,6 +15,7 @@ import governor_client
 from governor import Breaker, Reason, Retry, RetryBudget
 from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.schema import write
+from governor.providers import built_in
 
 REFERENCE: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
 
@@ -51,6 +52,14 @@ def test_the_page_lists_every_setting_with_its_default(name: str) -> None:
 
 def _defaults(record: msgspec.Struct) -> dict[str, str]:
     return {key: value for key, value in write(record) if key not in TABLES}
+
+
+@pytest.mark.promise("R53")
+def test_the_page_names_every_provider_that_is_built_in() -> None:
+    table = _page("configuration.md").partition("| provider | `limits` |")[2].partition("\n\n")[0]
+    listed = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+
+    assert sorted(scope for provider in built_in().values() for scope in provider.outbound) == sorted(listed)
 
 
 @pytest.mark.parametrize(

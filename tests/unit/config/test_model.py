@@ -1,6 +1,7 @@
 """What is in force: the built-in defaults, what is inherited, and every mistake in a mapping."""
 
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +22,7 @@ from governor.config import (
 from governor.errors import ConfigError
 from governor.policies.breaker import Breaker
 from governor.policies.in_flight import InFlight
-from governor.policies.retry import Retry
+from governor.policies.retry import IDEMPOTENT, CallFailure, Retry, RetryEnd, end_after
 from governor.policies.retry_budget import RetryBudget
 
 BUILT_IN = Config.from_mapping({})
@@ -44,13 +45,28 @@ def mistake(toml: str) -> str:
         ("anything", "10/s burst 100", 5),
         ("github", "1/s burst 60", 3),
         ("reddit", "1/s burst 60", 5),
-        ("openai", "8.33/s burst 500", 5),
     ],
 )
 def test_the_built_in_outbound_policies_are_those_that_users_rely_on(scope: str, limit: str, failures: int) -> None:
     expected = ScopeSettings(limits=(parse_limit(limit),), breaker=Breaker(failures=failures))
 
     assert expected == BUILT_IN.for_scope(scope)
+
+
+@pytest.mark.promise("R05", "R53")
+@pytest.mark.parametrize("scope", ["openai", "anthropic", "gemini", "mistral", "groq", "cohere", "ollama"])
+def test_language_models_are_called_again_where_their_sdks_do_so_and_never_after_a_timeout(scope: str) -> None:
+    policy = BUILT_IN.for_scope(f"{scope}:post")
+    end = partial(end_after, policy.retry, "POST", idempotency_key=False, server_wait=False)
+    repeated = [status for status in range(400, 600) if end(status=status, failure=None) is None]
+
+    assert ["8.33/s burst 500" if scope == "openai" else "10/s burst 100"] == limits(BUILT_IN, scope)
+    assert ScopeSettings(limits=policy.limits, retry=policy.retry) == policy
+    assert Retry(methods=IDEMPOTENT | {"POST"}, statuses=frozenset(repeated)) == policy.retry
+    assert [408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529] == repeated
+    assert [None, None, RetryEnd.UNCERTAIN] == [
+        end(status=None, failure=failure) for failure in (CallFailure.UNSENT, CallFailure.BROKEN, CallFailure.TIMEOUT)
+    ]
 
 
 @pytest.mark.promise("R53")
