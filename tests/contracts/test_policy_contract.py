@@ -23,7 +23,8 @@ from governor.policies.window import StrictWindow
 
 START: Final = Instant(10 * DAY)
 
-Kept = LimitPolicy | RequestCapPolicy | BreakerPolicy | DegradedPolicy
+Spends = LimitPolicy | RequestCapPolicy
+Kept = Spends | BreakerPolicy | DegradedPolicy
 Make = Callable[[], Kept]
 
 #: Limits of every registered kind. A kind that is missing here fails the suite.
@@ -34,11 +35,33 @@ LIMITS: Final[dict[str, Limit]] = {
     "strict window of tokens": StrictWindow(4, Duration(3 * SECOND), unit="tokens"),
     "in flight": InFlight(3),
 }
-MAKERS: Final[dict[str, Make]] = {
+SPENDING: Final[dict[str, Callable[[], Spends]]] = {
     **{name: partial(build, limit) for name, limit in LIMITS.items()},
     "request cap": lambda: RequestCapPolicy(RequestCap(5)),
+}
+MAKERS: Final[dict[str, Make]] = {
+    **SPENDING,
     "breaker": lambda: BreakerPolicy(Breaker(failures=2, open_for=SECOND, probes=2, successes=2, probe_deadline=SECOND)),
-    "degraded mode": lambda: DegradedPolicy(Degraded(failures=3, cooldown=SECOND)),
+    "breaker by a rate of calls": lambda: BreakerPolicy(
+        Breaker(failures=None, failure_rate=0.5, window_calls=4, minimum_calls=2, open_for=SECOND, successes=1)
+    ),
+    "breaker by a rate in time": lambda: BreakerPolicy(
+        Breaker(failure_rate=0.5, window=Duration(3 * SECOND), minimum_calls=2, open_for=SECOND, successes=1)
+    ),
+    "degraded mode": lambda: DegradedPolicy(Degraded(failures=3, excess=9, cooldown=SECOND)),
+}
+#: What each of the kinds of policy says of itself: why it denies, what it counts, how much of it and how fast it refills.
+FACTS: Final[dict[str, tuple[Reason, str, int, float] | Reason]] = {
+    "token bucket": (Reason.RATE_LIMIT, "requests", 4, 7 / 3),
+    "token bucket of tokens": (Reason.RATE_LIMIT, "tokens", 4, 7 / 3),
+    "strict window": (Reason.RATE_LIMIT, "requests", 4, 4 / 3),
+    "strict window of tokens": (Reason.RATE_LIMIT, "tokens", 4, 4 / 3),
+    "in flight": (Reason.CONCURRENCY, "requests", 3, 0.0),
+    "request cap": Reason.REQUEST_CAP,
+    "breaker": Reason.CIRCUIT_OPEN,
+    "breaker by a rate of calls": Reason.CIRCUIT_OPEN,
+    "breaker by a rate in time": Reason.CIRCUIT_OPEN,
+    "degraded mode": Reason.DEGRADED,
 }
 
 REQUESTS: Final = st.builds(Request, st.integers(1, 6), st.none() | st.fixed_dictionaries({"tokens": st.integers(0, 6)}))
@@ -68,14 +91,50 @@ def drive(policy: Kept, steps: list[Step], look: Callable[[Instant, Request], No
             open_grants.append((Grant(now, generation, request, (receipt,)), receipt))
         if end is not None and open_grants:
             grant, receipt = open_grants.pop(0)
-            if isinstance(end, Result):
+            if isinstance(policy, DegradedPolicy):
+                tell(policy, now, grant, end)
+            elif isinstance(end, Result):
                 policy.record(now, grant, end)
             else:
                 policy.refund(now, grant, receipt)
 
 
+def tell(policy: DegradedPolicy, now: Instant, grant: Grant, end: "Result | str") -> None:
+    """Degraded mode hears of three providers, of one breaker that opens, and of what the cap denies."""
+    if isinstance(end, Result):
+        policy.record(now, grant, end, "abc"[grant.request.cost % 3])
+        policy.decide(now, healthy=False)
+    else:
+        policy.deny(now, grant.request, "a")
+        policy.breaker_opened("b")
+
+
 def asking(unit: str, amount: int) -> Request:
     return Request(amount) if unit == "requests" else Request(1, {unit: amount})
+
+
+def left(policy: Spends, now: Instant) -> int:
+    return policy.available(now) if isinstance(policy, LimitPolicy) else policy.parameters.most - policy.used(now)
+
+
+def capacity(policy: Spends) -> int:
+    return policy.capacity() if isinstance(policy, LimitPolicy) else policy.parameters.most
+
+
+def standing(policy: Spends, now: Instant) -> list[int]:
+    """All that it answers at an instant: what is left, and when each amount is granted, also behind others."""
+    amounts = [asking(policy.unit, amount) for amount in range(capacity(policy) + 2)]
+    behind = [policy.earliest(now, amounts[1], ahead) for ahead in amounts]
+    return [left(policy, now), *(policy.earliest(now, request) for request in amounts), *behind]
+
+
+def take_all(policy: Spends, now: Instant) -> int:
+    """How many single units it grants at one instant."""
+    taken, one = 0, asking(policy.unit, 1)
+    while policy.earliest(now, one) <= now:
+        policy.commit(now, one)
+        taken += 1
+    return taken
 
 
 def answers_of(policy: Kept, steps: list[Step]) -> list[Instant]:
@@ -142,9 +201,13 @@ def test_a_copy_made_from_the_state_goes_on_the_same(make: Make, steps: list[Ste
     assert policy.state() == copy.state()
 
 
-@every
-def test_it_has_a_reason_to_refuse(make: Make) -> None:
-    assert isinstance(make().reason, Reason)
+@pytest.mark.parametrize("name", MAKERS)
+def test_it_says_why_it_denies_and_how_much_it_grants(name: str) -> None:
+    policy, facts = MAKERS[name](), FACTS[name]
+    if isinstance(policy, LimitPolicy):
+        assert facts == (policy.reason, policy.unit, policy.capacity(), policy.refill_rate())
+    else:
+        assert facts is policy.reason
 
 
 @every
@@ -175,6 +238,84 @@ def test_what_is_available_is_what_is_granted(make: Make, steps: list[Step]) -> 
     drive(policy, steps, look)
 
 
+each_spends = pytest.mark.parametrize("make", SPENDING.values(), ids=SPENDING.keys())
+
+
+@each_spends
+@pytest.mark.promise("R02", "R03", "R07")
+@given(costs=st.lists(st.integers(0, 6), max_size=8))
+def test_a_permit_takes_its_whole_cost_or_nothing(make: Callable[[], Spends], costs: list[int]) -> None:
+    policy = make()
+    expected = capacity(policy)
+    for cost in costs:
+        request = asking(policy.unit, cost)
+        granted = policy.earliest(START, request) <= START
+        if granted:
+            policy.commit(START, request)
+
+        assert (cost <= expected) == granted
+        expected -= cost * granted
+        assert expected == left(policy, START)
+
+
+@each_spends
+@given(steps=STEPS, more=st.integers(1, 5))
+def test_more_than_its_capacity_is_never_granted(make: Callable[[], Spends], steps: list[Step], more: int) -> None:
+    policy = make()
+    too_much = asking(policy.unit, capacity(policy) + more)
+
+    def look(now: Instant, request: Request) -> None:
+        assert NEVER == policy.earliest(now, too_much) == policy.earliest(now, too_much, too_much)
+
+    drive(policy, steps, look)
+
+
+@each_spends
+@given(steps=STEPS, back=st.integers(0, 5 * SECOND) | st.just(DAY))
+def test_a_clock_that_goes_back_gives_nothing(make: Callable[[], Spends], steps: list[Step], back: int) -> None:
+    policy, twin = make(), make()
+    for each in (policy, twin):
+        drive(each, steps, lambda now, request: None)
+    now = Instant(START + sum(gap for gap, _, _ in steps))
+    then = Instant(now - back)
+
+    assert take_all(policy, then) + take_all(policy, now) <= take_all(twin, now)
+
+
+@each_spends
+@given(steps=STEPS, amount=st.integers(1, 3))
+def test_a_permit_that_is_given_back_at_once_leaves_no_trace(
+    make: Callable[[], Spends], steps: list[Step], amount: int
+) -> None:
+    policy = make()
+
+    def look(now: Instant, _: Request) -> None:
+        request = asking(policy.unit, amount)
+        if policy.earliest(now, request) <= now:
+            before = standing(policy, now)
+            receipt = policy.commit(now, request)
+            policy.refund(now, Grant(now, 0, request, (receipt,)), receipt)
+
+            assert before == standing(policy, now)
+
+    drive(policy, steps, look)
+
+
+@each_spends
+def test_a_plain_request_takes_the_short_way_while_there_is_room_for_one(make: Callable[[], Spends]) -> None:
+    policy = make()
+    one, ready, grant = asking(policy.unit, 1), [], None
+    for _ in range(capacity(policy)):
+        ready.append(policy.ready <= START)
+        grant = Grant(START, 0, one, (policy.commit(START, one),))
+    full = policy.ready <= START
+    assert grant is not None
+    policy.refund(START, grant, (grant.receipts or (0,))[0])
+
+    assert {True} == {*ready, policy.ready <= START}
+    assert full == (policy.unit != "requests") == (policy.earliest(START, Request(2, {"tokens": 0})) == START)
+
+
 each_limit = pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS.keys())
 
 
@@ -202,6 +343,25 @@ def test_a_policy_with_the_same_limit_carries_everything_over(limit: Limit, step
 
     assert policy.state() == heir.state()
     assert answers_of(policy, later) == answers_of(heir, later)
+
+
+@each_limit
+@given(asked=st.integers(0, 3), used=st.integers(0, 9), later=st.integers(0, 9 * SECOND))
+def test_a_call_that_used_another_amount_stands_as_if_its_permit_had_been_for_it(
+    limit: Limit, asked: int, used: int, later: int
+) -> None:
+    policy, twin = build(limit), build(limit)
+    said, meant = asking(limit.unit, asked), asking(limit.unit, used)
+    grant = Grant(START, 0, said, (policy.commit(START, said),))
+    policy.settle(START, grant, (grant.receipts or (0,))[0], used - asked)
+    twin.commit(START, meant)
+    under_way = standing(policy, START)
+    policy.record(START, Grant(START, 0, meant), Result.SUCCESS)
+
+    assert standing(twin, START) == under_way
+    twin.record(START, Grant(START, 0, meant), Result.SUCCESS)
+    for now in (START, Instant(START + later)):
+        assert standing(twin, now) == standing(policy, now)
 
 
 @each_limit

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import DAY, NEVER, Instant
+from governor._units import DAY, Instant
 from governor.policies._sliding_log import SLOTS
 from governor.policies.contract import Grant, Request
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
@@ -120,22 +120,6 @@ def test_merging_never_admits_more_and_is_late_by_a_slot_at_most(history: tuple[
         give_back(policy, now, sent, back)
 
 
-@pytest.mark.promise("R07")
-@given(histories(SMALL), st.integers(1, 5))
-def test_a_refused_request_leaves_no_trace(history: tuple[int, list[Step]], more: int) -> None:
-    most, steps = history
-    policy, now = RequestCapPolicy(RequestCap(most)), START
-    for gap, cost, _ in steps:
-        now += gap
-        before = policy.state()
-        answer = policy.earliest(Instant(now), Request(cost))
-
-        assert NEVER == policy.earliest(Instant(now), Request(most + more))
-        assert answer == policy.earliest(Instant(now), Request(cost))
-        assert before == policy.state()
-        ask(policy, now, cost)
-
-
 @pytest.mark.promise("R07", "R10")
 @given(histories(SMALL) | histories(LARGE))
 def test_it_is_granted_at_the_instant_that_was_named_and_not_a_microsecond_before(history: tuple[int, list[Step]]) -> None:
@@ -171,44 +155,6 @@ def test_the_instant_named_for_a_place_in_line_is_when_it_is_granted(history: tu
         served.append(now)
 
     assert named == served
-
-
-@given(histories(SMALL))
-def test_from_ready_on_a_request_is_granted(history: tuple[int, list[Step]]) -> None:
-    most, steps = history
-    policy, now = RequestCapPolicy(RequestCap(most)), START
-    sent: list[Sent] = []
-    for gap, cost, back in steps:
-        now += gap
-        assert now < policy.ready or policy.earliest(Instant(now), Request()) == now
-        grant = ask(policy, now, cost)
-        if grant is not None:
-            sent.append((now, grant))
-        give_back(policy, now, sent, back)
-
-
-@given(histories(SMALL), st.integers(0, 40))
-def test_a_cap_restored_in_mid_run_behaves_like_the_one_that_went_on(history: tuple[int, list[Step]], cut: int) -> None:
-    most, steps = history
-    kept = RequestCapPolicy(RequestCap(most))
-    other, now = kept, START
-    sent: list[Sent] = []
-    for number, (gap, cost, back) in enumerate(steps):
-        now += gap
-        if number == cut:
-            other = RequestCapPolicy(RequestCap(most))
-            other.restore(kept.state())
-        both = list(dict.fromkeys((kept, other)))
-        grants = [ask(policy, now, cost) for policy in both]
-
-        assert len({(grant is None, policy.used(Instant(now))) for grant, policy in zip(grants, both, strict=True)}) == 1
-        if grants[0] is not None:
-            sent.append((now, grants[0]))
-        gone = [sent.pop(index)[1] for index in back if index < len(sent)]
-        for policy in both:
-            for grant in gone:
-                policy.refund(Instant(now), grant, 0)
-    assert kept.state() == other.state()
 
 
 @given(histories(SMALL, back=True) | histories(LARGE))

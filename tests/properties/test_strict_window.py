@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import DAY, MINUTE, NEVER, SECOND, Duration, Instant
+from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies._sliding_log import SLOTS
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.window import StrictWindow, StrictWindowPolicy
@@ -232,60 +232,6 @@ def test_nobody_in_line_is_served_before_the_instant_that_was_named(
         now = policy.earliest(Instant(now), request(window, cost))
         call(policy, now, cost)
         assert expected <= now
-
-
-@given(histories(), st.integers(1, 5))
-def test_more_than_the_window_holds_is_never_granted(history: tuple[StrictWindow, list[Ask]], more: int) -> None:
-    window, asks = history
-    policy, now = StrictWindowPolicy(window), START
-    too_much = request(window, window.amount + more)
-    for gap, cost in asks:
-        now += gap
-        call(policy, now, cost)
-
-        assert NEVER == policy.earliest(Instant(now), too_much) == policy.earliest(Instant(now), too_much, too_much)
-
-
-@given(calls() | calls(LARGE))
-def test_asking_changes_nothing_and_from_ready_on_a_request_is_granted(history: tuple[StrictWindow, list[Step]]) -> None:
-    window, steps = history
-    policy, now = StrictWindowPolicy(window), START
-    under_way: list[Grant] = []
-    for gap, cost, ends in steps:
-        now += gap
-        asked = request(window, cost)
-        before = policy.state()
-        answer = policy.earliest(Instant(now), asked)
-        policy.earliest(Instant(now), asked, asked)
-        policy.available(Instant(now))
-
-        assert before == policy.state()
-        assert answer == policy.earliest(Instant(now), asked)
-        assert now < policy.ready or policy.earliest(Instant(now), Request()) == now
-        if answer <= now:
-            policy.commit(Instant(now), asked)
-            under_way.append(Grant(Instant(now), 0, asked))
-        for which in ends:
-            if which < len(under_way):
-                policy.record(Instant(now), under_way.pop(which), Result.SUCCESS)
-
-
-@given(histories(), st.integers(0, 40))
-def test_a_window_restored_in_mid_run_behaves_like_the_one_that_went_on(
-    history: tuple[StrictWindow, list[Ask]], cut: int
-) -> None:
-    window, asks = history
-    kept = StrictWindowPolicy(window)
-    other, now = kept, START
-    for number, (gap, cost) in enumerate(asks):
-        now += gap
-        if number == cut:
-            other = StrictWindowPolicy(window)
-            other.restore(kept.state())
-        answers = {(call(policy, now, cost), policy.available(Instant(now))) for policy in dict.fromkeys((kept, other))}
-
-        assert len(answers) == 1
-    assert kept.state() == other.state()
 
 
 @given(histories(LARGE), st.sets(st.integers(0, 40)))

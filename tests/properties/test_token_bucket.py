@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import DAY, HOUR, MINUTE, NEVER, SECOND, Duration, Instant
+from governor._units import DAY, HOUR, MINUTE, SECOND, Duration, Instant
 from governor.policies.contract import Grant, Request
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 
@@ -163,36 +163,6 @@ def test_it_is_granted_at_the_instant_that_was_named_and_not_a_microsecond_befor
         policy.commit(Instant(now), asked)
 
 
-@given(histories())
-def test_asking_changes_nothing_and_the_same_question_has_the_same_answer(history: tuple[TokenBucket, list[Ask]]) -> None:
-    parameters, asks = history
-    policy, now = TokenBucketPolicy(parameters), START
-    for gap, cost in asks:
-        now += gap
-        asked, ahead = request(parameters, cost), request(parameters, 2 * cost)
-        before = policy.state()
-        answers = [
-            (policy.earliest(Instant(now), asked), policy.earliest(Instant(now), asked, ahead), policy.available(Instant(now)))
-            for _ in range(2)
-        ]
-
-        assert before == policy.state()
-        assert answers[0] == answers[1]
-        ask(policy, now, cost)
-
-
-@given(histories(), st.integers(1, 5))
-def test_more_than_the_burst_is_never_granted(history: tuple[TokenBucket, list[Ask]], more: int) -> None:
-    parameters, asks = history
-    policy, now = TokenBucketPolicy(parameters), START
-    too_much = request(parameters, parameters.burst + more)
-    for gap, cost in asks:
-        now += gap
-        ask(policy, now, cost)
-
-        assert NEVER == policy.earliest(Instant(now), too_much) == policy.earliest(Instant(now), too_much, too_much)
-
-
 @pytest.mark.promise("R04")
 @given(histories(), st.data())
 def test_the_instant_named_for_a_place_in_line_is_when_it_is_granted(
@@ -224,24 +194,6 @@ def test_the_instant_named_for_a_place_in_line_is_when_it_is_granted(
         assert named == served
 
 
-@given(histories(), st.integers(0, 40))
-def test_a_bucket_restored_in_mid_run_behaves_like_the_one_that_went_on(
-    history: tuple[TokenBucket, list[Ask]], cut: int
-) -> None:
-    parameters, asks = history
-    kept = TokenBucketPolicy(parameters)
-    other, now = kept, START
-    for number, (gap, cost) in enumerate(asks):
-        now += gap
-        if number == cut:
-            other = TokenBucketPolicy(parameters)
-            other.restore(kept.state())
-        answers = {(ask(policy, now, cost), policy.available(Instant(now))) for policy in dict.fromkeys((kept, other))}
-
-        assert len(answers) == 1
-    assert kept.state() == other.state()
-
-
 @pytest.mark.promise("R02")
 @given(histories(), PARAMETERS)
 def test_of_a_bucket_that_takes_over_as_large_a_part_is_left_within_a_token_and_never_more(
@@ -258,17 +210,6 @@ def test_of_a_bucket_that_takes_over_as_large_a_part_is_left_within_a_token_and_
     part = bucket.fill(now) * after.burst / parameters.burst
 
     assert part - 2 < heir.available(Instant(now)) <= part
-
-
-@given(histories())
-def test_from_ready_on_a_request_is_granted(history: tuple[TokenBucket, list[Ask]]) -> None:
-    parameters, asks = history
-    policy, now = TokenBucketPolicy(parameters), START
-    for gap, cost in asks:
-        now += gap
-        if now >= policy.ready:
-            assert policy.earliest(Instant(now), Request()) == now
-        ask(policy, now, cost)
 
 
 @given(histories(), st.booleans())

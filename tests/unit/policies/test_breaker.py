@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
-from governor.errors import ConfigError, Reason
+from governor.errors import ConfigError
 from governor.policies._call_log import SLOTS
 from governor.policies.breaker import MAX_RAMP, Breaker, BreakerPolicy
-from governor.policies.breaker_states import TRANSITIONS, BreakerEvent, BreakerState, BreakerStatus
+from governor.policies.breaker_states import TRANSITIONS, BreakerEvent, BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request, Result
 
 T0 = Instant(1_000 * SECOND)
@@ -637,72 +637,10 @@ def test_any_other_change_raises_and_changes_nothing(status: BreakerStatus, even
         assert before == policy.state()
 
 
-@pytest.mark.parametrize("outcomes", ["", "ff", "fsf"])
-@pytest.mark.parametrize("rate", [{}, {"window_calls": 9}, {"window": MINUTE}])
-def test_the_state_of_a_closed_breaker_goes_on_in_another_machine(outcomes: str, rate: dict[str, Any]) -> None:
-    parameters = Breaker(failures=4, failure_rate=0.9 if rate else None, minimum_calls=5, **rate)
-    policy, other = BreakerPolicy(parameters), BreakerPolicy(parameters)
-    call(policy, T0, outcomes)
-    call(other, T0, "sf")
-
-    other.restore(policy.state())
-
-    assert policy.state() == other.state()
-    for _ in range(4):
-        assert policy.status is other.status
-        if policy.status is CLOSED:
-            call(policy, T0, "f")
-            call(other, T0, "f")
-    assert policy.state() == other.state()
-
-
-def test_the_state_of_a_half_open_breaker_goes_on_in_another_machine() -> None:
-    policy, first = half_open(Breaker(probes=2, successes=1))
-    other = BreakerPolicy(policy.parameters)
-
-    other.restore(policy.state())
-    other.record(at(61), first, Result.SUCCESS)
-
-    assert (HALF_OPEN, CLOSED) == (policy.status, other.status)
-
-
-def test_the_state_can_be_written_down() -> None:
-    policy, _ = half_open(Breaker(failure_rate=0.9, window=MINUTE))
-
-    assert policy.state() == msgspec.json.decode(msgspec.json.encode(policy.state()), type=BreakerState)
-
-
 def test_the_cost_of_a_request_does_not_matter() -> None:
     policy = opened(Breaker(probes=2))
 
     assert [at(60), at(60)] == [policy.earliest(T0, Request(cost)) for cost in (0, 100)]
-
-
-def test_the_refusal_speaks_of_the_breaker() -> None:
-    assert Reason.CIRCUIT_OPEN is BreakerPolicy(Breaker()).reason
-
-
-WRONG = [0, -1, True, False, 1.0, math.nan, math.inf, "1", 10**15]
-
-
-@pytest.mark.parametrize(
-    "field", ["failures", "minimum_calls", "successes", "probes", "open_for", "probe_deadline", "slow_call"]
-)
-@pytest.mark.parametrize("value", WRONG)
-def test_a_number_that_cannot_be_is_refused_by_name(field: str, value: object) -> None:
-    said: dict[str, Any] = {field: value}
-
-    with pytest.raises(ConfigError, match=rf"{field} is .*; expected a (whole number from 1 to \d+|duration )"):
-        Breaker(**said)
-
-
-@pytest.mark.parametrize("field", ["window", "window_calls"])
-@pytest.mark.parametrize("value", WRONG)
-def test_a_window_that_cannot_be_is_refused_by_name(field: str, value: object) -> None:
-    said: dict[str, Any] = {"failure_rate": 0.5, field: value}
-
-    with pytest.raises(ConfigError, match=rf"{field} is .*; expected a (whole number from 1 to \d+|duration )"):
-        Breaker(**said)
 
 
 @pytest.mark.parametrize("rate", [0, 0.0, -0.1, 1.000001, 2, math.nan, math.inf, -math.inf, True, "0.5"])

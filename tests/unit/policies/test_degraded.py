@@ -1,15 +1,12 @@
 """Degraded mode: examples and exact boundaries."""
 
-import math
 from typing import Any
 
-import msgspec
 import pytest
 
 from governor._units import MINUTE, SECOND, Instant
-from governor.errors import ConfigError, Reason
 from governor.policies.contract import PLAIN, Grant, Request, Result
-from governor.policies.degraded import MAX_NAMED, MAX_PROVIDERS, Cause, Degraded, DegradedPolicy, DegradedState
+from governor.policies.degraded import MAX_NAMED, MAX_PROVIDERS, Cause, Degraded, DegradedPolicy
 
 T0 = Instant(1_000 * SECOND)
 
@@ -325,17 +322,6 @@ def test_failures_before_the_cooldown_do_not_count_after_it() -> None:
     assert at(60) == policy.earliest(at(60), PLAIN)
 
 
-def test_granting_and_giving_back_change_nothing() -> None:
-    policy = degraded(3)
-    fail(policy, 2)
-    before = policy.state()
-
-    receipt = policy.commit(T0, PLAIN)
-    policy.refund(T0, Grant(T0, 0), receipt)
-
-    assert before == policy.state()
-
-
 def test_other_parameters_count_what_has_been_counted() -> None:
     policy = degraded(9, providers=3, excess=9)
     for provider in "aabb":
@@ -366,25 +352,3 @@ def test_the_state_goes_on_in_another_machine() -> None:
         fail(each, 9, at(60), of="c")
         fail(each, 1, at(60), of="b")
     assert (at(120), 2) == (policy.until, policy.spells) == (other.until, other.spells)
-
-
-def test_the_state_can_be_written_down() -> None:
-    policy = degraded(5, providers=2, excess=3)
-    fail(policy, 2, of="a")
-    deny(policy, 2)
-    policy.breaker_opened("c")
-
-    assert policy.state() == msgspec.json.decode(msgspec.json.encode(policy.state()), type=DegradedState)
-
-
-def test_the_refusal_speaks_of_degraded_mode() -> None:
-    assert Reason.DEGRADED is degraded().reason
-
-
-@pytest.mark.parametrize("field", ["failures", "providers", "excess", "cooldown"])
-@pytest.mark.parametrize("value", [-1, True, False, 1.0, math.nan, math.inf, "1", 10**15])
-def test_a_number_that_cannot_be_is_refused_by_name(field: str, value: object) -> None:
-    said: dict[str, Any] = {field: value}
-
-    with pytest.raises(ConfigError, match=rf"{field} is .*; expected a (whole number from [01] to \d+|duration )"):
-        Degraded(**said)

@@ -1,22 +1,21 @@
 """The policies of one scope together: examples and exact boundaries."""
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
-from governor._units import AFTER_OUTCOME, MINUTE, NEVER, SECOND, Duration, Instant
+from governor._units import MINUTE, NEVER, SECOND, Duration, Instant
 from governor.errors import Reason
 from governor.policies.breaker import Breaker
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
-from governor.policies.gcra import TokenBucket, TokenBucketPolicy
-from governor.policies.in_flight import InFlight, InFlightPolicy
+from governor.policies.gcra import TokenBucket
+from governor.policies.in_flight import InFlight
 from governor.policies.pipeline import Pipeline, PipelineState
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.window import StrictWindow, StrictWindowPolicy
+from governor.policies.window import StrictWindow
 
 T0 = Instant(1_000 * SECOND)
 
@@ -63,55 +62,6 @@ def test_when_all_would_grant_it_is_now_and_nobody_is_the_reason() -> None:
     assert (T0, None) == answer(pipeline(TokenBucket(1, SECOND, 1), InFlight(1)), T0)
 
 
-@pytest.mark.promise("R03")
-def test_the_last_to_grant_names_the_instant_and_is_the_reason() -> None:
-    subject = pipeline(TokenBucket(1, SECOND, 1), StrictWindow(2, MINUTE), cap=1)
-    subject.record(T0, grant(subject, T0), Result.SUCCESS)
-
-    assert (at(60), Reason.REQUEST_CAP) == answer(subject, at(1))
-    assert (at(60), None) == answer(subject, at(60))
-
-
-@pytest.mark.promise("R10")
-def test_of_two_that_name_the_same_instant_the_first_one_speaks() -> None:
-    subject = pipeline(StrictWindow(1, MINUTE), cap=1)
-    subject.record(T0, grant(subject, T0), Result.SUCCESS)
-
-    assert (at(60), Reason.RATE_LIMIT) == answer(subject, T0)
-
-
-@pytest.mark.promise("R03", "R07")
-def test_a_refused_request_spends_nothing_anywhere() -> None:
-    subject = pipeline(TokenBucket(1, SECOND, 10), TokenBucket(1, SECOND, 100, "tokens"), InFlight(5))
-    request = Request(1, {"tokens": 100})
-    grant(subject, T0, request)
-    before = subject.state(), subject.cap.state(), balances(subject, T0)
-
-    assert ask(subject, T0, request) is None
-    assert before == (subject.state(), subject.cap.state(), balances(subject, T0))
-
-
-@pytest.mark.promise("R10")
-@pytest.mark.parametrize(
-    ("limit", "instant"),
-    [(TokenBucket(1, SECOND, 1), NEVER), (StrictWindow(1, MINUTE), NEVER), (InFlight(2), AFTER_OUTCOME), (InFlight(1), NEVER)],
-)
-def test_waiting_that_cannot_help_and_waiting_for_an_outcome_are_told_apart(limit: Limit, instant: Instant) -> None:
-    subject = pipeline(limit)
-    grant(subject, T0)
-
-    assert instant == subject.verdict(T0, Request(2)).when
-
-
-@pytest.mark.promise("R06")
-def test_an_open_breaker_is_the_reason_until_it_has_cooled() -> None:
-    subject = pipeline(breaker=Breaker(failures=1))
-    fail(subject, T0)
-
-    assert (at(60), Reason.CIRCUIT_OPEN) == answer(subject, at(1))
-    assert (at(60), None) == answer(subject, at(60))
-
-
 @pytest.mark.promise("R08")
 def test_nothing_is_lent_from_the_moment_at_which_an_operator_opens_the_breaker() -> None:
     subject = pipeline(TokenBucket(100, Duration(SECOND), 100))
@@ -119,15 +69,6 @@ def test_nothing_is_lent_from_the_moment_at_which_an_operator_opens_the_breaker(
     subject.force_breaker(T0, at(60))
 
     assert (True, 0) == (before > 0, subject.lendable(T0))
-
-
-def test_degraded_mode_stops_everybody_but_the_exempt() -> None:
-    subject = pipeline()
-    exempt = Pipeline(Breaker(), (), cap=subject.cap, degraded=subject.degraded, exempt=True)
-    subject.degraded.enter(T0)
-
-    assert (at(60), Reason.DEGRADED) == answer(subject, at(1))
-    assert (at(1), None) == answer(exempt, at(1))
 
 
 @pytest.mark.promise("R08")
@@ -142,123 +83,12 @@ def test_failures_of_all_scopes_are_one_row() -> None:
     assert (False, True) == (before, first.degraded.due)
 
 
-@pytest.mark.promise("R03")
-def test_what_was_really_used_is_settled_for_each_unit_apart() -> None:
-    subject = pipeline(
-        TokenBucket(1, SECOND, 10),
-        TokenBucket(1, SECOND, 1_000, "tokens"),
-        StrictWindow(500, MINUTE, "tokens"),
-        TokenBucket(1, SECOND, 5, "images"),
-    )
-    granted = grant(subject, T0, Request(1, {"tokens": 400, "images": 1}))
-
-    subject.record(T0, granted, Result.SUCCESS, {"tokens": 100})
-
-    assert (9, 900, 400, 4, 1) == balances(subject, T0)
-
-
-def test_a_unit_that_was_used_without_being_asked_for_is_charged() -> None:
-    subject = pipeline(TokenBucket(1, SECOND, 1_000, "tokens"), StrictWindow(1_000, MINUTE, "tokens"))
-
-    subject.record(T0, grant(subject, T0), Result.SUCCESS, {"tokens": 1_200})
-
-    assert (0, 0, 1) == balances(subject, T0)
-    assert at(201) == subject.limits[0].earliest(T0, Request(units={"tokens": 1}))
-
-
-def test_a_corrected_number_of_requests_ends_with_the_call() -> None:
-    subject = pipeline(InFlight(10))
-
-    subject.record(T0, grant(subject, T0, Request(3)), Result.SUCCESS, {"requests": 5})
-
-    assert (10, 3) == balances(subject, T0)
-
-
 def test_used_nothing_is_no_correction_for_a_unit_that_is_not_named() -> None:
     subject = pipeline(TokenBucket(1, SECOND, 10), TokenBucket(1, SECOND, 10, "tokens"))
 
     subject.record(T0, grant(subject, T0, Request(1, {"tokens": 4})), Result.SUCCESS, {"tokens": 0})
 
     assert (9, 10, 1) == balances(subject, T0)
-
-
-@pytest.mark.parametrize("request_", [PLAIN, Request(2, {"tokens": 30})])
-def test_a_grant_that_is_given_back_at_once_leaves_no_trace(request_: Request) -> None:
-    subject = pipeline(TokenBucket(1, SECOND, 50, "tokens"), TokenBucket(1, SECOND, 9), StrictWindow(9, MINUTE), InFlight(9))
-    before = balances(subject, T0)
-
-    subject.refund(T0, grant(subject, T0, request_))
-
-    assert before == balances(subject, T0)
-
-
-def test_a_probe_that_is_given_back_leaves_its_place_free() -> None:
-    subject = pipeline(breaker=Breaker(failures=1, probes=1, successes=1))
-    fail(subject, T0)
-    probe = grant(subject, at(60))
-
-    subject.refund(at(61), probe)
-
-    assert (at(61), None) == answer(subject, at(61))
-
-
-class Broken(RuntimeError):
-    """What a policy with a bug raises."""
-
-
-class BrokenBucket(TokenBucketPolicy):
-    def commit(self, now: Instant, request: Request) -> int:
-        raise Broken
-
-
-class BrokenWindow(StrictWindowPolicy):
-    def commit(self, now: Instant, request: Request) -> int:
-        raise Broken
-
-
-class BrokenInFlight(InFlightPolicy):
-    def commit(self, now: Instant, request: Request) -> int:
-        raise Broken
-
-
-class BrokenCap(RequestCapPolicy):
-    def commit(self, now: Instant, request: Request) -> int:
-        raise Broken
-
-
-BROKEN: list[Callable[[], TokenBucketPolicy | StrictWindowPolicy | InFlightPolicy | RequestCapPolicy]] = [
-    lambda: BrokenBucket(TokenBucket(1, SECOND, 9)),
-    lambda: BrokenWindow(StrictWindow(9, MINUTE)),
-    lambda: BrokenInFlight(InFlight(9)),
-    lambda: BrokenCap(RequestCap()),
-]
-
-
-@pytest.mark.promise("R03")
-@pytest.mark.parametrize("broken", BROKEN)
-@pytest.mark.parametrize("request_", [PLAIN, Request(2, {"tokens": 30})])
-@pytest.mark.parametrize("probing", [False, True])
-def test_when_one_of_them_fails_to_commit_nothing_is_spent(
-    broken: Callable[[], Any], request_: Request, *, probing: bool
-) -> None:
-    subject = pipeline(
-        TokenBucket(1, SECOND, 50, "tokens"),
-        StrictWindow(9, MINUTE),
-        InFlight(9),
-        breaker=Breaker(failures=1, probes=1, successes=1),
-    )
-    now = T0
-    if probing:
-        fail(subject, T0)
-        now = at(60)
-    subject.spending = (*subject.spending, broken())
-    before = balances(subject, now)
-
-    with pytest.raises(Broken):
-        subject.commit(now, request_)
-
-    assert before == balances(subject, now)
-    assert (now, None) == answer(subject, now)
 
 
 def test_the_first_call_after_the_cooling_is_granted_as_a_probe_of_the_new_generation() -> None:
@@ -378,20 +208,6 @@ def test_a_breaker_with_a_failure_in_its_window_is_not_at_rest(rate: dict[str, A
 
     assert not subject.at_rest(Instant(at(60) - 1))
     assert forgotten is subject.at_rest(at(60))
-
-
-def test_the_state_goes_on_in_another_pipeline() -> None:
-    limits = (TokenBucket(1, SECOND, 3), StrictWindow(9, Duration(1), "tokens"), InFlight(5))
-    subject = pipeline(*limits, breaker=Breaker(failures=2))
-    other = Pipeline(Breaker(failures=2), limits, cap=subject.cap, degraded=subject.degraded)
-    fail(subject, T0)
-    grant(subject, T0)
-
-    other.restore(subject.state())
-
-    assert subject.state() == other.state()
-    assert answer(subject, T0, Request(2)) == answer(other, T0, Request(2)) == (at(1), Reason.RATE_LIMIT)
-    assert [True, True] == [either.gate <= T0 for either in (subject, other)]
 
 
 def test_the_state_of_an_open_breaker_closes_the_gate_of_another_pipeline() -> None:

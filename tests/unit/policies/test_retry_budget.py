@@ -205,22 +205,6 @@ def test_a_clock_that_jumps_ahead_a_day_empties_the_window() -> None:
     assert policy.balance(Instant(T0 + DAY)) == 3
 
 
-def test_a_restored_budget_goes_on_where_the_other_one_stood() -> None:
-    old, new = budget(share=0.5, floor=2), budget(share=0.5, floor=2)
-    old.deposit(at(0), 10)
-    old.withdraw(at(3), 4)
-    old.withdraw(at(3.5))
-
-    new.restore(old.state())
-
-    assert old.state() == new.state()
-    for moment in (at(0), at(3), at(4), Instant(T0 + WINDOW), at(300)):
-        assert old.balance(moment) == new.balance(moment)
-    old.withdraw(at(3.9))
-    new.withdraw(at(3.9))
-    assert old.state() == new.state()
-
-
 def test_changing_the_old_budget_does_not_change_a_state_taken_from_it() -> None:
     policy = budget(floor=5)
     policy.withdraw(T0)
@@ -240,12 +224,6 @@ def test_a_share_from_nothing_to_a_thousand_can_be_set(share: float, parts: int)
 def test_any_other_share_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match=r"share is .*; expected a number from 0 to 1000"):
         RetryBudget(share=share)
-
-
-@pytest.mark.parametrize("floor", [-1, 0.5, True, 10**12 + 1])
-def test_a_floor_that_is_no_whole_number_from_0_on_is_refused(floor: int) -> None:
-    with pytest.raises(ConfigError, match="floor is "):
-        RetryBudget(floor=floor)
 
 
 @pytest.mark.parametrize("window", [SECOND, HOUR])

@@ -3,55 +3,15 @@
 import tomllib
 from typing import Final
 
-import msgspec
 import pytest
 
 from governor import Config, ConfigError, Governor, Permit, PermitDenied
-from governor._units import MINUTE
-from governor.config import GlobalSettings, InboundSettings, LoggingSettings, show
+from governor.config import show
 from governor.policies._checks import whole
-from governor.policies.breaker import Breaker
-from governor.policies.gcra import TokenBucket
-from governor.policies.in_flight import InFlight
-from governor.policies.retry import Retry
-from governor.policies.retry_budget import RetryBudget
-from governor.policies.window import StrictWindow
 from governor.testing import ManualClock
-
-
-class Number:
-    """What numpy's integers have: the value as an index, comparisons and arithmetic, without being an `int`."""
-
-    def __init__(self, value: int) -> None:
-        self._value = value
-
-    def __index__(self) -> int:
-        return self._value
-
-    def __eq__(self, other: object) -> bool:
-        return self._value == other
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
+from tests.support.numbers import Number
 
 FIVE: Final = Number(5)
-MADE: Final[list[tuple[msgspec.Struct, msgspec.Struct]]] = [
-    (TokenBucket(FIVE, MINUTE, FIVE), TokenBucket(5, MINUTE, 5)),  # type: ignore[arg-type]
-    (StrictWindow(FIVE, MINUTE), StrictWindow(5, MINUTE)),  # type: ignore[arg-type]
-    (InFlight(FIVE), InFlight(5)),  # type: ignore[arg-type]
-    (Breaker(failures=FIVE, open_for=MINUTE), Breaker(failures=5, open_for=MINUTE)),  # type: ignore[arg-type]
-    (Retry(attempts=FIVE, statuses=frozenset({Number(500)})), Retry(attempts=5, statuses=frozenset({500}))),  # type: ignore[arg-type]
-    (RetryBudget(floor=FIVE), RetryBudget(floor=5)),  # type: ignore[arg-type]
-    (GlobalSettings(max_scopes=FIVE, requests_per_minute=FIVE), GlobalSettings(max_scopes=5, requests_per_minute=5)),  # type: ignore[arg-type]
-    (InboundSettings(max_clients=FIVE), InboundSettings(max_clients=5)),  # type: ignore[arg-type]
-    (LoggingSettings(max_size_mb=FIVE), LoggingSettings(max_size_mb=5)),  # type: ignore[arg-type]
-]
-
-
-@pytest.mark.parametrize(("made", "plain"), MADE, ids=lambda record: type(record).__name__)
-def test_a_setting_takes_whole_numbers_of_other_types_and_keeps_plain_ones(made: msgspec.Struct, plain: msgspec.Struct) -> None:
-    assert repr(plain) == repr(made)
 
 
 def test_a_mapping_of_settings_may_hold_them_too() -> None:
