@@ -6,7 +6,7 @@ from copy import deepcopy
 from datetime import timedelta
 from functools import partial
 from pickle import dumps, loads
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Final
 
 import msgspec
@@ -44,7 +44,7 @@ RECORDS: Final[list[Make]] = [
     partial(LoggingSettings),
 ]
 #: What they cover, and what a configuration holds beside records.
-COVERED: Final = {*(type(make()) for make in RECORDS), tuple, float, MappingProxyType}
+COVERED: Final = {*(type(make()) for make in RECORDS), tuple, float, MappingProxyType, NoneType}
 #: The smallest value of a whole number that may not be 1.
 LEAST: Final = {"excess": 0, "floor": 0, "ipv6_prefix": 32}
 #: No whole number that any setting takes.
