@@ -13,7 +13,7 @@ NEEDS := --editable '.[all]' --group dev --group bench
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help .venv test test-lowest pytest lint types contracts docs demo bench screenshot clean
+.PHONY: help .venv test test-lowest test-sdks pytest lint types contracts docs demo bench screenshot clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,17 @@ test-lowest: ## run the tests with the oldest allowed version of each dependency
 	@.venv-lowest/bin/python -m pip install $(QUIET) --upgrade '$(PIP)'
 	@.venv-lowest/bin/python -m pip install $(QUIET) --constraint .venv-lowest/constraints.txt $(NEEDS)
 	.venv-lowest/bin/$(PYTEST)
+
+test-sdks: .venv-sdks/.ready ## call real SDKs through a governor; SDKS=write writes the table in the documentation
+	SDKS=$${SDKS:-required} .venv-sdks/bin/$(PYTEST) tests/sdks
+
+# An environment of its own: the SDKs bring many packages, some in older versions than the development tools need. Without
+# compiling, of which most is never loaded, they are installed in a fifth of the time.
+.venv-sdks/.ready: pyproject.toml constraints-sdks.txt
+	@test -x .venv-sdks/bin/python || $(PYTHON) -m venv .venv-sdks
+	@.venv-sdks/bin/python -m pip install $(QUIET) --upgrade '$(PIP)'
+	@.venv-sdks/bin/python -m pip install $(QUIET) --no-compile --constraint constraints-sdks.txt --editable . --group sdks
+	@touch $@
 
 pytest: $(READY) ## run the tests
 	$(BIN)/$(PYTEST)
@@ -64,5 +75,5 @@ screenshot: $(READY) ## take the picture of the dashboard for the documentation,
 	$(BIN)/python -m tests.browser.screenshot docs/how-to/dashboard.png
 
 clean: ## remove everything that make made, .venv included
-	rm -rf .venv .venv-lowest .cache build dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-sdks .cache build dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
