@@ -95,7 +95,7 @@ class Governor:
             if actor is not None:
                 if get_ident() == access.thread:
                     # Safe whichever loop runs on this thread: it has ended before any other takes its turn.
-                    answer = actor.grab(deny=True)
+                    answer = actor.grab(True)
                     if answer is not None:
                         return answer
                     if access.running().on_loop():

@@ -190,13 +190,14 @@ class ScopeActor:
     def grab(self) -> Permit | None: ...
 
     @overload
-    def grab(self, *, deny: Literal[True]) -> Permit | Denied | None: ...
+    def grab(self, deny: Literal[True]) -> Permit | Denied | None: ...
 
-    def grab(self, *, deny: bool = False) -> Permit | Denied | None:
+    def grab(self, deny: bool = False) -> Permit | Denied | None:
         """One request, at once; None if that takes a step, or is not possible. With `deny` a denial, if that takes no step.
 
         Written out by hand, because this is what nearly every call costs: no Python call but the clock and one `commit` for
-        each limit and the cap, and no step. `_copy` keeps what it reads up to date.
+        each limit and the cap, and no step. `_copy` keeps what it reads up to date. `deny` is positional because CPython 3.11
+        calls functions with keyword-only parameters without its fast path.
         """
         clock = self._clock  # Fetched and called in two steps: CPython 3.11 is slower with functions that are attributes.
         life = self._life

@@ -174,11 +174,18 @@ class GroupActor:
         """What is left of the limit of which least is left for this request. None without limits."""
         now = self._now()
         keys = (request.client, request.address, WHOLE_GROUP, request.client)
-        quotas = [
-            AvailableQuota(self._names.get(table) or _NAMES[which], table.available(now, keys[which]), table.parameters)
-            for which, table in self._rules_of(request)
-        ]
-        return min(quotas, key=lambda quota: quota.requests, default=None)
+        # As in `admit`. Every answer may ask this: one record is made for all limits, and none is compared by a call.
+        rules = self._rules if request.tier is None and not request.routes else self._rules_of(request)
+        fewest, by = 0, None
+        for rule in rules:
+            which, table = rule
+            requests = table.available(now, keys[which])
+            if by is None or requests < fewest:
+                fewest, by = requests, rule
+        if by is None:
+            return None
+        which, table = by
+        return AvailableQuota(self._names.get(table) or _NAMES[which], fewest, table.parameters)
 
     def _rules_of(self, request: InboundRequest) -> tuple[_Rule, ...]:
         """The limits of a request. A tier that is not configured has the limits of the group."""

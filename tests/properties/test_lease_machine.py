@@ -192,7 +192,7 @@ class LeaseMachine(RuleBasedStateMachine):
         scope = self.scopes[which]
         if cost == 1:
             expected = scope.actor.denial(Instant(self.now))
-            answer: Permit | Denied | None = scope.actor.grab(deny=True)
+            answer: Permit | Denied | None = scope.actor.grab(True)
             assert not isinstance(answer, Denied) or answer == expected
             answer = answer or scope.actor.try_acquire()
         else:

@@ -18,7 +18,7 @@ export class Chart {
   #granted = drawn("path", { class: "granted" });
   #line = drawn("path", { class: "granted-line" });
   #denied = drawn("path", { class: "denied" });
-  #limit = drawn("line", { class: "limit", x1: 0, x2: WIDTH });
+  #limit = drawn("line", { class: "limit", x1: 0, x2: WIDTH, visibility: "hidden" });
   #under = drawn("g");
   #over = drawn("g");
   #picture = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });

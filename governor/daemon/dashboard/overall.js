@@ -40,7 +40,7 @@ function tilesOf(global, outbound) {
     ? [span(global.degraded_for), `until ${clock(global.degraded_until_ts)}`, 1]
     : ["off", `began ${several(global.degraded_spells, "time")}`, 0];
   return [
-    ["Calls in the last minute", count(global.requests_last_minute), ...(cap === null ? ["no cap", 0] : [`of ${count(cap)} allowed`, global.requests_last_minute / cap])],
+    ["Calls, last minute", count(global.requests_last_minute), ...(cap === null ? ["no cap", 0] : [`of ${count(cap)} allowed`, global.requests_last_minute / cap])],
     ["Degraded mode", ...degraded],
     ["Circuit breakers", breakers || "all closed", `of ${several(outbound.length, "scope")}`, open ? 1 : probing ? 0.8 : 0],
     ["Granted", count(sums.total_requests), `${several(sums.total_retries, "retry").replace("retrys", "retries")} among them`, 0],

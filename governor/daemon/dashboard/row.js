@@ -27,7 +27,7 @@ class Row {
     this.cells = { pace: element("span", "cell pace"), left: element("span", "cell left"), denied: element("span", "cell denials") };
     this.meter = element("span", "meter", element("span"));
     const { pace, left, denied } = this.cells;
-    const name = element("span", "name", nameOf(key), this.#hint);
+    const name = element("span", "name", ...breakable(nameOf(key)), this.#hint);
     this.#details.append(
       element("summary", "", this.#state, name, this.#chart.root, pace, left, denied, this.meter),
       element("div", "body", this.#notes, this.#actions, this.#large.root, this.#facts),
@@ -155,6 +155,9 @@ export class GroupRow extends Row {
     ];
   }
 }
+
+/** A name that breaks before its method where it is too long for a line. */
+const breakable = (name) => name.split(/(?=:)/).flatMap((part) => [document.createElement("wbr"), part]);
 
 /** The smallest rate of these limits, or 0 if there is none. */
 function slowest(limits) {

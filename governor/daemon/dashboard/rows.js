@@ -76,7 +76,7 @@ export class Rows {
     say(byId(`${this.#side}-number`), fitting === all ? count(all) : `${count(fitting)} of ${count(all)}`);
     const more = byId(`${this.#side}-more`);
     more.hidden = 0 < fitting && fitting <= MAX_ROWS;
-    say(more, fitting ? `and ${count(fitting - MAX_ROWS)} more: use the filter to find them` : all ? "No match." : "None yet.");
+    say(more, fitting ? `and ${count(fitting - MAX_ROWS)} more: use the filter to find them` : all ? "No match." : "None yet. Each appears with its first call.");
   }
 
   #row(key) {
