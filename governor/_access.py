@@ -15,7 +15,7 @@ from governor._actors.permit import Permit
 from governor._actors.portal import Portal
 from governor._life import Life
 from governor._supervisor import Supervisor
-from governor.config import check_scope
+from governor.config import scope_of
 from governor.errors import Reason, UsageError
 from governor.messages import Acquire, Denied
 from governor.policies.contract import PLAIN
@@ -207,13 +207,6 @@ class Access:
 
 # The interpreter names it so in its warning of a request for a permit that is never entered.
 Access.acquire.__qualname__ = "Governor.permit"
-
-
-def scope_of(provider: str, method: str | None) -> str:
-    """The name of a scope. Raises `ConfigError`."""
-    scope = (provider if method is None else f"{provider}:{method}").lower()
-    check_scope(scope)
-    return scope
 
 
 def unanswered(scope: str, error: TimeoutError | UsageError) -> Denied:

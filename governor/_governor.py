@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from governor._access import Access, LeasedPermits, scope_of
+from governor._access import Access, LeasedPermits
 from governor._actors.asking import ask_blocking, overloaded
 from governor._actors.permit import Permit
 from governor._failures import Classifier, Classify
@@ -28,7 +28,7 @@ from governor._retries import Failure
 from governor._supervisor import Supervisor
 from governor._units import DurationLike
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
-from governor.config import Config
+from governor.config import Config, scope_name
 from governor.instrumentation import Hook
 from governor.messages import Denied, RetryPlan
 from governor.policies.breaker import Breaker
@@ -271,7 +271,7 @@ class Governor:
         """
         # Validated like the setting of that name.
         duration = None if open_for is None else Breaker(open_for=open_for).open_for
-        self._access.still_running().call(partial(self._access.supervised().set_breaker, scope_of(scope, None), duration))
+        self._access.still_running().call(partial(self._access.supervised().set_breaker, scope_name(scope), duration))
 
     def add_hook(self, hook: Hook) -> Callable[[], None]:
         """Tells `hook` of every event from now on, on a thread of its own. Returns the function that ends this.

@@ -3,11 +3,11 @@
 from functools import partial
 from typing import Final, final
 
-from governor._access import Access, scope_of
+from governor._access import Access
 from governor._actors.asking import answer_timeout
 from governor._permit_request import MAX_TIMEOUT
 from governor._units import from_seconds
-from governor.config import ScopeSettings
+from governor.config import ScopeSettings, scope_of
 from governor.errors import ConfigError, UsageError
 from governor.messages import Denied, NoRetry, PlanRetry, RetryPlan
 from governor.policies.retry import CallFailure, end_after

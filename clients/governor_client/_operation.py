@@ -13,7 +13,7 @@ import httpx
 
 from governor import CallFailure, Duration, Governor, Instant, Permit, PermitDenied
 from governor.clock import MAX_DURATION, Clock, from_seconds, to_seconds, wall_clock
-from governor.config import check_scope
+from governor.config import provider_name
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
 from governor_client._attempt import Attempt, failure_of
 from governor_client._options import BUFFERED, RETRY
@@ -65,8 +65,7 @@ class Terms:
         clock: Clock,
         on_event: Hook | None,
     ) -> None:
-        check_scope(f"{provider}:get".lower(), field="provider")
-        self._provider = provider
+        self._provider = provider_name(provider)
         self._client = GovernorClient(governor)
         self._ungoverned = Ungoverned(ungoverned, govern_loopback=govern_loopback)
         self._clock = clock

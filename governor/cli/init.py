@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from governor.cli import schema
 from governor.config import Config, describe, parse_limit
-from governor.config.names import check_name, join, quoted
+from governor.config.names import check_name, join, provider_name, quoted
 from governor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _ask() -> tuple[int | str, dict[str, str], dict[str, str]]:
     """Cap, limits by provider and paths by group, from answers on the terminal. A wrong answer is asked for again."""
     print("An empty answer takes the value in brackets.")
     outbound, inbound = {}, {}
-    for name in _answer("Providers that the program calls, separated by spaces", "", _names):
+    for name in _answer("Providers that the program calls, separated by spaces", "", _providers):
         default = describe(Config.from_mapping({}).for_scope(name).limits[0])
         outbound[name] = _answer(f"  Limit of {name}, for instance '5000 per hour strict'", default, _limit)
     cap = _answer("Requests per minute over all providers together, or off", str(_CAP), _cap)
@@ -165,6 +165,10 @@ def _answer(question: str, default: str, read: Callable[[str], Answer]) -> Answe
             return read(said or default)
         except ConfigError as mistake:
             print(f"  {mistake}")
+
+
+def _providers(text: str) -> list[str]:
+    return [provider_name(name) for name in text.replace(",", " ").split()]
 
 
 def _names(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from governor._units import describe_duration, parse_duration
 from governor.config.model import Config
-from governor.config.names import DEFAULT, check_scope, provider_of
+from governor.config.names import DEFAULT, provider_name, provider_of, scope_name, scope_of
 from governor.config.parts import (
     UNIX_PEERS,
     GlobalSettings,
@@ -27,11 +27,13 @@ __all__ = [
     "InboundTier",
     "LoggingSettings",
     "ScopeSettings",
-    "check_scope",
     "describe",
     "describe_duration",
     "parse_duration",
     "parse_limit",
+    "provider_name",
     "provider_of",
+    "scope_name",
+    "scope_of",
     "show",
 ]

@@ -52,7 +52,9 @@ class Layer(msgspec.Struct, frozen=True):
     def position(self, path: str) -> Position | None:
         """Line and column of a path, or of the closest table or list around it that the file names."""
         found = positions(self.text or "")
-        return next((found[around] for around in _around(path) if around in found), None)
+        # Names of scopes may be in any case; two keys that differ in nothing else have a place each.
+        folded = {key.lower(): place for key, place in found.items()}
+        return next((place for around in _around(path) if (place := found.get(around) or folded.get(around.lower()))), None)
 
 
 def layers(path: FilePath | None, environ: Mapping[str, str], env_file: FilePath | None, mistakes: Mistakes) -> list[Layer]:
@@ -97,7 +99,7 @@ def located(problem: Problem, said: Sequence[Layer]) -> Problem:
     """
     for around in _around(problem.path):
         for layer in reversed(said):
-            if any(_touches(path, around) for path in _paths(layer.said)):
+            if any(_touches(path.lower(), around.lower()) for path in _paths(layer.said)):
                 line, column = layer.position(problem.path) or (None, None)
                 return problem._replace(source=layer.source, line=line, column=column)
     return problem

@@ -14,7 +14,7 @@ from governor.config.builtin import DEFAULT_PRESET, SECTIONS, built_in, is_prese
 from governor.config.files import FilePath
 from governor.config.load import layers, located, merge
 from governor.config.mistakes import Mistakes
-from governor.config.names import DEFAULT, check_method, check_name, check_scope, join, provider_of
+from governor.config.names import DEFAULT, check_method, check_name, folded_scopes, join, provider_of, scope_name
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.paths import Paths, covering, normal_form, sample
 from governor.config.schema import entries, read, unknown_key
@@ -61,6 +61,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         `ConfigError` that lists every mistake, each with its path, the value and what is allowed.
         """
         mistakes = Mistakes()
+        with mistakes:
+            said = folded_scopes(said)
         tables = merge((built_in(), said))
         for key, path, value in entries(tables, field=""):
             with mistakes:
@@ -96,7 +98,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         mistakes = Mistakes()
         said = layers(path, os.environ if environ is None else environ, env_file, mistakes)
         try:
-            config = cls.from_mapping(merge(layer.said for layer in said))
+            config = cls.from_mapping(merge(folded_scopes(layer.said) for layer in said))
         except ConfigError as error:
             found = [*mistakes.problems, *(located(problem, said) for problem in error.problems)]
             found.sort(key=lambda problem: (problem.source, problem.line or 0, problem.column or 0))
@@ -108,9 +110,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def for_scope(self, scope: str) -> ScopeSettings:
         """The settings of a scope: of its own section, else of the section of its provider, else of the default.
 
-        Raises `ConfigError` for a name that is not a scope, for instance one in upper case.
+        Upper and lower case do not differ. Raises `ConfigError` for a name that is not a scope.
         """
-        check_scope(scope)
+        scope = scope_name(scope)
         return self.outbound.get(scope) or self.outbound.get(provider_of(scope)) or self.outbound[DEFAULT]
 
 
@@ -141,7 +143,7 @@ def _outbound(table: object) -> dict[str, ScopeSettings]:
     for name in sorted(sections, key=lambda name: (name != DEFAULT, ":" in name, name)):
         path, value = sections[name]
         with mistakes:
-            check_scope(name, field=path)
+            name = scope_name(name, field=path)
             check_method(name, field=path)
             beneath = resolved.get(provider_of(name), resolved[DEFAULT])
             resolved[name] = read(beneath, value, field=path)

@@ -1,10 +1,11 @@
 """Names of scopes, providers and inbound groups, and paths of keys.
 
-A scope is `provider:method`, or just `provider`, in lower case. Other names are rejected: otherwise `GitHub` would silently get
-the settings of the default instead of those of `github`.
+A scope is `provider:method`, or just `provider`. Upper and lower case do not differ, in code or in a policy file: `GitHub` is
+the provider `github`. Inside they are in lower case.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -19,7 +20,8 @@ _BARE_KEY: Final = re.compile("[A-Za-z0-9_-]+")
 _NAME: Final = "[a-z0-9][a-z0-9_.-]{0,99}"
 _PROVIDER: Final = re.compile(_NAME)
 _SCOPE: Final = re.compile(f"{_NAME}(?::{_NAME})?")
-_CHARACTERS: Final = "lower-case letters, digits, '_', '-' and '.', at most 100 characters"
+_CHARACTERS: Final = "letters from a to z, digits, '_', '-' and '.', at most 100 characters"
+_OTHERS: Final = re.compile("[^a-z0-9_.-]+")
 
 
 def join(path: str, key: str) -> str:
@@ -33,15 +35,76 @@ def quoted(text: str) -> str:
     return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
 
 
-def check_scope(name: object, *, field: str = "scope") -> None:
-    """Raises `ConfigError` for `field` unless `name` is a scope: `github` or `github:post`.
+def scope_of(provider: object, method: object = None) -> str:
+    """The scope of a provider and a method, as code spells them: `github:get` for `GitHub` and `GET`. Raises `ConfigError`."""
+    name = provider_name(provider)
+    if method is None:
+        return name
+    folded = _folded(method)
+    if not _PROVIDER.fullmatch(folded):
+        raise ConfigError("method", method, f"a method such as 'get', of {_CHARACTERS}{_hint(folded)}")
+    return _checked(f"{name}:{folded}", name, field="provider")
+
+
+def provider_name(name: object, *, field: str = "provider") -> str:
+    """The name of a provider in lower case: `github` for `GitHub`. Raises `ConfigError` for `field`."""
+    folded = _folded(name)
+    if _PROVIDER.fullmatch(folded):
+        return folded
+    if _SCOPE.fullmatch(folded):
+        provider, _, method = folded.partition(":")
+        advice = f"the provider {provider!r} with the method {method!r}, or the provider {f'{provider}-{method}'!r}"
+        raise ConfigError(field, name, f"a name without ':', which separates provider and method: {advice}")
+    raise ConfigError(field, name, f"a name such as 'github', of {_CHARACTERS}{_hint(folded)}")
+
+
+def scope_name(name: object, *, field: str = "scope") -> str:
+    """The name of a scope in lower case: `github:post` for `GitHub:POST`. Raises `ConfigError` for `field`.
 
     `default` stands for all providers, and has no methods of its own.
     """
-    if not isinstance(name, str) or not _SCOPE.fullmatch(name):
-        raise ConfigError(field, name, f"a scope such as 'github' or 'github:post', of {_CHARACTERS} on each side of the ':'")
-    if name.startswith(f"{DEFAULT}:"):
-        raise ConfigError(field, name, "'default' alone, for every method of every provider without a section")
+    folded = _folded(name)
+    if not _SCOPE.fullmatch(folded):
+        provider, separator, method = folded.partition(":")
+        near = f"{_slug(provider)}{separator}{_slug(method)}"
+        hint = f" (did you mean {near!r}?)" if _SCOPE.fullmatch(near) else ""
+        allowed = f"a scope such as 'github' or 'github:post', of {_CHARACTERS} on each side of the ':'"
+        raise ConfigError(field, name, f"{allowed}{hint}")
+    return _checked(folded, name, field=field)
+
+
+def folded_scopes(said: Mapping[str, object]) -> Mapping[str, object]:
+    """The same settings, with the names of outbound sections in lower case. Raises `ConfigError` for two of the same scope."""
+    outbound = said.get("outbound")
+    if not isinstance(outbound, Mapping):
+        return said
+    folded: dict[object, object] = {}
+    for name, table in outbound.items():
+        scope = name.lower() if isinstance(name, str) else name
+        if scope in folded:
+            message = f"[{join('outbound', name)}] is the second section of {scope}: upper and lower case do not differ"
+            raise ConfigError(join("outbound", name), name, "one section for each scope", message=message)
+        folded[scope] = table
+    return {**said, "outbound": folded}
+
+
+def _checked(scope: str, said: object, *, field: str) -> str:
+    if scope.startswith(f"{DEFAULT}:"):
+        raise ConfigError(field, said, "'default' alone, for every method of every provider without a section")
+    return scope
+
+
+def _folded(name: object) -> str:
+    return name.lower() if isinstance(name, str) else ""
+
+
+def _slug(text: str) -> str:
+    return _OTHERS.sub("-", text).strip("-_.")
+
+
+def _hint(folded: str) -> str:
+    near = _slug(folded)
+    return f" (did you mean {near!r}?)" if _PROVIDER.fullmatch(near) else ""
 
 
 def check_method(scope: str, *, field: str) -> None:
@@ -61,9 +124,9 @@ def check_method(scope: str, *, field: str) -> None:
 
 
 def check_name(name: object, *, field: str) -> None:
-    """Raises `ConfigError` for `field` unless `name` can be the name of a provider or an inbound group: `github`, `chat`."""
+    """Raises `ConfigError` for `field` unless `name` can be the name of an inbound group, a route or a tier: `chat`."""
     if not isinstance(name, str) or not _PROVIDER.fullmatch(name):
-        raise ConfigError(field, name, f"a name such as 'github', of {_CHARACTERS}")
+        raise ConfigError(field, name, f"a name such as 'chat', in lower case, of {_CHARACTERS}")
 
 
 def provider_of(scope: str) -> str:

@@ -16,7 +16,7 @@ from governor._units import MINUTE, SECOND, Duration
 from governor.config.builtin import presets
 from governor.config.files import expanded
 from governor.config.mistakes import Mistakes
-from governor.config.names import check_name
+from governor.config.names import check_name, provider_name
 from governor.config.text import describe
 from governor.errors import ConfigError
 from governor.policies import _checks
@@ -88,8 +88,8 @@ class GlobalSettings(msgspec.Struct, frozen=True, kw_only=True):
         if self.degraded_after_excess is not None:
             _checks.share("degraded_after_excess", self.degraded_after_excess, maximum=100)
         _checks.span(self, "degraded_cooldown")
-        for provider in sorted(self.degraded_exempt):
-            check_name(provider, field="degraded_exempt")
+        exempt = frozenset(provider_name(provider, field="degraded_exempt") for provider in sorted(self.degraded_exempt))
+        msgspec.structs.force_setattr(self, "degraded_exempt", exempt)
         _checks.whole("max_scopes", self.max_scopes)
         _checks.whole("max_waiting", self.max_waiting)
         _checks.span(self, "idle_after")

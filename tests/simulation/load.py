@@ -146,7 +146,7 @@ class World:
         with anyio.CancelScope(deadline=task.at + task.patience if task.patience is not None else float("inf")):
             try:
                 cost = 1 if task.cost == {"requests": 1} else task.cost
-                async with self.governor.permit(task.scope, cost=cost, timeout=task.timeout) as permit:
+                async with self.governor.permit(*task.scope.split(":"), cost=cost, timeout=task.timeout) as permit:
                     ask.answered = anyio.current_time()
                     ask.granted_at = permit.grant().granted_at
                     await self.use(ask, permit)
@@ -235,7 +235,7 @@ async def recover(governor: Governor) -> Statistics:
         for scope in SCOPES:
             await anyio.sleep(120)
             try:
-                async with governor.permit(scope, timeout=0) as permit:
+                async with governor.permit(*scope.split(":"), timeout=0) as permit:
                     permit.record(status=200)
             except PermitDenied:
                 pass

@@ -36,7 +36,7 @@ def governed(breaker: object = None, **global_: object) -> Governor:
 
 def call(governor: Governor, scope: str, *statuses: int) -> None:
     for status in statuses:
-        granted(governor.try_permit(scope)).record(status=status)
+        granted(governor.try_permit(*scope.split(":"))).record(status=status)
 
 
 @pytest.mark.promise("R06")
@@ -44,7 +44,7 @@ async def test_a_breaker_logs_why_it_opens_for_how_long_and_that_it_closes(lines
     async with governed() as governor:
         call(governor, "weather:get", 200, 500, 503, 500)
         for _ in range(100):
-            governor.try_permit("weather:get")
+            governor.try_permit("weather", "get")
         await anyio.sleep(30)
         call(governor, "weather:get", 500)
         await anyio.sleep(30)

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 
 
 def take(governor: Governor, times: int, scope: str = "weather") -> list[Permit]:
-    return [granted(governor.try_permit(scope)) for _ in range(times)]
+    return [granted(governor.try_permit(*scope.split(":"))) for _ in range(times)]
 
 
 def left(governor: Governor, scope: str = "weather") -> list[int]:

@@ -24,12 +24,12 @@ def obey() -> None:
         match line.split():
             case ["call", scope, status, times]:
                 for _ in range(int(times)):
-                    permit = default().try_permit(scope)
+                    permit = default().try_permit(*scope.split(":"))
                     assert isinstance(permit, Permit), permit
                     permit.record(status=int(status))
             case ["refuse", scope, times]:
                 for _ in range(int(times)):
-                    assert isinstance(default().try_permit(scope), Denied)
+                    assert isinstance(default().try_permit(*scope.split(":")), Denied)
             case ["wait", scope, times]:
                 for _ in range(int(times)):
                     # No daemons, as this thread is one: the program must not end before they have said what they got.
@@ -52,7 +52,7 @@ async def visit(group: str, client: bytes, times: int) -> None:
 
 def wait(scope: str) -> None:
     try:
-        with default().permit(scope):
+        with default().permit(*scope.split(":")):
             answer = "granted"
     except PermitDenied as denied:
         answer = denied.reason

@@ -98,7 +98,7 @@ def test_init_replaces_a_file_only_with_force(capsys: pytest.CaptureFixture[str]
 MISTAKES = [
     ["--outbound", "hub"],
     ["--outbound", "hub=60 per minute"],
-    ["--outbound", "HUB=60 per minute strict"],
+    ["--outbound", "the hub=60 per minute strict"],
     ["--inbound", "chat=chat"],
     ["--cap", "0"],
 ]

@@ -272,7 +272,7 @@ def test_a_scope_has_the_policy_of_its_exact_name_else_of_its_provider_else_the_
 
 
 @pytest.mark.promise("R01")
-@pytest.mark.parametrize("scope", ["GitHub", "github:GET", "", "a:b:c"])
+@pytest.mark.parametrize("scope", ["", "a:b:c", "git hub"])
 def test_a_name_that_is_no_scope_has_no_policy_not_even_the_default(scope: str) -> None:
     with pytest.raises(ConfigError, match="expected a scope such as 'github'"):
         BUILT_IN.for_scope(scope)
@@ -311,6 +311,23 @@ def test_the_default_is_beneath_the_built_in_sections_and_not_above_them() -> No
 
     assert ["1/s burst 60"] == limits(config, "github")
     assert Breaker(failures=3, probes=9) == config.for_scope("github").breaker
+
+
+@pytest.mark.promise("R01", "R53")
+def test_a_section_in_any_case_is_that_of_the_scope() -> None:
+    outbound = {"GitHub": {"limits": ["2/s"]}, "GITHUB:Post": {"limits": ["30 in flight"]}}
+    config = Config.from_mapping({"global": {"degraded_exempt": ["GitHub", "PayPal"]}, "outbound": outbound})
+
+    assert [["2/s burst 2"], ["30 in flight"]] == [limits(config, scope) for scope in ("github:get", "GitHub:POST")]
+    assert 3 == config.for_scope("github").breaker.failures
+    assert frozenset({"github", "paypal"}) == config.global_.degraded_exempt
+    assert set(BUILT_IN.outbound) | {"github:post"} == set(config.outbound)
+
+
+def test_two_sections_that_differ_only_in_case_are_a_mistake() -> None:
+    assert "[outbound.github] is the second section of github: upper and lower case do not differ" == mistake(
+        "outbound.GitHub.limits = []\noutbound.github.limits = []"
+    )
 
 
 def test_a_list_replaces_the_list_beneath() -> None:
@@ -402,7 +419,7 @@ MISTAKES = [
     ('outbound.github.retry.jitter = "ful"', "outbound.github.retry.jitter is 'ful'", "one of 'full', "),
     ('outbound.github.retry.methods = "GET"', "outbound.github.retry.methods is 'GET'", "a list of texts"),
     ('outbound.github.retry.statuses = ["x"]', "outbound.github.retry.statuses is ['x']", "a list of whole numbers"),
-    ("outbound.GitHub.limits = []", "outbound.GitHub is 'GitHub'", "a scope such as 'github'"),
+    ('outbound."git hub".limits = []', """outbound."git hub" is 'git hub'""", "a scope such as 'github' or 'github:post', of"),
     ('outbound."default:get".limits = []', "outbound.\"default:get\" is 'default:get'", "'default' alone"),
     ("outbound = []", "outbound is []", "a table"),
     ("global.max_scopes = 0", "global.max_scopes is 0", "a whole number from 1"),
@@ -416,7 +433,7 @@ MISTAKES = [
     ('global.degraded_after_excess = "half"', "global.degraded_after_excess is 'half'", "a number; or 'off'"),
     ('global.degraded_cooldown = "0s"', "global.degraded_cooldown is '0s'", "a duration from 1"),
     ('global.idle_after = "0s"', "global.idle_after is '0s'", "a duration from 1"),
-    ('global.degraded_exempt = ["a:b"]', "global.degraded_exempt is ['a:b']", "a name such as 'github'"),
+    ('global.degraded_exempt = ["a:b"]', "global.degraded_exempt is ['a:b']", "a name without ':', which separates"),
     ('inbound.chat.paths = ["chat"]', "inbound.chat.paths[0] is 'chat'", "a path that begins with '/'"),
     ("inbound.talk.limits = []", "inbound.talk.paths is []", "at least one path"),
     (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from governor.config import Config, check_scope, describe, provider_of
+from governor.config import Config, describe, provider_name, provider_of, scope_name, scope_of
 from governor.errors import ConfigError
 from governor.policies.retry import Retry
 
@@ -12,25 +12,58 @@ from governor.policies.retry import Retry
     "name", ["github", "github:get", "api.github.com:post", "multi_runtime", "a-b:c-d", "4chan", "default"]
 )
 def test_a_scope_is_a_provider_or_a_provider_and_a_method(name: str) -> None:
-    check_scope(name)
+    assert [name, name] == [scope_name(name), scope_name(name.upper())]
+
+
+@pytest.mark.promise("R01")
+@pytest.mark.parametrize("name", ["", ":get", "github:", "a:b:c", "git hub", "-a", "a" * 101, "é", "a\n", 5])
+def test_anything_else_is_no_scope(name: object) -> None:
+    with pytest.raises(ConfigError, match="a scope such as 'github' or 'github:post', of letters from a to z"):
+        scope_name(name)
 
 
 @pytest.mark.promise("R01")
 @pytest.mark.parametrize(
-    "name", ["", "GitHub", "github:GET", ":get", "github:", "a:b:c", "git hub", "-a", "a" * 101, "é", "a\n", 5]
+    ("name", "advice"),
+    [
+        ("Gemini:Flash", "the provider 'gemini' with the method 'flash', or the provider 'gemini-flash'"),
+        ("Hugging Face", "did you mean 'hugging-face'?"),
+        ("https://api.github.com/", "did you mean 'https-api.github.com'?"),
+        ("a:b:c", "did you mean 'a-b-c'?"),
+    ],
 )
-def test_anything_else_is_no_scope(name: object) -> None:
-    with pytest.raises(ConfigError, match="a scope such as 'github' or 'github:post', of lower-case letters"):
-        check_scope(name)
+def test_a_name_that_is_no_provider_is_refused_with_the_name_to_write_instead(name: str, advice: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        provider_name(name)
+
+    assert caught.value.value == name
+    assert advice in str(caught.value)
+
+
+def test_a_scope_is_checked_part_by_part() -> None:
+    assert ["github", "github:get"] == [scope_of("GitHub"), scope_of("GitHub", "GET")]
+    for provider, method, field in (
+        ("git hub", "get", "provider"),
+        ("github", "get:all", "method"),
+        ("default", "get", "provider"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            scope_of(provider, method)
+        assert field == caught.value.field
+
+
+def test_a_scope_with_other_characters_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'hugging-face:chat-completion'"):
+        scope_name("Hugging Face:chat completion")
 
 
 def test_a_name_has_at_most_100_characters_on_each_side() -> None:
-    check_scope("a" * 100 + ":" + "b" * 100)
+    scope_name("a" * 100 + ":" + "b" * 100)
 
 
 def test_the_default_has_no_methods_of_its_own() -> None:
     with pytest.raises(ConfigError, match="'default' alone"):
-        check_scope("default:post")
+        scope_name("default:post")
 
 
 @pytest.mark.parametrize("scope", ["github", "github:post"])
