@@ -103,7 +103,8 @@ def tell(policy: DegradedPolicy, now: Instant, grant: Grant, end: "Result | str"
     """Degraded mode hears of three providers, of one breaker that opens, and of what the cap denies."""
     if isinstance(end, Result):
         policy.record(now, grant, end, "abc"[grant.request.cost % 3])
-        policy.decide(now, healthy=False)
+        if policy.due:
+            policy.decide(now, healthy=False)
     else:
         policy.deny(now, grant.request, "a")
         policy.breaker_opened("b")

@@ -27,25 +27,26 @@ def stress(*arguments: str, options: tuple[str, ...] = (), **environ: str) -> No
     assert "Exception ignored" not in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("home", ["background", "asyncio", "trio"])
-def test_no_limit_is_exceeded_and_every_call_is_answered(home: str) -> None:
-    stress("--runs", "4", "--home", home)
+#: All loops in turn, on which a governor may live.
+HOMES = ["background", "asyncio", "trio", *(["uvloop"] if find_spec("uvloop") else [])]
 
 
-@pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop does not exist for this platform")
-def test_nor_with_uvloop() -> None:
-    stress("--runs", "4", "--home", "uvloop")
+def homes(*names: str) -> list[str]:
+    return [word for name in names for word in ("--home", name)]
 
 
-@pytest.mark.parametrize("home", ["background", "asyncio", "trio"])
-def test_nor_in_development_mode_with_every_warning_an_error(home: str) -> None:
-    stress("--runs", "2", "--home", home, options=("-X", "dev", "-W", "error"))
+def test_no_limit_is_exceeded_and_every_call_is_answered() -> None:
+    stress("--runs", str(3 * len(HOMES)), *homes(*HOMES))
+
+
+def test_nor_in_development_mode_with_every_warning_an_error() -> None:
+    stress("--runs", "6", *homes("background", "asyncio", "trio"), options=("-X", "dev", "-W", "error"))
 
 
 def test_nor_with_the_debug_mode_of_asyncio() -> None:
-    stress("--runs", "2", "--home", "background", "--home", "asyncio", PYTHONASYNCIODEBUG="1")
+    stress("--runs", "2", *homes("background", "asyncio"), PYTHONASYNCIODEBUG="1")
 
 
 @pytest.mark.parametrize("interval", ["1e-6", "1e-4"])
 def test_nor_when_threads_take_turns_as_often_as_they_can(interval: str) -> None:
-    stress("--runs", "4", "--home", "background", "--home", "asyncio", "--switch-interval", interval)
+    stress("--runs", "4", *homes("background", "asyncio"), "--switch-interval", interval)
