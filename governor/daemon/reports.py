@@ -69,21 +69,22 @@ def global_status(statistics: Statistics) -> GlobalStatus:
 
 
 def scope_named(name: str) -> str:
-    """The scope or provider that a name stands for; "" for an inbound group."""
-    return "" if name.startswith(INBOUND) else name.removeprefix(OUTBOUND)
+    """The scope or provider that a name stands for, in lower case; "" for an inbound group with its prefix."""
+    return "" if name.startswith(INBOUND) else name.removeprefix(OUTBOUND).lower()
 
 
 def report(statistics: Statistics, name: str) -> ScopeReport | GroupReport | None:
     """One scope (`github:get`, `outbound:github:get`), one group (`inbound:chat`) or all scopes of a provider (`github`).
 
-    None if there is no such scope.
+    A bare name without such a provider is that of a group. None if there is no such scope or group.
     """
-    if name.startswith(INBOUND):
-        group = statistics.groups.get(name.removeprefix(INBOUND))
-        return None if group is None else GroupReport(scope=name, **_fields(group))
     scope = scope_named(name)
     found = _of(scope, statistics.scopes)
-    return _scope_report(scope, found) if found else None
+    if found:
+        return _scope_report(scope, found)
+    bare = name.removeprefix(INBOUND)
+    group = statistics.groups.get(bare)
+    return None if group is None else GroupReport(scope=INBOUND + bare, **_fields(group))
 
 
 def _of(scope: str, scopes: Mapping[str, ScopeStatistics]) -> dict[str, ScopeStatistics]:

@@ -76,6 +76,18 @@ async def test_status_and_metrics_are_documents_in_json() -> None:
 
 
 @pytest.mark.promise("R31")
+async def test_a_bare_name_is_that_of_a_provider_else_that_of_a_group() -> None:
+    async with watched() as (governor, client):
+        before = [(await client.get(f"{API}/metrics/{name}")).json() for name in ("chat", "inbound:chat")]
+        governor.try_permit("chat", "GET")
+        after = [(await client.get(f"{API}/metrics/{name}")).json()["scope"] for name in ("chat", "Chat:GET", "inbound:chat")]
+
+    assert "inbound:chat" == before[0]["scope"]
+    assert before[0] == before[1]
+    assert ["outbound:chat", "outbound:chat:get", "inbound:chat"] == after
+
+
+@pytest.mark.promise("R31")
 @pytest.mark.parametrize(
     "path", [f"{API}/metrics/nowhere", f"{API}/metrics/inbound:nowhere", f"{API}/metrics/a%2Fb", f"{API}/metrics/%00"]
 )

@@ -300,7 +300,7 @@ async def test_a_group_is_found_by_its_direction() -> None:
 
 @pytest.mark.promise("R31")
 @pytest.mark.parametrize(
-    "name", ["git", "github:post", "shop", "inbound:github:get", "inbound:", "outbound:", "", ":", "github:"]
+    "name", ["git", "github:post", "outbound:shop", "inbound:github:get", "inbound:", "outbound:", "", ":", "github:"]
 )
 async def test_what_is_no_scope_is_not_found(name: str) -> None:
     async with governed(ManualClock()) as governor:
