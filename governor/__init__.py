@@ -2,7 +2,7 @@
 
 from governor._access import LeasedPermits
 from governor._actors.permit import Permit
-from governor._default import adefault, current, default
+from governor._default import adefault, current, default, limit
 from governor._failures import Classify
 from governor._governor import Governor
 from governor._inbound import Admission, EndpointGroup, Inbound
@@ -114,5 +114,6 @@ __all__ = [
     "adefault",
     "current",
     "default",
+    "limit",
     "register_limit",
 ]

@@ -13,6 +13,7 @@ from typing import Final
 from governor import _governor
 from governor._actors.portal import NoPortal
 from governor._background import TooLate
+from governor._decorator import LimitDecorator
 from governor._governor import Governor
 from governor._lives import GovernorState
 from governor._threads import run_on_thread
@@ -68,6 +69,14 @@ def current() -> Governor | None:
     """The governor that runs in this process: of several the one that was entered first; None if there is none."""
     _governor.forget_gone()
     return next(iter(_governor.running), None)
+
+
+async def _running() -> Governor:
+    return current() or await adefault()
+
+
+#: `@governor.limit("github", "GET")`: a permit of the governor of this process for each call of a function.
+limit: Final = LimitDecorator(default, _running)
 
 
 def reset() -> None:

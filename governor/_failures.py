@@ -244,6 +244,14 @@ def _carried_status(error: Exception) -> int | None:
     return None
 
 
+def status_of_answer(answer: object) -> int | None:
+    """The status of an answer of an HTTP library: of an object with `headers` and a status. None for any other object."""
+    if _read(answer, "headers") is None:
+        return None
+    found = (_status(_read(answer, name), least=100) for name in ("status_code", "status"))
+    return next((status for status in found if status is not None), None)
+
+
 def _status(value: object, *, least: int) -> int | None:
     """The value as an HTTP status from `least` to 599; None for everything else, close codes and numbers of errors among it."""
     if value is None or isinstance(value, (str, bytes)):

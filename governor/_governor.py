@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from governor._access import Access, LeasedPermits
 from governor._actors.asking import ask_blocking, overloaded
 from governor._actors.permit import Permit
+from governor._decorator import LimitDecorator
 from governor._failures import Classifier, Classify
 from governor._inbound import Inbound
 from governor._life import Life
@@ -74,6 +75,8 @@ class Governor:
             self.add_hook(hook)
         #: Admission of inbound requests.
         self.inbound = Inbound(self._access.still_running)
+        #: Decorator: `@governor.limit("github", "GET")` takes a permit for each call of a function.
+        self.limit = LimitDecorator(lambda: self, partial(_itself, self))
         self._lives = Lives(self._access, self._listeners, set_up=self._set_up, on_closed=partial(_remove, self))
 
     @classmethod
@@ -349,6 +352,10 @@ class Governor:
     def __repr__(self) -> str:
         known = "not started" if self.state is GovernorState.NEW else self.state.value
         return f"<Governor, {known}, {len(self.config.outbound)} outbound policies>"
+
+
+async def _itself(governor: Governor) -> Governor:
+    return governor
 
 
 def forget_gone() -> None:

@@ -59,7 +59,7 @@ def _paths() -> _JSON:
         "in": "path",
         "required": True,
         "schema": {"type": "string"},
-        "description": "`github:get` or `outbound:github:get`; `github` for all of its scopes; a group as `inbound:chat` or `chat`.",
+        "description": "`github:get` or `outbound:github:get`; `github` for all its scopes; a group: `inbound:chat`, `chat`.",
         "examples": {"outbound": {"value": "github:get"}, "inbound": {"value": "inbound:default"}},
     }
     of_scope = {"name": "scope", "in": "query", "schema": {"type": "string"}, "example": "outbound:github:get"}

@@ -25,6 +25,7 @@ from governor import (
     StrictWindow,
     TokenBucket,
     default,
+    limit,
 )
 from governor.testing import ManualClock, denying, loop_clock, unlimited
 
@@ -119,6 +120,25 @@ def tests_can_command_the_answers() -> None:
     governor = Governor(unlimited(), clock=ManualClock())
     with governor, denying(governor, "github", "GET", reason=Reason.CIRCUIT_OPEN, retry_after=None):
         governor.try_permit("github", "GET")
+
+
+@limit("github", "GET", cost=1, timeout=5.0, classify=None)
+async def issues(repository: str, *, page: int = 1) -> list[str]:
+    return [repository] * page
+
+
+class Connector:
+    @limit("github")
+    def fetch(self, number: int) -> bytes:
+        return bytes(number)
+
+
+async def decorated_functions_keep_their_types(governor: Governor) -> None:
+    assert_type(await issues("a/b", page=2), list[str])
+    assert_type(Connector().fetch(1), bytes)
+    assert_type(governor.limit("github", "GET")(len)("abc"), int)
+    await issues(1)  # type: ignore[arg-type]
+    Connector().fetch("1")  # type: ignore[arg-type]
 
 
 def the_default_is_a_governor() -> Governor:
