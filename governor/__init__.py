@@ -28,7 +28,7 @@ from governor.errors import (
     UsageError,
 )
 from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest, NoRetry, RetryPlan
-from governor.policies.breaker import Breaker
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import ClientTable, Forecast, Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight

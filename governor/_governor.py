@@ -32,7 +32,7 @@ from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config, scope_name
 from governor.instrumentation import Hook
 from governor.messages import Denied, RetryPlan
-from governor.policies.breaker import Breaker
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.retry import CallFailure
 from governor.statistics import Statistics
 

@@ -37,6 +37,7 @@ class Alarm:
             if self._timer is timer:
                 self._timer = None
             if not stop.is_set():
+                self._portal.check_thread()
                 self.ring()
         if self._crash is not None:
             crash, self._crash = self._crash, None

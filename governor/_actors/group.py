@@ -137,7 +137,7 @@ class GroupActor:
         for which, table in rules:
             table.commit(now, keys[which], request.cost)
         if self.holds:
-            self._held.setdefault(request, []).append(tuple(rule for rule in rules if rule[1].releases))
+            self._held.setdefault(request, []).append(tuple(rule for rule in rules if rule[1].needs_release))
         self.counters.requests += 1
         if not self._sweeping:
             self._sweeping = True
@@ -263,7 +263,7 @@ class GroupActor:
         self._tiers = {tier: of_clients[tier] + common for tier in policy.tiers}
         self._routes = [tuple((entry.by, table) for entry, table in tables if entry.part == route) for route in policy.routes]
         self._names = {table: entry.part.name for entry, table in tables if isinstance(entry.part, InboundRoute)}
-        self.holds = any(table.releases for table in self._tables.values()) or bool(self._held)
+        self.holds = any(table.needs_release for table in self._tables.values()) or bool(self._held)
 
     # Sweeping.
 
@@ -288,7 +288,7 @@ class GroupActor:
     def _sweep(self) -> bool:
         """Sweeps the next part of each table. False once all are empty."""
         now = self._now()
-        tables = [table for table in self._tables.values() if not table.releases]
+        tables = [table for table in self._tables.values() if not table.needs_release]
         for table in tables:
             table.sweep(now)
         return any(len(table) for table in tables)

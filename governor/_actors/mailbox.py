@@ -112,6 +112,7 @@ class Mailbox:
     def _on_notified(self) -> None:
         # Before reading: a message that arrives from here on posts again, so none is left unread.
         self._notified = False
+        self._portal.check_thread()
         self._failures.read()
         self._read()
 

@@ -150,6 +150,13 @@ class Portal:
             self._on_moved()
         return True
 
+    def check_thread(self) -> None:
+        """Finds out whether another thread has begun to run the loop. Called by what the loop itself runs, before an actor is.
+
+        Until then the first thread compares nothing but thread numbers, which costs it less, and calls actors directly.
+        """
+        self.on_loop()
+
     def here(self) -> bool:
         """Whether the calling code may call the actors directly: on their loop, and on its thread while no loop runs there."""
         return self.on_loop() or (self.is_paused() and running_loop() is None)

@@ -223,6 +223,7 @@ class Steps:
 
     def passivate(self) -> None:
         """Ends the task. The next ask resumes the actor as it is now."""
+        self._portal.check_thread()
         self.life.apply(Event.PASSIVATE)
         self._halt()
 

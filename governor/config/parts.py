@@ -20,7 +20,7 @@ from governor.config.names import check_name, provider_name
 from governor.config.text import describe
 from governor.errors import ConfigError
 from governor.policies import _checks
-from governor.policies.breaker import Breaker
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import REQUESTS, Limit
 from governor.policies.degraded import MAX_PROVIDERS
 from governor.policies.gcra import TokenBucket

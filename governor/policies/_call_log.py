@@ -64,10 +64,10 @@ class CallLog:
             self.calls -= calls
             self.failures -= failures
 
-    def failures_at(self, now: Instant) -> int:
-        """Failures inside the window that ends at `now`. Changes nothing."""
-        gone = now - self.window
-        return sum(failures for dated, _, failures in self._slots if dated > gone)
+    def without_failures_at(self, now: Instant) -> Instant:
+        """From when on, at the earliest `now`, no failure is inside the window, if no call is added. Changes nothing."""
+        newest = next((dated for dated, _, failures in reversed(self._slots) if failures), None)
+        return now if newest is None else max(now, Instant(newest + self.window))
 
     def clear(self) -> None:
         """Drops all slots."""

@@ -23,7 +23,7 @@ from governor._units import MINUTE, NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies._call_log import CallLog
 from governor.policies._calls_out import CallsOut
-from governor.policies.breaker_parameters import Breaker as Breaker
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import TRANSITIONS, BreakerEvent, BreakerState, BreakerStatus
 from governor.policies.contract import Grant, Request, Result
 
@@ -111,10 +111,7 @@ class BreakerPolicy:
 
     def at_rest(self, now: Instant) -> bool:
         """Whether it is closed, without a failure on record, and without a call of a ramp that may still be answered."""
-        newest = self._out.newest()
-        ramping = newest is not None and newest + self.parameters.probe_deadline > now
-        failed = self.failures or any(self._last_calls) or self._calls.failures_at(now)
-        return self.status is BreakerStatus.CLOSED and not ramping and not failed
+        return self.rests_at(now) <= now
 
     def rests_at(self, now: Instant) -> Instant:
         """The instant from which on it is at rest if nothing happens; `NEVER` if time alone does not lead there."""
@@ -122,8 +119,7 @@ class BreakerPolicy:
             return NEVER
         newest = self._out.newest()
         answered_by = now if newest is None else Instant(newest + self.parameters.probe_deadline)
-        failing_until = Instant(now + (self.parameters.window or 0)) if self._calls.failures_at(now) else now
-        return max(now, answered_by, failing_until)
+        return max(now, answered_by, self._calls.without_failures_at(now))
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """`now` if closed; else the end of `open_for`, or with all places taken the deadline of the oldest call."""
@@ -319,7 +315,7 @@ class BreakerPolicy:
         )
 
     def restore(self, state: BreakerState) -> None:
-        """Continues from an earlier state. Under other parameters, a ramp continues only if they have one."""
+        """Continues from an earlier state. Under other parameters, a ramp and a log of calls continue only if they have one."""
         self.status = state.status
         self.generation = state.generation
         self._since = state.since
@@ -336,7 +332,10 @@ class BreakerPolicy:
         self._last_calls.clear()
         if self.parameters.window_calls is not None:
             self._last_calls.extend(state.last_calls)
-        self._calls.restore(state.calls)
+        if self.parameters.window is None:
+            self._calls.clear()
+        else:
+            self._calls.restore(state.calls)
 
 
 def _judged(slow_call: Duration | None, began: Instant, grant: Grant, result: Result) -> Result:

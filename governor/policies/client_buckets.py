@@ -53,7 +53,7 @@ class ClientBuckets:
     )
 
     reason = Reason.RATE_LIMIT
-    releases = False
+    needs_release = False
 
     def __init__(self, parameters: TokenBucket, max_clients: int) -> None:
         _checks.whole("max_clients", max_clients)

@@ -23,7 +23,7 @@ class ClientFlights:
     __slots__ = ("_counts", "max_clients", "parameters")
 
     reason = Reason.CONCURRENCY
-    releases = True
+    needs_release = True
     refill = Duration(0)
 
     def __init__(self, parameters: InFlight, max_clients: int) -> None:

@@ -39,7 +39,7 @@ class ClientWindows:
     __slots__ = ("_dropped", "_floors", "_grain", "_next", "_per_table", "_tables", "max_clients", "parameters")
 
     reason = Reason.RATE_LIMIT
-    releases = False
+    needs_release = False
 
     def __init__(self, parameters: StrictWindow, max_clients: int) -> None:
         _checks.whole("max_clients", max_clients)

@@ -310,12 +310,12 @@ class ClientTable(Protocol):
         """The largest number of clients with an entry."""
 
     @property
-    def releases(self) -> bool:
+    def needs_release(self) -> bool:
         """Whether the end of a request gives something back, so that `release` must be called. Such a table needs no sweep."""
 
     @property
     def refill(self) -> Duration:
-        """Microseconds without requests after which a client has its whole limit again. 0 where `releases` is true."""
+        """Microseconds without requests after which a client has its whole limit again. 0 where `needs_release` is true."""
 
     def __len__(self) -> int:
         """The number of clients that have an entry."""

@@ -16,7 +16,8 @@ from typing import Final, cast
 import msgspec
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
-from governor.policies.breaker import Breaker, BreakerPolicy
+from governor.policies.breaker import BreakerPolicy
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerState, BreakerStatus
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result
 from governor.policies.degraded import DegradedPolicy

@@ -20,7 +20,8 @@ import pytest
 from governor import Config, Governor
 from governor._units import MINUTE, SECOND, Duration, Instant, from_seconds
 from governor.errors import ConfigError
-from governor.policies.breaker import Breaker, BreakerPolicy
+from governor.policies.breaker import BreakerPolicy
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Result
 from governor.testing import ManualClock

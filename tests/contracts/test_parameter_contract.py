@@ -15,7 +15,7 @@ import pytest
 from governor import ConfigError
 from governor._units import Duration
 from governor.config import Config, GlobalSettings, InboundSettings, LoggingSettings, ScopeSettings
-from governor.policies.breaker import Breaker
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.degraded import Degraded
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight

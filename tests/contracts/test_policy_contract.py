@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from governor._units import AFTER_OUTCOME, DAY, NEVER, SECOND, Duration, Instant
 from governor.config import parse_limit
 from governor.errors import Reason
-from governor.policies.breaker import Breaker, BreakerPolicy
+from governor.policies.breaker import BreakerPolicy
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import PLAIN, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result, Spending
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy

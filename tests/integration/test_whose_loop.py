@@ -5,7 +5,7 @@ import gc
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
-from threading import Thread
+from threading import Thread, get_ident
 from time import monotonic
 
 import anyio
@@ -30,7 +30,8 @@ from governor import (
 from governor._actors import asking, portal
 from governor._default import current, reset
 from governor._governor import running
-from governor.messages import InboundRequest
+from governor.messages import InboundRequest, Report
+from governor.policies.contract import Result
 from tests.support.answers import granted, reason
 from tests.support.waits import PATIENCE
 from tests.support.ways import Answer, block, wait
@@ -333,6 +334,38 @@ def test_a_loop_may_be_run_on_by_another_thread(loop: asyncio.AbstractEventLoop,
     assert None is first
     assert [None, None, None, Reason.CONCURRENCY, None] == there
     assert (None, None, 8) == here
+
+
+@pytest.mark.parametrize("notices", ["an alarm", "a message"])
+def test_a_thread_that_no_longer_runs_the_loop_stops_calling_actors_itself(
+    notices: str, loop: asyncio.AbstractEventLoop, governor: Governor
+) -> None:
+    """Neither program nor governor has called anything on the new thread, when an actor has its turn there."""
+
+    async def begin() -> list[asyncio.Task[Answer]]:
+        await governor.start()
+        granted(governor.try_permit("often"))
+        waiting = [asyncio.create_task(wait(governor, "often", 5.0))] if notices == "an alarm" else []
+        await anyio.wait_all_tasks_blocked()
+        return waiting
+
+    waiting = loop.run_until_complete(begin())
+    before = governor._access.thread
+    permit = granted(governor.try_permit("single"))
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        if waiting:
+            asyncio.run_coroutine_threadsafe(asyncio.wait(waiting), loop).result(PATIENCE)
+        else:
+            governor._access.addresses["single", None].deliver(Report(permit.grant(), Result.SUCCESS), later=True)
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(PATIENCE)
+        after = governor._access.thread
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(PATIENCE)
+
+    assert (get_ident(), 0) == (before, after)
 
 
 # A loop inside another one.

@@ -25,7 +25,8 @@ from hypothesis.stateful import (
 
 from governor._units import DAY, MINUTE, Duration, Instant
 from governor.policies._sliding_log import SLOTS
-from governor.policies.breaker import Breaker, BreakerPolicy
+from governor.policies.breaker import BreakerPolicy
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Result
 

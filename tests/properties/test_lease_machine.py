@@ -34,7 +34,7 @@ from governor._actors.queue import Waiter
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.instrumentation import Announcer
 from governor.messages import Acquire
-from governor.policies.breaker import Breaker
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Request
 from governor.policies.degraded import Degraded, DegradedPolicy

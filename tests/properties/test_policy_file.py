@@ -12,7 +12,7 @@ from governor.config import Config, GlobalSettings, InboundGroup, ScopeSettings,
 from governor.config.differences import differences
 from governor.config.json_schema import json_schema
 from governor.config.load import merge
-from governor.policies.breaker import Breaker
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import Limit
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight

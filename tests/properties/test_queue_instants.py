@@ -17,7 +17,7 @@ from governor._units import AFTER_OUTCOME, DAY, Duration, Instant
 from governor.messages import Acquire
 from governor.policies import turn as turns
 from governor.policies._sliding_log import SlidingLog
-from governor.policies.breaker import Breaker
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import PLAIN, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket

@@ -20,7 +20,7 @@ from governor.config import (
     show,
 )
 from governor.errors import ConfigError
-from governor.policies.breaker import Breaker
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.in_flight import InFlight
 from governor.policies.retry import IDEMPOTENT, CallFailure, Retry, RetryEnd, end_after
 from governor.policies.retry_budget import RetryBudget

@@ -10,7 +10,8 @@ import pytest
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.errors import ConfigError
 from governor.policies._call_log import SLOTS
-from governor.policies.breaker import MAX_RAMP, Breaker, BreakerPolicy
+from governor.policies.breaker import MAX_RAMP, BreakerPolicy
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import TRANSITIONS, BreakerEvent, BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request, Result
 
@@ -375,7 +376,22 @@ def test_a_ramp_that_no_call_takes_part_in_does_not_keep_its_scope_from_being_fo
     assert (True, [False, True]) == (before, [policy.at_rest(Instant(at(121) - early)) for early in (1, 0)])
 
 
-def test_a_late_probe_whose_place_nobody_took_still_counts() -> None:
+@pytest.mark.parametrize("after", [{"failures": 9}, {"failure_rate": 0.5, "window": MINUTE}], ids=["no window", "a window"])
+def test_it_is_at_rest_from_the_instant_that_it_names(after: dict[str, Any]) -> None:
+    """Also where it continues from a breaker whose log of calls has a window, and it has none."""
+    before = BreakerPolicy(Breaker(failure_rate=0.5, window=MINUTE))
+    call(before, at(0), "sf")
+    call(before, at(10), "s")
+    policy = BreakerPolicy(Breaker(**after))
+    policy.restore(before.state())
+    rests = policy.rests_at(at(20))
+
+    assert (at(60) if "window" in after else at(20)) == rests
+    assert policy.at_rest(rests)
+    assert ("window" not in after) is policy.at_rest(Instant(at(60) - 1))
+
+
+def test_a_late_probe_whose_place_is_free_still_counts() -> None:
     policy, late = half_open(Breaker(probes=1, successes=1, probe_deadline=Duration(10 * SECOND)))
 
     policy.record(at(1_000), late, Result.SUCCESS)

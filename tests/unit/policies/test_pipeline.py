@@ -7,7 +7,7 @@ import pytest
 
 from governor._units import MINUTE, NEVER, SECOND, Duration, Instant
 from governor.errors import Reason
-from governor.policies.breaker import Breaker
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
