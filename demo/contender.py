@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Final, Protocol
 
-import httpx
+import httpx2
 import msgspec
 
 from demo.traffic import Call
@@ -58,6 +58,6 @@ class Contender(Protocol):
         """What has been counted. Called on the event loop, while the run lasts."""
 
 
-def waits(wait: float) -> httpx.Timeout:
+def waits(wait: float) -> httpx2.Timeout:
     """The timeouts of a call that may wait so many seconds until it is sent."""
-    return httpx.Timeout(_ANSWER, pool=wait)
+    return httpx2.Timeout(_ANSWER, pool=wait)

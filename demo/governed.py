@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from math import ceil
 from typing import Final
 
-import httpx
+import httpx2
 
 from demo.contender import DONE, AsyncCaller, Caller, Figures, GovernorFigures, waits
 from demo.rules import Rules
@@ -56,7 +56,7 @@ class Governed:
             async def make(call: Call, wait: float) -> str:
                 try:
                     await client.arequest(call.method, call.path, timeout=waits(wait))
-                except (PermitDenied, httpx.HTTPError) as error:
+                except (PermitDenied, httpx2.HTTPError) as error:
                     return _ending(error)
                 return DONE
 
@@ -70,7 +70,7 @@ class Governed:
             def make(call: Call, wait: float) -> str:
                 try:
                     client.request(call.method, call.path, timeout=waits(wait))
-                except (PermitDenied, httpx.HTTPError) as error:
+                except (PermitDenied, httpx2.HTTPError) as error:
                     return _ending(error)
                 return DONE
 
@@ -99,11 +99,11 @@ class Governed:
         return TrafficControlledHttpClient(PROVIDER, self._base_url, governor=self._governor, govern_loopback=True)
 
 
-def _ending(error: PermitDenied | httpx.HTTPError) -> str:
+def _ending(error: PermitDenied | httpx2.HTTPError) -> str:
     match error:
         case PermitDenied():
             return error.reason.value
-        case httpx.HTTPStatusError():
+        case httpx2.HTTPStatusError():
             return str(error.response.status_code)
         case _:
             return type(error).__name__

@@ -1,4 +1,4 @@
-"""The contender without a governor: a plain httpx client in a naive retry loop."""
+"""The contender without a governor: a plain httpx2 client in a naive retry loop."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -8,7 +8,7 @@ from time import sleep
 from typing import Final
 
 import anyio
-import httpx
+import httpx2
 
 from demo.contender import DONE, AsyncCaller, Caller, Figures, waits
 from demo.traffic import Call
@@ -31,7 +31,7 @@ class Ungoverned:
     @asynccontextmanager
     async def tasks(self) -> AsyncIterator[AsyncCaller]:
         """One client for all tasks."""
-        async with httpx.AsyncClient(base_url=self._base_url, limits=httpx.Limits(max_connections=None)) as client:
+        async with httpx2.AsyncClient(base_url=self._base_url, limits=httpx2.Limits(max_connections=None)) as client:
 
             async def make(call: Call, wait: float) -> str:
                 ending = ""
@@ -42,7 +42,7 @@ class Ungoverned:
                     self._count("sent")
                     try:
                         ending = self._read(await client.request(call.method, call.path, timeout=waits(wait)))
-                    except httpx.TransportError as error:
+                    except httpx2.TransportError as error:
                         ending = self._failed(error)
                     if ending == DONE:
                         break
@@ -53,7 +53,7 @@ class Ungoverned:
     @contextmanager
     def thread(self) -> Iterator[Caller]:
         """A client for this thread."""
-        with httpx.Client(base_url=self._base_url) as client:
+        with httpx2.Client(base_url=self._base_url) as client:
 
             def make(call: Call, wait: float) -> str:
                 ending = ""
@@ -64,7 +64,7 @@ class Ungoverned:
                     self._count("sent")
                     try:
                         ending = self._read(client.request(call.method, call.path, timeout=waits(wait)))
-                    except httpx.TransportError as error:
+                    except httpx2.TransportError as error:
                         ending = self._failed(error)
                     if ending == DONE:
                         break
@@ -85,11 +85,11 @@ class Ungoverned:
                 retries=counts["retries"],
             )
 
-    def _read(self, response: httpx.Response) -> str:
+    def _read(self, response: httpx2.Response) -> str:
         self._count(f"answered_{response.status_code // 100}xx")
         return DONE if response.is_success else str(response.status_code)
 
-    def _failed(self, error: httpx.TransportError) -> str:
+    def _failed(self, error: httpx2.TransportError) -> str:
         self._count("errors")
         return type(error).__name__
 

@@ -8,19 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from governor_client._permits import GovernorClient
+from governor_client._wait import Wait, wait_at_most
 
 if TYPE_CHECKING:
     from governor.asgi import Client, EndpointLimit, TrafficControlMiddleware, TrafficControlWSGIMiddleware, limit
     from governor_client._client import TrafficControlledHttpClient
     from governor_client._options import CallOptions
-    from governor_client._transport import AsyncGovernedTransport, GovernedTransport
+    from governor_client.httpx2 import AsyncGovernedTransport, GovernedTransport
 else:
     _MODULES: Final = {
-        "AsyncGovernedTransport": "governor_client._transport",
+        "AsyncGovernedTransport": "governor_client.httpx2",
         "CallOptions": "governor_client._options",
         "Client": "governor.asgi",
         "EndpointLimit": "governor.asgi",
-        "GovernedTransport": "governor_client._transport",
+        "GovernedTransport": "governor_client.httpx2",
         "TrafficControlMiddleware": "governor.asgi",
         "TrafficControlWSGIMiddleware": "governor.asgi",
         "TrafficControlledHttpClient": "governor_client._client",
@@ -49,5 +50,7 @@ __all__ = [
     "TrafficControlMiddleware",
     "TrafficControlWSGIMiddleware",
     "TrafficControlledHttpClient",
+    "Wait",
     "limit",
+    "wait_at_most",
 ]

@@ -5,27 +5,38 @@ provider's: the transport reads the body of the request, which may fail because 
 """
 
 import socket
-from typing import Final, final
+import ssl
+from typing import NamedTuple, final
 
-import httpx
-
-from governor import CallFailure, Permit, UsageError
-
-#: Failures of the provider or the network, after which a later attempt may succeed. Other transports raise `OSError`.
-_TRANSIENT: Final = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, OSError)
-#: The request was not sent: the connection pool is full, or the URL has an unsupported scheme.
-_UNSENT: Final = (httpx.PoolTimeout, httpx.UnsupportedProtocol)
-#: There was no connection to send the request on.
-_UNCONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout, ConnectionRefusedError, socket.gaierror)
+from governor import CallFailure, Permit, PermitDenied, UsageError
 
 
-def failure_of(error: BaseException) -> CallFailure | None:
-    """How the call failed, if another attempt may succeed after this error; else None."""
-    if not isinstance(error, _TRANSIENT) or isinstance(error, _UNSENT):
-        return None
-    if isinstance(error, _UNCONNECTED):
-        return CallFailure.UNSENT
-    return CallFailure.TIMEOUT if isinstance(error, (httpx.TimeoutException, TimeoutError)) else CallFailure.BROKEN
+class Fault(NamedTuple):
+    """What an exception of an HTTP library says about a request.
+
+    `failure` says how the request failed if another attempt may succeed, and is None otherwise. `unused` says that the request
+    was not sent for a reason on this side, such as a full connection pool: its permit is given back. `ours` says that the body
+    of the request could not be read, which is neutral: the error may be one of another provider, whose answer is that body.
+    """
+
+    failure: CallFailure | None
+    unused: bool = False
+    ours: bool = False
+
+
+def fault_of_system(error: BaseException) -> Fault:
+    """The fault of an exception of the operating system or the standard library, which every HTTP library may let through."""
+    match error:
+        case PermitDenied():
+            return Fault(None, unused=True)
+        case TimeoutError():
+            return Fault(CallFailure.TIMEOUT)
+        case ConnectionRefusedError() | socket.gaierror() | ssl.SSLCertVerificationError():
+            return Fault(CallFailure.UNSENT)
+        case OSError():
+            return Fault(CallFailure.BROKEN)
+        case _:
+            return Fault(None)
 
 
 @final
@@ -40,6 +51,8 @@ class Attempt:
 
     def answered(self, status: int) -> None:
         """The answer has begun, which decides a probe of the circuit breaker. The outcome is known when it ends."""
+        if self._status is not None:
+            return
         self._status = status
         self._permit.answered(status=status)
 
@@ -48,14 +61,18 @@ class Attempt:
         if not self._permit.reported:
             self._permit.record(status=self._status)
 
-    def broke(self, error: BaseException, *, ours: bool = False) -> None:
-        """An error ended the attempt before the answer was complete. `ours`: it comes from the body of the request."""
+    def broke(self, error: BaseException, fault: Fault) -> None:
+        """An error ended the attempt before the answer was complete."""
         if self._permit.reported:
             return
-        if ours:
-            # Always neutral: it may be a network error of another provider, whose answer is the body of this request.
+        if fault.ours:
             self._permit.record(error=UsageError(f"the body of the request could not be read: {type(error).__name__}"))
-        elif isinstance(error, _UNSENT) and self._status is None:
+        elif fault.unused and self._status is None:
             self._permit.give_back()
         else:
             self._permit.record(error=error)
+
+    def unused(self) -> None:
+        """Gives the permit back unless an outcome was reported: no request was sent with it."""
+        if not self._permit.reported:
+            self._permit.give_back()

@@ -1,268 +1,345 @@
 """`TrafficControlledHttpClient`: an HTTP client for one provider, with blocking calls, async calls and streams."""
 
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, suppress
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack, final
+from functools import partial, wraps
+from importlib import import_module
+from inspect import isawaitable
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack, cast, final
 
-import httpx
-
-from governor import Governor, UsageError
+from governor import ConfigError, Governor, UsageError
 from governor.clock import system_clock
 from governor.instrumentation import Hook
 from governor.one_use import AsyncOneUse, OneUse
-from governor_client._operation import Terms, longest_wait
-from governor_client._options import CallOptions, for_httpx
-from governor_client._transport import AsyncGovernedTransport, GovernedTransport
+from governor_client import _calls
+from governor_client._calls import Call
+from governor_client._httpx_family import Kit, library_of
+from governor_client._operation import Terms
+from governor_client._options import CallOptions, ClientOptions, request_options
+from governor_client._status_error import status_error
+from governor_client._wait import Wait
 
 if TYPE_CHECKING:
-    from httpx._types import AuthTypes, HeaderTypes
+    import httpx2
 
+C = TypeVar("C", "httpx2.Client", "httpx2.AsyncClient")
 
-class _Governing(TypedDict):
-    provider: str
-    governor: Governor | None
-    govern_loopback: bool
-    ungoverned: tuple[str, ...]
-    on_event: Hook | None
-
-
-class _Settings(TypedDict):
-    base_url: httpx.URL | str
-    timeout: float | httpx.Timeout | None
-    headers: "HeaderTypes | None"
-    auth: "AuthTypes | None"
-    follow_redirects: bool
+#: An event hook of the library: called with a request or a response.
+EventHook = Callable[..., object]
 
 
 @final
 class TrafficControlledHttpClient:
-    """An HTTP client for one provider, governed, with retries: `with` for `get` and so on, `async with` for `aget` and so on.
+    """An HTTP client for one provider, governed, with retries: `get` and so on, `aget` and so on for async code.
 
-    `timeout` is in seconds, for each phase of an attempt (connect, write, read) and for all waiting of an operation together,
-    for permits and between attempts; None waits without a bound. Every call takes the keyword arguments of httpx and two more:
-    `raise_for_status=False` returns answers of 400 or more instead of raising `httpx.HTTPStatusError`, and `disable_retry=True`
-    sends once. Calls raise a subclass of `PermitDenied`, with reason and `retry_after`, if the permit is denied, and
-    `UsageError` outside their block.
+    It is used in a `with` or `async with` block, or without one and closed by `close` or `aclose`. `timeout` is in seconds, for
+    each phase of an attempt (connect, write, read); None for no bound. `wait` bounds all waiting of a call together, for
+    permits and between attempts, over its redirects and rounds of authentication: seconds, None for no bound, or "timeout" (the
+    default) for as long as the timeout of the call, 30 seconds at most. With 0, a call that would have to wait is denied at
+    once.
 
-    The answer is read within the attempt, so that an answer that breaks off is retried; `stream` and `astream` return it when
-    it begins, and retry only before that. `GovernedTransport` describes what is retried, and the arguments `governor`,
-    `govern_loopback`, `ungoverned` and `on_event`. Redirects are followed by default, each with a permit of its own.
-    `transport` and `async_transport` send the requests; pass one for a proxy or custom certificates, because proxies from the
-    environment are not used. Raises `ConfigError`.
+    Every call takes the keyword arguments of httpx2 and four more: `wait`; `raise_for_status=False` returns answers of 400 or
+    more instead of raising `HTTPStatusError`, and retries only those that refuse the request unprocessed; `retry=True` retries
+    all of them; `disable_retry=True` sends once. Calls raise a subclass of `PermitDenied` that is a `TransportError` of the
+    library too, with reason and `retry_after`, if the permit is denied, and `UsageError` after the client is closed.
+
+    Each request is built and signed after its wait. The answer is read within the attempt, so that an answer that breaks off is
+    retried; `stream` and `astream` return it when it begins, and retry only before that. `GovernedTransport` describes what is
+    retried, and the arguments `governor`, `govern_loopback`, `ungoverned` and `on_event`. Redirects are followed by default,
+    each with a permit of its own.
+
+    All other arguments are those of `httpx2.Client`. Those that differ for async code have a twin: `transport` and
+    `async_transport`, `mounts` and `async_mounts`. Event hooks may be plain functions for both. `library` is httpx2, or httpx,
+    whose types the answers and errors have then; by default that of the transport, mounts or authentication that is passed, and
+    else httpx2. Raises `ConfigError`.
     """
 
     def __init__(
         self,
         provider: str,
-        base_url: httpx.URL | str | None = None,
-        timeout: float | httpx.Timeout | None = 30.0,
+        base_url: "httpx2.URL | str | None" = None,
+        timeout: "float | httpx2.Timeout | None" = 30.0,
         *,
         governor: Governor | None = None,
+        wait: Wait = "timeout",
         govern_loopback: bool = False,
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
-        headers: "HeaderTypes | None" = None,
-        auth: "AuthTypes | None" = None,
         follow_redirects: bool = True,
-        transport: httpx.BaseTransport | None = None,
-        async_transport: httpx.AsyncBaseTransport | None = None,
+        library: ModuleType | None = None,
+        transport: "httpx2.BaseTransport | None" = None,
+        async_transport: "httpx2.AsyncBaseTransport | None" = None,
+        mounts: "Mapping[str, httpx2.BaseTransport | None] | None" = None,
+        async_mounts: "Mapping[str, httpx2.AsyncBaseTransport | None] | None" = None,
+        **options: Unpack[ClientOptions],
     ) -> None:
         # Validates the arguments now, and not at the first call.
-        Terms(provider, governor, govern_loopback=govern_loopback, ungoverned=ungoverned, clock=system_clock, on_event=on_event)
-        longest_wait(httpx.Timeout(timeout).pool)
-        self._govern: _Governing = {
-            "provider": provider,
-            "governor": governor,
-            "govern_loopback": govern_loopback,
-            "ungoverned": tuple(ungoverned),
-            "on_event": on_event,
-        }
-        self._settings: _Settings = {
+        self._terms = Terms(
+            provider,
+            governor,
+            wait=wait,
+            govern_loopback=govern_loopback,
+            ungoverned=ungoverned,
+            on_event=on_event,
+            clock=system_clock,
+        )
+        given = {"transport": transport, "async_transport": async_transport, "timeout": timeout, **options}
+        given |= {f"mounts[{pattern!r}]": mount for pattern, mount in {**(mounts or {}), **(async_mounts or {})}.items()}
+        self._kit = kit = _kit(library, given.values())
+        for field, value in given.items():
+            kit.refuse_foreign(field, value)
+        self.provider = self._terms.provider
+        self.base_url = str(base_url or "")
+        self.timeout = timeout
+        self._follow_redirects = follow_redirects
+        hooks = options.pop("event_hooks", None) or {}
+        settings: dict[str, object] = {
             "base_url": base_url or "",
             "timeout": timeout,
-            "headers": headers,
-            "auth": auth,
             "follow_redirects": follow_redirects,
+            "limits": kit.limits,
+            **options,
         }
-        self._transport = transport
-        self._async_transport = async_transport
-        self._blocking: httpx.Client | None = None
-        self._async: httpx.AsyncClient | None = None
-        #: Whether the `with` or `async with` block is entered, or being entered: creating a client takes a while.
-        self._in_with = False
-        self._in_async_with = False
+        blocking = {**settings, "transport": transport, "mounts": mounts, "event_hooks": _hooks(hooks)}
+        asynchronous = {
+            **settings,
+            "transport": async_transport,
+            "mounts": async_mounts,
+            "event_hooks": _async_hooks(hooks),
+        }
+        self._blocking: _Half[httpx2.Client] = _Half(self.provider, "", partial(kit.client, **blocking))
+        self._async: _Half[httpx2.AsyncClient] = _Half(self.provider, "a", partial(kit.async_client, **asynchronous))
 
     # Blocking.
 
     def __enter__(self) -> Self:
-        if self._in_with:
-            raise UsageError(f"the client for {self._govern['provider']} is in a `with` block already; create another one")
-        self._in_with = True
-        try:
-            transport = GovernedTransport(**self._govern, transport=self._transport)
-            client = httpx.Client(**self._settings, transport=transport)
-            client.__enter__()
-        except BaseException:
-            self._in_with = False
-            raise
-        self._blocking = client
+        self._blocking.enter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        client, self._blocking = self._blocking, None
-        if client is not None:
-            try:
-                client.__exit__(kind, error, traceback)
-            finally:
-                self._in_with = False
+        self.close()
 
-    def request(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    def close(self) -> None:
+        """Closes the connections of the blocking calls. Later ones raise `UsageError`, except in another `with` block."""
+        client = self._blocking.leave()
+        if client is not None:
+            client.close()
+
+    def request(self, method: str, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """Makes a call and returns the complete answer."""
-        response = self._entered().request(method, url, **for_httpx(options, buffered=True))
+        client = self._blocking.client()
+        response = _calls.send(self._call(client, method, url, options, buffered=True), client)
         if _is_to_raise(response, options):
-            raise _status_error(response)
+            raise status_error(self._kit, self.provider, response)
         return response
 
-    def get(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    def get(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """`request` with the method GET."""
         return self.request("GET", url, **options)
 
-    def post(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    def post(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """`request` with the method POST."""
         return self.request("POST", url, **options)
 
-    def put(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    def put(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """`request` with the method PUT."""
         return self.request("PUT", url, **options)
 
-    def delete(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    def delete(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """`request` with the method DELETE."""
         return self.request("DELETE", url, **options)
 
-    def patch(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    def patch(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """`request` with the method PATCH."""
         return self.request("PATCH", url, **options)
 
     def stream(
-        self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]
-    ) -> AbstractContextManager[httpx.Response, bool | None]:
+        self, method: str, url: "httpx2.URL | str", **options: Unpack[CallOptions]
+    ) -> "AbstractContextManager[httpx2.Response, bool | None]":
         """Makes a call and returns the answer when it begins: `with client.stream("GET", url) as response:`, once."""
         return OneUse(self._stream(method, url, options), _again("stream", method))
 
     @contextmanager
-    def _stream(self, method: str, url: httpx.URL | str, options: CallOptions) -> Iterator[httpx.Response]:
-        with self._entered().stream(method, url, **for_httpx(options, buffered=False)) as response:
+    def _stream(self, method: str, url: "httpx2.URL | str", options: CallOptions) -> "Iterator[httpx2.Response]":
+        client = self._blocking.client()
+        response = _calls.send(self._call(client, method, url, options, buffered=False), client)
+        try:
             if _is_to_raise(response, options):
-                with suppress(httpx.HTTPError):
+                with suppress(self._kit.http_error):
                     response.read()  # The error carries the body of the answer.
-                raise _status_error(response)
+                raise status_error(self._kit, self.provider, response)
             yield response
+        finally:
+            response.close()
 
     # Async.
 
     async def __aenter__(self) -> Self:
-        if self._in_async_with:
-            raise UsageError(
-                f"the client for {self._govern['provider']} is in an `async with` block already; create another one"
-            )
-        self._in_async_with = True
-        try:
-            transport = AsyncGovernedTransport(**self._govern, transport=self._async_transport)
-            client = httpx.AsyncClient(**self._settings, transport=transport)
-            await client.__aenter__()
-        except BaseException:
-            self._in_async_with = False
-            raise
-        self._async = client
+        self._async.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        client, self._async = self._async, None
-        if client is not None:
-            try:
-                await client.__aexit__(kind, error, traceback)
-            finally:
-                self._in_async_with = False
+        await self.aclose()
 
-    async def arequest(self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    async def aclose(self) -> None:
+        """Closes the connections of the async calls. Later ones raise `UsageError`, except in another `async with` block."""
+        client = self._async.leave()
+        if client is not None:
+            await client.aclose()
+
+    async def arequest(self, method: str, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """Makes a call and returns the complete answer."""
-        response = await self._aentered().request(method, url, **for_httpx(options, buffered=True))
+        client = self._async.client()
+        response = await _calls.asend(self._call(client, method, url, options, buffered=True), client)
         if _is_to_raise(response, options):
-            raise _status_error(response)
+            raise status_error(self._kit, self.provider, response)
         return response
 
-    async def aget(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    async def aget(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """`arequest` with the method GET."""
         return await self.arequest("GET", url, **options)
 
-    async def apost(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    async def apost(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """`arequest` with the method POST."""
         return await self.arequest("POST", url, **options)
 
-    async def aput(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    async def aput(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """`arequest` with the method PUT."""
         return await self.arequest("PUT", url, **options)
 
-    async def adelete(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    async def adelete(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """`arequest` with the method DELETE."""
         return await self.arequest("DELETE", url, **options)
 
-    async def apatch(self, url: httpx.URL | str, **options: Unpack[CallOptions]) -> httpx.Response:
+    async def apatch(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """`arequest` with the method PATCH."""
         return await self.arequest("PATCH", url, **options)
 
     def astream(
-        self, method: str, url: httpx.URL | str, **options: Unpack[CallOptions]
-    ) -> AbstractAsyncContextManager[httpx.Response, bool | None]:
+        self, method: str, url: "httpx2.URL | str", **options: Unpack[CallOptions]
+    ) -> "AbstractAsyncContextManager[httpx2.Response, bool | None]":
         """Makes a call and returns the answer when it begins: `async with client.astream("GET", url) as response:`, once."""
         return AsyncOneUse(self._astream(method, url, options), _again("astream", method))
 
     @asynccontextmanager
-    async def _astream(self, method: str, url: httpx.URL | str, options: CallOptions) -> AsyncIterator[httpx.Response]:
-        async with self._aentered().stream(method, url, **for_httpx(options, buffered=False)) as response:
+    async def _astream(self, method: str, url: "httpx2.URL | str", options: CallOptions) -> "AsyncIterator[httpx2.Response]":
+        client = self._async.client()
+        response = await _calls.asend(self._call(client, method, url, options, buffered=False), client)
+        try:
             if _is_to_raise(response, options):
-                with suppress(httpx.HTTPError):
+                with suppress(self._kit.http_error):
                     await response.aread()  # The error carries the body of the answer.
-                raise _status_error(response)
+                raise status_error(self._kit, self.provider, response)
             yield response
+        finally:
+            await response.aclose()
 
     # Both.
 
-    def _entered(self) -> httpx.Client:
-        if self._blocking is None:
-            raise UsageError(
-                f"the client for {self._govern['provider']} is not in a `with` block: request, get, post, put, delete, patch "
-                "and stream need one; inside `async with` call arequest, aget, apost, aput, adelete, apatch and astream"
-            )
-        return self._blocking
-
-    def _aentered(self) -> httpx.AsyncClient:
-        if self._async is None:
-            raise UsageError(
-                f"the client for {self._govern['provider']} is not in an `async with` block: arequest, aget, apost, aput, "
-                "adelete, apatch and astream need one; inside `with` call request, get, post, put, delete, patch and stream"
-            )
-        return self._async
+    def _call(
+        self,
+        client: "httpx2.Client | httpx2.AsyncClient",
+        method: str,
+        url: "httpx2.URL | str",
+        options: CallOptions,
+        *,
+        buffered: bool,
+    ) -> Call:
+        return Call(
+            self._kit,
+            self._terms,
+            partial(client.build_request, method, url, **request_options(options)),
+            auth=options.get("auth", self._kit.use_client_default),
+            follow_redirects=options.get("follow_redirects", self._follow_redirects),
+            wait=options.get("wait", ...),
+            retry=not options.get("disable_retry", False),
+            retry_answers=options.get("raise_for_status", True) or options.get("retry", False),
+            buffered=buffered,
+        )
 
     def __repr__(self) -> str:
-        uses = [name for name, half in (("with", self._blocking), ("async with", self._async)) if half is not None]
-        return f"<TrafficControlledHttpClient for {self._govern['provider']}, {' and '.join(uses) or 'not entered'}>"
+        return f"<TrafficControlledHttpClient for {self.provider}, {self._blocking.state} and async {self._async.state}>"
+
+
+@final
+class _Half(Generic[C]):
+    """The client of the library for one kind of calls: made for the first call, closed by the end of the block or by hand."""
+
+    def __init__(self, provider: str, prefix: str, make: Callable[[], C]) -> None:
+        self._provider = provider
+        self._prefix = prefix
+        self._make: Callable[[], C] = make
+        self._open: dict[str, C] = {}
+        self._closed = False
+        self._in_block = False
+
+    def enter(self) -> None:
+        if self._in_block:
+            block = "an `async with`" if self._prefix else "a `with`"
+            raise UsageError(f"the client for {self._provider} is in {block} block already; create another one")
+        self._in_block, self._closed = True, False
+
+    def client(self) -> C:
+        if self._closed:
+            block = f"`{'async ' if self._prefix else ''}with`"
+            raise UsageError(
+                f"the client for {self._provider} is closed; use it in another {block} block, or create another one"
+            )
+        found = self._open.get("client")
+        # Two threads may both make one; the first that is stored is used, and the other has no connection to close.
+        return self._open.setdefault("client", self._make()) if found is None else found
+
+    def leave(self) -> C | None:
+        self._in_block, self._closed = False, True
+        return self._open.pop("client", None)
+
+    @property
+    def state(self) -> str:
+        return "closed" if self._closed else "open" if self._open else "not used yet"
+
+
+def _kit(library: ModuleType | None, given: "Collection[object]") -> Kit:
+    name = next(filter(None, map(library_of, given)), "httpx2") if library is None else library.__name__
+    if name not in ("httpx", "httpx2"):
+        raise ConfigError("library", library, "the module httpx2, or the module httpx")
+    # Loaded here so that a program with one of the libraries does not load the other.
+    return cast("Kit", import_module(f"governor_client.{name}").KIT)
+
+
+def _hooks(hooks: "Mapping[str, list[EventHook]]") -> "dict[str, list[EventHook]]":
+    """The hooks of the program, and those that tie permits to requests: next to the wire."""
+    return {
+        **hooks,
+        "request": [*hooks.get("request", ()), _calls.before_request],
+        "response": [_calls.after_head, *hooks.get("response", ())],
+    }
+
+
+def _async_hooks(hooks: "Mapping[str, list[EventHook]]") -> "dict[str, list[EventHook]]":
+    plain = {name: [_awaited(hook) for hook in each] for name, each in hooks.items()}
+    return {
+        **plain,
+        "request": [*plain.get("request", ()), _calls.abefore_request],
+        "response": [_calls.aafter_head, *plain.get("response", ())],
+    }
+
+
+def _awaited(hook: EventHook) -> EventHook:
+    @wraps(hook)
+    async def awaited(message: object) -> None:
+        result = hook(message)
+        if isawaitable(result):
+            await result
+
+    return awaited
 
 
 def _again(name: str, method: str) -> str:
     return f"the result of `{name}` was entered before, and makes one call; write `{name}({method!r}, ...)` for each call"
 
 
-def _is_to_raise(response: httpx.Response, options: CallOptions) -> bool:
+def _is_to_raise(response: "httpx2.Response", options: CallOptions) -> bool:
     return response.is_error and options.get("raise_for_status", True)
-
-
-def _status_error(response: httpx.Response) -> httpx.HTTPStatusError:
-    """The error of httpx with another message: that of httpx has the whole URL, and its path and query may be private."""
-    request, status = response.request, response.status_code
-    where = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
-    words = f"{request.method} to {where} was answered {status} {httpx.codes.get_reason_phrase(status)}"
-    return httpx.HTTPStatusError(words.rstrip(), request=request, response=response)

@@ -1,25 +1,25 @@
-"""The decisions of the transports: permit, attempt, wait, retry or end.
+"""The decisions of the adapters: permit, attempt, pause, repeat or end.
 
-Decisions without I/O. The two transports take permits, send and wait; this module says what for and how long, so that both
-behave alike.
+Decisions without I/O and without an HTTP library. An adapter describes a request, takes permits, sends and pauses; this module
+says what for and how long, so that all adapters behave alike.
 """
 
+import copy
 import logging
-import math
 from collections.abc import Collection
-from typing import Final, TypedDict, final
-
-import httpx
+from contextvars import ContextVar
+from typing import Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, final
 
 from governor import CallFailure, Duration, Governor, Instant, Permit, PermitDenied
-from governor.clock import MAX_DURATION, Clock, from_seconds, to_seconds, wall_clock
+from governor.clock import Clock, from_seconds, to_seconds, wall_clock
 from governor.config import provider_name
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
-from governor_client._attempt import Attempt, failure_of
-from governor_client._options import BUFFERED, RETRY
+from governor_client._attempt import Attempt, Fault
+from governor_client._denials import OnRefusal, Refusal, check_on_refusal, refusal
 from governor_client._permits import GovernorClient
-from governor_client._server_wait import server_wait
+from governor_client._server_wait import Headers, server_wait
 from governor_client._ungoverned import Ungoverned
+from governor_client._wait import Wait, WaitBudget, check_wait, chosen_wait
 
 _log: Final = logging.getLogger("governor")
 
@@ -27,6 +27,11 @@ _log: Final = logging.getLogger("governor")
 KEPT: Final = 65_536
 #: Waits of this many microseconds or more are reported.
 _REPORTED: Final = 1_000
+#: SDKs made by one widely used generator number their own attempts in this header of a request, from 0.
+_SDK_RETRY_COUNT: Final = "x-stainless-retry-count"
+
+Response = TypeVar("Response")
+Answer = TypeVar("Answer", covariant=True)
 
 
 class Ask(TypedDict):
@@ -49,158 +54,253 @@ class Question(TypedDict):
     failure: CallFailure | None
 
 
+class Request(NamedTuple):
+    """A request, as an adapter describes it.
+
+    `host` and `path` are those of the URL, without port and query. `headers` are looked up by their name in lower case.
+    """
+
+    method: str
+    host: str
+    path: str
+    headers: Headers
+    #: Whether the request may be sent again: its body is in memory, and retries are not switched off.
+    repeatable: bool = True
+    #: Whether any answer may be retried, or only one that says that the request was not processed: 429, or 503 with a wait.
+    retry_answers: bool = True
+    #: Whether an attempt includes the whole body of the answer, so that an answer that breaks off is retried.
+    buffered: bool = False
+
+
+class Denier(Protocol[Answer]):
+    """What an adapter makes of a denial."""
+
+    def answer(self, refusal: Refusal, /) -> Answer:
+        """The synthetic answer, as the library's own type."""
+        ...
+
+    def error(self, denial: PermitDenied, /) -> Exception:
+        """The denial as an exception of the library."""
+        ...
+
+
+class _UsedUp(NamedTuple):
+    """A request whose retries are used up, and the error in which the last one ended."""
+
+    terms: "Terms"
+    method: str
+    host: str
+    path: str
+    error: Exception
+
+
+#: The last request of this thread or task whose retries were used up. An SDK that repeats it is not given more of them.
+_used_up: Final[ContextVar[_UsedUp | None]] = ContextVar("governor_client_used_up", default=None)
+
+
 @final
 class Terms:
-    """The settings of a transport: provider, governor, and ungoverned requests. Raises `ConfigError`."""
+    """The settings of an adapter: provider, governor, waiting, refusals, ungoverned requests. Raises `ConfigError`."""
 
-    __slots__ = ("_client", "_clock", "_on_event", "_provider", "_ungoverned")
+    __slots__ = ("_client", "clock", "on_event", "on_refusal", "provider", "ungoverned", "wait")
 
     def __init__(
         self,
         provider: str,
-        governor: Governor | None,
+        governor: Governor | None = None,
         *,
-        govern_loopback: bool,
-        ungoverned: Collection[str],
+        wait: Wait = "timeout",
+        on_refusal: OnRefusal = "raise",
+        govern_loopback: bool = False,
+        ungoverned: Collection[str] = (),
+        on_event: Hook | None = None,
         clock: Clock,
-        on_event: Hook | None,
     ) -> None:
-        self._provider = provider_name(provider)
+        self.provider = provider_name(provider)
+        self.wait = check_wait(wait)
+        self.on_refusal = check_on_refusal(on_refusal)
+        self.ungoverned = Ungoverned(ungoverned, govern_loopback=govern_loopback)
+        self.clock = clock
+        self.on_event = on_event
         self._client = GovernorClient(governor)
-        self._ungoverned = Ungoverned(ungoverned, govern_loopback=govern_loopback)
-        self._clock = clock
-        self._on_event = on_event
 
-    def begin(self, request: httpx.Request) -> "Operation | None":
-        """A new operation for this request; None if it is not governed."""
-        if self._ungoverned.covers(request.url):
-            return None
-        return Operation(self._provider, request, self._client.governor, self._clock, self._on_event)
+    @property
+    def governor(self) -> Governor:
+        """The governor of this adapter, running."""
+        return self._client.governor
+
+    def governs(self, host: str, path: str) -> bool:
+        """Whether a request to this host and path needs permits."""
+        return not self.ungoverned.covers(host, path)
+
+    def budget(self, wait: object, timeout: float | None) -> WaitBudget:
+        """The wait of one call. `wait` is that of the call itself, `...` if it has none; `timeout` is its longest phase."""
+        return WaitBudget(chosen_wait(wait, self.wait), timeout)
 
 
 @final
-class Operation:
+class Operation(Generic[Response]):
     """One request and its attempts, each with a permit of its own.
 
-    The pool timeout of the request bounds all waiting together, for permits and between attempts. The time of the attempts
-    does not count: httpx bounds each of their phases.
+    The budget bounds all waiting together, for permits and between attempts. The time of the attempts does not count: the HTTP
+    library bounds it.
     """
 
     __slots__ = (
         "_asked_at",
-        "_buffered",
-        "_clock",
+        "_budget",
         "_in_hand",
-        "_key",
-        "_left",
-        "_on_event",
-        "_repeatable",
+        "_repeated",
+        "_request",
         "_tries",
+        "attempt",
         "governor",
-        "method",
         "pause",
-        "provider",
+        "terms",
+        "waited",
     )
 
-    def __init__(self, provider: str, request: httpx.Request, governor: Governor, clock: Clock, on_event: Hook | None) -> None:
-        self.provider = provider
-        self.method = request.method
-        self.governor = governor
+    #: The attempt that is being made.
+    attempt: Attempt
+
+    def __init__(self, terms: Terms, request: Request, budget: WaitBudget) -> None:
+        self.governor = terms.governor
         #: Seconds to wait before the next attempt; None for no further attempt.
         self.pause: float | None = None
-        self._buffered = request.extensions.get(BUFFERED) is True
-        # A body from a file or an iterator can be sent only once.
-        self._repeatable = isinstance(request.stream, httpx.ByteStream) and request.extensions.get(RETRY) is not False
-        self._key = bool(request.headers.get("idempotency-key"))
-        self._left = longest_wait(request.extensions.get("timeout", {}).get("pool"))
-        self._clock = clock
-        self._on_event = on_event
+        self.terms = terms
+        self._request = request
+        self._budget = budget
+        #: The attempts that an SDK has made of this request before; None if it does not number them.
+        self._repeated = _number(request.headers.get(_SDK_RETRY_COUNT))
         self._asked_at = Instant(0)
         self._tries = 0
-        self._in_hand: httpx.Response | Exception | None = None
+        #: Whether time has passed since the call began: signatures and cookies made before may be too old.
+        self.waited = False
+        self._in_hand: Response | Exception | None = None
+
+    @property
+    def provider(self) -> str:
+        """The provider of the scope."""
+        return self.terms.provider
+
+    @property
+    def method(self) -> str:
+        """The method of the request, which names the scope with the provider."""
+        return self._request.method
 
     def ask(self) -> Ask:
-        """The parameters of the permit for the next attempt."""
+        """The parameters of the permit for the next attempt. Raises the last error again if an SDK repeats a used-up call."""
+        if self._repeated and self._tries == 0:
+            self._stop_repetition()
         self._tries += 1
-        self._asked_at = self._clock()
-        timeout = None if self._left is None else to_seconds(self._left)
-        return Ask(timeout=timeout, attempt=self._tries if self._repeatable else None)
+        self._asked_at = self.terms.clock()
+        return Ask(timeout=self._budget.permit, attempt=self._tries if self._request.repeatable else None)
 
-    def denied(self, denial: PermitDenied) -> httpx.Response:
-        """Ends an operation without a permit: returns the last answer, else raises the last error, else the denial."""
-        if self._on_event is not None:
+    def denied(self, denial: PermitDenied, denier: Denier[Response]) -> Response:
+        """Ends an operation without a permit: returns the last answer, else raises the last error, else refuses the request."""
+        if self.terms.on_event is not None:
             self._tell(CallDenied(at=wall_clock(), scope=denial.scope, reason=denial.reason, retry_after=denial.retry_after))
-        if isinstance(self._in_hand, httpx.Response):
+        if isinstance(self._in_hand, Exception):
+            self._in_hand.add_note(f"It was not retried: {denial}")
+            raise self._in_hand
+        if self._in_hand is not None:
             return self._in_hand
-        if self._in_hand is None:
-            raise denial
-        self._in_hand.add_note(f"It was not retried: {denial}")
-        raise self._in_hand
+        if self.terms.on_refusal == "response":
+            return denier.answer(refusal(denial))
+        raise denier.error(denial) from None
 
     def granted(self, permit: Permit) -> Attempt:
         """Begins an attempt with this permit."""
-        waited = Duration(self._clock() - self._asked_at)
-        self._spend(waited)
+        waited = Duration(self.terms.clock() - self._asked_at)
+        self._budget.spend(waited)
+        self.waited = self.waited or self._tries > 1 or waited >= _REPORTED
         self.pause = None
         self._in_hand = None
-        if self._on_event is not None:
+        if self.terms.on_event is not None:
             self._tell_of(permit, waited)
-        return Attempt(permit)
+        self.attempt = Attempt(permit)
+        return self.attempt
 
-    def answered(self, attempt: Attempt, response: httpx.Response) -> Question | None:
+    def ask_further(self) -> Ask:
+        """The parameters of the permit for a further request of the attempt, such as a second round of authentication."""
+        self._asked_at = self.terms.clock()
+        return Ask(timeout=self._budget.permit, attempt=None)
+
+    def granted_further(self, permit: Permit) -> Attempt:
+        """Begins a further request of the attempt with this permit. The one before has reported its outcome."""
+        self._budget.spend(Duration(self.terms.clock() - self._asked_at))
+        self.attempt = Attempt(permit)
+        return self.attempt
+
+    def answered(self, status: int, headers: Headers) -> Question | None:
         """The answer has begun. Returns the question for `plan_retry` if a retry may be useful."""
-        attempt.answered(response.status_code)
-        if response.status_code < 400:
+        self.attempt.answered(status)
+        if status < 400:
             return None
-        return self._question(status=response.status_code, wait=server_wait(response.headers))
+        wait = server_wait(headers)
+        if not self._request.retry_answers and status != 429 and (status != 503 or wait is None):
+            return None
+        return self._question(status, wait)
 
-    def failed(self, attempt: Attempt, error: BaseException, *, ours: bool = False) -> Question | None:
-        """The attempt has ended in an error, possibly while the answer was read. Returns the question, as `answered` does.
-
-        `ours` says that the body of the request could not be read.
-        """
-        attempt.broke(error, ours=ours)
+    def failed(self, error: BaseException, fault: Fault) -> Question | None:
+        """The attempt has ended in an error, possibly while the answer was read. Returns the question, as `answered` does."""
+        self.attempt.broke(error, fault)
         if not isinstance(error, Exception):
             self.pause = None
             return None
         self._in_hand = error
-        failure = failure_of(error)
-        return None if failure is None or self.pause is not None else self._question(failure=failure)
+        return None if self.pause is not None or fault.failure is None else self._question(failure=fault.failure)
 
     def planned(self, pause: float | None) -> None:
         """Stores the result of `plan_retry`."""
         self.pause = pause
         if pause is not None:
-            self._spend(from_seconds(pause, field="pause"))
+            self._budget.spend(from_seconds(pause, field="pause"))
+        elif self._repeated is not None and isinstance(self._in_hand, Exception) and self._tries > 1:
+            request = self._request
+            error = copy.copy(self._in_hand).with_traceback(None)
+            _used_up.set(_UsedUp(self.terms, request.method, request.host, request.path, error))
 
-    def most(self, response: httpx.Response) -> float:
+    @property
+    def final(self) -> bool:
+        """Whether an SDK that reads `x-should-retry` is to be told not to repeat an answer: the governor decides on retries."""
+        return self.pause is None and self._repeated is not None
+
+    @property
+    def most(self) -> float:
         """The number of bytes of the answer to read before continuing; 0 to return it as a stream.
 
         An answer that is to be retried is read as well, up to a bound, so that its connection is free again, and so that it
-        can be returned if the next attempt gets no permit. An answer that is in memory already, as those of
-        `httpx.MockTransport` are, would never be read from its stream.
+        can be returned if the next attempt gets no permit.
         """
-        return math.inf if self._buffered or response.is_closed else 0 if self.pause is None else KEPT
+        return float("inf") if self._request.buffered else 0 if self.pause is None else KEPT
 
-    def kept(self, attempt: Attempt, response: httpx.Response, *, whole: bool) -> None:
+    def kept(self, response: Response, *, whole: bool) -> None:
         """The answer has been read: all of it (`whole`), or the first bytes."""
-        attempt.ended()
+        self.attempt.ended()
         if whole:
             self._in_hand = response
 
+    def _stop_repetition(self) -> None:
+        last, request = _used_up.get(), self._request
+        if last is not None and last[:4] == (self.terms, request.method, request.host, request.path):
+            last.error.add_note("It was not sent again: the retries of the governor for this call are used up.")
+            raise last.error
+        _used_up.set(None)
+
     def _question(
-        self, *, status: int | None = None, wait: float | None = None, failure: CallFailure | None = None
+        self, status: int | None = None, wait: float | None = None, failure: CallFailure | None = None
     ) -> Question | None:
-        if not self._repeatable:
+        if not self._request.repeatable:
             return None
         return {
-            "provider": self.provider,
-            "method": self.method,
+            "provider": self.terms.provider,
+            "method": self._request.method,
             "attempt": self._tries,
-            "remaining": None if self._left is None else to_seconds(self._left),
+            "remaining": self._budget.pause,
             "status": status,
             "server_wait": wait,
-            "idempotency_key": self._key,
+            "idempotency_key": bool(self._request.headers.get("idempotency-key")),
             "failure": failure,
         }
 
@@ -211,22 +311,13 @@ class Operation:
             self._tell(Retried(at=wall_clock(), scope=permit.scope, attempt=self._tries))
 
     def _tell(self, event: AnyEvent) -> None:
-        assert self._on_event is not None
+        on_event = self.terms.on_event
+        assert on_event is not None
         try:
-            self._on_event(event)
+            on_event(event)
         except Exception as error:
             _log.error("`on_event` failed on %s, and the request goes on.", type(event).__name__, exc_info=error)
 
-    def _spend(self, wait: Duration) -> None:
-        if self._left is not None:
-            self._left = Duration(max(0, self._left - wait))
 
-
-def longest_wait(pool_timeout: float | None) -> Duration | None:
-    """The bound of all waiting, from the pool timeout of httpx in seconds; None, or more than 366 days, is no bound.
-
-    Raises `ConfigError` for a negative timeout, and for a value that is not a number.
-    """
-    if pool_timeout is None or (isinstance(pool_timeout, (int, float)) and pool_timeout > to_seconds(MAX_DURATION)):
-        return None
-    return from_seconds(pool_timeout, field="timeout.pool")
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and len(text) <= 4 and text.isdecimal() else None

@@ -1,13 +1,23 @@
-"""Keyword arguments of a call: those of httpx, and two more."""
+"""Keyword arguments of the client and of its calls: those of httpx2, and a few more."""
 
-from typing import TYPE_CHECKING, Final, TypedDict, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, TypedDict
+
+from governor import UsageError
+from governor_client._wait import Wait
 
 if TYPE_CHECKING:
-    # Private type aliases of httpx, used by type checkers only.
-    from httpx._types import (
+    import ssl
+
+    import httpx2
+
+    # Private type aliases of httpx2, used by type checkers only.
+    from httpx2._types import (
         AuthTypes,
+        CertTypes,
         CookieTypes,
         HeaderTypes,
+        ProxyTypes,
         QueryParamTypes,
         RequestContent,
         RequestData,
@@ -16,15 +26,37 @@ if TYPE_CHECKING:
         TimeoutTypes,
     )
 
-
-#: Extension of an httpx request. False: the request is sent once.
+#: Extension of a request. False: the request is sent once.
 RETRY: Final = "governor.retry"
-#: Extension of an httpx request. True: the attempt includes the whole body, so that an answer that breaks off is retried.
+#: Extension of a request. True: the attempt includes the whole body, so that an answer that breaks off is retried.
 BUFFERED: Final = "governor.buffered"
+#: Extension of a request: how long it may wait, as the argument `wait` of a transport.
+WAIT: Final = "governor.wait"
+#: Extension of a request, set by a transport: the wait that is left for the redirects that follow from it.
+BUDGET: Final = "governor.budget"
 
 
-class HttpxOptions(TypedDict, total=False):
-    """The keyword arguments of httpx, with the same meaning and types."""
+class ClientOptions(TypedDict, total=False):
+    """The keyword arguments of `httpx2.Client`, with the same meaning and types."""
+
+    params: "QueryParamTypes"
+    headers: "HeaderTypes"
+    cookies: "CookieTypes"
+    auth: "AuthTypes"
+    verify: "ssl.SSLContext | str | bool"
+    cert: "CertTypes"
+    http1: bool
+    http2: bool
+    proxy: "ProxyTypes"
+    limits: "httpx2.Limits"
+    max_redirects: int
+    event_hooks: "Mapping[str, list[Callable[..., object]]]"
+    trust_env: bool
+    default_encoding: "str | Callable[[bytes], str | None]"
+
+
+class RequestOptions(TypedDict, total=False):
+    """The keyword arguments of `httpx2.Client.build_request`, with the same meaning and types."""
 
     content: "RequestContent"
     data: "RequestData"
@@ -33,23 +65,31 @@ class HttpxOptions(TypedDict, total=False):
     params: "QueryParamTypes"
     headers: "HeaderTypes"
     cookies: "CookieTypes"
-    auth: "AuthTypes"
-    follow_redirects: bool
     timeout: "TimeoutTypes"
     extensions: "RequestExtensions"
 
 
-class CallOptions(HttpxOptions, total=False):
-    """The keyword arguments of httpx, and `raise_for_status` (default True) and `disable_retry` (default False)."""
+class CallOptions(RequestOptions, total=False):
+    """The keyword arguments of `httpx2.Client.request`, and `raise_for_status`, `disable_retry`, `retry` and `wait`.
 
+    `raise_for_status=False` (default True) returns answers of 400 or more; of these, only answers that refuse the request
+    unprocessed are retried then, unless `retry=True`. `disable_retry=True` sends once. `wait` goes before that of the client.
+    """
+
+    auth: "AuthTypes | None"
+    follow_redirects: bool
     raise_for_status: bool
     disable_retry: bool
+    retry: bool
+    wait: Wait
 
 
-def for_httpx(options: CallOptions, *, buffered: bool) -> HttpxOptions:
-    """The options for httpx; `disable_retry` and `buffered` become extensions, which the transport reads."""
-    extensions = {BUFFERED: buffered, **options.get("extensions", {})}
-    if options.get("disable_retry", False):
-        extensions[RETRY] = False
-    ours = CallOptions.__annotations__.keys() - HttpxOptions.__annotations__.keys()
-    return cast("HttpxOptions", {**{key: value for key, value in options.items() if key not in ours}, "extensions": extensions})
+#: What a call takes beside the arguments of a request.
+_OF_THE_CALL: Final = frozenset(CallOptions.__annotations__.keys() - RequestOptions.__annotations__.keys())
+
+
+def request_options(options: CallOptions) -> RequestOptions:
+    """The options of the request; the others are read by the call. Raises `UsageError` for options that contradict."""
+    if options.get("retry") and options.get("disable_retry"):
+        raise UsageError("retry=True and disable_retry=True contradict each other; pass one of them")
+    return {key: value for key, value in options.items() if key not in _OF_THE_CALL}  # type: ignore[return-value] # the keys that are left are those of `RequestOptions`

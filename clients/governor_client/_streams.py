@@ -1,43 +1,58 @@
-"""Streams that report the outcome of an answer.
+"""Bodies of the httpx family: of answers, which report their outcome, and of requests, which tell whose error it was.
 
 An answer that is returned before it is complete is a stream that reports to its attempt when it ends, breaks off, or is closed,
-whichever comes first.
+whichever comes first. The classes have no base in a library: `_httpx_family` adds that of httpx2, or of httpx.
 """
 
-from collections.abc import AsyncIterator, Iterator
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import AsyncGeneratorType
-from typing import Final, final
+from typing import TYPE_CHECKING
 
 import anyio
-import httpx
 
-from governor_client._attempt import Attempt
+from governor_client._attempt import Attempt, Fault
+from governor_client._exchange import CLOSING
 
-#: Seconds for closing an answer whose reader was cancelled.
-CLOSING: Final = 5.0
+if TYPE_CHECKING:
+    import httpx2
 
 
-@final
-class ReportingStream(httpx.SyncByteStream):
-    """The body of an answer that is not complete yet."""
+class TooLong(Exception):
+    """The body has more bytes than are to be read."""
 
-    def __init__(self, stream: httpx.SyncByteStream, attempt: Attempt) -> None:
+
+class ReportingStream:
+    """The body of an answer that is not complete yet. `TooLong` ends the iteration after `most` bytes."""
+
+    def __init__(self, stream: "httpx2.SyncByteStream", attempt: Attempt, fault: Callable[[BaseException], Fault]) -> None:
         self._stream = stream
         self._chunks = iter(stream)
         self._attempt = attempt
+        self._fault = fault
+        self.most = math.inf
+
+    @property
+    def elapsed(self) -> object:
+        """The time of the exchange, which httpx2 keeps in its stream."""
+        return getattr(self._stream, "elapsed", None)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
         try:
-            return next(self._chunks)
+            chunk = next(self._chunks)
         except StopIteration:
             self._attempt.ended()
             raise
         except BaseException as error:
-            self._attempt.broke(error)
+            self._attempt.broke(error, self._fault(error))
             raise
+        self.most -= len(chunk)
+        if self.most < 0:
+            raise TooLong
+        return chunk
 
     def close(self) -> None:
         try:
@@ -46,40 +61,49 @@ class ReportingStream(httpx.SyncByteStream):
             self._attempt.ended()
 
 
-@final
-class AsyncReportingStream(httpx.AsyncByteStream):
+class AsyncReportingStream:
     """`ReportingStream` for async code."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, attempt: Attempt) -> None:
+    def __init__(self, stream: "httpx2.AsyncByteStream", attempt: Attempt, fault: Callable[[BaseException], Fault]) -> None:
         self._stream = stream
         self._chunks = aiter(stream)
         self._attempt = attempt
+        self._fault = fault
+        self.most = math.inf
+
+    @property
+    def elapsed(self) -> object:
+        """The time of the exchange, which httpx2 keeps in its stream."""
+        return getattr(self._stream, "elapsed", None)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         try:
-            return await anext(self._chunks)
+            chunk = await anext(self._chunks)
         except StopAsyncIteration:
             self._attempt.ended()
             raise
         except BaseException as error:
-            self._attempt.broke(error)
+            self._attempt.broke(error, self._fault(error))
             raise
+        self.most -= len(chunk)
+        if self.most < 0:
+            raise TooLong
+        return chunk
 
     async def aclose(self) -> None:
         try:
-            await _close(self._stream, self._chunks)
+            await close(self._stream, self._chunks)
         finally:
             self._attempt.ended()
 
 
-@final
-class RequestBody(httpx.SyncByteStream):
+class RequestBody:
     """The body of a request while it is sent. Records whether reading the body failed."""
 
-    def __init__(self, stream: httpx.SyncByteStream) -> None:
+    def __init__(self, stream: "httpx2.SyncByteStream") -> None:
         self.stream = stream
         self._chunks: Iterator[bytes] = iter(())
         self.failed = False
@@ -101,11 +125,10 @@ class RequestBody(httpx.SyncByteStream):
         self.stream.close()
 
 
-@final
-class AsyncRequestBody(httpx.AsyncByteStream):
+class AsyncRequestBody:
     """`RequestBody` for async code. It is no generator, because a cancelled request would leave that suspended."""
 
-    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+    def __init__(self, stream: "httpx2.AsyncByteStream") -> None:
         self.stream = stream
         self._chunks: AsyncIterator[bytes] | None = None
         self.failed = False
@@ -128,21 +151,20 @@ class AsyncRequestBody(httpx.AsyncByteStream):
         await self.stream.aclose()
 
 
-def take_in(response: httpx.Response, stream: httpx.SyncByteStream, most: float) -> bool:
-    """Reads the body into memory, undecoded, and closes the stream. Returns False if it is longer than `most` bytes."""
+def take_in(stream: "httpx2.SyncByteStream", most: float) -> bytes | None:
+    """Reads the body into memory, undecoded, and closes the stream. Returns None if it is longer than `most` bytes."""
     body = bytearray()
     try:
         for chunk in stream:
             body += chunk
             if len(body) > most:
-                return False
+                return None
     finally:
         stream.close()
-    response.stream = httpx.ByteStream(bytes(body))
-    return True
+    return bytes(body)
 
 
-async def async_take_in(response: httpx.Response, stream: httpx.AsyncByteStream, most: float) -> bool:
+async def async_take_in(stream: "httpx2.AsyncByteStream", most: float) -> bytes | None:
     """`take_in` for async code."""
     body = bytearray()
     chunks = aiter(stream)
@@ -150,15 +172,14 @@ async def async_take_in(response: httpx.Response, stream: httpx.AsyncByteStream,
         async for chunk in chunks:
             body += chunk
             if len(body) > most:
-                return False
+                return None
     finally:
         with anyio.move_on_after(CLOSING, shield=True):
-            await _close(stream, chunks)
-    response.stream = httpx.ByteStream(bytes(body))
-    return True
+            await close(stream, chunks)
+    return bytes(body)
 
 
-async def _close(stream: httpx.AsyncByteStream, chunks: AsyncIterator[bytes]) -> None:
+async def close(stream: "httpx2.AsyncByteStream", chunks: AsyncIterator[bytes]) -> None:
     """Closes a stream, and the generator that reads it: trio warns about a generator that is left suspended."""
     try:
         if isinstance(chunks, AsyncGeneratorType) and not chunks.ag_running:

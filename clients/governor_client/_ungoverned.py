@@ -5,8 +5,6 @@ from ipaddress import IPv6Address, ip_address
 from posixpath import normpath
 from typing import final
 
-import httpx
-
 from governor.errors import ConfigError
 
 _ALLOWED = "a list of paths such as '/health', each more than '/', and of hosts such as 'health.internal'"
@@ -27,10 +25,10 @@ class Ungoverned:
         self._paths = tuple(entry.rstrip("/") for entry in declared if entry.startswith("/"))
         self._hosts = frozenset(_plain(entry) for entry in declared if not entry.startswith("/"))
 
-    def covers(self, url: httpx.URL) -> bool:
-        """Whether a request to this URL needs no permit. A declared path covers itself and everything beneath it."""
-        host = _plain(url.host)
-        path = normpath(url.path)
+    def covers(self, host: str, path: str) -> bool:
+        """Whether a request to this host and path needs no permit. A declared path covers itself and everything beneath it."""
+        host = _plain(host)
+        path = normpath(path) if self._paths else ""
         return (
             (self._loopback and is_loopback(host))
             or host in self._hosts

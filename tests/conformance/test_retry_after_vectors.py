@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
+import httpx2
 import pytest
 
 from governor_client import _server_wait
@@ -38,7 +38,7 @@ def test_every_row_of_the_file_is_read_as_expected(vectors: Path, monkeypatch: p
 
 def _agrees(case: Any, now: datetime) -> bool:
     headers = {name: DATE.sub(lambda found: _date(found, now), value) for name, value in case["headers"].items()}
-    wait = _server_wait.server_wait(httpx.Headers(headers))
+    wait = _server_wait.server_wait(httpx2.Headers(headers))
     match case:
         case {"expect": None}:
             return wait is None

@@ -17,7 +17,7 @@ from typing import Final, TypedDict
 
 import anyio
 import anyio.to_thread
-import httpx
+import httpx2
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
@@ -139,8 +139,8 @@ async def use_clients(governor: Governor, port: int) -> None:
         5.0,
         governor=governor,
         govern_loopback=True,
-        transport=httpx.HTTPTransport(local_address=ADDRESS),
-        async_transport=httpx.AsyncHTTPTransport(local_address=ADDRESS),
+        transport=httpx2.HTTPTransport(local_address=ADDRESS),
+        async_transport=httpx2.AsyncHTTPTransport(local_address=ADDRESS),
         on_event=told.append,
     )
     async with client:
@@ -151,8 +151,8 @@ async def use_clients(governor: Governor, port: int) -> None:
 
 async def read_pages(port: int) -> None:
     """Prints what the daemon shows, and what a visitor is told who is refused."""
-    transport = httpx.AsyncHTTPTransport(local_address=ADDRESS)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", transport=transport) as client:
+    transport = httpx2.AsyncHTTPTransport(local_address=ADDRESS)
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", transport=transport) as client:
         pages = ("status", "metrics/weather", "metrics/nothing")
         for page in (*(f"/api/v1/traffic-control/{page}" for page in pages), "/metrics", "/openapi.json", "/health", "/"):
             say((await client.get(page)).text)
@@ -169,7 +169,7 @@ async def break_group(governor: Governor, port: int) -> None:
     group = governor.inbound._actor("memory")
     assert group is not None
     rules, group._rules = group._rules, None  # type: ignore[assignment]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         await client.get(f"/api/v1/memory/418/{secret('path')}", **secrets())
     group._rules = rules
 

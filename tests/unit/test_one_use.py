@@ -6,7 +6,7 @@ from threading import Barrier, Thread
 from typing import TYPE_CHECKING
 
 import anyio
-import httpx
+import httpx2
 import pytest
 
 from governor import (
@@ -244,7 +244,7 @@ async def test_a_second_block_in_which_a_scope_is_refused_is_a_mistake(governor:
 
 
 async def test_a_stream_makes_one_call(governor: Governor) -> None:
-    answers = httpx.MockTransport(lambda _: httpx.Response(200, text="one\ntwo"))
+    answers = httpx2.MockTransport(lambda _: httpx2.Response(200, text="one\ntwo"))
     async with TrafficControlledHttpClient("w", "https://a.example", governor=governor, async_transport=answers) as client:
         stream = client.astream("GET", "/")
         async with stream as response:
@@ -258,7 +258,7 @@ async def test_a_stream_makes_one_call(governor: Governor) -> None:
 
 
 def test_a_blocking_stream_makes_one_call() -> None:
-    answers = httpx.MockTransport(lambda _: httpx.Response(200, text="one\ntwo"))
+    answers = httpx2.MockTransport(lambda _: httpx2.Response(200, text="one\ntwo"))
     with (
         Governor() as governor,
         TrafficControlledHttpClient("w", "https://a.example", governor=governor, transport=answers) as client,
@@ -274,7 +274,7 @@ def test_a_blocking_stream_makes_one_call() -> None:
         assert (["one", "two"], CounterRecord(requests=1, answered_2xx=1)) == (lines, governor.statistics().counters)
 
 
-class Unready(httpx.AsyncBaseTransport, httpx.BaseTransport):
+class Unready(httpx2.AsyncBaseTransport, httpx2.BaseTransport):
     """Cannot be entered the first time, and is asked to enter again while it enters."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
@@ -164,15 +164,15 @@ def span_events(spans: InMemorySpanExporter) -> list[tuple[str, str, dict[str, o
     ]
 
 
-def flaky(request: httpx.Request) -> httpx.Response:
+def flaky(request: httpx2.Request) -> httpx2.Response:
     """Answers 503, until it is asked for the second time."""
     seen = request.extensions["seen"]
     seen.append(None)
-    return httpx.Response(200 if len(seen) > 1 else 503)
+    return httpx2.Response(200 if len(seen) > 1 else 503)
 
 
-def flaky_request() -> httpx.Request:
-    request = httpx.Request("GET", "https://weather.example/")
+def flaky_request() -> httpx2.Request:
+    request = httpx2.Request("GET", "https://weather.example/")
     request.extensions = {"seen": [], "timeout": {"pool": 0.0}}
     return request
 
@@ -193,7 +193,7 @@ async def test_retries_and_refusals_are_events_of_the_span_of_the_caller(
     tracer = tracing.get_tracer("test")
     async with Governor(config(), clock=ManualClock()) as governor:
         transport = AsyncGovernedTransport(
-            "weather", governor=governor, transport=httpx.MockTransport(flaky), on_event=add_to_span, clock=ManualClock()
+            "weather", governor=governor, transport=httpx2.MockTransport(flaky), on_event=add_to_span, clock=ManualClock()
         )
         with tracer.start_as_current_span("call"):
             request = flaky_request()
@@ -209,7 +209,7 @@ def test_so_they_are_for_callers_that_block(spans: InMemorySpanExporter, tracing
     tracer = tracing.get_tracer("test")
     with Governor(config(), clock=ManualClock()) as governor:
         transport = GovernedTransport(
-            "weather", governor=governor, transport=httpx.MockTransport(flaky), on_event=add_to_span, clock=ManualClock()
+            "weather", governor=governor, transport=httpx2.MockTransport(flaky), on_event=add_to_span, clock=ManualClock()
         )
         with tracer.start_as_current_span("call"):
             request = flaky_request()
@@ -244,7 +244,7 @@ def test_the_client_tells_of_a_refusal_what_the_governor_knows() -> None:
             "weather",
             governor=governor,
             timeout=0.0,
-            transport=httpx.MockTransport(lambda _: httpx.Response(200)),
+            transport=httpx2.MockTransport(lambda _: httpx2.Response(200)),
             on_event=told.append,
         ) as client,
     ):
@@ -264,7 +264,7 @@ def test_an_on_event_that_fails_changes_nothing_for_the_request(caplog: pytest.L
 
     with Governor(config(), clock=ManualClock()) as governor, caplog.at_level(logging.ERROR, "governor"):
         transport = GovernedTransport(
-            "weather", governor=governor, transport=httpx.MockTransport(flaky), on_event=fail, clock=ManualClock()
+            "weather", governor=governor, transport=httpx2.MockTransport(flaky), on_event=fail, clock=ManualClock()
         )
         request = flaky_request()
         request.extensions["timeout"] = {"pool": 10.0}

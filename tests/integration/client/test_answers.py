@@ -6,7 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import anyio
-import httpx
+import httpx2
 import pytest
 
 from governor import Config, CounterRecord, Governor, RateLimited
@@ -21,7 +21,7 @@ HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf "
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nwhole"
 
 
-def client_under(governor: Governor, timeout: float | httpx.Timeout | None = 30.0) -> TrafficControlledHttpClient:
+def client_under(governor: Governor, timeout: float | httpx2.Timeout | None = 30.0) -> TrafficControlledHttpClient:
     return TrafficControlledHttpClient("example", timeout=timeout, governor=governor, govern_loopback=True)
 
 
@@ -49,7 +49,7 @@ def test_a_failure_that_passes_is_not_noticed_by_a_blocking_caller(background: G
 @pytest.mark.promise("R05")
 async def test_a_failure_that_stays_is_seen_by_the_counters_attempt_by_attempt(governor: Governor, site: "Site") -> None:
     async with client_under(governor) as client:
-        with pytest.raises(httpx.HTTPStatusError, match="503"):
+        with pytest.raises(httpx2.HTTPStatusError, match="503"):
             await client.aget(site.at("/", 503))
 
     assert 3 == len(site.hits)
@@ -58,7 +58,7 @@ async def test_a_failure_that_stays_is_seen_by_the_counters_attempt_by_attempt(g
 
 async def test_a_retry_goes_over_the_connection_that_is_open_already(background: Governor, site: "Site") -> None:
     plain = AsyncGovernedTransport("example", governor=background, govern_loopback=True)
-    async with httpx.AsyncClient(transport=plain) as client:
+    async with httpx2.AsyncClient(transport=plain) as client:
         await client.get(site.at("/", 503, 503, 200))
 
     assert (3, 1) == (len(site.hits), len({hit.port for hit in site.hits}))
@@ -131,7 +131,7 @@ async def test_a_stream_that_breaks_in_the_middle_is_not_tried_again(
     received = b""
 
     async with client_under(governor) as client:
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises(httpx2.RemoteProtocolError):
             async with client.astream("GET", server.url) as response:
                 async for piece in response.aiter_bytes():
                     received += piece
@@ -148,7 +148,7 @@ def test_a_blocking_stream_that_breaks_in_the_middle_is_not_tried_again(
 
     with (
         client_under(background) as client,
-        pytest.raises(httpx.RemoteProtocolError),
+        pytest.raises(httpx2.RemoteProtocolError),
         client.stream("GET", server.url) as response,
     ):
         response.read()
@@ -191,7 +191,7 @@ async def test_where_nobody_listens_every_attempt_is_a_failure(governor: Governo
         port = listener.getsockname()[1]
 
     async with client_under(governor) as client:
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(httpx2.ConnectError):
             await client.aget(f"http://127.0.0.1:{port}/")
 
     assert CounterRecord(requests=3, failures=3, retries=2) == governor.statistics().counters
@@ -202,7 +202,7 @@ async def test_where_nobody_listens_every_attempt_is_a_failure(governor: Governo
 
 @pytest.mark.promise("R05", "R50")
 async def test_a_slow_server_is_a_failed_attempt(governor: Governor, site: "Site", handlers: "type[Handlers]") -> None:
-    async with client_under(governor, httpx.Timeout(30.0, read=0.05)) as client:
+    async with client_under(governor, httpx2.Timeout(30.0, read=0.05)) as client:
         response = await client.aget(site.at("/", handlers.silence, 200))
 
     assert "answer 200" == response.text
@@ -212,7 +212,7 @@ async def test_a_slow_server_is_a_failed_attempt(governor: Governor, site: "Site
 def test_a_slow_server_is_a_failed_attempt_for_blocking_callers_too(
     background: Governor, site: "Site", handlers: "type[Handlers]"
 ) -> None:
-    with client_under(background, httpx.Timeout(30.0, read=0.05)) as client:
+    with client_under(background, httpx2.Timeout(30.0, read=0.05)) as client:
         response = client.get(site.at("/", handlers.silence, 200))
 
     assert "answer 200" == response.text
@@ -221,8 +221,8 @@ def test_a_slow_server_is_a_failed_attempt_for_blocking_callers_too(
 
 @pytest.mark.promise("R50")
 async def test_a_stream_that_stalls_is_a_failure(governor: Governor, site: "Site", handlers: "type[Handlers]") -> None:
-    async with client_under(governor, httpx.Timeout(30.0, read=0.05)) as client:
-        with pytest.raises(httpx.ReadTimeout):
+    async with client_under(governor, httpx2.Timeout(30.0, read=0.05)) as client:
+        with pytest.raises(httpx2.ReadTimeout):
             async with client.astream("GET", site.at("/", handlers.lines("one", hangs=True))) as response:
                 await response.aread()
 
@@ -359,9 +359,9 @@ async def test_a_stream_that_is_cancelled_in_the_middle_says_nothing_about_the_p
 @pytest.mark.promise("R50")
 async def test_anything_built_on_httpx_can_be_governed_in_one_line(governor: Governor, site: "Site") -> None:
     class Sdk:
-        """As SDKs are: it takes a client of httpx and knows nothing else."""
+        """As SDKs are: it takes a client of httpx2 and knows nothing else."""
 
-        def __init__(self, http_client: httpx.AsyncClient) -> None:
+        def __init__(self, http_client: httpx2.AsyncClient) -> None:
             self._client = http_client
 
         async def complete(self) -> str:
@@ -370,7 +370,7 @@ async def test_anything_built_on_httpx_can_be_governed_in_one_line(governor: Gov
 
     site.at("/complete", 429, 200)
     transport = AsyncGovernedTransport("openai", governor=governor, govern_loopback=True)
-    async with httpx.AsyncClient(transport=transport, base_url=site.url) as http_client:
+    async with httpx2.AsyncClient(transport=transport, base_url=site.url) as http_client:
         assert "answer 200" == await Sdk(http_client).complete()
 
     assert CounterRecord(requests=2, answered_4xx=1, answered_429=1, answered_2xx=1, retries=1) == (
@@ -381,7 +381,7 @@ async def test_anything_built_on_httpx_can_be_governed_in_one_line(governor: Gov
 @pytest.mark.promise("R50")
 def test_and_so_can_anything_that_blocks(background: Governor, site: "Site") -> None:
     transport = GovernedTransport("openai", governor=background, govern_loopback=True)
-    with httpx.Client(transport=transport) as client:
+    with httpx2.Client(transport=transport) as client:
         assert "answer 200" == client.get(site.at("/", 503, 200)).text
 
     assert ["openai:get"] == list(background.statistics().scopes)
@@ -401,7 +401,7 @@ async def test_requests_to_the_machine_itself_take_no_permit_by_default(governor
 @pytest.mark.promise("R52")
 def test_health_probes_can_be_declared_outside(background: Governor, site: "Site") -> None:
     probe, call = site.at("/health", 200), site.at("/pay", 200)
-    path = httpx.URL(probe).path
+    path = httpx2.URL(probe).path
     with TrafficControlledHttpClient("example", governor=background, govern_loopback=True, ungoverned=[path]) as client:
         client.get(probe)
         client.get(call)

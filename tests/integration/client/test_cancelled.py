@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import pytest
 
 from governor import Governor
@@ -11,7 +11,7 @@ from governor_client import AsyncGovernedTransport
 from tests.support.leases import standing_still
 
 
-class Body(httpx.AsyncByteStream):
+class Body(httpx2.AsyncByteStream):
     """An error page, which may be closed."""
 
     def __init__(self) -> None:
@@ -24,16 +24,16 @@ class Body(httpx.AsyncByteStream):
         self.closed = True
 
 
-class Unavailable(httpx.AsyncBaseTransport):
+class Unavailable(httpx2.AsyncBaseTransport):
     """A provider that is down, and says when it has said so."""
 
     def __init__(self) -> None:
         self.body = Body()
         self.answered = asyncio.Event()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.answered.set()
-        return httpx.Response(503, stream=self.body)
+        return httpx2.Response(503, stream=self.body)
 
 
 @pytest.mark.promise("R05", "R50")
@@ -41,7 +41,7 @@ def test_its_connection_is_given_back() -> None:
     async def main(governor: Governor) -> bool:
         provider = Unavailable()
         transport = AsyncGovernedTransport("weather", governor=governor, transport=provider)
-        async with httpx.AsyncClient(transport=transport) as client:
+        async with httpx2.AsyncClient(transport=transport) as client:
             await client.get("https://api.example.com/", extensions={"governor.retry": False})
             provider.answered.clear()
             provider.body.closed = False

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
-import httpx
+import httpx2
 import pytest
 
 import governor as library
@@ -63,7 +63,7 @@ def test_a_provider_that_is_gone_is_asked_no_more_often_either(
         TrafficControlledHttpClient("example", governor=governor, govern_loopback=True) as client,
     ):
         for _ in range(20):
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises(httpx2.RemoteProtocolError):
                 client.get(server.url)
         counted = governor.statistics().counters
 
@@ -132,12 +132,12 @@ async def test_whatever_happens_each_request_has_exactly_one_outcome(
     flaky = site.at("/flaky", *[200, 404, 503] * 20, 200)
 
     async def call(url: str) -> None:
-        with anyio.move_on_after(0.02), suppress(httpx.HTTPError):
-            await client.aget(url, timeout=httpx.Timeout(5.0, read=0.01))
+        with anyio.move_on_after(0.02), suppress(httpx2.HTTPError):
+            await client.aget(url, timeout=httpx2.Timeout(5.0, read=0.01))
 
     async def stream(url: str) -> None:
-        with suppress(httpx.HTTPError):
-            async with client.astream("GET", url, timeout=httpx.Timeout(5.0, read=0.05)) as response:
+        with suppress(httpx2.HTTPError):
+            async with client.astream("GET", url, timeout=httpx2.Timeout(5.0, read=0.05)) as response:
                 await response.aread()
 
     async with TrafficControlledHttpClient("example", governor=governor, govern_loopback=True) as client:

@@ -13,7 +13,7 @@ from queue import Queue
 from threading import Thread
 from typing import IO, Any, Final
 
-import httpx
+import httpx2
 
 from tests.support.waits import PATIENCE
 
@@ -61,7 +61,7 @@ class Daemon:
         found = re.fullmatch(r"governor serve: listening on (http://\S+)/", first)
         assert found is not None, (first, self.errors.queue)
         self.url = found[1]
-        assert 200 == httpx.get(f"{self.url}/health", timeout=PATIENCE).status_code
+        assert 200 == httpx2.get(f"{self.url}/health", timeout=PATIENCE).status_code
 
     def do(self, *what: str) -> None:
         """Has the program do it, and returns when it is done."""
@@ -70,8 +70,8 @@ class Daemon:
         self._process.stdin.flush()
         assert "done" == self.output.get(timeout=PATIENCE)
 
-    def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=PATIENCE, **options)
+    def get(self, path: str, **options: Any) -> httpx2.Response:
+        return httpx2.get(f"{self.url}{path}", timeout=PATIENCE, **options)
 
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = self.get(f"{API}/status").json()
@@ -113,7 +113,7 @@ Events = Iterator[tuple[str, dict[str, Any]]]
 
 @contextmanager
 def listening(daemon: Daemon) -> Iterator[Events]:
-    with httpx.stream("GET", f"{daemon.url}{API}/events", timeout=PATIENCE) as response:
+    with httpx2.stream("GET", f"{daemon.url}{API}/events", timeout=PATIENCE) as response:
         assert (200, "text/event-stream; charset=utf-8") == (response.status_code, response.headers["content-type"])
         yield parsed(response.iter_lines())
 

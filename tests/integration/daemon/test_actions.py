@@ -5,7 +5,7 @@ import signal
 import sys
 from typing import Any, Final
 
-import httpx
+import httpx2
 import msgspec
 import pytest
 import schemathesis
@@ -28,8 +28,8 @@ DOCUMENT: Final[dict[str, Any]] = json.loads(msgspec.json.encode(openapi.documen
 contract = schemathesis.openapi.from_dict(DOCUMENT).include(path_regex="/actions/")
 
 
-def act(daemon: Daemon, path: str, body: object, **headers: str) -> httpx.Response:
-    return httpx.post(f"{daemon.url}{path}", json=body, headers={**BEARER, **headers}, timeout=PATIENCE)
+def act(daemon: Daemon, path: str, body: object, **headers: str) -> httpx2.Response:
+    return httpx2.post(f"{daemon.url}{path}", json=body, headers={**BEARER, **headers}, timeout=PATIENCE)
 
 
 def breaker(daemon: Daemon, scope: str) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def test_without_the_token_nothing_happens(administered: Daemon, said: list[str]
     headers = [(b"authorization", value.encode("latin-1")) for value in said]
     body = {"scope": "weather:get", "open_for": "5m"}
     answers = [
-        httpx.post(f"{administered.url}{path}", json=body, headers=headers, timeout=PATIENCE) for path in (BREAKER, RESUME)
+        httpx2.post(f"{administered.url}{path}", json=body, headers=headers, timeout=PATIENCE) for path in (BREAKER, RESUME)
     ]
 
     assert [401, 401] == [answer.status_code for answer in answers]
@@ -108,7 +108,7 @@ def test_a_form_that_a_browser_may_send_to_another_origin_does_nothing(administe
     body = b'{"scope": "weather:get", "open_for": "5m"}'
     types = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx", ""]
     answers = [
-        httpx.post(f"{administered.url}{BREAKER}", content=body, headers={**BEARER, "Content-Type": kind}, timeout=PATIENCE)
+        httpx2.post(f"{administered.url}{BREAKER}", content=body, headers={**BEARER, "Content-Type": kind}, timeout=PATIENCE)
         for kind in types
     ]
 

@@ -12,7 +12,7 @@ from time import sleep
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
 import uvicorn
 
@@ -91,7 +91,7 @@ def test_a_client_that_never_reads_is_disconnected(monkeypatch: pytest.MonkeyPat
 
 def test_a_client_that_reads_slowly_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEADERS_TIMEOUT", 0.05)
-    with served() as (_, (host, port)), httpx.stream("GET", f"http://{host}:{port}/") as response:
+    with served() as (_, (host, port)), httpx2.stream("GET", f"http://{host}:{port}/") as response:
         sleep(0.1)
 
         assert 128 * 65_536 == sum(map(len, response.iter_bytes()))
@@ -138,7 +138,7 @@ def test_an_open_dashboard_does_not_keep_an_application_from_ending() -> None:
             assert process.stdout is not None
             first = process.stdout.readline()
             url = f"http://{host}:{port}/governor/api/v1/traffic-control/events"
-            with httpx.stream("GET", url, timeout=PATIENCE) as response:
+            with httpx2.stream("GET", url, timeout=PATIENCE) as response:
                 next(response.iter_lines())
                 process.send_signal(signal.SIGTERM)
                 status = process.wait(PATIENCE)

@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 
 from tests.integration.daemon.daemon import API
@@ -54,7 +54,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.promise("R23")
 def test_mounted_pages_are_not_limited_and_nothing_beside_them_is_exempt(url: str) -> None:
-    with httpx.Client(base_url=url, timeout=60.0) as client:
+    with httpx2.Client(base_url=url, timeout=60.0) as client:
         pages = [
             client.get(f"{mount}{page}").status_code
             for mount in ("/Governor", "/api")
@@ -67,6 +67,6 @@ def test_mounted_pages_are_not_limited_and_nothing_beside_them_is_exempt(url: st
 
 
 def test_the_message_for_another_name_says_where_names_are_added(url: str) -> None:
-    answer = httpx.get(f"{url}/Governor/health", headers={"Host": "elsewhere.example"})
+    answer = httpx2.get(f"{url}/Governor/health", headers={"Host": "elsewhere.example"})
 
     assert "`allowed_hosts` of `create_app` allows more names" in answer.json()["detail"]

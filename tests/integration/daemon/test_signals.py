@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from threading import Semaphore
 
-import httpx
+import httpx2
 import pytest
 
 from tests.integration.daemon.daemon import API, POLICY, Daemon, Start, listening, until
@@ -79,7 +79,7 @@ def test_sigterm_under_load_cuts_nobody_off_and_answers_everybody_who_waits(star
 
 def ask_until_told_to_go(daemon: Daemon, served: Semaphore) -> int:
     """The status of the last answer. Releases `served` at the first one."""
-    with httpx.Client(base_url=daemon.url, timeout=PATIENCE) as client:
+    with httpx2.Client(base_url=daemon.url, timeout=PATIENCE) as client:
         assert "success" == client.get(f"{API}/status").json()["status"]
         served.release()
         while (answer := client.get(f"{API}/status")).status_code == HTTPStatus.OK:
@@ -100,7 +100,7 @@ def listen_to_the_end(daemon: Daemon, served: Semaphore) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_idle_connection_holds_nothing_up_for_longer_than_it_may_drain(start: Start, number: signal.Signals) -> None:
     daemon = start("--drain", "0.1")
-    with httpx.Client(base_url=daemon.url) as client:
+    with httpx2.Client(base_url=daemon.url) as client:
         assert 200 == client.get("/health").status_code
         daemon.signal(number)
 
@@ -123,7 +123,7 @@ def test_a_listener_that_reads_nothing_does_not_keep_it_from_ending(start: Start
 @pytest.mark.promise("R55")
 def test_who_asks_a_second_time_does_not_wait_for_the_drain(start: Start) -> None:
     daemon = start("--drain", "3600")
-    with httpx.Client(base_url=daemon.url) as client:
+    with httpx2.Client(base_url=daemon.url) as client:
         assert 200 == client.get("/health").status_code
         daemon.signal(signal.SIGTERM)
         while _code(daemon) == HTTPStatus.OK:

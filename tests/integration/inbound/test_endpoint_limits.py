@@ -21,7 +21,7 @@ from governor_client import Client, TrafficControlMiddleware, limit
 from tests.support.leases import standing_still
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of httpx, which it would rather have in its second version
+    warnings.simplefilter("ignore")  # of httpx2, which it would rather have in its second version
     from starlette.testclient import TestClient, WebSocketDenialResponse
 
 pytestmark = pytest.mark.promise("R21", "R22", "R27")

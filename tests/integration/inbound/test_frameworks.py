@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
-import httpx
+import httpx2
 import pytest
 from fastapi import BackgroundTasks, FastAPI, Header
 from starlette.applications import Starlette
@@ -37,7 +37,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def alive(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def alive(app: Any) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of an application between its startup and its shutdown."""
     up, down, gone = anyio.Event(), anyio.Event(), anyio.Event()
     messages: list[tuple[anyio.Event | None, str]] = [(None, "lifespan.startup"), (down, "lifespan.shutdown")]
@@ -54,13 +54,13 @@ async def alive(app: Any) -> AsyncIterator[httpx.AsyncClient]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(app, {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
         await up.wait()
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client:
             yield client
         down.set()
         await gone.wait()
 
 
-async def statuses(client: httpx.AsyncClient, times: int, path: str, **headers: str) -> list[int]:
+async def statuses(client: httpx2.AsyncClient, times: int, path: str, **headers: str) -> list[int]:
     return [(await client.get(path, headers=headers)).status_code for _ in range(times)]
 
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from governor import Config, Governor
@@ -43,7 +43,7 @@ def test_behind_a_unix_socket_each_client_of_a_trusted_proxy_has_a_bucket(
     with (
         governor,
         server(TrafficControlMiddleware(app, governor), path),
-        httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://app") as client,
+        httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://app") as client,
     ):
         headers = [{"X-Forwarded-For": address} for address in ("203.0.113.1", "198.51.100.7")]
         attack = {"X-Forwarded-For": "203.0.113.1", "Forwarded": "for=198.51.100.9"}

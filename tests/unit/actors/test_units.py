@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,8 +101,8 @@ async def test_a_limit_whose_unit_no_call_names_is_warned_of_once(
 async def test_a_scope_that_is_asked_through_a_transport_only_is_warned_of(
     governor: Governor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers = httpx.MockTransport(lambda _: httpx.Response(200))
-    async with httpx.AsyncClient(transport=AsyncGovernedTransport("llm", governor=governor, transport=answers)) as client:
+    answers = httpx2.MockTransport(lambda _: httpx2.Response(200))
+    async with httpx2.AsyncClient(transport=AsyncGovernedTransport("llm", governor=governor, transport=answers)) as client:
         for _ in range(PERMITS_WATCHED):
             await client.post("https://llm.example/")
 

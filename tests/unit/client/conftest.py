@@ -6,17 +6,17 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
-import httpx
+import httpx2
 import pytest
 
 from governor import Config, CounterRecord, Governor
 from governor_client import AsyncGovernedTransport, GovernedTransport
 from tests.support.governors import only_retries
 
-Answer = httpx.Response | BaseException
+Answer = httpx2.Response | BaseException
 
 
-class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
     """The body of an answer, in pieces; an exception among them breaks it off. Counts how often it was closed."""
 
     def __init__(self, *pieces: bytes | BaseException, hangs: bool = False) -> None:
@@ -44,33 +44,33 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
         self.closed += 1
 
 
-class Provider(httpx.BaseTransport, httpx.AsyncBaseTransport):
+class Provider(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
     """Gives the answers it was told, in order, and the last of them for ever. Remembers what it was asked."""
 
     def __init__(self, answers: Iterable[int | Answer | Callable[[], int | Answer]]) -> None:
         self.answers = list(answers)
-        self.asked: list[httpx.Request] = []
+        self.asked: list[httpx2.Request] = []
         self.bodies: list[bytes] = []
         self.life: list[str] = []
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        assert isinstance(request.stream, httpx.SyncByteStream)
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        assert isinstance(request.stream, httpx2.SyncByteStream)
         self.bodies.append(b"".join(request.stream))
         return self._answer(request)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        assert isinstance(request.stream, httpx.AsyncByteStream)
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        assert isinstance(request.stream, httpx2.AsyncByteStream)
         self.bodies.append(b"".join([piece async for piece in request.stream]))
         return self._answer(request)
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append(request)
         answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
         if callable(answer):
             answer = answer()
         if isinstance(answer, BaseException):
             raise answer
-        return httpx.Response(answer, stream=Body(f"answer {answer}".encode())) if isinstance(answer, int) else answer
+        return httpx2.Response(answer, stream=Body(f"answer {answer}".encode())) if isinstance(answer, int) else answer
 
     def __enter__(self) -> "Provider":
         self.life.append("entered")
@@ -109,9 +109,9 @@ class Half:
         headers: Mapping[str, str] | None = None,
         pool: float | None = None,
         **extensions: object,
-    ) -> httpx.Response:
-        """One request, as httpx hands it to a transport."""
-        request = httpx.Request(
+    ) -> httpx2.Response:
+        """One request, as httpx2 hands it to a transport."""
+        request = httpx2.Request(
             method,
             url,
             content=content if pieces is None else _each(pieces) if self.blocking else _aeach(pieces),
@@ -126,20 +126,20 @@ class Half:
             self.context = error.__context__
             raise
 
-    def _send(self, request: httpx.Request) -> httpx.Response:
+    def _send(self, request: httpx2.Request) -> httpx2.Response:
         try:
             return self._blocking.handle_request(request)
         except Exception as error:
             self.context = error.__context__
             raise
 
-    async def read(self, response: httpx.Response) -> bytes:
+    async def read(self, response: httpx2.Response) -> bytes:
         """The whole body."""
         if self.blocking:
             return await anyio.to_thread.run_sync(response.read)
         return await response.aread()
 
-    async def close(self, response: httpx.Response) -> None:
+    async def close(self, response: httpx2.Response) -> None:
         """What a reader does who has had enough."""
         if self.blocking:
             await anyio.to_thread.run_sync(response.close)

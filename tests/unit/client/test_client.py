@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 
 from governor import ConfigError, CounterRecord, Governor, UsageError
@@ -82,10 +82,10 @@ def test_the_timeout_bounds_every_phase_and_the_waiting(background: Governor, pr
 @pytest.mark.promise("R50")
 def test_an_error_status_is_raised_unless_told_otherwise(background: Governor, provider: "type[Provider]") -> None:
     with client_of(provider([404]), background) as client:
-        with pytest.raises(httpx.HTTPStatusError) as raised:
+        with pytest.raises(httpx2.HTTPStatusError) as raised:
             client.get("/")
         quiet = client.get("/", raise_for_status=False)
-        with pytest.raises(httpx.HTTPStatusError) as raised_by_stream, client.stream("GET", "/"):
+        with pytest.raises(httpx2.HTTPStatusError) as raised_by_stream, client.stream("GET", "/"):
             pass
         with client.stream("GET", "/", raise_for_status=False) as streamed:
             streamed.read()
@@ -101,10 +101,10 @@ async def test_an_error_status_is_raised_unless_told_otherwise_in_async_programs
     governor: Governor, provider: "type[Provider]"
 ) -> None:
     async with client_of(provider([404]), governor) as client:
-        with pytest.raises(httpx.HTTPStatusError) as raised:
+        with pytest.raises(httpx2.HTTPStatusError) as raised:
             await client.aget("/")
         quiet = await client.aget("/", raise_for_status=False)
-        with pytest.raises(httpx.HTTPStatusError) as raised_by_stream:
+        with pytest.raises(httpx2.HTTPStatusError) as raised_by_stream:
             async with client.astream("GET", "/"):
                 pass
         async with client.astream("GET", "/", raise_for_status=False) as streamed:
@@ -119,17 +119,17 @@ async def test_an_error_status_is_raised_unless_told_otherwise_in_async_programs
 async def test_an_error_status_is_raised_even_if_the_rest_of_the_answer_is_lost(
     governor: Governor, provider: "type[Provider]", body: "type[Body]"
 ) -> None:
-    def broken() -> httpx.Response:
-        return httpx.Response(404, stream=body(httpx.ReadError("reset")))
+    def broken() -> httpx2.Response:
+        return httpx2.Response(404, stream=body(httpx2.ReadError("reset")))
 
     with (
         client_of(provider([broken]), governor) as client,
-        pytest.raises(httpx.HTTPStatusError),
+        pytest.raises(httpx2.HTTPStatusError),
         client.stream("GET", "/"),
     ):
         pass
     async with client_of(provider([broken]), governor) as client:
-        with pytest.raises(httpx.HTTPStatusError):
+        with pytest.raises(httpx2.HTTPStatusError):
             async with client.astream("GET", "/"):
                 pass
 
@@ -169,12 +169,12 @@ async def test_retries_can_be_disabled_for_one_async_call(governor: Governor, pr
 def test_a_call_reads_its_answer_within_the_attempt_and_a_stream_does_not(
     background: Governor, provider: "type[Provider]", body: "type[Body]"
 ) -> None:
-    def broken() -> httpx.Response:
-        return httpx.Response(200, stream=body(b"half of", httpx.ReadError("reset")))
+    def broken() -> httpx2.Response:
+        return httpx2.Response(200, stream=body(b"half of", httpx2.ReadError("reset")))
 
     with client_of(provider([broken, 200, broken]), background) as client:
         called = client.get("/")
-        with client.stream("GET", "/") as streamed, pytest.raises(httpx.ReadError):
+        with client.stream("GET", "/") as streamed, pytest.raises(httpx2.ReadError):
             streamed.read()
 
     assert "answer 200" == called.text

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
-import httpx
+import httpx2
 import pytest
 
 from governor import Config, CounterRecord, Governor
@@ -38,11 +38,11 @@ async def test_a_probe_is_judged_when_its_answer_begins_and_once(
 ) -> None:
     breaker = {"failures": 1, "probes": 1, "successes": 1, "open_for": "1us"}
     async with Governor(settings_of(breaker=breaker)) as governor:
-        half = meet(501, httpx.Response(status, stream=body(b"one", httpx.ReadError("reset"))), under=governor)
+        half = meet(501, httpx2.Response(status, stream=body(b"one", httpx2.ReadError("reset"))), under=governor)
         await half.read(await half.send())
         response = await half.send()
         begun = governor.statistics().scopes["example:get"]
-        with pytest.raises(httpx.ReadError):
+        with pytest.raises(httpx2.ReadError):
             await half.read(response)
         ended = governor.statistics().scopes["example:get"]
 
@@ -52,11 +52,11 @@ async def test_a_probe_is_judged_when_its_answer_begins_and_once(
 
 @pytest.mark.promise("R50")
 async def test_a_stream_that_breaks_is_a_failure_and_is_not_tried_again(meet: "Meet", body: "type[Body]") -> None:
-    broken = body(b"half of", httpx.ReadError("reset"))
-    half = meet(httpx.Response(200, stream=broken))
+    broken = body(b"half of", httpx2.ReadError("reset"))
+    half = meet(httpx2.Response(200, stream=broken))
 
     response = await half.send()
-    with pytest.raises(httpx.ReadError):
+    with pytest.raises(httpx2.ReadError):
         await half.read(response)
     await half.close(response)
 
@@ -76,7 +76,7 @@ async def test_a_stream_that_its_reader_closes_early_counts_by_its_status(
     meet: "Meet", body: "type[Body]", status: int, counted: CounterRecord
 ) -> None:
     unread = body(b"one", b"two")
-    half = meet(httpx.Response(status, stream=unread))
+    half = meet(httpx2.Response(status, stream=unread))
 
     response = await half.send()
     await half.close(response)
@@ -86,7 +86,7 @@ async def test_a_stream_that_its_reader_closes_early_counts_by_its_status(
 
 
 async def test_a_reader_who_stops_in_the_middle_and_closes_is_counted_once(meet: "Meet", body: "type[Body]") -> None:
-    half = meet(httpx.Response(200, stream=body(b"one", b"two")))
+    half = meet(httpx2.Response(200, stream=body(b"one", b"two")))
 
     response = await half.send()
     if half.blocking:
@@ -105,7 +105,7 @@ async def test_the_end_of_a_stream_is_enough_even_if_nobody_closes_it(meet: "Mee
     half = meet(200)
 
     stream = (await half.send()).stream
-    if isinstance(stream, httpx.SyncByteStream):
+    if isinstance(stream, httpx2.SyncByteStream):
         assert [b"answer 200"] == list(stream)
     else:
         assert [b"answer 200"] == [piece async for piece in stream]
@@ -116,13 +116,13 @@ async def test_the_end_of_a_stream_is_enough_even_if_nobody_closes_it(meet: "Mee
 async def test_what_comes_after_the_outcome_changes_nothing(
     governor: Governor, provider: "type[Provider]", body: "type[Body]"
 ) -> None:
-    unread = httpx.Response(200, stream=body(httpx.ReadError("read after it was closed")))
+    unread = httpx2.Response(200, stream=body(httpx2.ReadError("read after it was closed")))
     transport = GovernedTransport("example", governor=governor, transport=provider([unread]))
 
-    response = transport.handle_request(httpx.Request("GET", "https://example.com/"))
+    response = transport.handle_request(httpx2.Request("GET", "https://example.com/"))
     response.close()
-    assert isinstance(response.stream, httpx.SyncByteStream)
-    with pytest.raises(httpx.ReadError):
+    assert isinstance(response.stream, httpx2.SyncByteStream)
+    with pytest.raises(httpx2.ReadError):
         list(response.stream)
 
     assert CounterRecord(requests=1, answered_2xx=1) == governor.statistics().counters
@@ -138,11 +138,11 @@ async def test_closing_a_transport_closes_the_one_beneath(provider: "type[Provid
 
 
 async def test_an_answer_that_is_in_memory_already_is_counted_at_once(meet: "Meet") -> None:
-    half = meet(httpx.Response(200, json={"from": "httpx.MockTransport"}))
+    half = meet(httpx2.Response(200, json={"from": "httpx2.MockTransport"}))
 
     response = await half.send()
 
-    assert {"from": "httpx.MockTransport"} == response.json()
+    assert {"from": "httpx2.MockTransport"} == response.json()
     assert CounterRecord(requests=1, answered_2xx=1) == half.counters()
 
 
@@ -159,7 +159,7 @@ async def test_nothing_is_recorded_where_no_permit_was_needed(governor: Governor
     transport = AsyncGovernedTransport("example", governor=governor, transport=probed, ungoverned=["/health"])
 
     for url in ("https://example.com/health", "http://localhost/"):
-        await transport.handle_async_request(httpx.Request("GET", url))
+        await transport.handle_async_request(httpx2.Request("GET", url))
 
     assert (2, {}) == (len(probed.asked), governor.statistics().scopes)
 
@@ -172,17 +172,17 @@ async def narrow() -> AsyncIterator[Governor]:
         yield governor
 
 
-class Hanging(httpx.AsyncBaseTransport):
+class Hanging(httpx2.AsyncBaseTransport):
     """Never answers."""
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         await anyio.sleep_forever()
         raise AssertionError
 
 
 async def cancelled(transport: AsyncGovernedTransport, *, buffered: bool = False, read: bool = False) -> None:
     """A request that is cancelled once it cannot go on by itself."""
-    request = httpx.Request("GET", "https://example.com/", extensions={"governor.buffered": buffered})
+    request = httpx2.Request("GET", "https://example.com/", extensions={"governor.buffered": buffered})
 
     async def send() -> None:
         response = await transport.handle_async_request(request)
@@ -211,7 +211,9 @@ async def test_cancelled_while_its_answer_is_read_it_says_nothing_and_closes_the
     narrow: Governor, provider: "type[Provider]", body: "type[Body]", status: int, *, buffered: bool
 ) -> None:
     endless = body(b"one", hangs=True)
-    transport = AsyncGovernedTransport("example", governor=narrow, transport=provider([httpx.Response(status, stream=endless)]))
+    transport = AsyncGovernedTransport(
+        "example", governor=narrow, transport=provider([httpx2.Response(status, stream=endless)])
+    )
 
     await cancelled(transport, buffered=buffered, read=not buffered)
 
@@ -222,7 +224,7 @@ async def test_cancelled_while_its_answer_is_read_it_says_nothing_and_closes_the
 async def test_cancelled_while_an_answer_is_kept_for_later_it_says_nothing_and_is_not_tried_again(
     narrow: Governor, provider: "type[Provider]", body: "type[Body]"
 ) -> None:
-    inner = provider([httpx.Response(503, stream=body(b"one", hangs=True))])
+    inner = provider([httpx2.Response(503, stream=body(b"one", hangs=True))])
 
     await cancelled(AsyncGovernedTransport("example", governor=narrow, transport=inner))
 
@@ -259,7 +261,7 @@ async def test_interrupted_it_says_nothing_either(meet: "Meet", narrow: Governor
 
 
 async def test_interrupted_while_an_answer_is_kept_it_is_not_tried_again(meet: "Meet", body: "type[Body]") -> None:
-    half = meet(httpx.Response(503, stream=body(KeyboardInterrupt())), 200)
+    half = meet(httpx2.Response(503, stream=body(KeyboardInterrupt())), 200)
 
     with pytest.raises(KeyboardInterrupt):
         await half.send()
@@ -283,7 +285,13 @@ async def test_a_stream_may_end_after_its_governor_has_been_closed(meet: "Meet",
     assert b"answer 200" == await half.read(response)
 
 
-MISTAKES = [KeyError("customer_id"), FileNotFoundError("rows.csv"), TimeoutError(), ConnectionResetError(), httpx.ReadError("")]
+MISTAKES = [
+    KeyError("customer_id"),
+    FileNotFoundError("rows.csv"),
+    TimeoutError(),
+    ConnectionResetError(),
+    httpx2.ReadError(""),
+]
 
 
 @pytest.mark.promise("R06")
@@ -299,9 +307,9 @@ async def test_a_body_that_cannot_be_read_says_nothing_about_the_provider(meet: 
 
 @pytest.mark.promise("R06")
 async def test_an_error_of_the_provider_after_a_body_was_read_is_the_providers(meet: "Meet") -> None:
-    half = meet(httpx.ReadError("reset"))
+    half = meet(httpx2.ReadError("reset"))
 
-    with pytest.raises(httpx.ReadError):
+    with pytest.raises(httpx2.ReadError):
         await half.send("PUT", pieces=(b"one", b"two"))
 
     assert ([b"onetwo"], CounterRecord(requests=1, failures=1)) == (half.provider.bodies, half.counters())
@@ -311,15 +319,15 @@ async def test_a_request_has_its_own_body_again_when_it_has_been_sent(governor: 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"one"
 
-    request = httpx.Request("PUT", "https://example.com/", content=pieces())
+    request = httpx2.Request("PUT", "https://example.com/", content=pieces())
     body = request.stream
     transport = AsyncGovernedTransport("example", governor=governor, transport=provider([200]))
 
     await transport.handle_async_request(request)
-    redirected = httpx.Request("PUT", "https://example.com/", stream=httpx.ByteStream(b"two"))
+    redirected = httpx2.Request("PUT", "https://example.com/", stream=httpx2.ByteStream(b"two"))
     await transport.handle_async_request(redirected)
 
-    assert (True, True) == (request.stream is body, isinstance(redirected.stream, httpx.ByteStream))
+    assert (True, True) == (request.stream is body, isinstance(redirected.stream, httpx2.ByteStream))
 
 
 @pytest.mark.promise("R06")
@@ -346,14 +354,14 @@ async def test_a_reader_that_fails_in_its_own_code_changes_nothing_about_the_ans
             async with client.astream("GET", "https://example.com/") as response:
                 fail(response)
     transport = AsyncGovernedTransport("example", governor=governor, transport=inner)
-    async with httpx.AsyncClient(transport=transport, event_hooks={"response": [_failing_hook]}) as hooked:
+    async with httpx2.AsyncClient(transport=transport, event_hooks={"response": [_failing_hook]}) as hooked:
         with pytest.raises(KeyError):
             await hooked.get("https://example.com/")
 
     assert CounterRecord(requests=2, answered_2xx=2) == governor.statistics().counters
 
 
-async def _failing_hook(_: httpx.Response) -> None:
+async def _failing_hook(_: httpx2.Response) -> None:
     raise KeyError("customer_id")
 
 
@@ -363,6 +371,6 @@ async def test_the_function_of_a_program_classifies_what_the_clients_meet(provid
         transport = AsyncGovernedTransport("example", governor=governor, transport=provider([KeyError(), ValueError()]))
         for kind in (KeyError, ValueError):
             with pytest.raises(kind):
-                await transport.handle_async_request(httpx.Request("POST", "https://example.com/"))
+                await transport.handle_async_request(httpx2.Request("POST", "https://example.com/"))
 
         assert CounterRecord(requests=2, failures=1, neutral=1) == governor.statistics().counters

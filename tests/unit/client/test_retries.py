@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 
 from governor import CounterRecord, Governor, PermitDenied, RateLimited, Reason
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.promise("R05")
 async def test_every_attempt_takes_its_own_permit_and_reports_its_own_outcome(meet: "Meet") -> None:
-    half = meet(503, httpx.ConnectError("refused"), 200)
+    half = meet(503, httpx2.ConnectError("refused"), 200)
 
     assert b"answer 200" == await half.read(await half.send())
     assert CounterRecord(requests=3, answered_5xx=1, failures=1, answered_2xx=1, retries=2) == half.counters()
@@ -37,10 +37,10 @@ async def test_after_the_last_attempt_its_answer_is_handed_out(meet: "Meet", *, 
 
 
 async def test_after_the_last_attempt_its_error_is_raised(meet: "Meet") -> None:
-    last = httpx.ReadTimeout("slow")
-    half = meet(503, httpx.ConnectError("refused"), last)
+    last = httpx2.ReadTimeout("slow")
+    half = meet(503, httpx2.ConnectError("refused"), last)
 
-    with pytest.raises(httpx.ReadTimeout) as raised:
+    with pytest.raises(httpx2.ReadTimeout) as raised:
         await half.send()
 
     assert last is raised.value
@@ -56,21 +56,21 @@ NEUTRAL = CounterRecord(requests=1, neutral=1)
 @pytest.mark.parametrize(
     ("error", "counted"),
     [
-        (httpx.ConnectError(""), FAILED),
-        (httpx.ConnectTimeout(""), FAILED),
-        (httpx.ReadTimeout(""), FAILED),
-        (httpx.WriteTimeout(""), FAILED),
-        (httpx.ReadError(""), FAILED),
-        (httpx.WriteError(""), FAILED),
-        (httpx.CloseError(""), FAILED),
-        (httpx.RemoteProtocolError(""), FAILED),
+        (httpx2.ConnectError(""), FAILED),
+        (httpx2.ConnectTimeout(""), FAILED),
+        (httpx2.ReadTimeout(""), FAILED),
+        (httpx2.WriteTimeout(""), FAILED),
+        (httpx2.ReadError(""), FAILED),
+        (httpx2.WriteError(""), FAILED),
+        (httpx2.CloseError(""), FAILED),
+        (httpx2.RemoteProtocolError(""), FAILED),
         (ConnectionResetError(), FAILED),
-        (httpx.ProxyError(""), FAILED_ONCE),
+        (httpx2.ProxyError(""), FAILED_ONCE),
         (ValueError("please retry: timeout, connection reset, 503"), NEUTRAL),
-        (httpx.PoolTimeout(""), NEUTRAL),
-        (httpx.UnsupportedProtocol(""), NEUTRAL),
-        (httpx.LocalProtocolError(""), NEUTRAL),
-        (httpx.StreamConsumed(), NEUTRAL),
+        (httpx2.PoolTimeout(""), NEUTRAL),
+        (httpx2.UnsupportedProtocol(""), NEUTRAL),
+        (httpx2.LocalProtocolError(""), NEUTRAL),
+        (httpx2.StreamConsumed(), NEUTRAL),
         (PermitDenied("other:get", Reason.RATE_LIMIT, 1.0), NEUTRAL),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -125,11 +125,11 @@ async def test_only_what_may_be_done_twice_is_tried_again(
     ("outcome", "attempts"),
     [
         (429, 3),
-        (httpx.ConnectError(""), 3),
-        (httpx.ConnectTimeout(""), 3),
+        (httpx2.ConnectError(""), 3),
+        (httpx2.ConnectTimeout(""), 3),
         (ConnectionRefusedError(), 3),
-        (httpx.ReadError(""), 1),
-        (httpx.ReadTimeout(""), 1),
+        (httpx2.ReadError(""), 1),
+        (httpx2.ReadTimeout(""), 1),
         (TimeoutError(), 1),
     ],
     ids=repr,
@@ -139,7 +139,7 @@ async def test_a_post_is_tried_again_only_if_it_was_not_processed(
 ) -> None:
     half = meet(outcome)
 
-    with suppress(httpx.TransportError, OSError):
+    with suppress(httpx2.TransportError, OSError):
         await half.send("POST")
 
     assert attempts == len(half.provider.asked)
@@ -170,8 +170,8 @@ async def test_a_body_that_comes_piece_by_piece_is_sent_once(meet: "Meet") -> No
 
 @pytest.mark.promise("R50")
 async def test_a_broken_answer_is_tried_again_if_it_belongs_to_the_attempt(meet: "Meet", body: "type[Body]") -> None:
-    broken = body(b"half of", httpx.RemoteProtocolError("closed"))
-    half = meet(httpx.Response(200, stream=broken), 200)
+    broken = body(b"half of", httpx2.RemoteProtocolError("closed"))
+    half = meet(httpx2.Response(200, stream=broken), 200)
 
     response = await half.send(buffered=True)
 
@@ -182,8 +182,8 @@ async def test_a_broken_answer_is_tried_again_if_it_belongs_to_the_attempt(meet:
 async def test_an_answer_that_breaks_while_it_is_kept_is_tried_again_as_its_status_says(
     meet: "Meet", body: "type[Body]"
 ) -> None:
-    broken = body(b"half of", httpx.ReadError("reset"))
-    half = meet(httpx.Response(503, stream=broken), 200)
+    broken = body(b"half of", httpx2.ReadError("reset"))
+    half = meet(httpx2.Response(503, stream=broken), 200)
 
     response = await half.send()
 
@@ -193,14 +193,14 @@ async def test_an_answer_that_breaks_while_it_is_kept_is_tried_again_as_its_stat
 
 async def test_an_endless_answer_that_is_tried_again_is_cut_off(meet: "Meet", body: "type[Body]") -> None:
     endless = body(*[b"x" * 1_024] * 65)
-    half = meet(httpx.Response(503, stream=endless), 200)
+    half = meet(httpx2.Response(503, stream=endless), 200)
 
     assert 200 == (await half.send()).status_code
     assert 1 == endless.closed
 
 
 async def test_a_buffered_answer_is_still_decoded_by_httpx(meet: "Meet", body: "type[Body]") -> None:
-    packed = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body(gzip.compress(b"plain")))
+    packed = httpx2.Response(200, headers={"content-encoding": "gzip"}, stream=body(gzip.compress(b"plain")))
     half = meet(packed)
 
     assert b"plain" == await half.read(await half.send(buffered=True))
@@ -244,10 +244,10 @@ async def test_a_retry_without_a_permit_leaves_the_answer_in_hand(meet: "Meet", 
 async def test_a_retry_without_a_permit_leaves_the_error_in_hand_with_the_refusal_as_its_context(
     meet: "Meet", stingy: Governor
 ) -> None:
-    error = httpx.ConnectError("refused")
+    error = httpx2.ConnectError("refused")
     half = meet(error, under=stingy)
 
-    with pytest.raises(httpx.ConnectError) as raised:
+    with pytest.raises(httpx2.ConnectError) as raised:
         await half.send(pool=1.0)
 
     assert (error, RateLimited) == (raised.value, type(half.context))
@@ -255,7 +255,7 @@ async def test_a_retry_without_a_permit_leaves_the_error_in_hand_with_the_refusa
 
 
 async def test_of_an_answer_64_kib_are_kept(meet: "Meet", stingy: Governor, body: "type[Body]") -> None:
-    half = meet(httpx.Response(503, stream=body(b"x" * 65_535, b"y")), under=stingy)
+    half = meet(httpx2.Response(503, stream=body(b"x" * 65_535, b"y")), under=stingy)
 
     assert 65_536 == len(await half.read(await half.send(pool=1.0)))
 
@@ -263,8 +263,8 @@ async def test_of_an_answer_64_kib_are_kept(meet: "Meet", stingy: Governor, body
 async def test_a_retry_without_a_permit_after_an_answer_that_was_not_kept_is_a_refusal(
     meet: "Meet", stingy: Governor, body: "type[Body]"
 ) -> None:
-    endless = body(b"x" * 65_536, b"y", httpx.ReadError("read on"))
-    half = meet(httpx.Response(503, stream=endless), under=stingy)
+    endless = body(b"x" * 65_536, b"y", httpx2.ReadError("read on"))
+    half = meet(httpx2.Response(503, stream=endless), under=stingy)
 
     with pytest.raises(RateLimited):
         await half.send(pool=1.0)
@@ -275,7 +275,7 @@ async def test_a_retry_without_a_permit_after_an_answer_that_was_not_kept_is_a_r
 async def test_an_answer_of_an_earlier_attempt_is_not_handed_out_for_a_later_one(
     meet: "Meet", settings_of: "SettingsOf", body: "type[Body]"
 ) -> None:
-    endless = httpx.Response(503, stream=body(*[b"x" * 1_024] * 65))
+    endless = httpx2.Response(503, stream=body(*[b"x" * 1_024] * 65))
     async with Governor(settings_of(limits=["1/hour burst 2"])) as governor:
         half = meet(500, endless, under=governor)
 

@@ -1,6 +1,6 @@
 from datetime import UTC, datetime
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ def _clock_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(value: str, name: str = "Retry-After") -> float | None:
-    return server_wait(httpx.Headers({name.encode(): value.encode()}))
+    return server_wait(httpx2.Headers({name.encode(): value.encode()}))
 
 
 @pytest.mark.promise("R05")
@@ -71,7 +71,7 @@ def test_what_cannot_be_meant_says_nothing(value: str) -> None:
 
 
 def test_the_longest_of_several_values_counts_and_those_that_cannot_be_read_do_not() -> None:
-    headers = httpx.Headers([("Retry-After", "5"), ("Retry-After", "soon, Sun, 06 Nov 1994 08:50:37 GMT, 30")])
+    headers = httpx2.Headers([("Retry-After", "5"), ("Retry-After", "soon, Sun, 06 Nov 1994 08:50:37 GMT, 30")])
 
     assert 60.0 == server_wait(headers)
 
@@ -86,8 +86,8 @@ def test_of_a_field_so_many_values_are_read_and_so_many_characters_of_each() -> 
 
 @pytest.mark.parametrize("name", ["retry-after-ms", "X-Amz-Retry-After"])
 def test_milliseconds_count_where_retry_after_says_nothing(name: str) -> None:
-    both = httpx.Headers({name: "250", "Retry-After": "2"})
-    neither = httpx.Headers({name: "soon", "Retry-After": "soon"})
+    both = httpx2.Headers({name: "250", "Retry-After": "2"})
+    neither = httpx2.Headers({name: "soon", "Retry-After": "soon"})
 
     assert (0.25, 2.0, None) == (said("250", name), server_wait(both), server_wait(neither))
 
@@ -96,6 +96,6 @@ def test_milliseconds_count_where_retry_after_says_nothing(name: str) -> None:
     st.text() | st.from_regex(r"[0-9.,:TZ+-]{0,30}") | st.from_regex(r"[A-Z][a-z]{2}, [0-9]{1,5} [A-Z][a-z]{2} [0-9: +-]{0,20}")
 )
 def test_whatever_is_said_the_answer_is_a_wait_or_none(value: str) -> None:
-    wait = server_wait(httpx.Headers({b"Retry-After": value.encode("utf-8", "surrogatepass")}))
+    wait = server_wait(httpx2.Headers({b"Retry-After": value.encode("utf-8", "surrogatepass")}))
 
     assert wait is None or 0 <= wait <= 31_622_400

@@ -6,7 +6,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import anyio
-import httpx
+import httpx2
 import pytest
 import trio.testing
 
@@ -39,7 +39,7 @@ class Story:
 
     async def get(self, pool: float | None) -> int:
         """The status of the answer to one request whose waiting is bounded by `pool`."""
-        request = httpx.Request("GET", "https://example.com/", extensions={"timeout": {"pool": pool}})
+        request = httpx2.Request("GET", "https://example.com/", extensions={"timeout": {"pool": pool}})
         response = await self._transport.handle_async_request(request)
         await response.aread()
         return response.status_code
@@ -103,19 +103,19 @@ async def test_pauses_and_permits_together_stay_within_the_pool_timeout(
 
 
 async def test_the_time_of_the_attempts_does_not_count(slow: Governor, provider: "type[Provider]") -> None:
-    class Slow(httpx.AsyncBaseTransport):
+    class Slow(httpx2.AsyncBaseTransport):
         attempts = 0
 
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             self.attempts += 1
             await anyio.sleep(300.0)
-            raise httpx.ReadTimeout("slow")
+            raise httpx2.ReadTimeout("slow")
 
     inner = Slow()
     transport = AsyncGovernedTransport("example", governor=slow, transport=inner, clock=steady_clock(anyio.current_time))
 
-    with pytest.raises(httpx.ReadTimeout):
-        await transport.handle_async_request(httpx.Request("GET", "https://a.b", extensions={"timeout": {"pool": 20.0}}))
+    with pytest.raises(httpx2.ReadTimeout):
+        await transport.handle_async_request(httpx2.Request("GET", "https://a.b", extensions={"timeout": {"pool": 20.0}}))
 
     assert 3 == inner.attempts
 
@@ -135,7 +135,7 @@ async def free() -> AsyncIterator[Governor]:
 async def test_what_the_server_says_wins_over_our_own_pause(
     free: Governor, provider: "type[Provider]", said: str, taken: float
 ) -> None:
-    story = Story(free, provider([httpx.Response(429, headers={"Retry-After": said}), 200]))
+    story = Story(free, provider([httpx2.Response(429, headers={"Retry-After": said}), 200]))
 
     assert 200 == await story.get(600.0)
     assert taken == story.taken()
@@ -147,7 +147,7 @@ async def test_a_date_is_waited_for_by_the_wall_clock(
 ) -> None:
     monkeypatch.setattr(_server_wait, "wall_clock", lambda: 1_000_000_000.0)
     date = format_datetime(datetime.fromtimestamp(1_000_000_090, UTC), usegmt=True)
-    story = Story(free, provider([httpx.Response(503, headers={"Retry-After": date}), 200]))
+    story = Story(free, provider([httpx2.Response(503, headers={"Retry-After": date}), 200]))
 
     assert 200 == await story.get(600.0)
     assert 90.0 == story.taken()
@@ -155,7 +155,7 @@ async def test_a_date_is_waited_for_by_the_wall_clock(
 
 @pytest.mark.promise("R05")
 async def test_a_server_that_asks_for_more_than_is_left_ends_the_retries(free: Governor, provider: "type[Provider]") -> None:
-    story = Story(free, provider([httpx.Response(429, headers={"Retry-After": "31"}), 200]))
+    story = Story(free, provider([httpx2.Response(429, headers={"Retry-After": "31"}), 200]))
 
     assert 429 == await story.get(30.0)
     assert (0.0, CounterRecord(requests=1, answered_4xx=1, answered_429=1)) == (story.taken(), free.statistics().counters)

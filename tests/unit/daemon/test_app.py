@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import anyio
-import httpx
+import httpx2
 import msgspec
 import pytest
 from starlette.applications import Starlette
@@ -39,12 +39,12 @@ PROBLEM: Final = "application/problem+json"
 BUSY: Final = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 
 
-def client_of(app: Starlette) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+def client_of(app: Starlette) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost")
 
 
 @asynccontextmanager
-async def watched(*, drain: Drain | None = None) -> AsyncIterator[tuple[Governor, httpx.AsyncClient]]:
+async def watched(*, drain: Drain | None = None) -> AsyncIterator[tuple[Governor, httpx2.AsyncClient]]:
     governor = Governor(Config.from_mapping({}), clock=ManualClock())
     async with governor, client_of(create_app(governor, drain=drain)) as client:
         # Events do not end by themselves where they are let through by mistake.
@@ -52,7 +52,7 @@ async def watched(*, drain: Drain | None = None) -> AsyncIterator[tuple[Governor
             yield governor, client
 
 
-def told(response: httpx.Response) -> dict[str, object]:
+def told(response: httpx2.Response) -> dict[str, object]:
     """The problem that an answer is, without its words for people."""
     assert PROBLEM == response.headers["content-type"]
     problem: dict[str, object] = response.json()

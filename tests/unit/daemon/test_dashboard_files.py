@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -26,8 +26,8 @@ async def test_the_page_loads_all_of_its_files_also_beneath_another_path() -> No
     governor = Governor(Config.from_mapping({}))
     app = Starlette(routes=[Mount("/deep/governor", routes=routes(governor))])
     found: dict[str, str] = {}
-    async with governor, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-        left = [httpx.URL("http://localhost/deep/governor/")]
+    async with governor, httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost") as client:
+        left = [httpx2.URL("http://localhost/deep/governor/")]
         while left:
             page = left.pop()
             answer = await client.get(page)

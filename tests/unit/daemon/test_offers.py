@@ -1,6 +1,6 @@
 """The actions that the status offers for the state of each scope."""
 
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -56,7 +56,7 @@ async def test_mounted_routes_have_the_actions_that_their_status_offers() -> Non
     async with Governor(Config.from_mapping({})) as governor:
         granted(governor.try_permit("github", "GET")).record(status=200)
         app = Starlette(routes=[Mount("/deep", routes=routes(governor, admin_token=TOKEN))])
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost/deep") as client:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost/deep") as client:
             offer = (await client.get(f"{API}/status")).json()["actions"][0]
             body = {"scope": offer["keys"][0], "open_for": next(iter(offer["open_for"]))}
             url = f"{API}{offer['path']}"
@@ -76,7 +76,7 @@ async def test_without_a_token_mounted_routes_offer_nothing_and_have_no_actions(
     async with Governor(Config.from_mapping({})) as governor:
         granted(governor.try_permit("github", "GET")).record(status=200)
         app = Starlette(routes=routes(governor))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost") as client:
             actions = (await client.get(f"{API}/status")).json()["actions"]
             answer = await client.post(f"{API}/actions/resume", json={}, headers={"Authorization": f"Bearer {TOKEN}"})
 

@@ -1,0 +1,293 @@
+"""Calls of the client: a permit for each request, above authentication, redirects and cookies.
+
+A call waits for its permit first, and builds and signs the request afterwards, for each attempt. Permits are tied to the
+requests as they leave by the event hooks of the library: a round of authentication is a request of its own.
+"""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final, cast, final
+
+import anyio
+
+from governor import PermitDenied
+from governor_client._attempt import Attempt
+from governor_client._exchange import CLOSING, arun, run
+from governor_client._httpx_family import HttpxExchange, Kit, timeout_of
+from governor_client._operation import Operation, Terms
+from governor_client._streams import AsyncReportingStream, ReportingStream, TooLong
+from governor_client._wait import WaitBudget
+
+if TYPE_CHECKING:
+    import httpx2
+    from httpx2._types import AuthTypes
+
+_PORTS: Final = {"http": 80, "https": 443}
+#: The exchange whose request is being sent by this thread or task.
+_current: Final[ContextVar["_ClientExchange | None"]] = ContextVar("governor_client_exchange", default=None)
+
+
+@final
+class Call:
+    """One call of the program: its redirects, authentication and retries share one wait.
+
+    `build` makes the request, with the cookies of the moment.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        terms: Terms,
+        build: "Callable[[], httpx2.Request]",
+        *,
+        auth: "AuthTypes | object",
+        follow_redirects: bool,
+        wait: object,
+        retry: bool,
+        retry_answers: bool,
+        buffered: bool,
+    ) -> None:
+        self.kit = kit
+        self.terms = terms
+        self.build = build
+        self.auth = auth
+        self.follow_redirects = follow_redirects
+        self.retry = retry
+        self.retry_answers = retry_answers
+        self.buffered = buffered
+        self.request = build()
+        self.history: list[httpx2.Response] = []
+        self.budget: WaitBudget = terms.budget(wait, timeout_of(self.request))
+
+    def begin(self) -> "Operation[httpx2.Response] | None":
+        """The operation for the next request of this call; None if it is not governed."""
+        url = self.request.url
+        if not self.terms.governs(url.host, url.path):
+            return None
+        description = self.kit.request_of(
+            self.request, retry=self.retry, retry_answers=self.retry_answers, buffered=self.buffered
+        )
+        return Operation(self.terms, description, self.budget)
+
+    def redirected(self, response: "httpx2.Response", max_redirects: int) -> bool:
+        """Whether the call goes on with a redirect. Raises `TooManyRedirects` of the library."""
+        response.history = [*self.history, *response.history]
+        request = response.next_request if self.follow_redirects else None
+        if request is None:
+            return False
+        if len(self.history) >= max_redirects:
+            raise self.kit.too_many_redirects("Exceeded maximum allowed redirects.", request=request)
+        # As the library does it, credentials stay with the origin, and with its upgrade to https.
+        if not _same_origin(self.request.url, request.url):
+            self.auth = None
+        self.request = request
+        self.build = lambda: request
+        self.history.append(response)
+        return True
+
+
+def send(call: Call, client: "httpx2.Client") -> "httpx2.Response":
+    """Makes the call and returns the answer when it begins, or when it is complete for a buffered call."""
+    while True:
+        operation = call.begin()
+        exchange = _Exchange(call, operation, client)
+        response = exchange.forward() if operation is None else run(operation, exchange)
+        try:
+            if not call.redirected(response, client.max_redirects):
+                if call.buffered:
+                    response.read()
+                return response
+            response.read()
+        except BaseException:
+            response.close()
+            raise
+
+
+async def asend(call: Call, client: "httpx2.AsyncClient") -> "httpx2.Response":
+    """`send` for a task."""
+    while True:
+        operation = call.begin()
+        exchange = _AsyncExchange(call, operation, client)
+        response = await exchange.forward() if operation is None else await arun(operation, exchange)
+        try:
+            if not call.redirected(response, client.max_redirects):
+                if call.buffered:
+                    await response.aread()
+                return response
+            await response.aread()
+        except BaseException:
+            await response.aclose()
+            raise
+
+
+class _ClientExchange(HttpxExchange):
+    """One request of a call, with its rounds of authentication."""
+
+    def __init__(self, call: Call, operation: "Operation[httpx2.Response] | None") -> None:
+        super().__init__(call.kit, call.request)
+        self._call = call
+        self.operation = operation
+        #: The attempt whose permit no request has used yet.
+        self._unused: Attempt | None = None
+        #: The attempt of the request that is on its way; None if that needs no permit.
+        self.attempt: Attempt | None = None
+        #: The body of the latest answer, while it reports to its attempt.
+        self.reporting: ReportingStream | AsyncReportingStream | None = None
+
+    def _prepare(self, attempt: Attempt) -> None:
+        """Makes the request for this attempt: anew if time has passed since the call began."""
+        assert self.operation is not None
+        self._unused, self.attempt, self.reporting = attempt, None, None
+        if self.operation.waited:
+            self.request = self._call.build()
+
+    def take(self, request: "httpx2.Request") -> "Operation[httpx2.Response] | None":
+        """Ties the unused permit to a request that leaves now. Returns the operation that must take another permit for it."""
+        self.body = self.kit.watch(request)
+        self.attempt = None
+        # Authentication may ask other hosts, for a token for instance.
+        if self.operation is None or not self._call.terms.governs(request.url.host, request.url.path):
+            return None
+        self.attempt, self._unused = self._unused, None
+        return self.operation if self.attempt is None else None
+
+    def begun(self, response: "httpx2.Response") -> Attempt | None:
+        """The answer has begun. Returns the attempt to which its body is to report, if it is not complete already."""
+        attempt = self.attempt
+        if attempt is None:
+            return None
+        attempt.answered(response.status_code)
+        if not response.is_closed:
+            return attempt
+        attempt.ended()
+        return None
+
+    def _end(self) -> None:
+        """Gives the permit back if no request has used it."""
+        if self._unused is not None:
+            self._unused.unused()
+
+    def stream(self, response: "httpx2.Response", attempt: Attempt) -> "httpx2.Response":
+        return response  # Its body reports already.
+
+
+@final
+class _Exchange(_ClientExchange):
+    def __init__(self, call: Call, operation: "Operation[httpx2.Response] | None", client: "httpx2.Client") -> None:
+        super().__init__(call, operation)
+        self._client = client
+
+    def send(self, attempt: Attempt) -> "httpx2.Response":
+        self._prepare(attempt)
+        try:
+            return self.forward()
+        except PermitDenied as denial:
+            raise self.error(denial) from None
+        finally:
+            self._end()
+
+    def forward(self) -> "httpx2.Response":
+        token = _current.set(self)
+        try:
+            auth = cast("AuthTypes", self._call.auth)
+            return self._client.send(self.request, auth=auth, stream=True, follow_redirects=False)
+        finally:
+            _current.reset(token)
+
+    def read(self, response: "httpx2.Response", most: float) -> bool:
+        if self.reporting is not None:
+            self.reporting.most = most
+        try:
+            response.read()
+        except BaseException as error:
+            response.close()
+            if isinstance(error, TooLong):
+                return False
+            raise
+        return True
+
+
+@final
+class _AsyncExchange(_ClientExchange):
+    def __init__(self, call: Call, operation: "Operation[httpx2.Response] | None", client: "httpx2.AsyncClient") -> None:
+        super().__init__(call, operation)
+        self._client = client
+
+    async def send(self, attempt: Attempt) -> "httpx2.Response":
+        self._prepare(attempt)
+        try:
+            return await self.forward()
+        except PermitDenied as denial:
+            raise self.error(denial) from None
+        finally:
+            self._end()
+
+    async def forward(self) -> "httpx2.Response":
+        token = _current.set(self)
+        try:
+            auth = cast("AuthTypes", self._call.auth)
+            return await self._client.send(self.request, auth=auth, stream=True, follow_redirects=False)
+        finally:
+            _current.reset(token)
+
+    async def read(self, response: "httpx2.Response", most: float) -> bool:
+        if self.reporting is not None:
+            self.reporting.most = most
+        try:
+            await response.aread()
+        except BaseException as error:
+            await self.close(response)
+            if isinstance(error, TooLong):
+                return False
+            raise
+        return True
+
+    async def close(self, response: "httpx2.Response") -> None:
+        with anyio.move_on_after(CLOSING, shield=True):
+            await response.aclose()
+
+
+def before_request(request: "httpx2.Request") -> None:
+    """Event hook of a blocking client: ties a permit to the request."""
+    exchange = _current.get()
+    operation = None if exchange is None else exchange.take(request)
+    if exchange is not None and operation is not None:
+        permit = operation.governor.acquire_blocking(operation.provider, request.method, **operation.ask_further())
+        exchange.attempt = operation.granted_further(permit)
+
+
+def after_head(response: "httpx2.Response") -> None:
+    """Event hook of a blocking client: lets the body of the answer report to the attempt."""
+    exchange = _current.get()
+    attempt = None if exchange is None else exchange.begun(response)
+    if exchange is not None and attempt is not None:
+        stream = exchange.kit.reporting(cast("httpx2.SyncByteStream", response.stream), attempt, exchange.fault)
+        response.stream = stream
+        exchange.reporting = cast("ReportingStream", stream)
+
+
+async def abefore_request(request: "httpx2.Request") -> None:
+    """Event hook of an async client: ties a permit to the request."""
+    exchange = _current.get()
+    operation = None if exchange is None else exchange.take(request)
+    if exchange is not None and operation is not None:
+        permit = await operation.governor.acquire(operation.provider, request.method, **operation.ask_further())
+        exchange.attempt = operation.granted_further(permit)
+
+
+async def aafter_head(response: "httpx2.Response") -> None:
+    """Event hook of an async client: lets the body of the answer report to the attempt."""
+    exchange = _current.get()
+    attempt = None if exchange is None else exchange.begun(response)
+    if exchange is not None and attempt is not None:
+        stream = exchange.kit.areporting(cast("httpx2.AsyncByteStream", response.stream), attempt, exchange.fault)
+        response.stream = stream
+        exchange.reporting = cast("AsyncReportingStream", stream)
+
+
+def _same_origin(url: "httpx2.URL", other: "httpx2.URL") -> bool:
+    """Whether credentials for one URL may be sent to the other: the same origin, or its upgrade to https on default ports."""
+    if url.host != other.host:
+        return False
+    origin, target = ((each.scheme, each.port or _PORTS.get(each.scheme)) for each in (url, other))
+    return origin == target or (origin == ("http", 80) and target == ("https", 443))

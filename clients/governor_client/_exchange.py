@@ -1,0 +1,145 @@
+"""The loop of every adapter: take a permit, send, keep or stream the answer, pause, repeat.
+
+An adapter supplies an exchange: one request of its library that can be sent, and sent again. The decisions are in `_operation`.
+"""
+
+from threading import Event
+from typing import Final, Protocol, TypeVar
+
+import anyio
+
+from governor import PermitDenied
+from governor_client._attempt import Attempt, Fault
+from governor_client._operation import Denier, Operation, Question
+from governor_client._server_wait import Headers
+
+#: Seconds for closing an answer whose reader was cancelled.
+CLOSING: Final = 5.0
+
+R = TypeVar("R")
+
+
+class AnyExchange(Denier[R], Protocol[R]):
+    """What blocking and async exchanges have in common."""
+
+    def head(self, response: R, /) -> tuple[int, Headers]:
+        """The status and the headers."""
+        ...
+
+    def fault(self, error: BaseException, /) -> Fault:
+        """What an exception of `send` or `read` says about the request."""
+        ...
+
+    def stream(self, response: R, attempt: Attempt, /) -> R:
+        """The answer with a body that reports to the attempt when it ends, breaks off or is closed."""
+        ...
+
+    def mark_final(self, response: R, /) -> None:
+        """Sets the header `x-should-retry: false`, which keeps some SDKs from repeating the request."""
+        ...
+
+
+class Exchange(AnyExchange[R], Protocol[R]):
+    """A request of a blocking library."""
+
+    def send(self, attempt: Attempt, /) -> R:
+        """Sends the request once and returns the answer when it begins."""
+        ...
+
+    def read(self, response: R, most: float, /) -> bool:
+        """Reads the body into memory and frees the connection. Returns False if it is longer than `most` bytes, and lost."""
+        ...
+
+
+class AsyncExchange(AnyExchange[R], Protocol[R]):
+    """A request of an async library."""
+
+    async def send(self, attempt: Attempt, /) -> R:
+        """Sends the request once and returns the answer when it begins."""
+        ...
+
+    async def read(self, response: R, most: float, /) -> bool:
+        """Reads the body into memory and frees the connection. Returns False if it is longer than `most` bytes, and lost."""
+        ...
+
+    async def close(self, response: R, /) -> None:
+        """Closes an answer that no code will read."""
+        ...
+
+
+def run(operation: Operation[R], exchange: Exchange[R]) -> R:
+    """Sends the request, with a permit for each attempt, and blocks meanwhile."""
+    while True:
+        try:
+            permit = operation.governor.acquire_blocking(operation.provider, operation.method, **operation.ask())
+        except PermitDenied as denial:
+            return operation.denied(denial, exchange)
+        attempt = operation.granted(permit)
+        try:
+            response = exchange.send(attempt)
+            _plan(operation, operation.answered(*exchange.head(response)))
+            if most := operation.most:
+                operation.kept(response, whole=exchange.read(response, most))
+            else:
+                response = exchange.stream(response, operation.attempt)
+        except BaseException as error:
+            _plan(operation, operation.failed(error, exchange.fault(error)))
+            if operation.pause is None:
+                raise
+        else:
+            if operation.pause is None:
+                return _final(operation, exchange, response)
+        Event().wait(operation.pause)
+
+
+async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
+    """The same for a task."""
+    while True:
+        try:
+            permit = await operation.governor.acquire(operation.provider, operation.method, **operation.ask())
+        except PermitDenied as denial:
+            return operation.denied(denial, exchange)
+        attempt = operation.granted(permit)
+        try:
+            response = await exchange.send(attempt)
+            await _aplan_answer(operation, operation.answered(*exchange.head(response)), exchange, response)
+            if most := operation.most:
+                operation.kept(response, whole=await exchange.read(response, most))
+            else:
+                response = exchange.stream(response, operation.attempt)
+        except BaseException as error:
+            await _aplan(operation, operation.failed(error, exchange.fault(error)))
+            if operation.pause is None:
+                raise
+        else:
+            if operation.pause is None:
+                return _final(operation, exchange, response)
+        await anyio.sleep(operation.pause)
+
+
+def _plan(operation: Operation[R], question: Question | None) -> None:
+    if question is not None:
+        operation.planned(operation.governor.plan_retry(**question).delay)
+
+
+async def _aplan(operation: Operation[R], question: Question | None) -> None:
+    if question is not None:
+        operation.planned((await operation.governor.aplan_retry(**question)).delay)
+
+
+async def _aplan_answer(operation: Operation[R], question: Question | None, exchange: AsyncExchange[R], response: R) -> None:
+    if question is None:
+        return
+    try:
+        await _aplan(operation, question)
+    except BaseException:
+        # Cancelled with an answer that no code will read: its connection must not stay open.
+        with anyio.move_on_after(CLOSING, shield=True):
+            await exchange.close(response)
+        raise
+
+
+def _final(operation: Operation[R], exchange: AnyExchange[R], response: R) -> R:
+    if operation.final and exchange.head(response)[0] >= 400:
+        exchange.mark_final(response)
+    return response
