@@ -13,7 +13,7 @@ import anyio
 from governor import PermitDenied
 from governor_client._attempt import Attempt
 from governor_client._exchange import CLOSING, arun, run
-from governor_client._httpx_family import HttpxExchange, Kit, timeout_of
+from governor_client._httpx_kit import HttpxExchange, Kit, timeout_of
 from governor_client._operation import Operation, Terms
 from governor_client._streams import AsyncReportingStream, ReportingStream, TooLong
 from governor_client._wait import WaitBudget

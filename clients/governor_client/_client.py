@@ -14,7 +14,7 @@ from governor.instrumentation import Hook
 from governor.one_use import AsyncOneUse, OneUse
 from governor_client import _calls
 from governor_client._calls import Call
-from governor_client._httpx_family import Kit, library_of
+from governor_client._httpx_kit import Kit, library_of
 from governor_client._operation import Terms
 from governor_client._options import CallOptions, ClientOptions, request_options
 from governor_client._status_error import status_error
@@ -40,9 +40,10 @@ class TrafficControlledHttpClient:
     once.
 
     Every call takes the keyword arguments of httpx2 and four more: `wait`; `raise_for_status=False` returns answers of 400 or
-    more instead of raising `HTTPStatusError`, and retries only those that refuse the request unprocessed; `retry=True` retries
-    all of them; `disable_retry=True` sends once. Calls raise a subclass of `PermitDenied` that is a `TransportError` of the
-    library too, with reason and `retry_after`, if the permit is denied, and `UsageError` after the client is closed.
+    more instead of raising `HTTPStatusError`, and retries only those that say that the request was not processed (429, and 503
+    with `Retry-After`); `retry=True` retries all of them; `disable_retry=True` sends once. Calls raise a subclass of
+    `PermitDenied` that is a `TransportError` of the library too, with reason and `retry_after`, if the permit is denied, and
+    `UsageError` after the client is closed.
 
     Each request is built and signed after its wait. The answer is read within the attempt, so that an answer that breaks off is
     retried; `stream` and `astream` return it when it begins, and retry only before that. `GovernedTransport` describes what is
@@ -88,7 +89,7 @@ class TrafficControlledHttpClient:
         given |= {f"mounts[{pattern!r}]": mount for pattern, mount in {**(mounts or {}), **(async_mounts or {})}.items()}
         self._kit = kit = _kit(library, given.values())
         for field, value in given.items():
-            kit.refuse_foreign(field, value)
+            kit.reject_foreign(field, value)
         self.provider = self._terms.provider
         self.base_url = str(base_url or "")
         self.timeout = timeout

@@ -15,6 +15,9 @@ from governor import ConfigError, PermitDenied, Reason
 #: What happens to a request without a permit: an exception, or a synthetic answer.
 OnRefusal = Literal["raise", "response"]
 
+#: The headers of an answer that keep the SDKs which read them from sending the request again.
+DO_NOT_REPEAT: Final = {"x-should-retry": "false", "stripe-should-retry": "false"}
+
 #: The provider, or the governor, is unavailable as a whole; all other denials are a matter of rate.
 _UNAVAILABLE: Final = frozenset({Reason.CIRCUIT_OPEN, Reason.DEGRADED, Reason.OVERLOADED, Reason.SHUTTING_DOWN})
 
@@ -22,10 +25,10 @@ _UNAVAILABLE: Final = frozenset({Reason.CIRCUIT_OPEN, Reason.DEGRADED, Reason.OV
 _DUAL: Final[dict[tuple[type[PermitDenied], type[Exception]], type[PermitDenied]]] = {}
 
 
-class Refusal(NamedTuple):
+class DeniedResponse(NamedTuple):
     """A synthetic answer to a request without a permit: 503 while the provider is unavailable as a whole, else 429.
 
-    `retry-after` is in whole seconds, rounded up. `x-should-retry: false` keeps the SDKs that read it from asking again.
+    `retry-after` is in whole seconds, rounded up. `DO_NOT_REPEAT` is among the headers.
     """
 
     status: int
@@ -38,9 +41,9 @@ class Refusal(NamedTuple):
         return HTTPStatus(self.status).phrase
 
 
-def refusal(denial: PermitDenied) -> Refusal:
+def denied_response(denial: PermitDenied) -> DeniedResponse:
     """The synthetic answer for this denial."""
-    headers = {"content-type": "application/json", "x-should-retry": "false"}
+    headers = {"content-type": "application/json", **DO_NOT_REPEAT}
     if denial.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(denial.retry_after)))
     body = msgspec.json.encode(
@@ -55,7 +58,7 @@ def refusal(denial: PermitDenied) -> Refusal:
         }
     )
     headers["content-length"] = str(len(body))
-    return Refusal(503 if denial.reason in _UNAVAILABLE else 429, headers, body)
+    return DeniedResponse(503 if denial.reason in _UNAVAILABLE else 429, headers, body)
 
 
 def check_on_refusal(value: object) -> OnRefusal:

@@ -35,7 +35,7 @@ class AnyExchange(Denier[R], Protocol[R]):
         ...
 
     def mark_final(self, response: R, /) -> None:
-        """Sets the header `x-should-retry: false`, which keeps some SDKs from repeating the request."""
+        """Adds the headers `DO_NOT_REPEAT`."""
         ...
 
 
@@ -140,6 +140,6 @@ async def _aplan_answer(operation: Operation[R], question: Question | None, exch
 
 
 def _final(operation: Operation[R], exchange: AnyExchange[R], response: R) -> R:
-    if operation.final and exchange.head(response)[0] >= 400:
+    if exchange.head(response)[0] >= 400 and operation.final:
         exchange.mark_final(response)
     return response

@@ -15,7 +15,7 @@ from governor.clock import Clock, from_seconds, to_seconds, wall_clock
 from governor.config import provider_name
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
 from governor_client._attempt import Attempt, Fault
-from governor_client._denials import OnRefusal, Refusal, check_on_refusal, refusal
+from governor_client._denials import DeniedResponse, OnRefusal, check_on_refusal, denied_response
 from governor_client._permits import GovernorClient
 from governor_client._server_wait import Headers, server_wait
 from governor_client._ungoverned import Ungoverned
@@ -29,6 +29,8 @@ KEPT: Final = 65_536
 _REPORTED: Final = 1_000
 #: SDKs made by one widely used generator number their own attempts in this header of a request, from 0.
 _SDK_RETRY_COUNT: Final = "x-stainless-retry-count"
+#: Requests with one of these headers come from an SDK that reads `DO_NOT_REPEAT`.
+_SDKS: Final = (_SDK_RETRY_COUNT, "x-stripe-client-user-agent")
 
 Response = TypeVar("Response")
 Answer = TypeVar("Answer", covariant=True)
@@ -75,7 +77,7 @@ class Request(NamedTuple):
 class Denier(Protocol[Answer]):
     """What an adapter makes of a denial."""
 
-    def answer(self, refusal: Refusal, /) -> Answer:
+    def answer(self, response: DeniedResponse, /) -> Answer:
         """The synthetic answer, as the library's own type."""
         ...
 
@@ -100,7 +102,7 @@ _used_up: Final[ContextVar[_UsedUp | None]] = ContextVar("governor_client_used_u
 
 @final
 class Terms:
-    """The settings of an adapter: provider, governor, waiting, refusals, ungoverned requests. Raises `ConfigError`."""
+    """The settings of an adapter: provider, governor, waiting, denials, ungoverned requests. Raises `ConfigError`."""
 
     __slots__ = ("_client", "clock", "on_event", "on_refusal", "provider", "ungoverned", "wait")
 
@@ -197,7 +199,7 @@ class Operation(Generic[Response]):
         return Ask(timeout=self._budget.permit, attempt=self._tries if self._request.repeatable else None)
 
     def denied(self, denial: PermitDenied, denier: Denier[Response]) -> Response:
-        """Ends an operation without a permit: returns the last answer, else raises the last error, else refuses the request."""
+        """Ends an operation without a permit: returns the last answer, else raises the last error, else denies the request."""
         if self.terms.on_event is not None:
             self._tell(CallDenied(at=wall_clock(), scope=denial.scope, reason=denial.reason, retry_after=denial.retry_after))
         if isinstance(self._in_hand, Exception):
@@ -206,7 +208,7 @@ class Operation(Generic[Response]):
         if self._in_hand is not None:
             return self._in_hand
         if self.terms.on_refusal == "response":
-            return denier.answer(refusal(denial))
+            return denier.answer(denied_response(denial))
         raise denier.error(denial) from None
 
     def granted(self, permit: Permit) -> Attempt:
@@ -263,8 +265,8 @@ class Operation(Generic[Response]):
 
     @property
     def final(self) -> bool:
-        """Whether an SDK that reads `x-should-retry` is to be told not to repeat an answer: the governor decides on retries."""
-        return self.pause is None and self._repeated is not None
+        """Whether an SDK is to be told not to repeat the request after an error answer: the governor decides on retries."""
+        return self.pause is None and any(self._request.headers.get(name) is not None for name in _SDKS)
 
     @property
     def most(self) -> float:

@@ -72,8 +72,8 @@ class RequestOptions(TypedDict, total=False):
 class CallOptions(RequestOptions, total=False):
     """The keyword arguments of `httpx2.Client.request`, and `raise_for_status`, `disable_retry`, `retry` and `wait`.
 
-    `raise_for_status=False` (default True) returns answers of 400 or more; of these, only answers that refuse the request
-    unprocessed are retried then, unless `retry=True`. `disable_retry=True` sends once. `wait` goes before that of the client.
+    `raise_for_status=False` (default True) returns answers of 400 or more. Of these, only 429, and 503 with `Retry-After`, are
+    retried then, unless `retry=True`. `disable_retry=True` sends once. `wait` goes before that of the client.
     """
 
     auth: "AuthTypes | None"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, cast
 if TYPE_CHECKING:
     import httpx2
 
-    from governor_client._httpx_family import Kit
+    from governor_client._httpx_kit import Kit
 
 #: The class for each library in use.
 _CLASSES: Final[dict[type[Exception], type[Exception]]] = {}

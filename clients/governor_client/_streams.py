@@ -1,7 +1,7 @@
 """Bodies of the httpx family: of answers, which report their outcome, and of requests, which tell whose error it was.
 
 An answer that is returned before it is complete is a stream that reports to its attempt when it ends, breaks off, or is closed,
-whichever comes first. The classes have no base in a library: `_httpx_family` adds that of httpx2, or of httpx.
+whichever comes first. The classes have no base in a library: `_httpx_kit` adds that of httpx2, or of httpx.
 """
 
 import math
@@ -95,7 +95,9 @@ class AsyncReportingStream:
 
     async def aclose(self) -> None:
         try:
-            await close(self._stream, self._chunks)
+            # httpx2 closes an answer whose reader was cancelled inside the cancelled scope, and does not try again.
+            with anyio.move_on_after(CLOSING, shield=True):
+                await close(self._stream, self._chunks)
         finally:
             self._attempt.ended()
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Final, final
 
 import httpx
 
-from governor_client._httpx_family import AsyncTransport, Kit, Transport, warn_of_bypass
+from governor_client._httpx_kit import Kit
+from governor_client._httpx_transports import AsyncTransport, Transport
 
 KIT: Final = Kit(httpx)
-warn_of_bypass(httpx)
 
 
 @final

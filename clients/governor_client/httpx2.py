@@ -4,10 +4,10 @@ from typing import ClassVar, Final, final
 
 import httpx2
 
-from governor_client._httpx_family import AsyncTransport, Kit, Transport, warn_of_bypass
+from governor_client._httpx_kit import Kit
+from governor_client._httpx_transports import AsyncTransport, Transport
 
 KIT: Final = Kit(httpx2)
-warn_of_bypass(httpx2)
 
 
 @final

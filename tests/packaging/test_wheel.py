@@ -69,7 +69,7 @@ def test_the_wheel_holds_the_two_packages_and_nothing_for_developers(wheel: Path
 def test_the_base_needs_only_what_outbound_limiting_needs(wheel: Path) -> None:
     needs = _metadata(wheel).get_all("Requires-Dist", [])
 
-    assert {"anyio", "http-sf", "httpx", "msgspec", "python-dotenv"} == {
+    assert {"anyio", "http-sf", "httpx2", "msgspec", "python-dotenv"} == {
         need.split(">=")[0] for need in needs if "extra ==" not in need
     }
 

@@ -18,7 +18,10 @@ import governor_client
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "governor"
 
-WEB_STACK: Final = {"h11", "httpcore", "httpx", "prometheus_client", "redis", "starlette", "uvicorn", "uvloop"}
+WEB_STACK: Final = {
+    *("h11", "httpcore", "httpcore2", "httpx", "httpx2"),
+    *("prometheus_client", "redis", "starlette", "uvicorn", "uvloop"),
+}
 
 PROGRAM: Final = """
 import json, sys, threading

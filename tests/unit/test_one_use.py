@@ -274,54 +274,6 @@ def test_a_blocking_stream_makes_one_call() -> None:
         assert (["one", "two"], CounterRecord(requests=1, answered_2xx=1)) == (lines, governor.statistics().counters)
 
 
-class Unready(httpx2.AsyncBaseTransport, httpx2.BaseTransport):
-    """Cannot be entered the first time, and is asked to enter again while it enters."""
-
-    def __init__(self) -> None:
-        self.client: TrafficControlledHttpClient | None = None
-        self.refused: list[str] = []
-
-    def __enter__(self) -> "Unready":
-        assert self.client is not None
-        with pytest.raises(UsageError) as refused:
-            self.client.__enter__()
-        self.refused.append(str(refused.value))
-        if len(self.refused) == 1:
-            raise OSError("not ready")
-        return self
-
-    async def __aenter__(self) -> "Unready":
-        assert self.client is not None
-        with pytest.raises(UsageError) as refused:
-            await self.client.__aenter__()
-        self.refused.append(str(refused.value))
-        if len(self.refused) == 1:
-            raise OSError("not ready")
-        return self
-
-
-async def test_a_client_is_not_entered_while_it_is_being_entered_and_can_be_after_that_has_failed(governor: Governor) -> None:
-    for half in ("with", "async with"):
-        transport = Unready()
-        transport.client = client = TrafficControlledHttpClient(
-            "w", governor=governor, transport=transport, async_transport=transport
-        )
-        if half == "with":
-            with pytest.raises(OSError, match="not ready"):
-                client.__enter__()
-            with client as entered:
-                assert entered is client
-        else:
-            with pytest.raises(OSError, match="not ready"):
-                await client.__aenter__()
-            async with client as entered:
-                assert entered is client
-
-        assert [f"the client for w is in {'an' if half != 'with' else 'a'} `{half}` block already; create another one"] * 2 == (
-            transport.refused
-        )
-
-
 async def test_a_hook_is_taken_out_once_however_often_that_is_said(governor: Governor) -> None:
     told: list[object] = []
     remove = governor.add_hook(told.append)

@@ -37,7 +37,7 @@ async def test_an_outage_multiplies_traffic_by_no_more_than_the_retry_budget(
 
     async def call(client: TrafficControlledHttpClient) -> None:
         for _ in left:
-            statuses[(await client.aget(url, raise_for_status=False)).status_code] += 1
+            statuses[(await client.aget(url, raise_for_status=False, retry=True)).status_code] += 1
 
     async with Governor(settings(retry_budget=BUDGET)) as governor:
         client = TrafficControlledHttpClient("example", governor=governor, govern_loopback=True)

@@ -1,8 +1,12 @@
-"""What does TrafficControlledHttpClient add to the transports? Two halves, short names, whole answers, and plain mistakes."""
+"""`TrafficControlledHttpClient`: two halves, short names, whole answers, authentication, redirects, and plain mistakes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import anyio
+import anyio.to_thread
+import httpx
 import httpx2
 import pytest
 
@@ -10,6 +14,7 @@ from governor import ConfigError, CounterRecord, Governor, UsageError
 from governor_client import TrafficControlledHttpClient, _permits
 
 if TYPE_CHECKING:
+    from governor_client import CallOptions
     from tests.unit.client.conftest import Body, Provider, SettingsOf
 
 METHODS = ["get", "post", "put", "delete", "patch"]
@@ -139,30 +144,56 @@ def test_not_modified_is_no_error(background: Governor, provider: "type[Provider
         assert 304 == client.get("/").status_code
 
 
-@pytest.mark.promise("R50")
-def test_retries_can_be_disabled_for_one_call(background: Governor, provider: "type[Provider]") -> None:
-    inner = provider([503])
-
-    with client_of(inner, background) as client:
-        client.get("/", disable_retry=True, raise_for_status=False)
-        once = len(inner.asked)
-        client.get("/", raise_for_status=False)
-
-    assert (1, 3) == (once, len(inner.asked) - once)
-
-
 @pytest.mark.anyio
 @pytest.mark.promise("R50")
-async def test_retries_can_be_disabled_for_one_async_call(governor: Governor, provider: "type[Provider]") -> None:
+@pytest.mark.parametrize(
+    ("options", "attempts"),
+    [
+        ({}, 3),
+        ({"disable_retry": True}, 1),
+        ({"raise_for_status": False}, 1),
+        ({"raise_for_status": False, "retry": True}, 3),
+        ({"raise_for_status": False, "disable_retry": True}, 1),
+    ],
+)
+async def test_an_answer_that_is_to_be_returned_is_retried_only_on_request(
+    governor: Governor, provider: "type[Provider]", options: "CallOptions", attempts: int
+) -> None:
     inner = provider([503])
+    counts = []
 
-    async with client_of(inner, governor) as client:
-        await client.aget("/", disable_retry=True, raise_for_status=False)
-        once = len(inner.asked)
-        async with client.astream("GET", "/", raise_for_status=False):
+    async def counted(call: Callable[[], Awaitable[object]]) -> None:
+        before = len(inner.asked)
+        with suppress(httpx2.HTTPStatusError):
+            await call()
+        counts.append(len(inner.asked) - before)
+
+    async def streamed() -> None:
+        async with client.astream("GET", "/", **options):
             pass
 
-    assert (1, 3) == (once, len(inner.asked) - once)
+    async with client_of(inner, governor) as client:
+        await counted(lambda: client.aget("/", **options))
+        await counted(streamed)
+        await counted(lambda: anyio.to_thread.run_sync(lambda: client.get("/", **options)))
+
+    assert [attempts] * 3 == counts
+
+
+@pytest.mark.promise("R50")
+@pytest.mark.parametrize("answer", [httpx2.Response(429), httpx2.Response(503, headers={"Retry-After": "0"})])
+def test_a_refusal_of_the_request_is_retried_whatever_is_asked_of_the_answer(
+    background: Governor, provider: "type[Provider]", answer: httpx2.Response
+) -> None:
+    inner = provider([answer, 200])
+
+    with client_of(inner, background) as client:
+        assert 200 == client.post("/", raise_for_status=False).status_code
+
+
+def test_options_that_contradict_are_a_mistake(background: Governor, provider: "type[Provider]") -> None:
+    with client_of(provider([200]), background) as client, pytest.raises(UsageError, match="contradict each other"):
+        client.get("/", retry=True, disable_retry=True)
 
 
 @pytest.mark.promise("R50")
@@ -201,33 +232,49 @@ def test_clients_that_were_given_none_share_the_governor_of_the_process(
     assert 2 == background.statistics().counters.requests
 
 
+@pytest.mark.anyio
 @pytest.mark.promise("R50")
-@pytest.mark.parametrize("name", ["request", *METHODS])
-def test_a_call_outside_its_block_says_what_to_do(provider: "type[Provider]", name: str) -> None:
-    client = client_of(provider([200]))
-    arguments = ("GET", "/") if name == "request" else ("/",)
+async def test_a_client_works_without_a_block_until_it_is_closed(governor: Governor, provider: "type[Provider]") -> None:
+    inner = provider([200])
+    client = client_of(inner, governor)
 
-    with pytest.raises(UsageError, match=r"client for example is not in a `with` block: .* inside `async with` call arequest"):
-        getattr(client, name)(*arguments)
+    unused = repr(client)
+    statuses = [(await client.aget("/")).status_code, (await anyio.to_thread.run_sync(client.get, "/")).status_code]
+    used = repr(client)
+    client.close()
+    await client.aclose()
+
+    assert [200, 200] == statuses
+    assert ["closed", "closed"] == inner.life
+    assert [
+        "<TrafficControlledHttpClient for example, not used yet and async not used yet>",
+        "<TrafficControlledHttpClient for example, open and async open>",
+        "<TrafficControlledHttpClient for example, closed and async closed>",
+    ] == [unused, used, repr(client)]
 
 
 @pytest.mark.anyio
 @pytest.mark.promise("R50")
 @pytest.mark.parametrize("name", ["request", *METHODS])
-async def test_each_half_is_for_its_own_kind_of_program(governor: Governor, provider: "type[Provider]", name: str) -> None:
+async def test_a_call_after_the_end_of_its_block_says_what_to_do(
+    governor: Governor, provider: "type[Provider]", name: str
+) -> None:
     arguments = ("GET", "/") if name == "request" else ("/",)
+    client = client_of(provider([200]), governor)
 
-    async with client_of(provider([200]), governor) as client:
-        with pytest.raises(UsageError, match="not in a `with` block"):
-            getattr(client, name)(*arguments)
-        with pytest.raises(UsageError, match="not in a `with` block"), client.stream("GET", "/"):
+    with client:
+        pass
+    with pytest.raises(UsageError, match=r"^the client for example is closed; use it in another `with` block, or create"):
+        getattr(client, name)(*arguments)
+    with pytest.raises(UsageError, match="closed"), client.stream("GET", "/"):
+        pass
+    async with client:
+        await getattr(client, f"a{name}")(*arguments)
+    with pytest.raises(UsageError, match=r"^the client for example is closed; use it in another `async with` block, or create"):
+        await getattr(client, f"a{name}")(*arguments)
+    with pytest.raises(UsageError, match="closed"):
+        async with client.astream("GET", "/"):
             pass
-    with client_of(provider([200]), governor) as client:
-        with pytest.raises(UsageError, match=r"not in an `async with` block: .* inside `with` call request"):
-            await getattr(client, f"a{name}")(*arguments)
-        with pytest.raises(UsageError, match="not in an `async with` block"):
-            async with client.astream("GET", "/"):
-                pass
 
 
 @pytest.mark.anyio
@@ -240,16 +287,13 @@ async def test_a_client_is_entered_once_at_a_time_and_can_be_entered_again(
     async with client:
         with pytest.raises(UsageError, match="in an `async with` block already"):
             await client.__aenter__()
-        with client:
-            with pytest.raises(UsageError, match="in a `with` block already"):
-                client.__enter__()
-            both = repr(client)
+        with client, pytest.raises(UsageError, match="in a `with` block already"):
+            client.__enter__()
+        await client.aget("/")
     async with client:
         await client.aget("/")
 
-    assert "<TrafficControlledHttpClient for example, with and async with>" == both
-    assert "<TrafficControlledHttpClient for example, not entered>" == repr(client)
-    assert ["entered", "entered", "closed", "closed", "entered", "closed"] == inner.life
+    assert ["closed", "closed"] == inner.life
 
 
 @pytest.mark.promise("R51")
@@ -284,7 +328,12 @@ def test_making_a_client_opens_nothing(provider: "type[Provider]") -> None:
     [
         ({"provider": "git hub"}, "provider"),
         ({"provider": "github:get"}, "provider"),
-        ({"provider": "example", "timeout": -1.0}, "timeout.pool"),
+        ({"provider": "example", "wait": -1.0}, "wait"),
+        ({"provider": "example", "library": pytest}, "library"),
+        (
+            {"provider": "example", "library": httpx2, "transport": httpx.MockTransport(lambda _: httpx.Response(200))},
+            "transport",
+        ),
         ({"provider": "example", "ungoverned": [""]}, "ungoverned"),
     ],
 )

@@ -182,7 +182,7 @@ class Hanging(httpx2.AsyncBaseTransport):
 
 async def cancelled(transport: AsyncGovernedTransport, *, buffered: bool = False, read: bool = False) -> None:
     """A request that is cancelled once it cannot go on by itself."""
-    request = httpx2.Request("GET", "https://example.com/", extensions={"governor.buffered": buffered})
+    request = httpx2.Request("GET", "https://example.com/", extensions={"governor.buffered": buffered, "governor.wait": None})
 
     async def send() -> None:
         response = await transport.handle_async_request(request)

@@ -1,4 +1,4 @@
-"""How long does an operation wait altogether, and who decides how long? In virtual time, in which waiting takes no time."""
+"""The waits of an operation, their bound and their order, in virtual time."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -37,9 +37,9 @@ class Story:
         )
         self._began = anyio.current_time()
 
-    async def get(self, pool: float | None) -> int:
-        """The status of the answer to one request whose waiting is bounded by `pool`."""
-        request = httpx2.Request("GET", "https://example.com/", extensions={"timeout": {"pool": pool}})
+    async def get(self, wait: float | None) -> int:
+        """The status of the answer to one request whose waiting is bounded by `wait`."""
+        request = httpx2.Request("GET", "https://example.com/", extensions={"governor.wait": wait})
         response = await self._transport.handle_async_request(request)
         await response.aread()
         return response.status_code
@@ -63,7 +63,7 @@ async def slow() -> AsyncIterator[Governor]:
         yield governor
 
 
-async def test_it_waits_for_its_permit_as_long_as_its_pool_timeout_allows(slow: Governor, provider: "type[Provider]") -> None:
+async def test_it_waits_for_its_permit_as_long_as_it_may(slow: Governor, provider: "type[Provider]") -> None:
     story = Story(slow, provider([200]))
 
     assert [200, 200, 200] == [await story.get(20.0) for _ in range(3)]
@@ -82,7 +82,7 @@ async def test_a_wait_that_would_take_too_long_is_refused_at_once(slow: Governor
 
 @pytest.mark.promise("R05")
 @pytest.mark.parametrize(
-    ("pool", "attempts", "taken"),
+    ("wait", "attempts", "taken"),
     [
         # An attempt needs 10 seconds of pause and 10 more for its permit.
         (19.9, 1, 10.0),
@@ -93,12 +93,12 @@ async def test_a_wait_that_would_take_too_long_is_refused_at_once(slow: Governor
         (None, 6, 100.0),
     ],
 )
-async def test_pauses_and_permits_together_stay_within_the_pool_timeout(
-    slow: Governor, provider: "type[Provider]", pool: float | None, attempts: int, taken: float
+async def test_pauses_and_permits_together_stay_within_the_wait(
+    slow: Governor, provider: "type[Provider]", wait: float | None, attempts: int, taken: float
 ) -> None:
     story = Story(slow, provider([503]))
 
-    assert 503 == await story.get(pool)
+    assert 503 == await story.get(wait)
     assert (attempts, taken) == (len(story.provider.asked), story.taken())
 
 
@@ -115,7 +115,7 @@ async def test_the_time_of_the_attempts_does_not_count(slow: Governor, provider:
     transport = AsyncGovernedTransport("example", governor=slow, transport=inner, clock=steady_clock(anyio.current_time))
 
     with pytest.raises(httpx2.ReadTimeout):
-        await transport.handle_async_request(httpx2.Request("GET", "https://a.b", extensions={"timeout": {"pool": 20.0}}))
+        await transport.handle_async_request(httpx2.Request("GET", "https://a.b", extensions={"governor.wait": 20.0}))
 
     assert 3 == inner.attempts
 

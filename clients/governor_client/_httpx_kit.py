@@ -1,0 +1,165 @@
+"""The types of httpx2 or httpx, what is derived from them, and the base of the exchanges that use them.
+
+httpx2 continues httpx, and the parts that are used here are the same in both. So this package is written with the types of
+httpx2, which stand for those of either library; a `Kit` holds those of the one in use.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, cast, final
+
+from governor import CallFailure, ConfigError, PermitDenied
+from governor_client._attempt import Attempt, Fault, fault_of_system
+from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, as_error_of
+from governor_client._operation import Request
+from governor_client._server_wait import Headers
+from governor_client._streams import AsyncReportingStream, AsyncRequestBody, ReportingStream, RequestBody
+from governor_client._wait import longest
+
+if TYPE_CHECKING:
+    import httpx2
+
+    Reporting = Callable[["httpx2.SyncByteStream", Attempt, Callable[[BaseException], Fault]], httpx2.SyncByteStream]
+    AsyncReporting = Callable[["httpx2.AsyncByteStream", Attempt, Callable[[BaseException], Fault]], httpx2.AsyncByteStream]
+
+#: Both libraries, each of which may be given objects of the other by mistake.
+LIBRARIES: Final = frozenset({"httpx", "httpx2"})
+
+
+@final
+class Kit:
+    """The types of one library, httpx2 or httpx, and what is derived from them."""
+
+    def __init__(self, library: ModuleType) -> None:
+        self.name = library.__name__
+        self._library = library
+        self.transport_error: type[Exception] = library.TransportError
+        self.http_error: type[Exception] = library.HTTPError
+        self.use_client_default: object = library.USE_CLIENT_DEFAULT
+        self.status_error: type[Exception] = library.HTTPStatusError
+        self.too_many_redirects: Callable[..., Exception] = library.TooManyRedirects
+        self.request: type = library.Request
+        self.response: Callable[..., httpx2.Response] = library.Response
+        self.byte_stream: type = library.ByteStream
+        self.sync_byte_stream: type = library.SyncByteStream
+        self.reporting = cast("Reporting", _derived(ReportingStream, library.SyncByteStream))
+        self.areporting = cast("AsyncReporting", _derived(AsyncReportingStream, library.AsyncByteStream))
+        self._request_body = _derived(RequestBody, library.SyncByteStream)
+        self._async_request_body = _derived(AsyncRequestBody, library.AsyncByteStream)
+        self._faults: tuple[tuple[tuple[type[Exception], ...], Fault], ...] = (
+            ((library.PoolTimeout,), Fault(CallFailure.UNSENT, unused=True)),
+            ((library.UnsupportedProtocol,), Fault(None, unused=True)),
+            ((library.ConnectError, library.ConnectTimeout, library.ProxyError), Fault(CallFailure.UNSENT)),
+            ((library.TimeoutException,), Fault(CallFailure.TIMEOUT)),
+            ((library.NetworkError, library.RemoteProtocolError), Fault(CallFailure.BROKEN)),
+        )
+
+    @cached_property
+    def limits(self) -> "httpx2.Limits":
+        """The limits of a pool that does not become a second queue: the governor decides how many requests are sent."""
+        return cast("httpx2.Limits", self._library.Limits(max_connections=1000, max_keepalive_connections=100))
+
+    def transport(self) -> "httpx2.BaseTransport":
+        """The default transport of the library, with these limits."""
+        return cast("httpx2.BaseTransport", self._library.HTTPTransport(limits=self.limits))
+
+    def async_transport(self) -> "httpx2.AsyncBaseTransport":
+        """`transport` for async code."""
+        return cast("httpx2.AsyncBaseTransport", self._library.AsyncHTTPTransport(limits=self.limits))
+
+    def client(self, **options: object) -> "httpx2.Client":
+        """A client of the library."""
+        return cast("httpx2.Client", self._library.Client(**options))
+
+    def async_client(self, **options: object) -> "httpx2.AsyncClient":
+        """An async client of the library."""
+        return cast("httpx2.AsyncClient", self._library.AsyncClient(**options))
+
+    def reason_phrase(self, status: int) -> str:
+        """The reason phrase of a status; empty for an unknown one."""
+        return cast("str", self._library.codes.get_reason_phrase(status))
+
+    def fault(self, error: BaseException) -> Fault:
+        """What an exception that a transport raises says about the request."""
+        if isinstance(error, self.transport_error) and not isinstance(error, PermitDenied):
+            return next((fault for kinds, fault in self._faults if isinstance(error, kinds)), Fault(None))
+        return fault_of_system(error)
+
+    def watch(self, request: "httpx2.Request") -> RequestBody | AsyncRequestBody | None:
+        """Wraps a body that is read while it is sent; None if it is in memory, and cannot fail."""
+        stream = request.stream
+        if isinstance(stream, self.byte_stream):
+            return None
+        kind = self._request_body if isinstance(stream, self.sync_byte_stream) else self._async_request_body
+        body = kind(stream)
+        request.stream = cast("httpx2.SyncByteStream", body)
+        return cast("RequestBody | AsyncRequestBody", body)
+
+    def request_of(self, request: "httpx2.Request", *, retry: bool, retry_answers: bool, buffered: bool) -> Request:
+        """The request as the decisions see it. A body from a file or an iterator can be sent only once."""
+        return Request(
+            request.method,
+            request.url.host,
+            request.url.path,
+            request.headers,
+            repeatable=retry and isinstance(request.stream, self.byte_stream),
+            retry_answers=retry_answers,
+            buffered=buffered,
+        )
+
+    def reject_foreign(self, field: str, value: object) -> None:
+        """Raises `ConfigError` for an object of the other library: neither knows the streams and errors of the other."""
+        other = library_of(value)
+        if other is not None and other != self.name:
+            raise ConfigError(
+                field,
+                value,
+                f"an object of {self.name}",
+                message=f"{field} is an object of {other}, but this is for {self.name}; use governor_client.{other}",
+            )
+
+
+def library_of(value: object) -> str | None:
+    """The name of the library, httpx or httpx2, that this object or one of its base classes belongs to."""
+    packages = (cls.__module__.partition(".")[0] for cls in type(value).__mro__)
+    return next((package for package in packages if package in LIBRARIES), None)
+
+
+def _derived(body: type, base: type) -> Callable[..., object]:
+    return type(body.__name__, (body, base), {"__doc__": body.__doc__})
+
+
+class HttpxExchange:
+    """One request of an httpx library. The base of the exchanges of the transports and of the client."""
+
+    def __init__(self, kit: Kit, request: "httpx2.Request") -> None:
+        self.kit = kit
+        self.request = request
+        self.body: RequestBody | AsyncRequestBody | None = None
+
+    def head(self, response: "httpx2.Response") -> tuple[int, Headers]:
+        return response.status_code, response.headers
+
+    def fault(self, error: BaseException) -> Fault:
+        return Fault(None, ours=True) if self.body is not None and self.body.failed else self.kit.fault(error)
+
+    def mark_final(self, response: "httpx2.Response") -> None:
+        response.headers.update(DO_NOT_REPEAT)
+
+    def answer(self, response: DeniedResponse) -> "httpx2.Response":
+        return self.kit.response(response.status, headers=response.headers, content=response.body, request=self.request)
+
+    def error(self, denial: PermitDenied) -> Exception:
+        return as_error_of(self.kit.transport_error, denial, _request=self.request)
+
+    def unwatch(self) -> None:
+        """Restores the body of the request, unless it was replaced meanwhile."""
+        stream: object = self.request.stream
+        if isinstance(stream, (RequestBody, AsyncRequestBody)):
+            self.request.stream = stream.stream
+
+
+def timeout_of(request: "httpx2.Request") -> float | None:
+    """The timeout of a request: its longest phase in seconds; None if a phase has no bound."""
+    return longest(iter(request.extensions.get("timeout", {}).values()))
