@@ -52,6 +52,7 @@ class Setup:
         if self.governor is None:
             return None
         import httpx2
+
         from governor_client.httpx2 import GovernedTransport
 
         return httpx2.Client(transport=GovernedTransport(self.provider, **self.govern()), timeout=TIMEOUT)
@@ -61,6 +62,7 @@ class Setup:
         if self.governor is None:
             return None
         import httpx2
+
         from governor_client.httpx2 import AsyncGovernedTransport
 
         return httpx2.AsyncClient(transport=AsyncGovernedTransport(self.provider, **self.govern()), timeout=TIMEOUT)
@@ -70,6 +72,7 @@ class Setup:
         if self.governor is None:
             return None
         import httpx
+
         from governor_client.httpx import GovernedTransport
 
         return httpx.Client(transport=GovernedTransport(self.provider, **self.govern()), timeout=TIMEOUT)
@@ -79,6 +82,7 @@ class Setup:
         if self.governor is None:
             return None
         import httpx
+
         from governor_client.httpx import AsyncGovernedTransport
 
         return httpx.AsyncClient(transport=AsyncGovernedTransport(self.provider, **self.govern()), timeout=TIMEOUT)

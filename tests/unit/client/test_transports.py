@@ -54,7 +54,9 @@ def test_a_denial_is_answered_as_sdks_understand_it(make: Make, library: ModuleT
         response.headers["x-should-retry"],
     )
     assert ("circuit_breaker_open", "w:get") == (response.json()["error"]["code"], response.json()["error"]["scope"])
-    assert CounterRecord(requests=1, answered_2xx=1, openings=1, denied={Reason.CIRCUIT_OPEN: 1}) == governor.statistics().counters
+    assert (
+        CounterRecord(requests=1, answered_2xx=1, openings=1, denied={Reason.CIRCUIT_OPEN: 1}) == governor.statistics().counters
+    )
 
 
 @pytest.mark.promise("R58")
