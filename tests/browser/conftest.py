@@ -1,4 +1,4 @@
-"""In which browser does the page of a real daemon open?
+"""The browser in which the page of a real daemon opens.
 
 In Debian's Chromium, which must be there on CI and may be missing elsewhere.
 """

@@ -1,4 +1,4 @@
-"""What does the dashboard look like? `make screenshot`: five minutes of a real governor's traffic, and then a picture of it.
+"""`make screenshot`: a picture of the dashboard after five minutes of a real governor's traffic.
 
 Arguments: the file to write, and optionally how many seconds of traffic there are before the picture is taken.
 """

@@ -1,4 +1,4 @@
-"""What others read in Retry-After and its relatives: do we read the same?
+"""Retry-After and its relatives are read as other libraries read them.
 
 Every row of the published file agrees; none is listed as different.
 """

@@ -1,4 +1,4 @@
-"""Does everything that calls itself a clock keep the contract: whole microseconds, never below zero, never going back?"""
+"""Every clock counts whole microseconds, never below zero, and never goes back."""
 
 import math
 from collections.abc import Callable, Iterator

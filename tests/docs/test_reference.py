@@ -1,4 +1,4 @@
-"""Is the reference complete, and does it say what the code says?"""
+"""The reference is complete, and agrees with the code."""
 
 import re
 from pathlib import Path

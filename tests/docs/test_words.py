@@ -17,6 +17,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENTS: Final = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 PACKAGES: Final = ("governor", "clients/governor_client")
 DEVELOPMENT: Final = ("benchmarks", "demo", "tools")
+TESTS: Final = sorted((ROOT / "tests").rglob("*.py"))
 MODULES: Final = sorted(path for folder in (*PACKAGES, *DEVELOPMENT) for path in (ROOT / folder).rglob("*.py"))
 #: What people see beside the documentation and the source: the dashboard, alerts, and the board for Grafana.
 SHOWN: Final = [
@@ -108,7 +109,8 @@ def test_settings_have_the_words_of_the_field() -> None:
 
 
 def test_the_first_line_of_a_module_is_a_statement() -> None:
-    first = {path: (ast.get_docstring(ast.parse(path.read_bytes())) or ".").splitlines()[0] for path in MODULES}
+    modules = [*MODULES, *TESTS]
+    first = {path: (ast.get_docstring(ast.parse(path.read_bytes())) or ".").splitlines()[0] for path in modules}
 
     assert [] == [str(path.relative_to(ROOT)) for path, line in first.items() if "?" in line or not line.endswith(".")]
 

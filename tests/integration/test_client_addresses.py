@@ -1,4 +1,4 @@
-"""Which way does an ask through `GovernorClient` take?
+"""The path of a request for a permit through `GovernorClient`.
 
 Who is let in at once, and whose message lies in the mailbox, is seen while the governor's loop stands still.
 """

@@ -1,4 +1,4 @@
-"""Does the demo show what it is there for, over real sockets and in a short run?"""
+"""The demo shows its point over real sockets in a short run."""
 
 from typing import Final
 

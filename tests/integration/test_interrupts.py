@@ -1,4 +1,4 @@
-"""Does Ctrl-C end a wait, wherever it strikes, and leave everything in order?
+"""Ctrl-C ends a wait at any point, and leaves everything in order.
 
 The interpreter looks for signals when a function begins, when a call returns and when a loop begins anew. An interrupt is made
 to strike at each of these points of our own code in turn, on the whole way from the ask to the permit or the refusal.

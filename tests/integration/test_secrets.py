@@ -1,4 +1,4 @@
-"""Does anything that belongs to callers come out anywhere, in a whole run of everything?
+"""Nothing that belongs to clients appears in any output of a whole run.
 
 The secrets are planted by a program of its own, `confiding.py`. Here they are looked for in all that it has said: its log, its
 output, statistics, events, pages, errors and the `repr` of whatever is public.

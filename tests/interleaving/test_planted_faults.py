@@ -1,4 +1,4 @@
-"""Would the interleavings notice? Each fault that a lease invites is planted here, and must be found."""
+"""The interleavings find each fault that is planted in a lease."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""Is everything announced that happens, once, in order, and with the right figures?
+"""Every event is announced once, in order, and with the right figures.
 
 Hooks are called on threads of their own, in no virtual time: what they were told is looked at when the governor has been left,
 for it does not end before they have been told of everything.

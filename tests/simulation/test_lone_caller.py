@@ -1,4 +1,4 @@
-"""Is a lone caller ever refused needlessly, or let through wrongly? A naive oracle remembers everything and recounts."""
+"""A lone caller is never denied needlessly nor granted wrongly. A naive oracle remembers everything and recounts."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Does the governor hold when threads die, tasks are cancelled and it is shut down in the middle?
+"""A governor under stress: threads die, tasks are cancelled, and it is shut down in the middle.
 
     python -m tests.stress.program --runs 100 --seconds 2
 

@@ -1,4 +1,4 @@
-"""Is the public interface typed as its users need it? Checked by mypy, never run."""
+"""Typed uses of the public interface. Checked by mypy, never run."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What do the clocks say when their source misbehaves?"""
+"""Clocks whose source misbehaves."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which governor do those get who bring none?"""
+"""The governor of code that brings none."""
 
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""Does every mistake and every refusal say what its reader needs?"""
+"""Every mistake and every denial says what its reader needs."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""What does an exception say about the provider? Only what it carries, or what its type is known for."""
+"""What an exception says about the provider: what it carries, or what its type is known for."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""Does the door let through, hold back and turn away as it says?"""
+"""The governor grants, queues and denies."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What comes along with `import governor`, and does every module keep to its layer where the import contracts cannot look?"""
+"""What `import governor` loads, and the layer of each module where the import contracts cannot look."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""Do metric readers get the true figures, and spans the events of their own callers?"""
+"""Metric readers get the true figures, and spans the events of their own calls."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Does the door let a retry through when it should, and count it?"""
+"""Retries that are planned, and counted."""
 
 from collections.abc import Mapping
 from random import Random

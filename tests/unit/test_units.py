@@ -1,4 +1,4 @@
-"""How do seconds become microseconds, and back?"""
+"""Conversion between seconds and microseconds."""
 
 import math
 from typing import cast

@@ -1,4 +1,4 @@
-"""Are numbers, spans and reasons said so that a person reads them at a glance?"""
+"""Numbers, spans and reasons as a person reads them at a glance."""
 
 import pytest
 

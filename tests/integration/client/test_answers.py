@@ -1,4 +1,4 @@
-"""What comes of real answers, from a server that works, fails, redirects, is slow or breaks off? In all ways of use."""
+"""Answers of a server that works, fails, redirects, is slow or breaks off, in all ways of use."""
 
 import socket
 from collections.abc import Callable

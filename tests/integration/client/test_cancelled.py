@@ -1,4 +1,4 @@
-"""What becomes of an answer in hand when its reader is cancelled while the governor is asked about another attempt?"""
+"""A reader that is cancelled while the governor plans another attempt: what becomes of the answer in hand."""
 
 import asyncio
 from collections.abc import AsyncIterator

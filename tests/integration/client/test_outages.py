@@ -1,4 +1,4 @@
-"""What do many callers do to a provider at once, and is each of their requests counted exactly once?"""
+"""Many calls to one provider at once: each request is counted exactly once."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What do tests of the daemon start?"""
+"""Daemons for tests."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

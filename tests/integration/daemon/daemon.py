@@ -1,4 +1,4 @@
-"""How is a real daemon started, told what to do, listened to, and ended?"""
+"""A real daemon: starts it, sends it commands, listens to it, and ends it."""
 
 import json
 import os

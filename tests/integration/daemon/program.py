@@ -1,4 +1,4 @@
-"""What does a program look like that the daemon watches from inside? `governor serve`, and a thread that does what it is told.
+"""`governor serve` with a thread that follows commands: a program that the daemon watches from inside.
 
 It reads a line for each thing to do, and prints a line when it is done:
 

@@ -1,4 +1,4 @@
-"""Does the daemon answer what its OpenAPI document says, and nothing else, whatever it is asked?
+"""The daemon answers what its OpenAPI document says, whatever the request.
 
 Events are left out, as their answer never ends; `test_events` is about them.
 """

@@ -1,4 +1,4 @@
-"""Do those who listen hear of it when it happens?"""
+"""Listeners receive events as they happen."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Does a real daemon show what happens in it, to whom it should?"""
+"""A real daemon shows what happens in it, to allowed hosts only."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What do SIGHUP, SIGTERM and SIGINT do to a daemon that is at work?"""
+"""SIGHUP, SIGTERM and SIGINT to a daemon at work."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""Does `governor status` tell how a real daemon stands, and say so when there is none?"""
+"""`governor status` shows the state of a real daemon, and says so when there is none."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Does one line suffice in the frameworks that people use?"""
+"""One line governs an application in each common framework."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager

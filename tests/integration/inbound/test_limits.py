@@ -1,4 +1,4 @@
-"""Who gets in, and who does not, at the door of a real server?"""
+"""Requests to a real server that are admitted or denied."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Does everything that an application does go on as if there were no middleware?"""
+"""Everything that an application does works as without the middleware."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Do counters count what they say, and do sums add up?"""
+"""Counters count what they say, and sums add up."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What does a permit tell its owner, and how often?"""
+"""What a permit reports to its owner, and how often."""
 
 import asyncio
 import gc

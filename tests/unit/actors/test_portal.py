@@ -1,4 +1,4 @@
-"""Can every thread reach the governor's loop, and does none wait for a loop that is gone?"""
+"""Every thread reaches the governor's loop, and none waits for a loop that is gone."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""Does the waiting queue keep the order, the count and the deadlines?"""
+"""The waiting queue keeps the order, the count and the deadlines."""
 
 import math
 

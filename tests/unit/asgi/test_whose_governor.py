@@ -1,4 +1,4 @@
-"""Which governor does the middleware ask that was given none, or one that lives elsewhere?"""
+"""The governor of a middleware that was given none, or one that runs elsewhere."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator

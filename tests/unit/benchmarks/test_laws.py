@@ -1,4 +1,4 @@
-"""Do the judges of the stress notice what is exceeded, and nothing else?"""
+"""The judges of the stress notice every excess, and nothing else."""
 
 from hypothesis import given
 from hypothesis import strategies as st

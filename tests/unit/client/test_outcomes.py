@@ -1,4 +1,4 @@
-"""When does the governor learn what became of a request, and does it learn it once, wherever the request is cut short?"""
+"""The governor learns the outcome of each request once, wherever the request is cut short."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING

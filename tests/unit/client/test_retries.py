@@ -1,4 +1,4 @@
-"""Which requests are tried again, and what is handed out at the end? The same for both transports."""
+"""Requests that are tried again, and what is returned at the end. The same for both transports."""
 
 import gzip
 import math

@@ -1,4 +1,4 @@
-"""What does the app answer, and whom does it let in?"""
+"""Answers of the app, and the hosts that it allows."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""Is everything that the dashboard loads there, wherever the page is mounted?"""
+"""Everything that the dashboard loads is there, wherever the page is mounted."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""What does a listener get, and what happens at the bounds?"""
+"""What a listener receives, and what happens at the bounds."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing

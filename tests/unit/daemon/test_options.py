@@ -1,4 +1,4 @@
-"""What can be typed after `governor serve`?"""
+"""Options of `governor serve`."""
 
 import pytest
 

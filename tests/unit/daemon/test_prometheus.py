@@ -1,4 +1,4 @@
-"""Does Prometheus get the figures, and only bounded labels?"""
+"""Prometheus gets the figures, and only bounded labels."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""Do the documents say what the governor counted, and are sums true?"""
+"""The documents say what the governor counted, and sums are true."""
 
 from collections.abc import Mapping
 from typing import cast

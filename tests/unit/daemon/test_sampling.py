@@ -1,4 +1,4 @@
-"""Which events are told, and how many refusals?"""
+"""The events that listeners receive, and the sample of denials."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""When does a stream of events end, and is its listener let go then?"""
+"""The end of a stream of events, and the release of its listener."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any

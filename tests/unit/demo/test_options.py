@@ -1,4 +1,4 @@
-"""Are the options of the demo understood, and mistakes told with exit status 2?"""
+"""Options of the demo; a mistake exits with status 2."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Does the demo show that it is at work, on a terminal and elsewhere?"""
+"""The demo shows that it is at work, on a terminal and elsewhere."""
 
 from io import StringIO
 

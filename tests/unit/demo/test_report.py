@@ -1,4 +1,4 @@
-"""Does the report say what happened, and does its verdict follow the provider's log?"""
+"""The report says what happened, and its verdict follows the provider's log."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Does the provider of the demo judge as it documents? It is the judge of the governor, so it had better be right."""
+"""The provider of the demo judges as it documents, because it is the judge of the governor."""
 
 from typing import Final
 

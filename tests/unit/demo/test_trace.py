@@ -1,4 +1,4 @@
-"""Are recorded traces read exactly, and are mistakes in them named by file, line and value?"""
+"""Recorded traces are read exactly, and mistakes in them are named by file, line and value."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Do both contenders get the same calls, as fast as was asked for?"""
+"""Both contenders get the same calls, at the requested pace."""
 
 from itertools import islice
 

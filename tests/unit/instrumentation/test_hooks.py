@@ -1,4 +1,4 @@
-"""Are hooks told of everything, and does none of them get in anybody's way?"""
+"""Hooks receive every event, and none of them disturbs another one."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Does a log write what it is told, keep what it should and nothing else, and survive whatever happens to its files?
+"""A log writes its events, keeps what it should and nothing else, and survives whatever happens to its files.
 
 Days pass as the test says: the wall clock is a number.
 """

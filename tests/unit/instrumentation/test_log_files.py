@@ -1,4 +1,4 @@
-"""Which files are written, kept and removed?"""
+"""Files that are written, kept and removed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which folder is safe for a log, and which is refused?"""
+"""Folders that are safe for a log, and folders that are rejected."""
 
 import errno
 import os

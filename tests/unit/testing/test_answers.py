@@ -1,4 +1,4 @@
-"""Can a test make the governor say yes, and make it say no?"""
+"""A test makes the governor grant, and makes it deny."""
 
 from functools import partial
 

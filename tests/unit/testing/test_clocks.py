@@ -1,4 +1,4 @@
-"""Can a test command the governor's time?"""
+"""A test commands the governor's time."""
 
 import math
 
