@@ -1,5 +1,6 @@
 """Python calls of one ask on the governor's own loop. Leased permits are counted in tests/integration/test_lease_path.py."""
 
+import gc
 import sys
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -24,11 +25,14 @@ def python_calls(function: Callable[[], object]) -> list[str]:
         if event == "call":
             called.append(frame.f_code.co_qualname)
 
+    # The garbage of other tests would be collected meanwhile, and its finalizers counted.
+    gc.disable()
     sys.setprofile(note)
     try:
         function()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return called[1:]
 
 
