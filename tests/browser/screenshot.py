@@ -73,7 +73,7 @@ class Traffic:
         self._waved = False
 
     async def step(self, share: float) -> None:
-        """The calls and visitors of a moment, when this share of the whole is over."""
+        """The calls and inbound requests of a moment, when this share of the whole is over."""
         swell = 1 + 0.25 * math.sin(24 * share) + 0.15 * math.sin(67 * share)
         for scope, pace in PACE.items():
             if self._random.random() < pace * swell * STEP:

@@ -73,7 +73,7 @@ def test_refusals_are_seen_with_their_reason_and_when_they_end(dashboard: Dashbo
 
 
 @pytest.mark.promise("R24", "R30", "R33")
-def test_a_group_that_turns_callers_away_shows_the_loudest_by_a_pseudonym(dashboard: Dashboard) -> None:
+def test_a_group_that_denies_clients_shows_the_most_denied_by_a_pseudonym(dashboard: Dashboard) -> None:
     page = dashboard.page
     expect(row(page, "inbound:chat")).to_contain_text("0 clients")
     dashboard.daemon.do("visit", "chat", "somebody", "9")
@@ -124,7 +124,7 @@ def test_nothing_is_asked_of_another_origin_and_nothing_is_complained_about(dash
     assert [] == dashboard.complaints
 
 
-def test_hundreds_of_scopes_have_the_troubled_first_and_a_filter(dashboard: Dashboard) -> None:
+def test_hundreds_of_scopes_have_those_with_conditions_first_and_a_filter(dashboard: Dashboard) -> None:
     page = dashboard.page
     for number in range(300):
         dashboard.daemon.do("call", f"service{number:03}", "200", "1")

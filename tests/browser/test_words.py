@@ -26,7 +26,7 @@ def page(dashboard: Dashboard) -> Page:
 
 @SETTINGS
 @given(st.lists(st.one_of(st.floats(0, 1e6), st.integers(0, 10**12)), min_size=1))
-def test_numbers_are_told_in_the_same_words(page: Page, numbers: list[float]) -> None:
+def test_numbers_have_the_same_words(page: Page, numbers: list[float]) -> None:
     told = [
         *([say(number) for number in numbers] for say in (words.count, words.rate, words.short, words.span)),
         ["1 scope", "2,000 scopes"],

@@ -60,6 +60,9 @@ UNNAMED: Final = {
 }
 
 
+_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
 @pytest.mark.parametrize("page", DOCUMENTS, ids=[str(page.relative_to(ROOT)) for page in DOCUMENTS])
 def test_the_documentation_says_plainly_who_does_what(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
@@ -76,6 +79,14 @@ def test_the_dashboard_and_alerts_say_plainly_who_does_what(path: Path) -> None:
 
 def test_the_source_says_plainly_who_does_what() -> None:
     assert {} == _found(RIDDLES)
+
+
+@pytest.mark.parametrize("folder", ["browser", "unit/actors", "unit/policies"])
+def test_the_names_of_tests_say_plainly_who_does_what(folder: str) -> None:
+    paths = sorted((ROOT / "tests" / folder).rglob("*.py"))
+    names = [node.name for path in paths for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, _FUNCTIONS)]
+
+    assert [] == [name for name in names if RIDDLES.search(name.replace("_", " "))]
 
 
 def test_messages_deny_and_reject() -> None:

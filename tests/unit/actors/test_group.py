@@ -247,7 +247,7 @@ def test_hooks_get_the_pseudonym_of_a_denied_client() -> None:
     ] == told.events
 
 
-def test_without_hooks_nothing_is_told() -> None:
+def test_without_hooks_nothing_is_announced() -> None:
     told = Told(listening=False)
     actor = group(["1/s burst 1"], told=told)
     actor.admit(ANN)

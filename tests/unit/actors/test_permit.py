@@ -96,7 +96,7 @@ def test_an_outcome_is_reported_once(owner: Listener, permit: Permit) -> None:
 
 @pytest.mark.promise("R06")
 @pytest.mark.parametrize(("thread", "way"), [(-1, "send"), (None, "tell")])
-def test_the_beginning_of_an_answer_is_told_once_and_the_outcome_refers_to_it(thread: int | None, way: str) -> None:
+def test_the_beginning_of_an_answer_is_reported_once_and_the_outcome_refers_to_it(thread: int | None, way: str) -> None:
     owner = Listener(awaits_answers=True, thread=thread)
     permit = Permit(owner, Instant(5), 1, GRANT)
     for status in (200, 500):
@@ -227,7 +227,7 @@ def test_from_another_thread_an_outcome_is_sent() -> None:
     assert [("send", Report(GRANT, Result.SUCCESS, 200)), ("send", GRANT)] == owner.told
 
 
-def test_a_plain_success_is_only_counted_when_nobody_listens() -> None:
+def test_a_plain_success_is_only_counted_when_the_owner_does_not_listen() -> None:
     owner = Listener(listens=False)
     for status in (200, 204, 404, 429, None):
         Permit(owner, Instant(5), 1).record(status=status)
@@ -265,7 +265,7 @@ def test_nor_are_more_left_than_may_lie_unread() -> None:
     assert MAX_SUCCESSES == len(owner.successes)
 
 
-def test_a_success_that_ends_a_row_of_failures_anywhere_is_told() -> None:
+def test_a_success_that_ends_a_row_of_failures_anywhere_is_reported() -> None:
     owner = Listener(listens=False)
     owner.degraded.failures = 3
     Permit(owner, Instant(5), 1).record(status=200)

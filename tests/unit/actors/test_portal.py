@@ -32,21 +32,21 @@ def in_thread(function: Callable[[], object]) -> tuple[Thread, list[object]]:
     return thread, outcome
 
 
-async def test_at_home_a_call_is_a_call() -> None:
+async def test_on_the_loop_a_call_is_a_call() -> None:
     portal = Portal()
 
     assert portal.here()
     assert get_ident() == portal.call(get_ident)
 
 
-async def test_a_call_from_another_thread_runs_at_home() -> None:
+async def test_a_call_from_another_thread_runs_on_the_loop() -> None:
     portal = Portal()
     ran, answered = await anyio.to_thread.run_sync(lambda: (portal.call(get_ident), portal.here()))
 
     assert (get_ident(), False) == (ran, answered)
 
 
-async def test_a_call_finds_the_event_loop_at_home() -> None:
+async def test_a_call_finds_the_event_loop_that_it_runs_on() -> None:
     portal = Portal()
     told = await anyio.to_thread.run_sync(portal.call, anyio.current_time)
 
@@ -73,7 +73,7 @@ async def test_calls_are_answered_in_the_order_of_each_thread() -> None:
     assert list(range(50)) == log
 
 
-async def test_after_closing_nobody_waits_for_a_call() -> None:
+async def test_after_closing_no_thread_waits_for_a_call() -> None:
     portal = Portal()
     portal.close()
 
@@ -96,7 +96,7 @@ def test_a_call_that_was_left_lying_is_answered_when_the_loop_is_gone() -> None:
     assert [UsageError] == [type(answer) for answer in outcome]
 
 
-def test_a_knock_tells_whether_the_loop_is_there() -> None:
+def test_a_post_says_whether_the_loop_is_there() -> None:
     async def main() -> tuple[Portal, bool]:
         portal, posted = Portal(), anyio.Event()
         there = portal.post(posted.set)
@@ -129,7 +129,7 @@ def test_an_interrupt_while_a_call_runs_leaves_its_caller_with_an_answer() -> No
     assert [UsageError] == [type(answer) for answer in outcome]
 
 
-def test_a_loop_that_was_thrown_away_leaves_nobody_waiting() -> None:
+def test_a_loop_that_was_thrown_away_leaves_no_thread_waiting() -> None:
     loop = asyncio.new_event_loop()
 
     async def move_in() -> Portal:

@@ -16,13 +16,13 @@ def waiter(cost: int = 1, units: dict[str, int] | None = None, deadline: float =
     return made
 
 
-def test_nobody_waits_at_first() -> None:
+def test_it_is_empty_at_first() -> None:
     queue = WaitQueue()
 
     assert (0, None, None, math.inf) == (len(queue), queue.head(), queue.ahead(), queue.next_deadline())
 
 
-def test_whoever_came_first_is_first() -> None:
+def test_the_first_to_join_is_first() -> None:
     queue, first, second = WaitQueue(), waiter(), waiter()
     queue.join(first)
     queue.join(second)
@@ -31,7 +31,7 @@ def test_whoever_came_first_is_first() -> None:
     assert [first, second] == list(queue.take_all())
 
 
-def test_whoever_leaves_from_the_middle_leaves_the_others_in_order() -> None:
+def test_one_that_leaves_from_the_middle_leaves_the_others_in_order() -> None:
     queue, waiters = WaitQueue(), [waiter() for _ in range(5)]
     for one in waiters:
         queue.join(one)

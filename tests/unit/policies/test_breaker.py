@@ -101,7 +101,7 @@ def test_enough_successful_probes_close_it() -> None:
 
 
 @pytest.mark.promise("R06")
-def test_a_probe_that_nobody_hears_of_loses_its_place_exactly_at_its_deadline() -> None:
+def test_a_probe_without_an_outcome_loses_its_place_exactly_at_its_deadline() -> None:
     policy, _ = half_open(Breaker(probes=1, successes=1, probe_deadline=Duration(10 * SECOND)))
 
     due = policy.earliest(at(61), PLAIN)

@@ -85,7 +85,7 @@ def test_a_cancelled_call_says_nothing() -> None:
 
 
 @pytest.mark.promise("R08")
-def test_one_dead_provider_never_pauses_everybody_however_often_it_fails() -> None:
+def test_one_dead_provider_never_pauses_the_others_however_often_it_fails() -> None:
     policy = degraded(10, providers=2)
     fail(policy, 10_000, of="dead")
 

@@ -58,7 +58,7 @@ def balances(subject: Pipeline, now: Instant) -> tuple[int, ...]:
     return (*(limit.available(now) for limit in subject.limits), subject.cap.used(now))
 
 
-def test_when_all_would_grant_it_is_now_and_nobody_is_the_reason() -> None:
+def test_when_all_would_grant_it_is_now_and_no_policy_is_the_reason() -> None:
     assert (T0, None) == answer(pipeline(TokenBucket(1, SECOND, 1), InFlight(1)), T0)
 
 
@@ -101,7 +101,7 @@ def test_the_first_call_after_the_cooling_is_granted_as_a_probe_of_the_new_gener
 
 
 @pytest.mark.promise("R07", "R08")
-def test_only_the_cap_refuses_when_nobody_else_does() -> None:
+def test_only_the_cap_denies_when_no_other_policy_does() -> None:
     subject = pipeline(TokenBucket(1, SECOND, 3), cap=2)
     free = subject.only_the_cap_refuses(T0, PLAIN)
     grant(subject, T0)

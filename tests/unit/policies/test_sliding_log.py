@@ -52,7 +52,7 @@ def test_the_oldest_units_are_freed_first() -> None:
     assert [at(60), at(60), at(61)] == [log.freed(count) for count in (1, 2, 3)]
 
 
-def test_nobody_asks_when_more_will_be_free_than_the_log_holds() -> None:
+def test_no_policy_asks_when_more_will_be_free_than_the_log_holds() -> None:
     log = exact_log()
     log.add(T0, 2)
 

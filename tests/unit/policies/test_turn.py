@@ -82,7 +82,7 @@ def test_behind_the_probes_a_newcomer_hangs_on_an_outcome_that_cannot_come_befor
     assert Verdict(at(120), subject.breaker, sooner=True, not_before=at(63)) == verdict
 
 
-def test_in_a_pause_a_newcomer_who_will_wait_for_an_outcome_is_told_of_the_pause() -> None:
+def test_in_a_pause_a_newcomer_that_will_wait_for_an_outcome_gets_the_end_of_the_pause() -> None:
     subject = pipeline("1 in flight")
     subject.commit(T0, PLAIN)
     subject.degraded.enter(T0)
@@ -95,7 +95,7 @@ def test_in_a_pause_a_newcomer_who_will_wait_for_an_outcome_is_told_of_the_pause
         )
 
 
-def test_what_can_never_be_granted_is_refused_whoever_waits_and_holds_nobody_up_once_a_limit_is_smaller() -> None:
+def test_what_can_never_be_granted_is_denied_beside_any_queue_and_holds_up_none_once_a_limit_is_smaller() -> None:
     subject = pipeline("4 per 15s strict")
     call(subject, T0, Request(4))
 
@@ -145,7 +145,7 @@ def test_behind_more_than_is_stepped_through_the_bound_is_not_too_early_and_not_
     assert before <= behind <= at(2 * 60 + 37.5)
 
 
-def test_a_queue_whose_members_all_go_at_once_holds_nobody_up() -> None:
+def test_a_queue_whose_members_all_go_at_once_holds_none_up() -> None:
     subject = pipeline("5 per minute strict")
     subject.degraded.enter(T0)
 

@@ -47,7 +47,7 @@ def test_sixty_a_minute_means_sixty_in_any_minute() -> None:
 
 
 @pytest.mark.promise("R02")
-def test_a_use_counts_until_one_window_after_its_outcome_because_nobody_knows_when_it_arrived() -> None:
+def test_a_use_counts_until_one_window_after_its_outcome_because_its_arrival_is_unknown() -> None:
     policy = window(amount=1)
     grant = begin(policy, at(0))
     end(policy, at(20), grant)
