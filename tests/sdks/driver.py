@@ -48,8 +48,10 @@ class Driver:
     stream: Stream | None = None
     #: The requests of a call in an outage, by the policy of the tests; 1 for a permit around a call, which is not repeated.
     attempts: int = 3
+    #: Whether the retries of the SDK multiply with those of the governor, because nothing tells it to stop.
+    multiplies: bool = False
     #: The exception of the SDK for an answer 429.
-    refused: str
+    denied: str
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-").replace(",", "")

@@ -1,6 +1,7 @@
 """Drivers of the SDKs of other services, and of the HTTP libraries: each fetches one thing, which is called `pong`."""
 
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from tests.sdks.setup import TIMEOUT, Setup
@@ -67,6 +68,7 @@ TOKEN = {"access_token": "token", "token_type": "bearer", "expires_in": 3600, "s
 
 def praw_call(setup: Setup) -> str:
     import praw
+    from prawcore.sessions import FiniteRetryStrategy
 
     class Requestor(praw.reddit.Requestor):  # type: ignore[misc]
         """The addresses of Reddit are constants of the SDK."""
@@ -84,16 +86,10 @@ def praw_call(setup: Setup) -> str:
         requestor_kwargs={"session": setup.requests_session()},
     )
     if not setup.own_retries:
-        sdk._core._retry_strategy_class = lambda retries=0: _no_retries()
+        sdk._core._retry_strategy_class = partial(FiniteRetryStrategy, retries=0)
     with sdk:
         said: str = sdk.get("/ping", params={})["name"]
         return said
-
-
-def _no_retries() -> Any:
-    from prawcore.sessions import FiniteRetryStrategy
-
-    return FiniteRetryStrategy(retries=0)
 
 
 # Slack.
@@ -173,11 +169,12 @@ async def discord_call(setup: Setup) -> str:
     discord.http.Route.BASE = setup.url
     sdk = discord.http.HTTPClient(asyncio.get_running_loop())
     try:
+        await sdk.static_login("token")
         if setup.governor is not None:
             from governor_client.aiohttp import govern
 
-            sdk._HTTPClient__session = govern(setup.aiohttp_session(), setup.provider, **setup.govern())
-        said: str = (await sdk.static_login("token"))["name"]
+            govern(sdk._HTTPClient__session, setup.provider, **setup.govern())
+        said: str = (await sdk.get_channel(1))["name"]
         return said
     finally:
         await sdk.close()

@@ -1,4 +1,4 @@
-"""Calls of SDKs through a governor: permits, outcomes, outages and refusals, counted at the server."""
+"""Calls of SDKs through a governor: permits, outcomes, outages and denials, counted at the server."""
 
 from collections.abc import Callable
 
@@ -52,17 +52,17 @@ def test_in_an_outage_a_call_sends_as_many_requests_as_the_policy_allows(
     assert (sent, 0) == (counted().answered_5xx + counted().failures, in_progress(counted()))
 
 
-def test_a_refusal_as_an_answer_is_an_error_of_the_sdk(
+def test_a_denial_as_an_answer_is_an_error_of_the_sdk(
     driver: Driver, provider: Provider, governor: Governor, counted: Counted
 ) -> None:
     with denying(governor, "provider", driver.method, retry_after=1.0), pytest.raises(Exception) as raised:  # noqa: PT011
         run(driver.call, Setup(url=provider.url, governor=governor, on_refusal="response", own_retries=False))
 
-    assert driver.refused == type(raised.value).__name__
+    assert driver.denied == type(raised.value).__name__
     assert (0, 0, 1) == (len(provider.to(driver.path)), counted().requests, sum(counted().denied.values()))
 
 
-def test_a_refusal_as_an_exception_can_be_found_in_that_of_the_sdk(
+def test_a_denial_as_an_exception_can_be_found_in_that_of_the_sdk(
     driver: Driver, provider: Provider, governor: Governor, counted: Counted
 ) -> None:
     with denying(governor, "provider", driver.method, retry_after=1.0), pytest.raises(Exception) as raised:  # noqa: PT011

@@ -57,6 +57,13 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     pieces: tuple[bytes, ...] = ()
     end: End = End.COMPLETE
+    #: Whether the pieces are the whole answer, head included.
+    raw: bool = False
+
+
+def raw(data: bytes, end: End = End.BROKEN) -> Reply:
+    """These bytes, head included; afterwards the connection is closed, unless `end` says otherwise."""
+    return Reply(pieces=(data,), end=end, raw=True)
 
 
 def status(code: int, body: bytes = b"", **headers: str) -> Reply:
@@ -186,6 +193,10 @@ async def _chunks(reader: StreamReader) -> bytes:
 
 async def _send(writer: StreamWriter, reply: Reply, *, head_only: bool) -> None:
     if reply.status is None:
+        return
+    if reply.raw:
+        writer.write(b"".join(reply.pieces))
+        await writer.drain()
         return
     chunked = "transfer-encoding" in reply.headers
     length = {} if chunked else {"content-length": str(sum(map(len, reply.pieces)) + (reply.end is not End.COMPLETE))}
