@@ -38,6 +38,7 @@ def test_a_request_takes_one_permit_and_records_one_outcome(
     assert (1, 1, 0) == (counted().requests, counted().answered_2xx + counted().others, in_progress(counted()))
 
 
+@pytest.mark.promise("R56")
 @pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
 def test_in_an_outage_a_call_sends_as_many_requests_as_the_policy_allows(
     driver: Driver, outage: Reply, provider: Provider, governor: Governor, counted: Counted
@@ -52,6 +53,7 @@ def test_in_an_outage_a_call_sends_as_many_requests_as_the_policy_allows(
     assert (sent, 0) == (counted().answered_5xx + counted().failures, in_progress(counted()))
 
 
+@pytest.mark.promise("R58")
 def test_a_denial_as_an_answer_is_an_error_of_the_sdk(
     driver: Driver, provider: Provider, governor: Governor, counted: Counted
 ) -> None:
@@ -62,6 +64,7 @@ def test_a_denial_as_an_answer_is_an_error_of_the_sdk(
     assert (0, 0, 1) == (len(provider.to(driver.path)), counted().requests, sum(counted().denied.values()))
 
 
+@pytest.mark.promise("R58")
 def test_a_denial_as_an_exception_can_be_found_in_that_of_the_sdk(
     driver: Driver, provider: Provider, governor: Governor, counted: Counted
 ) -> None:
