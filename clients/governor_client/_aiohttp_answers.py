@@ -1,0 +1,188 @@
+"""Answers of aiohttp: the end of a body, bodies in memory, and synthetic answers.
+
+aiohttp reads bodies in the background and has no public event for their end, so this module uses private attributes, which are
+the same in 3.12 to 3.14: `_timer` and `_loop` of requests and answers, and those that a `ClientResponse` sets when it starts.
+"""
+
+from collections.abc import Callable, Mapping
+from inspect import signature
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, cast, final
+
+from aiohttp import (
+    ClientConnectionError,
+    ClientConnectorError,
+    ClientHttpProxyError,
+    ClientOSError,
+    ClientPayloadError,
+    ClientRequest,
+    ClientResponse,
+    ClientResponseError,
+    ConnectionTimeoutError,
+    HttpVersion11,
+    InvalidURL,
+    NonHttpUrlClientError,
+    RequestInfo,
+    ServerDisconnectedError,
+    ServerFingerprintMismatch,
+    ServerTimeoutError,
+    StreamReader,
+)
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from governor import CallFailure, PermitDenied
+from governor_client._attempt import Attempt, Fault, fault_of_system
+from governor_client._denials import Refusal
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+#: The size, in bytes, at which aiohttp stops reading from a connection, halved.
+_READ_LIMIT: Final = 65_536
+#: An answer whose status is this one is not over until its connection is: it becomes a WebSocket.
+SWITCHING_PROTOCOLS: Final = 101
+_TIMED_OUT: Final = Fault(CallFailure.TIMEOUT)
+_BROKEN: Final = Fault(CallFailure.BROKEN)
+#: The constructor differs between versions.
+_TAKES_STREAM_WRITER: Final = "stream_writer" in signature(ClientResponse.__init__).parameters
+
+
+def fault_of(error: BaseException) -> Fault:
+    """What an exception of aiohttp says about the request."""
+    match error:
+        case PermitDenied() | InvalidURL() | NonHttpUrlClientError():
+            return Fault(None, unused=True)
+        case ConnectionTimeoutError() | ClientConnectorError() | ServerFingerprintMismatch() | ClientHttpProxyError():
+            return Fault(CallFailure.UNSENT)
+        case ServerTimeoutError():
+            return _TIMED_OUT
+        case ServerDisconnectedError() | ClientOSError() | ClientPayloadError():
+            return _BROKEN
+        case ClientConnectionError(__cause__=None):
+            return Fault(None, unused=True)  # The session or its connector is closed.
+        case ClientConnectionError():
+            return Fault(None, ours=True)  # The body of the request could not be read.
+        case ClientResponseError(__cause__=HttpProcessingError()):
+            return _BROKEN
+        case _:
+            return fault_of_system(error)
+
+
+def report(attempt: Attempt, error: BaseException, request: ClientRequest) -> None:
+    """Reports an error that ended a request before its answer began."""
+    fault = fault_of(error)
+    if not isinstance(error, Exception) and is_timed_out(request):
+        # `total` of the timeout ends a request by cancelling its task.
+        attempt.broke(TimeoutError("the total timeout of the request is over"), _TIMED_OUT)
+    elif isinstance(error, ClientResponseError) and fault is _BROKEN:
+        # It carries a status of 400, as if the server had said that.
+        attempt.broke(ClientPayloadError(error.message), fault)
+    elif isinstance(error, ConnectionTimeoutError) and _is_pool_full(request):
+        attempt.broke(error, Fault(CallFailure.UNSENT, unused=True))
+    else:
+        attempt.broke(error, fault)
+
+
+def is_timed_out(message: ClientRequest | ClientResponse) -> bool:
+    """Whether `total` of the timeout of this request is over."""
+    return getattr(message._timer, "_cancelled", False)
+
+
+def _is_pool_full(request: ClientRequest) -> bool:
+    available = getattr(request.session.connector, "_available_connections", None)
+    return available is not None and available(request.connection_key) <= 0
+
+
+def follow(response: ClientResponse, attempt: Attempt) -> None:
+    """Lets an answer that has begun report to its attempt when its body ends, breaks off, or is closed."""
+    content, connection = response.content, response.connection
+    if response.status == SWITCHING_PROTOCOLS and connection is not None:
+        connection.add_callback(attempt.ended)
+    elif content.exception() is None:
+        content.on_eof(_End(content, response, attempt))
+    else:
+        _End(content, response, attempt)
+
+
+@final
+class _End:
+    """Is called when a body has ended, and deleted when it has broken off or is closed, because aiohttp drops it then."""
+
+    __slots__ = ("_attempt", "_content", "_timer")
+
+    def __init__(self, content: StreamReader, response: ClientResponse, attempt: Attempt) -> None:
+        self._content = content
+        self._timer = response._timer
+        self._attempt = attempt
+
+    def __call__(self) -> None:
+        self._attempt.ended()
+
+    def __del__(self) -> None:
+        error = self._content.exception()
+        # This type itself means that the reader has closed the answer.
+        if error is not None and type(error) is not ClientConnectionError:
+            self._attempt.broke(error, fault_of(error))
+        elif getattr(self._timer, "_cancelled", False):
+            self._attempt.broke(TimeoutError("the total timeout of the request is over"), _TIMED_OUT)
+        else:
+            self._attempt.ended()
+
+
+async def take_in(response: ClientResponse, most: float) -> bool:
+    """Reads the body into memory and frees the connection. Returns False if it is longer than `most` bytes, and lost."""
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > most:
+                response.close()
+                return False
+    except BaseException:
+        response.close()
+        raise
+    response.content = _in_memory(bytes(body), response._loop)
+    return True
+
+
+def mark_final(response: ClientResponse) -> None:
+    """Sets the headers that keep some SDKs from repeating the request."""
+    headers = CIMultiDict(response.headers)
+    headers["x-should-retry"] = "false"
+    response._headers = CIMultiDictProxy(headers)
+    response._cache.pop("headers", None)
+
+
+def synthetic(
+    refusal: Refusal, method: str, url: "URL", headers: Mapping[str, str], response_class: type[ClientResponse], session: Any
+) -> ClientResponse:
+    """An answer that no server has sent."""
+    sent = CIMultiDictProxy(CIMultiDict(headers))
+    arguments: dict[str, object] = {
+        "writer": None,
+        "continue100": None,
+        "timer": None,
+        "request_info": RequestInfo(url, method, sent, url),
+        "traces": [],
+        "loop": session._loop,
+        "session": session,
+    }
+    if _TAKES_STREAM_WRITER:
+        arguments["stream_writer"] = SimpleNamespace(output_size=0)
+    response = cast("Callable[..., ClientResponse]", response_class)(method, url, **arguments)
+    response.version = HttpVersion11
+    response.status = refusal.status
+    response.reason = refusal.phrase
+    response._headers = CIMultiDictProxy(CIMultiDict(refusal.headers))
+    response._raw_headers = tuple((name.encode(), value.encode()) for name, value in refusal.headers.items())
+    response.content = _in_memory(refusal.body, session._loop)
+    return response
+
+
+def _in_memory(body: bytes, loop: Any) -> StreamReader:
+    content = StreamReader(ResponseHandler(loop), max(_READ_LIMIT, len(body)), loop=loop)
+    content.feed_data(body)
+    content.feed_eof()
+    return content

@@ -1,0 +1,241 @@
+"""Exchanges of aiohttp: requests that a middleware hands on, and calls of a session.
+
+A call of a session goes through its middlewares once for each request that leaves: for redirects, and for rounds of
+authentication. `Call` tells them apart.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, cast, final
+from weakref import ref
+
+from aiohttp import (
+    ClientError,
+    ClientHandlerType,
+    ClientOSError,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    MultipartWriter,
+    ServerDisconnectedError,
+)
+from aiohttp.payload import BytesPayload
+from multidict import CIMultiDict
+
+from governor import PermitDenied
+from governor_client import _aiohttp_answers as answers
+from governor_client._attempt import Attempt, Fault
+from governor_client._denials import Refusal, as_error_of
+from governor_client._operation import Operation
+from governor_client._server_wait import Headers
+from governor_client._wait import WaitBudget
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+#: Errors after which aiohttp sends a request with one of these methods once more by itself.
+REPEATED: Final = (ClientOSError, ServerDisconnectedError)
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+#: The call that this task makes.
+current: Final[ContextVar["Call | None"]] = ContextVar("governor_client_aiohttp", default=None)
+_PLAIN: Final = (str, bytes, int, float)
+
+
+@final
+class Call:
+    """One call of the program, as aiohttp makes it: its redirects and rounds of authentication share one wait.
+
+    The requests of a call are known by their timer, which aiohttp makes for each call.
+    """
+
+    __slots__ = ("_owner", "_request", "_timer", "attempting", "budget", "repeated")
+
+    def __init__(self, owner: object, budget: WaitBudget) -> None:
+        self._owner = owner
+        self._timer: object = None
+        # Weak, because the call of a middleware is kept until its task makes another one.
+        self._request: Callable[[], ClientRequest | None] = _none
+        self.budget = budget
+        #: The exchange whose attempt is being made.
+        self.attempting: _Exchange | None = None
+        #: The error in which the latest request ended, if aiohttp repeats it after that.
+        self.repeated: Exception | None = None
+
+    def includes(self, owner: object, request: ClientRequest) -> bool:
+        """Whether this request is one of this call."""
+        return self._owner is owner and (self._timer is None or self._timer is request._timer)
+
+    def is_round(self, request: ClientRequest) -> bool:
+        """Whether this is the request of the attempt, for the first time or again, and not that of a redirect."""
+        return self._timer is None or self._request() is request
+
+    def begin(self, request: ClientRequest) -> None:
+        """Remembers the latest request."""
+        self._timer, self._request, self.repeated = request._timer, ref(request), None
+
+    def ended_in(self, error: Exception, request: ClientRequest) -> None:
+        """Remembers an error after which aiohttp repeats the request."""
+        if request.method in _IDEMPOTENT:
+            self.repeated = error
+
+    def reset(self, attempting: "_Exchange | None") -> None:
+        """Begins an attempt that aiohttp makes as a call of its own."""
+        self._timer, self._request, self.repeated = None, _none, None
+        self.attempting = attempting
+
+
+def _none() -> None:
+    return None
+
+
+class _Exchange:
+    """One request that may be sent several times."""
+
+    def __init__(self, call: Call, operation: "Operation[ClientResponse] | None") -> None:
+        self.call = call
+        self.operation = operation
+        #: Whether this request was answered by a redirect, which has been followed: what comes then is not its outcome.
+        self.redirected = False
+        #: The attempt whose permit no request has used yet.
+        self._unused: Attempt | None = None
+
+    async def forward(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Sends a request of the attempt: the first with its permit, others, such as rounds of authentication, with another."""
+        operation, url = self.operation, request.url
+        if operation is None or not operation.terms.governs(url.host or "", url.path):
+            return await handler(request)
+        attempt, self._unused = self._unused, None
+        if attempt is None:
+            permit = await operation.governor.acquire(operation.provider, request.method, **operation.ask_further())
+            attempt = operation.granted_further(permit)
+        try:
+            response = await handler(request)
+        except BaseException as error:
+            answers.report(attempt, error, request)
+            if isinstance(error, REPEATED):
+                self.call.ended_in(error, request)
+            raise
+        attempt.answered(response.status)
+        answers.follow(response, attempt)
+        return response
+
+    def head(self, response: ClientResponse) -> tuple[int, Headers]:
+        return (302, {}) if self.redirected else (response.status, cast("Headers", response.headers))
+
+    def fault(self, error: BaseException) -> Fault:
+        if self.redirected:
+            return Fault(None)
+        fault = answers.fault_of(error)
+        return Fault(None, unused=True) if self._unused is not None and fault.failure is None else fault
+
+    async def read(self, response: ClientResponse, most: float) -> bool:
+        return await answers.take_in(response, most)
+
+    def stream(self, response: ClientResponse, attempt: Attempt) -> ClientResponse:
+        if self._unused is not None:  # Otherwise the answer reports already.
+            answers.follow(response, attempt)
+        return response
+
+    async def close(self, response: ClientResponse) -> None:
+        response.close()
+
+    def mark_final(self, response: ClientResponse) -> None:
+        answers.mark_final(response)
+
+    def error(self, denial: PermitDenied) -> Exception:
+        return denial if isinstance(denial, ClientError) else as_error_of(ClientError, denial)
+
+
+@final
+class Sending(_Exchange):
+    """A request that a middleware hands on."""
+
+    def __init__(
+        self, call: Call, operation: "Operation[ClientResponse]", request: ClientRequest, handler: ClientHandlerType
+    ) -> None:
+        super().__init__(call, operation)
+        self._request = request
+        self._handler = handler
+
+    async def send(self, attempt: Attempt) -> ClientResponse:
+        call, self._unused = self.call, attempt
+        outer, call.attempting = call.attempting, self
+        try:
+            return await self._handler(self._request)
+        except PermitDenied as denial:
+            raise self.error(denial) from None
+        except BaseException as error:
+            if self._unused is not None:
+                answers.report(attempt, error, self._request)
+            raise
+        finally:
+            call.attempting = outer
+
+    def answer(self, refusal: Refusal) -> ClientResponse:
+        request = self._request
+        return answers.synthetic(
+            refusal, request.method, request.original_url, request.headers, request.response_class, request.session
+        )
+
+
+@final
+class Calling(_Exchange):
+    """A call of a session, with its redirects, which are operations of their own."""
+
+    def __init__(
+        self,
+        call: Call,
+        operation: "Operation[ClientResponse] | None",
+        session: ClientSession,
+        method: str,
+        str_or_url: "URL | str",
+        url: "URL | None",
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__(call, operation)
+        self._session = session
+        self._method = method
+        self._str_or_url = str_or_url
+        self._url = url
+        self._options = options
+
+    def forward_call(self) -> Awaitable[ClientResponse]:
+        """Makes the call as the session would do it."""
+        # That of the class, so that it can be replaced, as aioresponses does.
+        session = self._session
+        return type(session)._request(session, self._method, self._str_or_url, **self._options)
+
+    async def send(self, attempt: Attempt) -> ClientResponse:
+        self._unused = attempt
+        self.call.reset(self)
+        try:
+            return await self.forward_call()
+        except PermitDenied as denial:
+            raise self.error(denial) from None
+        finally:
+            self.call.attempting = None
+
+    def answer(self, refusal: Refusal) -> ClientResponse:
+        session, url = self._session, self._url
+        assert url is not None
+        headers = CIMultiDict({**session.headers, **CIMultiDict(self._options.get("headers") or {})})
+        return answers.synthetic(refusal, self._method, url, headers, session._response_class, session)
+
+
+def is_repeatable_call(options: Mapping[str, Any]) -> bool:
+    return options.get("upload_tracker") is None and is_repeatable(options.get("data"))
+
+
+def is_repeatable(body: object) -> bool:
+    """Whether a body is in memory, so that it can be sent again."""
+    match body:
+        case None | str() | bytes() | bytearray() | memoryview() | BytesPayload():
+            return True
+        case MultipartWriter():
+            return all(isinstance(part, BytesPayload) for part, _, _ in body)
+        case Mapping():
+            return all(isinstance(value, _PLAIN) for value in body.values())
+        case list() | tuple():
+            return all(isinstance(pair, Iterable) and all(isinstance(each, _PLAIN) for each in pair) for pair in body)
+        case _:
+            return False

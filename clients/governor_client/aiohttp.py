@@ -1,0 +1,265 @@
+"""Adapter for aiohttp: a client middleware, and `govern` for sessions, which take a permit for each request.
+
+The extra `aiohttp` installs what is needed: aiohttp 3.12 or later.
+"""
+
+from collections import ChainMap
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, TypeVar, cast, final
+from weakref import ref
+
+from governor import Governor, UsageError
+from governor.clock import Clock, system_clock
+from governor.extras import missing
+from governor.instrumentation import Hook
+from governor_client._denials import OnRefusal
+from governor_client._exchange import arun
+from governor_client._operation import Operation, Request, Terms
+from governor_client._server_wait import Headers
+from governor_client._wait import Wait, longest
+
+try:
+    from aiohttp import (
+        ClientHandlerType,
+        ClientRequest,
+        ClientResponse,
+        ClientSession,
+        ClientTimeout,
+        FormData,
+        TraceConfig,
+    )
+    from multidict import CIMultiDict
+except ModuleNotFoundError as error:
+    raise missing("aiohttp", error) from error
+
+from governor_client._aiohttp_exchanges import REPEATED, Call, Calling, Sending, current, is_repeatable, is_repeatable_call
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+S = TypeVar("S", bound=ClientSession)
+
+
+@final
+class GovernedMiddleware:
+    """A client middleware that takes a permit for each request: `ClientSession(middlewares=(GovernedMiddleware("discord"),))`.
+
+    Each request is an operation in the scope `provider:method`, redirects included. It waits for its permit, and is retried as
+    the settings of the scope say, each attempt with a permit of its own. That aiohttp itself repeats a request whose connection
+    was closed is switched off. A body from a file, a generator, or a form with files is sent once.
+
+    `wait` bounds all waiting, for permits and between attempts, of a call with its redirects: seconds, None for no bound, or
+    "timeout" (the default) for as long as the timeout of the session, 30 seconds at most. With 0, a request that would have to
+    wait is refused at once. If the first attempt gets no permit, `on_refusal="raise"` raises a subclass of `PermitDenied` that
+    is a `ClientError` too, with reason and `retry_after`; `on_refusal="response"` answers 429, or 503 while the provider is
+    unavailable as a whole, with `retry-after` and the reason as JSON. If a later attempt gets none, the last answer is
+    returned, or the last error is raised with a note.
+
+    The outcome is reported when the body of the answer ends, breaks off or is closed, and that of a WebSocket when it is
+    closed. With `buffered` an attempt includes the whole body, so that an answer that breaks off is retried.
+
+    A middleware works inside a call: aiohttp counts the waits in `ClientTimeout(total=...)`, and middlewares before this one
+    sign a request before it waits. Those after it sign each attempt; if they send requests of their own, as
+    `DigestAuthMiddleware` does, list the same middleware once more after them. `govern` has none of these limits.
+
+    The default `governor` is that of the process, looked up with each request. Requests to this machine need no permit unless
+    `govern_loopback`, and neither do those to `ungoverned` paths (`/health` covers itself and everything beneath) and hosts.
+    `on_event` is called at once, in the task of the request, if a permit took a millisecond or more (`Granted`), when an
+    attempt after the first begins (`Retried`), and for a denial (`CallDenied`). `clock` is for tests. Raises `ConfigError`.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        *,
+        governor: Governor | None = None,
+        wait: Wait = "timeout",
+        on_refusal: OnRefusal = "raise",
+        buffered: bool = False,
+        govern_loopback: bool = False,
+        ungoverned: Collection[str] = (),
+        on_event: Hook | None = None,
+        clock: Clock = system_clock,
+    ) -> None:
+        self._terms = Terms(
+            provider,
+            governor,
+            wait=wait,
+            on_refusal=on_refusal,
+            govern_loopback=govern_loopback,
+            ungoverned=ungoverned,
+            on_event=on_event,
+            clock=clock,
+        )
+        self._buffered = buffered
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Sends one request, with a permit for each attempt."""
+        call = current.get()
+        if call is None or not call.includes(self, request):
+            call = Call(self, self._terms.budget(..., _longest(request.session.timeout)))
+            current.set(call)
+        elif call.attempting is not None and call.is_round(request):
+            call.begin(request)
+            return await call.attempting.forward(request, handler)
+        elif call.repeated is not None and not call.is_round(request):
+            # Not a redirect: aiohttp repeats a request by itself. That is for the governor to decide, and it has.
+            error, call.repeated = call.repeated, None
+            raise error
+        call.begin(request)
+        url = request.url
+        if not self._terms.governs(url.host or "", url.path):
+            return await handler(request)
+        if call.attempting is not None:
+            call.attempting.redirected = True
+        body = request.body
+        description = self._describe(request.method, url, request.headers, repeatable=not body or is_repeatable(body))
+        operation: Operation[ClientResponse] = Operation(self._terms, description, call.budget)
+        try:
+            return await arun(operation, Sending(call, operation, request, handler))
+        except REPEATED as error:
+            call.ended_in(error, request)
+            raise
+
+    def _describe(self, method: str, url: "URL", headers: Headers, *, repeatable: bool) -> Request:
+        buffered = self._buffered and headers.get("upgrade") is None
+        return Request(method, url.host or "", url.path, headers, repeatable=repeatable, buffered=buffered)
+
+    async def _call(
+        self, session: ClientSession, method: str, str_or_url: "URL | str", options: dict[str, Any]
+    ) -> ClientResponse:
+        """Makes a call of a session, above redirects, authentication and cookies."""
+        check = options.get("raise_for_status")
+        if check is None:
+            check = session._raise_for_status
+        if check:
+            options["raise_for_status"] = False
+        if options.get("middlewares") is not None:
+            options["middlewares"] = (*options["middlewares"], self)
+        if isinstance(options.get("data"), FormData):
+            options["data"] = options["data"]()  # A form can be read once, and what comes of it again.
+        calling = self._begin(session, method.upper(), str_or_url, options)
+        token = current.set(calling.call)
+        try:
+            if calling.operation is None:
+                response = await calling.forward_call()
+            else:
+                response = await arun(calling.operation, calling)
+        finally:
+            current.reset(token)
+        if check:
+            await _check(response, check)
+        return response
+
+    def _begin(self, session: ClientSession, method: str, str_or_url: "URL | str", options: dict[str, Any]) -> "Calling":
+        timeout = options.get("timeout", ...)
+        if timeout is None or isinstance(timeout, (int, float)):
+            timeout = ClientTimeout(total=timeout)
+        elif not isinstance(timeout, ClientTimeout):
+            timeout = session.timeout
+        call = Call(self, self._terms.budget(..., _longest(timeout)))
+        url: URL | None
+        try:
+            url = session._build_url(str_or_url)
+        except (TypeError, ValueError):
+            url = None  # aiohttp says what is wrong with it.
+        if url is None or not self._terms.governs(url.host or "", url.path):
+            return Calling(call, None, session, method, str_or_url, url, options)
+        own: Any = options.get("headers")
+        headers = ChainMap(CIMultiDict(own), session.headers) if own else session.headers
+        description = self._describe(method, url, cast("Headers", headers), repeatable=is_repeatable_call(options))
+        return Calling(call, Operation(self._terms, description, call.budget), session, method, str_or_url, url, options)
+
+
+def govern(
+    session: S,
+    provider: str,
+    *,
+    governor: Governor | None = None,
+    wait: Wait = "timeout",
+    on_refusal: OnRefusal = "raise",
+    buffered: bool = False,
+    govern_loopback: bool = False,
+    ungoverned: Collection[str] = (),
+    on_event: Hook | None = None,
+    clock: Clock = system_clock,
+) -> S:
+    """Makes a session take a permit for each request, and returns it.
+
+    `session = govern(ClientSession(), "discord")`, or a session that a library has made, with any connector. Everything is as
+    with `GovernedMiddleware`, except
+    that waits are above the call: each attempt has the timeouts of the call for itself, its cookies and its authentication are
+    those of the moment, and "timeout" is that of the call. `wait_at_most` bounds the wait of single calls. Redirects are
+    beneath the call: their waits count in its total timeout.
+
+    It replaces `_request` of the session and adds to its `_middlewares`, which are private to aiohttp and the same in 3.12 to
+    3.14. Raises `ConfigError`, and `UsageError` for a session that is governed already.
+    """
+    if is_governed(session):
+        raise UsageError("this session is governed already; make one session for each provider")
+    middleware = GovernedMiddleware(
+        provider,
+        governor=governor,
+        wait=wait,
+        on_refusal=on_refusal,
+        buffered=buffered,
+        govern_loopback=govern_loopback,
+        ungoverned=ungoverned,
+        on_event=on_event,
+        clock=clock,
+    )
+    # Weak, because a session in a reference cycle would not warn at once that it was not closed.
+    weak = ref(session)
+
+    async def request(method: str, str_or_url: "URL | str", **options: Any) -> ClientResponse:
+        governed = weak()
+        assert governed is not None
+        return await middleware._call(governed, method, str_or_url, options)
+
+    # Not by assignment: in development mode aiohttp warns of attributes that it does not know.
+    vars(session).update(_request=request, _middlewares=(*session._middlewares, middleware))
+    return session
+
+
+def governing_trace(provider: str, **options: Any) -> TraceConfig:
+    """A trace configuration that governs each session it is given to, for libraries that take only that.
+
+    `discord.Client(http_trace=governing_trace("discord"))`. The `options` are those of `govern`. The first call of a session is
+    governed as by a middleware.
+    """
+    GovernedMiddleware(provider, **options)  # Validates the arguments now, and not at the first request.
+    config = TraceConfig()
+
+    async def begin(session: ClientSession, context: object, params: object) -> None:
+        if not is_governed(session):
+            govern(session, provider, **options)
+
+    config.on_request_start.append(begin)
+    return config
+
+
+def is_governed(session: ClientSession) -> bool:
+    """Whether `govern` has been called with this session, or a governed middleware is among its own."""
+    return any(isinstance(middleware, GovernedMiddleware) for middleware in session._middlewares)
+
+
+def _longest(timeout: ClientTimeout) -> float | None:
+    """The timeout of a call in seconds: `total`, else its longest phase; None if it has no bound. 0 means none in aiohttp."""
+    if timeout.total:
+        return timeout.total
+    return longest(iter((timeout.connect or timeout.sock_connect or None, timeout.sock_read or None)))
+
+
+async def _check(response: ClientResponse, check: Any) -> None:
+    """What aiohttp does for `raise_for_status`: a flag, or a coroutine function."""
+    try:
+        if callable(check):
+            await check(response)
+        else:
+            response.raise_for_status()
+    except BaseException:
+        response.close()
+        raise
+
+
+__all__ = ["GovernedMiddleware", "govern", "governing_trace", "is_governed"]
