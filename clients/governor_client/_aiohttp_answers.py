@@ -34,7 +34,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from governor import CallFailure, PermitDenied
 from governor_client._attempt import Attempt, Fault, fault_of_system
-from governor_client._denials import Refusal
+from governor_client._denials import DO_NOT_REPEAT, DeniedResponse
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -148,15 +148,18 @@ async def take_in(response: ClientResponse, most: float) -> bool:
 
 
 def mark_final(response: ClientResponse) -> None:
-    """Sets the headers that keep some SDKs from repeating the request."""
-    headers = CIMultiDict(response.headers)
-    headers["x-should-retry"] = "false"
-    response._headers = CIMultiDictProxy(headers)
+    """Adds the headers `DO_NOT_REPEAT`."""
+    response._headers = CIMultiDictProxy(CIMultiDict({**response.headers, **DO_NOT_REPEAT}))
     response._cache.pop("headers", None)
 
 
 def synthetic(
-    refusal: Refusal, method: str, url: "URL", headers: Mapping[str, str], response_class: type[ClientResponse], session: Any
+    denied: DeniedResponse,
+    method: str,
+    url: "URL",
+    headers: Mapping[str, str],
+    response_class: type[ClientResponse],
+    session: Any,
 ) -> ClientResponse:
     """An answer that no server has sent."""
     sent = CIMultiDictProxy(CIMultiDict(headers))
@@ -173,11 +176,11 @@ def synthetic(
         arguments["stream_writer"] = SimpleNamespace(output_size=0)
     response = cast("Callable[..., ClientResponse]", response_class)(method, url, **arguments)
     response.version = HttpVersion11
-    response.status = refusal.status
-    response.reason = refusal.phrase
-    response._headers = CIMultiDictProxy(CIMultiDict(refusal.headers))
-    response._raw_headers = tuple((name.encode(), value.encode()) for name, value in refusal.headers.items())
-    response.content = _in_memory(refusal.body, session._loop)
+    response.status = denied.status
+    response.reason = denied.phrase
+    response._headers = CIMultiDictProxy(CIMultiDict(denied.headers))
+    response._raw_headers = tuple((name.encode(), value.encode()) for name, value in denied.headers.items())
+    response.content = _in_memory(denied.body, session._loop)
     return response
 
 

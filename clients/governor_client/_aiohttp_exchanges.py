@@ -25,7 +25,7 @@ from multidict import CIMultiDict
 from governor import PermitDenied
 from governor_client import _aiohttp_answers as answers
 from governor_client._attempt import Attempt, Fault
-from governor_client._denials import Refusal, as_error_of
+from governor_client._denials import DeniedResponse, as_error_of
 from governor_client._operation import Operation
 from governor_client._server_wait import Headers
 from governor_client._wait import WaitBudget
@@ -171,10 +171,14 @@ class Sending(_Exchange):
         finally:
             call.attempting = outer
 
-    def answer(self, refusal: Refusal) -> ClientResponse:
+    def fault(self, error: BaseException) -> Fault:
+        # The total timeout is that of the whole call, so another attempt would end at once.
+        return Fault(None) if answers.is_timed_out(self._request) else super().fault(error)
+
+    def answer(self, denied: DeniedResponse) -> ClientResponse:
         request = self._request
         return answers.synthetic(
-            refusal, request.method, request.original_url, request.headers, request.response_class, request.session
+            denied, request.method, request.original_url, request.headers, request.response_class, request.session
         )
 
 
@@ -215,11 +219,11 @@ class Calling(_Exchange):
         finally:
             self.call.attempting = None
 
-    def answer(self, refusal: Refusal) -> ClientResponse:
+    def answer(self, denied: DeniedResponse) -> ClientResponse:
         session, url = self._session, self._url
         assert url is not None
         headers = CIMultiDict({**session.headers, **CIMultiDict(self._options.get("headers") or {})})
-        return answers.synthetic(refusal, self._method, url, headers, session._response_class, session)
+        return answers.synthetic(denied, self._method, url, headers, session._response_class, session)
 
 
 def is_repeatable_call(options: Mapping[str, Any]) -> bool:

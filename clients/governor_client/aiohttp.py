@@ -50,7 +50,7 @@ class GovernedMiddleware:
 
     `wait` bounds all waiting, for permits and between attempts, of a call with its redirects: seconds, None for no bound, or
     "timeout" (the default) for as long as the timeout of the session, 30 seconds at most. With 0, a request that would have to
-    wait is refused at once. If the first attempt gets no permit, `on_refusal="raise"` raises a subclass of `PermitDenied` that
+    wait is denied at once. If the first attempt gets no permit, `on_refusal="raise"` raises a subclass of `PermitDenied` that
     is a `ClientError` too, with reason and `retry_after`; `on_refusal="response"` answers 429, or 503 while the provider is
     unavailable as a whole, with `retry-after` and the reason as JSON. If a later attempt gets none, the last answer is
     returned, or the last error is raised with a note.

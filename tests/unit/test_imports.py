@@ -19,7 +19,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "governor"
 
 WEB_STACK: Final = {
-    *("h11", "httpcore", "httpcore2", "httpx", "httpx2"),
+    *("aiohttp", "h11", "httpcore", "httpcore2", "httpx", "httpx2"),
     *("prometheus_client", "redis", "starlette", "uvicorn", "uvloop"),
 }
 
@@ -68,7 +68,7 @@ def test_importing_the_middleware_loads_no_http_client_and_no_web_stack(statemen
 def test_importing_the_http_client_loads_no_server_code(statement: str) -> None:
     loaded = set(_after(statement)["modules"])
 
-    assert not [name for name in loaded if name.startswith(("governor.asgi", "starlette", "uvicorn"))]
+    assert not [name for name in loaded if name.startswith(("aiohttp", "governor.asgi", "starlette", "uvicorn"))]
 
 
 @pytest.mark.promise("R54")
