@@ -30,7 +30,7 @@ try:
     )
     from multidict import CIMultiDict
 except ModuleNotFoundError as error:
-    raise missing("aiohttp", error) from error
+    raise missing("aiohttp", error) from None
 
 from governor_client._aiohttp_exchanges import REPEATED, Call, Calling, Sending, current, is_repeatable, is_repeatable_call
 
