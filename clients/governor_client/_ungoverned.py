@@ -1,6 +1,7 @@
 """Requests that need no permit: to this machine, unless `govern_loopback`, and to declared paths and hosts."""
 
 from collections.abc import Collection
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from posixpath import normpath
 from typing import final
@@ -36,6 +37,7 @@ class Ungoverned:
         )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether this is `localhost` (RFC 6761, section 6.3), in 127.0.0.0/8, or ::1. Names are not resolved."""
     if host == "localhost" or host.endswith(".localhost"):

@@ -23,6 +23,8 @@ WEB_STACK: Final = {
     *("prometheus_client", "redis", "starlette", "uvicorn", "uvloop"),
 }
 
+HTTP_LIBRARIES: Final = {"aiohttp", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"}
+
 PROGRAM: Final = """
 import json, sys, threading
 before = threading.enumerate()
@@ -69,6 +71,12 @@ def test_importing_the_http_client_loads_no_server_code(statement: str) -> None:
     loaded = set(_after(statement)["modules"])
 
     assert not [name for name in loaded if name.startswith(("aiohttp", "governor.asgi", "starlette", "uvicorn"))]
+
+
+@pytest.mark.promise("R56")
+@pytest.mark.parametrize(("module", "loaded"), [("urllib3", {"urllib3"}), ("requests", {"requests", "urllib3"})])
+def test_an_adapter_loads_no_other_http_library(module: str, loaded: set[str]) -> None:
+    assert loaded == HTTP_LIBRARIES & set(_after(f"import governor_client.{module}")["modules"])
 
 
 @pytest.mark.promise("R54")

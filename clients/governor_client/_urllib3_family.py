@@ -1,0 +1,233 @@
+"""What the adapters for requests and for urllib3 share: faults, bodies of answers, headers and timeouts.
+
+requests sends with urllib3, so its answers have the bodies of urllib3, and its errors have those of urllib3 inside.
+"""
+
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from io import BytesIO, TextIOBase
+from typing import IO, Any, Final, cast, final
+
+from urllib3.exceptions import (
+    ClosedPoolError,
+    ConnectTimeoutError,
+    DecodeError,
+    EmptyPoolError,
+    HostChangedError,
+    HTTPError,
+    LocationValueError,
+    MaxRetryError,
+    ProtocolError,
+    ProxyError,
+    SSLError,
+    TimeoutError,
+)
+from urllib3.response import BaseHTTPResponse, HTTPResponse
+from urllib3.util import Retry, Timeout
+
+from governor import CallFailure
+from governor_client._attempt import Attempt, Fault, fault_of_system
+from governor_client._denials import DeniedResponse
+from governor_client._operation import KEPT
+from governor_client._streams import RequestBody
+from governor_client._wait import longest
+
+#: Retries of urllib3 happen beneath the permit, so a governed request has none. `read=False` raises the errors of reading.
+NO_RETRIES: Final = Retry(0, read=False)
+
+_FAULTS: Final[tuple[tuple[tuple[type[Exception], ...], Fault], ...]] = (
+    ((EmptyPoolError, ClosedPoolError), Fault(CallFailure.UNSENT, unused=True)),
+    ((LocationValueError, HostChangedError), Fault(None, unused=True)),
+    ((ConnectTimeoutError, ProxyError), Fault(CallFailure.UNSENT)),
+    ((TimeoutError,), Fault(CallFailure.TIMEOUT)),
+    ((ProtocolError, SSLError), Fault(CallFailure.BROKEN)),
+    ((DecodeError,), Fault(None)),
+)
+
+
+def fault_of_urllib3(error: BaseException | None) -> Fault:
+    """What an exception of urllib3 says about the request.
+
+    A TLS error other than an invalid certificate may occur after sending began.
+    """
+    if isinstance(error, MaxRetryError):
+        error = error.reason
+    if isinstance(error, SSLError) and isinstance(_inner(error), (ssl.SSLCertVerificationError, ssl.CertificateError)):
+        return Fault(CallFailure.UNSENT)
+    if isinstance(error, HTTPError):
+        return next((fault for kinds, fault in _FAULTS if isinstance(error, kinds)), Fault(None))
+    return Fault(None) if error is None else fault_of_system(error)
+
+
+def _inner(error: BaseException) -> object:
+    return error.args[0] if error.args else None
+
+
+@final
+class WatchedFile:
+    """A file that is the body of a request. Records whether reading it failed."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.failed = False
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except Exception:
+            self.failed = True
+            raise
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
+
+
+@final
+class Lookup:
+    """The headers of a request by their names in lower case. Values may be bytes, and the mapping may be a plain dict."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: Mapping[str, str | bytes]) -> None:
+        self._headers = headers
+
+    def get(self, name: str) -> str | None:
+        value = self._headers.get(name)
+        if value is None and isinstance(self._headers, dict):
+            value = next((value for key, value in self._headers.items() if key.lower() == name), None)
+        return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+Watched = RequestBody | WatchedFile
+
+
+def in_memory(body: object) -> bool:
+    """Whether a body can be sent again."""
+    return body is None or isinstance(body, (bytes, str, bytearray))
+
+
+def watch(body: object) -> Watched | None:
+    """Wraps a body that is read while it is sent; None if it is in memory, or is text, which urllib3 encodes by its type."""
+    if in_memory(body) or isinstance(body, TextIOBase):
+        return None
+    return WatchedFile(cast("IO[bytes]", body)) if hasattr(body, "read") else RequestBody(cast("Any", body))
+
+
+def timeout_of(timeout: object) -> float | None:
+    """The longest phase in seconds of a timeout: a number, a pair of them, or that of urllib3; None if a phase has no bound."""
+    if timeout is None or isinstance(timeout, (int, float)):
+        return timeout
+    if isinstance(timeout, Timeout):
+        total = timeout.total
+        phases: tuple[object, ...] = (timeout.connect_timeout, timeout.read_timeout) if total is None else (total,)
+    else:
+        phases = timeout if isinstance(timeout, tuple) else ()
+    return longest(float(phase) if isinstance(phase, (int, float)) else None for phase in phases)
+
+
+def synthetic(denied: DeniedResponse, url: str | None, *, loaded: bool) -> HTTPResponse:
+    """The answer to a request without a permit; `loaded`: with its body in memory, as after `preload_content`."""
+    return HTTPResponse(
+        BytesIO(denied.body),
+        denied.headers,
+        denied.status,
+        version=11,
+        reason=denied.phrase,
+        preload_content=loaded,
+        request_url=url,
+    )
+
+
+def take_in(raw: object) -> bool:
+    """Reads the body of an answer into memory and frees its connection. Returns False if it has more than `KEPT` bytes."""
+    if not isinstance(raw, HTTPResponse):
+        return True
+    try:
+        body = raw.read(KEPT + 1, decode_content=False)
+        # Beyond the last byte: the end of a chunked body, which frees the connection, or what shows that the body is not whole.
+        whole = len(body) <= KEPT and not (body and raw.read(1, decode_content=False))
+    finally:
+        raw.close()
+    if not whole:
+        return False
+    # The object stays the same one, and can be read once more.
+    HTTPResponse.__init__(
+        raw,
+        BytesIO(body),
+        raw.headers,
+        raw.status,
+        version=raw.version,
+        version_string=raw.version_string,
+        reason=raw.reason,
+        preload_content=False,
+        decode_content=raw.decode_content,
+        original_response=getattr(raw, "_original_response", None),
+        request_url=raw.url,
+        retries=raw.retries,
+    )
+    return True
+
+
+def report(raw: object, attempt: Attempt) -> None:
+    """Makes the body of an answer report to the attempt when it ends, breaks off, or is closed.
+
+    The object stays the same one, because code that reads it may know its attributes and its type.
+    """
+    if not isinstance(raw, HTTPResponse) or raw.closed:
+        attempt.ended()
+        return
+    raw.__dict__["_attempt"] = attempt
+    raw.__class__ = _reporting(type(raw))
+
+
+@cache
+def _reporting(kind: type[HTTPResponse]) -> type[HTTPResponse]:
+    return cast("type[HTTPResponse]", type(kind.__name__, (_Reporting, kind), {"__module__": kind.__module__}))
+
+
+class _Reporting(BaseHTTPResponse):
+    """What is overridden in the type of an answer. All other ways to read it lead here."""
+
+    _attempt: Attempt
+    _reading = False
+
+    def read(self, amt: int | None = None, decode_content: bool | None = None, cache_content: bool = False) -> bytes:
+        return self._reported(lambda: super(_Reporting, self).read(amt, decode_content, cache_content), amt)
+
+    def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        return self._reported(lambda: super(_Reporting, self).read1(amt, decode_content), amt)
+
+    def read_chunked(self, amt: int | None = None, decode_content: bool | None = None) -> Iterator[bytes]:
+        chunks = iter(super().read_chunked(amt, decode_content))
+        try:
+            while chunk := self._reported(lambda: next(chunks, b"")):
+                yield chunk
+        finally:
+            # Closed early: the rest is not read.
+            self._attempt.ended()
+
+    def drain_conn(self) -> None:
+        super().drain_conn()
+        self._attempt.ended()
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            # While it reads, urllib3 closes a broken body before it raises the error.
+            if not self._reading:
+                self._attempt.ended()
+
+    def _reported(self, read: Callable[[], bytes], amt: int | None = None) -> bytes:
+        self.__dict__["_reading"] = True
+        try:
+            data = read()
+        except BaseException as error:
+            self._attempt.broke(error, fault_of_urllib3(error))
+            raise
+        finally:
+            self.__dict__["_reading"] = False
+        if self.closed or (not data and amt != 0):
+            self._attempt.ended()
+        return data

@@ -1,0 +1,368 @@
+"""Adapter for requests: sessions that take a permit for each request."""
+
+from collections.abc import Callable, Collection
+from copy import copy
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, Unpack, cast, final
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary, ref
+
+from governor import CallFailure, Governor, PermitDenied, UsageError, extras
+from governor.clock import Clock, system_clock
+from governor.instrumentation import Hook
+from governor_client._attempt import Attempt, Fault
+from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
+from governor_client._exchange import run
+from governor_client._operation import KEPT, Operation, Request, Terms
+from governor_client._server_wait import Headers
+from governor_client._wait import Wait, WaitBudget
+
+try:
+    import requests
+    from requests import PreparedRequest, Response, exceptions
+    from requests.adapters import BaseAdapter, HTTPAdapter
+    from requests.auth import HTTPBasicAuth
+    from requests.hooks import default_hooks
+    from urllib3.exceptions import HTTPError
+
+    from governor_client._urllib3_family import (
+        NO_RETRIES,
+        Lookup,
+        Watched,
+        fault_of_urllib3,
+        in_memory,
+        report,
+        synthetic,
+        take_in,
+        timeout_of,
+        watch,
+    )
+except ModuleNotFoundError as error:
+    raise extras.missing("requests", error) from None
+
+if TYPE_CHECKING:
+    # Private type aliases of requests, used by type checkers only.
+    from requests._types import AuthType, CertType, TimeoutType, VerifyType
+
+S = TypeVar("S", bound=requests.Session)
+
+#: Entry of the hooks of a request, which requests shares with the copies that follow from it: redirects, authentication.
+_BUDGET: Final = "governor.budget"
+_FAULTS: Final[tuple[tuple[tuple[type[Exception], ...], Fault], ...]] = (
+    ((exceptions.InvalidSchema, exceptions.InvalidURL, exceptions.MissingSchema), Fault(None, unused=True)),
+    ((exceptions.ConnectTimeout, exceptions.ProxyError), Fault(CallFailure.UNSENT)),
+    ((exceptions.Timeout,), Fault(CallFailure.TIMEOUT)),
+    ((exceptions.ConnectionError, exceptions.ChunkedEncodingError), Fault(CallFailure.BROKEN)),
+)
+#: The requests that `govern` has seen being signed.
+_signatures: Final[WeakKeyDictionary[PreparedRequest, "_Signature"]] = WeakKeyDictionary()
+
+
+def _fault(error: BaseException) -> Fault:
+    """What an exception of requests says about the request. Most have one of urllib3 inside, which is more exact."""
+    if type(error) is OSError:
+        return Fault(None, unused=True)  # The file of the certificates is missing.
+    if not isinstance(error, exceptions.RequestException) or isinstance(error, PermitDenied):
+        return fault_of_urllib3(error)
+    inner = error.args[0] if error.args else None
+    if isinstance(inner, (HTTPError, OSError)):
+        return fault_of_urllib3(inner)
+    return next((fault for kinds, fault in _FAULTS if isinstance(error, kinds)), Fault(None))
+
+
+class AdapterOptions(TypedDict, total=False):
+    """The keyword arguments of `govern`, as those of `GovernedAdapter`."""
+
+    governor: Governor | None
+    wait: Wait
+    on_refusal: OnRefusal
+    govern_loopback: bool
+    ungoverned: Collection[str]
+    on_event: Hook | None
+    clock: Clock
+
+
+class GovernedAdapter(BaseAdapter):
+    """An adapter that takes a permit for each request: `session.mount("https://api.github.com/", GovernedAdapter("github"))`.
+
+    A request is an operation in the scope `provider:method`. It waits for its permit, and is retried as the settings of the
+    scope say, each attempt with a permit of its own. `adapter` sends the requests, a new `HTTPAdapter` by default. Its
+    `max_retries` is set to 0, because those retries would take no permits.
+
+    `wait` bounds all waiting, for permits and between attempts, of a request and of the redirects and the rounds of
+    authentication that follow from it: seconds, None for no bound, or "timeout" (the default) for the timeout of the request,
+    30 seconds at most. With 0, a request that would have to wait is denied at once. `wait_at_most` sets it for a block. If the
+    first attempt gets no permit, `on_refusal="raise"` raises a subclass of `PermitDenied` that is a
+    `requests.RequestException` too, with reason and `retry_after`; `on_refusal="response"` answers 429, or 503 while the
+    provider is unavailable as a whole, with `retry-after`, `x-should-retry: false` and the reason as JSON. If a later attempt
+    gets none, the last answer is returned, or the last error is raised with a note. With `stream=True`, an answer of more than
+    64 KiB that was to be retried is not kept.
+
+    Idempotent methods, and others with an `Idempotency-Key` header, are retried after the statuses in the settings, timeouts,
+    network errors and answers that break off; any method is retried if the request was not sent, or not processed (429, and 503
+    with `Retry-After`). A body from a file or an iterator is sent once. With `stream=True`, an answer that has been returned is
+    not retried, and its outcome is reported when its body ends, breaks off or is closed. `elapsed` of an answer does not count
+    the wait.
+
+    An adapter is beneath authentication: a request is signed before it waits, and a retry sends the same signature again.
+    `govern` signs each attempt that had to wait.
+
+    The default `governor` is that of the process, looked up with each request; only an adapter without another one can be
+    pickled. Requests to this machine need no permit unless `govern_loopback`, and neither do those to `ungoverned` paths
+    (`/health` covers itself and everything beneath) and hosts. `on_event` is called at once, in the thread of the request, if a
+    permit took a millisecond or more (`Granted`), when an attempt after the first begins (`Retried`), and for a denial
+    (`CallDenied`). `clock` is for tests and simulations. Raises `ConfigError`.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        *,
+        governor: Governor | None = None,
+        adapter: BaseAdapter | None = None,
+        wait: Wait = "timeout",
+        on_refusal: OnRefusal = "raise",
+        govern_loopback: bool = False,
+        ungoverned: Collection[str] = (),
+        on_event: Hook | None = None,
+        clock: Clock = system_clock,
+    ) -> None:
+        super().__init__()
+        self.adapter: Final = HTTPAdapter() if adapter is None else adapter
+        if isinstance(self.adapter, HTTPAdapter):
+            self.adapter.max_retries = NO_RETRIES
+        self._options: AdapterOptions = {
+            "governor": governor,
+            "wait": wait,
+            "on_refusal": on_refusal,
+            "govern_loopback": govern_loopback,
+            "ungoverned": ungoverned,
+            "on_event": on_event,
+            "clock": clock,
+        }
+        self._terms = Terms(
+            provider,
+            governor,
+            wait=wait,
+            on_refusal=on_refusal,
+            govern_loopback=govern_loopback,
+            ungoverned=ungoverned,
+            on_event=on_event,
+            clock=clock,
+        )
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: "TimeoutType" = None,
+        verify: "VerifyType" = True,
+        cert: "CertType" = None,
+        proxies: dict[str, str] | None = None,
+    ) -> Response:
+        """Sends one request, with a permit for each attempt."""
+        send = partial(self.adapter.send, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
+        url = urlsplit(request.url or "")
+        host, path = url.hostname or "", url.path
+        if not self._terms.governs(host, path):
+            return send(request)
+        description = Request(
+            request.method or "GET",
+            host,
+            path,
+            Lookup(request.headers),
+            repeatable=in_memory(request.body),
+            buffered=not stream,
+        )
+        operation: Operation[Response] = Operation(self._terms, description, _budget(self._terms, request, timeout))
+        response = run(operation, _Exchange(self, operation, request, send))
+        if operation.waited:
+            _OwnTime(request.hooks, response)
+        return response
+
+    def close(self) -> None:
+        """Closes the adapter that sends."""
+        self.adapter.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self._options["governor"] is not None:
+            raise UsageError(
+                "an adapter with a governor of its own cannot be pickled; leave out `governor=`, so that it uses the governor "
+                "of the process"
+            )
+        return partial(GovernedAdapter, self._terms.provider, adapter=self.adapter, **self._options), ()
+
+
+def govern(session: S, provider: str, **options: Unpack[AdapterOptions]) -> S:
+    """Governs all requests of a session, and returns the session.
+
+    XX
+    """
+    adapters = {prefix: adapter for prefix, adapter in session.adapters.items() if not isinstance(adapter, GovernedAdapter)}
+    if not adapters:
+        raise UsageError("this session is governed already; make another one, or mount another GovernedAdapter")
+    for prefix, adapter in adapters.items():
+        session.mount(prefix, GovernedAdapter(provider, adapter=adapter, **options))
+    if "prepare_request" not in vars(session):
+        session.prepare_request = partial(_prepare, session, session.prepare_request)  # type: ignore[method-assign] # for this one
+    return session
+
+
+@final
+class _Exchange:
+    """A request that an adapter sends."""
+
+    def __init__(
+        self,
+        adapter: GovernedAdapter,
+        operation: Operation[Response],
+        request: PreparedRequest,
+        send: Callable[[PreparedRequest], Response],
+    ) -> None:
+        self._adapter = adapter
+        self._operation = operation
+        self._request = request
+        self._send = send
+        self._body: Watched | None = None
+
+    def send(self, attempt: Attempt) -> Response:
+        clock = self._operation.terms.clock
+        request = self._request
+        if self._operation.waited and (signature := _signatures.get(request)) is not None:
+            request = signature.renewed(request)
+        body = request.body
+        self._body = watch(body)
+        if self._body is not None:
+            request.body = cast("Any", self._body)
+        began = clock()
+        try:
+            response = self._send(request)
+        finally:
+            request.body = body
+        response.elapsed = timedelta(microseconds=clock() - began)
+        # A further round of authentication is sent by this connection.
+        response.connection = cast("HTTPAdapter", self._adapter)
+        return response
+
+    def head(self, response: Response) -> tuple[int, Headers]:
+        return response.status_code, response.headers
+
+    def fault(self, error: BaseException) -> Fault:
+        return Fault(None, ours=True) if self._body is not None and self._body.failed else _fault(error)
+
+    def read(self, response: Response, most: float) -> bool:
+        if most == KEPT:
+            return take_in(response.raw)
+        try:
+            response.content  # noqa: B018 - reads it
+        except BaseException:
+            response.close()
+            raise
+        return True
+
+    def stream(self, response: Response, attempt: Attempt) -> Response:
+        report(response.raw, attempt)
+        return response
+
+    def mark_final(self, response: Response) -> None:
+        response.headers.update(DO_NOT_REPEAT)
+
+    def answer(self, denied: DeniedResponse) -> Response:
+        raw = synthetic(denied, self._request.url, loaded=False)
+        return HTTPAdapter.build_response(cast("HTTPAdapter", self._adapter), self._request, raw)
+
+    def error(self, denial: PermitDenied) -> Exception:
+        return as_error_of(exceptions.RequestException, denial, request=self._request, response=None)
+
+
+@final
+class _SharedBudget:
+    """The wait of a request, shared by the copies that requests makes of it. Pickled as an empty dictionary: it is over."""
+
+    __slots__ = ("budget", "first")
+
+    def __init__(self, budget: WaitBudget, first: PreparedRequest) -> None:
+        self.budget = budget
+        self.first = ref(first)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return dict, ()
+
+
+def _budget(terms: Terms, request: PreparedRequest, timeout: "TimeoutType") -> WaitBudget:
+    hooks = cast("dict[str, object]", request.hooks)
+    shared = hooks.get(_BUDGET)
+    # The same request again is a new call.
+    if isinstance(shared, _SharedBudget) and shared.first() is not request:
+        return shared.budget
+    budget = terms.budget(..., timeout_of(timeout))
+    hooks[_BUDGET] = _SharedBudget(budget, request)
+    return budget
+
+
+@final
+class _OwnTime:
+    """A hook that sets `elapsed`, once. Before it calls hooks, a session sets it to the time of its adapter, waits included."""
+
+    def __init__(self, hooks: dict[str, Any], response: Response) -> None:
+        self._hooks = hooks
+        self._response = ref(response)
+        self._elapsed = response.elapsed
+        # A new list, because the session may be iterating over the old one. A round of authentication leaves its hook there.
+        self._others = [hook for hook in hooks.get("response", ()) if not isinstance(hook, _OwnTime)]
+        hooks["response"] = [self, *self._others]
+
+    def __call__(self, response: Response, *args: object, **kwargs: object) -> None:
+        if self._response() is response:
+            response.elapsed = self._elapsed
+        self._hooks["response"] = self._others
+
+
+@final
+class _Signature:
+    """Authentication that can be applied to a request again."""
+
+    def __init__(self, auth: "AuthType") -> None:
+        self._auth = auth
+        self._unsigned: PreparedRequest | None = None
+        self._signed: tuple[object, ...] = ()
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        self._unsigned = request.copy()
+        return cast("Callable[[PreparedRequest], PreparedRequest]", self._auth)(request)
+
+    def made(self, request: PreparedRequest) -> None:
+        """The request has been prepared, and is signed."""
+        self._signed = (request.method, request.url, request.body, request.headers.copy())
+        _signatures[request] = self
+
+    def renewed(self, request: PreparedRequest) -> PreparedRequest:
+        """The request with a new signature; the same one if it was changed since, or its body cannot be read again."""
+        if self._unsigned is None or (request.method, request.url, request.body, request.headers) != self._signed:
+            return request
+        if not in_memory(request.body):
+            return request
+        renewed = self._unsigned.copy()
+        # Authentication that registers hooks has done so already.
+        renewed.hooks = default_hooks()
+        renewed.prepare_auth(self._auth)
+        renewed.hooks = request.hooks
+        return renewed
+
+
+def _prepare(
+    session: requests.Session, prepare: Callable[[requests.Request], PreparedRequest], request: requests.Request
+) -> PreparedRequest:
+    auth = session.auth if request.auth is None else request.auth
+    if not callable(auth) or isinstance(auth, HTTPBasicAuth):
+        return prepare(request)
+    signature = _Signature(auth)
+    request = copy(request)
+    request.auth = signature
+    prepared = prepare(request)
+    signature.made(prepared)
+    return prepared
+
+
+__all__ = ["AdapterOptions", "GovernedAdapter", "govern"]

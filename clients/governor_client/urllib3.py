@@ -1,0 +1,253 @@
+"""Adapter for urllib3: pool managers that take a permit for each request."""
+
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, ClassVar, Final, TypeVar, final
+
+from governor import Governor, PermitDenied, UsageError, extras
+from governor.clock import Clock, system_clock
+from governor.instrumentation import Hook
+from governor_client._attempt import Attempt, Fault
+from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
+from governor_client._exchange import run
+from governor_client._operation import Operation, Request, Terms
+from governor_client._server_wait import Headers
+from governor_client._wait import Wait, WaitBudget
+
+try:
+    from urllib3 import BaseHTTPResponse, HTTPConnectionPool, PoolManager, Retry
+    from urllib3.exceptions import HTTPError
+    from urllib3.util import parse_url
+
+    from governor_client._urllib3_family import (
+        Lookup,
+        Watched,
+        fault_of_urllib3,
+        in_memory,
+        report,
+        synthetic,
+        take_in,
+        timeout_of,
+        watch,
+    )
+except ModuleNotFoundError as error:
+    raise extras.missing("urllib3", error) from None
+
+M = TypeVar("M", bound=PoolManager)
+
+
+@final
+class _Call:
+    """One call of a manager: its redirects share one wait."""
+
+    __slots__ = ("budget", "manager")
+
+    def __init__(self, manager: PoolManager) -> None:
+        self.manager = manager
+        self.budget: WaitBudget | None = None
+
+
+#: Retries happen beneath the permit, so a governed request has none. The second raises errors as they are.
+_ONCE: Final = Retry(0, redirect=False)
+_RAISES: Final = Retry(False, redirect=False)
+#: The call that a manager makes in this thread.
+_current: Final[ContextVar[_Call | None]] = ContextVar("governor_client_urllib3_call", default=None)
+
+
+def govern(
+    manager: M,
+    provider: str,
+    *,
+    governor: Governor | None = None,
+    wait: Wait = "timeout",
+    on_refusal: OnRefusal = "raise",
+    govern_loopback: bool = False,
+    ungoverned: Collection[str] = (),
+    on_event: Hook | None = None,
+    clock: Clock = system_clock,
+) -> M:
+    """Governs all requests of a `PoolManager` or `ProxyManager`, and returns the manager.
+
+    `http = govern(urllib3.PoolManager(), "github")` makes each request an operation in the scope `provider:method`. It waits
+    for its permit, and is retried as the settings of the scope say, each attempt with a permit of its own. `retries` of the
+    manager and of a request count redirects only, because the retries of urllib3 would take no permits; `retries=False` still
+    returns redirects and raises errors as they are. Pools that the manager has made before are closed. A pool that is taken
+    from the manager and used directly does not follow redirects.
+
+    `wait` bounds all waiting, for permits and between attempts, of a request and of the redirects that follow from it: seconds,
+    None for no bound, or "timeout" (the default) for the timeout of the request, 30 seconds at most. With 0, a request that
+    would have to wait is denied at once. `wait_at_most` sets it for a block. If the first attempt gets no permit,
+    `on_refusal="raise"` raises a subclass of `PermitDenied` that is a `urllib3.exceptions.HTTPError` too, with reason and
+    `retry_after`; `on_refusal="response"` answers 429, or 503 while the provider is unavailable as a whole, with `retry-after`,
+    `x-should-retry: false` and the reason as JSON. If a later attempt gets none, the last answer is returned, or the last error
+    is raised with a note. With `preload_content=False`, an answer of more than 64 KiB that was to be retried is not kept.
+
+    Idempotent methods, and others with an `Idempotency-Key` header, are retried after the statuses in the settings, timeouts,
+    network errors and answers that break off; any method is retried if the request was not sent, or not processed (429, and 503
+    with `Retry-After`). A body from a file or an iterator is sent once. With `preload_content=False`, an answer that has been
+    returned is not retried, and its outcome is reported when its body ends, breaks off or is closed.
+
+    The default `governor` is that of the process, looked up with each request. Requests to this machine need no permit unless
+    `govern_loopback`, and neither do those to `ungoverned` paths (`/health` covers itself and everything beneath) and hosts.
+    `on_event` is called at once, in the thread of the request, if a permit took a millisecond or more (`Granted`), when an
+    attempt after the first begins (`Retried`), and for a denial (`CallDenied`). `clock` is for tests and simulations. Raises
+    `ConfigError`, and `UsageError` if the manager is governed already.
+    """
+    if any(issubclass(kind, _GovernedPool) for kind in manager.pool_classes_by_scheme.values()):
+        raise UsageError("this pool manager is governed already; make another one")
+    terms = Terms(
+        provider,
+        governor,
+        wait=wait,
+        on_refusal=on_refusal,
+        govern_loopback=govern_loopback,
+        ungoverned=ungoverned,
+        on_event=on_event,
+        clock=clock,
+    )
+    manager.pool_classes_by_scheme = {
+        scheme: type(kind.__name__, (_GovernedPool, kind), {"_terms": terms})
+        for scheme, kind in manager.pool_classes_by_scheme.items()
+    }
+    manager.clear()
+    manager.urlopen = partial(_call, manager, manager.urlopen)  # type: ignore[method-assign] # of this manager
+    return manager
+
+
+class GovernedPoolManager(PoolManager):
+    """A `urllib3.PoolManager` that takes a permit for each request: `GovernedPoolManager("github", wait=5.0)`.
+
+    `governor`, `wait`, `on_refusal`, `govern_loopback`, `ungoverned`, `on_event` and `clock` are those of `govern`; all other
+    arguments are those of `PoolManager`.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        num_pools: int = 10,
+        headers: Mapping[str, str] | None = None,
+        *,
+        governor: Governor | None = None,
+        wait: Wait = "timeout",
+        on_refusal: OnRefusal = "raise",
+        govern_loopback: bool = False,
+        ungoverned: Collection[str] = (),
+        on_event: Hook | None = None,
+        clock: Clock = system_clock,
+        **connection_pool_kw: Any,
+    ) -> None:
+        super().__init__(num_pools, headers, **connection_pool_kw)
+        govern(
+            self,
+            provider,
+            governor=governor,
+            wait=wait,
+            on_refusal=on_refusal,
+            govern_loopback=govern_loopback,
+            ungoverned=ungoverned,
+            on_event=on_event,
+            clock=clock,
+        )
+
+
+def _call(
+    manager: PoolManager, urlopen: Callable[..., BaseHTTPResponse], method: str, url: str, redirect: bool = True, **kw: Any
+) -> BaseHTTPResponse:
+    """`manager.urlopen`, which calls itself for redirects."""
+    call = _current.get()
+    if call is not None and call.manager is manager:
+        return urlopen(method, url, redirect, **kw)
+    token = _current.set(_Call(manager))
+    try:
+        return urlopen(method, url, redirect, **kw)
+    finally:
+        _current.reset(token)
+
+
+class _GovernedPool(HTTPConnectionPool):
+    """What is overridden in the connection pools of a governed manager."""
+
+    _terms: ClassVar[Terms]
+
+    def urlopen(  # type: ignore[override] # the rest is passed on
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        retries: Retry | bool | int | None = None,
+        redirect: bool = True,
+        assert_same_host: bool = True,
+        timeout: Any = ...,
+        **kw: Any,
+    ) -> BaseHTTPResponse:
+        if headers is None:
+            headers = self.headers
+        if timeout is ...:
+            timeout = self.timeout
+        host, path = self.host, url.partition("?")[0]
+        if not url.startswith("/"):
+            # To a proxy, with the whole URL.
+            target = parse_url(url)
+            host, path = target.host or host, target.path or "/"
+        send = partial(super().urlopen, method, url, headers=headers, assert_same_host=assert_same_host, timeout=timeout, **kw)
+        if not self._terms.governs(host, path):
+            return send(body=body, retries=retries, redirect=redirect)
+        if not isinstance(retries, Retry):
+            retries = Retry.from_int(retries, redirect=redirect, default=self.retries)
+        loaded = kw.get("preload_content", True)
+        description = Request(method, host, path, Lookup(headers), repeatable=in_memory(body), buffered=loaded)
+        call = _current.get()
+        budget = None if call is None else call.budget
+        if budget is None:
+            budget = self._terms.budget(..., timeout_of(timeout))
+            if call is not None:
+                call.budget = budget
+        operation: Operation[BaseHTTPResponse] = Operation(self._terms, description, budget)
+        once = _RAISES if retries.total is False else _ONCE
+        response = run(operation, _Exchange(partial(send, retries=once, redirect=False), url, body, loaded=loaded))
+        # A manager counts redirects with these.
+        response.retries = retries
+        return response
+
+
+@final
+class _Exchange:
+    """A request that a pool sends."""
+
+    def __init__(self, send: Callable[..., BaseHTTPResponse], url: str, body: object, *, loaded: bool) -> None:
+        self._send = send
+        self._url = url
+        self._body = body
+        self._watched: Watched | None = None
+        self._loaded = loaded
+
+    def send(self, attempt: Attempt) -> BaseHTTPResponse:
+        self._watched = watch(self._body)
+        return self._send(body=self._body if self._watched is None else self._watched)
+
+    def head(self, response: BaseHTTPResponse) -> tuple[int, Headers]:
+        return response.status, response.headers
+
+    def fault(self, error: BaseException) -> Fault:
+        return Fault(None, ours=True) if self._watched is not None and self._watched.failed else fault_of_urllib3(error)
+
+    def read(self, response: BaseHTTPResponse, most: float) -> bool:
+        return self._loaded or take_in(response)
+
+    def stream(self, response: BaseHTTPResponse, attempt: Attempt) -> BaseHTTPResponse:
+        report(response, attempt)
+        return response
+
+    def mark_final(self, response: BaseHTTPResponse) -> None:
+        response.headers.update(DO_NOT_REPEAT)
+
+    def answer(self, denied: DeniedResponse) -> BaseHTTPResponse:
+        return synthetic(denied, self._url, loaded=self._loaded)
+
+    def error(self, denial: PermitDenied) -> Exception:
+        return as_error_of(HTTPError, denial)
+
+
+__all__ = ["GovernedPoolManager", "govern"]
