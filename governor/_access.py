@@ -176,10 +176,12 @@ class Access:
         """A permit for a task on any event loop. Raises a leaf of `PermitDenied`."""
         here = get_ident() == self.thread
         actor = self.addresses.get((provider, method)) if here else None
-        if actor is not None and acquire.request is PLAIN and acquire.attempt is None:
+        if actor is not None and acquire.request is PLAIN and acquire.attempt in (None, 1):
             # Safe whichever loop runs on this thread, as in `try_permit`. Only what may wait must look which one it is.
             permit = actor.grab()
             if permit is not None:
+                if acquire.attempt == 1:
+                    actor.deposit(permit)
                 return permit
         if here and not self.running().on_loop():
             here, actor = False, None
