@@ -5,6 +5,7 @@ from typing import Final
 from benchmarks.contention.catalogue import CONTENTION
 from benchmarks.contract import WHOLE_JOB, Contender, Family
 from benchmarks.inbound.catalogue import INBOUND
+from benchmarks.outbound.catalogue import OUTBOUND
 
 _PAIRS: Final = 100_000
 _QUICK_PAIRS: Final = 10_000
@@ -159,4 +160,5 @@ CONTENDERS: Final = (
     ),
     *CONTENTION,
     *INBOUND,
+    *OUTBOUND,
 )

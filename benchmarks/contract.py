@@ -26,6 +26,7 @@ class Family(StrEnum):
     CALLS = "calls"
     SERVED = "served"
     CLIENTS = "clients"
+    ADAPTERS = "adapters"
     STARTUP = "startup"
 
 

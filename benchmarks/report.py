@@ -8,6 +8,7 @@ from benchmarks.contention import idle, latency, loops, scarce, threads
 from benchmarks.contention.exactness import OVER
 from benchmarks.contract import PAIR_US, BenchmarkError, Contender, Family
 from benchmarks.inbound import calls, clients, served
+from benchmarks.outbound import adapters
 from benchmarks.results import Results, Spread
 from benchmarks.targets import TARGETS, Target
 from benchmarks.watching import status
@@ -142,6 +143,11 @@ _TABLES: Final = (
             _Figure("answers, thousands per second", served.PER_SECOND, 1e-3, 2),
             _Figure("share of those without it", served.SHARE, 1.0, 3),
         ],
+    ),
+    _Table(
+        Family.ADAPTERS,
+        "One call of an HTTP library, governed, to a server on loopback",
+        [_Figure("added to the bare library, us", adapters.ADDED_US), _Figure("the whole call, us", adapters.CALL_US)],
     ),
     _Table(
         Family.CLIENTS,

@@ -25,6 +25,7 @@ ROUNDS: Final = {
     Family.IDLE: 5,
     Family.WATCHING: 5,
     Family.CALLS: 9,
+    Family.ADAPTERS: 5,
     Family.SERVED: 5,
     Family.CLIENTS: 5,
     Family.STARTUP: 7,

@@ -9,6 +9,8 @@ from benchmarks.contention import latency, scarce
 from benchmarks.contention.threads import apart, together
 from benchmarks.contract import PAIR_US
 from benchmarks.inbound import calls, clients, served
+from benchmarks.outbound import adapters
+from benchmarks.outbound.catalogue import OUTBOUND
 from benchmarks.results import Results, Spread
 from benchmarks.watching import status
 
@@ -148,6 +150,16 @@ TARGETS: Final = (
         metric=calls.CALL_US,
         most=1.25,
         unit="times",
+    ),
+    *(
+        Target(
+            title=f"what a permit adds to a call: {contender.title}",
+            contender=contender.name,
+            metric=adapters.ADDED_US,
+            most=60.0,
+            unit="us",
+        )
+        for contender in OUTBOUND
     ),
     Target(
         title="answers per second of uvicorn, to those without limits on clients",

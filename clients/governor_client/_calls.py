@@ -146,7 +146,9 @@ class _ClientExchange(HttpxExchange):
         self.body = self.kit.watch(request)
         self.attempt = None
         # Authentication may ask other hosts, for a token for instance.
-        if self.operation is None or not self._call.terms.governs(request.url.host, request.url.path):
+        if self.operation is None:
+            return None
+        if request is not self.request and not self._call.terms.governs(request.url.host, request.url.path):
             return None
         self.attempt, self._unused = self._unused, None
         return self.operation if self.attempt is None else None

@@ -102,7 +102,7 @@ class Kit:
             request.method,
             request.url.host,
             request.url.path,
-            request.headers,
+            HeaderLookup(request.headers),
             repeatable=retry and isinstance(request.stream, self.byte_stream),
             retry_answers=retry_answers,
             buffered=buffered,
@@ -128,6 +128,27 @@ def library_of(value: object) -> str | None:
 
 def _derived(body: type, base: type) -> Callable[..., object]:
     return type(body.__name__, (body, base), {"__doc__": body.__doc__})
+
+
+@final
+class HeaderLookup:
+    """The headers of a request by their name in lower case. `httpx2.Headers.get` decodes all of them for each lookup."""
+
+    __slots__ = ("_found", "_headers")
+
+    def __init__(self, headers: "httpx2.Headers") -> None:
+        self._headers = headers
+        self._found: dict[bytes, bytes] | None = None
+
+    def get(self, name: str, /) -> str | None:
+        found = self._found
+        if found is None:
+            self._found = found = {}
+            for key, value in self._headers.raw:
+                name_ = key.lower()
+                found[name_] = b"%b, %b" % (found[name_], value) if name_ in found else value
+        raw = found.get(name.encode())
+        return None if raw is None else raw.decode("latin-1")
 
 
 class HttpxExchange:

@@ -69,6 +69,7 @@ class AsyncReportingStream:
         self._chunks = aiter(stream)
         self._attempt = attempt
         self._fault = fault
+        self._complete = False
         self.most = math.inf
 
     @property
@@ -83,6 +84,7 @@ class AsyncReportingStream:
         try:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
+            self._complete = True
             self._attempt.ended()
             raise
         except BaseException as error:
@@ -95,9 +97,12 @@ class AsyncReportingStream:
 
     async def aclose(self) -> None:
         try:
-            # httpx2 closes an answer whose reader was cancelled inside the cancelled scope, and does not try again.
-            with anyio.move_on_after(CLOSING, shield=True):
-                await close(self._stream, self._chunks)
+            if self._complete:
+                await self._stream.aclose()
+            else:
+                # httpx2 closes an answer whose reader was cancelled inside the cancelled scope, and does not try again.
+                with anyio.move_on_after(CLOSING, shield=True):
+                    await close(self._stream, self._chunks)
         finally:
             self._attempt.ended()
 

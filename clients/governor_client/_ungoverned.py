@@ -42,6 +42,8 @@ def is_loopback(host: str) -> bool:
     """Whether this is `localhost` (RFC 6761, section 6.3), in 127.0.0.0/8, or ::1. Names are not resolved."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
+    if not host[-1:].isdigit() and ":" not in host:
+        return False  # No address ends like this; parsing one costs ten times as much.
     try:
         address = ip_address(host)
     except ValueError:

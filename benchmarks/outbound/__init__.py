@@ -1,0 +1,1 @@
+"""Calls through HTTP libraries with and without a governor."""
