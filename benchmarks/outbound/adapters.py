@@ -120,6 +120,54 @@ def async_client(size: int) -> Mapping[str, float]:
     return asyncio.run(_on_the_loop(opens, size))
 
 
+def requests_session(size: int) -> Mapping[str, float]:
+    import requests
+
+    from governor_client.requests import govern
+
+    def opens(governor: Governor | None, url: str, stack: ExitStack) -> Call:
+        session = stack.enter_context(requests.Session())
+        session.trust_env = False
+        if governor is not None:
+            govern(session, "bench", governor=governor, govern_loopback=True)
+        return lambda: session.get(url).status_code
+
+    return _blocking(opens, size)
+
+
+def urllib3_pool_manager(size: int) -> Mapping[str, float]:
+    import urllib3
+
+    from governor_client.urllib3 import govern
+
+    def opens(governor: Governor | None, url: str, stack: ExitStack) -> Call:
+        manager = stack.enter_context(urllib3.PoolManager())
+        if governor is not None:
+            govern(manager, "bench", governor=governor, govern_loopback=True)
+        return lambda: manager.request("GET", url).status
+
+    return _blocking(opens, size)
+
+
+def aiohttp_session(size: int) -> Mapping[str, float]:
+    import aiohttp
+
+    from governor_client.aiohttp import GovernedMiddleware
+
+    async def opens(governor: Governor | None, url: str, stack: AsyncExitStack) -> AsyncCall:
+        governed = () if governor is None else (GovernedMiddleware("bench", governor=governor, govern_loopback=True),)
+        session = await stack.enter_async_context(aiohttp.ClientSession(middlewares=governed))
+
+        async def call() -> int:
+            async with session.get(url) as response:
+                await response.read()
+                return response.status
+
+        return call
+
+    return asyncio.run(_on_the_loop(opens, size))
+
+
 def _blocking(opens: Callable[[Governor | None, str, ExitStack], Call], size: int) -> Mapping[str, float]:
     with ExitStack() as stack:
         url = stack.enter_context(_server())

@@ -10,6 +10,9 @@ _ADAPTERS: Final = (
     ("httpx2-transport", "httpx2, `GovernedTransport`"),
     ("httpx2-async-transport", "httpx2, `AsyncGovernedTransport`"),
     ("httpx-transport", "httpx, `GovernedTransport`"),
+    ("requests-session", "requests, `govern(session)`"),
+    ("urllib3-pool-manager", "urllib3, `govern(pool_manager)`"),
+    ("aiohttp-session", "aiohttp, `GovernedMiddleware`"),
     ("client", "`TrafficControlledHttpClient`, blocking, beside `httpx2.Client`"),
     ("async-client", "`TrafficControlledHttpClient`, async, beside `httpx2.AsyncClient`"),
 )
