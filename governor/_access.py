@@ -181,7 +181,8 @@ class Access:
             permit = actor.grab()
             if permit is not None:
                 if acquire.attempt == 1:
-                    actor.deposit(permit)
+                    # The first attempt of an operation pays into the retry budget.
+                    actor.ledger.budget.deposit(permit.grant().granted_at)
                 return permit
         if here and not self.running().on_loop():
             here, actor = False, None

@@ -227,10 +227,6 @@ class ScopeActor:
             if life.state is BUSY:
                 life.state = IDLE
 
-    def deposit(self, permit: Permit) -> None:
-        """A permit from `grab` is for the first attempt of an operation, which pays into the retry budget."""
-        self.ledger.budget.deposit(permit.grant().granted_at)
-
     def _deny(self, now: Instant) -> Denied | None:
         """The denial of one request that cannot wait, if it changes nothing but the counters; None if it takes a step.
 
