@@ -1,11 +1,9 @@
-"""Two real servers on loopback: one that speaks HTTP as it should, and one that breaks off wherever it is told to."""
+"""Real servers on loopback: one that speaks HTTP as it should, and others that break off where a test says so."""
 
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
-from threading import Lock, Thread
 from typing import NamedTuple
 
 import pytest
@@ -16,6 +14,7 @@ from starlette.routing import Route
 
 from governor import Config, CounterRecord, Governor
 from tests.support.governors import only_retries
+from tests.support.provider import Provider, loopback_provider, raw
 from tests.support.servers import in_uvicorn
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -125,54 +124,17 @@ def handlers() -> type[Handlers]:
     return Handlers
 
 
-class Socket:
-    """A server that reads a request, sends some bytes and closes the connection. The last bytes are sent for ever."""
-
-    def __init__(self, listener: socket.socket, replies: Sequence[bytes]) -> None:
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        self.requests = 0
-        self._listener = listener
-        self._replies = replies
-        self._closed = Lock()
-
-    def serve(self) -> None:
-        """Serves one connection after the other, until the listener is closed."""
-        with suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                with connection:
-                    self._reply(connection)
-
-    def _reply(self, connection: socket.socket) -> None:
-        request = b""
-        while b"\r\n\r\n" not in request:
-            piece = connection.recv(65_536)
-            if not piece:
-                return
-            request += piece
-        reply = self._replies[min(self.requests, len(self._replies) - 1)]
-        self.requests += 1
-        connection.sendall(reply)
-
-
 @pytest.fixture
-def break_off() -> Iterator[Callable[..., Socket]]:
-    """Makes servers that break off."""
-    listeners: list[tuple[socket.socket, Thread]] = []
+def break_off() -> Iterator[Callable[..., Provider]]:
+    """Makes servers that send the bytes they are given, the last ones for ever, and close the connection after each answer."""
+    with ExitStack() as servers:
 
-    def make(*replies: bytes) -> Socket:
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = Socket(listener, replies)
-        thread = Thread(target=server.serve, name="breaks off")
-        listeners.append((listener, thread))
-        thread.start()
-        return server
+        def make(*replies: bytes) -> Provider:
+            server = servers.enter_context(loopback_provider())
+            server.at("/", *map(raw, replies))
+            return server
 
-    yield make
-    for listener, thread in listeners:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
+        yield make
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import pytest
 
 from governor import Config, CounterRecord, Governor, RateLimited
 from governor_client import AsyncGovernedTransport, GovernedTransport, TrafficControlledHttpClient
+from tests.support.provider import Provider
 
 if TYPE_CHECKING:
-    from tests.integration.client.conftest import Handlers, Site, Socket
+    from tests.integration.client.conftest import Handlers, Site
 
 pytestmark = pytest.mark.anyio
 
@@ -99,33 +100,33 @@ async def test_each_hop_of_a_redirect_takes_its_own_permit(
 
 @pytest.mark.promise("R05", "R50")
 async def test_a_connection_that_breaks_in_the_middle_of_an_answer_is_a_failed_attempt(
-    governor: Governor, break_off: "Callable[..., Socket]"
+    governor: Governor, break_off: Callable[..., Provider]
 ) -> None:
     server = break_off(HALF, WHOLE)
 
     async with client_under(governor) as client:
         response = await client.aget(server.url)
 
-    assert ("whole", 2) == (response.text, server.requests)
+    assert ("whole", 2) == (response.text, len(server.requests))
     assert CounterRecord(requests=2, failures=1, answered_2xx=1, retries=1) == governor.statistics().counters
 
 
 @pytest.mark.promise("R05", "R50")
 def test_a_connection_that_breaks_in_the_middle_of_an_answer_is_a_failed_attempt_for_blocking_callers_too(
-    background: Governor, break_off: "Callable[..., Socket]"
+    background: Governor, break_off: Callable[..., Provider]
 ) -> None:
     server = break_off(HALF, WHOLE)
 
     with client_under(background) as client:
         response = client.get(server.url)
 
-    assert ("whole", 2) == (response.text, server.requests)
+    assert ("whole", 2) == (response.text, len(server.requests))
     assert CounterRecord(requests=2, failures=1, answered_2xx=1, retries=1) == background.statistics().counters
 
 
 @pytest.mark.promise("R50")
 async def test_a_stream_that_breaks_in_the_middle_is_not_tried_again(
-    governor: Governor, break_off: "Callable[..., Socket]"
+    governor: Governor, break_off: Callable[..., Provider]
 ) -> None:
     server = break_off(HALF, WHOLE)
     received = b""
@@ -136,13 +137,13 @@ async def test_a_stream_that_breaks_in_the_middle_is_not_tried_again(
                 async for piece in response.aiter_bytes():
                     received += piece
 
-    assert (b"half ", 1) == (received, server.requests)
+    assert (b"half ", 1) == (received, len(server.requests))
     assert CounterRecord(requests=1, failures=1) == governor.statistics().counters
 
 
 @pytest.mark.promise("R50")
 def test_a_blocking_stream_that_breaks_in_the_middle_is_not_tried_again(
-    background: Governor, break_off: "Callable[..., Socket]"
+    background: Governor, break_off: Callable[..., Provider]
 ) -> None:
     server = break_off(HALF, WHOLE)
 
@@ -153,14 +154,14 @@ def test_a_blocking_stream_that_breaks_in_the_middle_is_not_tried_again(
     ):
         response.read()
 
-    assert 1 == server.requests
+    assert 1 == len(server.requests)
     assert CounterRecord(requests=1, failures=1) == background.statistics().counters
 
 
 @pytest.mark.promise("R05", "R50")
 @pytest.mark.parametrize("way", ["call", "stream"])
 async def test_a_server_that_closes_without_an_answer_is_tried_again(
-    governor: Governor, break_off: "Callable[..., Socket]", way: str
+    governor: Governor, break_off: Callable[..., Provider], way: str
 ) -> None:
     server = break_off(b"", b"HTTP/1.1 ", WHOLE)
 
@@ -171,12 +172,12 @@ async def test_a_server_that_closes_without_an_answer_is_tried_again(
             async with client.astream("GET", server.url) as response:
                 await response.aread()
 
-    assert ("whole", 3) == (response.text, server.requests)
+    assert ("whole", 3) == (response.text, len(server.requests))
     assert CounterRecord(requests=3, failures=2, answered_2xx=1, retries=2) == governor.statistics().counters
 
 
 def test_a_server_that_closes_without_an_answer_is_tried_again_by_blocking_callers_too(
-    background: Governor, break_off: "Callable[..., Socket]"
+    background: Governor, break_off: Callable[..., Provider]
 ) -> None:
     server = break_off(b"", WHOLE)
 

@@ -15,9 +15,10 @@ import pytest
 import governor as library
 from governor import Config, CounterRecord, Governor, _default
 from governor_client import TrafficControlledHttpClient
+from tests.support.provider import Provider
 
 if TYPE_CHECKING:
-    from tests.integration.client.conftest import Handlers, Site, Socket
+    from tests.integration.client.conftest import Handlers, Site
 
 CALLS = 1_000
 BUDGET = {"share": 0.2, "floor": 10, "window": "1h"}
@@ -53,7 +54,7 @@ async def test_an_outage_multiplies_traffic_by_no_more_than_the_retry_budget(
 
 @pytest.mark.promise("R05")
 def test_a_provider_that_is_gone_is_asked_no_more_often_either(
-    settings: Callable[..., Config], break_off: "Callable[..., Socket]"
+    settings: Callable[..., Config], break_off: Callable[..., Provider]
 ) -> None:
     server = break_off(b"")
     budget = {"share": 0.5, "floor": 5, "window": "1h"}
@@ -67,7 +68,7 @@ def test_a_provider_that_is_gone_is_asked_no_more_often_either(
                 client.get(server.url)
         counted = governor.statistics().counters
 
-    assert 20 + 5 + 10 == server.requests
+    assert 20 + 5 + 10 == len(server.requests)
     assert CounterRecord(requests=35, failures=35, retries=15) == counted
 
 
@@ -123,7 +124,7 @@ async def test_whatever_happens_each_request_has_exactly_one_outcome(
     governor: Governor,
     site: "Site",
     handlers: "type[Handlers]",
-    break_off: "Callable[..., Socket]",
+    break_off: Callable[..., Provider],
     balance: Callable[[CounterRecord], int],
 ) -> None:
     broken = break_off(b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ").url
