@@ -166,15 +166,15 @@ async def discord_call(setup: Setup) -> str:
 
     import discord.http
 
-    discord.http.Route.BASE = setup.url
-    sdk = discord.http.HTTPClient(asyncio.get_running_loop())
-    try:
-        await sdk.static_login("token")
-        if setup.governor is not None:
-            from governor_client.aiohttp import govern
+    trace = None
+    if setup.governor is not None:
+        from governor_client.aiohttp import governing_trace
 
-            govern(sdk._HTTPClient__session, setup.provider, **setup.govern())
-        said: str = (await sdk.get_channel(1))["name"]
+        trace = governing_trace(setup.provider, **setup.govern())
+    discord.http.Route.BASE = setup.url
+    sdk = discord.http.HTTPClient(asyncio.get_running_loop(), http_trace=trace)
+    try:
+        said: str = (await sdk.static_login("token"))["name"]
         return said
     finally:
         await sdk.close()
@@ -229,6 +229,13 @@ def urllib3_stream(setup: Setup) -> str:
 
 async def aiohttp_call(setup: Setup) -> str:
     async with setup.aiohttp_session() as session, session.get(f"{setup.url}/ping") as response:
+        response.raise_for_status()
+        said: str = (await response.json())["name"]
+        return said
+
+
+async def aiohttp_middleware_call(setup: Setup) -> str:
+    async with setup.aiohttp_session_with_middleware() as session, session.get(f"{setup.url}/ping") as response:
         response.raise_for_status()
         said: str = (await response.json())["name"]
         return said

@@ -113,6 +113,17 @@ class Setup:
         """A session of aiohttp, governed if there is a governor."""
         import aiohttp
 
+        session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT))
+        if self.governor is not None:
+            from governor_client.aiohttp import govern
+
+            govern(session, self.provider, **self.govern())
+        return session
+
+    def aiohttp_session_with_middleware(self) -> "aiohttp.ClientSession":
+        """The same by a middleware."""
+        import aiohttp
+
         middlewares = []
         if self.governor is not None:
             from governor_client.aiohttp import GovernedMiddleware
