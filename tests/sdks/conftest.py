@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,10 +83,8 @@ def policy() -> Config:
 
 
 @pytest.fixture
-def governor(driver: Driver) -> Iterator[Governor]:
+def governor() -> Iterator[Governor]:
     """A governor with the settings of these tests."""
-    if driver.library != "urllib" and find_spec(f"governor_client.{driver.library}") is None:
-        pytest.skip(f"no adapter for {driver.library} yet")
     with Governor(policy()) as governor:
         yield governor
 

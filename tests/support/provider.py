@@ -108,7 +108,7 @@ class Provider:
         self._replies: dict[str, list[Reply]] = {}
 
     def at(self, path: str, *replies: Reply) -> str:
-        """Sets the replies of a path, and returns its address."""
+        """Sets the replies of a path, and returns its address; "*" stands for every path that has none."""
         self._replies[path] = list(replies)
         return f"{self.url}{path}"
 
@@ -136,7 +136,7 @@ class Provider:
         writer.close()
 
     def _next(self, path: str) -> Reply:
-        replies = self._replies.get(path)
+        replies = self._replies.get(path) or self._replies.get("*")
         if replies is None:
             return status(404)
         return replies.pop(0) if len(replies) > 1 else replies[0]

@@ -131,7 +131,7 @@ def break_off() -> Iterator[Callable[..., Provider]]:
 
         def make(*replies: bytes) -> Provider:
             server = servers.enter_context(loopback_provider())
-            server.at("/", *map(raw, replies))
+            server.at("*", *map(raw, replies))
             return server
 
         yield make

@@ -273,7 +273,7 @@ async def test_an_answer_that_is_no_http_is_a_failure(governor: Governor, make: 
         with pytest.raises(aiohttp.ClientResponseError):
             await session.get(server.url)
 
-    assert (3, CounterRecord(requests=3, failures=3, retries=2)) == (server.requests, counters(governor))
+    assert (3, CounterRecord(requests=3, failures=3, retries=2)) == (len(server.requests), counters(governor))
 
 
 # The end of an answer.
