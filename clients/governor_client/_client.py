@@ -90,6 +90,8 @@ class TrafficControlledHttpClient:
         self._kit = kit = _kit(library, given.values())
         for field, value in given.items():
             kit.reject_foreign(field, value)
+        if not options.keys() <= ClientOptions.__annotations__.keys():
+            kit.reject_unknown(options)
         self.provider = self._terms.provider
         self.base_url = str(base_url or "")
         self.timeout = timeout

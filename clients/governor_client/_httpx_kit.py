@@ -4,8 +4,9 @@ httpx2 continues httpx, and the parts that are used here are the same in both. S
 httpx2, which stand for those of either library; a `Kit` holds those of the one in use.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, cast, final
 
@@ -71,6 +72,10 @@ class Kit:
     def client(self, **options: object) -> "httpx2.Client":
         """A client of the library."""
         return cast("httpx2.Client", self._library.Client(**options))
+
+    def reject_unknown(self, options: "Mapping[str, object]") -> None:
+        """Raises `TypeError` for arguments that a client of the library does not have: the client itself is made later."""
+        signature(self._library.Client).bind_partial(**options)
 
     def async_client(self, **options: object) -> "httpx2.AsyncClient":
         """An async client of the library."""

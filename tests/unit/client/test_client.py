@@ -344,3 +344,10 @@ def test_mistakes_are_found_when_the_client_is_made(arguments: dict[str, object]
         make(**arguments)
 
     assert field == raised.value.field
+
+
+def test_an_argument_that_the_library_does_not_have_is_found_when_the_client_is_made() -> None:
+    make: Callable[..., object] = TrafficControlledHttpClient
+
+    with pytest.raises(TypeError, match="traffic_controller"):
+        make("example", traffic_controller=None)
