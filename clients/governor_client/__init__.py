@@ -13,6 +13,7 @@ from governor_client._wait import Wait, wait_at_most
 if TYPE_CHECKING:
     from governor.asgi import Client, EndpointLimit, TrafficControlMiddleware, TrafficControlWSGIMiddleware, limit
     from governor_client._client import TrafficControlledHttpClient
+    from governor_client._instrument import Instrumentation, instrument
     from governor_client._options import CallOptions
     from governor_client.httpx2 import AsyncGovernedTransport, GovernedTransport
 else:
@@ -22,9 +23,11 @@ else:
         "Client": "governor.asgi",
         "EndpointLimit": "governor.asgi",
         "GovernedTransport": "governor_client.httpx2",
+        "Instrumentation": "governor_client._instrument",
         "TrafficControlMiddleware": "governor.asgi",
         "TrafficControlWSGIMiddleware": "governor.asgi",
         "TrafficControlledHttpClient": "governor_client._client",
+        "instrument": "governor_client._instrument",
         "limit": "governor.asgi",
     }
 
@@ -47,10 +50,12 @@ __all__ = [
     "EndpointLimit",
     "GovernedTransport",
     "GovernorClient",
+    "Instrumentation",
     "TrafficControlMiddleware",
     "TrafficControlWSGIMiddleware",
     "TrafficControlledHttpClient",
     "Wait",
+    "instrument",
     "limit",
     "wait_at_most",
 ]

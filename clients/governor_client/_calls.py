@@ -13,7 +13,7 @@ import anyio
 from governor import PermitDenied
 from governor_client._attempt import Attempt
 from governor_client._exchange import CLOSING, arun, run
-from governor_client._httpx_kit import HttpxExchange, Kit, timeout_of
+from governor_client._httpx_kit import PORTS, HttpxExchange, Kit, timeout_of
 from governor_client._operation import Operation, Terms
 from governor_client._streams import AsyncReportingStream, ReportingStream, TooLong
 from governor_client._wait import WaitBudget
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import httpx2
     from httpx2._types import AuthTypes
 
-_PORTS: Final = {"http": 80, "https": 443}
 #: The exchange whose request is being sent by this thread or task.
 _current: Final[ContextVar["_ClientExchange | None"]] = ContextVar("governor_client_exchange", default=None)
 
@@ -291,5 +290,5 @@ def _same_origin(url: "httpx2.URL", other: "httpx2.URL") -> bool:
     """Whether credentials for one URL may be sent to the other: the same origin, or its upgrade to https on default ports."""
     if url.host != other.host:
         return False
-    origin, target = ((each.scheme, each.port or _PORTS.get(each.scheme)) for each in (url, other))
+    origin, target = ((each.scheme, each.port or PORTS.get(each.scheme)) for each in (url, other))
     return origin == target or (origin == ("http", 80) and target == ("https", 443))

@@ -76,7 +76,7 @@ def run(operation: Operation[R], exchange: Exchange[R]) -> R:
             return operation.denied(denial, exchange)
         attempt = operation.granted(permit)
         try:
-            response = exchange.send(attempt)
+            response = _send(operation, exchange, attempt)
             _plan(operation, operation.answered(*exchange.head(response)))
             if most := operation.most:
                 operation.kept(response, whole=exchange.read(response, most))
@@ -101,7 +101,7 @@ async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
             return operation.denied(denial, exchange)
         attempt = operation.granted(permit)
         try:
-            response = await exchange.send(attempt)
+            response = await _asend(operation, exchange, attempt)
             await _aplan_answer(operation, operation.answered(*exchange.head(response)), exchange, response)
             if most := operation.most:
                 operation.kept(response, whole=await exchange.read(response, most))
@@ -115,6 +115,22 @@ async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
             if operation.pause is None:
                 return _final(operation, exchange, response)
         await anyio.sleep(operation.pause)
+
+
+def _send(operation: Operation[R], exchange: Exchange[R], attempt: Attempt) -> R:
+    token = operation.begin_sending()
+    try:
+        return exchange.send(attempt)
+    finally:
+        operation.end_sending(token)
+
+
+async def _asend(operation: Operation[R], exchange: AsyncExchange[R], attempt: Attempt) -> R:
+    token = operation.begin_sending()
+    try:
+        return await exchange.send(attempt)
+    finally:
+        operation.end_sending(token)
 
 
 def _plan(operation: Operation[R], question: Question | None) -> None:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 #: Both libraries, each of which may be given objects of the other by mistake.
 LIBRARIES: Final = frozenset({"httpx", "httpx2"})
+#: The ports that a URL need not name.
+PORTS: Final = {"http": 80, "https": 443}
+#: An attribute of the clients of `TrafficControlledHttpClient`, which takes the permits for their requests.
+OURS: Final = "_governor_client"
 
 
 @final
@@ -70,16 +74,20 @@ class Kit:
         return cast("httpx2.AsyncBaseTransport", self._library.AsyncHTTPTransport(limits=self.limits))
 
     def client(self, **options: object) -> "httpx2.Client":
-        """A client of the library."""
-        return cast("httpx2.Client", self._library.Client(**options))
+        """A client of the library, which `instrument` leaves alone."""
+        client = cast("httpx2.Client", self._library.Client(**options))
+        vars(client)[OURS] = True
+        return client
 
     def reject_unknown(self, options: "Mapping[str, object]") -> None:
         """Raises `TypeError` for arguments that a client of the library does not have: the client itself is made later."""
         signature(self._library.Client).bind_partial(**options)
 
     def async_client(self, **options: object) -> "httpx2.AsyncClient":
-        """An async client of the library."""
-        return cast("httpx2.AsyncClient", self._library.AsyncClient(**options))
+        """An async client of the library, which `instrument` leaves alone."""
+        client = cast("httpx2.AsyncClient", self._library.AsyncClient(**options))
+        vars(client)[OURS] = True
+        return client
 
     def reason_phrase(self, status: int) -> str:
         """The reason phrase of a status; empty for an unknown one."""

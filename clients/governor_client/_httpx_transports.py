@@ -14,7 +14,8 @@ from governor.instrumentation import Hook
 from governor_client._attempt import Attempt
 from governor_client._denials import OnRefusal
 from governor_client._exchange import arun, run
-from governor_client._httpx_kit import LIBRARIES, HttpxExchange, Kit, library_of, timeout_of
+from governor_client._hosts import TermsOf
+from governor_client._httpx_kit import LIBRARIES, OURS, PORTS, HttpxExchange, Kit, library_of, timeout_of
 from governor_client._operation import Operation, Terms
 from governor_client._options import BUDGET, BUFFERED, RETRY, WAIT
 from governor_client._streams import async_take_in, take_in
@@ -101,7 +102,7 @@ class _AnyTransport:
     #: A request with a body has one of these headers.
     _BODY: ClassVar[frozenset[str]] = frozenset({"content-length", "transfer-encoding"})
 
-    def _begin(self, terms: Terms, request: "httpx2.Request") -> "Operation[httpx2.Response] | None":
+    def _begin(self, terms_of: TermsOf, request: "httpx2.Request") -> "Operation[httpx2.Response] | None":
         """A new operation for this request; None if it is not governed."""
         if not isinstance(request, self.kit.request):
             raise UsageError(
@@ -109,7 +110,8 @@ class _AnyTransport:
                 f"use the one of governor_client.{library_of(request)}"
             )
         url, extensions = request.url, request.extensions
-        if not terms.governs(url.host, url.path):
+        terms = terms_of.of(url.host, url.path, url.port or PORTS.get(url.scheme))
+        if terms is None:
             return None
         if not isinstance(request.stream, self.kit.byte_stream) and not self._BODY.intersection(request.headers):
             # It has no body (RFC 9112, section 6.3), although a cache, for instance, has made an iterator of that.
@@ -167,7 +169,7 @@ class Transport(_AnyTransport, Generic[Inner]):
         on_event: Hook | None = None,
         clock: Clock = system_clock,
     ) -> None:
-        self._terms = Terms(
+        self._terms: TermsOf = Terms(
             provider,
             governor,
             wait=wait,
@@ -224,7 +226,7 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
         on_event: Hook | None = None,
         clock: Clock = system_clock,
     ) -> None:
-        self._terms = Terms(
+        self._terms: TermsOf = Terms(
             provider,
             governor,
             wait=wait,
@@ -282,6 +284,15 @@ def _budget(terms: Terms, request: "httpx2.Request") -> WaitBudget:
     budget = terms.budget(extensions.get(WAIT, ...), timeout_of(request))
     extensions[BUDGET] = _SharedBudget(budget, request)
     return budget
+
+
+def above(kind: type[_AnyTransport], client: object, inner: object, terms: TermsOf) -> object:
+    """A governed transport that sends through `inner` of a client; `inner` itself if the client takes permits already."""
+    if isinstance(inner, _AnyTransport) or OURS in vars(client):
+        return inner
+    transport = kind.__new__(kind)
+    vars(transport).update(_terms=terms, _inner=inner)
+    return transport
 
 
 def warn_of_bypass() -> None:

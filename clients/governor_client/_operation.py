@@ -7,8 +7,8 @@ says what for and how long, so that all adapters behave alike.
 import copy
 import logging
 from collections.abc import Collection
-from contextvars import ContextVar
-from typing import Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, final
+from contextvars import ContextVar, Token
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, final
 
 from governor import CallFailure, Duration, Governor, Instant, Permit, PermitDenied
 from governor.clock import Clock, from_seconds, to_seconds, wall_clock
@@ -18,7 +18,7 @@ from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, OnRefusal, check_on_refusal, denied_response
 from governor_client._permits import GovernorClient
 from governor_client._server_wait import Headers, server_wait
-from governor_client._ungoverned import Ungoverned
+from governor_client._ungoverned import Ungoverned, plain
 from governor_client._wait import Wait, WaitBudget, check_wait, chosen_wait
 
 _log: Final = logging.getLogger("governor")
@@ -96,15 +96,22 @@ class _UsedUp(NamedTuple):
     error: Exception
 
 
+#: The operation whose request this thread or task is sending.
+_sending: Final[ContextVar["Operation[Any] | None"]] = ContextVar("governor_client_sending", default=None)
 #: The last request of this thread or task whose retries were used up. An SDK that repeats it is not given more of them.
 _used_up: Final[ContextVar[_UsedUp | None]] = ContextVar("governor_client_used_up", default=None)
+
+
+def sending() -> "Operation[Any] | None":
+    """The operation whose request this thread or task is sending, if there is one."""
+    return _sending.get()
 
 
 @final
 class Terms:
     """The settings of an adapter: provider, governor, waiting, denials, ungoverned requests. Raises `ConfigError`."""
 
-    __slots__ = ("_client", "clock", "on_event", "on_refusal", "provider", "ungoverned", "wait")
+    __slots__ = ("_client", "by_host", "clock", "on_event", "on_refusal", "provider", "ungoverned", "wait")
 
     def __init__(
         self,
@@ -117,6 +124,7 @@ class Terms:
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
         clock: Clock,
+        by_host: bool = False,
     ) -> None:
         self.provider = provider_name(provider)
         self.wait = check_wait(wait)
@@ -124,6 +132,8 @@ class Terms:
         self.ungoverned = Ungoverned(ungoverned, govern_loopback=govern_loopback)
         self.clock = clock
         self.on_event = on_event
+        #: Whether `instrument` has chosen the provider, by the host.
+        self.by_host = by_host
         self._client = GovernorClient(governor)
 
     @property
@@ -133,7 +143,14 @@ class Terms:
 
     def governs(self, host: str, path: str) -> bool:
         """Whether a request to this host and path needs permits."""
-        return not self.ungoverned.covers(host, path)
+        return self.of(host, path) is not None
+
+    def of(self, host: str, path: str, port: int | None = None) -> "Terms | None":
+        """The terms of a request to this host and path: these, or None if it needs no permit."""
+        sent = sending()
+        if sent is not None and sent.terms.by_host and not self.by_host and sent.sends_to(host):
+            return None  # It has a permit already, because of `instrument`.
+        return None if self.ungoverned.covers(host, path) else self
 
     def budget(self, wait: object, timeout: float | None) -> WaitBudget:
         """The wait of one call. `wait` is that of the call itself, `...` if it has none; `timeout` is its longest phase."""
@@ -154,6 +171,7 @@ class Operation(Generic[Response]):
         "_in_hand",
         "_repeated",
         "_request",
+        "_sending",
         "_tries",
         "attempt",
         "governor",
@@ -175,6 +193,7 @@ class Operation(Generic[Response]):
         #: The attempts that an SDK has made of this request before; None if it does not number them.
         self._repeated = _number(request.headers.get(_SDK_RETRY_COUNT))
         self._asked_at = Instant(0)
+        self._sending = False
         self._tries = 0
         #: Whether time has passed since the call began: signatures and cookies made before may be too old.
         self.waited = False
@@ -222,6 +241,21 @@ class Operation(Generic[Response]):
             self._tell_of(permit, waited)
         self.attempt = Attempt(permit)
         return self.attempt
+
+    def begin_sending(self) -> "Token[Operation[Any] | None]":
+        """An adapter begins to send the request, possibly through libraries that `instrument` governs."""
+        self._sending = True
+        return _sending.set(self)
+
+    def end_sending(self, token: "Token[Operation[Any] | None]") -> None:
+        """Ends what `begin_sending` has begun."""
+        # Tasks that were started meanwhile, such as those of a connection pool, keep the operation in their context.
+        self._sending = False
+        _sending.reset(token)
+
+    def sends_to(self, host: str) -> bool:
+        """Whether a request to this host is being sent."""
+        return self._sending and plain(self._request.host) == plain(host)
 
     def ask_further(self) -> Ask:
         """The parameters of the permit for a further request of the attempt, such as a second round of authentication."""

@@ -24,11 +24,11 @@ class Ungoverned:
             _check(entry)
         self._loopback = not govern_loopback
         self._paths = tuple(entry.rstrip("/") for entry in declared if entry.startswith("/"))
-        self._hosts = frozenset(_plain(entry) for entry in declared if not entry.startswith("/"))
+        self._hosts = frozenset(plain(entry) for entry in declared if not entry.startswith("/"))
 
     def covers(self, host: str, path: str) -> bool:
         """Whether a request to this host and path needs no permit. A declared path covers itself and everything beneath it."""
-        host = _plain(host)
+        host = plain(host)
         path = normpath(path) if self._paths else ""
         return (
             (self._loopback and is_loopback(host))
@@ -52,7 +52,8 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _plain(host: str) -> str:
+def plain(host: str) -> str:
+    """A host in lower case, without brackets and the final dot."""
     return host.lower().strip("[]").removesuffix(".")
 
 

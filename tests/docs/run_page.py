@@ -5,7 +5,8 @@ if pasted into a file. Both are kept as a file if their first line names one (`#
 but by a command. `console` shows commands and what they print; those that concern the project are run. `output` is what the
 block before it printed. In both, `...` stands for anything. `text` and `yaml` are not run.
 
-Calls to `https://api.…` reach a server on this machine instead, which counts as the outside world.
+Calls to `https://api.…` reach a server on this machine instead, which counts as the outside world. A quoted host `"api.…"` is
+that of this server.
 """
 
 import doctest
@@ -33,6 +34,7 @@ FILE: Final = re.compile(r"# (\w+\.(?:toml|py))\n")
 COMMAND: Final = re.compile(r"^\$ (?P<command>.*)\n(?P<printed>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 RUN: Final = re.compile(r"governor (?:check|init|schema)|python \w+\.py|python -m pytest")
 WORLD: Final = re.compile(r"https://api\.[a-z.]+")
+WORLD_HOST: Final = re.compile(r'(?<=")api\.[a-z.]+(?=")')
 
 
 class Block(NamedTuple):
@@ -58,12 +60,12 @@ def run(page: Path) -> None:
         for block in blocks(page.read_text(encoding="utf-8")):
             file = FILE.match(block.text)
             if file:
-                Path(file[1]).write_text(WORLD.sub(address, block.text), encoding="utf-8")
+                Path(file[1]).write_text(redirected(block.text, address), encoding="utf-8")
             if block.language == "toml":
                 Config.from_mapping(tomllib.loads(block.text))
             elif block.language == "python" and not file:
                 # Empty lines in front, so that a traceback names lines of the page.
-                source = "\n" * (block.line - 1) + WORLD.sub(address, block.text)
+                source = "\n" * (block.line - 1) + redirected(block.text, address)
                 with redirect_stdout(io.StringIO()) as output:
                     paste(source, page)
                 printed = output.getvalue()
@@ -73,6 +75,11 @@ def run(page: Path) -> None:
                         compare(shown["printed"], shell(shown["command"]), f"{page}:{block.line}")
             elif block.language == "output":
                 compare(block.text, printed, f"{page}:{block.line}")
+
+
+def redirected(source: str, address: str) -> str:
+    """A program whose calls reach this address."""
+    return WORLD_HOST.sub("127.0.0.1", WORLD.sub(address, source))
 
 
 def paste(source: str, page: Path) -> None:
