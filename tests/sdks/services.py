@@ -150,9 +150,9 @@ def s3_call(setup: Setup) -> str:
         config=Config(connect_timeout=TIMEOUT, read_timeout=TIMEOUT, s3={"addressing_style": "path"}, **retries),
     )
     if setup.governor is not None:
-        from governor_client.urllib3 import govern
+        from governor_client.botocore import govern
 
-        govern(client._endpoint.http_session._manager, setup.provider, **setup.govern())
+        govern(client, setup.provider, **setup.govern())
     with closing(client):
         said: str = client.get_object(Bucket="bucket", Key="ping")["Body"].read().decode()
         return said

@@ -74,7 +74,9 @@ def test_importing_the_http_client_loads_no_server_code(statement: str) -> None:
 
 
 @pytest.mark.promise("R56")
-@pytest.mark.parametrize(("module", "loaded"), [("urllib3", {"urllib3"}), ("requests", {"requests", "urllib3"})])
+@pytest.mark.parametrize(
+    ("module", "loaded"), [("botocore", {"urllib3"}), ("urllib3", {"urllib3"}), ("requests", {"requests", "urllib3"})]
+)
 def test_an_adapter_loads_no_other_http_library(module: str, loaded: set[str]) -> None:
     assert loaded == HTTP_LIBRARIES & set(_after(f"import governor_client.{module}")["modules"])
 

@@ -1,0 +1,174 @@
+"""Adapter for botocore, and so for boto3: clients that take a permit for each request."""
+
+from collections.abc import Collection
+from contextvars import ContextVar
+from importlib import import_module
+from threading import Event
+from typing import Any, Final, TypeVar, cast, final
+from urllib.parse import urlsplit
+from weakref import WeakSet
+
+from governor import Governor, PermitDenied, UsageError
+from governor.clock import Clock, system_clock
+from governor.instrumentation import Hook
+from governor_client._denials import DeniedResponse, OnRefusal, as_error_of
+from governor_client._operation import Operation, Request, Terms
+from governor_client._urllib3_family import Lookup, fault_of_urllib3, in_memory, report, synthetic, timeout_of
+from governor_client._wait import Wait
+
+C = TypeVar("C")
+
+#: Entry of the context of a call, which is shared by its attempts.
+_CALL: Final = "governor.call"
+#: The statuses after which the settings alone decide on retries.
+_OURS: Final = frozenset({408, 429, *range(500, 600)})
+_governed: Final[WeakSet[Any]] = WeakSet()
+#: The synthetic answer to the request that this thread makes.
+_answer: Final[ContextVar[object | None]] = ContextVar("governor_client_botocore_answer", default=None)
+
+
+def govern(
+    client: C,
+    provider: str,
+    *,
+    governor: Governor | None = None,
+    wait: Wait = "timeout",
+    on_refusal: OnRefusal = "raise",
+    govern_loopback: bool = False,
+    ungoverned: Collection[str] = (),
+    on_event: Hook | None = None,
+    clock: Clock = system_clock,
+) -> C:
+    """Governs all requests of a client of botocore or boto3, and returns the client: `govern(boto3.client("s3"), "aws")`.
+
+    It uses the events of the client. A request waits for its permit before it is signed, and is retried as the settings of the
+    scope say, each attempt with a permit and a signature of its own. The retries of botocore do not repeat after what the
+    settings know: errors of the network, and the statuses 408, 429 and 500 or more. They repeat after other throttling answers
+    unless `Config(retries={"total_max_attempts": 1})` switches them off; each repetition takes a permit.
+
+    The outcome of an answer with a stream, such as `get_object`, is reported when the stream ends, breaks off or is closed. A
+    denial is a `botocore.exceptions.BotoCoreError` as well as a subclass of `PermitDenied`. All other arguments are those of
+    `governor_client.urllib3.govern`. Raises `ConfigError`, and `UsageError` if the client is governed already.
+    """
+    if client in _governed:
+        raise UsageError("this client is governed already; make another one")
+    meta = cast("Any", client).meta
+    terms = Terms(
+        provider,
+        governor,
+        wait=wait,
+        on_refusal=on_refusal,
+        govern_loopback=govern_loopback,
+        ungoverned=ungoverned,
+        on_event=on_event,
+        clock=clock,
+    )
+    handlers = _Handlers(terms, timeout_of((meta.config.connect_timeout, meta.config.read_timeout)))
+    service = meta.service_model.service_id.hyphenize()
+    # The handlers that sign and retry are registered for the same events, and are called later.
+    meta.events.register_first(f"request-created.{service}", handlers.begin)
+    meta.events.register_first(f"before-send.{service}", handlers.answer)
+    meta.events.register_first(f"needs-retry.{service}", handlers.end)
+    _governed.add(client)
+    return client
+
+
+@final
+class _Call:
+    """One call of the program. `permitted`: its next request has a permit already."""
+
+    __slots__ = ("operation", "permitted")
+
+    def __init__(self, operation: Operation[Any]) -> None:
+        self.operation = operation
+        self.permitted = False
+
+    def take_permit(self) -> None:
+        """Waits for a permit. Raises `PermitDenied`."""
+        operation = self.operation
+        operation.granted(operation.governor.acquire_blocking(operation.provider, operation.method, **operation.ask()))
+        self.permitted = True
+
+
+@final
+class _Handlers:
+    """Handlers of the events of one client."""
+
+    def __init__(self, terms: Terms, timeout: float | None) -> None:
+        self._terms = terms
+        self._timeout = timeout
+
+    def begin(self, request: Any, **kwargs: object) -> None:
+        """A request has been made, and is not signed yet."""
+        _answer.set(None)
+        call: _Call | None = request.context.get(_CALL)
+        if call is None:
+            url = urlsplit(request.url)
+            host, path = url.hostname or "", url.path
+            if not self._terms.governs(host, path):
+                return
+            # botocore rewinds files.
+            repeatable = in_memory(request.data) or hasattr(request.data, "seek")
+            description = Request(request.method, host, path, Lookup(request.headers), repeatable=repeatable)
+            call = _Call(Operation(self._terms, description, self._terms.budget(..., self._timeout)))
+            request.context[_CALL] = call
+        if not call.permitted:
+            try:
+                call.take_permit()
+            except PermitDenied as denial:
+                _answer.set(call.operation.denied(denial, _Denier(request.url)))
+
+    def answer(self, **kwargs: object) -> object | None:
+        """A request is about to be sent. Returns the synthetic answer to it, if it has no permit."""
+        return _answer.get()
+
+    def end(
+        self, request_dict: Any, response: Any = None, caught_exception: Exception | None = None, **kwargs: object
+    ) -> float | bool | None:
+        """An attempt has ended. Returns 0 to make another one, False to make none, and None to leave it to other handlers."""
+        call: _Call | None = request_dict["context"].get(_CALL)
+        if call is None:
+            return None
+        if not call.permitted:
+            return False
+        call.permitted = False
+        operation = call.operation
+        if caught_exception is None:
+            status = response[0].status_code
+            question = operation.answered(status, Lookup(response[0].headers))
+            report(response[0].raw, operation.attempt)
+        else:
+            status = None
+            inner = getattr(caught_exception, "kwargs", {}).get("error")
+            fault = fault_of_urllib3(inner if isinstance(inner, BaseException) else caught_exception)
+            question = operation.failed(caught_exception, fault)
+        if question is not None:
+            operation.planned(operation.governor.plan_retry(**question).delay)
+        if question is None or operation.pause is None:
+            return False if status is None or status in _OURS else None
+        Event().wait(operation.pause)
+        try:
+            call.take_permit()
+        except PermitDenied:
+            return False  # botocore returns the last answer, or raises the last error.
+        return 0
+
+
+@final
+class _Denier:
+    """What botocore makes of a denial."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def answer(self, denied: DeniedResponse) -> object:
+        response: object = import_module("botocore.awsrequest").AWSResponse(
+            self._url, denied.status, denied.headers, synthetic(denied, self._url, loaded=False)
+        )
+        return response
+
+    def error(self, denial: PermitDenied) -> Exception:
+        return as_error_of(import_module("botocore.exceptions").BotoCoreError, denial, kwargs=None)
+
+
+__all__ = ["govern"]

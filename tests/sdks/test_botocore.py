@@ -1,0 +1,113 @@
+"""Governed clients of boto3: a permit before each signature, retries by the settings, outcomes of streams."""
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from governor import CounterRecord, Governor, PermitDenied, UsageError
+from governor.testing import denying
+from tests.support.governors import only_retries
+from tests.support.provider import NO_ANSWER, Provider, loopback_provider, status, stream
+
+boto3 = pytest.importorskip("boto3", reason="`make test-sdks` installs it")
+
+PATH = "/bucket/key"
+Clients = Callable[..., Any]
+
+
+@pytest.fixture
+def site() -> Iterator[Provider]:
+    with loopback_provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def background() -> Iterator[Governor]:
+    with Governor(only_retries("1ms")) as governor:
+        yield governor
+
+
+@pytest.fixture
+def s3(site: Provider, background: Governor) -> Clients:
+    """Makes governed clients, with the retries of botocore as they come."""
+
+    def s3(**options: Any) -> Any:
+        from governor_client.botocore import govern
+
+        config = boto3.session.Config(read_timeout=5.0, s3={"addressing_style": "path"})
+        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+        client = boto3.client("s3", endpoint_url=site.url, region_name="eu-west-1", config=config, **keys)
+        return govern(client, "aws", **{"governor": background, "govern_loopback": True, **options})
+
+    return s3
+
+
+@pytest.mark.promise("R05", "R59")
+@pytest.mark.parametrize("outage", [status(503), NO_ANSWER])
+def test_each_attempt_takes_a_permit_before_it_is_signed(
+    s3: Clients, site: Provider, background: Governor, outage: Any
+) -> None:
+    site.at(PATH, outage)
+    client = s3()
+    granted_when_signed = []
+    client.meta.events.register(
+        "before-sign.s3", lambda **_: granted_when_signed.append(background.statistics().counters.requests)
+    )
+
+    with pytest.raises(Exception, match=r"503|closed"):
+        client.put_object(Bucket="bucket", Key="key", Body=io.BytesIO(b"abc"))
+
+    assert [1, 2, 3] == granted_when_signed
+    assert [b"abc"] * 3 == [request.body[-3:] if request.body else b"" for request in site.to(PATH)]
+    counted = background.statistics().counters
+    assert (3, 2, 3) == (counted.requests, counted.retries, counted.answered_5xx + counted.failures)
+
+
+@pytest.mark.promise("R58")
+def test_a_denial_is_an_error_of_botocore_and_ours(s3: Clients, site: Provider, background: Governor) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    with denying(background, "aws", "GET", retry_after=7.0):
+        with pytest.raises(PermitDenied) as raised:
+            s3().get_object(Bucket="bucket", Key="key")
+        with pytest.raises(ClientError) as answered:
+            s3(on_refusal="response").get_object(Bucket="bucket", Key="key")
+
+    assert isinstance(raised.value, BotoCoreError)
+    assert 429 == answered.value.response["ResponseMetadata"]["HTTPStatusCode"]
+    assert [] == site.requests
+
+
+@pytest.mark.promise("R05")
+def test_the_last_answer_counts_if_the_retry_gets_no_permit(s3: Clients, site: Provider) -> None:
+    from botocore.exceptions import ClientError
+
+    site.at(PATH, status(503))
+    with Governor(only_retries("1ms", limits=["1/h burst 1"])) as governor, pytest.raises(ClientError) as raised:
+        s3(governor=governor).get_object(Bucket="bucket", Key="key")
+
+    assert 503 == raised.value.response["ResponseMetadata"]["HTTPStatusCode"]
+    assert 1 == len(site.requests)
+
+
+@pytest.mark.promise("R05")
+@pytest.mark.parametrize("read", ["read", "close"])
+def test_a_stream_reports_its_outcome_when_it_ends_or_is_closed(
+    s3: Clients, site: Provider, background: Governor, read: str
+) -> None:
+    site.at(PATH, stream(b"ab", b"c"))
+    body = s3().get_object(Bucket="bucket", Key="key")["Body"]
+    assert CounterRecord(requests=1) == background.statistics().counters
+
+    getattr(body, read)()
+
+    assert CounterRecord(requests=1, answered_2xx=1) == background.statistics().counters
+
+
+def test_a_client_is_governed_once(s3: Clients) -> None:
+    from governor_client.botocore import govern
+
+    with pytest.raises(UsageError, match="already"):
+        govern(s3(), "aws")
