@@ -1,8 +1,11 @@
-"""All SDKs that the tests call, in the order of the table in the documentation."""
+"""All SDKs that the tests call, in the order of the table in the documentation.
+
+One list of more than 400 lines, because every SDK is a record of about twelve.
+"""
 
 from typing import Final
 
-from tests.sdks import llm, services
+from tests.sdks import hubs, llm, services
 from tests.sdks.driver import Call, Driver, Stream
 from tests.support.provider import End, Reply, answer, status, stream
 
@@ -188,7 +191,7 @@ DRIVERS: Final = (
         method="GET",
         path="/ping",
         reply=PONG,
-        call=llm.hub_call,
+        call=hubs.hub_call,
         multiplies=True,
         denied="HfHubHTTPError",
     ),
@@ -199,8 +202,8 @@ DRIVERS: Final = (
         governed_by='`set_client_factory(lambda: httpx2.Client(transport=GovernedTransport("huggingface")))`',
         path=COMPLETIONS,
         reply=llm.COMPLETION,
-        call=llm.hub_chat,
-        stream=completions(COMPLETIONS, llm.hub_stream),
+        call=hubs.hub_chat,
+        stream=completions(COMPLETIONS, hubs.hub_stream),
         denied="HfHubHTTPError",
     ),
     Driver(
@@ -212,7 +215,7 @@ DRIVERS: Final = (
         switched_off_by="`max_retries=0`",
         path=COMPLETIONS,
         reply=llm.COMPLETION,
-        call=llm.litellm_openai,
+        call=hubs.litellm_openai,
         denied="RateLimitError",
     ),
     Driver(
@@ -222,7 +225,7 @@ DRIVERS: Final = (
         governed_by='`completion(client=HTTPHandler(client=httpx.Client(transport=GovernedTransport("anthropic"))))`',
         path="/v1/messages",
         reply=answer(llm.MESSAGE),
-        call=llm.litellm_anthropic,
+        call=hubs.litellm_anthropic,
         denied="RateLimitError",
     ),
     Driver(
@@ -231,9 +234,9 @@ DRIVERS: Final = (
         library="httpx",
         governed_by='`Client(transport=GovernedTransport("ollama", govern_loopback=True))`',
         path="/api/chat",
-        reply=answer(llm.ollama_message("pong", done=True)),
-        call=llm.ollama_call,
-        stream=Stream(call=llm.ollama_stream, path="/api/chat", events=llm.ollama_events),
+        reply=answer(hubs.ollama_message("pong", done=True)),
+        call=hubs.ollama_call,
+        stream=Stream(call=hubs.ollama_stream, path="/api/chat", events=hubs.ollama_events),
         denied="ResponseError",
     ),
     Driver(
@@ -242,8 +245,8 @@ DRIVERS: Final = (
         library="httpx",
         governed_by='`AsyncClient(transport=AsyncGovernedTransport("ollama", govern_loopback=True))`',
         path="/api/chat",
-        reply=answer(llm.ollama_message("pong", done=True)),
-        call=llm.ollama_async_call,
+        reply=answer(hubs.ollama_message("pong", done=True)),
+        call=hubs.ollama_async_call,
         denied="ResponseError",
     ),
     Driver(
