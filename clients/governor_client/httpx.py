@@ -5,10 +5,14 @@ httpx2 continues httpx; this is for programs and SDKs that have not moved. The e
 
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
-import httpx
-
+from governor import extras
 from governor_client._httpx_kit import Kit
 from governor_client._httpx_transports import AsyncTransport, Transport
+
+try:
+    import httpx
+except ModuleNotFoundError as error:
+    raise extras.missing("httpx", error) from None
 
 KIT: Final = Kit(httpx)
 

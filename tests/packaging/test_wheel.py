@@ -91,7 +91,11 @@ def test_the_program_names_its_version(programs: Path, wheel: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "extra"),
-    [("governor.daemon", "daemon"), ("governor.opentelemetry", "opentelemetry")],
+    [
+        ("governor.daemon", "daemon"),
+        ("governor.opentelemetry", "opentelemetry"),
+        *((f"governor_client.{library}", library) for library in ("aiohttp", "httpx", "requests", "urllib3")),
+    ],
 )
 def test_importing_what_an_extra_brings_names_the_extra(programs: Path, module: str, extra: str) -> None:
     done = _run(programs / "python", "-c", f"import {module}")
