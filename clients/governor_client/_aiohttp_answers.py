@@ -100,6 +100,8 @@ def follow(response: ClientResponse, attempt: Attempt) -> None:
     content, connection = response.content, response.connection
     if response.status == SWITCHING_PROTOCOLS and connection is not None:
         connection.add_callback(attempt.ended)
+    elif content.is_eof():
+        attempt.ended()
     elif content.exception() is None:
         content.on_eof(_End(content, response, attempt))
     else:

@@ -101,11 +101,12 @@ class _Exchange:
 
     async def forward(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Sends a request of the attempt: the first with its permit, others, such as rounds of authentication, with another."""
-        operation, url = self.operation, request.url
-        if operation is None or not operation.terms.governs(url.host or "", url.path):
-            return await handler(request)
-        attempt, self._unused = self._unused, None
+        operation, attempt = self.operation, self._unused
+        self._unused = None
         if attempt is None:
+            url = request.url
+            if operation is None or not operation.terms.governs(url.host or "", url.path):
+                return await handler(request)
             permit = await operation.governor.acquire(operation.provider, request.method, **operation.ask_further())
             attempt = operation.granted_further(permit)
         try:

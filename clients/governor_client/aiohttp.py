@@ -1,6 +1,6 @@
 """Adapter for aiohttp: a client middleware, and `govern` for sessions, which take a permit for each request.
 
-The extra `aiohttp` installs what is needed: aiohttp 3.12 or later.
+The extra `aiohttp` installs what is needed: aiohttp 3.12.15 or later.
 """
 
 from collections import ChainMap
