@@ -142,11 +142,11 @@ async def test_a_post_is_repeated_only_if_it_was_not_processed(
 async def test_a_post_that_redirects_is_not_sent_again_for_the_failure_of_what_it_redirects_to(
     governor: Governor, make: Make, provider: Provider
 ) -> None:
-    provider.at("/result", status(503))
+    provider.at("/result", status(429, retry_after="0"))
     url = provider.at("/", status(303, location="/result"))
 
     async with make(governor) as session, session.post(url, data=b"order") as response:
-        assert 503 == response.status
+        assert 429 == response.status
 
     assert ["POST"] + 3 * ["GET"] == [request.method for request in provider.requests]
 
@@ -502,6 +502,20 @@ async def test_each_round_of_authentication_takes_a_permit_and_each_attempt_is_s
     assert 0 == in_flight(governor)
 
 
+@pytest.mark.promise("R58")
+async def test_a_round_of_authentication_that_gets_no_permit_is_denied_as_a_request_is(provider: Provider) -> None:
+    url = provider.at("/", status(401, www_authenticate='Digest realm="r", nonce="n", qop="auth", algorithm=MD5'))
+    session = ClientSession(middlewares=(aiohttp.DigestAuthMiddleware("user", "password"),))
+
+    async with Governor(only_retries("1ms", limits=["1/h"])) as governor:
+        async with govern(session, "weather", governor=governor, govern_loopback=True):
+            with pytest.raises(aiohttp.ClientError) as denied:
+                await session.get(url)
+
+        assert isinstance(denied.value, RateLimited)
+        assert (1, 0) == (len(provider.requests), in_flight(governor))
+
+
 async def test_middlewares_of_a_single_call_do_not_lead_around_the_governor(governor: Governor, provider: Provider) -> None:
     seen = []
 
@@ -509,12 +523,13 @@ async def test_middlewares_of_a_single_call_do_not_lead_around_the_governor(gove
         seen.append(request.method)
         return await handler(request)
 
-    async with by_govern(governor) as session:
-        await session.get(
-            provider.at("/", status(302, location="/")), middlewares=(watch,), max_redirects=3, allow_redirects=False
-        )
+    provider.at("/end", status(200))
+    url = provider.at("/", status(302, location="/end"))
 
-    assert (["GET"], CounterRecord(requests=1, others=1)) == (seen, counters(governor))
+    async with by_govern(governor) as session, session.get(url, middlewares=(watch,)) as response:
+        assert 200 == response.status
+
+    assert (["GET", "GET"], CounterRecord(requests=2, answered_2xx=1, others=1)) == (seen, counters(governor))
 
 
 # Around a session.
