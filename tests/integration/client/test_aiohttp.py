@@ -246,24 +246,27 @@ async def test_the_total_timeout_is_a_failure_and_each_attempt_of_a_governed_ses
 
 async def test_a_full_pool_gives_the_permit_back(governor: Governor, provider: Provider) -> None:
     connector = aiohttp.TCPConnector(limit=1)
-    session = ClientSession(connector=connector, timeout=ClientTimeout(connect=0.02))
+    session = ClientSession(connector=connector)
     govern(session, "weather", governor=governor, govern_loopback=True)
 
     async with session, session.get(provider.at("/", OPEN)):
         with pytest.raises(aiohttp.ConnectionTimeoutError):
-            await session.get(provider.at("/other", status(200)))
+            await session.get(provider.at("/other", status(200)), timeout=ClientTimeout(connect=0.02))
 
         assert CounterRecord(requests=4, neutral=3, retries=2) == counters(governor)
 
 
-async def test_an_invalid_url_takes_no_permit_for_good(governor: Governor, make: Make) -> None:
-    async with make(governor) as session:
-        for url in ("http://", "nonsense", "ftp://host/"):
-            with pytest.raises(aiohttp.ClientError):
-                await session.get(url)
+async def test_a_call_that_is_not_sent_because_it_is_wrong_gives_its_permit_back(make: Make, provider: Provider) -> None:
+    url = provider.at("/", status(200))
 
-    counted = counters(governor)
-    assert CounterRecord(requests=counted.requests, neutral=counted.requests) == counted
+    async with Governor(only_retries("1ms", limits=["1/h"])) as governor, make(governor) as session:
+        for wrong in ("http://", "nonsense", "ftp://host/"):
+            with pytest.raises(aiohttp.ClientError):
+                await session.get(wrong)
+        with pytest.raises(ValueError, match="at the same time"):
+            await session.get(url, data=b"", json={})
+
+        assert 200 == (await session.get(url)).status
 
 
 async def test_an_answer_that_is_no_http_is_a_failure(governor: Governor, make: Make, break_off: Callable[..., Any]) -> None:
@@ -328,7 +331,7 @@ async def test_an_answer_that_breaks_off_is_a_failure_although_no_code_reads_it(
 
 @pytest.mark.promise("R05")
 async def test_a_timeout_while_the_body_is_read_is_a_failure(governor: Governor, make: Make, provider: Provider) -> None:
-    async with make(governor, timeout=ClientTimeout(total=0.1)) as session:
+    async with make(governor, timeout=ClientTimeout(total=0.5)) as session:
         with pytest.raises(TimeoutError):
             async with session.get(provider.at("/", OPEN)) as response:
                 await response.read()
@@ -445,7 +448,7 @@ async def test_one_wait_bounds_a_call_with_its_redirects(make: Make, provider: P
     provider.at("/middle", status(302, location="/end"))
     url = provider.at("/", status(302, location="/middle"))
 
-    async with Governor(only_retries("1ms", limits=["5/s burst 1"])) as governor, make(governor, wait=0.3) as session:
+    async with Governor(only_retries("1ms", limits=["1/s burst 1"])) as governor, make(governor, wait=1.5) as session:
         with pytest.raises(RateLimited):
             await session.get(url)
 
@@ -453,15 +456,17 @@ async def test_one_wait_bounds_a_call_with_its_redirects(make: Make, provider: P
 
 
 @pytest.mark.promise("R57")
-async def test_a_wait_of_zero_denies_at_once_and_single_calls_may_wait(make: Make, provider: Provider) -> None:
+async def test_a_wait_of_zero_denies_at_once_for_a_session_and_for_single_calls(make: Make, provider: Provider) -> None:
     url = provider.at("/", status(200))
 
-    async with Governor(only_retries("1ms", limits=["10/s burst 1"])) as governor, make(governor, wait=0) as session:
-        await session.get(url)
-        with pytest.raises(RateLimited):
+    async with Governor(only_retries("1ms", limits=["3/min burst 1"])) as governor:
+        async with make(governor, wait=0) as session:
             await session.get(url)
-        with wait_at_most(PATIENCE):
-            await session.get(url)
+            with pytest.raises(RateLimited):
+                await session.get(url)
+        async with make(governor, wait=None) as session:
+            with wait_at_most(0), pytest.raises(RateLimited):
+                await session.get(url)
 
 
 @pytest.mark.promise("R57")
