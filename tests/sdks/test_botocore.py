@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from governor import CounterRecord, Governor, PermitDenied, UsageError
+from governor import CounterRecord, Governor, PermitDenied, Reason, UsageError
 from governor.testing import denying
 from tests.support.governors import only_retries
 from tests.support.provider import NO_ANSWER, Provider, loopback_provider, status, stream
@@ -76,6 +76,7 @@ def test_a_denial_is_an_error_of_botocore_and_ours(s3: Clients, site: Provider, 
             s3(on_refusal="response").get_object(Bucket="bucket", Key="key")
 
     assert isinstance(raised.value, BotoCoreError)
+    assert {Reason.RATE_LIMIT: 2} == background.statistics().counters.denied
     assert 429 == answered.value.response["ResponseMetadata"]["HTTPStatusCode"]
     assert [] == site.requests
 
@@ -90,6 +91,16 @@ def test_the_last_answer_counts_if_the_retry_gets_no_permit(s3: Clients, site: P
 
     assert 503 == raised.value.response["ResponseMetadata"]["HTTPStatusCode"]
     assert 1 == len(site.requests)
+
+
+@pytest.mark.promise("R05")
+def test_what_botocore_repeats_by_its_own_rules_takes_permits(s3: Clients, site: Provider, background: Governor) -> None:
+    throttled = status(400, b"<Error><Code>ThrottlingException</Code></Error>")
+    site.at(PATH, throttled, throttled, status(200, b"pong"))
+
+    assert b"pong" == s3().get_object(Bucket="bucket", Key="key")["Body"].read()
+    assert 3 == len(site.requests)
+    assert CounterRecord(requests=3, answered_4xx=2, answered_2xx=1, retries=2) == background.statistics().counters
 
 
 @pytest.mark.promise("R05")
