@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 
 from governor._actors.actor import ScopeActor
 from governor._actors.building import Builder
-from governor._actors.effects import BreakerMoved, Effect, Signal
+from governor._actors.effects import BreakerMoved, CooldownMoved, Effect, Signal
 from governor._actors.failures import Failures
 from governor._actors.group import GroupActor
 from governor._actors.portal import Portal
@@ -267,6 +267,9 @@ class Supervisor:
                 self._start(actor)
             case BreakerMoved(before):
                 self._watch.breaker_moved(actor.scope, actor.ledger.pipeline.breaker, before)
+            case CooldownMoved(provider):
+                self._builder.keep_cooldown(provider)
+                self._publish(provider)
             case _:
                 assert_never(effect)
 
@@ -294,9 +297,10 @@ class Supervisor:
         self._publish()
         self._watch.left()
 
-    def _publish(self) -> None:
+    def _publish(self, provider: str | None = None) -> None:
         for actor in self._scopes.actors.values():
-            actor.on_published()
+            if provider is None or actor.ledger.pipeline.provider == provider:
+                actor.on_published()
 
     # Tasks.
 

@@ -15,6 +15,7 @@ class Reason(StrEnum):
     RATE_LIMIT = "rate_limit_exceeded"
     CIRCUIT_OPEN = "circuit_breaker_open"
     DEGRADED = "degraded_mode_active"
+    COOLDOWN = "provider_cooldown_active"
     REQUEST_CAP = "global_request_cap_exceeded"
     LOOP = "loop_detected"
     CONCURRENCY = "concurrency_exceeded"
@@ -128,6 +129,10 @@ class DegradedMode(PermitDenied):
     """All outbound traffic is paused; `retry_after` is the rest of the cooldown."""
 
 
+class ProviderCooldown(PermitDenied):
+    """The provider's server has asked for a pause; `retry_after` is the rest of it."""
+
+
 class RequestCapExceeded(PermitDenied):
     """The global cap on requests per minute is used up."""
 
@@ -156,6 +161,7 @@ _CLASSES: Final[dict[Reason, type[PermitDenied]]] = {
     Reason.RATE_LIMIT: RateLimited,
     Reason.CIRCUIT_OPEN: CircuitOpen,
     Reason.DEGRADED: DegradedMode,
+    Reason.COOLDOWN: ProviderCooldown,
     Reason.REQUEST_CAP: RequestCapExceeded,
     Reason.LOOP: LoopDetected,
     Reason.CONCURRENCY: ConcurrencyExceeded,

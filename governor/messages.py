@@ -39,6 +39,12 @@ class Answered(msgspec.Struct, tag="answered"):
     at: Instant | None = None
 
 
+class Hinted(msgspec.Struct, frozen=True, tag="hinted"):
+    """Tell that the server of the provider has asked for no further call within `wait` from now on."""
+
+    wait: Duration
+
+
 class Report(msgspec.Struct, frozen=True, tag="report"):
     """Tell what became of a grant: the HTTP status if there was one, and what was really used, by unit.
 

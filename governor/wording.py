@@ -10,6 +10,7 @@ _REASONS: Final[dict[str, str]] = {
     Reason.CIRCUIT_OPEN: "circuit breaker open",
     Reason.CONCURRENCY: "all calls in flight",
     Reason.COST: "cost exceeds capacity",
+    Reason.COOLDOWN: "pause that the server asked for",
     Reason.DEGRADED: "degraded mode",
     Reason.REQUEST_CAP: "global request cap",
     Reason.RATE_LIMIT: "rate limit used up",

@@ -56,6 +56,10 @@ class Attempt:
         self._status = status
         self._permit.answered(status=status)
 
+    def hint(self, wait: float) -> None:
+        """The server asks for no call of the provider within `wait` seconds."""
+        self._permit.hint(retry_after=wait)
+
     def ended(self) -> None:
         """The answer has ended, or its reader has closed it: the status is the outcome."""
         if not self._permit.reported:

@@ -274,6 +274,8 @@ class Operation(Generic[Response]):
         if status < 400:
             return None
         wait = server_wait(headers)
+        if wait:
+            self.attempt.hint(wait)
         if not self._request.retry_answers and status != 429 and (status != 503 or wait is None):
             return None
         return self._question(status, wait)

@@ -248,6 +248,8 @@ class ScopeActor:
             verdict = ledger.pipeline.verdict(now, PLAIN)
             return None if verdict.when <= now else ledger.deny(self.logic.denial(now, verdict))
         # The gate is the very instant of the policy that it comes from, and the first of two such policies speaks.
+        if ledger.pipeline.cooldown.until == gate:
+            return ledger.deny(Denied(self.scope, Reason.COOLDOWN, to_seconds(gate - now)))
         if self.degraded.until == gate and not ledger.pipeline.exempt:
             return ledger.deny(Denied(self.scope, Reason.DEGRADED, to_seconds(gate - now)))
         for limit in self._limits:
@@ -312,7 +314,7 @@ class ScopeActor:
             self._steps.within(self.lender.catch_up)
 
     def on_published(self) -> None:
-        """Degraded mode has moved: recalls the lease, and lets the queue find out."""
+        """Degraded mode or the cooldown of the provider has moved: recalls the lease, and lets the queue find out."""
         self.recall()
         if self.logic.queue:
             self._steps.read_soon()

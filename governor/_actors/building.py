@@ -20,12 +20,15 @@ from governor._units import Instant
 from governor.clock import Clock
 from governor.config import Config, ScopeSettings, provider_of
 from governor.instrumentation import Announcer
+from governor.policies.cooldown import CooldownPolicy
 from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
 
 _log: Final = logging.getLogger("governor")
 
 MAX_CHANGES: Final = 16
+#: Providers whose cooldown is kept although none of their scopes is.
+MAX_COOLDOWNS: Final = 1000
 
 
 @final
@@ -61,6 +64,9 @@ class Builder:
         self.changes = 0
         # The scopes of a provider share its budget, which goes with the last of them.
         self.budgets: WeakValueDictionary[str, RetryBudgetPolicy] = WeakValueDictionary()
+        # The same for its cooldown. One that runs outlives the scopes.
+        self._cooldowns: WeakValueDictionary[str, CooldownPolicy] = WeakValueDictionary()
+        self._running: dict[str, CooldownPolicy] = {}
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on."""
@@ -124,6 +130,21 @@ class Builder:
             budget.carry_over(self._now(), before)
         return budget
 
+    def cooldown(self, provider: str) -> CooldownPolicy:
+        """The cooldown of a provider."""
+        found = self._cooldowns.get(provider)
+        if found is None:
+            self._cooldowns[provider] = found = CooldownPolicy()
+        return found
+
+    def keep_cooldown(self, provider: str) -> None:
+        """Keeps a cooldown until it ends, whatever becomes of the scopes. At the bound, the first to end is dropped."""
+        now = self._now()
+        self._running = {name: policy for name, policy in self._running.items() if policy.until > now}
+        self._running[provider] = self.cooldown(provider)
+        if len(self._running) > MAX_COOLDOWNS:
+            del self._running[min(self._running, key=lambda name: self._running[name].until)]
+
     def pipeline(self, scope: str, config: Config | None = None) -> Pipeline:
         """Unspent policies, under the settings in force unless told otherwise."""
         config = config or self.config
@@ -138,6 +159,7 @@ class Builder:
             limits,
             cap=self._watch.cap,
             degraded=self._watch.degraded,
+            cooldown=self.cooldown(provider_of(scope)),
             provider=provider_of(scope),
             exempt=exempt,
             lends=self._lends,

@@ -24,7 +24,13 @@ class BreakerMoved(NamedTuple):
     before: BreakerStatus
 
 
-Effect = Signal | BreakerMoved
+class CooldownMoved(NamedTuple):
+    """A server has asked for a longer pause of this provider: its scopes recall their leases and look at their queues."""
+
+    provider: str
+
+
+Effect = Signal | BreakerMoved | CooldownMoved
 
 
 class Surroundings(Protocol):

@@ -1,7 +1,7 @@
-"""Failures reported on other threads and not read yet, over all scopes of a governor.
+"""Failures and cooldowns reported on other threads and not read yet, over all scopes of a governor.
 
 While there is one, no permit that was granted ahead can be taken, in any scope: reading it may pause all traffic. So a thread
-that has reported a failure gets no permit that the failure would have denied.
+that has reported one gets no permit that it would have denied.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ class Reader(Protocol):
 
 @final
 class Failures(deque[Reader]):
-    """The actors with unread failures, once for each failure. Bounded like the outcomes: one for each permit.
+    """The actors with unread failures, once for each failure. Bounded like the outcomes: two for each permit.
 
     A `deque`, so that the hot path tests it for being empty without a Python call.
     """

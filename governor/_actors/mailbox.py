@@ -4,7 +4,7 @@ Any thread may leave messages. Outcomes have a queue of their own and are read b
 reports taken into account. A message is appended first and the loop is woken afterwards: the actor never misses one.
 
 Bounds: an inbox that holds `max_waiting` asks answers the next one `overloaded`. Outcomes are always accepted; there are at
-most two for each permit, one of which says that the response has begun.
+most three for each permit, one of which says that the response has begun, and one what the server asks for.
 """
 
 from collections import deque
@@ -17,13 +17,13 @@ from governor._actors.portal import Portal
 from governor._actors.queue import Waiter
 from governor._units import SECOND, to_seconds
 from governor.errors import Reason
-from governor.messages import Acquire, Answered, Denied, Leave, Report
+from governor.messages import Acquire, Answered, Denied, Hinted, Leave, Report
 from governor.policies.contract import PLAIN, Grant, Result
 
 #: `retry_after` where the true wait is unknown.
 NOMINAL_WAIT: Final = SECOND
 
-Outcome = Answered | Report | Grant
+Outcome = Answered | Hinted | Report | Grant
 
 
 @final
@@ -86,7 +86,7 @@ class Mailbox:
     def deliver(self, outcome: Outcome) -> None:
         """Has an outcome read soon that lies in `outcomes`."""
         try:
-            if isinstance(outcome, Report) and outcome.result is Result.FAILURE:
+            if isinstance(outcome, Hinted) or (isinstance(outcome, Report) and outcome.result is Result.FAILURE):
                 # Only after the outcome has been left: the failures are read by reading the outcomes of their readers.
                 self._failures.append(self._reader)
         finally:

@@ -10,15 +10,17 @@ import msgspec
 
 from governor._actors.counters import Counters
 from governor._failures import Classifier
-from governor._units import Instant
+from governor._units import HOUR, Duration, Instant, from_seconds
 from governor.errors import UsageError
-from governor.messages import Answered, Report
+from governor.messages import Answered, Hinted, Report
 from governor.policies import _checks
 from governor.policies.contract import Grant, Result
 from governor.policies.degraded import DegradedPolicy
 
 #: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
 MAX_SUCCESSES: Final = 65_536
+#: The longest pause that is believed.
+MAX_COOLDOWN: Final = Duration(HOUR)
 
 
 class Owner(Protocol):
@@ -41,10 +43,10 @@ class Owner(Protocol):
         """Of all actors, those to whom others have sent failures that are not read yet."""
 
     @property
-    def outcomes(self) -> deque[Answered | Report | Grant]:
+    def outcomes(self) -> deque[Answered | Hinted | Report | Grant]:
         """Where outcomes are left, from any thread."""
 
-    def deliver(self, outcome: Answered | Report | Grant, *, later: bool = False) -> None:
+    def deliver(self, outcome: Answered | Hinted | Report | Grant, *, later: bool = False) -> None:
         """An outcome has been left: has it read, at once on the actor's own thread, unless `later`."""
 
 
@@ -84,6 +86,20 @@ class Permit(msgspec.Struct, gc=False, eq=False):
                 owner.outcomes.append(answered)
             finally:
                 owner.deliver(answered)
+
+    def hint(self, *, retry_after: float) -> None:
+        """Says that the server asks for no call of this provider within `retry_after` seconds, as in `Retry-After`.
+
+        All scopes of the provider pause for that time, `MAX_COOLDOWN` (1 hour) at most: calls wait, or are denied as
+        `provider_cooldown_active`. A pause only ever becomes longer. Say it as soon as the head of the answer is there, before
+        `record`; after `record` it counts as well. Raises `ConfigError` for a negative number.
+        """
+        wait = Hinted(min(from_seconds(retry_after, field="retry_after"), MAX_COOLDOWN))
+        owner = self._owner
+        try:
+            owner.outcomes.append(wait)
+        finally:
+            owner.deliver(wait)
 
     def record(
         self, *, status: int | None = None, error: BaseException | None = None, used: Mapping[str, int] | None = None

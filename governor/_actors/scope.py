@@ -12,7 +12,7 @@ from random import Random
 from typing import Final, final
 
 from governor._actors.alarm import Alarm
-from governor._actors.effects import BreakerMoved, Effect, Signal, Surroundings
+from governor._actors.effects import BreakerMoved, CooldownMoved, Effect, Signal, Surroundings
 from governor._actors.ledger import Ledger
 from governor._actors.lender import Lender
 from governor._actors.mailbox import NOMINAL_WAIT, Outcome
@@ -21,7 +21,7 @@ from governor._actors.queue import Waiter, WaitQueue
 from governor._units import AFTER_OUTCOME, NEVER, SECOND, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import BreakerChanged, Granted
-from governor.messages import Acquire, Answered, Denied, NoRetry, PlanRetry, Report, RetryPlan
+from governor.messages import Acquire, Answered, Denied, Hinted, NoRetry, PlanRetry, Report, RetryPlan
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.pipeline import Pipeline, Verdict
@@ -276,8 +276,12 @@ class ScopeLogic:
     # Outcomes.
 
     def learn(self, message: Outcome) -> None:
-        """The beginning of a response, an outcome, or a grant that was never used."""
+        """The beginning of a response, what its server asks for, an outcome, or a grant that was never used."""
         ledger, degraded = self.ledger, self.ledger.pipeline.degraded
+        if isinstance(message, Hinted):
+            self._cool_down(message.wait)
+            self.settle()
+            return
         if isinstance(message, Answered):
             message.at = now = ledger.clock()
             ledger.pipeline.answered(now, message.grant, message.status)
@@ -301,6 +305,12 @@ class ScopeLogic:
         if degraded.until != before:
             self._effects.append(Signal.PAUSED)
         self.settle()
+
+    def _cool_down(self, wait: Duration) -> None:
+        pipeline = self.ledger.pipeline
+        if pipeline.cooldown.extend(self.ledger.clock(), wait):
+            self.lender.recall()
+            self._effects.append(CooldownMoved(pipeline.provider))
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits. A permit that it was given meanwhile is given back."""

@@ -1,7 +1,8 @@
 """The policies of one scope together: all grant, or nothing is spent.
 
 The instant at which all policies grant is the latest of their earliest instants, and the policy that names it is the reason of
-a denial. Policies are asked in the order degraded mode, breaker, limits, cap; of two with the same instant the first counts.
+a denial. Policies are asked in the order cooldown, degraded mode, breaker, limits, cap; of two with the same instant the first
+counts.
 
 Everything that the scope itself decides is folded into one instant, `gate`: from it on a plain request is granted, unless the
 global cap denies it. The gate moves only on events, so most requests are decided by comparing it with the clock.
@@ -20,6 +21,7 @@ from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerState, BreakerStatus
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result
+from governor.policies.cooldown import CooldownPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.limits import build, decode_state, predecessors
 from governor.policies.request_cap import RequestCapPolicy
@@ -73,13 +75,17 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 
 class Pipeline:
-    """The policies of one scope. All scopes share the cap and degraded mode; degraded mode does not pause an exempt scope."""
+    """The policies of one scope.
+
+    All scopes share the cap and degraded mode, which does not pause an exempt scope; the scopes of a provider share `cooldown`.
+    """
 
     __slots__ = (
         "_born",
         "_receipts_born",
         "breaker",
         "cap",
+        "cooldown",
         "degraded",
         "dropped",
         "exempt",
@@ -100,6 +106,7 @@ class Pipeline:
         *,
         cap: RequestCapPolicy,
         degraded: DegradedPolicy,
+        cooldown: CooldownPolicy | None = None,
         provider: str = "",
         exempt: bool = False,
         lends: bool = True,
@@ -114,6 +121,7 @@ class Pipeline:
         self.dropped: dict[str, int] = {}
         self.cap = cap
         self.degraded = degraded
+        self.cooldown = CooldownPolicy() if cooldown is None else cooldown
         #: The policies that must be asked for every request.
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.limits, cap)
         #: Whether a limit waits for outcomes, so that a grant must not get lost.
@@ -125,7 +133,7 @@ class Pipeline:
         self._receipts_born = 0
         self.exempt = exempt
         paused: tuple[Policy, ...] = () if exempt else (degraded,)
-        #: All policies, in the order in which they are asked.
+        #: All policies but the cooldown, in the order in which they are asked.
         self.policies: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)
         #: From this instant on all policies except the cap grant a `PLAIN` request; before it, call `verdict`.
         self.gate = Instant(0)
@@ -136,18 +144,22 @@ class Pipeline:
         return (*cast("tuple[Lending, ...]", self.limits), self.cap) if simple else ()
 
     def regate(self) -> None:
-        """Recomputes the gate. Call it after anything that may have changed the breaker or degraded mode."""
+        """Recomputes the gate. Call it after anything that may have changed the breaker, degraded mode or cooldown."""
         if not self.breaker.unrestricted:
             self.gate = NEVER
             return
-        gate = 0 if self.exempt else self.degraded.until
+        gate: int = self.cooldown.until if self.exempt else max(self.cooldown.until, self.degraded.until)
         for limit in self.limits:
             gate = max(gate, limit.ready)
         self.gate = Instant(gate)
 
     def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:
         """When all policies grant the request, and which of them is the last to."""
-        when, by, not_before = now, None, now
+        when, not_before = now, now
+        by: Policy | None = None
+        cooldown = self.cooldown
+        if cooldown.until > now:  # Its `earliest`, without a call: this is what a denial costs.
+            when, by, not_before = cooldown.until, cooldown, cooldown.until
         counting = self.breaker.status is not BreakerStatus.OPEN
         for policy in self.policies:
             earliest = policy.earliest(now, request, ahead)
@@ -165,7 +177,8 @@ class Pipeline:
 
     def without_cap(self, now: Instant, request: Request) -> Instant:
         """The earliest instant at which the request can be granted, disregarding the global cap."""
-        return max((policy.earliest(now, request) for policy in self.policies if policy is not self.cap), default=now)
+        others = (policy.earliest(now, request) for policy in self.policies if policy is not self.cap)
+        return max(self.cooldown.earliest(now, request), *others)
 
     def commit(self, now: Instant, request: Request) -> Grant:
         """Spends the request in every policy; if one of them fails, in none."""

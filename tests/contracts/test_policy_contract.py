@@ -15,6 +15,7 @@ from governor.errors import Reason
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import PLAIN, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result, Spending
+from governor.policies.cooldown import CooldownPolicy
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.in_flight import InFlight
@@ -25,7 +26,7 @@ from governor.policies.window import StrictWindow
 START: Final = Instant(10 * DAY)
 
 Spends = LimitPolicy | RequestCapPolicy
-Kept = Spends | BreakerPolicy | DegradedPolicy
+Kept = Spends | BreakerPolicy | CooldownPolicy | DegradedPolicy
 Make = Callable[[], Kept]
 
 #: Limits of every registered kind. A kind that is missing here fails the suite.
@@ -49,6 +50,7 @@ MAKERS: Final[dict[str, Make]] = {
     "breaker by a rate in time": lambda: BreakerPolicy(
         Breaker(failure_rate=0.5, window=Duration(3 * SECOND), minimum_calls=2, open_for=SECOND, successes=1)
     ),
+    "cooldown": CooldownPolicy,
     "degraded mode": lambda: DegradedPolicy(Degraded(failures=3, excess=9, cooldown=SECOND)),
 }
 #: What each of the kinds of policy says of itself: why it denies, what it counts, how much of it and how fast it refills.
@@ -62,6 +64,7 @@ FACTS: Final[dict[str, tuple[Reason, str, int, float] | Reason]] = {
     "breaker": Reason.CIRCUIT_OPEN,
     "breaker by a rate of calls": Reason.CIRCUIT_OPEN,
     "breaker by a rate in time": Reason.CIRCUIT_OPEN,
+    "cooldown": Reason.COOLDOWN,
     "degraded mode": Reason.DEGRADED,
 }
 
@@ -94,6 +97,8 @@ def drive(policy: Kept, steps: list[Step], look: Callable[[Instant, Request], No
             grant, receipt = open_grants.pop(0)
             if isinstance(policy, DegradedPolicy):
                 tell(policy, now, grant, end)
+            elif isinstance(policy, CooldownPolicy):
+                policy.extend(now, Duration(grant.request.cost * SECOND))
             elif isinstance(end, Result):
                 policy.record(now, grant, end)
             else:

@@ -50,6 +50,22 @@ def test_after_it_has_reported_the_failure_that_opens_the_breaker_a_thread_finds
     assert (used + 1, 0) == (now.counters.requests, now.leased)
 
 
+@pytest.mark.promise("R11")
+def test_after_it_has_reported_what_a_server_asks_for_a_thread_finds_empty_leases() -> None:
+    with governed(PLENTY) as governor, ThreadPoolExecutor(1) as pool:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather", "maps") as (actors, _):
+            granted(client.try_permit("weather")).hint(retry_after=60.0)
+            found = [take_all(actor) for actor in actors]
+            futures = [pool.submit(client.try_permit, provider) for provider in ("weather", "maps")]
+        paused, other = (future.result(PATIENCE) for future in futures)
+
+    assert [[], []] == found
+    assert isinstance(paused, Denied)
+    assert Reason.COOLDOWN is paused.reason
+    granted(other)
+
+
 @pytest.mark.promise("R06")
 @pytest.mark.usefixtures("_turns")
 def test_no_call_after_the_reported_failure_gets_a_permit() -> None:

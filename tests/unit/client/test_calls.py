@@ -11,7 +11,7 @@ import httpx
 import httpx2
 import pytest
 
-from governor import Config, CounterRecord, Governor, PermitDenied, RateLimited
+from governor import Config, CounterRecord, Governor, PermitDenied, ProviderCooldown, RateLimited
 from governor_client import TrafficControlledHttpClient
 
 if TYPE_CHECKING:
@@ -143,6 +143,22 @@ async def test_with_no_wait_a_call_is_denied_at_once_and_is_retried_all_the_same
     assert 200 == (await both.get(client)).status_code
     with pytest.raises(RateLimited):
         await both.get(client)
+
+
+@pytest.mark.promise("R11")
+@pytest.mark.parametrize(("status", "retry_after", "paused"), [(429, "60", True), (503, "60", True), (503, None, False)])
+async def test_an_answer_that_asks_for_a_pause_holds_every_method_of_the_provider(
+    both: Both, status: int, retry_after: str | None, *, paused: bool
+) -> None:
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    client = both.client(lambda request: httpx2.Response(status, headers=headers), wait=0)
+
+    await both.get(client, raise_for_status=False)
+    if paused:
+        with pytest.raises(ProviderCooldown):
+            await both.call(client, "POST", "/")
+    else:
+        assert status == (await both.call(client, "POST", "/", raise_for_status=False)).status_code
 
 
 async def test_each_redirect_takes_a_permit_in_the_scope_of_its_method(both: Both) -> None:
