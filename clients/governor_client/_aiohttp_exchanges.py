@@ -191,6 +191,7 @@ class Calling(_Exchange):
         self,
         call: Call,
         operation: "Operation[ClientResponse] | None",
+        send: "Callable[..., Awaitable[ClientResponse]]",
         session: ClientSession,
         method: str,
         str_or_url: "URL | str",
@@ -198,6 +199,7 @@ class Calling(_Exchange):
         options: dict[str, Any],
     ) -> None:
         super().__init__(call, operation)
+        self._send = send
         self._session = session
         self._method = method
         self._str_or_url = str_or_url
@@ -206,9 +208,7 @@ class Calling(_Exchange):
 
     def forward_call(self) -> Awaitable[ClientResponse]:
         """Makes the call as the session would do it."""
-        # That of the class, so that it can be replaced, as aioresponses does.
-        session = self._session
-        return type(session)._request(session, self._method, self._str_or_url, **self._options)
+        return self._send(self._method, self._str_or_url, **self._options)
 
     async def send(self, attempt: Attempt) -> ClientResponse:
         self._unused = attempt

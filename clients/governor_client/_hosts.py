@@ -3,14 +3,14 @@
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Final, NamedTuple, Protocol, final
+from typing import Any, Final, NamedTuple, Protocol, final
 
 from governor import ConfigError, Governor
 from governor.clock import system_clock
 from governor.config import provider_name
 from governor.instrumentation import Hook
 from governor_client._denials import OnRefusal, check_on_refusal
-from governor_client._operation import Terms, sending
+from governor_client._operation import Operation, Terms, sending
 from governor_client._ungoverned import Ungoverned, is_loopback, plain
 from governor_client._wait import Wait, WaitBudget, check_wait, chosen_wait
 
@@ -42,8 +42,11 @@ class Settings(NamedTuple):
 class TermsOf(Protocol):
     """The terms of an adapter: those of one provider (`Terms`), or of one for each host."""
 
-    def of(self, host: str, path: str, port: int | None = None, /) -> Terms | None:
-        """The terms of a request to this host and path; None if it needs no permit."""
+    def of(self, host: str, path: str, port: int | None = None, /, *, within: Operation[Any] | None = None) -> Terms | None:
+        """The terms of a request to this host and path; None if it needs no permit.
+
+        `within` is the operation that is being sent, if the adapter knows that this is a further request of its call.
+        """
         ...
 
     def budget(self, wait: object, timeout: float | None, /) -> WaitBudget:
@@ -101,14 +104,14 @@ class HostTerms:
         self._found = lru_cache(MAX_HOSTS)(self._find)
         self._terms = lru_cache(MAX_HOSTS)(self._make)
 
-    def of(self, host: str, path: str, port: int | None = None) -> Terms | None:
+    def of(self, host: str, path: str, port: int | None = None, /, *, within: Operation[Any] | None = None) -> Terms | None:
         """The terms of a request to this host and path; None if it needs no permit."""
         terms = self._found(host, port)
         if terms is None or terms.ungoverned.covers(host, path):
             return None
         sent = sending()
         # Sent by an adapter that has taken a permit for it already, through a library that is governed as well.
-        return None if sent is not None and sent.sends_to(host) else terms
+        return None if sent is not None and sent is not within and sent.sends_to(host) else terms
 
     def budget(self, wait: object, timeout: float | None) -> WaitBudget:
         """The wait of one call."""

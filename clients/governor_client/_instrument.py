@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from threading import Lock
 from types import ModuleType, TracebackType
-from typing import Any, Final, Protocol, Self, final
+from typing import Any, Final, NamedTuple, Protocol, Self, final
 
 from governor import ConfigError, Governor, UsageError
 from governor.instrumentation import Hook
@@ -35,7 +35,7 @@ def _load(module: str, name: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _httpx_transport(adapter: str, kind: str) -> Replacement:
+def _httpx(adapter: str, kind: str) -> Replacement:
     """Puts a governed transport above the one that a client has chosen for a URL, proxies and mounts included."""
 
     def replacement(original: Method, patches: Patches, terms: HostTerms) -> Method:
@@ -52,18 +52,83 @@ def _httpx_transport(adapter: str, kind: str) -> Replacement:
     return replacement
 
 
-def _httpx(name: str) -> tuple[tuple[str, str, Replacement], ...]:
-    adapter = f"governor_client.{name}"
-    return (
-        ("Client", "_transport_for_url", _httpx_transport(adapter, "GovernedTransport")),
-        ("AsyncClient", "_transport_for_url", _httpx_transport(adapter, "AsyncGovernedTransport")),
-    )
+def _requests_send(original: Method, patches: Patches, terms: HostTerms) -> Method:
+    @wraps(original)
+    def send(adapter: Any, request: Any, *args: Any, **options: Any) -> Any:
+        if not patches.active:
+            return original(adapter, request, *args, **options)
+        return _load("governor_client.requests", "send_by_host")(terms, original, adapter, request, *args, **options)
+
+    return send
 
 
-#: For each library the class, the method and what replaces it.
-_TABLE: Final[Mapping[str, tuple[tuple[str, str, Replacement], ...]]] = {
-    "httpx2": _httpx("httpx2"),
-    "httpx": _httpx("httpx"),
+def _requests_prepare(original: Method, patches: Patches, terms: HostTerms) -> Method:
+    @wraps(original)
+    def prepare_request(session: Any, request: Any) -> Any:
+        if not patches.active:
+            return original(session, request)
+        return _load("governor_client.requests", "prepare")(partial(original, session), session, request)
+
+    return prepare_request
+
+
+def _urllib3_pool(original: Method, patches: Patches, terms: HostTerms) -> Method:
+    @wraps(original)
+    def urlopen(pool: Any, *args: Any, **options: Any) -> Any:
+        if not patches.active:
+            return original(pool, *args, **options)
+        return _load("governor_client.urllib3", "send_through")(terms, partial(original, pool), pool, *args, **options)
+
+    return urlopen
+
+
+def _urllib3_manager(original: Method, patches: Patches, terms: HostTerms) -> Method:
+    @wraps(original)
+    def urlopen(manager: Any, *args: Any, **options: Any) -> Any:
+        if not patches.active:
+            return original(manager, *args, **options)
+        return _load("governor_client.urllib3", "call")(partial(original, manager), manager, *args, **options)
+
+    return urlopen
+
+
+def _aiohttp(original: Method, patches: Patches, terms: HostTerms) -> Method:
+    @wraps(original)
+    async def _request(session: Any, *args: Any, **options: Any) -> Any:
+        if not patches.active:
+            return await original(session, *args, **options)
+        return await _load("governor_client.aiohttp", "call_by_host")(terms, original, session, *args, **options)
+
+    return _request
+
+
+class _Library(NamedTuple):
+    """What is replaced in a library."""
+
+    methods: Mapping[str, Replacement]
+    #: A module and a name in it, which all versions have that are supported.
+    has: tuple[str, str]
+
+
+_TABLE: Final[Mapping[str, _Library]] = {
+    **{
+        name: _Library(
+            {
+                "Client._transport_for_url": _httpx(f"governor_client.{name}", "GovernedTransport"),
+                "AsyncClient._transport_for_url": _httpx(f"governor_client.{name}", "AsyncGovernedTransport"),
+            },
+            (name, "Client"),
+        )
+        for name in ("httpx2", "httpx")
+    },
+    "requests": _Library(
+        {"adapters.HTTPAdapter.send": _requests_send, "sessions.Session.prepare_request": _requests_prepare},
+        ("urllib3", "BaseHTTPResponse"),
+    ),
+    "urllib3": _Library(
+        {"HTTPConnectionPool.urlopen": _urllib3_pool, "PoolManager.urlopen": _urllib3_manager}, ("urllib3", "BaseHTTPResponse")
+    ),
+    "aiohttp": _Library({"ClientSession._request": _aiohttp}, ("aiohttp", "ClientHandlerType")),
 }
 _LIBRARIES: Final = f"a list of installed libraries out of {', '.join(_TABLE)}, or None for all"
 
@@ -97,16 +162,30 @@ class _Installation:
         self._patches.undo()
 
     def _patch(self, library: ModuleType) -> None:
-        for owner, name, replacement in _TABLE[library.__name__]:
-            found = getattr(library, owner, None)
-            if not isinstance(found, type) or name not in vars(found):
-                warnings.warn(
-                    f"this version of {library.__name__} has no {owner}.{name}, so instrument() does not govern it",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
-                return
-            self._patches.replace(found, name, partial(replacement, patches=self._patches, terms=self._terms))
+        methods, (module, name) = _TABLE[library.__name__]
+        if not hasattr(sys.modules.get(module), name):
+            _unsupported(library, f"{module}.{name}")
+            return
+        for path, replacement in methods.items():
+            owner, _, method = path.rpartition(".")
+            found = _find(library, owner)
+            if found is None or method not in vars(found):
+                _unsupported(library, path)
+            else:
+                self._patches.replace(found, method, partial(replacement, patches=self._patches, terms=self._terms))
+
+
+def _find(library: ModuleType, path: str) -> type | None:
+    found: object = library
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found if isinstance(found, type) else None
+
+
+def _unsupported(library: ModuleType, missing: str) -> None:
+    warnings.warn(
+        f"this version of {library.__name__} has no {missing}, so instrument() does not govern it", RuntimeWarning, stacklevel=4
+    )
 
 
 _lock: Final = Lock()
@@ -167,9 +246,10 @@ def instrument(
     `default`: a provider, or a function that is called with a host and returns a provider or None; its answers are kept for
     1024 hosts. This machine is governed only if an entry names it.
 
-    `libraries` are to be governed: out of httpx2 and httpx, by default all. Nothing is loaded because of this, and what is
-    loaded later is governed as well. Clients are governed from their next request on, whenever they were made and whatever
-    their proxies, mounts and transports are. Those that take permits already keep their provider and are not governed twice.
+    `libraries` are to be governed: out of httpx2, httpx, requests, urllib3 and aiohttp, by default all. Nothing is loaded for
+    this, and what is loaded later is governed as well. Clients and sessions are governed from their next request on, whenever
+    they were made, whatever their proxies, mounts, transports and adapters are. Those that take permits already keep their
+    provider and are not governed twice.
 
     `governor`, `wait`, `on_refusal`, `ungoverned` and `on_event` are those of `GovernedTransport`, as is everything else: a
     request is signed before it waits, and is retried as the settings of the provider say.

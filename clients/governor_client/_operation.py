@@ -145,7 +145,7 @@ class Terms:
         """Whether a request to this host and path needs permits."""
         return self.of(host, path) is not None
 
-    def of(self, host: str, path: str, port: int | None = None) -> "Terms | None":
+    def of(self, host: str, path: str, port: int | None = None, /, *, within: "Operation[Any] | None" = None) -> "Terms | None":
         """The terms of a request to this host and path: these, or None if it needs no permit."""
         sent = sending()
         if sent is not None and sent.terms.by_host and not self.by_host and sent.sends_to(host):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from io import BytesIO, TextIOBase
 from typing import IO, Any, Final, cast, final
+from urllib.parse import SplitResult
 
 from urllib3.exceptions import (
     ClosedPoolError,
@@ -112,6 +113,14 @@ def watch(body: object) -> Watched | None:
     if in_memory(body) or isinstance(body, TextIOBase):
         return None
     return WatchedFile(cast("IO[bytes]", body)) if hasattr(body, "read") else RequestBody(cast("Any", body))
+
+
+def port_of(url: SplitResult) -> int | None:
+    """The port of a URL; None if it is invalid, which the library reports."""
+    try:
+        return url.port or {"http": 80, "https": 443}.get(url.scheme)
+    except ValueError:
+        return None
 
 
 def timeout_of(timeout: object) -> float | None:

@@ -4,7 +4,8 @@ The extra `aiohttp` installs what is needed: aiohttp 3.12.15 or later.
 """
 
 from collections import ChainMap
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, final
 from weakref import ref
 
@@ -14,6 +15,7 @@ from governor.extras import missing
 from governor.instrumentation import Hook
 from governor_client._denials import OnRefusal
 from governor_client._exchange import arun
+from governor_client._hosts import TermsOf
 from governor_client._operation import Operation, Request, Terms
 from governor_client._server_wait import Headers
 from governor_client._wait import Wait, longest
@@ -36,6 +38,8 @@ from governor_client._aiohttp_exchanges import REPEATED, Call, Calling, Sending,
 
 if TYPE_CHECKING:
     from yarl import URL
+
+    Send = Callable[..., Awaitable[ClientResponse]]
 
 S = TypeVar("S", bound=ClientSession)
 
@@ -81,7 +85,7 @@ class GovernedMiddleware:
         on_event: Hook | None = None,
         clock: Clock = system_clock,
     ) -> None:
-        self._terms = Terms(
+        self._terms: TermsOf = Terms(
             provider,
             governor,
             wait=wait,
@@ -108,13 +112,16 @@ class GovernedMiddleware:
             raise error
         call.begin(request)
         url = request.url
-        if not self._terms.governs(url.host or "", url.path):
+        attempting = call.attempting
+        within = None if attempting is None else attempting.operation
+        terms = self._terms.of(url.host or "", url.path, url.port, within=within)
+        if terms is None:
             return await handler(request)
-        if call.attempting is not None:
-            call.attempting.redirected = True
+        if attempting is not None:
+            attempting.redirected = True
         body = request.body
         description = self._describe(request.method, url, request.headers, repeatable=not body or is_repeatable(body))
-        operation: Operation[ClientResponse] = Operation(self._terms, description, call.budget)
+        operation: Operation[ClientResponse] = Operation(terms, description, call.budget)
         try:
             return await arun(operation, Sending(call, operation, request, handler))
         except REPEATED as error:
@@ -126,9 +133,14 @@ class GovernedMiddleware:
         return Request(method, url.host or "", url.path, headers, repeatable=repeatable, buffered=buffered)
 
     async def _call(
-        self, session: ClientSession, method: str, str_or_url: "URL | str", options: dict[str, Any]
+        self,
+        session: ClientSession,
+        method: str,
+        str_or_url: "URL | str",
+        options: dict[str, Any],
+        send: "Send | None" = None,
     ) -> ClientResponse:
-        """Makes a call of a session, above redirects, authentication and cookies."""
+        """Makes a call of a session, above redirects, authentication and cookies. `send` does it without the governor."""
         check = options.get("raise_for_status")
         if check is None:
             check = session._raise_for_status
@@ -138,7 +150,9 @@ class GovernedMiddleware:
             options["middlewares"] = (*options["middlewares"], self)
         if isinstance(options.get("data"), FormData):
             options["data"] = options["data"]()  # A form can be read once, and what comes of it again.
-        calling = self._begin(session, method.upper(), str_or_url, options)
+        # That of the class, so that it can be replaced, as aioresponses does.
+        send = send or type(session)._request
+        calling = self._begin(partial(send, session), session, method.upper(), str_or_url, options)
         token = current.set(calling.call)
         try:
             if calling.operation is None:
@@ -151,7 +165,9 @@ class GovernedMiddleware:
             await _check(response, check)
         return response
 
-    def _begin(self, session: ClientSession, method: str, str_or_url: "URL | str", options: dict[str, Any]) -> "Calling":
+    def _begin(
+        self, send: "Send", session: ClientSession, method: str, str_or_url: "URL | str", options: dict[str, Any]
+    ) -> "Calling":
         timeout = options.get("timeout", ...)
         if timeout is None or isinstance(timeout, (int, float)):
             timeout = ClientTimeout(total=timeout)
@@ -163,12 +179,13 @@ class GovernedMiddleware:
             url = session._build_url(str_or_url)
         except (TypeError, ValueError):
             url = None  # aiohttp says what is wrong with it.
-        if url is None or not self._terms.governs(url.host or "", url.path):
-            return Calling(call, None, session, method, str_or_url, url, options)
+        terms = None if url is None else self._terms.of(url.host or "", url.path, url.port)
+        if url is None or terms is None:
+            return Calling(call, None, send, session, method, str_or_url, url, options)
         own: Any = options.get("headers")
         headers = ChainMap(CIMultiDict(own), session.headers) if own else session.headers
         description = self._describe(method, url, cast("Headers", headers), repeatable=is_repeatable_call(options))
-        return Calling(call, Operation(self._terms, description, call.budget), session, method, str_or_url, url, options)
+        return Calling(call, Operation(terms, description, call.budget), send, session, method, str_or_url, url, options)
 
 
 def govern(
@@ -236,6 +253,19 @@ def governing_trace(provider: str, **options: Any) -> TraceConfig:
 
     config.on_request_start.append(begin)
     return config
+
+
+async def call_by_host(
+    terms: TermsOf, send: "Send", session: ClientSession, method: str, str_or_url: "URL | str", **options: Any
+) -> ClientResponse:
+    """Makes a call of any session, for `instrument`. `send` does it without the governor."""
+    own = options.get("middlewares")
+    middlewares = session._middlewares if own is None else own
+    if any(isinstance(middleware, GovernedMiddleware) for middleware in middlewares):
+        return await send(session, method, str_or_url, **options)
+    governed = GovernedMiddleware.__new__(GovernedMiddleware)
+    governed._terms, governed._buffered = terms, False
+    return await governed._call(session, method, str_or_url, {**options, "middlewares": middlewares}, send)
 
 
 def is_governed(session: ClientSession) -> bool:

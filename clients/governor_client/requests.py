@@ -14,6 +14,7 @@ from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import run
+from governor_client._hosts import TermsOf
 from governor_client._operation import KEPT, Operation, Request, Terms
 from governor_client._server_wait import Headers
 from governor_client._wait import Wait, WaitBudget
@@ -32,6 +33,7 @@ try:
         Watched,
         fault_of_urllib3,
         in_memory,
+        port_of,
         report,
         synthetic,
         take_in,
@@ -132,6 +134,7 @@ class GovernedAdapter(BaseAdapter):
         self.adapter: Final = HTTPAdapter() if adapter is None else adapter
         if isinstance(self.adapter, HTTPAdapter):
             self.adapter.max_retries = NO_RETRIES
+        self._provider = provider
         self._options: AdapterOptions = {
             "governor": governor,
             "wait": wait,
@@ -141,7 +144,7 @@ class GovernedAdapter(BaseAdapter):
             "on_event": on_event,
             "clock": clock,
         }
-        self._terms = Terms(
+        self._terms: TermsOf = Terms(
             provider,
             governor,
             wait=wait,
@@ -163,23 +166,7 @@ class GovernedAdapter(BaseAdapter):
     ) -> Response:
         """Sends one request, with a permit for each attempt."""
         send = partial(self.adapter.send, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
-        url = urlsplit(request.url or "")
-        host, path = url.hostname or "", url.path
-        if not self._terms.governs(host, path):
-            return send(request)
-        description = Request(
-            request.method or "GET",
-            host,
-            path,
-            Lookup(request.headers),
-            repeatable=in_memory(request.body),
-            buffered=not stream,
-        )
-        operation: Operation[Response] = Operation(self._terms, description, _budget(self._terms, request, timeout))
-        response = run(operation, _Exchange(self, operation, request, send))
-        if operation.waited:
-            _OwnTime(request.hooks, response)
-        return response
+        return _send(self._terms, send, self, request, stream=stream, timeout=timeout)
 
     def close(self) -> None:
         """Closes the adapter that sends."""
@@ -191,7 +178,7 @@ class GovernedAdapter(BaseAdapter):
                 "an adapter with a governor of its own cannot be pickled; leave out `governor=`, so that it uses the governor "
                 "of the process"
             )
-        return partial(GovernedAdapter, self._terms.provider, adapter=self.adapter, **self._options), ()
+        return partial(GovernedAdapter, self._provider, adapter=self.adapter, **self._options), ()
 
 
 def govern(session: S, provider: str, **options: Unpack[AdapterOptions]) -> S:
@@ -205,8 +192,46 @@ def govern(session: S, provider: str, **options: Unpack[AdapterOptions]) -> S:
     for prefix, adapter in adapters.items():
         session.mount(prefix, GovernedAdapter(provider, adapter=adapter, **options))
     if "prepare_request" not in vars(session):
-        session.prepare_request = partial(_prepare, session, session.prepare_request)  # type: ignore[method-assign] # for this one
+        session.prepare_request = partial(prepare, session.prepare_request, session)  # type: ignore[method-assign] # for this one
     return session
+
+
+def send_by_host(
+    terms: TermsOf, send: Callable[..., Response], adapter: HTTPAdapter, request: PreparedRequest, *args: Any, **options: Any
+) -> Response:
+    """`send` of any adapter, for `instrument`. The arguments are those of `HTTPAdapter.send`."""
+    options |= zip(("stream", "timeout", "verify", "cert", "proxies"), args, strict=False)
+    # One that does not retry, with the connections of the other, which is not changed.
+    once = object.__new__(type(adapter))
+    vars(once).update(vars(adapter), max_retries=NO_RETRIES)
+    governed, ungoverned = (partial(send, each, **options) for each in (once, adapter))
+    stream, timeout = options.get("stream", False), options.get("timeout")
+    return _send(terms, governed, adapter, request, stream=stream, timeout=timeout, ungoverned=ungoverned)
+
+
+def _send(
+    terms_of: TermsOf,
+    send: Callable[[PreparedRequest], Response],
+    adapter: BaseAdapter,
+    request: PreparedRequest,
+    *,
+    stream: bool,
+    timeout: "TimeoutType",
+    ungoverned: Callable[[PreparedRequest], Response] | None = None,
+) -> Response:
+    """Sends a request with a permit for each attempt. `ungoverned` sends one that needs none, as `send` by default."""
+    url = urlsplit(request.url or "")
+    host, path = url.hostname or "", url.path
+    terms = terms_of.of(host, path, port_of(url))
+    if terms is None:
+        return (ungoverned or send)(request)
+    method, headers = request.method or "GET", Lookup(request.headers)
+    description = Request(method, host, path, headers, repeatable=in_memory(request.body), buffered=not stream)
+    operation: Operation[Response] = Operation(terms, description, _budget(terms, request, timeout))
+    response = run(operation, _Exchange(adapter, operation, request, send))
+    if operation.waited:
+        _OwnTime(request.hooks, response)
+    return response
 
 
 @final
@@ -215,7 +240,7 @@ class _Exchange:
 
     def __init__(
         self,
-        adapter: GovernedAdapter,
+        adapter: BaseAdapter,
         operation: Operation[Response],
         request: PreparedRequest,
         send: Callable[[PreparedRequest], Response],
@@ -351,11 +376,12 @@ class _Signature:
         return renewed
 
 
-def _prepare(
-    session: requests.Session, prepare: Callable[[requests.Request], PreparedRequest], request: requests.Request
+def prepare(
+    prepare: Callable[[requests.Request], PreparedRequest], session: requests.Session, request: requests.Request
 ) -> PreparedRequest:
+    """`prepare_request` of a session, which remembers how the request was signed."""
     auth = session.auth if request.auth is None else request.auth
-    if not callable(auth) or isinstance(auth, HTTPBasicAuth):
+    if not callable(auth) or isinstance(auth, (HTTPBasicAuth, _Signature)):
         return prepare(request)
     signature = _Signature(auth)
     request = copy(request)

@@ -11,6 +11,7 @@ from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import run
+from governor_client._hosts import TermsOf
 from governor_client._operation import Operation, Request, Terms
 from governor_client._server_wait import Headers
 from governor_client._wait import Wait, WaitBudget
@@ -51,6 +52,11 @@ class _Call:
 #: Retries happen beneath the permit, so a governed request has none. The second raises errors as they are.
 _ONCE: Final = Retry(0, redirect=False)
 _RAISES: Final = Retry(False, redirect=False)
+#: The arguments of `urlopen` after the URL.
+_POSITIONAL: Final = (
+    *("body", "headers", "retries", "redirect", "assert_same_host", "timeout", "pool_timeout", "release_conn", "chunked"),
+    *("body_pos", "preload_content", "decode_content"),
+)
 #: The call that a manager makes in this thread.
 _current: Final[ContextVar[_Call | None]] = ContextVar("governor_client_urllib3_call", default=None)
 
@@ -111,7 +117,7 @@ def govern(
         for scheme, kind in manager.pool_classes_by_scheme.items()
     }
     manager.clear()
-    manager.urlopen = partial(_call, manager, manager.urlopen)  # type: ignore[method-assign] # of this manager
+    manager.urlopen = partial(call, manager.urlopen, manager)  # type: ignore[method-assign] # of this manager
     return manager
 
 
@@ -151,12 +157,12 @@ class GovernedPoolManager(PoolManager):
         )
 
 
-def _call(
-    manager: PoolManager, urlopen: Callable[..., BaseHTTPResponse], method: str, url: str, redirect: bool = True, **kw: Any
+def call(
+    urlopen: Callable[..., BaseHTTPResponse], manager: PoolManager, method: str, url: str, redirect: bool = True, **kw: Any
 ) -> BaseHTTPResponse:
-    """`manager.urlopen`, which calls itself for redirects."""
-    call = _current.get()
-    if call is not None and call.manager is manager:
+    """`urlopen` of a manager, which calls itself for redirects: they share one wait."""
+    current = _current.get()
+    if current is not None and current.manager is manager:
         return urlopen(method, url, redirect, **kw)
     token = _current.set(_Call(manager))
     try:
@@ -170,46 +176,50 @@ class _GovernedPool(HTTPConnectionPool):
 
     _terms: ClassVar[Terms]
 
-    def urlopen(  # type: ignore[override] # the rest is passed on
-        self,
-        method: str,
-        url: str,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-        retries: Retry | bool | int | None = None,
-        redirect: bool = True,
-        assert_same_host: bool = True,
-        timeout: Any = ...,
-        **kw: Any,
-    ) -> BaseHTTPResponse:
-        if headers is None:
-            headers = self.headers
-        if timeout is ...:
-            timeout = self.timeout
-        host, path = self.host, url.partition("?")[0]
-        if not url.startswith("/"):
-            # To a proxy, with the whole URL.
-            target = parse_url(url)
-            host, path = target.host or host, target.path or "/"
-        send = partial(super().urlopen, method, url, headers=headers, assert_same_host=assert_same_host, timeout=timeout, **kw)
-        if not self._terms.governs(host, path):
-            return send(body=body, retries=retries, redirect=redirect)
-        if not isinstance(retries, Retry):
-            retries = Retry.from_int(retries, redirect=redirect, default=self.retries)
-        loaded = kw.get("preload_content", True)
-        description = Request(method, host, path, Lookup(headers), repeatable=in_memory(body), buffered=loaded)
-        call = _current.get()
-        budget = None if call is None else call.budget
-        if budget is None:
-            budget = self._terms.budget(..., timeout_of(timeout))
-            if call is not None:
-                call.budget = budget
-        operation: Operation[BaseHTTPResponse] = Operation(self._terms, description, budget)
-        once = _RAISES if retries.total is False else _ONCE
-        response = run(operation, _Exchange(partial(send, retries=once, redirect=False), url, body, loaded=loaded))
-        # A manager counts redirects with these.
-        response.retries = retries
-        return response
+    def urlopen(self, method: str, url: str, *args: Any, **options: Any) -> BaseHTTPResponse:
+        return send_through(self._terms, super().urlopen, self, method, url, *args, **options)
+
+
+def send_through(
+    terms_of: TermsOf,
+    urlopen: Callable[..., BaseHTTPResponse],
+    pool: HTTPConnectionPool,
+    method: str,
+    url: str,
+    *args: Any,
+    **options: Any,
+) -> BaseHTTPResponse:
+    """`urlopen` of a pool, with a permit for each attempt. The arguments are those of `HTTPConnectionPool.urlopen`."""
+    host, path, port = pool.host, url.partition("?")[0], pool.port
+    if not url.startswith("/"):
+        # To a proxy, with the whole URL.
+        target = parse_url(url)
+        host, path, port = target.host or host, target.path or "/", target.port or (port if target.host is None else 80)
+    terms = terms_of.of(host, path, port)
+    if terms is None:
+        return urlopen(method, url, *args, **options)
+    options |= zip(_POSITIONAL, args, strict=False)
+    body, retries, redirect = options.pop("body", None), options.pop("retries", None), options.pop("redirect", True)
+    if options.get("headers") is None:
+        options["headers"] = pool.headers
+    options.setdefault("timeout", pool.timeout)
+    if not isinstance(retries, Retry):
+        retries = Retry.from_int(retries, redirect=redirect, default=pool.retries)
+    loaded = options.get("preload_content", True)
+    description = Request(method, host, path, Lookup(options["headers"]), repeatable=in_memory(body), buffered=loaded)
+    call = _current.get()
+    budget = None if call is None else call.budget
+    if budget is None:
+        budget = terms.budget(..., timeout_of(options["timeout"]))
+        if call is not None:
+            call.budget = budget
+    operation: Operation[BaseHTTPResponse] = Operation(terms, description, budget)
+    once = _RAISES if retries.total is False else _ONCE
+    send = partial(urlopen, method, url, retries=once, redirect=False, **options)
+    response = run(operation, _Exchange(send, url, body, loaded=loaded))
+    # A manager counts redirects with these.
+    response.retries = retries
+    return response
 
 
 @final

@@ -1,5 +1,6 @@
 """Real servers on loopback: one that speaks HTTP as it should, and others that break off where a test says so."""
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -14,6 +15,7 @@ from starlette.routing import Route
 
 from governor import Config, CounterRecord, Governor
 from tests.support.governors import only_retries
+from tests.support.http_calls import methods
 from tests.support.provider import Provider, loopback_provider, raw
 from tests.support.servers import in_uvicorn
 
@@ -170,3 +172,11 @@ def balance() -> Callable[[CounterRecord], int]:
         return counted.requests - (answered + counted.failures + counted.neutral + counted.others)
 
     return balance
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Every test must leave the process as it was."""
+    before = methods(), list(sys.meta_path)
+    yield
+    assert before == (methods(), sys.meta_path)
