@@ -1,0 +1,39 @@
+"""Values in small JSON bodies, by path: `$.error.details[].retryDelay` visits every element of a list."""
+
+from typing import Final
+
+import msgspec
+
+#: Bytes of a body that is read; the hints of no provider are in a larger one.
+MAX_BODY: Final = 65_536
+#: Values that one path finds.
+MAX_FOUND: Final = 64
+
+
+def decode(body: bytes | None) -> object:
+    """The value of a JSON body; None for another, and for one of more than `MAX_BODY` bytes."""
+    if not body or len(body) > MAX_BODY:
+        return None
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None
+
+
+def texts(document: object, path: str) -> list[str]:
+    """The texts, numbers and truth values at a path, as text."""
+    found = [document]
+    for step in path.split(".")[1:]:
+        name, listed, _ = step.partition("[]")
+        found = [value[name] for value in found if isinstance(value, dict) and name in value]
+        if listed:
+            found = [value for values in found if isinstance(values, list) for value in values[:MAX_FOUND]][:MAX_FOUND]
+    return [text for value in found if (text := _text(value)) is not None]
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) and abs(value) < 10**300 else None

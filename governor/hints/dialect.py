@@ -1,0 +1,166 @@
+"""Dialects: how providers say their limits. Each is one data file, `dialects/NAME.toml`.
+
+A source of a value is the name of a header, in lower case, or a path into a JSON body, such as `$.errors[].type`. Every
+dialect also reads `Retry-After` and its relatives, and the fields `RateLimit` and `RateLimit-Policy`.
+"""
+
+import datetime
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from governor._units import Duration, parse_duration
+from governor.errors import ConfigError
+from governor.hints.hint import MIN_WAIT
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+#: The dialect of providers that have none.
+GENERIC: Final = "generic"
+
+
+class LimitSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where an answer says the state of one limit."""
+
+    dimension: str = "requests"
+    limit: str | None = None
+    remaining: str | None = None
+    #: When the limit is available again; the latest of several counts.
+    reset: tuple[str, ...] = ()
+    #: `used/limit`, as `40/40`.
+    ratio: str | None = None
+    #: The length of the window: as the provider documents it, or where an answer says it.
+    window: str | None = None
+    interval: str | None = None
+    #: The provider's name of the limit: a bucket or a resource.
+    name: str | None = None
+    #: The unit of a number in `reset` that is a span.
+    unit: Literal["s", "ms"] = "s"
+
+
+class PolicyFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The names of a pair of fields in the syntax of RateLimit and RateLimit-Policy, and of a reset that goes with them."""
+
+    state: str
+    policy: str
+    reset: str | None = None
+
+
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A condition on an answer: its status, and a value that is there, has one of these texts, or is absent."""
+
+    status: tuple[int, ...] = ()
+    source: str | None = None
+    equals: tuple[str, ...] = ()
+    contains: tuple[str, ...] = ()
+    absent: bool = False
+
+
+class Ban(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which answers the provider counts before it bans a client: statuses, unless `exempt` holds."""
+
+    statuses: tuple[int, ...] = (401, 403, 429)
+    exempt: tuple[Condition, ...] = ()
+
+
+STANDARD: Final = PolicyFields(state="ratelimit", policy="ratelimit-policy")
+
+
+class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a dialect file says."""
+
+    title: str
+    #: The page that documents the limits, and the date on which it said so.
+    source: str
+    date: datetime.date
+    #: Other names of the provider.
+    aliases: tuple[str, ...] = ()
+    #: What a limit without remaining units holds: the scope of the call, or all scopes of the provider.
+    scope: Literal["scope", "provider"] = "provider"
+    #: Conditions under which such a limit holds the provider whatever `scope` says.
+    provider_wide: tuple[Condition, ...] = ()
+    limits: tuple[LimitSources, ...] = ()
+    fields: tuple[PolicyFields, ...] = ()
+    #: Sources of a wait beside Retry-After and its relatives, in seconds without a unit.
+    waits: tuple[str, ...] = ()
+    #: Answers that deny a call as rate limited.
+    throttled: tuple[Condition, ...] = (Condition(status=(429,)),)
+    #: The wait after such an answer that does not say when to come back.
+    default_wait: str | None = None
+    ban: Ban = Ban()
+
+
+class Dialect(DialectFile, frozen=True, forbid_unknown_fields=True):
+    """How one provider says its limits, with what is derived from its file for speed."""
+
+    #: Headers of which one is in every answer that has a hint in its headers, and a status below 400.
+    markers: tuple[str, ...] = ()
+    #: `default_wait`, or `MIN_WAIT`.
+    wait: Duration = MIN_WAIT
+    #: Whether hints of the provider may be in the body of an answer, whatever its status.
+    reads_body: bool = False
+
+
+def dialect_of(provider: str) -> Dialect:
+    """The dialect of a provider by its name, of which what follows a `/` or `:` is a key; `generic` for an unknown one."""
+    return _dialect_of(provider.partition("/")[0].partition(":")[0][:64])
+
+
+@cache
+def built_in_dialects() -> Mapping[str, Dialect]:
+    """The dialects of this package by name."""
+    from importlib.resources import files  # Slow to load, so `import governor` alone does not pay for it.
+
+    return read_dialects(files(__package__) / "dialects")
+
+
+def read_dialects(folder: "Traversable") -> dict[str, Dialect]:
+    """The dialects of a folder, by the names of their files. Raises `ConfigError` for a file that is not a dialect."""
+    found = sorted((entry.name, entry) for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return {name.removesuffix(".toml"): read_dialect(name, entry.read_text(encoding="utf-8")) for name, entry in found}
+
+
+def read_dialect(name: str, text: str) -> Dialect:
+    """The dialect that the text of a file describes. Raises `ConfigError` if it is not a dialect."""
+    try:
+        said = msgspec.convert(tomllib.loads(text), DialectFile)
+        wait = max(MIN_WAIT, parse_duration(said.default_wait)) if said.default_wait else MIN_WAIT
+        for limit in said.limits:
+            if limit.window is not None:
+                parse_duration(limit.window)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, ConfigError) as error:
+        raise ConfigError(name, text, "a dialect", message=f"dialect {name}: {error}") from None
+    markers = ["retry-after", STANDARD.state, STANDARD.policy, *(field.state for field in said.fields), *_sources(said)]
+    return Dialect(
+        **{field: getattr(said, field) for field in said.__struct_fields__},
+        markers=tuple(dict.fromkeys(source for source in markers if not source.startswith("$"))),
+        wait=wait,
+        reads_body=any(source.startswith("$") for source in (*_sources(said), *said.waits, *_conditions(said))),
+    )
+
+
+def _sources(said: DialectFile) -> list[str]:
+    return [source for limit in said.limits if (source := limit.remaining or limit.ratio or limit.limit)]
+
+
+def _conditions(said: DialectFile) -> list[str]:
+    return [condition.source or "" for condition in (*said.throttled, *said.provider_wide)]
+
+
+@cache
+def _names() -> dict[str, Dialect]:
+    found = built_in_dialects()
+    return {_plain(name): one for key, one in found.items() for name in (key, *one.aliases)}
+
+
+def _dialect_of(provider: str) -> Dialect:
+    names = _names()
+    return names.get(provider) or names.get(_plain(provider)) or names[GENERIC]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "").replace(".", "")

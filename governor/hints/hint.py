@@ -1,0 +1,61 @@
+"""The hint: what an answer says about one limit of the server."""
+
+from enum import StrEnum
+from typing import Final, Literal, NamedTuple, Protocol
+
+from governor._units import HOUR, SECOND, Duration, Instant
+
+#: The longest span that is believed by default: what a server says beyond it counts as this long.
+MAX_HINT: Final = HOUR
+#: The wait after an answer that denies the call as rate limited and does not say for how long.
+MIN_WAIT: Final = SECOND
+
+
+class Headers(Protocol):
+    """The headers of a request or an answer: those of every HTTP library."""
+
+    def get(self, name: str, /) -> str | None:
+        """The value of a header, whose name is in lower case, or None; several values are joined with commas."""
+        ...
+
+
+class Severity(StrEnum):
+    """How urgent a hint is, from the mildest to the most urgent."""
+
+    #: The state of a limit of which units remain.
+    NOTICE = "notice"
+    #: A limit of which nothing remains until it is reset.
+    EXHAUSTED = "exhausted"
+    #: The server asks for a pause, with an answer that does not say "rate limited".
+    PAUSE = "pause"
+    #: The server denied this request as rate limited.
+    THROTTLED = "throttled"
+
+
+class Hint(NamedTuple):
+    """What an answer says about one limit of the server. Spans are in microseconds from the time at which it was read.
+
+    No span is longer than the `max_hint` with which the answer was read.
+    """
+
+    #: What the limit counts: `requests`, `tokens`, or another unit of the dialect.
+    dimension: str
+    #: Units of a window, at least 1.
+    limit: int | None = None
+    #: Units left until `reset`. More than these must not be granted before, calls in flight included.
+    remaining: int | None = None
+    #: The span after which the limit is available again.
+    reset: Duration | None = None
+    #: The span in which no call may be sent; None does not forbid calls.
+    retry_after: Duration | None = None
+    severity: Severity = Severity.NOTICE
+    #: What the hint holds for: the scope of the call, or all scopes of the provider.
+    scope: Literal["scope", "provider"] = "provider"
+    #: The length of the window of `limit`, if the server or its dialect says it.
+    window: Duration | None = None
+    #: The server's own name of the limit: a policy, a bucket or a resource.
+    name: str | None = None
+
+    def retry_at(self, now: Instant) -> Instant | None:
+        """The first instant at which a call may be sent, on the clock of `now`, which is when the answer was read."""
+        return None if self.retry_after is None else Instant(now + self.retry_after)

@@ -1,0 +1,46 @@
+"""Retry-After and its relatives: how long a server asks to wait, and whether it asks for no retry at all.
+
+`Retry-After` (RFC 9110, section 10.2.3) holds seconds or a date. Servers also send other forms, which are read too: fractions
+of a second, durations (`5s`), ISO 8601 dates, and milliseconds in headers of their own.
+"""
+
+from typing import Final
+
+from governor._units import MILLISECOND, SECOND, Duration
+from governor.hints.hint import MAX_HINT, Headers
+from governor.hints.values import Clock, span, values
+
+#: The headers that say how long to wait, and the unit of a number in them.
+WAITS: Final = (
+    ("retry-after", SECOND),
+    ("retry-after-ms", MILLISECOND),
+    ("x-ms-retry-after-ms", MILLISECOND),
+    ("x-amz-retry-after", MILLISECOND),
+)
+_SHOULD_RETRY: Final = ("x-should-retry", "stripe-should-retry")
+
+
+def read_wait(headers: Headers, *, now: float, max_hint: Duration = MAX_HINT) -> Duration | None:
+    """How long the server asks to wait, from 0 to `max_hint`; None without a valid value.
+
+    `now` is in seconds since 1970; a date is measured against the header `Date` if there is one. Of several values, and of
+    several headers, the longest wait is returned, because it satisfies all of them. A date in the past and a negative number
+    are ignored; a number beyond `max_hint`, however long, is `max_hint`.
+    """
+    clock, longest = Clock(headers, now), -1
+    for name, unit in WAITS:
+        text = headers.get(name)
+        if text is not None:
+            longest = max(longest, longest_wait(text, clock, unit))
+    return None if longest < 0 else Duration(min(longest, max_hint))
+
+
+def longest_wait(text: str, clock: Clock, unit: int) -> int:
+    """The longest of the waits of a field, in microseconds; -1 without a valid one."""
+    waits = [span(value, clock, unit=unit, dates=False) for value in values(text)]
+    return max((wait for wait in waits if wait is not None), default=-1)
+
+
+def forbids_retry(headers: Headers) -> bool:
+    """Whether the server asks not to repeat the request: `x-should-retry: false`, `stripe-should-retry: false`."""
+    return any((headers.get(name) or "").strip().lower() == "false" for name in _SHOULD_RETRY)

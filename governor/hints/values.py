@@ -1,0 +1,179 @@
+"""Readers of the values of headers: numbers, durations and dates, in every spelling that servers use.
+
+All of them take time linear in the text, read `MAX_FIELD` characters at most, and return None for what they cannot read.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from governor._units import SECOND, UNITS
+from governor.hints.hint import Headers
+
+#: Characters of a field that are read, values among them, and characters of one value: no valid field is longer.
+MAX_FIELD: Final = 4_096
+MAX_VALUES: Final = 32
+MAX_LENGTH: Final = 128
+
+#: A number beyond every bound.
+VERY_LONG: Final = 2**63 - 1
+#: From this number of seconds on (33 years, and the year 2001), a number is a date rather than a span.
+_EPOCH: Final = 10**9
+#: Digits of a number; more are beyond every bound.
+_MAX_DIGITS: Final = 19
+_INFINITE: Final = frozenset({"inf", "infinity", "+inf"})
+
+_NUMBER: Final = re.compile(r"\+?([0-9]+)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
+#: A value ends at a comma, but for commas between the digits of a number and after the weekday of a date.
+_VALUE: Final = re.compile(r"\s*(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?(?=\s*(?:[,;]|$))|(?:[A-Za-z]+, )?[^,]+)")
+_UNITS: Final = {**UNITS, "ns": None, "µs": UNITS["us"], "μs": UNITS["us"]}
+_PART: Final = re.compile(rf"([0-9]+)(?:\.([0-9]*))?\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})(?![a-z])\s*")
+_DATE: Final = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
+#: Not from `calendar`, whose names depend on the locale.
+_MONTHS: Final = {
+    name: at // 3 + 1 for at, name in ((at, "JanFebMarAprMayJunJulAugSepOctNovDec"[at : at + 3]) for at in range(0, 36, 3))
+}
+_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Clock:
+    """The time of the server, in microseconds since 1970.
+
+    The header `Date` says it, so that a clock that is wrong on either side changes no wait. Without a valid one it is `now`,
+    in seconds since 1970.
+    """
+
+    __slots__ = ("_headers", "_now", "_read")
+
+    def __init__(self, headers: Headers, now: float) -> None:
+        self._headers = headers
+        self._now = now
+        self._read: int | None = None
+
+    def __call__(self) -> int:
+        """The time of the server."""
+        if self._read is None:
+            sent = self._headers.get("date")
+            said = date(sent.strip()) if sent is not None and len(sent) <= MAX_LENGTH else None
+            self._read = int(self._now * 1_000_000) if said is None else said
+        return self._read
+
+
+def values(text: str) -> Iterator[str]:
+    """The values of a field that a server or a proxy may have joined with commas."""
+    if "," not in text and len(text) <= MAX_FIELD:
+        yield text.strip(' \t"')
+        return
+    for count, found in enumerate(_VALUE.finditer(text, 0, MAX_FIELD)):
+        if count == MAX_VALUES:
+            return
+        yield found[0].strip(' \t"')
+
+
+def number(text: str, scale: int = 1) -> int | None:
+    """A number, multiplied by `scale` and rounded up: `60`, `60.5`, `1,234`, `1e3`; `VERY_LONG` for an absurd one."""
+    if text.isdecimal() and text.isascii() and len(text) <= _MAX_DIGITS:
+        return min(int(text) * scale, VERY_LONG)
+    if len(text) > MAX_LENGTH:
+        return VERY_LONG if text[:MAX_FIELD].isdecimal() and text.isascii() and text.strip("0") else None
+    found = _NUMBER.fullmatch(text.replace(",", "")) if text[:1].isdecimal() or text[:1] == "+" else None
+    if found is None:
+        return VERY_LONG if text.lower() in _INFINITE else None
+    whole, fraction, power = found[1], found[2] or "", found[3] or "0"
+    digits = (whole + fraction).lstrip("0")
+    if not digits:
+        return 0
+    # The position of the point, from the left of the digits that count.
+    point = len(digits) - len(fraction) + (int(power) if len(power) <= 4 else (-10_000 if power[0] == "-" else 10_000))
+    if point > _MAX_DIGITS:
+        return VERY_LONG
+    if point < -_MAX_DIGITS:
+        return 1
+    shift = len(digits) - point
+    amount = int(digits) * scale
+    power_of_ten: int = 10 ** abs(shift)
+    return min(-(-amount // power_of_ten) if shift >= 0 else amount * power_of_ten, VERY_LONG)
+
+
+def count(text: str) -> int | None:
+    """A number of units, rounded down; None for a negative one. Parameters after a semicolon are ignored."""
+    if text.isdecimal() and text.isascii() and len(text) <= _MAX_DIGITS:
+        return int(text)
+    text = text.partition(";")[0].strip()
+    amount = number(text, 1_000)
+    return None if amount is None else amount if amount == VERY_LONG else amount // 1_000
+
+
+def span(text: str, clock: Clock, *, unit: int = SECOND, dates: bool = True) -> int | None:
+    """The time from now on that a value says, in microseconds; None for one in the past and for what cannot be read.
+
+    A value is a number of `unit`, a duration (`6m0s`, `120ms`, `PT30S`), or a date of HTTP or RFC 3339. With `dates`, a
+    number of 1,000,000,000 or more is a date in seconds, milliseconds, microseconds or nanoseconds since 1970.
+    """
+    amount = number(text)
+    if amount is not None:
+        if dates and amount * unit >= _EPOCH * SECOND and amount != VERY_LONG:
+            return _future(_since_1970(text), clock)
+        return number(text, unit)
+    if not text or len(text) > MAX_LENGTH:
+        return None
+    amount = duration(text)
+    if amount is not None:
+        return amount
+    moment = date(text)
+    return None if moment is None else _future(moment, clock)
+
+
+def duration(text: str) -> int | None:
+    """A duration in microseconds, rounded up: `1s`, `6m0s`, `7.66s`, `30 seconds`, `PT1M30S`."""
+    text = text.lower()
+    if text[:1] == "p":
+        text = text[1:].replace("t", "", 1)
+    total = at = 0
+    while at < len(text):
+        part = _PART.match(text, at)
+        if part is None:
+            return None
+        unit = _UNITS[part[3]]
+        amount = number(f"{part[1]}.{part[2] or ''}", 1 if unit is None else unit)
+        if amount is None:
+            return None
+        total += amount if unit is not None else -(-amount // 1_000)
+        at = part.end()
+    return min(total, VERY_LONG) if text else None
+
+
+def date(text: str) -> int | None:
+    """A date in microseconds since 1970: of HTTP, RFC 3339, or mail. Without a zone it is UTC."""
+    found = _DATE.fullmatch(text)
+    try:
+        if found is not None:
+            day, month, year, hour, minute, second = found.groups()
+            moment = datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+            return (moment - _START) // _MICROSECOND
+    except (ValueError, KeyError):
+        return None
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            moment = read(text)
+            return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _START) // _MICROSECOND
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None
+
+
+def _since_1970(text: str) -> int:
+    """A number that is too large for a span, in microseconds since 1970, by its magnitude."""
+    amount = number(text) or 0
+    for digits, scale in ((11, 1_000_000), (14, 1_000), (17, 1)):
+        if amount < 10**digits:
+            return number(text, scale) or 0
+    return amount // 1_000
+
+
+def _future(moment: int, clock: Clock) -> int | None:
+    wait = moment - clock()
+    return wait if wait > 0 else None
