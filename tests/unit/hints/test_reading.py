@@ -2,7 +2,7 @@
 
 import pytest
 
-from governor._units import HOUR, MINUTE, SECOND
+from governor._units import HOUR, MINUTE, SECOND, Duration
 from governor.hints import Hint, Severity, is_throttled, read_hints
 
 NOW = 1_700_000_000.0
@@ -26,7 +26,7 @@ def test_a_bare_429_means_a_second() -> None:
 def test_a_limit_with_units_left_forbids_nothing() -> None:
     headers = {"x-ratelimit-limit": "60", "x-ratelimit-remaining": "59", "x-ratelimit-reset": "30"}
 
-    assert (Hint("requests", 60, 59, 30 * SECOND),) == read_hints("anyone", 200, headers, now=NOW)
+    assert (Hint("requests", 60, 59, Duration(30 * SECOND)),) == read_hints("anyone", 200, headers, now=NOW)
 
 
 @pytest.mark.parametrize(
