@@ -184,7 +184,11 @@ class GovernedAdapter(BaseAdapter):
 def govern(session: S, provider: str, **options: Unpack[AdapterOptions]) -> S:
     """Governs all requests of a session, and returns the session.
 
-    XX
+    `github = govern(requests.Session(), "github")` puts a `GovernedAdapter` with these options around each adapter of the
+    session, so that pool sizes, certificates and proxies stay as they are. An adapter that is mounted later is not governed.
+    `auth` of the session or of a call is applied again, to the unsigned request, before each attempt that had to wait, unless
+    the request was changed after it was prepared. A session that is pickled or copied stays governed, and signs before the
+    wait. Raises `UsageError` if the session is governed already, and `ConfigError`.
     """
     adapters = {prefix: adapter for prefix, adapter in session.adapters.items() if not isinstance(adapter, GovernedAdapter)}
     if not adapters:
