@@ -85,7 +85,9 @@ def from_seconds(value: float, *, field: str) -> Duration:
     """
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MAX_DURATION / SECOND:
         raise ConfigError(field, value, "a number of seconds from 0 to 31622400 (366 days)")
-    return Duration(math.ceil(value * 1_000_000))
+    span = math.ceil(value * 1_000_000)
+    # The product is rounded as well, and beyond some 200 days possibly downwards.
+    return Duration(span + (span / 1_000_000 < value))
 
 
 def to_duration(value: object, *, field: str) -> Duration:

@@ -4,7 +4,7 @@ import math
 from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from governor._units import AFTER_OUTCOME, DAY, MAX_DURATION, NEVER, SECOND, from_seconds, to_seconds
@@ -22,6 +22,7 @@ def test_a_fraction_of_a_microsecond_is_rounded_up() -> None:
 
 
 @given(st.floats(0, to_seconds(MAX_DURATION)))
+@example(17592186.501836002)
 def test_a_wait_is_never_cut_short(seconds: float) -> None:
     assert to_seconds(from_seconds(seconds, field="x")) >= seconds
 
