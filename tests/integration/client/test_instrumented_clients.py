@@ -269,6 +269,38 @@ def test_a_request_takes_one_permit_through_any_number_of_governed_transports(si
 
 
 @pytest.mark.promise("R56")
+def test_a_task_that_a_request_has_started_takes_permits_for_requests_of_its_own(site: "Site", background: Governor) -> None:
+    url = site.at("/", 200)
+
+    class Refreshing(httpx2.AsyncBaseTransport):
+        def __init__(self) -> None:
+            self.answered = asyncio.Event()
+            self.refreshing: asyncio.Task[int] | None = None
+
+        async def refresh(self) -> int:
+            await self.answered.wait()
+            async with httpx2.AsyncClient() as client:
+                return (await client.get(url)).status_code
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            self.refreshing = asyncio.create_task(self.refresh())
+            return httpx2.Response(200)
+
+    async def call() -> int:
+        transport = Refreshing()
+        async with httpx2.AsyncClient(transport=transport) as client:
+            await client.get(url)
+        transport.answered.set()
+        assert transport.refreshing is not None
+        return await transport.refreshing
+
+    with instrument(HOSTS, governor=background):
+        status = asyncio.run(call())
+
+    assert (200, 1, {"mapped:get": 2}) == (status, len(site.hits), permits(background))
+
+
+@pytest.mark.promise("R56")
 def test_clients_made_before_are_governed_meanwhile_and_clients_made_meanwhile_are_free_afterwards(
     site: "Site", library: ModuleType, background: Governor
 ) -> None:
