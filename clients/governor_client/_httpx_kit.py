@@ -182,7 +182,8 @@ class HttpxExchange:
         response.headers.update(DO_NOT_REPEAT)
 
     def answer(self, response: DeniedResponse) -> "httpx2.Response":
-        return self.kit.response(response.status, headers=response.headers, content=response.body, request=self.request)
+        stream = self.kit.byte_stream(response.body)  # Not `content`, which the library would have read already.
+        return self.kit.response(response.status, headers=response.headers, stream=stream, request=self.request)
 
     def error(self, denial: PermitDenied) -> Exception:
         return as_error_of(self.kit.transport_error, denial, _request=self.request)

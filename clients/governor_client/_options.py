@@ -39,18 +39,18 @@ BUDGET: Final = "governor.budget"
 class ClientOptions(TypedDict, total=False):
     """The keyword arguments of `httpx2.Client`, with the same meaning and types."""
 
-    params: "QueryParamTypes"
-    headers: "HeaderTypes"
-    cookies: "CookieTypes"
-    auth: "AuthTypes"
+    params: "QueryParamTypes | None"
+    headers: "HeaderTypes | None"
+    cookies: "CookieTypes | None"
+    auth: "AuthTypes | None"
     verify: "ssl.SSLContext | str | bool"
-    cert: "CertTypes"
+    cert: "CertTypes | None"
     http1: bool
     http2: bool
-    proxy: "ProxyTypes"
+    proxy: "ProxyTypes | None"
     limits: "httpx2.Limits"
     max_redirects: int
-    event_hooks: "Mapping[str, list[Callable[..., object]]]"
+    event_hooks: "Mapping[str, list[Callable[..., object]]] | None"
     trust_env: bool
     default_encoding: "str | Callable[[bytes], str | None]"
 

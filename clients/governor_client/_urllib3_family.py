@@ -85,6 +85,17 @@ class WatchedFile:
 
 
 @final
+class _Kept(BytesIO):
+    """A body in memory. It closes itself when it has been read, as a connection does: urllib3 streams until it is closed."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if size is None or size < 0 or len(data) < size:
+            self.close()
+        return data
+
+
+@final
 class Lookup:
     """The headers of a request by their names in lower case. Values may be bytes, and the mapping may be a plain dict."""
 
@@ -138,7 +149,7 @@ def timeout_of(timeout: object) -> float | None:
 def synthetic(denied: DeniedResponse, url: str | None, *, loaded: bool) -> HTTPResponse:
     """The answer to a request without a permit; `loaded`: with its body in memory, as after `preload_content`."""
     return HTTPResponse(
-        BytesIO(denied.body),
+        _Kept(denied.body),
         denied.headers,
         denied.status,
         version=11,
@@ -163,7 +174,7 @@ def take_in(raw: object) -> bool:
     # The object stays the same one, and can be read once more.
     HTTPResponse.__init__(
         raw,
-        BytesIO(body),
+        _Kept(body),
         raw.headers,
         raw.status,
         version=raw.version,

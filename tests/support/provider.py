@@ -4,7 +4,6 @@ HTTP/1.1 over sockets, without an HTTP library, because no HTTP library sends in
 loop on a thread of its own, so that it serves blocking and async clients alike.
 """
 
-import asyncio
 import json
 import socket
 from asyncio import IncompleteReadError, StreamReader, StreamWriter
@@ -13,11 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
-from threading import Thread
 from time import monotonic
 from typing import NamedTuple, final
 
-from tests.support.waits import until
+from tests.support.loopback import serving
 
 #: Requests beyond this number are answered with 500: a client that repeats for ever must not fill the memory.
 MAX_REQUESTS = 10_000
@@ -133,7 +131,6 @@ class Provider:
                         pass
                 if reply.end is not End.COMPLETE:
                     break
-        writer.close()
 
     def _next(self, path: str) -> Reply:
         replies = self._replies.get(path) or self._replies.get("*")
@@ -147,24 +144,8 @@ def loopback_provider() -> Iterator[Provider]:
     """A provider that takes connections."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         provider = Provider(listener.getsockname()[1])
-        loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-        async def serve() -> None:
-            stop = asyncio.Event()
-            server = await asyncio.start_server(provider.serve, sock=listener)
-            loops.append((asyncio.get_running_loop(), stop))
-            await stop.wait()
-            server.close()
-
-        thread = Thread(target=asyncio.run, args=[serve()], name="provider")
-        thread.start()
-        try:
-            until(lambda: bool(loops))
+        with serving(listener, provider.serve):
             yield provider
-        finally:
-            loop, stop = loops[0]
-            loop.call_soon_threadsafe(stop.set)
-            thread.join()
 
 
 async def _read(reader: StreamReader, connection: int) -> Received | None:
