@@ -29,8 +29,10 @@ KEPT: Final = 65_536
 _REPORTED: Final = 1_000
 #: SDKs made by one widely used generator number their own attempts in this header of a request, from 0.
 _SDK_RETRY_COUNT: Final = "x-stainless-retry-count"
+#: Requests with this header come from an SDK that gives all attempts of a call one idempotency key.
+_SDK_WITH_KEYS: Final = "x-stripe-client-user-agent"
 #: Requests with one of these headers come from an SDK that reads `DO_NOT_REPEAT`.
-_SDKS: Final = (_SDK_RETRY_COUNT, "x-stripe-client-user-agent")
+_SDKS: Final = (_SDK_RETRY_COUNT, _SDK_WITH_KEYS)
 
 Response = TypeVar("Response")
 Answer = TypeVar("Answer", covariant=True)
@@ -93,6 +95,7 @@ class _UsedUp(NamedTuple):
     method: str
     host: str
     path: str
+    key: str | None
     error: Exception
 
 
@@ -169,6 +172,7 @@ class Operation(Generic[Response]):
         "_asked_at",
         "_budget",
         "_in_hand",
+        "_key",
         "_repeated",
         "_request",
         "_sending",
@@ -192,6 +196,8 @@ class Operation(Generic[Response]):
         self._budget = budget
         #: The attempts that an SDK has made of this request before; None if it does not number them.
         self._repeated = _number(request.headers.get(_SDK_RETRY_COUNT))
+        #: The key that an SDK has given this call, by which its repetition is known.
+        self._key = request.headers.get("idempotency-key") if request.headers.get(_SDK_WITH_KEYS) is not None else None
         self._asked_at = Instant(0)
         self._sending = False
         self._tries = 0
@@ -211,7 +217,7 @@ class Operation(Generic[Response]):
 
     def ask(self) -> Ask:
         """The parameters of the permit for the next attempt. Raises the last error again if an SDK repeats a used-up call."""
-        if self._repeated and self._tries == 0:
+        if self._tries == 0 and (self._repeated or self._key):
             self._stop_repetition()
         self._tries += 1
         self._asked_at = self.terms.clock()
@@ -294,10 +300,10 @@ class Operation(Generic[Response]):
         self.pause = pause
         if pause is not None:
             self._budget.spend(from_seconds(pause, field="pause"))
-        elif self._repeated is not None and isinstance(self._in_hand, Exception) and self._tries > 1:
+        elif (self._repeated is not None or self._key) and isinstance(self._in_hand, Exception) and self._tries > 1:
             request = self._request
             error = copy.copy(self._in_hand).with_traceback(None)
-            _used_up.set(_UsedUp(self.terms, request.method, request.host, request.path, error))
+            _used_up.set(_UsedUp(self.terms, request.method, request.host, request.path, self._key, error))
 
     @property
     def final(self) -> bool:
@@ -321,7 +327,7 @@ class Operation(Generic[Response]):
 
     def _stop_repetition(self) -> None:
         last, request = _used_up.get(), self._request
-        if last is not None and last[:4] == (self.terms, request.method, request.host, request.path):
+        if last is not None and last[:5] == (self.terms, request.method, request.host, request.path, self._key):
             last.error.add_note("It was not sent again: the retries of the governor for this call are used up.")
             raise last.error
         _used_up.set(None)

@@ -90,8 +90,19 @@ def test_the_last_answer_tells_an_sdk_that_reads_it_not_to_repeat_and_nothing_el
 
 
 @pytest.mark.promise("R58")
+@pytest.mark.parametrize(
+    ("first", "again", "another"),
+    [
+        ({"x-stainless-retry-count": "0"}, {"x-stainless-retry-count": "1"}, {"x-stainless-retry-count": "0"}),
+        (
+            {"x-stripe-client-user-agent": "{}", "Idempotency-Key": "one"},
+            {"x-stripe-client-user-agent": "{}", "Idempotency-Key": "one"},
+            {"x-stripe-client-user-agent": "{}", "Idempotency-Key": "two"},
+        ),
+    ],
+)
 def test_an_sdk_that_repeats_a_call_whose_retries_are_used_up_gets_the_error_again_and_the_server_nothing(
-    make: Make, library: ModuleType
+    make: Make, library: ModuleType, first: dict[str, str], again: dict[str, str], another: dict[str, str]
 ) -> None:
     asked: list[object] = []
 
@@ -100,12 +111,12 @@ def test_an_sdk_that_repeats_a_call_whose_retries_are_used_up_gets_the_error_aga
         raise library.ReadError("reset")
 
     client = make(server)
-    for count in range(3):
+    for headers in (first, again, again):
         with pytest.raises(library.ReadError, match="reset"):
-            client.get("/", headers={"x-stainless-retry-count": str(count)})
+            client.get("/", headers=headers)
     repeated = len(asked)
     with pytest.raises(library.ReadError, match="reset"):
-        client.get("/", headers={"x-stainless-retry-count": "0"})
+        client.get("/", headers=another)
 
     assert (3, 6) == (repeated, len(asked))
 
