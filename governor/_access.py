@@ -223,7 +223,7 @@ def _acquire_here(actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
     if isinstance(answer, Denied) and answer.retry_after is not None and acquire.timeout != 0:
         raise UsageError(
             f"a permit for {actor.scope} takes {answer.retry_after:.3f} s, and waiting here would block the event loop "
-            "that grants it; use `async with`, or timeout=0"
+            "that grants it; ask in a coroutine (`async with`, `aget` of a client), or without a wait (`timeout=0`, `wait=0`)"
         )
     return answer
 

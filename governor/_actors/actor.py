@@ -17,7 +17,7 @@ from governor._actors.counters import Counters
 from governor._actors.effects import Effect, Surroundings
 from governor._actors.failures import Failures
 from governor._actors.ledger import Ledger
-from governor._actors.lifecycle import BUSY, IDLE, State
+from governor._actors.lifecycle import BUSY, IDLE, Event, State
 from governor._actors.mailbox import NOMINAL_WAIT, Outcome
 from governor._actors.permit import HeldPermit, Permit
 from governor._actors.portal import Portal
@@ -226,6 +226,8 @@ class ScopeActor:
         finally:
             if life.state is BUSY:
                 life.state = IDLE
+            elif life.busy:  # Closed meanwhile, by a signal handler or by the code of a limit.
+                life.apply(Event.END)
 
     def _deny(self, now: Instant) -> Denied | None:
         """The denial of one request that cannot wait, if it changes nothing but the counters; None if it takes a step.

@@ -51,6 +51,25 @@ async def crash(governor: Governor, scope: str = "weather") -> Permit | Denied:
     return answer
 
 
+async def test_a_scope_that_is_closed_while_it_grants_denies_every_later_call_as_shutting_down() -> None:
+    """By a signal handler, or by the code of a limit."""
+    async with governed("9/minute burst 9") as governor:
+        granted(governor.try_permit("weather")).record(status=200)
+        actor = governor._access.addresses["weather", None]
+        with pytest.MonkeyPatch.context() as patch:
+            commit = TokenBucketPolicy.commit
+
+            def close_and_commit(*arguments: object) -> int:
+                actor.close()
+                return commit(*arguments)  # type: ignore[arg-type] # passed on as they are
+
+            patch.setattr(TokenBucketPolicy, "commit", close_and_commit)
+            governor.try_permit("weather")
+        answers = [governor.try_permit("weather") for _ in range(2)]
+
+    assert [Denied("weather", Reason.SHUTTING_DOWN, None)] * 2 == answers
+
+
 async def test_a_call_to_a_crashed_scope_is_denied_as_overloaded() -> None:
     async with governed("1/minute burst 9") as governor:
         granted(governor.try_permit("weather"))
