@@ -40,9 +40,10 @@ class Answered(msgspec.Struct, tag="answered"):
 
 
 class Hinted(msgspec.Struct, frozen=True, tag="hinted"):
-    """Tell that the server of the provider has asked for no further call within `wait` from now on."""
+    """Tell that a server has asked for no further call within `wait` from now on: of its provider, or of this scope alone."""
 
     wait: Duration
+    whole_provider: bool = True
 
 
 class Report(msgspec.Struct, frozen=True, tag="report"):

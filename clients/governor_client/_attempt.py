@@ -9,6 +9,8 @@ import ssl
 from typing import NamedTuple, final
 
 from governor import CallFailure, Permit, PermitDenied, UsageError
+from governor.clock import to_seconds
+from governor.hints import Hint
 
 
 class Fault(NamedTuple):
@@ -56,9 +58,16 @@ class Attempt:
         self._status = status
         self._permit.answered(status=status)
 
-    def hint(self, wait: float) -> None:
-        """The server asks for no call of the provider within `wait` seconds."""
-        self._permit.hint(retry_after=wait)
+    def hint(self, hints: tuple[Hint, ...]) -> float | None:
+        """Passes on what the answer says. Returns the longest pause in seconds that it asks for, if any."""
+        longest = None
+        for scope in ("scope", "provider"):
+            pauses = [hint.retry_after for hint in hints if hint.scope == scope and hint.retry_after]
+            if pauses:
+                pause = to_seconds(max(pauses))
+                self._permit.hint(retry_after=pause, whole_provider=scope == "provider")
+                longest = max(pause, longest or 0.0)
+        return longest
 
     def ended(self) -> None:
         """The answer has ended, or its reader has closed it: the status is the outcome."""

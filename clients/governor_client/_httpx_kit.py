@@ -145,7 +145,7 @@ def _derived(body: type, base: type) -> Callable[..., object]:
 
 @final
 class HeaderLookup:
-    """The headers of a request by their name in lower case. `httpx2.Headers.get` decodes all of them for each lookup."""
+    """Headers by their name in lower case. `httpx2.Headers.get` decodes all of them for each lookup."""
 
     __slots__ = ("_found", "_headers")
 
@@ -173,7 +173,7 @@ class HttpxExchange:
         self.body: RequestBody | AsyncRequestBody | None = None
 
     def head(self, response: "httpx2.Response") -> tuple[int, Headers]:
-        return response.status_code, response.headers
+        return response.status_code, HeaderLookup(response.headers)
 
     def fault(self, error: BaseException) -> Fault:
         return Fault(None, ours=True) if self.body is not None and self.body.failed else self.kit.fault(error)

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar
 from governor import CallFailure, Duration, Governor, Instant, Permit, PermitDenied
 from governor.clock import Clock, from_seconds, to_seconds, wall_clock
 from governor.config import provider_name
+from governor.hints import MIN_WAIT, forbids_retry, read_hints
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, OnRefusal, check_on_refusal, denied_response
@@ -25,6 +26,8 @@ _log: Final = logging.getLogger("governor")
 
 #: The maximum size, in bytes, of an answer that is kept while the request is retried: error pages are short.
 KEPT: Final = 65_536
+#: The pause in seconds after an answer that says "too many" and not for how long. It only bounds the pause of a retry.
+_MIN_PAUSE: Final = to_seconds(MIN_WAIT)
 #: Waits of this many microseconds or more are reported.
 _REPORTED: Final = 1_000
 #: SDKs made by one widely used generator number their own attempts in this header of a request, from 0.
@@ -277,11 +280,13 @@ class Operation(Generic[Response]):
     def answered(self, status: int, headers: Headers) -> Question | None:
         """The answer has begun. Returns the question for `plan_retry` if a retry may be useful."""
         self.attempt.answered(status)
-        if status < 400:
+        hints = read_hints(self.terms.provider, status, headers, now=wall_clock())
+        pause = self.attempt.hint(hints) if hints else None
+        if status < 400 or forbids_retry(headers):
             return None
         wait = server_wait(headers)
-        if wait:
-            self.attempt.hint(wait)
+        if pause is not None and pause > _MIN_PAUSE:
+            wait = max(pause, wait or 0.0)
         if not self._request.retry_answers and status != 429 and (status != 503 or wait is None):
             return None
         return self._question(status, wait)

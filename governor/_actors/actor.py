@@ -250,7 +250,7 @@ class ScopeActor:
             verdict = ledger.pipeline.verdict(now, PLAIN)
             return None if verdict.when <= now else ledger.deny(self.logic.denial(now, verdict))
         # The gate is the very instant of the policy that it comes from, and the first of two such policies speaks.
-        if ledger.pipeline.cooldown.until == gate:
+        if gate in (ledger.pipeline.cooldown.until, ledger.pipeline.own_cooldown.until):
             return ledger.deny(Denied(self.scope, Reason.COOLDOWN, to_seconds(gate - now)))
         if self.degraded.until == gate and not ledger.pipeline.exempt:
             return ledger.deny(Denied(self.scope, Reason.DEGRADED, to_seconds(gate - now)))

@@ -87,14 +87,14 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             finally:
                 owner.deliver(answered)
 
-    def hint(self, *, retry_after: float) -> None:
+    def hint(self, *, retry_after: float, whole_provider: bool = True) -> None:
         """Says that the server asks for no call of this provider within `retry_after` seconds, as in `Retry-After`.
 
-        All scopes of the provider pause for that time, `MAX_COOLDOWN` (1 hour) at most: calls wait, or are denied as
-        `provider_cooldown_active`. A pause only ever becomes longer. Say it as soon as the head of the answer is there, before
-        `record`; after `record` it counts as well. Raises `ConfigError` for a negative number.
+        All scopes of the provider pause for that time, or this scope alone without `whole_provider`, 1 hour at most: calls
+        wait, or are denied as `provider_cooldown_active`. A pause only ever becomes longer. Say it as soon as the head of the
+        answer is there, before `record`; after `record` it counts as well. Raises `ConfigError` for a negative number.
         """
-        wait = Hinted(min(from_seconds(retry_after, field="retry_after"), MAX_COOLDOWN))
+        wait = Hinted(min(from_seconds(retry_after, field="retry_after"), MAX_COOLDOWN), whole_provider)
         owner = self._owner
         try:
             owner.outcomes.append(wait)

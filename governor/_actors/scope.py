@@ -279,7 +279,7 @@ class ScopeLogic:
         """The beginning of a response, what its server asks for, an outcome, or a grant that was never used."""
         ledger, degraded = self.ledger, self.ledger.pipeline.degraded
         if isinstance(message, Hinted):
-            self._cool_down(message.wait)
+            self._cool_down(message)
             self.settle()
             return
         if isinstance(message, Answered):
@@ -306,11 +306,13 @@ class ScopeLogic:
             self._effects.append(Signal.PAUSED)
         self.settle()
 
-    def _cool_down(self, wait: Duration) -> None:
+    def _cool_down(self, message: Hinted) -> None:
         pipeline = self.ledger.pipeline
-        if pipeline.cooldown.extend(self.ledger.clock(), wait):
+        cooldown = pipeline.cooldown if message.whole_provider else pipeline.own_cooldown
+        if cooldown.extend(self.ledger.clock(), message.wait):
             self.lender.recall()
-            self._effects.append(CooldownMoved(pipeline.provider))
+            if message.whole_provider:
+                self._effects.append(CooldownMoved(pipeline.provider))
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits. A permit that it was given meanwhile is given back."""

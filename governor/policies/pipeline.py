@@ -21,7 +21,7 @@ from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerState, BreakerStatus
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result
-from governor.policies.cooldown import CooldownPolicy
+from governor.policies.cooldown import CooldownPolicy, CooldownState
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.limits import build, decode_state, predecessors
 from governor.policies.request_cap import RequestCapPolicy
@@ -31,7 +31,7 @@ _LENDABLE: Final = 8
 
 
 class PipelineState(msgspec.Struct, frozen=True):
-    """The state of one scope: of its breaker and of its limits, as it is set aside and can be stored as JSON.
+    """The state of one scope: of its breaker, limits and cooldown, as it is set aside and can be stored as JSON.
 
     `born` is the generation of the breaker from which on each limit knows of grants, `receipts_born` that of the receipts.
     """
@@ -40,12 +40,13 @@ class PipelineState(msgspec.Struct, frozen=True):
     limits: tuple[msgspec.Struct, ...]
     born: tuple[int, ...] = ()
     receipts_born: int = 0
+    cooldown: CooldownState = CooldownState()
 
     @classmethod
     def decode(cls, written: bytes) -> "PipelineState":
         """The state that `msgspec.json.encode` wrote, with limits of any registered kind. Raises `msgspec.ValidationError`."""
         said = msgspec.json.decode(written, type=_Written)
-        return cls(said.breaker, tuple(map(decode_state, said.limits)), said.born, said.receipts_born)
+        return cls(said.breaker, tuple(map(decode_state, said.limits)), said.born, said.receipts_born, said.cooldown)
 
 
 class _Written(msgspec.Struct, frozen=True):
@@ -55,6 +56,7 @@ class _Written(msgspec.Struct, frozen=True):
     limits: tuple[msgspec.Raw, ...]
     born: tuple[int, ...]
     receipts_born: int
+    cooldown: CooldownState
 
 
 #: Breaker, limits, whether the scope is exempt from degraded mode, and the largest debt of its limits.
@@ -77,7 +79,8 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 class Pipeline:
     """The policies of one scope.
 
-    All scopes share the cap and degraded mode, which does not pause an exempt scope; the scopes of a provider share `cooldown`.
+    All scopes share the cap and degraded mode, which does not pause an exempt scope; the scopes of a provider share `cooldown`,
+    and `own_cooldown` is of this scope alone.
     """
 
     __slots__ = (
@@ -94,6 +97,7 @@ class Pipeline:
         "limits",
         "max_debt",
         "needs_outcome",
+        "own_cooldown",
         "policies",
         "provider",
         "spending",
@@ -122,6 +126,7 @@ class Pipeline:
         self.cap = cap
         self.degraded = degraded
         self.cooldown = CooldownPolicy() if cooldown is None else cooldown
+        self.own_cooldown = CooldownPolicy()
         #: The policies that must be asked for every request.
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.limits, cap)
         #: Whether a limit waits for outcomes, so that a grant must not get lost.
@@ -148,7 +153,9 @@ class Pipeline:
         if not self.breaker.unrestricted:
             self.gate = NEVER
             return
-        gate: int = self.cooldown.until if self.exempt else max(self.cooldown.until, self.degraded.until)
+        gate: int = max(self.cooldown.until, self.own_cooldown.until)
+        if not self.exempt:
+            gate = max(gate, self.degraded.until)
         for limit in self.limits:
             gate = max(gate, limit.ready)
         self.gate = Instant(gate)
@@ -157,9 +164,9 @@ class Pipeline:
         """When all policies grant the request, and which of them is the last to."""
         when, not_before = now, now
         by: Policy | None = None
-        cooldown = self.cooldown
-        if cooldown.until > now:  # Its `earliest`, without a call: this is what a denial costs.
-            when, by, not_before = cooldown.until, cooldown, cooldown.until
+        for cooldown in (self.cooldown, self.own_cooldown):
+            if cooldown.until > when:  # Its `earliest`, without a call: this is what a denial costs.
+                when, by, not_before = cooldown.until, cooldown, cooldown.until
         counting = self.breaker.status is not BreakerStatus.OPEN
         for policy in self.policies:
             earliest = policy.earliest(now, request, ahead)
@@ -178,7 +185,7 @@ class Pipeline:
     def without_cap(self, now: Instant, request: Request) -> Instant:
         """The earliest instant at which the request can be granted, disregarding the global cap."""
         others = (policy.earliest(now, request) for policy in self.policies if policy is not self.cap)
-        return max(self.cooldown.earliest(now, request), *others)
+        return max(self.cooldown.until, self.own_cooldown.until, now, *others)
 
     def commit(self, now: Instant, request: Request) -> Grant:
         """Spends the request in every policy; if one of them fails, in none."""
@@ -273,16 +280,19 @@ class Pipeline:
 
     def at_rest(self, now: Instant) -> bool:
         """Whether nothing is spent and no failure is on record, so that the pipeline can be dropped."""
+        if self.own_cooldown.until > now:
+            return False
         return self.breaker.at_rest(now) and all(limit.available(now) == limit.capacity() for limit in self.limits)
 
     def rests_at(self, now: Instant) -> Instant:
         """The instant from which on it is at rest if nothing happens; `NEVER` if time alone does not lead there."""
-        return max(self.breaker.rests_at(now), *(limit.rests_at() for limit in self.limits), now)
+        return max(self.breaker.rests_at(now), *(limit.rests_at() for limit in self.limits), self.own_cooldown.until, now)
 
     def state(self) -> PipelineState:
         """The state as a frozen record, for `restore`, without the shared policies."""
         limits = tuple(policy.state() for policy in self.limits)
-        return PipelineState(self.breaker.state(), limits, tuple(self._born), self._receipts_born)
+        cooldown = self.own_cooldown.state()
+        return PipelineState(self.breaker.state(), limits, tuple(self._born), self._receipts_born, cooldown)
 
     def settings(self) -> PipelineSettings:
         """The settings of this pipeline, to compare it with another one."""
@@ -295,6 +305,7 @@ class Pipeline:
         burst that was left; windows and limits on concurrency keep their uses. A new limit begins with nothing spent.
         """
         self.breaker.carry_over(now, before.breaker)
+        self.own_cooldown.restore(before.own_cooldown.state())
         self._receipts_born = self.breaker.generation
         for index, (policy, origin) in enumerate(zip(self.limits, predecessors(self.limits, before.limits), strict=True)):
             if origin is None:
@@ -314,4 +325,5 @@ class Pipeline:
             policy.restore(limit_state)
         self._born = list(state.born) or self._born
         self._receipts_born = state.receipts_born
+        self.own_cooldown.restore(state.cooldown)
         self.regate()

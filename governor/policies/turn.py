@@ -141,11 +141,12 @@ def _bound(pipeline: Pipeline, now: Instant, queued: Request, largest: Request, 
 
 
 def _gate(pipeline: Pipeline, now: Instant) -> tuple[Instant, Policy | None]:
-    """The instant at which degraded mode, a cooldown and an open breaker have ended, and which of them ends last."""
+    """The instant at which degraded mode, the cooldowns and an open breaker have ended, and which of them ends last."""
     gate = now
     by: Policy | None = None
-    if pipeline.cooldown.until > gate:
-        gate, by = pipeline.cooldown.until, pipeline.cooldown
+    for cooldown in (pipeline.cooldown, pipeline.own_cooldown):
+        if cooldown.until > gate:
+            gate, by = cooldown.until, cooldown
     if not pipeline.exempt and pipeline.degraded.until > gate:
         gate, by = pipeline.degraded.until, pipeline.degraded
     if pipeline.breaker.status is BreakerStatus.OPEN and pipeline.breaker.until > gate:

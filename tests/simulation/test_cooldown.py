@@ -107,6 +107,18 @@ async def test_it_outlives_the_scopes_of_its_provider() -> None:
     assert Denied("github:post", Reason.COOLDOWN, 50.0) == answer
 
 
+async def test_a_pause_of_one_scope_holds_that_scope_alone_even_after_it_was_set_aside() -> None:
+    async with governed(max_scopes=2, idle_after="1s") as governor:
+        granted(governor.try_permit("github", "GET")).hint(retry_after=100.0, whole_provider=False)
+        granted(governor.try_permit("github", "POST")).record(status=200)
+        for number in range(10):
+            await anyio.sleep(5.0)
+            granted(governor.try_permit(f"other{number}")).record(status=200)
+        answer = governor.try_permit("github", "GET")
+
+    assert Denied("github:get", Reason.COOLDOWN, 50.0) == answer
+
+
 async def test_a_pause_is_believed_for_an_hour_at_most() -> None:
     async with governed() as governor:
         granted(governor.try_permit("github")).hint(retry_after=86_400.0)
