@@ -8,11 +8,11 @@ import datetime
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
-from governor._units import Duration, parse_duration
+from governor._units import MILLISECOND, SECOND, Duration, parse_duration
 from governor.errors import ConfigError
 from governor.hints.hint import MIN_WAIT
 
@@ -94,11 +94,27 @@ class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ban: Ban = Ban()
 
 
+class LimitReader(NamedTuple):
+    """The sources of a limit, with what is derived from them for speed."""
+
+    sources: LimitSources
+    #: The header or the path without which an answer that is not rate limited does not say the limit.
+    marker: str
+    #: Headers and paths of which one says the limit in an answer that is rate limited.
+    signs: tuple[str, ...]
+    unit: int
+    window: int
+
+
 class Dialect(DialectFile, frozen=True, forbid_unknown_fields=True):
     """How one provider says its limits, with what is derived from its file for speed."""
 
     #: Headers of which one is in every answer that has a hint in its headers, and a status below 400.
     markers: tuple[str, ...] = ()
+    #: Per limit: its sources, the header without which it is not said, all its headers, its unit, and its window.
+    readers: tuple["LimitReader", ...] = ()
+    #: Statuses that mean "rate limited" whatever else the answer says.
+    throttled_statuses: frozenset[int] = frozenset()
     #: `default_wait`, or `MIN_WAIT`.
     wait: Duration = MIN_WAIT
     #: Whether hints of the provider may be in the body of an answer, whatever its status.
@@ -129,22 +145,35 @@ def read_dialect(name: str, text: str) -> Dialect:
     try:
         said = msgspec.convert(tomllib.loads(text), DialectFile)
         wait = max(MIN_WAIT, parse_duration(said.default_wait)) if said.default_wait else MIN_WAIT
-        for limit in said.limits:
-            if limit.window is not None:
-                parse_duration(limit.window)
+        readers = tuple(_reader(limit) for limit in said.limits)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(name, text, "a dialect", message=f"dialect {name}: {error}") from None
-    markers = ["retry-after", STANDARD.state, STANDARD.policy, *(field.state for field in said.fields), *_sources(said)]
+    markers = ["retry-after", STANDARD.state, STANDARD.policy, *(field.state for field in said.fields), *_sources(readers)]
     return Dialect(
         **{field: getattr(said, field) for field in said.__struct_fields__},
         markers=tuple(dict.fromkeys(source for source in markers if not source.startswith("$"))),
+        readers=readers,
+        throttled_statuses=frozenset(status for one in said.throttled if one.source is None for status in one.status),
         wait=wait,
-        reads_body=any(source.startswith("$") for source in (*_sources(said), *said.waits, *_conditions(said))),
+        reads_body=any(source.startswith("$") for source in (*_sources(readers), *said.waits, *_conditions(said))),
     )
 
 
-def _sources(said: DialectFile) -> list[str]:
-    return [source for limit in said.limits if (source := limit.remaining or limit.ratio or limit.limit)]
+def _reader(limit: LimitSources) -> LimitReader:
+    marker = limit.remaining or limit.ratio or limit.limit
+    if marker is None:
+        raise ConfigError("limits", limit, "a limit with `remaining`, `ratio` or `limit`")
+    return LimitReader(
+        limit,
+        marker,
+        (marker, *limit.reset),
+        MILLISECOND if limit.unit == "ms" else SECOND,
+        -1 if limit.window is None else parse_duration(limit.window),
+    )
+
+
+def _sources(readers: tuple[LimitReader, ...]) -> list[str]:
+    return [reader.marker for reader in readers]
 
 
 def _conditions(said: DialectFile) -> list[str]:

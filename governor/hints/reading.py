@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from governor._units import MILLISECOND, SECOND, Duration, to_duration
+from governor._units import SECOND, Duration
 from governor.hints.body import decode, texts
-from governor.hints.dialect import STANDARD, Condition, Dialect, LimitSources, dialect_of
+from governor.hints.dialect import STANDARD, Condition, Dialect, LimitReader, PolicyFields, dialect_of
 from governor.hints.hint import MAX_HINT, Headers, Hint, Severity
 from governor.hints.ratelimit_fields import Item, items, policies
 from governor.hints.retry_after import WAITS, longest_wait
@@ -19,7 +19,6 @@ from governor.hints.values import MAX_FIELD, VERY_LONG, Clock, count, span, valu
 #: Hints of one answer; further ones are dropped, after those that forbid calls.
 MAX_HINTS: Final = 32
 _MAX_NAME: Final = 128
-_UNIT: Final = {"s": SECOND, "ms": MILLISECOND}
 
 Scope = Literal["scope", "provider"]
 
@@ -67,7 +66,7 @@ def counts_toward_ban(provider: str | Dialect, status: int, headers: Headers) ->
 class _Answer:
     """An answer while it is read."""
 
-    __slots__ = ("_body", "_clock", "_decoded", "_dialect", "_headers", "_max_hint", "_status")
+    __slots__ = ("_body", "_clock", "_decoded", "_dialect", "_has_body", "_headers", "_max_hint", "_status")
 
     def __init__(
         self, dialect: Dialect, status: int, headers: Headers, body: bytes | None, now: float, max_hint: Duration
@@ -78,19 +77,23 @@ class _Answer:
         self._clock = Clock(headers, now)
         self._max_hint = max_hint
         self._body = body
+        self._has_body = body is not None
         self._decoded: object = None
 
     def hints(self) -> tuple[Hint, ...]:
+        dialect, get = self._dialect, self._headers.get
         throttled = self.is_throttled()
         scope = self._scope()
-        found = [
-            *(hint for limit in self._dialect.limits if (hint := self._limit(limit, scope, throttled)) is not None),
-            *(
-                hint
-                for field in (STANDARD, *self._dialect.fields)
-                for hint in self._fields(field.state, field.policy, field.reset, scope)
-            ),
-        ]
+        found = []
+        for reader in dialect.readers:
+            for sign in reader.signs if throttled else (reader.marker,):
+                if get(sign) is not None or (sign[0] == "$" and self._has_body):
+                    if (hint := self._limit(reader, scope)) is not None:
+                        found.append(hint)
+                    break
+        for field in (STANDARD, *dialect.fields):
+            if (state := get(field.state)) is not None or get(field.policy) is not None:
+                found += self._fields(field, state, scope)
         wait = self._wait(throttled)
         if throttled and wait <= 0:
             wait = self._until(found)
@@ -102,14 +105,15 @@ class _Answer:
         return tuple(found[:MAX_HINTS])
 
     def is_throttled(self) -> bool:
-        return self.holds_one_of(self._dialect.throttled)
+        return self._status in self._dialect.throttled_statuses or self.holds_one_of(self._dialect.throttled)
 
     def holds_one_of(self, conditions: Iterable[Condition]) -> bool:
-        return any(self._holds(condition) for condition in conditions)
+        for condition in conditions:
+            if (not condition.status or self._status in condition.status) and self._holds(condition):
+                return True
+        return False
 
     def _holds(self, condition: Condition) -> bool:
-        if condition.status and self._status not in condition.status:
-            return False
         if condition.source is None:
             return True
         said = [text.strip().lower() for text in self._texts(condition.source)]
@@ -122,10 +126,12 @@ class _Answer:
         return bool(said)
 
     def _scope(self) -> Scope:
-        return "provider" if self.holds_one_of(self._dialect.provider_wide) else self._dialect.scope
+        wide = self._dialect.provider_wide
+        return "provider" if wide and self.holds_one_of(wide) else self._dialect.scope
 
-    def _limit(self, sources: LimitSources, scope: Scope, throttled: bool) -> Hint | None:
+    def _limit(self, reader: LimitReader, scope: Scope) -> Hint | None:
         """The state of a limit; None if the answer does not say it."""
+        sources = reader.sources
         remaining = self._least(sources.remaining)
         limit = self._least(sources.limit)
         if sources.ratio is not None and (ratio := self._first(sources.ratio)) is not None:
@@ -133,22 +139,20 @@ class _Answer:
             spent, all_of = count(used.strip()), count(of.strip())
             if spent is not None and all_of:
                 limit, remaining = all_of, max(0, all_of - spent)
-        if remaining is None and (not throttled or not sources.reset) and (limit is None or sources.remaining is not None):
-            return None
-        reset = max((self._latest(source, _UNIT[sources.unit]) for source in sources.reset), default=-1)
+        reset = -1
+        for source in sources.reset:
+            reset = max(reset, self._latest(source, reader.unit))
         if remaining is None and limit is None and reset < 0:
             return None
-        window = self._window(sources, limit)
-        return self._state(sources.dimension, limit, remaining, reset, window, self._first(sources.name), scope)
+        name = None if sources.name is None else self._first(sources.name)
+        return self._state(sources.dimension, limit, remaining, reset, self._window(reader, limit), name, scope)
 
-    def _fields(self, state: str, policy: str, reset_source: str | None, scope: Scope) -> list[Hint]:
-        """The states that a field RateLimit says, or its equivalent of a provider."""
-        text, said = self._headers.get(state), self._headers.get(policy)
-        if text is None and said is None:
-            return []
+    def _fields(self, field: PolicyFields, text: str | None, scope: Scope) -> list[Hint]:
+        """The states that a field RateLimit says, or its equivalent of a provider; without one, its policies."""
+        said = self._headers.get(field.policy)
         known = policies(said[:_MAX_STATED]) if said is not None else {}
         stated = [Item(name, {}) for name, _ in known.items()] if text is None else items(text)
-        later = -1 if reset_source is None else self._latest(reset_source, SECOND)
+        later = -1 if field.reset is None else self._latest(field.reset, SECOND)
         found = []
         for name, parameters in stated:
             quota = known.get(name) or (next(iter(known.values())) if len(known) == 1 and (not name or "" in known) else {})
@@ -180,11 +184,12 @@ class _Answer:
             None if name is None else name[:_MAX_NAME],
         )
 
-    def _window(self, sources: LimitSources, limit: int | None) -> int:
+    def _window(self, reader: LimitReader, limit: int | None) -> int:
+        sources = reader.sources
         if sources.interval is not None and (said := self._latest(sources.interval, SECOND)) > 0:
             return said
-        if sources.window is not None:
-            return to_duration(sources.window, field="window")
+        if reader.window > 0 or sources.limit is None:
+            return reader.window
         # An old draft of the IETF adds the policies to the limit: `100, 100;w=60`.
         stated = self._first(sources.limit) or ""
         found = _OLD_POLICY.findall(stated, 0, MAX_FIELD) if ";" in stated else []
@@ -214,28 +219,36 @@ class _Answer:
         if source[0] != "$":
             text = self._headers.get(source)
             return [] if text is None else [text]
+        if not self._has_body:
+            return []
         if self._body is not None:
             self._decoded = decode(self._body)
             self._body = None
         return [] if self._decoded is None else texts(self._decoded, source)
 
-    def _first(self, source: str | None) -> str | None:
-        return None if source is None else next(iter(self._texts(source)), None)
+    def _first(self, source: str) -> str | None:
+        return self._headers.get(source) if source[0] != "$" else next(iter(self._texts(source)), None)
 
     def _least(self, source: str | None) -> int | None:
         """The smallest number of units that the source says; None if it says none."""
-        if source is None:
+        if source is None or (text := self._first(source)) is None:
             return None
-        found = [units for text in self._texts(source) for value in values(text) if (units := count(value)) is not None]
-        return min(found, default=None)
+        if "," not in text:
+            return count(text.strip())
+        return min((units for value in values(text) if (units := count(value)) is not None), default=None)
 
     def _latest(self, source: str, unit: int) -> int:
         """The latest reset that the source says, as a span; -1 if it says none."""
-        found = [_span(value, self._clock, unit) for text in self._texts(source) for value in values(text)]
-        return max(found, default=-1)
+        found = -1
+        for text in self._texts(source):
+            for value in values(text) if "," in text else (text.strip(' "'),):
+                wait = span(value, self._clock, unit=unit)
+                if wait is not None and wait > found:
+                    found = wait
+        return found
 
     def _span(self, wait: int) -> Duration:
-        return Duration(min(max(wait, 0), self._max_hint))
+        return Duration(wait if 0 <= wait <= self._max_hint else self._max_hint if wait > 0 else 0)
 
 
 #: Characters of a field RateLimit-Policy that is read: it is kept for the next answer.

@@ -5,8 +5,9 @@ All of them take time linear in the text, read `MAX_FIELD` characters at most, a
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 from governor._units import SECOND, UNITS
@@ -21,6 +22,10 @@ MAX_LENGTH: Final = 128
 VERY_LONG: Final = 2**63 - 1
 #: From this number of seconds on (33 years, and the year 2001), a number is a date rather than a span.
 _EPOCH: Final = 10**9
+#: The end of the numbers that are seconds since 1970; larger ones are in milliseconds and smaller units.
+_FAR: Final = 10**11
+#: Characters before the time of a date of RFC 3339, which begins with a year.
+_SHORTEST_DATE: Final = 10
 #: Digits of a number; more are beyond every bound.
 _MAX_DIGITS: Final = 19
 _INFINITE: Final = frozenset({"inf", "infinity", "+inf"})
@@ -30,13 +35,14 @@ _NUMBER: Final = re.compile(r"\+?([0-9]+)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
 _VALUE: Final = re.compile(r"\s*(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?(?=\s*(?:[,;]|$))|(?:[A-Za-z]+, )?[^,]+)")
 _UNITS: Final = {**UNITS, "ns": None, "µs": UNITS["us"], "μs": UNITS["us"]}
 _PART: Final = re.compile(rf"([0-9]+)(?:\.([0-9]*))?\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})(?![a-z])\s*")
+#: The usual durations, without fractions.
+_GO: Final = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?")
 _DATE: Final = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
 #: Not from `calendar`, whose names depend on the locale.
 _MONTHS: Final = {
     name: at // 3 + 1 for at, name in ((at, "JanFebMarAprMayJunJulAugSepOctNovDec"[at : at + 3]) for at in range(0, 36, 3))
 }
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Clock:
@@ -113,11 +119,18 @@ def span(text: str, clock: Clock, *, unit: int = SECOND, dates: bool = True) -> 
     A value is a number of `unit`, a duration (`6m0s`, `120ms`, `PT30S`), or a date of HTTP or RFC 3339. With `dates`, a
     number of 1,000,000,000 or more is a date in seconds, milliseconds, microseconds or nanoseconds since 1970.
     """
-    amount = number(text)
+    if text.isdecimal() and len(text) <= _MAX_DIGITS and text.isascii():
+        whole = int(text)
+        if dates and whole * unit >= _EPOCH * SECOND:
+            return _future(_since_1970(whole), clock)
+        return min(whole * unit, VERY_LONG)
+    if len(text) > _SHORTEST_DATE and text[4] == "-" and len(text) <= MAX_LENGTH and (moment := date(text)) is not None:
+        return _future(moment, clock)
+    amount = number(text, unit)
     if amount is not None:
-        if dates and amount * unit >= _EPOCH * SECOND and amount != VERY_LONG:
-            return _future(_since_1970(text), clock)
-        return number(text, unit)
+        if dates and amount >= _EPOCH * SECOND and (seconds := number(text)) is not None and seconds < _FAR:
+            return _future(number(text, 1_000_000) or 0, clock)
+        return amount
     if not text or len(text) > MAX_LENGTH:
         return None
     amount = duration(text)
@@ -129,6 +142,10 @@ def span(text: str, clock: Clock, *, unit: int = SECOND, dates: bool = True) -> 
 
 def duration(text: str) -> int | None:
     """A duration in microseconds, rounded up: `1s`, `6m0s`, `7.66s`, `30 seconds`, `PT1M30S`."""
+    usual = _GO.fullmatch(text)
+    if usual is not None and text:
+        hours, minutes, seconds = usual.groups()
+        return (int(hours or 0) * 3_600 + int(minutes or 0) * 60 + int(seconds or 0)) * SECOND
     text = text.lower()
     if text[:1] == "p":
         text = text[1:].replace("t", "", 1)
@@ -146,31 +163,38 @@ def duration(text: str) -> int | None:
     return min(total, VERY_LONG) if text else None
 
 
+@lru_cache(maxsize=256)
 def date(text: str) -> int | None:
-    """A date in microseconds since 1970: of HTTP, RFC 3339, or mail. Without a zone it is UTC."""
+    """A date in microseconds since 1970: of HTTP, RFC 3339, mail, or JavaScript. Without a zone it is UTC.
+
+    The cache serves the header `Date`, which many answers have in common. The text has at most `MAX_LENGTH` characters.
+    """
     found = _DATE.fullmatch(text)
     try:
         if found is not None:
             day, month, year, hour, minute, second = found.groups()
-            moment = datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
-            return (moment - _START) // _MICROSECOND
+            return _microseconds(datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC))
     except (ValueError, KeyError):
         return None
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
-            moment = read(text)
-            return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _START) // _MICROSECOND
+            # JavaScript writes `Tue Feb 16 2021 09:02:42 GMT+0100 (Central European Standard Time)`.
+            return _microseconds(read(text.partition(" (")[0].replace("GMT+", "+").replace("GMT-", "-")))
         except (ValueError, TypeError, IndexError, OverflowError):
             continue
     return None
 
 
-def _since_1970(text: str) -> int:
+def _microseconds(moment: datetime) -> int:
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _START
+    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
+
+
+def _since_1970(amount: int) -> int:
     """A number that is too large for a span, in microseconds since 1970, by its magnitude."""
-    amount = number(text) or 0
     for digits, scale in ((11, 1_000_000), (14, 1_000), (17, 1)):
         if amount < 10**digits:
-            return number(text, scale) or 0
+            return amount * scale
     return amount // 1_000
 
 

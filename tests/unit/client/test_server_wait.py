@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor_client import _server_wait
-from governor_client._server_wait import MAX_LENGTH, MAX_VALUES, server_wait
+from governor_client._server_wait import server_wait
 
 #: The moment that RFC 9110 uses in its examples of dates.
 NOW = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
@@ -45,29 +45,35 @@ def test_a_date_in_any_of_its_forms_is_a_wait_until_then(date: str) -> None:
     assert 60.0 == said(date)
 
 
+@pytest.mark.promise("R05")
+@pytest.mark.parametrize("value", ["31622401", "9" * 35, "9" * 100_000, "1e300", "1773769074339", "infinity"])
+def test_an_absurd_number_is_the_longest_wait(value: str) -> None:
+    assert 31_622_400 == said(value)
+
+
 @pytest.mark.parametrize(
     "value",
     [
         "",
         "soon",
         "-1",
-        "+1",
-        "1e3",
-        "inf",
         "nan",
         "0x10",
         "٣",
         "1.5.2",
-        "31622401",
-        "9" * 400,
         "Sun, 06 Nov 1994 08:49:36 GMT",
-        "Sun, 06 Nov 9999 08:49:36 GMT",
         "Sun, 32 Nov 1994 08:49:36 GMT",
-        "Sun, 06 Nov 1994 08:49:36 -9999999",
+        "a" * 100_000,
     ],
 )
 def test_what_cannot_be_meant_says_nothing(value: str) -> None:
     assert said(value) is None
+
+
+def test_a_date_is_measured_against_the_date_of_the_answer() -> None:
+    headers = {"retry-after": "Sun, 06 Nov 1994 10:00:30 GMT", "date": "Sun, 06 Nov 1994 10:00:00 GMT"}
+
+    assert 30.0 == server_wait(headers)
 
 
 def test_the_longest_of_several_values_counts_and_those_that_cannot_be_read_do_not() -> None:
@@ -76,20 +82,12 @@ def test_the_longest_of_several_values_counts_and_those_that_cannot_be_read_do_n
     assert 60.0 == server_wait(headers)
 
 
-def test_of_a_field_so_many_values_are_read_and_so_many_characters_of_each() -> None:
-    long = "0" * (MAX_LENGTH - 2) + "30"
+@pytest.mark.parametrize("name", ["retry-after-ms", "X-Amz-Retry-After", "x-ms-retry-after-ms"])
+def test_the_longest_of_several_headers_counts(name: str) -> None:
+    both = [httpx2.Headers({name: text, "Retry-After": "2"}) for text in ("250", "2500", "soon")]
 
-    assert (30.0, None) == (said(long), said("0" + long))
-    assert (30.0, None) == (said("x," * (MAX_VALUES - 1) + "30"), said("x," * MAX_VALUES + "30"))
-    assert (0.03, None) == (said(long, "retry-after-ms"), said("0" + long, "retry-after-ms"))
-
-
-@pytest.mark.parametrize("name", ["retry-after-ms", "X-Amz-Retry-After"])
-def test_milliseconds_count_where_retry_after_says_nothing(name: str) -> None:
-    both = httpx2.Headers({name: "250", "Retry-After": "2"})
-    neither = httpx2.Headers({name: "soon", "Retry-After": "soon"})
-
-    assert (0.25, 2.0, None) == (said("250", name), server_wait(both), server_wait(neither))
+    assert [2.0, 2.5, 2.0] == [server_wait(headers) for headers in both]
+    assert 0.25 == said("250", name)
 
 
 @given(
