@@ -23,9 +23,10 @@ def decode(body: bytes | None) -> object:
 def texts(document: object, path: str) -> list[str]:
     """The texts, numbers and truth values at a path, as text."""
     found = [document]
-    for step in path.split(".")[1:]:
+    for step in path.split("."):
         name, listed, _ = step.partition("[]")
-        found = [value[name] for value in found if isinstance(value, dict) and name in value]
+        if name != "$":
+            found = [value[name] for value in found if isinstance(value, dict) and name in value]
         if listed:
             found = [value for values in found if isinstance(values, list) for value in values[:MAX_FOUND]][:MAX_FOUND]
     return [text for value in found if (text := _text(value)) is not None]

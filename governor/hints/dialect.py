@@ -5,9 +5,10 @@ dialect also reads `Retry-After` and its relatives, and the fields `RateLimit` a
 """
 
 import datetime
+import re
 import tomllib
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
@@ -19,6 +20,8 @@ from governor.hints.hint import MIN_WAIT
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+#: Characters of a name that may be followed by further words: `x` and a word is another provider.
+_MIN_WORD: Final = 4
 #: The dialect of providers that have none.
 GENERIC: Final = "generic"
 
@@ -54,7 +57,7 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A condition on an answer: its status, and a value that is there, has one of these texts, or is absent."""
 
     status: tuple[int, ...] = ()
-    source: str | None = None
+    where: str | None = None
     equals: tuple[str, ...] = ()
     contains: tuple[str, ...] = ()
     absent: bool = False
@@ -121,9 +124,18 @@ class Dialect(DialectFile, frozen=True, forbid_unknown_fields=True):
     reads_body: bool = False
 
 
+@lru_cache(maxsize=1_024)
 def dialect_of(provider: str) -> Dialect:
-    """The dialect of a provider by its name, of which what follows a `/` or `:` is a key; `generic` for an unknown one."""
-    return _dialect_of(provider.partition("/")[0].partition(":")[0][:64])
+    """The dialect of a provider by its name; `generic` for an unknown one.
+
+    What follows a `/` or `:` is a key or a method. Case and separators do not matter, and further words may follow the name:
+    `azure-openai`, `GitHub`, `github-enterprise` and `openai/gpt-5` are known.
+    """
+    names, words = _names(), re.split("[-_. ]", re.split("[/:]", provider, maxsplit=1)[0][:64].lower())
+    for known in ("".join(words), words[0]):
+        if known in names and (known == "".join(words) or len(known) >= _MIN_WORD):
+            return names[known]
+    return names[GENERIC]
 
 
 @cache
@@ -131,7 +143,12 @@ def built_in_dialects() -> Mapping[str, Dialect]:
     """The dialects of this package by name."""
     from importlib.resources import files  # Slow to load, so `import governor` alone does not pay for it.
 
-    return read_dialects(files(__package__) / "dialects")
+    found = read_dialects(files(__package__) / "dialects")
+    # What a known provider says only about limits is understood in the answers of an unknown one that say "rate limited".
+    generic = found[GENERIC]
+    known = {reader.marker: reader for one in found.values() for reader in one.readers if reader.marker[0] != "$"}
+    others = [reader for marker, reader in known.items() if marker not in generic.markers]
+    return {**found, GENERIC: msgspec.structs.replace(generic, readers=(*generic.readers, *others))}
 
 
 def read_dialects(folder: "Traversable") -> dict[str, Dialect]:
@@ -153,7 +170,7 @@ def read_dialect(name: str, text: str) -> Dialect:
         **{field: getattr(said, field) for field in said.__struct_fields__},
         markers=tuple(dict.fromkeys(source for source in markers if not source.startswith("$"))),
         readers=readers,
-        throttled_statuses=frozenset(status for one in said.throttled if one.source is None for status in one.status),
+        throttled_statuses=frozenset(status for one in said.throttled if one.where is None for status in one.status),
         wait=wait,
         reads_body=any(source.startswith("$") for source in (*_sources(readers), *said.waits, *_conditions(said))),
     )
@@ -177,19 +194,10 @@ def _sources(readers: tuple[LimitReader, ...]) -> list[str]:
 
 
 def _conditions(said: DialectFile) -> list[str]:
-    return [condition.source or "" for condition in (*said.throttled, *said.provider_wide)]
+    return [condition.where or "" for condition in (*said.throttled, *said.provider_wide)]
 
 
 @cache
 def _names() -> dict[str, Dialect]:
     found = built_in_dialects()
-    return {_plain(name): one for key, one in found.items() for name in (key, *one.aliases)}
-
-
-def _dialect_of(provider: str) -> Dialect:
-    names = _names()
-    return names.get(provider) or names.get(_plain(provider)) or names[GENERIC]
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "").replace(" ", "").replace(".", "")
+    return {re.sub("[-_. ]", "", name): one for key, one in found.items() for name in (key, *one.aliases)}

@@ -36,12 +36,13 @@ class Item(NamedTuple):
 
 def items(text: str) -> list[Item]:
     """The items of a field; the state of draft 07 is one item without a name, with `limit`, `r` and `t`."""
-    if len(text) <= _MAX_STRUCTURED and _USUAL.fullmatch(text) is None and (found := _structured(text)) is not None:
-        return found
-    old = dict(_OLD.findall(text, 0, MAX_FIELD))
-    if old:
-        renamed = {"limit": "q", "remaining": "r", "reset": "t"}
-        return [Item("", {renamed[key]: value for key, value in old.items()})]
+    if len(text) > _MAX_STRUCTURED or _USUAL.fullmatch(text) is None:
+        if len(text) <= _MAX_STRUCTURED and (found := _structured(text)) is not None:
+            return found
+        old = dict(_OLD.findall(text, 0, MAX_FIELD))
+        if old:
+            renamed = {"limit": "q", "remaining": "r", "reset": "t"}
+            return [Item("", {renamed[key]: value for key, value in old.items()})]
     return [item for part in text[:MAX_FIELD].split(",")[:MAX_ITEMS] if (item := _item(part.strip())) is not None]
 
 

@@ -114,9 +114,9 @@ class _Answer:
         return False
 
     def _holds(self, condition: Condition) -> bool:
-        if condition.source is None:
+        if condition.where is None:
             return True
-        said = [text.strip().lower() for text in self._texts(condition.source)]
+        said = [text.strip().lower() for text in self._texts(condition.where)]
         if condition.absent:
             return not said
         if condition.equals:
@@ -203,7 +203,9 @@ class _Answer:
             if text is not None:
                 longest = max(longest, longest_wait(text, self._clock, unit))
         if throttled:
-            longest = max((longest, *(self._latest(source, SECOND) for source in self._dialect.waits)))
+            for source in self._dialect.waits:
+                if self._has_body or source[0] != "$":
+                    longest = max(longest, self._latest(source, SECOND))
         return longest
 
     def _until(self, found: list[Hint]) -> int:
@@ -239,13 +241,14 @@ class _Answer:
 
     def _latest(self, source: str, unit: int) -> int:
         """The latest reset that the source says, as a span; -1 if it says none."""
-        found = -1
-        for text in self._texts(source):
-            for value in values(text) if "," in text else (text.strip(' "'),):
-                wait = span(value, self._clock, unit=unit)
-                if wait is not None and wait > found:
-                    found = wait
-        return found
+        if source[0] != "$":
+            text = self._headers.get(source)
+            if text is None:
+                return -1
+            if "," not in text:
+                return _span(text.strip(' "'), self._clock, unit)
+        waits = [_span(value, self._clock, unit) for text in self._texts(source) for value in values(text)]
+        return max(waits, default=-1)
 
     def _span(self, wait: int) -> Duration:
         return Duration(wait if 0 <= wait <= self._max_hint else self._max_hint if wait > 0 else 0)
