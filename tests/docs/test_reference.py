@@ -16,6 +16,7 @@ from governor import Breaker, Reason, Retry, RetryBudget
 from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.schema import write
 from governor.providers import built_in
+from tools import dialects
 
 REFERENCE: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
 
@@ -79,3 +80,7 @@ def test_every_reason_is_in_the_reference() -> None:
     said = _page("errors.md")
 
     assert [] == [reason.value for reason in Reason if f"`{reason.value}`" not in said]
+
+
+def test_the_table_of_dialects_is_written_from_their_data() -> None:
+    assert dialects.page() == dialects.PAGE.read_text(encoding="utf-8"), "run python -m tools.dialects"

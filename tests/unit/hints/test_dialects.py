@@ -1,7 +1,9 @@
 """Dialects are data: one file each, found by the name of the provider."""
 
+import re
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -10,23 +12,9 @@ from governor.errors import ConfigError
 from governor.hints import Severity, built_in_dialects, dialect_of, is_throttled, read_hints
 from governor.hints.dialect import read_dialects
 
+GUIDE: Final = Path(__file__).resolve().parents[3] / "CONTRIBUTING.md"
 #: What the guide for contributors shows.
-EXAMPLE = """
-title = "Weather"
-source = "https://weather.example/limits"
-date = 2026-11-26
-default_wait = "5s"
-
-[[limits]]
-dimension = "forecasts"
-limit = "x-weather-quota"
-remaining = "x-weather-left"
-reset = ["x-weather-next"]
-unit = "ms"
-
-[[throttled]]
-status = [429, 509]
-"""
+EXAMPLE: Final = re.search(r"```toml\n(title = .*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[1]  # type: ignore[index]
 
 
 def test_a_new_dialect_is_one_file(tmp_path: Path) -> None:
@@ -42,12 +30,14 @@ def test_a_new_dialect_is_one_file(tmp_path: Path) -> None:
         hint.reset,
         hint.retry_after,
     )
-    assert is_throttled(weather, 509, {})
+    assert [True, True, False] == [
+        is_throttled(weather, status, said) for status, said in ((509, {}), (403, headers), (403, {}))
+    ]
     assert [5 * SECOND] == [hint.retry_after for hint in read_hints(weather, 509, {}, now=0.0)]
 
 
 @pytest.mark.parametrize(
-    "text", ["title = 1", EXAMPLE + "[[limit]]\n", EXAMPLE.replace("5s", "5"), 'title = "a', "[[limits]]\nname = 'x'"]
+    "text", ["title = 1", EXAMPLE + "[[limit]]\n", EXAMPLE.replace('"5s"', '"5"'), 'title = "a', "[[limits]]\nname = 'x'"]
 )
 def test_a_file_that_is_not_a_dialect_is_rejected_by_its_name(text: str, tmp_path: Path) -> None:
     (tmp_path / "weather.toml").write_text(text, encoding="utf-8")
