@@ -187,6 +187,17 @@ async def test_an_answer_that_says_not_to_repeat_is_not_retried(free: Governor, 
 
 
 @pytest.mark.promise("R05")
+@pytest.mark.parametrize("said", ["99999999999", "9" * 35])
+async def test_an_absurd_wait_is_longer_than_any_call_and_ends_the_retries(
+    free: Governor, provider: "type[Provider]", said: str
+) -> None:
+    story = Story(free, provider([httpx2.Response(429, headers={"Retry-After": said}), 200]))
+
+    assert 429 == await story.get(600.0)
+    assert 0.0 == story.taken()
+
+
+@pytest.mark.promise("R05")
 async def test_a_date_is_waited_for_by_the_wall_clock(
     free: Governor, provider: "type[Provider]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
