@@ -15,6 +15,7 @@ from governor_client import wait_at_most
 from tests.contracts.adapters import TIMEOUT, Ability, Driver
 from tests.contracts.conftest import Opened, counted, received
 from tests.support.provider import NO_ANSWER, SILENCE, End, Provider, Reply, status
+from tests.support.proxy import loopback_proxy
 
 pytestmark = pytest.mark.promise("R05", "R56")
 
@@ -273,6 +274,17 @@ def test_a_permit_in_hand_is_no_obstacle_to_the_next_call(provider: Provider, op
 
     assert [200] * 5 == [session.get(url).status for _ in range(5)]
     assert isinstance(session.governor.try_permit("provider", "GET"), Permit)
+
+
+def test_a_request_through_a_proxy_takes_a_permit_for_each_attempt(provider: Provider, opened: Opened) -> None:
+    url = provider.at("/", status(503, connection="close"), status(200, b"pong", connection="close"))
+
+    with loopback_proxy() as proxy:
+        session = opened(proxy=proxy.url)
+        answer = session.get(url)
+
+    assert (200, b"pong", [f"GET {url}"] * 2) == (answer.status, answer.body, proxy.forwarded)
+    assert (2, 0) == (counted(session.governor).requests, counted(session.governor).under_way)
 
 
 @contextmanager

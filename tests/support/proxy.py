@@ -22,16 +22,17 @@ class Proxy:
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Forwards the requests of one connection, all of which go to one server."""
         with suppress(ConnectionError, IncompleteReadError):
-            line = (await reader.readuntil(b"\r\n")).decode("latin-1")
-            method, url, version = line.split()
+            method, url, version = (await reader.readuntil(b"\r\n")).decode("latin-1").split()
             server = urlsplit(url)
             answers, requests = await asyncio.open_connection(server.hostname, server.port)
             self.forwarded.append(f"{method} {url}")
             requests.write(f"{method} {server.path} {version}\r\nconnection: close\r\n".encode("latin-1"))
             sending = asyncio.create_task(_copy(reader, requests))
-            await _copy(answers, writer)
-            sending.cancel()
-            requests.close()
+            try:
+                await _copy(answers, writer)
+            finally:
+                sending.cancel()
+                requests.transport.abort()
 
 
 @contextmanager
