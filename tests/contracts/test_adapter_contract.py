@@ -167,7 +167,7 @@ def test_with_a_wait_of_0_a_call_is_denied_at_once_and_still_retried(
     driver: Driver, provider: Provider, opened: Opened
 ) -> None:
     url = provider.at("/", status(503), status(200))
-    session = opened(scope={"limits": ["1 per 20s burst 2"]}, wait=0)
+    session = opened(scope={"limits": ["1 per 5s burst 2"]}, wait=0)
 
     assert 200 == session.get(url).status
     with pytest.raises(RateLimited) as raised:
