@@ -137,3 +137,75 @@ def test_a_program_that_uses_the_default_ends_by_itself() -> None:
     """)
 
     assert "['MainThread', 'governor']\n" == printed
+
+
+#: A server in a process of its own, which answers every request on loopback, and a call of each library that is governed.
+CALLS = """
+    import asyncio, atexit, os, signal
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    import aiohttp, httpx, httpx2, requests, urllib3
+    import governor_client.aiohttp, governor_client.httpx, governor_client.httpx2
+    import governor_client.requests, governor_client.urllib3
+    from governor import default
+    from governor_client import TrafficControlledHttpClient
+
+    class Answer(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    url = f"http://127.0.0.1:{server.server_port}/"
+    serving = os.fork()
+    if serving == 0:
+        server.serve_forever()
+    atexit.register(os.kill, serving, signal.SIGKILL)
+
+    def via_httpx2(transport):
+        with httpx2.Client(transport=transport) as client:
+            return client.get(url).status_code
+
+    async def via_aiohttp():
+        middleware = governor_client.aiohttp.GovernedMiddleware("w", govern_loopback=True)
+        async with aiohttp.ClientSession(middlewares=(middleware,)) as session, session.get(url) as response:
+            await response.read()
+            return response.status
+
+    kept = TrafficControlledHttpClient("w", govern_loopback=True)
+    session = governor_client.requests.govern(requests.Session(), "w", govern_loopback=True)
+    pools = governor_client.urllib3.govern(urllib3.PoolManager(), "w", govern_loopback=True)
+    calls = {
+        "client": lambda: kept.get(url).status_code,
+        "httpx": lambda: httpx.Client(
+            transport=governor_client.httpx.GovernedTransport("w", govern_loopback=True)
+        ).get(url).status_code,
+        "httpx2": lambda: via_httpx2(governor_client.httpx2.GovernedTransport("w", govern_loopback=True)),
+        "requests": lambda: session.get(url).status_code,
+        "urllib3": lambda: pools.request("GET", url).status,
+        "aiohttp": lambda: asyncio.run(via_aiohttp()),
+    }
+"""
+
+
+@pytest.mark.promise("R54", "R56")
+def test_every_adapter_goes_on_in_a_child_with_a_governor_of_its_own() -> None:
+    printed = run(
+        """
+        print({name: call() for name, call in calls.items()}, default().statistics().counters.requests, flush=True)
+        child = os.fork()
+        if child == 0:
+            print({name: call() for name, call in calls.items()}, default().statistics().counters.requests, flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        print(default().statistics().counters.requests)
+        """,
+        setup=CALLS,
+    )
+
+    everywhere = str(dict.fromkeys(("client", "httpx", "httpx2", "requests", "urllib3", "aiohttp"), 200))
+    assert f"{everywhere} 6\n{everywhere} 6\n6\n" == printed
