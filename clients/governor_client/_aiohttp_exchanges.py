@@ -6,7 +6,7 @@ authentication. `Call` tells them apart.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, final
 from weakref import ref
 
 from aiohttp import (
@@ -26,6 +26,7 @@ from governor import PermitDenied
 from governor_client import _aiohttp_answers as answers
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, as_error_of
+from governor_client._headers import by_name
 from governor_client._operation import Operation
 from governor_client._server_wait import Headers
 from governor_client._wait import WaitBudget
@@ -121,7 +122,7 @@ class _Exchange:
         return response
 
     def head(self, response: ClientResponse) -> tuple[int, Headers]:
-        return (302, {}) if self.redirected else (response.status, cast("Headers", response.headers))
+        return (302, {}) if self.redirected else (response.status, by_name(response.headers.items()))
 
     def fault(self, error: BaseException) -> Fault:
         if self.redirected:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 from governor import CallFailure, ConfigError, PermitDenied
 from governor_client._attempt import Attempt, Fault, fault_of_system
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, as_error_of
+from governor_client._headers import by_raw_name
 from governor_client._operation import Request
 from governor_client._server_wait import Headers
 from governor_client._streams import AsyncReportingStream, AsyncRequestBody, ReportingStream, RequestBody
@@ -115,7 +116,7 @@ class Kit:
             request.method,
             request.url.host,
             request.url.path,
-            HeaderLookup(request.headers),
+            by_raw_name(request.headers.raw),
             repeatable=retry and isinstance(request.stream, self.byte_stream),
             retry_answers=retry_answers,
             buffered=buffered,
@@ -143,27 +144,6 @@ def _derived(body: type, base: type) -> Callable[..., object]:
     return type(body.__name__, (body, base), {"__doc__": body.__doc__})
 
 
-@final
-class HeaderLookup:
-    """Headers by their name in lower case. `httpx2.Headers.get` decodes all of them for each lookup."""
-
-    __slots__ = ("_found", "_headers")
-
-    def __init__(self, headers: "httpx2.Headers") -> None:
-        self._headers = headers
-        self._found: dict[bytes, bytes] | None = None
-
-    def get(self, name: str, /) -> str | None:
-        found = self._found
-        if found is None:
-            self._found = found = {}
-            for key, value in self._headers.raw:
-                name_ = key.lower()
-                found[name_] = b"%b, %b" % (found[name_], value) if name_ in found else value
-        raw = found.get(name.encode())
-        return None if raw is None else raw.decode("latin-1")
-
-
 class HttpxExchange:
     """One request of an httpx library. The base of the exchanges of the transports and of the client."""
 
@@ -173,7 +153,7 @@ class HttpxExchange:
         self.body: RequestBody | AsyncRequestBody | None = None
 
     def head(self, response: "httpx2.Response") -> tuple[int, Headers]:
-        return response.status_code, HeaderLookup(response.headers)
+        return response.status_code, by_raw_name(response.headers.raw)
 
     def fault(self, error: BaseException) -> Fault:
         return Fault(None, ours=True) if self.body is not None and self.body.failed else self.kit.fault(error)

@@ -14,6 +14,7 @@ from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import run
+from governor_client._headers import by_name
 from governor_client._hosts import TermsOf
 from governor_client._operation import KEPT, Operation, Request, Terms
 from governor_client._server_wait import Headers
@@ -275,7 +276,7 @@ class _Exchange:
         return response
 
     def head(self, response: Response) -> tuple[int, Headers]:
-        return response.status_code, response.headers
+        return response.status_code, by_name(response.headers.items())
 
     def fault(self, error: BaseException) -> Fault:
         return Fault(None, ours=True) if self._body is not None and self._body.failed else _fault(error)

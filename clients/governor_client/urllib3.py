@@ -11,6 +11,7 @@ from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import run
+from governor_client._headers import by_name
 from governor_client._hosts import TermsOf
 from governor_client._operation import Operation, Request, Terms
 from governor_client._server_wait import Headers
@@ -238,7 +239,7 @@ class _Exchange:
         return self._send(body=self._body if self._watched is None else self._watched)
 
     def head(self, response: BaseHTTPResponse) -> tuple[int, Headers]:
-        return response.status, response.headers
+        return response.status, by_name(response.headers.items())
 
     def fault(self, error: BaseException) -> Fault:
         return Fault(None, ours=True) if self._watched is not None and self._watched.failed else fault_of_urllib3(error)

@@ -1,0 +1,24 @@
+"""Headers of any HTTP library as a dictionary."""
+
+from collections.abc import Iterable
+
+
+def by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The values by the names in lower case; several values of one name are joined with commas (RFC 9110, section 5.3).
+
+    A look-up in the headers of a library costs up to a microsecond, and an answer is looked at for a dozen names.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        found[lower] = f"{found[lower]}, {value}" if lower in found else value
+    return found
+
+
+def by_raw_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The same for headers that are not decoded yet."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        lower, text = name.lower().decode("latin-1"), value.decode("latin-1")
+        found[lower] = f"{found[lower]}, {text}" if lower in found else text
+    return found
