@@ -93,7 +93,7 @@ def _value(kind: Any, default: object = None) -> Schema:
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         kinds = [one for one in inner if one is not NoneType]
-        return {"anyOf": [*(_value(one) for one in kinds), *([_OFF] if NoneType in inner else [])]}
+        return {"anyOf": [*(_value(one) for one in kinds), _OFF]}
     if kind == PresetName:
         return {"enum": list(presets())}
     if origin is Literal:
