@@ -169,6 +169,8 @@ def test_the_token_is_in_no_storage_and_no_url(administered: Dashboard) -> None:
 def test_the_keyboard_is_enough_and_the_focus_is_never_lost(administered: Dashboard) -> None:
     page = administered.page
     row = opened(page)
+    expect(row.get_by_role("button", name="Pause …")).to_be_visible()
+    expect(row.locator("summary")).to_be_focused()
     page.keyboard.press("Tab")
     expect(row.get_by_role("button", name="Pause …")).to_be_focused()
     page.keyboard.press("Enter")
