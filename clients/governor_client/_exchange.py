@@ -156,6 +156,6 @@ async def _aplan_answer(operation: Operation[R], question: Question | None, exch
 
 
 def _final(operation: Operation[R], exchange: AnyExchange[R], response: R) -> R:
-    if exchange.head(response)[0] >= 400 and operation.final:
+    if operation.final:
         exchange.mark_final(response)
     return response

@@ -179,6 +179,7 @@ class Operation(Generic[Response]):
         "_repeated",
         "_request",
         "_sending",
+        "_status",
         "_tries",
         "attempt",
         "governor",
@@ -203,6 +204,8 @@ class Operation(Generic[Response]):
         self._key = request.headers.get("idempotency-key") if request.headers.get(_SDK_WITH_KEYS) is not None else None
         self._asked_at = Instant(0)
         self._sending = False
+        #: The status of the latest answer.
+        self._status = 0
         self._tries = 0
         #: Whether time has passed since the call began: signatures and cookies made before may be too old.
         self.waited = False
@@ -279,6 +282,7 @@ class Operation(Generic[Response]):
 
     def answered(self, status: int, headers: Headers) -> Question | None:
         """The answer has begun. Returns the question for `plan_retry` if a retry may be useful."""
+        self._status = status
         self.attempt.answered(status)
         hints = read_hints(self.terms.provider, status, headers, now=wall_clock())
         pause = self.attempt.hint(hints) if hints else None
@@ -313,7 +317,7 @@ class Operation(Generic[Response]):
     @property
     def final(self) -> bool:
         """Whether an SDK is to be told not to repeat the request after an error answer: the governor decides on retries."""
-        return self.pause is None and any(self._request.headers.get(name) is not None for name in _SDKS)
+        return self._status >= 400 and self.pause is None and any(self._request.headers.get(name) is not None for name in _SDKS)
 
     @property
     def most(self) -> float:
