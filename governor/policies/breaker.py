@@ -10,6 +10,9 @@ its place, and its outcome still counts when it comes.
 After it closes, it ramps up: calls without an answer are counted, and their number may double with each round trip, as in the
 slow start of TCP (RFC 5681, section 3.1), until a whole round has not used up the allowed number.
 
+A breaker that opens again before it has closed for good, that is before its ramp has ended, stays open for twice as long as the
+last time, up to a bound.
+
 An operator may open it for a given time, after which it probes, and may close it.
 
 Each change of state begins a new generation, and so does each change of settings. Grants carry their generation, and the
@@ -31,6 +34,8 @@ from governor.policies.contract import Grant, Request, Result
 MAX_RAMP: Final = 65_536
 
 _RATE_SCALE: Final = 1_000_000
+#: Openings in a row that are counted. The time has reached its bound, 366 days at most, long before.
+_MAX_SPELLS: Final = 64
 
 
 class BreakerPolicy:
@@ -50,6 +55,7 @@ class BreakerPolicy:
         "openings",
         "parameters",
         "ramp",
+        "spells",
         "status",
         "successes",
         "trip",
@@ -74,6 +80,8 @@ class BreakerPolicy:
         self.successes = 0
         #: How often it has opened.
         self.openings = 0
+        #: How often failures have opened it since it was last closed for good.
+        self.spells = 0
         #: What opened it last: the number of failures, and of how many calls; None means in a row.
         self.trip: tuple[int, int | None] = (0, None)
         self.last_failure: Instant | None = None
@@ -115,7 +123,7 @@ class BreakerPolicy:
 
     def rests_at(self, now: Instant) -> Instant:
         """The instant from which on it is at rest if nothing happens; `NEVER` if time alone does not lead there."""
-        if self.status is not BreakerStatus.CLOSED or self.failures or any(self._last_calls):
+        if self.status is not BreakerStatus.CLOSED or self.failures or self.spells > 1 or any(self._last_calls):
             return NEVER
         newest = self._out.newest()
         answered_by = now if newest is None else Instant(newest + self.parameters.probe_deadline)
@@ -211,7 +219,7 @@ class BreakerPolicy:
                 self.admitted -= in_place
             case Result.FAILURE:
                 self.last_failure = now
-                self._move(BreakerEvent.TRIPPED, Instant(now + self.parameters.open_for))
+                self._move(BreakerEvent.TRIPPED, _open_until(self.parameters, self.spells, now))
             case Result.SUCCESS:
                 self.successes += 1
                 if self.successes >= self.parameters.successes:
@@ -226,6 +234,7 @@ class BreakerPolicy:
         self._unbound -= in_place
         if self._unbound <= 0 or self.ramp > MAX_RAMP:
             self.ramp = None
+            self.spells = 0
             self._out.clear()
 
     def _record_call(self, now: Instant, *, failed: bool) -> None:
@@ -237,7 +246,7 @@ class BreakerPolicy:
         if in_a_row is not None and self.failures >= in_a_row:
             reached, self.trip = True, (self.failures, None)
         if reached:
-            self._move(BreakerEvent.TRIPPED, Instant(now + self.parameters.open_for))
+            self._move(BreakerEvent.TRIPPED, _open_until(self.parameters, self.spells, now))
 
     def _rate_reached(self, now: Instant, *, failed: bool) -> bool:
         rate = self.parameters.failure_rate
@@ -259,7 +268,8 @@ class BreakerPolicy:
         self._move(BreakerEvent.FORCED_OPEN, max(now, until))
 
     def force_closed(self, now: Instant) -> None:
-        """Closes it, with its ramp. A closed one does not change."""
+        """Closes it, with its ramp, and forgets how often it has opened. A closed one does not change its status."""
+        self.spells = 0
         if self.status is not BreakerStatus.CLOSED:
             self._move(BreakerEvent.FORCED_CLOSED)
 
@@ -269,6 +279,8 @@ class BreakerPolicy:
         if until is not None:
             self.until = until
             self.openings += before is not BreakerStatus.OPEN
+        if event is BreakerEvent.TRIPPED:
+            self.spells = min(self.spells + 1, _MAX_SPELLS)
         self.forced = event in (BreakerEvent.FORCED_OPEN, BreakerEvent.FORCED_CLOSED)
         self.generation += 1
         self._since = self.generation
@@ -280,6 +292,8 @@ class BreakerPolicy:
         if self.status is BreakerStatus.CLOSED and self.parameters.ramp_up:
             self.ramp = self.parameters.probes
             self._unbound = 2 * self.ramp
+        elif self.status is BreakerStatus.CLOSED:
+            self.spells = 0
 
     def begin_generation(self) -> None:
         """Begins a generation, to tell later grants from earlier ones. Probes in flight release their places."""
@@ -308,6 +322,7 @@ class BreakerPolicy:
             ramp=self.ramp,
             unbound=self._unbound,
             openings=self.openings,
+            spells=self.spells,
             forced=self.forced,
             last_failure=self.last_failure,
             last_calls=tuple(self._last_calls),
@@ -327,6 +342,7 @@ class BreakerPolicy:
         self.last_failure = state.last_failure
         self.admitted = state.admitted
         self.ramp = state.ramp if self.parameters.ramp_up else None
+        self.spells = 0 if self.unrestricted else state.spells
         self._unbound = state.unbound
         self._out.restore(() if self.unrestricted else state.out)
         self._last_calls.clear()
@@ -336,6 +352,11 @@ class BreakerPolicy:
             self._calls.clear()
         else:
             self._calls.restore(state.calls)
+
+
+def _open_until(parameters: Breaker, spells: int, now: Instant) -> Instant:
+    """The end of the open state: each of the `spells` since it closed for good doubles it, up to the bound."""
+    return Instant(now + min(parameters.open_for << spells, max(parameters.open_for, parameters.max_open_for)))
 
 
 def _judged(slow_call: Duration | None, began: Instant, grant: Grant, result: Result) -> Result:

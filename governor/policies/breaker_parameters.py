@@ -17,8 +17,9 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
     0, at most 1) has failed of the last `window_calls` calls or of the calls in the last `window`, once there are at least
     `minimum_calls`. A success that took `slow_call` or longer until its answer began counts as a failure. After `open_for`, at
     most `probes` calls are granted; `successes` of them close the breaker, and one failure opens it again. A probe without an
-    answer for `probe_deadline` releases its place. With `ramp_up`, `probes` calls may be without an answer after it closes, and
-    one more for each success, until calls no longer use that up.
+    answer for `probe_deadline` releases its place. Each reopening doubles the time, up to `max_open_for` (or `open_for` if that
+    is longer), until the breaker has closed for good. With `ramp_up`, `probes` calls may be without an answer after it closes,
+    and one more for each success, until calls no longer use that up.
 
     Durations are text or `timedelta`, from 1 microsecond to 366 days.
     """
@@ -31,6 +32,7 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
     slow_call: Duration | None = None
     successes: int = 2
     open_for: Duration = MINUTE
+    max_open_for: Duration = Duration(10 * MINUTE)
     probes: int = 3
     probe_deadline: Duration = MINUTE
     ramp_up: bool = True
@@ -48,6 +50,7 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
             slow_call: DurationLike | None = None,
             successes: int = 2,
             open_for: DurationLike = MINUTE,
+            max_open_for: DurationLike = "10m",
             probes: int = 3,
             probe_deadline: DurationLike = MINUTE,
             ramp_up: bool = True,
@@ -67,6 +70,7 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
         if self.slow_call is not None:
             _checks.span(self, "slow_call")
         _checks.span(self, "open_for")
+        _checks.span(self, "max_open_for")
         _checks.span(self, "probe_deadline")
         _checks.whole("probes", self.probes, maximum=SLOTS)
         _checks.whole("successes", self.successes, maximum=self.probes)

@@ -59,3 +59,4 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
     last_calls: tuple[bool, ...]
     calls: CallLogState
     forced: bool = False
+    spells: int = 0

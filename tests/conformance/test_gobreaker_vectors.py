@@ -122,7 +122,8 @@ def parameters(config: Any) -> Breaker:
         # A window needs a rate: where they trip on failures in a row only, one that no row reaches.
         trip = {"failure_rate": 1.0, **trip, "window": seconds(config["interval_s"])}
     probes = config["max_requests"]
-    return Breaker(open_for=seconds(config["timeout_s"]), probes=probes, successes=probes, **trip)
+    span = seconds(config["timeout_s"])
+    return Breaker(open_for=span, max_open_for=span, probes=probes, successes=probes, **trip)
 
 
 def seconds(value: float) -> Duration:

@@ -57,6 +57,7 @@ def breakers(draw: st.DrawFn) -> Breaker:
         slow_call=draw(st.none() | SPANS | SPANS),
         successes=draw(st.integers(1, probes)),
         open_for=draw(SPANS),
+        max_open_for=draw(st.integers(1, 60).map(Duration)),
         probes=probes,
         probe_deadline=draw(SPANS),
         ramp_up=draw(st.booleans()),
@@ -74,6 +75,8 @@ class Model:
     until: int = 0
     forced: bool = False
     openings: int = 0
+    #: For how long it was open, each time since it was last closed for good.
+    spells: list[int] = field(default_factory=list)
     last_failure: int | None = None
     #: Calls that ended while closed, since it was last closed: when, and whether they failed.
     ended: list[tuple[int, bool]] = field(default_factory=list)
@@ -126,11 +129,14 @@ class Model:
                 self.change("closed")
                 if self.parameters.ramp_up:
                     self.ramp = self.used_up = self.parameters.probes
+                else:
+                    self.spells.clear()
         elif self.ramp is not None and good:
             self.ramp += 1
             self.good_since += in_place
             if self.good_since == 2 * self.used_up:
                 self.ramp = None
+                self.spells.clear()
                 self.out.clear()
 
     def end(self, now: int, grant: Grant, result: Result) -> None:
@@ -172,7 +178,9 @@ class Model:
 
     def open(self, now: int) -> None:
         self.change("open")
-        self.until = now + self.parameters.open_for
+        longest = max(self.parameters.open_for, self.parameters.max_open_for)
+        self.spells.append(min(2 * self.spells[-1], longest) if self.spells else self.parameters.open_for)
+        self.until = now + self.spells[-1]
         self.openings += 1
 
     def force_open(self, until: int) -> None:
@@ -182,6 +190,7 @@ class Model:
         self.forced = True
 
     def force_closed(self) -> None:
+        self.spells.clear()
         if self.status != "closed":
             self.change("closed")
             self.forced = True

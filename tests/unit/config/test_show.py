@@ -29,7 +29,9 @@ def test_every_section_is_shown_with_all_that_it_inherits() -> None:
 
     assert 'limits = ["30 in flight"]' == lines[start + 1]
     assert lines[start + 2].startswith('breaker = { failures = 3, failure_rate = "off", window_calls = "off", window = "off", ')
-    assert lines[start + 2].endswith(' successes = 2, open_for = "1m", probes = 3, probe_deadline = "1m", ramp_up = true }')
+    assert lines[start + 2].endswith(
+        ' successes = 2, open_for = "1m", max_open_for = "10m", probes = 3, probe_deadline = "1m", ramp_up = true }'
+    )
 
 
 def test_the_default_comes_first_and_a_provider_before_its_methods() -> None:
