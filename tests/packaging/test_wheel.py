@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from governor.presets import built_in
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 PERMIT: Final = """
@@ -64,6 +66,7 @@ def test_the_wheel_holds_the_two_packages_and_nothing_for_developers(wheel: Path
 
     assert {"governor", "governor_client", _metadata_folder(names)} == {name.split("/")[0] for name in names}
     assert {"governor/py.typed", "governor_client/py.typed", "governor/daemon/dashboard/index.html"} <= set(names)
+    assert {f"governor/presets/data/{name}.toml" for name in built_in()} <= set(names)
 
 
 def test_the_base_needs_only_what_outbound_limiting_needs(wheel: Path) -> None:
