@@ -268,7 +268,6 @@ class Supervisor:
             case BreakerMoved(before):
                 self._watch.breaker_moved(actor.scope, actor.ledger.pipeline.breaker, before)
             case CooldownMoved(provider):
-                self._builder.keep_cooldown(provider)
                 self._publish(provider)
             case _:
                 assert_never(effect)

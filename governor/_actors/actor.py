@@ -33,7 +33,6 @@ from governor.policies.degraded import DegradedPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.retry import Retry
-from governor.policies.retry_budget import RetryBudgetPolicy
 from governor.statistics import CounterRecord
 
 #: What a plain ask that does not wait comes to, when it needs a closer look.
@@ -117,7 +116,6 @@ class ScopeActor:
         failures: Failures,
         now: Callable[[], Instant],
         retry: Retry,
-        budget: RetryBudgetPolicy,
         random: Random,
         max_waiting: int,
         parent: Parent,
@@ -132,7 +130,7 @@ class ScopeActor:
         self.failures = failures
         self._parent = parent
         self._clock = now
-        self.ledger = Ledger(scope, pipeline, clock=now, budget=budget, announcer=announcer)
+        self.ledger = Ledger(scope, pipeline, clock=now, announcer=announcer)
         self._steps = steps = Steps(
             self.ledger,
             owner=self,
@@ -250,8 +248,9 @@ class ScopeActor:
             verdict = ledger.pipeline.verdict(now, PLAIN)
             return None if verdict.when <= now else ledger.deny(self.logic.denial(now, verdict))
         # The gate is the very instant of the policy that it comes from, and the first of two such policies speaks.
-        if gate in (ledger.pipeline.cooldown.until, ledger.pipeline.own_cooldown.until):
-            return ledger.deny(Denied(self.scope, Reason.COOLDOWN, to_seconds(gate - now)))
+        for pause in ledger.pipeline.pauses:
+            if pause.until == gate:
+                return ledger.deny(Denied(self.scope, pause.reason, to_seconds(gate - now)))
         if self.degraded.until == gate and not ledger.pipeline.exempt:
             return ledger.deny(Denied(self.scope, Reason.DEGRADED, to_seconds(gate - now)))
         for limit in self._limits:
@@ -321,7 +320,7 @@ class ScopeActor:
         if self.logic.queue:
             self._steps.read_soon()
 
-    def reconfigure(self, pipeline: Pipeline, retry: Retry, budget: RetryBudgetPolicy, max_waiting: int) -> bool:
+    def reconfigure(self, pipeline: Pipeline, retry: Retry, max_waiting: int) -> bool:
         """Other settings from now on: `pipeline` takes over where the one so far stands.
 
         False, and nothing has changed, if a step runs: it must end under the settings with which it began.
@@ -329,7 +328,6 @@ class ScopeActor:
         if self._life.busy:
             return False
         self.logic.retry = retry
-        self.ledger.budget = budget
         self.logic.max_waiting = self._steps.mailbox.max_waiting = max_waiting
         self.change(partial(self.logic.go_on_with, pipeline))
         return True

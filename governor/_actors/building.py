@@ -1,6 +1,7 @@
-"""Building actors: their policies as the settings in force say, retry budgets of providers, and scopes that come back.
+"""Building actors: their policies as the settings in force say, the policies of providers, and scopes that come back.
 
-Bound: a scope that was set aside goes through the latest `MAX_CHANGES` changes of settings, and sees none of the older ones.
+Bounds: a scope that was set aside goes through the latest `MAX_CHANGES` changes of settings, and sees none of the older ones.
+Of providers without a scope, those that have spent something are kept, up to `MAX_KEPT`; beyond, their last scopes stay.
 """
 
 import logging
@@ -20,15 +21,15 @@ from governor._units import Instant
 from governor.clock import Clock
 from governor.config import Config, ScopeSettings, provider_of
 from governor.instrumentation import Announcer
-from governor.policies.cooldown import CooldownPolicy
 from governor.policies.pipeline import Pipeline, PipelineSettings
-from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
+from governor.policies.provider import ProviderPolicies
+from governor.policies.retry_budget import RetryBudget
 
 _log: Final = logging.getLogger("governor")
 
 MAX_CHANGES: Final = 16
-#: Providers whose cooldown is kept although none of their scopes is.
-MAX_COOLDOWNS: Final = 1000
+#: Providers whose policies are kept although none of their scopes is.
+MAX_KEPT: Final = 10_000
 
 
 @final
@@ -62,17 +63,20 @@ class Builder:
         self._history: deque[tuple[Instant, Config]] = deque(maxlen=MAX_CHANGES)
         #: The number of changes of settings so far.
         self.changes = 0
-        # The scopes of a provider share its budget, which goes with the last of them.
-        self.budgets: WeakValueDictionary[str, RetryBudgetPolicy] = WeakValueDictionary()
-        # The same for its cooldown. One that runs outlives the scopes.
-        self._cooldowns: WeakValueDictionary[str, CooldownPolicy] = WeakValueDictionary()
-        self._running: dict[str, CooldownPolicy] = {}
+        #: What the scopes of each provider share. It goes with the last of them, or when it is at rest.
+        self.providers: WeakValueDictionary[str, ProviderPolicies] = WeakValueDictionary()
+        self._kept: dict[str, ProviderPolicies] = {}
+        # At so many, those at rest are dropped; at the bound not before this instant, when the first of them is.
+        self._sweep_at = 64
+        self._full_until = Instant(0)
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on."""
-        self.config = config
-        self._history.append((self._now(), config))
+        now, self.config = self._now(), config
+        self._history.append((now, config))
         self.changes += 1
+        for name, shared in self.providers.items():
+            shared.reconfigure(now, budget=config.for_scope(name).retry_budget)
 
     def concerns(self, before: Config, scope: str) -> bool:
         """Whether a scope must change, since `before` was in force."""
@@ -116,34 +120,29 @@ class Builder:
     def change(self, actor: ScopeActor) -> bool:
         """Has an actor go on under the settings in force. False if a step of the actor runs."""
         scope, settings = actor.scope, self.config.for_scope(actor.scope)
-        return actor.reconfigure(self.pipeline(scope), settings.retry, self.budget(scope), self.config.global_.max_waiting)
+        return actor.reconfigure(self.pipeline(scope), settings.retry, self.config.global_.max_waiting)
 
-    def budget(self, scope: str) -> RetryBudgetPolicy:
-        """The retry budget of the provider of a scope. With other settings it goes on from where it stands."""
-        provider = provider_of(scope)
-        parameters = self.config.for_scope(provider).retry_budget
-        before = self.budgets.get(provider)
-        if before is not None and before.parameters == parameters:
-            return before
-        self.budgets[provider] = budget = RetryBudgetPolicy(parameters)
-        if before is not None:
-            budget.carry_over(self._now(), before)
-        return budget
-
-    def cooldown(self, provider: str) -> CooldownPolicy:
-        """The cooldown of a provider."""
-        found = self._cooldowns.get(provider)
+    def provider(self, name: str) -> ProviderPolicies:
+        """What the scopes of a provider share."""
+        found = self.providers.get(name)
         if found is None:
-            self._cooldowns[provider] = found = CooldownPolicy()
+            self.providers[name] = found = ProviderPolicies(name, budget=self.config.for_scope(name).retry_budget)
         return found
 
-    def keep_cooldown(self, provider: str) -> None:
-        """Keeps a cooldown until it ends, whatever becomes of the scopes. At the bound, the first to end is dropped."""
+    def keep(self, shared: ProviderPolicies) -> bool:
+        """Keeps the policies of a provider until they are at rest, whatever becomes of its scopes. False at the bound."""
         now = self._now()
-        self._running = {name: policy for name, policy in self._running.items() if policy.until > now}
-        self._running[provider] = self.cooldown(provider)
-        if len(self._running) > MAX_COOLDOWNS:
-            del self._running[min(self._running, key=lambda name: self._running[name].until)]
+        if shared.rests_at() <= now or shared.name in self._kept:
+            return True
+        if len(self._kept) >= self._sweep_at and now >= self._full_until:
+            self._kept = {name: kept for name, kept in self._kept.items() if kept.rests_at() > now}
+            self._sweep_at = min(2 * len(self._kept) + 64, MAX_KEPT)
+            full = len(self._kept) >= MAX_KEPT
+            self._full_until = min(kept.rests_at() for kept in self._kept.values()) if full else now
+        if len(self._kept) >= MAX_KEPT:
+            return False
+        self._kept[shared.name] = shared
+        return True
 
     def pipeline(self, scope: str, config: Config | None = None) -> Pipeline:
         """Unspent policies, under the settings in force unless told otherwise."""
@@ -159,8 +158,7 @@ class Builder:
             limits,
             cap=self._watch.cap,
             degraded=self._watch.degraded,
-            cooldown=self.cooldown(provider_of(scope)),
-            provider=provider_of(scope),
+            provider=self.provider(provider_of(scope)),
             exempt=exempt,
             lends=self._lends,
             max_debt=max_debt,
@@ -174,7 +172,6 @@ class Builder:
             failures=self._failures,
             now=self._now,
             retry=self.config.for_scope(scope).retry,
-            budget=self.budget(scope),
             random=self._random,
             max_waiting=self.config.global_.max_waiting,
             parent=self._parent,

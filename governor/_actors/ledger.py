@@ -31,6 +31,8 @@ class Ledger:
     __slots__ = ("_succeeded", "_succeeded_at", "announcer", "budget", "clock", "counters", "pipeline", "scope", "units")
 
     pipeline: Pipeline
+    #: The retry budget of the provider.
+    budget: RetryBudgetPolicy
 
     def __init__(
         self,
@@ -38,12 +40,10 @@ class Ledger:
         pipeline: Pipeline,
         *,
         clock: Callable[[], Instant],
-        budget: RetryBudgetPolicy,
         announcer: Announcer,
     ) -> None:
         self.scope = scope
         self.clock = clock
-        self.budget = budget
         self.announcer = announcer
         self.counters = Counters()
         self.units = UnitWatch(scope)
@@ -55,6 +55,7 @@ class Ledger:
     def use(self, pipeline: Pipeline) -> None:
         """Grants by these policies from now on."""
         self.pipeline = pipeline
+        self.budget = pipeline.shared.budget
         self.units.follow(pipeline.limits, self.counters.requests)
 
     def go_on_from(self, counters: CounterRecord, units: UnitWatch, *, limits_changed: bool) -> None:

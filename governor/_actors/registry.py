@@ -126,13 +126,15 @@ class Registry:
                 pipeline.settings(),
                 counters,
                 ledger.units,
-                self._builder.budget(scope),
+                pipeline.shared,
                 self._builder.changes,
                 pipeline.rests_at(now),
             )
             most = MAX_SET_ASIDE * self._builder.config.global_.max_scopes
             if not self.set_aside.keep(scope, record, now=now, most=most):
                 return False
+        elif not self._builder.keep(pipeline.shared):
+            return False
         self._forgotten += counters
         del self.actors[scope]
         actor.drop(self._late)

@@ -308,7 +308,7 @@ class ScopeLogic:
 
     def _cool_down(self, message: Hinted) -> None:
         pipeline = self.ledger.pipeline
-        cooldown = pipeline.cooldown if message.whole_provider else pipeline.own_cooldown
+        cooldown = pipeline.shared.cooldown if message.whole_provider else pipeline.own_cooldown
         if cooldown.extend(self.ledger.clock(), message.wait):
             self.lender.recall()
             if message.whole_provider:

@@ -12,21 +12,21 @@ import msgspec
 from governor._actors.units import UnitWatch
 from governor._units import NEVER, Instant
 from governor.policies.pipeline import PipelineSettings, PipelineState
-from governor.policies.retry_budget import RetryBudgetPolicy
+from governor.policies.provider import ProviderPolicies
 from governor.statistics import CounterRecord
 
 
 class ScopeRecord(msgspec.Struct, frozen=True, gc=False):
     """Where a scope stood, and under which settings. `changes` counts the changes of settings until then.
 
-    From `rests_at` on it would be the same if it were new. The retry budget is that of its provider.
+    From `rests_at` on it would be the same if it were new. `shared` keeps what its provider has spent.
     """
 
     state: PipelineState
     settings: PipelineSettings
     counters: CounterRecord
     units: UnitWatch
-    budget: RetryBudgetPolicy
+    shared: ProviderPolicies
     changes: int
     rests_at: Instant
 

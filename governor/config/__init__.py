@@ -13,6 +13,7 @@ from governor.config.parts import (
     LoggingSettings,
     ScopeSettings,
 )
+from governor.config.provider_settings import ProviderSettings
 from governor.config.show import show
 from governor.config.text import describe, parse_limit
 
@@ -26,6 +27,7 @@ __all__ = [
     "InboundSettings",
     "InboundTier",
     "LoggingSettings",
+    "ProviderSettings",
     "ScopeSettings",
     "describe",
     "describe_duration",

@@ -8,6 +8,7 @@ from governor.config.builtin import built_in
 from governor.config.model import Config
 from governor.config.names import DEFAULT, join, provider_of
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
+from governor.config.provider_settings import ProviderSettings
 from governor.config.schema import read, write
 
 
@@ -15,11 +16,19 @@ def differences(config: Config) -> list[str]:
     """Lines of TOML; none if every setting has its default."""
     return [
         *_section("global", GlobalSettings(), config.global_),
+        *_provider(config),
         *_outbound(config),
         *_section("inbound", InboundSettings(), config.inbound_settings),
         *_inbound(config),
         *_section("logging", LoggingSettings(), config.logging),
     ]
+
+
+def _provider(config: Config) -> Iterator[str]:
+    default = config.provider[DEFAULT]
+    for name, settings in config.provider.items():
+        inherited = ProviderSettings() if name == DEFAULT else default
+        yield from _section(join("provider", name), inherited, settings, always=name != DEFAULT)
 
 
 def _outbound(config: Config) -> Iterator[str]:

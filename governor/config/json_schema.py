@@ -12,6 +12,7 @@ import msgspec
 from governor._units import Duration
 from governor.config.builtin import presets
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, PresetName, ScopeSettings
+from governor.config.provider_settings import ProviderSettings
 from governor.config.schema import OFF, write
 from governor.policies.contract import Limit
 
@@ -54,6 +55,11 @@ def json_schema() -> Schema:
         "additionalProperties": False,
         "properties": {
             "global": _record(GlobalSettings),
+            "provider": {
+                "description": "Settings of providers as a whole, by provider, and `default` for all others.",
+                "type": "object",
+                "additionalProperties": _record(ProviderSettings),
+            },
             "outbound": {
                 "description": "Settings by scope (provider:method), by provider, and `default` for all others.",
                 "type": "object",
@@ -93,7 +99,7 @@ def _value(kind: Any, default: object = None) -> Schema:
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         kinds = [one for one in inner if one is not NoneType]
-        return {"anyOf": [*(_value(one) for one in kinds), _OFF]}
+        return {"anyOf": [*(_value(one) for one in kinds), *([_OFF] if NoneType in inner else [])]}
     if kind == PresetName:
         return {"enum": list(presets())}
     if origin is Literal:

@@ -12,11 +12,22 @@ import msgspec
 
 from governor.config.builtin import DEFAULT_PRESET, SECTIONS, built_in, is_preset_path, preset_of, presets
 from governor.config.files import FilePath
+from governor.config.hosts import Place, place
 from governor.config.load import layers, located, merge
 from governor.config.mistakes import Mistakes
-from governor.config.names import DEFAULT, check_method, check_name, folded_scopes, join, provider_of, scope_name
+from governor.config.names import (
+    DEFAULT,
+    check_method,
+    check_name,
+    folded_scopes,
+    join,
+    provider_name,
+    provider_of,
+    scope_name,
+)
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.paths import Paths, covering, normal_form, sample
+from governor.config.provider_settings import ProviderSettings
 from governor.config.schema import entries, read, unknown_key
 from governor.config.text import describe
 from governor.errors import ConfigError
@@ -25,11 +36,12 @@ from governor.errors import ConfigError
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, resolved and checked. Created by `load` and `from_mapping`.
 
-    `outbound` and `inbound` map the name of each section, including `default`, to its complete settings. `policy_file` is the
-    path of the file that was read, and None without one; it makes no difference to equality.
+    `provider`, `outbound` and `inbound` map the name of each section, including `default`, to its complete settings.
+    `policy_file` is the path of the file that was read, and None without one; it makes no difference to equality.
     """
 
     global_: GlobalSettings
+    provider: Mapping[str, ProviderSettings]
     outbound: Mapping[str, ScopeSettings]
     inbound: Mapping[str, InboundGroup]
     inbound_settings: InboundSettings
@@ -37,12 +49,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     policy_file: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("outbound", "inbound"):
+        for field in ("provider", "outbound", "inbound"):
             msgspec.structs.force_setattr(self, field, MappingProxyType(getattr(self, field)))
 
     def _settings(self) -> tuple[object, ...]:
         # Read-only mappings can neither be pickled nor copied.
-        return self.global_, dict(self.outbound), dict(self.inbound), self.inbound_settings, self.logging
+        sections = map(dict, (self.provider, self.outbound, self.inbound))
+        return self.global_, *sections, self.inbound_settings, self.logging
 
     def __eq__(self, other: object) -> bool:
         return self._settings() == other._settings() if isinstance(other, Config) else NotImplemented
@@ -70,14 +83,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                     raise unknown_key(path, key, value, SECTIONS, field="")
         with mistakes:
             global_ = read(GlobalSettings(), tables["global"], field="global")
+        provider: Mapping[str, ProviderSettings] = {}
+        outbound: Mapping[str, ScopeSettings] = {}
+        with mistakes:
+            provider = _provider(tables["provider"])
         with mistakes:
             outbound = _outbound(tables["outbound"])
+        with mistakes:
+            _check_units(provider, outbound)
         with mistakes:
             inbound_settings, groups = _inbound(tables["inbound"])
         with mistakes:
             logging = read(LoggingSettings(), tables["logging"], field="logging")
         mistakes.report()
-        return cls(global_=global_, outbound=outbound, inbound=groups, inbound_settings=inbound_settings, logging=logging)
+        return _restored(global_, provider, outbound, groups, inbound_settings, logging, None)
 
     @classmethod
     def load(
@@ -115,9 +134,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         scope = scope_name(scope)
         return self.outbound.get(scope) or self.outbound.get(provider_of(scope)) or self.outbound[DEFAULT]
 
+    def for_provider(self, provider: str) -> ProviderSettings:
+        """The settings of a provider as a whole: of its own section, else of the default.
+
+        Upper and lower case do not differ. Raises `ConfigError` for a name that is not a provider.
+        """
+        return self.provider.get(provider_name(provider)) or self.provider[DEFAULT]
+
 
 def _restored(
     global_: GlobalSettings,
+    provider: Mapping[str, ProviderSettings],
     outbound: Mapping[str, ScopeSettings],
     inbound: Mapping[str, InboundGroup],
     inbound_settings: InboundSettings,
@@ -126,6 +153,7 @@ def _restored(
 ) -> Config:
     return Config(
         global_=global_,
+        provider=provider,
         outbound=outbound,
         inbound=inbound,
         inbound_settings=inbound_settings,
@@ -147,16 +175,36 @@ def _outbound(table: object) -> dict[str, ScopeSettings]:
             check_method(name, field=path)
             beneath = resolved.get(provider_of(name), resolved[DEFAULT])
             resolved[name] = read(beneath, value, field=path)
-    with mistakes:
-        _check_units(resolved)
     mistakes.report()
     return resolved
 
 
-def _check_units(sections: Mapping[str, ScopeSettings]) -> None:
+def _provider(table: object) -> dict[str, ProviderSettings]:
+    """The settings of every provider. A provider inherits the keys that it does not set from the default."""
+    sections = {name: (path, value) for name, path, value in entries(table, field="provider")}
+    resolved = {DEFAULT: ProviderSettings()}
+    owners: dict[Place, str] = {}
+    mistakes = Mistakes()
+    for name in sorted(sections, key=lambda name: (name != DEFAULT, name)):
+        path, value = sections[name]
+        with mistakes:
+            name = provider_name(name, field=path)
+            resolved[name] = read(resolved[DEFAULT], value, field=path)
+            for index, host in enumerate(resolved[name].hosts):
+                owner = owners.setdefault(place(host), name)
+                if name == DEFAULT:
+                    raise ConfigError(f"{path}.hosts", host, "hosts in the section of a single provider")
+                if owner != name:
+                    raise ConfigError(f"{path}.hosts[{index}]", host, f"a host of one provider only, and {owner} has this one")
+    mistakes.report()
+    return resolved
+
+
+def _check_units(providers: Mapping[str, ProviderSettings], scopes: Mapping[str, ScopeSettings]) -> None:
     """Raises `ConfigError` if one limit counts a unit in the singular, and another one the same unit in the plural."""
     limits = {
-        f"{join('outbound', name)}.limits[{index}]": limit
+        f"{join(table, name)}.limits[{index}]": limit
+        for table, sections in (("provider", providers), ("outbound", scopes))
         for name, section in sections.items()
         for index, limit in enumerate(section.limits)
     }

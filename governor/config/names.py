@@ -40,10 +40,15 @@ def scope_of(provider: object, method: object = None) -> str:
     name = provider_name(provider)
     if method is None:
         return name
-    folded = _folded(method)
+    return _checked(f"{name}:{method_name(method)}", name, field="provider")
+
+
+def method_name(name: object, *, field: str = "method") -> str:
+    """The name of a method in lower case: `get` for `GET`. Raises `ConfigError` for `field`."""
+    folded = _folded(name)
     if not _PROVIDER.fullmatch(folded):
-        raise ConfigError("method", method, f"a method such as 'get', of {_CHARACTERS}{_hint(folded)}")
-    return _checked(f"{name}:{folded}", name, field="provider")
+        raise ConfigError(field, name, f"a method such as 'get', of {_CHARACTERS}{_hint(folded)}")
+    return folded
 
 
 def provider_name(name: object, *, field: str = "provider") -> str:
@@ -74,18 +79,24 @@ def scope_name(name: object, *, field: str = "scope") -> str:
 
 
 def folded_scopes(said: Mapping[str, object]) -> Mapping[str, object]:
-    """The same settings, with the names of outbound sections in lower case. Raises `ConfigError` for two of the same scope."""
-    outbound = said.get("outbound")
-    if not isinstance(outbound, Mapping):
-        return said
+    """The same settings, with the names of providers and of outbound sections in lower case.
+
+    Raises `ConfigError` for two sections of the same scope or provider.
+    """
+    return {**said, **{key: _folded_names(key, said[key]) for key in ("provider", "outbound") if key in said}}
+
+
+def _folded_names(section: str, tables: object) -> object:
+    if not isinstance(tables, Mapping):
+        return tables
     folded: dict[object, object] = {}
-    for name, table in outbound.items():
+    for name, table in tables.items():
         scope = name.lower() if isinstance(name, str) else name
         if scope in folded:
-            message = f"[{join('outbound', name)}] is the second section of {scope}: upper and lower case do not differ"
-            raise ConfigError(join("outbound", name), name, "one section for each scope", message=message)
+            message = f"[{join(section, name)}] is the second section of {scope}: upper and lower case do not differ"
+            raise ConfigError(join(section, name), name, "one section for each name", message=message)
         folded[scope] = table
-    return {**said, "outbound": folded}
+    return folded
 
 
 def _checked(scope: str, said: object, *, field: str) -> str:

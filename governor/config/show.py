@@ -16,6 +16,7 @@ def show(config: Config) -> list[str]:
     """Every setting of every section, including defaults, one line each."""
     return [
         *_section("global", config.global_),
+        *(line for name, settings in config.provider.items() for line in _section(join("provider", name), settings)),
         *(line for name, policy in config.outbound.items() for line in _section(join("outbound", name), policy)),
         *_section("inbound", config.inbound_settings),
         *(line for name, group in config.inbound.items() for line in _section(join("inbound", name), group)),

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
+from governor.config.provider_settings import ProviderSettings
 from governor.policies import method_names
 
 PREFIX: Final = "GOVERNOR__"
@@ -24,7 +25,7 @@ LOGGING_DIRECTORY: Final = "TRAFFIC_CONTROL_LOG_DIR"
 _OWN_NAMES: Final = (POLICY_FILE, LOGGING_SWITCH, LOGGING_DIRECTORY)
 #: What every name contains that may be a misspelled setting.
 _CLUE: Final = re.compile("gov|traffic", re.IGNORECASE)
-_SECTIONS: Final = ("GLOBAL", "OUTBOUND", "INBOUND", "LOGGING")
+_SECTIONS: Final = ("GLOBAL", "PROVIDER", "OUTBOUND", "INBOUND", "LOGGING")
 
 
 def is_setting(name: str) -> bool:
@@ -55,6 +56,8 @@ def respelled(name: str) -> str | None:
     if words not in settings:
         if section == "INBOUND":
             found = _named(section, rest, InboundGroup.__struct_fields__)
+        elif section == "PROVIDER":
+            found = _named(section, rest, ProviderSettings.__struct_fields__)
         else:
             found = _named("OUTBOUND", rest if section == "OUTBOUND" else words, _of_scopes())
         if found:

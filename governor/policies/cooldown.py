@@ -23,7 +23,7 @@ class CooldownState(msgspec.Struct, frozen=True, tag="cooldown"):
 class CooldownPolicy:
     """The state machine, one for each provider."""
 
-    __slots__ = ("__weakref__", "until")
+    __slots__ = ("until",)
 
     reason: Final = Reason.COOLDOWN
 

@@ -1,7 +1,7 @@
 """The policies of one scope together: all grant, or nothing is spent.
 
 The instant at which all policies grant is the latest of their earliest instants, and the policy that names it is the reason of
-a denial. Policies are asked in the order cooldown, degraded mode, breaker, limits, cap; of two with the same instant the first
+a denial. Policies are asked in the order pauses, degraded mode, breaker, limits, cap; of two with the same instant the first
 counts.
 
 Everything that the scope itself decides is folded into one instant, `gate`: from it on a plain request is granted, unless the
@@ -24,6 +24,7 @@ from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, L
 from governor.policies.cooldown import CooldownPolicy, CooldownState
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.limits import build, decode_state, predecessors
+from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
 
 #: At most one in this many of the available permits is granted ahead, so that most of them stay available to all.
@@ -79,7 +80,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 class Pipeline:
     """The policies of one scope.
 
-    All scopes share the cap and degraded mode, which does not pause an exempt scope; the scopes of a provider share `cooldown`,
+    All scopes share the cap and degraded mode, which does not pause an exempt scope; the scopes of a provider share `shared`,
     and `own_cooldown` is of this scope alone.
     """
 
@@ -88,7 +89,6 @@ class Pipeline:
         "_receipts_born",
         "breaker",
         "cap",
-        "cooldown",
         "degraded",
         "dropped",
         "exempt",
@@ -98,8 +98,10 @@ class Pipeline:
         "max_debt",
         "needs_outcome",
         "own_cooldown",
+        "pauses",
         "policies",
         "provider",
+        "shared",
         "spending",
     )
 
@@ -110,14 +112,14 @@ class Pipeline:
         *,
         cap: RequestCapPolicy,
         degraded: DegradedPolicy,
-        cooldown: CooldownPolicy | None = None,
-        provider: str = "",
+        provider: ProviderPolicies | None = None,
         exempt: bool = False,
         lends: bool = True,
         max_debt: float = inf,
     ) -> None:
-        #: The provider, for degraded mode.
-        self.provider = provider
+        #: What the scopes of the provider share, and the name of the provider.
+        self.shared = ProviderPolicies() if provider is None else provider
+        self.provider = self.shared.name
         self.breaker = BreakerPolicy(breaker)
         self.limits: tuple[LimitPolicy, ...] = tuple(build(limit, max_debt) for limit in limits)
         self.max_debt = max_debt
@@ -125,8 +127,9 @@ class Pipeline:
         self.dropped: dict[str, int] = {}
         self.cap = cap
         self.degraded = degraded
-        self.cooldown = CooldownPolicy() if cooldown is None else cooldown
         self.own_cooldown = CooldownPolicy()
+        #: What only pauses the scope, apart from degraded mode: of the provider, and of the scope alone.
+        self.pauses = (*self.shared.pauses, self.own_cooldown)
         #: The policies that must be asked for every request.
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.limits, cap)
         #: Whether a limit waits for outcomes, so that a grant must not get lost.
@@ -138,7 +141,7 @@ class Pipeline:
         self._receipts_born = 0
         self.exempt = exempt
         paused: tuple[Policy, ...] = () if exempt else (degraded,)
-        #: All policies but the cooldown, in the order in which they are asked.
+        #: All policies but the pauses, in the order in which they are asked.
         self.policies: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)
         #: From this instant on all policies except the cap grant a `PLAIN` request; before it, call `verdict`.
         self.gate = Instant(0)
@@ -153,7 +156,9 @@ class Pipeline:
         if not self.breaker.unrestricted:
             self.gate = NEVER
             return
-        gate: int = max(self.cooldown.until, self.own_cooldown.until)
+        gate: int = 0
+        for pause in self.pauses:
+            gate = max(gate, pause.until)
         if not self.exempt:
             gate = max(gate, self.degraded.until)
         for limit in self.limits:
@@ -164,9 +169,9 @@ class Pipeline:
         """When all policies grant the request, and which of them is the last to."""
         when, not_before = now, now
         by: Policy | None = None
-        for cooldown in (self.cooldown, self.own_cooldown):
-            if cooldown.until > when:  # Its `earliest`, without a call: this is what a denial costs.
-                when, by, not_before = cooldown.until, cooldown, cooldown.until
+        for pause in self.pauses:
+            if pause.until > when:  # Its `earliest`, without a call: this is what a denial costs.
+                when, by, not_before = pause.until, pause, pause.until
         counting = self.breaker.status is not BreakerStatus.OPEN
         for policy in self.policies:
             earliest = policy.earliest(now, request, ahead)
@@ -185,7 +190,7 @@ class Pipeline:
     def without_cap(self, now: Instant, request: Request) -> Instant:
         """The earliest instant at which the request can be granted, disregarding the global cap."""
         others = (policy.earliest(now, request) for policy in self.policies if policy is not self.cap)
-        return max(self.cooldown.until, self.own_cooldown.until, now, *others)
+        return max(now, *(pause.until for pause in self.pauses), *others)
 
     def commit(self, now: Instant, request: Request) -> Grant:
         """Spends the request in every policy; if one of them fails, in none."""

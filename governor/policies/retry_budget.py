@@ -67,7 +67,7 @@ class RetryBudgetState(msgspec.Struct, frozen=True, tag="retry_budget"):
 class RetryBudgetPolicy:
     """The state machine, one for each provider. A `now` earlier than the latest one so far counts as the latest one."""
 
-    __slots__ = ("__weakref__", "_deposits", "_floor", "_latest", "_parts", "_withdrawals", "parameters")
+    __slots__ = ("_deposits", "_floor", "_latest", "_parts", "_withdrawals", "parameters")
 
     def __init__(self, parameters: RetryBudget) -> None:
         self.parameters = parameters
@@ -94,6 +94,10 @@ class RetryBudgetPolicy:
         at = max(now, self._latest)
         earned = self._deposits.inside(at) * self._parts // _MILLION
         return max(0, self._floor + earned - self._withdrawals.inside(at))
+
+    def rests_at(self) -> Instant:
+        """The instant from which on no retry counts any more. Requests are not considered: they only add to the budget."""
+        return self._withdrawals.empty_at()
 
     def carry_over(self, now: Instant, before: "RetryBudgetPolicy") -> None:
         """Continues from the state of a budget whose parameters may differ: its deposits and withdrawals count."""
@@ -156,6 +160,10 @@ class _Tally:
                 break
             stale += slot[_COUNT]
         return self._total - stale
+
+    def empty_at(self) -> Instant:
+        """The instant from which on no count is inside the window, if none is added; 0 if there are none."""
+        return Instant(self._slots[-1][self._date] + self._window if self._slots else 0)
 
     def state(self) -> tuple[tuple[Instant, Instant, int], ...]:
         """The slots as frozen records."""

@@ -141,12 +141,12 @@ def _bound(pipeline: Pipeline, now: Instant, queued: Request, largest: Request, 
 
 
 def _gate(pipeline: Pipeline, now: Instant) -> tuple[Instant, Policy | None]:
-    """The instant at which degraded mode, the cooldowns and an open breaker have ended, and which of them ends last."""
+    """The instant at which degraded mode, the pauses and an open breaker have ended, and which of them ends last."""
     gate = now
     by: Policy | None = None
-    for cooldown in (pipeline.cooldown, pipeline.own_cooldown):
-        if cooldown.until > gate:
-            gate, by = cooldown.until, cooldown
+    for pause in pipeline.pauses:
+        if pause.until > gate:
+            gate, by = pause.until, pause
     if not pipeline.exempt and pipeline.degraded.until > gate:
         gate, by = pipeline.degraded.until, pipeline.degraded
     if pipeline.breaker.status is BreakerStatus.OPEN and pipeline.breaker.until > gate:

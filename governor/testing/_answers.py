@@ -8,7 +8,7 @@ from typing import Final
 from governor._actors.actor import ScopeActor
 from governor._governor import Governor
 from governor._units import Duration, from_seconds
-from governor.config import DEFAULT, Config, GlobalSettings, ScopeSettings
+from governor.config import DEFAULT, Config, GlobalSettings, ProviderSettings, ScopeSettings
 from governor.errors import Reason, UsageError
 from governor.messages import Denied
 from governor.one_use import OneUse
@@ -30,6 +30,7 @@ def unlimited() -> Config:
     everything = GlobalSettings(requests_per_minute=None, degraded_after_failures=None)
     return Config(
         global_=everything,
+        provider={DEFAULT: ProviderSettings()},
         outbound={DEFAULT: scope},
         inbound=config.inbound,
         inbound_settings=config.inbound_settings,

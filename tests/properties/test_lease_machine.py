@@ -42,7 +42,6 @@ from governor.policies.gcra import TokenBucket
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.retry import Retry
-from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
 from tests.support.portals import StillPortal
 
 START: Final = 10 * DAY
@@ -107,7 +106,6 @@ class LeaseMachine(RuleBasedStateMachine):
             portal=self.portal,
             now=lambda: Instant(self.now),
             retry=Retry(),
-            budget=RetryBudgetPolicy(RetryBudget()),
             random=Random(0),
             max_waiting=100,
             failures=self.failures,

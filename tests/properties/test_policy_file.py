@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor._units import DAY, HOUR, MAX_DURATION, SECOND, Duration
-from governor.config import Config, GlobalSettings, InboundGroup, ScopeSettings, show
+from governor.config import Config, GlobalSettings, InboundGroup, ProviderSettings, ScopeSettings, show
 from governor.config.differences import differences
 from governor.config.json_schema import json_schema
 from governor.config.load import merge
@@ -53,6 +53,12 @@ SCOPES = st.builds(ScopeSettings, limits=LIMIT_LISTS, breaker=BREAKERS, retry=RE
 OUTBOUND = st.dictionaries(
     st.sampled_from(["default", "github", "github:post"]) | NAMES | st.tuples(NAMES, NAMES).map(":".join), SCOPES, max_size=4
 )
+COSTS = st.integers(0, 9) | st.dictionaries(st.sampled_from(["requests", "points"]), st.integers(0, 9))
+PROVIDER = st.builds(
+    ProviderSettings, limits=LIMIT_LISTS, cost=st.dictionaries(st.sampled_from(["get", "post", "default"]), COSTS)
+)
+PROVIDERS = st.dictionaries(st.just("default") | NAMES, PROVIDER, max_size=3)
+HOSTS = st.sampled_from(["api.github.com", "*.Example.com", "[::1]:80", "localhost:8080"])
 REQUEST_BUCKETS = st.builds(TokenBucket, amount=COUNTS, per=SPANS, burst=COUNTS)
 BUCKET_LISTS = st.lists(REQUEST_BUCKETS, max_size=2).map(tuple)
 GROUPS = st.builds(
@@ -71,6 +77,7 @@ def configs(draw: st.DrawFn) -> Config:
             "global": draw(
                 st.builds(GlobalSettings, degraded_exempt=st.frozensets(NAMES), idle_after=SPANS, max_scopes=COUNTS)
             ),
+            "provider": {**draw(PROVIDERS), "hub": {"hosts": draw(st.lists(HOSTS, unique=True))}},
             "outbound": draw(OUTBOUND),
             "inbound": {**groups, "default": draw(GROUPS)},
             "logging": {"enabled": draw(st.booleans()), "directory": draw(FOLDERS)},

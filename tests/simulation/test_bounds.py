@@ -97,16 +97,16 @@ async def test_a_call_that_waits_in_a_scope_that_came_back_is_answered_at_the_en
     assert [True] == refused
 
 
-async def test_the_retry_budget_of_a_forgotten_provider_is_forgotten_as_well() -> None:
+async def test_the_policies_of_a_forgotten_provider_are_forgotten_as_well() -> None:
     async with governed("9/s burst 9", max_scopes=1, idle_after="10s") as governor:
         for number in range(5):
             granted(governor.try_permit(f"provider{number}"))
             await anyio.sleep(100)
         gc.collect()
         assert governor._access.supervisor is not None
-        budgets = list(governor._access.supervisor._builder.budgets)
+        providers = list(governor._access.supervisor._builder.providers)
 
-    assert ["provider4"] == budgets
+    assert ["provider4"] == providers
 
 
 async def test_the_scopes_of_a_provider_share_their_retry_budget() -> None:

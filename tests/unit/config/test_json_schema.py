@@ -15,6 +15,7 @@ ACCEPTED = [
     "\n".join(show(Config.from_mapping({}))),
     'global.requests_per_minute = "off"',
     "[outbound.hub]\nlimits = ['60 per minute strict']\nbreaker = { failures = 3, ramp_up = 'off' }",
+    "[provider.hub]\nlimits = ['80 in flight']\ncost = { post = 5, get = { points = 1 } }\nhosts = ['api.hub.com']",
     "[inbound]\nannounce = true\n[inbound.chat]\npaths = ['/chat']\ntiers.gold.limits = ['5/s']",
     "[inbound.chat]\npaths = ['/chat']\n[[inbound.chat.routes]]\npaths = ['/chat/x']\nlimits = ['5/s']",
 ]
@@ -24,6 +25,8 @@ REJECTED = [
     "global.max_scopes = '7'",
     "outbound.hub.limits = '60/minute'",
     "outbound.hub.breaker.failure = 3",
+    "provider.hub.cost.post = '5'",
+    "provider.hub.cost.post = 'off'",
     "outbound.hub.retry.jitter = 'half'",
     "logging.enabled = 'yes'",
     "[[inbound.chat.routes]]\npaths = ['/chat/x']",

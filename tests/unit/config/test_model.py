@@ -405,6 +405,23 @@ MISTAKES = [
         "outbound.nlp.limits[0] is '7 star per hour strict'",
         "one spelling of a unit in all limits (did you mean 'stars'?)",
     ),
+    ('provider."github:post".limits = []', "provider.\"github:post\" is 'github:post'", "a name without ':'"),
+    ("provider.github.cost.psot = 5", "provider.github.cost is {'psot': 5}", "a method (did you mean 'post'?)"),
+    ("provider.github.cost.post = -1", "provider.github.cost.post is -1", "a whole number from 0 to 1000000"),
+    ("provider.github.cost.post.token = 1", "provider.github.cost.post.token is 'token'", "one lower-case word"),
+    ("provider.github.cost = { post = 1, POST = 2 }", "provider.github.cost is {'post': 1, 'POST': 2}", "each method once"),
+    ("provider.github.hosts = ['a/b']", "provider.github.hosts[0] is 'a/b'", "a host such as"),
+    ("provider.default.hosts = ['a.com']", "provider.default.hosts is 'a.com'", "hosts in the section of a single provider"),
+    (
+        'provider.a.hosts = ["A.com"]\nprovider.b.hosts = ["a.com."]',
+        "provider.b.hosts[0] is 'a.com.'",
+        "a host of one provider only, and a has this one",
+    ),
+    (
+        'outbound.llm.limits = ["5 stars/s"]\nprovider.nlp.limits = ["7 star per hour strict"]',
+        "provider.nlp.limits[0] is '7 star per hour strict'",
+        "one spelling of a unit in all limits (did you mean 'stars'?)",
+    ),
     ('outbound."github:post".limits = [5]', 'outbound."github:post".limits[0] is 5', "a limit as text"),
     ("outbound.github.breaker = 3", "outbound.github.breaker is 3", "a table"),
     ('outbound.github.breaker.probes = "3"', "outbound.github.breaker.probes is '3'", "a whole number"),
@@ -546,9 +563,9 @@ def test_a_mistake_is_named_by_its_path_with_the_value_and_what_is_allowed(toml:
         (
             "globl.max_scopes = 5",
             "unknown section [globl]; did you mean 'global'?",
-            "global, outbound, inbound, logging",
+            "global, provider, outbound, inbound, logging",
         ),
-        ("xyz = 1", "unknown section [xyz]; known keys: global, outbound, inbound, logging", "global, outbound,"),
+        ("xyz = 1", "unknown section [xyz]; known keys: global, provider, outbound, inbound, logging", "global, provider,"),
         ("global.max_scope = 5", "unknown key 'max_scope' in [global]; did you mean 'max_scopes'?", "requests_per_minute, "),
         (
             "inbound.chat.tiers.pro = { limits = [], burst = 5 }",
@@ -572,3 +589,13 @@ def test_an_unknown_key_is_a_mistake_that_names_the_nearest_known_one_or_all(tom
 def test_a_key_that_is_no_text_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match=r"^outbound is 5; expected text as a key"):
         Config.from_mapping({"outbound": {5: {}}})
+
+
+def test_a_provider_inherits_each_key_that_it_does_not_set_from_the_default() -> None:
+    said = {"default": {"limits": ["9 in flight"], "cost": {"POST": 2}}, "Hub": {"cost": {"get": {"points": 3}, "default": 4}}}
+    config = Config.from_mapping({"provider": said})
+    hub = config.for_provider("HUB")
+
+    assert (InFlight(9),) == hub.limits == config.for_provider("other").limits
+    costs = [(1, {"points": 3}), (4, {}), (4, {}), (2, {})]
+    assert costs == [*map(hub.cost_of, ("get", "post", "put")), config.for_provider("other").cost_of("post")]

@@ -14,6 +14,7 @@ from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.pipeline import Pipeline, PipelineState
+from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from governor.policies.window import StrictWindow
 
@@ -74,7 +75,7 @@ def test_nothing_is_lent_from_the_moment_at_which_an_operator_opens_the_breaker(
 @pytest.mark.promise("R08")
 def test_failures_of_all_scopes_are_one_row() -> None:
     first = pipeline(breaker=Breaker(failures=100))
-    second = Pipeline(Breaker(failures=100), (), cap=first.cap, degraded=first.degraded, provider="second")
+    second = Pipeline(Breaker(failures=100), (), cap=first.cap, degraded=first.degraded, provider=ProviderPolicies("second"))
     fail(first, T0, 5)
     fail(second, T0, 4)
     before = first.degraded.due

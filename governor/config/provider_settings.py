@@ -1,0 +1,69 @@
+"""Settings of a provider as a whole, `[provider.NAME]`, as a frozen record."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from governor.config.hosts import place
+from governor.config.mistakes import Mistakes
+from governor.config.names import DEFAULT, method_name
+from governor.errors import ConfigError
+from governor.policies import _checks
+from governor.policies.contract import Limit
+from governor.policies.method_names import near
+
+#: The largest cost of a method.
+MAX_COST: Final = 1_000_000
+#: The cost of one request by method: a number of requests, or amounts by unit.
+MethodCosts = Mapping[str, int | Mapping[str, int]]
+
+
+class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of a provider as a whole, `[provider.NAME]`. Raises `ConfigError`.
+
+    `limits` hold over all scopes of the provider together, in addition to the limits of each scope. `cost` is what one request
+    of a method costs in these limits, by method, with `default` for all others: a number of requests (1 if the table does not
+    name the method), or a table of amounts by unit. Amounts are 0 to 1,000,000. Places in flight have no cost: each request
+    takes as many as it has requests.
+
+    `hosts` are the hosts whose requests belong to the provider, where no adapter names it.
+    """
+
+    limits: tuple[Limit, ...] = ()
+    cost: MethodCosts = {}
+    hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _checks.integers(self)
+        mistakes = Mistakes()
+        costs: dict[str, int | Mapping[str, int]] = {}
+        for method, cost in self.cost.items():
+            with mistakes:
+                name = method_name(method, field="cost")
+                if name in costs:
+                    raise ConfigError("cost", method, "each method once; upper and lower case do not differ")
+                meant = near(name)
+                if meant is not None:
+                    raise ConfigError("cost", method, f"a method (did you mean {meant!r}?)")
+                costs[name] = _cost(f"cost.{name}", cost)
+        for index, host in enumerate(self.hosts):
+            with mistakes:
+                place(host, field=f"hosts[{index}]")
+        mistakes.report()
+        msgspec.structs.force_setattr(self, "cost", costs)
+
+    def cost_of(self, method: str) -> tuple[int, Mapping[str, int]]:
+        """What one request of a method costs: the number of requests, and amounts of other units."""
+        cost = self.cost.get(method, self.cost.get(DEFAULT, 1))
+        if isinstance(cost, int):
+            return cost, {}
+        return cost.get("requests", 1), {unit: amount for unit, amount in cost.items() if unit != "requests"}
+
+
+def _cost(field: str, cost: int | Mapping[str, int]) -> int | Mapping[str, int]:
+    if not isinstance(cost, Mapping):
+        return _checks.whole(field, cost, minimum=0, maximum=MAX_COST)
+    for unit in cost:
+        _checks.unit_name(f"{field}.{unit}", unit)
+    return {unit: _checks.whole(f"{field}.{unit}", amount, minimum=0, maximum=MAX_COST) for unit, amount in cost.items()}
