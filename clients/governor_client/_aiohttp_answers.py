@@ -101,7 +101,7 @@ def follow(response: ClientResponse, attempt: Attempt) -> None:
     if response.status == SWITCHING_PROTOCOLS and connection is not None:
         connection.add_callback(attempt.ended)
     elif content.is_eof():
-        attempt.ended()
+        attempt.ended(whole=True)
     elif content.exception() is None:
         content.on_eof(_End(content, response, attempt))
     else:
@@ -120,7 +120,12 @@ class _End:
         self._attempt = attempt
 
     def __call__(self) -> None:
-        self._attempt.ended()
+        self._attempt.ended(whole=True)
+
+    def saw(self, data: bytes) -> None:
+        """A part of the body has arrived."""
+        if self._attempt.observation is not None:
+            self._attempt.observation.saw(data, decoded=True)
 
     def __del__(self) -> None:
         error = self._content.exception()
@@ -131,6 +136,35 @@ class _End:
             self._attempt.broke(TimeoutError("the total timeout of the request is over"), _TIMED_OUT)
         else:
             self._attempt.ended()
+
+
+class _Observed(StreamReader):
+    """What is overridden in a body that is observed: aiohttp reads it in the background, and decodes it."""
+
+    __slots__ = ()
+
+    def feed_data(self, data: bytes, *args: Any) -> Any:
+        for callback in self._eof_callbacks:
+            if isinstance(callback, _End):
+                callback.saw(data)
+        return super().feed_data(data, *args)
+
+
+def observe(response: ClientResponse, attempt: Attempt) -> None:
+    """Shows the body of an answer that has begun to what observes it: what has arrived now, and the rest as it arrives."""
+    observation, content = attempt.observation, response.content
+    if observation is None or response.status == SWITCHING_PROTOCOLS:
+        return
+    skip = content._buffer_offset
+    for data in content._buffer:
+        observation.saw(data[skip:], decoded=True)
+        skip = 0
+    if content.is_eof():
+        observation.end(whole=True)
+    elif content.exception() is not None:
+        observation.end(whole=False)
+    elif type(content) is StreamReader:
+        content.__class__ = _Observed
 
 
 async def take_in(response: ClientResponse, most: float) -> bool:

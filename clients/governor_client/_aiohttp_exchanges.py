@@ -16,6 +16,7 @@ from aiohttp import (
     ClientRequest,
     ClientResponse,
     ClientSession,
+    FormData,
     MultipartWriter,
     ServerDisconnectedError,
 )
@@ -27,7 +28,9 @@ from governor_client import _aiohttp_answers as answers
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, as_error_of
 from governor_client._headers import by_name
+from governor_client._observed import Observation
 from governor_client._operation import Operation
+from governor_client._request import Reading
 from governor_client._server_wait import Headers
 from governor_client._wait import WaitBudget
 
@@ -131,12 +134,23 @@ class _Exchange:
         return Fault(None, unused=True) if self._unused is not None and fault.failure is None else fault
 
     async def read(self, response: ClientResponse, most: float) -> bool:
+        if self.operation is not None and self._unused is None:
+            self._observe(response, self.operation.attempt)
         return await answers.take_in(response, most)
 
+    def show(self, response: ClientResponse, observation: Observation) -> None:
+        if self.operation is not None and self._unused is not None:  # Otherwise it was shown while it was read.
+            self._observe(response, self.operation.attempt)
+
     def stream(self, response: ClientResponse, attempt: Attempt) -> ClientResponse:
+        self._observe(response, attempt)
         if self._unused is not None:  # Otherwise the answer reports already.
             answers.follow(response, attempt)
         return response
+
+    def _observe(self, response: ClientResponse, attempt: Attempt) -> None:
+        if attempt.observation is not None and not self.redirected:
+            answers.observe(response, attempt)
 
     async def close(self, response: ClientResponse) -> None:
         response.close()
@@ -226,6 +240,46 @@ class Calling(_Exchange):
         assert url is not None
         headers = CIMultiDict({**session.headers, **CIMultiDict(self._options.get("headers") or {})})
         return answers.synthetic(denied, self._method, url, headers, session._response_class, session)
+
+
+def _query_of_request(request: ClientRequest) -> str:
+    return request.url.raw_query_string
+
+
+def _body_of_request(request: ClientRequest) -> bytes | None:
+    return _in_memory(request.body)
+
+
+def _query_of_call(call: "tuple[ClientSession, URL, Mapping[str, Any]]") -> str:
+    params = call[2].get("params")
+    return (call[1].extend_query(params) if params else call[1]).raw_query_string
+
+
+def _body_of_call(call: "tuple[ClientSession, URL, Mapping[str, Any]]") -> bytes | None:
+    session, _, options = call
+    if options.get("json") is not None:
+        encoded = session.json_serialize(options["json"])
+        return encoded.encode() if isinstance(encoded, str) else encoded
+    return _in_memory(options.get("data")) if is_repeatable_call(options) else None
+
+
+def _in_memory(body: object) -> bytes | None:
+    match body:
+        case str():
+            return body.encode()
+        case bytes() | bytearray() | memoryview():
+            return bytes(body)
+        case BytesPayload():
+            return bytes(body._value)
+        case Mapping() | list() | tuple():
+            return _in_memory(FormData(body)())
+        case _:
+            return None
+
+
+#: Of the request that a middleware hands on, and of a call: its session, its URL and its arguments.
+READING_OF_REQUEST: Final = Reading(_query_of_request, _body_of_request)
+READING_OF_CALL: Final = Reading(_query_of_call, _body_of_call)
 
 
 def is_repeatable_call(options: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple, final
 from governor import CallFailure, Permit, PermitDenied, UsageError
 from governor.clock import to_seconds
 from governor.hints import Hint
+from governor_client._observed import Observation
 
 
 class Fault(NamedTuple):
@@ -45,11 +46,13 @@ def fault_of_system(error: BaseException) -> Fault:
 class Attempt:
     """A permit in use. The first report counts; later ones do nothing."""
 
-    __slots__ = ("_permit", "_status")
+    __slots__ = ("_permit", "_status", "observation")
 
     def __init__(self, permit: Permit) -> None:
         self._permit = permit
         self._status: int | None = None
+        #: What sees the body of the answer; None if nothing asks for it. Adapters pass the body on to it as they read.
+        self.observation: Observation | None = None
 
     def answered(self, status: int) -> None:
         """The answer has begun, which decides a probe of the circuit breaker. The outcome is known when it ends."""
@@ -69,13 +72,17 @@ class Attempt:
                 longest = max(pause, longest or 0.0)
         return longest
 
-    def ended(self) -> None:
-        """The answer has ended, or its reader has closed it: the status is the outcome."""
+    def ended(self, *, whole: bool = False) -> None:
+        """The answer has ended (`whole`), or its reader has closed it: the status is the outcome."""
+        if self.observation is not None:
+            self.observation.end(whole=whole)
         if not self._permit.reported:
             self._permit.record(status=self._status)
 
     def broke(self, error: BaseException, fault: Fault) -> None:
         """An error ended the attempt before the answer was complete."""
+        if self.observation is not None:
+            self.observation.end(whole=False)
         if self._permit.reported:
             return
         if fault.ours:

@@ -14,6 +14,7 @@ from governor import PermitDenied
 from governor_client._attempt import Attempt
 from governor_client._exchange import CLOSING, arun, run
 from governor_client._httpx_kit import PORTS, HttpxExchange, Kit, timeout_of
+from governor_client._observed import Observation
 from governor_client._operation import Operation, Terms
 from governor_client._streams import AsyncReportingStream, ReportingStream, TooLong
 from governor_client._wait import WaitBudget
@@ -160,7 +161,7 @@ class _ClientExchange(HttpxExchange):
         attempt.answered(response.status_code)
         if not response.is_closed:
             return attempt
-        attempt.ended()
+        attempt.ended(whole=True)
         return None
 
     def _end(self) -> None:
@@ -168,7 +169,14 @@ class _ClientExchange(HttpxExchange):
         if self._unused is not None:
             self._unused.unused()
 
+    def show(self, response: "httpx2.Response", observation: Observation) -> None:
+        if self.reporting is None:
+            super().show(response, observation)
+
     def stream(self, response: "httpx2.Response", attempt: Attempt) -> "httpx2.Response":
+        if attempt.observation is not None and self.reporting is None:
+            self.show(response, attempt.observation)
+            attempt.observation.end(whole=True)
         return response  # Its body reports already.
 
 

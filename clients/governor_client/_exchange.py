@@ -10,6 +10,7 @@ import anyio
 
 from governor import PermitDenied
 from governor_client._attempt import Attempt, Fault
+from governor_client._observed import Observation
 from governor_client._operation import Denier, Operation, Question
 from governor_client._server_wait import Headers
 
@@ -32,6 +33,10 @@ class AnyExchange(Denier[R], Protocol[R]):
 
     def stream(self, response: R, attempt: Attempt, /) -> R:
         """The answer with a body that reports to the attempt when it ends, breaks off or is closed."""
+        ...
+
+    def show(self, response: R, observation: Observation, /) -> None:
+        """Shows the body that `read` has read, unless it was shown while it was read."""
         ...
 
     def mark_final(self, response: R, /) -> None:
@@ -79,7 +84,10 @@ def run(operation: Operation[R], exchange: Exchange[R]) -> R:
             response = _send(operation, exchange, attempt)
             _plan(operation, operation.answered(*exchange.head(response)))
             if most := operation.most:
-                operation.kept(response, whole=exchange.read(response, most))
+                whole = exchange.read(response, most)
+                if whole and operation.attempt.observation is not None:
+                    exchange.show(response, operation.attempt.observation)
+                operation.kept(response, whole=whole)
             else:
                 response = exchange.stream(response, operation.attempt)
         except BaseException as error:
@@ -104,7 +112,10 @@ async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
             response = await _asend(operation, exchange, attempt)
             await _aplan_answer(operation, operation.answered(*exchange.head(response)), exchange, response)
             if most := operation.most:
-                operation.kept(response, whole=await exchange.read(response, most))
+                whole = await exchange.read(response, most)
+                if whole and operation.attempt.observation is not None:
+                    exchange.show(response, operation.attempt.observation)
+                operation.kept(response, whole=whole)
             else:
                 response = exchange.stream(response, operation.attempt)
         except BaseException as error:

@@ -4,7 +4,7 @@ httpx2 continues httpx, and the parts that are used here are the same in both. S
 httpx2, which stand for those of either library; a `Kit` holds those of the one in use.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from inspect import signature
 from types import ModuleType
@@ -14,7 +14,8 @@ from governor import CallFailure, ConfigError, PermitDenied
 from governor_client._attempt import Attempt, Fault, fault_of_system
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, as_error_of
 from governor_client._headers import by_raw_name
-from governor_client._operation import Request
+from governor_client._observed import Observation
+from governor_client._request import Reading, Request
 from governor_client._server_wait import Headers
 from governor_client._streams import AsyncReportingStream, AsyncRequestBody, ReportingStream, RequestBody
 from governor_client._wait import longest
@@ -53,6 +54,7 @@ class Kit:
         self.areporting = cast("AsyncReporting", _derived(AsyncReportingStream, library.AsyncByteStream))
         self._request_body = _derived(RequestBody, library.SyncByteStream)
         self._async_request_body = _derived(AsyncRequestBody, library.AsyncByteStream)
+        self._reading = Reading(query=_query, body=self._body)
         self._faults: tuple[tuple[tuple[type[Exception], ...], Fault], ...] = (
             ((library.PoolTimeout,), Fault(CallFailure.UNSENT, unused=True)),
             ((library.UnsupportedProtocol,), Fault(None, unused=True)),
@@ -120,7 +122,13 @@ class Kit:
             repeatable=retry and isinstance(request.stream, self.byte_stream),
             retry_answers=retry_answers,
             buffered=buffered,
+            original=request,
+            reading=self._reading,
         )
+
+    def _body(self, request: "httpx2.Request") -> bytes | None:
+        stream = request.stream
+        return b"".join(cast("Iterable[bytes]", stream)) if isinstance(stream, self.byte_stream) else None
 
     def reject_foreign(self, field: str, value: object) -> None:
         """Raises `ConfigError` for an object of the other library: neither knows the streams and errors of the other."""
@@ -140,6 +148,10 @@ def library_of(value: object) -> str | None:
     return next((package for package in packages if package in LIBRARIES), None)
 
 
+def _query(request: "httpx2.Request") -> str:
+    return request.url.query.decode("ascii")
+
+
 def _derived(body: type, base: type) -> Callable[..., object]:
     return type(body.__name__, (body, base), {"__doc__": body.__doc__})
 
@@ -157,6 +169,13 @@ class HttpxExchange:
 
     def fault(self, error: BaseException) -> Fault:
         return Fault(None, ours=True) if self.body is not None and self.body.failed else self.kit.fault(error)
+
+    def show(self, response: "httpx2.Response", observation: Observation) -> None:
+        stream = response.stream
+        if isinstance(stream, self.kit.byte_stream):
+            observation.saw(b"".join(cast("Iterable[bytes]", stream)))
+        else:
+            observation.saw(response.content, decoded=True)
 
     def mark_final(self, response: "httpx2.Response") -> None:
         response.headers.update(DO_NOT_REPEAT)

@@ -55,7 +55,9 @@ class _Sending(HttpxExchange):
 
     def stream(self, response: "httpx2.Response", attempt: Attempt) -> "httpx2.Response":
         if response.is_closed:
-            attempt.ended()
+            if attempt.observation is not None:
+                self.show(response, attempt.observation)
+            attempt.ended(whole=True)
         else:
             response.stream = self.kit.reporting(cast("httpx2.SyncByteStream", response.stream), attempt, self.kit.fault)
         return response
@@ -85,7 +87,9 @@ class _AsyncSending(HttpxExchange):
 
     def stream(self, response: "httpx2.Response", attempt: Attempt) -> "httpx2.Response":
         if response.is_closed:
-            attempt.ended()
+            if attempt.observation is not None:
+                self.show(response, attempt.observation)
+            attempt.ended(whole=True)
         else:
             response.stream = self.kit.areporting(cast("httpx2.AsyncByteStream", response.stream), attempt, self.kit.fault)
         return response

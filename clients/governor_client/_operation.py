@@ -6,7 +6,7 @@ says what for and how long, so that all adapters behave alike.
 
 import copy
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextvars import ContextVar, Token
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, final
 
@@ -17,7 +17,9 @@ from governor.hints import MIN_WAIT, forbids_retry, read_hints
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, OnRefusal, check_on_refusal, denied_response
+from governor_client._observed import Observation, Observer
 from governor_client._permits import GovernorClient
+from governor_client._request import Request
 from governor_client._server_wait import Headers, server_wait
 from governor_client._ungoverned import Ungoverned, plain
 from governor_client._wait import Wait, WaitBudget, check_wait, chosen_wait
@@ -59,24 +61,6 @@ class Question(TypedDict):
     server_wait: float | None
     idempotency_key: bool
     failure: CallFailure | None
-
-
-class Request(NamedTuple):
-    """A request, as an adapter describes it.
-
-    `host` and `path` are those of the URL, without port and query. `headers` are looked up by their name in lower case.
-    """
-
-    method: str
-    host: str
-    path: str
-    headers: Headers
-    #: Whether the request may be sent again: its body is in memory, and retries are not switched off.
-    repeatable: bool = True
-    #: Whether any answer may be retried, or only one that says that the request was not processed: 429, or 503 with a wait.
-    retry_answers: bool = True
-    #: Whether an attempt includes the whole body of the answer, so that an answer that breaks off is retried.
-    buffered: bool = False
 
 
 class Denier(Protocol[Answer]):
@@ -183,6 +167,7 @@ class Operation(Generic[Response]):
         "_tries",
         "attempt",
         "governor",
+        "observing",
         "pause",
         "terms",
         "waited",
@@ -210,6 +195,13 @@ class Operation(Generic[Response]):
         #: Whether time has passed since the call began: signatures and cookies made before may be too old.
         self.waited = False
         self._in_hand: Response | Exception | None = None
+        #: Called with the status and the headers of each answer: they return what is to see its body, if anything is.
+        self.observing: tuple[Callable[[int, Headers], Observer | None], ...] = ()
+
+    @property
+    def request(self) -> Request:
+        """The request, as the adapter describes it."""
+        return self._request
 
     @property
     def provider(self) -> str:
@@ -284,6 +276,8 @@ class Operation(Generic[Response]):
         """The answer has begun. Returns the question for `plan_retry` if a retry may be useful."""
         self._status = status
         self.attempt.answered(status)
+        if self.observing:
+            self._observe(status, headers)
         hints = read_hints(self.terms.provider, status, headers, now=wall_clock())
         pause = self.attempt.hint(hints) if hints else None
         if status < 400 or forbids_retry(headers):
@@ -330,9 +324,14 @@ class Operation(Generic[Response]):
 
     def kept(self, response: Response, *, whole: bool) -> None:
         """The answer has been read: all of it (`whole`), or the first bytes."""
-        self.attempt.ended()
+        self.attempt.ended(whole=whole)
         if whole:
             self._in_hand = response
+
+    def _observe(self, status: int, headers: Headers) -> None:
+        observers = [observer for begin in self.observing if (observer := begin(status, headers)) is not None]
+        if observers:
+            self.attempt.observation = Observation(observers, headers.get("content-encoding"))
 
     def _stop_repetition(self) -> None:
         last, request = _used_up.get(), self._request

@@ -44,11 +44,13 @@ class ReportingStream:
         try:
             chunk = next(self._chunks)
         except StopIteration:
-            self._attempt.ended()
+            self._attempt.ended(whole=True)
             raise
         except BaseException as error:
             self._attempt.broke(error, self._fault(error))
             raise
+        if self._attempt.observation is not None:
+            self._attempt.observation.saw(chunk)
         self.most -= len(chunk)
         if self.most < 0:
             raise TooLong
@@ -85,11 +87,13 @@ class AsyncReportingStream:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
             self._complete = True
-            self._attempt.ended()
+            self._attempt.ended(whole=True)
             raise
         except BaseException as error:
             self._attempt.broke(error, self._fault(error))
             raise
+        if self._attempt.observation is not None:
+            self._attempt.observation.saw(chunk)
         self.most -= len(chunk)
         if self.most < 0:
             raise TooLong

@@ -7,8 +7,8 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from io import BytesIO, TextIOBase
-from typing import IO, Any, Final, cast, final
-from urllib.parse import SplitResult
+from typing import IO, Any, Final, NamedTuple, cast, final
+from urllib.parse import SplitResult, urlencode
 
 from urllib3.exceptions import (
     ClosedPoolError,
@@ -31,6 +31,7 @@ from governor import CallFailure
 from governor_client._attempt import Attempt, Fault, fault_of_system
 from governor_client._denials import DeniedResponse
 from governor_client._operation import KEPT
+from governor_client._request import Reading
 from governor_client._streams import RequestBody
 from governor_client._wait import longest
 
@@ -159,10 +160,10 @@ def synthetic(denied: DeniedResponse, url: str | None, *, loaded: bool) -> HTTPR
     )
 
 
-def take_in(raw: object) -> bool:
-    """Reads the body of an answer into memory and frees its connection. Returns False if it has more than `KEPT` bytes."""
+def take_in(raw: object) -> bytes | None:
+    """Reads the body of an answer into memory, undecoded, and frees its connection. None if it has more than `KEPT` bytes."""
     if not isinstance(raw, HTTPResponse):
-        return True
+        return b""
     try:
         body = raw.read(KEPT + 1, decode_content=False)
         # Beyond the last byte: the end of a chunked body, which frees the connection, or what shows that the body is not whole.
@@ -170,7 +171,7 @@ def take_in(raw: object) -> bool:
     finally:
         raw.close()
     if not whole:
-        return False
+        return None
     # The object stays the same one, and can be read once more.
     HTTPResponse.__init__(
         raw,
@@ -186,7 +187,7 @@ def take_in(raw: object) -> bool:
         request_url=raw.url,
         retries=raw.retries,
     )
-    return True
+    return body
 
 
 def report(raw: object, attempt: Attempt) -> None:
@@ -195,7 +196,7 @@ def report(raw: object, attempt: Attempt) -> None:
     The object stays the same one, because code that reads it may know its attributes and its type.
     """
     if not isinstance(raw, HTTPResponse) or raw.closed:
-        attempt.ended()
+        attempt.ended(whole=True)
         return
     raw.__dict__["_attempt"] = attempt
     raw.__class__ = _reporting(type(raw))
@@ -213,15 +214,15 @@ class _Reporting(BaseHTTPResponse):
     _reading = False
 
     def read(self, amt: int | None = None, decode_content: bool | None = None, cache_content: bool = False) -> bytes:
-        return self._reported(lambda: super(_Reporting, self).read(amt, decode_content, cache_content), amt)
+        return self._reported(lambda: super(_Reporting, self).read(amt, decode_content, cache_content), amt, decode_content)
 
     def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
-        return self._reported(lambda: super(_Reporting, self).read1(amt, decode_content), amt)
+        return self._reported(lambda: super(_Reporting, self).read1(amt, decode_content), amt, decode_content)
 
     def read_chunked(self, amt: int | None = None, decode_content: bool | None = None) -> Iterator[bytes]:
         chunks = iter(super().read_chunked(amt, decode_content))
         try:
-            while chunk := self._reported(lambda: next(chunks, b"")):
+            while chunk := self._reported(lambda: next(chunks, b""), None, decode_content):
                 yield chunk
         finally:
             # Closed early: the rest is not read.
@@ -239,7 +240,7 @@ class _Reporting(BaseHTTPResponse):
             if not self._reading:
                 self._attempt.ended()
 
-    def _reported(self, read: Callable[[], bytes], amt: int | None = None) -> bytes:
+    def _reported(self, read: Callable[[], bytes], amt: int | None, decode_content: bool | None) -> bytes:
         self.__dict__["_reading"] = True
         try:
             data = read()
@@ -248,6 +249,36 @@ class _Reporting(BaseHTTPResponse):
             raise
         finally:
             self.__dict__["_reading"] = False
+        if self._attempt.observation is not None:
+            decoded = self.decode_content if decode_content is None else decode_content
+            self._attempt.observation.saw(data, decoded=bool(decoded))
         if self.closed or (not data and amt != 0):
-            self._attempt.ended()
+            self._attempt.ended(whole=True)
         return data
+
+
+@final
+class Original(NamedTuple):
+    """A request: what its `Request` reads the query and the body from."""
+
+    url: str
+    body: object
+
+
+def _query(original: Original) -> str:
+    return original.url.partition("#")[0].partition("?")[2]
+
+
+def _body(original: Original) -> bytes | None:
+    match original.body:
+        case str(text):
+            return text.encode()
+        case bytes() | bytearray() as data:
+            return bytes(data)
+        case dict(fields):  # Of botocore, which encodes it later.
+            return urlencode(fields, doseq=True).encode()
+        case _:
+            return None
+
+
+READING: Final = Reading(query=_query, body=_body)

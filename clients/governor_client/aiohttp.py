@@ -16,7 +16,8 @@ from governor.instrumentation import Hook
 from governor_client._denials import OnRefusal
 from governor_client._exchange import arun
 from governor_client._hosts import TermsOf
-from governor_client._operation import Operation, Request, Terms
+from governor_client._operation import Operation, Terms
+from governor_client._request import Reading, Request
 from governor_client._server_wait import Headers
 from governor_client._wait import Wait, longest
 
@@ -34,7 +35,17 @@ try:
 except ModuleNotFoundError as error:
     raise missing("aiohttp", error) from None
 
-from governor_client._aiohttp_exchanges import REPEATED, Call, Calling, Sending, current, is_repeatable, is_repeatable_call
+from governor_client._aiohttp_exchanges import (
+    READING_OF_CALL,
+    READING_OF_REQUEST,
+    REPEATED,
+    Call,
+    Calling,
+    Sending,
+    current,
+    is_repeatable,
+    is_repeatable_call,
+)
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -120,7 +131,14 @@ class GovernedMiddleware:
         if attempting is not None:
             attempting.redirected = True
         body = request.body
-        description = self._describe(request.method, url, request.headers, repeatable=not body or is_repeatable(body))
+        description = self._describe(
+            request.method,
+            url,
+            request.headers,
+            repeatable=not body or is_repeatable(body),
+            original=request,
+            reading=READING_OF_REQUEST,
+        )
         operation: Operation[ClientResponse] = Operation(terms, description, call.budget)
         try:
             return await arun(operation, Sending(call, operation, request, handler))
@@ -128,9 +146,19 @@ class GovernedMiddleware:
             call.ended_in(error, request)
             raise
 
-    def _describe(self, method: str, url: "URL", headers: Headers, *, repeatable: bool) -> Request:
-        buffered = self._buffered and headers.get("upgrade") is None
-        return Request(method, url.host or "", url.path, headers, repeatable=repeatable, buffered=buffered)
+    def _describe(
+        self, method: str, url: "URL", headers: Headers, *, repeatable: bool, original: object, reading: Reading
+    ) -> Request:
+        return Request(
+            method,
+            url.host or "",
+            url.path,
+            headers,
+            repeatable=repeatable,
+            buffered=self._buffered and headers.get("upgrade") is None,
+            original=original,
+            reading=reading,
+        )
 
     async def _call(
         self,
@@ -184,7 +212,14 @@ class GovernedMiddleware:
             return Calling(call, None, send, session, method, str_or_url, url, options)
         own: Any = options.get("headers")
         headers = ChainMap(CIMultiDict(own), session.headers) if own else session.headers
-        description = self._describe(method, url, cast("Headers", headers), repeatable=is_repeatable_call(options))
+        description = self._describe(
+            method,
+            url,
+            cast("Headers", headers),
+            repeatable=is_repeatable_call(options),
+            original=(session, url, options),
+            reading=READING_OF_CALL,
+        )
         return Calling(call, Operation(terms, description, call.budget), send, session, method, str_or_url, url, options)
 
 

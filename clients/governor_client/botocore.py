@@ -11,9 +11,20 @@ from weakref import WeakSet
 from governor import Governor, PermitDenied, UsageError
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
+from governor_client._attempt import Attempt
 from governor_client._denials import DeniedResponse, OnRefusal, as_error_of
-from governor_client._operation import Operation, Request, Terms
-from governor_client._urllib3_family import Lookup, fault_of_urllib3, in_memory, report, synthetic, timeout_of
+from governor_client._operation import Operation, Terms
+from governor_client._request import Request
+from governor_client._urllib3_family import (
+    READING,
+    Lookup,
+    Original,
+    fault_of_urllib3,
+    in_memory,
+    report,
+    synthetic,
+    timeout_of,
+)
 from governor_client._wait import Wait
 
 C = TypeVar("C")
@@ -109,7 +120,15 @@ class _Handlers:
                 return
             # botocore rewinds files.
             repeatable = in_memory(request.data) or hasattr(request.data, "seek")
-            description = Request(request.method, host, path, Lookup(request.headers), repeatable=repeatable)
+            description = Request(
+                request.method,
+                host,
+                path,
+                Lookup(request.headers),
+                repeatable=repeatable,
+                original=Original(request.url, request.data),
+                reading=READING,
+            )
             call = _Call(Operation(self._terms, description, self._terms.budget(..., self._timeout)))
             request.context[_CALL] = call
         if not call.permitted:
@@ -136,6 +155,7 @@ class _Handlers:
         if caught_exception is None:
             status = response[0].status_code
             question = operation.answered(status, Lookup(response[0].headers))
+            _show(response[0], operation.attempt)
             report(response[0].raw, operation.attempt)
         else:
             status = None
@@ -152,6 +172,13 @@ class _Handlers:
         except PermitDenied:
             return False  # botocore returns the last answer, or raises the last error.
         return 0
+
+
+def _show(response: Any, attempt: Attempt) -> None:
+    """Shows a body that botocore has read to parse it, undecoded. One that the program reads is shown as it is read."""
+    body = getattr(response, "_content", None)
+    if attempt.observation is not None and body is not None:
+        attempt.observation.saw(body)
 
 
 @final

@@ -1,12 +1,11 @@
 """Adapter for requests: sessions that take a permit for each request."""
 
 from collections.abc import Callable, Collection
-from copy import copy
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, Unpack, cast, final
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 from governor import CallFailure, Governor, PermitDenied, UsageError, extras
 from governor.clock import Clock, system_clock
@@ -16,7 +15,9 @@ from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, a
 from governor_client._exchange import run
 from governor_client._headers import by_name
 from governor_client._hosts import TermsOf
-from governor_client._operation import KEPT, Operation, Request, Terms
+from governor_client._observed import Observation
+from governor_client._operation import KEPT, Operation, Terms
+from governor_client._request import Request
 from governor_client._server_wait import Headers
 from governor_client._wait import Wait, WaitBudget
 
@@ -24,13 +25,14 @@ try:
     import requests
     from requests import PreparedRequest, Response, exceptions
     from requests.adapters import BaseAdapter, HTTPAdapter
-    from requests.auth import HTTPBasicAuth
-    from requests.hooks import default_hooks
     from urllib3.exceptions import HTTPError
 
+    from governor_client._requests_signatures import prepare, signatures
     from governor_client._urllib3_family import (
         NO_RETRIES,
+        READING,
         Lookup,
+        Original,
         Watched,
         fault_of_urllib3,
         in_memory,
@@ -46,7 +48,7 @@ except ModuleNotFoundError as error:
 
 if TYPE_CHECKING:
     # Private type aliases of requests, used by type checkers only.
-    from requests._types import AuthType, CertType, TimeoutType, VerifyType
+    from requests._types import CertType, TimeoutType, VerifyType
 
 S = TypeVar("S", bound=requests.Session)
 
@@ -58,8 +60,6 @@ _FAULTS: Final[tuple[tuple[tuple[type[Exception], ...], Fault], ...]] = (
     ((exceptions.Timeout,), Fault(CallFailure.TIMEOUT)),
     ((exceptions.ConnectionError, exceptions.ChunkedEncodingError), Fault(CallFailure.BROKEN)),
 )
-#: The requests that `govern` has seen being signed.
-_signatures: Final[WeakKeyDictionary[PreparedRequest, "_Signature"]] = WeakKeyDictionary()
 
 
 def _fault(error: BaseException) -> Fault:
@@ -231,7 +231,16 @@ def _send(
     if terms is None:
         return (ungoverned or send)(request)
     method, headers = request.method or "GET", Lookup(request.headers)
-    description = Request(method, host, path, headers, repeatable=in_memory(request.body), buffered=not stream)
+    description = Request(
+        method,
+        host,
+        path,
+        headers,
+        repeatable=in_memory(request.body),
+        buffered=not stream,
+        original=Original(request.url or "", request.body),
+        reading=READING,
+    )
     operation: Operation[Response] = Operation(terms, description, _budget(terms, request, timeout))
     response = run(operation, _Exchange(adapter, operation, request, send))
     if operation.waited:
@@ -255,11 +264,12 @@ class _Exchange:
         self._request = request
         self._send = send
         self._body: Watched | None = None
+        self._taken: bytes | None = None
 
     def send(self, attempt: Attempt) -> Response:
         clock = self._operation.terms.clock
         request = self._request
-        if self._operation.waited and (signature := _signatures.get(request)) is not None:
+        if self._operation.waited and (signature := signatures.get(request)) is not None:
             request = signature.renewed(request)
         body = request.body
         self._body = watch(body)
@@ -283,7 +293,8 @@ class _Exchange:
 
     def read(self, response: Response, most: float) -> bool:
         if most == KEPT:
-            return take_in(response.raw)
+            self._taken = take_in(response.raw)
+            return self._taken is not None
         try:
             response.content  # noqa: B018 - reads it
         except BaseException:
@@ -294,6 +305,12 @@ class _Exchange:
     def stream(self, response: Response, attempt: Attempt) -> Response:
         report(response.raw, attempt)
         return response
+
+    def show(self, response: Response, observation: Observation) -> None:
+        if self._taken is None:
+            observation.saw(response.content, decoded=True)
+        else:
+            observation.saw(self._taken)
 
     def mark_final(self, response: Response) -> None:
         response.headers.update(DO_NOT_REPEAT)
@@ -347,53 +364,6 @@ class _OwnTime:
         if self._response() is response:
             response.elapsed = self._elapsed
         self._hooks["response"] = self._others
-
-
-@final
-class _Signature:
-    """Authentication that can be applied to a request again."""
-
-    def __init__(self, auth: "AuthType") -> None:
-        self._auth = auth
-        self._unsigned: PreparedRequest | None = None
-        self._signed: tuple[object, ...] = ()
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        self._unsigned = request.copy()
-        return cast("Callable[[PreparedRequest], PreparedRequest]", self._auth)(request)
-
-    def made(self, request: PreparedRequest) -> None:
-        """The request has been prepared, and is signed."""
-        self._signed = (request.method, request.url, request.body, request.headers.copy())
-        _signatures[request] = self
-
-    def renewed(self, request: PreparedRequest) -> PreparedRequest:
-        """The request with a new signature; the same one if it was changed since, or its body cannot be read again."""
-        if self._unsigned is None or (request.method, request.url, request.body, request.headers) != self._signed:
-            return request
-        if not in_memory(request.body):
-            return request
-        renewed = self._unsigned.copy()
-        # Authentication that registers hooks has done so already.
-        renewed.hooks = default_hooks()
-        renewed.prepare_auth(self._auth)
-        renewed.hooks = request.hooks
-        return renewed
-
-
-def prepare(
-    prepare: Callable[[requests.Request], PreparedRequest], session: requests.Session, request: requests.Request
-) -> PreparedRequest:
-    """`prepare_request` of a session, which remembers how the request was signed."""
-    auth = session.auth if request.auth is None else request.auth
-    if not callable(auth) or isinstance(auth, (HTTPBasicAuth, _Signature)):
-        return prepare(request)
-    signature = _Signature(auth)
-    request = copy(request)
-    request.auth = signature
-    prepared = prepare(request)
-    signature.made(prepared)
-    return prepared
 
 
 __all__ = ["AdapterOptions", "GovernedAdapter", "govern"]

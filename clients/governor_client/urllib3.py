@@ -13,7 +13,9 @@ from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, a
 from governor_client._exchange import run
 from governor_client._headers import by_name
 from governor_client._hosts import TermsOf
-from governor_client._operation import Operation, Request, Terms
+from governor_client._observed import Observation
+from governor_client._operation import Operation, Terms
+from governor_client._request import Request
 from governor_client._server_wait import Headers
 from governor_client._wait import Wait, WaitBudget
 
@@ -23,7 +25,9 @@ try:
     from urllib3.util import parse_url
 
     from governor_client._urllib3_family import (
+        READING,
         Lookup,
+        Original,
         Watched,
         fault_of_urllib3,
         in_memory,
@@ -207,7 +211,16 @@ def send_through(
     if not isinstance(retries, Retry):
         retries = Retry.from_int(retries, redirect=redirect, default=pool.retries)
     loaded = options.get("preload_content", True)
-    description = Request(method, host, path, Lookup(options["headers"]), repeatable=in_memory(body), buffered=loaded)
+    description = Request(
+        method,
+        host,
+        path,
+        Lookup(options["headers"]),
+        repeatable=in_memory(body),
+        buffered=loaded,
+        original=Original(url, body),
+        reading=READING,
+    )
     call = _current.get()
     budget = None if call is None else call.budget
     if budget is None:
@@ -233,6 +246,7 @@ class _Exchange:
         self._body = body
         self._watched: Watched | None = None
         self._loaded = loaded
+        self._taken: bytes | None = None
 
     def send(self, attempt: Attempt) -> BaseHTTPResponse:
         self._watched = watch(self._body)
@@ -245,11 +259,19 @@ class _Exchange:
         return Fault(None, ours=True) if self._watched is not None and self._watched.failed else fault_of_urllib3(error)
 
     def read(self, response: BaseHTTPResponse, most: float) -> bool:
-        return self._loaded or take_in(response)
+        if not self._loaded:
+            self._taken = take_in(response)
+        return self._loaded or self._taken is not None
 
     def stream(self, response: BaseHTTPResponse, attempt: Attempt) -> BaseHTTPResponse:
         report(response, attempt)
         return response
+
+    def show(self, response: BaseHTTPResponse, observation: Observation) -> None:
+        if self._taken is None:
+            observation.saw(response.data, decoded=bool(response.decode_content))
+        else:
+            observation.saw(self._taken)
 
     def mark_final(self, response: BaseHTTPResponse) -> None:
         response.headers.update(DO_NOT_REPEAT)

@@ -1,0 +1,120 @@
+"""The bodies of answers, observed as they pass: whole ones at once, streams in chunks, decoded.
+
+An observer belongs to one answer. It sees what the program reads, and also that the answer breaks off or is closed early. An
+observer that fails is dropped; the program does not notice.
+"""
+
+import logging
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from typing import Any, Final, Protocol, final
+
+_log: Final = logging.getLogger("governor")
+
+#: The number of decoded bytes of one answer after which it is observed no further.
+MAX_OBSERVED: Final = 64 * 1024 * 1024
+#: The number of bytes that are decoded at a time.
+_AT_ONCE: Final = 65_536
+
+
+class Observer(Protocol):
+    """Sees the body of one answer."""
+
+    def feed(self, data: bytes, /) -> None:
+        """A part of the body, decoded, in order."""
+        ...
+
+    def end(self, *, whole: bool) -> None:
+        """The body has ended; if not `whole`, parts of it were not seen. Called once, before the outcome is reported."""
+        ...
+
+
+@final
+class Observation:
+    """The observers of one answer, and what decodes it for them. `encoding` is the `Content-Encoding` of the answer."""
+
+    __slots__ = ("_decode", "_encoding", "_left", "_observers", "_whole")
+
+    def __init__(self, observers: Iterable[Observer], encoding: str | None) -> None:
+        self._observers = list(observers)
+        self._encoding = encoding
+        self._decode: Callable[[bytes], Iterable[bytes]] | None = None
+        self._left = MAX_OBSERVED
+        self._whole = True
+
+    def saw(self, data: bytes, *, decoded: bool = False) -> None:
+        """A part of the body has passed, as it was sent, or `decoded` by the library already."""
+        if not self._observers or not data or not self._whole:
+            return
+        try:
+            if not decoded and self._decode is None:
+                self._decode = _decoder(self._encoding)
+            for part in (data,) if decoded or self._decode is None else self._decode(data):
+                self._left -= len(part)
+                if self._left < 0:
+                    self._whole = False
+                    return
+                self._each(lambda observer, part=part: observer.feed(part))  # type: ignore[misc]
+        except Exception:
+            self._whole = False  # An encoding that is unknown or broken.
+
+    def end(self, *, whole: bool) -> None:
+        """The body has ended. Later calls do nothing."""
+        self._each(lambda observer: observer.end(whole=whole and self._whole))
+        self._observers.clear()
+
+    def _each(self, call: Callable[[Observer], None]) -> None:
+        for observer in tuple(self._observers):
+            try:
+                call(observer)
+            except Exception as error:
+                self._observers.remove(observer)
+                _log.error("An observer of answers failed, and the answer goes on.", exc_info=error)
+
+
+def _decoder(encoding: str | None) -> Callable[[bytes], Iterable[bytes]] | None:
+    """What decodes a body in parts; None if it is sent as it is. Raises an exception if the encoding cannot be decoded here."""
+    match (encoding or "identity").strip().lower():
+        case "identity":
+            return None
+        case "gzip" | "x-gzip" | "deflate":
+            return _Inflating().decode
+        case "br":
+            decompressor = import_module("brotli").Decompressor()
+            return lambda data: (decompressor.process(data),)
+        case "zstd":
+            return _zstd()
+        case other:
+            raise ValueError(other)
+
+
+def _zstd() -> Callable[[bytes], Iterable[bytes]]:
+    try:
+        decompressor: Any = import_module("compression.zstd").ZstdDecompressor()
+    except ModuleNotFoundError:
+        decompressor = import_module("zstandard").ZstdDecompressor().decompressobj()
+    return lambda data: (decompressor.decompress(data),)
+
+
+@final
+class _Inflating:
+    """gzip, zlib, or, as some servers send it, deflate without a header. A long run of one byte is decoded in parts."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._first = True
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            try:
+                part = self._zlib.decompress(data, _AT_ONCE)
+            except zlib.error:
+                if not self._first:
+                    raise
+                self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
+                part = self._zlib.decompress(data, _AT_ONCE)
+            self._first = False
+            data = self._zlib.unconsumed_tail
+            if part:
+                yield part

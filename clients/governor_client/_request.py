@@ -1,0 +1,44 @@
+"""A request as the decisions see it, whichever library sends it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from governor_client._server_wait import Headers
+
+
+class Reading(NamedTuple):
+    """How an adapter reads what most calls do not need from its own description of a request."""
+
+    query: Callable[[Any], str] = lambda original: ""
+    body: Callable[[Any], bytes | None] = lambda original: None
+
+
+class Request(NamedTuple):
+    """A request, as an adapter describes it.
+
+    `host` and `path` are those of the URL, without port and query. `headers` are looked up by their name in lower case.
+    """
+
+    method: str
+    host: str
+    path: str
+    headers: Headers
+    #: Whether the request may be sent again: its body is in memory, and retries are not switched off.
+    repeatable: bool = True
+    #: Whether any answer may be retried, or only one that says that the request was not processed: 429, or 503 with a wait.
+    retry_answers: bool = True
+    #: Whether an attempt includes the whole body of the answer, so that an answer that breaks off is retried.
+    buffered: bool = False
+    #: The adapter's own description of the request, and how the rest is read from it.
+    original: object = None
+    reading: Reading = Reading()
+
+    @property
+    def query(self) -> str:
+        """The query of the URL, as it is sent; empty if there is none. Read each time it is asked for."""
+        return self.reading.query(self.original)
+
+    @property
+    def body(self) -> bytes | None:
+        """The body, if it is in memory; None if there is none, or if it is read while it is sent. Read each time."""
+        return self.reading.body(self.original) or None

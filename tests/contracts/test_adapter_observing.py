@@ -1,0 +1,116 @@
+"""The contract of every HTTP adapter for what is read of a request and of its answer without changing either."""
+
+import gzip
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from governor_client._observed import Observer
+from governor_client._operation import Operation
+from governor_client._request import Request
+from tests.contracts.adapters import Driver
+from tests.contracts.conftest import Opened, counted
+from tests.support.provider import End, Provider, Reply, status, stream
+
+BODY = b'{"usage": {"total_tokens": 7}}' * 100
+ZIPPED = gzip.compress(BODY)
+
+
+class Seen:
+    """Collects what an observer is shown."""
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.ends: list[bool] = []
+
+    def feed(self, data: bytes) -> None:
+        assert not self.ends
+        self.body += data
+
+    def end(self, *, whole: bool) -> None:
+        self.ends.append(whole)
+
+
+@pytest.fixture
+def requests() -> list[Request]:
+    """The requests of all operations, in order."""
+    return []
+
+
+@pytest.fixture
+def seen(requests: list[Request], monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
+    """What is shown of each answer, in order."""
+    every: list[Seen] = []
+
+    def begin(status: int, headers: object) -> Observer:
+        every.append(Seen())
+        return every[-1]
+
+    ask: Callable[[Operation[Any]], Any] = Operation.ask
+
+    def observing(operation: Operation[Any]) -> Any:
+        requests.append(operation.request)
+        operation.observing = (begin,)
+        return ask(operation)
+
+    monkeypatch.setattr(Operation, "ask", observing)
+    return every
+
+
+def test_the_query_and_the_body_of_a_request_are_read_as_they_are_sent(
+    driver: Driver, provider: Provider, opened: Opened, seen: list[Seen], requests: list[Request]
+) -> None:
+    session = opened()
+    url = provider.at("/", status(200, b"pong")) + "?a=1&b=x%20y"
+
+    session.call("POST", url, content=b'{"model": "m"}')
+    session.call("GET", url)
+    session.call("POST", url, content=driver.body(b"once"))
+
+    read = [(request.query, request.body) for request in requests]
+    assert [("a=1&b=x%20y", b'{"model": "m"}'), ("a=1&b=x%20y", None), ("a=1&b=x%20y", None)] == read
+
+
+def test_a_body_that_is_read_whole_is_shown_decoded(provider: Provider, opened: Opened, seen: list[Seen]) -> None:
+    headers = {"content-encoding": "gzip", "transfer-encoding": "chunked"}
+    reply = Reply(headers=headers, pieces=(ZIPPED[:40], ZIPPED[40:41], ZIPPED[41:]))
+
+    assert BODY == opened().get(provider.at("/", reply)).body
+
+    assert [(BODY, [True])] == [(each.body, each.ends) for each in seen]
+
+
+def test_an_answer_that_is_retried_is_shown_whole_as_well(provider: Provider, opened: Opened, seen: list[Seen]) -> None:
+    url = provider.at("/", status(503, ZIPPED, content_encoding="gzip"), status(200, b"pong"))
+
+    assert 200 == opened().get(url).status
+
+    assert [(BODY, [True]), (b"pong", [True])] == [(each.body, each.ends) for each in seen]
+
+
+def test_a_stream_is_shown_as_it_passes_and_ends_with_it(provider: Provider, opened: Opened, seen: list[Seen]) -> None:
+    session = opened()
+    answer = session.begin(provider.at("/", stream(b"po", b"ng")))
+    session.drain(answer)
+    session.leave(answer)
+
+    assert [(b"pong", [True])] == [(each.body, each.ends) for each in seen]
+
+
+@pytest.mark.parametrize("end", [End.SILENT, End.BROKEN])
+def test_a_stream_that_breaks_off_or_is_abandoned_is_not_whole(
+    driver: Driver, end: End, provider: Provider, opened: Opened, seen: list[Seen]
+) -> None:
+    session = opened()
+    answer = session.begin(provider.at("/", stream(b"po", end=end)))
+    if end is End.BROKEN:
+        with pytest.raises(driver.family):
+            session.drain(answer)
+    else:
+        session.piece(answer)
+    session.leave(answer)
+    session.settle()
+    counted(session.governor)
+
+    assert [(b"po", [False])] == [(each.body, each.ends) for each in seen]
