@@ -35,6 +35,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from governor import CallFailure, PermitDenied
 from governor_client._attempt import Attempt, Fault, fault_of_system
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse
+from governor_client._observed import Observation
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -101,6 +102,8 @@ def follow(response: ClientResponse, attempt: Attempt) -> None:
     if response.status == SWITCHING_PROTOCOLS and connection is not None:
         connection.add_callback(attempt.ended)
     elif content.is_eof():
+        if attempt.observation is not None:
+            show_buffer(content, attempt.observation)
         attempt.ended(whole=True)
     elif content.exception() is None:
         content.on_eof(_End(content, response, attempt))
@@ -112,22 +115,32 @@ def follow(response: ClientResponse, attempt: Attempt) -> None:
 class _End:
     """Is called when a body has ended, and deleted when it has broken off or is closed, because aiohttp drops it then."""
 
-    __slots__ = ("_attempt", "_content", "_timer")
+    __slots__ = ("_attempt", "_content", "_shown", "_timer")
 
     def __init__(self, content: StreamReader, response: ClientResponse, attempt: Attempt) -> None:
         self._content = content
         self._timer = response._timer
         self._attempt = attempt
+        self._shown = False
 
-    def __call__(self) -> None:
-        self._attempt.ended(whole=True)
+    def show(self) -> None:
+        """Shows what has arrived to what observes the body, once: from then on it is shown as it arrives."""
+        observation = self._attempt.observation
+        if observation is not None and not self._shown:
+            self._shown = True
+            show_buffer(self._content, observation)
 
     def saw(self, data: bytes) -> None:
         """A part of the body has arrived."""
-        if self._attempt.observation is not None:
+        if self._shown and self._attempt.observation is not None:
             self._attempt.observation.saw(data, decoded=True)
 
+    def __call__(self) -> None:
+        self.show()
+        self._attempt.ended(whole=True)
+
     def __del__(self) -> None:
+        self.show()
         error = self._content.exception()
         # This type itself means that the reader has closed the answer.
         if error is not None and type(error) is not ClientConnectionError:
@@ -150,21 +163,31 @@ class _Observed(StreamReader):
         return super().feed_data(data, *args)
 
 
-def observe(response: ClientResponse, attempt: Attempt) -> None:
-    """Shows the body of an answer that has begun to what observes it: what has arrived now, and the rest as it arrives."""
-    observation, content = attempt.observation, response.content
-    if observation is None or response.status == SWITCHING_PROTOCOLS:
-        return
+def show_buffer(content: StreamReader, observation: Observation) -> None:
+    """Shows what has arrived of a body and is not read yet."""
     skip = content._buffer_offset
     for data in content._buffer:
         observation.saw(data[skip:], decoded=True)
         skip = 0
-    if content.is_eof():
-        observation.end(whole=True)
-    elif content.exception() is not None:
-        observation.end(whole=False)
-    elif type(content) is StreamReader:
+
+
+def observe(response: ClientResponse, attempt: Attempt) -> None:
+    """Shows the body of an answer to what observes it: what has arrived now, and the rest as it arrives.
+
+    Call it after `follow`, if the answer is followed, and before the body is read.
+    """
+    observation, content = attempt.observation, response.content
+    if observation is None or response.status == SWITCHING_PROTOCOLS:
+        return
+    ends = [callback for callback in content._eof_callbacks if isinstance(callback, _End)]
+    for end in ends:
+        end.show()
+    if ends and type(content) is StreamReader:
         content.__class__ = _Observed
+    elif not ends:
+        # It has ended before it was observed; if it had ended while it was followed, it was shown then.
+        show_buffer(content, observation)
+        observation.end(whole=content.exception() is None)
 
 
 async def take_in(response: ClientResponse, most: float) -> bool:

@@ -143,9 +143,9 @@ class _Exchange:
             self._observe(response, self.operation.attempt)
 
     def stream(self, response: ClientResponse, attempt: Attempt) -> ClientResponse:
-        self._observe(response, attempt)
         if self._unused is not None:  # Otherwise the answer reports already.
             answers.follow(response, attempt)
+        self._observe(response, attempt)
         return response
 
     def _observe(self, response: ClientResponse, attempt: Attempt) -> None:
