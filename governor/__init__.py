@@ -2,6 +2,7 @@
 
 from governor._access import LeasedPermits
 from governor._actors.permit import Permit
+from governor._callers import caller
 from governor._default import adefault, current, default, limit
 from governor._failures import Classify
 from governor._governor import Governor
@@ -114,6 +115,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "adefault",
+    "caller",
     "current",
     "default",
     "limit",

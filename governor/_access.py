@@ -51,10 +51,13 @@ class Access:
     in a forked child; a spelling without an address costs one message.
     """
 
-    __slots__ = ("_spellings", "addresses", "max_addresses", "portal", "process", "supervisor", "thread")
+    __slots__ = ("_spellings", "addresses", "by_caller", "max_addresses", "portal", "process", "supervisor", "thread")
 
     def __init__(self, max_addresses: int) -> None:
         self.max_addresses = max_addresses
+        #: Whether scopes decide by the label of the caller as well: then a plain ask with a label is not served before its
+        #: label is seen, and nothing is granted ahead.
+        self.by_caller = False
         #: The actors by the provider and the method as calls spell them.
         self.addresses: dict[Spelling, ScopeActor] = {}
         # Of each scope, the spellings in the table.
@@ -176,7 +179,12 @@ class Access:
         """A permit for a task on any event loop. Raises a leaf of `PermitDenied`."""
         here = get_ident() == self.thread
         actor = self.addresses.get((provider, method)) if here else None
-        if actor is not None and acquire.request is PLAIN and acquire.attempt in (None, 1):
+        if (
+            actor is not None
+            and acquire.request is PLAIN
+            and acquire.attempt in (None, 1)
+            and not (self.by_caller and acquire.caller)
+        ):
             # Safe whichever loop runs on this thread, as in `try_permit`. Only what may wait must look which one it is.
             permit = actor.grab()
             if permit is not None:

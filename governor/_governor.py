@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from governor._access import Access, LeasedPermits
 from governor._actors.asking import ask_blocking, overloaded
 from governor._actors.permit import Permit
+from governor._callers import check_label, label_of_block
 from governor._decorator import LimitDecorator
 from governor._failures import Classifier, Classify
 from governor._inbound import Inbound
@@ -86,14 +87,19 @@ class Governor:
 
     # Asking.
 
-    def try_permit(self, provider: str, method: str | None = None, *, cost: Cost = 1) -> Permit | Denied:
+    def try_permit(
+        self, provider: str, method: str | None = None, *, cost: Cost = 1, caller: str | None = None
+    ) -> Permit | Denied:
         """A permit at once, or a denial with its reason. Never waits.
 
-        On another thread the permit comes from those granted ahead, or takes one round trip to the governor's loop. Raises
-        `ConfigError` for an invalid scope or cost, `UsageError` if the governor is not running.
+        On another thread the permit comes from those granted ahead, or takes one round trip to the governor's loop. `caller`
+        is the label of the caller, as with `permit`. Raises `ConfigError` for an invalid scope, cost or label, `UsageError` if
+        the governor is not running.
         """
         access = self._access
-        if cost == 1:
+        if caller is not None:
+            check_label(caller)
+        if cost == 1 and not (access.by_caller and (caller or label_of_block())):
             actor = access.addresses.get((provider, method))
             if actor is not None:
                 if get_ident() == access.thread:
@@ -110,7 +116,7 @@ class Governor:
         found = access.find(provider, method, 0)
         if isinstance(found, Denied):
             return found
-        acquire = ask(cost, 0.0, None)
+        acquire = ask(cost, 0.0, None, caller)
         portal = access.running()
         if portal.here():
             return found.acquire(acquire, None) or overloaded(found.scope)
@@ -124,18 +130,20 @@ class Governor:
         cost: Cost = 1,
         timeout: float | None = None,
         attempt: int | None = None,
+        caller: str | None = None,
         classify: Classify | None = None,
     ) -> PermitRequest:
         """A permit for the length of a block: `async with governor.permit("github", "GET", timeout=5.0) as permit:`.
 
         Waits in the queue for at most `timeout` seconds (None, or more than 366 days: without limit; 0: not at all), and raises
         a leaf of `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the attempts of one
-        operation from 1, for the retry budget; leave it out for a call that is not retried. `classify` is asked about the
+        operation from 1, for the retry budget; leave it out for a call that is not retried. `caller` is the label of the
+        caller, such as an agent or a job; by default that of the block, see `governor.caller`. `classify` is asked about the
         exception that ends the block, before the one of the governor. `with` instead of `async with` blocks the thread; on the
         governor's own event loop it raises `UsageError`, unless `timeout` is 0.
         """
         classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
-        return PermitRequest(self._access, provider, method, ask(cost, timeout, attempt), classifier)
+        return PermitRequest(self._access, provider, method, ask(cost, timeout, attempt, caller), classifier)
 
     async def acquire(
         self,
@@ -145,13 +153,14 @@ class Governor:
         cost: Cost = 1,
         timeout: float | None = None,
         attempt: int | None = None,
+        caller: str | None = None,
     ) -> Permit:
         """A permit to record by hand: `permit = await governor.acquire("github", "GET", timeout=5.0)`.
 
         Call `permit.record(...)` once the call has ended, or `permit.give_back()` if it was not made. Parameters, waiting and
         errors are those of `permit`, which records by itself and is to be preferred.
         """
-        return await self._access.acquire(provider, method, ask(cost, timeout, attempt))
+        return await self._access.acquire(provider, method, ask(cost, timeout, attempt, caller))
 
     def acquire_blocking(
         self,
@@ -161,9 +170,10 @@ class Governor:
         cost: Cost = 1,
         timeout: float | None = None,
         attempt: int | None = None,
+        caller: str | None = None,
     ) -> Permit:
         """The same for a thread, which is blocked meanwhile. Raises `UsageError` if that would block the governor's loop."""
-        return self._access.acquire_blocking(provider, method, ask(cost, timeout, attempt))
+        return self._access.acquire_blocking(provider, method, ask(cost, timeout, attempt, caller))
 
     def plan_retry(
         self,

@@ -6,6 +6,7 @@ from typing import Final, final
 
 from governor._access import Access
 from governor._actors.permit import Permit
+from governor._callers import any_block, check_label, label_of_block
 from governor._failures import Classifier
 from governor._units import MAX_DURATION, to_seconds
 from governor.errors import ConfigError, UsageError
@@ -98,14 +99,18 @@ class PermitRequest:
         return f"<PermitRequest for {', '.join(parts)}, {'entered' if self._acquiring is None else 'not entered yet'}>"
 
 
-def ask(cost: Cost, timeout: float | None, attempt: int | None) -> Acquire:
-    """The message for an actor. Raises `ConfigError`."""
+def ask(cost: Cost, timeout: float | None, attempt: int | None, caller: str | None = None) -> Acquire:
+    """The message for an actor. Without a `caller`, the label is that of the block of code. Raises `ConfigError`."""
+    if caller is not None:
+        check_label(caller)
+    elif any_block:
+        caller = label_of_block()
     if timeout is not None:
         if not timeout >= 0:
             raise ConfigError("timeout", timeout, "None, or a number of seconds of at least 0")
         if timeout > MAX_TIMEOUT:
             timeout = None
-    return Acquire(PLAIN if cost == 1 else request_of(cost), timeout, attempt)
+    return Acquire(PLAIN if cost == 1 else request_of(cost), timeout, attempt, caller)
 
 
 def request_of(cost: Cost) -> Request:

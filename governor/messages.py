@@ -18,11 +18,13 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     """Ask for a permit. `timeout` is the longest wait in seconds: 0 does not wait, None waits as long as it takes.
 
     `attempt` counts the tries of one operation from 1; None stands for a request that is not part of a retried operation.
+    `caller` is the label of the caller, if it has one.
     """
 
     request: Request = PLAIN
     timeout: float | None = 0.0
     attempt: int | None = None
+    caller: str | None = None
 
 
 class Leave(msgspec.Struct, frozen=True, tag="leave"):

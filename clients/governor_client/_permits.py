@@ -48,19 +48,22 @@ class GovernorClient:
         self._leases = found.leases
         return found
 
-    def try_permit(self, provider: str, method: str | None = None, *, cost: Cost = 1) -> Permit | Denied:
+    def try_permit(
+        self, provider: str, method: str | None = None, *, cost: Cost = 1, caller: str | None = None
+    ) -> Permit | Denied:
         """A permit, or the reason why there is none now. Never waits for a permit, at most for an answer.
 
-        Raises `ConfigError` for an invalid scope or cost, `UsageError` if the given governor is not running.
+        `caller` is the label of the caller. Raises `ConfigError` for an invalid scope, cost or label, `UsageError` if the given
+        governor is not running.
         """
         # `LeasedPermits` says what is read here. Inlined: a permit from a lease costs one `popleft` and this frame.
         lease = self._leases.get((provider, method))
-        if lease is not None and cost == 1 and not lease.large and not lease.failures:
+        if lease is not None and cost == 1 and caller is None and not lease.large and not lease.failures:
             try:
                 return lease.pop_leased()
             except IndexError:
                 pass
-        return self.governor.try_permit(provider, method, cost=cost)
+        return self.governor.try_permit(provider, method, cost=cost, caller=caller)
 
     def permit(
         self,
@@ -70,13 +73,16 @@ class GovernorClient:
         cost: Cost = 1,
         timeout: float | None = None,
         attempt: int | None = None,
+        caller: str | None = None,
         classify: Classify | None = None,
     ) -> PermitRequest:
         """A permit for the length of a block: `with client.permit("github", "GET", timeout=5.0) as permit:`.
 
         `async with` is for coroutines. Everything is as with `Governor.permit`.
         """
-        return self.governor.permit(provider, method, cost=cost, timeout=timeout, attempt=attempt, classify=classify)
+        return self.governor.permit(
+            provider, method, cost=cost, timeout=timeout, attempt=attempt, caller=caller, classify=classify
+        )
 
     def plan_retry(
         self,

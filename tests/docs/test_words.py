@@ -35,8 +35,8 @@ RIDDLES: Final = re.compile(
 )
 #: A permit or a request is denied, a setting is rejected. Only an operating system refuses, a connection.
 REFUSED: Final = re.compile(r"\brefus(?!ed connection)\w*", re.IGNORECASE)
-#: The argument of the HTTP adapters that says what becomes of a request without a permit.
-NAMED: Final = frozenset({"on_refusal"})
+#: What becomes of a request without a permit, in the HTTP adapters; and the label of who makes a call, such as an agent.
+NAMED: Final = frozenset({"on_refusal", "caller"})
 #: Bounds are MAX_..., spans ..._TIMEOUT and ..._INTERVAL.
 BOUNDS: Final = re.compile(r"_?(?:MOST|LONGEST)(?:_[A-Z_]+)?|_?(?:\w+_)?(?:PATIENCE|AT_A_TIME)")
 
