@@ -1,0 +1,168 @@
+"""Laws of remaining units: never more than a server has said is left, counted from the request whose answer says so."""
+
+from typing import Final
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor._units import Instant
+from governor.policies import remaining
+from governor.policies.contract import PLAIN, Grant, Request
+from governor.policies.remaining import RemainingPolicy, RemainingState
+
+pytestmark = pytest.mark.promise("R11")
+
+#: A grant of so many units after a gap; the answer to a grant, with what remains and for how long; a grant that is given back.
+Granted = tuple[int, int]
+Answered = tuple[int, int, int]
+Step = Granted | Answered | int
+
+ANSWERS: Final = st.tuples(st.integers(0, 8), st.integers(0, 8), st.integers(0, 30))
+REFUNDS: Final = st.integers(0, 8)
+
+
+def steps(gaps: st.SearchStrategy[int]) -> st.SearchStrategy[list[Step]]:
+    """Most runs are long, because faults show in long ones only."""
+    step = st.one_of(st.tuples(gaps, st.integers(1, 3)), ANSWERS, ANSWERS, REFUNDS)
+    return st.lists(step, min_size=4, max_size=40)
+
+
+class Oracle:
+    """All grants and all answers, each looked at for every decision."""
+
+    def __init__(self) -> None:
+        self.grants: list[Grant] = []
+        self.back: set[int] = set()
+        self.said: list[tuple[Instant, int, Instant]] = []
+
+    def room(self, now: Instant) -> int:
+        """Units that all answers leave at `now`. Units of the same instant as a request are taken to be sent with it."""
+        rooms = [left - self._since(grant) for grant, left, until in self.said if until > now]
+        return min(rooms, default=1_000)
+
+    def _since(self, instant: Instant) -> int:
+        return sum(
+            grant.request.cost
+            for index, grant in enumerate(self.grants)
+            if grant.granted_at > instant and index not in self.back
+        )
+
+
+def play(policy: RemainingPolicy, oracle: Oracle, script: list[Step]) -> list[tuple[int, int]]:
+    """Plays a script on both; the rooms before each step, as the oracle and as the policy see them."""
+    now, seen = Instant(100), []
+    answered: set[int] = set()
+    for step in script:
+        if isinstance(step, int):
+            index = len(oracle.grants) - 1 - step
+            if index >= 0 and index not in oracle.back and index not in answered:
+                oracle.back.add(index)
+                policy.refund(now, oracle.grants[index], None)
+        elif len(step) == 2:
+            now = Instant(now + step[0])
+            request = PLAIN if step[1] == 1 else Request(step[1])
+            if policy.earliest(now, request) <= now:
+                policy.commit(now, request)
+                oracle.grants.append(Grant(now, 0, request))
+        else:
+            back, left, span = step
+            index = len(oracle.grants) - 1 - back
+            if index >= 0 and index not in oracle.back and index not in answered:
+                answered.add(index)
+                policy.learn(now, oracle.grants[index], left, Instant(now + span))
+                oracle.said.append((oracle.grants[index].granted_at, left, Instant(now + span)))
+        seen.append((max(0, oracle.room(now)), min(1_000, policy.available(now))))
+    return seen
+
+
+@given(steps(st.integers(1, 10)))
+def test_exactly_as_much_is_granted_as_all_answers_together_leave(script: list[Step]) -> None:
+    rooms = play(RemainingPolicy(), Oracle(), script)
+
+    # A request that was given back may have been sent with another one's answer: that can only tighten.
+    exact = not any(isinstance(step, int) for step in script)
+    assert all(ours == theirs if exact else ours <= theirs for theirs, ours in rooms)
+
+
+@given(steps(st.sampled_from([0, 0, 1, 7])))
+def test_with_calls_of_one_instant_and_bounds_and_entries_that_merge_never_more_is_granted(script: list[Step]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remaining, "MAX_BOUNDS", 2)
+        patch.setattr(remaining, "MAX_ENTRIES", 6)
+        rooms = play(RemainingPolicy(), Oracle(), script)
+
+    assert all(ours <= theirs for theirs, ours in rooms)
+
+
+@given(steps(st.integers(0, 10)), st.integers(1, 12))
+def test_the_instant_that_is_named_is_the_first_at_which_it_is_granted(script: list[Step], cost: int) -> None:
+    policy = RemainingPolicy()
+    play(policy, Oracle(), script)
+    now, request = Instant(100 + 10 * len(script)), Request(cost)
+    when = policy.earliest(now, request)
+
+    assert when == now or policy.earliest(Instant(when - 1), request) >= when
+    assert policy.earliest(when, request) == when
+    assert policy.forecast(now).earliest(now, request) == when
+    assert now + policy.max_hold(now, request, request) == when
+    assert (policy.ready <= now) == (policy.earliest(now, PLAIN) <= now)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 8), st.integers(0, 8)), min_size=1, max_size=12),
+    st.integers(0, 30),
+)
+def test_permits_granted_ahead_count_until_they_come_back_and_cost_nothing_then(
+    leases: list[tuple[int, int]], left: int
+) -> None:
+    policy = RemainingPolicy()
+    policy.commit(Instant(1), PLAIN)
+    policy.learn(Instant(2), Grant(Instant(1), 0), left, Instant(10**9))
+    used = 0
+    for at, (wanted, taken) in enumerate(leases, 10):
+        lent = min(wanted, policy.lendable(Instant(at)))
+        policy.lend(Instant(at), lent)
+        assert policy.available(Instant(at)) == left - used - lent
+        taken = min(taken, lent)
+        used += taken
+        policy.collect(Instant(at), taken)
+        policy.reclaim(Instant(at), lent - taken)
+        # The server counts every use, and the answers to the uses of a lease come one after another.
+        for number in range(taken):
+            policy.learn(Instant(at), Grant(Instant(at), 0), left - used + taken - number - 1, Instant(10**9))
+
+    assert policy.available(Instant(10**6)) == left - used >= 0
+
+
+@given(steps(st.integers(0, 10)))
+def test_it_goes_on_from_its_state(script: list[Step]) -> None:
+    policy, later = RemainingPolicy(), RemainingPolicy()
+    play(policy, Oracle(), script)
+    later.restore(msgspec.json.decode(msgspec.json.encode(policy.state()), type=RemainingState))
+
+    assert policy.state() == later.state()
+    assert policy.ready == later.ready
+
+
+def test_units_granted_before_the_first_answer_that_says_what_remains_count_as_well() -> None:
+    policy = RemainingPolicy(history=[(Instant(1), 1), (Instant(5), 3), (Instant(9), 2)])
+    policy.learn(Instant(10), Grant(Instant(5), 0), 4, Instant(100))
+
+    assert policy.available(Instant(10)) == 0
+    assert policy.earliest(Instant(10), PLAIN) == 100
+    assert policy.earliest(Instant(100), PLAIN) == 100
+
+
+def test_only_its_own_unit_is_counted() -> None:
+    policy = RemainingPolicy("tokens")
+    large = Request(1, {"tokens": 50})
+    policy.commit(Instant(1), large)
+    policy.learn(Instant(2), Grant(Instant(1), 0, large), 60, Instant(100))
+
+    assert policy.earliest(Instant(3), PLAIN) == 3
+    policy.commit(Instant(3), large)
+    assert policy.earliest(Instant(4), large) == 100
+    policy.settle(Instant(4), Grant(Instant(3), 0, large), None, -45)
+    assert policy.earliest(Instant(4), large) == 4
