@@ -85,17 +85,18 @@ class RemainingPolicy:
     def learn(self, now: Instant, grant: Grant, remaining: int, until: Instant) -> bool:
         """The answer to this grant says that `remaining` units are left until an instant. True if that tightens anything."""
         log, since = self._log, grant.granted_at
+        before, sent = 0, grant.request.amount(self._unit)
         place = bisect_right(log, since, key=_granted_at) - 1
-        if place < 0:
-            before, answered = 0, grant.request.amount(self._unit)
-        else:
-            # Grants of one instant are taken to be sent in the order of their answers: the first one makes it safe.
+        if place >= 0:
             entry = log[place]
-            entry[2] += grant.request.amount(self._unit)
-            before, answered = entry[1], entry[2]
+            before = entry[1]
+            if entry[0] == since:
+                # Grants of one instant are taken to be sent in the order of their answers: the first one makes it safe.
+                entry[2] += sent
+                sent = entry[2]
         if until <= now:
             return False
-        total = before + answered + remaining
+        total = before + sent + remaining
         if any(bound.until >= until and bound.total <= total for bound in self._bounds):
             return False
         kept = [bound for bound in self._bounds if bound.until > now and (bound.until > until or bound.total < total)]
@@ -289,5 +290,3 @@ def _strictest(bounds: list[Bound]) -> list[Bound]:
         if not found or bound.total < found[-1].total:
             found.append(bound)
     return found[::-1]
-
-

@@ -1,0 +1,202 @@
+"""Laws of the learned rate: below what was refused, above its floor, and what it makes of providers with hidden limits."""
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor._units import HOUR, MILLISECOND, MINUTE, SECOND, Duration, Instant
+from governor.policies.contract import PLAIN, Grant, Request
+from governor.policies.cubic import BETA
+from governor.policies.learned_rate import (
+    DOUBLE_AFTER,
+    FIRST_RATE,
+    LONGEST_PAUSE,
+    MIN_RATE,
+    PROBE_RATE,
+    LearnedRatePolicy,
+)
+
+START: Final = Instant(HOUR)
+
+#: A gap, and then: a grant (None), or a refusal of the latest call, after a success or not.
+STEPS: Final = st.lists(
+    st.tuples(st.sampled_from([0, 1_000, 100_000, 2_000_000, 90_000_000]), st.sampled_from([None, None, None, True, False])),
+    max_size=60,
+)
+
+
+@given(STEPS, st.booleans())
+def test_it_is_never_below_its_floor_and_never_above_what_was_refused_until_it_probes(
+    steps: list[tuple[int, bool | None]], gentle: bool
+) -> None:
+    policy, now, grant = LearnedRatePolicy(START, gentle=gentle), START, Grant(START, 0)
+    for gap, succeeded in steps:
+        now = Instant(now + gap)
+        if succeeded is None:
+            when = policy.earliest(now, PLAIN)
+            assert when == now or policy.earliest(Instant(when - 1), PLAIN) > when - 1
+            assert (policy.ready <= now) == (when <= now)
+            now = when
+            policy.commit(now, PLAIN)
+            grant = Grant(now, 0)
+        else:
+            before = policy.rate
+            pause = policy.refused(now, grant, succeeded=succeeded)
+            assert policy.refused(now, grant) is None, "a call that was granted before the reaction says nothing new"
+            if pause is not None:
+                assert SECOND <= pause <= LONGEST_PAUSE
+                # While single calls probe, the rate is below the one that a success brings back.
+                assert policy.rate <= before or before <= PROBE_RATE
+        assert policy.rate >= MIN_RATE
+        # A single call never waits longer than the floor says.
+        assert policy.earliest(now, PLAIN) - now <= 2 * SECOND / MIN_RATE
+
+
+def test_a_refusal_takes_a_third_of_the_rate_and_it_comes_back_slowly() -> None:
+    policy, now = LearnedRatePolicy(START), START
+    for _ in range(200):
+        now = Instant(now + 100 * MILLISECOND)
+        policy.commit(now, PLAIN)
+    policy.refused(now, Grant(now, 0))
+    rates = [policy.rate]
+    for _ in range(250):
+        now = policy.earliest(now, PLAIN)
+        policy.commit(now, PLAIN)
+        rates.append(policy.rate)
+
+    assert rates[0] == pytest.approx(10 * BETA, rel=0.01)
+    assert rates == sorted(rates)
+    assert 10 < rates[-1] < 11
+
+
+def test_an_unknown_provider_is_asked_twice_as_fast_every_ten_seconds_of_use_and_only_then() -> None:
+    policy = LearnedRatePolicy(START, gentle=True)
+    busy = _granted(policy, START, Duration(4 * DOUBLE_AFTER))
+    quiet = LearnedRatePolicy(START, gentle=True)
+    for minute in range(60):
+        quiet.commit(Instant(START + minute * MINUTE), PLAIN)
+
+    expected = FIRST_RATE * 10 * (1 + 2 + 4 + 8)
+    assert 0.8 * expected < busy < 1.3 * expected
+    assert quiet.rate == FIRST_RATE
+
+
+def _granted(policy: LearnedRatePolicy, start: Instant, span: Duration) -> int:
+    now = start
+    for granted in count():
+        now = policy.earliest(now, PLAIN)
+        if now > start + span:
+            return granted
+        policy.commit(now, PLAIN)
+    raise AssertionError
+
+
+def test_what_was_refused_is_forgotten_in_the_end() -> None:
+    policy = LearnedRatePolicy(START)
+    policy.commit(START, PLAIN)
+    policy.refused(START, Grant(START, 0), sent=1.0)
+    later = policy.forgets_at()
+    policy.commit(later, PLAIN)
+
+    assert later <= START + HOUR
+    assert policy.available(later) > 1_000
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=20))
+def test_lent_permits_take_their_tokens_and_return_them(leases: list[tuple[int, int]]) -> None:
+    policy = LearnedRatePolicy(START, gentle=True)
+    for wanted, taken in leases:
+        before = policy.available(START)
+        lent = min(wanted, policy.lendable(START))
+        policy.lend(START, lent)
+        assert policy.available(START) == before - lent
+        taken = min(taken, lent)
+        policy.collect(START, taken)
+        policy.reclaim(START, lent - taken)
+        assert policy.available(START) == before - taken
+
+
+def test_a_request_that_costs_more_than_fits_waits_for_a_full_bucket_and_is_paid_off_afterwards() -> None:
+    policy = LearnedRatePolicy(START, gentle=True)
+    large = Request(20)
+    policy.commit(policy.earliest(START, large), large)
+
+    assert policy.earliest(START, PLAIN) == START + 9_500_000
+
+
+class Leaky:
+    """A provider with a bucket."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.rate, self.burst, self.left, self.at = rate, burst, float(burst), 0
+
+    def __call__(self, now: int) -> bool:
+        self.left = min(self.burst, self.left + (now - self.at) * self.rate / SECOND)
+        self.at = now
+        granted = self.left >= 1
+        self.left -= granted
+        return granted
+
+
+class Windows:
+    """A provider with fixed windows."""
+
+    def __init__(self, amount: int, per: Duration, offset: int) -> None:
+        self.amount, self.per, self.offset, self.window, self.used = amount, per, offset, 0, 0
+
+    def __call__(self, now: int) -> bool:
+        window = (now + self.offset) // self.per
+        if window != self.window:
+            self.window, self.used = window, 0
+        self.used += 1
+        return self.used <= self.amount
+
+
+def play(server: Callable[[int], bool], span: Duration, delay: int = 100 * MILLISECOND) -> tuple[int, int]:
+    """Asks as fast as the policy lets it, and pauses after a refusal: the calls that succeeded, and those refused."""
+    policy, now, pause_until = LearnedRatePolicy(Instant(0), gentle=True), Instant(0), 0
+    answers: list[tuple[int, int, bool]] = []
+    succeeded = refused = 0
+    fresh = False
+    while now < span:
+        due = max(policy.earliest(now, PLAIN), pause_until)
+        if answers and answers[0][0] <= due:
+            at, granted_at, granted = heapq.heappop(answers)
+            now = Instant(at)
+            if granted:
+                succeeded, fresh = succeeded + 1, True
+            else:
+                refused += 1
+                pause = policy.refused(now, Grant(Instant(granted_at), 0), succeeded=fresh)
+                if pause is not None:
+                    fresh, pause_until = False, max(pause_until, now + pause)
+            continue
+        now = Instant(due)
+        policy.commit(now, PLAIN)
+        heapq.heappush(answers, (now + delay, now, server(now + delay // 2)))
+    return succeeded, refused
+
+
+@pytest.mark.parametrize(
+    ("server", "possible", "refusals"),
+    [
+        (Leaky(10, 10), 18_000, 0.01),
+        (Leaky(1, 5), 1_800, 0.01),
+        (Windows(60, MINUTE, 17_000_000), 1_800, 0.02),
+        (Windows(600, MINUTE, 17_000_000), 18_000, 0.02),
+        (Windows(10, SECOND, 300_000), 18_000, 0.01),
+    ],
+    ids=["10/s", "1/s", "60 per minute", "600 per minute", "10 per second"],
+)
+def test_of_a_hidden_limit_three_quarters_are_used_with_few_refusals(
+    server: Callable[[int], bool], possible: int, refusals: float
+) -> None:
+    succeeded, refused = play(server, Duration(HOUR // 2))
+
+    assert succeeded >= 0.75 * possible
+    assert refused <= refusals * (succeeded + refused)
