@@ -11,6 +11,7 @@ import msgspec
 
 from governor._units import Duration, Instant
 from governor.errors import PermitDenied, Reason, permit_denied
+from governor.policies.arrivals import Ending
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 
 
@@ -51,7 +52,8 @@ class Hinted(msgspec.Struct, frozen=True, tag="hinted"):
 class Report(msgspec.Struct, frozen=True, tag="report"):
     """Tell what became of a grant: the HTTP status if there was one, and what was really used, by unit.
 
-    `answered` is what was told of the beginning of its answer, if anything was.
+    `answered` is what was told of the beginning of its answer, if anything was. `ending` says whether the request may still
+    arrive, or may still be worked on.
     """
 
     grant: Grant
@@ -61,6 +63,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     answered: Answered | None = None
     #: The class name of the error, if there was one; never its text, which may hold what must not be shown.
     error: str | None = None
+    ending: Ending = Ending.ANSWERED
 
 
 class PlanRetry(msgspec.Struct, frozen=True, tag="plan_retry"):

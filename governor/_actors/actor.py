@@ -292,7 +292,7 @@ class ScopeActor:
         self._watched = self.logic.watched
         self.gate = NEVER if self._watched or not self._life.live else pipeline.gate
         self.listens = pipeline.needs_outcome or breaker.listens
-        self.awaits_answers = breaker.awaits_answers
+        self.awaits_answers = breaker.awaits_answers or pipeline.awaits_answers
         self.counters = ledger.counters
         self._make = HeldPermit if pipeline.needs_outcome else Permit
         self._generation = breaker.generation

@@ -149,10 +149,10 @@ class Builder:
         config = config or self.config
         settings = config.for_scope(scope)
         exempt = provider_of(scope) in config.global_.degraded_exempt
-        return self._pipeline_of(scope, (settings.breaker, settings.limits, exempt, settings.max_debt))
+        return self._pipeline_of(scope, (settings.breaker, settings.limits, exempt, settings.max_debt, settings.arrivals))
 
     def _pipeline_of(self, scope: str, settings: PipelineSettings) -> Pipeline:
-        breaker, limits, exempt, max_debt = settings
+        breaker, limits, exempt, max_debt, arrivals = settings
         return Pipeline(
             breaker,
             limits,
@@ -162,6 +162,7 @@ class Builder:
             exempt=exempt,
             lends=self._lends,
             max_debt=max_debt,
+            arrivals=arrivals,
         )
 
     def _actor(self, scope: str, pipeline: Pipeline) -> ScopeActor:

@@ -12,6 +12,7 @@ from governor._actors.units import UnitWatch
 from governor._units import MINUTE, Duration, Instant
 from governor.instrumentation import Announcer, CallDenied, Retried
 from governor.messages import Acquire, Denied, Report
+from governor.policies.arrivals import Ending
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import Grant, Result
 from governor.policies.pipeline import Pipeline
@@ -154,8 +155,9 @@ class Ledger:
 
 
 def _answered(report: Report) -> Grant:
-    """The grant of an outcome, with the instant at which its response began, if that was read."""
+    """The grant of an outcome, with how it ended, and with the instant at which its response began if that was read."""
     answered = report.answered
-    if answered is None or answered.at is None:
+    began = None if answered is None else answered.at
+    if began is None and report.ending is Ending.ANSWERED:
         return report.grant
-    return msgspec.structs.replace(report.grant, answered_at=answered.at)
+    return msgspec.structs.replace(report.grant, answered_at=began, ending=report.ending)

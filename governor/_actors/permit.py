@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sized
+from socket import gaierror
 from threading import get_ident
 from types import TracebackType
 from typing import Final, Protocol, final
@@ -14,6 +15,7 @@ from governor._units import HOUR, Duration, Instant, from_seconds
 from governor.errors import UsageError
 from governor.messages import Answered, Hinted, Report
 from governor.policies import _checks
+from governor.policies.arrivals import Ending
 from governor.policies.contract import Grant, Result
 from governor.policies.degraded import DegradedPolicy
 
@@ -21,6 +23,8 @@ from governor.policies.degraded import DegradedPolicy
 MAX_SUCCESSES: Final = 65_536
 #: The longest pause that is believed.
 MAX_COOLDOWN: Final = Duration(HOUR)
+#: Errors that say that no connection was made.
+_UNSENT: Final = (ConnectionRefusedError, gaierror)
 
 
 class Owner(Protocol):
@@ -74,8 +78,9 @@ class Permit(msgspec.Struct, gc=False, eq=False):
     def answered(self, *, status: int | None = None) -> None:
         """Says that the answer has begun, with this HTTP `status`, before `record` says how it ended. From any thread.
 
-        Optional, for answers that take long: a probe of the circuit breaker has proved itself by then, and `slow_call` is
-        measured to here. Once is enough: a second call, and one after the outcome, change nothing.
+        Optional, for answers that take long: a probe of the circuit breaker has proved itself by then, `slow_call` is measured
+        to here, and a strict window knows that the request has arrived. Once is enough: a second call, and one after the
+        outcome, change nothing.
         """
         if self.reported or self._answered is not None:
             return
@@ -146,13 +151,17 @@ class Permit(msgspec.Struct, gc=False, eq=False):
                 return
         if error is not None:
             result, status = owner.classifier(error, status)
+            ending = _ending(result, status, error)
         else:
             result = Result.FAILURE if status is not None and status >= 500 else Result.SUCCESS
-        self._leave(Report(self.grant(), result, status, used, self._answered, _name(error)))
+            ending = Ending.ANSWERED if status is None or status < 400 else Ending.REJECTED
+        self._leave(Report(self.grant(), result, status, used, self._answered, _name(error), ending))
 
     def fail(self, error: BaseException, classifier: Classifier) -> None:
         """The same for an error that is classified in another way than the governor's."""
-        self._leave(Report(self.grant(), *classifier(error), answered=self._answered, error=_name(error)))
+        result, status = classifier(error)
+        ending = _ending(result, status, error)
+        self._leave(Report(self.grant(), result, status, None, self._answered, _name(error), ending))
 
     def give_back(self) -> None:
         """Says that the call was never made: what the permit spent is free again, as far as it is still there to give.
@@ -206,16 +215,28 @@ def _name(error: BaseException | None) -> str | None:
     return None if error is None else type(error).__name__
 
 
+def _ending(result: Result, status: int | None, error: BaseException) -> Ending:
+    """How a call ended. A cancelled call, a timeout and a broken connection leave the provider at work, if it has the request.
+
+    Another error without a status says nothing: the request may be on its way, or never have left.
+    """
+    if not isinstance(error, Exception):
+        return Ending.GIVEN_UP
+    if status is None or (result is Result.FAILURE and status < 500):
+        return Ending.GIVEN_UP if result is Result.FAILURE and not isinstance(error, _UNSENT) else Ending.UNKNOWN
+    return Ending.REJECTED if status >= 400 else Ending.ANSWERED
+
+
 @final
 class HeldPermit(Permit, gc=False, eq=False):
     """A permit that holds a place: in flight, in a strict window, or in a breaker that is half-open or ramps up.
 
-    If it is dropped unreported, it reports a neutral outcome when it is collected, so that its place becomes free.
+    If it is dropped unreported, it reports a neutral outcome when it is collected, as of a call that was given up.
     """
 
     def __del__(self) -> None:
         # May run inside any handler, on any thread: it leaves an outcome, and touches nothing else.
         if not self.reported:
-            report = Report(self.grant(), Result.NEUTRAL, answered=self._answered)
+            report = Report(self.grant(), Result.NEUTRAL, answered=self._answered, ending=Ending.GIVEN_UP)
             self._owner.outcomes.append(report)
             self._owner.deliver(report, later=True)

@@ -270,6 +270,8 @@ class ScopeLogic:
         if verdict.sooner:
             # An outcome may bring the turn forward, or never come: deadlines count.
             due = min(due, self.queue.next_deadline())
+            if verdict.when == AFTER_OUTCOME and (wakes_at := self.ledger.pipeline.wakes_at(now)) < NEVER:
+                due = min(due, loop_now + to_seconds(wakes_at - now + 1))
         if self.queue:
             self._alarm.set(due)
 

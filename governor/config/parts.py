@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, TypeVar, get_args
 
 import msgspec
 
-from governor._units import MINUTE, SECOND, Duration
+from governor._units import DAY, MINUTE, SECOND, Duration
 from governor.config.builtin import presets
 from governor.config.files import expanded
 from governor.config.mistakes import Mistakes
@@ -20,6 +20,7 @@ from governor.config.names import check_name, provider_name
 from governor.config.text import describe
 from governor.errors import ConfigError
 from governor.policies import _checks
+from governor.policies.arrivals import DEFAULT_MARGIN, Arrivals
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import REQUESTS, Limit
 from governor.policies.degraded import MAX_PROVIDERS
@@ -51,6 +52,13 @@ PresetName = Annotated[str, "preset"]
 Identity = Literal["claimed", "trusted", "address"]
 #: The header field in which proxies name the client; "auto" detects it for each request.
 ForwardedHeader = Literal["auto", "x-forwarded-for", "forwarded"]
+#: What a strict window counts by.
+Counted = Literal["arrival", "outcome"]
+#: Leaves a duration to the governor.
+AUTO: Final = "auto"
+Auto = Literal["auto"]
+#: "off" keeps no place.
+Linger = Literal["auto", "off"]
 #: What happens to a request from another event loop if the governor's loop does not answer in time.
 OnOverload = Literal["pass", "deny"]
 
@@ -99,7 +107,13 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one outbound scope, `[outbound.NAME]`: its limits, which all apply, its breaker, retries and retry budget.
 
     Calls that use more than their permits allowed put a token bucket into debt by at most `max_debt` bursts, and count in a
-    strict window as at most `max_debt` amounts more than one; from 0 to 1000. Raises `ConfigError`.
+    strict window as at most `max_debt` amounts more than one; from 0 to 1000.
+
+    A strict window counts a use until one window after its arrival: the beginning of its answer, and at most `arrival_margin`
+    after its grant; if `counted` is "outcome", until one window after its outcome. The margin, from 1 microsecond to one day,
+    is 2 s if it is "auto"; if it is given, token buckets are reduced as well, such that what arrives conforms to them. A call
+    that was given up keeps its place in flight for `linger`, from 1 microsecond to one day; "auto" is the usual duration of
+    calls, at most 10 minutes, and "off" keeps no place. Raises `ConfigError`.
     """
 
     limits: tuple[Limit, ...] = (TokenBucket(10, SECOND, 100),)
@@ -107,10 +121,30 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry: Retry = Retry()
     retry_budget: RetryBudget = RetryBudget()
     max_debt: float = 1.0
+    counted: Counted = "arrival"
+    arrival_margin: Duration | Auto = "auto"
+    linger: Duration | Linger = "auto"
 
     def __post_init__(self) -> None:
         _checks.integers(self)
         _checks.multiple("max_debt", self.max_debt, maximum=_MAX_DEBT)
+        _check_word("counted", self.counted, Counted)
+        if self.arrival_margin != AUTO:
+            _checks.span(self, "arrival_margin", maximum=DAY)
+        if self.linger not in get_args(Linger):
+            _checks.span(self, "linger", maximum=DAY)
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """What limits assume about the arrival of calls."""
+        given = None if isinstance(self.arrival_margin, str) else self.arrival_margin
+        linger = None if self.linger == AUTO else self.linger
+        return Arrivals(
+            by_outcome=self.counted == "outcome",
+            margin=DEFAULT_MARGIN if given is None else given,
+            bucket_margin=Duration(0) if given is None else given,
+            linger=Duration(0) if isinstance(linger, str) else linger,
+        )
 
 
 class InboundTier(msgspec.Struct, frozen=True, kw_only=True):

@@ -142,6 +142,8 @@ def _read(kind: object, beneath: object, value: object, path: str) -> object:
         return read(beneath, value, field=path)
     if NoneType in get_args(kind):
         return None if value is None or value == OFF else _read_optional(kind, value, path)
+    if Duration in get_args(kind):
+        return _read_duration_or_word(kind, value, path)
     if kind is Duration:
         return to_duration(value, field=path)
     if kind == _LIMITS:
@@ -159,6 +161,16 @@ def _read_optional(kind: object, value: object, path: str) -> object:
         return _read(present, None, value, path)
     except ConfigError as error:
         raise ConfigError(error.field, error.value, f"{error.allowed}; or {OFF!r}") from None
+
+
+def _read_duration_or_word(kind: object, value: object, path: str) -> object:
+    words = [word for one in get_args(kind) for word in get_args(one)]
+    if value in words:
+        return value
+    try:
+        return to_duration(value, field=path)
+    except ConfigError as error:
+        raise ConfigError(error.field, error.value, f"{error.allowed}; or {' or '.join(map(repr, words))}") from None
 
 
 def _read_limits(value: object, path: str) -> tuple[Limit, ...]:

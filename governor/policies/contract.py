@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Final, Protocol, Self
 
 import msgspec
 
-from governor._units import Duration, Instant
+from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
+from governor.policies.arrivals import Arrivals, Ending
 
 #: The unit that a limit counts when it names none.
 REQUESTS: Final = "requests"
@@ -49,7 +50,8 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     """A granted request, as needed to record its outcome, to settle it or to refund it.
 
     `generation` is the generation of the breaker at the time. `receipts`, one for each spending policy, exist only if the
-    request named its own costs; they let a policy undo exactly what it spent. `answered_at` is when the answer began, if known.
+    request named its own costs; they let a policy undo exactly what it spent. `answered_at` is when the answer began, if known,
+    and `ending` how the call ended, if its outcome is known.
     """
 
     granted_at: Instant
@@ -57,6 +59,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     request: Request = PLAIN
     receipts: tuple[int, ...] | None = None
     answered_at: Instant | None = None
+    ending: Ending = Ending.ANSWERED
 
 
 class Forecast(Protocol):
@@ -195,6 +198,8 @@ class LimitPolicy(ABC):
     reason: Reason = Reason.RATE_LIMIT
     #: Whether the policy waits for the outcome of each grant, so that a grant must not get lost.
     needs_outcome: bool = False
+    #: Whether the policy wants to know when an answer begins.
+    awaits_answers: bool = False
     #: Whether plain requests can be granted ahead; then it also has the methods of `Lending`.
     lends: bool = False
     #: Whether `earliest` is exact for plain requests behind others; if not, it is early by less than a microsecond for each.
@@ -204,10 +209,20 @@ class LimitPolicy(ABC):
         self.parameters = parameters
         self.ready = 0
 
+    def assume(self, arrivals: Arrivals) -> None:  # noqa: B027
+        """Tells the policy what is assumed about the arrival of calls, once and before anything else. No effect by default."""
+
     @property
     def unit(self) -> str:
         """The unit that is counted."""
         return self.parameters.unit
+
+    def wakes_at(self, now: Instant) -> Instant:
+        """The next instant at which units return by time alone although `earliest` is `AFTER_OUTCOME`; `NEVER` if none do."""
+        return NEVER
+
+    def answered(self, now: Instant, grant: Grant) -> None:  # noqa: B027
+        """Records that the answer has begun: the request has arrived. Called at most once for each grant, before `record`."""
 
     @property
     def memory(self) -> int | None:

@@ -6,6 +6,11 @@ time in units of 1/amount microsecond, so that every rate that can be written as
 
 Law: in every window of length w, admitted cost <= burst + rate * w.
 
+A provider that keeps the same bucket counts requests when they *arrive*. If they arrive between 0 and m later than they were
+granted, then what arrives within w was granted within w + m, which is at most burst + rate * w if the burst is smaller by
+rate * m here. Where nothing would be left of the burst, it is one token, and each token takes (1/rate + m) / burst. Both are
+the smallest reductions, and `assume` makes them.
+
 Lent tokens may be used at any instant, which is not known in advance. So the bucket holds that many less while they are
 outstanding, and they are spent when their use is reported: until then their place is not refilled.
 """
@@ -19,6 +24,7 @@ from governor._units import AFTER_OUTCOME, NEVER, Duration, DurationLike, Instan
 from governor.policies import _checks
 from governor.policies._arithmetic import BucketArithmetic
 from governor.policies._rate_text import parse_rate, rate_text
+from governor.policies.arrivals import Arrivals
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 
 #: Before every grant.
@@ -92,6 +98,7 @@ class TokenBucketPolicy(LimitPolicy):
         "_arithmetic",
         "_burst",
         "_changed_at",
+        "_debt",
         "_lent",
         "_max_debt",
         "_refunded",
@@ -109,16 +116,8 @@ class TokenBucketPolicy(LimitPolicy):
 
     def __init__(self, parameters: TokenBucket, max_debt: float = inf) -> None:
         super().__init__(parameters, max_debt)
-        self._arithmetic = arithmetic = BucketArithmetic(parameters.amount, parameters.per, parameters.burst)
-        # Copies, because `commit` and `earliest` are written out here: they run for every permit, and a call costs more.
-        self._ticks = arithmetic.ticks
-        self._step = arithmetic.step
-        self._burst = parameters.burst
-        self._tolerance = arithmetic.tolerance
-        # By how much the TAT may be ahead of now because of what calls have used beyond their permits.
-        self._max_debt = (parameters.burst + _checks.units_of(max_debt, parameters.burst)) * self._step
-        # By how much the TAT may be ahead of now while one more token is available.
-        self._slack = self._tolerance - self._step
+        self._debt = max_debt
+        self._keep(parameters.amount, parameters.per, parameters.burst)
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._tat = 0
         self._refunded = 0
@@ -126,6 +125,35 @@ class TokenBucketPolicy(LimitPolicy):
         self._changed_at = _NOT_YET
         # Lent tokens in ticks; tolerance and slack are smaller by this.
         self._lent = 0
+
+    def _keep(self, amount: int, per: int, burst: int) -> None:
+        self._arithmetic = arithmetic = BucketArithmetic(amount, per, burst)
+        # Copies, because `commit` and `earliest` are written out here: they run for every permit, and a call costs more.
+        self._ticks = arithmetic.ticks
+        self._step = arithmetic.step
+        self._burst = burst
+        self._tolerance = arithmetic.tolerance
+        # By how much the TAT may be ahead of now because of what calls have used beyond their permits.
+        self._max_debt = (burst + _checks.units_of(self._debt, burst)) * self._step
+        # By how much the TAT may be ahead of now while one more token is available.
+        self._slack = self._tolerance - self._step
+
+    def assume(self, arrivals: Arrivals) -> None:
+        """Reduces the bucket for requests that arrive up to `bucket_margin` late."""
+        limit, margin = self.parameters, int(arrivals.bucket_margin)
+        burst = limit.burst - -(-limit.amount * margin // limit.per)
+        if burst >= 1:
+            self._keep(limit.amount, limit.per, burst)
+        else:
+            self._keep(limit.amount * limit.burst, int(limit.per) + limit.amount * margin, 1)
+
+    def capacity(self) -> int:
+        """The burst, reduced for late arrivals."""
+        return self._burst
+
+    def refill_rate(self) -> float:
+        """Tokens per second, reduced for late arrivals."""
+        return self._ticks * 1_000_000 / self._step
 
     @property
     def lends(self) -> bool:  # type: ignore[override]
@@ -199,6 +227,7 @@ class TokenBucketPolicy(LimitPolicy):
     def forecast(self, now: Instant) -> "TokenBucketPolicy":
         """A copy."""
         copy = TokenBucketPolicy(self.parameters)
+        copy._keep(self._ticks, self._step, self._burst)
         copy._tat = self._tat
         copy._lend(self._lent)
         return copy
@@ -254,7 +283,7 @@ class TokenBucketPolicy(LimitPolicy):
 
     def carry_over(self, now: Instant, before: Self) -> None:
         """The same share of the burst is left as in the other bucket."""
-        if self.parameters == before.parameters:
+        if (self._ticks, self._step, self._burst) == (before._ticks, before._step, before._burst):
             self.restore(before.state())
             return
         self._move(self._arithmetic.carried_over(now, before._tat, before._arithmetic))

@@ -1,6 +1,11 @@
-"""Limit on concurrency: a maximum number of requests in flight."""
+"""Limit on concurrency: a maximum number of requests in flight.
+
+A call that its caller gives up goes on at the provider, which does not know. It keeps its place for the time that the provider
+is assumed to work on it; see `Arrivals`. There are no more such places than the limit allows in flight.
+"""
 
 import re
+from bisect import insort
 from math import inf
 from typing import ClassVar, Final, Self
 
@@ -9,6 +14,7 @@ import msgspec
 from governor._units import AFTER_OUTCOME, NEVER, WHOLE, Instant
 from governor.errors import Reason
 from governor.policies import _checks
+from governor.policies.arrivals import Arrivals, Ending, UsualDuration, worked_on_until
 from governor.policies.contract import Grant, Limit, LimitPolicy, Request, Result
 
 _TEXT: Final = re.compile(rf"({WHOLE})\s+in\s+flight")
@@ -42,15 +48,21 @@ class InFlight(Limit, frozen=True):
 
 
 class InFlightState(msgspec.Struct, frozen=True, tag="in_flight"):
-    """The number of requests in flight."""
+    """The number of requests in flight, the places of those that were given up, and what is known of durations."""
 
     under_way: int
+    given_up: tuple[tuple[Instant, int], ...] = ()
+    mean: int = -1
+    deviation: int = 0
 
 
 class InFlightPolicy(LimitPolicy):
-    """The state machine: a count that outcomes decrease."""
+    """The state machine: a count that outcomes decrease, and places of given-up calls that become free as time passes.
 
-    __slots__ = ("_under_way",)
+    A call that was given up frees its place at once unless `assume` says otherwise.
+    """
+
+    __slots__ = ("_arrivals", "_given_up", "_held", "_under_way", "_usual")
 
     state_type = InFlightState
     reason = Reason.CONCURRENCY
@@ -61,6 +73,15 @@ class InFlightPolicy(LimitPolicy):
     def __init__(self, parameters: InFlight, max_debt: float = inf) -> None:
         super().__init__(parameters, max_debt)
         self._under_way = 0
+        #: Until when places are held for calls that were given up, and how many, the first first; and their sum.
+        self._given_up: list[tuple[Instant, int]] = []
+        self._held = 0
+        self._arrivals: Arrivals | None = None
+        self._usual = UsualDuration()
+
+    def assume(self, arrivals: Arrivals) -> None:
+        """Keeps the places of calls that were given up, unless they linger for no time."""
+        self._arrivals = None if arrivals.linger == 0 else arrivals
 
     @property
     def memory(self) -> int:
@@ -68,20 +89,71 @@ class InFlightPolicy(LimitPolicy):
         return 0
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
-        """`now`, or `AFTER_OUTCOME`: the end of a call is not known in advance."""
-        if request.cost > self.parameters.amount:
+        """`now`, or `AFTER_OUTCOME`: the end of a call is not known in advance.
+
+        If no call is in flight but those that were given up, the instant at which enough of their places are free.
+        """
+        amount = self.parameters.amount
+        if request.cost > amount:
             return NEVER
         queued = request.cost if ahead is None else request.cost + ahead.cost
-        return now if self._under_way + queued <= self.parameters.amount else AFTER_OUTCOME
+        missing = self._under_way + self._held + queued - amount
+        if missing <= 0:
+            return now
+        when = now
+        for until, places in self._given_up:
+            if until > now and self._under_way > 0:
+                return AFTER_OUTCOME
+            when = max(when, until)
+            missing -= places
+            if missing <= 0:
+                return when
+        return AFTER_OUTCOME
+
+    def wakes_at(self, now: Instant) -> Instant:
+        """When the next place of a given-up call becomes free."""
+        return next((until for until, _ in self._given_up if until > now), NEVER)
 
     def commit(self, now: Instant, request: Request) -> int:
         """The requests are in flight from now on."""
+        if self._held and self._given_up[0][0] <= now:
+            self._free(now)
         self._move(request.cost)
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
-        """The requests have ended."""
-        self._move(-grant.request.cost)
+        """The requests have ended; if they were given up, they keep their places for a while."""
+        arrivals, usual = self._arrivals, self._usual
+        if arrivals is not None:
+            took = max(0, now - grant.granted_at)
+            if grant.ending is Ending.GIVEN_UP:
+                usual.at_least(took)
+                linger = usual.estimate() if arrivals.linger is None else arrivals.linger
+                until = worked_on_until(now, grant.granted_at, grant.answered_at is not None, arrivals.margin, linger)
+                if grant.request.cost:
+                    self._hold(now, until, grant.request.cost)
+            elif grant.ending is Ending.ANSWERED and result is Result.SUCCESS and arrivals.linger is None:
+                # As `UsualDuration.measure`, written out: it runs for every outcome.
+                if usual.mean < 0:
+                    usual.mean, usual.deviation = took, took // 2
+                else:
+                    usual.deviation = (3 * usual.deviation + abs(usual.mean - took)) // 4
+                    usual.mean = (7 * usual.mean + took) // 8
+        # As `_move`, for the same reason.
+        self._under_way -= grant.request.cost
+        self.ready = 0 if self._under_way + self._held < self.parameters.amount else NEVER
+
+    def _hold(self, now: Instant, until: Instant, places: int) -> None:
+        """Holds places until that instant, but no more than the limit has in all: the rest adds nothing."""
+        self._free(now)
+        places = min(places, self.parameters.amount)
+        insort(self._given_up, (until, places))
+        self._held += places
+
+    def _free(self, now: Instant) -> None:
+        """Drops the places that are free by now."""
+        while self._given_up and self._given_up[0][0] <= now:
+            self._held -= self._given_up.pop(0)[1]
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """The requests were never made."""
@@ -90,12 +162,13 @@ class InFlightPolicy(LimitPolicy):
     def forecast(self, now: Instant) -> "InFlightPolicy":
         """A copy in which no call ends."""
         copy = InFlightPolicy(self.parameters)
-        copy._move(self._under_way)
+        copy.restore(self.state())
         return copy
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """0 if there is room for all of them, else `AFTER_OUTCOME`."""
-        return 0 if self._under_way + queued.cost <= self.parameters.amount else AFTER_OUTCOME
+        held = sum(places for until, places in self._given_up if until > now)
+        return 0 if self._under_way + held + queued.cost <= self.parameters.amount else AFTER_OUTCOME
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
         """Corrects the number of requests in flight. The outcome that follows has the corrected number: there is no debt."""
@@ -104,24 +177,30 @@ class InFlightPolicy(LimitPolicy):
 
     def _move(self, change: int) -> None:
         self._under_way += change
-        self.ready = 0 if self._under_way < self.parameters.amount else NEVER
+        self.ready = 0 if self._under_way + self._held < self.parameters.amount else NEVER
 
     def available(self, now: Instant) -> int:
         """Requests that may begin."""
-        return max(0, self.parameters.amount - self._under_way)
+        held = sum(places for until, places in self._given_up if until > now)
+        return max(0, self.parameters.amount - self._under_way - held)
 
     def rests_at(self) -> Instant:
-        """0 if nothing is in flight, else `NEVER`."""
-        return NEVER if self._under_way else Instant(0)
+        """`NEVER` while requests are in flight; else when the last place of a given-up call becomes free."""
+        if self._under_way:
+            return NEVER
+        return self._given_up[-1][0] if self._given_up else Instant(0)
 
     def carry_over(self, now: Instant, before: Self) -> None:
-        """The same requests are in flight."""
+        """The same requests are in flight, and the same places are held."""
         self.restore(before.state())
 
     def state(self) -> InFlightState:
-        """The number of requests in flight."""
-        return InFlightState(self._under_way)
+        """The requests in flight, the places of given-up calls, and the estimate of durations."""
+        return InFlightState(self._under_way, tuple(self._given_up), self._usual.mean, self._usual.deviation)
 
     def restore(self, state: InFlightState) -> None:
         """See `LimitPolicy.restore`."""
+        self._given_up = list(state.given_up)
+        self._held = sum(places for _, places in self._given_up)
+        self._usual.mean, self._usual.deviation = state.mean, state.deviation
         self._move(state.under_way - self._under_way)

@@ -7,6 +7,7 @@ from typing import Any, Final, Union, cast
 import msgspec
 
 from governor.errors import ConfigError
+from governor.policies.arrivals import Arrivals
 from governor.policies.client_buckets import ClientBuckets
 from governor.policies.client_flights import ClientFlights
 from governor.policies.client_windows import ClientWindows
@@ -81,9 +82,12 @@ def decode_state(written: bytes | msgspec.Raw) -> msgspec.Struct:
     return cast("msgspec.Struct", msgspec.json.decode(written, type=kind))
 
 
-def build(limit: Limit, max_debt: float = inf) -> LimitPolicy:
+def build(limit: Limit, max_debt: float = inf, arrivals: Arrivals | None = None) -> LimitPolicy:
     """A policy for the limit, with nothing spent; `max_debt` is in bursts, or in amounts of one window."""
-    return kind_of(limit).policy(limit, max_debt)
+    policy = kind_of(limit).policy(limit, max_debt)
+    if arrivals is not None:
+        policy.assume(arrivals)
+    return policy
 
 
 def predecessors(policies: Sequence[LimitPolicy], others: Sequence[LimitPolicy]) -> list[LimitPolicy | None]:

@@ -17,6 +17,7 @@ from typing import Final, cast
 import msgspec
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
+from governor.policies.arrivals import Arrivals
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerState, BreakerStatus
@@ -29,6 +30,9 @@ from governor.policies.request_cap import RequestCapPolicy
 
 #: At most one in this many of the available permits is granted ahead, so that most of them stay available to all.
 _LENDABLE: Final = 8
+
+#: What is assumed about calls unless the settings say otherwise.
+DEFAULT_ARRIVALS: Final = Arrivals()
 
 
 class PipelineState(msgspec.Struct, frozen=True):
@@ -60,8 +64,8 @@ class _Written(msgspec.Struct, frozen=True):
     cooldown: CooldownState
 
 
-#: Breaker, limits, whether the scope is exempt from degraded mode, and the largest debt of its limits.
-PipelineSettings = tuple[Breaker, tuple[Limit, ...], bool, float]
+#: Breaker, limits, whether the scope is exempt from degraded mode, the largest debt of its limits, and what they assume.
+PipelineSettings = tuple[Breaker, tuple[Limit, ...], bool, float, Arrivals]
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -87,6 +91,8 @@ class Pipeline:
     __slots__ = (
         "_born",
         "_receipts_born",
+        "arrivals",
+        "awaits_answers",
         "breaker",
         "cap",
         "degraded",
@@ -116,13 +122,15 @@ class Pipeline:
         exempt: bool = False,
         lends: bool = True,
         max_debt: float = inf,
+        arrivals: Arrivals = DEFAULT_ARRIVALS,
     ) -> None:
         #: What the scopes of the provider share, and the name of the provider.
         self.shared = ProviderPolicies() if provider is None else provider
         self.provider = self.shared.name
         self.breaker = BreakerPolicy(breaker)
-        self.limits: tuple[LimitPolicy, ...] = tuple(build(limit, max_debt) for limit in limits)
+        self.limits: tuple[LimitPolicy, ...] = tuple(build(limit, max_debt, arrivals) for limit in limits)
         self.max_debt = max_debt
+        self.arrivals = arrivals
         #: Amounts beyond the largest debt of a limit, by unit; they were dropped and not charged.
         self.dropped: dict[str, int] = {}
         self.cap = cap
@@ -134,6 +142,8 @@ class Pipeline:
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.limits, cap)
         #: Whether a limit waits for outcomes, so that a grant must not get lost.
         self.needs_outcome = any(policy.needs_outcome for policy in self.limits)
+        #: Whether it matters to a limit when an answer begins.
+        self.awaits_answers = any(policy.awaits_answers for policy in self.limits)
         #: The policies that take part in granting ahead; empty if that is not possible, or disabled.
         self.lenders = self._find_lenders() if lends else ()
         #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
@@ -183,6 +193,10 @@ class Pipeline:
             return Verdict(when, by, sooner=True, not_before=not_before)
         return Verdict(when, by)
 
+    def wakes_at(self, now: Instant) -> Instant:
+        """When to look again although the verdict is `AFTER_OUTCOME`; `NEVER` if time alone changes nothing."""
+        return min((limit.wakes_at(now) for limit in self.limits), default=NEVER)
+
     def only_the_cap_refuses(self, now: Instant, request: Request) -> bool:
         """Whether the global cap denies this request, and nothing else does."""
         return now < self.cap.earliest(now, request) < NEVER and self.without_cap(now, request) <= now
@@ -212,6 +226,10 @@ class Pipeline:
 
     def answered(self, now: Instant, grant: Grant, status: int | None) -> None:
         """Records that the answer has begun, with this HTTP status."""
+        if self.awaits_answers:
+            for policy, born in zip(self.limits, self._born, strict=True):
+                if grant.generation >= born:
+                    policy.answered(now, grant)
         failed = status is not None and status >= 500
         self.breaker.answered(now, grant, Result.FAILURE if failed else Result.SUCCESS)
         self.regate()
@@ -241,7 +259,8 @@ class Pipeline:
                     self.dropped[policy.unit] = self.dropped.get(policy.unit, 0) + dropped
         requests = used.get(REQUESTS, asked.cost)
         units = {**(asked.units or {}), **{unit: amount for unit, amount in used.items() if unit != REQUESTS}}
-        return Grant(grant.granted_at, grant.generation, Request(requests, units), receipts, grant.answered_at)
+        corrected = Request(requests, units)
+        return Grant(grant.granted_at, grant.generation, corrected, receipts, grant.answered_at, grant.ending)
 
     def force_breaker(self, now: Instant, until: Instant | None) -> None:
         """Opens the breaker until that instant, or closes it (None). Nothing may be lent."""
@@ -301,7 +320,8 @@ class Pipeline:
 
     def settings(self) -> PipelineSettings:
         """The settings of this pipeline, to compare it with another one."""
-        return self.breaker.parameters, tuple(policy.parameters for policy in self.limits), self.exempt, self.max_debt
+        limits = tuple(policy.parameters for policy in self.limits)
+        return self.breaker.parameters, limits, self.exempt, self.max_debt, self.arrivals
 
     def carry_over(self, now: Instant, before: "Pipeline") -> None:
         """Continues from the state of another pipeline, with other settings. Nothing may be lent.

@@ -4,9 +4,15 @@ A token bucket of burst N and rate N/W lets 2N through some window W; a provider
 the end bans the client. Here each use has a date, and a request is granted only if fewer than N uses are dated within the last
 W.
 
-A provider dates a request when it *arrives*, and all that is known here is that it arrives between the grant and the outcome.
-So a use counts from its grant until W after its outcome: whichever instant in between the provider counts, no window of its own
-holds more than N. The price is that each use takes a slot for W plus the duration of the call.
+A provider dates a request when it *arrives*. That is certain from the first byte of the answer on, and at the latest a stated
+margin after the grant. So a use counts until W after the earlier of these two instants: whichever instant before it the
+provider counts, no window of its own holds more than N. A call without an answer, such as one that was given up, counts as
+arriving at the margin. The price is that each use takes a slot for W plus the time until its answer begins, at most the margin.
+
+Counted by outcome instead, a use takes a slot for W plus the duration of the call.
+
+Bounds: of the calls on the way, the dates of `SLOTS` are kept, and beyond that of as many parts of the margin; their answers
+then come too late to shorten the margin. Counted by outcome, there is one date for each call in flight.
 """
 
 from math import inf
@@ -18,7 +24,8 @@ from governor._units import NEVER, Duration, DurationLike, Instant
 from governor.errors import ConfigError
 from governor.policies import _checks
 from governor.policies._rate_text import parse_rate, period_text, unit_text
-from governor.policies._sliding_log import SlidingLog, SlidingLogState
+from governor.policies._sliding_log import SLOTS, SlidingLog, SlidingLogState
+from governor.policies.arrivals import Arrivals, Ending
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 
 
@@ -75,14 +82,15 @@ class StrictWindow(Limit, frozen=True):
 
 
 class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
-    """The uses that have ended, and the units of calls in flight."""
+    """The uses that have arrived, and by the instant of their grants the units that are on the way."""
 
-    ended: SlidingLogState
-    under_way: int
+    arrived: SlidingLogState
+    on_the_way: tuple[tuple[Instant, int], ...] = ()
+    latest: Instant = Instant(-1)
 
 
 class WindowForecast:
-    """A future window, in which calls take no time: a log of uses, and the amount of the window."""
+    """A future window, in which calls arrive at once: a log of uses, and the amount of the window."""
 
     __slots__ = ("_log", "_most", "_unit")
 
@@ -107,9 +115,12 @@ class WindowForecast:
 
 
 class StrictWindowPolicy(LimitPolicy):
-    """The state machine: units in flight, and a sliding log of uses that have ended."""
+    """The state machine: units on the way by the instant of their grant, and a sliding log of uses that have arrived.
 
-    __slots__ = ("_log", "_max_used", "_under_way", "_unit")
+    It counts by outcome unless `assume` says otherwise.
+    """
+
+    __slots__ = ("_amount", "_due", "_latest", "_log", "_margin", "_max_used", "_moving", "_on_the_way", "_unit")
 
     state_type = StrictWindowState
     needs_outcome = True
@@ -120,9 +131,27 @@ class StrictWindowPolicy(LimitPolicy):
         super().__init__(parameters, max_debt)
         # What one call may have used: the amount of a window, and `max_debt` amounts more.
         self._max_used = parameters.amount + _checks.units_of(max_debt, parameters.amount)
+        self._amount = parameters.amount
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._log = SlidingLog(parameters.per, parameters.amount)
-        self._under_way = 0
+        #: None: by outcome.
+        self._margin: int | None = None
+        #: Units by the instant of their grant, in the order of those instants, and their sum.
+        self._on_the_way: dict[int, int] = {}
+        self._moving = 0
+        #: No unit on the way is certain to have arrived before this instant.
+        self._due: int = NEVER
+        #: The latest instant seen: no grant is dated before it, even if the clock goes back.
+        self._latest = -1
+
+    def assume(self, arrivals: Arrivals) -> None:
+        """Counts by arrival, with this margin, or by outcome."""
+        self._margin = None if arrivals.by_outcome else int(arrivals.margin)
+
+    @property
+    def awaits_answers(self) -> bool:  # type: ignore[override]
+        """Whether it counts by arrival."""
+        return self._margin is not None
 
     @property
     def memory(self) -> int:
@@ -130,60 +159,164 @@ class StrictWindowPolicy(LimitPolicy):
         return int(self.parameters.per)
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
-        """The first instant at which the window can have room; if that depends on an outcome, one window from now.
+        """The first instant at which the window can have room; if that depends on an answer, one window from now.
 
         Number the units that will be granted from now on 1, 2, 3 and so on. Unit k takes the place of the unit N before it,
-        one window after that one was used. So whole rounds of N cost one window each, and only the last, partial round is
-        looked up in the log.
+        one window after that one arrived. So whole rounds of N cost one window each, and only the last, partial round is
+        looked up.
         """
         cost = request.amount(self._unit)
         if cost == 0:
             return now
-        most = self.parameters.amount
+        most, per = self._amount, self.parameters.per
         if cost > most:
             return NEVER
         queued = cost if ahead is None else cost + ahead.amount(self._unit)
         rounds, place = divmod(queued - 1, most)
-        needed = place + 1 + self._under_way + self._log.total - most
+        needed = place + 1 + self._moving + self._log.total - most
         if needed <= 0:
             first = now
         elif needed <= self._log.total:
             first = max(now, self._log.freed(needed))
         else:
-            first = Instant(now + self.parameters.per)
-        return Instant(first + rounds * self.parameters.per) if rounds else first
+            first = max(now, Instant(self._arrived(now, needed - self._log.total) + per))
+        return Instant(first + rounds * per) if rounds else first
+
+    def _arrived(self, now: Instant, count: int) -> Instant:
+        """When the oldest `count` units on the way have arrived: now, unless the margin of all of them is over."""
+        if now < self._due or self._margin is None:
+            return now
+        for granted, units in self._on_the_way.items():
+            arrived = granted + self._margin
+            if arrived >= now:
+                break
+            count -= units
+            if count <= 0:
+                return Instant(arrived)
+        return now
 
     def commit(self, now: Instant, request: Request) -> int:
-        """The units are in flight from now on."""
-        self._under_way += request.amount(self._unit)
-        self._look()
+        """The units are on the way from now on."""
+        cost = request.cost if self._unit is None else request.amount(self._unit)
+        if cost:
+            margin, moving = self._margin, self._on_the_way
+            dated: int = now
+            if margin is not None:
+                if self._moving + self._log.total >= self._amount:
+                    # What has left the window is dropped here, for there may be no answer that does it.
+                    self._arrive(now)
+                    self._log.forget(now)
+                if len(moving) >= SLOTS:
+                    grain = -(-margin // SLOTS)
+                    dated = -(-now // grain) * grain
+                if dated < self._latest:
+                    dated = self._latest
+                self._latest = dated
+                if not moving:
+                    self._due = dated + margin
+            moving[dated] = moving.get(dated, 0) + cost
+            self._moving += cost
+        # As `_look`, written out: it runs for every permit.
+        full = self._moving + self._log.total >= self._amount
+        self.ready = NEVER if full and self._unit is None else 0
         return 0
 
+    def answered(self, now: Instant, grant: Grant) -> None:
+        """Dates the units at this instant, if they are on the way."""
+        if self._margin is not None:
+            self._land(now, grant)
+
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
-        """Dates the units: by now the provider has counted them, whatever the result."""
-        cost = grant.request.amount(self._unit)
-        self._under_way -= cost
-        if cost:
+        """Dates the units, whatever the result; by arrival only if there was an answer, and if its beginning was not known."""
+        if self._margin is None or (
+            grant.answered_at is None and (grant.ending is Ending.ANSWERED or grant.ending is Ending.REJECTED)
+        ):
+            self._land(now, grant)
+
+    def _land(self, now: Instant, grant: Grant) -> None:
+        """The units of a grant have arrived by now. Written out, with `_take` and `_look`: it runs for every outcome."""
+        request, granted = grant.request, grant.granted_at
+        cost = request.cost if self._unit is None else request.amount(self._unit)
+        if now >= self._due:
+            self._arrive(now)
+        moving = self._on_the_way
+        units = moving.get(granted)
+        if units is not None and cost:
+            # No more than `settle` has kept, since calls that began at the same instant share an entry.
+            taken = min(units, cost, self._max_used)
+            if taken == units:
+                del moving[granted]
+            else:
+                moving[granted] = units - taken
+            self._moving -= taken
             # Not before its own grant, even if the clock has gone back.
-            self._log.add(max(now, grant.granted_at), min(cost, self._max_used))
-        self._look()
+            self._log.add(now if now > granted else granted, taken)
+        full = self._moving + self._log.total >= self._amount
+        self.ready = NEVER if full and self._unit is None else 0
+
+    def _arrive(self, now: Instant) -> None:
+        """Dates the units whose margin is over."""
+        margin, moving = self._margin, self._on_the_way
+        if margin is None or now < self._due:
+            return
+        self._latest = max(self._latest, now)
+        arrived = []
+        self._due = NEVER
+        for granted in moving:
+            if granted + margin > now:
+                self._due = granted + margin
+                break
+            arrived.append(granted)
+        for granted in arrived:
+            units = moving.pop(granted)
+            self._moving -= units
+            self._log.add(Instant(granted + margin), units)
+
+    def _take(self, grant: Grant, count: int) -> int:
+        """Removes units of a grant from those on the way, and returns how many: 0 if they have arrived."""
+        moving, granted = self._on_the_way, grant.granted_at
+        units = moving.get(granted)
+        if units is None or not count:
+            return 0
+        taken = min(units, count)
+        if taken == units:
+            del moving[granted]
+        else:
+            moving[granted] = units - taken
+        self._moving -= taken
+        return taken
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """The provider has counted nothing."""
-        self._under_way -= grant.request.amount(self._unit)
+        self._remove(now, grant, grant.request.amount(self._unit))
         self._look()
 
+    def _remove(self, now: Instant, grant: Grant, count: int) -> None:
+        """Removes units of a grant, on the way or arrived."""
+        if now >= self._due:
+            self._arrive(now)
+        count -= self._take(grant, count) if grant.answered_at is None else 0
+        if count and self._margin is not None:
+            arrived = grant.granted_at + self._margin if grant.answered_at is None else grant.answered_at
+            self._log.remove(Instant(arrived), count)
+
     def forecast(self, now: Instant) -> "WindowForecast":
-        """The uses so far, with the units in flight dated now."""
-        log = self._log.copy()
-        if self._under_way > 0:
-            log.add(now, self._under_way)
-        return WindowForecast(log, self.parameters.amount, self._unit)
+        """The uses so far, with the units on the way dated when their margin ended, or now."""
+        log, left = self._log.copy(), self._moving
+        if self._margin is not None and now > self._due:
+            for granted, units in self._on_the_way.items():
+                if granted + self._margin >= now:
+                    break
+                log.add(Instant(granted + self._margin), units)
+                left -= units
+        if left > 0:
+            log.add(now, left)
+        return WindowForecast(log, self._amount, self._unit)
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """Whole windows without room, each but the first full of units of the queue itself."""
-        units, most = queued.amount(self._unit), self.parameters.amount
-        if self._under_way + self._log.total + units <= most:
+        units, most = queued.amount(self._unit), self._amount
+        if self._moving + self._log.total + units <= most:
             return 0
         # A request that does not fit finds at least this many units in the window.
         full = max(1, most - largest.amount(self._unit) + 1)
@@ -191,45 +324,85 @@ class StrictWindowPolicy(LimitPolicy):
 
     def pace(self, now: Instant, largest: Request | None) -> tuple[int, int, int]:
         """One window full at once, and one more for each window."""
-        return self.parameters.amount, self.parameters.amount, self.parameters.per
+        return self._amount, self._amount, self.parameters.per
 
     def never_fills(self, now: Instant, base: int, amount: int, per: int) -> bool:
         """See `LimitPolicy.never_fills`."""
-        return self._log.never_fills(now, self.parameters.amount - self._under_way, base, amount, per)
+        return self._log.never_fills(now, self._amount - self._moving, base, amount, per)
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
-        """Corrects the units in flight. The outcome that follows has the corrected amount.
+        """Corrects the units. What a call used beyond its permit is dated with it, or now if that has arrived.
 
-        Debts do not add up here, because all units of an outcome leave the window together. Of one call, the amount of a window
+        Debts do not add up here, because all units of a date leave the window together. Of one call, the amount of a window
         and `max_debt` amounts more are kept; the rest is dropped, and returned.
         """
-        self._under_way += change
+        amount = grant.request.amount(self._unit)
+        dropped = max(0, amount + change - self._max_used)
+        if change < 0:
+            self._remove(now, grant, -change)
+        elif change > dropped:
+            if now >= self._due:
+                self._arrive(now)
+            if grant.answered_at is None and grant.granted_at in self._on_the_way:
+                self._on_the_way[grant.granted_at] += change - dropped
+                self._moving += change - dropped
+            else:
+                self._log.add(max(now, grant.granted_at), change - dropped)
         self._look()
-        return max(0, grant.request.amount(self._unit) + change - self._max_used)
+        return dropped
 
     def _look(self) -> None:
-        """Updates `ready`: whether there is room for one request, without a look at the dates in the log."""
-        full = self._under_way + self._log.total >= self.parameters.amount
+        """Updates `ready`: whether there is room for one request, without a look at any date."""
+        full = self._moving + self._log.total >= self._amount
         self.ready = NEVER if full and self._unit is None else 0
 
     def available(self, now: Instant) -> int:
         """Units that the window has room for."""
-        return max(0, self.parameters.amount - self._under_way - self._log.used(now))
+        used = self._moving + self._log.used(now)
+        if self._margin is not None and now > self._due:
+            gone = now - self.parameters.per - self._margin
+            for granted, units in self._on_the_way.items():
+                if granted > gone:
+                    break
+                used -= units
+        return max(0, self._amount - used)
 
     def rests_at(self) -> Instant:
-        """When the window is empty, if nothing is in flight."""
-        return NEVER if self._under_way else self._log.emptied()
+        """When the window is empty; by outcome, `NEVER` while a call is in flight."""
+        if not self._moving:
+            return self._log.emptied()
+        if self._margin is None:
+            return NEVER
+        return max(self._log.emptied(), Instant(max(self._on_the_way) + self._margin + self.parameters.per))
 
     def carry_over(self, now: Instant, before: Self) -> None:
-        """The same uses count."""
+        """The same uses count. Units on the way go on by the rule of this window.
+
+        If that is by outcome and it was not before, they count until the end of their margin: it is not known any more which of
+        them have arrived.
+        """
         self.restore(before.state())
+        if self._margin is None and before._margin is not None:
+            for granted, units in sorted(self._on_the_way.items()):
+                self._log.add(Instant(granted + before._margin), units)
+            self._on_the_way.clear()
+            self._moving = 0
+            self._look()
 
     def state(self) -> StrictWindowState:
         """The uses in the window."""
-        return StrictWindowState(self._log.state(), self._under_way)
+        moving = tuple((Instant(granted), units) for granted, units in sorted(self._on_the_way.items()))
+        return StrictWindowState(self._log.state(), moving, Instant(self._latest))
 
     def restore(self, state: StrictWindowState) -> None:
         """See `LimitPolicy.restore`."""
-        self._log.restore(state.ended)
-        self._under_way = state.under_way
+        self._log.restore(state.arrived)
+        self._on_the_way = dict(state.on_the_way)
+        self._moving = sum(self._on_the_way.values())
+        self._latest = state.latest
+        if self._margin is not None and self._on_the_way:
+            self._due = min(self._on_the_way) + self._margin
+            self._latest = max(self._latest, *self._on_the_way)
+        else:
+            self._due = NEVER
         self._look()

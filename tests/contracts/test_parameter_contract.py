@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from pickle import dumps, loads
 from types import MappingProxyType, NoneType
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 import pytest
@@ -40,11 +40,12 @@ RECORDS: Final[list[Make]] = [
     partial(Retry, max_delay="1h"),
     partial(RetryBudget),
     partial(GlobalSettings),
+    partial(cast("Make", ScopeSettings), arrival_margin="1m", linger="1m"),
     partial(InboundSettings),
     partial(LoggingSettings),
 ]
 #: What they cover, and what a configuration holds beside records.
-COVERED: Final = {*(type(make()) for make in RECORDS), tuple, float, MappingProxyType, NoneType}
+COVERED: Final = {*(type(make()) for make in RECORDS), tuple, float, str, MappingProxyType, NoneType}
 #: The smallest value of a whole number that may not be 1.
 LEAST: Final = {"excess": 0, "floor": 0, "ipv6_prefix": 32}
 #: No whole number that any setting takes.

@@ -1,5 +1,6 @@
 """The contracts of policies and of limits, over every implementation and every registered kind of limit."""
 
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from governor._units import AFTER_OUTCOME, DAY, NEVER, SECOND, Duration, Instant
 from governor.config import parse_limit
 from governor.errors import Reason
+from governor.policies.arrivals import Arrivals
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import PLAIN, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result, Spending
@@ -37,8 +39,12 @@ LIMITS: Final[dict[str, Limit]] = {
     "strict window of tokens": StrictWindow(4, Duration(3 * SECOND), unit="tokens"),
     "in flight": InFlight(3),
 }
+#: A margin that generated calls outlast, and one that they do not.
+ARRIVALS: Final = (Arrivals(margin=Duration(SECOND), bucket_margin=Duration(SECOND // 4)), Arrivals(margin=Duration(DAY)))
 SPENDING: Final[dict[str, Callable[[], Spends]]] = {
     **{name: partial(build, limit) for name, limit in LIMITS.items()},
+    **{f"{name} by arrival": partial(build, limit, arrivals=ARRIVALS[0]) for name, limit in LIMITS.items()},
+    **{f"{name} that arrives late": partial(build, limit, arrivals=ARRIVALS[1]) for name, limit in LIMITS.items()},
     "request cap": lambda: RequestCapPolicy(RequestCap(5)),
 }
 MAKERS: Final[dict[str, Make]] = {
@@ -60,6 +66,8 @@ FACTS: Final[dict[str, tuple[Reason, str, int, float] | Reason]] = {
     "strict window": (Reason.RATE_LIMIT, "requests", 4, 4 / 3),
     "strict window of tokens": (Reason.RATE_LIMIT, "tokens", 4, 4 / 3),
     "in flight": (Reason.CONCURRENCY, "requests", 3, 0.0),
+    "token bucket by arrival": (Reason.RATE_LIMIT, "requests", 3, 7 / 3),
+    "token bucket of tokens by arrival": (Reason.RATE_LIMIT, "tokens", 3, 7 / 3),
     "request cap": Reason.REQUEST_CAP,
     "breaker": Reason.CIRCUIT_OPEN,
     "breaker by a rate of calls": Reason.CIRCUIT_OPEN,
@@ -210,7 +218,7 @@ def test_a_copy_made_from_the_state_goes_on_the_same(make: Make, steps: list[Ste
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_it_says_why_it_denies_and_how_much_it_grants(name: str) -> None:
-    policy, facts = MAKERS[name](), FACTS[name]
+    policy, facts = MAKERS[name](), FACTS.get(name) or FACTS[re.sub(" (by arrival|that arrives late)$", "", name)]
     if isinstance(policy, LimitPolicy):
         assert facts == (policy.reason, policy.unit, policy.capacity(), policy.refill_rate())
     else:

@@ -85,8 +85,8 @@ def end_some(subject: Pipeline, now: int, under_way: list[Grant], ends: list[tup
 
 
 def hangs_on_an_outcome(subject: Pipeline) -> bool:
-    """A strict window with calls under way names an instant at which there *can* be room, and a later one as time goes by."""
-    return any(isinstance(limit, StrictWindowPolicy) and limit.state().under_way > 0 for limit in subject.limits)
+    """A strict window with calls on the way names an instant at which there *can* be room, and a later one as time goes by."""
+    return any(isinstance(limit, StrictWindowPolicy) and bool(limit.state().on_the_way) for limit in subject.limits)
 
 
 @pytest.mark.promise("R03", "R07", "R10")

@@ -15,6 +15,7 @@ from governor.policies.contract import Limit
 from governor.testing import ManualClock
 
 MINUTE: Final = 60_000_000
+MARGIN: Final = 2_000_000
 LIMITS: Final = (
     "1/s burst 1",
     "3/s burst 4",
@@ -56,6 +57,11 @@ class Use:
     cost: dict[str, int]
     ended: int | None = None
 
+    @property
+    def arrived(self) -> int:
+        """By when it has arrived: at its answer, and within the margin."""
+        return self.at + MARGIN if self.ended is None else min(self.ended, self.at + MARGIN)
+
 
 @dataclass
 class Oracle:
@@ -75,7 +81,7 @@ class Oracle:
             case TokenBucket():
                 return self._tokens(limit, now) >= cost.get(limit.unit, 0)
             case StrictWindow():
-                counted = [use for use in self.uses if use.ended is None or now - use.ended < limit.per]
+                counted = [use for use in self.uses if now < use.arrived + limit.per]
                 return self._sum(counted, limit.unit) + cost.get(limit.unit, 0) <= limit.amount or not cost.get(limit.unit)
             case InFlight():
                 return self._sum([use for use in self.uses if use.ended is None], "requests") + cost["requests"] <= limit.amount

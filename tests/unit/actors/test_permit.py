@@ -16,6 +16,7 @@ from governor._actors.permit import MAX_SUCCESSES, HeldPermit
 from governor._failures import DEFAULT
 from governor._units import Instant
 from governor.messages import Answered, Hinted, Report
+from governor.policies.arrivals import Ending
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 
@@ -135,7 +136,7 @@ def test_a_held_permit_that_is_forgotten_after_its_answer_began_says_so() -> Non
     (_, began), (_, outcome) = owner.told
 
     assert isinstance(began, Answered)
-    assert Report(GRANT, Result.NEUTRAL, answered=began) == outcome
+    assert Report(GRANT, Result.NEUTRAL, answered=began, ending=Ending.GIVEN_UP) == outcome
 
 
 def test_a_permit_given_back_says_that_nothing_was_sent(owner: Listener, permit: Permit) -> None:
@@ -158,10 +159,12 @@ def test_leaving_the_block_is_a_success(owner: Listener, permit: Permit) -> None
 @pytest.mark.parametrize(
     ("error", "report"),
     [
-        (TimeoutError(), Report(GRANT, Result.FAILURE)),
-        (urllib.error.HTTPError("", 503, "", Message(), None), Report(GRANT, Result.FAILURE, 503)),
-        (urllib.error.HTTPError("", 429, "", Message(), None), Report(GRANT, Result.SUCCESS, 429)),
-        (KeyError("customer_id"), Report(GRANT, Result.NEUTRAL)),
+        (TimeoutError(), Report(GRANT, Result.FAILURE, ending=Ending.GIVEN_UP)),
+        (ConnectionResetError(), Report(GRANT, Result.FAILURE, ending=Ending.GIVEN_UP)),
+        (ConnectionRefusedError(), Report(GRANT, Result.FAILURE, ending=Ending.UNKNOWN)),
+        (urllib.error.HTTPError("", 503, "", Message(), None), Report(GRANT, Result.FAILURE, 503, ending=Ending.REJECTED)),
+        (urllib.error.HTTPError("", 429, "", Message(), None), Report(GRANT, Result.SUCCESS, 429, ending=Ending.REJECTED)),
+        (KeyError("customer_id"), Report(GRANT, Result.NEUTRAL, ending=Ending.UNKNOWN)),
     ],
 )
 def test_an_exception_in_the_block_counts_as_what_it_says(
@@ -176,10 +179,10 @@ def test_an_exception_in_the_block_counts_as_what_it_says(
 @pytest.mark.parametrize(
     ("status", "error", "report"),
     [
-        (200, ConnectionResetError(), Report(GRANT, Result.FAILURE, 200)),
+        (200, ConnectionResetError(), Report(GRANT, Result.FAILURE, 200, ending=Ending.GIVEN_UP)),
         (200, KeyError(), Report(GRANT, Result.SUCCESS, 200)),
-        (503, KeyError(), Report(GRANT, Result.FAILURE, 503)),
-        (200, asyncio.CancelledError(), Report(GRANT, Result.NEUTRAL, 200)),
+        (503, KeyError(), Report(GRANT, Result.FAILURE, 503, ending=Ending.REJECTED)),
+        (200, asyncio.CancelledError(), Report(GRANT, Result.NEUTRAL, 200, ending=Ending.GIVEN_UP)),
     ],
 )
 def test_an_error_after_a_status_is_that_of_an_answer_that_broke_off_or_changes_nothing(
@@ -278,7 +281,7 @@ def test_a_held_permit_that_is_forgotten_reports_neutral() -> None:
     HeldPermit(owner, Instant(5), 1, GRANT)
     gc.collect()
 
-    assert [("send", Report(GRANT, Result.NEUTRAL))] == owner.told
+    assert [("send", Report(GRANT, Result.NEUTRAL, ending=Ending.GIVEN_UP))] == owner.told
 
 
 def test_a_held_permit_that_was_used_reports_nothing_more() -> None:

@@ -1,0 +1,83 @@
+"""When a granted request must have arrived at the provider, how long a call that was given up is worked on, and how it ended.
+
+A provider counts a request when it arrives, which is unknown here. It is certain from the first byte of the answer on, and at
+the latest `margin` after the grant: so long a request may be under way before it leaves, on the network, and in queues.
+"""
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from governor._units import MINUTE, SECOND, Duration, Instant
+
+#: By how much a request arrives after its grant at most, unless the settings say otherwise.
+DEFAULT_MARGIN: Final = Duration(2 * SECOND)
+#: How long a call that was given up is worked on, while no call of the scope has been measured.
+UNMEASURED_LINGER: Final = Duration(5 * SECOND)
+#: The longest that is assumed from measurements.
+MAX_LINGER: Final = Duration(10 * MINUTE)
+
+
+class Ending(Enum):
+    """How a call ended, as far as that says something about its arrival and about the work that it still causes."""
+
+    #: An answer came, or the caller reported a success.
+    ANSWERED = "answered"
+    #: An answer of status 400 or more came: it has arrived, and its duration says nothing about that of other calls.
+    REJECTED = "rejected"
+    #: Nothing is known of an answer: it may still arrive.
+    UNKNOWN = "unknown"
+    #: Its caller waits no longer: it may still arrive, and may be worked on for a while.
+    GIVEN_UP = "given up"
+
+
+class Arrivals(msgspec.Struct, frozen=True, gc=False):
+    """What is assumed about the calls of one scope, for its limits.
+
+    A strict window counts a use until one window after the instant by which it must have arrived; with `by_outcome`, until one
+    window after its outcome. A token bucket is reduced such that what arrives up to `bucket_margin` late conforms to it; 0
+    leaves it as it is. A call that was given up keeps its place in flight for `linger` from then on, or from `margin` after its
+    grant if that is later. None stands for the usual duration of calls; 0 frees the place at once.
+    """
+
+    by_outcome: bool = False
+    margin: Duration = DEFAULT_MARGIN
+    bucket_margin: Duration = Duration(0)
+    linger: Duration | None = None
+
+
+class UsualDuration:
+    """A high estimate of how long calls take: mean plus four mean deviations, both moving (RFC 6298, section 2)."""
+
+    __slots__ = ("deviation", "mean")
+
+    def __init__(self) -> None:
+        #: Microseconds; a negative mean means that no call has been measured.
+        self.mean = -1
+        self.deviation = 0
+
+    def measure(self, took: int) -> None:
+        """A call took so long."""
+        if self.mean < 0:
+            self.mean, self.deviation = took, took // 2
+        else:
+            self.deviation = (3 * self.deviation + abs(self.mean - took)) // 4
+            self.mean = (7 * self.mean + took) // 8
+
+    def at_least(self, took: int) -> None:
+        """A call took so long or longer, which is news if most calls are shorter."""
+        if 0 <= self.mean < took:
+            self.measure(took)
+
+    def estimate(self) -> Duration:
+        """The estimate, at most `MAX_LINGER`; `UNMEASURED_LINGER` if no call has been measured."""
+        if self.mean < 0:
+            return UNMEASURED_LINGER
+        return min(MAX_LINGER, Duration(self.mean + 4 * self.deviation))
+
+
+def worked_on_until(now: Instant, granted_at: Instant, answered: bool, margin: Duration, linger: Duration) -> Instant:
+    """Until when a call is worked on that was given up now: `linger` after it must have arrived, and after now."""
+    arrived = now if answered else max(now, Instant(granted_at + margin))
+    return Instant(arrived + linger)
