@@ -248,10 +248,6 @@ class TokenBucketPolicy(LimitPolicy):
             most = min(most, max(held + 1, largest.amount(self._unit)))
         return most, self._ticks, self._step
 
-    def lendable(self, now: Instant) -> int:
-        """See `Lending.lendable`."""
-        return self.available(now)
-
     def lend(self, now: Instant, count: int) -> None:
         """See `Lending.lend`."""
         self._lend(count * self._step)
@@ -280,6 +276,8 @@ class TokenBucketPolicy(LimitPolicy):
         """Whole tokens in the bucket that are not lent."""
         full = now * self._ticks
         return max(0, (self._tolerance + full - max(self._tat, full)) // self._step)
+
+    lendable = available
 
     def carry_over(self, now: Instant, before: Self) -> None:
         """The same share of the burst is left as in the other bucket."""

@@ -7,9 +7,7 @@ W.
 A provider dates a request when it *arrives*. That is certain from the first byte of the answer on, and at the latest a stated
 margin after the grant. So a use counts until W after the earlier of these two instants: whichever instant before it the
 provider counts, no window of its own holds more than N. A call without an answer, such as one that was given up, counts as
-arriving at the margin. The price is that each use takes a slot for W plus the time until its answer begins, at most the margin.
-
-Counted by outcome instead, a use takes a slot for W plus the duration of the call.
+arriving at the margin. Counted by outcome instead, a use takes a slot for W plus the duration of the call.
 
 Bounds: of the calls on the way, the dates of `SLOTS` are kept, and beyond that of as many parts of the margin; their answers
 then come too late to shorten the margin. Counted by outcome, there is one date for each call in flight.
@@ -184,7 +182,7 @@ class StrictWindowPolicy(LimitPolicy):
 
     def _arrived(self, now: Instant, count: int) -> Instant:
         """When the oldest `count` units on the way have arrived: now, unless the margin of all of them is over."""
-        if now < self._due or self._margin is None:
+        if self._margin is None:
             return now
         for granted, units in self._on_the_way.items():
             arrived = granted + self._margin
@@ -244,10 +242,9 @@ class StrictWindowPolicy(LimitPolicy):
         if units is not None and cost:
             # No more than `settle` has kept, since calls that began at the same instant share an entry.
             taken = min(units, cost, self._max_used)
+            moving[granted] = units - taken
             if taken == units:
                 del moving[granted]
-            else:
-                moving[granted] = units - taken
             self._moving -= taken
             # Not before its own grant, even if the clock has gone back.
             self._log.add(now if now > granted else granted, taken)
@@ -259,15 +256,13 @@ class StrictWindowPolicy(LimitPolicy):
         margin, moving = self._margin, self._on_the_way
         if margin is None or now < self._due:
             return
-        self._latest = max(self._latest, now)
-        arrived = []
         self._due = NEVER
-        for granted in moving:
+        for granted in list(moving):
             if granted + margin > now:
                 self._due = granted + margin
                 break
-            arrived.append(granted)
-        for granted in arrived:
+            # No later grant may be dated as early as this one.
+            self._latest = max(self._latest, now)
             units = moving.pop(granted)
             self._moving -= units
             self._log.add(Instant(granted + margin), units)
@@ -279,22 +274,20 @@ class StrictWindowPolicy(LimitPolicy):
         if units is None or not count:
             return 0
         taken = min(units, count)
+        moving[granted] = units - taken
         if taken == units:
             del moving[granted]
-        else:
-            moving[granted] = units - taken
         self._moving -= taken
         return taken
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """The provider has counted nothing."""
-        self._remove(now, grant, grant.request.amount(self._unit))
+        self._arrive(now)
+        self._remove(grant, grant.request.amount(self._unit))
         self._look()
 
-    def _remove(self, now: Instant, grant: Grant, count: int) -> None:
+    def _remove(self, grant: Grant, count: int) -> None:
         """Removes units of a grant, on the way or arrived."""
-        if now >= self._due:
-            self._arrive(now)
         count -= self._take(grant, count) if grant.answered_at is None else 0
         if count and self._margin is not None:
             arrived = grant.granted_at + self._margin if grant.answered_at is None else grant.answered_at
@@ -338,21 +331,20 @@ class StrictWindowPolicy(LimitPolicy):
         """
         amount = grant.request.amount(self._unit)
         dropped = max(0, amount + change - self._max_used)
+        more = change - dropped
+        self._arrive(now)
         if change < 0:
-            self._remove(now, grant, -change)
-        elif change > dropped:
-            if now >= self._due:
-                self._arrive(now)
-            if grant.answered_at is None and grant.granted_at in self._on_the_way:
-                self._on_the_way[grant.granted_at] += change - dropped
-                self._moving += change - dropped
-            else:
-                self._log.add(max(now, grant.granted_at), change - dropped)
+            self._remove(grant, -change)
+        elif more > 0 and grant.answered_at is None and grant.granted_at in self._on_the_way:
+            self._on_the_way[grant.granted_at] += more
+            self._moving += more
+        elif more > 0:
+            self._log.add(max(now, grant.granted_at), more)
         self._look()
         return dropped
 
     def _look(self) -> None:
-        """Updates `ready`: whether there is room for one request, without a look at any date."""
+        """Updates `ready`, without a look at any date."""
         full = self._moving + self._log.total >= self._amount
         self.ready = NEVER if full and self._unit is None else 0
 

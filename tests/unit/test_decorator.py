@@ -13,7 +13,7 @@ import pytest
 
 import governor as module
 from governor import Config, ConfigError, CounterRecord, Governor, RateLimited, UsageError
-from governor.testing import reset
+from governor.testing import ManualClock, reset
 
 pytestmark = pytest.mark.anyio
 
@@ -89,17 +89,24 @@ async def test_the_program_may_classify_the_exception(governor: Governor, kind: 
     assert CounterRecord(requests=1, answered_5xx=1) == counters(governor)
 
 
-async def test_cancellation_is_neutral_and_gives_the_place_back(governor: Governor) -> None:
-    @governor.limit("w", "GET")
-    async def never() -> None:
-        scope.cancel()
-        await anyio.sleep_forever()
+async def test_cancellation_is_neutral_and_the_place_is_free_when_the_provider_has_ended_the_call() -> None:
+    clock = ManualClock()
+    config = Config.from_mapping({"outbound": {"w": {"limits": ["1 in flight"], "linger": "3s"}}})
+    async with Governor(config, clock=clock) as governor:
 
-    with anyio.CancelScope() as scope:
-        await never()
+        @governor.limit("w", "GET")
+        async def never() -> None:
+            scope.cancel()
+            await anyio.sleep_forever()
 
-    assert CounterRecord(requests=1, neutral=1) == counters(governor)
-    assert isinstance(governor.try_permit("w", "GET"), module.Permit)
+        with anyio.CancelScope() as scope:
+            await never()
+
+        assert CounterRecord(requests=1, neutral=1) == counters(governor)
+        clock.advance(4.9)
+        assert isinstance(governor.try_permit("w", "GET"), module.Denied)
+        clock.advance(0.1)
+        assert isinstance(governor.try_permit("w", "GET"), module.Permit)
 
 
 async def test_the_cost_is_that_of_each_call() -> None:
