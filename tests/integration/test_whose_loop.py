@@ -39,7 +39,10 @@ from tests.support.ways import Answer, block, wait
 pytestmark = pytest.mark.promise("R54", "R55")
 
 SETTINGS = {
-    "outbound": {"often": {"limits": ["1 per 300ms strict"]}, "single": {"limits": ["1 in flight"]}},
+    "outbound": {
+        "often": {"limits": ["1 per 300ms strict"], "counted": "outcome"},
+        "single": {"limits": ["1 in flight"], "linger": "off"},
+    },
     "inbound": {"default": {"limits": ["1/day burst 1"]}},
 }
 
