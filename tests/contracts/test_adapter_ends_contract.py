@@ -26,7 +26,7 @@ T = TypeVar("T")
 pytestmark = pytest.mark.promise("R05", "R56")
 
 #: A scope in which one place that is not given back stops everything.
-ONE = {"limits": ["1 in flight"]}
+ONE = {"limits": ["1 in flight"], "linger": "off"}
 
 
 def test_a_stream_that_ends_records_its_status_once(provider: Provider, opened: Opened) -> None:
