@@ -338,7 +338,7 @@ async def test_a_stream_that_is_cancelled_in_the_middle_says_nothing_about_the_p
     settings: Callable[..., Config], site: "Site", handlers: "type[Handlers]"
 ) -> None:
     url = site.at("/", handlers.lines("one", hangs=True), 200)
-    async with Governor(settings(limits=["1 in flight"])) as governor, client_under(governor) as client:
+    async with Governor(settings(limits=["1 in flight"], linger="off")) as governor, client_under(governor) as client:
         async with anyio.create_task_group() as tasks:
             reached = anyio.Event()
 

@@ -167,7 +167,7 @@ async def test_nothing_is_recorded_where_no_permit_was_needed(governor: Governor
 @pytest.fixture
 async def narrow() -> AsyncIterator[Governor]:
     """A governor that has one place for a call in flight, which is lost if an outcome is."""
-    said = {"limits": ["1 in flight"], "breaker": {"failures": 1}, "retry": {"first_delay": "1h", "max_delay": "1h"}}
+    said = {"limits": ["1 in flight"], "linger": "off", "breaker": {"failures": 1}, "retry": {"first_delay": "1h", "max_delay": "1h"}}
     async with Governor(Config.from_mapping({"outbound": {"default": said}})) as governor:
         yield governor
 
@@ -244,7 +244,7 @@ async def test_cancelled_while_it_waits_for_its_permit_it_leaves_the_line(narrow
 
 
 async def test_cancelled_in_the_pause_before_a_retry_its_outcome_is_known_already(provider: "type[Provider]") -> None:
-    said = {"limits": ["1 in flight"], "retry": {"first_delay": "1h", "max_delay": "1h", "jitter": "none"}}
+    said = {"limits": ["1 in flight"], "linger": "off", "retry": {"first_delay": "1h", "max_delay": "1h", "jitter": "none"}}
     async with Governor(Config.from_mapping({"outbound": {"default": said}})) as governor:
         await cancelled(AsyncGovernedTransport("example", governor=governor, transport=provider([503])))
 
