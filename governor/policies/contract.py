@@ -209,7 +209,7 @@ class LimitPolicy(ABC):
         self.parameters = parameters
         self.ready = 0
 
-    def assume(self, arrivals: Arrivals) -> None:  # noqa: B027
+    def assume(self, arrivals: Arrivals) -> None:  # noqa: B027 - for those that override it
         """Tells the policy what is assumed about the arrival of calls, once and before anything else. No effect by default."""
 
     @property
@@ -221,7 +221,7 @@ class LimitPolicy(ABC):
         """The next instant at which units return by time alone although `earliest` is `AFTER_OUTCOME`; `NEVER` if none do."""
         return NEVER
 
-    def answered(self, now: Instant, grant: Grant) -> None:  # noqa: B027
+    def answered(self, now: Instant, grant: Grant) -> None:  # noqa: B027 - for those that override it
         """Records that the answer has begun: the request has arrived. Called at most once for each grant, before `record`."""
 
     @property

@@ -147,7 +147,7 @@ class StrictWindowPolicy(LimitPolicy):
         self._margin = None if arrivals.by_outcome else int(arrivals.margin)
 
     @property
-    def awaits_answers(self) -> bool:  # type: ignore[override]
+    def awaits_answers(self) -> bool:  # type: ignore[override] # a constant in the base class
         """Whether it counts by arrival."""
         return self._margin is not None
 

@@ -167,7 +167,12 @@ async def test_nothing_is_recorded_where_no_permit_was_needed(governor: Governor
 @pytest.fixture
 async def narrow() -> AsyncIterator[Governor]:
     """A governor that has one place for a call in flight, which is lost if an outcome is."""
-    said = {"limits": ["1 in flight"], "linger": "off", "breaker": {"failures": 1}, "retry": {"first_delay": "1h", "max_delay": "1h"}}
+    said = {
+        "limits": ["1 in flight"],
+        "linger": "off",
+        "breaker": {"failures": 1},
+        "retry": {"first_delay": "1h", "max_delay": "1h"},
+    }
     async with Governor(Config.from_mapping({"outbound": {"default": said}})) as governor:
         yield governor
 
