@@ -102,6 +102,8 @@ sections = st.fixed_dictionaries(
                 "probe_deadline": st.just("9s"),
             }
         ),
+        "counted": st.sampled_from(["arrival", "arrival", "outcome"]),
+        "linger": st.sampled_from(["auto", "off"]),
     }
 )
 configs = st.fixed_dictionaries({"global": everywhere, "outbound": st.fixed_dictionaries(dict.fromkeys(SCOPES, sections))})
@@ -118,10 +120,6 @@ class Ask:
     granted_at: int | None = None
 
 
-#: The longest way of a call to its provider, in seconds, as the governor assumes unless told otherwise.
-MARGIN: Final = 2.0
-
-
 @dataclass
 class Use:
     """A call that was made: when it was granted, begun, seen by the provider and over, and in which order."""
@@ -131,6 +129,10 @@ class Use:
     begun: int
     ended: int
     seen_at: int
+
+    def arrived(self, margin: int | None) -> int:
+        """When the provider counts it if it arrives within the margin, on the clock of the governor; None: at any time."""
+        return self.seen_at if margin is None else min(self.seen_at, self.granted_at + margin)
 
 
 @dataclass
@@ -167,10 +169,9 @@ class World:
         use = Use(task, ask.granted_at or 0, next(self.order), -1, 0)
         self.uses.append(use)
         try:
-            way = min(task.hold * task.seen, MARGIN)
-            await anyio.sleep(way)
+            await anyio.sleep(task.hold * task.seen)
             use.seen_at = self.governor._clock()
-            await anyio.sleep(task.hold - way)
+            await anyio.sleep(task.hold * (1 - task.seen))
         finally:
             use.ended = next(self.order)
             use.seen_at = use.seen_at or self.governor._clock()

@@ -84,15 +84,22 @@ def remembers(one: object, limit: StrictWindow) -> bool:
 
 def judge_window(story: Story, uses: list[Use], first: int, last: int, limit: StrictWindow) -> None:
     """No window of the provider's own whose last call was granted in era `last` has more than allowed then."""
-    known = sorted((use for use in uses if first <= story.era(use.granted_at) <= last), key=lambda use: use.seen_at)
+    seen = {id(use): use.arrived(margin(story, use, last)) for use in uses}
+    known = sorted((use for use in uses if first <= story.era(use.granted_at) <= last), key=lambda use: seen[id(use)])
     for place, opening in enumerate(known):
-        window = [use for use in known[place:] if use.seen_at < opening.seen_at + limit.per]
+        window = [use for use in known[place:] if seen[id(use)] < seen[id(opening)] + limit.per]
         while window and story.era(max(use.granted_at for use in window)) < last:
             window.pop()
         for size in range(len(window), 0, -1):
             part = window[:size]
             if story.era(max(use.granted_at for use in part)) == last:
                 assert sum(amount(use.task, limit.unit) for use in part) <= limit.amount, f"{limit} is exceeded"
+
+
+def margin(story: Story, use: Use, last: int) -> int | None:
+    """By how much the use arrives after its grant at most, if windows have counted by arrival at any time from then on."""
+    eras = [config.for_scope(use.task.scope).arrivals for _, config in story.eras[story.era(use.granted_at) : last + 1]]
+    return max((arrivals.margin for arrivals in eras if not arrivals.by_outcome), default=None)
 
 
 def judge_in_flight(story: Story, uses: list[Use], first: int, last: int, limit: InFlight) -> None:

@@ -22,14 +22,17 @@ PLENTY: Final = "1000000/s burst 1000000"
 
 
 def governed(*limits: str, clock: Clock = system_clock, failures: int = NEVER_REACHED, **settings: object) -> Governor:
-    """One whose scopes all have these limits; without a cap, degraded mode and breakers but for what is said."""
+    """One whose scopes all have these limits; without a cap, degraded mode and breakers but for what is said.
+
+    A call that is given up frees its place in flight at once.
+    """
     everything = {
         "requests_per_minute": NEVER_REACHED,
         "degraded_after_failures": NEVER_REACHED,
         "degraded_after_providers": 1,
         **settings,
     }
-    scope = {"limits": limits, "breaker": {"failures": failures, "open_for": "1h"}}
+    scope = {"limits": limits, "breaker": {"failures": failures, "open_for": "1h"}, "linger": "off"}
     governor = Governor(Config.from_mapping({"global": everything, "outbound": {"default": scope}}), clock=clock)
     governor._lends = True  # With a clock of ours, too.
     return governor
