@@ -13,7 +13,7 @@ NEEDS := --editable '.[all]' --group dev --group bench
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help .venv test test-lowest test-sdks pytest lint types contracts docs demo bench screenshot clean
+.PHONY: help .venv test test-lowest test-sdks pytest lint types contracts docs demo bench bench-bans screenshot clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,9 @@ demo: $(READY) ## run the same traffic without and with a governor, against a pr
 
 bench: $(READY) ## measure, and write the tables and the chart
 	$(BIN)/python -m benchmarks
+
+bench-bans: $(READY) ## run clients against models of providers that ban, and write the page and its charts
+	$(BIN)/python -m benchmarks.bans
 
 screenshot: $(READY) ## take the picture of the dashboard for the documentation, which takes five minutes
 	$(BIN)/python -m tests.browser.screenshot docs/how-to/dashboard.png

@@ -1,0 +1,1 @@
+"""The ban benchmark: clients against models of providers that deny and ban, in virtual time."""
