@@ -162,13 +162,36 @@ class Access:
         portal = self.running()
         return portal.on_loop() and not portal.ended
 
+    def take(self, provider: str, method: str | None, attempt: int | None) -> Permit | None:
+        """A permit for one request that is granted at once and without a message; None if the actor must be asked.
+
+        On the actors' thread it comes from the actor, whichever loop runs there: it has ended before any other takes its turn.
+        On any other thread it comes from the lease.
+        """
+        if attempt is not None and attempt != 1:
+            return None
+        actor = self.addresses.get((provider, method))
+        if actor is None:
+            return None
+        if get_ident() != self.thread:
+            return actor.take() if attempt is None else actor.take_first()
+        permit = actor.grab()
+        if permit is not None and attempt == 1:
+            # The first attempt of an operation pays into the retry budget.
+            actor.ledger.budget.deposit(permit.grant().granted_at)
+        return permit
+
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """A permit for a thread that may wait. Raises a leaf of `PermitDenied`, and `UsageError` where waiting is in vain."""
+        if acquire.request is PLAIN and not (self.by_caller and acquire.caller):
+            permit = self.take(provider, method, acquire.attempt)
+            if permit is not None:
+                return permit
+        answer: Permit | Denied
         actor = self.find(provider, method, acquire.timeout)
         if isinstance(actor, Denied):
-            raise actor.exception()
-        answer: Permit | Denied | None = None if get_ident() == self.thread else _take(actor, acquire)
-        if answer is None:
+            answer = actor
+        else:
             portal = self.running()
             answer = _acquire_here(actor, acquire) if portal.here() else ask_blocking(portal, actor, acquire)
         if isinstance(answer, Denied):
@@ -177,32 +200,18 @@ class Access:
 
     async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """A permit for a task on any event loop. Raises a leaf of `PermitDenied`."""
-        here = get_ident() == self.thread
-        actor = self.addresses.get((provider, method)) if here else None
-        if (
-            actor is not None
-            and acquire.request is PLAIN
-            and acquire.attempt in (None, 1)
-            and not (self.by_caller and acquire.caller)
-        ):
-            # Safe whichever loop runs on this thread, as in `try_permit`. Only what may wait must look which one it is.
-            permit = actor.grab()
+        if acquire.request is PLAIN and not (self.by_caller and acquire.caller):
+            permit = self.take(provider, method, acquire.attempt)
             if permit is not None:
-                if acquire.attempt == 1:
-                    # The first attempt of an operation pays into the retry budget.
-                    actor.ledger.budget.deposit(permit.grant().granted_at)
                 return permit
-        if here and not self.running().on_loop():
-            here, actor = False, None
+        here = get_ident() == self.thread and self.running().on_loop()
         answer: Permit | Denied
         find = (provider, method, acquire.timeout)
-        found = actor or (self.find(*find) if here else await self.afind(*find))
-        if isinstance(found, Denied):
-            answer = found
-        elif here:
-            answer = await ask_here(found, acquire)
+        actor = self.find(*find) if here else await self.afind(*find)
+        if isinstance(actor, Denied):
+            answer = actor
         else:
-            answer = _take(found, acquire) or await self._ask(found, acquire)
+            answer = await (ask_here(actor, acquire) if here else self._ask(actor, acquire))
         if isinstance(answer, Denied):
             # A task that asks in a loop must not keep the event loop from all others, least of all from the outcomes and alarms
             # that would end the denials.
@@ -234,12 +243,3 @@ def _acquire_here(actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
             "that grants it; ask in a coroutine (`async with`, `aget` of a client), or without a wait (`timeout=0`, `wait=0`)"
         )
     return answer
-
-
-def _take(actor: ScopeActor, acquire: Acquire) -> Permit | None:
-    """A permit out of the lease, for another thread; None if the actor must be asked."""
-    if acquire.request is not PLAIN:
-        return None
-    if acquire.attempt is None:
-        return actor.take()
-    return actor.take_first() if acquire.attempt == 1 else None

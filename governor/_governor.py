@@ -122,6 +122,18 @@ class Governor:
             return found.acquire(acquire, None) or overloaded(found.scope)
         return ask_blocking(portal, found, acquire)
 
+    def take(
+        self, provider: str, method: str | None = None, *, attempt: int | None = None, caller: str | None = None
+    ) -> Permit | None:
+        """A permit for one request if one is granted at once, without a message to the scope; else None, which says nothing.
+
+        For code that would otherwise ask with `acquire` or `acquire_blocking`, and does so after None. From any thread.
+        """
+        access = self._access
+        if access.by_caller and (caller or label_of_block()):
+            return None
+        return access.take(provider, method, attempt)
+
     def permit(
         self,
         provider: str,

@@ -17,7 +17,7 @@ from governor_client._httpx_kit import PORTS, HttpxExchange, Kit, timeout_of
 from governor_client._observed import Observation
 from governor_client._operation import Operation, Terms
 from governor_client._streams import AsyncReportingStream, ReportingStream, TooLong
-from governor_client._wait import WaitBudget
+from governor_client._wait import WaitBudget, check_wait
 
 if TYPE_CHECKING:
     import httpx2
@@ -57,17 +57,26 @@ class Call:
         self.buffered = buffered
         self.request = build()
         self.history: list[httpx2.Response] = []
-        self.budget: WaitBudget = terms.budget(wait, timeout_of(self.request))
+        self._made: WaitBudget | None = None
+        self._wait = wait
+        if wait is not ...:
+            check_wait(wait)
 
     def begin(self) -> "Operation[httpx2.Response] | None":
         """The operation for the next request of this call; None if it is not governed."""
         url = self.request.url
-        if not self.terms.governs(url.host, url.path):
+        host, path = url.host, url.path
+        if not self.terms.governs(host, path):
             return None
         description = self.kit.request_of(
-            self.request, retry=self.retry, retry_answers=self.retry_answers, buffered=self.buffered
+            self.request, host, path, retry=self.retry, retry_answers=self.retry_answers, buffered=self.buffered
         )
-        return Operation(self.terms, description, self.budget)
+        return Operation(self.terms, description, self._budget)
+
+    def _budget(self) -> WaitBudget:
+        if self._made is None:
+            self._made = self.terms.budget(self._wait, timeout_of(self.request))
+        return self._made
 
     def redirected(self, response: "httpx2.Response", max_redirects: int) -> bool:
         """Whether the call goes on with a redirect. Raises `TooManyRedirects` of the library."""
@@ -270,7 +279,7 @@ def after_head(response: "httpx2.Response") -> None:
     exchange = _current.get()
     attempt = None if exchange is None else exchange.begun(response)
     if exchange is not None and attempt is not None:
-        stream = exchange.kit.reporting(cast("httpx2.SyncByteStream", response.stream), attempt, exchange.fault)
+        stream = exchange.kit.reporting(response.stream, attempt, exchange.fault)
         response.stream = stream
         exchange.reporting = cast("ReportingStream", stream)
 
@@ -289,7 +298,7 @@ async def aafter_head(response: "httpx2.Response") -> None:
     exchange = _current.get()
     attempt = None if exchange is None else exchange.begun(response)
     if exchange is not None and attempt is not None:
-        stream = exchange.kit.areporting(cast("httpx2.AsyncByteStream", response.stream), attempt, exchange.fault)
+        stream = exchange.kit.areporting(response.stream, attempt, exchange.fault)
         response.stream = stream
         exchange.reporting = cast("AsyncReportingStream", stream)
 

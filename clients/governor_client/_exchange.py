@@ -11,7 +11,7 @@ import anyio
 from governor import PermitDenied
 from governor_client._attempt import Attempt, Fault
 from governor_client._observed import Observation
-from governor_client._operation import Denier, Operation, Question
+from governor_client._operation import Denier, Operation, Question, Terms
 from governor_client._server_wait import Headers
 
 #: Seconds for closing an answer whose reader was cancelled.
@@ -75,19 +75,18 @@ class AsyncExchange(AnyExchange[R], Protocol[R]):
 def run(operation: Operation[R], exchange: Exchange[R]) -> R:
     """Sends the request, with a permit for each attempt, and blocks meanwhile."""
     while True:
+        attempt = operation.take()
+        if attempt is None:
+            try:
+                permit = operation.governor.acquire_blocking(operation.provider, operation.method, **operation.ask())
+            except PermitDenied as denial:
+                return operation.denied(denial, exchange)
+            attempt = operation.granted(permit)
         try:
-            permit = operation.governor.acquire_blocking(operation.provider, operation.method, **operation.ask())
-        except PermitDenied as denial:
-            return operation.denied(denial, exchange)
-        attempt = operation.granted(permit)
-        try:
-            response = _send(operation, exchange, attempt)
+            response = _send(operation, exchange, attempt) if Terms.any_by_host else exchange.send(attempt)
             _plan(operation, operation.answered(*exchange.head(response)))
             if most := operation.most:
-                whole = exchange.read(response, most)
-                if whole and operation.attempt.observation is not None:
-                    exchange.show(response, operation.attempt.observation)
-                operation.kept(response, whole=whole)
+                _keep(operation, exchange, response, whole=exchange.read(response, most))
             else:
                 response = exchange.stream(response, operation.attempt)
         except BaseException as error:
@@ -96,26 +95,27 @@ def run(operation: Operation[R], exchange: Exchange[R]) -> R:
                 raise
         else:
             if operation.pause is None:
-                return _final(operation, exchange, response)
+                if operation.final:
+                    exchange.mark_final(response)
+                return response
         Event().wait(operation.pause)
 
 
 async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
     """The same for a task."""
     while True:
+        attempt = operation.take()
+        if attempt is None:
+            try:
+                permit = await operation.governor.acquire(operation.provider, operation.method, **operation.ask())
+            except PermitDenied as denial:
+                return operation.denied(denial, exchange)
+            attempt = operation.granted(permit)
         try:
-            permit = await operation.governor.acquire(operation.provider, operation.method, **operation.ask())
-        except PermitDenied as denial:
-            return operation.denied(denial, exchange)
-        attempt = operation.granted(permit)
-        try:
-            response = await _asend(operation, exchange, attempt)
+            response = await (_asend(operation, exchange, attempt) if Terms.any_by_host else exchange.send(attempt))
             await _aplan_answer(operation, operation.answered(*exchange.head(response)), exchange, response)
             if most := operation.most:
-                whole = await exchange.read(response, most)
-                if whole and operation.attempt.observation is not None:
-                    exchange.show(response, operation.attempt.observation)
-                operation.kept(response, whole=whole)
+                _keep(operation, exchange, response, whole=await exchange.read(response, most))
             else:
                 response = exchange.stream(response, operation.attempt)
         except BaseException as error:
@@ -124,7 +124,9 @@ async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
                 raise
         else:
             if operation.pause is None:
-                return _final(operation, exchange, response)
+                if operation.final:
+                    exchange.mark_final(response)
+                return response
         await anyio.sleep(operation.pause)
 
 
@@ -142,6 +144,12 @@ async def _asend(operation: Operation[R], exchange: AsyncExchange[R], attempt: A
         return await exchange.send(attempt)
     finally:
         operation.end_sending(token)
+
+
+def _keep(operation: Operation[R], exchange: AnyExchange[R], response: R, *, whole: bool) -> None:
+    if whole and operation.attempt.observation is not None:
+        exchange.show(response, operation.attempt.observation)
+    operation.kept(response, whole=whole)
 
 
 def _plan(operation: Operation[R], question: Question | None) -> None:
@@ -164,9 +172,3 @@ async def _aplan_answer(operation: Operation[R], question: Question | None, exch
         with anyio.move_on_after(CLOSING, shield=True):
             await exchange.close(response)
         raise
-
-
-def _final(operation: Operation[R], exchange: AnyExchange[R], response: R) -> R:
-    if operation.final:
-        exchange.mark_final(response)
-    return response

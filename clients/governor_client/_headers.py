@@ -1,6 +1,6 @@
 """Headers of any HTTP library as a dictionary."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 def by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -15,10 +15,9 @@ def by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def by_raw_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def by_raw_name(headers: Collection[tuple[bytes, bytes]]) -> dict[str, str]:
     """The same for headers that are not decoded yet."""
-    found: dict[str, str] = {}
-    for name, value in headers:
-        lower, text = name.lower().decode("latin-1"), value.decode("latin-1")
-        found[lower] = f"{found[lower]}, {text}" if lower in found else text
-    return found
+    found = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    if len(found) == len(headers):
+        return found
+    return by_name((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)

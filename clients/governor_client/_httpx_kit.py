@@ -23,8 +23,8 @@ from governor_client._wait import longest
 if TYPE_CHECKING:
     import httpx2
 
-    Reporting = Callable[["httpx2.SyncByteStream", Attempt, Callable[[BaseException], Fault]], httpx2.SyncByteStream]
-    AsyncReporting = Callable[["httpx2.AsyncByteStream", Attempt, Callable[[BaseException], Fault]], httpx2.AsyncByteStream]
+    Reporting = Callable[[object, Attempt, Callable[[BaseException], Fault]], httpx2.SyncByteStream]
+    AsyncReporting = Callable[[object, Attempt, Callable[[BaseException], Fault]], httpx2.AsyncByteStream]
 
 #: Both libraries, each of which may be given objects of the other by mistake.
 LIBRARIES: Final = frozenset({"httpx", "httpx2"})
@@ -112,12 +112,14 @@ class Kit:
         request.stream = cast("httpx2.SyncByteStream", body)
         return cast("RequestBody | AsyncRequestBody", body)
 
-    def request_of(self, request: "httpx2.Request", *, retry: bool, retry_answers: bool, buffered: bool) -> Request:
+    def request_of(
+        self, request: "httpx2.Request", host: str, path: str, *, retry: bool, retry_answers: bool, buffered: bool
+    ) -> Request:
         """The request as the decisions see it. A body from a file or an iterator can be sent only once."""
         return Request(
             request.method,
-            request.url.host,
-            request.url.path,
+            host,
+            path,
             by_raw_name(request.headers.raw),
             repeatable=retry and isinstance(request.stream, self.byte_stream),
             retry_answers=retry_answers,
@@ -196,4 +198,4 @@ class HttpxExchange:
 
 def timeout_of(request: "httpx2.Request") -> float | None:
     """The timeout of a request: its longest phase in seconds; None if a phase has no bound."""
-    return longest(iter(request.extensions.get("timeout", {}).values()))
+    return longest(request.extensions.get("timeout", {}).values())

@@ -2,11 +2,10 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Collection
-from functools import wraps
+from collections.abc import Callable, Collection, Mapping
+from functools import partial, wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, Self, TypeVar, cast, final
-from weakref import ref
 
 from governor import Governor, UsageError
 from governor.clock import Clock, system_clock
@@ -15,11 +14,11 @@ from governor_client._attempt import Attempt
 from governor_client._denials import OnRefusal
 from governor_client._exchange import arun, run
 from governor_client._hosts import TermsOf
-from governor_client._httpx_kit import LIBRARIES, OURS, PORTS, HttpxExchange, Kit, library_of, timeout_of
+from governor_client._httpx_kit import LIBRARIES, OURS, PORTS, HttpxExchange, Kit, library_of
 from governor_client._operation import Operation, Terms
 from governor_client._options import BUDGET, BUFFERED, RETRY, WAIT
 from governor_client._streams import async_take_in, take_in
-from governor_client._wait import Wait, WaitBudget
+from governor_client._wait import SharedBudget, Wait, WaitBudget, check_wait, longest
 
 if TYPE_CHECKING:
     import httpx2
@@ -59,7 +58,7 @@ class _Sending(HttpxExchange):
                 self.show(response, attempt.observation)
             attempt.ended(whole=True)
         else:
-            response.stream = self.kit.reporting(cast("httpx2.SyncByteStream", response.stream), attempt, self.kit.fault)
+            response.stream = self.kit.reporting(response.stream, attempt, self.kit.fault)
         return response
 
 
@@ -91,7 +90,7 @@ class _AsyncSending(HttpxExchange):
                 self.show(response, attempt.observation)
             attempt.ended(whole=True)
         else:
-            response.stream = self.kit.areporting(cast("httpx2.AsyncByteStream", response.stream), attempt, self.kit.fault)
+            response.stream = self.kit.areporting(response.stream, attempt, self.kit.fault)
         return response
 
     async def close(self, response: "httpx2.Response") -> None:
@@ -114,7 +113,8 @@ class _AnyTransport:
                 f"use the one of governor_client.{library_of(request)}"
             )
         url, extensions = request.url, request.extensions
-        terms = terms_of.of(url.host, url.path, url.port or PORTS.get(url.scheme))
+        host, path = url.host, url.path
+        terms = terms_of.of(host, path, url.port or PORTS.get(url.scheme))
         if terms is None:
             return None
         if not isinstance(request.stream, self.kit.byte_stream) and not self._BODY.intersection(request.headers):
@@ -122,11 +122,13 @@ class _AnyTransport:
             request.stream = self.kit.byte_stream(b"")
         description = self.kit.request_of(
             request,
+            host,
+            path,
             retry=extensions.get(RETRY) is not False,
             retry_answers=True,
             buffered=extensions.get(BUFFERED) is True,
         )
-        return Operation(terms, description, _budget(terms, request))
+        return Operation(terms, description, _budget(terms, request).get)
 
 
 class Transport(_AnyTransport, Generic[Inner]):
@@ -268,26 +270,22 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
         await self._inner.__aexit__(kind, error, traceback)
 
 
-@final
-class _SharedBudget:
-    """A budget, kept in the extensions of a request, which the libraries copy into the requests of its redirects."""
-
-    __slots__ = ("budget", "first")
-
-    def __init__(self, budget: WaitBudget, first: "httpx2.Request") -> None:
-        self.budget = budget
-        self.first = ref(first)
-
-
-def _budget(terms: Terms, request: "httpx2.Request") -> WaitBudget:
+def _budget(terms: Terms, request: "httpx2.Request") -> SharedBudget:
     extensions = request.extensions
     shared = extensions.get(BUDGET)
     # The same request again is a new call, or a round of authentication, which a transport cannot tell from one.
-    if isinstance(shared, _SharedBudget) and shared.first() is not request:
-        return shared.budget
-    budget = terms.budget(extensions.get(WAIT, ...), timeout_of(request))
-    extensions[BUDGET] = _SharedBudget(budget, request)
-    return budget
+    if isinstance(shared, SharedBudget) and shared.first() is not request:
+        return shared
+    wait = extensions.get(WAIT, ...)
+    if wait is not ...:
+        check_wait(wait)
+    # Without a reference to the request, which would be a circle.
+    extensions[BUDGET] = shared = SharedBudget(request, partial(_made, terms, wait, extensions.get("timeout", {})))
+    return shared
+
+
+def _made(terms: Terms, wait: object, timeout: Mapping[str, float | None]) -> WaitBudget:
+    return terms.budget(wait, longest(timeout.values()))
 
 
 def above(kind: type[_AnyTransport], client: object, inner: object, terms: TermsOf) -> object:

@@ -8,10 +8,10 @@ import copy
 import logging
 from collections.abc import Callable, Collection
 from contextvars import ContextVar, Token
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, final
+from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, final
 
 from governor import CallFailure, Duration, Governor, Instant, Permit, PermitDenied
-from governor.clock import Clock, from_seconds, to_seconds, wall_clock
+from governor.clock import Clock, to_seconds, wall_clock
 from governor.config import provider_name
 from governor.hints import MIN_WAIT, forbids_retry, read_hints
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
@@ -101,7 +101,10 @@ def sending() -> "Operation[Any] | None":
 class Terms:
     """The settings of an adapter: provider, governor, waiting, denials, ungoverned requests. Raises `ConfigError`."""
 
-    __slots__ = ("_client", "by_host", "clock", "on_event", "on_refusal", "provider", "ungoverned", "wait")
+    __slots__ = ("_client", "_given", "by_host", "clock", "on_event", "on_refusal", "provider", "ungoverned", "wait")
+
+    #: Whether there have ever been terms by host, so that requests may be sent within requests.
+    any_by_host: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -124,12 +127,15 @@ class Terms:
         self.on_event = on_event
         #: Whether `instrument` has chosen the provider, by the host.
         self.by_host = by_host
+        if by_host:
+            Terms.any_by_host = True
+        self._given = governor
         self._client = GovernorClient(governor)
 
     @property
     def governor(self) -> Governor:
         """The governor of this adapter, running."""
-        return self._client.governor
+        return self._client.governor if self._given is None else self._given
 
     def governs(self, host: str, path: str) -> bool:
         """Whether a request to this host and path needs permits."""
@@ -137,9 +143,10 @@ class Terms:
 
     def of(self, host: str, path: str, port: int | None = None, /, *, within: "Operation[Any] | None" = None) -> "Terms | None":
         """The terms of a request to this host and path: these, or None if it needs no permit."""
-        sent = sending()
-        if sent is not None and sent.terms.by_host and not self.by_host and sent.sends_to(host):
-            return None  # It has a permit already, because of `instrument`.
+        if Terms.any_by_host and not self.by_host:
+            sent = sending()
+            if sent is not None and sent.terms.by_host and sent.sends_to(host):
+                return None  # It has a permit already, because of `instrument`.
         return None if self.ungoverned.covers(host, path) else self
 
     def budget(self, wait: object, timeout: float | None) -> WaitBudget:
@@ -151,8 +158,8 @@ class Terms:
 class Operation(Generic[Response]):
     """One request and its attempts, each with a permit of its own.
 
-    The budget bounds all waiting together, for permits and between attempts. The time of the attempts does not count: the HTTP
-    library bounds it.
+    The `budget` bounds all waiting together, for permits and between attempts: a function that returns the same one each time.
+    The time of the attempts does not count: the HTTP library bounds it.
     """
 
     __slots__ = (
@@ -176,17 +183,19 @@ class Operation(Generic[Response]):
     #: The attempt that is being made.
     attempt: Attempt
 
-    def __init__(self, terms: Terms, request: Request, budget: WaitBudget) -> None:
+    def __init__(self, terms: Terms, request: Request, budget: Callable[[], WaitBudget]) -> None:
         self.governor = terms.governor
         #: Seconds to wait before the next attempt; None for no further attempt.
         self.pause: float | None = None
         self.terms = terms
         self._request = request
+        # Most calls never wait, and need none.
         self._budget = budget
+        get = request.headers.get
         #: The attempts that an SDK has made of this request before; None if it does not number them.
-        self._repeated = _number(request.headers.get(_SDK_RETRY_COUNT))
+        self._repeated = None if (number := get(_SDK_RETRY_COUNT)) is None else _number(number)
         #: The key that an SDK has given this call, by which its repetition is known.
-        self._key = request.headers.get("idempotency-key") if request.headers.get(_SDK_WITH_KEYS) is not None else None
+        self._key = None if get(_SDK_WITH_KEYS) is None else get("idempotency-key")
         self._asked_at = Instant(0)
         self._sending = False
         #: The status of the latest answer.
@@ -213,13 +222,25 @@ class Operation(Generic[Response]):
         """The method of the request, which names the scope with the provider."""
         return self._request.method
 
+    def take(self) -> Attempt | None:
+        """Begins the first attempt with a permit that is granted at once; None if the operation must ask for one."""
+        if self._tries or self._repeated or self._key:
+            return None
+        request = self._request
+        permit = self.governor.take(self.terms.provider, request.method, attempt=1 if request.repeatable else None)
+        if permit is None:
+            return None
+        self._tries = 1
+        self.attempt = attempt = Attempt(permit)
+        return attempt
+
     def ask(self) -> Ask:
         """The parameters of the permit for the next attempt. Raises the last error again if an SDK repeats a used-up call."""
         if self._tries == 0 and (self._repeated or self._key):
             self._stop_repetition()
         self._tries += 1
         self._asked_at = self.terms.clock()
-        return Ask(timeout=self._budget.permit, attempt=self._tries if self._request.repeatable else None)
+        return Ask(timeout=self._budget().permit, attempt=self._tries if self._request.repeatable else None)
 
     def denied(self, denial: PermitDenied, denier: Denier[Response]) -> Response:
         """Ends an operation without a permit: returns the last answer, else raises the last error, else denies the request."""
@@ -237,7 +258,7 @@ class Operation(Generic[Response]):
     def granted(self, permit: Permit) -> Attempt:
         """Begins an attempt with this permit."""
         waited = Duration(self.terms.clock() - self._asked_at)
-        self._budget.spend(waited)
+        self._budget().spend(to_seconds(waited))
         self.waited = self.waited or self._tries > 1 or waited >= _REPORTED
         self.pause = None
         self._in_hand = None
@@ -264,11 +285,11 @@ class Operation(Generic[Response]):
     def ask_further(self) -> Ask:
         """The parameters of the permit for a further request of the attempt, such as a second round of authentication."""
         self._asked_at = self.terms.clock()
-        return Ask(timeout=self._budget.permit, attempt=None)
+        return Ask(timeout=self._budget().permit, attempt=None)
 
     def granted_further(self, permit: Permit) -> Attempt:
         """Begins a further request of the attempt with this permit. The one before has reported its outcome."""
-        self._budget.spend(Duration(self.terms.clock() - self._asked_at))
+        self._budget().spend(to_seconds(self.terms.clock() - self._asked_at))
         self.attempt = Attempt(permit)
         return self.attempt
 
@@ -302,7 +323,7 @@ class Operation(Generic[Response]):
         """Stores the result of `plan_retry`."""
         self.pause = pause
         if pause is not None:
-            self._budget.spend(from_seconds(pause, field="pause"))
+            self._budget().spend(pause)
         elif (self._repeated is not None or self._key) and isinstance(self._in_hand, Exception) and self._tries > 1:
             request = self._request
             error = copy.copy(self._in_hand).with_traceback(None)
@@ -349,7 +370,7 @@ class Operation(Generic[Response]):
             "provider": self.terms.provider,
             "method": self._request.method,
             "attempt": self._tries,
-            "remaining": self._budget.pause,
+            "remaining": self._budget().pause,
             "status": status,
             "server_wait": wait,
             "idempotency_key": bool(self._request.headers.get("idempotency-key")),
@@ -371,5 +392,5 @@ class Operation(Generic[Response]):
             _log.error("`on_event` failed on %s, and the request goes on.", type(event).__name__, exc_info=error)
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and len(text) <= 4 and text.isdecimal() else None
+def _number(text: str) -> int | None:
+    return int(text) if len(text) <= 4 and text.isdecimal() else None

@@ -33,7 +33,7 @@ class Ungoverned:
         return (
             (self._loopback and is_loopback(host))
             or host in self._hosts
-            or any(path == declared or path.startswith(f"{declared}/") for declared in self._paths)
+            or (bool(self._paths) and any(path == declared or path.startswith(f"{declared}/") for declared in self._paths))
         )
 
 
@@ -52,6 +52,7 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+@lru_cache(maxsize=256)
 def plain(host: str) -> str:
     """A host in lower case, without brackets and the final dot."""
     return host.lower().strip("[]").removesuffix(".")

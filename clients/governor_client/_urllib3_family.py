@@ -144,7 +144,7 @@ def timeout_of(timeout: object) -> float | None:
         phases: tuple[object, ...] = (timeout.connect_timeout, timeout.read_timeout) if total is None else (total,)
     else:
         phases = timeout if isinstance(timeout, tuple) else ()
-    return longest(float(phase) if isinstance(phase, (int, float)) else None for phase in phases)
+    return longest([float(phase) if isinstance(phase, (int, float)) else None for phase in phases])
 
 
 def synthetic(denied: DeniedResponse, url: str | None, *, loaded: bool) -> HTTPResponse:

@@ -5,13 +5,14 @@ retries. It is apart from the timeouts of the HTTP library, which bound each pha
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, Literal, final
+from typing import Final, Literal, cast, final
+from weakref import ref
 
-from governor import ConfigError, Duration
-from governor.clock import MAX_DURATION, from_seconds, to_seconds
+from governor import ConfigError
+from governor.clock import MAX_DURATION, to_seconds
 
 #: Seconds, None for no bound, or "timeout": as long as the timeout of the call, `MAX_DEFAULT_WAIT` at most.
 Wait = float | None | Literal["timeout"]
@@ -19,6 +20,8 @@ Wait = float | None | Literal["timeout"]
 #: The maximum wait in seconds of a call that does not say how long it waits.
 MAX_DEFAULT_WAIT: Final = 30.0
 
+#: Seconds. A longer wait counts as no bound.
+_MAX_WAIT: Final = to_seconds(MAX_DURATION)
 _ALLOWED: Final = "a number of seconds from 0, None for no bound, or 'timeout'"
 _override: Final[ContextVar[tuple[Wait] | None]] = ContextVar("governor_client_wait", default=None)
 
@@ -65,7 +68,8 @@ class WaitBudget:
         self._at_once = wait == 0
         if wait == "timeout" or wait == 0:
             wait = MAX_DEFAULT_WAIT if timeout is None else min(max(0.0, timeout), MAX_DEFAULT_WAIT)
-        self._left = None if wait is None or wait > to_seconds(MAX_DURATION) else from_seconds(wait, field="wait")
+        #: Seconds.
+        self._left = None if wait is None or wait > _MAX_WAIT else wait
 
     @property
     def permit(self) -> float | None:
@@ -75,15 +79,41 @@ class WaitBudget:
     @property
     def pause(self) -> float | None:
         """Seconds that the pause before the next attempt may take; None for no bound."""
-        return None if self._left is None else to_seconds(self._left)
+        return self._left
 
-    def spend(self, wait: Duration) -> None:
+    def spend(self, seconds: float) -> None:
         """Counts a wait that is over, or a pause that is planned."""
         if self._left is not None:
-            self._left = Duration(max(0, self._left - wait))
+            self._left = max(0.0, self._left - seconds)
 
 
-def longest(phases: Iterator[float | None]) -> float | None:
+@final
+class SharedBudget:
+    """The budget of a call, kept with its `first` request, which a library shares with the redirects. Made when it is needed.
+
+    Most calls never wait. Pickled as an empty dictionary: it is over.
+    """
+
+    __slots__ = ("_make", "_made", "first")
+
+    def __init__(self, first: object, make: Callable[[], WaitBudget]) -> None:
+        self.first = ref(first)
+        self._make = make
+        self._made: WaitBudget | None = None
+
+    def get(self) -> WaitBudget:
+        """The budget, the same each time."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return dict, ()
+
+
+def longest(phases: Collection[float | None]) -> float | None:
     """The timeout of a call: its longest phase in seconds; None if one of them has no bound, or if there are none."""
-    most = max((math.inf if phase is None else phase for phase in phases), default=math.inf)
+    if None in phases:
+        return None
+    most = max(cast("Collection[float]", phases), default=math.inf)
     return None if most == math.inf else most

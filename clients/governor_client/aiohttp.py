@@ -139,7 +139,7 @@ class GovernedMiddleware:
             original=request,
             reading=READING_OF_REQUEST,
         )
-        operation: Operation[ClientResponse] = Operation(terms, description, call.budget)
+        operation: Operation[ClientResponse] = Operation(terms, description, lambda: call.budget)
         try:
             return await arun(operation, Sending(call, operation, request, handler))
         except REPEATED as error:
@@ -220,7 +220,8 @@ class GovernedMiddleware:
             original=(session, url, options),
             reading=READING_OF_CALL,
         )
-        return Calling(call, Operation(terms, description, call.budget), send, session, method, str_or_url, url, options)
+        operation: Operation[ClientResponse] = Operation(terms, description, lambda: call.budget)
+        return Calling(call, operation, send, session, method, str_or_url, url, options)
 
 
 def govern(
@@ -312,7 +313,7 @@ def _longest(timeout: ClientTimeout) -> float | None:
     """The timeout of a call in seconds: `total`, else its longest phase; None if it has no bound. 0 means none in aiohttp."""
     if timeout.total:
         return timeout.total
-    return longest(iter((timeout.connect or timeout.sock_connect or None, timeout.sock_read or None)))
+    return longest((timeout.connect or timeout.sock_connect or None, timeout.sock_read or None))
 
 
 async def _check(response: ClientResponse, check: Any) -> None:

@@ -129,7 +129,8 @@ class _Handlers:
                 original=Original(request.url, request.data),
                 reading=READING,
             )
-            call = _Call(Operation(self._terms, description, self._terms.budget(..., self._timeout)))
+            budget = self._terms.budget(..., self._timeout)
+            call = _Call(Operation(self._terms, description, lambda: budget))
             request.context[_CALL] = call
         if not call.permitted:
             try:

@@ -19,7 +19,7 @@ from governor_client._observed import Observation
 from governor_client._operation import KEPT, Operation, Terms
 from governor_client._request import Request
 from governor_client._server_wait import Headers
-from governor_client._wait import Wait, WaitBudget
+from governor_client._wait import SharedBudget, Wait, WaitBudget
 
 try:
     import requests
@@ -241,7 +241,7 @@ def _send(
         original=Original(request.url or "", request.body),
         reading=READING,
     )
-    operation: Operation[Response] = Operation(terms, description, _budget(terms, request, timeout))
+    operation: Operation[Response] = Operation(terms, description, _budget(terms, request, timeout).get)
     response = run(operation, _Exchange(adapter, operation, request, send))
     if operation.waited:
         _OwnTime(request.hooks, response)
@@ -323,29 +323,18 @@ class _Exchange:
         return as_error_of(exceptions.RequestException, denial, request=self._request, response=None)
 
 
-@final
-class _SharedBudget:
-    """The wait of a request, shared by the copies that requests makes of it. Pickled as an empty dictionary: it is over."""
-
-    __slots__ = ("budget", "first")
-
-    def __init__(self, budget: WaitBudget, first: PreparedRequest) -> None:
-        self.budget = budget
-        self.first = ref(first)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return dict, ()
-
-
-def _budget(terms: Terms, request: PreparedRequest, timeout: "TimeoutType") -> WaitBudget:
+def _budget(terms: Terms, request: PreparedRequest, timeout: "TimeoutType") -> SharedBudget:
     hooks = cast("dict[str, object]", request.hooks)
     shared = hooks.get(_BUDGET)
     # The same request again is a new call.
-    if isinstance(shared, _SharedBudget) and shared.first() is not request:
-        return shared.budget
-    budget = terms.budget(..., timeout_of(timeout))
-    hooks[_BUDGET] = _SharedBudget(budget, request)
-    return budget
+    if isinstance(shared, SharedBudget) and shared.first() is not request:
+        return shared
+    hooks[_BUDGET] = shared = SharedBudget(request, partial(_made, terms, timeout))
+    return shared
+
+
+def _made(terms: Terms, timeout: "TimeoutType") -> WaitBudget:
+    return terms.budget(..., timeout_of(timeout))
 
 
 @final

@@ -227,7 +227,7 @@ def send_through(
         budget = terms.budget(..., timeout_of(options["timeout"]))
         if call is not None:
             call.budget = budget
-    operation: Operation[BaseHTTPResponse] = Operation(terms, description, budget)
+    operation: Operation[BaseHTTPResponse] = Operation(terms, description, lambda: budget)
     once = _RAISES if retries.total is False else _ONCE
     send = partial(urlopen, method, url, retries=once, redirect=False, **options)
     response = run(operation, _Exchange(send, url, body, loaded=loaded))

@@ -194,11 +194,14 @@ def test_a_denial_is_an_answer_on_request(background: Governor, site: "Site", pr
 
 
 @pytest.mark.promise("R57")
-def test_one_wait_bounds_a_call_with_its_redirects(background: Governor, site: "Site", handlers: "type[Handlers]") -> None:
+def test_one_wait_bounds_a_call_with_its_redirects(
+    background: Governor, site: "Site", handlers: "type[Handlers]", monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = f"/{site.url.rsplit('/', 1)[1]}"
     url = site.at("/a", handlers.headers(302, location=f"{path}/b"))
     site.at("/b", handlers.headers(302, location=f"{path}/c"))
     site.at("/c", handlers.headers(503, retry_after="1"), 200)
+    monkeypatch.setattr(Governor, "take", lambda *_, **__: None)  # The scope must be asked.
     each_permit_takes_a_second = map(Instant, count(0, 1_000_000)).__next__
 
     with GovernedPoolManager(
