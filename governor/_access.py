@@ -1,7 +1,7 @@
 """Access to the actors of a governor from wherever a call is: on their loop, on another thread, or on another event loop."""
 
 import os
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
 from functools import partial
 from threading import get_ident
 from typing import Protocol, final
@@ -13,6 +13,7 @@ from governor._actors.actor import ScopeActor
 from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, overloaded
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal
+from governor._callers import label_of_block
 from governor._life import Life
 from governor._supervisor import Supervisor
 from governor.config import scope_of
@@ -41,6 +42,20 @@ class LeasedPermits(Protocol):
     @property
     def pop_leased(self) -> Callable[[], Permit]:
         """Takes a permit, on any thread. Raises `IndexError` if none is left."""
+
+
+class Leases(Protocol):
+    """Permits without a message to the scope."""
+
+    @property
+    def addresses(self) -> Mapping[Spelling, LeasedPermits]:
+        """The leases of scopes, by provider and method as spelled. Another mapping after the governor is entered again."""
+
+    def take(self, provider: str, method: str | None, attempt: int | None = None, caller: str | None = None) -> Permit | None:
+        """A permit for one request if one is granted at once; None says nothing: ask with `acquire` or `acquire_blocking`.
+
+        From any thread. The parameters are those of `acquire`.
+        """
 
 
 @final
@@ -162,12 +177,14 @@ class Access:
         portal = self.running()
         return portal.on_loop() and not portal.ended
 
-    def take(self, provider: str, method: str | None, attempt: int | None) -> Permit | None:
-        """A permit for one request that is granted at once and without a message; None if the actor must be asked.
+    def take(self, provider: str, method: str | None, attempt: int | None = None, caller: str | None = None) -> Permit | None:
+        """See `Leases.take`.
 
-        On the actors' thread it comes from the actor, whichever loop runs there: it has ended before any other takes its turn.
-        On any other thread it comes from the lease.
+        On the actors' thread the permit comes from the actor, whichever loop runs there: it has ended before any other takes
+        its turn. On any other thread it comes from the lease.
         """
+        if self.by_caller and (caller or label_of_block()):
+            return None
         if attempt is not None and attempt != 1:
             return None
         actor = self.addresses.get((provider, method))
@@ -183,8 +200,8 @@ class Access:
 
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """A permit for a thread that may wait. Raises a leaf of `PermitDenied`, and `UsageError` where waiting is in vain."""
-        if acquire.request is PLAIN and not (self.by_caller and acquire.caller):
-            permit = self.take(provider, method, acquire.attempt)
+        if acquire.request is PLAIN:
+            permit = self.take(provider, method, acquire.attempt, acquire.caller)
             if permit is not None:
                 return permit
         answer: Permit | Denied
@@ -200,8 +217,8 @@ class Access:
 
     async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """A permit for a task on any event loop. Raises a leaf of `PermitDenied`."""
-        if acquire.request is PLAIN and not (self.by_caller and acquire.caller):
-            permit = self.take(provider, method, acquire.attempt)
+        if acquire.request is PLAIN:
+            permit = self.take(provider, method, acquire.attempt, acquire.caller)
             if permit is not None:
                 return permit
         here = get_ident() == self.thread and self.running().on_loop()

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from governor._access import Access, LeasedPermits
+from governor._access import Access, Leases
 from governor._actors.asking import ask_blocking, overloaded
 from governor._actors.permit import Permit
 from governor._callers import check_label, label_of_block
@@ -121,18 +121,6 @@ class Governor:
         if portal.here():
             return found.acquire(acquire, None) or overloaded(found.scope)
         return ask_blocking(portal, found, acquire)
-
-    def take(
-        self, provider: str, method: str | None = None, *, attempt: int | None = None, caller: str | None = None
-    ) -> Permit | None:
-        """A permit for one request if one is granted at once, without a message to the scope; else None, which says nothing.
-
-        For code that would otherwise ask with `acquire` or `acquire_blocking`, and does so after None. From any thread.
-        """
-        access = self._access
-        if access.by_caller and (caller or label_of_block()):
-            return None
-        return access.take(provider, method, attempt)
 
     def permit(
         self,
@@ -306,9 +294,9 @@ class Governor:
         return self._listeners.add(hook)
 
     @property
-    def leases(self) -> Mapping[tuple[str, str | None], LeasedPermits]:
-        """The leases of scopes, by provider and method as spelled. Another mapping after the governor is entered again."""
-        return self._access.addresses
+    def leases(self) -> Leases:
+        """Permits without a message to the scope, for code that makes the way to one shorter."""
+        return self._access
 
     # Running.
 

@@ -227,7 +227,7 @@ class Operation(Generic[Response]):
         if self._tries or self._repeated or self._key:
             return None
         request = self._request
-        permit = self.governor.take(self.terms.provider, request.method, attempt=1 if request.repeatable else None)
+        permit = self.governor.leases.take(self.terms.provider, request.method, 1 if request.repeatable else None)
         if permit is None:
             return None
         self._tries = 1

@@ -36,7 +36,7 @@ class GovernorClient:
     def __init__(self, governor: Governor | None = None) -> None:
         self._given = governor
         self._found = governor
-        self._leases: Mapping[tuple[str, str | None], LeasedPermits] = {} if governor is None else governor.leases
+        self._leases: Mapping[tuple[str, str | None], LeasedPermits] = {} if governor is None else governor.leases.addresses
 
     @property
     def governor(self) -> Governor:
@@ -45,7 +45,7 @@ class GovernorClient:
         if found is None or (self._given is None and found.state is not GovernorState.RUNNING):
             self._found = found = default()
         # A governor that is entered again has other leases.
-        self._leases = found.leases
+        self._leases = found.leases.addresses
         return found
 
     def try_permit(

@@ -104,7 +104,7 @@ def test_a_permit_at_hand_and_its_outcome_are_two_functions_and_five_that_are_wr
 
 
 #: What a block calls that is written in C: nothing here waits or wakes a thread.
-BLOCK = {"dict.get", "deque.popleft", "deque.append", "get_ident", "getpid", "isinstance", "len"}
+BLOCK = {"dict.get", "deque.popleft", "deque.append", "get_ident", "len"}
 
 
 def test_a_block_with_a_permit_at_hand_calls_nothing_that_waits_or_wakes() -> None:

@@ -55,10 +55,10 @@ async def test_a_scope_is_provider_and_method_in_lower_case(provider: str, metho
 @pytest.mark.promise("R02")
 async def test_what_is_taken_without_an_ask_is_within_the_limits_and_never_a_retry() -> None:
     async with governed("3/minute burst 3") as governor:
-        unknown = governor.take("weather", "GET")
+        unknown = governor.leases.take("weather", "GET")
         granted(governor.try_permit("weather", "GET"))
-        retried = governor.take("weather", "GET", attempt=2)
-        taken = [governor.take("weather", "GET", attempt=attempt) for attempt in (None, 1, 1)]
+        retried = governor.leases.take("weather", "GET", 2)
+        taken = [governor.leases.take("weather", "GET", attempt) for attempt in (None, 1, 1)]
         requests = governor.statistics().scopes["weather:get"].counters.requests
 
     assert (None, None, [True, True, False], 3) == (unknown, retried, [permit is not None for permit in taken], requests)

@@ -16,6 +16,7 @@ from requests.auth import AuthBase, HTTPDigestAuth
 from urllib3.util import Retry
 
 from governor import Config, CounterRecord, Governor, Instant, PermitDenied, RateLimited, Reason, UsageError
+from governor._access import Access
 from governor.testing import denying
 from governor_client import wait_at_most
 from governor_client.requests import GovernedAdapter, govern
@@ -282,7 +283,7 @@ def test_a_denial_is_an_answer_on_request(
 @pytest.fixture
 def each_permit_takes_a_second(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Instant]:
     """A clock by which it does, in scopes that must be asked for it."""
-    monkeypatch.setattr(Governor, "take", lambda *_, **__: None)
+    monkeypatch.setattr(Access, "take", lambda *_: None)
     return map(Instant, count(0, 1_000_000)).__next__
 
 
