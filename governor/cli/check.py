@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Final
 
+from governor.cli.presets import in_use
 from governor.config import Config, show
 from governor.config.differences import differences
 
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION: Final = (
     "Reads the built-in defaults, the policy file, .env and the environment. If they are valid, prints OK and the settings "
-    "that differ from the defaults, as a policy file. If not, prints every mistake and exits with status 2."
+    "that differ from the defaults, as a policy file, with the sources of the presets in use. If not, prints every mistake and "
+    "exits with status 2."
 )
 
 
@@ -31,7 +33,7 @@ def _run(said: argparse.Namespace) -> int:
         # Nothing but the settings, so that the output is a policy file.
         print("\n".join(lines[:-1]))
     elif lines:
-        print("\n".join([f"OK{name}", "", *lines[:-1]]))
+        print("\n".join([f"OK{name}", "", *in_use(config), *lines[:-1]]))
     else:
         print(f"OK{name}: every setting has its default")
     return 0

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from governor.cli import check, completion, init, schema
+from governor.cli import check, completion, init, presets, schema
 from governor.errors import ConfigError
 
 _DESCRIPTION: Final = (
@@ -65,6 +65,7 @@ def parser(*, complete: bool = False) -> argparse.ArgumentParser:
     check.add_to(commands)
     init.add_to(commands)
     schema.add_to(commands)
+    presets.add_to(commands)
     serve, status = _daemon_parsers() if complete else ([], [])
     commands.add_parser("serve", parents=serve, add_help=complete, help="run a governor with an HTTP API and a dashboard")
     commands.add_parser("status", parents=status, add_help=complete, help="show the scopes of a running governor")

@@ -1,13 +1,15 @@
 """Settings that differ from the defaults, as the shortest policy file that makes the same `Config`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from governor.config.builtin import built_in
+from governor.config.load import merge
 from governor.config.model import Config
 from governor.config.names import DEFAULT, join, provider_of
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
+from governor.config.preset import beneath
 from governor.config.provider_settings import ProviderSettings
 from governor.config.schema import read, write
 
@@ -26,13 +28,19 @@ def differences(config: Config) -> list[str]:
 
 def _provider(config: Config) -> Iterator[str]:
     default = config.provider[DEFAULT]
+    presets = _presets(config)["provider"]
     for name, settings in config.provider.items():
-        inherited = ProviderSettings() if name == DEFAULT else default
-        yield from _section(join("provider", name), inherited, settings, always=name != DEFAULT)
+        inherited = ProviderSettings() if name == DEFAULT else read(default, presets.get(name, {}), field="")
+        yield from _section(join("provider", name), inherited, settings, always=name not in (DEFAULT, *presets))
+
+
+def _presets(config: Config) -> Mapping[str, Mapping[str, Mapping[str, object]]]:
+    """What the presets in use mean, without what the configuration changes."""
+    return beneath({name: {"preset": settings.preset} for name, settings in config.provider.items()})
 
 
 def _outbound(config: Config) -> Iterator[str]:
-    scopes = built_in()["outbound"]
+    scopes = merge((built_in()["outbound"], _presets(config)["outbound"]))
     default = config.outbound[DEFAULT]
     for name, settings in config.outbound.items():
         if name == DEFAULT:

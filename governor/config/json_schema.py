@@ -12,9 +12,11 @@ import msgspec
 from governor._units import Duration
 from governor.config.builtin import presets
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, PresetName, ScopeSettings
+from governor.config.preset import PresetReference
 from governor.config.provider_settings import ProviderSettings
 from governor.config.schema import OFF, write
 from governor.policies.contract import Limit
+from governor.presets import references
 
 Schema = dict[str, Any]
 
@@ -102,6 +104,8 @@ def _value(kind: Any, default: object = None) -> Schema:
         return {"anyOf": [*(_value(one) for one in kinds), *([_OFF] if NoneType in inner else [])]}
     if kind == PresetName:
         return {"enum": list(presets())}
+    if kind == PresetReference:
+        return {"anyOf": [{"enum": references()}, {"type": "string", "pattern": r"\.toml(/[^/]+)?$"}]}
     if origin is Literal:
         return {"enum": list(inner)}
     if origin in (tuple, frozenset):

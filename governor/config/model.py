@@ -27,6 +27,7 @@ from governor.config.names import (
 )
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.paths import Paths, covering, normal_form, sample
+from governor.config.preset import beneath as presets_beneath
 from governor.config.provider_settings import ProviderSettings
 from governor.config.schema import entries, read, unknown_key
 from governor.config.text import describe
@@ -76,7 +77,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         mistakes = Mistakes()
         with mistakes:
             said = folded_scopes(said)
-        tables = merge((built_in(), said))
+        tables = merge((built_in(), presets_beneath(said.get("provider")), said))
         for key, path, value in entries(tables, field=""):
             with mistakes:
                 if key not in SECTIONS:
@@ -190,6 +191,8 @@ def _provider(table: object) -> dict[str, ProviderSettings]:
         with mistakes:
             name = provider_name(name, field=path)
             resolved[name] = read(resolved[DEFAULT], value, field=path)
+            if name == DEFAULT and resolved[name].preset is not None:
+                raise ConfigError(f"{path}.preset", resolved[name].preset, "a preset in the section of a single provider")
             for index, host in enumerate(resolved[name].hosts):
                 owner = owners.setdefault(place(host), name)
                 if name == DEFAULT:

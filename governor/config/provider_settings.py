@@ -8,10 +8,12 @@ import msgspec
 from governor.config.hosts import place
 from governor.config.mistakes import Mistakes
 from governor.config.names import DEFAULT, method_name
+from governor.config.preset import PresetReference
 from governor.errors import ConfigError
 from governor.policies import _checks
 from governor.policies.contract import Limit
 from governor.policies.method_names import near
+from governor.presets import find
 
 #: The largest cost of a method.
 MAX_COST: Final = 1_000_000
@@ -28,11 +30,15 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     takes as many as it has requests.
 
     `hosts` are the hosts whose requests belong to the provider, where no adapter names it.
+
+    A `preset` sets the published limits of a provider, and what else is known of it: `github/token`, or the path of a file,
+    `acme.toml/gold`. What the section sets itself takes precedence.
     """
 
     limits: tuple[Limit, ...] = ()
     cost: MethodCosts = {}
     hosts: tuple[str, ...] = ()
+    preset: PresetReference | None = None
 
     def __post_init__(self) -> None:
         _checks.integers(self)
@@ -50,6 +56,9 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
         for index, host in enumerate(self.hosts):
             with mistakes:
                 place(host, field=f"hosts[{index}]")
+        if self.preset is not None:
+            with mistakes:
+                find(self.preset)
         mistakes.report()
         msgspec.structs.force_setattr(self, "cost", costs)
 

@@ -18,6 +18,7 @@ from governor.config.builtin import presets
 from governor.config.mistakes import Mistakes, near_miss
 from governor.config.names import join, quoted
 from governor.config.parts import PresetName
+from governor.config.preset import PresetReference
 from governor.config.provider_settings import MethodCosts
 from governor.config.text import describe, parse_limit
 from governor.errors import ConfigError, Problem
@@ -38,6 +39,7 @@ _ALLOWED: Final[dict[object, str]] = {
     frozenset[int]: "a list of whole numbers",
     frozenset[str]: "a list of texts",
     tuple[str, ...]: "a list of texts",
+    PresetReference: "a preset such as 'github/token', or the path of a file",
     MethodCosts: "a table of costs by method, each a whole number or a table of amounts by unit, as in { post = 5 }",
 }
 

@@ -4,6 +4,6 @@ Each figure has its source and its date. The limits are strict, and hold over al
 scopes of one of its keys.
 """
 
-from governor.presets.preset import Figure, Found, Preset, Settings, built_in, find, read, reference
+from governor.presets.preset import Figure, Found, Preset, Settings, built_in, find, read, reference, references
 
-__all__ = ["Figure", "Found", "Preset", "Settings", "built_in", "find", "read", "reference"]
+__all__ = ["Figure", "Found", "Preset", "Settings", "built_in", "find", "read", "reference", "references"]

@@ -44,6 +44,15 @@ class Figure(msgspec.Struct, frozen=True):
     key: str | None = None
     method: str | None = None
 
+    def place(self, provider: str) -> tuple[str, str] | None:
+        """The table and the section to which the settings belong, for a provider of this name; None if they have no effect.
+
+        While scopes have no keys, the figures for calls without a key hold for all calls, and those of other keys for none.
+        """
+        if self.method is not None:
+            return "outbound", f"{provider}:{self.method}"
+        return ("provider", provider) if self.key in (None, "default") else None
+
 
 class Preset(msgspec.Struct, frozen=True):
     """The presets of one file: one for each tier, the strictest first, or a single one in a file without tiers.
@@ -66,6 +75,14 @@ class Preset(msgspec.Struct, frozen=True):
         """The figures of a tier, in the order of the file."""
         return (figure for figure in self.figures if not figure.tiers or tier in figure.tiers)
 
+    def limits(self, tier: str) -> Mapping[str, list[str]]:
+        """The limits of a tier as text: those of the provider under an empty name, then those of each key and method."""
+        limits: dict[str, list[str]] = {"": []}
+        for figure in self.of(tier):
+            said = figure.settings.get("limits")
+            limits.setdefault(figure.key or figure.method or "", []).extend(said if isinstance(said, list) else [])
+        return {name: said for name, said in limits.items() if said}
+
     def settings(self, provider: str, tier: str) -> Settings:
         """What a tier means for a provider of this name.
 
@@ -75,19 +92,18 @@ class Preset(msgspec.Struct, frozen=True):
         tables["provider"][provider] = {"hosts": list(self.hosts)} if self.hosts else {}
         tables["outbound"][provider] = {"limits": []}
         for figure in self.of(tier):
-            if figure.method is not None:
-                table, section = "outbound", f"{provider}:{figure.method}"
-            else:
-                table, section = "provider", provider if figure.key is None else f"{provider}/{figure.key}"
-            _add(tables[table].setdefault(section, {}), figure.settings)
+            if (place := figure.place(provider)) is not None:
+                table, section = place
+                _add(tables[table].setdefault(section, {}), figure.settings)
         return tables
 
 
 class Found(NamedTuple):
-    """A preset that a reference means, with its tier."""
+    """What a reference means: the preset, its tier, and its name without the folder and the ending of a file."""
 
     preset: Preset
     tier: str
+    name: str
 
 
 @cache
@@ -103,6 +119,11 @@ def built_in() -> Mapping[str, Preset]:
 def reference(name: str, tier: str) -> str:
     """The reference to a tier of a preset: `github/token`."""
     return f"{name}/{tier}" if tier else name
+
+
+def references() -> list[str]:
+    """Every built-in preset and every one of its tiers."""
+    return [one for name, preset in built_in().items() for one in (name, *(reference(name, tier) for tier in preset.tiers))]
 
 
 def find(said: str, *, field: str = "preset") -> Found:
@@ -121,7 +142,7 @@ def find(said: str, *, field: str = "preset") -> Found:
         raise ConfigError(field, said, f"no tier, because {name!r} has none")
     if tier and tier not in preset.tiers:
         raise _unknown(said, tier, list(preset.tiers), field, f"a tier of {name!r}")
-    return Found(preset, tier or preset.default)
+    return Found(preset, tier or preset.default, Path(name).name.removesuffix(_SUFFIX))
 
 
 def read(text: str, *, name: str) -> Preset:
@@ -131,7 +152,7 @@ def read(text: str, *, name: str) -> Preset:
         figures = tuple(_figure(index, one) for index, one in enumerate(said.figures))
         preset = Preset(said.title, figures, said.hosts, said.tiers, said.note)
         _check(preset)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, ConfigError) as error:
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError, ConfigError) as error:
         raise ConfigError("preset", name, "a preset", message=f"preset {name}: {error}") from None
     return preset
 
@@ -194,12 +215,13 @@ def _parted(said: str) -> tuple[str, str]:
 
 
 def _file(name: str, said: str, field: str) -> Preset:
-    path = Path(name).expanduser()
     try:
-        with path.open("rb") as file:
+        with Path(name).expanduser().open("rb") as file:
             content = file.read(_MAX_SIZE + 1)
-    except OSError as error:
-        raise ConfigError(field, said, "", message=f"{field}: cannot read preset {name!r}: {error.strerror}") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        # A home that is not known is a RuntimeError, and a path with a null character a ValueError.
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(field, said, "", message=f"{field}: cannot read preset {name!r}: {reason}") from None
     if len(content) > _MAX_SIZE:
         raise ConfigError(field, said, "", message=f"{field}: preset {name!r} is larger than {_MAX_SIZE} bytes")
     try:

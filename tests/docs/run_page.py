@@ -1,9 +1,9 @@
 """Runs everything on one page, from top to bottom: `python run_page.py PAGE`, in an empty folder.
 
-The language of a block says what it is. `toml` is a policy file and must load. `python` is a program that runs on its own, as
-if pasted into a file. Both are kept as a file if their first line names one (`# governor.toml`); such a program is not run here
-but by a command. `console` shows commands and what they print; those that concern the project are run. `output` is what the
-block before it printed. In both, `...` stands for anything. `text` and `yaml` are not run.
+The language of a block says what it is. `toml` is a policy file, or a preset, and must load. `python` is a program that runs on
+its own, as if pasted into a file. Both are kept as a file if their first line names one (`# governor.toml`); such a program is
+not run here but by a command. `console` shows commands and what they print; those that concern the project are run. `output` is
+what the block before it printed. In both, `...` stands for anything. `text` and `yaml` are not run.
 
 Calls to `https://api.…` reach a server on this machine instead, which counts as the outside world. A quoted host `"api.…"` is
 that of this server.
@@ -24,7 +24,7 @@ from threading import Thread
 from typing import Final, NamedTuple
 from unittest.mock import patch
 
-from governor import Config
+from governor import Config, presets
 from governor.testing import reset
 
 LANGUAGES: Final = {"toml", "python", "console", "output", "text", "yaml"}
@@ -32,7 +32,7 @@ FENCE: Final = re.compile(r"^\s*```", re.MULTILINE)
 BLOCK: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE: Final = re.compile(r"# (\w+\.(?:toml|py))\n")
 COMMAND: Final = re.compile(r"^\$ (?P<command>.*)\n(?P<printed>(?:(?!\$ ).*\n)*)", re.MULTILINE)
-RUN: Final = re.compile(r"governor (?:check|init|schema)|python \w+\.py|python -m pytest")
+RUN: Final = re.compile(r"governor (?:check|init|presets|schema)|python \w+\.py|python -m pytest")
 WORLD: Final = re.compile(r"https://api\.[a-z.]+")
 WORLD_HOST: Final = re.compile(r'(?<=")api\.[a-z.]+(?=")')
 
@@ -61,7 +61,9 @@ def run(page: Path) -> None:
             file = FILE.match(block.text)
             if file:
                 Path(file[1]).write_text(redirected(block.text, address), encoding="utf-8")
-            if block.language == "toml":
+            if block.language == "toml" and "[[figures]]" in block.text:
+                presets.read(block.text, name=str(page))
+            elif block.language == "toml":
                 Config.from_mapping(tomllib.loads(block.text))
             elif block.language == "python" and not file:
                 # Empty lines in front, so that a traceback names lines of the page.

@@ -13,16 +13,17 @@ import governor.instrumentation
 import governor.testing
 import governor_client
 from governor import Breaker, Reason, Retry, RetryBudget
-from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
+from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ProviderSettings, ScopeSettings
 from governor.config.schema import write
 from governor.providers import built_in
-from tools import dialects
+from tools import dialects, presets
 
 REFERENCE: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
 
 #: Where on the page each record has its table.
 SECTIONS: Final = {
     "[global]": GlobalSettings(),
+    "[provider.NAME]": ProviderSettings(),
     "[outbound.NAME]": ScopeSettings(),
     "breaker": Breaker(),
     "retry": Retry(),
@@ -84,3 +85,7 @@ def test_every_reason_is_in_the_reference() -> None:
 
 def test_the_table_of_dialects_is_written_from_their_data() -> None:
     assert dialects.page() == dialects.PAGE.read_text(encoding="utf-8"), "run python -m tools.dialects"
+
+
+def test_the_tables_of_presets_are_written_from_their_data() -> None:
+    assert presets.page() == presets.PAGE.read_text(encoding="utf-8"), "run python -m tools.presets"

@@ -61,7 +61,7 @@ def rate(preset: Preset, tier: str) -> float:
     found = [
         limit.amount / limit.per
         for figure, limit in limits(preset, tier)
-        if isinstance(limit, StrictWindow) and limit.unit == REQUESTS and figure.key in (None, "*")
+        if isinstance(limit, StrictWindow) and limit.unit == REQUESTS and figure.key in (None, "default")
     ]
     return min(found, default=0.0)
 
@@ -103,7 +103,7 @@ def test_what_costs_something_is_limited_and_what_is_limited_is_charged_by_a_cal
 def test_the_tier_that_is_meant_without_one_is_the_strictest(name: str) -> None:
     preset = built_in()[name]
 
-    assert (preset, preset.default) == find(name)
+    assert (preset, preset.default, name) == find(name)
     assert all(rate(preset, preset.default) <= rate(preset, tier) for tier in preset.tiers)
 
 
@@ -133,13 +133,13 @@ def test_a_preset_may_be_a_file(said: str, tier: str, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     Path("acme.toml").write_text(ACME, encoding="utf-8")
 
-    assert (read(ACME, name="acme.toml"), tier) == find(said)
+    assert (read(ACME, name="acme.toml"), tier, "acme") == find(said)
 
 
 def test_a_reference_names_the_preset_and_the_tier() -> None:
     assert ("github/token", "discord") == (reference("github", "token"), reference("discord", ""))
-    assert (built_in()["github"], "token") == find("github/token")
-    assert (built_in()["discord"], "") == find("discord")
+    assert (built_in()["github"], "token", "github") == find("github/token")
+    assert (built_in()["discord"], "", "discord") == find("discord")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,10 @@ def test_a_reference_names_the_preset_and_the_tier() -> None:
         ("github/tokn", "preset is 'github/tokn'; expected a tier of 'github' (did you mean 'token'?)"),
         ("discord/gold", "preset is 'discord/gold'; expected no tier, because 'discord' has none"),
         ("nothing.toml", "preset: cannot read preset 'nothing.toml': No such file or directory"),
+        ("~no-such-user/x.toml", "preset: cannot read preset '~no-such-user/x.toml': Could not determine home directory."),
+        ("\0.toml", "preset: cannot read preset '\\x00.toml': embedded null byte"),
+        (".toml", "preset: cannot read preset '.toml': No such file or directory"),
+        ("", "preset is ''; expected a preset: " + ", ".join(built_in())),
         ("bytes.toml", "preset: preset 'bytes.toml' is not a text file in UTF-8"),
         ("large.toml", "preset: preset 'large.toml' is larger than 1000000 bytes"),
         ("empty.toml/x", "preset: preset empty.toml: Object missing required field `title`"),
@@ -173,6 +177,7 @@ def test_an_unknown_preset_is_a_mistake_that_names_the_nearest_one(
         ("title", "preset acme.toml: Expected '=' after a key in a key/value pair (at end of document)"),
         ("title = 3", "preset acme.toml: Expected `str`, got `int` - at `$.title`"),
         ('title = "x"\nlimits = []', "preset acme.toml: Object contains unknown field `limits`"),
+        (f"title = {'[' * 5_000}", "preset acme.toml: maximum recursion depth exceeded"),
         ('title = "x"', "preset acme.toml: figures is []; expected at least one table [[figures]]"),
         ('title = "x"\nfigures = [3]', "preset acme.toml: figures[0] is 3; expected a table [[figures]]"),
         (

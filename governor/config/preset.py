@@ -1,0 +1,36 @@
+"""Presets of providers in settings, `preset = "github/token"` in `[provider.github]`.
+
+The settings of a preset lie beneath the policy file and above the built-in settings: a key that the file sets is that of the
+file, and the others are those of the preset.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from governor.errors import ConfigError
+from governor.presets import Settings, find
+
+#: A reference to a preset: the name of a built-in one, or the path of a file, and a tier: `github/token`, `acme.toml`.
+PresetReference = Annotated[str, "a preset of a provider"]
+
+
+def beneath(providers: object) -> Mapping[str, Mapping[str, Mapping[str, object]]]:
+    """What the presets of a table of providers mean, as the tables `provider` and `outbound` of a policy file.
+
+    A preset that does not exist means nothing here: the record of its provider rejects it.
+    """
+    tables: dict[str, dict[str, Mapping[str, object]]] = {"provider": {}, "outbound": {}}
+    for name, table in providers.items() if isinstance(providers, Mapping) else ():
+        said = table.get("preset") if isinstance(table, Mapping) else None
+        if isinstance(name, str) and isinstance(said, str):
+            for key, sections in _settings(name, said).items():
+                tables[key].update(sections)
+    return tables
+
+
+def _settings(provider: str, said: str) -> Settings:
+    try:
+        found = find(said)
+    except ConfigError:
+        return {}
+    return found.preset.settings(provider, found.tier)
