@@ -18,11 +18,12 @@ from anyio.abc import TaskGroup
 
 from governor._actors.actor import ScopeActor
 from governor._actors.building import Builder
-from governor._actors.effects import BreakerMoved, CooldownMoved, Effect, Signal
+from governor._actors.effects import BreakerMoved, CooldownMoved, Effect, ProviderChanged, Signal
 from governor._actors.failures import Failures
 from governor._actors.group import GroupActor
 from governor._actors.portal import Portal
 from governor._actors.registry import Registry
+from governor._actors.sharing import Sharing
 from governor._actors.survey import group_statistics, scope_statistics
 from governor._actors.watch import GlobalWatch
 from governor._failures import DEFAULT, Classifier
@@ -92,6 +93,7 @@ class Supervisor:
             lends=lends,
         )
         self._scopes = Registry(self._builder, now=now, start=self._start, on_forgotten=on_forgotten)
+        self.sharing = Sharing(self._builder, actors=self._scopes.actors, leasing=self.leasing, portal=portal)
         self._to_start: deque[ScopeActor | GroupActor] = deque()
         self._any_to_start = anyio.Event()
         self._forgotten_visits = CounterRecord()
@@ -196,9 +198,10 @@ class Supervisor:
         before, self._config = self._config, config
         self._builder.reconfigure(config)
         self._watch.reconfigure(config.global_)
+        self.sharing.reconfigure()
         for scope, actor in list(self._scopes.actors.items()):
             if self._builder.concerns(before, scope):
-                self._change(actor)
+                self.sharing.change(actor)
         max_clients = config.inbound_settings.max_clients
         for name, policy in config.inbound.items():
             if name in self.groups:
@@ -222,11 +225,6 @@ class Supervisor:
         if actor is None:
             raise UsageError(f"there is no room for the scope {scope!r}, which is set aside; see max_scopes")
         actor.change(partial(actor.logic.set_breaker, open_for))
-
-    def _change(self, actor: ScopeActor) -> None:
-        if not self._builder.change(actor):
-            # Called by a signal handler in the middle of a step of the actor: soon.
-            self._portal.post(partial(self._change, actor))
 
     def endpoint(self, key: object, name: str, policy: InboundGroup) -> GroupActor:
         """The group of a limit on endpoints, known by `key`. It starts with its first request. Raises `UsageError`."""
@@ -269,6 +267,8 @@ class Supervisor:
                 self._watch.breaker_moved(actor.scope, actor.ledger.pipeline.breaker, before)
             case CooldownMoved(provider):
                 self._publish(provider)
+            case ProviderChanged(provider):
+                self.sharing.rebuild(provider)
             case _:
                 assert_never(effect)
 

@@ -33,6 +33,7 @@ from governor.policies.degraded import DegradedPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.retry import Retry
+from governor.policies.shared_limit import LimitQueue
 from governor.statistics import CounterRecord
 
 #: What a plain ask that does not wait comes to, when it needs a closer look.
@@ -57,10 +58,10 @@ class ScopeActor:
         "_cap",
         "_clock",
         "_generation",
-        "_life",
         "_limits",
         "_make",
         "_parent",
+        "_shared",
         "_steps",
         "_watched",
         "acquire",
@@ -77,6 +78,7 @@ class ScopeActor:
         "leave",
         "ledger",
         "lender",
+        "life",
         "listens",
         "logic",
         "outcomes",
@@ -104,6 +106,8 @@ class ScopeActor:
     _cap: RequestCapPolicy
     _generation: int
     _limits: tuple[LimitPolicy, ...]
+    #: What other scopes move as well: shared limits, and their queues. Empty for most scopes.
+    _shared: tuple[LimitPolicy | LimitQueue, ...]
     _make: type[Permit]
     _watched: bool
 
@@ -144,7 +148,7 @@ class ScopeActor:
             copy=self._copy,
         )
         # Bound once, to spare calls a function call each.
-        self._life = steps.life
+        self.life = steps.life
         self.logic = steps.logic
         self.lender = steps.logic.lender
         self.acquire = steps.acquire
@@ -198,13 +202,16 @@ class ScopeActor:
         calls functions with keyword-only parameters without its fast path.
         """
         clock = self._clock  # Fetched and called in two steps: CPython 3.11 is slower with functions that are attributes.
-        life = self._life
+        life = self.life
         now = clock()
         if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
             return self._deny(now) if deny else None
         policy: LimitPolicy | RequestCapPolicy = self._cap
         if now < policy.ready:
             return None
+        for shared in self._shared:
+            if now < shared.ready:
+                return None
         life.state = BUSY
         try:
             for policy in self._limits:
@@ -238,8 +245,9 @@ class ScopeActor:
             or self.inbox
             or self.outcomes
             or self.failures
-            or self._life.state is not IDLE
+            or self.life.state is not IDLE
             or now < self._cap.ready
+            or self._shared
             or self.lender.holder.outstanding
         ):
             return None
@@ -290,13 +298,14 @@ class ScopeActor:
         breaker = pipeline.breaker
         pipeline.regate()
         self._watched = self.logic.watched
-        self.gate = NEVER if self._watched or not self._life.live else pipeline.gate
+        self.gate = NEVER if self._watched or not self.life.live else pipeline.gate
         self.listens = pipeline.needs_outcome or breaker.listens
         self.awaits_answers = breaker.awaits_answers or pipeline.awaits_answers
         self.counters = ledger.counters
         self._make = HeldPermit if pipeline.needs_outcome else Permit
         self._generation = breaker.generation
-        self._limits = pipeline.limits
+        self._limits = pipeline.all_limits
+        self._shared = pipeline.gates
         self._cap = pipeline.cap
         if self.lender.outstanding:
             self._parent.leasing.add(self)
@@ -325,7 +334,7 @@ class ScopeActor:
 
         False, and nothing has changed, if a step runs: it must end under the settings with which it began.
         """
-        if self._life.busy:
+        if self.life.busy:
             return False
         self.logic.retry = retry
         self.logic.max_waiting = self._steps.mailbox.max_waiting = max_waiting
@@ -334,18 +343,18 @@ class ScopeActor:
 
     def reopen(self, pipeline: Pipeline) -> bool:
         """Lets a down actor decide again, by policies that stand where the old ones stood. False if it is not down."""
-        if self._life.state is not State.DOWN:
+        if self.life.state is not State.DOWN:
             return False
         self._steps.reopen(pipeline)
         return True
 
     def is_idle(self) -> bool:
         """Whether it may be passivated: it is live, and no call waits."""
-        return self._life.state is IDLE and not self.logic.queue
+        return self.life.state is IDLE and not self.logic.queue
 
     def may_be_dropped(self) -> bool:
         """Whether it is passive, with nothing to answer, to read or to recall. All uses of its permits are known then."""
-        if self._life.state is not State.PASSIVE:
+        if self.life.state is not State.PASSIVE:
             return False
         self.catch_up()
         return not (self.logic.queue or self.inbox or self.outcomes or self.lender.outstanding)
@@ -378,7 +387,7 @@ class ScopeActor:
 
     def denial(self, now: Instant) -> Denied | None:
         """What a call for one request that cannot wait would be told; None if it would get a permit. Changes nothing."""
-        return self._life.answer(lambda: now) or self.logic.preview(now)
+        return self.life.answer(lambda: now) or self.logic.preview(now)
 
     def __repr__(self) -> str:
-        return f"<ScopeActor {self.scope}, {self._life.state.name.lower()}>"
+        return f"<ScopeActor {self.scope}, {self.life.state.name.lower()}>"

@@ -19,11 +19,11 @@ from governor._actors.watch import GlobalWatch
 from governor._failures import Classifier
 from governor._units import Instant
 from governor.clock import Clock
-from governor.config import Config, ScopeSettings, provider_of
+from governor.config import Config, ProviderSettings, ScopeSettings, provider_of
 from governor.instrumentation import Announcer
 from governor.policies.pipeline import Pipeline, PipelineSettings
-from governor.policies.provider import ProviderPolicies
-from governor.policies.retry_budget import RetryBudget
+from governor.policies.provider import ProviderParameters, ProviderPolicies
+from governor.policies.shared_limit import MethodCost
 
 _log: Final = logging.getLogger("governor")
 
@@ -72,11 +72,9 @@ class Builder:
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on."""
-        now, self.config = self._now(), config
-        self._history.append((now, config))
+        self.config = config
+        self._history.append((self._now(), config))
         self.changes += 1
-        for name, shared in self.providers.items():
-            shared.reconfigure(now, budget=config.for_scope(name).retry_budget)
 
     def concerns(self, before: Config, scope: str) -> bool:
         """Whether a scope must change, since `before` was in force."""
@@ -126,8 +124,25 @@ class Builder:
         """What the scopes of a provider share."""
         found = self.providers.get(name)
         if found is None:
-            self.providers[name] = found = ProviderPolicies(name, budget=self.config.for_scope(name).retry_budget)
+            self.providers[name] = found = ProviderPolicies(name, self._parameters(name))
         return found
+
+    def changed_providers(self) -> list[ProviderPolicies]:
+        """The providers for which other settings are in force than they know of."""
+        return [shared for shared in self.providers.values() if shared.parameters != self._parameters(shared.name)]
+
+    def change_provider(self, shared: ProviderPolicies) -> None:
+        """Has what the scopes of a provider share go on under the settings in force. They have to be changed as well."""
+        shared.reconfigure(self._now(), self._parameters(shared.name))
+
+    def _parameters(self, provider: str) -> ProviderParameters:
+        scope = self.config.for_scope(provider)
+        return ProviderParameters(
+            limits=self.config.for_provider(provider).limits,
+            max_debt=scope.max_debt,
+            arrivals=scope.arrivals,
+            retry_budget=scope.retry_budget,
+        )
 
     def keep(self, shared: ProviderPolicies) -> bool:
         """Keeps the policies of a provider until they are at rest, whatever becomes of its scopes. False at the bound."""
@@ -159,11 +174,16 @@ class Builder:
             cap=self._watch.cap,
             degraded=self._watch.degraded,
             provider=self.provider(provider_of(scope)),
+            cost=self._cost(scope),
             exempt=exempt,
             lends=self._lends,
             max_debt=max_debt,
             arrivals=arrivals,
         )
+
+    def _cost(self, scope: str) -> MethodCost:
+        provider, _, method = scope.partition(":")
+        return MethodCost(*self.config.for_provider(provider).cost_of(method))
 
     def _actor(self, scope: str, pipeline: Pipeline) -> ScopeActor:
         return ScopeActor(
@@ -181,6 +201,6 @@ class Builder:
         )
 
 
-def _said(config: Config, scope: str) -> tuple[ScopeSettings, RetryBudget]:
-    """What settings say about a scope, and about the budget that the scopes of its provider share."""
-    return config.for_scope(scope), config.for_scope(provider_of(scope)).retry_budget
+def _said(config: Config, scope: str) -> tuple[ScopeSettings, ProviderSettings]:
+    """What settings say about a scope, and about its provider. What the provider has itself is `changed_providers`."""
+    return config.for_scope(scope), config.for_provider(provider_of(scope))

@@ -1,10 +1,13 @@
 """Effects: what a step of a scope asks the supervisor to do. The step goes on as if it were done already."""
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple, Protocol
 
 from governor._units import Instant
 from governor.policies.breaker_states import BreakerStatus
+from governor.policies.provider import ProviderPolicies
+from governor.policies.shared_limit import LimitQueue
 
 
 class Signal(Enum):
@@ -30,11 +33,31 @@ class CooldownMoved(NamedTuple):
     provider: str
 
 
-Effect = Signal | BreakerMoved | CooldownMoved
+class ProviderChanged(NamedTuple):
+    """The limits of this provider are others now: its scopes rebuild their pipelines."""
+
+    provider: str
+
+
+Effect = Signal | BreakerMoved | CooldownMoved | ProviderChanged
+
+
+class Others(Protocol):
+    """The scopes that share limits with one scope."""
+
+    def recall(self, provider: ProviderPolicies) -> bool:
+        """Recalls what is granted ahead in the scopes of a provider. False if nothing was."""
+
+    def serve(self, queues: Iterable[LimitQueue]) -> None:
+        """Serves the scopes that stand first in these queues of shared limits, and in all that move on because of that."""
 
 
 class Surroundings(Protocol):
     """What the decisions of one scope need to know of all the others, at once."""
+
+    @property
+    def sharing(self) -> Others:
+        """The scopes that share limits."""
 
     def recall_all(self) -> None:
         """Recalls what is granted ahead, in every scope."""

@@ -57,14 +57,14 @@ class Ledger:
         """Grants by these policies from now on."""
         self.pipeline = pipeline
         self.budget = pipeline.shared.budget
-        self.units.follow(pipeline.limits, self.counters.requests)
+        self.units.follow(pipeline.all_limits, self.counters.requests)
 
     def go_on_from(self, counters: CounterRecord, units: UnitWatch, *, limits_changed: bool) -> None:
         """Takes over what was counted before the scope was set aside."""
         self.counters.go_on_from(counters)
         self.units = units
         if limits_changed:
-            units.follow(self.pipeline.limits, counters.requests)
+            units.follow(self.pipeline.all_limits, counters.requests)
 
     def spend(self, now: Instant, acquire: Acquire) -> Grant:
         """Grants a request that the policies admit now."""

@@ -18,10 +18,11 @@ class Waiter:
     """A call that waits for the answer to its ask. `wake` is called once, after the answer is in place.
 
     `deadline` is in seconds on the clock of the actors' event loop; infinity waits as long as it takes. `thread` is the thread
-    that is blocked meanwhile, if one is, and `since` the instant at which the waiter joined the queue.
+    that is blocked meanwhile, if one is, and `since` the instant at which the waiter joined the queue. `number` counts
+    the calls that have waited in any scope of its provider, so that it tells which of two has arrived first.
     """
 
-    __slots__ = ("acquire", "answer", "deadline", "since", "thread", "wake")
+    __slots__ = ("acquire", "answer", "deadline", "number", "since", "thread", "wake")
 
     def __init__(self, acquire: Acquire, wake: Callable[[], object], thread: int | None = None) -> None:
         self.acquire = acquire
@@ -29,6 +30,7 @@ class Waiter:
         self.answer: Permit | Denied | None = None
         self.deadline = math.inf
         self.since = Instant(0)
+        self.number = 0
         self.wake = wake
 
     def give(self, answer: Permit | Denied) -> bool:
@@ -88,9 +90,9 @@ class WaitQueue:
         """Whether every waiter asks for one request and nothing else."""
         return not self._others
 
-    def requests(self) -> Iterator[Request]:
-        """The requests, in order."""
-        return (waiter.acquire.request for waiter in self._waiters)
+    def calls(self) -> Iterator[tuple[int, Request]]:
+        """The numbers with the requests, in order."""
+        return ((waiter.number, waiter.acquire.request) for waiter in self._waiters)
 
     def largest(self) -> Request:
         """At least the largest amount of each unit in any request; at least one request."""

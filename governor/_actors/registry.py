@@ -118,6 +118,8 @@ class Registry:
         now, scope, ledger = self._now(), actor.scope, actor.ledger
         pipeline = ledger.pipeline
         counters = ledger.counters.record(pipeline.breaker.openings)
+        if counters.under_way and pipeline.needs_outcome:
+            return False
         if not pipeline.at_rest(now):
             if counters.under_way:
                 return False

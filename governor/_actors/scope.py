@@ -18,6 +18,7 @@ from governor._actors.lender import Lender
 from governor._actors.mailbox import NOMINAL_WAIT, Outcome
 from governor._actors.permit import HeldPermit, Owner, Permit
 from governor._actors.queue import Waiter, WaitQueue
+from governor._actors.standing import Standing
 from governor._units import AFTER_OUTCOME, NEVER, SECOND, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import BreakerChanged, Granted
@@ -37,7 +38,7 @@ class ScopeLogic:
     """The decisions of one scope. Belongs to the actors' thread.
 
     `alarm` rings when the queue is to be served again, and `time` reads its clock, in seconds. `perform` is called with each
-    effect, before the next answer.
+    effect, before the next answer, and `on_turn` when the scope is the first in the queue of a shared limit.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class ScopeLogic:
         "max_waiting",
         "queue",
         "retry",
+        "standing",
     )
 
     def __init__(
@@ -67,6 +69,7 @@ class ScopeLogic:
         alarm: Alarm,
         time: Callable[[], float],
         surroundings: Surroundings,
+        on_turn: Callable[[], None],
         perform: Callable[[Effect], None],
     ) -> None:
         self.ledger = ledger
@@ -82,12 +85,15 @@ class ScopeLogic:
         self._perform = perform
         self._effects: deque[Effect] = deque()
         self._status = ledger.pipeline.breaker.status
+        self.standing = Standing(ledger, self.queue, surroundings=surroundings, on_turn=on_turn)
 
     # Effects.
 
     def settle(self) -> None:
         """Has the effects performed that there are. Called after each outcome, before each answer, and at the end of a step."""
         pipeline = self.ledger.pipeline
+        if self.standing and not self.queue:
+            self.standing.leave()
         if pipeline.breaker.status is not self._status:
             self._breaker_moved()
         if pipeline.cap.warns:
@@ -123,6 +129,8 @@ class ScopeLogic:
         ledger, request = self.ledger, acquire.request
         now = ledger.clock()
         self._serve_queue(now)
+        if ledger.pipeline.shares:
+            self.standing.serve_others()
         if request.units:
             ledger.units.named(request.units)
         verdict = self._turn(now, request)
@@ -139,13 +147,14 @@ class ScopeLogic:
         if acquire.timeout is not None:
             waiter.deadline = self._time() + acquire.timeout
         waiter.since = now
+        waiter.number = next(ledger.pipeline.shared.numbers)
         self.queue.join(waiter)
         self._set_alarm(now)
         return None
 
     def _turn(self, now: Instant, request: Request) -> Verdict:
         """When a newcomer is granted: after all waiters, even if those wait for something else."""
-        return turn(self.ledger.pipeline, now, request, self.queue)
+        return turn(self.ledger.pipeline, now, request, self.queue, self.standing)
 
     def _pauses_all(self, now: Instant, request: Request, verdict: Verdict) -> bool:
         """Counts a denial that has no other reason than the global cap. True if degraded mode has begun with it."""
@@ -202,6 +211,7 @@ class ScopeLogic:
         """Recalls what is granted ahead and stands in the way of a request. False if nothing does."""
         cap = self.ledger.pipeline.cap
         found = self.lender.recall()
+        found = self.standing.recall_for(now, request) or found
         if cap.lent and cap.earliest(now, request, self.queue.ahead()) > now:
             self._surroundings.recall_all()
             return True
@@ -243,10 +253,12 @@ class ScopeLogic:
                 self.queue.leave(waiter)
                 self.answer(waiter, ledger.deny(self.denial(now, verdict)))
                 continue
-            if verdict.when > now:
+            if verdict.when > now or self.standing.is_behind(waiter):
                 break
             permit = self._grant(now, waiter.acquire)
             self.queue.leave(waiter)
+            if self.standing:
+                self.standing.leave()  # Before the next call is looked at, which has arrived later.
             self.answer(waiter, permit)
             if ledger.announcer.listening:
                 ledger.announcer(Granted(ledger.scope, to_seconds(max(0, now - waiter.since))))
@@ -258,6 +270,13 @@ class ScopeLogic:
         if head is None:
             return
         verdict = self.ledger.pipeline.verdict(now, head.acquire.request)
+        wakes_at = self.ledger.pipeline.wakes_at(now) if verdict.when == AFTER_OUTCOME else NEVER
+        if self.ledger.pipeline.shares:
+            behind = self.standing.stand(now, head)
+            if behind is not None:
+                # It is woken when it is the first.
+                verdict = Verdict(AFTER_OUTCOME, behind, sooner=True, not_before=max(now, verdict.not_before))
+                wakes_at = NEVER
         loop_now = self._time()
         # A microsecond more, because our clock counts whole ones: when the alarm rings, the instant has come.
         due = math.inf if verdict.when >= AFTER_OUTCOME else loop_now + to_seconds(verdict.when - now + 1)
@@ -267,10 +286,13 @@ class ScopeLogic:
             if pauses:
                 self._set_alarm(now)  # For all others it is no longer the cap that decides.
                 return
+        if self.standing and self.queue.head() is not head:
+            self._set_alarm(now)  # Another call takes over the place in the queues of shared limits.
+            return
         if verdict.sooner:
             # An outcome may bring the turn forward, or never come: deadlines count.
             due = min(due, self.queue.next_deadline())
-            if verdict.when == AFTER_OUTCOME and (wakes_at := self.ledger.pipeline.wakes_at(now)) < NEVER:
+            if wakes_at < NEVER:
                 due = min(due, loop_now + to_seconds(wakes_at - now + 1))
         if self.queue:
             self._alarm.set(due)
@@ -306,6 +328,7 @@ class ScopeLogic:
             ledger.give_back(now, message)
         if degraded.until != before:
             self._effects.append(Signal.PAUSED)
+        self.standing.freed()
         self.settle()
 
     def _cool_down(self, message: Hinted) -> None:
@@ -338,6 +361,7 @@ class ScopeLogic:
     def go_on_with(self, pipeline: Pipeline) -> None:
         """Grants by other policies from now on, which take over where those so far stand."""
         self.lender.recall()
+        self.standing.leave()
         pipeline.carry_over(self.ledger.clock(), self.ledger.pipeline)
         self.ledger.use(pipeline)
 

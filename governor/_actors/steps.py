@@ -73,6 +73,7 @@ class Steps:
             alarm=self.alarm,
             time=portal.time,
             surroundings=surroundings,
+            on_turn=self.read_soon,
             perform=perform,
         )
         self._portal = portal
@@ -163,6 +164,7 @@ class Steps:
         finally:
             self._copy()
             self.life.apply(Event.END)
+        self.logic.standing.move_on()
 
     # Parts of steps.
 
@@ -242,6 +244,8 @@ class Steps:
         self._halt()
         self.mailbox.refuse(answer)
         self.logic.dismiss(answer)
+        if not self.life.busy:
+            self.logic.standing.move_on()
 
     def close(self) -> None:
         """Closes the actor for good: every ask is denied as `shutting_down`."""
@@ -250,6 +254,8 @@ class Steps:
         self._halt()
         self.mailbox.close(answer)
         self.logic.dismiss(answer)
+        if not self.life.busy:
+            self.logic.standing.move_on()
 
     def _halt(self) -> None:
         """Learns and recalls what is granted ahead, and ends the task."""

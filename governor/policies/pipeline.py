@@ -5,9 +5,11 @@ a denial. Policies are asked in the order pauses, degraded mode, breaker, limits
 counts.
 
 Everything that the scope itself decides is folded into one instant, `gate`: from it on a plain request is granted, unless the
-global cap denies it. The gate moves only on events, so most requests are decided by comparing it with the clock.
+global cap or a limit that it shares with other scopes denies it. The gate moves only on events, so most requests are decided by
+comparing it with the clock.
 
-A scope whose only limit lends, and whose breaker ignores successes, can grant plain requests ahead.
+A scope with at most one limit of its own, whose limits all lend, and whose breaker ignores successes, can grant plain requests
+ahead.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,6 +29,7 @@ from governor.policies.degraded import DegradedPolicy
 from governor.policies.limits import build, decode_state, predecessors
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
+from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, shares
 
 #: At most one in this many of the available permits is granted ahead, so that most of them stay available to all.
 _LENDABLE: Final = 8
@@ -90,6 +93,7 @@ class Pipeline:
 
     __slots__ = (
         "_born",
+        "all_limits",
         "_receipts_born",
         "arrivals",
         "awaits_answers",
@@ -99,6 +103,7 @@ class Pipeline:
         "dropped",
         "exempt",
         "gate",
+        "gates",
         "lenders",
         "limits",
         "max_debt",
@@ -107,7 +112,9 @@ class Pipeline:
         "pauses",
         "policies",
         "provider",
+        "providers",
         "shared",
+        "shares",
         "spending",
     )
 
@@ -119,6 +126,9 @@ class Pipeline:
         cap: RequestCapPolicy,
         degraded: DegradedPolicy,
         provider: ProviderPolicies | None = None,
+        key: ProviderPolicies | None = None,
+        cost: MethodCost = ONE_REQUEST,
+        key_cost: MethodCost = ONE_REQUEST,
         exempt: bool = False,
         lends: bool = True,
         max_debt: float = inf,
@@ -127,6 +137,13 @@ class Pipeline:
         #: What the scopes of the provider share, and the name of the provider.
         self.shared = ProviderPolicies() if provider is None else provider
         self.provider = self.shared.name
+        #: The same, and what the scopes of its key share.
+        self.providers = (self.shared,) if key is None else (self.shared, key)
+        #: The limits that the scope shares with others: of its provider, and of its key.
+        self.shares: tuple[Share, ...] = (
+            *shares(self.shared.limits, cost),
+            *(() if key is None else shares(key.limits, key_cost)),
+        )
         self.breaker = BreakerPolicy(breaker)
         self.limits: tuple[LimitPolicy, ...] = tuple(build(limit, max_debt, arrivals) for limit in limits)
         self.max_debt = max_debt
@@ -139,27 +156,30 @@ class Pipeline:
         #: What only pauses the scope, apart from degraded mode: of the provider, and of the scope alone.
         self.pauses = (*self.shared.pauses, self.own_cooldown)
         #: The policies that must be asked for every request.
-        self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.limits, cap)
+        #: Of the shared limits that a plain request takes units of: the queues, and the limits.
+        self.gates = tuple(gate for share in self.shares if share.counts_plain for gate in (share.queue, share.policy))
+        self.all_limits = (*self.limits, *(share.policy for share in self.shares))
+        self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.all_limits, cap)
         #: Whether a limit waits for outcomes, so that a grant must not get lost.
-        self.needs_outcome = any(policy.needs_outcome for policy in self.limits)
+        self.needs_outcome = any(policy.needs_outcome for policy in self.all_limits)
         #: Whether it matters to a limit when an answer begins.
-        self.awaits_answers = any(policy.awaits_answers for policy in self.limits)
+        self.awaits_answers = any(policy.awaits_answers for policy in self.all_limits)
         #: The policies that take part in granting ahead; empty if that is not possible, or disabled.
         self.lenders = self._find_lenders() if lends else ()
         #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
-        self._born = [0] * len(self.limits)
+        self._born = [0] * len(self.all_limits)
         self._receipts_born = 0
         self.exempt = exempt
         paused: tuple[Policy, ...] = () if exempt else (degraded,)
         #: All policies but the pauses, in the order in which they are asked.
         self.policies: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)
-        #: From this instant on all policies except the cap grant a `PLAIN` request; before it, call `verdict`.
+        #: From this instant on all policies but the cap and the shares grant a `PLAIN` request; before it, call `verdict`.
         self.gate = Instant(0)
         self.regate()
 
     def _find_lenders(self) -> tuple[Lending, ...]:
-        simple = len(self.limits) <= 1 and all(limit.lends for limit in self.limits) and not self.breaker.listens
-        return (*cast("tuple[Lending, ...]", self.limits), self.cap) if simple else ()
+        simple = len(self.limits) <= 1 and all(limit.lends for limit in self.all_limits) and not self.breaker.listens
+        return (*cast("tuple[Lending, ...]", self.all_limits), self.cap) if simple else ()
 
     def regate(self) -> None:
         """Recomputes the gate. Call it after anything that may have changed the breaker, degraded mode or cooldown."""
@@ -195,7 +215,7 @@ class Pipeline:
 
     def wakes_at(self, now: Instant) -> Instant:
         """When to look again although the verdict is `AFTER_OUTCOME`; `NEVER` if time alone changes nothing."""
-        return min((limit.wakes_at(now) for limit in self.limits), default=NEVER)
+        return min((limit.wakes_at(now) for limit in self.all_limits), default=NEVER)
 
     def only_the_cap_refuses(self, now: Instant, request: Request) -> bool:
         """Whether the global cap denies this request, and nothing else does."""
@@ -205,6 +225,13 @@ class Pipeline:
         """The earliest instant at which the request can be granted, disregarding the global cap."""
         others = (policy.earliest(now, request) for policy in self.policies if policy is not self.cap)
         return max(now, *(pause.until for pause in self.pauses), *others)
+
+    def waits_for_shares_only(self, now: Instant, request: Request) -> bool:
+        """Whether everything but the shared limits grants the request."""
+        if any(pause.until > now for pause in self.pauses):
+            return False
+        shared = {share.policy for share in self.shares}
+        return all(policy.earliest(now, request) <= now for policy in self.policies if policy not in shared)
 
     def commit(self, now: Instant, request: Request) -> Grant:
         """Spends the request in every policy; if one of them fails, in none."""
@@ -227,7 +254,7 @@ class Pipeline:
     def answered(self, now: Instant, grant: Grant, status: int | None) -> None:
         """Records that the answer has begun, with this HTTP status."""
         if self.awaits_answers:
-            for policy, born in zip(self.limits, self._born, strict=True):
+            for policy, born in zip(self.all_limits, self._born, strict=True):
                 if grant.generation >= born:
                     policy.answered(now, grant)
         failed = status is not None and status >= 500
@@ -239,7 +266,7 @@ class Pipeline:
         if used:
             grant = self._settle(now, grant, used)
         # The limits first: whatever fails after them, the places that the request has taken are free again.
-        for policy, born in zip(self.limits, self._born, strict=True):
+        for policy, born in zip(self.all_limits, self._born, strict=True):
             if grant.generation >= born:
                 policy.record(now, grant, result)
         self.breaker.record(now, grant, result)
@@ -250,7 +277,7 @@ class Pipeline:
         """Corrects the limits for what was used, and returns the corrected grant."""
         asked = grant.request
         receipts = self._receipts(grant)
-        for index, policy in enumerate(self.limits):
+        for index, policy in enumerate(self.all_limits):
             if policy.unit in used and grant.generation >= self._born[index]:
                 before = asked.amount(None if policy.unit == REQUESTS else policy.unit)
                 change = used[policy.unit] - before
@@ -281,7 +308,7 @@ class Pipeline:
 
     def lendable(self, now: Instant) -> int:
         """The number of plain requests that may be granted ahead at `now`."""
-        if not self.lenders or now < self.gate:
+        if not self.lenders or now < self.gate or any(share.queue.ready for share in self.shares):
             return 0
         return min(policy.lendable(now) for policy in self.lenders) // _LENDABLE
 
@@ -338,6 +365,10 @@ class Pipeline:
             else:
                 self._born[index] = before._born[before.limits.index(origin)]
                 policy.carry_over(now, origin)
+        # Shared limits have been carried over by their provider, and have kept their queue then.
+        known = {share.queue: born for share, born in zip(before.shares, before._born[len(before.limits) :], strict=True)}
+        for index, share in enumerate(self.shares, len(self.limits)):
+            self._born[index] = known.get(share.queue, self.breaker.generation)
         self.regate()
 
     def _receipts(self, grant: Grant) -> tuple[int, ...] | None:
@@ -348,7 +379,11 @@ class Pipeline:
         self.breaker.restore(state.breaker)
         for policy, limit_state in zip(self.limits, state.limits, strict=True):
             policy.restore(limit_state)
-        self._born = list(state.born) or self._born
+        born, own = list(state.born), len(self.limits)
+        if len(born) != len(self._born):
+            # A provider has replaced its limits meanwhile: those of now know of no earlier grant.
+            born = [*(born[:own] or self._born[:own]), *([self.breaker.generation] * len(self.shares))]
+        self._born = born
         self._receipts_born = state.receipts_born
         self.own_cooldown.restore(state.cooldown)
         self.regate()

@@ -1,38 +1,91 @@
 """Policies of a provider: what all of its scopes share.
 
-One object for each provider of a governor. The pipelines of its scopes hold it, so that what one scope learns or spends counts
-for all of them at once. Like every policy it belongs to the thread of the actors.
+One object for each provider of a governor, and one for each key of it that has limits. The pipelines of its scopes hold it, so
+that what one scope learns or spends counts for all of them at once. Like every policy it belongs to the thread of the actors.
 
 To add a policy that only pauses the provider, with the attributes `until` and `reason`, add it to `pauses`: pipelines fold it
 into their gate, so that it costs a granted request nothing. Whatever moves its `until` must have the scopes of the provider
 look again; `governor._actors.effects.CooldownMoved` does that.
+
+To add a policy that is asked for every request, call `add_limit`, and have the scopes rebuild their pipelines;
+`governor._actors.effects.ProviderChanged` does that.
 """
 
+from collections.abc import Iterable
+from itertools import count
+from math import inf
+
+import msgspec
+
 from governor._units import Instant
+from governor.policies.arrivals import Arrivals
+from governor.policies.contract import Limit, LimitPolicy
 from governor.policies.cooldown import CooldownPolicy
+from governor.policies.limits import build, predecessors
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
+from governor.policies.shared_limit import SharedLimit
+
+
+class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policies of a provider are made of. `max_debt` is that of a `LimitPolicy`, and `arrivals` what it assumes."""
+
+    limits: tuple[Limit, ...] = ()
+    max_debt: float = inf
+    arrivals: Arrivals = Arrivals()
+    retry_budget: RetryBudget = RetryBudget()
 
 
 class ProviderPolicies:
-    """The shared policies of one provider."""
+    """The shared policies of one provider, or of one key of a provider."""
 
-    __slots__ = ("__weakref__", "budget", "cooldown", "name", "pauses")
+    __slots__ = ("__weakref__", "_added", "budget", "cooldown", "limits", "name", "numbers", "parameters", "pauses")
 
-    def __init__(self, name: str = "", *, budget: RetryBudget | None = None) -> None:
+    def __init__(self, name: str = "", parameters: ProviderParameters | None = None) -> None:
         self.name = name
+        self.parameters = ProviderParameters() if parameters is None else parameters
         #: A pause that the server has asked for.
         self.cooldown = CooldownPolicy()
         #: The retry budget.
-        self.budget = RetryBudgetPolicy(RetryBudget() if budget is None else budget)
+        self.budget = RetryBudgetPolicy(self.parameters.retry_budget)
         #: All policies that only pause the provider, in the order in which they are asked.
         self.pauses: tuple[CooldownPolicy, ...] = (self.cooldown,)
+        #: The limits over all scopes together.
+        self.limits = tuple(SharedLimit(limit) for limit in self._build(self.parameters.limits))
+        self._added: tuple[SharedLimit, ...] = ()
+        #: Numbers the calls that wait in any scope of the provider, by arrival.
+        self.numbers = count(1)
 
-    def reconfigure(self, now: Instant, *, budget: RetryBudget) -> None:
-        """Other settings from now on; everything goes on from where it stands."""
-        if budget != self.budget.parameters:
-            before, self.budget = self.budget, RetryBudgetPolicy(budget)
-            self.budget.carry_over(now, before)
+    def _build(self, limits: Iterable[Limit]) -> tuple[LimitPolicy, ...]:
+        return tuple(build(limit, self.parameters.max_debt, self.parameters.arrivals) for limit in limits)
+
+    def reconfigure(self, now: Instant, parameters: ProviderParameters) -> None:
+        """Other parameters from now on; everything goes on from where it stands. Nothing may be lent.
+
+        Limits carry over their state as those of a scope do, and keep their queue.
+        """
+        before, self.parameters = self.parameters, parameters
+        if parameters.retry_budget != before.retry_budget:
+            budget, self.budget = self.budget, RetryBudgetPolicy(parameters.retry_budget)
+            self.budget.carry_over(now, budget)
+        if msgspec.structs.replace(parameters, retry_budget=before.retry_budget) != before:
+            self._replace_limits(now, parameters.limits)
+
+    def _replace_limits(self, now: Instant, limits: Iterable[Limit]) -> None:
+        old = {shared.policy: shared.queue for shared in self.limits if shared not in self._added}
+        changed = []
+        for policy, origin in zip(new := self._build(limits), predecessors(new, tuple(old)), strict=True):
+            if origin is not None:
+                policy.carry_over(now, origin)
+            # Of two limits that go on from the same one, the first has its queue.
+            changed.append(SharedLimit(policy, old.pop(origin, None) if origin is not None else None))
+        self.limits = (*changed, *self._added)
+
+    def add_limit(self, policy: LimitPolicy) -> None:
+        """Adds a limit that the settings do not name, such as one that a server has revealed."""
+        self._added = (*self._added, SharedLimit(policy))
+        self.limits = (*self.limits, self._added[-1])
 
     def rests_at(self) -> Instant:
-        """The instant from which on a new object would be the same, if nothing happens."""
-        return max(self.budget.rests_at(), *(pause.until for pause in self.pauses))
+        """The instant from which on a new object would be the same, if nothing happens; `NEVER` while calls are in flight."""
+        ends = (*(pause.until for pause in self.pauses), *(shared.policy.rests_at() for shared in self.limits))
+        return max(self.budget.rests_at(), *ends)

@@ -4,6 +4,9 @@ A queue is served in order, each request at the earliest instant at which all po
 the instant exactly, provided that no waiter leaves, no other scope spends from the global cap meanwhile, and no outcome changes
 anything. Calls in flight in a strict window are assumed to end now, and later calls as soon as they are granted.
 
+Of limits that several scopes share, the calls count that wait in the scopes of its queue. They are assumed to wait for nothing
+of their own scope, and scopes that do so to go on waiting.
+
 - Plain requests that wait for one policy only: that policy computes the instant from their number.
 - Other queues of at most `MAX_FORECAST` requests: copies of the policies simulate the queue, request by request.
 - Longer queues: a bound, never too early. At every instant before its turn a newcomer waits for some policy, so it waits at
@@ -12,7 +15,7 @@ anything. Calls in flight in a strict window are assumed to end now, and later c
   unit in a microsecond by at most one microsecond for each request.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Final, Protocol
 
@@ -22,12 +25,16 @@ from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Forecast, LimitPolicy, Policy, Request
 from governor.policies.pipeline import Pipeline, Verdict
 from governor.policies.request_cap import RequestCapPolicy
+from governor.policies.shared_limit import Share, WaitingScope
 
 #: The longest queue that is simulated: some hundred microseconds of work.
 MAX_FORECAST: Final = 128
 
 #: The policies that can hold up a queue.
 _Spending = LimitPolicy | RequestCapPolicy
+#: A call that waits: its request, and what it takes of shared limits if it waits in another scope.
+_Call = tuple[Request, tuple[Share, ...] | None]
+_ARRIVAL: Final = itemgetter(0)
 
 
 class Queue(Protocol):
@@ -39,8 +46,8 @@ class Queue(Protocol):
     def plain(self) -> bool:
         """Whether all waiters ask for one request and nothing else."""
 
-    def requests(self) -> Iterable[Request]:
-        """The requests of the waiters, in order."""
+    def calls(self) -> Iterable[tuple[int, Request]]:
+        """The arrivals of the waiters with their requests, in order."""
 
     def ahead(self) -> Request | None:
         """The sum of the requests; None if the queue is empty."""
@@ -49,8 +56,58 @@ class Queue(Protocol):
         """An upper bound of the largest request, for each unit."""
 
 
-def turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue) -> Verdict:
-    """When a request is granted that joins the end of the queue, and which policy is the last to hold it up."""
+def turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue, scope: WaitingScope | None = None) -> Verdict:
+    """When a request is granted that joins the end of the queue, and which policy is the last to hold it up.
+
+    `scope` is the one whose queue it is, as it stands in the queues of shared limits.
+    """
+    alone = _turn(pipeline, now, request, queue)
+    needed = [share for share in pipeline.shares if share.queue.ready and share.amount(request)]
+    if not needed or alone.when == NEVER:
+        return alone
+    others = {other for share in needed for other in share.queue.scopes(MAX_FORECAST) if other is not scope}
+    if not others:
+        return alone
+    if len(queue) + sum(len(other.queue) for other in others) <= MAX_FORECAST and (pipeline.breaker.ramp or 0) <= MAX_FORECAST:
+        among = _forecast(pipeline, now, _in_order(pipeline, request, queue, scope, others))
+    else:
+        among = _behind_all(pipeline, now, request, queue, scope, needed)
+    # Those before have not been served yet, so that it is never its turn now.
+    when = max(among.when, alone.when, Instant(now + 1))
+    by = alone.by if among.by is None or alone.when > among.when else among.by
+    sooner = among.sooner or alone.sooner or when == AFTER_OUTCOME
+    return Verdict(when, by or needed[0].policy, sooner=sooner, not_before=max(now, among.not_before) if sooner else Instant(0))
+
+
+def _in_order(
+    pipeline: Pipeline, request: Request, queue: Queue, scope: WaitingScope | None, others: Iterable[WaitingScope]
+) -> Iterable[_Call]:
+    """All calls before a newcomer, and the newcomer, in the order in which they are granted; None stands for its own scope.
+
+    A scope that stands in no queue of a shared limit waits for a limit of its own meanwhile.
+    """
+    foreign = [(arrival, one, other.shares) for other in others for arrival, one in other.queue.calls()]
+    own: list[tuple[int, Request, tuple[Share, ...] | None]] = [(arrival, one, None) for arrival, one in queue.calls()]
+    stands = any(share.queue.holds(scope) for share in pipeline.shares)
+    ordered = sorted([*foreign, *own], key=_ARRIVAL) if stands else [*sorted(foreign, key=_ARRIVAL), *own]
+    return [*((one, taken) for _, one, taken in ordered), (request, None)]
+
+
+def _behind_all(
+    pipeline: Pipeline, now: Instant, request: Request, queue: Queue, scope: WaitingScope | None, needed: Iterable[Share]
+) -> Verdict:
+    """The latest instant at which one of the shared limits grants a request behind all calls that stand in its queue."""
+    when, by = _gate(pipeline, now)
+    gate, own = when, queue.ahead()
+    for share in needed:
+        ahead = share.queue.amount_without(scope) + (0 if own is None else share.amount(own))
+        due = share.earliest_behind(gate, request, ahead)
+        if due > when:
+            when, by = due, share.policy
+    return Verdict(when, by, sooner=when >= AFTER_OUTCOME, not_before=gate)
+
+
+def _turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue) -> Verdict:
     own = pipeline.verdict(now, request)
     ahead = queue.ahead()
     if ahead is None or own.when == NEVER:
@@ -61,7 +118,7 @@ def turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue) -> Ve
             return exact
     # A breaker late in its ramp has too many calls in flight to copy.
     if len(queue) <= MAX_FORECAST and (pipeline.breaker.ramp or 0) <= MAX_FORECAST:
-        return _forecast(pipeline, now, (*queue.requests(), request))
+        return _forecast(pipeline, now, [*((one, None) for _, one in queue.calls()), (request, None)])
     return _bound(pipeline, now, _sum(ahead, request), _most(queue.largest(), request), len(queue))
 
 
@@ -87,15 +144,22 @@ def _turn_of_plain(pipeline: Pipeline, now: Instant, ahead: Request) -> Verdict 
             return None
 
 
-def _forecast(pipeline: Pipeline, now: Instant, requests: Iterable[Request]) -> Verdict:
-    """The turn of the last request, from copies of the policies that grant all of them in order."""
+def _forecast(pipeline: Pipeline, now: Instant, calls: Iterable[_Call]) -> Verdict:
+    """The turn of the last call, from copies of the policies that grant all of them in order.
+
+    Calls of other scopes take what the scopes share: of the shared limits, and of the cap.
+    """
     when, by = _gate(pipeline, now)
-    forecasts: list[tuple[Policy, Forecast]] = [(policy, policy.forecast(now)) for policy in pipeline.spending]
+    cap = (pipeline.cap, pipeline.cap.forecast(now))
+    shared = {share.limit: share.limit.forecast(now) for share in pipeline.shares}
+    own: list[tuple[Policy, Forecast]] = [(policy, policy.forecast(now)) for policy in pipeline.limits]
+    own += [*_forecasts(pipeline.shares, shared), cap]
     breaker = pipeline.breaker.forecast(now)
     if not breaker.unrestricted:
-        forecasts.insert(0, (pipeline.breaker, breaker))
+        own.insert(0, (pipeline.breaker, breaker))
     hangs_from = None
-    for request in requests:
+    for request, foreign in calls:
+        forecasts = own if foreign is None else [*_forecasts(foreign, shared), cap]
         due = certain = when
         for policy, forecast in forecasts:
             earliest = forecast.earliest(when, request)
@@ -113,6 +177,10 @@ def _forecast(pipeline: Pipeline, now: Instant, requests: Iterable[Request]) -> 
         for _, forecast in forecasts:
             forecast.commit(when, request)
     return Verdict(when, by) if hangs_from is None else Verdict(when, by, sooner=True, not_before=hangs_from)
+
+
+def _forecasts(shares: Iterable[Share], forecasts: Mapping[LimitPolicy, Forecast]) -> Iterator[tuple[Policy, Forecast]]:
+    return ((share.policy, share.costed(forecasts[share.limit])) for share in shares if share.limit in forecasts)
 
 
 def _hangs(when: Instant, forecast: Forecast) -> bool:

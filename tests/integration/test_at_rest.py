@@ -98,7 +98,7 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_no_thread(posts: 
         until(lambda: sleep.seconds == math.inf)
         asleep = sleep.woken
         posts.clear()
-        awake = [scope for scope in SCOPES if not governor._access.addresses[scope, None]._life.passive]
+        awake = [scope for scope in SCOPES if not governor._access.addresses[scope, None].life.passive]
         leased = sum(governor._access.addresses[scope, None].lender.outstanding for scope in SCOPES)
         go_home.set()
         for future in futures:

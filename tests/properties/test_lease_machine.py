@@ -5,6 +5,7 @@ elsewhere, each of whose actions is a step of its own: looking into the lease, s
 within such an action is left out; `tests/interleaving` takes that apart.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -40,8 +41,10 @@ from governor.policies.contract import PLAIN, Request
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.pipeline import Pipeline
+from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.retry import Retry
+from governor.policies.shared_limit import LimitQueue
 from tests.support.portals import StillPortal
 
 START: Final = 10 * DAY
@@ -78,9 +81,20 @@ class Scope:
 Held = tuple[Permit, int, int]
 
 
+class NoSharing:
+    """No limit is shared."""
+
+    def recall(self, provider: ProviderPolicies) -> bool:
+        raise AssertionError
+
+    def serve(self, queues: Iterable[LimitQueue]) -> None:
+        raise AssertionError
+
+
 class LeaseMachine(RuleBasedStateMachine):
     """Every rule is something that one thread does at a time."""
 
+    sharing: Final = NoSharing()
     held: Bundle[Held] = Bundle("held")
 
     @initialize(

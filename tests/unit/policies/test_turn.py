@@ -131,7 +131,7 @@ def test_behind_a_hundred_thousand_plain_requests_nothing_is_stepped_through(mon
     while subject.verdict(now, PLAIN).when <= now:
         call(subject, now)
     queue = queue_of(*[PLAIN] * 100_000)
-    monkeypatch.setattr(WaitQueue, "requests", None)
+    monkeypatch.setattr(WaitQueue, "calls", None)
 
     # The cap has about 700 of its 1,000 places taken, and never fills up at this pace.
     assert 690 < subject.cap.used(now)

@@ -1,0 +1,103 @@
+"""Standing of one scope in the queues of the limits that it shares with others: when it joins and leaves them.
+
+`governor.policies.shared_limit` states the order.
+"""
+
+from collections.abc import Callable
+from typing import final
+
+from governor._actors.effects import Surroundings
+from governor._actors.ledger import Ledger
+from governor._actors.queue import Waiter, WaitQueue
+from governor._units import Instant
+from governor.policies.contract import LimitPolicy, Request
+from governor.policies.shared_limit import LimitQueue, Share
+
+
+@final
+class Standing:
+    """The place of one scope. Belongs to the actors' thread. `on_turn` serves the scope, now or soon."""
+
+    __slots__ = ("_ledger", "_number", "_queues", "_surroundings", "moved", "on_turn", "queue")
+
+    def __init__(self, ledger: Ledger, queue: WaitQueue, *, surroundings: Surroundings, on_turn: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._surroundings = surroundings
+        self.queue = queue
+        self.on_turn = on_turn
+        #: The queues in which the scope stands, for the call with this number.
+        self._queues: tuple[LimitQueue, ...] = ()
+        self._number = 0
+        #: Whether a scope that waits for a shared limit may be served now: `move_on` is to be called after the step.
+        self.moved = False
+
+    def __bool__(self) -> bool:
+        """Whether the scope stands in a queue."""
+        return bool(self._queues)
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """The limits that the scope shares with others."""
+        return self._ledger.pipeline.shares
+
+    def is_behind(self, waiter: Waiter) -> bool:
+        """Whether a call in another scope, which arrived before, waits for a shared limit that this one needs."""
+        request = waiter.acquire.request
+        return any(share.queue.is_ahead_of(waiter.number) and share.amount(request) for share in self.shares)
+
+    def stand(self, now: Instant, head: Waiter) -> LimitPolicy | None:
+        """Stands in the queues of the limits that the head waits for. Returns one in which another call is before it, or None.
+
+        In none while it waits for something else: it would keep others from units that it cannot use yet.
+        """
+        request = head.acquire.request
+        if self._number != head.number:
+            self.leave()
+        if not self._ledger.pipeline.waits_for_shares_only(now, request):
+            self.leave()
+            return None
+        self._number = head.number
+        total, largest = self.queue.ahead() or request, self.queue.largest()
+        behind: LimitPolicy | None = None
+        queues = []
+        for share in self.shares:
+            if not share.amount(request):
+                continue
+            ahead = share.queue.is_ahead_of(head.number)
+            if ahead:
+                behind = share.policy
+            if ahead or share.queue in self._queues or share.policy.earliest(now, request) > now:
+                queues.append(share.queue)
+                share.queue.join(self, head.number, share.amount(total), share.amount(largest))
+        self._queues = tuple(queues)
+        return behind
+
+    def leave(self) -> None:
+        """Leaves all queues, whose next scopes move up."""
+        for queue in self._queues:
+            queue.leave(self)
+            self.moved = True
+        self._queues = ()
+        self._number = 0
+
+    def freed(self) -> None:
+        """Units of shared limits may have become available."""
+        self.moved = self.moved or any(share.queue.ready for share in self.shares)
+
+    def serve_others(self) -> None:
+        """Serves the scopes that stand first in the queues of the shared limits."""
+        queues = [share.queue for share in self.shares if share.queue.ready]
+        if queues:
+            self._surroundings.sharing.serve(queues)
+
+    def recall_for(self, now: Instant, request: Request) -> bool:
+        """Recalls what is granted ahead in other scopes and stands in the way of a request. False if nothing does."""
+        if any(share.policy.lends and share.policy.earliest(now, request) > now for share in self.shares):
+            return self._surroundings.sharing.recall(self._ledger.pipeline.shared)
+        return False
+
+    def move_on(self) -> None:
+        """Moves the queues on, after a step in which something became available: this scope may be one of them."""
+        if self.moved:
+            self.serve_others()
+            self.moved = False
