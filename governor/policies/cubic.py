@@ -20,16 +20,16 @@ INTERVAL: Final = 0.5
 
 
 class Cubic:
-    """The curve since the latest refusal, at `refused_at` and at the rate `peak`."""
+    """The curve since the latest refusal, at `throttled_at` and at the rate `peak`."""
 
-    __slots__ = ("_beta", "_scale", "flat_after", "peak", "refused_at", "scale")
+    __slots__ = ("_beta", "_scale", "flat_after", "peak", "throttled_at", "scale")
 
-    def __init__(self, peak: float = 0.0, refused_at: float = 0.0, *, beta: float = BETA, scale: float = SCALE) -> None:
+    def __init__(self, peak: float = 0.0, throttled_at: float = 0.0, *, beta: float = BETA, scale: float = SCALE) -> None:
         self._beta = beta
         self._scale = scale
         #: The growth of this curve.
         self.scale = scale
-        self.refused(refused_at, peak)
+        self.refused(throttled_at, peak)
 
     def refused(self, now: float, rate: float, flat_after: float = 0.0) -> float:
         """A refusal at this rate. Returns the rate from now on.
@@ -37,7 +37,7 @@ class Cubic:
         The curve is back at `rate` after a time that follows from the scale, or after `flat_after` if that is longer.
         """
         self.peak = rate
-        self.refused_at = now
+        self.throttled_at = now
         self.scale = self._scale
         #: Seconds from the refusal until the rate is back at the peak.
         self.flat_after = (rate * (1 - self._beta) / self._scale) ** (1 / 3)
@@ -48,7 +48,7 @@ class Cubic:
 
     def rate(self, now: float) -> float:
         """The rate of the curve."""
-        beyond: float = self.scale * (now - self.refused_at - self.flat_after) ** 3
+        beyond: float = self.scale * (now - self.throttled_at - self.flat_after) ** 3
         return self.peak + beyond
 
 

@@ -33,7 +33,7 @@ MAX_FLAT: Final = Duration(10 * MINUTE)
 #: The pause after a refusal that names none, the longest to which it doubles, and the longest after long refusals.
 MIN_PAUSE: Final = SECOND
 MAX_PAUSE: Final = MINUTE
-LONGEST_PAUSE: Final = Duration(5 * MINUTE)
+MAX_SPELL_PAUSE: Final = Duration(5 * MINUTE)
 #: A refusal is forgotten after so long, and not before four times the time that the curve needs to be back at its peak.
 FORGET_AFTER: Final = Duration(10 * MINUTE)
 
@@ -69,7 +69,7 @@ class RateLearner:
         "_spell_at",
         "gentle",
         "rate",
-        "refusals",
+        "denials",
     )
 
     def __init__(self, now: Instant, *, gentle: bool) -> None:
@@ -77,7 +77,7 @@ class RateLearner:
         #: Requests per second.
         self.rate = FIRST_RATE if gentle else _NO_RATE
         #: Refusals in a row, of which each shows that the reaction to the one before was too little.
-        self.refusals = 0
+        self.denials = 0
         self._measured = MeasuredRate(_seconds(now))
         #: The curve since the last refusal that matters.
         self._curve: Cubic | None = None
@@ -101,7 +101,7 @@ class RateLearner:
         if self._probing:
             self._probing = False
             return
-        if self._in_spell and self.refusals > 1:
+        if self._in_spell and self.denials > 1:
             self._recovered(now)
         if self._curve is not None and now >= self.forgets_at():
             self._curve, self._moved_at, self._flat = None, now, 0.0
@@ -122,17 +122,17 @@ class RateLearner:
             if self._in_spell:
                 self._recovered(self._refused_at)
             self._restart(now, min(self._measured.rate or sent or self.rate, self.rate))
-            self.refusals = 1
+            self.denials = 1
             self._spell_at = now
         else:
-            self.refusals += 1
+            self.denials += 1
             self._probing = True
-            self._curve.refused_at = _seconds(now)
+            self._curve.throttled_at = _seconds(now)
             self.rate = min(self.rate, PROBE_RATE)
         self._in_spell = True
         self._refused_at = now
-        longest = min(max(MAX_PAUSE, (now - self._spell_at) // _PAUSE_PART), LONGEST_PAUSE)
-        return Duration(min(MIN_PAUSE << min(self.refusals - 1, 16), longest))
+        longest = min(max(MAX_PAUSE, (now - self._spell_at) // _PAUSE_PART), MAX_SPELL_PAUSE)
+        return Duration(min(MIN_PAUSE << min(self.denials - 1, 16), longest))
 
     def forgets_at(self) -> Instant:
         """When the last refusal no longer matters; 0 if there was none."""
@@ -190,7 +190,7 @@ class LearnedRatePolicy:
     @property
     def refusals(self) -> int:
         """Refusals in a row."""
-        return self._learner.refusals
+        return self._learner.denials
 
     def forgets_at(self) -> Instant:
         """When the last refusal no longer matters; 0 if there was none."""

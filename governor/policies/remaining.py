@@ -26,7 +26,7 @@ from governor.policies.contract import REQUESTS, Grant, Request, Result
 
 #: Bounds with different resets that hold at once.
 MAX_BOUNDS: Final = 16
-#: Grants at different instants that are told apart.
+#: Grants at different instants that are distinguished.
 MAX_ENTRIES: Final = 512
 
 #: More units than are ever granted.

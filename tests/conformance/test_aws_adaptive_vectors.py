@@ -56,7 +56,7 @@ def test_the_parameters_of_the_curve(rows: Any) -> None:
     assert Cubic(plain["starting_max_rate"]).flat_after == pytest.approx(plain["expect_k"], abs=plain["tol"])
     curve = Cubic(throttled["start"]["starting_max_rate"])
     assert curve.refused(throttled["t"], throttled["current_rate"]) == pytest.approx(throttled["expect_new_rate"])
-    assert (curve.peak, curve.refused_at) == (throttled["expect_w_max"], throttled["expect_last_fail"])
+    assert (curve.peak, curve.throttled_at) == (throttled["expect_w_max"], throttled["expect_last_fail"])
     assert curve.flat_after == pytest.approx(throttled["expect_k"])
     curve = Cubic(same_time["start"]["starting_max_rate"], beta=same_time["start"]["beta"])
     assert curve.refused(same_time["t"], same_time["current_rate"]) == pytest.approx(same_time["expect_new_rate"])

@@ -15,7 +15,7 @@ from governor.policies.cubic import BETA
 from governor.policies.learned_rate import (
     DOUBLE_AFTER,
     FIRST_RATE,
-    LONGEST_PAUSE,
+    MAX_SPELL_PAUSE,
     MIN_RATE,
     PROBE_RATE,
     LearnedRatePolicy,
@@ -49,7 +49,7 @@ def test_it_is_never_below_its_floor_and_never_above_what_was_refused_until_it_p
             pause = policy.refused(now, grant, succeeded=succeeded)
             assert policy.refused(now, grant) is None, "a call that was granted before the reaction says nothing new"
             if pause is not None:
-                assert SECOND <= pause <= LONGEST_PAUSE
+                assert SECOND <= pause <= MAX_SPELL_PAUSE
                 # While single calls probe, the rate is below the one that a success brings back.
                 assert policy.rate <= before or before <= PROBE_RATE
         assert policy.rate >= MIN_RATE
