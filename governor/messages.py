@@ -49,6 +49,14 @@ class Hinted(msgspec.Struct, frozen=True, tag="hinted"):
     whole_provider: bool = True
 
 
+class Settled(msgspec.Struct, frozen=True, tag="settled"):
+    """Tell what a grant has really used, by unit, before its `Report`, whose grant has the corrected amounts."""
+
+    grant: Grant
+    used: Mapping[str, int]
+    answered: Answered | None = None
+
+
 class Report(msgspec.Struct, frozen=True, tag="report"):
     """Tell what became of a grant: the HTTP status if there was one, and what was really used, by unit.
 

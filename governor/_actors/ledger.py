@@ -11,7 +11,7 @@ from governor._actors.counters import Counters, LastFailure
 from governor._actors.units import UnitWatch
 from governor._units import MINUTE, Duration, Instant
 from governor.instrumentation import Announcer, CallDenied, Retried
-from governor.messages import Acquire, Denied, Report
+from governor.messages import Acquire, Denied, Report, Settled
 from governor.policies.arrivals import Ending
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import Grant, Result
@@ -110,6 +110,13 @@ class Ledger:
         if self.pipeline.dropped:
             self._count_dropped()
 
+    def correct(self, now: Instant, settled: Settled) -> None:
+        """What a call has really used."""
+        self.units.named(settled.used)
+        self.pipeline.settle(now, _answered(settled), settled.used)
+        if self.pipeline.dropped:
+            self._count_dropped()
+
     def give_back(self, now: Instant, grant: Grant) -> None:
         """The grant was never used."""
         self.counters.neutral += 1
@@ -154,10 +161,11 @@ class Ledger:
         pipeline.dropped.clear()
 
 
-def _answered(report: Report) -> Grant:
+def _answered(report: Report | Settled) -> Grant:
     """The grant of an outcome, with how it ended, and with the instant at which its response began if that was read."""
     answered = report.answered
     began = None if answered is None else answered.at
-    if began is None and report.ending is Ending.ANSWERED:
+    ending = report.ending if isinstance(report, Report) else Ending.ANSWERED
+    if began is None and ending is Ending.ANSWERED:
         return report.grant
-    return msgspec.structs.replace(report.grant, answered_at=began, ending=report.ending)
+    return msgspec.structs.replace(report.grant, answered_at=began, ending=ending)

@@ -17,13 +17,13 @@ from governor._actors.portal import Portal
 from governor._actors.queue import Waiter
 from governor._units import SECOND, to_seconds
 from governor.errors import Reason
-from governor.messages import Acquire, Answered, Denied, Hinted, Leave, Report
+from governor.messages import Acquire, Answered, Denied, Hinted, Leave, Report, Settled
 from governor.policies.contract import PLAIN, Grant, Result
 
 #: `retry_after` where the true wait is unknown.
 NOMINAL_WAIT: Final = SECOND
 
-Outcome = Answered | Hinted | Report | Grant
+Outcome = Answered | Hinted | Settled | Report | Grant
 
 
 @final

@@ -13,10 +13,10 @@ from governor._actors.counters import Counters
 from governor._failures import Classifier
 from governor._units import HOUR, Duration, Instant, from_seconds
 from governor.errors import UsageError
-from governor.messages import Answered, Hinted, Report
+from governor.messages import Answered, Hinted, Report, Settled
 from governor.policies import _checks
 from governor.policies.arrivals import Ending
-from governor.policies.contract import Grant, Result
+from governor.policies.contract import Grant, Result, corrected
 from governor.policies.degraded import DegradedPolicy
 
 #: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
@@ -47,10 +47,10 @@ class Owner(Protocol):
         """Of all actors, those to whom others have sent failures that are not read yet."""
 
     @property
-    def outcomes(self) -> deque[Answered | Hinted | Report | Grant]:
+    def outcomes(self) -> deque[Answered | Hinted | Settled | Report | Grant]:
         """Where outcomes are left, from any thread."""
 
-    def deliver(self, outcome: Answered | Hinted | Report | Grant, *, later: bool = False) -> None:
+    def deliver(self, outcome: Answered | Hinted | Settled | Report | Grant, *, later: bool = False) -> None:
         """An outcome has been left: has it read, at once on the actor's own thread, unless `later`."""
 
 
@@ -69,6 +69,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
     reported: bool = False
     _entered: bool = False
     _answered: Answered | None = None
+    _settled: bool = False
 
     @property
     def scope(self) -> str:
@@ -121,9 +122,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         if self.reported:
             raise self._reported_before()
         if used is not None:
-            used = dict(used)
-            for unit, amount in used.items():
-                used[unit] = _checks.whole(f"used[{unit!r}]", amount, minimum=0)
+            used = self._checked(used)
         owner = self._owner
         if (
             error is None
@@ -156,6 +155,29 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             result = Result.FAILURE if status is not None and status >= 500 else Result.SUCCESS
             ending = Ending.ANSWERED if status is None or status < 400 else Ending.REJECTED
         self._leave(Report(self.grant(), result, status, used, self._answered, _name(error), ending))
+
+    def settle(self, **used: int) -> None:
+        """Says what the call has really used, by unit, at once: `permit.settle(tokens=1234)`. Then `record` says how it ended.
+
+        What the permit had asked for beyond it is given back, and what it had not asked for is charged, possibly as debt; units
+        that are not named stay as they are. Once for each permit, from any thread, while or after the answer is read; with
+        `record(used=...)` instead, it takes effect with the outcome. Raises `ConfigError` for anything but whole numbers of at
+        least 0, and `UsageError` if it was said before, or if the outcome has been reported.
+        """
+        if self.reported:
+            raise self._reported_before()
+        amounts = self._checked(used)
+        owner, grant = self._owner, self.grant()
+        self._grant, self._settled = corrected(grant, amounts), True
+        try:
+            owner.outcomes.append(settled := Settled(grant, amounts, self._answered))
+        finally:
+            owner.deliver(settled)
+
+    def _checked(self, used: Mapping[str, int]) -> dict[str, int]:
+        if self._settled:
+            raise UsageError(f"what the call of this permit for {self.scope} has used was said before")
+        return {unit: _checks.whole(f"used[{unit!r}]", amount, minimum=0) for unit, amount in used.items()}
 
     def fail(self, error: BaseException, classifier: Classifier) -> None:
         """The same for an error that is classified in another way than the governor's."""

@@ -22,7 +22,7 @@ from governor._actors.standing import Standing
 from governor._units import AFTER_OUTCOME, NEVER, SECOND, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import BreakerChanged, Granted
-from governor.messages import Acquire, Answered, Denied, Hinted, NoRetry, PlanRetry, Report, RetryPlan
+from governor.messages import Acquire, Answered, Denied, Hinted, NoRetry, PlanRetry, Report, RetryPlan, Settled
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.pipeline import Pipeline, Verdict
@@ -309,6 +309,11 @@ class ScopeLogic:
         if isinstance(message, Answered):
             message.at = now = ledger.clock()
             ledger.pipeline.answered(now, message.grant, message.status)
+            self.settle()
+            return
+        if isinstance(message, Settled):
+            self.lender.recall()
+            ledger.correct(ledger.clock(), message)
             self.settle()
             return
         before = degraded.until

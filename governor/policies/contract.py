@@ -62,6 +62,13 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     ending: Ending = Ending.ANSWERED
 
 
+def corrected(grant: Grant, used: Mapping[str, int]) -> Grant:
+    """The grant with the amounts that were really used, by unit."""
+    asked = grant.request
+    units = {**(asked.units or {}), **{unit: amount for unit, amount in used.items() if unit != REQUESTS}}
+    return msgspec.structs.replace(grant, request=Request(used.get(REQUESTS, asked.cost), units))
+
+
 class Forecast(Protocol):
     """A copy of a policy for simulating the future: grants at later instants, and no outcomes."""
 

@@ -23,7 +23,18 @@ from governor.policies.arrivals import Arrivals
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerState, BreakerStatus
-from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result
+from governor.policies.contract import (
+    PLAIN,
+    REQUESTS,
+    Grant,
+    Lending,
+    Limit,
+    LimitPolicy,
+    Policy,
+    Request,
+    Result,
+    corrected,
+)
 from governor.policies.cooldown import CooldownPolicy, CooldownState
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.limits import build, decode_state, predecessors
@@ -264,7 +275,8 @@ class Pipeline:
     def record(self, now: Instant, grant: Grant, result: Result, used: Mapping[str, int] | None = None) -> None:
         """Records in every policy of the scope, and in degraded mode, how the request ended and what it really used."""
         if used:
-            grant = self._settle(now, grant, used)
+            self.settle(now, grant, used)
+            grant = corrected(grant, used)
         # The limits first: whatever fails after them, the places that the request has taken are free again.
         for policy, born in zip(self.all_limits, self._born, strict=True):
             if grant.generation >= born:
@@ -273,8 +285,8 @@ class Pipeline:
         self.degraded.record(now, grant, result, self.provider)
         self.regate()
 
-    def _settle(self, now: Instant, grant: Grant, used: Mapping[str, int]) -> Grant:
-        """Corrects the limits for what was used, and returns the corrected grant."""
+    def settle(self, now: Instant, grant: Grant, used: Mapping[str, int]) -> None:
+        """Corrects the limits for what was used, once for each grant. What follows has the `corrected` grant."""
         asked = grant.request
         receipts = self._receipts(grant)
         for index, policy in enumerate(self.all_limits):
@@ -284,10 +296,7 @@ class Pipeline:
                 dropped = policy.settle(now, grant, None if receipts is None else receipts[index], change)
                 if dropped:
                     self.dropped[policy.unit] = self.dropped.get(policy.unit, 0) + dropped
-        requests = used.get(REQUESTS, asked.cost)
-        units = {**(asked.units or {}), **{unit: amount for unit, amount in used.items() if unit != REQUESTS}}
-        corrected = Request(requests, units)
-        return Grant(grant.granted_at, grant.generation, corrected, receipts, grant.answered_at, grant.ending)
+        self.regate()
 
     def force_breaker(self, now: Instant, until: Instant | None) -> None:
         """Opens the breaker until that instant, or closes it (None). Nothing may be lent."""

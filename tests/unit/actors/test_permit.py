@@ -15,7 +15,7 @@ from governor._actors.counters import Counters
 from governor._actors.permit import MAX_SUCCESSES, HeldPermit
 from governor._failures import DEFAULT
 from governor._units import Instant
-from governor.messages import Answered, Hinted, Report
+from governor.messages import Answered, Hinted, Report, Settled
 from governor.policies.arrivals import Ending
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
@@ -37,10 +37,10 @@ class Listener:
         self.classifier = DEFAULT
         self.successes: deque[int | None] = deque()
         self.failures: list[object] = []
-        self.outcomes: deque[Answered | Hinted | Report | Grant] = deque()
-        self.told: list[tuple[str, Answered | Hinted | Report | Grant]] = []
+        self.outcomes: deque[Answered | Hinted | Settled | Report | Grant] = deque()
+        self.told: list[tuple[str, Answered | Hinted | Settled | Report | Grant]] = []
 
-    def deliver(self, outcome: Answered | Hinted | Report | Grant, *, later: bool = False) -> None:
+    def deliver(self, outcome: Answered | Hinted | Settled | Report | Grant, *, later: bool = False) -> None:
         assert outcome is self.outcomes[-1]
         self.told.append(("send" if later or get_ident() != self.thread else "tell", outcome))
 

@@ -1,0 +1,108 @@
+"""The estimate of what a request will use, before it is sent: tokens of the input, and of the longest output that it allows.
+
+The input is estimated as a quarter of the bytes of a JSON body; data in base64, such as an image, counts as `PER_FILE` tokens.
+The output is what the request allows at most (`max_tokens` and its kin, times `n`), or `UNSAID_OUTPUT` if a request for text
+does not say. A body that is not JSON, or that is read while it is sent, counts nothing.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from governor_client._request import Request
+
+#: Tokens of a file in the body, such as an image.
+PER_FILE: Final = 1_000
+#: Tokens of the output of a request for text that sets no maximum.
+UNSAID_OUTPUT: Final = 1_000
+_BYTES_PER_TOKEN: Final = 4
+#: Base64 without a line break; text has blanks.
+_FILE: Final = re.compile(rb"[A-Za-z0-9+/_=-]{2048,}+")
+
+
+class Estimate(NamedTuple):
+    """Tokens that a request is expected to use, at most, and the model that it names."""
+
+    input: int
+    output: int
+    model: str | None = None
+
+
+#: What a program may put in place of `estimate`: None stands for it.
+Estimator = Callable[[Request], Estimate]
+
+
+class _Generation(msgspec.Struct):
+    maxOutputTokens: int | None = None  # noqa: N815 - as it is sent
+    candidateCount: int | None = None  # noqa: N815
+
+
+class _Inference(msgspec.Struct):
+    maxTokens: int | None = None  # noqa: N815
+
+
+class _Body(msgspec.Struct):
+    """What is read of a body; all else is skipped."""
+
+    model: str | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    max_output_tokens: int | None = None
+    max_tokens_to_sample: int | None = None
+    n: int | None = None
+    generationConfig: _Generation | None = None  # noqa: N815
+    inferenceConfig: _Inference | None = None  # noqa: N815
+    messages: msgspec.Raw | None = None
+    prompt: msgspec.Raw | None = None
+    contents: msgspec.Raw | None = None
+    instructions: msgspec.Raw | None = None
+
+
+_read: Final = msgspec.json.Decoder(_Body)
+
+
+def estimate(request: Request) -> Estimate:
+    """The estimate of a request."""
+    body = request.body
+    if body is None:
+        return Estimate(0, 0)
+    try:
+        said = _read.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        # Not JSON, or other JSON than that of an API for models.
+        return Estimate(_tokens(body) if body.lstrip()[:1] in (b"{", b"[") else 0, 0)
+    return Estimate(_tokens(body), _output(said, request.path), said.model or _model_of(request.path))
+
+
+def _tokens(body: bytes) -> int:
+    size, files = len(body), 0
+    for file in _FILE.finditer(body):
+        size -= file.end() - file.start()
+        files += 1
+    return -(-size // _BYTES_PER_TOKEN) + files * PER_FILE
+
+
+def _output(said: _Body, path: str) -> int:
+    generation, inference = said.generationConfig, said.inferenceConfig
+    allowed = (
+        said.max_completion_tokens,
+        said.max_tokens,
+        said.max_output_tokens,
+        said.max_tokens_to_sample,
+        None if generation is None else generation.maxOutputTokens,
+        None if inference is None else inference.maxTokens,
+    )
+    most = next((amount for amount in allowed if amount is not None), None)
+    if most is None:
+        texts = (said.messages, said.prompt, said.contents, said.instructions)
+        most = UNSAID_OUTPUT if any(text is not None for text in texts) or path.endswith("/responses") else 0
+    answers = said.n or (generation.candidateCount if generation is not None else None) or 1
+    return max(0, most) * max(1, answers)
+
+
+def _model_of(path: str) -> str | None:
+    """The model of a path such as `/v1beta/models/gemini-2.0-flash:generateContent`."""
+    found = re.search(r"/(?:models?|deployments)/([^/:?]+)", path)
+    return None if found is None else found[1]
