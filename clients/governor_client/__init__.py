@@ -13,8 +13,11 @@ from governor_client._wait import Wait, wait_at_most
 if TYPE_CHECKING:
     from governor.asgi import Client, EndpointLimit, TrafficControlMiddleware, TrafficControlWSGIMiddleware, limit
     from governor_client._client import TrafficControlledHttpClient
+    from governor_client._estimate import Estimate, Estimator
     from governor_client._instrument import Instrumentation, instrument
+    from governor_client._meter import estimate_with
     from governor_client._options import CallOptions
+    from governor_client._request import Request
     from governor_client.httpx2 import AsyncGovernedTransport, GovernedTransport
 else:
     _MODULES: Final = {
@@ -22,11 +25,15 @@ else:
         "CallOptions": "governor_client._options",
         "Client": "governor.asgi",
         "EndpointLimit": "governor.asgi",
+        "Estimate": "governor_client._estimate",
+        "Estimator": "governor_client._estimate",
         "GovernedTransport": "governor_client.httpx2",
         "Instrumentation": "governor_client._instrument",
+        "Request": "governor_client._request",
         "TrafficControlMiddleware": "governor.asgi",
         "TrafficControlWSGIMiddleware": "governor.asgi",
         "TrafficControlledHttpClient": "governor_client._client",
+        "estimate_with": "governor_client._meter",
         "instrument": "governor_client._instrument",
         "limit": "governor.asgi",
     }
@@ -48,13 +55,17 @@ __all__ = [
     "CallOptions",
     "Client",
     "EndpointLimit",
+    "Estimate",
+    "Estimator",
     "GovernedTransport",
     "GovernorClient",
     "Instrumentation",
+    "Request",
     "TrafficControlMiddleware",
     "TrafficControlWSGIMiddleware",
     "TrafficControlledHttpClient",
     "Wait",
+    "estimate_with",
     "instrument",
     "limit",
     "wait_at_most",

@@ -121,6 +121,8 @@ class _Exchange:
                 self.call.ended_in(error, request)
             raise
         attempt.answered(response.status)
+        if operation is not None and operation.observing:
+            attempt.observe(operation.observing, response.status, by_name(response.headers.items()))
         answers.follow(response, attempt)
         return response
 

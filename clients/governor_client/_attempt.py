@@ -4,14 +4,22 @@ The governor classifies exceptions, by its rules or by the program's `classify`.
 provider's: the transport reads the body of the request, which may fail because of a bug in the program.
 """
 
+import logging
 import socket
 import ssl
-from typing import NamedTuple, final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple, final
 
 from governor import CallFailure, Permit, PermitDenied, UsageError
 from governor.clock import to_seconds
 from governor.hints import Hint
-from governor_client._observed import Observation
+from governor_client._observed import Observation, Observer
+from governor_client._server_wait import Headers
+
+_log: Final = logging.getLogger("governor")
+
+#: Called with the status and the headers of an answer; returns what is to see its body, if anything is.
+Observing = Callable[[int, Headers], Observer | None]
 
 
 class Fault(NamedTuple):
@@ -46,11 +54,13 @@ def fault_of_system(error: BaseException) -> Fault:
 class Attempt:
     """A permit in use. The first report counts; later ones do nothing."""
 
-    __slots__ = ("_permit", "_status", "observation")
+    __slots__ = ("_asked", "_permit", "_status", "observation")
 
     def __init__(self, permit: Permit) -> None:
         self._permit = permit
         self._status: int | None = None
+        #: Whether observers have been asked for.
+        self._asked = False
         #: What sees the body of the answer; None if nothing asks for it. Adapters pass the body on to it as they read.
         self.observation: Observation | None = None
 
@@ -71,6 +81,28 @@ class Attempt:
                 self._permit.hint(retry_after=pause, whole_provider=scope == "provider")
                 longest = max(pause, longest or 0.0)
         return longest
+
+    def observe(self, observing: Iterable[Observing], status: int, headers: Headers) -> None:
+        """The answer has begun: lets it be observed, once."""
+        if self._asked:
+            return
+        self._asked = True
+        observers = []
+        for begin in observing:
+            try:
+                observer = begin(status, headers)
+            except Exception as error:
+                _log.error("An observer of answers failed, and the answer goes on.", exc_info=error)
+            else:
+                if observer is not None:
+                    observers.append(observer)
+        if observers:
+            self.observation = Observation(observers, headers.get("content-encoding"))
+
+    def settle(self, used: Mapping[str, int]) -> None:
+        """Says what the call has used, by unit, unless its outcome has been reported."""
+        if not self._permit.reported:
+            self._permit.settle(**used)
 
     def ended(self, *, whole: bool = False) -> None:
         """The answer has ended (`whole`), or its reader has closed it: the status is the outcome."""

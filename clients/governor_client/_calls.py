@@ -168,6 +168,8 @@ class _ClientExchange(HttpxExchange):
         if attempt is None:
             return None
         attempt.answered(response.status_code)
+        if self.operation is not None and self.operation.observing:
+            attempt.observe(self.operation.observing, *self.head(response))
         if not response.is_closed:
             return attempt
         attempt.ended(whole=True)

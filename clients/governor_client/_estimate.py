@@ -34,6 +34,10 @@ class Estimate(NamedTuple):
 Estimator = Callable[[Request], Estimate]
 
 
+#: A field that is not there.
+_NOTHING: Final = msgspec.Raw()
+
+
 class _Generation(msgspec.Struct):
     maxOutputTokens: int | None = None  # noqa: N815 - as it is sent
     candidateCount: int | None = None  # noqa: N815
@@ -54,10 +58,10 @@ class _Body(msgspec.Struct):
     n: int | None = None
     generationConfig: _Generation | None = None  # noqa: N815
     inferenceConfig: _Inference | None = None  # noqa: N815
-    messages: msgspec.Raw | None = None
-    prompt: msgspec.Raw | None = None
-    contents: msgspec.Raw | None = None
-    instructions: msgspec.Raw | None = None
+    messages: msgspec.Raw = _NOTHING
+    prompt: msgspec.Raw = _NOTHING
+    contents: msgspec.Raw = _NOTHING
+    instructions: msgspec.Raw = _NOTHING
 
 
 _read: Final = msgspec.json.Decoder(_Body)
@@ -97,7 +101,7 @@ def _output(said: _Body, path: str) -> int:
     most = next((amount for amount in allowed if amount is not None), None)
     if most is None:
         texts = (said.messages, said.prompt, said.contents, said.instructions)
-        most = UNSAID_OUTPUT if any(text is not None for text in texts) or path.endswith("/responses") else 0
+        most = UNSAID_OUTPUT if any(map(bytes, texts)) or path.endswith("/responses") else 0
     answers = said.n or (generation.candidateCount if generation is not None else None) or 1
     return max(0, most) * max(1, answers)
 

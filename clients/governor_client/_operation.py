@@ -8,16 +8,17 @@ import copy
 import logging
 from collections.abc import Callable, Collection
 from contextvars import ContextVar, Token
+from functools import partial
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, final
 
-from governor import CallFailure, Duration, Governor, Instant, Permit, PermitDenied
+from governor import CallFailure, Cost, Duration, Governor, Instant, Permit, PermitDenied
 from governor.clock import Clock, to_seconds, wall_clock
 from governor.config import provider_name
 from governor.hints import MIN_WAIT, forbids_retry, read_hints
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
-from governor_client._attempt import Attempt, Fault
+from governor_client._attempt import Attempt, Fault, Observing
 from governor_client._denials import DeniedResponse, OnRefusal, check_on_refusal, denied_response
-from governor_client._observed import Observation, Observer
+from governor_client._meter import Charged
 from governor_client._permits import GovernorClient
 from governor_client._request import Request
 from governor_client._server_wait import Headers, server_wait
@@ -48,6 +49,7 @@ class Ask(TypedDict):
 
     timeout: float | None
     attempt: int | None
+    cost: Cost
 
 
 class Question(TypedDict):
@@ -101,7 +103,7 @@ def sending() -> "Operation[Any] | None":
 class Terms:
     """The settings of an adapter: provider, governor, waiting, denials, ungoverned requests. Raises `ConfigError`."""
 
-    __slots__ = ("_client", "_given", "by_host", "clock", "on_event", "on_refusal", "provider", "ungoverned", "wait")
+    __slots__ = ("_client", "_given", "by_host", "charged", "clock", "on_event", "on_refusal", "provider", "ungoverned", "wait")
 
     #: Whether there have ever been terms by host, so that requests may be sent within requests.
     any_by_host: ClassVar[bool] = False
@@ -131,6 +133,8 @@ class Terms:
             Terms.any_by_host = True
         self._given = governor
         self._client = GovernorClient(governor)
+        #: What calls are charged in addition to one request.
+        self.charged = Charged(self.provider)
 
     @property
     def governor(self) -> Governor:
@@ -168,14 +172,15 @@ class Operation(Generic[Response]):
         "_in_hand",
         "_key",
         "_repeated",
-        "_request",
         "_sending",
         "_status",
         "_tries",
         "attempt",
         "governor",
+        "cost",
         "observing",
         "pause",
+        "request",
         "terms",
         "waited",
     )
@@ -188,7 +193,7 @@ class Operation(Generic[Response]):
         #: Seconds to wait before the next attempt; None for no further attempt.
         self.pause: float | None = None
         self.terms = terms
-        self._request = request
+        self.request = request
         # Most calls never wait, and need none.
         self._budget = budget
         get = request.headers.get
@@ -205,12 +210,11 @@ class Operation(Generic[Response]):
         self.waited = False
         self._in_hand: Response | Exception | None = None
         #: Called with the status and the headers of each answer: they return what is to see its body, if anything is.
-        self.observing: tuple[Callable[[int, Headers], Observer | None], ...] = ()
-
-    @property
-    def request(self) -> Request:
-        """The request, as the adapter describes it."""
-        return self._request
+        self.observing: tuple[Observing, ...] = ()
+        #: The cost of each permit, and whether answers correct it: only where limits count more than requests.
+        self.cost: Cost = 1
+        if (meter := terms.charged.meter(self.governor, request)) is not None:
+            self.cost, self.observing = meter.cost, (partial(meter.begin, self),)
 
     @property
     def provider(self) -> str:
@@ -220,13 +224,13 @@ class Operation(Generic[Response]):
     @property
     def method(self) -> str:
         """The method of the request, which names the scope with the provider."""
-        return self._request.method
+        return self.request.method
 
     def take(self) -> Attempt | None:
         """Begins the first attempt with a permit that is granted at once; None if the operation must ask for one."""
-        if self._tries or self._repeated or self._key:
+        if self._tries or self._repeated or self._key or self.cost != 1:
             return None
-        request = self._request
+        request = self.request
         permit = self.governor.leases.take(self.terms.provider, request.method, 1 if request.repeatable else None)
         if permit is None:
             return None
@@ -240,7 +244,8 @@ class Operation(Generic[Response]):
             self._stop_repetition()
         self._tries += 1
         self._asked_at = self.terms.clock()
-        return Ask(timeout=self._budget().permit, attempt=self._tries if self._request.repeatable else None)
+        attempt = self._tries if self.request.repeatable else None
+        return Ask(timeout=self._budget().permit, attempt=attempt, cost=self.cost)
 
     def denied(self, denial: PermitDenied, denier: Denier[Response]) -> Response:
         """Ends an operation without a permit: returns the last answer, else raises the last error, else denies the request."""
@@ -280,12 +285,12 @@ class Operation(Generic[Response]):
 
     def sends_to(self, host: str) -> bool:
         """Whether a request to this host is being sent."""
-        return self._sending and plain(self._request.host) == plain(host)
+        return self._sending and plain(self.request.host) == plain(host)
 
     def ask_further(self) -> Ask:
         """The parameters of the permit for a further request of the attempt, such as a second round of authentication."""
         self._asked_at = self.terms.clock()
-        return Ask(timeout=self._budget().permit, attempt=None)
+        return Ask(timeout=self._budget().permit, attempt=None, cost=self.cost)
 
     def granted_further(self, permit: Permit) -> Attempt:
         """Begins a further request of the attempt with this permit. The one before has reported its outcome."""
@@ -298,7 +303,7 @@ class Operation(Generic[Response]):
         self._status = status
         self.attempt.answered(status)
         if self.observing:
-            self._observe(status, headers)
+            self.attempt.observe(self.observing, status, headers)
         hints = read_hints(self.terms.provider, status, headers, now=wall_clock())
         pause = self.attempt.hint(hints) if hints else None
         if status < 400 or forbids_retry(headers):
@@ -306,7 +311,7 @@ class Operation(Generic[Response]):
         wait = server_wait(headers)
         if pause is not None and pause > _MIN_PAUSE:
             wait = max(pause, wait or 0.0)
-        if not self._request.retry_answers and status != 429 and (status != 503 or wait is None):
+        if not self.request.retry_answers and status != 429 and (status != 503 or wait is None):
             return None
         return self._question(status, wait)
 
@@ -325,14 +330,14 @@ class Operation(Generic[Response]):
         if pause is not None:
             self._budget().spend(pause)
         elif (self._repeated is not None or self._key) and isinstance(self._in_hand, Exception) and self._tries > 1:
-            request = self._request
+            request = self.request
             error = copy.copy(self._in_hand).with_traceback(None)
             _used_up.set(_UsedUp(self.terms, request.method, request.host, request.path, self._key, error))
 
     @property
     def final(self) -> bool:
         """Whether an SDK is to be told not to repeat the request after an error answer: the governor decides on retries."""
-        return self._status >= 400 and self.pause is None and any(self._request.headers.get(name) is not None for name in _SDKS)
+        return self._status >= 400 and self.pause is None and any(self.request.headers.get(name) is not None for name in _SDKS)
 
     @property
     def most(self) -> float:
@@ -341,7 +346,7 @@ class Operation(Generic[Response]):
         An answer that is to be retried is read as well, up to a bound, so that its connection is free again, and so that it
         can be returned if the next attempt gets no permit.
         """
-        return float("inf") if self._request.buffered else 0 if self.pause is None else KEPT
+        return float("inf") if self.request.buffered else 0 if self.pause is None else KEPT
 
     def kept(self, response: Response, *, whole: bool) -> None:
         """The answer has been read: all of it (`whole`), or the first bytes."""
@@ -349,13 +354,8 @@ class Operation(Generic[Response]):
         if whole:
             self._in_hand = response
 
-    def _observe(self, status: int, headers: Headers) -> None:
-        observers = [observer for begin in self.observing if (observer := begin(status, headers)) is not None]
-        if observers:
-            self.attempt.observation = Observation(observers, headers.get("content-encoding"))
-
     def _stop_repetition(self) -> None:
-        last, request = _used_up.get(), self._request
+        last, request = _used_up.get(), self.request
         if last is not None and last[:5] == (self.terms, request.method, request.host, request.path, self._key):
             last.error.add_note("It was not sent again: the retries of the governor for this call are used up.")
             raise last.error
@@ -364,16 +364,16 @@ class Operation(Generic[Response]):
     def _question(
         self, status: int | None = None, wait: float | None = None, failure: CallFailure | None = None
     ) -> Question | None:
-        if not self._request.repeatable:
+        if not self.request.repeatable:
             return None
         return {
             "provider": self.terms.provider,
-            "method": self._request.method,
+            "method": self.request.method,
             "attempt": self._tries,
             "remaining": self._budget().pause,
             "status": status,
             "server_wait": wait,
-            "idempotency_key": bool(self._request.headers.get("idempotency-key")),
+            "idempotency_key": bool(self.request.headers.get("idempotency-key")),
             "failure": failure,
         }
 

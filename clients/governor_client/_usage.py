@@ -74,7 +74,7 @@ class Usage(NamedTuple):
 class UsageReader:
     """Reads one body. `feed` takes its parts; `usage` is what they have said so far."""
 
-    __slots__ = ("_capture", "_depth", "_held", "_in_string", "_key", "_line", "_marks", "_path", "_said", "_sse")
+    __slots__ = ("_capture", "_depth", "_held", "_in_string", "_key", "_line", "_marks", "_path", "_said", "_sse", "final")
 
     def __init__(self, *, sse: bool) -> None:
         self._sse = sse
@@ -83,6 +83,8 @@ class UsageReader:
         #: The latest amounts by name. A later object corrects an earlier one, name by name.
         self._said: dict[str, int] = {}
         self._marks = 0
+        #: Whether the latest amounts are those of the whole answer, and no more will follow.
+        self.final = False
         self._reset()
 
     def _reset(self) -> None:
@@ -196,8 +198,10 @@ class UsageReader:
         self._key = None
 
     def _close(self) -> None:
-        if self._depth == len(self._path):
+        if self._path and self._depth == len(self._path):
             if self._capture is not None and tuple(self._path[1:]) in _PLACES:
+                # Anthropic begins with the input, and Gemini repeats the amounts in each event.
+                self.final = self._path[-1] == b"usage" and self._path[-2] != b"message"
                 self._learn(bytes(self._capture))
                 self._capture = None
             self._path.pop()

@@ -5,7 +5,7 @@ for as long as it holds. At the bound: of the units that no limit counts, the fi
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 from governor.policies import unit_names
@@ -46,13 +46,12 @@ class UnitWatch:
         self._since = requests
         self.watching = not self._counted <= self._named
 
-    def named(self, units: Mapping[str, int]) -> None:
-        """A call has named these units, in its cost or in what it has used. An amount of 0 does not charge a limit."""
-        for unit, amount in units.items():
+    def named(self, units: Iterable[str]) -> None:
+        """A call has named these units, in its cost or in what it has used."""
+        for unit in units:
             if unit in self._counted:
-                if amount:
-                    self._named.add(unit)
-                    self.watching = self.watching and not self._counted <= self._named
+                self._named.add(unit)
+                self.watching = self.watching and not self._counted <= self._named
             elif self._limited and unit != REQUESTS:
                 self._name_unknown(str(unit)[:_MAX_NAME])
 
@@ -65,7 +64,7 @@ class UnitWatch:
                     self._warned.add(unit)
                     _log.warning(
                         "%s: none of %d permits has named %s, which a limit counts, so that limit has no effect; name the "
-                        "amount in `cost` or `used`. Calls through an HTTP transport name requests only.",
+                        "amount in `cost` or `used`. HTTP adapters name requests, tokens, input_tokens and output_tokens.",
                         self._scope,
                         PERMITS_WATCHED,
                         unit,

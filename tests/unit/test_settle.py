@@ -6,7 +6,7 @@ from governor import ConfigError, UsageError
 from tests.support.answers import granted
 from tests.support.governors import governed
 
-pytestmark = pytest.mark.promise("R03")
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("R03")]
 
 
 async def test_what_was_used_is_refunded_or_charged_at_once_and_once() -> None:

@@ -1,0 +1,141 @@
+"""Tokens that HTTP calls are charged: an estimate before a call is sent, and what its answer says when it ends.
+
+Only calls whose scope or provider has a limit in one of `UNITS` are charged. What an answer decides:
+
+- 300 to 499, except 408: nothing was used, and the estimate is given back.
+- 200 to 299 with a `usage`: that. Of a stream that is left before the last `usage`, the output is at least the estimate.
+- Everything else, such as no answer, 408, 500 and more, or an answer without `usage`: the estimate stays.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Protocol, final
+
+from governor.config import provider_name, scope_of
+from governor_client._estimate import Estimate, Estimator, estimate
+from governor_client._observed import Observer
+from governor_client._request import Request
+from governor_client._server_wait import Headers
+from governor_client._usage import Usage, UsageReader
+
+if TYPE_CHECKING:
+    from governor import Config, Governor
+    from governor_client._attempt import Attempt
+
+_log: Final = logging.getLogger("governor")
+
+#: The units that calls are charged.
+UNITS: Final = ("tokens", "input_tokens", "output_tokens")
+#: Methods of scopes whose units are remembered; at the bound they are looked up anew.
+_MAX_METHODS: Final = 64
+#: The estimators that replace `estimate`, by provider. A program sets them when it starts.
+_estimators: Final[dict[str, Estimator]] = {}
+
+
+def estimate_with(provider: str, estimator: Estimator | None) -> None:
+    """Replaces the estimate of what requests of a provider will use: `estimate_with("openai", count_tokens)`.
+
+    `estimator` is called with each `Request` that is charged tokens, before it is sent, in its thread or task; it returns an
+    `Estimate`. If it raises, the built-in estimate is used, and the error is logged. None restores the built-in estimate. For
+    the whole process. Raises `ConfigError` for a name that is not a provider.
+    """
+    name = provider_name(provider)
+    if estimator is None:
+        _estimators.pop(name, None)
+    else:
+        _estimators[name] = estimator
+
+
+@final
+class Charged:
+    """The units that calls of one provider are charged, method by method, under the settings in force."""
+
+    __slots__ = ("_config", "_provider", "_units")
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        self._config: Config | None = None
+        self._units: dict[str, tuple[str, ...]] = {}
+
+    def meter(self, governor: "Governor", request: Request) -> "Meter | None":
+        """What charges this request; None if nothing of it is charged, which costs one look-up."""
+        config = governor.config
+        if config is not self._config or len(self._units) > _MAX_METHODS:
+            self._config, self._units = config, {}
+        units = self._units.get(request.method)
+        if units is None:
+            scope = config.for_scope(scope_of(self._provider, request.method))
+            counted = {limit.unit for limit in (*scope.limits, *config.for_provider(self._provider).limits)}
+            units = self._units[request.method] = tuple(unit for unit in UNITS if unit in counted)
+        return Meter(units, _estimate(self._provider, request)) if units else None
+
+
+def _estimate(provider: str, request: Request) -> Estimate:
+    own = _estimators.get(provider)
+    if own is not None:
+        try:
+            return own(request)
+        except Exception as error:
+            _log.error("The estimator of %s failed, and the built-in one is used.", provider, exc_info=error)
+    return estimate(request)
+
+
+class Sender(Protocol):
+    """An operation, as a meter needs it."""
+
+    attempt: "Attempt"
+
+
+@final
+class Meter:
+    """Charges one request, each of its attempts anew."""
+
+    __slots__ = ("_units", "estimate")
+
+    def __init__(self, units: tuple[str, ...], estimate: Estimate) -> None:
+        self._units = units
+        self.estimate = estimate
+
+    @property
+    def cost(self) -> Mapping[str, int] | int:
+        """The cost of a permit."""
+        return self._amounts(self.estimate.input, self.estimate.output) if self.estimate.input or self.estimate.output else 1
+
+    def begin(self, operation: "Sender", status: int, headers: Headers) -> Observer | None:
+        """The answer has begun. Returns what reads its usage, if it may say any."""
+        attempt = operation.attempt
+        if 300 <= status < 500 and status != 408:
+            attempt.settle(self._amounts(0, 0))
+            return None
+        kind = headers.get("content-type") or ""
+        if status >= 300 or ("json" not in kind and "event-stream" not in kind):
+            return None
+        return _Reading(self, attempt, UsageReader(sse="event-stream" in kind))
+
+    def used(self, usage: Usage, *, final: bool) -> Mapping[str, int]:
+        """The amounts of a usage; not `final` if more may have been used than was said."""
+        return self._amounts(usage.counted_input, usage.output if final else max(usage.output, self.estimate.output))
+
+    def _amounts(self, taken: int, output: int) -> dict[str, int]:
+        amounts = {"tokens": taken + output, "input_tokens": taken, "output_tokens": output}
+        return {unit: amounts[unit] for unit in self._units}
+
+
+@final
+class _Reading:
+    """Reads the usage of one answer, and settles it."""
+
+    __slots__ = ("_attempt", "_meter", "_reader")
+
+    def __init__(self, meter: Meter, attempt: "Attempt", reader: UsageReader) -> None:
+        self._meter = meter
+        self._attempt = attempt
+        self._reader = reader
+
+    def feed(self, data: bytes) -> None:
+        self._reader.feed(data)
+
+    def end(self, *, whole: bool) -> None:
+        usage = self._reader.usage
+        if usage is not None:
+            self._attempt.settle(self._meter.used(usage, final=whole or self._reader.final))

@@ -1,0 +1,97 @@
+"""Laws of reading the usage of an answer as it passes."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor_client._estimate import Estimate, estimate
+from governor_client._request import Reading, Request
+from governor_client._usage import MAX_OBJECT, Usage, UsageReader
+
+pytestmark = pytest.mark.promise("R03")
+
+AMOUNT = st.integers(0, 10**6)
+#: What a model has said may look like a usage, as text and as arguments of a tool.
+TEXT = st.sampled_from(['"usage": {"input_tokens": 9}', "a\\", '\\"', "x" * 300, "é\n\u2028", "}]", "[DONE]"]) | st.text()
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | st.just("usage"), inner, max_size=3),
+    max_leaves=8,
+)
+SAID = st.lists(st.fixed_dictionaries({"type": TEXT, "delta": st.fixed_dictionaries({"input": VALUE}), "choices": VALUE}))
+
+
+def read(data: bytes, cuts: list[int], *, sse: bool) -> Usage | None:
+    """The usage of a body that arrives in parts."""
+    reader = UsageReader(sse=sse)
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    for start, end in pairwise(edges):
+        reader.feed(data[start:end])
+    return reader.usage
+
+
+def event(value: object, newline: str) -> bytes:
+    """One event."""
+    return f"event: x{newline}data: {json.dumps(value)}{newline}{newline}".encode()
+
+
+@given(said=SAID, taken=AMOUNT, output=AMOUNT, cuts=st.lists(st.integers(0, 2000)), newline=st.sampled_from(["\n", "\r\n"]))
+def test_a_usage_is_read_wherever_the_body_is_cut_and_whatever_the_model_says(
+    said: list[Any], taken: int, output: int, cuts: list[int], newline: str
+) -> None:
+    expected = Usage(taken, output, 0, taken)
+    body = json.dumps({"content": said, "usage": {"prompt_tokens": taken, "completion_tokens": output}, "end": said})
+    openai = [*said, {"choices": [], "usage": {"input_tokens": taken, "output_tokens": output}}]
+    anthropic = [
+        {"type": "message_start", "message": {"content": said, "usage": {"input_tokens": taken, "output_tokens": 1}}},
+        *said,
+        {"type": "message_delta", "usage": {"output_tokens": output}},
+    ]
+    gemini = [{"usageMetadata": {"promptTokenCount": taken, "totalTokenCount": taken + part}} for part in (output // 2, output)]
+    streams = [b"".join(event(each, newline) for each in stream) for stream in (openai, anthropic, gemini)]
+
+    assert expected == read(body.encode(), cuts, sse=False)
+    assert expected == read(json.dumps(gemini).encode(), cuts, sse=False)
+    assert [expected] * 3 == [read(stream, cuts, sse=True) for stream in streams]
+
+
+PART = st.binary(max_size=40) | st.sampled_from([b'{"usage":', b"data: ", b'{"', b"\\", b"\n", b"]", b"9" * 5000])
+
+
+@given(parts=st.lists(PART))
+def test_no_body_raises_and_what_is_held_is_bounded(parts: list[bytes]) -> None:
+    for sse in (False, True):
+        reader = UsageReader(sse=sse)
+        for part in parts:
+            reader.feed(part)
+            held = len(reader._held) + len(reader._capture or b"") + len(reader._path)
+            assert held <= MAX_OBJECT + max(map(len, parts), default=0) + 1000
+        assert reader.usage is None or reader.usage.tokens >= 0
+
+
+@given(body=st.binary(max_size=60) | VALUE.map(lambda value: json.dumps({"max_tokens": value, "messages": value}).encode()))
+def test_an_estimate_is_at_least_the_input_and_never_raises(body: bytes) -> None:
+    request = Request("POST", "h", "/v1", {}, original=body, reading=Reading(body=lambda original: original))
+    estimated = estimate(request)
+
+    assert estimated.output >= 0
+    assert estimated.input in (0, -(-len(body) // 4))
+
+
+def test_the_output_that_a_request_allows_counts_and_a_file_counts_as_one() -> None:
+    bodies: list[dict[str, Any]] = [
+        {"model": "m", "max_completion_tokens": 7, "n": 2, "messages": []},
+        {"generationConfig": {"maxOutputTokens": 9}, "contents": []},
+        {"max_tokens": 5, "messages": [{"image": "A" * 400_000}]},
+        {"model": "e", "input": "text"},
+        {"model": "m", "messages": []},
+    ]
+    read = Reading(body=lambda original: json.dumps(original).encode())
+    estimates = [estimate(Request("POST", "h", "/v1", {}, original=body, reading=read)) for body in bodies]
+
+    assert [14, 9, 5, 0, 1000] == [each.output for each in estimates]
+    assert Estimate(1012, 5) == estimates[2]
