@@ -188,10 +188,38 @@ def test_more_calls_on_the_way_than_are_told_apart_are_no_more_than_allowed_and_
         policy.commit(Instant(now), PLAIN)
         now += apart % 3
     all_in_time = START + MINUTE + SECOND + 2 * apart % 3 * amount
+    last = now - apart % 3
 
     assert policy.earliest(Instant(now), PLAIN) > now
     assert len(policy.state().on_the_way) <= 2 * 4096 + 2
+    # The latest may arrive a margin after its grant, and counts for a window from then on.
+    assert policy.available(Instant(last + SECOND + MINUTE - 1)) < amount
     assert amount == policy.available(Instant(all_in_time + 2 * MINUTE // 4096 + 2 * amount))
+
+
+@pytest.mark.promise("R02")
+def test_a_window_that_goes_on_from_its_state_dates_no_grant_before_what_it_has_seen() -> None:
+    window = StrictWindow(2, Duration(100))
+    before, after = by_arrival(window, 10), by_arrival(window, 10)
+    for instant in (START, START, START + 200):
+        before.commit(Instant(instant), PLAIN)
+    before.answered(Instant(START + 200), Grant(Instant(START + 200), 0))
+    after.restore(before.state())
+
+    # The clock has gone back by 50.
+    after.commit(Instant(START + 150), PLAIN)
+    assert 0 == after.available(Instant(START + 299))
+    assert 1 == after.available(Instant(START + 309))
+    assert 2 == after.available(Instant(START + 310))
+
+
+def test_places_that_are_free_by_time_alone_are_found_by_the_next_grant() -> None:
+    policy = by_arrival(StrictWindow(2, Duration(100)), 10)
+    for instant in (START, START, START + 110):
+        policy.commit(Instant(instant), PLAIN)
+
+    assert policy.ready <= START + 110
+    assert 1 == policy.available(Instant(START + 110))
 
 
 BUCKETS: Final = st.builds(

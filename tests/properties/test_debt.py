@@ -3,11 +3,13 @@
 from fractions import Fraction
 from typing import Final
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
+from governor.policies.arrivals import Arrivals
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.window import StrictWindow, StrictWindowPolicy
@@ -59,12 +61,19 @@ def test_a_bucket_owes_what_was_used_and_never_more_than_its_debt_may_be(
 
 
 @pytest.mark.promise("R03")
-@given(WINDOWS, MAX_DEBTS, st.lists(st.tuples(st.integers(0, 60), st.integers(1, 6), USED), max_size=30))
+@given(
+    WINDOWS,
+    MAX_DEBTS,
+    st.lists(st.tuples(st.integers(0, 60), st.integers(1, 6), USED), max_size=30),
+    st.booleans(),
+    st.booleans(),
+)
 def test_a_strict_window_owes_for_one_window_whatever_was_used(
-    parameters: StrictWindow, max_debt: float, steps: list[tuple[int, int, int]]
+    parameters: StrictWindow, max_debt: float, steps: list[tuple[int, int, int]], by_outcome: bool, answered: bool
 ) -> None:
     policy, now = StrictWindowPolicy(parameters, max_debt), START
     bounded = parameters.amount + int(max_debt * parameters.amount)
+    policy.assume(Arrivals(by_outcome=by_outcome))
     uses: list[tuple[int, int]] = []
     for gap, cost, used in steps:
         now += gap
@@ -75,8 +84,13 @@ def test_a_strict_window_owes_for_one_window_whatever_was_used(
         assert (taken + cost <= parameters.amount) == granted
         if granted:
             policy.commit(Instant(now), asked)
-            dropped = policy.settle(Instant(now), Grant(Instant(now), 0, asked), 0, used - cost)
-            policy.record(Instant(now), Grant(Instant(now), 0, asking(parameters.unit, used)), Result.SUCCESS)
+            grant = Grant(Instant(now), 0, asked)
+            if answered:
+                policy.answered(Instant(now), grant)
+                grant = Grant(Instant(now), 0, asked, answered_at=Instant(now))
+            dropped = policy.settle(Instant(now), grant, 0, used - cost)
+            kept = msgspec.structs.replace(grant, request=asking(parameters.unit, used))
+            policy.record(Instant(now), kept, Result.SUCCESS)
             uses.append((now, used))
             assert max(0, used - bounded) == dropped
             assert max((amount for _, amount in policy.state().arrived.slots), default=0) <= 31 * bounded
