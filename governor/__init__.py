@@ -37,6 +37,7 @@ from governor.policies.in_flight import InFlight
 from governor.policies.limits import register_limit
 from governor.policies.retry import CallFailure, Retry
 from governor.policies.retry_budget import RetryBudget
+from governor.policies.service_order import Priority
 from governor.policies.window import StrictWindow
 from governor.statistics import (
     BreakerStatistics,
@@ -97,6 +98,7 @@ __all__ = [
     "Permit",
     "PermitDenied",
     "PermitRequest",
+    "Priority",
     "Problem",
     "ProviderCooldown",
     "RateLimited",

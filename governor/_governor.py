@@ -35,6 +35,7 @@ from governor.instrumentation import Hook
 from governor.messages import Denied, RetryPlan
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.retry import CallFailure
+from governor.policies.service_order import Priority
 from governor.statistics import Statistics
 
 #: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
@@ -131,6 +132,7 @@ class Governor:
         timeout: float | None = None,
         attempt: int | None = None,
         caller: str | None = None,
+        priority: Priority = "interactive",
         classify: Classify | None = None,
     ) -> PermitRequest:
         """A permit for the length of a block: `async with governor.permit("github", "GET", timeout=5.0) as permit:`.
@@ -138,12 +140,13 @@ class Governor:
         Waits in the queue for at most `timeout` seconds (None, or more than 366 days: without limit; 0: not at all), and raises
         a leaf of `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the attempts of one
         operation from 1, for the retry budget; leave it out for a call that is not retried. `caller` is the label of the
-        caller, such as an agent or a job; by default that of the block, see `governor.caller`. `classify` is asked about the
-        exception that ends the block, before the one of the governor. `with` instead of `async with` blocks the thread; on the
-        governor's own event loop it raises `UsageError`, unless `timeout` is 0.
+        caller, such as an agent or a job; by default that of the block, see `governor.caller`. Of the calls that wait,
+        interactive ones go before those of `priority` "batch", but for one in ten, and callers take turns. `classify` is asked
+        about the exception that ends the block, before the one of the governor. `with` instead of `async with` blocks the
+        thread; on the governor's own event loop it raises `UsageError`, unless `timeout` is 0.
         """
         classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
-        return PermitRequest(self._access, provider, method, ask(cost, timeout, attempt, caller), classifier)
+        return PermitRequest(self._access, provider, method, ask(cost, timeout, attempt, caller, priority), classifier)
 
     async def acquire(
         self,
@@ -154,13 +157,14 @@ class Governor:
         timeout: float | None = None,
         attempt: int | None = None,
         caller: str | None = None,
+        priority: Priority = "interactive",
     ) -> Permit:
         """A permit to record by hand: `permit = await governor.acquire("github", "GET", timeout=5.0)`.
 
         Call `permit.record(...)` once the call has ended, or `permit.give_back()` if it was not made. Parameters, waiting and
         errors are those of `permit`, which records by itself and is to be preferred.
         """
-        return await self._access.acquire(provider, method, ask(cost, timeout, attempt, caller))
+        return await self._access.acquire(provider, method, ask(cost, timeout, attempt, caller, priority))
 
     def acquire_blocking(
         self,
@@ -171,9 +175,10 @@ class Governor:
         timeout: float | None = None,
         attempt: int | None = None,
         caller: str | None = None,
+        priority: Priority = "interactive",
     ) -> Permit:
         """The same for a thread, which is blocked meanwhile. Raises `UsageError` if that would block the governor's loop."""
-        return self._access.acquire_blocking(provider, method, ask(cost, timeout, attempt, caller))
+        return self._access.acquire_blocking(provider, method, ask(cost, timeout, attempt, caller, priority))
 
     def plan_retry(
         self,

@@ -13,6 +13,7 @@ from governor.errors import ConfigError, UsageError
 from governor.messages import Acquire
 from governor.policies import _checks
 from governor.policies.contract import PLAIN, REQUESTS, Request
+from governor.policies.service_order import PRIORITIES, Priority
 
 #: Seconds. A longer timeout counts as none.
 MAX_TIMEOUT: Final = to_seconds(MAX_DURATION)
@@ -99,7 +100,13 @@ class PermitRequest:
         return f"<PermitRequest for {', '.join(parts)}, {'entered' if self._acquiring is None else 'not entered yet'}>"
 
 
-def ask(cost: Cost, timeout: float | None, attempt: int | None, caller: str | None = None) -> Acquire:
+def ask(
+    cost: Cost,
+    timeout: float | None,
+    attempt: int | None,
+    caller: str | None = None,
+    priority: Priority = "interactive",
+) -> Acquire:
     """The message for an actor. Without a `caller`, the label is that of the block of code. Raises `ConfigError`."""
     if caller is not None:
         check_label(caller)
@@ -110,7 +117,9 @@ def ask(cost: Cost, timeout: float | None, attempt: int | None, caller: str | No
             raise ConfigError("timeout", timeout, "None, or a number of seconds of at least 0")
         if timeout > MAX_TIMEOUT:
             timeout = None
-    return Acquire(PLAIN if cost == 1 else request_of(cost), timeout, attempt, caller)
+    if priority not in PRIORITIES:
+        raise ConfigError("priority", priority, " or ".join(map(repr, PRIORITIES)))
+    return Acquire(PLAIN if cost == 1 else request_of(cost), timeout, attempt, caller, priority)
 
 
 def request_of(cost: Cost) -> Request:

@@ -13,19 +13,21 @@ from governor._units import Duration, Instant
 from governor.errors import PermitDenied, Reason, permit_denied
 from governor.policies.arrivals import Ending
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
+from governor.policies.service_order import Priority
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     """Ask for a permit. `timeout` is the longest wait in seconds: 0 does not wait, None waits as long as it takes.
 
     `attempt` counts the tries of one operation from 1; None stands for a request that is not part of a retried operation.
-    `caller` is the label of the caller, if it has one.
+    `caller` is the label of the caller, if it has one, and `priority` decides who goes first of those that wait.
     """
 
     request: Request = PLAIN
     timeout: float | None = 0.0
     attempt: int | None = None
     caller: str | None = None
+    priority: Priority = "interactive"
 
 
 class Leave(msgspec.Struct, frozen=True, tag="leave"):

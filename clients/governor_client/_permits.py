@@ -17,6 +17,7 @@ from governor import (
     LeasedPermits,
     Permit,
     PermitRequest,
+    Priority,
     RetryPlan,
     Statistics,
     default,
@@ -74,6 +75,7 @@ class GovernorClient:
         timeout: float | None = None,
         attempt: int | None = None,
         caller: str | None = None,
+        priority: Priority = "interactive",
         classify: Classify | None = None,
     ) -> PermitRequest:
         """A permit for the length of a block: `with client.permit("github", "GET", timeout=5.0) as permit:`.
@@ -81,7 +83,7 @@ class GovernorClient:
         `async with` is for coroutines. Everything is as with `Governor.permit`.
         """
         return self.governor.permit(
-            provider, method, cost=cost, timeout=timeout, attempt=attempt, caller=caller, classify=classify
+            provider, method, cost=cost, timeout=timeout, attempt=attempt, caller=caller, priority=priority, classify=classify
         )
 
     def plan_retry(

@@ -1,16 +1,26 @@
-"""Wait queue of a scope: first come, first served. Joining and leaving take constant time, whatever the length."""
+"""Wait queue of a scope, served by priority, by fair shares between caller labels, and then first come, first served.
+
+Joining and leaving take constant time, whatever the length. What goes before a newcomer is found in constant time as well if
+all calls that wait are of its priority and label, in time for each label if all cost one request, and else in time for each
+call.
+"""
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
-from itertools import count
-from typing import final
+from itertools import count, repeat
+from typing import Final, final
 
 from governor._actors.permit import Permit
 from governor._units import Instant
 from governor.messages import Acquire, Denied
 from governor.policies.contract import PLAIN, Request
+from governor.policies.service_order import Kind, ServiceOrder
+from governor.policies.turn import Queue
+
+#: The longest queue of calls with different costs that is sorted to find what goes before a newcomer: milliseconds of work.
+MAX_SORTED: Final = 4096
 
 
 @final
@@ -49,13 +59,87 @@ class Waiter:
 
 
 @final
+class PlainAhead:
+    """So many plain requests that go before a newcomer."""
+
+    __slots__ = ("_number",)
+    plain = True
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __len__(self) -> int:
+        return self._number
+
+    def calls(self) -> Iterable[tuple[int, Request]]:
+        """The requests. Their numbers are not known: they count as earlier than those of other scopes."""
+        return repeat((0, PLAIN), self._number)
+
+    def ahead(self) -> Request | None:
+        """See `WaitQueue.ahead`."""
+        return Request(self._number) if self._number else None
+
+    def largest(self) -> Request:
+        """See `WaitQueue.largest`."""
+        return PLAIN
+
+
+@final
+class Ahead:
+    """The calls that go before a newcomer, in order."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self, waiters: Iterable[Waiter]) -> None:
+        # A call that is served after another one counts as one that has not arrived before it.
+        self._calls: list[tuple[int, Request]] = []
+        latest = 0
+        for waiter in waiters:
+            latest = max(latest, waiter.number)
+            self._calls.append((latest, waiter.acquire.request))
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def plain(self) -> bool:
+        """See `WaitQueue.plain`."""
+        return all(request is PLAIN for _, request in self._calls)
+
+    def calls(self) -> Iterable[tuple[int, Request]]:
+        """The numbers with the requests, in the order of service."""
+        return self._calls
+
+    def ahead(self) -> Request | None:
+        """See `WaitQueue.ahead`."""
+        if not self._calls:
+            return None
+        units: Counter[str] = Counter()
+        for _, request in self._calls:
+            units.update(request.units or {})
+        return Request(sum(request.cost for _, request in self._calls), dict(units) or None)
+
+    def largest(self) -> Request:
+        """See `WaitQueue.largest`."""
+        units: dict[str, int] = {}
+        for _, request in self._calls:
+            for unit, amount in (request.units or {}).items():
+                units[unit] = max(amount, units.get(unit, 0))
+        return Request(max((request.cost for _, request in self._calls), default=1), units or None)
+
+
+@final
 class WaitQueue:
     """The waiters of one scope. The scope that owns the queue keeps its bound."""
 
-    __slots__ = ("_cost", "_deadlines", "_largest", "_others", "_serial", "_units", "_waiters")
+    __slots__ = ("_cost", "_deadlines", "_kinds", "_largest", "_order", "_others", "_serial", "_units", "_waiters")
 
     def __init__(self) -> None:
+        #: In the order in which they have joined.
         self._waiters: OrderedDict[Waiter, None] = OrderedDict()
+        self._order: ServiceOrder[Waiter] = ServiceOrder()
+        #: How many waiters there are of each priority and label.
+        self._kinds: Counter[Kind] = Counter()
         self._deadlines: list[tuple[float, int, Waiter]] = []
         self._serial = count()
         self._cost = 0
@@ -77,7 +161,7 @@ class WaitQueue:
 
     def head(self) -> Waiter | None:
         """The waiter that is served next; None if the queue is empty."""
-        return next(iter(self._waiters), None)
+        return self._order.first()
 
     def ahead(self) -> Request | None:
         """The sum of all requests in the queue; None if it is empty."""
@@ -91,7 +175,7 @@ class WaitQueue:
         return not self._others
 
     def calls(self) -> Iterator[tuple[int, Request]]:
-        """The numbers with the requests, in order."""
+        """The numbers with the requests, by arrival. That is the order of service if all are of one priority and label."""
         return ((waiter.number, waiter.acquire.request) for waiter in self._waiters)
 
     def largest(self) -> Request:
@@ -99,10 +183,46 @@ class WaitQueue:
         units = {unit: amount for unit, amount in self._largest.items() if unit is not None}
         return Request(self._largest.get(None, 1), units or None)
 
+    def ahead_of(self, acquire: Acquire) -> Queue:
+        """The waiters that are served before a newcomer if no other call joins or leaves. Valid until the queue changes.
+
+        All waiters, and so more than that, if there are more than `MAX_SORTED` and they differ in their costs.
+        """
+        kind = (acquire.priority, acquire.caller)
+        if self._kinds[kind] == len(self._waiters):
+            return self
+        if self.plain:
+            return PlainAhead(self._order.number_before(kind))
+        if len(self._waiters) > MAX_SORTED:
+            return self
+        return Ahead(self._order.before(kind))
+
+    def has_room(self, acquire: Acquire, places: int) -> bool:
+        """Whether a newcomer may wait. One of ten places is kept for interactive calls."""
+        if len(self._waiters) >= places:
+            return False
+        if acquire.priority == "interactive":
+            return True
+        batch = sum(number for kind, number in self._kinds.items() if kind[0] == "batch")
+        return batch < places - places // 10
+
+    def overtaken_by(self, acquire: Acquire) -> None:
+        """A newcomer has been served before all waiters, as `ahead_of` has said."""
+        self._order.serve_newcomer((acquire.priority, acquire.caller), acquire.request.cost)
+
+    def serve(self, waiter: Waiter) -> None:
+        """Removes the head, which has been served."""
+        acquire = waiter.acquire
+        self._order.serve(waiter, (acquire.priority, acquire.caller))
+        self._forget(waiter)
+
     def join(self, waiter: Waiter) -> None:
-        """Adds a waiter at the end."""
+        """Adds a waiter, behind those of its priority and label."""
         self._waiters[waiter] = None
         request = waiter.acquire.request
+        kind = (waiter.acquire.priority, waiter.acquire.caller)
+        self._order.join(waiter, kind, request.cost)
+        self._kinds[kind] += 1
         self._cost += request.cost
         if request is not PLAIN:
             self._others += 1
@@ -117,7 +237,16 @@ class WaitQueue:
         """Removes a waiter from any position. False if it is not in the queue."""
         if waiter not in self._waiters:
             return False
+        self._order.leave(waiter, (waiter.acquire.priority, waiter.acquire.caller))
+        self._forget(waiter)
+        return True
+
+    def _forget(self, waiter: Waiter) -> None:
         del self._waiters[waiter]
+        kind = (waiter.acquire.priority, waiter.acquire.caller)
+        self._kinds[kind] -= 1
+        if not self._kinds[kind]:
+            del self._kinds[kind]
         self._cost -= waiter.acquire.request.cost
         if waiter.acquire.request is not PLAIN:
             self._others -= 1
@@ -129,7 +258,6 @@ class WaitQueue:
         if len(self._deadlines) > 2 * len(self._waiters) + 64:
             self._deadlines = [entry for entry in self._deadlines if entry[2] in self._waiters]
             heapify(self._deadlines)
-        return True
 
     def next_deadline(self) -> float:
         """The earliest deadline in the queue; infinity if there is none."""

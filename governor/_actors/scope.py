@@ -31,6 +31,8 @@ from governor.policies.turn import turn
 
 #: By how many seconds timers may be late before a waiter whose deadline and turn coincide is denied instead of served.
 _GRACE: Final = 0.001
+#: What is asked for in a preview: one request.
+_PREVIEW: Final = Acquire(PLAIN)
 
 
 @final
@@ -133,16 +135,21 @@ class ScopeLogic:
             self.standing.serve_others()
         if request.units:
             ledger.units.named(request.units)
-        verdict = self._turn(now, request)
+        verdict = self._turn(now, acquire)
         if verdict.when > now and self._recall_for(now, request):
-            verdict = self._turn(now, request)
+            verdict = self._turn(now, acquire)
         if verdict.when <= now:
-            return self._grant(now, acquire)
+            permit = self._grant(now, acquire)
+            if self.queue:
+                # It goes before all waiters, of which another one may be the first now.
+                self.queue.overtaken_by(acquire)
+                self._set_alarm(now)
+            return permit
         if waiter is None or not _wait_fits(now, verdict, acquire.timeout):
             if self._pauses_all(now, request, verdict):
-                verdict = Verdict(self._turn(now, request).when, ledger.pipeline.cap)
+                verdict = Verdict(self._turn(now, acquire).when, ledger.pipeline.cap)
             return ledger.deny(self.denial(now, verdict))
-        if len(self.queue) >= self.max_waiting:
+        if not self.queue.has_room(acquire, self.max_waiting):
             return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, _wait(now, verdict)))
         if acquire.timeout is not None:
             waiter.deadline = self._time() + acquire.timeout
@@ -152,9 +159,9 @@ class ScopeLogic:
         self._set_alarm(now)
         return None
 
-    def _turn(self, now: Instant, request: Request) -> Verdict:
-        """When a newcomer is granted: after all waiters, even if those wait for something else."""
-        return turn(self.ledger.pipeline, now, request, self.queue, self.standing)
+    def _turn(self, now: Instant, acquire: Acquire) -> Verdict:
+        """When a newcomer is granted: after all waiters that go before it, even if those wait for something else."""
+        return turn(self.ledger.pipeline, now, acquire.request, self.queue.ahead_of(acquire), self.standing)
 
     def _pauses_all(self, now: Instant, request: Request, verdict: Verdict) -> bool:
         """Counts a denial that has no other reason than the global cap. True if degraded mode has begun with it."""
@@ -188,7 +195,7 @@ class ScopeLogic:
 
     def preview(self, now: Instant) -> Denied | None:
         """What a call for one request that cannot wait would be told; None if it would get a permit. Changes nothing."""
-        verdict = self._turn(now, PLAIN)
+        verdict = self._turn(now, _PREVIEW)
         return None if verdict.when <= now or self.lender.outstanding else self.denial(now, verdict)
 
     def plan_retry(self, message: PlanRetry) -> RetryPlan:
@@ -256,9 +263,9 @@ class ScopeLogic:
             if verdict.when > now or self.standing.is_behind(waiter):
                 break
             permit = self._grant(now, waiter.acquire)
-            self.queue.leave(waiter)
+            self.queue.serve(waiter)
             if self.standing:
-                self.standing.leave()  # Before the next call is looked at, which has arrived later.
+                self.standing.leave()  # Before the next call is looked at, which has another place.
             self.answer(waiter, permit)
             if ledger.announcer.listening:
                 ledger.announcer(Granted(ledger.scope, to_seconds(max(0, now - waiter.since))))

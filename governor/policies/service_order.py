@@ -17,10 +17,9 @@ forgotten one may go one turn early.
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from enum import StrEnum
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Literal, TypeVar, get_args
 
 #: So many interactive calls in a row go before a batch call that waits.
 MAX_PASSED: Final = 9
@@ -28,12 +27,9 @@ MAX_PASSED: Final = 9
 MAX_FINISHED: Final = 1024
 
 
-class Priority(StrEnum):
-    """How urgent a call is."""
-
-    INTERACTIVE = "interactive"
-    BATCH = "batch"
-
+#: How urgent a call is.
+Priority = Literal["interactive", "batch"]
+PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 
 #: The priority and the caller label of a call, which are all that its place depends on.
 Kind = tuple[Priority, str | None]
@@ -107,6 +103,12 @@ class _Shares(Generic[T]):
             heappop(self._first)
         return None
 
+    def number_before(self, label: str | None) -> int:
+        """How many calls go before a newcomer of this label, if each of them costs 1."""
+        own = self._lines.get(label)
+        tag = self._level(label) if own is None else own.start + len(own.calls)
+        return sum(min(len(line.calls), tag - line.start + 1) for line in self._lines.values() if line.start <= tag)
+
     def before(self, label: str | None) -> list[T]:
         """The calls that go before a newcomer of this label, in order."""
         own = self._lines.get(label)
@@ -148,7 +150,10 @@ def _tags(line: _Line[T], latest: int) -> Iterator[tuple[int, int, tuple[T]]]:
 
 
 class ServiceOrder(Generic[T]):
-    """The waiting calls, and which of them is next. Every method but `before` takes the same time for any number of calls."""
+    """The waiting calls, and which of them is next.
+
+    Every method but `number_before` and `before` takes the same time for any number of calls.
+    """
 
     __slots__ = ("_batch", "_interactive", "_numbers", "_passed")
 
@@ -187,9 +192,17 @@ class ServiceOrder(Generic[T]):
             return self._batch.first()
         return self._interactive.first()
 
+    def number_before(self, kind: Kind) -> int:
+        """The number of calls in `before`, if each call that waits costs 1. Takes time for each label."""
+        if kind[0] == "batch":
+            before = self._batch.number_before(kind[1])
+            return before + min(self._interactive.size, (before + 1) * MAX_PASSED - self._passed)
+        before = self._interactive.number_before(kind[1])
+        return before + min(self._batch.size, (before + self._passed) // MAX_PASSED)
+
     def before(self, kind: Kind) -> list[T]:
         """The calls that go before a newcomer of this kind if no other call joins or leaves, in order."""
-        batch = kind[0] is Priority.BATCH
+        batch = kind[0] == "batch"
         first = self._interactive.before(kind[1]) if not batch else self._all(self._interactive)
         second = self._batch.before(kind[1]) if batch else self._all(self._batch)
         order: list[T] = []
@@ -213,10 +226,10 @@ class ServiceOrder(Generic[T]):
         return [item for _, _, (item,) in sorted(tagged)]
 
     def _of(self, kind: Kind) -> _Shares[T]:
-        return self._batch if kind[0] is Priority.BATCH else self._interactive
+        return self._batch if kind[0] == "batch" else self._interactive
 
     def _pass(self, kind: Kind) -> None:
-        if kind[0] is Priority.BATCH or not self._batch.size:
+        if kind[0] == "batch" or not self._batch.size:
             self._passed = 0
         else:
             self._passed += 1

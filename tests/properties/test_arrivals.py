@@ -213,6 +213,26 @@ def test_a_window_that_goes_on_from_its_state_dates_no_grant_before_what_it_has_
     assert 2 == after.available(Instant(START + 310))
 
 
+@pytest.mark.promise("R02")
+def test_an_answer_that_is_seen_dates_later_grants_although_the_clock_goes_back() -> None:
+    policy = by_arrival(StrictWindow(2, Duration(100)), 10)
+    policy.commit(Instant(START), PLAIN)
+    policy.answered(Instant(START + 50), Grant(Instant(START), 0))
+
+    policy.commit(Instant(START + 5), PLAIN)
+    assert 1 == policy.available(Instant(START + 159))
+    assert 2 == policy.available(Instant(START + 160))
+
+
+def test_calls_that_cost_nothing_of_a_unit_take_no_memory() -> None:
+    policy = by_arrival(StrictWindow(2, Duration(100), "tokens"), 10)
+    policy.commit(Instant(START), Request(1, {"tokens": 1}))
+    for _ in range(3):
+        policy.answered(Instant(START), Grant(Instant(START), 0))
+
+    assert () == policy.state().arrived.slots
+
+
 def test_places_that_are_free_by_time_alone_are_found_by_the_next_grant() -> None:
     policy = by_arrival(StrictWindow(2, Duration(100)), 10)
     for instant in (START, START, START + 110):

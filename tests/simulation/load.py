@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from governor import Config, Governor, Permit, PermitDenied, Statistics
+from governor import Config, Governor, Permit, PermitDenied, Priority, Statistics
 from governor.clock import steady_clock
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.gcra import TokenBucketPolicy
@@ -47,6 +47,8 @@ class Task:
     hold: float
     seen: float
     outcome: str
+    priority: Priority = "interactive"
+    caller: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ tasks = st.builds(
     hold=st.just(0.0) | tenths(2) | tenths(20),
     seen=st.integers(0, 7).map(lambda part: part / 7),
     outcome=st.sampled_from(["200", "200", "200", "200", "404", "503", "error", "leave", "give back", "interrupted"]),
+    priority=st.sampled_from(["interactive", "interactive", "batch"]),
+    caller=st.sampled_from([None, None, "agent-1", "agent-2"]),
 )
 faults = st.builds(
     Fault,
@@ -152,7 +156,9 @@ class World:
         with anyio.CancelScope(deadline=task.at + task.patience if task.patience is not None else float("inf")):
             try:
                 cost = 1 if task.cost == {"requests": 1} else task.cost
-                async with self.governor.permit(*task.scope.split(":"), cost=cost, timeout=task.timeout) as permit:
+                async with self.governor.permit(
+                    *task.scope.split(":"), cost=cost, timeout=task.timeout, priority=task.priority, caller=task.caller
+                ) as permit:
                     ask.answered = anyio.current_time()
                     ask.granted_at = permit.grant().granted_at
                     await self.use(ask, permit)

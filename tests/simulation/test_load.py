@@ -11,7 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from governor import CounterRecord, InFlight, Statistics, StrictWindow, TokenBucket
+from governor import CounterRecord, InFlight, Priority, Statistics, StrictWindow, TokenBucket
 from tests.simulation.load import (
     LIMITS,
     MINUTE,
@@ -39,7 +39,8 @@ def judge(story: Story) -> None:
     assert [] == [ask for ask in world.asks if ask.answered is None and ask.task.patience is None], "every ask is answered"
     assert [] == story.tasks_left, "no task is left"
     for scope in SCOPES:
-        judge_order([ask for ask in world.asks if ask.task.scope == scope and ask.granted_at is not None])
+        for kind in {(ask.task.priority, ask.task.caller) for ask in world.asks}:
+            judge_order([ask for ask in world.asks if is_of(ask, scope, kind) and ask.granted_at is not None])
         judge_end(story.end, scope)
         judge_scope(story, scope)
     judge_deadlines(world.asks)
@@ -141,6 +142,10 @@ def judge_cap(story: Story) -> None:
 
 def amount(task: Task, unit: str) -> int:
     return task.cost.get(unit, 0)
+
+
+def is_of(ask: Ask, scope: str, kind: tuple[Priority, str | None]) -> bool:
+    return ask.task.scope == scope and (ask.task.priority, ask.task.caller) == kind
 
 
 def judge_order(granted: list[Ask]) -> None:
