@@ -267,10 +267,6 @@ class StrictWindowPolicy(LimitPolicy):
             self._moving -= units
             self._log.add(Instant(granted + margin), units)
 
-    def _landed(self, grant: Grant) -> bool:
-        """Whether the beginning of its answer has dated the units of a grant. By outcome, it does not."""
-        return self._margin is not None and grant.answered_at is not None
-
     def _take(self, grant: Grant, count: int) -> int:
         """Removes units of a grant from those on the way, and returns how many: 0 if they have arrived."""
         moving, granted = self._on_the_way, grant.granted_at
@@ -292,7 +288,7 @@ class StrictWindowPolicy(LimitPolicy):
 
     def _remove(self, grant: Grant, count: int) -> None:
         """Removes units of a grant, on the way or arrived."""
-        if not self._landed(grant):
+        if self._margin is None or grant.answered_at is None:  # Else the beginning of its answer has dated it.
             count -= self._take(grant, count)
         if count and self._margin is not None:
             arrived = grant.granted_at + self._margin if grant.answered_at is None else grant.answered_at
@@ -340,7 +336,7 @@ class StrictWindowPolicy(LimitPolicy):
         self._arrive(now)
         if change < 0:
             self._remove(grant, -change)
-        elif more > 0 and not self._landed(grant) and grant.granted_at in self._on_the_way:
+        elif more > 0 and (self._margin is None or grant.answered_at is None) and grant.granted_at in self._on_the_way:
             self._on_the_way[grant.granted_at] += more
             self._moving += more
         elif more > 0:

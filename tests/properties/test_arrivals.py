@@ -224,6 +224,20 @@ def test_an_answer_that_is_seen_dates_later_grants_although_the_clock_goes_back(
     assert 2 == policy.available(Instant(START + 160))
 
 
+@pytest.mark.promise("R02")
+def test_a_window_that_goes_on_from_its_state_knows_when_each_call_has_arrived() -> None:
+    window = StrictWindow(2, Duration(100))
+    before, after = by_arrival(window, 10), by_arrival(window, 10)
+    for instant in (START, START + 50):
+        before.commit(Instant(instant), PLAIN)
+    after.restore(before.state())
+
+    assert START + 160 == before.rests_at() == after.rests_at()
+    after.answered(Instant(START + 30), Grant(Instant(START), 0))
+    assert 0 == after.available(Instant(START + 109))
+    assert 1 == after.available(Instant(START + 110))
+
+
 def test_calls_that_cost_nothing_of_a_unit_take_no_memory() -> None:
     policy = by_arrival(StrictWindow(2, Duration(100), "tokens"), 10)
     policy.commit(Instant(START), Request(1, {"tokens": 1}))
