@@ -140,10 +140,9 @@ class Governor:
         Waits in the queue for at most `timeout` seconds (None, or more than 366 days: without limit; 0: not at all), and raises
         a leaf of `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the attempts of one
         operation from 1, for the retry budget; leave it out for a call that is not retried. `caller` is the label of the
-        caller, such as an agent or a job; by default that of the block, see `governor.caller`. Of the calls that wait,
-        interactive ones go before those of `priority` "batch", but for one in ten, and callers take turns. `classify` is asked
-        about the exception that ends the block, before the one of the governor. `with` instead of `async with` blocks the
-        thread; on the governor's own event loop it raises `UsageError`, unless `timeout` is 0.
+        caller, such as an agent or a job; by default that of the block, see `governor.caller`. With `priority="batch"`, it
+        waits behind interactive calls, but for one in ten. `classify` is asked about the exception that ends the block, before
+        the governor's. `with` blocks the thread; on the governor's own event loop it raises `UsageError`, unless `timeout` is 0.
         """
         classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
         return PermitRequest(self._access, provider, method, ask(cost, timeout, attempt, caller, priority), classifier)

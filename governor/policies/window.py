@@ -23,6 +23,7 @@ from governor.errors import ConfigError
 from governor.policies import _checks
 from governor.policies._rate_text import parse_rate, period_text, unit_text
 from governor.policies._sliding_log import SLOTS, SlidingLog, SlidingLogState
+from governor.policies._window_forecast import WindowForecast
 from governor.policies.arrivals import Arrivals, Ending
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 
@@ -85,31 +86,6 @@ class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
     arrived: SlidingLogState
     on_the_way: tuple[tuple[Instant, int], ...] = ()
     latest: Instant = Instant(-1)
-
-
-class WindowForecast:
-    """A future window, in which calls arrive at once: a log of uses, and the amount of the window."""
-
-    __slots__ = ("_log", "_most", "_unit")
-
-    def __init__(self, log: SlidingLog, most: int, unit: str | None) -> None:
-        self._log = log
-        self._most = most
-        self._unit = unit
-
-    def earliest(self, now: Instant, request: Request) -> Instant:
-        """When enough earlier uses have left the window."""
-        cost = request.amount(self._unit)
-        needed = self._log.total + cost - self._most
-        if needed <= 0 or cost == 0:
-            return now
-        return max(now, self._log.freed(needed)) if cost <= self._most else NEVER
-
-    def commit(self, now: Instant, request: Request) -> None:
-        """Dates the units at `now`."""
-        cost = request.amount(self._unit)
-        if cost:
-            self._log.add(now, cost)
 
 
 class StrictWindowPolicy(LimitPolicy):
