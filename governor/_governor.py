@@ -141,8 +141,8 @@ class Governor:
         a leaf of `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the attempts of one
         operation from 1, for the retry budget; leave it out for a call that is not retried. `caller` is the label of the
         caller, such as an agent or a job; by default that of the block, see `governor.caller`. With `priority="batch"`, it
-        waits behind interactive calls, but for one in ten. `classify` is asked about the exception that ends the block, before
-        the governor's. `with` blocks the thread; on the governor's own event loop it raises `UsageError`, unless `timeout` is 0.
+        waits behind interactive calls, but for one in ten. `classify` is asked about the exception that ends the block before
+        the governor's. `with` blocks the thread; on the governor's own loop it raises `UsageError`, unless `timeout` is 0.
         """
         classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
         return PermitRequest(self._access, provider, method, ask(cost, timeout, attempt, caller, priority), classifier)

@@ -8,8 +8,8 @@ from governor._units import AFTER_OUTCOME, MINUTE, NEVER, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies._sliding_log import SlidingLog, SlidingLogState
+from governor.policies._window_forecast import WindowForecast
 from governor.policies.contract import REQUESTS, Grant, Request, Result
-from governor.policies.window import WindowForecast
 
 WINDOW: Final = MINUTE
 #: Percentages of the cap: use above the first causes a warning; the next warning comes only after use has fallen to the second.
