@@ -53,8 +53,9 @@ class Wire(httpx2.AsyncBaseTransport):
         self._loop.call_at(at / SECOND, self._arrive, call, arrived)
         answer = await arrived
         await self._sleep_until(at + answer.head + back)
-        stream = _Body(self, at + answer.service + back)
-        return httpx2.Response(answer.status, headers=list(answer.headers.items()), stream=stream, request=request)
+        stream = _Body(self, at + answer.service + back, _usage(call) if answer.status < 400 and call.prompt else b"{}")
+        headers = [("content-type", "application/json"), *answer.headers.items()]
+        return httpx2.Response(answer.status, headers=headers, stream=stream, request=request)
 
     def _arrive(self, call: Call, arrived: "asyncio.Future[Answer]") -> None:
         answer = self._provider.arrive(self._loop.now, call)
@@ -69,10 +70,17 @@ class Wire(httpx2.AsyncBaseTransport):
 class _Body(httpx2.AsyncByteStream):
     """The body of an answer, complete at an instant."""
 
-    def __init__(self, wire: Wire, complete_at: int) -> None:
+    def __init__(self, wire: Wire, complete_at: int, content: bytes) -> None:
+        self._content = content
         self._wire = wire
         self._complete_at = complete_at
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         await self._wire._sleep_until(self._complete_at)
-        yield b"{}"
+        yield self._content
+
+
+def _usage(call: Call) -> bytes:
+    """The body of an answer that says how many tokens the call used, as OpenAI and as Anthropic name them."""
+    usage = {"prompt_tokens": call.prompt, "completion_tokens": call.output, "total_tokens": call.prompt + call.output}
+    return msgspec.json.encode({"usage": {**usage, "input_tokens": call.prompt, "output_tokens": call.output}})

@@ -1,6 +1,6 @@
 """The oracle: knows the provider's state, the way of each request, and what will arrive. No request of it is denied.
 
-It is computed, not run. Calls of one method and key go first come, first served; of several that wait for different limits,
+It is computed, not run. It does not know which calls the program will give up. Calls of one method and key go first come, first served; of several that wait for different limits,
 the one whose limit is free first goes first. It is a bound for clients that are fair in this sense. With costs that differ,
 a client that lets cheap calls overtake expensive ones may answer more calls.
 """
@@ -37,13 +37,13 @@ def plan(scenario: Scenario, seed: int) -> Run:
         if not queue:
             del queues[kind]
         end = arrival + call.service + _way(scenario, seed, call)[1]
-        if arrival >= NEVER or (call.give_up_after is not None and end > call.at + call.give_up_after):
+        if arrival >= NEVER or _given_up(call, arrival - _way(scenario, seed, call)[0]):
             continue
         now = arrival
         answer = provider.arrive(arrival, call)
         if answer.status != OK:
             raise AssertionError(f"the oracle was answered {answer.status} at {arrival}")
-        if end <= 2 * scenario.span:
+        if end <= 2 * scenario.span and not _given_up(call, end):
             answered[call.number] = end
     return Run(
         scenario=scenario, contender=NAME, seed=seed, calls=calls, answered=answered, log=provider.log, bans=provider.bans
@@ -52,3 +52,7 @@ def plan(scenario: Scenario, seed: int) -> Run:
 
 def _way(scenario: Scenario, seed: int, call: Call) -> tuple[int, int]:
     return scenario.latency.draw(seed, call.number, 0)
+
+
+def _given_up(call: Call, now: int) -> bool:
+    return call.give_up_after is not None and now > call.at + call.give_up_after

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bans.__main__ import main, one
+from benchmarks.bans.__main__ import main
 from benchmarks.bans.measures import Measures
 from benchmarks.bans.report import BEGIN, END, publish
 from benchmarks.bans.results import Results, read
+from benchmarks.bans.sweep import one
 from benchmarks.bans.targets import judge
 from benchmarks.bans.timeline import draw
 
