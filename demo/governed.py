@@ -1,6 +1,6 @@
-"""The workload of the demo under a governor.
+"""The workload of the demo under a governor, with `TrafficControlledHttpClient`.
 
-With `TrafficControlledHttpClient`, and with what the provider documents as the policy.
+Once with what the provider documents as the policy, and once without any limit: that governor only reads what answers say.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -18,35 +18,33 @@ from governor._units import MINUTE
 from governor_client import TrafficControlledHttpClient
 
 PROVIDER: Final = "demo"
+#: Cooling and pauses that are as short as the demo is.
+_SHORT: Final = {
+    "breaker": {"failures": 5, "open_for": "500ms", "probes": 2, "probe_deadline": "2s"},
+    "retry": {"attempts": 3, "first_delay": "200ms"},
+}
 
 
 def policy(rules: Rules) -> dict[str, dict[str, object]]:
-    """What the provider documents, in the shape of a policy file. Cooling and cooldown are as short as the demo is."""
-    return {
-        "global": {
-            "requests_per_minute": _per_minute(rules.reads) + _per_minute(rules.writes),
-            "degraded_after_failures": 10,
-            "degraded_cooldown": "1s",
-        },
-        "outbound": {
-            PROVIDER: {
-                "limits": [rules.reads],
-                "breaker": {"failures": 5, "open_for": "500ms", "probes": 2, "probe_deadline": "2s"},
-                "retry": {"attempts": 3, "first_delay": "200ms"},
-            },
-            f"{PROVIDER}:post": {"limits": [rules.writes]},
-        },
-    }
+    """What the provider documents, in the shape of a policy file."""
+    return _settings(
+        {PROVIDER: {"limits": [rules.reads], **_SHORT}, f"{PROVIDER}:post": {"limits": [rules.writes]}},
+        requests_per_minute=_per_minute(rules.reads) + _per_minute(rules.writes),
+    )
+
+
+def hints_only() -> dict[str, dict[str, object]]:
+    """The same without limits, for a provider whose documentation is not known."""
+    return _settings({PROVIDER: {"limits": [], **_SHORT}}, requests_per_minute="off")
 
 
 class Governed:
-    """The contender with a governor."""
+    """A contender with a governor."""
 
-    title = "with a governor"
-
-    def __init__(self, base_url: str, rules: Rules) -> None:
+    def __init__(self, base_url: str, title: str, settings: dict[str, dict[str, object]]) -> None:
+        self.title = title
         self._base_url = base_url
-        self._governor = Governor(Config.from_mapping(policy(rules)))
+        self._governor = Governor(Config.from_mapping(settings))
 
     @asynccontextmanager
     async def tasks(self) -> AsyncIterator[AsyncCaller]:
@@ -107,6 +105,11 @@ def _ending(error: PermitDenied | httpx2.HTTPError) -> str:
             return str(error.response.status_code)
         case _:
             return type(error).__name__
+
+
+def _settings(outbound: dict[str, object], *, requests_per_minute: int | str) -> dict[str, dict[str, object]]:
+    counts = {"requests_per_minute": requests_per_minute, "degraded_after_failures": 10, "degraded_cooldown": "1s"}
+    return {"global": dict(counts), "outbound": outbound}
 
 
 def _per_minute(limit: StrictWindow) -> int:

@@ -26,9 +26,10 @@ _SHORTEST: Final = Duration(100 * MILLISECOND)
 _OUTAGE: Final = (4, 5)
 
 _DESCRIPTION: Final = (
-    "The same traffic twice, over real sockets, against a provider that bans clients that continue after 429: once without a "
-    "governor, once with one. Exit status: 0 if the governed client was not denied once, 1 if it was denied or banned, 2 for "
-    "a mistake in what was typed or in the trace."
+    "The same traffic three times, over real sockets, against a provider that bans clients that continue after 429: without a "
+    "governor, with one that knows the limits, and with one that only reads what answers say. Exit status: 0 if the client "
+    "that knows the limits was not denied once, 1 if it was denied or banned, 2 for a mistake in what was typed or in "
+    "the trace."
 )
 
 
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--trace", type=Path, metavar="FILE", help="arrivals: CSV with a TIMESTAMP column, or JSON lines with timestamp in ms")
     add("--speed", type=float, default=3.0, metavar="X", help="how many times as fast as they were recorded (default: 3)")
     add("--seed", type=int, default=1, metavar="N", help="for the mix of calls, and for arrivals without a trace (default: 1)")
-    add("--duration", type=float, default=18.0, metavar="S", help="seconds that each of the two runs takes (default: 18)")
+    add("--duration", type=float, default=18.0, metavar="S", help="seconds that each of the three runs takes (default: 18)")
     reads, writes = describe(_READS), describe(_WRITES)
     add("--limit", default=reads, metavar="TEXT", help=f"the provider's limit for reads (default: {reads!r})")
     add("--write-limit", default=writes, metavar="TEXT", help=f"and the one for writes (default: {writes!r})")

@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 
 from demo.contender import Contender
-from demo.governed import Governed
+from demo.governed import Governed, hints_only, policy
 from demo.launch import Provider, ProviderFailed
 from demo.options import Options, parse
 from demo.progress import Progress
@@ -44,20 +44,24 @@ def main(arguments: Sequence[str]) -> int:
         return 130
 
 
-def compare(options: Options, workload: Sequence[Call]) -> tuple[Run, Run]:
-    """The run without a governor, and the one with it: each against a provider of its own, so that both begin alike."""
+def compare(options: Options, workload: Sequence[Call]) -> tuple[Run, Run, Run]:
+    """Runs without a governor, with one, and with one that knows no limits: each against a provider of its own."""
     rules = options.rules()
-    contenders = (Ungoverned, partial(Governed, rules=rules))
-    ungoverned, governed = (_run(contender, rules, workload, options.duration) for contender in contenders)
-    return ungoverned, governed
+    contenders = (
+        Ungoverned,
+        partial(Governed, title="with a governor", settings=policy(rules)),
+        partial(Governed, title="with hints only", settings=hints_only()),
+    )
+    ungoverned, governed, unknown = (_run(contender, rules, workload, options.duration) for contender in contenders)
+    return ungoverned, governed, unknown
 
 
 def _show(options: Options, workload: Sequence[Call]) -> int:
     writes = sum(call.method == WRITE for call in workload)
     print("\n".join(_introduction(options, len(workload) - writes, writes)), flush=True)
-    ungoverned, governed = compare(options, workload)
+    ungoverned, governed, unknown = compare(options, workload)
     best = possible(options.rules(), options.duration, writes)
-    print("\n".join([*table((ungoverned, governed), best), "", *verdict(ungoverned, governed)]), flush=True)
+    print("\n".join([*table((ungoverned, governed, unknown), best), "", *verdict(ungoverned, governed, unknown)]), flush=True)
     return 0 if spotless(governed) else 1
 
 
@@ -65,7 +69,7 @@ def _introduction(options: Options, reads: int, writes: int) -> list[str]:
     return [
         "The provider, a real HTTP server in a process of its own, documents:",
         *(f"  {line}" for line in options.rules().describe()),
-        f"The same work twice, {options.duration:g} s each ({options.source()}):",
+        f"The same work three times, {options.duration:g} s each ({options.source()}):",
         f"  {reads} reads and {writes} writes, in tasks and in {THREADS} threads, and an endless loop.",
         "",
     ]

@@ -41,7 +41,9 @@ def app(doorkeeper: Doorkeeper) -> Starlette:
     async def items(request: Request) -> JSONResponse:
         # The instant of arrival: nothing has been awaited since the request line was read.
         status, wait = doorkeeper.arrive(Instant(monotonic_ns() // 1000), request.method)
-        headers = {} if wait is None else {"Retry-After": str(ceil(to_seconds(wait)))}
+        headers = {name: str(value) for name, value in doorkeeper.announce(request.method).items()}
+        if wait is not None:
+            headers["Retry-After"] = str(ceil(to_seconds(wait)))
         if status < 400:
             await request.body()
             await anyio.sleep(_SERVICE_TIME)

@@ -15,7 +15,7 @@ from governor._units import Duration, from_seconds, to_seconds
 from governor.policies.window import StrictWindow
 
 _LABEL: Final = 34
-_COLUMN: Final = 31
+_COLUMN: Final = 28
 #: Of several bans or reasons, the number that is listed.
 _TOLD: Final = 3
 
@@ -59,7 +59,7 @@ def spotless(run: Run) -> bool:
 
 
 def table(runs: Sequence[Run], best: Possible) -> list[str]:
-    """The runs side by side, two of them in lines of at most 96 columns."""
+    """The runs side by side, three of them in lines of at most 118 columns."""
     lines = [_line("", [run.title for run in runs]), "-" * (_LABEL + _COLUMN * len(runs))]
     for label, cell in _ROWS:
         columns = [cell(run) for run in runs]
@@ -68,13 +68,17 @@ def table(runs: Sequence[Run], best: Possible) -> list[str]:
     return [*lines, _line("share of the possible [2]", [f"{best.share(run.log):.1%}" for run in runs]), "", *_footnotes(best)]
 
 
-def verdict(ungoverned: Run, governed: Run) -> list[str]:
+def verdict(ungoverned: Run, governed: Run, unknown: Run) -> list[str]:
     """What it comes to, in words."""
     if spotless(governed):
         judgement = "The limits were kept."
     else:
         judgement = "THE LIMITS WERE NOT KEPT." if governed.log.count(403, 429) else "BUT NOTHING WAS DONE."
-    return [f"Without a governor: {_fate(ungoverned.log)}.", f"With a governor: {_fate(governed.log)}. {judgement}"]
+    return [
+        f"Without a governor: {_fate(ungoverned.log)}.",
+        f"With a governor: {_fate(governed.log)}. {judgement}",
+        f"With a governor that knows no limits and reads what answers say: {_fate(unknown.log)}.",
+    ]
 
 
 def _fate(log: ProviderLog) -> str:

@@ -5,6 +5,7 @@ judge the other.
 """
 
 from collections import deque
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -43,6 +44,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         begin, end = to_seconds(self.outage_from), to_seconds(self.outage_until)
         return [
             f"At most {_in_words(self.reads, 'reads')}, and {_in_words(self.writes, 'writes')}; beyond that it answers 429.",
+            "Each answer says in x-ratelimit-* how many of these are left, and when all are back.",
             f"More than {self.tolerance} denials in {to_seconds(self.tolerance_window):g} s are a ban: 403 to everything,",
             f"until there has been no request for {to_seconds(self.ban):g} s.",
             f"(What it does not document: from {begin:.1f} to {end:.1f} s it will answer 503.)",
@@ -96,6 +98,16 @@ class Doorkeeper:
         table[str(status)] = table.get(str(status), 0) + 1
         return status, wait
 
+    def announce(self, method: str) -> dict[str, int]:
+        """The headers of an answer that say how the limit of a method stood when the last request arrived, in whole seconds."""
+        window = self._windows[method]
+        remaining, reset = window.state(self._last)
+        return {
+            "x-ratelimit-limit": window.amount,
+            "x-ratelimit-remaining": remaining,
+            "x-ratelimit-reset": ceil(to_seconds(reset)),
+        }
+
     def log(self) -> ProviderLog:
         """What has been seen so far."""
         span = Duration(0 if self._first is None else self._last - self._first)
@@ -133,6 +145,7 @@ class _Window:
     """The instants of the last requests that were let in: as many as the limit allows."""
 
     def __init__(self, limit: StrictWindow) -> None:
+        self.amount = limit.amount
         self._per = limit.per
         self._let_in: deque[Instant] = deque(maxlen=limit.amount)
 
@@ -141,6 +154,11 @@ class _Window:
         if len(self._let_in) < (self._let_in.maxlen or 0):
             return now
         return Instant(self._let_in[0] + self._per)
+
+    def state(self, now: Instant) -> tuple[int, Duration]:
+        """The requests that are left, and the span until the limit is as at first."""
+        counted = [at for at in self._let_in if at + self._per > now]
+        return self.amount - len(counted), Duration(counted[-1] + self._per - now if counted else 0)
 
     def add(self, now: Instant) -> None:
         self._let_in.append(now)

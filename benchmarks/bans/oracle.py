@@ -1,8 +1,8 @@
 """The oracle: knows the provider's state, the way of each request, and what will arrive. No request of it is denied.
 
-It is computed, not run. It does not know which calls the program will give up. Calls of one method and key go first come, first served; of several that wait for different limits,
-the one whose limit is free first goes first. It is a bound for clients that are fair in this sense. With costs that differ,
-a client that lets cheap calls overtake expensive ones may answer more calls.
+It is computed, not run, and does not know which calls the program will give up. Calls of one method and key go first come,
+first served; of several that wait for different limits, the one whose limit is free first goes first. It is a bound for clients
+that are fair in this sense. With costs that differ, a client that lets cheap calls overtake others may answer more.
 """
 
 from collections import deque

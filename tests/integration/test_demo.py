@@ -15,37 +15,37 @@ WORKLOAD: Final = calls(bursts(1), speed=3.0, span=3.5, seed=1)
 
 
 @pytest.fixture(scope="module")
-def runs() -> tuple[Run, Run]:
-    """One demo for all tests of this module: the run without a governor, and the one with it."""
+def runs() -> tuple[Run, Run, Run]:
+    """One demo for all tests of this module: without a governor, with one, and with one that knows no limits."""
     return program.compare(OPTIONS, WORKLOAD)
 
 
 @pytest.mark.promise("R02")
-def test_tasks_and_threads_under_one_governor_are_never_refused(runs: tuple[Run, Run]) -> None:
-    _, governed = runs
+def test_tasks_and_threads_under_one_governor_are_never_refused(runs: tuple[Run, Run, Run]) -> None:
+    _, governed, _ = runs
 
     assert (0, []) == (governed.log.count(403, 429), governed.log.bans)
 
 
-def test_the_same_traffic_without_a_governor_is_banned(runs: tuple[Run, Run]) -> None:
-    ungoverned, _ = runs
+def test_the_same_traffic_without_a_governor_is_banned(runs: tuple[Run, Run, Run]) -> None:
+    ungoverned, _, _ = runs
 
     assert 1 <= len(ungoverned.log.bans)
     assert 0 < ungoverned.log.count(403)
 
 
-def test_more_is_done_under_a_governor(runs: tuple[Run, Run]) -> None:
-    ungoverned, governed = runs
+def test_more_is_done_under_a_governor(runs: tuple[Run, Run, Run]) -> None:
+    ungoverned, governed, _ = runs
 
     assert governed.driven.workload["done"] > ungoverned.driven.workload["done"]
     assert governed.log.count(200, 201) > ungoverned.log.count(200, 201)
 
 
-def test_every_call_comes_to_an_end(runs: tuple[Run, Run]) -> None:
-    assert [len(WORKLOAD)] * 2 == [run.driven.workload.total() for run in runs]
+def test_every_call_comes_to_an_end(runs: tuple[Run, Run, Run]) -> None:
+    assert [len(WORKLOAD)] * 3 == [run.driven.workload.total() for run in runs]
 
 
-def test_client_and_provider_count_the_same(runs: tuple[Run, Run]) -> None:
+def test_client_and_provider_count_the_same(runs: tuple[Run, Run, Run]) -> None:
     for run in runs:
         figures = run.driven.figures
 
@@ -55,13 +55,13 @@ def test_client_and_provider_count_the_same(runs: tuple[Run, Run]) -> None:
 
 
 def test_the_exit_status_follows_the_governed_run(
-    runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    runs: tuple[Run, Run, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ungoverned, governed = runs
-    monkeypatch.setattr(program, "compare", lambda *_: (ungoverned, governed))
+    ungoverned, governed, unknown = runs
+    monkeypatch.setattr(program, "compare", lambda *_: (ungoverned, governed, unknown))
     assert 0 == main(ARGUMENTS)
     assert "The limits were kept." in capsys.readouterr().out
 
-    monkeypatch.setattr(program, "compare", lambda *_: (governed, ungoverned))
+    monkeypatch.setattr(program, "compare", lambda *_: (governed, ungoverned, unknown))
     assert 1 == main(ARGUMENTS)
     assert "THE LIMITS WERE NOT KEPT." in capsys.readouterr().out
