@@ -36,7 +36,7 @@ def rows(*runs: Run) -> dict[str, list[str]]:
     """The cells of the table by label; of a label with several lines those of the first."""
     found: dict[str, list[str]] = {}
     for line in table(runs, Possible(8, 2)):
-        cells = [line[start : start + 31].strip() for start in (34, 65)]
+        cells = [line[start : start + 28].strip() for start in (34, 62)]
         found.setdefault(line[:34].strip(), cells)
     return found
 
