@@ -13,7 +13,6 @@ from benchmarks.bans.calls import Call, Workload
 from benchmarks.bans.hints import Hints
 from benchmarks.bans.network import CALL, Latency
 from benchmarks.bans.provider import Arrival, Provider, Span
-from benchmarks.bans.virtual_time import VirtualLoop
 
 #: The requests that a contender sends for one call, at most.
 ATTEMPTS: Final = 6
@@ -33,6 +32,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     The program makes its calls in `span`; the run ends after twice that. `provider` makes the model from a seed and hints.
     `policy` is what the provider documents, in the shape of a policy file, and `rate` the same as far as a limiter of requests
     can keep it: requests, and seconds. `provider_name` decides the dialect. `quick` scenarios are part of a quick run.
+    Those `over_http` run in real time.
     """
 
     name: str
@@ -48,13 +48,25 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     provider_name: str = "acme"
     seeds: int = 1
     quick: bool = False
+    over_http: bool = False
+
+
+class Clock(Protocol):
+    """The clock of a run: that of the loop in virtual time, or a real one."""
+
+    @property
+    def now(self) -> int:
+        """Microseconds since the start."""
+
+    def time(self) -> float:
+        """Seconds since the start."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What a contender is given for one run."""
 
     scenario: Scenario
-    loop: VirtualLoop
+    clock: Clock
     wire: httpx2.AsyncBaseTransport
     seed: int
 

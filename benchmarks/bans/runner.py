@@ -1,35 +1,40 @@
-"""Runs one contender in one scenario, in virtual time."""
+"""Runs one contender in one scenario."""
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
+
+import httpx2
 
 from benchmarks.bans.calls import Call
-from benchmarks.bans.contract import Contender, Job, Make, Run, Scenario
+from benchmarks.bans.contract import Clock, Contender, Job, Make, Run, Scenario
 from benchmarks.bans.network import Wire
-from benchmarks.bans.virtual_time import SECOND, VirtualLoop, run
+from benchmarks.bans.over_http import HttpWire, RealClock, served
+from benchmarks.bans.virtual_time import SECOND, run
 
 
 def measure(scenario: Scenario, contender: Contender, seed: int) -> Run:
-    """One run: every call is a task that begins at its time. What has no answer after twice the span is cancelled."""
+    """One run, in virtual time unless the scenario is one over HTTP. What has no answer after twice the span is cancelled."""
     calls = scenario.workload(seed, scenario.span)
     provider = scenario.provider(seed, scenario.hints)
     answered: list[int | None] = [None] * len(calls)
 
-    async def program(loop: VirtualLoop) -> None:
-        wire = Wire(loop, provider, scenario.latency, seed)
-        async with contender.open(Job(scenario=scenario, loop=loop, wire=wire, seed=seed)) as make:
-            tasks = set()
-            for call in calls:
-                await asyncio.sleep(max(0, call.at - loop.now) / SECOND)
-                task = asyncio.create_task(_make(loop, make, call, answered))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-            if tasks:
-                await asyncio.wait(list(tasks), timeout=(2 * scenario.span - loop.now) / SECOND)
-            for task in list(tasks):
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    async def program(clock: Clock, wire: httpx2.AsyncBaseTransport) -> None:
+        async with contender.open(Job(scenario=scenario, clock=clock, wire=wire, seed=seed)) as make:
+            await _program(make, calls, clock, answered, until=2 * scenario.span)
 
-    run(program)
+    if scenario.over_http:
+        clock = RealClock()
+        with served(provider, calls, clock) as port:
+            wire = HttpWire(port)
+
+            async def real() -> None:
+                async with wire:
+                    await program(clock, wire)
+
+            asyncio.run(real())
+    else:
+        run(lambda loop: program(loop, Wire(loop, provider, scenario.latency, seed)))
     return Run(
         scenario=scenario,
         contender=contender.name,
@@ -41,14 +46,24 @@ def measure(scenario: Scenario, contender: Contender, seed: int) -> Run:
     )
 
 
-async def _make(loop: VirtualLoop, make: Make, call: Call, answered: list[int | None]) -> None:
-    if call.give_up_after is None:
-        if await make(call):
-            answered[call.number] = loop.now
-        return
-    try:
-        async with asyncio.timeout(call.give_up_after / SECOND):
+async def _program(make: Make, calls: Sequence[Call], clock: Clock, answered: list[int | None], *, until: int) -> None:
+    """Every call is a task that begins at its time."""
+    tasks: set[asyncio.Task[None]] = set()
+    for call in calls:
+        await asyncio.sleep(max(0, call.at - clock.now) / SECOND)
+        task = asyncio.create_task(_call(make, call, clock, answered))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    if tasks:
+        await asyncio.wait(list(tasks), timeout=max(0, until - clock.now) / SECOND)
+    for task in list(tasks):
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _call(make: Make, call: Call, clock: Clock, answered: list[int | None]) -> None:
+    limit = None if call.give_up_after is None else call.give_up_after / SECOND
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit):
             if await make(call):
-                answered[call.number] = loop.now
-    except TimeoutError:
-        pass
+                answered[call.number] = clock.now

@@ -16,6 +16,7 @@ from benchmarks.bans.calls import POST, Call, Workload, azure, generated, long, 
 from benchmarks.bans.contract import Said, Scenario
 from benchmarks.bans.hints import Hints
 from benchmarks.bans.limits import AtWork, Bucket, FixedWindow, SlidingWindow, seconds
+from benchmarks.bans.network import Latency
 from benchmarks.bans.provider import FORBIDDEN, BanRule, Provider, Rule, Span
 
 _HOUR: Final = seconds(3600)
@@ -296,6 +297,17 @@ _BASE: Final[Sequence[Scenario]] = (
         policy=_policy("acme", "60 per minute strict"),
         rate=(60, 60.0),
         say=hints.retry_after,
+    ),
+    _scenario(
+        "over-http",
+        "40 in any 2 seconds, over real HTTP in real time",
+        minutes=0.2,
+        workload=generated(22.0, quick(0.02, 0.1)),
+        provider=_sliding(40, seconds(2)),
+        policy=_policy("acme", "40 per 2s strict"),
+        rate=(40, 2.0),
+        latency=Latency(base=0, jitter=2_000),
+        over_http=True,
     ),
     _scenario(
         "revoked",

@@ -134,23 +134,23 @@ class Adaptive:
     @asynccontextmanager
     async def open(self, job: Job) -> AsyncIterator[Make]:
         """One limiter and one quota for all calls."""
-        loop, random = job.loop, Random(job.seed)
-        limiter = RateLimiter(loop.time())
+        clock, random = job.clock, Random(job.seed)
+        limiter = RateLimiter(clock.time())
         quota = _QUOTA
 
         async def make(call: Call) -> bool:
             nonlocal quota
             taken = 0
             for attempt in range(ATTEMPTS):
-                while wait := limiter.wait(loop.time()):  # noqa: ASYNC110 - a rate that changes while tasks wait
+                while wait := limiter.wait(clock.time()):  # noqa: ASYNC110 - a rate that changes while tasks wait
                     await asyncio.sleep(wait)
                 try:
                     await send(job.wire, call)
                 except DeniedError as error:
                     throttled = error.status == 429
-                    limiter.answered(loop.time(), throttled=throttled)
+                    limiter.answered(clock.time(), throttled=throttled)
                 else:
-                    limiter.answered(loop.time(), throttled=False)
+                    limiter.answered(clock.time(), throttled=False)
                     quota = min(_QUOTA, quota + (taken or _REFILL))
                     return True
                 taken = _THROTTLING_COST if throttled else _RETRY_COST

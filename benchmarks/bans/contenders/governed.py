@@ -31,7 +31,7 @@ class Governed:
         """A governor on the loop of the run, and a transport under it."""
 
         def clock() -> Instant:
-            return Instant(job.loop.now)
+            return Instant(job.clock.now)
 
         policy = job.scenario.policy if self._known else UNKNOWN
         async with Governor(Config.from_mapping(policy), clock=clock, random=Random(job.seed)) as governor:
