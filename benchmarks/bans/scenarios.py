@@ -29,11 +29,11 @@ _DISCORD: Final = BanRule(tolerated=10_000, per=seconds(600), spell=_HOUR)
 Make = Callable[[int, Hints], Provider]
 
 
-def _policy(name: str, *limits: str, **tables: Mapping[str, object]) -> dict[str, object]:
+def _policy(name: str, *limits: str, arrival_margin: str = "250ms", **tables: Mapping[str, object]) -> dict[str, object]:
     """Limits as the provider documents them, and the latest arrival of a request on this network."""
     return {
         "global": {"requests_per_minute": "off"},
-        "outbound": {name: {"limits": list(limits), "arrival_margin": "250ms"}, **tables},
+        "outbound": {name: {"limits": list(limits), "arrival_margin": arrival_margin}, **tables},
     }
 
 
@@ -304,7 +304,7 @@ _BASE: Final[Sequence[Scenario]] = (
         minutes=0.2,
         workload=generated(22.0, quick(0.02, 0.1)),
         provider=_sliding(40, seconds(2)),
-        policy=_policy("acme", "40 per 2s strict"),
+        policy=_policy("acme", "40 per 2s strict", arrival_margin="2s"),
         rate=(40, 2.0),
         latency=Latency(base=0, jitter=2_000),
         over_http=True,
