@@ -29,11 +29,16 @@ _DISCORD: Final = BanRule(tolerated=10_000, per=seconds(600), spell=_HOUR)
 Make = Callable[[int, Hints], Provider]
 
 
-def _policy(name: str, *limits: str, arrival_margin: str = "250ms", **tables: Mapping[str, object]) -> dict[str, object]:
+def _policy(name: str, *limits: str, arrival_margin: str = "250ms") -> dict[str, object]:
     """Limits as the provider documents them, and the latest arrival of a request on this network."""
+    return _of_provider(name, {"limits": list(limits)}, arrival_margin)
+
+
+def _of_provider(name: str, settings: Mapping[str, object], arrival_margin: str = "250ms") -> dict[str, object]:
     return {
         "global": {"requests_per_minute": "off"},
-        "outbound": {name: {"limits": list(limits), "arrival_margin": arrival_margin}, **tables},
+        "provider": {name: settings},
+        "outbound": {name: {"limits": [], "arrival_margin": arrival_margin}},
     }
 
 
@@ -212,12 +217,7 @@ _BASE: Final[Sequence[Scenario]] = (
         minutes=30,
         workload=generated(1.5, quick(0.1, 1.0), writes=0.5),
         provider=_github,
-        policy=_policy(
-            "github",
-            "5000 per hour strict",
-            "100 in flight",
-            **{"github:get": {"limits": ["400 per minute strict"]}, "github:post": {"limits": ["80 per minute strict"]}},
-        ),
+        policy=_of_provider("github", {"preset": "github/token"}),
         rate=(80, 60.0),
         provider_name="github",
     ),
