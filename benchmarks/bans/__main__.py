@@ -12,7 +12,7 @@ from typing import Final
 from benchmarks.bans.contenders import CONTENDERS
 from benchmarks.bans.oracle import NAME as ORACLE
 from benchmarks.bans.report import publish, render, table, targets
-from benchmarks.bans.results import write
+from benchmarks.bans.results import merged, read, write
 from benchmarks.bans.scenarios import SCENARIOS
 from benchmarks.bans.sweep import sweep
 from benchmarks.bans.targets import judge
@@ -39,9 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.scenario or SCENARIOS
         if not options.quick or SCENARIOS[name].quick or options.scenario
     ]
-    contenders = [one for one in CONTENDERS if not options.contender or one.name in options.contender]
+    chosen = options.update or options.contender
+    contenders = [one for one in CONTENDERS if not chosen or one.name in chosen]
     whole = not (options.quick or options.scenario or options.contender or options.seed)
     results = sweep(scenarios, contenders, seed=options.seed, part=_QUICK if options.quick else 1)
+    if options.update:
+        results, contenders = merged(results, read(_LATEST), options.update), list(CONTENDERS)
     verdicts = judge(results)
     if options.json:
         write(results, Path(options.json))
@@ -84,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--contender", action="append", choices=names, metavar="NAME", help="this contender and the oracle (may be repeated)")
     add("--seed", type=int, metavar="N", help="this seed and no other")
     add("--quick", action="store_true", help="a few scenarios, shorter")
+    add("--update", action="append", choices=names, metavar="NAME", help="measure this one anew, and keep the others' figures")
     add("--json", metavar="FILE", help="also write the figures to this file")
     add("--list", action="store_true", help="name scenarios and contenders, and stop")
     return parser

@@ -1,6 +1,6 @@
 """The figures of a whole benchmark: looked up by scenario and contender, and kept as JSON."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,6 +28,12 @@ class Results(msgspec.Struct, frozen=True):
     def first(self, contender: str, scenario: str) -> Measures | None:
         """The run of a contender with the first seed; None if there is none."""
         return next((one for one in self.measures if (one.contender, one.scenario) == (contender, scenario)), None)
+
+
+def merged(new: Results, old: Results, contenders: Sequence[str]) -> Results:
+    """The new figures of these contenders and of the oracle, with the old ones of all others."""
+    kept = [one for one in old.measures if one.contender != ORACLE and one.contender not in contenders]
+    return Results([*new.measures, *kept], new.reading, new.skipped)
 
 
 def write(results: Results, path: Path) -> None:

@@ -67,7 +67,7 @@ def _content(call: Call) -> int:
 
 
 def _github(seed: int, say: Hints) -> Provider:
-    """GitHub's REST API with a token: 5,000 an hour, 900 points and 80 content creations a minute, 100 at work."""
+    """GitHub's REST API with a token: 5,000 an hour, 900 points a minute, 80 and 500 content creations, 100 at work."""
     secondary = seconds(60)
     rules = [
         Rule(name="requests", limit=FixedWindow(5000, _HOUR, _offset(seed, _HOUR)), status=FORBIDDEN),
@@ -75,6 +75,13 @@ def _github(seed: int, say: Hints) -> Provider:
         Rule(
             name="content",
             limit=FixedWindow(80, _MINUTE, _offset(seed + 1, _MINUTE)),
+            cost=_content,
+            status=FORBIDDEN,
+            wait=secondary,
+        ),
+        Rule(
+            name="content-hour",
+            limit=FixedWindow(500, _HOUR, _offset(seed + 2, _HOUR)),
             cost=_content,
             status=FORBIDDEN,
             wait=secondary,
@@ -214,8 +221,8 @@ _BASE: Final[Sequence[Scenario]] = (
     _scenario(
         "github",
         "GitHub with a token: an hour, points, content creation, at work",
-        minutes=30,
-        workload=generated(1.5, quick(0.1, 1.0), writes=0.5),
+        minutes=6.5,
+        workload=generated(2.4, quick(0.1, 1.0), writes=0.5),
         provider=_github,
         policy=_of_provider("github", {"preset": "github/token"}),
         rate=(80, 60.0),
