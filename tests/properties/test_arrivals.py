@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import DAY, MINUTE, SECOND, Duration, Instant
+from governor._units import AFTER_OUTCOME, DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies.arrivals import Arrivals, Ending
 from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
@@ -238,6 +238,17 @@ def test_a_window_that_goes_on_from_its_state_knows_when_each_call_has_arrived()
     assert 1 == after.available(Instant(START + 110))
 
 
+@pytest.mark.promise("R02")
+def test_calls_on_the_way_when_a_window_begins_to_count_by_outcome_count_until_after_their_margin() -> None:
+    window = StrictWindow(1, Duration(100))
+    before, after = by_arrival(window, 10), StrictWindowPolicy(window)
+    before.commit(Instant(START), PLAIN)
+    after.carry_over(Instant(START + 5), before)
+
+    assert 0 == after.available(Instant(START + 109))
+    assert 1 == after.available(Instant(START + 110))
+
+
 def test_calls_that_cost_nothing_of_a_unit_take_no_memory() -> None:
     policy = by_arrival(StrictWindow(2, Duration(100), "tokens"), 10)
     policy.commit(Instant(START), Request(1, {"tokens": 1}))
@@ -381,6 +392,27 @@ def test_a_place_is_held_for_the_usual_duration_of_calls() -> None:
     assert 0 == policy.available(Instant(freed - 1))
     assert 1 == policy.available(freed)
     assert freed == policy.rests_at() == policy.wakes_at(Instant(now + 1))
+
+
+def test_a_call_that_was_given_up_late_shows_that_calls_take_longer() -> None:
+    policy = InFlightPolicy(InFlight(2))
+    policy.assume(Arrivals(margin=Duration(1)))
+    for took, ending in ((SECOND, Ending.ANSWERED), (MINUTE, Ending.GIVEN_UP)):
+        policy.commit(Instant(START), PLAIN)
+        policy.record(Instant(START + took), Grant(Instant(START), 0, PLAIN, ending=ending), Result.SUCCESS)
+
+    assert policy.rests_at() > START + 2 * MINUTE
+
+
+def test_the_instant_of_a_place_that_is_held_is_named_only_if_no_outcome_can_free_one_before() -> None:
+    policy = InFlightPolicy(InFlight(2))
+    policy.assume(Arrivals(margin=Duration(1), linger=SECOND))
+    for _ in range(2):
+        policy.commit(Instant(START), PLAIN)
+    policy.record(Instant(START), Grant(Instant(START), 0, PLAIN, ending=Ending.GIVEN_UP), Result.NEUTRAL)
+
+    assert AFTER_OUTCOME == policy.earliest(Instant(START), PLAIN)
+    assert START + SECOND + 1 == policy.wakes_at(Instant(START))
 
 
 def test_request_costs_are_held_as_places() -> None:

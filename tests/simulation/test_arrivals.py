@@ -15,10 +15,11 @@ pytestmark = pytest.mark.anyio
 MANY = 10**9
 
 
-def governed(**scope: object) -> Governor:
+def governed(scope: Mapping[str, object], provider: Mapping[str, object] | None = None) -> Governor:
     everywhere = {"requests_per_minute": MANY, "degraded_after_failures": MANY}
     section = {"breaker": {"failures": MANY}, **scope}
-    return Governor(Config.from_mapping({"global": everywhere, "outbound": {"llm": section}}), clock=loop_clock())
+    mapping = {"global": everywhere, "outbound": {"llm": section}, "provider": {"llm": provider or {}}}
+    return Governor(Config.from_mapping(mapping), clock=loop_clock())
 
 
 def most_within(arrivals: list[float], seconds: float) -> int:
@@ -28,8 +29,10 @@ def most_within(arrivals: list[float], seconds: float) -> int:
 
 
 @pytest.mark.promise("R02")
-@pytest.mark.parametrize("seconds", [1, 30, 300, 600])
-async def test_a_strict_window_gives_its_rate_whatever_calls_take(seconds: int) -> None:
+@pytest.mark.parametrize(("seconds", "of_provider"), [(1, False), (30, False), (300, False), (600, False), (300, True)])
+async def test_a_strict_window_gives_its_rate_whatever_calls_take(seconds: int, of_provider: bool) -> None:
+    limits = ["60 per minute strict"]
+    governor = governed({"limits": []}, {"limits": limits}) if of_provider else governed({"limits": limits})
     arrivals: list[float] = []
     random = Random(seconds)
 
@@ -41,7 +44,7 @@ async def test_a_strict_window_gives_its_rate_whatever_calls_take(seconds: int) 
                 await trio.sleep(max(seconds, way))
 
     start = trio.current_time()
-    async with governed(limits=["60 per minute strict"]) as governor, trio.open_nursery() as nursery:
+    async with governor, trio.open_nursery() as nursery:
         for _ in range(700):
             nursery.start_soon(caller, governor)
         await trio.sleep(1800)
@@ -62,7 +65,7 @@ async def test_counted_by_outcome_a_use_takes_its_place_for_as_long_as_the_call(
                 granted += 1
                 await trio.sleep(60)
 
-    async with governed(limits=["60 per minute strict"], counted="outcome") as governor, trio.open_nursery() as nursery:
+    async with governed({"limits": ["60 per minute strict"], "counted": "outcome"}) as governor, trio.open_nursery() as nursery:
         for _ in range(100):
             nursery.start_soon(caller, governor)
         await trio.sleep(1199)
@@ -106,7 +109,7 @@ async def test_calls_that_are_given_up_still_arrive_and_are_still_worked_on(
             except TimeoutError:
                 pass
 
-    async with governed(**scope) as governor, trio.open_nursery() as nursery:
+    async with governed(scope) as governor, trio.open_nursery() as nursery:
         for _ in range(40):
             nursery.start_soon(insist, governor)
 
