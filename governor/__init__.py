@@ -5,6 +5,7 @@ from governor._actors.permit import Permit
 from governor._callers import caller
 from governor._default import adefault, current, default, limit
 from governor._failures import Classify
+from governor._fingerprints import Fingerprint
 from governor._governor import Governor
 from governor._inbound import Admission, EndpointGroup, Inbound
 from governor._lives import GovernorState
@@ -35,6 +36,7 @@ from governor.policies.contract import ClientTable, Forecast, Grant, Limit, Limi
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.limits import register_limit
+from governor.policies.loops import Loops
 from governor.policies.retry import CallFailure, Retry
 from governor.policies.retry_budget import RetryBudget
 from governor.policies.service_order import Priority
@@ -77,6 +79,7 @@ __all__ = [
     "Duration",
     "EndpointGroup",
     "FailureStatistics",
+    "Fingerprint",
     "Forecast",
     "Governor",
     "GovernorError",
@@ -93,6 +96,7 @@ __all__ = [
     "LimitPolicy",
     "LimitStatistics",
     "LoopDetected",
+    "Loops",
     "NoRetry",
     "Overloaded",
     "Permit",

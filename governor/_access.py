@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Mapping, Sized
 from functools import partial
-from threading import get_ident
+from threading import Event, get_ident
 from typing import Protocol, final
 
 import anyio
 import anyio.lowlevel
+import msgspec
 
 from governor._actors.actor import ScopeActor
 from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, overloaded
@@ -18,7 +19,7 @@ from governor._life import Life
 from governor._supervisor import Supervisor
 from governor.config import scope_of
 from governor.errors import Reason, UsageError
-from governor.messages import Acquire, Denied
+from governor.messages import Acquire, Denied, WatchedCall
 from governor.policies.contract import PLAIN
 
 Spelling = tuple[str, str | None]
@@ -56,6 +57,9 @@ class Leases(Protocol):
 
         From any thread. The parameters are those of `acquire`.
         """
+
+    def watches(self, provider: str, method: str) -> bool:
+        """Whether the loop guard watches for repetitions of calls with this method, so that a fingerprint is of use."""
 
 
 @final
@@ -177,7 +181,14 @@ class Access:
         portal = self.running()
         return portal.on_loop() and not portal.ended
 
-    def take(self, provider: str, method: str | None, attempt: int | None = None, caller: str | None = None) -> Permit | None:
+    def take(
+        self,
+        provider: str,
+        method: str | None,
+        attempt: int | None = None,
+        caller: str | None = None,
+        watched: WatchedCall | None = None,
+    ) -> Permit | None:
         """See `Leases.take`.
 
         On the actors' thread the permit comes from the actor, whichever loop runs there: it has ended before any other takes
@@ -190,18 +201,35 @@ class Access:
         actor = self.addresses.get((provider, method))
         if actor is None:
             return None
+        if watched is not None:
+            watch, rule = actor.watch, actor.logic.loops
+            if watch is not None and watch.suspects(actor.scope, rule, watched, caller):
+                return None
         if get_ident() != self.thread:
-            return actor.take() if attempt is None else actor.take_first()
+            permit = actor.take() if attempt is None else actor.take_first()
+            if permit is not None and watched is not None:
+                permit.watched = watched
+            return permit
         permit = actor.grab()
+        if permit is not None and watched is not None:
+            permit.watched = watched
         if permit is not None and attempt == 1:
             # The first attempt of an operation pays into the retry budget.
             actor.ledger.budget.deposit(permit.grant().granted_at)
         return permit
 
+    def watches(self, provider: str, method: str) -> bool:
+        """See `Leases.watches`. True for a scope that is not known yet."""
+        actor = self.addresses.get((provider, method))
+        if actor is None:
+            return True
+        rule = actor.logic.loops
+        return rule.enabled and method.upper() in rule.methods
+
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """A permit for a thread that may wait. Raises a leaf of `PermitDenied`, and `UsageError` where waiting is in vain."""
         if acquire.request is PLAIN:
-            permit = self.take(provider, method, acquire.attempt, acquire.caller)
+            permit = self.take(provider, method, acquire.attempt, acquire.caller, acquire.watched)
             if permit is not None:
                 return permit
         answer: Permit | Denied
@@ -212,13 +240,16 @@ class Access:
             portal = self.running()
             answer = _acquire_here(actor, acquire) if portal.here() else ask_blocking(portal, actor, acquire)
         if isinstance(answer, Denied):
+            if answer.again and answer.retry_after is not None:
+                Event().wait(answer.retry_after)
+                return self.acquire_blocking(provider, method, _later(acquire, answer.retry_after))
             raise answer.exception()
         return answer
 
     async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """A permit for a task on any event loop. Raises a leaf of `PermitDenied`."""
         if acquire.request is PLAIN:
-            permit = self.take(provider, method, acquire.attempt, acquire.caller)
+            permit = self.take(provider, method, acquire.attempt, acquire.caller, acquire.watched)
             if permit is not None:
                 return permit
         here = get_ident() == self.thread and self.running().on_loop()
@@ -230,6 +261,9 @@ class Access:
         else:
             answer = await (ask_here(actor, acquire) if here else self._ask(actor, acquire))
         if isinstance(answer, Denied):
+            if answer.again and answer.retry_after is not None:
+                await anyio.sleep(answer.retry_after)
+                return await self.acquire(provider, method, _later(acquire, answer.retry_after))
             # A task that asks in a loop must not keep the event loop from all others, least of all from the outcomes and alarms
             # that would end the denials.
             await anyio.lowlevel.checkpoint()
@@ -260,3 +294,9 @@ def _acquire_here(actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
             "that grants it; ask in a coroutine (`async with`, `aget` of a client), or without a wait (`timeout=0`, `wait=0`)"
         )
     return answer
+
+
+def _later(acquire: Acquire, waited: float) -> Acquire:
+    """What a call that was delayed asks then."""
+    timeout = acquire.timeout
+    return acquire if timeout is None else msgspec.structs.replace(acquire, timeout=max(0.0, timeout - waited))

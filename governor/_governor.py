@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
-from os import PathLike
+from os import PathLike, urandom
 from pathlib import Path
 from random import Random
 from threading import get_ident
@@ -21,6 +22,7 @@ from governor._actors.permit import Permit
 from governor._callers import check_label, label_of_block
 from governor._decorator import LimitDecorator
 from governor._failures import Classifier, Classify
+from governor._fingerprints import Fingerprint, Fingerprints
 from governor._inbound import Inbound
 from governor._life import Life
 from governor._listeners import Listeners
@@ -72,6 +74,8 @@ class Governor:
         self._random = random or Random()
         self._access = Access(4 * self.config.global_.max_scopes)
         self._classifier = Classifier(classify)
+        #: The fingerprint of a request, for `permit`: `governor.fingerprint("POST", url, body)`, with a body of bytes or text.
+        self.fingerprint = Fingerprints(urandom(32)).request
         self._listeners = Listeners()
         for hook in hooks:
             self.add_hook(hook)
@@ -86,16 +90,13 @@ class Governor:
         """A governor for a policy file, overridden by the environment and `.env`. Raises `ConfigError`."""
         return cls(Config.load(path), clock=clock, random=random)
 
-    # Asking.
-
     def try_permit(
         self, provider: str, method: str | None = None, *, cost: Cost = 1, caller: str | None = None
     ) -> Permit | Denied:
         """A permit at once, or a denial with its reason. Never waits.
 
-        On another thread the permit comes from those granted ahead, or takes one round trip to the governor's loop. `caller`
-        is the label of the caller, as with `permit`. Raises `ConfigError` for an invalid scope, cost or label, `UsageError` if
-        the governor is not running.
+        On another thread the permit comes from those granted ahead, or takes one round trip to the governor's loop. Raises
+        `ConfigError` for an invalid scope, cost or label of a `caller`, `UsageError` if the governor is not running.
         """
         access = self._access
         if caller is not None:
@@ -133,6 +134,7 @@ class Governor:
         attempt: int | None = None,
         caller: str | None = None,
         priority: Priority = "interactive",
+        fingerprint: Fingerprint | None = None,
         classify: Classify | None = None,
     ) -> PermitRequest:
         """A permit for the length of a block: `async with governor.permit("github", "GET", timeout=5.0) as permit:`.
@@ -140,12 +142,14 @@ class Governor:
         Waits in the queue for at most `timeout` seconds (None, or more than 366 days: without limit; 0: not at all), and raises
         a leaf of `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the attempts of one
         operation from 1, for the retry budget; leave it out for a call that is not retried. `caller` is the label of the
-        caller, such as an agent or a job; by default that of the block, see `governor.caller`. With `priority="batch"`, it
-        waits behind interactive calls, but for one in ten. `classify` is asked about the exception that ends the block before
-        the governor's. `with` blocks the thread; on the governor's own loop it raises `UsageError`, unless `timeout` is 0.
+        caller, by default that of the block (`governor.caller`). With `priority="batch"`, it waits behind interactive ones, but
+        for one in ten. With a `fingerprint` the loop guard watches for repetitions of the call, whose `answer` is passed to
+        `record`. `classify` is asked about the exception that ends the block before the governor's. `with` blocks the thread,
+        and on the governor's own loop raises `UsageError`, unless `timeout` is 0.
         """
         classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
-        return PermitRequest(self._access, provider, method, ask(cost, timeout, attempt, caller, priority), classifier)
+        acquire = ask(cost, timeout, attempt, caller, priority, fingerprint)
+        return PermitRequest(self._access, provider, method, acquire, classifier)
 
     async def acquire(
         self,
@@ -157,13 +161,13 @@ class Governor:
         attempt: int | None = None,
         caller: str | None = None,
         priority: Priority = "interactive",
+        fingerprint: Fingerprint | None = None,
     ) -> Permit:
         """A permit to record by hand: `permit = await governor.acquire("github", "GET", timeout=5.0)`.
 
-        Call `permit.record(...)` once the call has ended, or `permit.give_back()` if it was not made. Parameters, waiting and
-        errors are those of `permit`, which records by itself and is to be preferred.
+        Call `permit.record(...)` once it has ended, or `permit.give_back()` if it was not made. The rest is as with `permit`.
         """
-        return await self._access.acquire(provider, method, ask(cost, timeout, attempt, caller, priority))
+        return await self._access.acquire(provider, method, ask(cost, timeout, attempt, caller, priority, fingerprint))
 
     def acquire_blocking(
         self,
@@ -175,9 +179,10 @@ class Governor:
         attempt: int | None = None,
         caller: str | None = None,
         priority: Priority = "interactive",
+        fingerprint: Fingerprint | None = None,
     ) -> Permit:
         """The same for a thread, which is blocked meanwhile. Raises `UsageError` if that would block the governor's loop."""
-        return self._access.acquire_blocking(provider, method, ask(cost, timeout, attempt, caller, priority))
+        return self._access.acquire_blocking(provider, method, ask(cost, timeout, attempt, caller, priority, fingerprint))
 
     def plan_retry(
         self,
@@ -254,8 +259,6 @@ class Governor:
                 pass
         return statistics
 
-    # Changing and watching.
-
     def reconfigure(self, config: Config) -> None:
         """Applies other settings, while everything goes on: of each bucket as large a part is left as before.
 
@@ -301,8 +304,6 @@ class Governor:
     def leases(self) -> Leases:
         """Permits without a message to the scope, for code that makes the way to one shorter."""
         return self._access
-
-    # Running.
 
     @property
     def state(self) -> GovernorState:
@@ -382,11 +383,10 @@ def forget_gone() -> None:
 
 
 def _remove(governor: Governor) -> bool:
-    try:
+    with suppress(ValueError):
         running.remove(governor)
-    except ValueError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _after_fork() -> None:

@@ -8,9 +8,10 @@ from governor._access import Access
 from governor._actors.permit import Permit
 from governor._callers import any_block, check_label, label_of_block
 from governor._failures import Classifier
+from governor._fingerprints import Fingerprint
 from governor._units import MAX_DURATION, to_seconds
 from governor.errors import ConfigError, UsageError
-from governor.messages import Acquire
+from governor.messages import Acquire, WatchedCall
 from governor.policies import _checks
 from governor.policies.contract import PLAIN, REQUESTS, Request
 from governor.policies.service_order import PRIORITIES, Priority
@@ -106,12 +107,14 @@ def ask(
     attempt: int | None,
     caller: str | None = None,
     priority: Priority = "interactive",
+    fingerprint: Fingerprint | None = None,
 ) -> Acquire:
     """The message for an actor. Without a `caller`, the label is that of the block of code. Raises `ConfigError`."""
     if caller is not None:
         check_label(caller)
     elif any_block:
         caller = label_of_block()
+    watched = None if fingerprint is None else WatchedCall(fingerprint)
     if timeout is not None:
         if not timeout >= 0:
             raise ConfigError("timeout", timeout, "None, or a number of seconds of at least 0")
@@ -119,7 +122,7 @@ def ask(
             timeout = None
     if priority not in PRIORITIES:
         raise ConfigError("priority", priority, " or ".join(map(repr, PRIORITIES)))
-    return Acquire(PLAIN if cost == 1 else request_of(cost), timeout, attempt, caller, priority)
+    return Acquire(PLAIN if cost == 1 else request_of(cost), timeout, attempt, caller, priority, watched)
 
 
 def request_of(cost: Cost) -> Request:

@@ -21,6 +21,7 @@ from governor._actors.building import Builder
 from governor._actors.effects import BreakerMoved, CooldownMoved, Effect, ProviderChanged, Signal
 from governor._actors.failures import Failures
 from governor._actors.group import GroupActor
+from governor._actors.loop_watch import LoopWatch
 from governor._actors.portal import Portal
 from governor._actors.registry import Registry
 from governor._actors.sharing import Sharing
@@ -91,6 +92,7 @@ class Supervisor:
             announcer=announcer,
             classifier=classifier,
             lends=lends,
+            watch_loops=LoopWatch(clock=now, portal=portal, announcer=announcer),
         )
         self._scopes = Registry(self._builder, now=now, start=self._start, on_forgotten=on_forgotten)
         self.sharing = Sharing(self._builder, actors=self._scopes.actors, leasing=self.leasing, portal=portal)

@@ -9,18 +9,31 @@ from enum import StrEnum
 
 import msgspec
 
+from governor._fingerprints import Fingerprint
 from governor._units import Duration, Instant
 from governor.errors import PermitDenied, Reason, permit_denied
 from governor.policies.arrivals import Ending
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
+from governor.policies.loops import Call, Loops
 from governor.policies.service_order import Priority
+
+
+class WatchedCall(msgspec.Struct):
+    """A call whose repetition is watched for. The loop guard fills in the rest when it sees the call."""
+
+    fingerprint: Fingerprint
+    #: When it asked for its permit first.
+    asked_at: Instant | None = None
+    call: Call | None = None
+    rule: Loops = Loops()
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     """Ask for a permit. `timeout` is the longest wait in seconds: 0 does not wait, None waits as long as it takes.
 
     `attempt` counts the tries of one operation from 1; None stands for a request that is not part of a retried operation.
-    `caller` is the label of the caller, if it has one, and `priority` decides who goes first of those that wait.
+    `caller` is the label of the caller, if it has one, `priority` decides who goes first of those that wait, and
+    `watched` is the call if its repetition is watched for.
     """
 
     request: Request = PLAIN
@@ -28,6 +41,7 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     attempt: int | None = None
     caller: str | None = None
     priority: Priority = "interactive"
+    watched: WatchedCall | None = None
 
 
 class Leave(msgspec.Struct, frozen=True, tag="leave"):
@@ -151,11 +165,15 @@ class AvailableQuota(msgspec.Struct, frozen=True, gc=False, tag="available_quota
 
 
 class Denied(msgspec.Struct, frozen=True, tag="denied"):
-    """The answer no. `retry_after` is in seconds; None says that waiting cannot help."""
+    """The answer no. `retry_after` is in seconds; None says that waiting cannot help.
+
+    With `again`, a call that can wait so long asks once more: it is delayed, and not denied.
+    """
 
     scope: str
     reason: Reason
     retry_after: float | None
+    again: bool = False
 
     def exception(self) -> PermitDenied:
         """The same as an exception, for places where a permit was promised."""

@@ -10,7 +10,7 @@ from typing import Final
 #: Bytes of the digest that are shown. They tell clients apart in a list, and do not identify one among millions.
 _SHOWN_BYTES: Final = 5
 #: The kind of a key, by its first byte.
-_KINDS: Final = {b"a": "actor", b"s": "session", b"i": "address", b"k": "client"}
+_KINDS: Final = {b"a": "actor", b"s": "session", b"i": "address", b"k": "client", b"l": "caller"}
 
 
 class Pseudonyms:
@@ -32,6 +32,10 @@ class Pseudonyms:
     def session(self, name: bytes, address: bytes = b"") -> bytes:
         """The key of a name in a session header. With the key of an address, the name counts at that address only."""
         return b"s" + self._digest(address + name, b"session at" if address else b"session")
+
+    def label(self, name: bytes) -> bytes:
+        """The key of a caller label of outbound calls."""
+        return b"l" + self._digest(name, b"label")
 
     def address(self, name: bytes) -> bytes:
         """The key of an address, or of the network that contains it."""

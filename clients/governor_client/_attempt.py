@@ -54,7 +54,7 @@ def fault_of_system(error: BaseException) -> Fault:
 class Attempt:
     """A permit in use. The first report counts; later ones do nothing."""
 
-    __slots__ = ("_asked", "_permit", "_status", "observation")
+    __slots__ = ("_asked", "_permit", "_status", "answer", "observation")
 
     def __init__(self, permit: Permit) -> None:
         self._permit = permit
@@ -63,6 +63,8 @@ class Attempt:
         self._asked = False
         #: What sees the body of the answer; None if nothing asks for it. Adapters pass the body on to it as they read.
         self.observation: Observation | None = None
+        #: What the loop guard compares; None if it does not watch the call.
+        self.answer: bytes | None = None
 
     def answered(self, status: int) -> None:
         """The answer has begun, which decides a probe of the circuit breaker. The outcome is known when it ends."""
@@ -109,7 +111,7 @@ class Attempt:
         if self.observation is not None:
             self.observation.end(whole=whole)
         if not self._permit.reported:
-            self._permit.record(status=self._status)
+            self._permit.record(status=self._status, answer=self.answer)
 
     def broke(self, error: BaseException, fault: Fault) -> None:
         """An error ended the attempt before the answer was complete."""

@@ -13,6 +13,7 @@ import anyio
 from governor import PermitDenied
 from governor_client._attempt import Attempt
 from governor_client._exchange import CLOSING, arun, run
+from governor_client._headers import CALLER
 from governor_client._httpx_kit import PORTS, HttpxExchange, Kit, timeout_of
 from governor_client._observed import Observation
 from governor_client._operation import Operation, Terms
@@ -149,6 +150,8 @@ class _ClientExchange(HttpxExchange):
         self._unused, self.attempt, self.reporting = attempt, None, None
         if self.operation.waited:
             self.request = self._call.build()
+            if self.operation.request.caller is not None:
+                self.request.headers.pop(CALLER, None)
 
     def take(self, request: "httpx2.Request") -> "Operation[httpx2.Response] | None":
         """Ties the unused permit to a request that leaves now. Returns the operation that must take another permit for it."""

@@ -39,11 +39,12 @@ class TrafficControlledHttpClient:
     default) for as long as the timeout of the call, 30 seconds at most. With 0, a call that would have to wait is denied at
     once.
 
-    Every call takes the keyword arguments of httpx2 and four more: `wait`; `raise_for_status=False` returns answers of 400 or
+    Every call takes the keyword arguments of httpx2 and five more: `wait`; `raise_for_status=False` returns answers of 400 or
     more instead of raising `HTTPStatusError`, and retries only those that say that the request was not processed (429, and 503
-    with `Retry-After`); `retry=True` retries all of them; `disable_retry=True` sends once. Calls raise a subclass of
-    `PermitDenied` that is a `TransportError` of the library too, with reason and `retry_after`, if the permit is denied, and
-    `UsageError` after the client is closed.
+    with `Retry-After`); `retry=True` retries all of them; `disable_retry=True` sends once; `caller` is the label of the caller,
+    as the header `x-governor-caller`, which is not sent (see `governor.caller`). Calls raise a subclass of `PermitDenied` that
+    is a `TransportError` of the library too, with reason and `retry_after`, if the permit is denied, and `UsageError` after the
+    client is closed.
 
     Each request is built and signed after its wait. The answer is read within the attempt, so that an answer that breaks off is
     retried; `stream` and `astream` return it when it begins, and retry only before that. `GovernedTransport` describes what is

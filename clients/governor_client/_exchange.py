@@ -11,7 +11,8 @@ import anyio
 from governor import PermitDenied
 from governor_client._attempt import Attempt, Fault
 from governor_client._observed import Observation
-from governor_client._operation import Denier, Operation, Question, Terms
+from governor_client._operation import Denier, Operation, Terms
+from governor_client._questions import Question
 from governor_client._server_wait import Headers
 
 #: Seconds for closing an answer whose reader was cancelled.

@@ -1,6 +1,10 @@
 """Headers of any HTTP library as a dictionary."""
 
 from collections.abc import Collection, Iterable
+from typing import Final
+
+#: The header of a request that holds the label of its caller. It is not sent.
+CALLER: Final = "x-governor-caller"
 
 
 def by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

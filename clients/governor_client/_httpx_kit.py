@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final, cast, final
 from governor import CallFailure, ConfigError, PermitDenied
 from governor_client._attempt import Attempt, Fault, fault_of_system
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, as_error_of
-from governor_client._headers import by_raw_name
+from governor_client._headers import CALLER, by_raw_name
 from governor_client._observed import Observation
+from governor_client._options import CALLER_LABEL
 from governor_client._request import Reading, Request
 from governor_client._server_wait import Headers
 from governor_client._streams import AsyncReportingStream, AsyncRequestBody, ReportingStream, RequestBody
@@ -115,15 +116,23 @@ class Kit:
     def request_of(
         self, request: "httpx2.Request", host: str, path: str, *, retry: bool, retry_answers: bool, buffered: bool
     ) -> Request:
-        """The request as the decisions see it. A body from a file or an iterator can be sent only once."""
+        """The request as the decisions see it. A body from a file or an iterator can be sent only once.
+
+        The label of the caller moves from the headers to the extensions, which the libraries copy into redirects.
+        """
+        headers = by_raw_name(request.headers.raw)
+        if CALLER in headers:
+            request.extensions[CALLER_LABEL] = headers[CALLER]
+            del request.headers[CALLER]
         return Request(
             request.method,
             host,
             path,
-            by_raw_name(request.headers.raw),
+            headers,
             repeatable=retry and isinstance(request.stream, self.byte_stream),
             retry_answers=retry_answers,
             buffered=buffered,
+            caller=request.extensions.get(CALLER_LABEL),
             original=request,
             reading=self._reading,
         )

@@ -150,7 +150,8 @@ class Transport(_AnyTransport, Generic[Inner]):
     with `Retry-After`). A body from an iterator or a file is sent once. An answer that has been returned is not retried, and
     its outcome is reported when it ends, breaks off or is closed. With `extensions={"governor.buffered": True}` the attempt
     includes the whole body of the answer, so that an answer that breaks off is retried; with `"governor.retry": False` the
-    request is sent once.
+    request is sent once. The header `x-governor-caller`, which is not sent, or `"governor.caller"` is the label of the caller:
+    see `governor.caller`.
 
     A transport is beneath authentication: a request is signed before it waits, and a retry sends the same signature again.
     `TrafficControlledHttpClient` signs each attempt.

@@ -9,17 +9,19 @@ import logging
 from collections.abc import Callable, Collection
 from contextvars import ContextVar, Token
 from functools import partial
-from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, final
+from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar, final
 
-from governor import CallFailure, Cost, Duration, Governor, Instant, Permit, PermitDenied
+from governor import CallFailure, Cost, Duration, Fingerprint, Governor, Instant, Permit, PermitDenied
 from governor.clock import Clock, to_seconds, wall_clock
 from governor.config import provider_name
 from governor.hints import MIN_WAIT, forbids_retry, read_hints
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
 from governor_client._attempt import Attempt, Fault, Observing
+from governor_client._compared import watch
 from governor_client._denials import DeniedResponse, OnRefusal, check_on_refusal, denied_response
 from governor_client._meter import Charged
 from governor_client._permits import GovernorClient
+from governor_client._questions import Ask, Question
 from governor_client._request import Request
 from governor_client._server_wait import Headers, server_wait
 from governor_client._ungoverned import Ungoverned, plain
@@ -42,27 +44,6 @@ _SDKS: Final = (_SDK_RETRY_COUNT, _SDK_WITH_KEYS)
 
 Response = TypeVar("Response")
 Answer = TypeVar("Answer", covariant=True)
-
-
-class Ask(TypedDict):
-    """The parameters of a permit: see `Governor.acquire`."""
-
-    timeout: float | None
-    attempt: int | None
-    cost: Cost
-
-
-class Question(TypedDict):
-    """The arguments of `plan_retry` after a failed attempt."""
-
-    provider: str
-    method: str
-    attempt: int
-    remaining: float | None
-    status: int | None
-    server_wait: float | None
-    idempotency_key: bool
-    failure: CallFailure | None
 
 
 class Denier(Protocol[Answer]):
@@ -176,6 +157,7 @@ class Operation(Generic[Response]):
         "_status",
         "_tries",
         "attempt",
+        "fingerprint",
         "governor",
         "cost",
         "observing",
@@ -215,6 +197,8 @@ class Operation(Generic[Response]):
         self.cost: Cost = 1
         if (meter := terms.charged.meter(self.governor, request)) is not None:
             self.cost, self.observing = meter.cost, (partial(meter.begin, self),)
+        #: What the loop guard knows the request by; None if it does not watch for its repetition.
+        self.fingerprint: Fingerprint | None = None
 
     @property
     def provider(self) -> str:
@@ -228,9 +212,11 @@ class Operation(Generic[Response]):
 
     def take(self) -> Attempt | None:
         """Begins the first attempt with a permit that is granted at once; None if the operation must ask for one."""
+        request = self.request
         if self._tries or self._repeated or self._key or self.cost != 1:
             return None
-        request = self.request
+        if request.caller is not None or watch(self) is not None:
+            return None
         permit = self.governor.leases.take(self.terms.provider, request.method, 1 if request.repeatable else None)
         if permit is None:
             return None
@@ -242,10 +228,14 @@ class Operation(Generic[Response]):
         """The parameters of the permit for the next attempt. Raises the last error again if an SDK repeats a used-up call."""
         if self._tries == 0 and (self._repeated or self._key):
             self._stop_repetition()
+        fingerprint = watch(self) if self._tries == 0 else self.fingerprint
         self._tries += 1
         self._asked_at = self.terms.clock()
-        attempt = self._tries if self.request.repeatable else None
-        return Ask(timeout=self._budget().permit, attempt=attempt, cost=self.cost)
+        request = self.request
+        attempt = self._tries if request.repeatable else None
+        return Ask(
+            timeout=self._budget().permit, attempt=attempt, cost=self.cost, caller=request.caller, fingerprint=fingerprint
+        )
 
     def denied(self, denial: PermitDenied, denier: Denier[Response]) -> Response:
         """Ends an operation without a permit: returns the last answer, else raises the last error, else denies the request."""
@@ -290,7 +280,8 @@ class Operation(Generic[Response]):
     def ask_further(self) -> Ask:
         """The parameters of the permit for a further request of the attempt, such as a second round of authentication."""
         self._asked_at = self.terms.clock()
-        return Ask(timeout=self._budget().permit, attempt=None, cost=self.cost)
+        caller = self.request.caller
+        return Ask(timeout=self._budget().permit, attempt=None, cost=self.cost, caller=caller, fingerprint=None)
 
     def granted_further(self, permit: Permit) -> Attempt:
         """Begins a further request of the attempt with this permit. The one before has reported its outcome."""

@@ -32,6 +32,8 @@ RETRY: Final = "governor.retry"
 BUFFERED: Final = "governor.buffered"
 #: Extension of a request: how long it may wait, as the argument `wait` of a transport.
 WAIT: Final = "governor.wait"
+#: Extension of a request: the label of its caller.
+CALLER_LABEL: Final = "governor.caller"
 #: Extension of a request, set by a transport: the wait that is left for the redirects that follow from it.
 BUDGET: Final = "governor.budget"
 
@@ -70,10 +72,11 @@ class RequestOptions(TypedDict, total=False):
 
 
 class CallOptions(RequestOptions, total=False):
-    """The keyword arguments of `httpx2.Client.request`, and `raise_for_status`, `disable_retry`, `retry` and `wait`.
+    """The keyword arguments of `httpx2.Client.request`, and `raise_for_status`, `disable_retry`, `retry`, `wait` and `caller`.
 
     `raise_for_status=False` (default True) returns answers of 400 or more. Of these, only 429, and 503 with `Retry-After`, are
-    retried then, unless `retry=True`. `disable_retry=True` sends once. `wait` goes before that of the client.
+    retried then, unless `retry=True`. `disable_retry=True` sends once. `wait` goes before that of the client. `caller` is the
+    label of the caller.
     """
 
     auth: "AuthTypes | None"
@@ -82,6 +85,7 @@ class CallOptions(RequestOptions, total=False):
     disable_retry: bool
     retry: bool
     wait: Wait
+    caller: str
 
 
 #: What a call takes beside the arguments of a request.
@@ -92,4 +96,7 @@ def request_options(options: CallOptions) -> RequestOptions:
     """The options of the request; the others are read by the call. Raises `UsageError` for options that contradict."""
     if options.get("retry") and options.get("disable_retry"):
         raise UsageError("retry=True and disable_retry=True contradict each other; pass one of them")
-    return {key: value for key, value in options.items() if key not in _OF_THE_CALL}  # type: ignore[return-value] # the keys that are left are those of `RequestOptions`
+    made = {key: value for key, value in options.items() if key not in _OF_THE_CALL}
+    if "caller" in options:
+        made["extensions"] = {**(options.get("extensions") or {}), CALLER_LABEL: options["caller"]}
+    return made  # type: ignore[return-value] # the keys that are left are those of `RequestOptions`

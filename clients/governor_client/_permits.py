@@ -12,6 +12,7 @@ from governor import (
     Classify,
     Cost,
     Denied,
+    Fingerprint,
     Governor,
     GovernorState,
     LeasedPermits,
@@ -76,6 +77,7 @@ class GovernorClient:
         attempt: int | None = None,
         caller: str | None = None,
         priority: Priority = "interactive",
+        fingerprint: Fingerprint | None = None,
         classify: Classify | None = None,
     ) -> PermitRequest:
         """A permit for the length of a block: `with client.permit("github", "GET", timeout=5.0) as permit:`.
@@ -83,7 +85,15 @@ class GovernorClient:
         `async with` is for coroutines. Everything is as with `Governor.permit`.
         """
         return self.governor.permit(
-            provider, method, cost=cost, timeout=timeout, attempt=attempt, caller=caller, priority=priority, classify=classify
+            provider,
+            method,
+            cost=cost,
+            timeout=timeout,
+            attempt=attempt,
+            caller=caller,
+            priority=priority,
+            fingerprint=fingerprint,
+            classify=classify,
         )
 
     def plan_retry(

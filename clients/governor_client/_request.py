@@ -29,6 +29,8 @@ class Request(NamedTuple):
     retry_answers: bool = True
     #: Whether an attempt includes the whole body of the answer, so that an answer that breaks off is retried.
     buffered: bool = False
+    #: The label of the caller; None for that of the block of code.
+    caller: str | None = None
     #: The adapter's own description of the request, and how the rest is read from it.
     original: object = None
     reading: Reading = Reading()

@@ -10,6 +10,7 @@ from io import BytesIO, TextIOBase
 from typing import IO, Any, Final, NamedTuple, cast, final
 from urllib.parse import SplitResult, urlencode
 
+from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import (
     ClosedPoolError,
     ConnectTimeoutError,
@@ -110,6 +111,15 @@ class Lookup:
         if value is None and isinstance(self._headers, dict):
             value = next((value for key, value in self._headers.items() if key.lower() == name), None)
         return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def without(name: str, headers: Mapping[str, str | bytes]) -> Mapping[str, str | bytes]:
+    """A copy of headers that lacks one, which is named in lower case."""
+    if isinstance(headers, HTTPHeaderDict):  # It may have several values of one name.
+        rest = headers.copy()
+        rest.discard(name)
+        return rest
+    return {key: value for key, value in headers.items() if key.lower() != name}
 
 
 Watched = RequestBody | WatchedFile

@@ -15,6 +15,7 @@ from governor.extras import missing
 from governor.instrumentation import Hook
 from governor_client._denials import OnRefusal
 from governor_client._exchange import arun
+from governor_client._headers import CALLER
 from governor_client._hosts import TermsOf
 from governor_client._operation import Operation, Terms
 from governor_client._request import Reading, Request
@@ -110,6 +111,7 @@ class GovernedMiddleware:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Sends one request, with a permit for each attempt."""
+        caller = request.headers.pop(CALLER, None)
         call = current.get()
         if call is None or not call.includes(self, request):
             call = Call(self, self._terms.budget(..., _longest(request.session.timeout)))
@@ -136,6 +138,7 @@ class GovernedMiddleware:
             url,
             request.headers,
             repeatable=not body or is_repeatable(body),
+            caller=caller,
             original=request,
             reading=READING_OF_REQUEST,
         )
@@ -147,7 +150,15 @@ class GovernedMiddleware:
             raise
 
     def _describe(
-        self, method: str, url: "URL", headers: Headers, *, repeatable: bool, original: object, reading: Reading
+        self,
+        method: str,
+        url: "URL",
+        headers: Headers,
+        *,
+        repeatable: bool,
+        caller: str | None,
+        original: object,
+        reading: Reading,
     ) -> Request:
         return Request(
             method,
@@ -156,6 +167,7 @@ class GovernedMiddleware:
             headers,
             repeatable=repeatable,
             buffered=self._buffered and headers.get("upgrade") is None,
+            caller=caller,
             original=original,
             reading=reading,
         )
@@ -211,12 +223,13 @@ class GovernedMiddleware:
         if url is None or terms is None:
             return Calling(call, None, send, session, method, str_or_url, url, options)
         own: Any = options.get("headers")
-        headers = ChainMap(CIMultiDict(own), session.headers) if own else session.headers
+        headers = cast("Headers", ChainMap(CIMultiDict(own), session.headers) if own else session.headers)
         description = self._describe(
             method,
             url,
-            cast("Headers", headers),
+            headers,
             repeatable=is_repeatable_call(options),
+            caller=headers.get(CALLER),
             original=(session, url, options),
             reading=READING_OF_CALL,
         )

@@ -13,6 +13,7 @@ from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt
 from governor_client._denials import DeniedResponse, OnRefusal, as_error_of
+from governor_client._headers import CALLER
 from governor_client._operation import Operation, Terms
 from governor_client._request import Request
 from governor_client._urllib3_family import (
@@ -113,6 +114,9 @@ class _Handlers:
         """A request has been made, and is not signed yet."""
         _answer.set(None)
         call: _Call | None = request.context.get(_CALL)
+        caller = Lookup(request.headers).get(CALLER)
+        if caller is not None:
+            del request.headers[CALLER]
         if call is None:
             url = urlsplit(request.url)
             host, path = url.hostname or "", url.path
@@ -126,6 +130,7 @@ class _Handlers:
                 path,
                 Lookup(request.headers),
                 repeatable=repeatable,
+                caller=caller,
                 original=Original(request.url, request.data),
                 reading=READING,
             )

@@ -13,7 +13,7 @@ from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import run
-from governor_client._headers import by_name
+from governor_client._headers import CALLER, by_name
 from governor_client._hosts import TermsOf
 from governor_client._observed import Observation
 from governor_client._operation import KEPT, Operation, Terms
@@ -238,6 +238,7 @@ def _send(
         headers,
         repeatable=in_memory(request.body),
         buffered=not stream,
+        caller=headers.get(CALLER),
         original=Original(request.url or "", request.body),
         reading=READING,
     )
@@ -275,11 +276,14 @@ class _Exchange:
         self._body = watch(body)
         if self._body is not None:
             request.body = cast("Any", self._body)
+        caller = request.headers.pop(CALLER) if self._operation.request.caller is not None else None
         began = clock()
         try:
             response = self._send(request)
         finally:
             request.body = body
+            if caller is not None:
+                request.headers[CALLER] = caller  # For the redirects, which have its headers.
         response.elapsed = timedelta(microseconds=clock() - began)
         # A further round of authentication is sent by this connection.
         response.connection = cast("HTTPAdapter", self._adapter)

@@ -11,7 +11,7 @@ from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import run
-from governor_client._headers import by_name
+from governor_client._headers import CALLER, by_name
 from governor_client._hosts import TermsOf
 from governor_client._observed import Observation
 from governor_client._operation import Operation, Terms
@@ -36,6 +36,7 @@ try:
         take_in,
         timeout_of,
         watch,
+        without,
     )
 except ModuleNotFoundError as error:
     raise extras.missing("urllib3", error) from None
@@ -211,13 +212,18 @@ def send_through(
     if not isinstance(retries, Retry):
         retries = Retry.from_int(retries, redirect=redirect, default=pool.retries)
     loaded = options.get("preload_content", True)
+    headers = Lookup(options["headers"])
+    caller = headers.get(CALLER)
+    if caller is not None:
+        options["headers"] = without(CALLER, options["headers"])
     description = Request(
         method,
         host,
         path,
-        Lookup(options["headers"]),
+        headers,
         repeatable=in_memory(body),
         buffered=loaded,
+        caller=caller,
         original=Original(url, body),
         reading=READING,
     )

@@ -18,6 +18,7 @@ from governor._actors.effects import Effect, Surroundings
 from governor._actors.failures import Failures
 from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import BUSY, IDLE, Event, State
+from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT, Outcome
 from governor._actors.permit import HeldPermit, Permit
 from governor._actors.portal import Portal
@@ -90,6 +91,7 @@ class ScopeActor:
         "stop",
         "successes",
         "thread",
+        "watch",
     )
 
     #: No permit is granted before this instant without a closer look.
@@ -125,8 +127,11 @@ class ScopeActor:
         parent: Parent,
         announcer: Announcer,
         classifier: Classifier = DEFAULT,
+        watch: LoopWatch | None = None,
     ) -> None:
         self.scope = scope
+        #: The loop guard.
+        self.watch = watch
         #: Where the actor may be called directly. It changes when the loop moves to another thread.
         self.thread = portal.thread
         self.classifier = classifier
@@ -146,6 +151,7 @@ class ScopeActor:
             surroundings=parent,
             perform=partial(parent.perform, self),
             copy=self._copy,
+            watch=watch,
         )
         # Bound once, to spare calls a function call each.
         self.life = steps.life

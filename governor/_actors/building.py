@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from governor._actors.actor import Parent, ScopeActor
 from governor._actors.failures import Failures
+from governor._actors.loop_watch import LoopWatch
 from governor._actors.portal import Portal
 from governor._actors.set_aside import ScopeRecord
 from governor._actors.watch import GlobalWatch
@@ -49,8 +50,10 @@ class Builder:
         announcer: Announcer,
         classifier: Classifier,
         lends: bool,
+        watch_loops: LoopWatch | None = None,
     ) -> None:
         self.config = config
+        self._watch_loops = watch_loops
         self._now = now
         self._random = random
         self._portal = portal
@@ -118,6 +121,7 @@ class Builder:
     def change(self, actor: ScopeActor) -> bool:
         """Has an actor go on under the settings in force. False if a step of the actor runs."""
         scope, settings = actor.scope, self.config.for_scope(actor.scope)
+        actor.logic.loops = settings.loops
         return actor.reconfigure(self.pipeline(scope), settings.retry, self.config.global_.max_waiting)
 
     def provider(self, name: str) -> ProviderPolicies:
@@ -186,7 +190,7 @@ class Builder:
         return MethodCost(*self.config.for_provider(provider).cost_of(method))
 
     def _actor(self, scope: str, pipeline: Pipeline) -> ScopeActor:
-        return ScopeActor(
+        actor = ScopeActor(
             scope,
             pipeline,
             portal=self._portal,
@@ -198,7 +202,10 @@ class Builder:
             parent=self._parent,
             announcer=self._announcer,
             classifier=self._classifier,
+            watch=self._watch_loops,
         )
+        actor.logic.loops = self.config.for_scope(scope).loops
+        return actor
 
 
 def _said(config: Config, scope: str) -> tuple[ScopeSettings, ProviderSettings]:

@@ -10,10 +10,11 @@ from typing import Final, Protocol, final
 import msgspec
 
 from governor._actors.counters import Counters
+from governor._actors.loop_watch import LoopWatch
 from governor._failures import Classifier
 from governor._units import HOUR, Duration, Instant, from_seconds
 from governor.errors import UsageError
-from governor.messages import Answered, Hinted, Report, Settled
+from governor.messages import Answered, Hinted, Report, Settled, WatchedCall
 from governor.policies import _checks
 from governor.policies.arrivals import Ending
 from governor.policies.contract import Grant, Result, corrected
@@ -41,6 +42,7 @@ class Owner(Protocol):
     awaits_answers: bool
     #: What an exception says about the provider.
     classifier: Classifier
+    watch: LoopWatch | None
 
     @property
     def failures(self) -> Sized:
@@ -70,6 +72,8 @@ class Permit(msgspec.Struct, gc=False, eq=False):
     _entered: bool = False
     _answered: Answered | None = None
     _settled: bool = False
+    #: The call, if its repetition is watched for.
+    watched: WatchedCall | None = None
 
     @property
     def scope(self) -> str:
@@ -108,13 +112,21 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             owner.deliver(wait)
 
     def record(
-        self, *, status: int | None = None, error: BaseException | None = None, used: Mapping[str, int] | None = None
+        self,
+        *,
+        status: int | None = None,
+        error: BaseException | None = None,
+        used: Mapping[str, int] | None = None,
+        answer: bytes | str | None = None,
     ) -> None:
         """Reports the outcome: an HTTP `status`, or the `error` that took its place, or neither for a plain success.
 
         An error is a failure if it carries a status of 500 or more, or is a timeout or a network error; it counts as an answer
         if it carries a lower status, and else it is neutral. An error after a `status` is one of an answer that broke off, or
         it changes nothing.
+
+        `answer` is the body of the answer, which the loop guard compares with the one before if the permit was asked for with a
+        fingerprint. It is not kept.
 
         `used` is what the call really used, by unit, when that differs from what the permit asked for: whole numbers of at
         least 0. Raises `ConfigError` for others, and `UsageError` on a second report.
@@ -123,6 +135,8 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             raise self._reported_before()
         if used is not None:
             used = self._checked(used)
+        if answer is not None:
+            self._compare(status, answer)
         owner = self._owner
         if (
             error is None
@@ -178,6 +192,11 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         if self._settled:
             raise UsageError(f"what the call of this permit for {self.scope} has used was said before")
         return {unit: _checks.whole(f"used[{unit!r}]", amount, minimum=0) for unit, amount in used.items()}
+
+    def _compare(self, status: int | None, answer: bytes | str) -> None:
+        watch = self._owner.watch
+        if watch is not None and self.watched is not None:
+            watch.answered(self.watched, self.scope, status, answer.encode() if isinstance(answer, str) else answer)
 
     def fail(self, error: BaseException, classifier: Classifier) -> None:
         """The same for an error that is classified in another way than the governor's."""

@@ -25,6 +25,7 @@ from governor.instrumentation import BreakerChanged, Granted
 from governor.messages import Acquire, Answered, Denied, Hinted, NoRetry, PlanRetry, Report, RetryPlan, Settled
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
+from governor.policies.loops import Loops
 from governor.policies.pipeline import Pipeline, Verdict
 from governor.policies.retry import Retry, RetryEnd, plan
 from governor.policies.turn import turn
@@ -54,6 +55,7 @@ class ScopeLogic:
         "_time",
         "ledger",
         "lender",
+        "loops",
         "max_waiting",
         "queue",
         "retry",
@@ -75,6 +77,7 @@ class ScopeLogic:
         perform: Callable[[Effect], None],
     ) -> None:
         self.ledger = ledger
+        self.loops = Loops()
         self.lender = Lender(ledger, owner)
         self.queue = WaitQueue()
         self.retry = retry
@@ -180,7 +183,7 @@ class ScopeLogic:
         pipeline = self.ledger.pipeline
         grant = self.ledger.spend(now, acquire)
         make = Permit if pipeline.breaker.unrestricted and not pipeline.needs_outcome else HeldPermit
-        return make(self._owner, grant.granted_at, grant.generation, grant)
+        return make(self._owner, grant.granted_at, grant.generation, grant, watched=acquire.watched)
 
     def denial(self, now: Instant, verdict: Verdict) -> Denied:
         """The denial of a call that would be granted only later, or never."""

@@ -18,6 +18,7 @@ from governor._actors.failures import Failures
 from governor._actors.lease import LOOK_INTERVAL
 from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import Event, Lifecycle
+from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT, Mailbox
 from governor._actors.permit import Owner, Permit
 from governor._actors.portal import Portal
@@ -43,7 +44,7 @@ class Steps:
     `copy` is called at the end of each step. Belongs to the actors' thread, but for `mailbox.send` and `mailbox.deliver`.
     """
 
-    __slots__ = ("_copy", "_failures", "_hearing", "_portal", "_rang_at", "alarm", "life", "logic", "mailbox")
+    __slots__ = ("_copy", "_failures", "_hearing", "_portal", "_rang_at", "_watch", "alarm", "life", "logic", "mailbox")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Steps:
         surroundings: Surroundings,
         perform: Callable[[Effect], None],
         copy: Callable[[], None],
+        watch: LoopWatch | None = None,
     ) -> None:
         self.life = Lifecycle()
         self.alarm = Alarm(portal, partial(self.run, self._drain, self._ring))
@@ -79,6 +81,7 @@ class Steps:
         self._portal = portal
         self._failures = failures
         self._copy = copy
+        self._watch = watch
         #: Whether the step that runs is between two messages, where outcomes may be read on behalf of another actor.
         self._hearing = False
         self._rang_at = Instant(-1)
@@ -202,8 +205,14 @@ class Steps:
     def _ask(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
         if self.life.passive:
             self._resume()
-        denied = self.life.answer(self.logic.ledger.clock)
-        return self.logic.decide(acquire, waiter) if denied is None else self.logic.ledger.deny(denied)
+        ledger = self.logic.ledger
+        denied = self.life.answer(ledger.clock)
+        if denied is None and acquire.watched is not None and self._watch is not None:
+            # Before anything is spent.
+            denied = self._watch.denial(ledger.clock(), ledger.scope, self.logic.loops, acquire)
+            if denied is not None and denied.again:
+                return denied
+        return self.logic.decide(acquire, waiter) if denied is None else ledger.deny(denied)
 
     def _serve(self) -> None:
         if self.life.live and self.logic.serve():

@@ -26,6 +26,7 @@ from governor.policies.contract import REQUESTS, Limit
 from governor.policies.degraded import MAX_PROVIDERS
 from governor.policies.gcra import TokenBucket
 from governor.policies.limits import kind_of
+from governor.policies.loops import Loops
 from governor.policies.method_names import near
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
@@ -113,7 +114,7 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True):
     after its grant; if `counted` is "outcome", until one window after its outcome. The margin, from 1 microsecond to one day,
     is 2 s if it is "auto"; if it is given, token buckets are reduced as well, such that what arrives conforms to them. A call
     that was given up keeps its place in flight for `linger`, from 1 microsecond to one day; "auto" is the usual duration of
-    calls, at most 10 minutes, and "off" keeps no place. Raises `ConfigError`.
+    calls, at most 10 minutes, and "off" keeps no place. `loops` are the parameters of the loop guard. Raises `ConfigError`.
     """
 
     limits: tuple[Limit, ...] = (TokenBucket(10, SECOND, 100),)
@@ -124,6 +125,7 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True):
     counted: Counted = "arrival"
     arrival_margin: Duration | Auto = "auto"
     linger: Duration | Linger = "auto"
+    loops: Loops = Loops()
 
     def __post_init__(self) -> None:
         _checks.integers(self)

@@ -12,6 +12,7 @@ import msgspec
 from governor.errors import Reason
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
+from governor.policies.loops import Stage
 from governor.wording import listed, plain, reason, span
 
 #: Denials for these reasons hold for all scopes alike; the timeline shows them once.
@@ -129,6 +130,26 @@ class BreakerChanged(Event, frozen=True):
         return self._entry(tones[self.after], plain(self.scope), text, scope=self.scope, mark=self.after)
 
 
+class LoopFound(Event, frozen=True):
+    """A call is repeated again and again with the same answer. It is `warned` of first, and later `denied`.
+
+    `caller` is the pseudonym of the caller's label, empty without one.
+    """
+
+    shown: ClassVar = Shown.ALWAYS
+
+    scope: str
+    stage: Stage
+    caller: str = ""
+
+    def entry(self) -> Entry:
+        """`openai:post loop: one call is repeated with the same answer, and denied`."""
+        whose = f" of {self.caller}" if self.caller else ""
+        denied = self.stage is Stage.DENIED
+        text = f"loop: one call{whose} is repeated with the same answer{', and denied' if denied else ''}"
+        return self._entry(Tone.BAD if denied else Tone.WATCH, plain(self.scope), text, scope=self.scope)
+
+
 class DegradedEntered(Event, frozen=True):
     """Degraded mode began: outbound traffic, except that of exempt providers, pauses for `cooldown` seconds.
 
@@ -185,4 +206,6 @@ class ClientDenied(Event, frozen=True):
         return self._entry(tone, plain(self.group), f"{verb}: {limit}", group=group)
 
 
-AnyEvent = Granted | CallDenied | Retried | BreakerChanged | DegradedEntered | DegradedLeft | LeaseRevoked | ClientDenied
+AnyEvent = (
+    Granted | CallDenied | Retried | BreakerChanged | LoopFound | DegradedEntered | DegradedLeft | LeaseRevoked | ClientDenied
+)

@@ -12,7 +12,7 @@ import governor.asgi
 import governor.instrumentation
 import governor.testing
 import governor_client
-from governor import Breaker, Reason, Retry, RetryBudget
+from governor import Breaker, Loops, Reason, Retry, RetryBudget
 from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ProviderSettings, ScopeSettings
 from governor.config.schema import write
 from governor.providers import built_in
@@ -26,6 +26,7 @@ SECTIONS: Final = {
     "[provider.NAME]": ProviderSettings(),
     "[outbound.NAME]": ScopeSettings(),
     "breaker": Breaker(),
+    "loops": Loops(),
     "retry": Retry(),
     "retry_budget": RetryBudget(),
     "[inbound]": InboundSettings(),
@@ -33,7 +34,7 @@ SECTIONS: Final = {
     "[logging]": LoggingSettings(),
 }
 #: Settings that are tables themselves, and have a section of their own.
-TABLES: Final = {"breaker", "retry", "retry_budget"}
+TABLES: Final = {"breaker", "loops", "retry", "retry_budget"}
 
 SECTION: Final = re.compile(r"^#+ `(?P<name>[^`]+)`.*?\n(?P<body>.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 ROW: Final = re.compile(r"^\| `(?P<key>\w+)` \|[^|]*\| `(?P<default>[^`]*)` \|", re.MULTILINE)

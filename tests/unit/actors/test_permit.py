@@ -12,6 +12,7 @@ import pytest
 
 from governor import Denied, Permit, RateLimited, Reason, UsageError
 from governor._actors.counters import Counters
+from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import MAX_SUCCESSES, HeldPermit
 from governor._failures import DEFAULT
 from governor._units import Instant
@@ -35,6 +36,7 @@ class Listener:
         self.listens = listens
         self.awaits_answers = awaits_answers
         self.classifier = DEFAULT
+        self.watch: LoopWatch | None = None
         self.successes: deque[int | None] = deque()
         self.failures: list[object] = []
         self.outcomes: deque[Answered | Hinted | Settled | Report | Grant] = deque()

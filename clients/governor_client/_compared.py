@@ -1,0 +1,59 @@
+"""Requests that the loop guard watches, and the bodies of their answers, kept up to a bound for it to compare."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, final
+
+from governor import Fingerprint
+from governor_client._attempt import Attempt
+from governor_client._server_wait import Headers
+
+if TYPE_CHECKING:
+    from governor_client._operation import Operation
+
+#: The number of bytes of an answer that are compared. Of a longer one its length is compared too.
+MAX_COMPARED: Final = 16_384
+
+
+@final
+class ComparedAnswer:
+    """The observer of one answer. `otherwise` stands for a body that was not read whole; without it there is no comparison."""
+
+    __slots__ = ("_attempt", "_otherwise", "_parts", "_size")
+
+    def __init__(self, attempt: Attempt, otherwise: str | None) -> None:
+        self._attempt = attempt
+        self._otherwise = otherwise
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> None:
+        """A part of the body."""
+        if self._size < MAX_COMPARED:
+            self._parts.append(data[: MAX_COMPARED - self._size])
+        self._size += len(data)
+
+    def end(self, *, whole: bool) -> None:
+        """The body has ended."""
+        if whole:
+            length = b" of %d bytes" % self._size if self._size > MAX_COMPARED else b""
+            self._attempt.answer = b"".join(self._parts) + length
+        elif self._otherwise is not None:
+            self._attempt.answer = self._otherwise.encode("latin-1", "replace")
+
+
+def watch(operation: "Operation[Any]") -> Fingerprint | None:
+    """Has the loop guard watch for a repetition of the request, unless its body is read while it is sent."""
+    governor, request = operation.governor, operation.request
+    if operation.fingerprint is not None or not governor.leases.watches(operation.provider, request.method):
+        return operation.fingerprint
+    body = request.body
+    if body is not None or request.repeatable:
+        url = f"{request.host}{request.path}?{request.query}"
+        operation.fingerprint = governor.fingerprint(request.method, url, body)
+        operation.observing += (partial(_compare, operation),)
+    return operation.fingerprint
+
+
+def _compare(operation: "Operation[Any]", status: int, headers: Headers) -> ComparedAnswer:
+    length = headers.get("content-length")
+    return ComparedAnswer(operation.attempt, headers.get("etag") or (None if length == "0" else length))

@@ -1,0 +1,144 @@
+"""Owner of the loop guard: asked within the steps of scopes, and told the answers of watched calls from any thread.
+
+A call that the guard does not suspect costs one look-up from its own thread, and no message. Answers that other threads report
+are notes, which the guard reads before it decides; one that may be a repetition has them read at once, the others are read when
+there are `_MAX_UNREAD` of them. Each note has the time at which it was made.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from os import urandom
+from threading import get_ident
+from typing import Final, NamedTuple, final
+
+from governor._actors.portal import Portal
+from governor._fingerprints import Fingerprints
+from governor._units import Instant, to_seconds
+from governor.errors import Reason
+from governor.instrumentation import Announcer, LoopFound
+from governor.messages import Acquire, Denied, WatchedCall
+from governor.policies.loops import Call, LoopGuard, Loops, Stage
+from governor.pseudonyms import Pseudonyms, pseudonym
+
+#: Notes that lie unread if none of them is of a call that was seen before.
+_MAX_UNREAD: Final = 64
+#: Notes that are kept while the loop of the actors stands still. Beyond that the oldest are dropped.
+_MAX_NOTES: Final = 65_536
+#: Answers that say nothing about the call: come back later, or a failure.
+_SILENT: Final = frozenset({408, 425, 429})
+
+
+class _Note(NamedTuple):
+    """A granted call was answered."""
+
+    at: Instant
+    asked_at: Instant
+    scope: str
+    rule: Loops
+    call: Call
+    answer: bytes
+    similar: bool
+
+
+@final
+class LoopWatch:
+    """The loop guard of one governor, and its notes. `suspects` and `answered` are for any thread."""
+
+    __slots__ = ("_announcer", "_clock", "_fingerprints", "_guard", "_keys", "_notes", "_portal", "_pseudonyms", "_reading")
+
+    def __init__(self, *, clock: Callable[[], Instant], portal: Portal, announcer: Announcer) -> None:
+        secret = urandom(32)
+        self._guard = LoopGuard()
+        self._clock = clock
+        self._portal = portal
+        self._announcer = announcer
+        self._fingerprints = Fingerprints(secret)
+        self._pseudonyms = Pseudonyms(secret)
+        self._notes: deque[_Note] = deque(maxlen=_MAX_NOTES)
+        #: The keys of the notes.
+        self._keys: set[object] = set()
+        #: Whether the notes are about to be read.
+        self._reading = False
+
+    def suspects(self, scope: str, rule: Loops, watched: WatchedCall, caller: str | None) -> bool:
+        """Whether the guard must decide on the call. It is watched from now on."""
+        if not rule.enabled:
+            return False
+        call = self._watch(scope, rule, watched, caller)
+        if watched.asked_at is None:
+            watched.asked_at = self._clock()
+        return self._guard.suspects(call)
+
+    def denial(self, now: Instant, scope: str, rule: Loops, acquire: Acquire) -> Denied | None:
+        """The denial of a watched call that is repeated in a loop. A retry is no repetition.
+
+        One that is only delayed, and can wait so long, is to ask `again`: it waits with its caller, and not in the queue.
+        """
+        watched = acquire.watched
+        if watched is None or not rule.enabled:
+            return None
+        call = self._watch(scope, rule, watched, acquire.caller)
+        if watched.asked_at is None:
+            watched.asked_at = now
+        if acquire.attempt not in (None, 1):
+            return None
+        self._read()
+        suspicion = self._guard.ask(now, rule, call, watched.asked_at)
+        if suspicion is not None and suspicion.first:
+            self._announce(scope, Stage.DENIED, acquire.caller)
+        if suspicion is None:
+            return None
+        wait = to_seconds(suspicion.wait)
+        again = not suspicion.denied and (acquire.timeout is None or wait <= acquire.timeout)
+        return Denied(scope, Reason.LOOP, wait, again)
+
+    def answered(self, watched: WatchedCall, scope: str, status: int | None, answer: bytes) -> None:
+        """A watched call was answered with this status and body. An empty body says nothing."""
+        if (
+            not answer
+            or watched.call is None
+            or watched.asked_at is None
+            or (status is not None and (status in _SILENT or status >= 500))
+        ):
+            return
+        digest = self._fingerprints.answer(status, answer, watched.fingerprint)
+        # The answer to a write that was done may say the same whatever was written.
+        similar = status is None or status == 200
+        note = _Note(self._clock(), watched.asked_at, scope, watched.rule, watched.call, digest, similar)
+        if get_ident() == self._portal.thread:
+            self._read()
+            self._learn(note)
+            return
+        keys = self._keys
+        seen = note.call.key in keys or note.call.shape in keys or self._guard.knows(note.call)
+        self._notes.append(note)
+        keys.add(note.call.key)
+        keys.add(note.call.shape)
+        if (seen or len(self._notes) >= _MAX_UNREAD) and not self._reading:
+            self._reading = True
+            self._portal.post(self._read)
+
+    def _watch(self, scope: str, rule: Loops, watched: WatchedCall, caller: str | None) -> Call:
+        if watched.call is None:
+            exact, shape = watched.fingerprint.exact, watched.fingerprint.shape
+            watched.rule = rule
+            watched.call = Call(hash((exact, scope, caller)), hash((shape, scope, caller)), caller)
+        return watched.call
+
+    def _read(self) -> None:
+        # First, so that a note that is made meanwhile is read once more.
+        self._reading = False
+        if self._keys:
+            self._keys = set()
+        while self._notes:
+            self._learn(self._notes.popleft())
+
+    def _learn(self, note: _Note) -> None:
+        stage = self._guard.answered(note.at, note.rule, note.call, note.asked_at, note.answer, similar=note.similar)
+        if stage is Stage.WARNED:
+            self._announce(note.scope, stage, note.call.caller)
+
+    def _announce(self, scope: str, stage: Stage, caller: str | None) -> None:
+        if self._announcer.listening:
+            name = "" if caller is None else pseudonym(self._pseudonyms.label(caller.encode()))
+            self._announcer(LoopFound(scope, stage, name))

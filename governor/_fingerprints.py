@@ -1,0 +1,115 @@
+"""Fingerprints of requests and digests of their answers, by which repetitions are recognized. Nothing readable is kept.
+
+A request has two fingerprints, each a keyed digest (BLAKE2b, RFC 7693) under a random secret of the governor. The exact one is
+of the method, the URL and the body, in canonical form if that is JSON. In the shape, numbers, times and identifiers of the
+query and of the body are folded: two requests that differ only in a counter have one shape. The path is not folded, because an
+identifier there names another resource; neither are JSON values such as `user_id`, which name another thing than the request.
+
+Costs about 5 us for a small request, and 30 us for 1 KiB of text, of which at most 8 KiB are folded.
+"""
+
+import re
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Final, final
+
+import msgspec
+
+#: The longest body, in bytes, that counts as a whole. Of a longer one, the length and the two ends count.
+MAX_BODY: Final = 65_536
+#: The most bytes of a body that are folded: those at its two ends.
+MAX_FOLDED: Final = 8_192
+#: The longest answer, in bytes, that counts as a whole.
+MAX_ANSWER: Final = 16_384
+#: The most folded values of a request that are recognized in its answer.
+MAX_ECHOES: Final = 64
+
+_SIZE: Final = 8
+#: A number, a time or an identifier from its first digit on.
+_VALUE: Final = re.compile(rb"[0-9][0-9A-Za-z_.:+-]*")
+#: Its letters before the first digit, in reverse.
+_BEGINNING: Final = re.compile(rb"#[0-9A-Za-z]+")
+#: JSON values that name another thing than the request itself, whose digits count.
+_REFERENCE: Final = re.compile(
+    rb'"(?!(?:request|client_request|trace|span|correlation|message|call|tool_call|session|run)_?[iI]d")'
+    rb'[0-9A-Za-z_]*(?:_id|Id)":"?[0-9A-Za-z-]+'
+)
+#: Digits that are not folded.
+_KEPT: Final = bytes.maketrans(b"0123456789", bytes(range(0x80, 0x8A)))
+#: What an answer says about itself: its identifier and its time.
+_ABOUT_ITSELF: Final = re.compile(
+    rb'"(?:(?:created|created_at|system_fingerprint|request_?[iI]d|RequestId|response_?[iI]d|trace_?[iI]d)":\s*(?:"[^"]*"|[0-9.]+)'
+    rb'|(?:call|chatcmpl|cmpl|fc|gen|msg|req|resp|rs|run|toolu)[-_][0-9A-Za-z]{6,}")'
+)
+
+
+@final
+class Fingerprint(msgspec.Struct, frozen=True, gc=False):
+    """The exact fingerprint of a request and its shape. Made by `Governor.fingerprint`.
+
+    `echoes` are the folded values of the request, which are folded in its answer as well. They last as long as the call.
+    """
+
+    exact: bytes
+    shape: bytes
+    echoes: frozenset[bytes] = frozenset()
+
+
+@final
+class Fingerprints:
+    """Makes the fingerprints of one governor. `secret` is 16 to 64 random bytes."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def request(self, method: str, url: str, body: bytes | str | None = None) -> Fingerprint:
+        """The fingerprint of a request. `url` is compared as it is, JSON in canonical form."""
+        address, _, query = url.partition("?")
+        head = f"{method.upper()} {address}\n".encode()
+        whole = _canonical(body.encode() if isinstance(body, str) else body or b"")
+        exact = self._digest(b"%b%b\n%d\n%b" % (head, query.encode(), len(whole), _ends(whole, MAX_BODY)))
+        text = b"%b\n%b" % (query.encode(), _ends(whole, MAX_FOLDED))
+        if b'_id"' in text or b'Id"' in text:
+            text = _REFERENCE.sub(lambda match: match.group().translate(_KEPT), text)
+        echoes = frozenset(value.strip(b"_.:+-") for value in _VALUE.findall(text)[:MAX_ECHOES])
+        return Fingerprint(exact, self._digest(head + _folded(text)) if echoes else exact, echoes)
+
+    def answer(self, status: int | None, body: bytes | None, fingerprint: Fingerprint | None = None) -> bytes:
+        """The digest of an answer: equal for answers that say the same.
+
+        Not compared are its own identifier and time of creation, and values that it repeats from the request.
+        """
+        text = body or b""
+        size = len(text) if len(text) > MAX_ANSWER else 0
+        text = _ABOUT_ITSELF.sub(b"#", _ends(text, MAX_ANSWER))
+        if fingerprint is not None and fingerprint.echoes:
+            text = _VALUE.sub(_without(fingerprint.echoes), text)
+        return self._digest(b"%d %d\n%b" % (status or 0, size, text))
+
+    def _digest(self, text: bytes) -> bytes:
+        return blake2b(text, digest_size=_SIZE, key=self._secret).digest()
+
+
+def _canonical(body: bytes) -> bytes:
+    """JSON with sorted keys and without white space; any other body as it is."""
+    if body[:1] not in (b"{", b"[") or len(body) > MAX_BODY:
+        return body
+    try:
+        return msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return body
+
+
+def _ends(text: bytes, size: int) -> bytes:
+    return text if len(text) <= size else text[: size // 2] + text[-(size // 2) :]
+
+
+def _folded(text: bytes) -> bytes:
+    """The text with `#` in place of each word that has a digit, from its last letter or sign before the digit on."""
+    return _BEGINNING.sub(b"#", _VALUE.sub(b"#", text)[::-1])
+
+
+def _without(echoes: frozenset[bytes]) -> Callable[[re.Match[bytes]], bytes]:
+    return lambda match: b"#" if match.group().strip(b"_.:+-") in echoes else match.group()
