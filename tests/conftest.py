@@ -21,7 +21,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # How fast a machine is belongs to no claim, so nothing fails for being slow: no deadline, and no check of the time it takes to
 # draw. The profile is loaded before the command line is read, which can therefore name another one.
 settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("dev"), max_examples=200, derandomize=True, print_blob=True)
+settings.register_profile("ci", settings.get_profile("dev"), max_examples=100, derandomize=True, print_blob=True)
 settings.register_profile("thorough", settings.get_profile("dev"), max_examples=5_000, derandomize=False, print_blob=True)
 settings.load_profile("ci" if CI else "dev")
 
