@@ -13,6 +13,7 @@ from governor._permit_request import Cost, PermitRequest
 from governor._units import Duration, Instant
 from governor.config import Config
 from governor.errors import (
+    BanBudgetSpent,
     CircuitOpen,
     ConcurrencyExceeded,
     ConfigError,
@@ -27,10 +28,13 @@ from governor.errors import (
     RateLimited,
     Reason,
     RequestCapExceeded,
+    RetryBudgetSpent,
     ShuttingDown,
     UsageError,
 )
 from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest, NoRetry, RetryPlan
+from governor.policies.ban_budget import BanBudget
+from governor.policies.ban_guard import Rejection
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import ClientTable, Forecast, Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.gcra import TokenBucket
@@ -60,6 +64,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Admission",
     "AvailableQuota",
+    "BanBudget",
+    "BanBudgetSpent",
     "Breaker",
     "BreakerStatistics",
     "CallFailure",
@@ -107,11 +113,13 @@ __all__ = [
     "ProviderCooldown",
     "RateLimited",
     "Reason",
+    "Rejection",
     "Request",
     "RequestCapExceeded",
     "Result",
     "Retry",
     "RetryBudget",
+    "RetryBudgetSpent",
     "RetryPlan",
     "ScopeStatistics",
     "ShuttingDown",

@@ -27,15 +27,15 @@ from governor._inbound import Inbound
 from governor._life import Life
 from governor._listeners import Listeners
 from governor._lives import GovernorState, Lives
+from governor._operator import Operator
 from governor._permit_request import Cost, PermitRequest, ask
 from governor._retries import Failure
 from governor._supervisor import Supervisor
 from governor._units import DurationLike
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
-from governor.config import Config, scope_name
+from governor.config import Config
 from governor.instrumentation import Hook
 from governor.messages import Denied, RetryPlan
-from governor.policies.breaker_parameters import Breaker
 from governor.policies.retry import CallFailure
 from governor.policies.service_order import Priority
 from governor.statistics import Statistics
@@ -200,8 +200,9 @@ class Governor:
 
         The attempt ended with an HTTP `status`, or without an answer, as `failure` says: leave it out if that is not known, and
         a call that is not idempotent and has no idempotency key is not repeated. `remaining` is the time that the caller has
-        left, and `server_wait` the time that the server asked for, in seconds. A retry is paid for from the retry budget of the
-        provider. Blocks for at most a second. Raises `ConfigError`, and `UsageError` if the governor is not running.
+        left, and `server_wait` the time that the server asked for, in seconds. The plan reserves a retry of the provider's
+        retry budget until its permit is asked for, or until `permit.give_up_retry()` of the failed attempt. Blocks for at most
+        a second. Raises `ConfigError`, and `UsageError` if the governor is not running.
         """
         failed = Failure(
             provider,
@@ -265,13 +266,14 @@ class Governor:
         Use in strict windows stays counted, breakers keep their state, and queued calls wait by the new limits. May be called
         on any thread, which is blocked until it is done. Raises `UsageError` if the governor is not running.
         """
-        self._access.still_running().call(partial(self._reconfigure, config))
 
-    def _reconfigure(self, config: Config) -> None:
-        self._listeners.log(config.logging)
-        self._access.supervised().reconfigure(config)
-        self.config = config
-        self._access.max_addresses = 4 * config.global_.max_scopes
+        def apply() -> None:
+            self._listeners.log(config.logging)
+            self._access.supervised().reconfigure(config)
+            self.config = config
+            self._access.max_addresses = 4 * config.global_.max_scopes
+
+        self._access.still_running().call(apply)
 
     def resume(self) -> None:
         """Ends degraded mode at once; the counts of failures in a row and of the excess over the cap begin anew.
@@ -282,16 +284,13 @@ class Governor:
         self._access.still_running().call(self._access.supervised().leave_degraded)
 
     def set_breaker(self, scope: str, *, open_for: DurationLike | None) -> None:
-        """Opens the circuit breaker of a scope such as `github:get` for `open_for`, which pauses the scope; None closes it.
+        """Opens the circuit breaker of a scope for `open_for`, which pauses it, or closes it (None): see `operator.close`."""
+        self.operator.set_breaker(scope, open_for)
 
-        A duration is text such as `5m` or a `timedelta`, from 1 microsecond to 366 days. Then the breaker probes. One that is
-        closed ramps up, as its settings say. Outcomes of calls from before change nothing. May be called on any thread,
-        which is blocked until it is done. Raises `ConfigError` for another duration or a scope that has not been used, and
-        `UsageError` if the governor is not running.
-        """
-        # Validated like the setting of that name.
-        duration = None if open_for is None else Breaker(open_for=open_for).open_for
-        self._access.still_running().call(partial(self._access.supervised().set_breaker, scope_name(scope), duration))
+    @property
+    def operator(self) -> Operator:
+        """Closes, opens and resets scopes and providers by hand."""
+        return Operator(self._access)
 
     def add_hook(self, hook: Hook) -> Callable[[], None]:
         """Tells `hook` of every event from now on, on a thread of its own. Returns the function that ends this.

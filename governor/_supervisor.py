@@ -8,7 +8,6 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import count
 from random import Random
 from typing import Final, assert_never, final
@@ -18,10 +17,11 @@ from anyio.abc import TaskGroup
 
 from governor._actors.actor import ScopeActor
 from governor._actors.building import Builder
-from governor._actors.effects import BreakerMoved, CooldownMoved, Effect, ProviderChanged, Signal
+from governor._actors.effects import BansMoved, BreakerMoved, CooldownMoved, Effect, ProviderChanged, Signal
 from governor._actors.failures import Failures
 from governor._actors.group import GroupActor
 from governor._actors.loop_watch import LoopWatch
+from governor._actors.operating import Operations
 from governor._actors.portal import Portal
 from governor._actors.registry import Registry
 from governor._actors.sharing import Sharing
@@ -31,8 +31,9 @@ from governor._failures import DEFAULT, Classifier
 from governor._units import MINUTE, Duration, Instant, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import Config, InboundGroup
-from governor.errors import ConfigError, Reason, UsageError
+from governor.errors import Reason, UsageError
 from governor.instrumentation import Announcer
+from governor.policies.ban_guard import News
 from governor.statistics import CounterRecord, GroupStatistics, ScopeStatistics, Statistics
 
 _log: Final = logging.getLogger("governor")
@@ -96,6 +97,8 @@ class Supervisor:
         )
         self._scopes = Registry(self._builder, now=now, start=self._start, on_forgotten=on_forgotten)
         self.sharing = Sharing(self._builder, actors=self._scopes.actors, leasing=self.leasing, portal=portal)
+        #: What an operator may do.
+        self.operations = Operations(self._scopes, self._builder, now=now, publish=self._publish)
         self._to_start: deque[ScopeActor | GroupActor] = deque()
         self._any_to_start = anyio.Event()
         self._forgotten_visits = CounterRecord()
@@ -218,16 +221,6 @@ class Supervisor:
             self._forgotten_visits += group.counters.record()
             group.close()
 
-    def set_breaker(self, scope: str, open_for: Duration | None) -> None:
-        """Opens the breaker of a scope for `open_for`, or closes it (None). Raises `ConfigError`, `UsageError`."""
-        if scope not in self._scopes.actors and self._scopes.set_aside.get(scope) is None:
-            unknown = f"there is no scope {scope!r}, or it has not been used yet"
-            raise ConfigError("scope", scope, "a scope that has been used", message=unknown)
-        actor = self._scopes.get(scope)
-        if actor is None:
-            raise UsageError(f"there is no room for the scope {scope!r}, which is set aside; see max_scopes")
-        actor.change(partial(actor.logic.set_breaker, open_for))
-
     def endpoint(self, key: object, name: str, policy: InboundGroup) -> GroupActor:
         """The group of a limit on endpoints, known by `key`. It starts with its first request. Raises `UsageError`."""
         known = self._endpoints.get(key)
@@ -271,8 +264,26 @@ class Supervisor:
                 self._publish(provider)
             case ProviderChanged(provider):
                 self.sharing.rebuild(provider)
+            case BansMoved(provider, news):
+                self._bans_moved(actor, provider, news)
             case _:
                 assert_never(effect)
+
+    def _bans_moved(self, actor: ScopeActor, provider: str, news: News) -> None:
+        shared, now = actor.ledger.pipeline.shared, self._now()
+        if News.COUNT in news:
+            scopes = [one for one in self._scopes.actors.values() if one.ledger.pipeline.provider == provider]
+            for one in scopes:
+                one.recall()
+                one.catch_up()
+            shared.ban_budget.count(now, sum(one.ledger.under_way() for one in scopes))
+        self._publish(provider)
+        for closed, name, run in (
+            (News.PROVIDER_CLOSED, provider, shared.rejections),
+            (News.SCOPE_CLOSED, actor.scope, actor.ledger.pipeline.guard.own),
+        ):
+            if closed in news:
+                self._watch.closed(name, shared.ban_budget.rejections(now), Duration(run.until - now))
 
     def recall_all(self) -> None:
         """Recalls what is granted ahead, in every scope."""

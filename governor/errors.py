@@ -16,6 +16,8 @@ class Reason(StrEnum):
     CIRCUIT_OPEN = "circuit_breaker_open"
     DEGRADED = "degraded_mode_active"
     COOLDOWN = "provider_cooldown_active"
+    BAN_BUDGET = "ban_budget_spent"
+    RETRY_BUDGET = "retry_budget_spent"
     REQUEST_CAP = "global_request_cap_exceeded"
     LOOP = "loop_detected"
     CONCURRENCY = "concurrency_exceeded"
@@ -133,6 +135,14 @@ class ProviderCooldown(PermitDenied):
     """The provider's server has asked for a pause; `retry_after` is the rest of it."""
 
 
+class BanBudgetSpent(PermitDenied):
+    """The provider has rejected so many calls that further ones could end in a ban; `retry_after` is the rest of the pause."""
+
+
+class RetryBudgetSpent(PermitDenied):
+    """The call is a retry, and the retry budget of the provider is used up."""
+
+
 class RequestCapExceeded(PermitDenied):
     """The global cap on requests per minute is used up."""
 
@@ -162,6 +172,8 @@ _CLASSES: Final[dict[Reason, type[PermitDenied]]] = {
     Reason.CIRCUIT_OPEN: CircuitOpen,
     Reason.DEGRADED: DegradedMode,
     Reason.COOLDOWN: ProviderCooldown,
+    Reason.BAN_BUDGET: BanBudgetSpent,
+    Reason.RETRY_BUDGET: RetryBudgetSpent,
     Reason.REQUEST_CAP: RequestCapExceeded,
     Reason.LOOP: LoopDetected,
     Reason.CONCURRENCY: ConcurrencyExceeded,

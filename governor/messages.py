@@ -13,6 +13,7 @@ from governor._fingerprints import Fingerprint
 from governor._units import Duration, Instant
 from governor.errors import PermitDenied, Reason, permit_denied
 from governor.policies.arrivals import Ending
+from governor.policies.ban_guard import Rejection
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 from governor.policies.loops import Call, Loops
 from governor.policies.service_order import Priority
@@ -43,6 +44,11 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     priority: Priority = "interactive"
     watched: WatchedCall | None = None
 
+    @property
+    def is_retry(self) -> bool:
+        """Whether it repeats an earlier attempt, which the retry budget pays for."""
+        return self.attempt is not None and self.attempt > 1
+
 
 class Leave(msgspec.Struct, frozen=True, tag="leave"):
     """The call no longer waits: remove it from the queue, or give back what was granted meanwhile."""
@@ -53,6 +59,10 @@ class Answered(msgspec.Struct, tag="answered"):
 
     grant: Grant
     status: int | None = None
+    #: What the answer says about a ban; None if only its status is known.
+    rejection: Rejection | None = None
+    #: Whether the call has been taken out of the calls under way that a ban budget counts. The actor fills it in.
+    freed: bool = False
     #: When it was read. The actor fills it in, since clocks are read on its thread only; an actor that is not interested is
     #: not told, and leaves it empty.
     at: Instant | None = None
@@ -88,6 +98,14 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     #: The class name of the error, if there was one; never its text, which may hold what must not be shown.
     error: str | None = None
     ending: Ending = Ending.ANSWERED
+
+
+class RetryGivenUp(msgspec.Struct, frozen=True, tag="retry_given_up"):
+    """Tell that the retry that was planned after a call will not be made: its place in the retry budget is free again."""
+
+
+#: What the holder of a permit tells. A grant alone says that it was never used.
+Outcome = Answered | Hinted | Settled | Report | RetryGivenUp | Grant
 
 
 class PlanRetry(msgspec.Struct, frozen=True, tag="plan_retry"):

@@ -7,6 +7,7 @@ from typing import Final
 from governor.errors import Reason
 
 _REASONS: Final[dict[str, str]] = {
+    Reason.BAN_BUDGET: "too many calls rejected by the server",
     Reason.CIRCUIT_OPEN: "circuit breaker open",
     Reason.CONCURRENCY: "all calls in flight",
     Reason.COST: "cost exceeds capacity",
@@ -14,6 +15,7 @@ _REASONS: Final[dict[str, str]] = {
     Reason.DEGRADED: "degraded mode",
     Reason.REQUEST_CAP: "global request cap",
     Reason.RATE_LIMIT: "rate limit used up",
+    Reason.RETRY_BUDGET: "retry budget used up",
 }
 #: A span that is longer by so many seconds rounds to the same text: floats are not exact.
 _TOLERANCE: Final = 1e-6

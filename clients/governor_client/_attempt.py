@@ -10,9 +10,9 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, final
 
-from governor import CallFailure, Permit, PermitDenied, UsageError
+from governor import CallFailure, Permit, PermitDenied, Rejection, UsageError
 from governor.clock import to_seconds
-from governor.hints import Hint
+from governor.hints import Hint, counts_toward_ban, is_throttled
 from governor_client._observed import Observation, Observer
 from governor_client._server_wait import Headers
 
@@ -50,6 +50,13 @@ def fault_of_system(error: BaseException) -> Fault:
             return Fault(None)
 
 
+def rejection_in(provider: str, status: int, headers: Headers) -> Rejection | None:
+    """What an answer of at least 400 says about a ban, in the dialect of the provider; None if nothing."""
+    if counts_toward_ban(provider, status, headers):
+        return Rejection.LIMITED if is_throttled(provider, status, headers) else Rejection.FORBIDDEN
+    return Rejection.NONE if status < 500 else None
+
+
 @final
 class Attempt:
     """A permit in use. The first report counts; later ones do nothing."""
@@ -66,12 +73,12 @@ class Attempt:
         #: What the loop guard compares; None if it does not watch the call.
         self.answer: bytes | None = None
 
-    def answered(self, status: int) -> None:
+    def answered(self, status: int, rejection: Rejection | None = None) -> None:
         """The answer has begun, which decides a probe of the circuit breaker. The outcome is known when it ends."""
         if self._status is not None:
             return
         self._status = status
-        self._permit.answered(status=status)
+        self._permit.answered(status=status, rejection=rejection)
 
     def hint(self, hints: tuple[Hint, ...]) -> float | None:
         """Passes on what the answer says. Returns the longest pause in seconds that it asks for, if any."""
@@ -105,6 +112,10 @@ class Attempt:
         """Says what the call has used, by unit, unless its outcome has been reported."""
         if not self._permit.reported:
             self._permit.settle(**used)
+
+    def give_up_retry(self) -> None:
+        """The retry that was planned after this attempt will not be made."""
+        self._permit.give_up_retry()
 
     def ended(self, *, whole: bool = False) -> None:
         """The answer has ended (`whole`), or its reader has closed it: the status is the outcome."""

@@ -19,7 +19,9 @@ OnRefusal = Literal["raise", "response"]
 DO_NOT_REPEAT: Final = {"x-should-retry": "false", "stripe-should-retry": "false"}
 
 #: The provider, or the governor, is unavailable as a whole; all other denials are a matter of rate.
-_UNAVAILABLE: Final = frozenset({Reason.CIRCUIT_OPEN, Reason.DEGRADED, Reason.OVERLOADED, Reason.SHUTTING_DOWN})
+_UNAVAILABLE: Final = frozenset(
+    {Reason.BAN_BUDGET, Reason.CIRCUIT_OPEN, Reason.DEGRADED, Reason.OVERLOADED, Reason.SHUTTING_DOWN}
+)
 
 #: The classes that belong to both families: one for each reason and HTTP library in use.
 _DUAL: Final[dict[tuple[type[PermitDenied], type[Exception]], type[PermitDenied]]] = {}

@@ -99,7 +99,7 @@ def run(operation: Operation[R], exchange: Exchange[R]) -> R:
                 if operation.final:
                     exchange.mark_final(response)
                 return response
-        Event().wait(operation.pause)
+        pause(operation)
 
 
 async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
@@ -128,7 +128,24 @@ async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
                 if operation.final:
                     exchange.mark_final(response)
                 return response
-        await anyio.sleep(operation.pause)
+        await _apause(operation, operation.pause)
+
+
+async def _apause(operation: Operation[R], seconds: float) -> None:
+    try:
+        await anyio.sleep(seconds)
+    except BaseException:
+        operation.attempt.give_up_retry()
+        raise
+
+
+def pause(operation: Operation[R]) -> None:
+    """Waits for the planned attempt. An interrupt gives it up."""
+    try:
+        Event().wait(operation.pause)
+    except BaseException:
+        operation.attempt.give_up_retry()
+        raise
 
 
 def _send(operation: Operation[R], exchange: Exchange[R], attempt: Attempt) -> R:

@@ -16,7 +16,7 @@ from governor.clock import Clock, to_seconds, wall_clock
 from governor.config import provider_name
 from governor.hints import MIN_WAIT, forbids_retry, read_hints
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
-from governor_client._attempt import Attempt, Fault, Observing
+from governor_client._attempt import Attempt, Fault, Observing, rejection_in
 from governor_client._compared import watch
 from governor_client._denials import DeniedResponse, OnRefusal, check_on_refusal, denied_response
 from governor_client._meter import Charged
@@ -292,7 +292,7 @@ class Operation(Generic[Response]):
     def answered(self, status: int, headers: Headers) -> Question | None:
         """The answer has begun. Returns the question for `plan_retry` if a retry may be useful."""
         self._status = status
-        self.attempt.answered(status)
+        self.attempt.answered(status, None if status < 400 else rejection_in(self.terms.provider, status, headers))
         if self.observing:
             self.attempt.observe(self.observing, status, headers)
         hints = read_hints(self.terms.provider, status, headers, now=wall_clock())
@@ -310,6 +310,8 @@ class Operation(Generic[Response]):
         """The attempt has ended in an error, possibly while the answer was read. Returns the question, as `answered` does."""
         self.attempt.broke(error, fault)
         if not isinstance(error, Exception):
+            if self.pause is not None:
+                self.attempt.give_up_retry()
             self.pause = None
             return None
         self._in_hand = error

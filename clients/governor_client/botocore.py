@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from contextvars import ContextVar
 from importlib import import_module
-from threading import Event
 from typing import Any, Final, TypeVar, cast, final
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -13,6 +12,7 @@ from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt
 from governor_client._denials import DeniedResponse, OnRefusal, as_error_of
+from governor_client._exchange import pause
 from governor_client._headers import CALLER
 from governor_client._operation import Operation, Terms
 from governor_client._request import Request
@@ -172,7 +172,7 @@ class _Handlers:
             operation.planned(operation.governor.plan_retry(**question).delay)
         if question is None or operation.pause is None:
             return False if status is None or status in _OURS else None
-        Event().wait(operation.pause)
+        pause(operation)
         try:
             call.take_permit()
         except PermitDenied:

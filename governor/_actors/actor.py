@@ -19,7 +19,7 @@ from governor._actors.failures import Failures
 from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import BUSY, IDLE, Event, State
 from governor._actors.loop_watch import LoopWatch
-from governor._actors.mailbox import NOMINAL_WAIT, Outcome
+from governor._actors.mailbox import NOMINAL_WAIT
 from governor._actors.permit import HeldPermit, Permit
 from governor._actors.portal import Portal
 from governor._actors.steps import Steps
@@ -28,7 +28,7 @@ from governor._failures import DEFAULT, Classifier
 from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer
-from governor.messages import Acquire, Denied, PlanRetry, RetryPlan
+from governor.messages import Acquire, Denied, Outcome, PlanRetry, RetryPlan
 from governor.policies.contract import PLAIN, Grant, LimitPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.pipeline import Pipeline
@@ -295,7 +295,7 @@ class ScopeActor:
     def plan_retry(self, message: PlanRetry) -> RetryPlan:
         """Plans the next attempt of an operation whose latest one has failed."""
         self.catch_up()
-        return self.logic.plan_retry(message)
+        return self.logic.retries.plan(message)
 
     def _copy(self) -> None:
         """Copies what `grab`, `take` and permits read without asking. Every step ends with this, so nothing else has to."""
@@ -305,8 +305,8 @@ class ScopeActor:
         pipeline.regate()
         self._watched = self.logic.watched
         self.gate = NEVER if self._watched or not self.life.live else pipeline.gate
-        self.listens = pipeline.needs_outcome or breaker.listens
-        self.awaits_answers = breaker.awaits_answers or pipeline.awaits_answers
+        self.listens = pipeline.needs_outcome or breaker.listens or pipeline.guard.listens
+        self.awaits_answers = breaker.awaits_answers or pipeline.awaits_answers or pipeline.guard.listens
         self.counters = ledger.counters
         self._make = HeldPermit if pipeline.needs_outcome else Permit
         self._generation = breaker.generation
@@ -330,7 +330,7 @@ class ScopeActor:
             self._steps.within(self.lender.catch_up)
 
     def on_published(self) -> None:
-        """Degraded mode or the cooldown of the provider has moved: recalls the lease, and lets the queue find out."""
+        """Degraded mode, or what holds for the whole provider, has moved: recalls the lease, and lets the queue find out."""
         self.recall()
         if self.logic.queue:
             self._steps.read_soon()
@@ -342,7 +342,7 @@ class ScopeActor:
         """
         if self.life.busy:
             return False
-        self.logic.retry = retry
+        self.logic.retries.parameters = retry
         self.logic.max_waiting = self._steps.mailbox.max_waiting = max_waiting
         self.change(partial(self.logic.go_on_with, pipeline))
         return True

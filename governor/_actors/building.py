@@ -146,6 +146,7 @@ class Builder:
             max_debt=scope.max_debt,
             arrivals=scope.arrivals,
             retry_budget=scope.retry_budget,
+            ban_budget=self.config.for_provider(provider).ban_budget,
         )
 
     def keep(self, shared: ProviderPolicies) -> bool:
@@ -179,6 +180,7 @@ class Builder:
             degraded=self._watch.degraded,
             provider=self.provider(provider_of(scope)),
             cost=self._cost(scope),
+            scope=scope,
             exempt=exempt,
             lends=self._lends,
             max_debt=max_debt,

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from governor._units import Instant
+from governor.policies.ban_guard import News
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.provider import ProviderPolicies
 from governor.policies.shared_limit import LimitQueue
@@ -39,7 +40,14 @@ class ProviderChanged(NamedTuple):
     provider: str
 
 
-Effect = Signal | BreakerMoved | CooldownMoved | ProviderChanged
+class BansMoved(NamedTuple):
+    """What the server has rejected closes or reopens the provider or the scope, or has its calls under way counted."""
+
+    provider: str
+    news: News
+
+
+Effect = Signal | BreakerMoved | CooldownMoved | ProviderChanged | BansMoved
 
 
 class Others(Protocol):

@@ -11,8 +11,9 @@ from governor._actors.counters import Counters, LastFailure
 from governor._actors.units import UnitWatch
 from governor._units import MINUTE, Duration, Instant
 from governor.instrumentation import Announcer, CallDenied, Retried
-from governor.messages import Acquire, Denied, Report, Settled
+from governor.messages import Acquire, Answered, Denied, Report, Settled
 from governor.policies.arrivals import Ending
+from governor.policies.ban_guard import Rejection
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import Grant, Result
 from governor.policies.pipeline import Pipeline
@@ -74,7 +75,7 @@ class Ledger:
         grant = self.pipeline.commit(now, acquire.request)
         counters.requests += 1
         self.units.granted(counters.requests)
-        if acquire.attempt is not None and acquire.attempt > 1:
+        if acquire.attempt is not None and acquire.is_retry:
             counters.retries += 1
             if self.announcer.listening:
                 self.announcer(Retried(self.scope, acquire.attempt))
@@ -107,6 +108,12 @@ class Ledger:
         if report.used:
             self.units.named(report.used)
         self.pipeline.record(now, _answered(report), report.result, report.used)
+        answered = report.answered
+        if answered is None or answered.at is None:
+            rejection = None if report.result is not Result.SUCCESS else _rejection(report.status, answered)
+            self.pipeline.guard.learn(now, report.grant.granted_at, rejection)
+        if answered is None or not answered.freed:
+            self.pipeline.guard.free(now, report.grant.granted_at)
         if self.pipeline.dropped:
             self._count_dropped()
 
@@ -121,6 +128,20 @@ class Ledger:
         """The grant was never used."""
         self.counters.neutral += 1
         self.pipeline.refund(now, grant)
+        self.pipeline.guard.learn(now, grant.granted_at, None)
+        self.pipeline.guard.free(now, grant.granted_at)
+
+    def judge(self, now: Instant, answered: Answered) -> None:
+        """The answer to a call has begun: counts it if it brings the client closer to a ban."""
+        guard, granted_at = self.pipeline.guard, answered.grant.granted_at
+        guard.learn(now, granted_at, _rejection(answered.status, answered))
+        answered.freed = guard.free(now, granted_at)
+
+    def under_way(self) -> int:
+        """The calls whose outcome is not known, as far as their permits are not granted ahead. It may be too many."""
+        counters = self.counters
+        answers = counters.answered_2xx + counters.answered_4xx + counters.answered_5xx + counters.others
+        return max(0, counters.requests - answers - counters.failures - counters.neutral)
 
     def deny(self, denied: Denied) -> Denied:
         """Counts a denial."""
@@ -159,6 +180,13 @@ class Ledger:
                 )
             counted[unit] = counted.get(unit, 0) + amount
         pipeline.dropped.clear()
+
+
+def _rejection(status: int | None, answered: Answered | None) -> Rejection | None:
+    """What an answer says about a ban: what was read in it, else what its status says."""
+    if answered is not None and answered.rejection is not None:
+        return answered.rejection
+    return Rejection.NONE if status is None else Rejection.of(status)
 
 
 def _answered(report: Report | Settled) -> Grant:

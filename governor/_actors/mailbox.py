@@ -4,7 +4,7 @@ Any thread may leave messages. Outcomes have a queue of their own and are read b
 reports taken into account. A message is appended first and the loop is woken afterwards: the actor never misses one.
 
 Bounds: an inbox that holds `max_waiting` asks answers the next one `overloaded`. Outcomes are always accepted; there are at
-most three for each permit, one of which says that the response has begun, and one what the server asks for.
+most four for each permit: the response has begun, what the server asks for, the outcome, and a planned retry that is given up.
 """
 
 from collections import deque
@@ -17,13 +17,13 @@ from governor._actors.portal import Portal
 from governor._actors.queue import Waiter
 from governor._units import SECOND, to_seconds
 from governor.errors import Reason
-from governor.messages import Acquire, Answered, Denied, Hinted, Leave, Report, Settled
-from governor.policies.contract import PLAIN, Grant, Result
+from governor.messages import Acquire, Answered, Denied, Hinted, Leave, Outcome, Report
+from governor.policies.ban_guard import REJECTED, Rejection
+from governor.policies.contract import PLAIN, Result
 
 #: `retry_after` where the true wait is unknown.
 NOMINAL_WAIT: Final = SECOND
-
-Outcome = Answered | Hinted | Settled | Report | Grant
+_REJECTIONS: Final = (Rejection.LIMITED, Rejection.FORBIDDEN)
 
 
 @final
@@ -86,7 +86,7 @@ class Mailbox:
     def deliver(self, outcome: Outcome) -> None:
         """Has an outcome read soon that lies in `outcomes`."""
         try:
-            if isinstance(outcome, Hinted) or (isinstance(outcome, Report) and outcome.result is Result.FAILURE):
+            if _comes_first(outcome):
                 # Only after the outcome has been left: the failures are read by reading the outcomes of their readers.
                 self._failures.append(self._reader)
         finally:
@@ -165,3 +165,12 @@ class Mailbox:
                 if isinstance(message, Acquire) and waiter is not None:
                     waiter.give(answer)
         self.large.clear()
+
+
+def _comes_first(outcome: Outcome) -> bool:
+    """Whether it must be read before any further permit is granted: a failure, a hint, a rejected call."""
+    if isinstance(outcome, Report):
+        return outcome.result is Result.FAILURE or outcome.status in REJECTED
+    if isinstance(outcome, Hinted):
+        return True
+    return isinstance(outcome, Answered) and (outcome.rejection in _REJECTIONS or outcome.status in REJECTED)

@@ -14,9 +14,10 @@ from governor._actors.loop_watch import LoopWatch
 from governor._failures import Classifier
 from governor._units import HOUR, Duration, Instant, from_seconds
 from governor.errors import UsageError
-from governor.messages import Answered, Hinted, Report, Settled, WatchedCall
+from governor.messages import Answered, Hinted, Outcome, Report, RetryGivenUp, Settled, WatchedCall
 from governor.policies import _checks
 from governor.policies.arrivals import Ending
+from governor.policies.ban_guard import REJECTED, Rejection
 from governor.policies.contract import Grant, Result, corrected
 from governor.policies.degraded import DegradedPolicy
 
@@ -49,10 +50,10 @@ class Owner(Protocol):
         """Of all actors, those to whom others have sent failures that are not read yet."""
 
     @property
-    def outcomes(self) -> deque[Answered | Hinted | Settled | Report | Grant]:
+    def outcomes(self) -> deque[Outcome]:
         """Where outcomes are left, from any thread."""
 
-    def deliver(self, outcome: Answered | Hinted | Settled | Report | Grant, *, later: bool = False) -> None:
+    def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
         """An outcome has been left: has it read, at once on the actor's own thread, unless `later`."""
 
 
@@ -80,8 +81,11 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         """The scope it was granted in, `provider:method`."""
         return self._owner.scope
 
-    def answered(self, *, status: int | None = None) -> None:
+    def answered(self, *, status: int | None = None, rejection: Rejection | None = None) -> None:
         """Says that the answer has begun, with this HTTP `status`, before `record` says how it ended. From any thread.
+
+        `rejection` says whether the provider counts the answer before it bans a client, where that is known better than from
+        the status: 401 and 403 count as `FORBIDDEN` and 429 as `LIMITED`.
 
         Optional, for answers that take long: a probe of the circuit breaker has proved itself by then, `slow_call` is measured
         to here, and a strict window knows that the request has arrived. Once is enough: a second call, and one after the
@@ -90,8 +94,8 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         if self.reported or self._answered is not None:
             return
         owner = self._owner
-        self._answered = answered = Answered(self.grant(), status)
-        if owner.awaits_answers:
+        self._answered = answered = Answered(self.grant(), status, rejection)
+        if owner.awaits_answers or (status in REJECTED if rejection is None else rejection is not Rejection.NONE):
             try:
                 owner.outcomes.append(answered)
             finally:
@@ -141,7 +145,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         if (
             error is None
             and used is None
-            and (status is None or status < 500)
+            and (status is None or status < 400 or (status < 500 and status not in REJECTED))
             and not owner.listens
             and not owner.degraded.failures
         ):
@@ -214,6 +218,18 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         if self._answered is not None:
             raise UsageError(f"the answer to the call of this permit for {self.scope} has begun: record its outcome")
         self._leave(self.grant())
+
+    def give_up_retry(self) -> None:
+        """Says that the retry which `plan_retry` has planned after this call will not be made.
+
+        The retry budget has room for another one then. Without this it has when the plan lapses: one window of the budget after
+        the planned time. From any thread; call it once for each plan that is not followed by a request for a permit.
+        """
+        given_up, owner = RetryGivenUp(), self._owner
+        try:
+            owner.outcomes.append(given_up)
+        finally:
+            owner.deliver(given_up)
 
     def _leave(self, outcome: Report | Grant) -> None:
         owner = self._owner

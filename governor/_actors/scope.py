@@ -12,22 +12,24 @@ from random import Random
 from typing import Final, final
 
 from governor._actors.alarm import Alarm
-from governor._actors.effects import BreakerMoved, CooldownMoved, Effect, Signal, Surroundings
+from governor._actors.effects import BansMoved, BreakerMoved, CooldownMoved, Effect, Signal, Surroundings
 from governor._actors.ledger import Ledger
 from governor._actors.lender import Lender
-from governor._actors.mailbox import NOMINAL_WAIT, Outcome
 from governor._actors.permit import HeldPermit, Owner, Permit
 from governor._actors.queue import Waiter, WaitQueue
+from governor._actors.retries import Retries
 from governor._actors.standing import Standing
-from governor._units import AFTER_OUTCOME, NEVER, SECOND, Duration, Instant, to_seconds
+from governor._actors.waits import wait_fits, wait_of
+from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import BreakerChanged, Granted
-from governor.messages import Acquire, Answered, Denied, Hinted, NoRetry, PlanRetry, Report, RetryPlan, Settled
+from governor.messages import Acquire, Answered, Denied, Hinted, Outcome, Report, RetryGivenUp, Settled
+from governor.policies.ban_guard import News
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.loops import Loops
 from governor.policies.pipeline import Pipeline, Verdict
-from governor.policies.retry import Retry, RetryEnd, plan
+from governor.policies.retry import Retry
 from governor.policies.turn import turn
 
 #: By how many seconds timers may be late before a waiter whose deadline and turn coincide is denied instead of served.
@@ -49,7 +51,6 @@ class ScopeLogic:
         "_effects",
         "_owner",
         "_perform",
-        "_random",
         "_status",
         "_surroundings",
         "_time",
@@ -58,7 +59,7 @@ class ScopeLogic:
         "loops",
         "max_waiting",
         "queue",
-        "retry",
+        "retries",
         "standing",
     )
 
@@ -80,11 +81,10 @@ class ScopeLogic:
         self.loops = Loops()
         self.lender = Lender(ledger, owner)
         self.queue = WaitQueue()
-        self.retry = retry
+        self.retries = Retries(ledger, retry, random)
         self.max_waiting = max_waiting
         self._alarm = alarm
         self._owner = owner
-        self._random = random
         self._time = time
         self._surroundings = surroundings
         self._perform = perform
@@ -103,6 +103,9 @@ class ScopeLogic:
             self._breaker_moved()
         if pipeline.cap.warns:
             self._effects.append(Signal.HIGH_USE)
+        if pipeline.guard.news is not News.NOTHING:
+            self._effects.append(BansMoved(pipeline.provider, pipeline.guard.news))
+            pipeline.guard.news = News.NOTHING
         # An effect leaves the queue before it is performed: performing one may settle again.
         while self._effects:
             self._perform(self._effects.popleft())
@@ -133,6 +136,7 @@ class ScopeLogic:
         """A permit, a denial, or None: the waiter has joined the queue."""
         ledger, request = self.ledger, acquire.request
         now = ledger.clock()
+        self.retries.asks(now, acquire)
         self._serve_queue(now)
         if ledger.pipeline.shares:
             self.standing.serve_others()
@@ -143,17 +147,17 @@ class ScopeLogic:
             verdict = self._turn(now, acquire)
         if verdict.when <= now:
             permit = self._grant(now, acquire)
-            if self.queue:
+            if self.queue and isinstance(permit, Permit):
                 # It goes before all waiters, of which another one may be the first now.
                 self.queue.overtaken_by(acquire)
                 self._set_alarm(now)
             return permit
-        if waiter is None or not _wait_fits(now, verdict, acquire.timeout):
+        if waiter is None or not wait_fits(now, verdict, acquire.timeout):
             if self._pauses_all(now, request, verdict):
                 verdict = Verdict(self._turn(now, acquire).when, ledger.pipeline.cap)
             return ledger.deny(self.denial(now, verdict))
         if not self.queue.has_room(acquire, self.max_waiting):
-            return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, _wait(now, verdict)))
+            return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, wait_of(now, verdict)))
         if acquire.timeout is not None:
             waiter.deadline = self._time() + acquire.timeout
         waiter.since = now
@@ -179,10 +183,15 @@ class ScopeLogic:
         self.settle()
         return True
 
-    def _grant(self, now: Instant, acquire: Acquire) -> Permit:
+    def _grant(self, now: Instant, acquire: Acquire) -> Permit | Denied:
+        """A permit for a request that the policies admit now, unless it is a retry that the budget does not allow."""
+        unpaid = self.retries.pay(now, acquire)
+        if unpaid is not None:
+            return self.ledger.deny(unpaid)
         pipeline = self.ledger.pipeline
         grant = self.ledger.spend(now, acquire)
-        make = Permit if pipeline.breaker.unrestricted and not pipeline.needs_outcome else HeldPermit
+        free = pipeline.breaker.unrestricted and not pipeline.needs_outcome and not pipeline.guard.restricted
+        make = Permit if free else HeldPermit
         return make(self._owner, grant.granted_at, grant.generation, grant, watched=acquire.watched)
 
     def denial(self, now: Instant, verdict: Verdict) -> Denied:
@@ -190,7 +199,7 @@ class ScopeLogic:
         if verdict.when == NEVER:
             return Denied(self.ledger.scope, Reason.COST, None)
         reason = Reason.RATE_LIMIT if verdict.by is None else verdict.by.reason
-        return Denied(self.ledger.scope, reason, _wait(now, verdict))
+        return Denied(self.ledger.scope, reason, wait_of(now, verdict))
 
     def denied(self, reason: Reason, retry_after: Duration | None) -> Denied:
         """A denial in this scope."""
@@ -200,22 +209,6 @@ class ScopeLogic:
         """What a call for one request that cannot wait would be told; None if it would get a permit. Changes nothing."""
         verdict = self._turn(now, _PREVIEW)
         return None if verdict.when <= now or self.lender.outstanding else self.denial(now, verdict)
-
-    def plan_retry(self, message: PlanRetry) -> RetryPlan:
-        """Plans the next attempt, which is paid for from the retry budget."""
-        now = self.ledger.clock()
-        deadline = None if message.remaining is None else Instant(now + message.remaining)
-        delay = plan(
-            self.retry,
-            attempt=message.attempt,
-            now=now,
-            deadline=deadline,
-            server_wait=message.server_wait,
-            random=self._random,
-        )
-        if isinstance(delay, RetryEnd):
-            return RetryPlan(None, NoRetry(delay.value))
-        return RetryPlan(to_seconds(delay)) if self.ledger.budget.withdraw(now) else RetryPlan(None, NoRetry.BUDGET)
 
     def _recall_for(self, now: Instant, request: Request) -> bool:
         """Recalls what is granted ahead and stands in the way of a request. False if nothing does."""
@@ -266,6 +259,10 @@ class ScopeLogic:
             if verdict.when > now or self.standing.is_behind(waiter):
                 break
             permit = self._grant(now, waiter.acquire)
+            if isinstance(permit, Denied):
+                self.queue.leave(waiter)
+                self.answer(waiter, permit)
+                continue
             self.queue.serve(waiter)
             if self.standing:
                 self.standing.leave()  # Before the next call is looked at, which has another place.
@@ -316,9 +313,13 @@ class ScopeLogic:
             self._cool_down(message)
             self.settle()
             return
+        if isinstance(message, RetryGivenUp):
+            self.retries.release(ledger.clock())
+            return
         if isinstance(message, Answered):
             message.at = now = ledger.clock()
             ledger.pipeline.answered(now, message.grant, message.status)
+            ledger.judge(now, message)
             self.settle()
             return
         if isinstance(message, Settled):
@@ -373,28 +374,15 @@ class ScopeLogic:
         now = self.ledger.clock()
         self.ledger.pipeline.force_breaker(now, None if open_for is None else Instant(now + open_for))
 
+    def reset(self) -> None:
+        """Forgets what the server has said and rejected, as an operator asks for."""
+        pipeline = self.ledger.pipeline
+        pipeline.own_cooldown.until = Instant(0)
+        pipeline.guard.reset()
+
     def go_on_with(self, pipeline: Pipeline) -> None:
         """Grants by other policies from now on, which take over where those so far stand."""
         self.lender.recall()
         self.standing.leave()
         pipeline.carry_over(self.ledger.clock(), self.ledger.pipeline)
         self.ledger.use(pipeline)
-
-
-def _wait_fits(now: Instant, verdict: Verdict, timeout: float | None) -> bool:
-    if verdict.when == NEVER:
-        return False
-    due = verdict.not_before if verdict.sooner else verdict.when
-    return timeout is None or (timeout > 0 and to_seconds(due - now) <= timeout)
-
-
-def _wait(now: Instant, verdict: Verdict) -> float:
-    """Seconds from now until the verdict's instant, at least a microsecond.
-
-    Where an outcome may bring that instant forward, the wait is at most the nominal one from the first instant on at which an
-    outcome helps.
-    """
-    if not verdict.sooner:
-        return max(1, verdict.when - now) / SECOND
-    certain = max(0, verdict.not_before - now)
-    return max(1, certain + min(verdict.when - now - certain, NOMINAL_WAIT)) / SECOND

@@ -11,7 +11,8 @@ import msgspec
 
 from governor._actors.units import UnitWatch
 from governor._units import NEVER, Instant
-from governor.policies.pipeline import PipelineSettings, PipelineState
+from governor.policies.pipeline import PipelineSettings
+from governor.policies.pipeline_state import PipelineState
 from governor.policies.provider import ProviderPolicies
 from governor.statistics import CounterRecord
 

@@ -11,7 +11,7 @@ import anyio
 from governor._units import MINUTE, Duration, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import GlobalSettings, provider_of
-from governor.instrumentation import Announcer, DegradedEntered, DegradedLeft
+from governor.instrumentation import Announcer, CallsRejected, DegradedEntered, DegradedLeft
 from governor.instrumentation.notices import Notices
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_states import BreakerStatus
@@ -103,6 +103,11 @@ class GlobalWatch:
         elif breaker.status is BreakerStatus.CLOSED:
             self.degraded.breaker_closed(provider_of(scope))
             self._notices.breaker_closed(now, scope, by_hand=breaker.forced)
+
+    def closed(self, scope: str, rejections: int, left: Duration) -> None:
+        """A scope, or a provider, has closed because its server rejects its calls."""
+        self._announcer(CallsRejected(scope, rejections, to_seconds(left)))
+        self._notices.closed(self._now(), scope, rejections, left)
 
     # The cap.
 

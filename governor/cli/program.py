@@ -1,8 +1,8 @@
 """The program `governor`: its commands, and the exit status of each.
 
-Exit status: 0 success; 1 the command ran and failed (no address for `serve`, no governor answers `status`); 2 a mistake in the
-arguments or the settings, a file that cannot be written, or an extra that is not installed; 130 interrupted by Ctrl-C. A pipe
-whose reader has closed it ends a command quietly, with 0.
+Exit status: 0 success; 1 the command ran and failed (no address for `serve`, no governor answers `status` or `ctl`); 2 a
+mistake in the arguments or the settings, a file that cannot be written, or an extra that is not installed; 130 interrupted by
+Ctrl-C. A pipe whose reader has closed it ends a command quietly, with 0.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def _run(words: list[str]) -> int:
 
 
 def parser(*, complete: bool = False) -> argparse.ArgumentParser:
-    """The parser of the program. `complete` adds the options of `serve` and `status`, which have parsers of their own."""
+    """The parser of the program. `complete` adds the options of `serve`, `status` and `ctl`, which parse their own."""
     program = argparse.ArgumentParser(prog="governor", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
     program.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = program.add_subparsers(required=True, metavar="COMMAND", title="commands")
@@ -66,9 +66,10 @@ def parser(*, complete: bool = False) -> argparse.ArgumentParser:
     init.add_to(commands)
     schema.add_to(commands)
     presets.add_to(commands)
-    serve, status = _daemon_parsers() if complete else ([], [])
+    serve, status, ctl = _daemon_parsers() if complete else ([], [], [])
     commands.add_parser("serve", parents=serve, add_help=complete, help="run a governor with an HTTP API and a dashboard")
     commands.add_parser("status", parents=status, add_help=complete, help="show the scopes of a running governor")
+    commands.add_parser("ctl", parents=ctl, add_help=complete, help="close, open and reset scopes of a running governor")
     completion.add_to(commands, lambda: parser(complete=True))
     commands.add_parser("demo", add_help=False, help="say where the demo is")
     return program
@@ -90,7 +91,7 @@ def _demo(_: Sequence[str]) -> int:
 
 
 def _serve(words: Sequence[str]) -> int:
-    # Imported here, because only these two commands need the web server, which takes long to load.
+    # Imported here, because only these commands need the web server, which takes long to load.
     from governor.daemon.serve import main as serve
 
     return serve(words)
@@ -102,15 +103,22 @@ def _status(words: Sequence[str]) -> int:
     return status(words)
 
 
-def _daemon_parsers() -> tuple[list[argparse.ArgumentParser], list[argparse.ArgumentParser]]:
-    """The parsers of `serve` and `status`; none without the extra `daemon`."""
+def _ctl(words: Sequence[str]) -> int:
+    from governor.daemon.ctl_command import main as ctl
+
+    return ctl(words)
+
+
+def _daemon_parsers() -> tuple[list[argparse.ArgumentParser], ...]:
+    """The parsers of `serve`, `status` and `ctl`; none without the extra `daemon`."""
     try:
+        from governor.daemon.ctl_command import parser as ctl
         from governor.daemon.options import parser as serve
         from governor.daemon.status_command import parser as status
     except ModuleNotFoundError:
-        return [], []
-    return [serve(add_help=False)], [status(add_help=False)]
+        return [], [], []
+    return [serve(add_help=False)], [status(add_help=False)], [ctl(add_help=False)]
 
 
 #: Commands that parse their own arguments.
-_OTHERS: Final[dict[str, Callable[[Sequence[str]], int]]] = {"demo": _demo, "serve": _serve, "status": _status}
+_OTHERS: Final[dict[str, Callable[[Sequence[str]], int]]] = {"ctl": _ctl, "demo": _demo, "serve": _serve, "status": _status}

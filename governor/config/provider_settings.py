@@ -11,6 +11,7 @@ from governor.config.names import DEFAULT, method_name
 from governor.config.preset import PresetReference
 from governor.errors import ConfigError
 from governor.policies import _checks
+from governor.policies.ban_budget import BanBudget
 from governor.policies.contract import Limit
 from governor.policies.method_names import near
 from governor.presets import find
@@ -29,6 +30,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     name the method), or a table of amounts by unit. Amounts are 0 to 1,000,000. Places in flight have no cost: each request
     takes as many as it has requests.
 
+    `ban_budget` is how many calls the server may reject before the provider closes, so that it does not ban the client.
+
     `hosts` are the hosts whose requests belong to the provider, where no adapter names it.
 
     A `preset` sets the published limits of a provider, and what else is known of it: `github/token`, or the path of a file,
@@ -38,6 +41,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[Limit, ...] = ()
     cost: MethodCosts = {}
     hosts: tuple[str, ...] = ()
+    ban_budget: BanBudget = BanBudget()
     preset: PresetReference | None = None
 
     def __post_init__(self) -> None:

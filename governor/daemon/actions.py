@@ -1,4 +1,4 @@
-"""What an operator may do over HTTP: open or close the circuit breaker of a scope, and end degraded mode.
+"""What an operator may do over HTTP: close, open and reset scopes and providers, and end degraded mode.
 
 Each request needs the admin token in `Authorization: Bearer`, and a body in JSON with that content type. A browser sends
 neither to another origin without asking first, and every such question is denied.
@@ -20,8 +20,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from governor import ConfigError, Governor, UsageError
-from governor.daemon.documents import BreakerAction, ResumeAction
-from governor.daemon.offers import BREAKER, RESUME
+from governor.daemon.documents import BreakerAction, CloseAction, NamedAction, ResumeAction
+from governor.daemon.offers import BREAKER, CLOSE, OPEN, RESET, RESUME
 from governor.daemon.problems import problem, unavailable
 from governor.daemon.reports import scope_named
 
@@ -51,7 +51,13 @@ class Actions:
 
     def endpoints(self) -> dict[str, Endpoint]:
         """The endpoints, by their paths under the prefix of the API."""
-        return {BREAKER: self._guarded(self._breaker), RESUME: self._guarded(self._resume)}
+        return {
+            BREAKER: self._guarded(self._breaker),
+            CLOSE: self._guarded(self._close),
+            OPEN: self._guarded(self._open),
+            RESET: self._guarded(self._reset),
+            RESUME: self._guarded(self._resume),
+        }
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
         @wraps(endpoint)
@@ -79,19 +85,36 @@ class Actions:
     async def _breaker(self, request: Request) -> Response:
         """Opens the breaker of a scope, or closes it."""
         action = await _body(request, BreakerAction)
-        name = scope_named(action.scope)
-        try:
-            await anyio.to_thread.run_sync(partial(self._governor.set_breaker, name, open_for=action.open_for))
-        except ConfigError as mistake:
-            unknown = mistake.field == "scope"
-            return problem(HTTPStatus.NOT_FOUND if unknown else HTTPStatus.BAD_REQUEST, f"Nothing was done: {mistake}.")
-        return Response(status_code=HTTPStatus.NO_CONTENT, headers=_NO_STORE)
+        return await _done(partial(self._governor.set_breaker, scope_named(action.scope), open_for=action.open_for))
+
+    async def _close(self, request: Request) -> Response:
+        """Closes a scope or a provider."""
+        action = await _body(request, CloseAction)
+        return await _done(partial(self._governor.operator.close, scope_named(action.name), action.open_for))
+
+    async def _open(self, request: Request) -> Response:
+        """Opens a scope or a provider."""
+        action = await _body(request, NamedAction)
+        return await _done(partial(self._governor.operator.open, scope_named(action.name)))
+
+    async def _reset(self, request: Request) -> Response:
+        """Resets a scope or a provider."""
+        action = await _body(request, NamedAction)
+        return await _done(partial(self._governor.operator.reset, scope_named(action.name)))
 
     async def _resume(self, request: Request) -> Response:
         """Ends degraded mode."""
         await _body(request, ResumeAction)
-        await anyio.to_thread.run_sync(self._governor.resume)
-        return Response(status_code=HTTPStatus.NO_CONTENT, headers=_NO_STORE)
+        return await _done(self._governor.resume)
+
+
+async def _done(action: Callable[[], None]) -> Response:
+    try:
+        await anyio.to_thread.run_sync(action)
+    except ConfigError as mistake:
+        unknown = mistake.field == "scope"
+        return problem(HTTPStatus.NOT_FOUND if unknown else HTTPStatus.BAD_REQUEST, f"Nothing was done: {mistake}.")
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers=_NO_STORE)
 
 
 class _Rejected(Exception):

@@ -142,5 +142,18 @@ class BreakerAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     open_for: str | None
 
 
+class CloseAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Lets no call of a scope, or of a provider, through for `open_for`, a duration such as "5m"."""
+
+    name: str
+    open_for: str
+
+
+class NamedAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Opens or resets a scope, or a provider with all of its scopes."""
+
+    name: str
+
+
 class ResumeAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Ends degraded mode. It has no fields."""

@@ -10,6 +10,9 @@ from governor.statistics import BreakerStatus, GroupStatistics
 #: The paths of the actions, under the prefix of the API.
 BREAKER: Final = "/actions/breaker"
 RESUME: Final = "/actions/resume"
+CLOSE: Final = "/actions/close"
+OPEN: Final = "/actions/open"
+RESET: Final = "/actions/reset"
 
 #: The pauses to choose from, and their labels.
 PAUSES: Final = {"5m": "5 min", "15m": "15 min", "1h": "1 h", "4h": "4 h", "24h": "24 h"}

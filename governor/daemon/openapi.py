@@ -9,15 +9,17 @@ import msgspec
 from governor import __version__
 from governor.daemon.documents import (
     BreakerAction,
+    CloseAction,
     GroupReport,
     Health,
     HistoryReport,
+    NamedAction,
     Problem,
     ResumeAction,
     ScopeReport,
     Status,
 )
-from governor.daemon.offers import BREAKER, RESUME
+from governor.daemon.offers import BREAKER, CLOSE, OPEN, RESET, RESUME
 from governor.daemon.problems import PROBLEM
 from governor.instrumentation import AnyEvent, Entry, Shown
 
@@ -25,7 +27,7 @@ from governor.instrumentation import AnyEvent, Entry, Shown
 _EVENTS: Final = tuple(event for event in get_args(AnyEvent) if event.shown is not Shown.NEVER)
 _ANSWERS: Final = (Status, ScopeReport, GroupReport, HistoryReport, Health, Problem, Entry)
 #: Bodies of requests.
-_BODIES: Final = (BreakerAction, ResumeAction)
+_BODIES: Final = (BreakerAction, CloseAction, NamedAction, ResumeAction)
 _SECURITY: Final = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
 _TEXT: Final = {"schema": {"type": "string"}}
 
@@ -86,6 +88,9 @@ def _paths() -> _JSON:
 def _actions() -> _JSON:
     return {
         f"/api/v1/traffic-control{BREAKER}": _post("Open the circuit breaker of a scope, or close it", BreakerAction, "404"),
+        f"/api/v1/traffic-control{CLOSE}": _post("Close a scope or a provider", CloseAction, "404"),
+        f"/api/v1/traffic-control{OPEN}": _post("Open a scope or a provider", NamedAction, "404"),
+        f"/api/v1/traffic-control{RESET}": _post("Reset a scope or a provider", NamedAction, "404"),
         f"/api/v1/traffic-control{RESUME}": _post("End degraded mode", ResumeAction),
     }
 

@@ -171,11 +171,11 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
         "--json", action="store_true", help="print the status document, for scripts; with --watch, one per line"
     )
     parser.add_argument("--exit-code", action="store_true", help="exit with 1 if anything is denied; not with --watch")
-    parser.add_argument("--url", type=_url, default="http://127.0.0.1:8787", help="the URL of the daemon (%(default)s)")
+    parser.add_argument("--url", type=url_of, default="http://127.0.0.1:8787", help="the URL of the daemon (%(default)s)")
     return parser
 
 
-def _url(text: str) -> str:
+def url_of(text: str) -> str:
     """A URL without a slash at its end."""
     try:
         parts = urlsplit(text)

@@ -180,6 +180,25 @@ class DegradedLeft(Event, frozen=True):
         return self._entry(Tone.GOOD, "Degraded mode", "ended: outbound calls resume", mark="resumed")
 
 
+class CallsRejected(Event, frozen=True):
+    """A server rejects call after call (401, 403): no call of `scope` for `closed_for` seconds, then one call at a time.
+
+    `scope` is a scope or a whole provider. The server has rejected `rejections` calls of the provider within the window of its
+    ban budget.
+    """
+
+    shown: ClassVar = Shown.ALWAYS
+
+    scope: str
+    rejections: int
+    closed_for: float
+
+    def entry(self) -> Entry:
+        """`github closed for 60 s: the server rejects its calls`."""
+        text = f"closed for {span(self.closed_for)}: the server rejects its calls"
+        return self._entry(Tone.BAD, plain(self.scope), text, scope=self.scope, mark="open")
+
+
 class LeaseRevoked(Event, frozen=True):
     """The governor recalled `permits` permits granted ahead: they are needed elsewhere, or no longer allowed."""
 
@@ -207,5 +226,14 @@ class ClientDenied(Event, frozen=True):
 
 
 AnyEvent = (
-    Granted | CallDenied | Retried | BreakerChanged | LoopFound | DegradedEntered | DegradedLeft | LeaseRevoked | ClientDenied
+    Granted
+    | CallDenied
+    | Retried
+    | BreakerChanged
+    | CallsRejected
+    | LoopFound
+    | DegradedEntered
+    | DegradedLeft
+    | LeaseRevoked
+    | ClientDenied
 )

@@ -52,6 +52,11 @@ class Notices:
         text = "Degraded mode began: the cap of %s requests per minute denied too many%s. Outbound traffic is paused %s."
         self._say(self._others, now, logging.WARNING, text, cap, _listed(" of ", providers), self._until(left))
 
+    def closed(self, now: Instant, scope: str, rejections: int, left: Duration) -> None:
+        """A scope, or a provider, has closed because its server rejects its calls."""
+        text = "%s is closed after the server has rejected call after call (%s within its ban budget): no calls %s."
+        self._say(self._breakers, now, logging.WARNING, text, scope, rejections, self._until(left))
+
     def degraded_left(self, now: Instant) -> None:
         """The pause is over."""
         self._say(self._others, now, logging.INFO, "Degraded mode ended: outbound traffic goes on.")

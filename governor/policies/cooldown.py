@@ -5,8 +5,6 @@ the provider would be denied as well, and count against it. The end of a cooldow
 may arrive in any order, the one that asks for the longest wait decides.
 """
 
-from typing import Final
-
 import msgspec
 
 from governor._units import Duration, Instant
@@ -21,13 +19,12 @@ class CooldownState(msgspec.Struct, frozen=True, tag="cooldown"):
 
 
 class CooldownPolicy:
-    """The state machine, one for each provider."""
+    """The state machine, one for each provider. `reason` is the reason of its denials."""
 
-    __slots__ = ("until",)
+    __slots__ = ("reason", "until")
 
-    reason: Final = Reason.COOLDOWN
-
-    def __init__(self) -> None:
+    def __init__(self, reason: Reason = Reason.COOLDOWN) -> None:
+        self.reason = reason
         #: Nothing is granted while now is before this instant.
         self.until = Instant(0)
 

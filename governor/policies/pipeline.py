@@ -20,24 +20,15 @@ import msgspec
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.arrivals import Arrivals
+from governor.policies.ban_guard import BanGuard
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
-from governor.policies.breaker_states import BreakerState, BreakerStatus
-from governor.policies.contract import (
-    PLAIN,
-    REQUESTS,
-    Grant,
-    Lending,
-    Limit,
-    LimitPolicy,
-    Policy,
-    Request,
-    Result,
-    corrected,
-)
-from governor.policies.cooldown import CooldownPolicy, CooldownState
+from governor.policies.breaker_states import BreakerStatus
+from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result, corrected
+from governor.policies.cooldown import CooldownPolicy
 from governor.policies.degraded import DegradedPolicy
-from governor.policies.limits import build, decode_state, predecessors
+from governor.policies.limits import build, predecessors
+from governor.policies.pipeline_state import PipelineState
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, shares
@@ -47,35 +38,6 @@ _LENDABLE: Final = 8
 
 #: What is assumed about calls unless the settings say otherwise.
 DEFAULT_ARRIVALS: Final = Arrivals()
-
-
-class PipelineState(msgspec.Struct, frozen=True):
-    """The state of one scope: of its breaker, limits and cooldown, as it is set aside and can be stored as JSON.
-
-    `born` is the generation of the breaker from which on each limit knows of grants, `receipts_born` that of the receipts.
-    """
-
-    breaker: BreakerState
-    limits: tuple[msgspec.Struct, ...]
-    born: tuple[int, ...] = ()
-    receipts_born: int = 0
-    cooldown: CooldownState = CooldownState()
-
-    @classmethod
-    def decode(cls, written: bytes) -> "PipelineState":
-        """The state that `msgspec.json.encode` wrote, with limits of any registered kind. Raises `msgspec.ValidationError`."""
-        said = msgspec.json.decode(written, type=_Written)
-        return cls(said.breaker, tuple(map(decode_state, said.limits)), said.born, said.receipts_born, said.cooldown)
-
-
-class _Written(msgspec.Struct, frozen=True):
-    """A `PipelineState` whose limits have not been decoded."""
-
-    breaker: BreakerState
-    limits: tuple[msgspec.Raw, ...]
-    born: tuple[int, ...]
-    receipts_born: int
-    cooldown: CooldownState
 
 
 #: Breaker, limits, whether the scope is exempt from degraded mode, the largest debt of its limits, and what they assume.
@@ -90,7 +52,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """
 
     when: Instant
-    by: Policy | None
+    by: Policy | BanGuard | None
     sooner: bool = False
     not_before: Instant = Instant(0)
 
@@ -115,6 +77,7 @@ class Pipeline:
         "exempt",
         "gate",
         "gates",
+        "guard",
         "lenders",
         "limits",
         "max_debt",
@@ -140,6 +103,7 @@ class Pipeline:
         key: ProviderPolicies | None = None,
         cost: MethodCost = ONE_REQUEST,
         key_cost: MethodCost = ONE_REQUEST,
+        scope: str = "",
         exempt: bool = False,
         lends: bool = True,
         max_debt: float = inf,
@@ -155,6 +119,8 @@ class Pipeline:
             *shares(self.shared.limits, cost),
             *(() if key is None else shares(key.limits, key_cost)),
         )
+        #: Closes the scope before the server bans the client.
+        self.guard = BanGuard(scope, self.shared)
         self.breaker = BreakerPolicy(breaker)
         self.limits: tuple[LimitPolicy, ...] = tuple(build(limit, max_debt, arrivals) for limit in limits)
         self.max_debt = max_debt
@@ -194,7 +160,8 @@ class Pipeline:
 
     def regate(self) -> None:
         """Recomputes the gate. Call it after anything that may have changed the breaker, degraded mode or cooldown."""
-        if not self.breaker.unrestricted:
+        self.guard.look()
+        if not self.breaker.unrestricted or self.guard.restricted:
             self.gate = NEVER
             return
         gate: int = 0
@@ -209,18 +176,24 @@ class Pipeline:
     def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:
         """When all policies grant the request, and which of them is the last to."""
         when, not_before = now, now
-        by: Policy | None = None
+        by: Policy | BanGuard | None = None
         for pause in self.pauses:
             if pause.until > when:  # Its `earliest`, without a call: this is what a denial costs.
                 when, by, not_before = pause.until, pause, pause.until
+        hangs = False
+        if self.guard.restricted:
+            earliest, waits_for_answer = self.guard.earliest(now, request)
+            if earliest > when:
+                when, by, hangs = earliest, self.guard, waits_for_answer
+                not_before = not_before if hangs else earliest
         counting = self.breaker.status is not BreakerStatus.OPEN
         for policy in self.policies:
             earliest = policy.earliest(now, request, ahead)
             if earliest > when:
-                when, by = earliest, policy
+                when, by, hangs = earliest, policy, False
             if not_before < earliest < AFTER_OUTCOME and not (counting and policy is self.breaker):
                 not_before = earliest
-        if when == AFTER_OUTCOME or (counting and by is self.breaker):
+        if when == AFTER_OUTCOME or hangs or (counting and by is self.breaker):
             return Verdict(when, by, sooner=True, not_before=not_before)
         return Verdict(when, by)
 
@@ -235,11 +208,11 @@ class Pipeline:
     def without_cap(self, now: Instant, request: Request) -> Instant:
         """The earliest instant at which the request can be granted, disregarding the global cap."""
         others = (policy.earliest(now, request) for policy in self.policies if policy is not self.cap)
-        return max(now, *(pause.until for pause in self.pauses), *others)
+        return max(self.guard.earliest(now, request)[0], *(pause.until for pause in self.pauses), *others)
 
     def waits_for_shares_only(self, now: Instant, request: Request) -> bool:
         """Whether everything but the shared limits grants the request."""
-        if any(pause.until > now for pause in self.pauses):
+        if any(pause.until > now for pause in self.pauses) or self.guard.earliest(now, request)[0] > now:
             return False
         shared = {share.policy for share in self.shares}
         return all(policy.earliest(now, request) <= now for policy in self.policies if policy not in shared)
@@ -253,6 +226,8 @@ class Pipeline:
         try:
             for done, policy in enumerate(self.spending):
                 receipts[done] = policy.commit(now, request)
+            if self.guard.restricted:
+                self.guard.commit(now)
         except BaseException:
             for policy, receipt in zip(self.spending[:done], receipts, strict=False):
                 policy.refund(now, grant, receipt)
@@ -340,19 +315,25 @@ class Pipeline:
 
     def at_rest(self, now: Instant) -> bool:
         """Whether nothing is spent and no failure is on record, so that the pipeline can be dropped."""
-        if self.own_cooldown.until > now:
+        if self.own_cooldown.until > now or self.guard.own.spells:
             return False
         return self.breaker.at_rest(now) and all(limit.available(now) == limit.capacity() for limit in self.limits)
 
     def rests_at(self, now: Instant) -> Instant:
         """The instant from which on it is at rest if nothing happens; `NEVER` if time alone does not lead there."""
-        return max(self.breaker.rests_at(now), *(limit.rests_at() for limit in self.limits), self.own_cooldown.until, now)
+        return max(
+            self.breaker.rests_at(now),
+            *(limit.rests_at() for limit in self.limits),
+            self.own_cooldown.until,
+            self.guard.rests_at(),
+            now,
+        )
 
     def state(self) -> PipelineState:
         """The state as a frozen record, for `restore`, without the shared policies."""
         limits = tuple(policy.state() for policy in self.limits)
-        cooldown = self.own_cooldown.state()
-        return PipelineState(self.breaker.state(), limits, tuple(self._born), self._receipts_born, cooldown)
+        alone = self.own_cooldown.state(), self.guard.own.state()
+        return PipelineState(self.breaker.state(), limits, tuple(self._born), self._receipts_born, *alone)
 
     def settings(self) -> PipelineSettings:
         """The settings of this pipeline, to compare it with another one."""
@@ -367,6 +348,7 @@ class Pipeline:
         """
         self.breaker.carry_over(now, before.breaker)
         self.own_cooldown.restore(before.own_cooldown.state())
+        self.guard.own.restore(before.guard.own.state())
         self._receipts_born = self.breaker.generation
         for index, (policy, origin) in enumerate(zip(self.limits, predecessors(self.limits, before.limits), strict=True)):
             if origin is None:
@@ -395,4 +377,5 @@ class Pipeline:
         self._born = born
         self._receipts_born = state.receipts_born
         self.own_cooldown.restore(state.cooldown)
+        self.guard.own.restore(state.rejections)
         self.regate()

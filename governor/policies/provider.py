@@ -17,11 +17,14 @@ from math import inf
 
 import msgspec
 
-from governor._units import Instant
+from governor._units import NEVER, Instant
+from governor.errors import Reason
 from governor.policies.arrivals import Arrivals
+from governor.policies.ban_budget import BanBudget, BanBudgetPolicy
 from governor.policies.contract import Limit, LimitPolicy
 from governor.policies.cooldown import CooldownPolicy
 from governor.policies.limits import build, predecessors
+from governor.policies.rejection_run import RejectionRunPolicy
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
 from governor.policies.shared_limit import SharedLimit
 
@@ -33,12 +36,26 @@ class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True):
     max_debt: float = inf
     arrivals: Arrivals = Arrivals()
     retry_budget: RetryBudget = RetryBudget()
+    ban_budget: BanBudget = BanBudget()
 
 
 class ProviderPolicies:
     """The shared policies of one provider, or of one key of a provider."""
 
-    __slots__ = ("__weakref__", "_added", "budget", "cooldown", "limits", "name", "numbers", "parameters", "pauses")
+    __slots__ = (
+        "__weakref__",
+        "_added",
+        "ban_budget",
+        "budget",
+        "cooldown",
+        "hold",
+        "limits",
+        "name",
+        "numbers",
+        "parameters",
+        "pauses",
+        "rejections",
+    )
 
     def __init__(self, name: str = "", parameters: ProviderParameters | None = None) -> None:
         self.name = name
@@ -47,8 +64,13 @@ class ProviderPolicies:
         self.cooldown = CooldownPolicy()
         #: The retry budget.
         self.budget = RetryBudgetPolicy(self.parameters.retry_budget)
+        #: What the server has rejected, and the run of it.
+        self.ban_budget = BanBudgetPolicy(self.parameters.ban_budget)
+        self.rejections = RejectionRunPolicy(self.parameters.ban_budget, wide=True)
+        #: A pause that an operator has set.
+        self.hold = CooldownPolicy(Reason.CIRCUIT_OPEN)
         #: All policies that only pause the provider, in the order in which they are asked.
-        self.pauses: tuple[CooldownPolicy, ...] = (self.cooldown,)
+        self.pauses: tuple[CooldownPolicy, ...] = (self.cooldown, self.hold)
         #: The limits over all scopes together.
         self.limits = tuple(SharedLimit(limit) for limit in self._build(self.parameters.limits))
         self._added: tuple[SharedLimit, ...] = ()
@@ -67,7 +89,12 @@ class ProviderPolicies:
         if parameters.retry_budget != before.retry_budget:
             budget, self.budget = self.budget, RetryBudgetPolicy(parameters.retry_budget)
             self.budget.carry_over(now, budget)
-        if msgspec.structs.replace(parameters, retry_budget=before.retry_budget) != before:
+        if parameters.ban_budget != before.ban_budget:
+            counted, self.ban_budget = self.ban_budget, BanBudgetPolicy(parameters.ban_budget)
+            self.ban_budget.carry_over(now, counted)
+            self.rejections.parameters = parameters.ban_budget
+        apart = {"retry_budget": before.retry_budget, "ban_budget": before.ban_budget}
+        if msgspec.structs.replace(parameters, **apart) != before:
             self._replace_limits(now, parameters.limits)
 
     def _replace_limits(self, now: Instant, limits: Iterable[Limit]) -> None:
@@ -85,7 +112,16 @@ class ProviderPolicies:
         self._added = (*self._added, SharedLimit(policy))
         self.limits = (*self.limits, self._added[-1])
 
+    def reset(self) -> None:
+        """Forgets what the server has rejected, and ends all pauses."""
+        for pause in self.pauses:
+            pause.until = Instant(0)
+        self.ban_budget.reset()
+        self.rejections.reset()
+
     def rests_at(self) -> Instant:
         """The instant from which on a new object would be the same, if nothing happens; `NEVER` while calls are in flight."""
+        if self.rejections.spells:
+            return NEVER
         ends = (*(pause.until for pause in self.pauses), *(shared.policy.rests_at() for shared in self.limits))
-        return max(self.budget.rests_at(), *ends)
+        return max(self.budget.rests_at(), self.ban_budget.rests_at(), *ends)

@@ -7,23 +7,28 @@ reasons are in Beyer et al., "Site Reliability Engineering" (O'Reilly, 2016), ch
 and chapter 22 "Addressing Cascading Failures".
 
 The law, in whole numbers: in the window that ends at a retry, retries <= floor + share * requests. Hence in a window that ends
-anywhere, retries <= floor + share * (requests in it and in the window before).
+anywhere, retries <= floor + share * (requests in it and in the window before). A retry counts when it is sent: a server may ask
+for a wait that is longer than the window, and what was earned before the wait does not pay for all that return after it.
+
+A planned retry is a reservation, so that no more retries are planned than the budget has at that time. It ends when the retry
+is sent, denied or given up, or at the latest at its expiry, which bounds what a forgotten plan costs.
 
 Finagle counts in 10 slices of the window. Here dates are exact until two events fall into the same 1/256 of the window. A slot
 of requests is then dated by its oldest member and a slot of retries by its newest, so that merging can only cost a retry, and
 never add one.
 """
 
+from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from governor._units import HOUR, SECOND, Duration, DurationLike, Instant
+from governor._units import HOUR, NEVER, SECOND, Duration, DurationLike, Instant
 from governor.errors import ConfigError
 from governor.policies import _checks
 
-#: The most slots of requests; of retries, one more or less.
+#: The most slots of requests and of reservations; of retries, one more or less.
 SLOTS: Final = 256
 
 _MILLION: Final = 1_000_000
@@ -57,17 +62,21 @@ class RetryBudget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryBudgetState(msgspec.Struct, frozen=True, tag="retry_budget"):
-    """Deposits and withdrawals, as (oldest, newest, count), oldest first; and the latest instant so far."""
+    """Deposits and withdrawals, as (oldest, newest, count), oldest first; and the latest instant so far.
+
+    Reservations are (expiry, count), the first to expire first.
+    """
 
     latest: Instant
     deposits: tuple[tuple[Instant, Instant, int], ...]
     withdrawals: tuple[tuple[Instant, Instant, int], ...]
+    reservations: tuple[tuple[Instant, int], ...] = ()
 
 
 class RetryBudgetPolicy:
     """The state machine, one for each provider. A `now` earlier than the latest one so far counts as the latest one."""
 
-    __slots__ = ("_deposits", "_floor", "_latest", "_parts", "_withdrawals", "parameters")
+    __slots__ = ("_deposits", "_floor", "_latest", "_parts", "_reservations", "_withdrawals", "parameters")
 
     def __init__(self, parameters: RetryBudget) -> None:
         self.parameters = parameters
@@ -75,14 +84,46 @@ class RetryBudgetPolicy:
         self._floor = parameters.floor
         self._deposits = _Tally(parameters.window, _OLDEST)
         self._withdrawals = _Tally(parameters.window, _NEWEST)
+        self._reservations: list[tuple[Instant, int]] = []
         self._latest = Instant(0)
 
     def deposit(self, now: Instant, n: int = 1) -> None:
         """Records `n` requests, without retries. They count for one window."""
         self._deposits.add(self._at(now), n)
 
+    def reserve(self, now: Instant, expiry: Instant) -> bool:
+        """Plans one retry, until `expiry` at the latest. False if the budget has none beyond those that are planned already.
+
+        At the bound on slots, and within 1/256 of the window, reservations expire with the next one to expire after them.
+        """
+        at, slots = self._at(now), self._reservations
+        self._expire(at)
+        if self.balance(at) <= sum(count for _, count in slots):
+            return False
+        index = bisect_left(slots, expiry, key=_expiry)
+        full = len(slots) >= SLOTS
+        if index < len(slots) and (full or slots[index][0] - expiry < self._deposits.grain):
+            slots[index] = (slots[index][0], slots[index][1] + 1)
+        elif full:
+            slots[-1] = (expiry, slots[-1][1] + 1)
+        else:
+            slots.insert(index, (expiry, 1))
+        return True
+
+    def release(self, now: Instant) -> None:
+        """Ends the reservation that expires first: its retry is sent, denied or given up. Without one, nothing happens."""
+        self._expire(self._at(now))
+        if self._reservations:
+            expiry, count = self._reservations[0]
+            self._reservations[:1] = [(expiry, count - 1)] if count > 1 else []
+
+    def reserved(self, now: Instant) -> int:
+        """The number of retries that are planned."""
+        at = max(now, self._latest)
+        return sum(count for expiry, count in self._reservations if expiry > at)
+
     def withdraw(self, now: Instant, n: int = 1) -> bool:
-        """Takes `n` retries, at least 1, out of the budget. If there are fewer, takes none and returns False."""
+        """Pays for `n` retries, at least 1, that are sent. If the budget has fewer, takes none and returns False."""
         at = self._at(now)
         if self.balance(at) < n:
             return False
@@ -96,8 +137,28 @@ class RetryBudgetPolicy:
         return max(0, self._floor + earned - self._withdrawals.inside(at))
 
     def rests_at(self) -> Instant:
-        """The instant from which on no retry counts any more. Requests are not considered: they only add to the budget."""
-        return self._withdrawals.empty_at()
+        """The instant from which on no retry counts any more, and none is planned.
+
+        Requests are not considered: they only add to the budget.
+        """
+        planned = self._reservations[-1][0] if self._reservations else Instant(0)
+        return max(self._withdrawals.empty_at(), planned)
+
+    def available_at(self, now: Instant) -> Instant:
+        """When the budget has a retry if nothing else happens; `NEVER` if time alone does not lead there."""
+        at = max(now, self._latest)
+        if self.balance(at):
+            return at
+        window = self.parameters.window
+        deposits, withdrawals = deque(self._deposits.live(at)), self._withdrawals.live(at)
+        earned, spent = sum(slot[_COUNT] for slot in deposits), sum(slot[_COUNT] for slot in withdrawals)
+        for _, newest, count in withdrawals:
+            spent -= count
+            while deposits and deposits[0][_OLDEST] <= newest:
+                earned -= deposits.popleft()[_COUNT]
+            if self._floor + earned * self._parts // _MILLION > spent:
+                return Instant(newest + window)
+        return NEVER
 
     def carry_over(self, now: Instant, before: "RetryBudgetPolicy") -> None:
         """Continues from the state of a budget whose parameters may differ: its deposits and withdrawals count."""
@@ -105,13 +166,19 @@ class RetryBudgetPolicy:
 
     def state(self) -> RetryBudgetState:
         """The state as a frozen record, for `restore`."""
-        return RetryBudgetState(self._latest, self._deposits.state(), self._withdrawals.state())
+        return RetryBudgetState(self._latest, self._deposits.state(), self._withdrawals.state(), tuple(self._reservations))
 
     def restore(self, state: RetryBudgetState) -> None:
         """Continues from a state that `state` returned under the same parameters."""
         self._latest = state.latest
         self._deposits.restore(state.deposits)
         self._withdrawals.restore(state.withdrawals)
+        self._reservations = list(state.reservations)
+
+    def _expire(self, at: Instant) -> None:
+        slots = self._reservations
+        while slots and slots[0][0] <= at:
+            del slots[0]
 
     def _at(self, now: Instant) -> Instant:
         self._latest = max(self._latest, now)
@@ -124,16 +191,21 @@ _NEWEST: Final = 1
 _COUNT: Final = 2
 
 
+def _expiry(slot: tuple[Instant, int]) -> Instant:
+    return slot[0]
+
+
 class _Tally:
     """Counts that expire after `window`, in slots that span less than 1/256 of it. Instants never go back."""
 
-    __slots__ = ("_date", "_grain", "_slots", "_total", "_window")
+    __slots__ = ("_date", "_slots", "_total", "_window", "grain")
 
     def __init__(self, window: Duration, date: int) -> None:
         # A plain integer: arithmetic with a subclass is slower.
         self._window = int(window)
         self._date = date
-        self._grain = -(-window // SLOTS)
+        #: Events that are closer than this share a slot.
+        self.grain = -(-window // SLOTS)
         self._slots: deque[list[int]] = deque()
         # Includes counts that have left the window since the last `add`.
         self._total = 0
@@ -144,7 +216,7 @@ class _Tally:
         gone = now - self._window
         while slots and slots[0][self._date] <= gone:
             self._total -= slots.popleft()[_COUNT]
-        if slots and now - slots[-1][_OLDEST] < self._grain:
+        if slots and now - slots[-1][_OLDEST] < self.grain:
             slots[-1][_NEWEST] = now
             slots[-1][_COUNT] += count
         else:
@@ -164,6 +236,10 @@ class _Tally:
     def empty_at(self) -> Instant:
         """The instant from which on no count is inside the window, if none is added; 0 if there are none."""
         return Instant(self._slots[-1][self._date] + self._window if self._slots else 0)
+
+    def live(self, now: Instant) -> list[list[int]]:
+        """The slots inside the window that ends at `now`."""
+        return [slot for slot in self._slots if slot[self._date] > now - self._window]
 
     def state(self) -> tuple[tuple[Instant, Instant, int], ...]:
         """The slots as frozen records."""

@@ -112,6 +112,12 @@ def _turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue) -> V
     ahead = queue.ahead()
     if ahead is None or own.when == NEVER:
         return own
+    found = _turn_behind(pipeline, now, request, queue, ahead)
+    # How many of the waiters the ban guard holds up depends on answers, and is not foreseen.
+    return own if own.by is pipeline.guard and own.when > found.when else found
+
+
+def _turn_behind(pipeline: Pipeline, now: Instant, request: Request, queue: Queue, ahead: Request) -> Verdict:
     if request is PLAIN and queue.plain:
         exact = _turn_of_plain(pipeline, now, ahead)
         if exact is not None:

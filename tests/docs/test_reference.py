@@ -12,7 +12,7 @@ import governor.asgi
 import governor.instrumentation
 import governor.testing
 import governor_client
-from governor import Breaker, Loops, Reason, Retry, RetryBudget
+from governor import BanBudget, Breaker, Loops, Reason, Retry, RetryBudget
 from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ProviderSettings, ScopeSettings
 from governor.config.schema import write
 from governor.providers import built_in
@@ -29,12 +29,13 @@ SECTIONS: Final = {
     "loops": Loops(),
     "retry": Retry(),
     "retry_budget": RetryBudget(),
+    "ban_budget": BanBudget(),
     "[inbound]": InboundSettings(),
     "[inbound.NAME]": InboundGroup(),
     "[logging]": LoggingSettings(),
 }
 #: Settings that are tables themselves, and have a section of their own.
-TABLES: Final = {"breaker", "loops", "retry", "retry_budget"}
+TABLES: Final = {"ban_budget", "breaker", "loops", "retry", "retry_budget"}
 
 SECTION: Final = re.compile(r"^#+ `(?P<name>[^`]+)`.*?\n(?P<body>.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 ROW: Final = re.compile(r"^\| `(?P<key>\w+)` \|[^|]*\| `(?P<default>[^`]*)` \|", re.MULTILINE)

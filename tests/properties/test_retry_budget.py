@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import HOUR, SECOND, Duration, Instant
+from governor._units import HOUR, NEVER, SECOND, Duration, Instant
 from governor.policies.retry_budget import SLOTS, RetryBudget, RetryBudgetPolicy
 
 Step = tuple[Literal["deposit", "withdraw"], int, int]
+Plan = tuple[Literal["deposit", "reserve", "release", "send"], int, int]
 
 KINDS = st.sampled_from(["deposit", "withdraw"])
+PLANS = st.sampled_from(["deposit", "reserve", "reserve", "reserve", "release", "send"])
 COUNTS = st.integers(1, 3) | st.integers(1, 1_000)
 PARAMETERS = st.builds(
     RetryBudget,
@@ -180,3 +182,68 @@ def test_memory_stays_bounded_and_slots_stay_in_order(run: tuple[RetryBudget, li
         assert sorted(dates) == dates
         assert all(newest - oldest < grain(parameters) for oldest, newest, _ in slots)
         assert all(later[0] - earlier[0] >= grain(parameters) for earlier, later in pairwise(slots))
+
+
+@st.composite
+def run_of_plans(draw: st.DrawFn) -> tuple[RetryBudget, list[Plan]]:
+    """Retries that are planned, sent and given up; the last number of a step is how long a plan may be waited for."""
+    parameters = draw(PARAMETERS)
+    slot, window = grain(parameters), parameters.window
+    spans = st.integers(0, 3 * slot) | st.integers(window - slot, window + slot) | st.integers(0, 20 * window)
+    return parameters, draw(st.lists(st.tuples(PLANS, st.just(0) | spans, spans), max_size=60))
+
+
+@pytest.mark.promise("R05")
+@given(run_of_plans())
+def test_no_more_retries_are_planned_than_the_budget_has_and_a_plan_ends_with_its_expiry(
+    run: tuple[RetryBudget, list[Plan]],
+) -> None:
+    parameters, events = run
+    policy, oracle = RetryBudgetPolicy(parameters), Oracle(parameters)
+    expiries: list[int] = []
+    now = 10 * HOUR
+    for kind, gap, span in events:
+        now += gap
+        expiries = sorted(end for end in expiries if end > now)
+        if kind == "deposit":
+            policy.deposit(Instant(now), span % 100)
+            oracle.deposits.append((now, span % 100))
+        elif kind == "reserve":
+            balance = policy.balance(Instant(now))
+            kept = policy.reserved(Instant(now))
+
+            assert (kept < balance) == policy.reserve(Instant(now), Instant(now + span))
+            if kept < balance:
+                expiries.append(now + span)
+        elif expiries:
+            policy.release(Instant(now))
+            del expiries[0]
+            if kind == "send":
+                allowed = policy.balance(Instant(now)) > 0
+                assert allowed == policy.withdraw(Instant(now))
+        late = [end for end in expiries if end > now]
+        kept = policy.reserved(Instant(now))
+        assert len(late) <= kept
+        assert len(policy.state().reservations) <= SLOTS
+
+
+@given(run_of_plans(), st.integers(0, 40 * HOUR))
+def test_the_instant_that_a_denied_retry_is_told_is_the_first_at_which_it_can_be_sent(
+    run: tuple[RetryBudget, list[Plan]], later: int
+) -> None:
+    parameters, events = run
+    policy = RetryBudgetPolicy(parameters)
+    now = 10 * HOUR
+    for kind, gap, span in events:
+        now += gap
+        if kind == "deposit":
+            policy.deposit(Instant(now), span % 100)
+        else:
+            policy.withdraw(Instant(now), 1 + span % 3)
+    named = policy.available_at(Instant(now))
+
+    if named == NEVER:
+        assert policy.balance(Instant(now + later)) == 0
+    else:
+        assert policy.balance(named) > 0
+        assert named == now or policy.balance(Instant(max(now, min(named - 1, now + later)))) == 0

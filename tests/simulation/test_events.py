@@ -129,14 +129,14 @@ async def test_a_breaker_is_announced_when_it_opens_tries_opens_again_tries_agai
             granted(governor.try_permit("weather")).record(status=503)
         await anyio.sleep(30)
         granted(governor.try_permit("weather")).record(error=TimeoutError())
-        await anyio.sleep(30)
+        await anyio.sleep(60)
         for _ in range(2):
             granted(governor.try_permit("weather")).record(status=200)
 
     assert [
         BreakerChanged(scope="weather", before=BreakerStatus.CLOSED, after=BreakerStatus.OPEN, probes_in=30.0),
         BreakerChanged(scope="weather", before=BreakerStatus.OPEN, after=BreakerStatus.HALF_OPEN, probes_in=0.0),
-        BreakerChanged(scope="weather", before=BreakerStatus.HALF_OPEN, after=BreakerStatus.OPEN, probes_in=30.0),
+        BreakerChanged(scope="weather", before=BreakerStatus.HALF_OPEN, after=BreakerStatus.OPEN, probes_in=60.0),
         BreakerChanged(scope="weather", before=BreakerStatus.OPEN, after=BreakerStatus.HALF_OPEN, probes_in=0.0),
         BreakerChanged(scope="weather", before=BreakerStatus.HALF_OPEN, after=BreakerStatus.CLOSED, probes_in=0.0),
     ] == timeless(told)

@@ -5,6 +5,7 @@ import pickle
 import pytest
 
 from governor import (
+    BanBudgetSpent,
     CircuitOpen,
     ConcurrencyExceeded,
     ConfigError,
@@ -20,6 +21,7 @@ from governor import (
     RateLimited,
     Reason,
     RequestCapExceeded,
+    RetryBudgetSpent,
     ShuttingDown,
     UsageError,
 )
@@ -30,6 +32,8 @@ LEAVES = [
     (Reason.DEGRADED, "degraded_mode_active", DegradedMode),
     (Reason.COOLDOWN, "provider_cooldown_active", ProviderCooldown),
     (Reason.REQUEST_CAP, "global_request_cap_exceeded", RequestCapExceeded),
+    (Reason.BAN_BUDGET, "ban_budget_spent", BanBudgetSpent),
+    (Reason.RETRY_BUDGET, "retry_budget_spent", RetryBudgetSpent),
     (Reason.LOOP, "loop_detected", LoopDetected),
     (Reason.CONCURRENCY, "concurrency_exceeded", ConcurrencyExceeded),
     (Reason.COST, "cost_exceeds_capacity", CostExceedsCapacity),

@@ -16,7 +16,7 @@ from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import MAX_SUCCESSES, HeldPermit
 from governor._failures import DEFAULT
 from governor._units import Instant
-from governor.messages import Answered, Hinted, Report, Settled
+from governor.messages import Answered, Outcome, Report
 from governor.policies.arrivals import Ending
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
@@ -39,10 +39,10 @@ class Listener:
         self.watch: LoopWatch | None = None
         self.successes: deque[int | None] = deque()
         self.failures: list[object] = []
-        self.outcomes: deque[Answered | Hinted | Settled | Report | Grant] = deque()
-        self.told: list[tuple[str, Answered | Hinted | Settled | Report | Grant]] = []
+        self.outcomes: deque[Outcome] = deque()
+        self.told: list[tuple[str, Outcome]] = []
 
-    def deliver(self, outcome: Answered | Hinted | Settled | Report | Grant, *, later: bool = False) -> None:
+    def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
         assert outcome is self.outcomes[-1]
         self.told.append(("send" if later or get_ident() != self.thread else "tell", outcome))
 
@@ -234,12 +234,23 @@ def test_from_another_thread_an_outcome_is_sent() -> None:
 
 def test_a_plain_success_is_only_counted_when_the_owner_does_not_listen() -> None:
     owner = Listener(listens=False)
-    for status in (200, 204, 404, 429, None):
+    for status in (200, 204, 404, None):
         Permit(owner, Instant(5), 1).record(status=status)
     counters = owner.counters.record()
 
     assert [] == owner.told
-    assert (2, 2, 1) == (counters.answered_2xx, counters.answered_4xx, counters.answered_429)
+    assert (2, 1, 1) == (counters.answered_2xx, counters.answered_4xx, counters.others)
+
+
+@pytest.mark.promise("R12")
+@pytest.mark.parametrize("status", [401, 403, 429])
+def test_a_rejected_call_is_reported_although_the_owner_does_not_listen(status: int) -> None:
+    owner = Listener(listens=False)
+    permit = Permit(owner, Instant(5), 1)
+    permit.answered(status=status)
+    permit.record(status=status)
+
+    assert ["tell", "tell"] == [how for how, _ in owner.told]
 
 
 def test_from_another_thread_it_is_left_to_be_counted_later() -> None:

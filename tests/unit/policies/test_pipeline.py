@@ -13,7 +13,8 @@ from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
-from governor.policies.pipeline import Pipeline, PipelineState
+from governor.policies.pipeline import Pipeline
+from governor.policies.pipeline_state import PipelineState
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from governor.policies.window import StrictWindow

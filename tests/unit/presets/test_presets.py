@@ -77,10 +77,9 @@ def test_each_figure_has_a_source_and_a_date_and_each_limit_is_strict(name: str)
         assert datetime.date(2012, 1, 1) < figure.date <= datetime.date.today()  # noqa: DTZ011 (a date of a page)
         assert figure.settings
     for tier in preset.tiers or ("",):
-        found = list(limits(preset, tier))
-        assert all(isinstance(limit, (StrictWindow, InFlight)) for _, limit in found)
-        # A call without a key is limited as well.
-        assert any(isinstance(limit, StrictWindow) for figure, limit in found if figure.key in (None, "default"))
+        found = [limit for _, limit in limits(preset, tier)]
+        assert all(isinstance(limit, (StrictWindow, InFlight)) for limit in found)
+        assert any(limit.unit == REQUESTS for limit in found)
 
 
 @pytest.mark.parametrize("name", built_in())

@@ -1,0 +1,89 @@
+"""What an operator does by hand: closes, opens and resets a scope, or a provider with all of its scopes."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, final
+
+from governor._actors.actor import ScopeActor
+from governor._actors.building import Builder
+from governor._actors.registry import Registry
+from governor._units import Duration, Instant
+from governor.clock import Clock
+from governor.config import provider_of
+from governor.errors import ConfigError, UsageError
+from governor.policies.provider import ProviderPolicies
+
+#: What may be missing, in words.
+_USED: Final = "that has been used"
+
+
+@final
+class Operations:
+    """The operations of one governor. Belongs to the actors' thread. `publish` has the scopes of a provider look again."""
+
+    def __init__(self, scopes: Registry, builder: Builder, *, now: Clock, publish: Callable[[str], None]) -> None:
+        self._scopes = scopes
+        self._builder = builder
+        self._now = now
+        self._publish = publish
+
+    def set_breaker(self, scope: str, open_for: Duration | None) -> None:
+        """Opens the breaker of a scope for `open_for`, or closes it (None). Raises `ConfigError`, `UsageError`."""
+        actor = self._actor(scope)
+        actor.change(partial(actor.logic.set_breaker, open_for))
+
+    def close(self, name: str, span: Duration) -> None:
+        """Grants no call of a scope, or of a provider, for that long. Raises `ConfigError`, `UsageError`."""
+        if ":" in name:
+            self.set_breaker(name, span)
+            return
+        shared = self._provider(name)
+        shared.hold.until = Instant(self._now() + span)
+        self._moved(shared)
+
+    def open(self, name: str) -> None:
+        """Ends what `close` has begun, and closes the breaker. Raises `ConfigError`, `UsageError`."""
+        for actor in self._each(name):
+            if not actor.ledger.pipeline.breaker.unrestricted:
+                actor.change(partial(actor.logic.set_breaker, None))
+        if ":" not in name:
+            shared = self._provider(name)
+            shared.hold.until = Instant(0)
+            self._moved(shared)
+
+    def reset(self, name: str) -> None:
+        """Opens it, and forgets what its server has said and rejected. Raises `ConfigError`, `UsageError`."""
+        self.open(name)
+        if ":" not in name:
+            shared = self._provider(name)
+            shared.reset()
+            self._moved(shared)
+        for actor in self._each(name):
+            actor.change(actor.logic.reset)
+
+    def _moved(self, shared: ProviderPolicies) -> None:
+        self._builder.keep(shared)
+        self._publish(shared.name)
+
+    def _each(self, name: str) -> list[ScopeActor]:
+        """The scope of that name, or all scopes of the provider that are not at rest."""
+        if ":" in name:
+            return [self._actor(name)]
+        known = [*self._scopes.actors, *self._scopes.set_aside.names(name)]
+        return [self._actor(scope) for scope in dict.fromkeys(known) if provider_of(scope) == name]
+
+    def _actor(self, scope: str) -> ScopeActor:
+        if scope not in self._scopes.actors and self._scopes.set_aside.get(scope) is None:
+            unknown = f"there is no scope {scope!r}, or it has not been used yet"
+            raise ConfigError("scope", scope, f"a scope {_USED}", message=unknown)
+        actor = self._scopes.get(scope)
+        if actor is None:
+            raise UsageError(f"there is no room for the scope {scope!r}, which is set aside; see max_scopes")
+        return actor
+
+    def _provider(self, name: str) -> ProviderPolicies:
+        config = self._builder.config
+        if name not in self._builder.providers and name not in config.provider and name not in config.outbound:
+            unknown = f"there is no provider {name!r}, or it has not been used yet"
+            raise ConfigError("scope", name, f"a provider {_USED}", message=unknown)
+        return self._builder.provider(name)

@@ -1,0 +1,61 @@
+"""The operator of a governor: closes, opens and resets scopes and providers by hand, while everything goes on."""
+
+from functools import partial
+from typing import final
+
+from governor._access import Access
+from governor._units import DurationLike
+from governor.config import provider_name, scope_name
+from governor.policies.breaker_parameters import Breaker
+
+
+@final
+class Operator:
+    """What an operator may do by hand: `governor.operator.close("github", "10m")`.
+
+    A name is that of a scope, such as `github:get`, or of a provider, `github`, which stands for all of its scopes, including
+    those that begin later. Every method may be called on any thread, which is blocked until it is done. Each raises
+    `ConfigError` for a scope or a provider that has not been used, and `UsageError` if the governor is not running.
+    """
+
+    __slots__ = ("_access",)
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def set_breaker(self, scope: str, open_for: DurationLike | None) -> None:
+        """Opens the circuit breaker of a scope for so long, which pauses the scope, or closes it (None).
+
+        Then the breaker probes. One that is closed ramps up, as its settings say. Outcomes of calls from before change nothing.
+        """
+        # Validated like the setting of that name.
+        span = None if open_for is None else Breaker(open_for=open_for).open_for
+        operations = self._access.supervised().operations
+        self._access.still_running().call(partial(operations.set_breaker, scope_name(scope), span))
+
+    def close(self, name: str, open_for: DurationLike) -> None:
+        """Lets no call through for so long: text such as `10m` or a `timedelta`, up to 366 days. Another call sets another end.
+
+        Calls wait, or are denied as `circuit_breaker_open`. A scope then sends probes, as after every opening of its circuit
+        breaker; a provider goes on.
+        """
+        span = Breaker(open_for=open_for).open_for
+        self._access.still_running().call(partial(self._access.supervised().operations.close, _name(name), span))
+
+    def open(self, name: str) -> None:
+        """Ends what `close` has begun, and closes the circuit breaker of the scope, or those of all scopes of the provider.
+
+        Limits, pauses that the server has asked for and the ban budget hold as before.
+        """
+        self._access.still_running().call(partial(self._access.supervised().operations.open, _name(name)))
+
+    def reset(self, name: str) -> None:
+        """Opens it, and forgets what its server has said and rejected: pauses, and runs of rejections.
+
+        Of a provider, the ban budget is forgotten as well, and with it how close the client is to a ban.
+        """
+        self._access.still_running().call(partial(self._access.supervised().operations.reset, _name(name)))
+
+
+def _name(name: str) -> str:
+    return scope_name(name) if ":" in name else provider_name(name, field="scope")

@@ -1,0 +1,111 @@
+"""`governor ctl`: an operator closes, opens and resets scopes and providers of a running governor, from a terminal."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, Request, build_opener
+
+import msgspec
+
+from governor.daemon.offers import CLOSE, OPEN, RESET, RESUME
+from governor.daemon.options import ADMIN_TOKEN
+from governor.daemon.status_command import url_of
+from governor.wording import plain
+
+_PREFIX: Final = "/api/v1/traffic-control"
+#: Seconds for the daemon to answer.
+_TIMEOUT: Final = 10.0
+_MAX_BYTES: Final = 65_536
+
+_DESCRIPTION: Final = (
+    "Changes a running governor by hand, through the API of the daemon. NAME is a scope, such as github:get, or a provider, "
+    f"such as github, with all of its scopes. The admin token of the daemon is read from {ADMIN_TOKEN}. Exit status: 0 if it "
+    "is done, 1 if it is not, 2 for a mistake on the command line."
+)
+
+
+class _NotDone(Exception):
+    """Nothing was done. The message says why."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command and returns the exit status."""
+    options = parser()
+    said = options.parse_args(arguments)
+    token = said.token or os.environ.get(ADMIN_TOKEN)
+    if not token:
+        options.error(f"there is no admin token: set {ADMIN_TOKEN} to the token that `governor serve` was started with")
+    body = {} if said.command == "resume" else {"name": said.name}
+    if said.command == "close":
+        body["open_for"] = said.span
+    try:
+        _post(said.url, said.path, token, body)
+    except _NotDone as why:
+        print(f"governor ctl: {why}", file=sys.stderr)
+        return 1
+    print(said.done.format(name=plain(body.get("name", "")), span=body.get("open_for")))
+    return 0
+
+
+def _post(url: str, path: str, token: str, body: dict[str, str]) -> None:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = Request(url + _PREFIX + path, data=msgspec.json.encode(body), headers=headers, method="POST")
+    try:
+        # Not through the proxy that the environment names: it is meant for the world outside, and gets to see no token.
+        with build_opener(ProxyHandler({})).open(request, timeout=_TIMEOUT):
+            pass
+    except HTTPError as error:
+        with error:
+            raise _NotDone(_problem(error)) from None
+    except URLError as error:
+        reason = error.reason
+        words = reason.strerror or str(reason) if isinstance(reason, OSError) else str(reason)
+        raise _NotDone(f"no governor answers at {url}: {plain(words)}") from None
+    except (OSError, ValueError) as error:
+        raise _NotDone(f"no governor answers at {url}: {plain(str(error))}") from None
+
+
+def _problem(error: HTTPError) -> str:
+    """What the daemon says about the mistake."""
+    try:
+        said = msgspec.json.decode(error.read(_MAX_BYTES), type=dict[str, object])
+        detail = plain(str(said.get("detail") or error.reason))
+    except (msgspec.DecodeError, OSError):
+        return f"the daemon answers {error.code} {plain(str(error.reason))}"
+    if error.code == HTTPStatus.NOT_FOUND and not detail.startswith("Nothing was done"):
+        return "the daemon has no such action: it was started without an admin token."
+    return detail
+
+
+def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
+    """The parser of the command; without `--help` where it is part of another one."""
+    parser = argparse.ArgumentParser(prog="governor ctl", description=_DESCRIPTION, allow_abbrev=False, add_help=add_help)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command", title="commands")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--url", type=url_of, default="http://127.0.0.1:8787", help="the URL of the daemon (%(default)s)")
+    common.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help=f"the admin token; better set in {ADMIN_TOKEN}, as other users can read command lines",
+    )
+    close = commands.add_parser("close", parents=[common], allow_abbrev=False, help="let no call through for some time")
+    close.add_argument("name", metavar="NAME", help="a scope or a provider")
+    close.add_argument(
+        "--for", dest="span", metavar="DURATION", default="10m", help="for how long, such as 90s or 4h (%(default)s)"
+    )
+    close.set_defaults(path=CLOSE, done="{name} is closed for {span}.")
+    opened = commands.add_parser("open", parents=[common], allow_abbrev=False, help="end that, and close the circuit breakers")
+    opened.add_argument("name", metavar="NAME", help="a scope or a provider")
+    opened.set_defaults(path=OPEN, done="{name} is open.")
+    reset = commands.add_parser(
+        "reset", parents=[common], allow_abbrev=False, help="open, and forget what the server has said and rejected"
+    )
+    reset.add_argument("name", metavar="NAME", help="a scope or a provider")
+    reset.set_defaults(path=RESET, done="{name} is reset.")
+    resume = commands.add_parser("resume", parents=[common], allow_abbrev=False, help="end degraded mode")
+    resume.set_defaults(path=RESUME, done="Degraded mode is ended.")
+    return parser

@@ -1,0 +1,41 @@
+"""The state of the policies of one scope, as it is set aside and can be stored."""
+
+import msgspec
+
+from governor.policies.breaker_states import BreakerState
+from governor.policies.cooldown import CooldownState
+from governor.policies.limits import decode_state
+from governor.policies.rejection_run import RejectionRunState
+
+
+class PipelineState(msgspec.Struct, frozen=True):
+    """The state of one scope: of its breaker, limits and cooldown, as it is set aside and can be stored as JSON.
+
+    `born` is the generation of the breaker from which on each limit knows of grants, `receipts_born` that of the receipts.
+    """
+
+    breaker: BreakerState
+    limits: tuple[msgspec.Struct, ...]
+    born: tuple[int, ...] = ()
+    receipts_born: int = 0
+    cooldown: CooldownState = CooldownState()
+    rejections: RejectionRunState = RejectionRunState()
+
+    @classmethod
+    def decode(cls, written: bytes) -> "PipelineState":
+        """The state that `msgspec.json.encode` wrote, with limits of any registered kind. Raises `msgspec.ValidationError`."""
+        said = msgspec.json.decode(written, type=_Written)
+        return cls(
+            said.breaker, tuple(map(decode_state, said.limits)), said.born, said.receipts_born, said.cooldown, said.rejections
+        )
+
+
+class _Written(msgspec.Struct, frozen=True):
+    """A `PipelineState` whose limits have not been decoded."""
+
+    breaker: BreakerState
+    limits: tuple[msgspec.Raw, ...]
+    born: tuple[int, ...]
+    receipts_born: int
+    cooldown: CooldownState
+    rejections: RejectionRunState
