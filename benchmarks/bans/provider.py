@@ -48,7 +48,7 @@ class BanRule(msgspec.Struct, frozen=True, kw_only=True):
     statuses: frozenset[int] = frozenset({UNAUTHORIZED, FORBIDDEN, TOO_MANY})
     status: int = FORBIDDEN
     lengthens: int = 0
-    longest: int = 3_600_000_000
+    longest: int = 21_600_000_000
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -96,13 +96,14 @@ class Provider:
         self.bans: list[Span] = []
         self._hints = hints
         self._denials: deque[int] = deque()
-        self._banned_until = 0
+        #: When the last ban ends.
+        self.banned_until = 0
 
     def arrive(self, now: int, call: Call) -> Answer:
         """Judges a request that arrives `now`, not before those that it has judged."""
         status, headers = self._judge(now, call)
         self.log.append(Arrival(now, call.number, status))
-        if self.ban is not None and status in self.ban.statuses and now >= self._banned_until:
+        if self.ban is not None and status in self.ban.statuses and now >= self.banned_until:
             self._count(now, self.ban)
         head, service = (call.head, call.service) if status == OK else (_AT_ONCE, _AT_ONCE)
         return Answer(status=status, headers=headers, head=head, service=service)
@@ -120,7 +121,7 @@ class Provider:
         return at
 
     def _judge(self, now: int, call: Call) -> tuple[int, Mapping[str, str]]:
-        if self.ban is not None and now < self._banned_until:
+        if self.ban is not None and now < self.banned_until:
             self._lengthen(now, self.ban)
             return self.ban.status, {}
         if self.outage is not None and self.outage.since <= now < self.outage.until:
@@ -153,10 +154,10 @@ class Provider:
             self._denials.popleft()
         if len(self._denials) > rule.tolerated:
             self._denials.clear()
-            self._banned_until = now + rule.spell
-            self.bans.append(Span(now, self._banned_until))
+            self.banned_until = now + rule.spell
+            self.bans.append(Span(now, self.banned_until))
 
     def _lengthen(self, now: int, rule: BanRule) -> None:
-        longer = min(self._banned_until + rule.lengthens, max(self._banned_until, now + rule.longest))
-        self._banned_until = longer
+        longer = min(self.banned_until + rule.lengthens, max(self.banned_until, now + rule.longest))
+        self.banned_until = longer
         self.bans[-1] = Span(self.bans[-1].since, longer)
