@@ -14,6 +14,7 @@ from governor._units import Duration, Instant
 from governor.config import Config
 from governor.errors import (
     BanBudgetSpent,
+    BudgetSpent,
     CircuitOpen,
     ConcurrencyExceeded,
     ConfigError,
@@ -68,6 +69,7 @@ __all__ = [
     "BanBudgetSpent",
     "Breaker",
     "BreakerStatistics",
+    "BudgetSpent",
     "CallFailure",
     "CircuitOpen",
     "Classify",

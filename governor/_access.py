@@ -17,7 +17,7 @@ from governor._actors.portal import Portal
 from governor._callers import label_of_block
 from governor._life import Life
 from governor._supervisor import Supervisor
-from governor.config import scope_of
+from governor.config import Config, scope_of
 from governor.errors import Reason, UsageError
 from governor.messages import Acquire, Denied, WatchedCall
 from governor.policies.contract import PLAIN
@@ -52,6 +52,13 @@ class Leases(Protocol):
     def addresses(self) -> Mapping[Spelling, LeasedPermits]:
         """The leases of scopes, by provider and method as spelled. Another mapping after the governor is entered again."""
 
+    @property
+    def by_label(self) -> Sized:
+        """Not empty once the label of a caller may decide: then ask with `take`, not with the addresses. The same for ever."""
+
+    def label(self, caller: str | None) -> str | None:
+        """The label of a call that names this caller, or none: then that of the block of code."""
+
     def take(self, provider: str, method: str | None, attempt: int | None = None, caller: str | None = None) -> Permit | None:
         """A permit for one request if one is granted at once; None says nothing: ask with `acquire` or `acquire_blocking`.
 
@@ -70,13 +77,24 @@ class Access:
     in a forked child; a spelling without an address costs one message.
     """
 
-    __slots__ = ("_spellings", "addresses", "by_caller", "max_addresses", "portal", "process", "supervisor", "thread")
+    __slots__ = (
+        "_spellings",
+        "addresses",
+        "by_caller",
+        "by_label",
+        "max_addresses",
+        "portal",
+        "process",
+        "supervisor",
+        "thread",
+    )
 
-    def __init__(self, max_addresses: int) -> None:
-        self.max_addresses = max_addresses
+    def __init__(self, config: Config) -> None:
         #: Whether scopes decide by the label of the caller as well: then a plain ask with a label is not served before its
         #: label is seen, and nothing is granted ahead.
         self.by_caller = False
+        self.by_label: list[None] = []
+        self.follow(config)
         #: The actors by the provider and the method as calls spell them.
         self.addresses: dict[Spelling, ScopeActor] = {}
         # Of each scope, the spellings in the table.
@@ -93,6 +111,17 @@ class Access:
         self.addresses, self._spellings = life.addresses, {}
         self.portal, self.supervisor = life.portal, supervisor
         self.thread = life.portal.thread
+
+    def label(self, caller: str | None) -> str | None:
+        """See `Leases.label`."""
+        return label_of_block() if caller is None else caller
+
+    def follow(self, config: Config) -> None:
+        """These settings are in force from now on. Once there is a budget, calls with a label go to the actor."""
+        self.max_addresses = 4 * config.global_.max_scopes
+        if config.budget:
+            self.by_caller = True
+            self.by_label[:] = (None,)
 
     def forked(self) -> None:
         """A forked child has a copy of the actors and none of their loop: no call may reach them directly."""

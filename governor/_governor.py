@@ -72,7 +72,7 @@ class Governor:
         self._lends = clock is system_clock
         self._clock = clock if clock is system_clock else forward_clock(clock)
         self._random = random or Random()
-        self._access = Access(4 * self.config.global_.max_scopes)
+        self._access = Access(self.config)
         self._classifier = Classifier(classify)
         #: The fingerprint of a request, for `permit`: `governor.fingerprint("POST", url, body)`, with a body of bytes or text.
         self.fingerprint = Fingerprints(urandom(32)).request
@@ -271,7 +271,7 @@ class Governor:
             self._listeners.log(config.logging)
             self._access.supervised().reconfigure(config)
             self.config = config
-            self._access.max_addresses = 4 * config.global_.max_scopes
+            self._access.follow(config)
 
         self._access.still_running().call(apply)
 

@@ -13,6 +13,7 @@ from governor._units import MAX_DURATION, to_seconds
 from governor.errors import ConfigError, UsageError
 from governor.messages import Acquire, WatchedCall
 from governor.policies import _checks
+from governor.policies.budget import whole_amount
 from governor.policies.contract import PLAIN, REQUESTS, Request
 from governor.policies.service_order import PRIORITIES, Priority
 
@@ -20,7 +21,7 @@ from governor.policies.service_order import PRIORITIES, Priority
 MAX_TIMEOUT: Final = to_seconds(MAX_DURATION)
 
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
-Cost = int | Mapping[str, int]
+Cost = int | Mapping[str, float]
 
 
 @final
@@ -128,11 +129,12 @@ def ask(
 def request_of(cost: Cost) -> Request:
     """A cost as the policies count it. Raises `ConfigError`."""
     if isinstance(cost, Mapping):
-        units = dict(cost)
-        requests = units.pop(REQUESTS, 1)
-        for unit, amount in units.items():
-            _checks.unit_name("cost", unit)
-            units[unit] = _checks.whole(f"cost[{unit!r}]", amount, minimum=0)
+        requests: object = cost.get(REQUESTS, 1)
+        units = {}
+        for unit, amount in cost.items():
+            if unit != REQUESTS:
+                _checks.unit_name("cost", unit)
+                units[unit] = whole_amount(f"cost[{unit!r}]", unit, amount)
     else:
         requests, units = cost, {}
     return Request(_checks.whole("cost", requests), units or None)

@@ -25,7 +25,7 @@ from governor._actors.operating import Operations
 from governor._actors.portal import Portal
 from governor._actors.registry import Registry
 from governor._actors.sharing import Sharing
-from governor._actors.survey import group_statistics, scope_statistics
+from governor._actors.survey import budget_statistics, group_statistics, scope_statistics
 from governor._actors.watch import GlobalWatch
 from governor._failures import DEFAULT, Classifier
 from governor._units import MINUTE, Duration, Instant, to_seconds
@@ -34,6 +34,7 @@ from governor.config import Config, InboundGroup
 from governor.errors import Reason, UsageError
 from governor.instrumentation import Announcer
 from governor.policies.ban_guard import News
+from governor.policies.budget import Budget
 from governor.statistics import CounterRecord, GroupStatistics, ScopeStatistics, Statistics
 
 _log: Final = logging.getLogger("governor")
@@ -81,6 +82,7 @@ class Supervisor:
         self.leasing: set[ScopeActor] = set()
         self.failures = Failures()
         self._watch = GlobalWatch(config.global_, now=now, announcer=announcer)
+        self._watch.budgets.reconfigure(_budgets(config))
         self.cap, self.degraded = self._watch.cap, self._watch.degraded
         self._builder = Builder(
             config,
@@ -185,6 +187,7 @@ class Supervisor:
             degraded_cause=self._watch.cause if now < self._watch.degraded.until else None,
             degraded_providers=self._watch.degraded.culprits if now < self._watch.degraded.until else (),
             scopes=scopes,
+            budgets=budget_statistics(self._watch.budgets, now),
             set_aside=aside,
             groups=groups,
             events_dropped=self._announcer.dropped,
@@ -203,6 +206,7 @@ class Supervisor:
         before, self._config = self._config, config
         self._builder.reconfigure(config)
         self._watch.reconfigure(config.global_)
+        self._watch.budgets.reconfigure(_budgets(config))
         self.sharing.reconfigure()
         for scope, actor in list(self._scopes.actors.items()):
             if self._builder.concerns(before, scope):
@@ -364,3 +368,7 @@ class Supervisor:
             except Exception as error:
                 _log.error("The sweeper of %s failed and is restarted.", group.name, exc_info=error)
                 await anyio.sleep(1.0)
+
+
+def _budgets(config: Config) -> dict[str, Budget]:
+    return {name: settings.budget(name) for name, settings in config.budget.items()}

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     COOLDOWN = "provider_cooldown_active"
     BAN_BUDGET = "ban_budget_spent"
     RETRY_BUDGET = "retry_budget_spent"
+    BUDGET = "budget_spent"
     REQUEST_CAP = "global_request_cap_exceeded"
     LOOP = "loop_detected"
     CONCURRENCY = "concurrency_exceeded"
@@ -143,6 +144,10 @@ class RetryBudgetSpent(PermitDenied):
     """The call is a retry, and the retry budget of the provider is used up."""
 
 
+class BudgetSpent(PermitDenied):
+    """The caller with this label has spent a budget; `retry_after` is the time until it has room again."""
+
+
 class RequestCapExceeded(PermitDenied):
     """The global cap on requests per minute is used up."""
 
@@ -174,6 +179,7 @@ _CLASSES: Final[dict[Reason, type[PermitDenied]]] = {
     Reason.COOLDOWN: ProviderCooldown,
     Reason.BAN_BUDGET: BanBudgetSpent,
     Reason.RETRY_BUDGET: RetryBudgetSpent,
+    Reason.BUDGET: BudgetSpent,
     Reason.REQUEST_CAP: RequestCapExceeded,
     Reason.LOOP: LoopDetected,
     Reason.CONCURRENCY: ConcurrencyExceeded,

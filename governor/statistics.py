@@ -206,6 +206,28 @@ class GroupStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_f
     most_denied: tuple[ClientStatistics, ...] = ()
 
 
+class BudgetUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What the calls with one label have used of one amount of a budget in the last `per` seconds, and what is left of it."""
+
+    used: float
+    left: float
+    per: float
+
+
+class BudgetStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget, and the labels and patterns that it `covers`.
+
+    `labels` maps each label to its uses by unit, the largest share first, 20 labels at most. The empty label stands for all
+    labels together (`each = false`), or for those that share one account because there are too many of them. `others` is the
+    number of further labels that have used something.
+    """
+
+    covers: tuple[str, ...] = ()
+    each: bool = True
+    labels: Mapping[str, Mapping[str, BudgetUse]] = {}
+    others: int = 0
+
+
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """A whole governor at the moment `now`.
 
@@ -226,6 +248,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     degraded_cause: Cause | None = None
     degraded_providers: tuple[str, ...] = ()
     scopes: Mapping[str, ScopeStatistics] = {}
+    #: Budgets of caller labels, by name.
+    budgets: Mapping[str, BudgetStatistics] = {}
     #: Scopes that made room for others. They continue from a record when they are used again, and are not among `scopes`.
     set_aside: int = 0
     groups: Mapping[str, GroupStatistics] = {}

@@ -8,6 +8,7 @@ from governor.errors import Reason
 
 _REASONS: Final[dict[str, str]] = {
     Reason.BAN_BUDGET: "too many calls rejected by the server",
+    Reason.BUDGET: "budget of the caller spent",
     Reason.CIRCUIT_OPEN: "circuit breaker open",
     Reason.CONCURRENCY: "all calls in flight",
     Reason.COST: "cost exceeds capacity",

@@ -108,7 +108,7 @@ class Attempt:
         if observers:
             self.observation = Observation(observers, headers.get("content-encoding"))
 
-    def settle(self, used: Mapping[str, int]) -> None:
+    def settle(self, used: Mapping[str, float]) -> None:
         """Says what the call has used, by unit, unless its outcome has been reported."""
         if not self._permit.reported:
             self._permit.settle(**used)

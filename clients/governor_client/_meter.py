@@ -1,6 +1,6 @@
-"""Tokens that HTTP calls are charged: an estimate before a call is sent, and what its answer says when it ends.
+"""Tokens and money that HTTP calls are charged: an estimate before a call is sent, and what its answer says when it ends.
 
-Only calls whose scope or provider has a limit in one of `UNITS` are charged. What an answer decides:
+Only calls are charged whose scope, provider or budget counts one of `UNITS`. What an answer decides:
 
 - 300 to 499, except 408: nothing was used, and the estimate is given back.
 - 200 to 299 with a `usage`: that. Of a stream that is left before the last `usage`, the output is at least the estimate.
@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol, final
 
+from governor import Cost
 from governor.config import provider_name, scope_of
 from governor_client._estimate import Estimate, Estimator, estimate
 from governor_client._observed import Observer
@@ -20,14 +21,17 @@ from governor_client._usage import Usage, UsageReader
 
 if TYPE_CHECKING:
     from governor import Config, Governor
+    from governor.config import PriceSettings
     from governor_client._attempt import Attempt
 
 _log: Final = logging.getLogger("governor")
 
+_MILLION: Final = 1_000_000
+
 #: The units that calls are charged.
-UNITS: Final = ("tokens", "input_tokens", "output_tokens")
-#: Methods of scopes whose units are remembered; at the bound they are looked up anew.
-_MAX_METHODS: Final = 64
+UNITS: Final = ("tokens", "input_tokens", "output_tokens", "usd")
+#: Methods and labels whose units are remembered; at the bound they are looked up anew.
+_MAX_REMEMBERED: Final = 1_024
 #: The estimators that replace `estimate`, by provider. A program sets them when it starts.
 _estimators: Final[dict[str, Estimator]] = {}
 
@@ -48,26 +52,38 @@ def estimate_with(provider: str, estimator: Estimator | None) -> None:
 
 @final
 class Charged:
-    """The units that calls of one provider are charged, method by method, under the settings in force."""
+    """The units that calls of one provider are charged, by method and label, under the settings in force."""
 
     __slots__ = ("_config", "_provider", "_units")
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
         self._config: Config | None = None
-        self._units: dict[str, tuple[str, ...]] = {}
+        self._units: dict[tuple[str, str | None], tuple[str, ...]] = {}
 
     def meter(self, governor: "Governor", request: Request) -> "Meter | None":
         """What charges this request; None if nothing of it is charged, which costs one look-up."""
         config = governor.config
-        if config is not self._config or len(self._units) > _MAX_METHODS:
+        if config is not self._config or len(self._units) > _MAX_REMEMBERED:
             self._config, self._units = config, {}
-        units = self._units.get(request.method)
+        label = governor.leases.label(request.caller) if config.budget else None
+        units = self._units.get((request.method, label))
         if units is None:
-            scope = config.for_scope(scope_of(self._provider, request.method))
-            counted = {limit.unit for limit in (*scope.limits, *config.for_provider(self._provider).limits)}
-            units = self._units[request.method] = tuple(unit for unit in UNITS if unit in counted)
-        return Meter(units, _estimate(self._provider, request)) if units else None
+            counted = self._counted(config, request.method, label)
+            units = self._units[request.method, label] = tuple(unit for unit in UNITS if unit in counted)
+        if not units:
+            return None
+        estimated = _estimate(self._provider, request)
+        return Meter(units, estimated, config.price_of(estimated.model) if "usd" in units else None)
+
+    def _counted(self, config: "Config", method: str, label: str | None) -> set[str]:
+        """What limits and budgets count of a call."""
+        scope = config.for_scope(scope_of(self._provider, method))
+        counted = {limit.unit for limit in (*scope.limits, *config.for_provider(self._provider).limits)}
+        if label is not None:
+            budgets = (settings.budget(name) for name, settings in config.budget.items())
+            counted |= {limit.unit for budget in budgets if budget.covers(label) for limit in budget.limits}
+        return counted
 
 
 def _estimate(provider: str, request: Request) -> Estimate:
@@ -90,35 +106,43 @@ class Sender(Protocol):
 class Meter:
     """Charges one request, each of its attempts anew."""
 
-    __slots__ = ("_units", "estimate")
+    __slots__ = ("_price", "_units", "estimate")
 
-    def __init__(self, units: tuple[str, ...], estimate: Estimate) -> None:
+    def __init__(self, units: tuple[str, ...], estimate: Estimate, price: "PriceSettings | None" = None) -> None:
         self._units = units
         self.estimate = estimate
+        self._price = price
 
     @property
-    def cost(self) -> Mapping[str, int] | int:
+    def cost(self) -> Cost:
         """The cost of a permit."""
-        return self._amounts(self.estimate.input, self.estimate.output) if self.estimate.input or self.estimate.output else 1
+        taken, output = self.estimate.input, self.estimate.output
+        return self._amounts(Usage(taken, output, 0, taken)) if taken or output else 1
 
     def begin(self, operation: "Sender", status: int, headers: Headers) -> Observer | None:
         """The answer has begun. Returns what reads its usage, if it may say any."""
         attempt = operation.attempt
         if 300 <= status < 500 and status != 408:
-            attempt.settle(self._amounts(0, 0))
+            attempt.settle(self._amounts(Usage(0, 0, 0, 0)))
             return None
         kind = headers.get("content-type") or ""
         if status >= 300 or ("json" not in kind and "event-stream" not in kind):
             return None
         return _Reading(self, attempt, UsageReader(sse="event-stream" in kind))
 
-    def used(self, usage: Usage, *, final: bool) -> Mapping[str, int]:
+    def used(self, usage: Usage, *, final: bool) -> Mapping[str, float]:
         """The amounts of a usage; not `final` if more may have been used than was said."""
-        return self._amounts(usage.counted_input, usage.output if final else max(usage.output, self.estimate.output))
+        return self._amounts(usage if final else usage._replace(output=max(usage.output, self.estimate.output)))
 
-    def _amounts(self, taken: int, output: int) -> dict[str, int]:
-        amounts = {"tokens": taken + output, "input_tokens": taken, "output_tokens": output}
-        return {unit: amounts[unit] for unit in self._units}
+    def _amounts(self, usage: Usage) -> dict[str, float]:
+        amounts: dict[str, float] = {
+            "tokens": usage.tokens,
+            "input_tokens": usage.counted_input,
+            "output_tokens": usage.output,
+        }
+        if self._price is not None:
+            amounts["usd"] = self._price.micro_usd(usage.input, usage.output, usage.cached) / _MILLION
+        return {unit: amounts[unit] for unit in self._units if unit in amounts}
 
 
 @final

@@ -4,7 +4,7 @@ A permit that the governor has granted ahead is taken from the lease of its scop
 message and one answer. The results are the same; only the time differs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import final
 
 from governor import (
@@ -33,12 +33,13 @@ class GovernorClient:
     use, and again when it has ended or the process has been forked.
     """
 
-    __slots__ = ("_found", "_given", "_leases")
+    __slots__ = ("_by_label", "_found", "_given", "_leases")
 
     def __init__(self, governor: Governor | None = None) -> None:
         self._given = governor
         self._found = governor
         self._leases: Mapping[tuple[str, str | None], LeasedPermits] = {} if governor is None else governor.leases.addresses
+        self._by_label: Sized = () if governor is None else governor.leases.by_label
 
     @property
     def governor(self) -> Governor:
@@ -47,7 +48,7 @@ class GovernorClient:
         if found is None or (self._given is None and found.state is not GovernorState.RUNNING):
             self._found = found = default()
         # A governor that is entered again has other leases.
-        self._leases = found.leases.addresses
+        self._leases, self._by_label = found.leases.addresses, found.leases.by_label
         return found
 
     def try_permit(
@@ -60,7 +61,7 @@ class GovernorClient:
         """
         # `LeasedPermits` says what is read here. Inlined: a permit from a lease costs one `popleft` and this frame.
         lease = self._leases.get((provider, method))
-        if lease is not None and cost == 1 and caller is None and not lease.large and not lease.failures:
+        if lease is not None and cost == 1 and caller is None and not self._by_label and not lease.large and not lease.failures:
             try:
                 return lease.pop_leased()
             except IndexError:

@@ -177,6 +177,7 @@ class Builder:
             breaker,
             limits,
             cap=self._watch.cap,
+            budgets=self._watch.budgets,
             degraded=self._watch.degraded,
             provider=self.provider(provider_of(scope)),
             cost=self._cost(scope),

@@ -2,14 +2,15 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, final
 
 import msgspec
 
 from governor._actors.counters import Counters, LastFailure
 from governor._actors.units import UnitWatch
-from governor._units import MINUTE, Duration, Instant
+from governor._units import MINUTE, NEVER, Duration, Instant, to_seconds
+from governor.errors import Reason
 from governor.instrumentation import Announcer, CallDenied, Retried
 from governor.messages import Acquire, Answered, Denied, Report, Settled
 from governor.policies.arrivals import Ending
@@ -73,6 +74,8 @@ class Ledger:
         if acquire.attempt == 1:
             self.budget.deposit(now)  # First, because a crash after the commit would lose what was spent.
         grant = self.pipeline.commit(now, acquire.request)
+        if acquire.caller is not None and self.pipeline.budgets.commit(now, acquire.caller, acquire.request):
+            grant = msgspec.structs.replace(grant, caller=acquire.caller)
         counters.requests += 1
         self.units.granted(counters.requests)
         if acquire.attempt is not None and acquire.is_retry:
@@ -106,7 +109,7 @@ class Ledger:
         if report.result is Result.FAILURE:
             self.counters.last_failure = LastFailure(now, report.status, report.error)
         if report.used:
-            self.units.named(report.used)
+            self._used(now, report.grant, report.used)
         self.pipeline.record(now, _answered(report), report.result, report.used)
         answered = report.answered
         if answered is None or answered.at is None:
@@ -119,7 +122,7 @@ class Ledger:
 
     def correct(self, now: Instant, settled: Settled) -> None:
         """What a call has really used."""
-        self.units.named(settled.used)
+        self._used(now, settled.grant, settled.used)
         self.pipeline.settle(now, _answered(settled), settled.used)
         if self.pipeline.dropped:
             self._count_dropped()
@@ -130,6 +133,8 @@ class Ledger:
         self.pipeline.refund(now, grant)
         self.pipeline.guard.learn(now, grant.granted_at, None)
         self.pipeline.guard.free(now, grant.granted_at)
+        if grant.caller is not None:
+            self.pipeline.budgets.refund(now, grant.granted_at, grant.caller, grant.request)
 
     def judge(self, now: Instant, answered: Answered) -> None:
         """The answer to a call has begun: counts it if it brings the client closer to a ban."""
@@ -142,6 +147,29 @@ class Ledger:
         counters = self.counters
         answers = counters.answered_2xx + counters.answered_4xx + counters.answered_5xx + counters.others
         return max(0, counters.requests - answers - counters.failures - counters.neutral)
+
+    def named(self, units: Mapping[str, int] | None, caller: str | None) -> None:
+        """A call has named these units, if any. Those that budgets count are known, whatever the limits of the scope."""
+        if not units:
+            return
+        others = self.pipeline.budgets.units if caller is not None else ()
+        self.units.named([unit for unit in units if unit not in others] if others else units)
+
+    def _used(self, now: Instant, grant: Grant, used: Mapping[str, int]) -> None:
+        self.named(used, grant.caller)
+        if grant.caller is not None:
+            self.pipeline.budgets.settle(now, grant.granted_at, grant.caller, grant.request, used)
+
+    def over_budget(self, now: Instant, acquire: Acquire) -> Denied | None:
+        """The denial of a call whose label has spent a budget; None if no budget is in its way."""
+        if acquire.caller is None:
+            return None
+        when = self.pipeline.budgets.earliest(now, acquire.caller, acquire.request)
+        if when <= now:
+            return None
+        return (
+            Denied(self.scope, Reason.BUDGET, to_seconds(when - now)) if when < NEVER else Denied(self.scope, Reason.COST, None)
+        )
 
     def deny(self, denied: Denied) -> Denied:
         """Counts a denial."""

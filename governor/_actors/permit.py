@@ -15,10 +15,10 @@ from governor._failures import Classifier
 from governor._units import HOUR, Duration, Instant, from_seconds
 from governor.errors import UsageError
 from governor.messages import Answered, Hinted, Outcome, Report, RetryGivenUp, Settled, WatchedCall
-from governor.policies import _checks
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import REJECTED, Rejection
-from governor.policies.contract import Grant, Result, corrected
+from governor.policies.budget import whole_amount
+from governor.policies.contract import Grant, Result
 from governor.policies.degraded import DegradedPolicy
 
 #: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
@@ -120,7 +120,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         *,
         status: int | None = None,
         error: BaseException | None = None,
-        used: Mapping[str, int] | None = None,
+        used: Mapping[str, float] | None = None,
         answer: bytes | str | None = None,
     ) -> None:
         """Reports the outcome: an HTTP `status`, or the `error` that took its place, or neither for a plain success.
@@ -137,14 +137,13 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         """
         if self.reported:
             raise self._reported_before()
-        if used is not None:
-            used = self._checked(used)
+        amounts = None if used is None else self._checked(used)
         if answer is not None:
             self._compare(status, answer)
         owner = self._owner
         if (
             error is None
-            and used is None
+            and amounts is None
             and (status is None or status < 400 or (status < 500 and status not in REJECTED))
             and not owner.listens
             and not owner.degraded.failures
@@ -172,30 +171,31 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         else:
             result = Result.FAILURE if status is not None and status >= 500 else Result.SUCCESS
             ending = Ending.ANSWERED if status is None or status < 400 else Ending.REJECTED
-        self._leave(Report(self.grant(), result, status, used, self._answered, _name(error), ending))
+        self._leave(Report(self.grant(), result, status, amounts, self._answered, _name(error), ending))
 
-    def settle(self, **used: int) -> None:
+    def settle(self, **used: float) -> None:
         """Says what the call has really used, by unit, at once: `permit.settle(tokens=1234)`. Then `record` says how it ended.
 
         What the permit had asked for beyond it is given back, and what it had not asked for is charged, possibly as debt; units
         that are not named stay as they are. Once for each permit, from any thread, while or after the answer is read; with
-        `record(used=...)` instead, it takes effect with the outcome. Raises `ConfigError` for anything but whole numbers of at
-        least 0, and `UsageError` if it was said before, or if the outcome has been reported.
+        `record(used=...)` instead, it takes effect with the outcome. Amounts are whole numbers of at least 0; dollars (`usd`)
+        may have decimals. Raises `ConfigError` for others, and `UsageError` if it was said before, or if the outcome has been
+        reported.
         """
         if self.reported:
             raise self._reported_before()
         amounts = self._checked(used)
         owner, grant = self._owner, self.grant()
-        self._grant, self._settled = corrected(grant, amounts), True
+        self._grant, self._settled = grant.corrected(amounts), True
         try:
             owner.outcomes.append(settled := Settled(grant, amounts, self._answered))
         finally:
             owner.deliver(settled)
 
-    def _checked(self, used: Mapping[str, int]) -> dict[str, int]:
+    def _checked(self, used: Mapping[str, float]) -> dict[str, int]:
         if self._settled:
             raise UsageError(f"what the call of this permit for {self.scope} has used was said before")
-        return {unit: _checks.whole(f"used[{unit!r}]", amount, minimum=0) for unit, amount in used.items()}
+        return {unit: whole_amount(f"used[{unit!r}]", unit, amount) for unit, amount in used.items()}
 
     def _compare(self, status: int | None, answer: bytes | str) -> None:
         watch = self._owner.watch

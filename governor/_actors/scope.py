@@ -140,8 +140,9 @@ class ScopeLogic:
         self._serve_queue(now)
         if ledger.pipeline.shares:
             self.standing.serve_others()
-        if request.units:
-            ledger.units.named(request.units)
+        ledger.named(request.units, acquire.caller)
+        if (denied := ledger.over_budget(now, acquire)) is not None:
+            return ledger.deny(denied)
         verdict = self._turn(now, acquire)
         if verdict.when > now and self._recall_for(now, request):
             verdict = self._turn(now, acquire)
@@ -251,10 +252,11 @@ class ScopeLogic:
             verdict = ledger.pipeline.verdict(now, request)
             if verdict.when > now and self._recall_for(now, request):
                 verdict = ledger.pipeline.verdict(now, request)
-            if verdict.when == NEVER:
-                # A limit has become smaller than what it asks for.
+            spent = ledger.over_budget(now, waiter.acquire)
+            if spent is not None or verdict.when == NEVER:
+                # A limit is smaller now than what it asks for; or its label, which must not hold up others, has spent a budget.
                 self.queue.leave(waiter)
-                self.answer(waiter, ledger.deny(self.denial(now, verdict)))
+                self.answer(waiter, ledger.deny(spent or self.denial(now, verdict)))
                 continue
             if verdict.when > now or self.standing.is_behind(waiter):
                 break
@@ -322,13 +324,8 @@ class ScopeLogic:
             ledger.judge(now, message)
             self.settle()
             return
-        if isinstance(message, Settled):
-            self.lender.recall()
-            ledger.correct(ledger.clock(), message)
-            self.settle()
-            return
         before = degraded.until
-        if isinstance(message, Report) and (message.result is Result.FAILURE or message.used):
+        if isinstance(message, Settled) or (isinstance(message, Report) and (message.result is Result.FAILURE or message.used)):
             # What is left may not be used any more, or there is less of it.
             self.lender.recall()
         else:
@@ -340,6 +337,8 @@ class ScopeLogic:
             ledger.record(now, message)
             if degraded.due:
                 degraded.decide(now, healthy=self._surroundings.is_any_healthy(now))
+        elif isinstance(message, Settled):
+            ledger.correct(now, message)
         else:
             ledger.give_back(now, message)
         if degraded.until != before:

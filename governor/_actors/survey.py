@@ -1,5 +1,6 @@
 """Builds the records of `governor.statistics` from actors as they stand."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -8,10 +9,13 @@ from governor._actors.group import GroupActor
 from governor._units import Instant, to_seconds
 from governor.config import describe
 from governor.messages import Denied
+from governor.policies.budget import USD, BudgetLimit, BudgetPolicy, Budgets
 from governor.policies.contract import REQUESTS, Limit, LimitPolicy
 from governor.pseudonyms import pseudonym
 from governor.statistics import (
     BreakerStatistics,
+    BudgetStatistics,
+    BudgetUse,
     ClientStatistics,
     DenialStatistics,
     FailureStatistics,
@@ -21,6 +25,9 @@ from governor.statistics import (
     ScopeStatistics,
     scarcest,
 )
+
+#: Labels of one budget that are shown.
+_MAX_LABELS_SHOWN: Final = 20
 
 
 def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
@@ -99,3 +106,26 @@ def _inbound(limit: Limit, available: int) -> LimitStatistics:
 
 #: Many scopes have the same few limits.
 _text: Final = lru_cache(maxsize=1024)(describe)
+
+
+def budget_statistics(budgets: Budgets, now: Instant) -> Mapping[str, BudgetStatistics]:
+    """How the budgets stand, by name: of each unit what the labels have used, the most first."""
+    return {name: _budget(policy, now) for name, policy in budgets.policies()}
+
+
+def _budget(policy: BudgetPolicy, now: Instant) -> BudgetStatistics:
+    budget, used = policy.parameters, policy.used(now)
+
+    def share(label: str) -> float:
+        return max(amount / limit.amount for amount, limit in zip(used[label], budget.limits, strict=True))
+
+    labels = {
+        label: {limit.unit: _left(amount, limit) for amount, limit in zip(used[label], budget.limits, strict=True)}
+        for label in sorted(used, key=share, reverse=True)[:_MAX_LABELS_SHOWN]
+    }
+    return BudgetStatistics(covers=budget.labels, each=budget.each, labels=labels, others=len(used) - len(labels))
+
+
+def _left(used: int, limit: BudgetLimit) -> BudgetUse:
+    share = 1_000_000 if limit.unit == USD else 1
+    return BudgetUse(used=used / share, left=max(0, limit.amount - used) / share, per=to_seconds(limit.per))

@@ -1,4 +1,4 @@
-"""What all scopes share: the global request cap and degraded mode, and the events and log lines about them.
+"""What all scopes share: the global request cap, degraded mode and budgets, and the events and log lines about them.
 
 The policies are shared by every pipeline. This module sets them up, watches them, and reports what they do.
 """
@@ -15,6 +15,7 @@ from governor.instrumentation import Announcer, CallsRejected, DegradedEntered, 
 from governor.instrumentation.notices import Notices
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_states import BreakerStatus
+from governor.policies.budget import Budgets
 from governor.policies.degraded import Cause, Degraded, DegradedPolicy
 from governor.policies.request_cap import WARN_AT, RequestCap, RequestCapPolicy
 
@@ -31,6 +32,8 @@ class GlobalWatch:
     def __init__(self, settings: GlobalSettings, *, now: Clock, announcer: Announcer) -> None:
         self.cap = RequestCapPolicy(RequestCap(settings.requests_per_minute))
         self.degraded = DegradedPolicy(_degraded(settings))
+        #: The budgets of caller labels.
+        self.budgets = Budgets()
         self._now = now
         self._announcer = announcer
         #: Whether the beginning of a pause has been announced, and not its end.

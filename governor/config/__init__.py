@@ -1,6 +1,7 @@
 """Settings: the policy file, the environment, and the settings in force for each scope."""
 
 from governor._units import describe_duration, parse_duration
+from governor.config.budget_settings import BudgetSettings, PriceSettings
 from governor.config.model import Config
 from governor.config.names import DEFAULT, provider_name, provider_of, scope_name, scope_of
 from governor.config.parts import (
@@ -20,6 +21,7 @@ from governor.config.text import describe, parse_limit
 __all__ = [
     "DEFAULT",
     "UNIX_PEERS",
+    "BudgetSettings",
     "Config",
     "GlobalSettings",
     "InboundGroup",
@@ -27,6 +29,7 @@ __all__ = [
     "InboundSettings",
     "InboundTier",
     "LoggingSettings",
+    "PriceSettings",
     "ProviderSettings",
     "ScopeSettings",
     "describe",

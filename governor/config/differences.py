@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from governor.config.budget_settings import BudgetSettings, PriceSettings
 from governor.config.builtin import built_in
 from governor.config.load import merge
 from governor.config.model import Config
@@ -22,6 +23,8 @@ def differences(config: Config) -> list[str]:
         *_outbound(config),
         *_section("inbound", InboundSettings(), config.inbound_settings),
         *_inbound(config),
+        *(line for name, budget in config.budget.items() for line in _named("budget", name, BudgetSettings(), budget)),
+        *(line for name, price in config.prices.items() for line in _named("prices", name, PriceSettings(), price)),
         *_section("logging", LoggingSettings(), config.logging),
     ]
 
@@ -63,6 +66,10 @@ def _inbound(config: Config) -> Iterator[str]:
         # A configuration that names no group at all has those of the built-in preset.
         always = name not in preset and (name != DEFAULT or len(config.inbound) == 1)
         yield from _section(join("inbound", name), inherited, group, always=always)
+
+
+def _named(table: str, name: str, inherited: msgspec.Struct, record: msgspec.Struct) -> Iterator[str]:
+    return _section(join(table, name), inherited, record, always=True)
 
 
 def _preset(config: Config) -> dict[str, InboundGroup]:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 
 from governor._units import Duration
+from governor.config.budget_settings import BudgetSettings, PriceSettings
 from governor.config.builtin import presets
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, PresetName, ScopeSettings
 from governor.config.preset import PresetReference
@@ -70,6 +71,16 @@ def json_schema() -> Schema:
             "inbound": {
                 **inbound,
                 "additionalProperties": _record(InboundGroup),
+            },
+            "budget": {
+                "description": "Budgets of caller labels, by name.",
+                "type": "object",
+                "additionalProperties": _record(BudgetSettings),
+            },
+            "prices": {
+                "description": "Prices of models, by the name of the model or a pattern.",
+                "type": "object",
+                "additionalProperties": _record(PriceSettings),
             },
             "logging": _record(LoggingSettings),
         },

@@ -6,10 +6,13 @@ takes at most three dictionary lookups.
 
 import os
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from types import MappingProxyType
+from typing import TypeVar
 
 import msgspec
 
+from governor.config.budget_settings import BudgetSettings, PriceSettings
 from governor.config.builtin import DEFAULT_PRESET, SECTIONS, built_in, is_preset_path, preset_of, presets
 from governor.config.files import FilePath
 from governor.config.hosts import Place, place
@@ -33,11 +36,14 @@ from governor.config.schema import entries, read, unknown_key
 from governor.config.text import describe
 from governor.errors import ConfigError
 
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, resolved and checked. Created by `load` and `from_mapping`.
 
-    `provider`, `outbound` and `inbound` map the name of each section, including `default`, to its complete settings.
+    `provider`, `outbound` and `inbound` map the name of each section, including `default`, to its complete settings; `budget`
+    and `prices` map the names of budgets and models.
     `policy_file` is the path of the file that was read, and None without one; it makes no difference to equality.
     """
 
@@ -46,16 +52,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     outbound: Mapping[str, ScopeSettings]
     inbound: Mapping[str, InboundGroup]
     inbound_settings: InboundSettings
+    budget: Mapping[str, BudgetSettings] = {}
+    prices: Mapping[str, PriceSettings] = {}
     logging: LoggingSettings
     policy_file: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("provider", "outbound", "inbound"):
+        for field in ("provider", "outbound", "inbound", "budget", "prices"):
             msgspec.structs.force_setattr(self, field, MappingProxyType(getattr(self, field)))
 
     def _settings(self) -> tuple[object, ...]:
         # Read-only mappings can neither be pickled nor copied.
-        sections = map(dict, (self.provider, self.outbound, self.inbound))
+        sections = map(dict, (self.provider, self.outbound, self.inbound, self.budget, self.prices))
         return self.global_, *sections, self.inbound_settings, self.logging
 
     def __eq__(self, other: object) -> bool:
@@ -94,10 +102,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             _check_units(provider, outbound)
         with mistakes:
             inbound_settings, groups = _inbound(tables["inbound"])
+        budget: Mapping[str, BudgetSettings] = {}
+        prices: Mapping[str, PriceSettings] = {}
+        with mistakes:
+            budget = _named(BudgetSettings(), tables["budget"], field="budget")
+        with mistakes:
+            prices = _named(PriceSettings(), tables["prices"], field="prices")
         with mistakes:
             logging = read(LoggingSettings(), tables["logging"], field="logging")
         mistakes.report()
-        return _restored(global_, provider, outbound, groups, inbound_settings, logging, None)
+        return _restored(global_, provider, outbound, groups, budget, prices, inbound_settings, logging, None)
 
     @classmethod
     def load(
@@ -142,12 +156,31 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """
         return self.provider.get(provider_name(provider)) or self.provider[DEFAULT]
 
+    def price_of(self, model: str | None) -> PriceSettings | None:
+        """The price of a model: of its own section, else of the longest pattern that matches its name.
+
+        A model without a price has the highest prices of all sections; None if there is no section.
+        """
+        if model is not None:
+            found = self.prices.get(model)
+            patterns = [pattern for pattern in self.prices if fnmatchcase(model, pattern)] if found is None else []
+            if patterns:
+                found = self.prices[max(patterns, key=len)]
+            if found is not None:
+                return found
+        prices = self.prices.values()
+        if not prices:
+            return None
+        return PriceSettings(input=max(one.input for one in prices), output=max(one.output for one in prices))
+
 
 def _restored(
     global_: GlobalSettings,
     provider: Mapping[str, ProviderSettings],
     outbound: Mapping[str, ScopeSettings],
     inbound: Mapping[str, InboundGroup],
+    budget: Mapping[str, BudgetSettings],
+    prices: Mapping[str, PriceSettings],
     inbound_settings: InboundSettings,
     logging: LoggingSettings,
     policy_file: str | None,
@@ -157,6 +190,8 @@ def _restored(
         provider=provider,
         outbound=outbound,
         inbound=inbound,
+        budget=budget,
+        prices=prices,
         inbound_settings=inbound_settings,
         logging=logging,
         policy_file=policy_file,
@@ -201,6 +236,17 @@ def _provider(table: object) -> dict[str, ProviderSettings]:
                     raise ConfigError(f"{path}.hosts[{index}]", host, f"a host of one provider only, and {owner} has this one")
     mistakes.report()
     return resolved
+
+
+def _named(beneath: Settings, table: object, *, field: str) -> dict[str, Settings]:
+    """The settings of every section of a table whose sections inherit from nothing."""
+    named: dict[str, Settings] = {}
+    mistakes = Mistakes()
+    for name, path, value in entries(table, field=field):
+        with mistakes:
+            named[name] = read(beneath, value, field=path)
+    mistakes.report()
+    return named
 
 
 def _check_units(providers: Mapping[str, ProviderSettings], scopes: Mapping[str, ScopeSettings]) -> None:

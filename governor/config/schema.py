@@ -36,6 +36,7 @@ _ALLOWED: Final[dict[object, str]] = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
+    str: "text",
     frozenset[int]: "a list of whole numbers",
     frozenset[str]: "a list of texts",
     tuple[str, ...]: "a list of texts",

@@ -20,6 +20,8 @@ def show(config: Config) -> list[str]:
         *(line for name, policy in config.outbound.items() for line in _section(join("outbound", name), policy)),
         *_section("inbound", config.inbound_settings),
         *(line for name, group in config.inbound.items() for line in _section(join("inbound", name), group)),
+        *(line for name, settings in config.budget.items() for line in _section(join("budget", name), settings)),
+        *(line for name, settings in config.prices.items() for line in _section(join("prices", name), settings)),
         *_section("logging", config.logging),
     ]
 

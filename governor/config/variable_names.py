@@ -25,7 +25,7 @@ LOGGING_DIRECTORY: Final = "TRAFFIC_CONTROL_LOG_DIR"
 _OWN_NAMES: Final = (POLICY_FILE, LOGGING_SWITCH, LOGGING_DIRECTORY)
 #: What every name contains that may be a misspelled setting.
 _CLUE: Final = re.compile("gov|traffic", re.IGNORECASE)
-_SECTIONS: Final = ("GLOBAL", "PROVIDER", "OUTBOUND", "INBOUND", "LOGGING")
+_SECTIONS: Final = ("GLOBAL", "PROVIDER", "OUTBOUND", "INBOUND", "BUDGET", "PRICES", "LOGGING")
 
 
 def is_setting(name: str) -> bool:

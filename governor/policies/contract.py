@@ -60,13 +60,13 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     receipts: tuple[int, ...] | None = None
     answered_at: Instant | None = None
     ending: Ending = Ending.ANSWERED
+    #: The label of the caller, if budgets count the grant.
+    caller: str | None = None
 
-
-def corrected(grant: Grant, used: Mapping[str, int]) -> Grant:
-    """The grant with the amounts that were really used, by unit."""
-    asked = grant.request
-    units = {**(asked.units or {}), **{unit: amount for unit, amount in used.items() if unit != REQUESTS}}
-    return msgspec.structs.replace(grant, request=Request(used.get(REQUESTS, asked.cost), units))
+    def corrected(self, used: Mapping[str, int]) -> "Grant":
+        """The same with the amounts that were really used, by unit."""
+        units = {**(self.request.units or {}), **{unit: amount for unit, amount in used.items() if unit != REQUESTS}}
+        return msgspec.structs.replace(self, request=Request(used.get(REQUESTS, self.request.cost), units))
 
 
 class Forecast(Protocol):

@@ -24,7 +24,8 @@ from governor.policies.ban_guard import BanGuard
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerStatus
-from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result, corrected
+from governor.policies.budget import Budgets
+from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result
 from governor.policies.cooldown import CooldownPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.limits import build, predecessors
@@ -71,6 +72,7 @@ class Pipeline:
         "arrivals",
         "awaits_answers",
         "breaker",
+        "budgets",
         "cap",
         "degraded",
         "dropped",
@@ -108,6 +110,7 @@ class Pipeline:
         lends: bool = True,
         max_debt: float = inf,
         arrivals: Arrivals = DEFAULT_ARRIVALS,
+        budgets: Budgets | None = None,
     ) -> None:
         #: What the scopes of the provider share, and the name of the provider.
         self.shared = ProviderPolicies() if provider is None else provider
@@ -128,6 +131,8 @@ class Pipeline:
         #: Amounts beyond the largest debt of a limit, by unit; they were dropped and not charged.
         self.dropped: dict[str, int] = {}
         self.cap = cap
+        #: The budgets of caller labels, which all scopes share.
+        self.budgets = Budgets() if budgets is None else budgets
         self.degraded = degraded
         self.own_cooldown = CooldownPolicy()
         #: What only pauses the scope, apart from degraded mode: of the provider, and of the scope alone.
@@ -251,7 +256,7 @@ class Pipeline:
         """Records in every policy of the scope, and in degraded mode, how the request ended and what it really used."""
         if used:
             self.settle(now, grant, used)
-            grant = corrected(grant, used)
+            grant = grant.corrected(used)
         # The limits first: whatever fails after them, the places that the request has taken are free again.
         for policy, born in zip(self.all_limits, self._born, strict=True):
             if grant.generation >= born:

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor._units import DAY, HOUR, MAX_DURATION, SECOND, Duration
-from governor.config import Config, GlobalSettings, InboundGroup, ProviderSettings, ScopeSettings, show
+from governor.config import (
+    BudgetSettings,
+    Config,
+    GlobalSettings,
+    InboundGroup,
+    PriceSettings,
+    ProviderSettings,
+    ScopeSettings,
+    show,
+)
 from governor.config.differences import differences
 from governor.config.json_schema import json_schema
 from governor.config.load import merge
@@ -66,6 +75,16 @@ GROUPS = st.builds(
 )
 FOLDERS = st.none() | st.text(st.characters(codec="utf-8"), min_size=1)
 KEYS = st.sampled_from("abc")
+USES = st.none() | st.sampled_from(["2000000 per day", "60 per 1h30m"])
+CALLER_BUDGETS = st.dictionaries(
+    st.sampled_from(["agents", "agent-*", "a.b"]),
+    st.builds(BudgetSettings, labels=st.sampled_from([(), ("agent-*", "job")]), each=st.booleans(), tokens=USES, usd=USES),
+    max_size=2,
+)
+DOLLARS = st.floats(0, 100)
+PRICES = st.dictionaries(
+    st.sampled_from(["gpt-5", "gpt-*"]), st.builds(PriceSettings, input=DOLLARS, cached_input=st.none() | DOLLARS), max_size=2
+)
 
 
 @st.composite
@@ -80,6 +99,8 @@ def configs(draw: st.DrawFn) -> Config:
             "provider": {**draw(PROVIDERS), "hub": {"hosts": draw(st.lists(HOSTS, unique=True))}},
             "outbound": draw(OUTBOUND),
             "inbound": {**groups, "default": draw(GROUPS)},
+            "budget": draw(CALLER_BUDGETS),
+            "prices": draw(PRICES),
             "logging": {"enabled": draw(st.booleans()), "directory": draw(FOLDERS)},
         }
     )

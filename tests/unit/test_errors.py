@@ -6,6 +6,7 @@ import pytest
 
 from governor import (
     BanBudgetSpent,
+    BudgetSpent,
     CircuitOpen,
     ConcurrencyExceeded,
     ConfigError,
@@ -30,6 +31,7 @@ LEAVES = [
     (Reason.RATE_LIMIT, "rate_limit_exceeded", RateLimited),
     (Reason.CIRCUIT_OPEN, "circuit_breaker_open", CircuitOpen),
     (Reason.DEGRADED, "degraded_mode_active", DegradedMode),
+    (Reason.BUDGET, "budget_spent", BudgetSpent),
     (Reason.COOLDOWN, "provider_cooldown_active", ProviderCooldown),
     (Reason.REQUEST_CAP, "global_request_cap_exceeded", RequestCapExceeded),
     (Reason.BAN_BUDGET, "ban_budget_spent", BanBudgetSpent),

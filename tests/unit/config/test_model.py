@@ -563,9 +563,13 @@ def test_a_mistake_is_named_by_its_path_with_the_value_and_what_is_allowed(toml:
         (
             "globl.max_scopes = 5",
             "unknown section [globl]; did you mean 'global'?",
-            "global, provider, outbound, inbound, logging",
+            "global, provider, outbound, inbound, budget, prices, logging",
         ),
-        ("xyz = 1", "unknown section [xyz]; known keys: global, provider, outbound, inbound, logging", "global, provider,"),
+        (
+            "xyz = 1",
+            "unknown section [xyz]; known keys: global, provider, outbound, inbound, budget, prices, logging",
+            "global, provider,",
+        ),
         ("global.max_scope = 5", "unknown key 'max_scope' in [global]; did you mean 'max_scopes'?", "requests_per_minute, "),
         (
             "inbound.chat.tiers.pro = { limits = [], burst = 5 }",

@@ -1,0 +1,90 @@
+"""Settings of budgets, `[budget.NAME]`, and of prices, `[prices.MODEL]`, as frozen records."""
+
+from math import ceil
+from typing import Final
+
+import msgspec
+
+from governor._units import MAX_DURATION
+from governor.config.mistakes import Mistakes
+from governor.errors import ConfigError
+from governor.policies._rate_text import parse_rate
+from governor.policies.budget import USD, Budget, BudgetLimit
+
+#: The units that a budget may count.
+UNITS: Final = ("requests", "tokens", "input_tokens", "output_tokens", USD)
+_MILLION: Final = 1_000_000
+_AMOUNT: Final = "text such as '2000000 per day' or '60 per 10m', or 'off'"
+
+
+class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of a budget, `[budget.NAME]`: what callers may use in any window, over all providers. Raises `ConfigError`.
+
+    `labels` are those of the callers, or patterns such as `agent-*`; without them, the label is the name of the budget. `each`
+    label has the amounts for itself, or, with `each = false`, all of them together. An amount is text such as
+    `2000000 per day`, of requests, tokens (input and output), input tokens, output tokens, or dollars (up to 6 decimals); `off`
+    for no bound.
+    """
+
+    labels: tuple[str, ...] = ()
+    each: bool = True
+    requests: str | None = None
+    tokens: str | None = None
+    input_tokens: str | None = None
+    output_tokens: str | None = None
+    usd: str | None = None
+
+    def __post_init__(self) -> None:
+        mistakes = Mistakes()
+        for index, label in enumerate(self.labels):
+            with mistakes:
+                if not label:
+                    raise ConfigError(f"labels[{index}]", label, "a label, or a pattern such as 'agent-*'")
+        for unit in UNITS:
+            with mistakes:
+                _limit(unit, getattr(self, unit))
+        mistakes.report()
+
+    def budget(self, name: str) -> Budget:
+        """The parameters of the budget of this name."""
+        limits = (_limit(unit, getattr(self, unit)) for unit in UNITS)
+        return Budget(self.labels or (name,), tuple(limit for limit in limits if limit is not None), self.each)
+
+
+class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The price of a model, `[prices.MODEL]`, in dollars for a million tokens, 0 to 1,000,000. Raises `ConfigError`.
+
+    `cached_input` is for input that is read from a cache, by default the price of other input. MODEL is the name that requests
+    say, or a pattern with `*`; the longest one that matches counts.
+    """
+
+    input: float = 0.0
+    output: float = 0.0
+    cached_input: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("input", "output", "cached_input"):
+            price = getattr(self, field)
+            if price is not None and not 0 <= price <= _MILLION:
+                raise ConfigError(field, price, "a number of dollars from 0 to 1,000,000")
+
+    def micro_usd(self, taken: int, output: int, cached: int = 0) -> int:
+        """What so many tokens cost, in millionths of a dollar, rounded up."""
+        cached_input = self.input if self.cached_input is None else self.cached_input
+        return ceil(taken * self.input + cached * cached_input + output * self.output)
+
+
+def _limit(unit: str, text: str | None) -> BudgetLimit | None:
+    if text is None:
+        return None
+    amount, per, period = text.lower().replace("_", "").partition(" per ")
+    try:
+        rate = parse_rate(f"{amount.strip()} per {period.strip()} strict") if per else None
+    except ConfigError:
+        rate = None
+    if rate is None or rate.unit != "requests" or rate.period > MAX_DURATION:
+        raise ConfigError(unit, text, _AMOUNT)
+    whole, rest = divmod(rate.amount * (_MILLION if unit == USD else 1), rate.parts)
+    if rest or whole < 1:
+        raise ConfigError(unit, text, "an amount of at least 1, in whole numbers; of dollars with at most 6 decimals")
+    return BudgetLimit(unit, whole, rate.period)

@@ -1,0 +1,126 @@
+"""Laws of budgets, against a naive account of the same calls."""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from governor._units import NEVER, Duration, Instant
+from governor.policies import budget as module
+from governor.policies.budget import Budget, BudgetLimit, Budgets
+from governor.policies.contract import Request
+
+pytestmark = pytest.mark.promise("R18")
+
+PER = 2560
+GRAIN = PER // module.SLOTS
+LABELS = ("agent-1", "agent-2", "job")
+
+
+@dataclass
+class Call:
+    """A granted call as a naive account keeps it: amounts by the instants at which they became known."""
+
+    label: str
+    at: int
+    estimate: int
+    dated: list[tuple[int, int]] = field(default_factory=list)
+
+    def used(self, since: int) -> int:
+        """What of it was used after this instant."""
+        return sum(amount for at, amount in self.dated if at > since)
+
+
+STEP = st.tuples(
+    st.integers(0, PER // 2),  # time that passes
+    st.sampled_from(LABELS),
+    st.integers(0, 12),  # estimate
+    st.none() | st.integers(0, 15),  # what a call on the way has used; None: the call was never made
+    st.integers(0, 5),  # which one
+)
+
+
+@given(steps=st.lists(STEP, max_size=40), each=st.booleans())
+@settings(max_examples=200)
+def test_an_account_holds_at_most_its_amount_and_what_calls_on_the_way_have_used_beyond_their_estimates(
+    steps: list[tuple[int, str, int, int | None, int]], each: bool
+) -> None:
+    budgets = Budgets({"b": Budget(("agent-*",), (BudgetLimit("tokens", 20, Duration(PER)),), each=each)})
+    now, calls, open_calls = 0, list[Call](), list[Call]()
+    for passed, label, estimate, used, index in steps:
+        now += passed
+        if open_calls and index < len(open_calls):
+            call = open_calls.pop(index)
+            request = Request(1, {"tokens": call.estimate})
+            if used is None:
+                budgets.refund(Instant(now), Instant(call.at), call.label, request)
+                call.dated.clear()
+            else:
+                budgets.settle(Instant(now), Instant(call.at), call.label, request, {"tokens": used})
+                call.dated = [(call.at, min(used, call.estimate)), (now, max(0, used - call.estimate))]
+        request = Request(1, {"tokens": estimate})
+        earliest = budgets.earliest(Instant(now), label, request)
+        if label == "job":
+            assert now == earliest
+            continue
+        mine = [call for call in calls if not each or call.label == label]
+
+        def has_room(at: int, mine: list[Call] = mine, needed: int = max(1, estimate)) -> bool:
+            return sum(call.used(at - PER) for call in mine) + needed <= 20
+
+        if earliest <= now:
+            assert has_room(now)
+            budgets.commit(Instant(now), label, request)
+            calls.append(Call(label, now, estimate, [(now, estimate)]))
+            open_calls.append(calls[-1])
+        else:
+            # True: there is room then, and at most one slot before there was none.
+            assert earliest < NEVER
+            assert has_room(earliest)
+            assert not has_room(earliest - 2 * GRAIN) or earliest - 2 * GRAIN < now
+            assert earliest == deepcopy(budgets).earliest(earliest, label, request)
+
+
+def test_a_request_above_the_budget_never_fits_and_all_budgets_of_a_label_must_have_room() -> None:
+    budgets = Budgets(
+        {
+            "agents": Budget(("agent-*",), (BudgetLimit("tokens", 100, Duration(PER)), BudgetLimit("usd", 5, Duration(PER)))),
+            "all": Budget(("*",), (BudgetLimit("requests", 2, Duration(10 * PER)),), each=False),
+        }
+    )
+    request = Request(1, {"tokens": 60})
+
+    assert NEVER == budgets.earliest(Instant(0), "agent-1", Request(1, {"tokens": 101}))
+    budgets.commit(Instant(0), "agent-1", request)
+    assert PER == budgets.earliest(Instant(0), "agent-1", request)
+    assert 0 == budgets.earliest(Instant(0), "agent-2", request)
+    budgets.commit(Instant(0), "job", request)
+    assert 10 * PER == budgets.earliest(Instant(0), "agent-2", request)
+
+
+def test_labels_beyond_the_bound_share_one_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_LABELS", 2)
+    budgets = Budgets({"b": Budget(("*",), (BudgetLimit("requests", 1, Duration(PER)),))})
+    for number in range(3):
+        assert 0 == budgets.earliest(Instant(0), f"l{number}", Request())
+        budgets.commit(Instant(0), f"l{number}", Request())
+
+    assert PER == budgets.earliest(Instant(0), "l3", Request())
+    # Their uses have left: each label has an account again.
+    later = Instant(10**9)
+    for number in range(2):
+        assert later == budgets.earliest(later, f"n{number}", Request())
+        budgets.commit(later, f"n{number}", Request())
+
+
+def test_other_settings_keep_what_was_used_of_the_same_unit() -> None:
+    limits = (BudgetLimit("tokens", 100, Duration(PER)),)
+    before = Budgets({"b": Budget(("a",), limits), "gone": Budget(("a",), limits)})
+    before.commit(Instant(0), "a", Request(1, {"tokens": 60}))
+    before.reconfigure(
+        {"b": Budget(("a", "z"), (BudgetLimit("usd", 9, Duration(PER)), BudgetLimit("tokens", 70, Duration(PER))))}
+    )
+
+    assert [{"a": (0, 60)}] == [policy.used(Instant(1)) for _, policy in before.policies()]
