@@ -63,7 +63,7 @@ def test_a_request_that_is_larger_than_the_limit_is_denied_for_good(provider: Pr
 def test_what_no_limit_counts_is_not_named_and_its_body_not_read(
     provider: Provider, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = opened(scope={"limits": ["5 per minute strict"]})
+    session = opened(scope={"limits": ["5 per minute strict"], "loops": {"enabled": False}})
     asked: list[Any] = []
     monkeypatch.setattr("governor_client._request.Request.body", property(asked.append))
     session.call("POST", provider.at("/", answer(USAGE)), content=BODY)
