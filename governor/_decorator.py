@@ -8,7 +8,7 @@ from typing import ParamSpec, Protocol, TypeVar, cast, final
 from governor._actors.permit import Permit
 from governor._failures import Classifier, Classify, status_of_answer
 from governor._permit_request import Cost, PermitRequest, ask
-from governor.config import scope_of
+from governor.config import scope_of, with_key
 from governor.errors import UsageError
 
 P = ParamSpec("P")
@@ -39,6 +39,7 @@ class LimitDecorator:
         provider: str,
         method: str | None = None,
         *,
+        key: str | None = None,
         cost: Cost = 1,
         timeout: float | None = None,
         classify: Classify | None = None,
@@ -55,6 +56,7 @@ class LimitDecorator:
         Raises `ConfigError` for invalid arguments, and `UsageError` for a generator function, whose permit would end before its
         first value, and for what is no function.
         """
+        provider = provider if key is None else with_key(provider, key)
         scope_of(provider, method)
         ask(cost, timeout, None)
         Classifier(classify)

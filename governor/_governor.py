@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from governor._access import Access, Leases
 from governor._actors.asking import ask_blocking, overloaded
 from governor._actors.permit import Permit
-from governor._callers import check_label, label_of_block
+from governor._callers import label_of_block
 from governor._decorator import LimitDecorator
 from governor._failures import Classifier, Classify
 from governor._fingerprints import Fingerprint, Fingerprints
@@ -28,7 +28,7 @@ from governor._life import Life
 from governor._listeners import Listeners
 from governor._lives import GovernorState, Lives
 from governor._operator import Operator
-from governor._permit_request import Cost, PermitRequest, ask
+from governor._permit_request import Cost, PermitRequest, ask, keyed
 from governor._retries import Failure
 from governor._supervisor import Supervisor
 from governor._units import DurationLike
@@ -67,8 +67,7 @@ class Governor:
             raise TypeError(f"Governor() takes a Config; for a policy file, use Governor.from_file({str(config)!r})")
         #: The settings in force.
         self.config = Config.from_mapping({}) if config is None else config
-        # A use of what was granted ahead is dated when the actor looks, a moment later. A clock that jumps, as those of tests
-        # do, would make that moment as long as its jump.
+        # A use of what was granted ahead is dated a moment later, which a clock that jumps would make as long as its jump.
         self._lends = clock is system_clock
         self._clock = clock if clock is system_clock else forward_clock(clock)
         self._random = random or Random()
@@ -91,16 +90,22 @@ class Governor:
         return cls(Config.load(path), clock=clock, random=random)
 
     def try_permit(
-        self, provider: str, method: str | None = None, *, cost: Cost = 1, caller: str | None = None
+        self,
+        provider: str,
+        method: str | None = None,
+        *,
+        key: str | None = None,
+        cost: Cost = 1,
+        caller: str | None = None,
     ) -> Permit | Denied:
         """A permit at once, or a denial with its reason. Never waits.
 
         On another thread the permit comes from those granted ahead, or takes one round trip to the governor's loop. Raises
-        `ConfigError` for an invalid scope, cost or label of a `caller`, `UsageError` if the governor is not running.
+        `ConfigError` for an invalid scope, cost, key or label of a `caller`, `UsageError` if the governor is not running.
         """
         access = self._access
-        if caller is not None:
-            check_label(caller)
+        if key is not None or caller is not None:
+            provider = keyed(provider, key, caller)
         if cost == 1 and not (access.by_caller and (caller or label_of_block())):
             actor = access.addresses.get((provider, method))
             if actor is not None:
@@ -129,6 +134,7 @@ class Governor:
         provider: str,
         method: str | None = None,
         *,
+        key: str | None = None,
         cost: Cost = 1,
         timeout: float | None = None,
         attempt: int | None = None,
@@ -139,6 +145,7 @@ class Governor:
     ) -> PermitRequest:
         """A permit for the length of a block: `async with governor.permit("github", "GET", timeout=5.0) as permit:`.
 
+        `key` is the model, resource or account, where limits are per key: `gpt-5` makes the scope `openai/gpt-5:post`.
         Waits in the queue for at most `timeout` seconds (None, or more than 366 days: without limit; 0: not at all), and raises
         a leaf of `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the attempts of one
         operation from 1, for the retry budget; leave it out for a call that is not retried. `caller` is the label of the
@@ -149,13 +156,14 @@ class Governor:
         """
         classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
         acquire = ask(cost, timeout, attempt, caller, priority, fingerprint)
-        return PermitRequest(self._access, provider, method, acquire, classifier)
+        return PermitRequest(self._access, keyed(provider, key), method, acquire, classifier)
 
     async def acquire(
         self,
         provider: str,
         method: str | None = None,
         *,
+        key: str | None = None,
         cost: Cost = 1,
         timeout: float | None = None,
         attempt: int | None = None,
@@ -167,13 +175,16 @@ class Governor:
 
         Call `permit.record(...)` once it has ended, or `permit.give_back()` if it was not made. The rest is as with `permit`.
         """
-        return await self._access.acquire(provider, method, ask(cost, timeout, attempt, caller, priority, fingerprint))
+        return await self._access.acquire(
+            keyed(provider, key), method, ask(cost, timeout, attempt, caller, priority, fingerprint)
+        )
 
     def acquire_blocking(
         self,
         provider: str,
         method: str | None = None,
         *,
+        key: str | None = None,
         cost: Cost = 1,
         timeout: float | None = None,
         attempt: int | None = None,
@@ -182,7 +193,9 @@ class Governor:
         fingerprint: Fingerprint | None = None,
     ) -> Permit:
         """The same for a thread, which is blocked meanwhile. Raises `UsageError` if that would block the governor's loop."""
-        return self._access.acquire_blocking(provider, method, ask(cost, timeout, attempt, caller, priority, fingerprint))
+        return self._access.acquire_blocking(
+            keyed(provider, key), method, ask(cost, timeout, attempt, caller, priority, fingerprint)
+        )
 
     def plan_retry(
         self,
@@ -204,16 +217,7 @@ class Governor:
         retry budget until its permit is asked for, or until `permit.give_up_retry()` of the failed attempt. Blocks for at most
         a second. Raises `ConfigError`, and `UsageError` if the governor is not running.
         """
-        failed = Failure(
-            provider,
-            method,
-            attempt=attempt,
-            remaining=remaining,
-            status=status,
-            server_wait=server_wait,
-            idempotency_key=idempotency_key,
-            failure=failure,
-        )
+        failed = Failure(provider, method, attempt, remaining, status, server_wait, idempotency_key, failure)
         return failed.plan(self._access, self.config.for_scope(failed.scope))
 
     async def aplan_retry(
@@ -229,16 +233,7 @@ class Governor:
         failure: CallFailure | None = None,
     ) -> RetryPlan:
         """The same for a task on any event loop, which goes on meanwhile."""
-        failed = Failure(
-            provider,
-            method,
-            attempt=attempt,
-            remaining=remaining,
-            status=status,
-            server_wait=server_wait,
-            idempotency_key=idempotency_key,
-            failure=failure,
-        )
+        failed = Failure(provider, method, attempt, remaining, status, server_wait, idempotency_key, failure)
         return await failed.aplan(self._access, self.config.for_scope(failed.scope))
 
     def statistics(self) -> Statistics:
@@ -263,8 +258,8 @@ class Governor:
     def reconfigure(self, config: Config) -> None:
         """Applies other settings, while everything goes on: of each bucket as large a part is left as before.
 
-        Use in strict windows stays counted, breakers keep their state, and queued calls wait by the new limits. May be called
-        on any thread, which is blocked until it is done. Raises `UsageError` if the governor is not running.
+        Uses stay counted, breakers keep their state, and queued calls wait by the new limits. May be called on any thread,
+        which is blocked until it is done. Raises `UsageError` if the governor is not running.
         """
 
         def apply() -> None:

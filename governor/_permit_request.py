@@ -10,6 +10,7 @@ from governor._callers import any_block, check_label, label_of_block
 from governor._failures import Classifier
 from governor._fingerprints import Fingerprint
 from governor._units import MAX_DURATION, to_seconds
+from governor.config import with_key
 from governor.errors import ConfigError, UsageError
 from governor.messages import Acquire, WatchedCall
 from governor.policies import _checks
@@ -143,3 +144,10 @@ def request_of(cost: Cost) -> Request:
 def _cost(request: Request) -> str:
     units = {REQUESTS: request.cost, **(request.units or {})}
     return ", ".join(f"{amount} {unit}" for unit, amount in units.items())
+
+
+def keyed(provider: str, key: str | None, caller: str | None = None) -> str:
+    """The provider with the key of a call, if it has one. Checks the label of its caller as well. Raises `ConfigError`."""
+    if caller is not None:
+        check_label(caller)
+    return provider if key is None else with_key(provider, key)

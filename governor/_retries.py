@@ -25,7 +25,6 @@ class Failure:
         self,
         provider: str,
         method: str,
-        *,
         attempt: int,
         remaining: float | None,
         status: int | None,

@@ -188,6 +188,7 @@ class Supervisor:
             degraded_providers=self._watch.degraded.culprits if now < self._watch.degraded.until else (),
             scopes=scopes,
             budgets=budget_statistics(self._watch.budgets, now),
+            provider_limits=self.sharing.limits(now),
             set_aside=aside,
             groups=groups,
             events_dropped=self._announcer.dropped,

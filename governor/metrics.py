@@ -70,6 +70,14 @@ def _limits(value: Callable[[LimitStatistics], float]) -> Callable[[Statistics],
     )
 
 
+def _provider_limits(value: Callable[[LimitStatistics], float]) -> Callable[[Statistics], Samples]:
+    return lambda statistics: (
+        ((name, text), value(limit))
+        for name, limits in statistics.provider_limits.items()
+        for text, limit in _by_text(limits).items()
+    )
+
+
 def _totals(value: Callable[[LimitStatistics], float]) -> Callable[[Statistics], Samples]:
     return lambda statistics: (
         ((name, text), value(limit))
@@ -234,6 +242,22 @@ METRICS: Final[tuple[Metric, ...]] = (
         "What a limit can hold, in its own unit.",
         ("scope", "limit"),
         _limits(lambda limit: limit.capacity),
+    ),
+    Metric(
+        "provider.limit.available",
+        _GAUGE,
+        "1",
+        "What a limit over all scopes of a provider, or of a key, has left, in its own unit.",
+        ("provider", "limit"),
+        _provider_limits(lambda limit: limit.available),
+    ),
+    Metric(
+        "provider.limit.capacity",
+        _GAUGE,
+        "1",
+        "What a limit over all scopes of a provider, or of a key, can hold, in its own unit.",
+        ("provider", "limit"),
+        _provider_limits(lambda limit: limit.capacity),
     ),
     Metric("inbound.requests", _COUNTER, "{request}", "Requests admitted.", _GROUP, _groups(lambda g: g.counters.requests)),
     Metric(

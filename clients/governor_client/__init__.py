@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from governor_client._client import TrafficControlledHttpClient
     from governor_client._estimate import Estimate, Estimator
     from governor_client._instrument import Instrumentation, instrument
+    from governor_client._keys import model_of
     from governor_client._meter import estimate_with
     from governor_client._options import CallOptions
     from governor_client._request import Request
@@ -36,6 +37,7 @@ else:
         "estimate_with": "governor_client._meter",
         "instrument": "governor_client._instrument",
         "limit": "governor.asgi",
+        "model_of": "governor_client._keys",
     }
 
     def __getattr__(name: str) -> object:
@@ -68,5 +70,6 @@ __all__ = [
     "estimate_with",
     "instrument",
     "limit",
+    "model_of",
     "wait_at_most",
 ]

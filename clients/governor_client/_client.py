@@ -15,6 +15,7 @@ from governor.one_use import AsyncOneUse, OneUse
 from governor_client import _calls
 from governor_client._calls import Call
 from governor_client._httpx_kit import Kit, library_of
+from governor_client._keys import Key
 from governor_client._operation import Terms
 from governor_client._options import CallOptions, ClientOptions, request_options
 from governor_client._status_error import status_error
@@ -48,8 +49,8 @@ class TrafficControlledHttpClient:
 
     Each request is built and signed after its wait. The answer is read within the attempt, so that an answer that breaks off is
     retried; `stream` and `astream` return it when it begins, and retry only before that. `GovernedTransport` describes what is
-    retried, and the arguments `governor`, `govern_loopback`, `ungoverned` and `on_event`. Redirects are followed by default,
-    each with a permit of its own.
+    retried, and the arguments `governor`, `govern_loopback`, `ungoverned`, `on_event` and `key`. Redirects are followed by
+    default, each with a permit of its own.
 
     All other arguments are those of `httpx2.Client`. Those that differ for async code have a twin: `transport` and
     `async_transport`, `mounts` and `async_mounts`. Event hooks may be plain functions for both. `library` is httpx2, or httpx,
@@ -68,6 +69,7 @@ class TrafficControlledHttpClient:
         govern_loopback: bool = False,
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
+        key: Key | None = None,
         follow_redirects: bool = True,
         library: ModuleType | None = None,
         transport: "httpx2.BaseTransport | None" = None,
@@ -84,6 +86,7 @@ class TrafficControlledHttpClient:
             govern_loopback=govern_loopback,
             ungoverned=ungoverned,
             on_event=on_event,
+            key=key,
             clock=system_clock,
         )
         given = {"transport": transport, "async_transport": async_transport, "timeout": timeout, **options}

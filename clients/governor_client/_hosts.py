@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any, Final, NamedTuple, Protocol, final
 
 from governor import ConfigError, Governor
 from governor.clock import system_clock
-from governor.config import provider_name
+from governor.config import Config, provider_name
+from governor.config.hosts import Place, folded_host, place
 from governor.instrumentation import Hook
 from governor_client._denials import OnRefusal, check_on_refusal
+from governor_client._keys import Key
 from governor_client._operation import Operation, Terms, sending
-from governor_client._ungoverned import Ungoverned, is_loopback, plain
+from governor_client._permits import GovernorClient
+from governor_client._ungoverned import Ungoverned, is_loopback
 from governor_client._wait import Wait, WaitBudget, check_wait, chosen_wait
 
 #: The provider of hosts that are not in the map: a name, or a function from a host to a name or None.
@@ -20,11 +22,8 @@ Default = str | Callable[[str], str | None] | None
 #: The maximum number of hosts whose provider is remembered. Beyond it, the one used least recently is looked up again.
 MAX_HOSTS: Final = 1_024
 _MAP: Final = "a map of hosts to providers such as {'api.github.com': 'github'}"
-_HOST: Final = "a host such as 'api.github.com', '*.openai.azure.com' or 'localhost:11434'; `default` is for all others"
+_OTHERS: Final = "; `default` is for all others"
 _DEFAULT: Final = "a provider such as 'other', or a function from a host to a provider or None"
-
-#: A host in lower case, possibly after `*.`, and a port; None for every port.
-Place = tuple[str, int | None]
 
 
 class Settings(NamedTuple):
@@ -37,6 +36,7 @@ class Settings(NamedTuple):
     on_refusal: OnRefusal
     ungoverned: frozenset[str]
     on_event: Hook | None
+    key: Key | None
 
 
 class TermsOf(Protocol):
@@ -55,7 +55,7 @@ class TermsOf(Protocol):
 
 
 def settings(
-    hosts: Mapping[str, str],
+    hosts: Mapping[str, str] | None,
     default: Default = None,
     *,
     governor: Governor | None = None,
@@ -63,20 +63,23 @@ def settings(
     on_refusal: OnRefusal = "raise",
     ungoverned: Collection[str] = (),
     on_event: Hook | None = None,
+    key: Key | None = None,
 ) -> Settings:
     """Validates the arguments of `instrument`. Raises `ConfigError`."""
+    by_settings = hosts is None
+    hosts = {} if hosts is None else hosts
     if not isinstance(hosts, Mapping):
         raise ConfigError("hosts", hosts, _MAP)
     if isinstance(default, str):
         default = provider_name(default, field="default")
     elif default is not None and not callable(default):
         raise ConfigError("default", default, _DEFAULT)
-    elif default is None and not hosts:
+    elif default is None and not hosts and not by_settings:
         raise ConfigError("hosts", hosts, f"{_MAP}; it may be empty if there is a `default`")
     providers: dict[Place, str] = {}
     for entry, name in hosts.items():
         provider = provider_name(name, field=f"hosts[{entry!r}]")
-        if providers.setdefault(_place(entry), provider) != provider:
+        if providers.setdefault(place(entry, also=_OTHERS), provider) != provider:
             raise ConfigError("hosts", entry, "each host once, with one provider")
     Ungoverned(ungoverned, govern_loopback=True)
     return Settings(
@@ -87,12 +90,13 @@ def settings(
         check_on_refusal(on_refusal),
         frozenset(ungoverned),
         on_event,
+        key,
     )
 
 
 @final
 class HostTerms:
-    """The terms of the provider to which the map, or else the default, assigns a host.
+    """The terms of the provider to which the map, or else the settings, or else the default, assigns a host.
 
     An entry with the port of the request goes before one for every port, and a host before `*.` and the rest of it, of which
     the longest matches. `default` is not for this machine, nor for requests without a host.
@@ -100,12 +104,18 @@ class HostTerms:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._providers: Final = dict(settings.providers)
+        self._client = GovernorClient(settings.governor)
+        #: The settings whose `hosts` are among the providers.
+        self._config: Config | None = None
+        self._providers = dict(settings.providers)
         self._found = lru_cache(MAX_HOSTS)(self._find)
         self._terms = lru_cache(MAX_HOSTS)(self._make)
 
     def of(self, host: str, path: str, port: int | None = None, /, *, within: Operation[Any] | None = None) -> Terms | None:
         """The terms of a request to this host and path; None if it needs no permit."""
+        governor = self._settings.governor or self._client.governor
+        if governor.config is not self._config:
+            self._follow(governor.config)
         terms = self._found(host, port)
         if terms is None or terms.ungoverned.covers(host, path):
             return None
@@ -117,16 +127,23 @@ class HostTerms:
         """The wait of one call."""
         return WaitBudget(chosen_wait(wait, self._settings.wait), timeout)
 
+    def _follow(self, config: Config) -> None:
+        """These settings are in force. Entries of the map go before theirs."""
+        named = {place(host): name for name, provider in config.provider.items() for host in provider.hosts}
+        self._providers = {**named, **dict(self._settings.providers)}
+        self._found.cache_clear()
+        self._config = config
+
     def _find(self, host: str, port: int | None) -> Terms | None:
-        provider = self._provider(_folded(host), port)
+        provider = self._provider(folded_host(host), port)
         return None if provider is None else self._terms(provider)
 
     def _provider(self, host: str, port: int | None) -> str | None:
         name = host
         while name:
-            for place in ((name, port), (name, None)):
-                if place in self._providers:
-                    return self._providers[place]
+            for entry in ((name, port), (name, None)):
+                if entry in self._providers:
+                    return self._providers[entry]
             _, dot, parents = name.removeprefix("*.").partition(".")
             name = f"*.{parents}" if dot else ""
         default = self._settings.default
@@ -147,44 +164,7 @@ class HostTerms:
             govern_loopback=True,
             ungoverned=settings.ungoverned,
             on_event=settings.on_event,
+            key=settings.key,
             clock=system_clock,
             by_host=True,
         )
-
-
-def _place(entry: object) -> Place:
-    """The host and the port of an entry of the map."""
-    text = entry if isinstance(entry, str) else ""
-    if text.count(":") > 1 and not text.startswith("["):
-        host, port = text, ""
-    else:
-        host, _, port = text.rpartition(":") if text.rpartition("]")[2].count(":") else (text, "", "")
-    name = _folded(host)
-    if (
-        not name.strip(".")
-        or any(character in name for character in "/@?#[]\\%")
-        or any(character.isspace() for character in text)
-        or "*" in name.removeprefix("*.")
-        or (":" in name and not _is_address(name))
-        or text.endswith(":")
-        or (port and not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65_535))
-    ):
-        raise ConfigError("hosts", entry, _HOST)
-    return name, int(port) if port else None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _folded(host: str) -> str:
-    """A host as the map names it: in lower case, without brackets and the final dot, in ASCII (RFC 3490)."""
-    name = plain(host)
-    try:
-        return name if name.isascii() else name.encode("idna").decode("ascii")
-    except UnicodeError:
-        return name

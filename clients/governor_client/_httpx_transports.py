@@ -15,6 +15,7 @@ from governor_client._denials import OnRefusal
 from governor_client._exchange import arun, run
 from governor_client._hosts import TermsOf
 from governor_client._httpx_kit import LIBRARIES, OURS, PORTS, HttpxExchange, Kit, library_of
+from governor_client._keys import Key
 from governor_client._operation import Operation, Terms
 from governor_client._options import BUDGET, BUFFERED, RETRY, WAIT
 from governor_client._streams import async_take_in, take_in
@@ -156,6 +157,9 @@ class Transport(_AnyTransport, Generic[Inner]):
     A transport is beneath authentication: a request is signed before it waits, and a retry sends the same signature again.
     `TrafficControlledHttpClient` signs each attempt.
 
+    `key` is called with each request (`governor_client.Request`), and returns its key, such as a model, or None: the scope is
+    then `provider/key:method`. `model_of` is such a function.
+
     The default `governor` is that of the process, looked up with each request. `transport` sends the requests. Requests to
     this machine need no permit unless `govern_loopback`, and neither do those to `ungoverned` paths (`/health` covers itself
     and everything beneath) and hosts. `on_event` is called at once, in the task or thread of the request, if a permit took a
@@ -174,6 +178,7 @@ class Transport(_AnyTransport, Generic[Inner]):
         govern_loopback: bool = False,
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
+        key: Key | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self._terms: TermsOf = Terms(
@@ -184,6 +189,7 @@ class Transport(_AnyTransport, Generic[Inner]):
             govern_loopback=govern_loopback,
             ungoverned=ungoverned,
             on_event=on_event,
+            key=key,
             clock=clock,
         )
         self.kit.reject_foreign("transport", transport)
@@ -231,6 +237,7 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
         govern_loopback: bool = False,
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
+        key: Key | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self._terms: TermsOf = Terms(
@@ -241,6 +248,7 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
             govern_loopback=govern_loopback,
             ungoverned=ungoverned,
             on_event=on_event,
+            key=key,
             clock=clock,
         )
         self.kit.reject_foreign("transport", transport)

@@ -14,6 +14,7 @@ from governor import ConfigError, Governor, UsageError
 from governor.instrumentation import Hook
 from governor_client._denials import OnRefusal
 from governor_client._hosts import Default, HostTerms, Settings, settings
+from governor_client._keys import Key
 from governor_client._patches import ImportHook, Method, Patches
 from governor_client._wait import Wait
 
@@ -229,7 +230,7 @@ class Instrumentation:
 
 
 def instrument(
-    hosts: Mapping[str, str],
+    hosts: Mapping[str, str] | None = None,
     *,
     default: Default = None,
     libraries: Collection[str] | None = None,
@@ -238,28 +239,37 @@ def instrument(
     on_refusal: OnRefusal = "raise",
     ungoverned: Collection[str] = (),
     on_event: Hook | None = None,
+    key: Key | None = None,
 ) -> Instrumentation:
     """Governs all requests of the HTTP libraries in this process: `instrument({"api.github.com": "github"})`.
 
     `hosts` maps hosts to providers. An entry is a host, or `*.` and the end of hosts (but not that end itself), with a port if
-    only that is meant: `localhost:11434`. The most exact entry counts. Hosts without an entry are not governed, or belong to
-    `default`: a provider, or a function that is called with a host and returns a provider or None; its answers are kept for
-    1024 hosts. This machine is governed only if an entry names it.
+    only that is meant: `localhost:11434`. The most exact entry counts. Beneath the map are the `hosts` of `[provider.NAME]` in
+    the settings, which count alone if there is no map. Hosts without an entry are not governed, or belong to `default`: a
+    provider, or a function that is called with a host and returns a provider or None; its answers are kept for 1024 hosts. This
+    machine is governed only if an entry names it.
 
     `libraries` are to be governed: out of httpx2, httpx, requests, urllib3 and aiohttp, by default all. Nothing is loaded for
     this, and what is loaded later is governed as well. Clients and sessions are governed from their next request on, whenever
     they were made, whatever their proxies, mounts, transports and adapters are. Those that take permits already keep their
     provider and are not governed twice.
 
-    `governor`, `wait`, `on_refusal`, `ungoverned` and `on_event` are those of `GovernedTransport`, as is everything else: a
-    request is signed before it waits, and is retried as the settings of the provider say.
+    `governor`, `wait`, `on_refusal`, `ungoverned`, `on_event` and `key` are those of `GovernedTransport`, as is everything
+    else: a request is signed before it waits, and is retried as the settings of the provider say.
 
     A second call with the same arguments changes nothing, and the process is governed until both handles have ended; one with
     other arguments raises `UsageError`. Raises `ConfigError` for invalid arguments.
     """
     wanted = _check_libraries(libraries)
     checked = settings(
-        hosts, default, governor=governor, wait=wait, on_refusal=on_refusal, ungoverned=ungoverned, on_event=on_event
+        hosts,
+        default,
+        governor=governor,
+        wait=wait,
+        on_refusal=on_refusal,
+        ungoverned=ungoverned,
+        on_event=on_event,
+        key=key,
     )
     with _lock:
         for installation in _current:

@@ -59,27 +59,31 @@ class Charged:
     def __init__(self, provider: str) -> None:
         self._provider = provider
         self._config: Config | None = None
-        self._units: dict[tuple[str, str | None], tuple[str, ...]] = {}
+        self._units: dict[tuple[str, str, str | None], tuple[str, ...]] = {}
 
-    def meter(self, governor: "Governor", request: Request) -> "Meter | None":
-        """What charges this request; None if nothing of it is charged, which costs one look-up."""
+    def meter(self, governor: "Governor", provider: str, request: Request) -> "Meter | None":
+        """What charges this request; None if nothing of it is charged, which costs one look-up.
+
+        `provider` is that of the request with its key, if it has one.
+        """
         config = governor.config
         if config is not self._config or len(self._units) > _MAX_REMEMBERED:
             self._config, self._units = config, {}
         label = governor.leases.label(request.caller) if config.budget else None
-        units = self._units.get((request.method, label))
+        units = self._units.get((provider, request.method, label))
         if units is None:
-            counted = self._counted(config, request.method, label)
-            units = self._units[request.method, label] = tuple(unit for unit in UNITS if unit in counted)
+            counted = self._counted(config, scope_of(provider, request.method), label)
+            units = self._units[provider, request.method, label] = tuple(unit for unit in UNITS if unit in counted)
         if not units:
             return None
         estimated = _estimate(self._provider, request)
         return Meter(units, estimated, config.price_of(estimated.model) if "usd" in units else None)
 
-    def _counted(self, config: "Config", method: str, label: str | None) -> set[str]:
+    def _counted(self, config: "Config", scope: str, label: str | None) -> set[str]:
         """What limits and budgets count of a call."""
-        scope = config.for_scope(scope_of(self._provider, method))
-        counted = {limit.unit for limit in (*scope.limits, *config.for_provider(self._provider).limits)}
+        keyed = config.provider.get(config.keyed_section(scope) or "")
+        shared = (*config.for_provider(self._provider).limits, *(() if keyed is None else keyed.limits))
+        counted = {limit.unit for limit in (*config.for_scope(scope).limits, *shared)}
         if label is not None:
             budgets = (settings.budget(name) for name, settings in config.budget.items())
             counted |= {limit.unit for budget in budgets if budget.covers(label) for limit in budget.limits}

@@ -11,14 +11,15 @@ from contextvars import ContextVar, Token
 from functools import partial
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar, final
 
-from governor import CallFailure, Cost, Duration, Fingerprint, Governor, Instant, Permit, PermitDenied
+from governor import CallFailure, ConfigError, Cost, Duration, Fingerprint, Governor, Instant, Permit, PermitDenied
 from governor.clock import Clock, to_seconds, wall_clock
-from governor.config import provider_name
+from governor.config import provider_name, with_key
 from governor.hints import MIN_WAIT, forbids_retry, read_hints
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
 from governor_client._attempt import Attempt, Fault, Observing, rejection_in
 from governor_client._compared import watch
 from governor_client._denials import DeniedResponse, OnRefusal, check_on_refusal, denied_response
+from governor_client._keys import Key
 from governor_client._meter import Charged
 from governor_client._permits import GovernorClient
 from governor_client._questions import Ask, Question
@@ -84,8 +85,6 @@ def sending() -> "Operation[Any] | None":
 class Terms:
     """The settings of an adapter: provider, governor, waiting, denials, ungoverned requests. Raises `ConfigError`."""
 
-    __slots__ = ("_client", "_given", "by_host", "charged", "clock", "on_event", "on_refusal", "provider", "ungoverned", "wait")
-
     #: Whether there have ever been terms by host, so that requests may be sent within requests.
     any_by_host: ClassVar[bool] = False
 
@@ -99,6 +98,7 @@ class Terms:
         govern_loopback: bool = False,
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
+        key: Key | None = None,
         clock: Clock,
         by_host: bool = False,
     ) -> None:
@@ -108,6 +108,9 @@ class Terms:
         self.ungoverned = Ungoverned(ungoverned, govern_loopback=govern_loopback)
         self.clock = clock
         self.on_event = on_event
+        if key is not None and not callable(key):
+            raise ConfigError("key", key, "a function from a request to its key, or None")
+        self.key = key
         #: Whether `instrument` has chosen the provider, by the host.
         self.by_host = by_host
         if by_host:
@@ -162,6 +165,7 @@ class Operation(Generic[Response]):
         "cost",
         "observing",
         "pause",
+        "provider",
         "request",
         "terms",
         "waited",
@@ -175,6 +179,9 @@ class Operation(Generic[Response]):
         #: Seconds to wait before the next attempt; None for no further attempt.
         self.pause: float | None = None
         self.terms = terms
+        key = None if terms.key is None else terms.key(request)
+        #: The provider of the scope, with the key of the request if it has one.
+        self.provider = terms.provider if key is None else with_key(terms.provider, key)
         self.request = request
         # Most calls never wait, and need none.
         self._budget = budget
@@ -195,15 +202,10 @@ class Operation(Generic[Response]):
         self.observing: tuple[Observing, ...] = ()
         #: The cost of each permit, and whether answers correct it: only where limits count more than requests.
         self.cost: Cost = 1
-        if (meter := terms.charged.meter(self.governor, request)) is not None:
+        if (meter := terms.charged.meter(self.governor, self.provider, request)) is not None:
             self.cost, self.observing = meter.cost, (partial(meter.begin, self),)
         #: What the loop guard knows the request by; None if it does not watch for its repetition.
         self.fingerprint: Fingerprint | None = None
-
-    @property
-    def provider(self) -> str:
-        """The provider of the scope."""
-        return self.terms.provider
 
     @property
     def method(self) -> str:
@@ -217,7 +219,7 @@ class Operation(Generic[Response]):
             return None
         if request.caller is not None or watch(self) is not None:
             return None
-        permit = self.governor.leases.take(self.terms.provider, request.method, 1 if request.repeatable else None)
+        permit = self.governor.leases.take(self.provider, request.method, 1 if request.repeatable else None)
         if permit is None:
             return None
         self._tries = 1
@@ -360,7 +362,7 @@ class Operation(Generic[Response]):
         if not self.request.repeatable:
             return None
         return {
-            "provider": self.terms.provider,
+            "provider": self.provider,
             "method": self.request.method,
             "attempt": self._tries,
             "remaining": self._budget().pause,

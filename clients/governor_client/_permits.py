@@ -23,6 +23,7 @@ from governor import (
     Statistics,
     default,
 )
+from governor.config import with_key
 
 
 @final
@@ -52,13 +53,21 @@ class GovernorClient:
         return found
 
     def try_permit(
-        self, provider: str, method: str | None = None, *, cost: Cost = 1, caller: str | None = None
+        self,
+        provider: str,
+        method: str | None = None,
+        *,
+        key: str | None = None,
+        cost: Cost = 1,
+        caller: str | None = None,
     ) -> Permit | Denied:
         """A permit, or the reason why there is none now. Never waits for a permit, at most for an answer.
 
-        `caller` is the label of the caller. Raises `ConfigError` for an invalid scope, cost or label, `UsageError` if the given
-        governor is not running.
+        `key` and `caller` are those of `permit`. Raises `ConfigError` for an invalid scope, cost or label, `UsageError` if the
+        given governor is not running.
         """
+        if key is not None:
+            provider = with_key(provider, key)
         # `LeasedPermits` says what is read here. Inlined: a permit from a lease costs one `popleft` and this frame.
         lease = self._leases.get((provider, method))
         if lease is not None and cost == 1 and caller is None and not self._by_label and not lease.large and not lease.failures:
@@ -73,6 +82,7 @@ class GovernorClient:
         provider: str,
         method: str | None = None,
         *,
+        key: str | None = None,
         cost: Cost = 1,
         timeout: float | None = None,
         attempt: int | None = None,
@@ -88,6 +98,7 @@ class GovernorClient:
         return self.governor.permit(
             provider,
             method,
+            key=key,
             cost=cost,
             timeout=timeout,
             attempt=attempt,

@@ -17,6 +17,7 @@ from governor_client._denials import OnRefusal
 from governor_client._exchange import arun
 from governor_client._headers import CALLER
 from governor_client._hosts import TermsOf
+from governor_client._keys import Key
 from governor_client._operation import Operation, Terms
 from governor_client._request import Reading, Request
 from governor_client._server_wait import Headers
@@ -78,6 +79,9 @@ class GovernedMiddleware:
     sign a request before it waits. Those after it sign each attempt; if they send requests of their own, as
     `DigestAuthMiddleware` does, list the same middleware once more after them. `govern` has none of these limits.
 
+    `key` is called with each request (`governor_client.Request`), and returns its key, such as a model, or None: the scope is
+    then `provider/key:method`. `governor_client.model_of` is such a function.
+
     The default `governor` is that of the process, looked up with each request. Requests to this machine need no permit unless
     `govern_loopback`, and neither do those to `ungoverned` paths (`/health` covers itself and everything beneath) and hosts.
     `on_event` is called at once, in the task of the request, if a permit took a millisecond or more (`Granted`), when an
@@ -95,6 +99,7 @@ class GovernedMiddleware:
         govern_loopback: bool = False,
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
+        key: Key | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self._terms: TermsOf = Terms(
@@ -105,6 +110,7 @@ class GovernedMiddleware:
             govern_loopback=govern_loopback,
             ungoverned=ungoverned,
             on_event=on_event,
+            key=key,
             clock=clock,
         )
         self._buffered = buffered
@@ -248,6 +254,7 @@ def govern(
     govern_loopback: bool = False,
     ungoverned: Collection[str] = (),
     on_event: Hook | None = None,
+    key: Key | None = None,
     clock: Clock = system_clock,
 ) -> S:
     """Makes a session take a permit for each request, and returns it.
@@ -272,6 +279,7 @@ def govern(
         govern_loopback=govern_loopback,
         ungoverned=ungoverned,
         on_event=on_event,
+        key=key,
         clock=clock,
     )
     # Weak, because a session in a reference cycle would not warn at once that it was not closed.

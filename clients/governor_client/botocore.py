@@ -14,6 +14,7 @@ from governor_client._attempt import Attempt
 from governor_client._denials import DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import pause
 from governor_client._headers import CALLER
+from governor_client._keys import Key
 from governor_client._operation import Operation, Terms
 from governor_client._request import Request
 from governor_client._urllib3_family import (
@@ -49,6 +50,7 @@ def govern(
     govern_loopback: bool = False,
     ungoverned: Collection[str] = (),
     on_event: Hook | None = None,
+    key: Key | None = None,
     clock: Clock = system_clock,
 ) -> C:
     """Governs all requests of a client of botocore or boto3, and returns the client: `govern(boto3.client("s3"), "aws")`.
@@ -73,6 +75,7 @@ def govern(
         govern_loopback=govern_loopback,
         ungoverned=ungoverned,
         on_event=on_event,
+        key=key,
         clock=clock,
     )
     handlers = _Handlers(terms, timeout_of((meta.config.connect_timeout, meta.config.read_timeout)))

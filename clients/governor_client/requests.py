@@ -15,6 +15,7 @@ from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, a
 from governor_client._exchange import run
 from governor_client._headers import CALLER, by_name
 from governor_client._hosts import TermsOf
+from governor_client._keys import Key
 from governor_client._observed import Observation
 from governor_client._operation import KEPT, Operation, Terms
 from governor_client._request import Request
@@ -83,6 +84,7 @@ class AdapterOptions(TypedDict, total=False):
     govern_loopback: bool
     ungoverned: Collection[str]
     on_event: Hook | None
+    key: Key | None
     clock: Clock
 
 
@@ -111,6 +113,9 @@ class GovernedAdapter(BaseAdapter):
     An adapter is beneath authentication: a request is signed before it waits, and a retry sends the same signature again.
     `govern` signs each attempt that had to wait.
 
+    `key` is called with each request (`governor_client.Request`), and returns its key, such as a model, or None: the scope is
+    then `provider/key:method`. `governor_client.model_of` is such a function.
+
     The default `governor` is that of the process, looked up with each request; only an adapter without another one can be
     pickled. Requests to this machine need no permit unless `govern_loopback`, and neither do those to `ungoverned` paths
     (`/health` covers itself and everything beneath) and hosts. `on_event` is called at once, in the thread of the request, if a
@@ -129,6 +134,7 @@ class GovernedAdapter(BaseAdapter):
         govern_loopback: bool = False,
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
+        key: Key | None = None,
         clock: Clock = system_clock,
     ) -> None:
         super().__init__()
@@ -143,6 +149,7 @@ class GovernedAdapter(BaseAdapter):
             "govern_loopback": govern_loopback,
             "ungoverned": ungoverned,
             "on_event": on_event,
+            "key": key,
             "clock": clock,
         }
         self._terms: TermsOf = Terms(
@@ -153,6 +160,7 @@ class GovernedAdapter(BaseAdapter):
             govern_loopback=govern_loopback,
             ungoverned=ungoverned,
             on_event=on_event,
+            key=key,
             clock=clock,
         )
 

@@ -13,6 +13,7 @@ from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, a
 from governor_client._exchange import run
 from governor_client._headers import CALLER, by_name
 from governor_client._hosts import TermsOf
+from governor_client._keys import Key
 from governor_client._observed import Observation
 from governor_client._operation import Operation, Terms
 from governor_client._request import Request
@@ -77,6 +78,7 @@ def govern(
     govern_loopback: bool = False,
     ungoverned: Collection[str] = (),
     on_event: Hook | None = None,
+    key: Key | None = None,
     clock: Clock = system_clock,
 ) -> M:
     """Governs all requests of a `PoolManager` or `ProxyManager`, and returns the manager.
@@ -100,6 +102,9 @@ def govern(
     with `Retry-After`). A body from a file or an iterator is sent once. With `preload_content=False`, an answer that has been
     returned is not retried, and its outcome is reported when its body ends, breaks off or is closed.
 
+    `key` is called with each request (`governor_client.Request`), and returns its key, such as a model, or None: the scope is
+    then `provider/key:method`. `governor_client.model_of` is such a function.
+
     The default `governor` is that of the process, looked up with each request. Requests to this machine need no permit unless
     `govern_loopback`, and neither do those to `ungoverned` paths (`/health` covers itself and everything beneath) and hosts.
     `on_event` is called at once, in the thread of the request, if a permit took a millisecond or more (`Granted`), when an
@@ -116,6 +121,7 @@ def govern(
         govern_loopback=govern_loopback,
         ungoverned=ungoverned,
         on_event=on_event,
+        key=key,
         clock=clock,
     )
     manager.pool_classes_by_scheme = {
@@ -146,6 +152,7 @@ class GovernedPoolManager(PoolManager):
         govern_loopback: bool = False,
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
+        key: Key | None = None,
         clock: Clock = system_clock,
         **connection_pool_kw: Any,
     ) -> None:
@@ -159,6 +166,7 @@ class GovernedPoolManager(PoolManager):
             govern_loopback=govern_loopback,
             ungoverned=ungoverned,
             on_event=on_event,
+            key=key,
             clock=clock,
         )
 

@@ -20,7 +20,7 @@ from governor._actors.watch import GlobalWatch
 from governor._failures import Classifier
 from governor._units import Instant
 from governor.clock import Clock
-from governor.config import Config, ProviderSettings, ScopeSettings, provider_of
+from governor.config import DEFAULT, Config, ProviderSettings, ScopeSettings, keyed_of, provider_of
 from governor.instrumentation import Announcer
 from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.provider import ProviderParameters, ProviderPolicies
@@ -140,13 +140,15 @@ class Builder:
         shared.reconfigure(self._now(), self._parameters(shared.name))
 
     def _parameters(self, provider: str) -> ProviderParameters:
-        scope = self.config.for_scope(provider)
+        """Those of a provider, or of the section of a key."""
+        scope, config = self.config.for_scope(provider), self.config
+        settings = config.provider.get(provider) if keyed_of(provider) else config.for_provider(provider)
         return ProviderParameters(
-            limits=self.config.for_provider(provider).limits,
+            limits=() if settings is None else settings.limits,
             max_debt=scope.max_debt,
             arrivals=scope.arrivals,
             retry_budget=scope.retry_budget,
-            ban_budget=self.config.for_provider(provider).ban_budget,
+            ban_budget=config.for_provider(provider_of(provider)).ban_budget,
         )
 
     def keep(self, shared: ProviderPolicies) -> bool:
@@ -173,6 +175,7 @@ class Builder:
 
     def _pipeline_of(self, scope: str, settings: PipelineSettings) -> Pipeline:
         breaker, limits, exempt, max_debt, arrivals = settings
+        keyed = self.config.keyed_section(scope)
         return Pipeline(
             breaker,
             limits,
@@ -180,7 +183,9 @@ class Builder:
             budgets=self._watch.budgets,
             degraded=self._watch.degraded,
             provider=self.provider(provider_of(scope)),
-            cost=self._cost(scope),
+            cost=self._cost(scope, provider_of(scope)),
+            key=None if keyed is None else self.provider(keyed),
+            key_cost=self._cost(scope, keyed),
             scope=scope,
             exempt=exempt,
             lends=self._lends,
@@ -188,9 +193,9 @@ class Builder:
             arrivals=arrivals,
         )
 
-    def _cost(self, scope: str) -> MethodCost:
-        provider, _, method = scope.partition(":")
-        return MethodCost(*self.config.for_provider(provider).cost_of(method))
+    def _cost(self, scope: str, section: str | None) -> MethodCost:
+        settings = self.config.provider.get(section or DEFAULT) or self.config.provider[DEFAULT]
+        return MethodCost(*settings.cost_of(scope.partition(":")[2]))
 
     def _actor(self, scope: str, pipeline: Pipeline) -> ScopeActor:
         actor = ScopeActor(
@@ -211,6 +216,7 @@ class Builder:
         return actor
 
 
-def _said(config: Config, scope: str) -> tuple[ScopeSettings, ProviderSettings]:
-    """What settings say about a scope, and about its provider. What the provider has itself is `changed_providers`."""
-    return config.for_scope(scope), config.for_provider(provider_of(scope))
+def _said(config: Config, scope: str) -> tuple[ScopeSettings, ProviderSettings, str | None, ProviderSettings | None]:
+    """What settings say about a scope, and about its provider and its key. What these have themselves: `changed_providers`."""
+    keyed = config.keyed_section(scope)
+    return config.for_scope(scope), config.for_provider(provider_of(scope)), keyed, config.provider.get(keyed or "")

@@ -128,14 +128,14 @@ class Registry:
                 pipeline.settings(),
                 counters,
                 ledger.units,
-                pipeline.shared,
+                pipeline.providers,
                 self._builder.changes,
                 pipeline.rests_at(now),
             )
             most = MAX_SET_ASIDE * self._builder.config.global_.max_scopes
             if not self.set_aside.keep(scope, record, now=now, most=most):
                 return False
-        elif not self._builder.keep(pipeline.shared):
+        elif not all(map(self._builder.keep, pipeline.providers)):
             return False
         self._forgotten += counters
         del self.actors[scope]

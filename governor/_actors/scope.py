@@ -278,14 +278,7 @@ class ScopeLogic:
         head = self.queue.head()
         if head is None:
             return
-        verdict = self.ledger.pipeline.verdict(now, head.acquire.request)
-        wakes_at = self.ledger.pipeline.wakes_at(now) if verdict.when == AFTER_OUTCOME else NEVER
-        if self.ledger.pipeline.shares:
-            behind = self.standing.stand(now, head)
-            if behind is not None:
-                # It is woken when it is the first.
-                verdict = Verdict(AFTER_OUTCOME, behind, sooner=True, not_before=max(now, verdict.not_before))
-                wakes_at = NEVER
+        verdict, wakes_at = self.standing.outlook(now, head)
         loop_now = self._time()
         # A microsecond more, because our clock counts whole ones: when the alarm rings, the instant has come.
         due = math.inf if verdict.when >= AFTER_OUTCOME else loop_now + to_seconds(verdict.when - now + 1)
@@ -301,8 +294,8 @@ class ScopeLogic:
         if verdict.sooner:
             # An outcome may bring the turn forward, or never come: deadlines count.
             due = min(due, self.queue.next_deadline())
-            if wakes_at < NEVER:
-                due = min(due, loop_now + to_seconds(wakes_at - now + 1))
+        if wakes_at < AFTER_OUTCOME:
+            due = min(due, loop_now + to_seconds(wakes_at - now + 1))
         if self.queue:
             self._alarm.set(due)
 

@@ -11,6 +11,7 @@ import msgspec
 
 from governor._actors.units import UnitWatch
 from governor._units import NEVER, Instant
+from governor.config import is_within
 from governor.policies.pipeline import PipelineSettings
 from governor.policies.pipeline_state import PipelineState
 from governor.policies.provider import ProviderPolicies
@@ -20,14 +21,14 @@ from governor.statistics import CounterRecord
 class ScopeRecord(msgspec.Struct, frozen=True, gc=False):
     """Where a scope stood, and under which settings. `changes` counts the changes of settings until then.
 
-    From `rests_at` on it would be the same if it were new. `shared` keeps what its provider has spent.
+    From `rests_at` on it would be the same if it were new. `providers` keeps what its provider has spent, and its key.
     """
 
     state: PipelineState
     settings: PipelineSettings
     counters: CounterRecord
     units: UnitWatch
-    shared: ProviderPolicies
+    providers: tuple[ProviderPolicies, ...]
     changes: int
     rests_at: Instant
 
@@ -78,4 +79,4 @@ class SetAside:
     def names(self, scope: str) -> Iterator[str]:
         """The scope itself, if there is a record, and those of a provider."""
         names = list(self._records) if scope else ()
-        return (name for name in names if name == scope or name.partition(":")[0] == scope)
+        return (name for name in names if is_within(name, scope))

@@ -3,14 +3,18 @@
 A provider has no task of its own: all actors run on one thread, and the shared limits and their queues belong to it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, final
 
 from governor._actors.building import Builder
 from governor._actors.portal import Portal
+from governor._actors.survey import limit_statistics
+from governor._units import Instant
 from governor.policies.provider import ProviderPolicies
 from governor.policies.shared_limit import LimitQueue
+from governor.statistics import LimitStatistics
 
 if TYPE_CHECKING:
     from governor._actors.actor import ScopeActor
@@ -55,6 +59,19 @@ class Sharing:
         for actor in actors:
             actor.recall()
         return bool(actors)
+
+    def limits(self, now: Instant) -> dict[str, tuple[LimitStatistics, ...]]:
+        """The limits of providers and keys that have any, as they stand."""
+        leased: Counter[ProviderPolicies] = Counter()
+        for actor in self._leasing:
+            for provider in actor.ledger.pipeline.providers:
+                leased[provider] += actor.lender.outstanding
+        providers = sorted(self._builder.providers.items())
+        return {
+            name: tuple(limit_statistics(shared.policy, now, leased[provider]) for shared in provider.limits)
+            for name, provider in providers
+            if provider.limits
+        }
 
     def reconfigure(self) -> None:
         """Changes the providers for which other settings are in force now, and their scopes."""

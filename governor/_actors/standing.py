@@ -9,8 +9,9 @@ from typing import final
 from governor._actors.effects import Surroundings
 from governor._actors.ledger import Ledger
 from governor._actors.queue import Waiter, WaitQueue
-from governor._units import Instant
+from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.contract import LimitPolicy, Request
+from governor.policies.pipeline import Verdict
 from governor.policies.shared_limit import LimitQueue, Share
 
 
@@ -18,7 +19,7 @@ from governor.policies.shared_limit import LimitQueue, Share
 class Standing:
     """The place of one scope. Belongs to the actors' thread. `on_turn` serves the scope, now or soon."""
 
-    __slots__ = ("_ledger", "_number", "_queues", "_surroundings", "moved", "on_turn", "queue")
+    __slots__ = ("_joins_at", "_ledger", "_number", "_queues", "_surroundings", "moved", "on_turn", "queue")
 
     def __init__(self, ledger: Ledger, queue: WaitQueue, *, surroundings: Surroundings, on_turn: Callable[[], None]) -> None:
         self._ledger = ledger
@@ -28,6 +29,8 @@ class Standing:
         #: The queues in which the scope stands, for the call with this number.
         self._queues: tuple[LimitQueue, ...] = ()
         self._number = 0
+        # When the head of the scope has nothing else to wait for, as of the latest look at it.
+        self._joins_at = Instant(0)
         #: Whether a scope that waits for a shared limit may be served now: `move_on` is to be called after the step.
         self.moved = False
 
@@ -45,7 +48,21 @@ class Standing:
         request = waiter.acquire.request
         return any(share.queue.is_ahead_of(waiter.number) and share.amount(request) for share in self.shares)
 
-    def stand(self, now: Instant, head: Waiter) -> LimitPolicy | None:
+    def outlook(self, now: Instant, head: Waiter) -> tuple[Verdict, Instant]:
+        """The verdict for the head, and an instant before that at which to look at it again; `NEVER` if there is none."""
+        pipeline = self._ledger.pipeline
+        verdict = pipeline.verdict(now, head.acquire.request)
+        wakes_at = pipeline.wakes_at(now) if verdict.when == AFTER_OUTCOME else NEVER
+        if not pipeline.shares:
+            return verdict, wakes_at
+        behind = self._stand(now, head)
+        if behind is not None:
+            # It is woken when it is the first.
+            return Verdict(AFTER_OUTCOME, behind, sooner=True, not_before=max(now, verdict.not_before)), NEVER
+        # Where it waits for its own scope first, it looks before its turn, to take its place by its arrival.
+        return verdict, min(wakes_at, self._joins_at) if self._joins_at > now else wakes_at
+
+    def _stand(self, now: Instant, head: Waiter) -> LimitPolicy | None:
         """Stands in the queues of the limits that the head waits for. Returns one in which another call is before it, or None.
 
         In none while it waits for something else: it would keep others from units that it cannot use yet.
@@ -53,7 +70,8 @@ class Standing:
         request = head.acquire.request
         if self._number != head.number:
             self.leave()
-        if not self._ledger.pipeline.waits_for_shares_only(now, request):
+        self._joins_at = self._ledger.pipeline.without_shares(now, request)
+        if self._joins_at > now:
             self.leave()
             return None
         self._number = head.number

@@ -53,7 +53,7 @@ def scope_statistics(actor: ScopeActor, now: Instant, wall: Moment) -> ScopeStat
     actor.catch_up()
     ledger, leased = actor.ledger, actor.lender.outstanding
     breaker, failure = ledger.pipeline.breaker, ledger.counters.last_failure
-    limits = tuple(_limit(limit, now, leased) for limit in ledger.pipeline.limits)
+    limits = tuple(limit_statistics(limit, now, leased) for limit in ledger.pipeline.limits)
     return ScopeStatistics(
         counters=ledger.counters.record(breaker.openings),
         limits=limits,
@@ -88,7 +88,8 @@ def _denial(denied: Denied | None) -> DenialStatistics | None:
     return None if denied is None else DenialStatistics(reason=denied.reason, retry_after=denied.retry_after)
 
 
-def _limit(limit: LimitPolicy, now: Instant, leased: int) -> LimitStatistics:
+def limit_statistics(limit: LimitPolicy, now: Instant, leased: int) -> LimitStatistics:
+    """A limit as it stands at `now`, with the permits granted ahead, which count as available."""
     return LimitStatistics(
         limit=_text(limit.parameters),
         unit=limit.unit,

@@ -3,7 +3,7 @@
 from governor._units import describe_duration, parse_duration
 from governor.config.budget_settings import BudgetSettings, PriceSettings
 from governor.config.model import Config
-from governor.config.names import DEFAULT, provider_name, provider_of, scope_name, scope_of
+from governor.config.names import DEFAULT, is_within, keyed_of, provider_name, provider_of, scope_name, scope_of, with_key
 from governor.config.parts import (
     UNIX_PEERS,
     GlobalSettings,
@@ -34,6 +34,8 @@ __all__ = [
     "ScopeSettings",
     "describe",
     "describe_duration",
+    "is_within",
+    "keyed_of",
     "parse_duration",
     "parse_limit",
     "provider_name",
@@ -41,4 +43,5 @@ __all__ = [
     "scope_name",
     "scope_of",
     "show",
+    "with_key",
 ]

@@ -8,7 +8,7 @@ from governor.config.budget_settings import BudgetSettings, PriceSettings
 from governor.config.builtin import built_in
 from governor.config.load import merge
 from governor.config.model import Config
-from governor.config.names import DEFAULT, join, provider_of
+from governor.config.names import DEFAULT, join, provider_of, sections_of
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.preset import beneath
 from governor.config.provider_settings import ProviderSettings
@@ -33,7 +33,8 @@ def _provider(config: Config) -> Iterator[str]:
     default = config.provider[DEFAULT]
     presets = _presets(config)["provider"]
     for name, settings in config.provider.items():
-        inherited = ProviderSettings() if name == DEFAULT else read(default, presets.get(name, {}), field="")
+        above = ProviderSettings(cost=config.for_provider(provider_of(name)).cost) if "/" in name else default
+        inherited = ProviderSettings() if name == DEFAULT else read(above, presets.get(name, {}), field="")
         yield from _section(join("provider", name), inherited, settings, always=name not in (DEFAULT, *presets))
 
 
@@ -44,12 +45,11 @@ def _presets(config: Config) -> Mapping[str, Mapping[str, Mapping[str, object]]]
 
 def _outbound(config: Config) -> Iterator[str]:
     scopes = merge((built_in()["outbound"], _presets(config)["outbound"]))
-    default = config.outbound[DEFAULT]
     for name, settings in config.outbound.items():
         if name == DEFAULT:
             inherited = ScopeSettings()
         else:
-            inherited = config.outbound.get(provider_of(name), default) if ":" in name else default
+            inherited = next(config.outbound[one] for one in sections_of(name)[1:] if one in config.outbound)
             inherited = read(inherited, scopes.get(name, {}), field="")
         # A section that changes nothing still has an effect: the scope no longer follows the section of its provider.
         yield from _section(join("outbound", name), inherited, settings, always=name not in (DEFAULT, *scopes))

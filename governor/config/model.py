@@ -24,14 +24,17 @@ from governor.config.names import (
     check_name,
     folded_scopes,
     join,
+    keyed_name,
+    keyed_of,
     provider_name,
     provider_of,
     scope_name,
+    sections_of,
 )
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.paths import Paths, covering, normal_form, sample
 from governor.config.preset import beneath as presets_beneath
-from governor.config.provider_settings import ProviderSettings
+from governor.config.provider_settings import ProviderSettings, check_key_section
 from governor.config.schema import entries, read, unknown_key
 from governor.config.text import describe
 from governor.errors import ConfigError
@@ -142,12 +145,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(config, policy_file=file)
 
     def for_scope(self, scope: str) -> ScopeSettings:
-        """The settings of a scope: of its own section, else of the section of its provider, else of the default.
+        """The settings of a scope: those of the first of its sections that there is.
 
+        Of `openai/gpt-5:post` that is its own, else that of `openai/gpt-5`, of `openai:post`, of `openai`, or the default.
         Upper and lower case do not differ. Raises `ConfigError` for a name that is not a scope.
         """
-        scope = scope_name(scope)
-        return self.outbound.get(scope) or self.outbound.get(provider_of(scope)) or self.outbound[DEFAULT]
+        return next(self.outbound[name] for name in sections_of(scope_name(scope)) if name in self.outbound)
+
+    def keyed_section(self, scope: str) -> str | None:
+        """The section of the limits that a scope shares with others of its key: `openai/gpt-5` for `openai/gpt-5:post`.
+
+        Of a key without a section, and of calls without a key, it is `openai/default`. None if there is no such section.
+        """
+        names = (keyed_of(scope), f"{provider_of(scope)}/{DEFAULT}")
+        return next((name for name in names if name in self.provider), None)
 
     def for_provider(self, provider: str) -> ProviderSettings:
         """The settings of a provider as a whole: of its own section, else of the default.
@@ -204,12 +215,12 @@ def _outbound(table: object) -> dict[str, ScopeSettings]:
     resolved = {DEFAULT: ScopeSettings()}
     mistakes = Mistakes()
     # The default first, and providers before their methods, so that a section comes after those that it inherits from.
-    for name in sorted(sections, key=lambda name: (name != DEFAULT, ":" in name, name)):
+    for name in sorted(sections, key=lambda name: (name != DEFAULT, name.count("/") + name.count(":"), ":" not in name, name)):
         path, value = sections[name]
         with mistakes:
             name = scope_name(name, field=path)
             check_method(name, field=path)
-            beneath = resolved.get(provider_of(name), resolved[DEFAULT])
+            beneath = next((resolved[one] for one in sections_of(name)[1:] if one in resolved), resolved[DEFAULT])
             resolved[name] = read(beneath, value, field=path)
     mistakes.report()
     return resolved
@@ -221,11 +232,15 @@ def _provider(table: object) -> dict[str, ProviderSettings]:
     resolved = {DEFAULT: ProviderSettings()}
     owners: dict[Place, str] = {}
     mistakes = Mistakes()
-    for name in sorted(sections, key=lambda name: (name != DEFAULT, name)):
+    for name in sorted(sections, key=lambda name: (name != DEFAULT, "/" in name, name)):
         path, value = sections[name]
         with mistakes:
-            name = provider_name(name, field=path)
-            resolved[name] = read(resolved[DEFAULT], value, field=path)
+            name = keyed_name(name, field=path)
+            provider, slash, _ = name.partition("/")
+            whole = resolved.get(provider, resolved[DEFAULT])
+            resolved[name] = read(ProviderSettings(cost=whole.cost) if slash else resolved[DEFAULT], value, field=path)
+            if slash:
+                check_key_section(resolved[name], field=path)
             if name == DEFAULT and resolved[name].preset is not None:
                 raise ConfigError(f"{path}.preset", resolved[name].preset, "a preset in the section of a single provider")
             for index, host in enumerate(resolved[name].hosts):

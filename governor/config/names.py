@@ -1,7 +1,8 @@
 """Names of scopes, providers and inbound groups, and paths of keys.
 
-A scope is `provider:method`, or just `provider`. Upper and lower case do not differ, in code or in a policy file: `GitHub` is
-the provider `github`. Inside they are in lower case.
+A scope is `provider:method`, or just `provider`. Where limits are per model, resource or account, the provider is followed by a
+key: `openai/gpt-5:post`. Upper and lower case do not differ, in code or in a policy file: `GitHub` is the provider `github`.
+Inside they are in lower case.
 """
 
 import re
@@ -19,9 +20,13 @@ DEFAULT: Final = "default"
 _BARE_KEY: Final = re.compile("[A-Za-z0-9_-]+")
 _NAME: Final = "[a-z0-9][a-z0-9_.-]{0,99}"
 _PROVIDER: Final = re.compile(_NAME)
-_SCOPE: Final = re.compile(f"{_NAME}(?::{_NAME})?")
+#: A provider with a key, which may itself have a `/`, as in `openrouter/meta-llama/llama-4`.
+_KEYED: Final = re.compile(f"{_NAME}(?:/[a-z0-9][a-z0-9_./-]{{0,99}})?")
+_SCOPE: Final = re.compile(f"{_KEYED.pattern}(?::{_NAME})?")
+_MAX_KEY: Final = 100
 _CHARACTERS: Final = "letters from a to z, digits, '_', '-' and '.', at most 100 characters"
 _OTHERS: Final = re.compile("[^a-z0-9_.-]+")
+_NO_KEY: Final = re.compile("[^a-z0-9_./-]+")
 
 
 def join(path: str, key: str) -> str:
@@ -36,8 +41,11 @@ def quoted(text: str) -> str:
 
 
 def scope_of(provider: object, method: object = None) -> str:
-    """The scope of a provider and a method, as code spells them: `github:get` for `GitHub` and `GET`. Raises `ConfigError`."""
-    name = provider_name(provider)
+    """The scope of a provider and a method, as code spells them: `github:get` for `GitHub` and `GET`. Raises `ConfigError`.
+
+    The provider may have a key: `openai/gpt-5:post` for `openai/gpt-5` and `POST`.
+    """
+    name = keyed_name(provider)
     if method is None:
         return name
     return _checked(f"{name}:{method_name(method)}", name, field="provider")
@@ -61,6 +69,24 @@ def provider_name(name: object, *, field: str = "provider") -> str:
         advice = f"the provider {provider!r} with the method {method!r}, or the provider {f'{provider}-{method}'!r}"
         raise ConfigError(field, name, f"a name without ':', which separates provider and method: {advice}")
     raise ConfigError(field, name, f"a name such as 'github', of {_CHARACTERS}{_hint(folded)}")
+
+
+def keyed_name(name: object, *, field: str = "provider") -> str:
+    """The name of a provider, with or without a key, in lower case: `openai/gpt-5`. Raises `ConfigError` for `field`."""
+    folded = _folded(name)
+    return _checked(folded, name, field=field) if _KEYED.fullmatch(folded) else provider_name(name, field=field)
+
+
+def with_key(provider: str, key: object) -> str:
+    """The provider with a key: `openai/gpt-5` for `openai` and `GPT-5`. Raises `ConfigError`.
+
+    Keys come from requests, so any text is one: other characters than letters, digits and `_./-` become `-`, and only the first
+    100 characters count. Raises `ConfigError` for text without a letter or digit, and for what is not text.
+    """
+    name = _NO_KEY.sub("-", _folded(key)).lstrip("-_./")[:_MAX_KEY]
+    if not name:
+        raise ConfigError("key", key, "text with a letter or a digit, such as the name of a model")
+    return f"{provider_name(provider)}/{name}"
 
 
 def scope_name(name: object, *, field: str = "scope") -> str:
@@ -100,7 +126,7 @@ def _folded_names(section: str, tables: object) -> object:
 
 
 def _checked(scope: str, said: object, *, field: str) -> str:
-    if scope.startswith(f"{DEFAULT}:"):
+    if scope.startswith((f"{DEFAULT}:", f"{DEFAULT}/")):
         raise ConfigError(field, said, "'default' alone, for every method of every provider without a section")
     return scope
 
@@ -141,5 +167,27 @@ def check_name(name: object, *, field: str) -> None:
 
 
 def provider_of(scope: str) -> str:
-    """The provider of a scope: `github` for `github:post` and for `github`."""
-    return scope.partition(":")[0]
+    """The provider of a scope: `github` for `github:post` and for `github`, `openai` for `openai/gpt-5:post`."""
+    return scope.partition(":")[0].partition("/")[0]
+
+
+def keyed_of(scope: str) -> str | None:
+    """The provider of a scope with its key: `openai/gpt-5` for `openai/gpt-5:post`. None if there is no key."""
+    keyed = scope.partition(":")[0]
+    return keyed if "/" in keyed else None
+
+
+def is_within(scope: str, whole: str) -> bool:
+    """Whether `whole` is the scope itself, its provider, or its provider with its key."""
+    return whole in (scope, provider_of(scope), scope.partition(":")[0])
+
+
+def sections_of(scope: str) -> tuple[str, ...]:
+    """The sections of the policy file that may have the settings of a scope, the closest first.
+
+    `openai/gpt-5:post`, `openai/gpt-5`, `openai:post`, `openai`, `default`.
+    """
+    keyed, colon, method = scope.partition(":")
+    provider = keyed.partition("/")[0]
+    names = (scope, keyed, f"{provider}{colon}{method}", provider, DEFAULT)
+    return tuple(dict.fromkeys(names))

@@ -74,6 +74,15 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
         return cost.get("requests", 1), {unit: amount for unit, amount in cost.items() if unit != "requests"}
 
 
+def check_key_section(settings: ProviderSettings, *, field: str) -> None:
+    """Raises `ConfigError` if the section of a key has other settings than `limits` and `cost`."""
+    for name, default in zip(settings.__struct_fields__, settings.__struct_defaults__, strict=True):
+        value = getattr(settings, name)
+        if name not in ("limits", "cost") and value != default:
+            shown = list(value) if isinstance(value, tuple) else value
+            raise ConfigError(f"{field}.{name}", shown, "only 'limits' and 'cost' in the section of a key")
+
+
 def _cost(field: str, cost: int | Mapping[str, int]) -> int | Mapping[str, int]:
     if not isinstance(cost, Mapping):
         return _checks.whole(field, cost, minimum=0, maximum=MAX_COST)

@@ -131,7 +131,7 @@ class _Endpoints:
             "/openapi.json": self.openapi,
             "/metrics": self.prometheus,
             f"{API}/status": self.status,
-            f"{API}/metrics/{{scope}}": self.metrics,
+            f"{API}/metrics/{{scope:path}}": self.metrics,
             f"{API}/history": self.history,
             f"{API}/events": self.events,
         }

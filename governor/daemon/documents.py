@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from governor.conditions import Condition
 from governor.instrumentation import Entry
-from governor.statistics import Cause, CounterRecord, GroupStatistics, Moment, ScopeStatistics
+from governor.statistics import Cause, CounterRecord, GroupStatistics, LimitStatistics, Moment, ScopeStatistics
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +37,7 @@ class GlobalStatus(CounterRecord, frozen=True, kw_only=True):
     degraded_spells: int
     degraded_cause: Cause | None
     degraded_providers: tuple[str, ...]
+    provider_limits: Mapping[str, tuple[LimitStatistics, ...]]
     set_aside: int
     events_dropped: int
     hooks_failed: int

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from governor import CounterRecord, LimitStatistics, ScopeStatistics, Statistics
 from governor.conditions import INBOUND, OUTBOUND, Condition, headline, label
-from governor.config import provider_of
+from governor.config import is_within
 from governor.daemon.documents import About, GlobalStatus, GroupReport, ScopeReport, Status
 from governor.daemon.offers import offers
 from governor.statistics import BreakerStatistics, BreakerStatus, DenialStatistics, GroupStatistics, scarcest
@@ -60,6 +60,7 @@ def global_status(statistics: Statistics) -> GlobalStatus:
         degraded_spells=statistics.degraded_spells,
         degraded_cause=statistics.degraded_cause,
         degraded_providers=statistics.degraded_providers,
+        provider_limits=statistics.provider_limits,
         set_aside=statistics.set_aside,
         events_dropped=statistics.events_dropped,
         hooks_failed=statistics.hooks_failed,
@@ -91,7 +92,7 @@ def _of(scope: str, scopes: Mapping[str, ScopeStatistics]) -> dict[str, ScopeSta
     """That scope, or all scopes of a provider."""
     if ":" in scope:
         return {scope: scopes[scope]} if scope in scopes else {}
-    return {name: one for name, one in scopes.items() if provider_of(name) == scope}
+    return {name: one for name, one in scopes.items() if is_within(name, scope)}
 
 
 def _scope_report(scope: str, found: Mapping[str, ScopeStatistics]) -> ScopeReport:

@@ -215,12 +215,11 @@ class Pipeline:
         others = (policy.earliest(now, request) for policy in self.policies if policy is not self.cap)
         return max(self.guard.earliest(now, request)[0], *(pause.until for pause in self.pauses), *others)
 
-    def waits_for_shares_only(self, now: Instant, request: Request) -> bool:
-        """Whether everything but the shared limits grants the request."""
-        if any(pause.until > now for pause in self.pauses) or self.guard.earliest(now, request)[0] > now:
-            return False
+    def without_shares(self, now: Instant, request: Request) -> Instant:
+        """The earliest instant at which the request can be granted, disregarding the shared limits."""
         shared = {share.policy for share in self.shares}
-        return all(policy.earliest(now, request) <= now for policy in self.policies if policy not in shared)
+        others = (policy.earliest(now, request) for policy in self.policies if policy not in shared)
+        return max(self.guard.earliest(now, request)[0], *(pause.until for pause in self.pauses), *others)
 
     def commit(self, now: Instant, request: Request) -> Grant:
         """Spends the request in every policy; if one of them fails, in none."""

@@ -1,5 +1,6 @@
 """Limits of a provider in virtual time: what all of its scopes together are granted, and in which order."""
 
+import gc
 from collections.abc import Iterable, Mapping
 
 import anyio
@@ -234,6 +235,7 @@ async def test_what_a_provider_has_spent_outlives_its_scopes() -> None:
                 answers[-1].record(status=200)
             await anyio.sleep(60)
             granted(governor.try_permit("lab")).record(status=200)
+            gc.collect()
             await anyio.sleep(60)
 
     assert [False] * 3 + [True] == [isinstance(answer, Denied) for answer in answers]
@@ -262,6 +264,21 @@ async def test_a_commit_that_fails_halfway_takes_nothing_of_any_limit(policy: ty
     assert ([5, 5, 5], []) == (own, callers.denied)
 
 
+@pytest.mark.promise("R55")
+@pytest.mark.parametrize("policy", [TokenBucketPolicy, StrictWindowPolicy, InFlightPolicy])
+@pytest.mark.parametrize("cost", [1, 2])
+async def test_it_gives_back_what_it_took_of_the_limits_of_the_provider(policy: type, cost: int) -> None:
+    async with governed(*LIMITS) as governor:
+        granted(governor.try_permit("hub", "GET"))
+        with failing(policy, "commit"):
+            crashed = governor.try_permit("hub", "GET", cost=cost)
+        await anyio.wait_all_tasks_blocked()
+        left = [limit.available for limit in governor.statistics().provider_limits["hub"]]
+
+    assert isinstance(crashed, Denied)
+    assert [4, 4, 4] == left
+
+
 @pytest.mark.promise("R02")
 async def test_permits_granted_ahead_count_in_the_limit_of_the_provider_and_are_recalled_for_another_scope() -> None:
     governor = governed("80/minute burst 80")
@@ -281,3 +298,30 @@ async def test_permits_granted_ahead_count_in_the_limit_of_the_provider_and_are_
     assert None not in taken
     assert 80 - 2 - 3 == sum(isinstance(answer, Permit) for answer in others)
     assert late is None
+
+
+async def test_a_scope_with_a_key_has_the_settings_and_the_limits_of_its_key_of_its_provider_and_of_both() -> None:
+    said = {
+        "global": {"requests_per_minute": "off"},
+        "provider": {
+            "llm": {"limits": ["9 per hour strict"]},
+            "llm/Large": {"limits": ["2 per hour strict"]},
+            "llm/default": {"limits": ["3 per hour strict"]},
+        },
+        "outbound": {"llm": {"limits": []}, "llm/large": {"limits": ["4 in flight"]}, "llm/large:get": {"limits": []}},
+    }
+    async with Governor(Config.from_mapping(said), clock=loop_clock()) as governor:
+        large = [granted(governor.try_permit("llm", method, key="large")) for method in ("GET", "POST")]
+        full = governor.try_permit("LLM", "PUT", key="Large")
+        # Keys without a section, and calls without a key, are counted together.
+        others = [governor.try_permit("llm", "POST", key=key) for key in ("small", "tiny:1b", None, "small")]
+        statistics = governor.statistics()
+
+    assert ["llm/large:get", "llm/large:post"] == [permit.scope for permit in large]
+    assert Denied("llm/large:put", Reason.RATE_LIMIT, 3600.0) == full
+    assert [Permit, Permit, Permit, Denied] == [Permit if isinstance(one, Permit) else Denied for one in others]
+    left = {name: limit.available for name, (limit,) in statistics.provider_limits.items()}
+    assert {"llm": 4, "llm/large": 0, "llm/default": 0} == left
+    own = {name: [limit.limit for limit in scope.limits] for name, scope in statistics.scopes.items()}
+    assert [[], ["4 in flight"]] == [own["llm/large:get"], own["llm/large:post"]]
+    assert {"llm/small:post", "llm/tiny-1b:post", "llm:post"} < own.keys()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from governor import ConfigError
+from governor import Config, ConfigError, Governor
 from governor_client import instrument
 from governor_client._hosts import MAX_HOSTS, Default, HostTerms, settings
 
@@ -146,3 +146,24 @@ def test_an_invalid_argument_is_named_with_its_value_and_what_is_allowed(
 
     assert (field, value) == (caught.value.field, caught.value.value)
     assert caught.value.allowed
+
+
+@pytest.mark.promise("R14", "R56")
+def test_hosts_in_the_settings_name_a_provider_beneath_those_of_the_map_and_follow_other_settings() -> None:
+    def config(**hosts: list[str]) -> Config:
+        return Config.from_mapping({"provider": {name: {"hosts": of_provider} for name, of_provider in hosts.items()}})
+
+    def found() -> list[str | None]:
+        hosts = ("api.hub.com", "lab.example", "a.lab.example", "localhost")
+        return [None if (one := terms.of(host, "/", 80)) is None else one.provider for host in hosts]
+
+    with Governor(config(hub=["API.hub.com", "localhost:80"], lab=["*.lab.example"])) as governor:
+        terms = HostTerms(settings({"api.hub.com": "mine"}, governor=governor))
+        before = found()
+        governor.reconfigure(config(other=["lab.example"]))
+        after = found()
+        alone = HostTerms(settings(None, governor=governor)).of("lab.example", "/")
+
+    assert ["mine", None, "lab", "hub"] == before
+    assert ["mine", "other", None, None] == after
+    assert alone is not None

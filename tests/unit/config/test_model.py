@@ -19,6 +19,7 @@ from governor.config import (
     parse_limit,
     show,
 )
+from governor.config.differences import differences
 from governor.errors import ConfigError
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.in_flight import InFlight
@@ -406,6 +407,13 @@ MISTAKES = [
         "one spelling of a unit in all limits (did you mean 'stars'?)",
     ),
     ('provider."github:post".limits = []', "provider.\"github:post\" is 'github:post'", "a name without ':'"),
+    (
+        'provider."llm/gpt-5".hosts = ["a.com"]',
+        "provider.\"llm/gpt-5\".hosts is ['a.com']",
+        "only 'limits' and 'cost' in the section",
+    ),
+    ('provider."llm/a:post".limits = []', "provider.\"llm/a:post\" is 'llm/a:post'", "a name without ':'"),
+    ('outbound."default/x".limits = []', "outbound.\"default/x\" is 'default/x'", "'default' alone"),
     ("provider.github.cost.psot = 5", "provider.github.cost is {'psot': 5}", "a method (did you mean 'post'?)"),
     ("provider.github.cost.post = -1", "provider.github.cost.post is -1", "a whole number from 0 to 1000000"),
     ("provider.github.cost.post.token = 1", "provider.github.cost.post.token is 'token'", "one lower-case word"),
@@ -603,3 +611,32 @@ def test_a_provider_inherits_each_key_that_it_does_not_set_from_the_default() ->
     assert (InFlight(9),) == hub.limits == config.for_provider("other").limits
     costs = [(1, {"points": 3}), (4, {}), (4, {}), (2, {})]
     assert costs == [*map(hub.cost_of, ("get", "post", "put")), config.for_provider("other").cost_of("post")]
+
+
+@pytest.mark.promise("R01", "R14")
+def test_a_scope_with_a_key_inherits_from_its_key_then_its_method_then_its_provider() -> None:
+    sections = {"llm": 1, "llm:post": 2, "llm/org/big": 3, "llm/org/big:put": 4}
+    outbound: dict[str, dict[str, object]] = {name: {"retry": {"attempts": number}} for name, number in sections.items()}
+    outbound["llm/org/big:put"] = {"max_debt": 0.0}
+    config = Config.from_mapping({"outbound": {"llm": {**outbound.pop("llm"), "limits": []}, **outbound}})
+    scopes = ("llm/org/big:get", "llm/org/big:put", "LLM/small:POST", "llm/small:get", "llm/small")
+    found = [config.for_scope(scope) for scope in scopes]
+
+    assert [(3, 1.0), (3, 0.0), (2, 1.0), (1, 1.0), (1, 1.0)] == [(one.retry.attempts, one.max_debt) for one in found]
+    assert {()} == {one.limits for one in found}
+    assert config == Config.from_mapping(tomllib.loads("\n".join(differences(config))))
+
+
+@pytest.mark.promise("R14")
+def test_the_section_of_a_key_inherits_the_cost_of_its_provider_and_not_its_limits() -> None:
+    provider = {"limits": ["9 in flight"], "cost": {"post": 5}, "hosts": ["llm.example"]}
+    said = {"llm": provider, "llm/Big": {"limits": ["2 in flight"]}, "llm/free": {"cost": {"post": 0}}}
+    config = Config.from_mapping({"provider": said})
+    big, free = config.provider["llm/big"], config.provider["llm/free"]
+
+    assert ((InFlight(2),), {"post": 5}, ()) == (big.limits, big.cost, big.hosts)
+    assert ((), {"post": 0}) == (free.limits, free.cost)
+    assert ["llm/big", "llm/free", None, None] == [
+        config.keyed_section(scope) for scope in ("llm/big:post", "llm/free", "llm/x:get", "llm:post")
+    ]
+    assert config == Config.from_mapping(tomllib.loads("\n".join(differences(config))))

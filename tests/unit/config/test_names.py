@@ -2,7 +2,7 @@
 
 import pytest
 
-from governor.config import Config, describe, provider_name, provider_of, scope_name, scope_of
+from governor.config import Config, describe, provider_name, provider_of, scope_name, scope_of, with_key
 from governor.errors import ConfigError
 from governor.policies.retry import Retry
 
@@ -115,3 +115,27 @@ def test_other_words_are_methods_as_well(method: str) -> None:
 def test_a_retry_names_no_method_with_a_typing_mistake(typed: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=rf"^methods is .* and '{typed}' is none \(did you mean '{meant}'\?\)"):
         Retry(methods=frozenset({"GET", typed}))
+
+
+@pytest.mark.promise("R14")
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("GPT-5", "llm/gpt-5"),
+        ("meta/llama-4", "llm/meta/llama-4"),
+        ("llama3:8b", "llm/llama3-8b"),
+        ("ft:gpt-4o::Org x", "llm/ft-gpt-4o-org-x"),
+        ("../a", "llm/a"),
+        ("x" * 200, f"llm/{'x' * 100}"),
+    ],
+)
+def test_any_text_is_a_key(key: str, expected: str) -> None:
+    assert expected == with_key("LLM", key)
+    assert f"{expected}:post" == scope_of(with_key("llm", key), "POST") == scope_name(f"{expected}:POST")
+    assert "llm" == provider_of(f"{expected}:post")
+
+
+@pytest.mark.parametrize("key", ["", "::", 5, None])
+def test_what_has_no_letter_and_no_digit_is_no_key(key: object) -> None:
+    with pytest.raises(ConfigError, match="the name of a model"):
+        with_key("llm", key)

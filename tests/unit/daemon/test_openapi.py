@@ -16,8 +16,13 @@ from governor.daemon.documents import Status
 DOCUMENT: Final[dict[str, Any]] = json.loads(msgspec.json.encode(openapi.document(server="/")))
 
 
+def described(route: Route) -> str:
+    """The path in the document, which has no convertors: the key of a scope may have a `/`."""
+    return route.path.replace(":path}", "}")
+
+
 def test_every_route_is_described_and_nothing_else() -> None:
-    assert {route.path for route in routes(Governor())} == set(DOCUMENT["paths"])
+    assert {described(route) for route in routes(Governor())} == set(DOCUMENT["paths"])
 
 
 @pytest.mark.promise("R33")
@@ -30,7 +35,7 @@ def test_with_actions_every_route_is_described_and_actions_are_posts_that_need_t
     app = create_app(Governor(), admin_token="sixteen-letters!")
     actions = {path: operations["post"] for path, operations in document["paths"].items() if "/actions/" in path}
 
-    assert {route.path for route in app.routes if isinstance(route, Route)} == set(document["paths"])
+    assert {described(route) for route in app.routes if isinstance(route, Route)} == set(document["paths"])
     assert [[{"token": []}]] * 2 == [operation["security"] for operation in actions.values()]
     assert DOCUMENT["paths"].keys() | actions.keys() == document["paths"].keys()
 
