@@ -115,6 +115,28 @@ def test_labels_beyond_the_bound_share_one_account(monkeypatch: pytest.MonkeyPat
         budgets.commit(later, f"n{number}", Request())
 
 
+def test_a_use_counts_to_the_last_tick_of_its_window_and_is_refunded_as_far_as_it_is_still_in_it() -> None:
+    budgets = Budgets({"b": Budget(("a",), (BudgetLimit("tokens", 10, Duration(PER)),))})
+    request = Request(1, {"tokens": 10})
+    budgets.commit(Instant(GRAIN), "a", request)
+    assert GRAIN + PER == budgets.earliest(Instant(GRAIN + PER - 1), "a", request)
+    later = Instant(GRAIN + PER)
+    assert later == budgets.earliest(later, "a", request)
+    budgets.refund(later, Instant(GRAIN), "a", request)
+    budgets.commit(later, "a", request)
+    assert later + PER == budgets.earliest(later, "a", request)
+
+
+def test_a_label_that_shares_an_account_does_not_begin_anew_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_LABELS", 1)
+    day = 86_400_000_000
+    budgets = Budgets({"b": Budget(("*",), (BudgetLimit("requests", 1, Duration(day)),))})
+    budgets.commit(Instant(0), "first", Request())
+    budgets.commit(Instant(day // 2), "second", Request())
+
+    assert day // 2 + day == budgets.earliest(Instant(day), "second", Request())
+
+
 def test_other_settings_keep_what_was_used_of_the_same_unit() -> None:
     limits = (BudgetLimit("tokens", 100, Duration(PER)),)
     before = Budgets({"b": Budget(("a",), limits), "gone": Budget(("a",), limits)})

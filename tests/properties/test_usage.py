@@ -62,6 +62,17 @@ def test_a_usage_is_read_wherever_the_body_is_cut_and_whatever_the_model_says(
 PART = st.binary(max_size=40) | st.sampled_from([b'{"usage":', b"data: ", b'{"', b"\\", b"\n", b"]", b"9" * 5000])
 
 
+def test_a_long_string_may_be_cut_anywhere_and_a_tool_may_have_arguments_of_that_name() -> None:
+    text, arguments = (
+        "\\" * 3 + "x" * 300 + '\\"}, "usage": {"input_tokens": 9}',
+        {"usage": {"input_tokens": 9, "output_tokens": 9}},
+    )
+    usage = {"input_tokens": 7, "output_tokens": 2}
+    body = json.dumps({"text": text + text, "tool": {"input": arguments}, "usage": usage, "more": arguments}).encode()
+
+    assert {Usage(7, 2, 0, 7)} == {read(body, [cut], sse=False) for cut in range(len(body))}
+
+
 @given(parts=st.lists(PART))
 def test_no_body_raises_and_what_is_held_is_bounded(parts: list[bytes]) -> None:
     for sse in (False, True):
