@@ -268,7 +268,7 @@ class Supervisor:
             case CooldownMoved(provider):
                 self._publish(provider)
             case ProviderChanged(provider):
-                self.sharing.rebuild(provider)
+                self.sharing.rebuild(provider, but=actor)
             case BansMoved(provider, news):
                 self._bans_moved(actor, provider, news)
             case _:

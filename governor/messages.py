@@ -12,6 +12,7 @@ import msgspec
 from governor._fingerprints import Fingerprint
 from governor._units import Duration, Instant
 from governor.errors import PermitDenied, Reason, permit_denied
+from governor.hints import Hint
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import Rejection
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
@@ -69,10 +70,10 @@ class Answered(msgspec.Struct, tag="answered"):
 
 
 class Hinted(msgspec.Struct, frozen=True, tag="hinted"):
-    """Tell that a server has asked for no further call within `wait` from now on: of its provider, or of this scope alone."""
+    """Tell what the answer to a grant says about the limits of its server. Spans begin when this is read."""
 
-    wait: Duration
-    whole_provider: bool = True
+    grant: Grant
+    hints: tuple[Hint, ...]
 
 
 class Settled(msgspec.Struct, frozen=True, tag="settled"):

@@ -28,6 +28,7 @@ from governor_client import _aiohttp_answers as answers
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, as_error_of
 from governor_client._headers import by_name
+from governor_client._hint_bodies import begin
 from governor_client._observed import Observation
 from governor_client._operation import Operation
 from governor_client._request import Reading
@@ -120,9 +121,9 @@ class _Exchange:
             if isinstance(error, REPEATED):
                 self.call.ended_in(error, request)
             raise
+        if operation is not None:
+            begin(operation, attempt, response.status, lambda: by_name(response.headers.items()))
         attempt.answered(response.status)
-        if operation is not None and operation.observing:
-            attempt.observe(operation.observing, response.status, by_name(response.headers.items()))
         answers.follow(response, attempt)
         return response
 

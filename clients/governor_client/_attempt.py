@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, final
 
 from governor import CallFailure, Permit, PermitDenied, Rejection, UsageError
 from governor.clock import to_seconds
-from governor.hints import Hint, counts_toward_ban, is_throttled
+from governor.hints import Hint, Severity, counts_toward_ban, is_throttled
 from governor_client._observed import Observation, Observer
 from governor_client._server_wait import Headers
 
@@ -20,6 +20,9 @@ _log: Final = logging.getLogger("governor")
 
 #: Called with the status and the headers of an answer; returns what is to see its body, if anything is.
 Observing = Callable[[int, Headers], Observer | None]
+
+#: The status that says "rate limited".
+TOO_MANY: Final = 429
 
 
 class Fault(NamedTuple):
@@ -61,35 +64,43 @@ def rejection_in(provider: str, status: int, headers: Headers) -> Rejection | No
 class Attempt:
     """A permit in use. The first report counts; later ones do nothing."""
 
-    __slots__ = ("_asked", "_permit", "_status", "answer", "observation")
+    __slots__ = ("_asked", "_heard", "_permit", "_status", "answer", "observation", "throttled")
 
     def __init__(self, permit: Permit) -> None:
         self._permit = permit
         self._status: int | None = None
         #: Whether observers have been asked for.
         self._asked = False
+        self._heard: frozenset[tuple[str, str | None, int | None]] = frozenset()
+        #: Whether the answer denies the call as rate limited, as the dialect of the provider says. It counts as a 429 then,
+        #: whatever its status: it says nothing about the health of the provider.
+        self.throttled = False
         #: What sees the body of the answer; None if nothing asks for it. Adapters pass the body on to it as they read.
         self.observation: Observation | None = None
         #: What the loop guard compares; None if it does not watch the call.
         self.answer: bytes | None = None
 
-    def answered(self, status: int, rejection: Rejection | None = None) -> None:
+    def answered(self, status: int, rejection: Rejection | None = None, *, throttled: bool = False) -> None:
         """The answer has begun, which decides a probe of the circuit breaker. The outcome is known when it ends."""
         if self._status is not None:
             return
-        self._status = status
-        self._permit.answered(status=status, rejection=rejection)
+        self.throttled = self.throttled or throttled
+        self._status = TOO_MANY if self.throttled else status
+        self._permit.answered(status=self._status, rejection=rejection)
 
     def hint(self, hints: tuple[Hint, ...]) -> float | None:
         """Passes on what the answer says. Returns the longest pause in seconds that it asks for, if any."""
-        longest = None
-        for scope in ("scope", "provider"):
-            pauses = [hint.retry_after for hint in hints if hint.scope == scope and hint.retry_after]
-            if pauses:
-                pause = to_seconds(max(pauses))
-                self._permit.hint(retry_after=pause, whole_provider=scope == "provider")
-                longest = max(pause, longest or 0.0)
-        return longest
+        # The headers and the body may say the same state, which counts once for each answer.
+        states = {(hint.dimension, hint.name, hint.remaining) for hint in hints if hint.remaining is not None}
+        new = tuple(hint for hint in hints if (hint.dimension, hint.name, hint.remaining) not in self._heard)
+        self._heard = self._heard | states
+        self._permit.hints(new)
+        if any(hint.severity is Severity.THROTTLED for hint in hints):
+            self.throttled = True
+            if self._status is not None:
+                self._status = TOO_MANY
+        pauses = [hint.retry_after for hint in hints if hint.retry_after]
+        return to_seconds(max(pauses)) if pauses else None
 
     def observe(self, observing: Iterable[Observing], status: int, headers: Headers) -> None:
         """The answer has begun: lets it be observed, once."""

@@ -14,6 +14,7 @@ from governor import PermitDenied
 from governor_client._attempt import Attempt
 from governor_client._exchange import CLOSING, arun, run
 from governor_client._headers import CALLER
+from governor_client._hint_bodies import begin
 from governor_client._httpx_kit import PORTS, HttpxExchange, Kit, timeout_of
 from governor_client._observed import Observation
 from governor_client._operation import Operation, Terms
@@ -170,9 +171,9 @@ class _ClientExchange(HttpxExchange):
         attempt = self.attempt
         if attempt is None:
             return None
+        if self.operation is not None:
+            begin(self.operation, attempt, response.status_code, lambda: self.head(response)[1])
         attempt.answered(response.status_code)
-        if self.operation is not None and self.operation.observing:
-            attempt.observe(self.operation.observing, *self.head(response))
         if not response.is_closed:
             return attempt
         attempt.ended(whole=True)

@@ -12,13 +12,14 @@ from functools import partial
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar, final
 
 from governor import CallFailure, ConfigError, Cost, Duration, Fingerprint, Governor, Instant, Permit, PermitDenied
-from governor.clock import Clock, to_seconds, wall_clock
+from governor.clock import MAX_DURATION, Clock, to_seconds, wall_clock
 from governor.config import provider_name, with_key
 from governor.hints import MIN_WAIT, forbids_retry, read_hints
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
-from governor_client._attempt import Attempt, Fault, Observing, rejection_in
+from governor_client._attempt import TOO_MANY, Attempt, Fault, Observing
 from governor_client._compared import watch
 from governor_client._denials import DeniedResponse, OnRefusal, check_on_refusal, denied_response
+from governor_client._hint_bodies import begin
 from governor_client._keys import Key
 from governor_client._meter import Charged
 from governor_client._permits import GovernorClient
@@ -40,7 +41,6 @@ _REPORTED: Final = 1_000
 _SDK_RETRY_COUNT: Final = "x-stainless-retry-count"
 #: Requests with this header come from an SDK that gives all attempts of a call one idempotency key.
 _SDK_WITH_KEYS: Final = "x-stripe-client-user-agent"
-#: Requests with one of these headers come from an SDK that reads `DO_NOT_REPEAT`.
 _SDKS: Final = (_SDK_RETRY_COUNT, _SDK_WITH_KEYS)
 
 Response = TypeVar("Response")
@@ -294,17 +294,18 @@ class Operation(Generic[Response]):
     def answered(self, status: int, headers: Headers) -> Question | None:
         """The answer has begun. Returns the question for `plan_retry` if a retry may be useful."""
         self._status = status
-        self.attempt.answered(status, None if status < 400 else rejection_in(self.terms.provider, status, headers))
-        if self.observing:
-            self.attempt.observe(self.observing, status, headers)
-        hints = read_hints(self.terms.provider, status, headers, now=wall_clock())
-        pause = self.attempt.hint(hints) if hints else None
+        attempt, provider = self.attempt, self.terms.provider
+        hints = read_hints(provider, status, headers, now=wall_clock(), max_hint=MAX_DURATION)
+        pause = attempt.hint(hints) if hints else None
+        begin(self, attempt, status, lambda: headers)
+        attempt.answered(status)
         if status < 400 or forbids_retry(headers):
             return None
         wait = server_wait(headers)
         if pause is not None and pause > _MIN_PAUSE:
             wait = max(pause, wait or 0.0)
-        if not self.request.retry_answers and status != 429 and (status != 503 or wait is None):
+        status = TOO_MANY if attempt.throttled else status
+        if not self.request.retry_answers and status != TOO_MANY and (status != 503 or wait is None):
             return None
         return self._question(status, wait)
 

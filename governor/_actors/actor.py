@@ -331,6 +331,7 @@ class ScopeActor:
 
     def on_published(self) -> None:
         """Degraded mode, or what holds for the whole provider, has moved: recalls the lease, and lets the queue find out."""
+        self.ledger.mark_successes()
         self.recall()
         if self.logic.queue:
             self._steps.read_soon()

@@ -24,6 +24,7 @@ from governor.config import DEFAULT, Config, ProviderSettings, ScopeSettings, ke
 from governor.instrumentation import Announcer
 from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.provider import ProviderParameters, ProviderPolicies
+from governor.policies.server_limits import ServerLimits
 from governor.policies.shared_limit import MethodCost
 
 _log: Final = logging.getLogger("governor")
@@ -90,11 +91,13 @@ class Builder:
 
     def revived(self, scope: str, record: ScopeRecord) -> ScopeActor:
         """An actor that goes on from a record, as if it had gone through the changes of settings since."""
-        pipeline = self._pipeline_of(scope, record.settings)
+        own_server = ServerLimits()
+        own_server.restore(record.state.server)
+        pipeline = self._pipeline_of(scope, record.settings, own_server)
         pipeline.restore(record.state)
         missed = min(self.changes - record.changes, len(self._history))
         for at, config in islice(self._history, len(self._history) - missed, None):
-            changed = self.pipeline(scope, config)
+            changed = self.pipeline(scope, config, own_server=own_server)
             if changed.settings() != pipeline.settings():
                 changed.carry_over(at, pipeline)
                 pipeline = changed
@@ -107,7 +110,8 @@ class Builder:
 
         They follow the settings in force, which may have changed in the very moment of the crash.
         """
-        successor, crashed = self.pipeline(actor.scope), actor.ledger.pipeline
+        crashed = actor.ledger.pipeline
+        successor = self.pipeline(actor.scope, own_server=crashed.own_server)
         try:
             if successor.settings() == crashed.settings():
                 successor.restore(crashed.state())
@@ -122,7 +126,8 @@ class Builder:
         """Has an actor go on under the settings in force. False if a step of the actor runs."""
         scope, settings = actor.scope, self.config.for_scope(actor.scope)
         actor.logic.loops = settings.loops
-        return actor.reconfigure(self.pipeline(scope), settings.retry, self.config.global_.max_waiting)
+        pipeline = self.pipeline(scope, own_server=actor.ledger.pipeline.own_server)
+        return actor.reconfigure(pipeline, settings.retry, self.config.global_.max_waiting)
 
     def provider(self, name: str) -> ProviderPolicies:
         """What the scopes of a provider share."""
@@ -140,15 +145,20 @@ class Builder:
         shared.reconfigure(self._now(), self._parameters(shared.name))
 
     def _parameters(self, provider: str) -> ProviderParameters:
-        """Those of a provider, or of the section of a key."""
+        """Those of a provider, or of the section of a key. What a server reveals belongs to its provider."""
         scope, config = self.config.for_scope(provider), self.config
-        settings = config.provider.get(provider) if keyed_of(provider) else config.for_provider(provider)
+        whole = config.for_provider(provider_of(provider))
+        settings = config.provider.get(provider) if keyed_of(provider) else whole
+        known = bool(keyed_of(provider)) or config.limits_provider(provider)
         return ProviderParameters(
             limits=() if settings is None else settings.limits,
             max_debt=scope.max_debt,
             arrivals=scope.arrivals,
             retry_budget=scope.retry_budget,
-            ban_budget=config.for_provider(provider_of(provider)).ban_budget,
+            ban_budget=whole.ban_budget,
+            max_hint=whole.max_hint,
+            adopts=not known,
+            gentle=whole.unknown == "adaptive" and not known,
         )
 
     def keep(self, shared: ProviderPolicies) -> bool:
@@ -166,14 +176,15 @@ class Builder:
         self._kept[shared.name] = shared
         return True
 
-    def pipeline(self, scope: str, config: Config | None = None) -> Pipeline:
-        """Unspent policies, under the settings in force unless told otherwise."""
+    def pipeline(self, scope: str, config: Config | None = None, *, own_server: ServerLimits | None = None) -> Pipeline:
+        """Unspent policies, under the settings in force unless told otherwise, with what a server has said about the scope."""
         config = config or self.config
         settings = config.for_scope(scope)
         exempt = provider_of(scope) in config.global_.degraded_exempt
-        return self._pipeline_of(scope, (settings.breaker, settings.limits, exempt, settings.max_debt, settings.arrivals))
+        said = settings.breaker, settings.limits, exempt, settings.max_debt, settings.arrivals
+        return self._pipeline_of(scope, said, own_server)
 
-    def _pipeline_of(self, scope: str, settings: PipelineSettings) -> Pipeline:
+    def _pipeline_of(self, scope: str, settings: PipelineSettings, own_server: ServerLimits | None = None) -> Pipeline:
         breaker, limits, exempt, max_debt, arrivals = settings
         keyed = self.config.keyed_section(scope)
         return Pipeline(
@@ -187,6 +198,7 @@ class Builder:
             key=None if keyed is None else self.provider(keyed),
             key_cost=self._cost(scope, keyed),
             scope=scope,
+            own_server=own_server,
             exempt=exempt,
             lends=self._lends,
             max_debt=max_debt,

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from governor._actors.ledger import Ledger
 from governor._units import Instant
 from governor.policies.ban_guard import News
 from governor.policies.breaker_states import BreakerStatus
+from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderPolicies
 from governor.policies.shared_limit import LimitQueue
 
@@ -35,7 +37,7 @@ class CooldownMoved(NamedTuple):
 
 
 class ProviderChanged(NamedTuple):
-    """The limits of this provider are others now: its scopes rebuild their pipelines."""
+    """The limits of this provider are others now: its other scopes rebuild their pipelines."""
 
     provider: str
 
@@ -58,6 +60,12 @@ class Others(Protocol):
 
     def serve(self, queues: Iterable[LimitQueue]) -> None:
         """Serves the scopes that stand first in these queues of shared limits, and in all that move on because of that."""
+
+    def granted(self, provider: ProviderPolicies) -> int:
+        """The number of calls that the scopes of a provider have been granted."""
+
+    def pipeline(self, ledger: Ledger) -> Pipeline:
+        """Policies for a scope whose server has revealed other limits, with nothing spent of its own."""
 
 
 class Surroundings(Protocol):

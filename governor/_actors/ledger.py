@@ -31,7 +31,18 @@ HEALTHY_INTERVAL: Final = Duration(5 * MINUTE)
 class Ledger:
     """The accounts of one scope. Belongs to the actors' thread; `clock` reads the governor's clock."""
 
-    __slots__ = ("_succeeded", "_succeeded_at", "announcer", "budget", "clock", "counters", "pipeline", "scope", "units")
+    __slots__ = (
+        "_answered",
+        "_succeeded",
+        "_succeeded_at",
+        "announcer",
+        "budget",
+        "clock",
+        "counters",
+        "pipeline",
+        "scope",
+        "units",
+    )
 
     pipeline: Pipeline
     #: The retry budget of the provider.
@@ -53,6 +64,8 @@ class Ledger:
         # The number of successes, and when that number was first seen.
         self._succeeded = 0
         self._succeeded_at = Instant(0)
+        #: Answers with a status of 2xx when the provider last began to pause.
+        self._answered = 0
         self.use(pipeline)
 
     def use(self, pipeline: Pipeline) -> None:
@@ -178,6 +191,14 @@ class Ledger:
         if self.announcer.listening:
             self.announcer(CallDenied(denied.scope, denied.reason, denied.retry_after))
         return denied
+
+    def has_succeeded(self) -> bool:
+        """Whether a call has succeeded since `mark_successes`, which is called when the provider begins to pause."""
+        return self.counters.answered_2xx != self._answered
+
+    def mark_successes(self) -> None:
+        """Successes count anew."""
+        self._answered = self.counters.answered_2xx
 
     def asks(self) -> int:
         """How often the scope was asked."""

@@ -1,7 +1,7 @@
 """Permits: the right to make one call, whose outcome is reported once, from any thread."""
 
 from collections import deque
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from socket import gaierror
 from threading import get_ident
 from types import TracebackType
@@ -12,8 +12,10 @@ import msgspec
 from governor._actors.counters import Counters
 from governor._actors.loop_watch import LoopWatch
 from governor._failures import Classifier
-from governor._units import HOUR, Duration, Instant, from_seconds
+from governor._units import Instant, from_seconds
 from governor.errors import UsageError
+from governor.hints import Hint, Severity
+from governor.hints.reading import Scope
 from governor.messages import Answered, Hinted, Outcome, Report, RetryGivenUp, Settled, WatchedCall
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import REJECTED, Rejection
@@ -23,10 +25,10 @@ from governor.policies.degraded import DegradedPolicy
 
 #: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
 MAX_SUCCESSES: Final = 65_536
-#: The longest pause that is believed.
-MAX_COOLDOWN: Final = Duration(HOUR)
 #: Errors that say that no connection was made.
 _UNSENT: Final = (ConnectionRefusedError, gaierror)
+#: While so many units remain, calls on other threads need not know of it at once.
+_MANY: Final = 256
 
 
 class Owner(Protocol):
@@ -104,16 +106,31 @@ class Permit(msgspec.Struct, gc=False, eq=False):
     def hint(self, *, retry_after: float, whole_provider: bool = True) -> None:
         """Says that the server asks for no call of this provider within `retry_after` seconds, as in `Retry-After`.
 
-        All scopes of the provider pause for that time, or this scope alone without `whole_provider`, 1 hour at most: calls
-        wait, or are denied as `provider_cooldown_active`. A pause only ever becomes longer. Say it as soon as the head of the
-        answer is there, before `record`; after `record` it counts as well. Raises `ConfigError` for a negative number.
+        All scopes of the provider pause for that time, or this scope alone without `whole_provider`: calls wait, or are denied
+        as `provider_cooldown_active`. A pause ends up to a tenth later than the server says, so that not all clients return at
+        once; it is never longer than `max_hint` of the provider, and it only ever becomes longer. Say it as soon as the head of
+        the answer is there, before `record`; after `record` it counts as well. Raises `ConfigError` for a negative number.
         """
-        wait = Hinted(min(from_seconds(retry_after, field="retry_after"), MAX_COOLDOWN), whole_provider)
-        owner = self._owner
+        wait = from_seconds(retry_after, field="retry_after")
+        scope: Scope = "provider" if whole_provider else "scope"
+        self.hints((Hint("requests", retry_after=wait, severity=Severity.PAUSE, scope=scope),))
+
+    def hints(self, hints: Sequence[Hint]) -> None:
+        """Says what the answer says about the limits of the server, as `governor.hints.read_hints` reads it. From any thread.
+
+        Waits are treated as by `hint`. Of the units that remain until a reset, no more are granted before it, those included
+        that were granted since this permit. A denial without a wait slows the provider down. Windows that the server states
+        become limits if the settings have none for the provider.
+        """
+        if not hints:
+            return
+        owner, message = self._owner, Hinted(self.grant(), tuple(hints))
         try:
-            owner.outcomes.append(wait)
+            owner.outcomes.append(message)
         finally:
-            owner.deliver(wait)
+            # Read with the next outcomes if it cannot matter before: a message from another thread costs more than a permit.
+            if get_ident() == owner.thread or any(_matters_at_once(hint) for hint in hints):
+                owner.deliver(message)
 
     def record(
         self,
@@ -266,6 +283,10 @@ class Permit(msgspec.Struct, gc=False, eq=False):
 
     def __repr__(self) -> str:
         return f"<Permit for {self.scope}, {'reported' if self.reported else 'not reported yet'}>"
+
+
+def _matters_at_once(hint: Hint) -> bool:
+    return hint.retry_after is not None or (hint.remaining is not None and hint.remaining < _MANY)
 
 
 def _name(error: BaseException | None) -> str | None:

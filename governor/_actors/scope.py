@@ -18,6 +18,7 @@ from governor._actors.lender import Lender
 from governor._actors.permit import HeldPermit, Owner, Permit
 from governor._actors.queue import Waiter, WaitQueue
 from governor._actors.retries import Retries
+from governor._actors.server_hints import hear
 from governor._actors.standing import Standing
 from governor._actors.waits import wait_fits, wait_of
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
@@ -305,7 +306,7 @@ class ScopeLogic:
         """The beginning of a response, what its server asks for, an outcome, or a grant that was never used."""
         ledger, degraded = self.ledger, self.ledger.pipeline.degraded
         if isinstance(message, Hinted):
-            self._cool_down(message)
+            self._hear(message)
             self.settle()
             return
         if isinstance(message, RetryGivenUp):
@@ -339,13 +340,16 @@ class ScopeLogic:
         self.standing.freed()
         self.settle()
 
-    def _cool_down(self, message: Hinted) -> None:
-        pipeline = self.ledger.pipeline
-        cooldown = pipeline.shared.cooldown if message.whole_provider else pipeline.own_cooldown
-        if cooldown.extend(self.ledger.clock(), message.wait):
-            self.lender.recall()
-            if message.whole_provider:
-                self._effects.append(CooldownMoved(pipeline.provider))
+    def _hear(self, message: Hinted) -> None:
+        provider, sharing = self.ledger.pipeline.provider, self._surroundings.sharing
+        heard = hear(self.ledger, self.lender, message, random=self._random, sharing=sharing)
+        if heard.paused_provider:
+            self._effects.append(CooldownMoved(provider))
+        if heard.changed:
+            # At once here: the next call may come before the loop goes on.
+            self.go_on_with(sharing.pipeline(self.ledger))
+        if heard.provider_changed:
+            self._effects.append(ProviderChanged(provider))
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits. A permit that it was given meanwhile is given back."""

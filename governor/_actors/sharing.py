@@ -9,9 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, final
 
 from governor._actors.building import Builder
+from governor._actors.ledger import Ledger
 from governor._actors.portal import Portal
 from governor._actors.survey import limit_statistics
 from governor._units import Instant
+from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderPolicies
 from governor.policies.shared_limit import LimitQueue
 from governor.statistics import LimitStatistics
@@ -78,10 +80,19 @@ class Sharing:
         for provider in self._builder.changed_providers():
             self._change(provider)
 
-    def rebuild(self, provider: str) -> None:
-        """Has the scopes of a provider rebuild their pipelines, because it has other limits."""
+    def rebuild(self, provider: str, *, but: "ScopeActor | None" = None) -> None:
+        """Has the scopes of a provider, except one, rebuild their pipelines, because it has other limits."""
         for actor in self._scopes(self._builder.provider(provider)):
-            self.change(actor)
+            if actor is not but:
+                self.change(actor)
+
+    def pipeline(self, ledger: Ledger) -> Pipeline:
+        """Policies for a scope whose server has revealed other limits, with nothing spent of its own."""
+        return self._builder.pipeline(ledger.scope, own_server=ledger.pipeline.own_server)
+
+    def granted(self, provider: ProviderPolicies) -> int:
+        """The number of calls that the scopes of a provider have been granted."""
+        return sum(actor.counters.requests for actor in self._scopes(provider))
 
     def change(self, actor: "ScopeActor") -> None:
         """Has a scope go on under the settings in force."""

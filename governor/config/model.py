@@ -7,6 +7,7 @@ takes at most three dictionary lookups.
 import os
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
+from functools import cache
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -160,6 +161,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         names = (keyed_of(scope), f"{provider_of(scope)}/{DEFAULT}")
         return next((name for name in names if name in self.provider), None)
 
+    def limits_provider(self, provider: str) -> bool:
+        """Whether the settings say a limit for this provider: in its own section, or in one of its scopes.
+
+        Sections that have the limits of the default, or the built-in ones, say none.
+        """
+        if self.for_provider(provider).limits:
+            return True
+        plain, default = _built_in(), self.outbound[DEFAULT].limits
+        own = (scope for scope in self.outbound if scope != DEFAULT and provider_of(scope) == provider)
+        return any(self.outbound[scope].limits not in (default, plain.for_scope(scope).limits) for scope in own)
+
     def for_provider(self, provider: str) -> ProviderSettings:
         """The settings of a provider as a whole: of its own section, else of the default.
 
@@ -183,6 +195,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if not prices:
             return None
         return PriceSettings(input=max(one.input for one in prices), output=max(one.output for one in prices))
+
+
+@cache
+def _built_in() -> Config:
+    return Config.from_mapping({})
 
 
 def _restored(

@@ -1,15 +1,17 @@
 """Settings of a provider as a whole, `[provider.NAME]`, as a frozen record."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, get_args
 
 import msgspec
 
+from governor._units import SECOND, Duration
 from governor.config.hosts import place
 from governor.config.mistakes import Mistakes
 from governor.config.names import DEFAULT, method_name
 from governor.config.preset import PresetReference
 from governor.errors import ConfigError
+from governor.hints import MAX_HINT
 from governor.policies import _checks
 from governor.policies.ban_budget import BanBudget
 from governor.policies.contract import Limit
@@ -20,6 +22,9 @@ from governor.presets import find
 MAX_COST: Final = 1_000_000
 #: The cost of one request by method: a number of requests, or amounts by unit.
 MethodCosts = Mapping[str, int | Mapping[str, int]]
+
+#: How a provider is asked about which the settings say nothing.
+Unknown = Literal["policy", "adaptive"]
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +41,10 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     A `preset` sets the published limits of a provider, and what else is known of it: `github/token`, or the path of a file,
     `acme.toml/gold`. What the section sets itself takes precedence.
+
+    What a server says about its limits is believed for `max_hint` at most: 1 second to 366 days. `unknown` says how a provider
+    is asked for which there are neither limits in a section of its own nor a preset: as the default settings say ("policy"), or
+    gently at first, and then as fast as it does not deny ("adaptive").
     """
 
     limits: tuple[Limit, ...] = ()
@@ -43,9 +52,14 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     ban_budget: BanBudget = BanBudget()
     preset: PresetReference | None = None
+    max_hint: Duration = MAX_HINT
+    unknown: Unknown = "policy"
 
     def __post_init__(self) -> None:
         _checks.integers(self)
+        _checks.span(self, "max_hint", minimum=SECOND)
+        if self.unknown not in get_args(Unknown):
+            raise ConfigError("unknown", self.unknown, "'policy' or 'adaptive'")
         mistakes = Mistakes()
         costs: dict[str, int | Mapping[str, int]] = {}
         for method, cost in self.cost.items():

@@ -95,6 +95,8 @@ class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: The wait after such an answer that does not say when to come back.
     default_wait: str | None = None
     ban: Ban = Ban()
+    #: Whether headers are also understood by what their names have in common: see `families`.
+    families: bool = False
 
 
 class LimitReader(NamedTuple):

@@ -55,6 +55,8 @@ class Hint(NamedTuple):
     window: Duration | None = None
     #: The server's own name of the limit: a policy, a bucket or a resource.
     name: str | None = None
+    #: Whether the server does not say `retry_after`: it is then that of the dialect.
+    assumed: bool = False
 
     def retry_at(self, now: Instant) -> Instant | None:
         """The first instant at which a call may be sent, on the clock of `now`, which is when the answer was read."""

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from governor._units import SECOND, Duration
 from governor.hints.body import decode, texts
 from governor.hints.dialect import STANDARD, Condition, Dialect, LimitReader, PolicyFields, dialect_of
+from governor.hints.families import fields_of, names_of_limits, readers_of
 from governor.hints.hint import MAX_HINT, Headers, Hint, Severity
 from governor.hints.ratelimit_fields import Item, items, policies
 from governor.hints.retry_after import WAITS, longest_wait
@@ -45,7 +46,8 @@ def read_hints(
             if get(marker) is not None:
                 break
         else:
-            return ()
+            if not (dialect.families and names_of_limits(headers)):
+                return ()
     return _Answer(dialect, status, headers, body, now, max_hint).hints()
 
 
@@ -85,21 +87,23 @@ class _Answer:
         throttled = self.is_throttled()
         scope = self._scope()
         found = []
-        for reader in dialect.readers:
+        names = names_of_limits(self._headers) if dialect.families else ()
+        others = [reader for reader in readers_of(names) if reader.marker not in dialect.markers] if names else ()
+        for reader in (*dialect.readers, *others):
             for sign in reader.signs if throttled else (reader.marker,):
                 if get(sign) is not None or (sign[0] == "$" and self._has_body):
                     if (hint := self._limit(reader, scope)) is not None:
                         found.append(hint)
                     break
-        for field in (STANDARD, *dialect.fields):
+        for field in (STANDARD, *dialect.fields, *(fields_of(names) if names else ())):
             if (state := get(field.state)) is not None or get(field.policy) is not None:
                 found += self._fields(field, state, scope)
-        wait = self._wait(throttled)
+        wait, assumed = self._wait(throttled), False
         if throttled and wait <= 0:
-            wait = self._until(found)
+            wait, assumed = self._until(found)
         if throttled or wait > 0:
             severity = Severity.THROTTLED if throttled else Severity.PAUSE
-            found.append(Hint("requests", retry_after=self._span(wait), severity=severity))
+            found.append(Hint("requests", retry_after=self._span(wait), severity=severity, assumed=assumed))
         if len(found) > MAX_HINTS:
             found.sort(key=lambda hint: hint.retry_after or 0, reverse=True)
         return tuple(found[:MAX_HINTS])
@@ -208,14 +212,14 @@ class _Answer:
                     longest = max(longest, self._latest(source, SECOND))
         return longest
 
-    def _until(self, found: list[Hint]) -> int:
-        """The wait after an answer that says "rate limited" and not for how long, from what it says about limits.
+    def _until(self, found: list[Hint]) -> tuple[int, bool]:
+        """The wait after an answer that says "rate limited" and not for how long, and whether that is assumed.
 
         It is the latest reset of the limits of which nothing remains, or of which the answer does not say what remains. If
         units of all limits remain, the limit that denied the call is not among them.
         """
-        waits = [hint.retry_after or hint.reset for hint in found if not hint.remaining]
-        return max((self._dialect.wait, *(wait for wait in waits if wait)))
+        waits = [wait for hint in found if not hint.remaining and (wait := hint.retry_after or hint.reset)]
+        return max((self._dialect.wait, *waits)), not waits
 
     def _texts(self, source: str) -> list[str]:
         if source[0] != "$":

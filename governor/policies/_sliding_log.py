@@ -101,6 +101,15 @@ class SlidingLog:
             stale += count
         return self.total - stale
 
+    def since(self, instant: Instant) -> list[tuple[Instant, int]]:
+        """The units dated at an instant and later, in order."""
+        found = []
+        for dated, count in reversed(self._slots):
+            if dated < instant:
+                break
+            found.append((Instant(dated), count))
+        return found[::-1]
+
     def copy(self) -> "SlidingLog":
         """A copy that shares slots with this log, and is valid until this log changes."""
         copy = SlidingLog(self.window, 1)

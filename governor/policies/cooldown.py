@@ -3,6 +3,8 @@
 A server that denies a call often says when to come back (Retry-After, RFC 9110, section 10.2.3). Until then every other call of
 the provider would be denied as well, and count against it. The end of a cooldown only moves later: of several answers, which
 may arrive in any order, the one that asks for the longest wait decides.
+
+Afterwards calls may be paced for a while: those that have waited are granted one after another, and not in one instant.
 """
 
 import msgspec
@@ -10,6 +12,10 @@ import msgspec
 from governor._units import Duration, Instant
 from governor.errors import Reason
 from governor.policies.contract import Grant, Request, Result
+
+_NONE: Final = Duration(0)
+#: Grants at most in the time in which they are paced.
+PACED: Final = 16
 
 
 class CooldownState(msgspec.Struct, frozen=True, tag="cooldown"):
@@ -21,20 +27,33 @@ class CooldownState(msgspec.Struct, frozen=True, tag="cooldown"):
 class CooldownPolicy:
     """The state machine, one for each provider. `reason` is the reason of its denials."""
 
-    __slots__ = ("reason", "until")
+    __slots__ = ("_gap", "paced_until", "reason", "until")
 
     def __init__(self, reason: Reason = Reason.COOLDOWN) -> None:
         self.reason = reason
         #: Nothing is granted while now is before this instant.
         self.until = Instant(0)
+        #: Before this instant, and after `until`, grants have a distance.
+        self.paced_until = Instant(0)
+        self._gap = 0
 
-    def extend(self, now: Instant, wait: Duration) -> bool:
-        """The server asks for no call within `wait` from `now` on. True if that moves the end of the cooldown."""
+    def extend(self, now: Instant, wait: Duration, pace: Duration = _NONE) -> bool:
+        """The server asks for no call within `wait` from `now` on. True if that moves the end of the cooldown.
+
+        For a time of `pace` after it, at most `PACED` calls are granted.
+        """
         until = Instant(now + wait)
         if until <= self.until:
             return False
         self.until = until
+        self.paced_until = Instant(until + pace)
+        self._gap = -(-pace // PACED)
         return True
+
+    def granted(self, now: Instant) -> None:
+        """A call was granted: while calls are paced, the next one waits."""
+        if self.until <= now < self.paced_until:
+            self.until = Instant(min(now + self._gap, self.paced_until))
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """`now`, or the end of the cooldown."""

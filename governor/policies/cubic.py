@@ -1,7 +1,7 @@
 """CUBIC for request rates: the functions of the adaptive retry mode of the AWS SDKs.
 
-A refusal multiplies the rate by `BETA`. Afterwards the rate grows along a cubic curve: fast at first, flat around the rate at
-which the refusal came, and fast again beyond it, which probes for more. Source: botocore `retries/throttling.py`, after Ha,
+A denial multiplies the rate by `BETA`. Afterwards the rate grows along a cubic curve: fast at first, flat around the rate at
+which the denial came, and fast again beyond it, which probes for more. Source: botocore `retries/throttling.py`, after Ha,
 Rhee and Xu, "CUBIC: a new TCP-friendly high-speed TCP variant" (2008).
 
 Times are in seconds and rates in units per second, as in the source.
@@ -10,7 +10,7 @@ Times are in seconds and rates in units per second, as in the source.
 import math
 from typing import Final
 
-#: What a refusal leaves of the rate.
+#: What a denial leaves of the rate.
 BETA: Final = 0.7
 #: How fast the curve grows: units per second, per cubic second.
 SCALE: Final = 0.4
@@ -20,7 +20,7 @@ INTERVAL: Final = 0.5
 
 
 class Cubic:
-    """The curve since the latest refusal, at `throttled_at` and at the rate `peak`."""
+    """The curve since the latest denial, at `throttled_at` and at the rate `peak`."""
 
     __slots__ = ("_beta", "_scale", "flat_after", "peak", "throttled_at", "scale")
 
@@ -29,17 +29,17 @@ class Cubic:
         self._scale = scale
         #: The growth of this curve.
         self.scale = scale
-        self.refused(throttled_at, peak)
+        self.throttled(throttled_at, peak)
 
-    def refused(self, now: float, rate: float, flat_after: float = 0.0) -> float:
-        """A refusal at this rate. Returns the rate from now on.
+    def throttled(self, now: float, rate: float, flat_after: float = 0.0) -> float:
+        """A denial at this rate. Returns the rate from now on.
 
         The curve is back at `rate` after a time that follows from the scale, or after `flat_after` if that is longer.
         """
         self.peak = rate
         self.throttled_at = now
         self.scale = self._scale
-        #: Seconds from the refusal until the rate is back at the peak.
+        #: Seconds from the denial until the rate is back at the peak.
         self.flat_after = (rate * (1 - self._beta) / self._scale) ** (1 / 3)
         if flat_after > self.flat_after:
             self.flat_after = flat_after

@@ -1,47 +1,48 @@
-"""Learned rate: how fast a provider is asked that refuses calls without saying what its limits are.
+"""Learned rate: how fast a provider is asked that denies calls without saying what its limits are.
 
-After a refusal the rate falls to 0.7 of what was sent, and then follows a cubic curve back up and beyond (`cubic`). The curve
-is stretched so that it takes at least `PROBE_EVERY` calls until it passes the rate of the last refusal: probing costs refusals,
-and providers count those. A provider that refuses call after call is given a pause that doubles, up to a minute, or an eighth
-of the time for which it has refused.
+After a denial the rate falls to 0.7 of what was sent, and then follows a cubic curve back up and beyond (`cubic`). The curve
+is stretched so that it takes at least `PROBE_EVERY` calls until it passes the rate of the last denial: probing costs denials,
+and providers count those. A provider that denies call after call is given a pause that doubles, up to a minute, or an eighth
+of the time for which it has denied.
 
-A provider with a window lets a fast client spend it in a moment and refuses the rest of it. What was sent just before the
-refusal says nothing then. If calls were refused for more than a quarter of the time since the refusals before ended, what got
+A provider with a window lets a fast client spend it in a moment and denies the rest of it. What was sent just before the
+denial says nothing then. If calls were denied for more than a quarter of the time since the denials before ended, what got
 through in that time is the rate of the window, and counts instead.
 
-An unknown provider begins at `FIRST_RATE`, and the rate doubles for every `DOUBLE_AFTER` in which it is used, until a refusal.
+An unknown provider begins at `FIRST_RATE`, and the rate doubles for every `DOUBLE_AFTER` in which it is used, until a denial.
 """
 
 import math
 from typing import Final
 
+import msgspec
+
 from governor._units import MINUTE, SECOND, Duration, Instant
-from governor.errors import Reason
-from governor.policies.contract import REQUESTS, Grant, Request, Result
+from governor.policies.contract import Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.cubic import BETA, Cubic, MeasuredRate
 
 #: The least rate, in requests per second.
 MIN_RATE: Final = 0.1
-#: The rate of single calls that find out whether a provider still refuses.
+#: The rate of single calls that find out whether a provider still denies.
 PROBE_RATE: Final = 0.5
 #: The rate at which an unknown provider is asked at first, and how long it is used before the rate doubles.
 FIRST_RATE: Final = 2.0
 DOUBLE_AFTER: Final = Duration(10 * SECOND)
-#: Calls for each time that the rate of the last refusal is tried again, and the longest time until it is.
+#: Calls for each time that the rate of the last denial is tried again, and the longest time until it is.
 PROBE_EVERY: Final = 200
 MAX_FLAT: Final = Duration(10 * MINUTE)
-#: The pause after a refusal that names none, the longest to which it doubles, and the longest after long refusals.
+#: The pause after a denial that names none, the longest to which it doubles, and the longest after long denials.
 MIN_PAUSE: Final = SECOND
 MAX_PAUSE: Final = MINUTE
 MAX_SPELL_PAUSE: Final = Duration(5 * MINUTE)
-#: A refusal is forgotten after so long, and not before four times the time that the curve needs to be back at its peak.
+#: A denial is forgotten after so long, and not before four times the time that the curve needs to be back at its peak.
 FORGET_AFTER: Final = Duration(10 * MINUTE)
 
 _FORGET_FLATS: Final = 4
-#: The rate of a window is passed after this many windows at the earliest: a window is spent before it refuses.
+#: The rate of a window is passed after this many windows at the earliest: a window is spent before it denies.
 _WINDOW_FLATS: Final = 2
 _PAUSE_PART: Final = 8
-#: At least one part in so many of the time in which calls were refused makes a window.
+#: At least one part in so many of the time in which calls were denied makes a window.
 _WINDOW_PART: Final = 4
 #: A rate that holds nothing up.
 _NO_RATE: Final = 1e6
@@ -50,9 +51,9 @@ _ROUNDING: Final = 1e-9
 
 
 class RateLearner:
-    """What refusals, and their absence, say about the rate of a provider.
+    """What denials, and their absence, say about the rate of a provider.
 
-    With `gentle`, the rate begins at `FIRST_RATE`; otherwise it holds nothing up before the first refusal. Instants must not go
+    With `gentle`, the rate begins at `FIRST_RATE`; otherwise it holds nothing up before the first denial. Instants must not go
     back.
     """
 
@@ -65,7 +66,7 @@ class RateLearner:
         "_measured",
         "_moved_at",
         "_probing",
-        "_refused_at",
+        "_throttled_at",
         "_spell_at",
         "gentle",
         "rate",
@@ -76,20 +77,20 @@ class RateLearner:
         self.gentle = gentle
         #: Requests per second.
         self.rate = FIRST_RATE if gentle else _NO_RATE
-        #: Refusals in a row, of which each shows that the reaction to the one before was too little.
+        #: Denials in a row, of which each shows that the reaction to the one before was too little.
         self.denials = 0
         self._measured = MeasuredRate(_seconds(now))
-        #: The curve since the last refusal that matters.
+        #: The curve since the last denial that matters.
         self._curve: Cubic | None = None
-        self._refused_at = Instant(-1)
+        self._throttled_at = Instant(-1)
         #: When a gentle rate last changed.
         self._moved_at = now
-        #: The end of the latest spell of refusals, and the calls granted since; the beginning of the latest one.
+        #: The end of the latest spell of denials, and the calls granted since; the beginning of the latest one.
         self._cycle_at = now
         self._cycle_calls = 0
         self._spell_at = now
         self._in_spell = False
-        #: Whether the next call is alone: it finds out whether the provider still refuses.
+        #: Whether the next call is alone: it finds out whether the provider still denies.
         self._probing = False
         #: The least seconds until the curve is back at its peak, for a provider with a window.
         self._flat = 0.0
@@ -104,7 +105,7 @@ class RateLearner:
         if self._in_spell and self.denials > 1:
             self._recovered(now)
         if self._curve is not None and now >= self.forgets_at():
-            self._curve, self._moved_at, self._flat = None, now, 0.0
+            self._curve, self._moved_at, self._flat, self._in_spell = None, now, 0.0, False
             self.rate = self.rate if self.gentle else _NO_RATE
         if self._curve is not None:
             # What was sent lately bounds the growth, so that a quiet time does not raise the rate.
@@ -114,13 +115,13 @@ class RateLearner:
             self.rate = min(2 * self.rate, _NO_RATE) if scarce else self.rate
             self._moved_at = now
 
-    def refused(self, now: Instant, granted_at: Instant, *, sent: float, succeeded: bool) -> Duration | None:
-        """See `LearnedRatePolicy.refused`."""
-        if granted_at <= self._refused_at:
+    def throttled(self, now: Instant, granted_at: Instant, *, sent: float, succeeded: bool) -> Duration | None:
+        """See `LearnedRatePolicy.throttled`."""
+        if granted_at <= self._throttled_at:
             return None
         if succeeded or self._curve is None:
             if self._in_spell:
-                self._recovered(self._refused_at)
+                self._recovered(self._throttled_at)
             self._restart(now, min(self._measured.rate or sent or self.rate, self.rate))
             self.denials = 1
             self._spell_at = now
@@ -130,26 +131,26 @@ class RateLearner:
             self._curve.throttled_at = _seconds(now)
             self.rate = min(self.rate, PROBE_RATE)
         self._in_spell = True
-        self._refused_at = now
+        self._throttled_at = now
         longest = min(max(MAX_PAUSE, (now - self._spell_at) // _PAUSE_PART), MAX_SPELL_PAUSE)
         return Duration(min(MIN_PAUSE << min(self.denials - 1, 16), longest))
 
     def forgets_at(self) -> Instant:
-        """When the last refusal no longer matters; 0 if there was none."""
+        """When the last denial no longer matters; 0 if there was none."""
         if self._curve is None:
             return Instant(0)
         flats = math.ceil(_FORGET_FLATS * self._curve.flat_after * SECOND)
-        return Instant(self._refused_at + max(FORGET_AFTER, flats))
+        return Instant(self._throttled_at + max(FORGET_AFTER, flats))
 
     def _restart(self, now: Instant, rate: float) -> None:
         """The curve begins anew at a rate that was too much."""
         rate = max(rate, MIN_RATE)
         self._curve = self._curve or Cubic()
         flat = min(max(self._flat, PROBE_EVERY / rate), _seconds(MAX_FLAT))
-        self.rate = max(MIN_RATE, self._curve.refused(_seconds(now), rate, flat))
+        self.rate = max(MIN_RATE, self._curve.throttled(_seconds(now), rate, flat))
 
     def _recovered(self, now: Instant) -> None:
-        """The provider answers again after a spell of refusals."""
+        """The provider answers again after a spell of denials."""
         assert self._curve is not None
         spell, cycle = now - self._spell_at, now - self._cycle_at
         if spell * _WINDOW_PART > cycle:
@@ -161,49 +162,61 @@ class RateLearner:
         self._cycle_calls = 0
 
 
-class LearnedRatePolicy:
+class LearnedRate(Limit, frozen=True):
+    """The parameters of a learned rate. No policy file has such a limit: denials reveal it."""
+
+    gentle: bool = False
+
+    @property
+    def capacity(self) -> int:
+        """A rate that is not known holds nothing up."""
+        return int(_NO_RATE)
+
+    def describe(self) -> str:
+        """For statistics and messages."""
+        return "learned rate"
+
+
+class LearnedRateState(msgspec.Struct, frozen=True, tag="learned_rate"):
+    """The rate and the tokens."""
+
+    rate: float
+    tokens: float
+    filled_at: Instant
+
+
+class LearnedRatePolicy(LimitPolicy):
     """The state machine, one for each provider: a token bucket of one second, whose rate is learned.
 
     `gentle` is for a provider about which nothing is known. A `now` earlier than the latest one counts as the latest one.
     """
 
-    __slots__ = ("_filled_at", "_learner", "_lent", "_tokens", "ready")
+    __slots__ = ("_filled_at", "_learner", "_lent", "_tokens")
 
-    reason: Final = Reason.RATE_LIMIT
-    unit: Final = REQUESTS
-    is_exact: Final = False
-    needs_outcome: Final = False
-    lends: Final = True
+    state_type = LearnedRateState
+    is_exact = False
+    lends = True
 
     def __init__(self, now: Instant, *, gentle: bool = False) -> None:
+        super().__init__(LearnedRate(gentle))
         self._learner = RateLearner(now, gentle=gentle)
         self._filled_at = now
         self._tokens = self._burst()
         self._lent = 0
-        self.ready = 0
 
     @property
     def rate(self) -> float:
         """Requests per second as of the latest grant."""
         return self._learner.rate
 
-    @property
-    def refusals(self) -> int:
-        """Refusals in a row."""
-        return self._learner.denials
-
-    def forgets_at(self) -> Instant:
-        """When the last refusal no longer matters; 0 if there was none."""
-        return self._learner.forgets_at()
-
-    def refused(self, now: Instant, grant: Grant, *, sent: float = 0.0, succeeded: bool = True) -> Duration | None:
-        """The provider has refused a call without saying for how long. Returns the pause that is due.
+    def throttled(self, now: Instant, grant: Grant, *, sent: float = 0.0, succeeded: bool = True) -> Duration | None:
+        """The provider has denied a call without saying for how long. Returns the pause that is due.
 
         None, and nothing changes, for a call that was granted before the last reaction: it says nothing new. `sent` is the rate
-        so far, where this policy has not measured it; `succeeded` tells whether a call has succeeded since the last refusal.
+        so far, where this policy has not measured it; `succeeded` tells whether a call has succeeded since the last denial.
         """
         self._fill(now)
-        pause = self._learner.refused(self._filled_at, grant.granted_at, sent=sent, succeeded=succeeded)
+        pause = self._learner.throttled(self._filled_at, grant.granted_at, sent=sent, succeeded=succeeded)
         if pause is not None:
             self._tokens = min(self._tokens, 1.0)
             self._look()
@@ -222,7 +235,7 @@ class LearnedRatePolicy:
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
-        """Outcomes do not change it: only refusals do."""
+        """Outcomes do not change it: only denials do."""
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """Returns the tokens."""
@@ -243,16 +256,8 @@ class LearnedRatePolicy:
         return copy
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
-        """At the rate of the moment, which does not fall without a refusal."""
+        """At the rate of the moment, which does not fall without a denial."""
         return max(0, self._when(max(now, self._filled_at), queued.cost + self._lent) - now)
-
-    def pace(self, now: Instant, largest: Request | None) -> tuple[int, int, int] | None:
-        """None: the rate grows."""
-        return None
-
-    def never_fills(self, now: Instant, base: int, amount: int, per: int) -> bool:
-        """Unknown."""
-        return False
 
     def available(self, now: Instant) -> int:
         """Tokens in the bucket that are not lent."""
@@ -276,6 +281,24 @@ class LearnedRatePolicy:
     def reclaim(self, now: Instant, count: int) -> None:
         """Frees their tokens."""
         self._lent -= count
+        self._look()
+
+    def rests_at(self) -> Instant:
+        """When what was denied no longer matters."""
+        return self._learner.forgets_at()
+
+    def carry_over(self, now: Instant, before: "LearnedRatePolicy") -> None:
+        """The same is known."""
+        self._learner = before._learner
+        self.restore(before.state())
+
+    def state(self) -> LearnedRateState:
+        """The state as a frozen record, for `restore`. What denials have taught is none of it."""
+        return LearnedRateState(self._learner.rate, self._tokens, self._filled_at)
+
+    def restore(self, state: LearnedRateState) -> None:
+        """Continues from a state that `state` returned."""
+        self._learner.rate, self._tokens, self._filled_at = state.rate, state.tokens, state.filled_at
         self._look()
 
     # The bucket.

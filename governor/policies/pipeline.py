@@ -32,6 +32,7 @@ from governor.policies.limits import build, predecessors
 from governor.policies.pipeline_state import PipelineState
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
+from governor.policies.server_limits import ServerLimits
 from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, shares
 
 #: At most one in this many of the available permits is granted ahead, so that most of them stay available to all.
@@ -62,7 +63,7 @@ class Pipeline:
     """The policies of one scope.
 
     All scopes share the cap and degraded mode, which does not pause an exempt scope; the scopes of a provider share `shared`,
-    and `own_cooldown` is of this scope alone.
+    and `own_cooldown` and `own_server` are of this scope alone.
     """
 
     __slots__ = (
@@ -85,6 +86,7 @@ class Pipeline:
         "max_debt",
         "needs_outcome",
         "own_cooldown",
+        "own_server",
         "pauses",
         "policies",
         "provider",
@@ -106,6 +108,7 @@ class Pipeline:
         cost: MethodCost = ONE_REQUEST,
         key_cost: MethodCost = ONE_REQUEST,
         scope: str = "",
+        own_server: ServerLimits | None = None,
         exempt: bool = False,
         lends: bool = True,
         max_debt: float = inf,
@@ -117,10 +120,13 @@ class Pipeline:
         self.provider = self.shared.name
         #: The same, and what the scopes of its key share.
         self.providers = (self.shared,) if key is None else (self.shared, key)
-        #: The limits that the scope shares with others: of its provider, and of its key.
+        #: What the server says about the limits of this scope alone.
+        self.own_server = ServerLimits(adopts=self.shared.server.adopts) if own_server is None else own_server
+        #: The limits that the scope shares with others: of its provider, and of its key. Those of its server are treated alike.
         self.shares: tuple[Share, ...] = (
             *shares(self.shared.limits, cost),
             *(() if key is None else shares(key.limits, key_cost)),
+            *shares((*self.shared.server.limits, *self.own_server.limits), ONE_REQUEST),
         )
         #: Closes the scope before the server bans the client.
         self.guard = BanGuard(scope, self.shared)
@@ -137,7 +143,6 @@ class Pipeline:
         self.own_cooldown = CooldownPolicy()
         #: What only pauses the scope, apart from degraded mode: of the provider, and of the scope alone.
         self.pauses = (*self.shared.pauses, self.own_cooldown)
-        #: The policies that must be asked for every request.
         #: Of the shared limits that a plain request takes units of: the queues, and the limits.
         self.gates = tuple(gate for share in self.shares if share.counts_plain for gate in (share.queue, share.policy))
         self.all_limits = (*self.limits, *(share.policy for share in self.shares))
@@ -238,6 +243,8 @@ class Pipeline:
             self.breaker.refund(now, grant, None)
             raise
         finally:
+            self.shared.cooldown.granted(now)
+            self.own_cooldown.granted(now)
             self.regate()
         return grant if request is PLAIN else Grant(now, grant.generation, request, tuple(receipts))
 
@@ -319,7 +326,7 @@ class Pipeline:
 
     def at_rest(self, now: Instant) -> bool:
         """Whether nothing is spent and no failure is on record, so that the pipeline can be dropped."""
-        if self.own_cooldown.until > now or self.guard.own.spells:
+        if self.own_cooldown.until > now or self.own_server.rests_at() > now or self.guard.own.spells:
             return False
         return self.breaker.at_rest(now) and all(limit.available(now) == limit.capacity() for limit in self.limits)
 
@@ -329,6 +336,7 @@ class Pipeline:
             self.breaker.rests_at(now),
             *(limit.rests_at() for limit in self.limits),
             self.own_cooldown.until,
+            self.own_server.rests_at(),
             self.guard.rests_at(),
             now,
         )
@@ -336,7 +344,7 @@ class Pipeline:
     def state(self) -> PipelineState:
         """The state as a frozen record, for `restore`, without the shared policies."""
         limits = tuple(policy.state() for policy in self.limits)
-        alone = self.own_cooldown.state(), self.guard.own.state()
+        alone = self.own_cooldown.state(), self.guard.own.state(), self.own_server.state()
         return PipelineState(self.breaker.state(), limits, tuple(self._born), self._receipts_born, *alone)
 
     def settings(self) -> PipelineSettings:

@@ -6,6 +6,7 @@ from governor.policies.breaker_states import BreakerState
 from governor.policies.cooldown import CooldownState
 from governor.policies.limits import decode_state
 from governor.policies.rejection_run import RejectionRunState
+from governor.policies.server_limits import ServerLimitsState
 
 
 class PipelineState(msgspec.Struct, frozen=True):
@@ -20,14 +21,13 @@ class PipelineState(msgspec.Struct, frozen=True):
     receipts_born: int = 0
     cooldown: CooldownState = CooldownState()
     rejections: RejectionRunState = RejectionRunState()
+    server: ServerLimitsState = ServerLimitsState()
 
     @classmethod
     def decode(cls, written: bytes) -> "PipelineState":
         """The state that `msgspec.json.encode` wrote, with limits of any registered kind. Raises `msgspec.ValidationError`."""
         said = msgspec.json.decode(written, type=_Written)
-        return cls(
-            said.breaker, tuple(map(decode_state, said.limits)), said.born, said.receipts_born, said.cooldown, said.rejections
-        )
+        return cls(said.breaker, tuple(map(decode_state, said.limits)), *msgspec.structs.astuple(said)[2:])
 
 
 class _Written(msgspec.Struct, frozen=True):
@@ -39,3 +39,4 @@ class _Written(msgspec.Struct, frozen=True):
     receipts_born: int
     cooldown: CooldownState
     rejections: RejectionRunState
+    server: ServerLimitsState = ServerLimitsState()

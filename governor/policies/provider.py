@@ -7,8 +7,8 @@ To add a policy that only pauses the provider, with the attributes `until` and `
 into their gate, so that it costs a granted request nothing. Whatever moves its `until` must have the scopes of the provider
 look again; `governor._actors.effects.CooldownMoved` does that.
 
-To add a policy that is asked for every request, call `add_limit`, and have the scopes rebuild their pipelines;
-`governor._actors.effects.ProviderChanged` does that.
+Policies that are asked for every request are `limits`, and those that a server reveals, `server.limits`. When there are others,
+the scopes rebuild their pipelines; `governor._actors.effects.ProviderChanged` does that.
 """
 
 from collections.abc import Iterable
@@ -17,8 +17,9 @@ from math import inf
 
 import msgspec
 
-from governor._units import NEVER, Instant
+from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
+from governor.hints import MAX_HINT
 from governor.policies.arrivals import Arrivals
 from governor.policies.ban_budget import BanBudget, BanBudgetPolicy
 from governor.policies.contract import Limit, LimitPolicy
@@ -26,6 +27,7 @@ from governor.policies.cooldown import CooldownPolicy
 from governor.policies.limits import build, predecessors
 from governor.policies.rejection_run import RejectionRunPolicy
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
+from governor.policies.server_limits import ServerLimits
 from governor.policies.shared_limit import SharedLimit
 
 
@@ -37,6 +39,11 @@ class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: Arrivals = Arrivals()
     retry_budget: RetryBudget = RetryBudget()
     ban_budget: BanBudget = BanBudget()
+    #: What the server says is believed for so long at most.
+    max_hint: Duration = MAX_HINT
+    #: Whether windows that the server states become limits, and whether it is asked gently until it refuses.
+    adopts: bool = False
+    gentle: bool = False
 
 
 class ProviderPolicies:
@@ -44,7 +51,6 @@ class ProviderPolicies:
 
     __slots__ = (
         "__weakref__",
-        "_added",
         "ban_budget",
         "budget",
         "cooldown",
@@ -55,6 +61,7 @@ class ProviderPolicies:
         "parameters",
         "pauses",
         "rejections",
+        "server",
     )
 
     def __init__(self, name: str = "", parameters: ProviderParameters | None = None) -> None:
@@ -73,7 +80,8 @@ class ProviderPolicies:
         self.pauses: tuple[CooldownPolicy, ...] = (self.cooldown, self.hold)
         #: The limits over all scopes together.
         self.limits = tuple(SharedLimit(limit) for limit in self._build(self.parameters.limits))
-        self._added: tuple[SharedLimit, ...] = ()
+        #: What the server says about its limits.
+        self.server = ServerLimits(adopts=self.parameters.adopts, gentle=self.parameters.gentle)
         #: Numbers the calls that wait in any scope of the provider, by arrival.
         self.numbers = count(1)
 
@@ -93,24 +101,24 @@ class ProviderPolicies:
             counted, self.ban_budget = self.ban_budget, BanBudgetPolicy(parameters.ban_budget)
             self.ban_budget.carry_over(now, counted)
             self.rejections.parameters = parameters.ban_budget
-        apart = {"retry_budget": before.retry_budget, "ban_budget": before.ban_budget}
-        if msgspec.structs.replace(parameters, **apart) != before:
+        self.server.adopts = parameters.adopts
+        if (parameters.limits, parameters.max_debt, parameters.arrivals) != (before.limits, before.max_debt, before.arrivals):
             self._replace_limits(now, parameters.limits)
 
     def _replace_limits(self, now: Instant, limits: Iterable[Limit]) -> None:
-        old = {shared.policy: shared.queue for shared in self.limits if shared not in self._added}
+        old = {shared.policy: shared.queue for shared in self.limits}
         changed = []
         for policy, origin in zip(new := self._build(limits), predecessors(new, tuple(old)), strict=True):
             if origin is not None:
                 policy.carry_over(now, origin)
             # Of two limits that go on from the same one, the first has its queue.
             changed.append(SharedLimit(policy, old.pop(origin, None) if origin is not None else None))
-        self.limits = (*changed, *self._added)
+        self.limits = tuple(changed)
 
-    def add_limit(self, policy: LimitPolicy) -> None:
-        """Adds a limit that the settings do not name, such as one that a server has revealed."""
-        self._added = (*self._added, SharedLimit(policy))
-        self.limits = (*self.limits, self._added[-1])
+    @property
+    def max_hint(self) -> Duration:
+        """What the server says is believed for so long at most."""
+        return self.parameters.max_hint
 
     def reset(self) -> None:
         """Forgets what the server has rejected, and ends all pauses."""
@@ -124,4 +132,4 @@ class ProviderPolicies:
         if self.rejections.spells:
             return NEVER
         ends = (*(pause.until for pause in self.pauses), *(shared.policy.rests_at() for shared in self.limits))
-        return max(self.budget.rests_at(), self.ban_budget.rests_at(), *ends)
+        return max(self.budget.rests_at(), self.ban_budget.rests_at(), self.server.rests_at(), *ends)

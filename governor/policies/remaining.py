@@ -2,7 +2,8 @@
 
 An answer that says "5 left until 12:00" was written while other requests were on their way. So a bound counts from the grant of
 the request whose answer says so: of the units granted later, at most 5 may be granted before the reset. Of several answers the
-strictest holds, in whatever order they arrive. A bound ends at its reset and never loosens before.
+strictest holds, in whatever order they arrive. A bound ends at its reset and never loosens before. If the server says the limit
+as well, the next window has as many units: all that waits would leave in the instant of the reset otherwise.
 
 The policy keeps the number of units granted so far, and a log of what that number was at past grants. A bound is then a number
 that the total must not pass before an instant, so that a grant costs an addition and a comparison.
@@ -20,9 +21,8 @@ from typing import Final
 
 import msgspec
 
-from governor._units import Instant
-from governor.errors import Reason
-from governor.policies.contract import REQUESTS, Grant, Request, Result
+from governor._units import NEVER, Instant
+from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 
 #: Bounds with different resets that hold at once.
 MAX_BOUNDS: Final = 16
@@ -34,8 +34,26 @@ _UNBOUNDED: Final = 2**62
 _granted_at: Final = itemgetter(0)
 
 
+class RemainingUnits(Limit, frozen=True):
+    """The parameters of what remains: the unit. No policy file has such a limit: a server reveals it."""
+
+    unit: str = REQUESTS
+
+    @property
+    def capacity(self) -> int:
+        """Without a bound there is no limit."""
+        return _UNBOUNDED
+
+    def describe(self) -> str:
+        """For statistics and messages."""
+        return f"remaining {self.unit}"
+
+
 class Bound(msgspec.Struct, frozen=True, gc=False):
-    """Until the instant `until`, the total must not pass `total`. `since` is the grant of the request that revealed it."""
+    """Until the instant `until`, the total must not pass `total`.
+
+    `since` is the grant of the request that revealed it: of several that this bound stands for, the latest.
+    """
 
     until: Instant
     total: int
@@ -51,22 +69,20 @@ class RemainingState(msgspec.Struct, frozen=True, tag="remaining"):
     log: tuple[tuple[Instant, int, int], ...]
 
 
-class RemainingPolicy:
+class RemainingPolicy(LimitPolicy):
     """The state machine, for one unit of one provider or scope.
 
     `history` are the units granted before the first answer that says what remains, as (instant, units) in order of time: of
     those granted since a request in flight at that time, at least these must be among them.
     """
 
-    __slots__ = ("_bounds", "_lent", "_log", "_total", "_unit", "ready", "unit")
+    __slots__ = ("_bounds", "_lent", "_log", "_next_amount", "_next_at", "_since", "_total", "_unit", "_window")
 
-    reason: Final = Reason.RATE_LIMIT
-    is_exact: Final = True
-    needs_outcome: Final = False
-    lends: Final = True
+    state_type = RemainingState
+    lends = True
 
     def __init__(self, unit: str = REQUESTS, history: Iterable[tuple[Instant, int]] = ()) -> None:
-        self.unit = unit
+        super().__init__(RemainingUnits(unit))
         self._unit = None if unit == REQUESTS else unit
         #: Units granted so far and known to be used, or not lent.
         self._total = 0
@@ -75,15 +91,25 @@ class RemainingPolicy:
         self._log: deque[list[int]] = deque()
         # In order of `until` and, strictly, of `total`: the first that has not ended is the strictest.
         self._bounds: list[Bound] = []
-        self.ready = 0
+        #: When the next window begins, the units that it has, and how long it is at least, as far as is known.
+        self._next_at = NEVER
+        self._next_amount = 0
+        self._window = 0
+        #: The first grant that is counted.
+        self._since = NEVER
         for instant, units in history:
             self._note(instant)
             self._total += units
 
     # What a server says.
 
-    def learn(self, now: Instant, grant: Grant, remaining: int, until: Instant) -> bool:
-        """The answer to this grant says that `remaining` units are left until an instant. True if that tightens anything."""
+    def learn(
+        self, now: Instant, grant: Grant, remaining: int, until: Instant, *, limit: int | None = None, window: int | None = None
+    ) -> bool:
+        """The answer to this grant says that `remaining` units are left until an instant. True if that tightens anything.
+
+        From then on there are `limit` units for one `window`, or for as long as the longest reset so far has been away.
+        """
         log, since = self._log, grant.granted_at
         before, sent = 0, grant.request.amount(self._unit)
         place = bisect_right(log, since, key=_granted_at) - 1
@@ -96,17 +122,21 @@ class RemainingPolicy:
                 sent = entry[2]
         if until <= now:
             return False
+        if limit is not None:
+            self._window = max(self._window, window or 0, until - now)
+            if self._next_at > until or self._next_at <= now:
+                self._next_at, self._next_amount = until, limit
         total = before + sent + remaining
-        if any(bound.until >= until and bound.total <= total for bound in self._bounds):
-            return False
-        kept = [bound for bound in self._bounds if bound.until > now and (bound.until > until or bound.total < total)]
-        kept.append(Bound(until, total, since))
-        kept.sort(key=lambda bound: bound.until)
-        if len(kept) > MAX_BOUNDS:
-            _merge_closest(kept)
-        self._bounds = kept
+        implied = any(bound.until >= until and bound.total <= total for bound in self._bounds)
+        bounds = [bound for bound in self._bounds if bound.until > now]
+        bounds.append(Bound(until, total, since))
+        bounds.sort(key=lambda bound: (bound.until, -bound.total))
+        found = _strictest(bounds)
+        if len(found) > MAX_BOUNDS:
+            _merge_closest(found)
+        self._bounds = found
         self._look()
-        return True
+        return not implied
 
     def until(self, now: Instant) -> Instant:
         """The instant at which the last bound ends; `now` if there is none."""
@@ -126,6 +156,8 @@ class RemainingPolicy:
         """Counts the units."""
         cost = request.amount(self._unit)
         if cost:
+            if now >= self._next_at:
+                self._renew(now)
             self._note(now)
             self._total += cost
             bounds = self._bounds
@@ -134,6 +166,16 @@ class RemainingPolicy:
             if bounds and self._total + self._lent >= bounds[0].total:
                 self._look()
         return 0
+
+    def _renew(self, now: Instant) -> None:
+        """The first grant after a reset: the window that begins has as many units as the server has said."""
+        until = Instant(self._next_at + self._window)
+        if until > now:
+            bounds = [bound for bound in self._bounds if bound.until > now]
+            bounds.append(Bound(until, self._total + self._lent + self._next_amount, now))
+            bounds.sort(key=lambda bound: (bound.until, -bound.total))
+            self._bounds = _strictest(bounds)
+        self._next_at = NEVER
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
         """Outcomes do not change it."""
@@ -148,6 +190,8 @@ class RemainingPolicy:
         return 0
 
     def _correct(self, grant: Grant, change: int) -> None:
+        if grant.granted_at < self._since:
+            return  # Its units were never counted.
         self._total += change
         # When a server counts additional units is not known. They change no bound and no entry, which tightens.
         if change < 0:
@@ -171,14 +215,6 @@ class RemainingPolicy:
         """Until the last bound that has no room for all of them."""
         units = queued.amount(self._unit)
         return _earliest(self._bounds, now, self._total + self._lent + units) - now if units else 0
-
-    def pace(self, now: Instant, largest: Request | None) -> tuple[int, int, int] | None:
-        """None: a bound ends, and nothing follows."""
-        return None
-
-    def never_fills(self, now: Instant, base: int, amount: int, per: int) -> bool:
-        """Unknown."""
-        return False
 
     def available(self, now: Instant) -> int:
         """Units that can be granted at `now`; a very large number without a bound."""
@@ -218,6 +254,7 @@ class RemainingPolicy:
         if log and log[-1][0] >= now:
             return
         log.append([now, self._total, 0])
+        self._since = min(self._since, now)
         if len(log) > MAX_ENTRIES:
             half = MAX_ENTRIES // 2
             self._log = deque([*islice(log, 0, half, 2), *islice(log, half, None)])
@@ -232,6 +269,10 @@ class RemainingPolicy:
         """The instant from which on there is no bound."""
         return self.until(Instant(0))
 
+    def carry_over(self, now: Instant, before: "RemainingPolicy") -> None:
+        """The same units remain."""
+        self.restore(before.state())
+
     def state(self) -> RemainingState:
         """The state as a frozen record, for `restore`. Lent units are none of it."""
         log = tuple((Instant(instant), before, answered) for instant, before, answered in self._log)
@@ -242,6 +283,7 @@ class RemainingPolicy:
         self._total = state.total
         self._bounds = list(state.bounds)
         self._log = deque([*entry] for entry in state.log)
+        self._since = state.log[0][0] if state.log else NEVER
         self._look()
 
 
@@ -280,13 +322,18 @@ def _merge_closest(bounds: list[Bound]) -> None:
     """Makes one bound of the two whose resets are closest: it has the smaller total, and the later reset."""
     place = min(range(len(bounds) - 1), key=lambda index: bounds[index + 1].until - bounds[index].until)
     first, second = bounds[place : place + 2]
-    bounds[place : place + 2] = [Bound(second.until, first.total, min(first.since, second.since))]
+    bounds[place : place + 2] = [Bound(second.until, first.total, max(first.since, second.since))]
 
 
 def _strictest(bounds: list[Bound]) -> list[Bound]:
-    """The bounds that are not implied by a later one with a smaller total."""
+    """The bounds that are not implied by a later one with a total that is not larger; they are in order of `until`.
+
+    A bound takes over the latest `since` of those that it implies: a refund must not loosen it more than it would those.
+    """
     found: list[Bound] = []
     for bound in reversed(bounds):
         if not found or bound.total < found[-1].total:
             found.append(bound)
+        elif bound.since > found[-1].since:
+            found[-1] = Bound(found[-1].until, found[-1].total, bound.since)
     return found[::-1]

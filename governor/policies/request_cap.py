@@ -181,6 +181,10 @@ class RequestCapPolicy:
         """Requests in the 60 seconds up to `now`."""
         return self._log.used(now)
 
+    def since(self, instant: Instant) -> list[tuple[Instant, int]]:
+        """The grants at an instant and later, of the last 60 seconds, in order: instants with numbers of requests."""
+        return self._log.since(instant)
+
     def state(self) -> SlidingLogState:
         """The log as a frozen record, for `restore`."""
         return self._log.state()

@@ -38,7 +38,7 @@ class Limiter:
         if throttled:
             rate = min(self.sent.rate, self.rate) if self.enabled else self.sent.rate
             self.enabled = True
-            wanted = self.curve.refused(now, rate)
+            wanted = self.curve.throttled(now, rate)
         else:
             wanted = self.curve.rate(now)
         self.rate = max(min(wanted, FASTER * self.sent.rate), MIN_RATE)
@@ -55,16 +55,16 @@ def test_the_parameters_of_the_curve(rows: Any) -> None:
 
     assert Cubic(plain["starting_max_rate"]).flat_after == pytest.approx(plain["expect_k"], abs=plain["tol"])
     curve = Cubic(throttled["start"]["starting_max_rate"])
-    assert curve.refused(throttled["t"], throttled["current_rate"]) == pytest.approx(throttled["expect_new_rate"])
+    assert curve.throttled(throttled["t"], throttled["current_rate"]) == pytest.approx(throttled["expect_new_rate"])
     assert (curve.peak, curve.throttled_at) == (throttled["expect_w_max"], throttled["expect_last_fail"])
     assert curve.flat_after == pytest.approx(throttled["expect_k"])
     curve = Cubic(same_time["start"]["starting_max_rate"], beta=same_time["start"]["beta"])
-    assert curve.refused(same_time["t"], same_time["current_rate"]) == pytest.approx(same_time["expect_new_rate"])
+    assert curve.throttled(same_time["t"], same_time["current_rate"]) == pytest.approx(same_time["expect_new_rate"])
     assert curve.rate(same_time["t"]) == pytest.approx(same_time["then_success_at_same_t"])
-    assert Cubic().refused(0.0, decrease["beta_decrease_only"]) == pytest.approx(decrease["expect"])
+    assert Cubic().throttled(0.0, decrease["beta_decrease_only"]) == pytest.approx(decrease["expect"])
 
 
-def test_the_curve_grows_and_passes_the_rate_of_the_refusal_after_its_time(rows: Any) -> None:
+def test_the_curve_grows_and_passes_the_rate_of_the_denial_after_its_time(rows: Any) -> None:
     said = rows["cubic_monotone"]
     curve = Cubic(said["starting_max_rate"])
     below, above = said["below_or_equal_w_max_at_fraction_of_k"], said["at_or_above_w_max_at_fraction_of_k"]
@@ -74,13 +74,13 @@ def test_the_curve_grows_and_passes_the_rate_of_the_refusal_after_its_time(rows:
     assert rates[len(below)] == pytest.approx(curve.peak)
 
 
-def test_rates_after_a_refusal_and_after_several(rows: Any) -> None:
+def test_rates_after_a_denial_and_after_several(rows: Any) -> None:
     for name in ("cubic_success_series", "cubic_mixed_series"):
         said = rows[name]
         curve, rate = Cubic(said["last_max_rate"], said["last_throttle_t"]), 0.0
         for row in said["rows"]:
             if row.get("throttled"):
-                rate = curve.refused(row["t"], rate)
+                rate = curve.throttled(row["t"], rate)
                 curve = Cubic(rate, row["t"])  # Their test goes on from the reduced rate.
             else:
                 rate = curve.rate(row["t"])
@@ -96,11 +96,11 @@ def test_the_rate_that_is_measured_and_the_rate_that_is_allowed(rows: Any) -> No
         )
 
 
-def test_a_single_refusal_of_a_new_limiter(rows: Any) -> None:
+def test_a_single_denial_of_a_new_limiter(rows: Any) -> None:
     for row in rows["cubic_throttle_ts_rows"]["rows"]:
         sent = MeasuredRate()
         sent.add(row["t"])
-        assert Cubic().refused(row["t"], sent.rate) == pytest.approx(row["expect_rate"], abs=1e-8)
+        assert Cubic().throttled(row["t"], sent.rate) == pytest.approx(row["expect_rate"], abs=1e-8)
 
 
 def test_measured_rates(rows: Any) -> None:

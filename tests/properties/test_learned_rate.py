@@ -1,4 +1,4 @@
-"""Laws of the learned rate: below what was refused, above its floor, and what it makes of providers with hidden limits."""
+"""Laws of the learned rate: below what was denied, above its floor, and what it makes of providers with hidden limits."""
 
 import heapq
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from governor.policies.learned_rate import (
 
 START: Final = Instant(HOUR)
 
-#: A gap, and then: a grant (None), or a refusal of the latest call, after a success or not.
+#: A gap, and then: a grant (None), or a denial of the latest call, after a success or not.
 STEPS: Final = st.lists(
     st.tuples(st.sampled_from([0, 1_000, 100_000, 2_000_000, 90_000_000]), st.sampled_from([None, None, None, True, False])),
     max_size=60,
@@ -31,7 +31,7 @@ STEPS: Final = st.lists(
 
 
 @given(STEPS, st.booleans())
-def test_it_is_never_below_its_floor_and_never_above_what_was_refused_until_it_probes(
+def test_it_is_never_below_its_floor_and_never_above_what_was_denied_until_it_probes(
     steps: list[tuple[int, bool | None]], gentle: bool
 ) -> None:
     policy, now, grant = LearnedRatePolicy(START, gentle=gentle), START, Grant(START, 0)
@@ -46,8 +46,8 @@ def test_it_is_never_below_its_floor_and_never_above_what_was_refused_until_it_p
             grant = Grant(now, 0)
         else:
             before = policy.rate
-            pause = policy.refused(now, grant, succeeded=succeeded)
-            assert policy.refused(now, grant) is None, "a call that was granted before the reaction says nothing new"
+            pause = policy.throttled(now, grant, succeeded=succeeded)
+            assert policy.throttled(now, grant) is None, "a call that was granted before the reaction says nothing new"
             if pause is not None:
                 assert SECOND <= pause <= MAX_SPELL_PAUSE
                 # While single calls probe, the rate is below the one that a success brings back.
@@ -57,12 +57,12 @@ def test_it_is_never_below_its_floor_and_never_above_what_was_refused_until_it_p
         assert policy.earliest(now, PLAIN) - now <= 2 * SECOND / MIN_RATE
 
 
-def test_a_refusal_takes_a_third_of_the_rate_and_it_comes_back_slowly() -> None:
+def test_a_denial_takes_a_third_of_the_rate_and_it_comes_back_slowly() -> None:
     policy, now = LearnedRatePolicy(START), START
     for _ in range(200):
         now = Instant(now + 100 * MILLISECOND)
         policy.commit(now, PLAIN)
-    policy.refused(now, Grant(now, 0))
+    policy.throttled(now, Grant(now, 0))
     rates = [policy.rate]
     for _ in range(250):
         now = policy.earliest(now, PLAIN)
@@ -96,11 +96,11 @@ def _granted(policy: LearnedRatePolicy, start: Instant, span: Duration) -> int:
     raise AssertionError
 
 
-def test_what_was_refused_is_forgotten_in_the_end() -> None:
+def test_what_was_denied_is_forgotten_in_the_end() -> None:
     policy = LearnedRatePolicy(START)
     policy.commit(START, PLAIN)
-    policy.refused(START, Grant(START, 0), sent=1.0)
-    later = policy.forgets_at()
+    policy.throttled(START, Grant(START, 0), sent=1.0)
+    later = policy.rests_at()
     policy.commit(later, PLAIN)
 
     assert later <= START + HOUR
@@ -158,10 +158,10 @@ class Windows:
 
 
 def play(server: Callable[[int], bool], span: Duration, delay: int = 100 * MILLISECOND) -> tuple[int, int]:
-    """Asks as fast as the policy lets it, and pauses after a refusal: the calls that succeeded, and those refused."""
+    """Asks as fast as the policy lets it, and pauses after a denial: the calls that succeeded, and those denied."""
     policy, now, pause_until = LearnedRatePolicy(Instant(0), gentle=True), Instant(0), 0
     answers: list[tuple[int, int, bool]] = []
-    succeeded = refused = 0
+    succeeded = denied = 0
     fresh = False
     while now < span:
         due = max(policy.earliest(now, PLAIN), pause_until)
@@ -171,19 +171,19 @@ def play(server: Callable[[int], bool], span: Duration, delay: int = 100 * MILLI
             if granted:
                 succeeded, fresh = succeeded + 1, True
             else:
-                refused += 1
-                pause = policy.refused(now, Grant(Instant(granted_at), 0), succeeded=fresh)
+                denied += 1
+                pause = policy.throttled(now, Grant(Instant(granted_at), 0), succeeded=fresh)
                 if pause is not None:
                     fresh, pause_until = False, max(pause_until, now + pause)
             continue
         now = Instant(due)
         policy.commit(now, PLAIN)
         heapq.heappush(answers, (now + delay, now, server(now + delay // 2)))
-    return succeeded, refused
+    return succeeded, denied
 
 
 @pytest.mark.parametrize(
-    ("server", "possible", "refusals"),
+    ("server", "possible", "denials"),
     [
         (Leaky(10, 10), 18_000, 0.01),
         (Leaky(1, 5), 1_800, 0.01),
@@ -193,10 +193,10 @@ def play(server: Callable[[int], bool], span: Duration, delay: int = 100 * MILLI
     ],
     ids=["10/s", "1/s", "60 per minute", "600 per minute", "10 per second"],
 )
-def test_of_a_hidden_limit_three_quarters_are_used_with_few_refusals(
-    server: Callable[[int], bool], possible: int, refusals: float
+def test_of_a_hidden_limit_three_quarters_are_used_with_few_denials(
+    server: Callable[[int], bool], possible: int, denials: float
 ) -> None:
-    succeeded, refused = play(server, Duration(HOUR // 2))
+    succeeded, denied = play(server, Duration(HOUR // 2))
 
     assert succeeded >= 0.75 * possible
-    assert refused <= refusals * (succeeded + refused)
+    assert denied <= denials * (succeeded + denied)

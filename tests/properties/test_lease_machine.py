@@ -31,6 +31,7 @@ from governor import Denied, Permit, Reason
 from governor._actors.actor import ScopeActor
 from governor._actors.effects import Effect, Signal
 from governor._actors.failures import Failures
+from governor._actors.ledger import Ledger
 from governor._actors.queue import Waiter
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.instrumentation import Announcer
@@ -85,6 +86,12 @@ class NoSharing:
     """No limit is shared."""
 
     def recall(self, provider: ProviderPolicies) -> bool:
+        raise AssertionError
+
+    def granted(self, provider: ProviderPolicies) -> int:
+        raise AssertionError
+
+    def pipeline(self, ledger: Ledger) -> Pipeline:
         raise AssertionError
 
     def serve(self, queues: Iterable[LimitQueue]) -> None:

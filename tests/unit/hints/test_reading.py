@@ -20,7 +20,9 @@ def test_an_answer_that_says_nothing_of_limits_has_no_hint() -> None:
 
 
 def test_a_bare_429_means_a_second() -> None:
-    assert (Hint("requests", retry_after=SECOND, severity=Severity.THROTTLED),) == read_hints("anyone", 429, {}, now=NOW)
+    assert (Hint("requests", retry_after=SECOND, severity=Severity.THROTTLED, assumed=True),) == read_hints(
+        "anyone", 429, {}, now=NOW
+    )
 
 
 def test_a_limit_with_units_left_forbids_nothing() -> None:

@@ -1,0 +1,143 @@
+"""Limits that a server reveals: what remains until a reset, windows that its answers state, and the rate learned from denials.
+
+One object for a provider, and one for each scope whose server limits scopes apart. It has no policy until a server reveals
+something, so that a provider which says nothing costs nothing.
+
+Bounds: `MAX_UNITS` units of which it is known what remains, and `MAX_WINDOWS` windows; what is revealed of further ones is
+ignored.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from governor._units import Duration, Instant
+from governor.errors import ConfigError
+from governor.hints import Hint, Severity
+from governor.policies.contract import Grant, LimitPolicy
+from governor.policies.learned_rate import LearnedRatePolicy
+from governor.policies.limits import build
+from governor.policies.remaining import RemainingPolicy, RemainingState
+from governor.policies.shared_limit import SharedLimit
+from governor.policies.window import StrictWindow
+
+MAX_UNITS: Final = 8
+MAX_WINDOWS: Final = 8
+#: Waits that a server sets end later by a random part of this share, and of this span at most.
+SPREAD_SHARE: Final = 10
+MAX_SPREAD: Final = Duration(10_000_000)
+
+History = Iterable[tuple[Instant, int]]
+
+
+class ServerLimitsState(msgspec.Struct, frozen=True, tag="server_limits"):
+    """What remains, by unit. Windows are revealed anew, and what was learned from denials is learned anew."""
+
+    remaining: tuple[RemainingState, ...] = ()
+
+
+class ServerLimits:
+    """The policies that a server has revealed. `adopts`: windows that it states become limits.
+
+    `gentle` is for a provider about which nothing is known: see `LearnedRatePolicy`.
+    """
+
+    __slots__ = ("_remaining", "_windows", "adopts", "learned", "limits")
+
+    def __init__(self, *, adopts: bool = False, gentle: bool = False) -> None:
+        self.adopts = adopts
+        self._remaining: dict[str, RemainingPolicy] = {}
+        self._windows: dict[tuple[str, int], LimitPolicy] = {}
+        #: The rate that was learned from denials; None before the first one.
+        self.learned = LearnedRatePolicy(Instant(0), gentle=True) if gentle else None
+        #: All policies, each with the queue of the scopes that wait for it.
+        self.limits: tuple[SharedLimit, ...] = ()
+        self._collect()
+
+    def hear(
+        self, now: Instant, grant: Grant, hint: Hint, *, most: Duration, spread: float = 0.0, history: History = ()
+    ) -> bool:
+        """The answer to a grant says this. Returns whether there are other `limits` now: pipelines must be rebuilt.
+
+        Nothing is believed for longer than `most`. `spread` is a random number below 1, by which the end of what the server
+        says moves later. `history` are the units granted before, for a unit of which nothing was known.
+        """
+        if hint.remaining is not None:
+            span = hint.reset or hint.window
+            policy = self._policy(hint.dimension, history)
+            if span and policy is not None:
+                until = Instant(now + min(span + spread_of(span, spread / 2), most))
+                policy.learn(now, grant, hint.remaining, until, limit=hint.limit, window=hint.window)
+        if self.adopts and hint.limit is not None and hint.window is not None and hint.window <= most:
+            self._adopt(now, hint.dimension, hint.limit, hint.window)
+        return self._collect()
+
+    def knows(self, hint: Hint) -> bool:
+        """Whether it is known how many units of this kind were granted, or the hint does not say what remains."""
+        return hint.remaining is None or hint.dimension in self._remaining
+
+    def throttled(self, now: Instant, grant: Grant, *, sent: float, succeeded: bool) -> tuple[Duration | None, bool]:
+        """The server has denied a call without saying what its limit is: see `LearnedRatePolicy.throttled`.
+
+        Returns the pause that is due, and whether there are other `limits` now.
+        """
+        if self.learned is None:
+            self.learned = LearnedRatePolicy(now)
+        return self.learned.throttled(now, grant, sent=sent, succeeded=succeeded), self._collect()
+
+    def _policy(self, unit: str, history: History) -> RemainingPolicy | None:
+        policy = self._remaining.get(unit)
+        if policy is None and len(self._remaining) < MAX_UNITS:
+            policy = self._remaining[unit] = RemainingPolicy(unit, history)
+        return policy
+
+    def _adopt(self, now: Instant, unit: str, amount: int, window: Duration) -> None:
+        """A window becomes a limit. Of several of one length the largest does: which calls the others count is not known."""
+        known = self._windows.get((unit, window))
+        if known is None and len(self._windows) >= MAX_WINDOWS:
+            return
+        if known is not None and known.capacity() >= amount:
+            return
+        try:
+            policy = build(StrictWindow(amount, window, unit))
+        except ConfigError:
+            return  # No unit, or no window, that a limit can have.
+        if known is not None:
+            policy.carry_over(now, known)
+        self._windows[unit, window] = policy
+
+    def _collect(self) -> bool:
+        """Updates `limits`. True if there are others."""
+        learned = () if self.learned is None else (self.learned,)
+        known = {limit.policy: limit for limit in self.limits}
+        policies = (*self._windows.values(), *self._remaining.values(), *learned)
+        if tuple(known) == policies:
+            return False
+        self.limits = tuple(known.get(policy) or SharedLimit(policy) for policy in policies)
+        return True
+
+    def rests_at(self) -> Instant:
+        """The instant from which on nothing is known that matters."""
+        return max((limit.policy.rests_at() for limit in self.limits), default=Instant(0))
+
+    def state(self) -> ServerLimitsState:
+        """The state as a frozen record, for `restore`."""
+        return ServerLimitsState(tuple(policy.state() for policy in self._remaining.values()))
+
+    def restore(self, state: ServerLimitsState) -> None:
+        """Continues from a state that `state` returned."""
+        for one in state.remaining:
+            self._remaining[one.unit] = policy = RemainingPolicy(one.unit)
+            policy.restore(one)
+        self._collect()
+
+
+def explains(hints: Iterable[Hint]) -> bool:
+    """Whether an answer that says "rate limited" says which limit is used up, and until when."""
+    return any(hint.severity is Severity.EXHAUSTED and hint.reset for hint in hints)
+
+
+def spread_of(span: int, spread: float) -> Duration:
+    """How much later than the server says a wait ends: `spread`, below 1, of a tenth of it, and of `MAX_SPREAD`."""
+    return Duration(int(min(span // SPREAD_SHARE, MAX_SPREAD) * spread))

@@ -1,0 +1,245 @@
+"""What servers say about their limits, through the whole governor in virtual time: what is granted, and when."""
+
+from itertools import pairwise
+from random import Random
+
+import anyio
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor import Config, Denied, Governor, Permit, Reason
+from governor._units import SECOND, Duration
+from governor.hints import Hint, Severity, read_hints
+from governor.hints.reading import Scope
+from governor.testing import loop_clock
+from tests.support.answers import granted
+
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("R11")]
+
+SCOPES = ("acme:get", "acme:post", "acme:delete")
+
+
+def governed(provider: dict[str, object] | None = None, **tables: object) -> Governor:
+    said = {
+        "global": {"requests_per_minute": 100_000},
+        "outbound": {"default": {"limits": []}},
+        "provider": {"acme": provider or {}},
+        **tables,
+    }
+    return Governor(Config.from_mapping(said), clock=loop_clock(), random=Random(1))
+
+
+def ask(governor: Governor, scope: str = "acme:get") -> Permit | Denied:
+    provider, _, method = scope.partition(":")
+    return governor.try_permit(provider, method)
+
+
+def left(units: int, seconds: float, scope: Scope = "provider") -> tuple[Hint, ...]:
+    """An answer that says what remains for so long."""
+    reset = Duration(round(seconds * SECOND))
+    if units:
+        return (Hint("requests", None, units, reset, scope=scope),)
+    return (Hint("requests", None, 0, reset, reset, Severity.EXHAUSTED, scope),)
+
+
+DENIED = (Hint("requests", retry_after=Duration(SECOND), severity=Severity.THROTTLED, assumed=True),)
+
+
+async def test_no_more_is_granted_than_remains_over_all_scopes_and_all_of_it_after_the_reset() -> None:
+    async with governed() as governor:
+        calls = [granted(ask(governor, scope)) for scope in (*SCOPES, "acme:get")]
+        calls[0].hints(left(10, 60))
+        # Three were sent since.
+        more = [ask(governor, SCOPES[number % 3]) for number in range(20)]
+        await anyio.sleep(59.999)
+        still = ask(governor)
+        await anyio.sleep(7)
+        after = [ask(governor, scope) for scope in SCOPES * 10]
+
+    assert [isinstance(answer, Permit) for answer in more] == [True] * 7 + [False] * 13
+    assert isinstance(more[-1], Denied)
+    assert (more[-1].reason, 60 <= (more[-1].retry_after or 0) <= 66) == (Reason.RATE_LIMIT, True)
+    assert isinstance(still, Denied)
+    assert all(isinstance(answer, Permit) for answer in after)
+
+
+async def test_nothing_is_granted_before_the_reset_once_nothing_remains() -> None:
+    async with governed() as governor:
+        granted(ask(governor)).hints(left(0, 30))
+        denied = [ask(governor, scope) for scope in SCOPES]
+        await anyio.sleep(29.999_999)
+        before = ask(governor)
+        await anyio.sleep(3.1)
+        after = ask(governor)
+
+    assert all(isinstance(one, Denied) and one.reason is Reason.COOLDOWN for one in (*denied, before))
+    assert isinstance(after, Permit)
+
+
+async def test_an_answer_that_is_read_late_says_less_than_was_sent_since_and_one_of_a_looser_limit_changes_nothing() -> None:
+    async with governed() as governor:
+        first = granted(ask(governor))
+        await anyio.sleep(0.1)
+        second = granted(ask(governor))
+        await anyio.sleep(0.1)
+        third = granted(ask(governor))
+        await anyio.sleep(0.1)
+        third.hints(left(5, 60))
+        second.hints(left(50, 60))
+        first.hints(left(6, 30))
+        answers = [ask(governor) for _ in range(8)]
+
+    assert [isinstance(answer, Permit) for answer in answers] == [True] * 4 + [False] * 4
+
+
+async def test_a_scope_whose_server_limits_it_alone_does_not_hold_the_others() -> None:
+    async with governed() as governor:
+        granted(ask(governor)).hints(left(2, 60, scope="scope"))
+        own = [ask(governor) for _ in range(4)]
+        other = [ask(governor, "acme:post") for _ in range(20)]
+
+    assert [isinstance(answer, Permit) for answer in own] == [True, True, False, False]
+    assert all(isinstance(answer, Permit) for answer in other)
+
+
+async def test_what_remains_of_a_scope_outlives_its_actor() -> None:
+    async with governed(**{"global": {"max_scopes": 2, "idle_after": "1s"}}) as governor:
+        permit = granted(ask(governor))
+        permit.hints(left(3, 600, scope="scope"))
+        permit.record(status=200)
+        for number in range(10):
+            await anyio.sleep(5.0)
+            granted(governor.try_permit(f"other{number}")).record(status=200)
+        answers = [ask(governor) for _ in range(5)]
+
+    assert [isinstance(answer, Permit) for answer in answers] == [True] * 3 + [False] * 2
+
+
+async def test_those_who_wait_go_on_after_the_reset_one_after_another_and_later_than_the_server_says() -> None:
+    ends: list[float] = []
+
+    async def wait() -> None:
+        async with governor.permit("acme", "POST"):
+            ends.append(anyio.current_time() - began)
+
+    async with governed() as governor:
+        began = anyio.current_time()
+        granted(ask(governor)).hint(retry_after=20.0)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(wait)
+
+    assert min(ends) >= 20.0
+    assert max(ends) <= 22.001
+    assert len({round(end, 4) for end in ends}) >= 15
+
+
+async def test_after_a_reset_the_next_window_has_as_many_units_as_the_server_says() -> None:
+    async with governed() as governor:
+        granted(ask(governor)).hints((Hint("requests", 10, 4, Duration(20 * SECOND)),))
+        before = sum(isinstance(ask(governor), Permit) for _ in range(20))
+        await anyio.sleep(22.0)
+        after = sum(isinstance(ask(governor), Permit) for _ in range(50))
+        await anyio.sleep(22.0)
+        later = sum(isinstance(ask(governor), Permit) for _ in range(50))
+
+    assert (before, after, later) == (4, 10, 50)
+
+
+async def test_a_window_that_the_server_states_becomes_a_limit_if_the_settings_have_none() -> None:
+    said = read_hints("acme", 200, {"ratelimit-policy": '"minute";q=60;w=60'}, now=0.0)
+    counts = []
+    for tables in ({}, {"outbound": {"default": {"limits": []}, "acme": {"limits": ["1000/s"]}}}):
+        async with governed(**tables) as governor:
+            granted(ask(governor)).hints(said)
+            await anyio.sleep(6.0)
+            counts.append(sum(isinstance(ask(governor), Permit) for _ in range(100)))
+
+    assert counts == [60, 100]
+
+
+@pytest.mark.promise("R15")
+async def test_a_provider_that_denies_without_a_hint_is_slowed_down_and_single_calls_find_out_when_it_answers() -> None:
+    sent: list[float] = []
+    async with governed() as governor:
+        for number in range(400):
+            answer = ask(governor)
+            if isinstance(answer, Permit):
+                sent.append(anyio.current_time())
+                if 100 <= number:
+                    answer.hints(DENIED)
+                    answer.record(status=429)
+                else:
+                    answer.record(status=200)
+            await anyio.sleep(0.1)
+    denied = sent[100:]
+    gaps = [later - earlier for earlier, later in pairwise(denied)]
+
+    # 30 seconds of denials: pauses of 1, 2, 4, 8 and 16 s.
+    assert len(denied) <= 6
+    assert gaps == sorted(gaps)
+
+
+@pytest.mark.promise("R15")
+async def test_an_unknown_provider_is_asked_gently_if_the_settings_say_so() -> None:
+    async with governed({"unknown": "adaptive"}) as governor:
+        at_once = sum(isinstance(ask(governor), Permit) for _ in range(50))
+        later = 0
+        for _ in range(90):
+            await anyio.sleep(0.1)
+            later += isinstance(ask(governor), Permit)
+    async with governed({"unknown": "adaptive", "limits": ["1000/s"]}) as governor:
+        known = sum(isinstance(ask(governor), Permit) for _ in range(50))
+
+    assert (at_once, known) == (2, 50)
+    assert 17 <= later <= 19
+
+
+HINTS = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.0, 0.5, 20.0]),
+        st.dictionaries(
+            st.sampled_from(
+                [
+                    "retry-after",
+                    "x-ratelimit-remaining",
+                    "x-ratelimit-reset",
+                    "x-ratelimit-limit",
+                    "ratelimit",
+                    "ratelimit-policy",
+                ]
+            ),
+            st.sampled_from(
+                ["0", "-1", "1", "3", "60", "99999999999", "1377013266", "9" * 35, '"a";r=0;t=9', '"a";q=2;w=5', "x", ""]
+            ),
+            max_size=4,
+        ),
+        st.sampled_from([200, 429, 503]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(HINTS)
+def test_whatever_a_server_says_the_provider_is_asked_again_within_the_bound(
+    answers: list[tuple[float, dict[str, str], int]],
+) -> None:
+    async def story() -> None:
+        async with governed({"max_hint": "10m"}) as governor:
+            for gap, headers, status in answers:
+                await anyio.sleep(gap)
+                answer = ask(governor)
+                if isinstance(answer, Denied):
+                    assert answer.retry_after is not None
+                    assert answer.retry_after <= 600
+                    continue
+                answer.hints(read_hints("acme", status, headers, now=1_377_013_206.0))
+                answer.record(status=status)
+            await anyio.sleep(600.0)
+            granted(ask(governor))
+
+    trio.run(story, clock=trio.testing.MockClock(autojump_threshold=0))
