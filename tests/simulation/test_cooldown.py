@@ -1,7 +1,5 @@
 """Pauses that servers ask for, in virtual time: who waits, how long, and what ends the wait."""
 
-from random import Random
-
 import anyio
 import pytest
 from hypothesis import given
@@ -10,18 +8,12 @@ from hypothesis import strategies as st
 from governor import Config, ConfigError, Denied, Governor, ProviderCooldown, Reason
 from governor.testing import loop_clock
 from tests.support.answers import granted
+from tests.support.governors import NoSpread
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R11")]
 
 #: The provider, and another one.
 SCOPES = ("github:get", "github:post", "github:delete")
-
-
-class NoSpread(Random):
-    """Ends waits exactly when the server says."""
-
-    def random(self) -> float:
-        return 0.0
 
 
 def governed(**global_: object) -> Governor:

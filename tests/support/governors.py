@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from random import Random
 
 import pytest
 
@@ -12,6 +13,13 @@ from governor.testing import loop_clock
 
 #: A number of failures, or of requests, that no test reaches.
 NEVER_REACHED = 10**9
+
+
+class NoSpread(Random):
+    """Ends the waits that servers set exactly when they say."""
+
+    def random(self) -> float:
+        return 0.0
 
 
 def configured(*limits: str, scope: Mapping[str, object] | None = None, **global_: object) -> Config:

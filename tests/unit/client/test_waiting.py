@@ -13,6 +13,7 @@ import trio.testing
 from governor import Config, CounterRecord, Denied, Governor, ProviderCooldown, RateLimited, Reason
 from governor.clock import steady_clock
 from governor_client import AsyncGovernedTransport, _server_wait
+from tests.support.governors import NoSpread
 
 if TYPE_CHECKING:
     from tests.unit.client.conftest import Provider
@@ -125,7 +126,7 @@ async def free() -> AsyncIterator[Governor]:
     """No limit that matters, and a minute between attempts."""
     said = {"limits": ["1000/s"], "retry": {"attempts": 2, "first_delay": "60s", "jitter": "none"}}
     async with Governor(
-        Config.from_mapping({"outbound": {"default": said}}), clock=steady_clock(anyio.current_time)
+        Config.from_mapping({"outbound": {"default": said}}), clock=steady_clock(anyio.current_time), random=NoSpread()
     ) as governor:
         yield governor
 
