@@ -341,13 +341,12 @@ class ScopeLogic:
         self.settle()
 
     def _hear(self, message: Hinted) -> None:
-        provider, sharing = self.ledger.pipeline.provider, self._surroundings.sharing
-        heard = hear(self.ledger, self.lender, message, random=self._random, sharing=sharing)
+        provider, others = self.ledger.pipeline.provider, self._surroundings.sharing
+        heard = hear(self.ledger, self.lender, message, random=self._random, sharing=others)
         if heard.paused_provider:
             self._effects.append(CooldownMoved(provider))
-        if heard.changed:
-            # At once here: the next call may come before the loop goes on.
-            self.go_on_with(sharing.pipeline(self.ledger))
+        if heard.changed:  # At once here: the next call may come before the loop goes on.
+            self.go_on_with(others.pipeline(self.ledger))
         if heard.provider_changed:
             self._effects.append(ProviderChanged(provider))
 
