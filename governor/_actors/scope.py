@@ -12,7 +12,7 @@ from random import Random
 from typing import Final, final
 
 from governor._actors.alarm import Alarm
-from governor._actors.effects import BansMoved, BreakerMoved, CooldownMoved, Effect, Signal, Surroundings
+from governor._actors.effects import BansMoved, BreakerMoved, Effect, Signal, Surroundings
 from governor._actors.ledger import Ledger
 from governor._actors.lender import Lender
 from governor._actors.permit import HeldPermit, Owner, Permit
@@ -341,14 +341,11 @@ class ScopeLogic:
         self.settle()
 
     def _hear(self, message: Hinted) -> None:
-        provider, others = self.ledger.pipeline.provider, self._surroundings.sharing
-        heard = hear(self.ledger, self.lender, message, random=self._random, sharing=others)
-        if heard.paused_provider:
-            self._effects.append(CooldownMoved(provider))
-        if heard.changed:  # At once here: the next call may come before the loop goes on.
+        others = self._surroundings.sharing
+        effects, changed = hear(self.ledger, self.lender, message, random=self._random, sharing=others)
+        if changed:  # At once here: the next call may come before the loop goes on.
             self.go_on_with(others.pipeline(self.ledger))
-        if heard.provider_changed:
-            self._effects.append(ProviderChanged(provider))
+        self._effects += effects
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits. A permit that it was given meanwhile is given back."""

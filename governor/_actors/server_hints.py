@@ -7,7 +7,7 @@ which limit is used up, a lower rate of the provider.
 from random import Random
 from typing import Final, NamedTuple
 
-from governor._actors.effects import Others
+from governor._actors.effects import CooldownMoved, Effect, Others, ProviderChanged
 from governor._actors.ledger import Ledger
 from governor._actors.lender import Lender
 from governor._units import SECOND, Duration, Instant
@@ -21,10 +21,9 @@ _MEASURED: Final = Duration(5 * SECOND)
 
 
 class Heard(NamedTuple):
-    """Whether the provider pauses for longer, whether it has other limits now, and whether the scope has because of that."""
+    """What others must do, and whether the scope has other limits now, so that its pipeline must be rebuilt."""
 
-    paused_provider: bool
-    provider_changed: bool
+    effects: list[Effect]
     changed: bool
 
 
@@ -62,7 +61,12 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
         ledger.mark_successes()
     if any(paused.values()):
         lender.recall()
-    return Heard(paused["provider"], changed["provider"], any(changed.values()))
+    effects: list[Effect] = []
+    if paused["provider"]:
+        effects.append(CooldownMoved(pipeline.provider))
+    if changed["provider"]:
+        effects.append(ProviderChanged(pipeline.provider))
+    return Heard(effects, any(changed.values()))
 
 
 def _limits(pipeline: Pipeline, hint: Hint) -> ServerLimits:

@@ -7,6 +7,8 @@ may arrive in any order, the one that asks for the longest wait decides.
 Afterwards calls may be paced for a while: those that have waited are granted one after another, and not in one instant.
 """
 
+from typing import Final
+
 import msgspec
 
 from governor._units import Duration, Instant
