@@ -52,6 +52,7 @@ class ScopeLogic:
         "_effects",
         "_owner",
         "_perform",
+        "_random",
         "_status",
         "_surroundings",
         "_time",
@@ -83,6 +84,7 @@ class ScopeLogic:
         self.lender = Lender(ledger, owner)
         self.queue = WaitQueue()
         self.retries = Retries(ledger, retry, random)
+        self._random = random
         self.max_waiting = max_waiting
         self._alarm = alarm
         self._owner = owner
