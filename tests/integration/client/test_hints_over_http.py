@@ -81,10 +81,10 @@ def held(governor: Governor, server: Provider, provider: str, reply: Reply) -> l
     url = server.at(f"/{next(_numbers)}", reply)
     transport = GovernedTransport(provider, governor=governor, govern_loopback=True)
     with httpx2.Client(transport=transport) as client:
+        began = monotonic()
         client.get(url, extensions={"governor.retry": False})
-        answered = monotonic()
         answers = [governor.try_permit(provider, method) for method in METHODS]
-        since = monotonic() - answered
+        since = monotonic() - began  # The wait begins when the answer is read.
     for permit in answers:
         if isinstance(permit, Permit):
             permit.give_back()
