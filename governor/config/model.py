@@ -166,7 +166,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
         Sections that have the limits of the default, or the built-in ones, say none.
         """
-        if self.for_provider(provider).limits:
+        keyed = (one.limits for name, one in self.provider.items() if name != DEFAULT and provider_of(name) == provider)
+        if self.for_provider(provider).limits or any(keyed):
             return True
         plain, default = _built_in(), self.outbound[DEFAULT].limits
         own = (scope for scope in self.outbound if scope != DEFAULT and provider_of(scope) == provider)
