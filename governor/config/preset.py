@@ -7,6 +7,7 @@ file, and the others are those of the preset.
 from collections.abc import Mapping
 from typing import Annotated
 
+from governor.config.names import DEFAULT
 from governor.errors import ConfigError
 from governor.presets import Settings, find
 
@@ -17,12 +18,12 @@ PresetReference = Annotated[str, "a preset of a provider"]
 def beneath(providers: object) -> Mapping[str, Mapping[str, Mapping[str, object]]]:
     """What the presets of a table of providers mean, as the tables `provider` and `outbound` of a policy file.
 
-    A preset that does not exist means nothing here: the record of its provider rejects it.
+    A preset that does not exist, or of the default, means nothing here: it is rejected where the section is read.
     """
     tables: dict[str, dict[str, Mapping[str, object]]] = {"provider": {}, "outbound": {}}
     for name, table in providers.items() if isinstance(providers, Mapping) else ():
         said = table.get("preset") if isinstance(table, Mapping) else None
-        if isinstance(name, str) and isinstance(said, str):
+        if isinstance(name, str) and isinstance(said, str) and name != DEFAULT:
             for key, sections in _settings(name, said).items():
                 tables[key].update(sections)
     return tables

@@ -44,14 +44,11 @@ class Figure(msgspec.Struct, frozen=True):
     key: str | None = None
     method: str | None = None
 
-    def place(self, provider: str) -> tuple[str, str] | None:
-        """The table and the section to which the settings belong, for a provider of this name; None if they have no effect.
-
-        While scopes have no keys, the figures for calls without a key hold for all calls, and those of other keys for none.
-        """
+    def place(self, provider: str) -> tuple[str, str]:
+        """The table and the section to which the settings belong, for a provider of this name."""
         if self.method is not None:
             return "outbound", f"{provider}:{self.method}"
-        return ("provider", provider) if self.key in (None, "default") else None
+        return "provider", provider if self.key is None else f"{provider}/{self.key}"
 
 
 class Preset(msgspec.Struct, frozen=True):
@@ -92,9 +89,8 @@ class Preset(msgspec.Struct, frozen=True):
         tables["provider"][provider] = {"hosts": list(self.hosts)} if self.hosts else {}
         tables["outbound"][provider] = {"limits": []}
         for figure in self.of(tier):
-            if (place := figure.place(provider)) is not None:
-                table, section = place
-                _add(tables[table].setdefault(section, {}), figure.settings)
+            table, section = figure.place(provider)
+            _add(tables[table].setdefault(section, {}), figure.settings)
         return tables
 
 

@@ -23,11 +23,12 @@ JITTER: Final = 0.2
 
 @dataclass(frozen=True)
 class Call:
-    """One kind of call: its method, what the provider counts of it, and what its permit asks for beside one request."""
+    """One kind of call: its method, what the provider counts of it, what its permit asks for beside one request, its key."""
 
     method: str
     counts: Mapping[str, int] = field(default_factory=lambda: {"requests": 1})
     asks: Mapping[str, int] = field(default_factory=dict)
+    key: str | None = None
 
 
 @dataclass
@@ -107,12 +108,24 @@ SCENARIOS: Final = (
     ),
     Scenario(
         "openai/tier-1",
-        {"requests": ((500, 60),), "tokens": ((30_000, 60),)},
-        [Call("GET"), *(Call("POST", {"requests": 1, "tokens": n}, {"tokens": n}) for n in (20, 100, 900, 9_000))],
-        seconds=180,
-        per_second=3 * 30_000 / 60 / 2_000,
-        answered=50,
-        longest=30,
+        {
+            "requests": ((500, 60),),
+            "tokens": ((30_000, 60),),
+            "requests of gpt-5": ((500, 60),),
+            "tokens of gpt-5": ((500_000, 60),),
+        },
+        [
+            Call("GET"),
+            *(Call("POST", {"requests": 1, "tokens": n}, {"tokens": n}) for n in (20, 100, 900, 9_000)),
+            *(
+                Call(method, {"requests of gpt-5": 1, "tokens of gpt-5": n}, {"tokens": n}, "GPT-5")
+                for method, n in (("POST", 500), ("PUT", 3_000), ("DELETE", 0))
+            ),
+        ],
+        seconds=75,
+        per_second=40,
+        answered=350,
+        longest=20,
     ),
     Scenario(
         "reddit/oauth",
@@ -131,7 +144,7 @@ async def load(governor: Governor, scenario: Scenario, provider: Provider, chanc
 
     async def make(call: Call, wait: float, way: float, takes: float) -> None:
         try:
-            permit = await governor.acquire("acme", call.method, cost={"requests": 1, **call.asks}, timeout=wait)
+            permit = await governor.acquire("acme", call.method, key=call.key, cost={"requests": 1, **call.asks}, timeout=wait)
         except PermitDenied:
             return
         with permit:

@@ -41,6 +41,13 @@ limits = ["900 points per hour strict"]
 cost = { post.requests = 3, get.points = 1 }
 
 [[figures]]
+key = "search"
+says = "30 searches per minute"
+source = "https://acme.example/limits"
+date = 2026-11-26
+limits = ["30 per minute strict"]
+
+[[figures]]
 method = "delete"
 says = "5 deletions per minute"
 source = "https://acme.example/limits"
@@ -77,9 +84,10 @@ def test_each_figure_has_a_source_and_a_date_and_each_limit_is_strict(name: str)
         assert datetime.date(2012, 1, 1) < figure.date <= datetime.date.today()  # noqa: DTZ011 (a date of a page)
         assert figure.settings
     for tier in preset.tiers or ("",):
-        found = [limit for _, limit in limits(preset, tier)]
-        assert all(isinstance(limit, (StrictWindow, InFlight)) for limit in found)
-        assert any(limit.unit == REQUESTS for limit in found)
+        found = list(limits(preset, tier))
+        assert all(isinstance(limit, (StrictWindow, InFlight)) for _, limit in found)
+        # A call without a key is limited as well.
+        assert any(isinstance(limit, StrictWindow) for figure, limit in found if figure.key in (None, "default"))
 
 
 @pytest.mark.parametrize("name", built_in())
@@ -122,7 +130,8 @@ def test_the_settings_of_a_tier_are_those_of_its_figures_together() -> None:
                 "hosts": ["api.acme.example"],
                 "limits": ["20 per s strict", "900 points per hour strict"],
                 "cost": {"post": {"points": 2, "requests": 3}, "get": {"points": 1}},
-            }
+            },
+            "shop/search": {"limits": ["30 per minute strict"]},
         },
         "outbound": {"shop": {"limits": []}, "shop:delete": {"limits": ["5 per minute strict"]}},
     } == preset.settings("shop", "gold")
