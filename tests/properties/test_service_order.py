@@ -129,6 +129,25 @@ def test_a_caller_with_many_calls_takes_turns_with_one_that_has_few() -> None:
     assert [many[0], few[0], many[1], few[1], many[2], few[2], *many[3:]] == drained(order)
 
 
+def test_a_caller_that_comes_late_or_again_has_nothing_saved_up() -> None:
+    order = ServiceOrder[Call]()
+    many: list[Call] = [(number, ("interactive", "many"), 1) for number in range(100)]
+    for call in many:
+        order.join(call, call[1])
+    for call in many[:50]:
+        order.serve(call, call[1])
+    late: list[Call] = [(number, ("interactive", "late"), 1) for number in range(100, 103)]
+    order.join(late[0], late[0][1])
+    order.join(late[1], late[1][1])
+    for call in (late[0], many[50], late[1]):
+        assert call == order.first()
+        order.serve(call, call[1])
+
+    # It has had its turn: it is behind the next call of the other one.
+    order.join(late[2], late[2][1])
+    assert [many[51], late[2], many[52]] == drained(order)[:3]
+
+
 def test_of_ten_calls_one_is_a_batch_call_as_long_as_both_wait() -> None:
     order = ServiceOrder[Call]()
     for number in range(60):
