@@ -1,4 +1,4 @@
-"""What the scopes of a provider share, seen from the supervisor: whom to serve, whose leases to recall, and whom to change.
+"""What the scopes of a provider share, seen from the supervisor: serving, recalling and changing those scopes.
 
 A provider has no task of its own: all actors run on one thread, and the shared limits and their queues belong to it.
 """

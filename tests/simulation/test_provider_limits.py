@@ -88,7 +88,7 @@ async def test_calls_of_all_scopes_are_served_in_the_order_in_which_they_came() 
     assert [(str(number), number) for number in range(12)] == callers.served
 
 
-async def test_a_call_that_waits_for_its_own_scope_stands_in_nobodys_way() -> None:
+async def test_a_call_that_waits_for_its_own_scope_holds_up_no_other_scope() -> None:
     scopes = {"hub:post": ["1 per 1m strict"]}
     async with governed("5 per 10s strict", scopes=scopes) as governor, anyio.create_task_group() as tasks:
         callers = Callers(governor, tasks)
@@ -201,7 +201,7 @@ async def test_a_denied_call_is_told_the_instant_at_which_it_would_have_been_ser
     assert 45.0 == pytest.approx(told.retry_after)
 
 
-async def test_other_settings_take_over_what_was_spent_and_who_waits() -> None:
+async def test_other_settings_take_over_what_was_spent_and_the_calls_that_wait() -> None:
     async with governed("3 per 1m strict", "1 in flight") as governor, anyio.create_task_group() as tasks:
         callers = Callers(governor, tasks)
         await callers.ask("a", "GET", hold=20.0)

@@ -201,7 +201,7 @@ async def play(calls: list[Call], crashes: list[tuple[float, str]]) -> dict[int,
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_calls_are_granted_as_in_the_model_whatever_they_cost_and_whoever_leaves(seed: int) -> None:
+async def test_calls_are_granted_as_in_the_model(seed: int) -> None:
     random = Random(seed)
     calls = []
     for number in range(40):
