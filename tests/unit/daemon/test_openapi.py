@@ -36,7 +36,7 @@ def test_with_actions_every_route_is_described_and_actions_are_posts_that_need_t
     actions = {path: operations["post"] for path, operations in document["paths"].items() if "/actions/" in path}
 
     assert {described(route) for route in app.routes if isinstance(route, Route)} == set(document["paths"])
-    assert [[{"token": []}]] * 2 == [operation["security"] for operation in actions.values()]
+    assert [[{"token": []}]] * 5 == [operation["security"] for operation in actions.values()]
     assert DOCUMENT["paths"].keys() | actions.keys() == document["paths"].keys()
 
 
