@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
-from functools import cache
+from functools import lru_cache
 from typing import Final, Protocol
 
 import httpx2
@@ -116,8 +116,8 @@ class DeniedError(Exception):
 
 
 def request_of(call: Call) -> httpx2.Request:
-    """The request of a call. Those with tokens have a body of the length of their prompt, at 4 bytes per token."""
-    url = _url(call.key or "items")
+    """The request of a call, to a path of its own. Those with tokens have a body of the length of their prompt, at 4 bytes per token."""
+    url = _url(call.key or "items", call.number)
     if not call.prompt:
         return httpx2.Request(call.method, url, extensions={CALL: call})
     body = {
@@ -137,6 +137,6 @@ async def send(wire: httpx2.AsyncBaseTransport, call: Call) -> httpx2.Response:
     return response
 
 
-@cache
-def _url(name: str) -> httpx2.URL:
-    return httpx2.URL(f"https://api.example/{name}")
+@lru_cache(maxsize=16_384)
+def _url(name: str, number: int) -> httpx2.URL:
+    return httpx2.URL(f"https://api.example/{name}/{number}")

@@ -87,4 +87,4 @@ def _app(provider: Provider, calls: Sequence[Call], clock: RealClock) -> Starlet
 
         return StreamingResponse(body(), answer.status, dict(answer.headers), media_type="application/json")
 
-    return Starlette(routes=[Route("/{name}", answer, methods=[GET, POST])])
+    return Starlette(routes=[Route("/{name}/{number}", answer, methods=[GET, POST])])

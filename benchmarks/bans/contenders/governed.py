@@ -14,7 +14,11 @@ from governor_client import AsyncGovernedTransport
 #: How often the program makes a call again that the governor has retried, and that was answered with an error all the same.
 _ROUNDS: Final = 3
 #: The settings without any knowledge of the provider. The built-in cap of 1,000 requests a minute is none of its limits.
-UNKNOWN: Final[Mapping[str, object]] = {"global": {"requests_per_minute": "off"}}
+UNKNOWN: Final[Mapping[str, object]] = {
+    "global": {"requests_per_minute": "off"},
+    "provider": {"default": {"unknown": "adaptive"}},
+    "outbound": {"default": {"limits": []}},
+}
 
 
 class Governed:
