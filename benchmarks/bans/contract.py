@@ -116,7 +116,7 @@ class DeniedError(Exception):
 
 
 def request_of(call: Call) -> httpx2.Request:
-    """The request of a call, to a path of its own. Those with tokens have a body of the length of their prompt, at 4 bytes per token."""
+    """The request of a call, to a path of its own; its body is as long as its prompt, at 4 bytes per token."""
     url = _url(call.key or "items", call.number)
     if not call.prompt:
         return httpx2.Request(call.method, url, extensions={CALL: call})
