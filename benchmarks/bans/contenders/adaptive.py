@@ -128,7 +128,7 @@ class Adaptive:
     """A client with the adaptive retry mode."""
 
     name = "aws-adaptive"
-    title = "adaptive mode of the AWS SDKs"
+    title = "adaptive mode of AWS SDKs"
     knows = "nothing"
 
     @asynccontextmanager
