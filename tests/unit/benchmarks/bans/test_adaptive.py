@@ -73,3 +73,11 @@ def test_a_token_that_was_denied_is_not_taken_and_all_waiters_wait_alike() -> No
     assert 0.0 == limiter.wait(2.1)
     assert 0 < limiter.wait(2.1)
     assert 0.7 == BETA
+
+
+def test_the_rate_is_never_more_than_twice_the_measured_one() -> None:
+    limiter = RateLimiter(0.0)
+    for tenth in range(600):
+        limiter.answered(tenth / 10, throttled=False)
+
+    assert 2 * limiter.measured == pytest.approx(limiter.fill_rate)
