@@ -5,6 +5,8 @@ Only calls are charged whose scope, provider or budget counts one of `UNITS`. Wh
 - 300 to 499, except 408: nothing was used, and the estimate is given back.
 - 200 to 299 with a `usage`: that. Of a stream that is left before the last `usage`, the output is at least the estimate.
 - Everything else, such as no answer, 408, 500 and more, or an answer without `usage`: the estimate stays.
+
+Where the provider counts the tokens that a call reserves (`tokens_counted`), the tokens of an estimate are never given back.
 """
 
 import logging
@@ -77,7 +79,9 @@ class Charged:
         if not units:
             return None
         estimated = _estimate(self._provider, request)
-        return Meter(units, estimated, config.price_of(estimated.model) if "usd" in units else None)
+        price = config.price_of(estimated.model) if "usd" in units else None
+        reserved = config.for_provider(self._provider).tokens_counted == "reserved"
+        return Meter(units, estimated, price, reserved=reserved)
 
     def _counted(self, config: "Config", scope: str, label: str | None) -> set[str]:
         """What limits and budgets count of a call."""
@@ -110,12 +114,16 @@ class Sender(Protocol):
 class Meter:
     """Charges one request, each of its attempts anew."""
 
-    __slots__ = ("_price", "_units", "estimate")
+    __slots__ = ("_price", "_reserved", "_units", "estimate")
 
-    def __init__(self, units: tuple[str, ...], estimate: Estimate, price: "PriceSettings | None" = None) -> None:
+    def __init__(
+        self, units: tuple[str, ...], estimate: Estimate, price: "PriceSettings | None" = None, *, reserved: bool = False
+    ) -> None:
         self._units = units
         self.estimate = estimate
         self._price = price
+        #: The tokens that stay charged, whatever is used.
+        self._reserved = Usage(estimate.input, estimate.output, 0, estimate.input) if reserved else Usage(0, 0, 0, 0)
 
     @property
     def cost(self) -> Cost:
@@ -139,10 +147,11 @@ class Meter:
         return self._amounts(usage if final else usage._replace(output=max(usage.output, self.estimate.output)))
 
     def _amounts(self, usage: Usage) -> dict[str, float]:
+        reserved = self._reserved
         amounts: dict[str, float] = {
-            "tokens": usage.tokens,
-            "input_tokens": usage.counted_input,
-            "output_tokens": usage.output,
+            "tokens": max(usage.tokens, reserved.tokens),
+            "input_tokens": max(usage.counted_input, reserved.counted_input),
+            "output_tokens": max(usage.output, reserved.output),
         }
         if self._price is not None:
             amounts["usd"] = self._price.micro_usd(usage.input, usage.output, usage.cached) / _MILLION

@@ -25,6 +25,8 @@ MethodCosts = Mapping[str, int | Mapping[str, int]]
 
 #: How a provider is asked about which the settings say nothing.
 Unknown = Literal["policy", "adaptive"]
+#: Which tokens of a call a provider counts.
+TokensCounted = Literal["used", "reserved"]
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,9 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     What a server says about its limits is believed for `max_hint` at most: 1 second to 366 days. `unknown` says how a provider
     is asked for which there are neither limits in a section of its own nor a preset: as the default settings say ("policy"), or
     gently at first, and then as fast as it does not deny ("adaptive").
+
+    `tokens_counted` says which tokens of a call the limits of the provider count: those that it has used, or those that it
+    reserves when it arrives, which are its prompt and the most that it may answer ("reserved").
     """
 
     limits: tuple[Limit, ...] = ()
@@ -54,12 +59,15 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     preset: PresetReference | None = None
     max_hint: Duration = MAX_HINT
     unknown: Unknown = "policy"
+    tokens_counted: TokensCounted = "used"
 
     def __post_init__(self) -> None:
         _checks.integers(self)
         _checks.span(self, "max_hint", minimum=SECOND)
         if self.unknown not in get_args(Unknown):
             raise ConfigError("unknown", self.unknown, "'policy' or 'adaptive'")
+        if self.tokens_counted not in get_args(TokensCounted):
+            raise ConfigError("tokens_counted", self.tokens_counted, "'used' or 'reserved'")
         mistakes = Mistakes()
         costs: dict[str, int | Mapping[str, int]] = {}
         for method, cost in self.cost.items():

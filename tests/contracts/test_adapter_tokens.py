@@ -51,6 +51,20 @@ def test_an_estimate_is_charged_first_and_then_what_the_answer_says(
     assert tokens == used(session)
 
 
+@pytest.mark.parametrize(
+    ("reply", "tokens"),
+    [(answer(USAGE), ESTIMATE), (answer({"error": "no"}, 429), ESTIMATE), (answer({"usage": {"total_tokens": 9_000}}), 9_000)],
+    ids=["less", "429", "more"],
+)
+def test_a_provider_that_counts_what_a_call_reserves_gets_nothing_back(
+    reply: Reply, tokens: int, provider: Provider, opened: Opened
+) -> None:
+    session = opened(scope={**SCOPE, "provider": {"tokens_counted": "reserved"}})
+    session.call("POST", provider.at("/", reply), content=BODY)
+
+    assert tokens == used(session)
+
+
 def test_a_request_that_is_larger_than_the_limit_is_denied_for_good(provider: Provider, opened: Opened) -> None:
     session = opened(scope={"limits": [f"{ESTIMATE - 1} tokens per minute strict"]})
 

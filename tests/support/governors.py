@@ -44,11 +44,16 @@ def in_virtual_time(*limits: str, scope: Mapping[str, object] | None = None, **g
 
 
 def only_retries(delay: str, **scope: object) -> Config:
-    """Nothing but retries matters, and those come after `delay` at most, except for what is said of the scope."""
+    """Nothing but retries matters, and those come after `delay` at most, except for what is said of scope and `provider`."""
     retry = {"attempts": 3, "first_delay": delay, "max_delay": delay}
     plenty = {"limits": ["1000000/s burst 1000000"], "breaker": {"failures": NEVER_REACHED}, "retry": retry}
     everywhere = {"requests_per_minute": NEVER_REACHED, "degraded_after_failures": NEVER_REACHED}
-    return Config.from_mapping({"global": everywhere, "outbound": {"default": plenty | scope}})
+    sections = {
+        "global": everywhere,
+        "provider": {"default": scope.pop("provider", {})},
+        "outbound": {"default": plenty | scope},
+    }
+    return Config.from_mapping(sections)
 
 
 @contextmanager
