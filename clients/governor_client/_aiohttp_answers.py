@@ -30,6 +30,7 @@ from aiohttp import (
 )
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import EmptyStreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from governor import CallFailure, PermitDenied
@@ -165,6 +166,8 @@ class _Observed(StreamReader):
 
 def show_buffer(content: StreamReader, observation: Observation) -> None:
     """Shows what has arrived of a body and is not read yet."""
+    if isinstance(content, EmptyStreamReader):
+        return  # As of 204 and 304: it has no buffer.
     skip = content._buffer_offset
     for data in content._buffer:
         observation.saw(data[skip:], decoded=True)
@@ -179,7 +182,8 @@ def observe(response: ClientResponse, attempt: Attempt) -> None:
     observation, content = attempt.observation, response.content
     if observation is None or response.status == SWITCHING_PROTOCOLS:
         return
-    ends = [callback for callback in content._eof_callbacks if isinstance(callback, _End)]
+    callbacks = () if isinstance(content, EmptyStreamReader) else content._eof_callbacks
+    ends = [callback for callback in callbacks if isinstance(callback, _End)]
     for end in ends:
         end.show()
     if ends and type(content) is StreamReader:
