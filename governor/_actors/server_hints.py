@@ -13,11 +13,14 @@ from governor._actors.lender import Lender
 from governor._units import SECOND, Duration, Instant
 from governor.hints import Hint, Severity
 from governor.messages import Hinted
+from governor.policies.learned_rate import PROBE_RATE
 from governor.policies.pipeline import Pipeline
 from governor.policies.server_limits import History, ServerLimits, explains, spread_of
 
-#: The span over which the rate of a provider is measured that has denied a call for the first time.
+#: The span over which the rate of a provider is measured that has denied a call for the first time, and the number of calls in
+#: it that make a rate.
 _MEASURED: Final = Duration(5 * SECOND)
+_TELLING: Final = 5
 
 
 class Heard(NamedTuple):
@@ -52,9 +55,12 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
         limits = _limits(pipeline, hint)
         history = () if limits.knows(hint) else _history(ledger, sharing.granted(shared))
         changed[hint.scope] |= limits.hear(now, message.grant, hint, most=shared.max_hint, spread=spread, history=history)
-    if denied is not None and not explains(message.hints):
-        sent, succeeded = _sent(ledger, now), ledger.has_succeeded()
-        pause, revealed = shared.server.throttled(now, message.grant, sent=sent, succeeded=succeeded)
+    sent = _sent(ledger, now)
+    # Few calls say nothing about a rate: a server that says how long to wait is taken at its word.
+    if denied is not None and not explains(message.hints) and (denied.assumed or sent >= _TELLING):
+        succeeded = ledger.has_succeeded()
+        rate = max(sent * SECOND / _MEASURED, PROBE_RATE)
+        pause, revealed = shared.server.throttled(now, message.grant, sent=rate, succeeded=succeeded)
         changed["provider"] |= revealed
         if pause is not None and denied.assumed:
             paused["provider"] |= shared.cooldown.extend(now, *_spread(pause, random.random(), shared.max_hint))
@@ -102,7 +108,6 @@ def _history(ledger: Ledger, granted: int) -> History:
     return found[::-1]
 
 
-def _sent(ledger: Ledger, now: Instant) -> float:
-    """The rate of all providers together, in the latest seconds."""
-    start = Instant(now - _MEASURED)
-    return sum(units for _, units in ledger.pipeline.cap.since(start)) * SECOND / _MEASURED
+def _sent(ledger: Ledger, now: Instant) -> int:
+    """The calls to all providers together, in the latest seconds."""
+    return sum(units for _, units in ledger.pipeline.cap.since(Instant(now - _MEASURED)))

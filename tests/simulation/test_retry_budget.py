@@ -67,11 +67,12 @@ async def send(transport: AsyncGovernedTransport, number: int, wait: float | Non
 
 async def test_of_100_calls_that_are_to_return_in_a_minute_10_do_and_the_rest_get_their_answer() -> None:
     outage = Outage(lambda: httpx2.Response(200) if outage.retries else httpx2.Response(429, headers={"retry-after": "60"}))
-    got: list[tuple[float, int | Exception]] = []
+    got: list[tuple[bool, int | Exception]] = []
 
     async def call(transport: AsyncGovernedTransport, number: int) -> None:
         answer = await send(transport, number)
-        got.append((round(anyio.current_time()), answer))
+        # The server's wait ends up to a tenth later.
+        got.append((60 <= anyio.current_time() <= 75, answer))
 
     async with governed(attempts=2) as governor, anyio.create_task_group() as tasks:
         transport = AsyncGovernedTransport("example", governor=governor, transport=outage)
@@ -81,7 +82,7 @@ async def test_of_100_calls_that_are_to_return_in_a_minute_10_do_and_the_rest_ge
         counters = governor.statistics().counters
 
     assert 10 == len(outage.retries) == counters.retries
-    assert [(0, 429)] * 70 + [(60, 200)] * 10 + [(60, 429)] * 20 == sorted(got, key=str)
+    assert [(False, 429)] * 70 + [(True, 200)] * 10 + [(True, 429)] * 20 == sorted(got, key=str)
     assert {"retry_budget_spent": 20} == counters.denied
 
 
