@@ -28,6 +28,7 @@ except ModuleNotFoundError as error:
 #: The attribute for each label of the table.
 _ATTRIBUTES: Final = {
     "scope": "governor.scope",
+    "provider": "governor.provider",
     "group": "governor.group",
     "limit": "governor.limit",
     "outcome": "governor.outcome",

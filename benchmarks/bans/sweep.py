@@ -63,12 +63,15 @@ def _work(scenarios: Iterable[Scenario], contenders: Sequence[str], seed: int | 
 def one(work: _Work) -> Measures | str:
     """One run: a scenario, a contender, a seed, and how much shorter it is. The reason as text, if a trace is missing."""
     name, contender, seed, part = work
-    logging.disable(logging.CRITICAL)
     scenario = SCENARIOS[name]
     scenario = msgspec.structs.replace(scenario, span=scenario.span // part)
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         if contender == ORACLE:
             return measures(plan(scenario, seed))
         return measures(measure(scenario, next(one for one in CONTENDERS if one.name == contender), seed))
     except Missing as why:
         return str(why)
+    finally:
+        logging.disable(before)

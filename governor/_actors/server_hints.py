@@ -13,7 +13,7 @@ from governor._actors.lender import Lender
 from governor._units import SECOND, Duration, Instant
 from governor.hints import Hint, Severity
 from governor.messages import Hinted
-from governor.policies.learned_rate import PROBE_RATE
+from governor.policies.learned_rate import FIRST_RATE
 from governor.policies.pipeline import Pipeline
 from governor.policies.server_limits import History, ServerLimits, explains, spread_of
 
@@ -59,7 +59,7 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
     # Few calls say nothing about a rate: a server that says how long to wait is taken at its word.
     if denied is not None and not explains(message.hints) and (denied.assumed or sent >= _TELLING):
         succeeded = ledger.has_succeeded()
-        rate = max(sent * SECOND / _MEASURED, PROBE_RATE)
+        rate = sent * SECOND / _MEASURED if sent >= _TELLING else FIRST_RATE
         pause, revealed = shared.server.throttled(now, message.grant, sent=rate, succeeded=succeeded)
         changed["provider"] |= revealed
         if pause is not None and denied.assumed:

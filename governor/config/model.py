@@ -283,7 +283,7 @@ def _named(beneath: Settings, table: object, *, field: str) -> dict[str, Setting
 
 
 def _check_units(providers: Mapping[str, ProviderSettings], scopes: Mapping[str, ScopeSettings]) -> None:
-    """Raises `ConfigError` if one limit counts a unit in the singular, and another one the same unit in the plural."""
+    """Raises `ConfigError` for limits of money, and for a unit in the singular in one limit and in the plural in another."""
     limits = {
         f"{join(table, name)}.limits[{index}]": limit
         for table, sections in (("provider", providers), ("outbound", scopes))
@@ -294,6 +294,8 @@ def _check_units(providers: Mapping[str, ProviderSettings], scopes: Mapping[str,
     mistakes = Mistakes()
     for field, limit in limits.items():
         with mistakes:
+            if limit.unit == "usd":
+                raise ConfigError(field, describe(limit), "a limit of requests or tokens; money is bounded by [budget.NAME]")
             if (plural := f"{limit.unit}s") in units:
                 raise ConfigError(field, describe(limit), f"one spelling of a unit in all limits (did you mean {plural!r}?)")
     mistakes.report()

@@ -20,6 +20,7 @@ from governor.policies.degraded import Degraded
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.limits import kinds
+from governor.policies.loops import Loops
 from governor.policies.request_cap import RequestCap
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
@@ -39,6 +40,7 @@ RECORDS: Final[list[Make]] = [
     partial(Degraded, excess=5),
     partial(Retry, max_delay="1h"),
     partial(RetryBudget),
+    partial(Loops),
     partial(GlobalSettings),
     partial(cast("Make", ScopeSettings), arrival_margin="1m", linger="1m"),
     partial(InboundSettings),

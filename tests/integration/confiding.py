@@ -39,6 +39,7 @@ CONFIG: Final = Config.from_mapping(
         "outbound": {
             "default": {
                 "limits": ["40/hour burst 40"],
+                "loops": {"enabled": False},
                 "breaker": {"failures": 3, "open_for": "50ms"},
                 "retry": {"first_delay": "1ms", "max_delay": "1ms"},
             }

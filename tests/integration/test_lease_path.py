@@ -6,13 +6,14 @@ While the loop stands still nothing is topped up: what is counted is what caller
 import gc
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Lock
 from types import FrameType
 
 import anyio
 import pytest
 
+from governor import _callers
 from governor._actors import asking, portal
 from governor_client import GovernorClient
 from tests.support.answers import granted
@@ -49,6 +50,15 @@ class Watch:
             self.python[frame.f_globals["__name__"].partition(".")[0], frame.f_code.co_qualname] += 1
         elif event == "c_call":
             self.c[getattr(function, "__qualname__", repr(function))] += 1
+
+
+@pytest.fixture(autouse=True)
+def _no_block_has_set_a_label() -> Iterator[None]:
+    """From the first `with governor.caller(...)` of a process on, each call looks for a label."""
+    before = _callers.any_block.copy()
+    _callers.any_block.clear()
+    yield
+    _callers.any_block.extend(before)
 
 
 @pytest.fixture

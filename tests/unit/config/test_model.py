@@ -406,6 +406,11 @@ MISTAKES = [
         "outbound.nlp.limits[0] is '7 star per hour strict'",
         "one spelling of a unit in all limits (did you mean 'stars'?)",
     ),
+    (
+        'provider.llm.limits = ["5 usd per day strict"]',
+        "provider.llm.limits[0] is '5 usd per 1d strict'",
+        "a limit of requests or tokens; money is bounded by [budget.NAME]",
+    ),
     ('provider."github:post".limits = []', "provider.\"github:post\" is 'github:post'", "a name without ':'"),
     (
         'provider."llm/gpt-5".hosts = ["a.com"]',
