@@ -408,7 +408,7 @@ MISTAKES = [
     ),
     (
         'provider.llm.limits = ["5 usd per day strict"]',
-        "provider.llm.limits[0] is '5 usd per 1d strict'",
+        "provider.llm.limits[0] is '5 usd per day strict'",
         "a limit of requests or tokens; money is bounded by [budget.NAME]",
     ),
     ('provider."github:post".limits = []', "provider.\"github:post\" is 'github:post'", "a name without ':'"),
