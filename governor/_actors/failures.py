@@ -22,10 +22,16 @@ class Failures(deque[Reader]):
     A `deque`, so that the hot path tests it for being empty without a Python call.
     """
 
+    #: How many have been removed so far.
+    removed = 0
+
     def read(self) -> None:
-        """Has every failure read that was reported until now."""
+        """Has every failure read that was reported until now. A step that this begins may call it again."""
         for _ in range(len(self)):
-            if not self[0].hear():
+            before = self.removed
+            if not self or not self[0].hear():
                 return  # Its own step reads them; what it was sent has been posted.
-            # Removed only now: a thread that finds the list empty takes a permit at once.
-            self.popleft()
+            if self.removed == before:
+                # Removed only now: a thread that finds the list empty takes a permit at once.
+                self.removed += 1
+                self.popleft()

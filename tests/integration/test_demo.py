@@ -1,5 +1,7 @@
 """The demo shows its point over real sockets in a short run."""
 
+import logging
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -15,9 +17,24 @@ WORKLOAD: Final = calls(bursts(1), speed=3.0, span=3.5, seed=1)
 
 
 @pytest.fixture(scope="module")
-def runs() -> tuple[Run, Run, Run]:
+def failed_callbacks() -> Iterator[list[logging.LogRecord]]:
+    """What event loops log of callbacks that raise."""
+    found: list[logging.LogRecord] = []
+    handler, logger = logging.Handler(logging.ERROR), logging.getLogger("asyncio")
+    handler.emit = found.append  # type: ignore[assignment] # the whole handler
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def runs(failed_callbacks: list[logging.LogRecord]) -> tuple[Run, Run, Run]:
     """One demo for all tests of this module: without a governor, with one, and with one that knows no limits."""
     return program.compare(OPTIONS, WORKLOAD)
+
+
+def test_no_callback_of_an_event_loop_raises(runs: tuple[Run, Run, Run], failed_callbacks: list[logging.LogRecord]) -> None:
+    assert [] == [record.getMessage() for record in failed_callbacks]
 
 
 @pytest.mark.promise("R02")
