@@ -49,7 +49,7 @@ RECORDS: Final[list[Make]] = [
 #: What they cover, and what a configuration holds beside records.
 COVERED: Final = {*(type(make()) for make in RECORDS), tuple, float, str, MappingProxyType, NoneType}
 #: The smallest value of a whole number that may not be 1.
-LEAST: Final = {"excess": 0, "floor": 0, "ipv6_prefix": 32}
+LEAST: Final = {"excess": 0, "floor": 0, "ipv6_prefix": 32, "repeats": 3, "similar": 3}
 #: No whole number that any setting takes.
 WRONG: Final = [-1, True, False, 1.0, 0.5, math.nan, math.inf, "1", [], object, 10**15]
 BARE: Final = [(1, 1), (90, 90), (0, 60), (-1, 60), (1.5, 60), (True, 60), (math.nan, 60), (10**7, 60), (b"1", 60)]
