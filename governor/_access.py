@@ -80,7 +80,6 @@ class Access:
     __slots__ = (
         "_spellings",
         "addresses",
-        "by_caller",
         "by_label",
         "max_addresses",
         "portal",
@@ -90,9 +89,8 @@ class Access:
     )
 
     def __init__(self, config: Config) -> None:
-        #: Whether scopes decide by the label of the caller as well: then a plain ask with a label is not served before its
-        #: label is seen, and nothing is granted ahead.
-        self.by_caller = False
+        #: Not empty if scopes decide by the label of the caller as well: then a plain ask with a label is not served before its
+        #: label is seen. A list, so that clients keep it and test it without a Python call.
         self.by_label: list[None] = []
         self.follow(config)
         #: The actors by the provider and the method as calls spell them.
@@ -120,7 +118,6 @@ class Access:
         """These settings are in force from now on. Once there is a budget, calls with a label go to the actor."""
         self.max_addresses = 4 * config.global_.max_scopes
         if config.budget:
-            self.by_caller = True
             self.by_label[:] = (None,)
 
     def forked(self) -> None:
@@ -223,7 +220,7 @@ class Access:
         On the actors' thread the permit comes from the actor, whichever loop runs there: it has ended before any other takes
         its turn. On any other thread it comes from the lease.
         """
-        if self.by_caller and (caller or label_of_block()):
+        if self.by_label and self.label(caller):
             return None
         if attempt is not None and attempt != 1:
             return None
@@ -236,15 +233,13 @@ class Access:
                 return None
         if get_ident() != self.thread:
             permit = actor.take() if attempt is None else actor.take_first()
-            if permit is not None and watched is not None:
-                permit.watched = watched
-            return permit
-        permit = actor.grab()
+        else:
+            permit = actor.grab()
+            if permit is not None and attempt == 1:
+                # The first attempt of an operation pays into the retry budget.
+                actor.ledger.budget.deposit(permit.grant().granted_at)
         if permit is not None and watched is not None:
             permit.watched = watched
-        if permit is not None and attempt == 1:
-            # The first attempt of an operation pays into the retry budget.
-            actor.ledger.budget.deposit(permit.grant().granted_at)
         return permit
 
     def watches(self, provider: str, method: str) -> bool:

@@ -19,7 +19,6 @@ from anyio.abc import TaskGroup
 from governor._access import Access, Leases
 from governor._actors.asking import ask_blocking, overloaded
 from governor._actors.permit import Permit
-from governor._callers import label_of_block
 from governor._decorator import LimitDecorator
 from governor._failures import Classifier, Classify
 from governor._fingerprints import Fingerprint, Fingerprints
@@ -106,7 +105,7 @@ class Governor:
         access = self._access
         if key is not None or caller is not None:
             provider = keyed(provider, key, caller)
-        if cost == 1 and not (access.by_caller and (caller or label_of_block())):
+        if cost == 1 and not (access.by_label and access.label(caller)):
             actor = access.addresses.get((provider, method))
             if actor is not None:
                 if get_ident() == access.thread:

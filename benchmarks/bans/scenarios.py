@@ -151,7 +151,7 @@ def _scenario(
         rate=rate,
         hints=say,
         said=Said.HINTS,
-        **more,  # type: ignore[arg-type]
+        **more,  # type: ignore[arg-type] # other fields of `Scenario`, such as `seeds`
     )
 
 

@@ -38,13 +38,13 @@ Estimator = Callable[[Request], Estimate]
 _NOTHING: Final = msgspec.Raw()
 
 
-class _Generation(msgspec.Struct):
-    maxOutputTokens: int | None = None  # noqa: N815 - as it is sent
-    candidateCount: int | None = None  # noqa: N815
+class _Generation(msgspec.Struct, rename="camel"):
+    max_output_tokens: int | None = None
+    candidate_count: int | None = None
 
 
-class _Inference(msgspec.Struct):
-    maxTokens: int | None = None  # noqa: N815
+class _Inference(msgspec.Struct, rename="camel"):
+    max_tokens: int | None = None
 
 
 class _Body(msgspec.Struct):
@@ -56,8 +56,8 @@ class _Body(msgspec.Struct):
     max_output_tokens: int | None = None
     max_tokens_to_sample: int | None = None
     n: int | None = None
-    generationConfig: _Generation | None = None  # noqa: N815
-    inferenceConfig: _Inference | None = None  # noqa: N815
+    generation: _Generation | None = msgspec.field(default=None, name="generationConfig")
+    inference: _Inference | None = msgspec.field(default=None, name="inferenceConfig")
     messages: msgspec.Raw = _NOTHING
     prompt: msgspec.Raw = _NOTHING
     contents: msgspec.Raw = _NOTHING
@@ -89,20 +89,20 @@ def _tokens(body: bytes) -> int:
 
 
 def _output(said: _Body, path: str) -> int:
-    generation, inference = said.generationConfig, said.inferenceConfig
+    generation, inference = said.generation, said.inference
     allowed = (
         said.max_completion_tokens,
         said.max_tokens,
         said.max_output_tokens,
         said.max_tokens_to_sample,
-        None if generation is None else generation.maxOutputTokens,
-        None if inference is None else inference.maxTokens,
+        None if generation is None else generation.max_output_tokens,
+        None if inference is None else inference.max_tokens,
     )
     most = next((amount for amount in allowed if amount is not None), None)
     if most is None:
         texts = (said.messages, said.prompt, said.contents, said.instructions)
         most = UNSAID_OUTPUT if any(map(bytes, texts)) or path.endswith("/responses") else 0
-    answers = said.n or (generation.candidateCount if generation is not None else None) or 1
+    answers = said.n or (generation.candidate_count if generation is not None else None) or 1
     return max(0, most) * max(1, answers)
 
 

@@ -8,6 +8,7 @@ import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from operator import methodcaller
 from typing import Any, Final, Protocol, final
 
 _log: Final = logging.getLogger("governor")
@@ -55,13 +56,13 @@ class Observation:
                 if self._left < 0:
                     self._whole = False
                     return
-                self._each(lambda observer, part=part: observer.feed(part))  # type: ignore[misc]
+                self._each(methodcaller("feed", part))
         except Exception:
             self._whole = False  # An encoding that is unknown or broken.
 
     def end(self, *, whole: bool) -> None:
         """The body has ended. Later calls do nothing."""
-        self._each(lambda observer: observer.end(whole=whole and self._whole))
+        self._each(methodcaller("end", whole=whole and self._whole))
         self._observers.clear()
 
     def _each(self, call: Callable[[Observer], None]) -> None:
