@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, final
 
 from governor import CallFailure, Permit, PermitDenied, Rejection, UsageError
 from governor.clock import to_seconds
-from governor.hints import Hint, Severity, counts_toward_ban, is_throttled
+from governor.hints import Hint, Severity, counts_toward_ban
 from governor_client._observed import Observation, Observer
 from governor_client._server_wait import Headers
 
@@ -53,10 +53,13 @@ def fault_of_system(error: BaseException) -> Fault:
             return Fault(None)
 
 
-def rejection_in(provider: str, status: int, headers: Headers) -> Rejection | None:
-    """What an answer of at least 400 says about a ban, in the dialect of the provider; None if nothing."""
+def rejection_in(provider: str, status: int, headers: Headers, *, throttled: bool) -> Rejection | None:
+    """What an answer of at least 400 says about a ban, in the dialect of the provider; None if nothing.
+
+    `throttled` says whether it denies the call as rate limited.
+    """
     if counts_toward_ban(provider, status, headers):
-        return Rejection.LIMITED if is_throttled(provider, status, headers) else Rejection.FORBIDDEN
+        return Rejection.LIMITED if throttled else Rejection.FORBIDDEN
     return Rejection.NONE if status < 500 else None
 
 

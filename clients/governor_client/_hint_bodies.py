@@ -28,8 +28,9 @@ def begin(operation: _Operation, attempt: Attempt, status: int, headers: Callabl
     if status < 400 and not operation.observing and _GRAPHQL not in operation.request.path:
         return  # As nearly always.
     provider, head = operation.provider, headers()
-    rejection = rejection_in(provider, status, head) if status >= 400 else None
-    attempt.answered(status, rejection, throttled=is_throttled(provider, status, head))
+    throttled = is_throttled(provider, status, head)
+    rejection = rejection_in(provider, status, head, throttled=throttled) if status >= 400 else None
+    attempt.answered(status, rejection, throttled=throttled)
     reads = dialect_of(provider).reads_body and (status >= 400 or _GRAPHQL in operation.request.path)
     attempt.observe((*operation.observing, *((partial(HintBody, attempt, provider),) if reads else ())), status, head)
 
