@@ -1,0 +1,72 @@
+"""Frames: how messages are written into a stream of bytes, and read from it. Sans-IO.
+
+A frame is the length of its message, four bytes with the most significant first, and the message in MessagePack.
+
+Bound: a message has at most `MAX_FRAME` bytes. A reader keeps at most one incomplete frame and what was fed last.
+"""
+
+from collections.abc import Iterator
+from typing import Final, Generic, TypeVar, final
+
+import msgspec
+
+#: Bytes of the length in front of each message.
+HEADER: Final = 4
+#: The longest message, in bytes.
+MAX_FRAME: Final = 1_048_576
+
+Message = TypeVar("Message")
+_encoder: Final = msgspec.msgpack.Encoder()
+
+
+class FrameError(ValueError):
+    """The bytes are not a frame of this protocol: the stream cannot be read on."""
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """The frame of a message. Raises `FrameError` if the message is longer than `MAX_FRAME`."""
+    content = _encoder.encode(message)
+    if len(content) > MAX_FRAME:
+        raise FrameError(f"a message of {len(content):,} bytes is longer than the {MAX_FRAME:,} that a frame can hold")
+    return len(content).to_bytes(HEADER, "big") + content
+
+
+@final
+class FrameReader(Generic[Message]):
+    """Reads messages from a stream of bytes that arrives in parts. The decoder is `FROM_MEMBER` or `FROM_OWNER`."""
+
+    __slots__ = ("_buffer", "_decoder")
+
+    def __init__(self, decoder: msgspec.msgpack.Decoder[Message]) -> None:
+        self._decoder = decoder
+        self._buffer = bytearray()
+
+    @property
+    def incomplete(self) -> int:
+        """Bytes of a frame whose rest has not arrived."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """The messages that are complete now. Raises `FrameError` at a message that is too long, or of no known type."""
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        try:
+            while len(buffer) - start >= HEADER:
+                length = int.from_bytes(buffer[start : start + HEADER], "big")
+                if length > MAX_FRAME:
+                    raise FrameError(f"a frame of {length:,} bytes is longer than the {MAX_FRAME:,} that are allowed")
+                end = start + HEADER + length
+                if len(buffer) < end:
+                    break
+                content = bytes(buffer[start + HEADER : end])
+                start = end
+                yield self._decode(content)
+        finally:
+            del buffer[:start]
+
+    def _decode(self, content: bytes) -> Message:
+        try:
+            return self._decoder.decode(content)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise FrameError(f"a frame does not hold a message of this protocol: {error}") from error

@@ -1,0 +1,185 @@
+"""Messages between a process, a *member* of the machine, and the daemon, the *owner* of the limits.
+
+The structs of `governor.messages` travel inside. Instants are on the owner's clock, in microseconds; a member hands them back
+as it got them, and measures spans on its own clock. A member numbers its asks, plans, uses and pings in one ascending sequence
+of its connection, from 1; the answer has the same number. Each answer makes all leases of the connection last for another
+`Welcome.ttl` seconds: at the member from the sending of the message that was answered, at the owner from the sending of the
+answer.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from governor._units import Instant
+from governor.messages import Acquire, Answered, Denied, Hinted, PlanRetry, Report, RetryGivenUp, RetryPlan, Settled
+from governor.policies.contract import Grant
+
+#: The version of the protocol. Owner and member must have the same.
+VERSION: Final = 1
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """The first message of a member.
+
+    After the loss of an owner, `held` says how many permits of calls that have not ended it has in each scope, and `used` what
+    its calls have used since, by scope and unit.
+    """
+
+    version: int
+    pid: int
+    name: str = ""
+    held: Mapping[str, int] = {}
+    used: Mapping[str, Mapping[str, int]] = {}
+
+
+class Ask(msgspec.Struct, frozen=True, tag="ask"):
+    """Ask for a permit. The answer is `Granted` or `AskDenied`; a `Lent` may come with it."""
+
+    number: int
+    scope: str
+    acquire: Acquire
+
+
+class Withdraw(msgspec.Struct, frozen=True, tag="withdraw"):
+    """The call no longer waits for the permit that was asked for under this number. One granted meanwhile is given back."""
+
+    number: int
+
+
+class Unused(msgspec.Struct, frozen=True, tag="unused"):
+    """Tell that a grant was never used."""
+
+    grant: Grant
+
+
+#: An outcome as it travels.
+ToldOutcome = Answered | Hinted | Settled | Report | RetryGivenUp | Unused
+
+
+class Told(msgspec.Struct, frozen=True, tag="told"):
+    """Tell an outcome. `permit` is the number of the ask that was granted, 0 for a lent permit.
+
+    `ago` is how many microseconds before the sending the outcome came. With a `number` other than 0, `Read` answers once the
+    owner has read it, as it must have a failure before the member uses another lent permit.
+    """
+
+    scope: str
+    outcome: ToldOutcome
+    permit: int = 0
+    number: int = 0
+    ago: int = 0
+
+
+class LeaseUse(msgspec.Struct, frozen=True):
+    """What has become of lent permits of one scope and generation since the last report.
+
+    `used` were taken by calls, `back` will never be. `successes` counts the calls that succeeded, by HTTP status, with 0 for
+    none; `deposits` those that were the first attempt of an operation.
+    """
+
+    scope: str
+    generation: int
+    used: int = 0
+    back: int = 0
+    successes: Mapping[int, int] = {}
+    deposits: int = 0
+    #: How many more permits the member would use soon.
+    wanted: int = 0
+
+
+class LeaseReport(msgspec.Struct, frozen=True, tag="lease_report"):
+    """Tell what has become of lent permits. `Read` answers, after a `Lent` for each scope that wants more and gets some."""
+
+    number: int
+    uses: tuple[LeaseUse, ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True, tag="plan"):
+    """Ask whether a failed attempt may be repeated. The answer is `Planned`."""
+
+    number: int
+    scope: str
+    plan: PlanRetry
+
+
+class Query(msgspec.Struct, frozen=True, tag="query"):
+    """Ask for a document: `statistics`. The answer is `Answer`."""
+
+    number: int
+    document: str
+
+
+class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
+    """The owner's answer to `Hello`. Leases last for `ttl` seconds unless they are refreshed."""
+
+    version: int
+    ttl: float
+
+
+class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
+    """The owner's other answer, to whatever it cannot accept. The connection ends after it."""
+
+    reason: str
+
+
+class Granted(msgspec.Struct, frozen=True, tag="granted"):
+    """The permit that was asked for. A `held` one keeps a place, at the owner, until its outcome has been reported."""
+
+    number: int
+    grant: Grant
+    held: bool = False
+
+
+class AskDenied(msgspec.Struct, frozen=True, tag="ask_denied"):
+    """The denial of what was asked for."""
+
+    number: int
+    denied: Denied
+
+
+class Read(msgspec.Struct, frozen=True, tag="read"):
+    """The owner has read the message of this number."""
+
+    number: int
+
+
+class Lent(msgspec.Struct, frozen=True, tag="lent"):
+    """Permits granted ahead, each for one request."""
+
+    scope: str
+    generation: int
+    count: int
+    granted_at: Instant
+    #: The generation of the circuit breaker.
+    breaker: int
+
+
+class Recall(msgspec.Struct, frozen=True, tag="recall"):
+    """Ask for all permits of the generations before this one. A `LeaseReport` of them answers."""
+
+    scope: str
+    generation: int
+
+
+class Planned(msgspec.Struct, frozen=True, tag="planned"):
+    """The plan that was asked for."""
+
+    number: int
+    plan: RetryPlan
+
+
+class Answer(msgspec.Struct, frozen=True, tag="answer"):
+    """A document, as JSON."""
+
+    number: int
+    document: msgspec.Raw
+
+
+FromMember = Hello | Ask | Withdraw | Told | LeaseReport | Plan | Query
+FromOwner = Welcome | Rejected | Granted | AskDenied | Read | Lent | Recall | Planned | Answer
+
+#: Decode what the other side sends.
+FROM_MEMBER: Final[msgspec.msgpack.Decoder[FromMember]] = msgspec.msgpack.Decoder(FromMember)
+FROM_OWNER: Final[msgspec.msgpack.Decoder[FromOwner]] = msgspec.msgpack.Decoder(FromOwner)
