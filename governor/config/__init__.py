@@ -2,6 +2,7 @@
 
 from governor._units import describe_duration, parse_duration
 from governor.config.budget_settings import BudgetSettings, PriceSettings
+from governor.config.machine_settings import MachineSettings, OnDaemonLoss
 from governor.config.model import Config
 from governor.config.names import DEFAULT, is_within, keyed_of, provider_name, provider_of, scope_name, scope_of, with_key
 from governor.config.parts import (
@@ -29,6 +30,8 @@ __all__ = [
     "InboundSettings",
     "InboundTier",
     "LoggingSettings",
+    "MachineSettings",
+    "OnDaemonLoss",
     "PriceSettings",
     "ProviderSettings",
     "ScopeSettings",

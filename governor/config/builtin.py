@@ -9,7 +9,7 @@ from typing import Final
 from governor import providers
 
 #: The tables that a policy file may have.
-SECTIONS: Final = ("global", "provider", "outbound", "inbound", "budget", "prices", "logging")
+SECTIONS: Final = ("global", "provider", "outbound", "inbound", "budget", "prices", "logging", "machine")
 #: The preset of a configuration without inbound groups.
 DEFAULT_PRESET: Final = "venom"
 

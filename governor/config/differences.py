@@ -7,6 +7,7 @@ import msgspec
 from governor.config.budget_settings import BudgetSettings, PriceSettings
 from governor.config.builtin import built_in
 from governor.config.load import merge
+from governor.config.machine_settings import MachineSettings
 from governor.config.model import Config
 from governor.config.names import DEFAULT, join, provider_of, sections_of
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
@@ -26,6 +27,7 @@ def differences(config: Config) -> list[str]:
         *(line for name, budget in config.budget.items() for line in _named("budget", name, BudgetSettings(), budget)),
         *(line for name, price in config.prices.items() for line in _named("prices", name, PriceSettings(), price)),
         *_section("logging", LoggingSettings(), config.logging),
+        *_section("machine", MachineSettings(), config.machine),
     ]
 
 

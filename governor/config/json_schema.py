@@ -12,6 +12,7 @@ import msgspec
 from governor._units import Duration
 from governor.config.budget_settings import BudgetSettings, PriceSettings
 from governor.config.builtin import presets
+from governor.config.machine_settings import MachineSettings
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, PresetName, ScopeSettings
 from governor.config.preset import PresetReference
 from governor.config.provider_settings import ProviderSettings
@@ -83,6 +84,7 @@ def json_schema() -> Schema:
                 "additionalProperties": _record(PriceSettings),
             },
             "logging": _record(LoggingSettings),
+            "machine": _record(MachineSettings),
         },
         "$defs": _DEFINITIONS,
     }

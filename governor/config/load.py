@@ -21,7 +21,16 @@ from governor.config.mistakes import Mistakes
 from governor.config.names import join
 from governor.config.parts import ScopeSettings
 from governor.config.positions import Position, positions
-from governor.config.variable_names import LOGGING_DIRECTORY, LOGGING_SWITCH, POLICY_FILE, PREFIX, is_setting, meant, respelled
+from governor.config.variable_names import (
+    LOGGING_DIRECTORY,
+    LOGGING_SWITCH,
+    POLICY_FILE,
+    PREFIX,
+    SOCKET,
+    is_setting,
+    meant,
+    respelled,
+)
 from governor.errors import ConfigError, Problem
 
 _log: Final = logging.getLogger("governor")
@@ -33,7 +42,11 @@ _SWITCH_WORDS: Final = {
 #: A name that a line of `.env` assigns.
 _ASSIGNED: Final = re.compile(r"^[^\S\n]*(?:export\s+)?['\"]?([A-Za-z_][\w:.-]*)", re.MULTILINE)
 #: The paths of the variables whose names do not say them.
-_OWN_PATHS: Final = {LOGGING_SWITCH: ("logging", "enabled"), LOGGING_DIRECTORY: ("logging", "directory")}
+_OWN_PATHS: Final = {
+    LOGGING_SWITCH: ("logging", "enabled"),
+    LOGGING_DIRECTORY: ("logging", "directory"),
+    SOCKET: ("machine", "socket"),
+}
 _SCOPE_KEYS: Final = frozenset(ScopeSettings.__struct_fields__)
 
 Table = Mapping[str, object]
@@ -222,8 +235,8 @@ def _keys(name: str, text: str) -> list[str]:
 
 
 def _value(name: str, text: str) -> object:
-    """The text as a TOML value if it is one, else the text itself. A folder is always text."""
-    if name == LOGGING_DIRECTORY:
+    """The text as a TOML value if it is one, else the text itself. A path in a variable of its own is always text."""
+    if name in (LOGGING_DIRECTORY, SOCKET):
         return text
     try:
         said = tomllib.loads(f"value = {text}")

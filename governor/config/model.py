@@ -18,6 +18,7 @@ from governor.config.builtin import DEFAULT_PRESET, SECTIONS, built_in, is_prese
 from governor.config.files import FilePath
 from governor.config.hosts import Place, place
 from governor.config.load import layers, located, merge
+from governor.config.machine_settings import MachineSettings
 from governor.config.mistakes import Mistakes
 from governor.config.names import (
     DEFAULT,
@@ -59,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     budget: Mapping[str, BudgetSettings] = {}
     prices: Mapping[str, PriceSettings] = {}
     logging: LoggingSettings
+    machine: MachineSettings = MachineSettings()
     policy_file: str | None = None
 
     def __post_init__(self) -> None:
@@ -68,7 +70,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def _settings(self) -> tuple[object, ...]:
         # Read-only mappings can neither be pickled nor copied.
         sections = map(dict, (self.provider, self.outbound, self.inbound, self.budget, self.prices))
-        return self.global_, *sections, self.inbound_settings, self.logging
+        return self.global_, *sections, self.inbound_settings, self.logging, self.machine
 
     def __eq__(self, other: object) -> bool:
         return self._settings() == other._settings() if isinstance(other, Config) else NotImplemented
@@ -114,8 +116,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             prices = _named(PriceSettings(), tables["prices"], field="prices")
         with mistakes:
             logging = read(LoggingSettings(), tables["logging"], field="logging")
+        with mistakes:
+            machine = read(MachineSettings(), tables["machine"], field="machine")
         mistakes.report()
-        return _restored(global_, provider, outbound, groups, budget, prices, inbound_settings, logging, None)
+        return _restored(global_, provider, outbound, groups, budget, prices, inbound_settings, logging, machine, None)
 
     @classmethod
     def load(
@@ -212,6 +216,7 @@ def _restored(
     prices: Mapping[str, PriceSettings],
     inbound_settings: InboundSettings,
     logging: LoggingSettings,
+    machine: MachineSettings,
     policy_file: str | None,
 ) -> Config:
     return Config(
@@ -223,6 +228,7 @@ def _restored(
         prices=prices,
         inbound_settings=inbound_settings,
         logging=logging,
+        machine=machine,
         policy_file=policy_file,
     )
 

@@ -217,7 +217,7 @@ def _read_named(record: type[Record], beneath: object, value: object, path: str)
 
 def _read_path(value: object, path: str) -> Path:
     if not isinstance(value, (str, Path)) or not str(value):
-        raise ConfigError(path, value, "the path of a folder, as text")
+        raise ConfigError(path, value, "a path, as text")
     return Path(value)
 
 

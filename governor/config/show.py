@@ -23,6 +23,7 @@ def show(config: Config) -> list[str]:
         *(line for name, settings in config.budget.items() for line in _section(join("budget", name), settings)),
         *(line for name, settings in config.prices.items() for line in _section(join("prices", name), settings)),
         *_section("logging", config.logging),
+        *_section("machine", config.machine),
     ]
 
 

@@ -6,11 +6,12 @@
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
 
+from governor.config.machine_settings import MachineSettings
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.provider_settings import ProviderSettings
 from governor.policies import method_names
@@ -21,11 +22,20 @@ POLICY_FILE: Final = "GOVERNOR_CONFIG"
 #: Variables with names of the reference system.
 LOGGING_SWITCH: Final = "ENABLE_TRAFFIC_CONTROL_LOGGING"
 LOGGING_DIRECTORY: Final = "TRAFFIC_CONTROL_LOG_DIR"
+#: The socket of the daemon, for programs whose policy file names none.
+SOCKET: Final = "GOVERNOR_SOCKET"
 
-_OWN_NAMES: Final = (POLICY_FILE, LOGGING_SWITCH, LOGGING_DIRECTORY)
+_OWN_NAMES: Final = (POLICY_FILE, LOGGING_SWITCH, LOGGING_DIRECTORY, SOCKET)
 #: What every name contains that may be a misspelled setting.
 _CLUE: Final = re.compile("gov|traffic", re.IGNORECASE)
-_SECTIONS: Final = ("GLOBAL", "PROVIDER", "OUTBOUND", "INBOUND", "BUDGET", "PRICES", "LOGGING")
+#: Settings outside of scopes and groups.
+_RECORDS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "GLOBAL": GlobalSettings,
+    "INBOUND": InboundSettings,
+    "LOGGING": LoggingSettings,
+    "MACHINE": MachineSettings,
+}
+_SECTIONS: Final = ("GLOBAL", "PROVIDER", "OUTBOUND", "INBOUND", "BUDGET", "PRICES", "LOGGING", "MACHINE")
 
 
 def is_setting(name: str) -> bool:
@@ -71,7 +81,7 @@ def respelled(name: str) -> str | None:
 def _settings() -> dict[str, str]:
     """The variables of all settings outside of scopes and groups, by their words, with and without the section."""
     variables: dict[str, str] = {}
-    for section, record in (("GLOBAL", GlobalSettings), ("INBOUND", InboundSettings), ("LOGGING", LoggingSettings)):
+    for section, record in _RECORDS.items():
         for key in map(str.upper, record.__struct_fields__):
             variables[f"{section}_{key}"] = f"{PREFIX}{section}__{key}"
             # A single word, such as ENABLED, is ambiguous.

@@ -14,7 +14,7 @@ import pytest
 
 from governor import ConfigError
 from governor._units import Duration
-from governor.config import Config, GlobalSettings, InboundSettings, LoggingSettings, ScopeSettings
+from governor.config import Config, GlobalSettings, InboundSettings, LoggingSettings, MachineSettings, ScopeSettings
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.degraded import Degraded
 from governor.policies.gcra import TokenBucket
@@ -45,6 +45,7 @@ RECORDS: Final[list[Make]] = [
     partial(cast("Make", ScopeSettings), arrival_margin="1m", linger="1m"),
     partial(InboundSettings),
     partial(LoggingSettings),
+    partial(MachineSettings),
 ]
 #: What they cover, and what a configuration holds beside records.
 COVERED: Final = {*(type(make()) for make in RECORDS), tuple, float, str, MappingProxyType, NoneType}

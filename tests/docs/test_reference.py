@@ -13,7 +13,15 @@ import governor.instrumentation
 import governor.testing
 import governor_client
 from governor import BanBudget, Breaker, Loops, Reason, Retry, RetryBudget
-from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ProviderSettings, ScopeSettings
+from governor.config import (
+    GlobalSettings,
+    InboundGroup,
+    InboundSettings,
+    LoggingSettings,
+    MachineSettings,
+    ProviderSettings,
+    ScopeSettings,
+)
 from governor.config.schema import write
 from governor.providers import built_in
 from tools import dialects, presets
@@ -33,6 +41,7 @@ SECTIONS: Final = {
     "[inbound]": InboundSettings(),
     "[inbound.NAME]": InboundGroup(),
     "[logging]": LoggingSettings(),
+    "[machine]": MachineSettings(),
 }
 #: Settings that are tables themselves, and have a section of their own.
 TABLES: Final = {"ban_budget", "breaker", "loops", "retry", "retry_budget"}

@@ -74,6 +74,10 @@ GROUPS = st.builds(
     InboundGroup, limits=BUCKET_LISTS, address_limits=BUCKET_LISTS, total_limits=BUCKET_LISTS, dry_run=st.booleans()
 )
 FOLDERS = st.none() | st.text(st.characters(codec="utf-8"), min_size=1)
+MACHINES = st.fixed_dictionaries(
+    {"socket": st.text(st.characters(codec="utf-8"), min_size=1), "spawn": st.booleans()},
+    optional={"on_daemon_loss": st.sampled_from(["share", "deny", "open"]), "share": st.floats(0.01, 1), "state": FOLDERS},
+)
 KEYS = st.sampled_from("abc")
 USES = st.none() | st.sampled_from(["2000000 per day", "60 per 1h30m"])
 CALLER_BUDGETS = st.dictionaries(
@@ -102,6 +106,7 @@ def configs(draw: st.DrawFn) -> Config:
             "budget": draw(CALLER_BUDGETS),
             "prices": draw(PRICES),
             "logging": {"enabled": draw(st.booleans()), "directory": draw(FOLDERS)},
+            "machine": draw(MACHINES),
         }
     )
 

@@ -8,7 +8,7 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from governor import Config, ConfigError, Governor, InboundRequest, Permit
-from governor.config import GlobalSettings, InboundSettings, LoggingSettings
+from governor.config import GlobalSettings, InboundSettings, LoggingSettings, MachineSettings
 from governor.config.paths import Paths, normal_form
 from governor.config.schema import write
 from governor.testing import ManualClock
@@ -202,7 +202,12 @@ async def first_turned(config: Config) -> int | None:
 VARIABLES = st.sampled_from(
     [
         (section, key, value)
-        for section, record in (("global", GlobalSettings()), ("inbound", InboundSettings()), ("logging", LoggingSettings()))
+        for section, record in (
+            ("global", GlobalSettings()),
+            ("inbound", InboundSettings()),
+            ("logging", LoggingSettings()),
+            ("machine", MachineSettings()),
+        )
         for key, default in write(record)
         if (value := {"true": "false", "false": "true"}.get(default) or ("7" if default.isdecimal() else None))
     ]

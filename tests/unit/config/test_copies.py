@@ -16,6 +16,7 @@ CONFIG = Config.from_mapping(
         "outbound": {"weather:post": {"limits": ["5/s", "3 tokens per hour strict", "2 in flight"]}},
         "inbound": {"talk": {"paths": ["/talk"]}},
         "logging": {"directory": "/var/log"},
+        "machine": {"socket": "/run/governor.sock"},
     }
 )
 

@@ -251,7 +251,6 @@ FREE = [
         "GOVERNORATE_LIMITS",
         "GOVERNOR_HOME",
         "GOVERNOR_X",
-        "GOVERNOR_SOCKET",
         "CPU_GOVERNOR",
         "governor_x",
     ),
@@ -292,6 +291,8 @@ def test_variables_of_other_programs_are_none_of_ours(name: str) -> None:
         ("GOVENOR_CONFIG", "GOVERNOR_CONFIG"),
         ("Enable_Traffic_Control_Logging", "ENABLE_TRAFFIC_CONTROL_LOGGING"),
         ("TRAFFIC_CONTROL_LOGDIR", "TRAFFIC_CONTROL_LOG_DIR"),
+        ("GOVERNOR_SOKCET", "GOVERNOR_SOCKET"),
+        ("GOVERNOR_SPAWN_IDLE", "GOVERNOR__MACHINE__SPAWN_IDLE"),
     ],
 )
 def test_a_name_that_is_nearly_one_of_ours_is_a_mistake_that_names_the_near_one(name: str, meant: str) -> None:
@@ -432,6 +433,7 @@ def test_an_empty_variable_of_the_reference_system_says_nothing() -> None:
 
 def test_the_folder_for_logs_is_text_even_if_it_looks_like_a_number() -> None:
     assert Path("2024") == load(env={"TRAFFIC_CONTROL_LOG_DIR": "2024"}).logging.directory
+    assert Path("2024") == load(env={"GOVERNOR_SOCKET": "2024"}).machine.socket
 
 
 @pytest.mark.promise("R53")

@@ -556,10 +556,14 @@ MISTAKES = [
     ("inbound.max_clients = 0", "inbound.max_clients is 0", "a whole number from 1"),
     ("inbound.max_clients = 1000000000001", "inbound.max_clients is 1000000000001", "a whole number from 1"),
     ("logging.enabled = 1", "logging.enabled is 1", "true or false"),
-    ("logging.directory = 1", "logging.directory is 1", "the path of a folder"),
-    ('logging.directory = ""', "logging.directory is ''", "the path of a folder"),
+    ("logging.directory = 1", "logging.directory is 1", "a path"),
+    ('logging.directory = ""', "logging.directory is ''", "a path"),
     ("logging.max_size_mb = 0", "logging.max_size_mb is 0", "a whole number from 1"),
     ('logging.max_size_mb = "5 MB"', "logging.max_size_mb is '5 MB'", "a whole number"),
+    ("machine.spawn = true", "machine.spawn is True", "false, or a `socket` beside it"),
+    ("machine.share = 0", "machine.share is 0", "a number above 0 and at most 1"),
+    ('machine.name = "a\\tb"', "machine.name is 'a\\tb'", "a name of at most 64 printable characters"),
+    ('machine.on_daemon_loss = "share it"', "machine.on_daemon_loss is 'share it'", "one of 'share', 'deny', 'open'"),
 ]
 
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
+from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, MachineSettings, ScopeSettings
 from governor.config.schema import read
 from governor.errors import ConfigError
 from governor.policies.breaker_parameters import Breaker
@@ -11,7 +11,7 @@ from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 
 RECORDS: list[msgspec.Struct] = [
-    *(GlobalSettings(), ScopeSettings(), InboundGroup(), InboundSettings(), LoggingSettings()),
+    *(GlobalSettings(), ScopeSettings(), InboundGroup(), InboundSettings(), LoggingSettings(), MachineSettings()),
     *(Breaker(), Retry(), RetryBudget()),
 ]
 
