@@ -50,9 +50,9 @@ class Operator:
         self._access.still_running().call(partial(self._access.supervised().operations.open, _name(name)))
 
     def reset(self, name: str) -> None:
-        """Opens it, and forgets what its server has said and rejected: pauses, and runs of rejections.
+        """Opens it, and forgets what its server has said and rejected: pauses, limits that it revealed, and runs of rejections.
 
-        Of a provider, the ban budget is forgotten as well, and with it how close the client is to a ban.
+        Of a provider, the learned rate and the ban budget are forgotten as well, and with it how close the client is to a ban.
         """
         self._access.still_running().call(partial(self._access.supervised().operations.reset, _name(name)))
 

@@ -369,10 +369,12 @@ class ScopeLogic:
         self.ledger.pipeline.force_breaker(now, None if open_for is None else Instant(now + open_for))
 
     def reset(self) -> None:
-        """Forgets what the server has said and rejected, as an operator asks for."""
+        """Forgets what the server has said and rejected, as an operator asks for, and what the provider has forgotten."""
         pipeline = self.ledger.pipeline
-        pipeline.own_cooldown.until = Instant(0)
+        pipeline.own_cooldown.reset()
+        pipeline.own_server.reset()
         pipeline.guard.reset()
+        self.go_on_with(self._surroundings.sharing.pipeline(self.ledger))
 
     def go_on_with(self, pipeline: Pipeline) -> None:
         """Grants by other policies from now on, which take over where those so far stand."""

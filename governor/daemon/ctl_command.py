@@ -102,7 +102,10 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
     opened.add_argument("name", metavar="NAME", help="a scope or a provider")
     opened.set_defaults(path=OPEN, done="{name} is open.")
     reset = commands.add_parser(
-        "reset", parents=[common], allow_abbrev=False, help="open, and forget what the server has said and rejected"
+        "reset",
+        parents=[common],
+        allow_abbrev=False,
+        help="open, and forget what the server has said and rejected, and what was learned of it",
     )
     reset.add_argument("name", metavar="NAME", help="a scope or a provider")
     reset.set_defaults(path=RESET, done="{name} is reset.")

@@ -52,6 +52,11 @@ class CooldownPolicy:
         self._gap = -(-pace // PACED)
         return True
 
+    def reset(self) -> None:
+        """Ends the cooldown, and the time after it in which calls are paced."""
+        self.until = self.paced_until = Instant(0)
+        self._gap = 0
+
     def granted(self, now: Instant) -> None:
         """A call was granted: while calls are paced, the next one waits."""
         if self.until <= now < self.paced_until:

@@ -121,9 +121,10 @@ class ProviderPolicies:
         return self.parameters.max_hint
 
     def reset(self) -> None:
-        """Forgets what the server has rejected, and ends all pauses."""
+        """Forgets what the server has said and rejected, and ends all pauses. Its scopes must rebuild their pipelines."""
         for pause in self.pauses:
-            pause.until = Instant(0)
+            pause.reset()
+        self.server.reset()
         self.ban_budget.reset()
         self.rejections.reset()
 

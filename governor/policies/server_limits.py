@@ -43,14 +43,15 @@ class ServerLimits:
     `gentle` is for a provider about which nothing is known: see `LearnedRatePolicy`.
     """
 
-    __slots__ = ("_remaining", "_windows", "adopts", "learned", "limits")
+    __slots__ = ("_gentle", "_remaining", "_windows", "adopts", "learned", "limits")
 
     def __init__(self, *, adopts: bool = False, gentle: bool = False) -> None:
         self.adopts = adopts
+        self._gentle = gentle
         self._remaining: dict[str, RemainingPolicy] = {}
         self._windows: dict[tuple[str, int], LimitPolicy] = {}
         #: The rate that was learned from denials; None before the first one.
-        self.learned = LearnedRatePolicy(Instant(0), gentle=True) if gentle else None
+        self.learned = self._unlearned()
         #: All policies, each with the queue of the scopes that wait for it.
         self.limits: tuple[SharedLimit, ...] = ()
         self._collect()
@@ -85,6 +86,16 @@ class ServerLimits:
         if self.learned is None:
             self.learned = LearnedRatePolicy(now)
         return self.learned.throttled(now, grant, sent=sent, succeeded=succeeded), self._collect()
+
+    def reset(self) -> None:
+        """Forgets everything. There are other `limits` now: pipelines must be rebuilt."""
+        self._remaining.clear()
+        self._windows.clear()
+        self.learned = self._unlearned()
+        self._collect()
+
+    def _unlearned(self) -> LearnedRatePolicy | None:
+        return LearnedRatePolicy(Instant(0), gentle=True) if self._gentle else None
 
     def _policy(self, unit: str, history: History) -> RemainingPolicy | None:
         policy = self._remaining.get(unit)

@@ -198,6 +198,37 @@ async def test_an_unknown_provider_is_asked_gently_if_the_settings_say_so() -> N
     assert 17 <= later <= 19
 
 
+@pytest.mark.promise("R12")
+@pytest.mark.parametrize("name", ["acme", "acme:get"])
+async def test_an_operator_has_forgotten_what_was_learned_of_a_scope_or_a_provider(name: str) -> None:
+    scope: Scope = "provider" if name == "acme" else "scope"
+    served: list[float] = []
+
+    async def wait() -> None:
+        async with governor.permit("acme", "GET"):
+            served.append(anyio.current_time() - began)
+
+    async with governed() as governor:
+        began = anyio.current_time()
+        granted(ask(governor, "acme:post")).record(status=200)
+        first, second, third = (granted(ask(governor)) for _ in range(3))
+        first.hints(left(3, 600, scope))
+        second.hints((Hint("requests", retry_after=Duration(100 * SECOND), scope=scope),))
+        if scope == "provider":
+            third.hints(DENIED)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(wait)
+            await anyio.sleep(5.0)
+            before = list(served)
+            governor.operator.reset(name)
+            await anyio.sleep(0)
+        at_once = [isinstance(ask(governor, each), Permit) for each in SCOPES * 10]
+
+    assert (before, served) == ([], [5.0] * 10)
+    assert all(at_once)
+
+
 HINTS = st.lists(
     st.tuples(
         st.sampled_from([0.0, 0.0, 0.5, 20.0]),

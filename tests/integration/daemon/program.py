@@ -3,6 +3,7 @@
 It reads a line for each thing to do, and prints a line when it is done:
 
     call SCOPE STATUS TIMES     so many permits, each with this outcome
+    left SCOPE UNITS            a permit, whose answer says that so many units are left for 10 minutes
     refuse SCOPE TIMES          so many asks that are refused
     wait SCOPE TIMES            so many threads wait for a permit, and say in the end what they got
     visit GROUP CALLER TIMES    so many requests of a client to a group of our own endpoints
@@ -15,7 +16,9 @@ from threading import Thread
 import anyio
 
 from governor import Denied, Permit, PermitDenied, default
+from governor._units import SECOND, Duration
 from governor.cli import main
+from governor.hints import Hint
 from governor.messages import InboundRequest
 
 
@@ -27,6 +30,11 @@ def obey() -> None:
                     permit = default().try_permit(*scope.split(":"))
                     assert isinstance(permit, Permit), permit
                     permit.record(status=int(status))
+            case ["left", scope, units]:
+                permit = default().try_permit(*scope.split(":"))
+                assert isinstance(permit, Permit), permit
+                permit.hints((Hint("requests", remaining=int(units), reset=Duration(600 * SECOND)),))
+                permit.record(status=200)
             case ["refuse", scope, times]:
                 for _ in range(int(times)):
                     assert isinstance(default().try_permit(*scope.split(":")), Denied)

@@ -75,6 +75,16 @@ def test_reset_forgets_what_the_server_has_rejected(start: Start) -> None:
     assert "denies calls: too many calls rejected by the server" in condition["summary"]
 
 
+def test_reset_forgets_what_the_server_has_said_of_its_limits(start: Start) -> None:
+    daemon = start("--admin-token", TOKEN)
+    daemon.do("left", "weather:get", "2")
+    daemon.do("call", "weather:post", "200", "2")
+    daemon.do("refuse", "weather:get", "1")
+
+    assert 0 == ctl(daemon, "reset", "weather")[0]
+    daemon.do("call", "weather:get", "200", "10")
+
+
 def test_a_mistake_says_what_is_wrong(start: Start) -> None:
     daemon = start("--admin-token", TOKEN)
     without = start()
