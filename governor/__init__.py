@@ -54,6 +54,7 @@ from governor.statistics import (
     FailureStatistics,
     GroupStatistics,
     LimitStatistics,
+    LoopStatistics,
     ScopeStatistics,
     Statistics,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "LimitPolicy",
     "LimitStatistics",
     "LoopDetected",
+    "LoopStatistics",
     "Loops",
     "NoRetry",
     "Overloaded",

@@ -12,7 +12,15 @@ import msgspec
 from governor.errors import Reason
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
-from governor.statistics import BreakerStatistics, DenialStatistics, GroupStatistics, Moment, ScopeStatistics, Statistics
+from governor.statistics import (
+    BreakerStatistics,
+    DenialStatistics,
+    GroupStatistics,
+    LoopStatistics,
+    Moment,
+    ScopeStatistics,
+    Statistics,
+)
 from governor.wording import count, listed, plain, reason, several, span
 
 #: Prefixes of the keys of outbound scopes and inbound groups.
@@ -66,6 +74,7 @@ class Kind(StrEnum):
     DENYING = "denying"
     AT_LIMIT = "at_limit"
     THROTTLED = "throttled"
+    LOOP_STOPPED = "loop_stopped"
     DENIED_RECENTLY = "denied_recently"
     CLIENTS_DENIED = "clients_denied"
     UNENFORCED = "unenforced"
@@ -85,6 +94,7 @@ _LABELS: Final = {
     Kind.DENYING: "denies calls",
     Kind.AT_LIMIT: "at its limit",
     Kind.THROTTLED: "throttled",
+    Kind.LOOP_STOPPED: "stopped a loop",
     Kind.DENIED_RECENTLY: "granting again",
 }
 
@@ -107,7 +117,7 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     until: Moment | None = None
     #: When it was first seen. None where no earlier statistics are known.
     since: Moment | None = None
-    #: The providers, clients or units behind it, the worst first.
+    #: The providers, clients, callers or units behind it, the worst first.
     culprits: tuple[str, ...] = ()
     #: Denials in the last ten seconds.
     recent: int = 0
@@ -218,6 +228,8 @@ def _scope(key: str, scope: ScopeStatistics, recent: Mapping[Reason, int]) -> It
         yield from _granting(key, scope, recent)
     elif denial.reason not in EVERYWHERE:
         yield from _denying(key, scope, denial, sum(recent.values()))
+    if scope.loops is not None:
+        yield _looping(key, scope.loops, recent.get(Reason.LOOP, 0))
     if scope.unknown_units:
         summary = f"got amounts of {listed(scope.unknown_units)}, which no limit counts"
         yield _info(Kind.UNKNOWN_UNITS, key, summary, culprits=scope.unknown_units)
@@ -261,7 +273,7 @@ def _denying(key: str, scope: ScopeStatistics, denial: DenialStatistics, recent:
 def _granting(key: str, scope: ScopeStatistics, recent: Mapping[Reason, int]) -> Iterator[Condition]:
     """A scope that grants calls and is worth a look all the same."""
     breaker, total = scope.breaker, sum(recent.values())
-    own = [word for word in recent if word not in EVERYWHERE]
+    own = [word for word in recent if word not in EVERYWHERE and not (word is Reason.LOOP and scope.loops)]
     if breaker.status is BreakerStatus.OPEN:
         summary = f"has its circuit breaker open{_failure(scope)}"
         yield _info(Kind.BREAKER_OPEN, key, summary, "the next call is a probe", recent=total)
@@ -275,6 +287,22 @@ def _granting(key: str, scope: ScopeStatistics, recent: Mapping[Reason, int]) ->
     elif own:
         summary = f"denied calls recently: {', '.join(reason(word) for word in own)}"
         yield _info(Kind.DENIED_RECENTLY, key, summary, "calls are granted again", recent=total)
+
+
+def _looping(key: str, loops: LoopStatistics, recent: int) -> Condition:
+    """Calls that are repeated with the same answer are denied, and all others are granted."""
+    who = f" of {listed(loops.callers)}" if loops.callers else ""
+    return Condition(
+        kind=Kind.LOOP_STOPPED,
+        severity=Severity.WARNING,
+        key=key,
+        subject=name_of(key),
+        summary=f"has stopped {several(loops.stopped, 'loop')}{who}: calls repeated with the same answer",
+        outlook=f"one more is tried in {span(loops.retry_after)}",
+        wait=loops.retry_after,
+        culprits=loops.callers,
+        recent=recent,
+    )
 
 
 def _ramping(key: str, breaker: BreakerStatistics, recent: int) -> Condition:

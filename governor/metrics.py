@@ -226,6 +226,14 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
     Metric("breaker.state", _GAUGE, "1", "1 for the state of the circuit breaker, else 0.", ("scope", "state"), _states),
     Metric("waiting", _GAUGE, "{call}", "Calls in the queue.", _SCOPE, _scopes(lambda s: s.waiting)),
+    Metric(
+        "loops.stopped",
+        _GAUGE,
+        "{loop}",
+        "Loops that are stopped: calls repeated with the same answer, which are denied.",
+        _SCOPE,
+        _scopes(lambda s: 0 if s.loops is None else s.loops.stopped),
+    ),
     Metric("leased", _GAUGE, "{permit}", "Permits granted ahead and not used yet.", _SCOPE, _scopes(lambda s: s.leased)),
     Metric(
         "limit.available",

@@ -147,6 +147,17 @@ class DenialStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     retry_after: float | None
 
 
+class LoopStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The loops of a scope that are stopped: how many, 100 at most, and the pseudonyms of their callers, 10 at most.
+
+    The first of them is tried again after `retry_after` seconds. Callers without a label are not named.
+    """
+
+    stopped: int
+    retry_after: float
+    callers: tuple[str, ...] = ()
+
+
 _SCOPE: Final = {"counters": "metrics", "scarcest": "rate_limit", "breaker": "circuit_breaker"}
 
 
@@ -172,6 +183,8 @@ class ScopeStatistics(
     unknown_units: tuple[str, ...] = ()
     #: Units that a limit counts and none of the first 100 permits has named: that limit has no effect.
     uncharged_units: tuple[str, ...] = ()
+    #: The calls that are denied as loops. None without any.
+    loops: LoopStatistics | None = None
 
 
 class ClientStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -12,6 +12,7 @@ from threading import get_ident
 from typing import Final, NamedTuple, final
 
 from governor._actors.portal import Portal
+from governor._actors.stopped_loops import StoppedLoops
 from governor._fingerprints import Fingerprints
 from governor._units import Instant, to_seconds
 from governor.errors import Reason
@@ -69,8 +70,8 @@ class LoopWatch:
             watched.asked_at = self._clock()
         return self._guard.suspects(call)
 
-    def denial(self, now: Instant, scope: str, rule: Loops, acquire: Acquire) -> Denied | None:
-        """The denial of a watched call that is repeated in a loop. A retry is no repetition.
+    def denial(self, now: Instant, scope: str, rule: Loops, acquire: Acquire, stopped: StoppedLoops) -> Denied | None:
+        """The denial of a watched call that is repeated in a loop, which is noted as `stopped`. A retry is no repetition.
 
         One that is only delayed, and can wait so long, is to ask `again`: it waits with its caller, and not in the queue.
         """
@@ -84,10 +85,14 @@ class LoopWatch:
             return None
         self._read()
         suspicion = self._guard.ask(now, rule, call, watched.asked_at)
-        if suspicion is not None and suspicion.first:
-            self._announce(scope, Stage.DENIED, acquire.caller)
+        if stopped and (suspicion is None or not suspicion.denied):
+            stopped.go_on((call.key, call.shape))
         if suspicion is None:
             return None
+        if suspicion.denied:
+            stopped.stop(suspicion.key, Instant(now + suspicion.wait), self._name(acquire.caller))
+        if suspicion.first:
+            self._announce(scope, Stage.DENIED, acquire.caller)
         wait = to_seconds(suspicion.wait)
         again = not suspicion.denied and (acquire.timeout is None or wait <= acquire.timeout)
         return Denied(scope, Reason.LOOP, wait, again)
@@ -140,5 +145,7 @@ class LoopWatch:
 
     def _announce(self, scope: str, stage: Stage, caller: str | None) -> None:
         if self._announcer.listening:
-            name = "" if caller is None else pseudonym(self._pseudonyms.label(caller.encode()))
-            self._announcer(LoopFound(scope, stage, name))
+            self._announcer(LoopFound(scope, stage, self._name(caller)))
+
+    def _name(self, caller: str | None) -> str:
+        return "" if caller is None else pseudonym(self._pseudonyms.label(caller.encode()))

@@ -52,7 +52,7 @@ class Operations:
             self._moved(shared)
 
     def reset(self, name: str) -> None:
-        """Opens it, and forgets what its server has said and rejected, and what was learned of it. Raises `ConfigError`, `UsageError`."""
+        """Opens it, and forgets what its server has said and rejected. Raises `ConfigError`, `UsageError`."""
         self.open(name)
         if ":" not in name:
             shared = self._provider(name)

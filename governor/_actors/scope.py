@@ -20,6 +20,7 @@ from governor._actors.queue import Waiter, WaitQueue
 from governor._actors.retries import Retries
 from governor._actors.server_hints import hear
 from governor._actors.standing import Standing
+from governor._actors.stopped_loops import StoppedLoops
 from governor._actors.waits import wait_fits, wait_of
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
@@ -63,6 +64,7 @@ class ScopeLogic:
         "queue",
         "retries",
         "standing",
+        "stopped",
     )
 
     def __init__(
@@ -81,6 +83,7 @@ class ScopeLogic:
     ) -> None:
         self.ledger = ledger
         self.loops = Loops()
+        self.stopped = StoppedLoops()
         self.lender = Lender(ledger, owner)
         self.queue = WaitQueue()
         self.retries = Retries(ledger, retry, random)

@@ -209,7 +209,7 @@ class Steps:
         denied = self.life.answer(ledger.clock)
         if denied is None and acquire.watched is not None and self._watch is not None:
             # Before anything is spent.
-            denied = self._watch.denial(ledger.clock(), ledger.scope, self.logic.loops, acquire)
+            denied = self._watch.denial(ledger.clock(), ledger.scope, self.logic.loops, acquire, self.logic.stopped)
             if denied is not None and denied.again:
                 return denied
         return self.logic.decide(acquire, waiter) if denied is None else ledger.deny(denied)

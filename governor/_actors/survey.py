@@ -76,6 +76,7 @@ def scope_statistics(actor: ScopeActor, now: Instant, wall: Moment) -> ScopeStat
         else FailureStatistics(at=_moment(failure.at, now, wall), status=failure.status, error=failure.error),
         unknown_units=ledger.units.unknown(),
         uncharged_units=ledger.units.uncharged(),
+        loops=actor.logic.stopped.statistics(now),
     )
 
 

@@ -105,7 +105,7 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
         "reset",
         parents=[common],
         allow_abbrev=False,
-        help="open, and forget what the server has said and rejected, and what was learned of it",
+        help="open, and forget what the server has said and rejected",
     )
     reset.add_argument("name", metavar="NAME", help="a scope or a provider")
     reset.set_defaults(path=RESET, done="{name} is reset.")

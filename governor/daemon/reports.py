@@ -9,7 +9,7 @@ from governor.conditions import INBOUND, OUTBOUND, Condition, headline, label
 from governor.config import is_within
 from governor.daemon.documents import About, GlobalStatus, GroupReport, ScopeReport, Status
 from governor.daemon.offers import offers
-from governor.statistics import BreakerStatistics, BreakerStatus, DenialStatistics, GroupStatistics, scarcest
+from governor.statistics import BreakerStatistics, BreakerStatus, DenialStatistics, GroupStatistics, LoopStatistics, scarcest
 
 #: The better state first.
 _BREAKERS: Final = (BreakerStatus.CLOSED, BreakerStatus.HALF_OPEN, BreakerStatus.OPEN)
@@ -113,6 +113,7 @@ def _scope_report(scope: str, found: Mapping[str, ScopeStatistics]) -> ScopeRepo
         last_failure=max((one.last_failure for one in each if one.last_failure), key=lambda last: last.at, default=None),
         unknown_units=tuple(sorted({unit for one in each for unit in one.unknown_units})),
         uncharged_units=tuple(sorted({unit for one in each for unit in one.uncharged_units})),
+        loops=_all_loops([one.loops for one in each if one.loops is not None]),
     )
 
 
@@ -125,6 +126,16 @@ def _scarcest_of_each_unit(limits: Iterable[LimitStatistics]) -> Iterable[LimitS
     for limit in limits:
         by_unit.setdefault(limit.unit, []).append(limit)
     return filter(None, (scarcest(tuple(of_unit)) for of_unit in by_unit.values()))
+
+
+def _all_loops(each: list[LoopStatistics]) -> LoopStatistics | None:
+    if not each:
+        return None
+    return LoopStatistics(
+        stopped=sum(one.stopped for one in each),
+        retry_after=min(one.retry_after for one in each),
+        callers=tuple(dict.fromkeys(caller for one in each for caller in one.callers)),
+    )
 
 
 def _badness(breaker: BreakerStatistics) -> tuple[int, float]:

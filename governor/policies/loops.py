@@ -106,6 +106,8 @@ class Suspicion(NamedTuple):
     denied: bool
     #: Whether it is the first denial since the latest answer.
     first: bool = False
+    #: The key by which it is known: that of the call, or that of its shape.
+    key: Hashable = None
 
 
 class Call(NamedTuple):
@@ -186,7 +188,7 @@ class LoopGuard:
         if entry is None:
             return None
         if now < entry.until:
-            return Suspicion(Duration(entry.until - now), denied=True)
+            return Suspicion(Duration(entry.until - now), denied=True, key=key)
         if not self._repeats(rule, call, entry, asked_at):
             return None
         if entry.until:
@@ -195,7 +197,7 @@ class LoopGuard:
         limit = rule.repeats if key == call.key else rule.similar
         if entry.run >= limit:
             entry.until = Instant(now + rule.cooldown)
-            return Suspicion(rule.cooldown, denied=True, first=True)
+            return Suspicion(rule.cooldown, denied=True, first=True, key=key)
         due = entry.counted_at
         if entry.run >= limit - DELAYED:
             due = Instant(due + (rule.delay << (entry.run - limit + DELAYED)))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.hints import Hint
-from governor.policies.contract import PLAIN, Grant
+from governor.policies.contract import PLAIN, Grant, Policy
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 
 START = Instant(1_000 * SECOND)
@@ -32,7 +32,7 @@ def asks(provider: ProviderPolicies, now: Instant) -> list[tuple[str, Instant]]:
     """For 30 calls, the policy that named the latest instant, and the instant."""
     found = []
     for _ in range(30):
-        policies = (*provider.pauses, *(limit.policy for limit in provider.server.limits))
+        policies: tuple[Policy, ...] = (*provider.pauses, *(limit.policy for limit in provider.server.limits))
         when = max(policy.earliest(now, PLAIN) for policy in policies)
         found += [(type(policy).__name__, policy.earliest(now, PLAIN)) for policy in policies]
         now = when

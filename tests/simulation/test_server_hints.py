@@ -4,6 +4,7 @@ from itertools import pairwise
 from random import Random
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio
 import trio.testing
@@ -222,7 +223,7 @@ async def test_an_operator_has_forgotten_what_was_learned_of_a_scope_or_a_provid
             await anyio.sleep(5.0)
             before = list(served)
             governor.operator.reset(name)
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
         at_once = [isinstance(ask(governor, each), Permit) for each in SCOPES * 10]
 
     assert (before, served) == ([], [5.0] * 10)

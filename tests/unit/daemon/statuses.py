@@ -11,7 +11,7 @@ from governor.daemon import reports
 from governor.daemon.documents import About, Status
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
-from governor.statistics import BreakerStatistics, ClientStatistics, FailureStatistics, GroupStatistics
+from governor.statistics import BreakerStatistics, ClientStatistics, FailureStatistics, GroupStatistics, LoopStatistics
 
 NOW: Final = 1_700_000_000.0
 ABOUT: Final = About(version="0.1.0", pid=7, host="here")
@@ -83,6 +83,7 @@ def scope(
     last_failure: FailureStatistics | None = None,
     unknown_units: tuple[str, ...] = (),
     uncharged_units: tuple[str, ...] = (),
+    loops: LoopStatistics | None = None,
 ) -> ScopeStatistics:
     return ScopeStatistics(
         counters=CounterRecord(requests=requests, denied=denied or {}, dropped=dropped or {}),
@@ -94,6 +95,7 @@ def scope(
         last_failure=last_failure,
         unknown_units=unknown_units,
         uncharged_units=uncharged_units,
+        loops=loops,
     )
 
 
@@ -133,6 +135,7 @@ scopes: Final = st.builds(
     requests=_counts,
     unknown_units=_units,
     uncharged_units=_units,
+    loops=st.none() | st.builds(LoopStatistics, stopped=st.integers(1, 100), retry_after=_spans, callers=_units),
 )
 groups: Final = st.builds(
     group,

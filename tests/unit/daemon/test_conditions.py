@@ -11,7 +11,7 @@ from governor import Reason, Statistics
 from governor.conditions import Condition, Kind, Severity, conditions, headline, label
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
-from governor.statistics import FailureStatistics
+from governor.statistics import FailureStatistics, LoopStatistics
 from tests.unit.daemon.statuses import NOW, Scope, group, scope, statistics, surveys
 
 OPEN, HALF_OPEN = BreakerStatus.OPEN, BreakerStatus.HALF_OPEN
@@ -57,6 +57,10 @@ def told(scopes: Mapping[str, Scope], recent: Recent | None = None, **options: A
         (scope(ramp_up=3), "ramps up after its circuit breaker closed: 3 calls at a time, more with each success"),
         (scope(unknown_units=("tokens",)), "got amounts of tokens, which no limit counts"),
         (scope(uncharged_units=("tokens",)), "has a limit on tokens, which no call reports"),
+        (
+            scope(loops=LoopStatistics(stopped=2, retry_after=41.2, callers=("caller-3f09c1d2a4",))),
+            "has stopped 2 loops of caller-3f09c1d2a4: calls repeated with the same answer, one more is tried in 42 s",
+        ),
         (scope(dropped={"tokens": 1200}), "used 1,200 tokens above max_debt, which no limit was charged with"),
     ],
 )
@@ -71,6 +75,22 @@ def test_a_limit_that_is_met_for_a_moment_is_no_condition_unless_calls_are_denie
     assert ["busy denies calls: rate limit used up, next permit in 1 s"] == told(
         scopes, {"outbound:busy": {Reason.RATE_LIMIT: 4}}
     )
+
+
+@pytest.mark.promise("R09")
+def test_denials_of_a_loop_are_told_once_and_as_recent_only_when_it_is_over() -> None:
+    stopped = scope(loops=LoopStatistics(stopped=1, retry_after=9.0))
+    recent = {"outbound:chat": {Reason.LOOP: 4}}
+    (condition,) = found({"outbound:chat": stopped}, recent)
+    over = told({"outbound:chat": scope()}, recent)
+
+    assert (Kind.LOOP_STOPPED, Severity.WARNING, 9.0, 4) == (
+        condition.kind,
+        condition.severity,
+        condition.wait,
+        condition.recent,
+    )
+    assert ["chat denied calls recently: loop detected, calls are granted again"] == over
 
 
 def test_a_scope_that_grants_calls_at_its_limit_is_throttled() -> None:

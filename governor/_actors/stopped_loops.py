@@ -1,0 +1,51 @@
+"""Loops of one scope that are stopped, for its statistics.
+
+Bound: `MAX_STOPPED` loops, of which the oldest is dropped; the loop guard denies its calls all the same.
+"""
+
+from collections.abc import Hashable, Iterable
+from typing import Final, final
+
+from governor._units import Instant, to_seconds
+from governor.statistics import LoopStatistics
+
+MAX_STOPPED: Final = 100
+#: Callers that are named.
+_MAX_CALLERS: Final = 10
+
+
+@final
+class StoppedLoops:
+    """The calls that are denied as loops: until when, and the pseudonym of their caller, which is empty without a label."""
+
+    __slots__ = ("_stopped",)
+
+    def __init__(self) -> None:
+        self._stopped: dict[Hashable, tuple[Instant, str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._stopped)
+
+    def stop(self, key: Hashable, until: Instant, caller: str) -> None:
+        """The calls of this key are denied."""
+        self._stopped.pop(key, None)
+        if len(self._stopped) >= MAX_STOPPED:
+            del self._stopped[next(iter(self._stopped))]
+        self._stopped[key] = until, caller
+
+    def go_on(self, keys: Iterable[Hashable]) -> None:
+        """A call with these keys is not denied any more."""
+        for key in keys:
+            self._stopped.pop(key, None)
+
+    def statistics(self, now: Instant) -> LoopStatistics | None:
+        """The loops that are stopped at `now`; None without any."""
+        self._stopped = {key: stopped for key, stopped in self._stopped.items() if stopped[0] > now}
+        if not self._stopped:
+            return None
+        callers = dict.fromkeys(caller for _, caller in self._stopped.values() if caller)
+        return LoopStatistics(
+            stopped=len(self._stopped),
+            retry_after=to_seconds(min(until for until, _ in self._stopped.values()) - now),
+            callers=tuple(callers)[:_MAX_CALLERS],
+        )

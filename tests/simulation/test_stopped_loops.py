@@ -1,0 +1,74 @@
+"""Loops that are stopped, in the statistics of their scope: in virtual time."""
+
+from random import Random
+
+import anyio
+import pytest
+
+from governor import Config, Governor, LoopDetected, LoopStatistics
+from governor._actors import stopped_loops
+from governor.testing import loop_clock
+from tests.support.answers import granted
+
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("R09")]
+
+RULE = {"delay": "1us", "cooldown": "1m", "repeats": 3, "similar": 6}
+
+
+def governed() -> Governor:
+    said = {"outbound": {"default": {"limits": [], "loops": RULE}}}
+    return Governor(Config.from_mapping(said), clock=loop_clock(), random=Random(1))
+
+
+async def repeat(governor: Governor, body: str, caller: str | None = None, *, answer: bytes = b"no", times: int = 5) -> int:
+    """The number of calls that are denied. They differ in nothing, but for numbers in `body`, and are answered alike."""
+    denied = 0
+    for number in range(times):
+        fingerprint = governor.fingerprint("POST", "https://chat.example/", body.format(number=number).encode())
+        try:
+            async with governor.permit("chat", "POST", caller=caller, fingerprint=fingerprint) as permit:
+                permit.record(status=200, answer=answer)
+        except LoopDetected:
+            denied += 1
+        await anyio.sleep(0.01)
+    return denied
+
+
+def stopped(governor: Governor) -> LoopStatistics | None:
+    return governor.statistics().scopes["chat:post"].loops
+
+
+async def test_statistics_count_the_loops_that_are_stopped_and_name_their_callers_by_pseudonym() -> None:
+    async with governed() as governor:
+        granted(governor.try_permit("chat", "POST")).record(status=200)
+        none = stopped(governor)
+        await repeat(governor, "what now?", "agent-7")
+        await repeat(governor, "attempt {number}", "agent-7", times=12)
+        await repeat(governor, "what now?")
+        found = stopped(governor)
+        await anyio.sleep(60.0)
+        over = stopped(governor)
+        # The probe has the same answer, and the next call is denied again; then one has another answer.
+        again = await repeat(governor, "what now?", times=2), stopped(governor)
+        await anyio.sleep(60.0)
+        await repeat(governor, "what now?", answer=b"yes", times=2)
+        gone = stopped(governor)
+
+    assert (None, None, None) == (none, over, gone)
+    assert found is not None
+    assert (3, 1, "caller") == (found.stopped, len(found.callers), found.callers[0].partition("-")[0])
+    assert 59.0 < found.retry_after < 60.0
+    assert (1, 1) == (again[0], again[1] and again[1].stopped)
+
+
+async def test_of_too_many_stopped_loops_the_oldest_is_not_shown_and_is_denied_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stopped_loops, "MAX_STOPPED", 2)
+    async with governed() as governor:
+        for name in ("a", "b", "c"):
+            await repeat(governor, name)
+        found = stopped(governor)
+        denied = await repeat(governor, "a", times=1)
+
+    assert (2, 1) == (found and found.stopped, denied)
