@@ -291,7 +291,7 @@ def _granting(key: str, scope: ScopeStatistics, recent: Mapping[Reason, int]) ->
 
 def _looping(key: str, loops: LoopStatistics, recent: int) -> Condition:
     """Calls that are repeated with the same answer are denied, and all others are granted."""
-    who = f" of {listed(loops.callers)}" if loops.callers else ""
+    who = f" of {listed(loops.labels)}" if loops.labels else ""
     return Condition(
         kind=Kind.LOOP_STOPPED,
         severity=Severity.WARNING,
@@ -300,7 +300,7 @@ def _looping(key: str, loops: LoopStatistics, recent: int) -> Condition:
         summary=f"has stopped {several(loops.stopped, 'loop')}{who}: calls repeated with the same answer",
         outlook=f"one more is tried in {span(loops.retry_after)}",
         wait=loops.retry_after,
-        culprits=loops.callers,
+        culprits=loops.labels,
         recent=recent,
     )
 

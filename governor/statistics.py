@@ -148,14 +148,14 @@ class DenialStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class LoopStatistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The loops of a scope that are stopped: how many, 100 at most, and the pseudonyms of their callers, 10 at most.
+    """The loops of a scope that are stopped: how many, 100 at most, and the pseudonyms of their caller labels, 10 at most.
 
-    The first of them is tried again after `retry_after` seconds. Callers without a label are not named.
+    The first of them is tried again after `retry_after` seconds.
     """
 
     stopped: int
     retry_after: float
-    callers: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 _SCOPE: Final = {"counters": "metrics", "scarcest": "rate_limit", "breaker": "circuit_breaker"}

@@ -47,5 +47,5 @@ class StoppedLoops:
         return LoopStatistics(
             stopped=len(self._stopped),
             retry_after=to_seconds(min(until for until, _ in self._stopped.values()) - now),
-            callers=tuple(callers)[:_MAX_CALLERS],
+            labels=tuple(callers)[:_MAX_CALLERS],
         )

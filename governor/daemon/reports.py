@@ -134,7 +134,7 @@ def _all_loops(each: list[LoopStatistics]) -> LoopStatistics | None:
     return LoopStatistics(
         stopped=sum(one.stopped for one in each),
         retry_after=min(one.retry_after for one in each),
-        callers=tuple(dict.fromkeys(caller for one in each for caller in one.callers)),
+        labels=tuple(dict.fromkeys(label for one in each for label in one.labels)),
     )
 
 

@@ -56,9 +56,21 @@ async def test_statistics_count_the_loops_that_are_stopped_and_name_their_caller
 
     assert (None, None, None) == (none, over, gone)
     assert found is not None
-    assert (3, 1, "caller") == (found.stopped, len(found.callers), found.callers[0].partition("-")[0])
-    assert 59.0 < found.retry_after < 60.0
+    assert (3, 1, "caller") == (found.stopped, len(found.labels), found.labels[0].partition("-")[0])
+    assert 59.7 < found.retry_after < 59.9
     assert (1, 1) == (again[0], again[1] and again[1].stopped)
+
+
+async def test_a_loop_that_another_answer_has_ended_is_not_shown_from_its_next_call_on() -> None:
+    async with governed() as governor:
+        fingerprint = governor.fingerprint("POST", "https://chat.example/", b"what now?")
+        async with governor.permit("chat", "POST", fingerprint=fingerprint) as under_way:
+            denied = await repeat(governor, "what now?"), stopped(governor)
+            under_way.record(status=200, answer=b"yes")
+        granted_now = await repeat(governor, "what now?", answer=b"yes", times=1), stopped(governor)
+
+    assert (2, 1) == (denied[0], denied[1] and denied[1].stopped)
+    assert (0, None) == granted_now
 
 
 async def test_of_too_many_stopped_loops_the_oldest_is_not_shown_and_is_denied_all_the_same(

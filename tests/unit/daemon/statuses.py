@@ -135,7 +135,7 @@ scopes: Final = st.builds(
     requests=_counts,
     unknown_units=_units,
     uncharged_units=_units,
-    loops=st.none() | st.builds(LoopStatistics, stopped=st.integers(1, 100), retry_after=_spans, callers=_units),
+    loops=st.none() | st.builds(LoopStatistics, stopped=st.integers(1, 100), retry_after=_spans, labels=_units),
 )
 groups: Final = st.builds(
     group,

@@ -58,7 +58,7 @@ def told(scopes: Mapping[str, Scope], recent: Recent | None = None, **options: A
         (scope(unknown_units=("tokens",)), "got amounts of tokens, which no limit counts"),
         (scope(uncharged_units=("tokens",)), "has a limit on tokens, which no call reports"),
         (
-            scope(loops=LoopStatistics(stopped=2, retry_after=41.2, callers=("caller-3f09c1d2a4",))),
+            scope(loops=LoopStatistics(stopped=2, retry_after=41.2, labels=("caller-3f09c1d2a4",))),
             "has stopped 2 loops of caller-3f09c1d2a4: calls repeated with the same answer, one more is tried in 42 s",
         ),
         (scope(dropped={"tokens": 1200}), "used 1,200 tokens above max_debt, which no limit was charged with"),
