@@ -23,6 +23,7 @@ from governor.daemon.connections import AcceptErrors, BoundedProtocol
 from governor.daemon.host_check import Drain
 from governor.daemon.loop import current_post
 from governor.daemon.options import Options, parse, url_host
+from governor.daemon.systemd import inherited_sockets, notified
 
 #: Seconds for the remaining requests after the time to drain; then their connections are closed.
 _SHUTDOWN_TIMEOUT: Final = 10
@@ -39,7 +40,12 @@ def main(arguments: Sequence[str]) -> int:
         _say(str(mistake))
         return 2
     try:
-        listener = _listen(options.host, options.port)
+        handed_over = _handed_over(inherited_sockets())
+    except ConfigError as mistake:
+        _say(str(mistake))
+        return 2
+    try:
+        listener = handed_over or _listen(options.host, options.port)
     except OSError as error:
         _say(f"cannot listen on {url_host(options.host)}:{options.port}: {error.strerror or error}")
         return 1
@@ -99,8 +105,9 @@ async def _serve(governor: Governor, listener: socket.socket, options: Options) 
     with _handled(signals):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_end_when_drained, server, drain, options.drain)
-            _announce(options.host, listener)
-            await server.serve(sockets=[listener])
+            _announce(listener)
+            with notified():
+                await server.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
 
 
@@ -138,13 +145,22 @@ def _hand_over(post: Callable[[Callable[[], object]], object], call: Callable[[]
     post(call)
 
 
+def _handed_over(sockets: Mapping[str, socket.socket]) -> socket.socket | None:
+    """The socket for HTTP that systemd has handed over. Raises `ConfigError` for others."""
+    for name, handed in sockets.items():
+        if name != "http" or handed.family not in (socket.AF_INET, socket.AF_INET6):
+            raise ConfigError("LISTEN_FDNAMES", name, "a socket of IP with the name http")
+    return sockets.get("http")
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=1024)
 
 
-def _announce(host: str, listener: socket.socket) -> None:
-    print(f"governor serve: listening on http://{url_host(host)}:{listener.getsockname()[1]}/", flush=True)
+def _announce(listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    print(f"governor serve: listening on http://{url_host(host)}:{port}/", flush=True)
 
 
 def _say(words: str) -> None:
