@@ -3,7 +3,8 @@
 The language of a block says what it is. `toml` is a policy file, or a preset, and must load. `python` is a program that runs on
 its own, as if pasted into a file. Both are kept as a file if their first line names one (`# governor.toml`); such a program is
 not run here but by a command. `console` shows commands and what they print; those that concern the project are run. `output` is
-what the block before it printed. In both, `...` stands for anything. `text` and `yaml` are not run.
+what the block before it printed. In both, `...` stands for anything. `text`, `yaml`, `ini` and `dockerfile`
+are not run.
 
 Calls to `https://api.…` reach a server on this machine instead, which counts as the outside world. A quoted host `"api.…"` is
 that of this server.
@@ -27,7 +28,7 @@ from unittest.mock import patch
 from governor import Config, presets
 from governor.testing import reset
 
-LANGUAGES: Final = {"toml", "python", "console", "output", "text", "yaml"}
+LANGUAGES: Final = {"dockerfile", "ini", "toml", "python", "console", "output", "text", "yaml"}
 FENCE: Final = re.compile(r"^\s*```", re.MULTILINE)
 BLOCK: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE: Final = re.compile(r"# (\w+\.(?:toml|py))\n")
