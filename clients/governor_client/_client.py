@@ -8,7 +8,7 @@ from inspect import isawaitable
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack, cast, final
 
-from governor import ConfigError, Governor, UsageError
+from governor import ConfigError, Governor, Priority, UsageError
 from governor.clock import system_clock
 from governor.instrumentation import Hook
 from governor.one_use import AsyncOneUse, OneUse
@@ -40,17 +40,17 @@ class TrafficControlledHttpClient:
     default) for as long as the timeout of the call, 30 seconds at most. With 0, a call that would have to wait is denied at
     once.
 
-    Every call takes the keyword arguments of httpx2 and five more: `wait`; `raise_for_status=False` returns answers of 400 or
+    Every call takes the keyword arguments of httpx2 and six more: `wait`; `raise_for_status=False` returns answers of 400 or
     more instead of raising `HTTPStatusError`, and retries only those that say that the request was not processed (429, and 503
     with `Retry-After`); `retry=True` retries all of them; `disable_retry=True` sends once; `caller` is the label of the caller,
-    as the header `x-governor-caller`, which is not sent (see `governor.caller`). Calls raise a subclass of `PermitDenied` that
-    is a `TransportError` of the library too, with reason and `retry_after`, if the permit is denied, and `UsageError` after the
-    client is closed.
+    as the header `x-governor-caller`, which is not sent (see `governor.caller`); `priority` goes before that of the client.
+    Calls raise a subclass of `PermitDenied` that is a `TransportError` of the library too, with reason and `retry_after`, if
+    the permit is denied, and `UsageError` after the client is closed.
 
     Each request is built and signed after its wait. The answer is read within the attempt, so that an answer that breaks off is
     retried; `stream` and `astream` return it when it begins, and retry only before that. `GovernedTransport` describes what is
-    retried, and the arguments `governor`, `govern_loopback`, `ungoverned`, `on_event` and `key`. Redirects are followed by
-    default, each with a permit of its own.
+    retried, and the arguments `governor`, `govern_loopback`, `ungoverned`, `on_event`, `key` and `priority`. Redirects are
+    followed by default, each with a permit of its own.
 
     All other arguments are those of `httpx2.Client`. Those that differ for async code have a twin: `transport` and
     `async_transport`, `mounts` and `async_mounts`. Event hooks may be plain functions for both. `library` is httpx2, or httpx,
@@ -70,6 +70,7 @@ class TrafficControlledHttpClient:
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
         key: Key | None = None,
+        priority: Priority = "interactive",
         follow_redirects: bool = True,
         library: ModuleType | None = None,
         transport: "httpx2.BaseTransport | None" = None,
@@ -87,6 +88,7 @@ class TrafficControlledHttpClient:
             ungoverned=ungoverned,
             on_event=on_event,
             key=key,
+            priority=priority,
             clock=system_clock,
         )
         given = {"transport": transport, "async_transport": async_transport, "timeout": timeout, **options}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol, final
 
-from governor import ConfigError, Governor
+from governor import ConfigError, Governor, Priority
 from governor.clock import system_clock
 from governor.config import Config, provider_name
 from governor.config.hosts import Place, folded_host, place
@@ -13,6 +13,7 @@ from governor_client._denials import OnRefusal, check_on_refusal
 from governor_client._keys import Key
 from governor_client._operation import Operation, Terms, sending
 from governor_client._permits import GovernorClient
+from governor_client._questions import check_priority
 from governor_client._ungoverned import Ungoverned, is_loopback
 from governor_client._wait import Wait, WaitBudget, check_wait, chosen_wait
 
@@ -37,6 +38,7 @@ class Settings(NamedTuple):
     ungoverned: frozenset[str]
     on_event: Hook | None
     key: Key | None
+    priority: Priority
 
 
 class TermsOf(Protocol):
@@ -64,6 +66,7 @@ def settings(
     ungoverned: Collection[str] = (),
     on_event: Hook | None = None,
     key: Key | None = None,
+    priority: Priority = "interactive",
 ) -> Settings:
     """Validates the arguments of `instrument`. Raises `ConfigError`."""
     by_settings = hosts is None
@@ -91,6 +94,7 @@ def settings(
         frozenset(ungoverned),
         on_event,
         key,
+        check_priority(priority),
     )
 
 
@@ -165,6 +169,7 @@ class HostTerms:
             ungoverned=settings.ungoverned,
             on_event=settings.on_event,
             key=settings.key,
+            priority=settings.priority,
             clock=system_clock,
             by_host=True,
         )

@@ -15,7 +15,8 @@ from governor_client._attempt import Attempt, Fault, fault_of_system
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, as_error_of
 from governor_client._headers import CALLER, by_raw_name
 from governor_client._observed import Observation
-from governor_client._options import CALLER_LABEL
+from governor_client._options import CALLER_LABEL, PRIORITY
+from governor_client._questions import check_priority
 from governor_client._request import Reading, Request
 from governor_client._server_wait import Headers
 from governor_client._streams import AsyncReportingStream, AsyncRequestBody, ReportingStream, RequestBody
@@ -133,6 +134,7 @@ class Kit:
             retry_answers=retry_answers,
             buffered=buffered,
             caller=request.extensions.get(CALLER_LABEL),
+            priority=None if (priority := request.extensions.get(PRIORITY)) is None else check_priority(priority),
             original=request,
             reading=self._reading,
         )

@@ -7,7 +7,7 @@ from functools import partial, wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, Self, TypeVar, cast, final
 
-from governor import Governor, UsageError
+from governor import Governor, Priority, UsageError
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt
@@ -158,7 +158,8 @@ class Transport(_AnyTransport, Generic[Inner]):
     `TrafficControlledHttpClient` signs each attempt.
 
     `key` is called with each request (`governor_client.Request`), and returns its key, such as a model, or None: the scope is
-    then `provider/key:method`. `model_of` is such a function.
+    then `provider/key:method`. `model_of` is such a function. Requests with `priority="batch"` wait behind those with
+    "interactive"; `extensions={"governor.priority": "batch"}` sets it for one request.
 
     The default `governor` is that of the process, looked up with each request. `transport` sends the requests. Requests to
     this machine need no permit unless `govern_loopback`, and neither do those to `ungoverned` paths (`/health` covers itself
@@ -179,6 +180,7 @@ class Transport(_AnyTransport, Generic[Inner]):
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
         key: Key | None = None,
+        priority: Priority = "interactive",
         clock: Clock = system_clock,
     ) -> None:
         self._terms: TermsOf = Terms(
@@ -190,6 +192,7 @@ class Transport(_AnyTransport, Generic[Inner]):
             ungoverned=ungoverned,
             on_event=on_event,
             key=key,
+            priority=priority,
             clock=clock,
         )
         self.kit.reject_foreign("transport", transport)
@@ -238,6 +241,7 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
         key: Key | None = None,
+        priority: Priority = "interactive",
         clock: Clock = system_clock,
     ) -> None:
         self._terms: TermsOf = Terms(
@@ -249,6 +253,7 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
             ungoverned=ungoverned,
             on_event=on_event,
             key=key,
+            priority=priority,
             clock=clock,
         )
         self.kit.reject_foreign("transport", transport)

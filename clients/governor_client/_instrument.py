@@ -10,7 +10,7 @@ from threading import Lock
 from types import ModuleType, TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self, final
 
-from governor import ConfigError, Governor, UsageError
+from governor import ConfigError, Governor, Priority, UsageError
 from governor.instrumentation import Hook
 from governor_client._denials import OnRefusal
 from governor_client._hosts import Default, HostTerms, Settings, settings
@@ -240,6 +240,7 @@ def instrument(
     ungoverned: Collection[str] = (),
     on_event: Hook | None = None,
     key: Key | None = None,
+    priority: Priority = "interactive",
 ) -> Instrumentation:
     """Governs all requests of the HTTP libraries in this process: `instrument({"api.github.com": "github"})`.
 
@@ -254,8 +255,8 @@ def instrument(
     they were made, whatever their proxies, mounts, transports and adapters are. Those that take permits already keep their
     provider and are not governed twice.
 
-    `governor`, `wait`, `on_refusal`, `ungoverned`, `on_event` and `key` are those of `GovernedTransport`, as is everything
-    else: a request is signed before it waits, and is retried as the settings of the provider say.
+    `governor`, `wait`, `on_refusal`, `ungoverned`, `on_event`, `key` and `priority` are those of `GovernedTransport`, as is
+    everything else: a request is signed before it waits, and is retried as the settings of the provider say.
 
     A second call with the same arguments changes nothing, and the process is governed until both handles have ended; one with
     other arguments raises `UsageError`. Raises `ConfigError` for invalid arguments.
@@ -270,6 +271,7 @@ def instrument(
         ungoverned=ungoverned,
         on_event=on_event,
         key=key,
+        priority=priority,
     )
     with _lock:
         for installation in _current:

@@ -11,7 +11,7 @@ from contextvars import ContextVar, Token
 from functools import partial
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar, final
 
-from governor import CallFailure, ConfigError, Cost, Duration, Fingerprint, Governor, Instant, Permit, PermitDenied
+from governor import CallFailure, ConfigError, Cost, Duration, Fingerprint, Governor, Instant, Permit, PermitDenied, Priority
 from governor.clock import MAX_DURATION, Clock, to_seconds, wall_clock
 from governor.config import provider_name, with_key
 from governor.hints import MIN_WAIT, forbids_retry, read_hints
@@ -23,7 +23,7 @@ from governor_client._hint_bodies import begin
 from governor_client._keys import Key
 from governor_client._meter import Charged
 from governor_client._permits import GovernorClient
-from governor_client._questions import Ask, Question
+from governor_client._questions import Ask, Question, check_priority
 from governor_client._request import Request
 from governor_client._server_wait import Headers, server_wait
 from governor_client._ungoverned import Ungoverned, plain
@@ -99,6 +99,7 @@ class Terms:
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
         key: Key | None = None,
+        priority: Priority = "interactive",
         clock: Clock,
         by_host: bool = False,
     ) -> None:
@@ -111,6 +112,7 @@ class Terms:
         if key is not None and not callable(key):
             raise ConfigError("key", key, "a function from a request to its key, or None")
         self.key = key
+        self.priority = check_priority(priority)
         #: Whether `instrument` has chosen the provider, by the host.
         self.by_host = by_host
         if by_host:
@@ -233,11 +235,7 @@ class Operation(Generic[Response]):
         fingerprint = watch(self) if self._tries == 0 else self.fingerprint
         self._tries += 1
         self._asked_at = self.terms.clock()
-        request = self.request
-        attempt = self._tries if request.repeatable else None
-        return Ask(
-            timeout=self._budget().permit, attempt=attempt, cost=self.cost, caller=request.caller, fingerprint=fingerprint
-        )
+        return self._ask(self._tries if self.request.repeatable else None, fingerprint)
 
     def denied(self, denial: PermitDenied, denier: Denier[Response]) -> Response:
         """Ends an operation without a permit: returns the last answer, else raises the last error, else denies the request."""
@@ -282,8 +280,18 @@ class Operation(Generic[Response]):
     def ask_further(self) -> Ask:
         """The parameters of the permit for a further request of the attempt, such as a second round of authentication."""
         self._asked_at = self.terms.clock()
-        caller = self.request.caller
-        return Ask(timeout=self._budget().permit, attempt=None, cost=self.cost, caller=caller, fingerprint=None)
+        return self._ask(None, None)
+
+    def _ask(self, attempt: int | None, fingerprint: Fingerprint | None) -> Ask:
+        request = self.request
+        return Ask(
+            timeout=self._budget().permit,
+            attempt=attempt,
+            cost=self.cost,
+            caller=request.caller,
+            priority=request.priority or self.terms.priority,
+            fingerprint=fingerprint,
+        )
 
     def granted_further(self, permit: Permit) -> Attempt:
         """Begins a further request of the attempt with this permit. The one before has reported its outcome."""

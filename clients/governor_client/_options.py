@@ -1,9 +1,9 @@
 """Keyword arguments of the client and of its calls: those of httpx2, and a few more."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
-from governor import UsageError
+from governor import Priority, UsageError
 from governor_client._wait import Wait
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ BUFFERED: Final = "governor.buffered"
 WAIT: Final = "governor.wait"
 #: Extension of a request: the label of its caller.
 CALLER_LABEL: Final = "governor.caller"
+#: Extension of a request: whether it waits as an interactive or as a batch call.
+PRIORITY: Final = "governor.priority"
 #: Extension of a request, set by a transport: the wait that is left for the redirects that follow from it.
 BUDGET: Final = "governor.budget"
 
@@ -72,11 +74,11 @@ class RequestOptions(TypedDict, total=False):
 
 
 class CallOptions(RequestOptions, total=False):
-    """The keyword arguments of `httpx2.Client.request`, and `raise_for_status`, `disable_retry`, `retry`, `wait` and `caller`.
+    """The keyword arguments of `httpx2.Client.request`, and `raise_for_status`, and those of the governor.
 
     `raise_for_status=False` (default True) returns answers of 400 or more. Of these, only 429, and 503 with `Retry-After`, are
     retried then, unless `retry=True`. `disable_retry=True` sends once. `wait` goes before that of the client. `caller` is the
-    label of the caller.
+    label of the caller, and `priority` goes before that of the client.
     """
 
     auth: "AuthTypes | None"
@@ -86,10 +88,14 @@ class CallOptions(RequestOptions, total=False):
     retry: bool
     wait: Wait
     caller: str
+    priority: Priority
 
 
 #: What a call takes beside the arguments of a request.
 _OF_THE_CALL: Final = frozenset(CallOptions.__annotations__.keys() - RequestOptions.__annotations__.keys())
+
+#: Options of a call that its requests carry, and their extensions.
+_EXTENSIONS: Final[dict[Literal["caller", "priority"], str]] = {"caller": CALLER_LABEL, "priority": PRIORITY}
 
 
 def request_options(options: CallOptions) -> RequestOptions:
@@ -97,6 +103,7 @@ def request_options(options: CallOptions) -> RequestOptions:
     if options.get("retry") and options.get("disable_retry"):
         raise UsageError("retry=True and disable_retry=True contradict each other; pass one of them")
     made = {key: value for key, value in options.items() if key not in _OF_THE_CALL}
-    if "caller" in options:
-        made["extensions"] = {**(options.get("extensions") or {}), CALLER_LABEL: options["caller"]}
+    said = {extension: options[name] for name, extension in _EXTENSIONS.items() if name in options}
+    if said:
+        made["extensions"] = {**(options.get("extensions") or {}), **said}
     return made  # type: ignore[return-value] # the keys that are left are those of `RequestOptions`

@@ -1,8 +1,17 @@
 """The questions of an adapter to the governor: for a permit, and for the plan after a failed attempt."""
 
-from typing import TypedDict
+from typing import Final, TypedDict, cast, get_args
 
-from governor import CallFailure, Cost, Fingerprint
+from governor import CallFailure, ConfigError, Cost, Fingerprint, Priority
+
+_PRIORITIES: Final = get_args(Priority)
+
+
+def check_priority(priority: object) -> Priority:
+    """Raises `ConfigError` unless this is a `Priority`; returns it."""
+    if priority not in _PRIORITIES:
+        raise ConfigError("priority", priority, " or ".join(map(repr, _PRIORITIES)))
+    return cast("Priority", priority)
 
 
 class Ask(TypedDict):
@@ -12,6 +21,7 @@ class Ask(TypedDict):
     attempt: int | None
     cost: Cost
     caller: str | None
+    priority: Priority
     fingerprint: Fingerprint | None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from governor import Priority
 from governor_client._server_wait import Headers
 
 
@@ -31,6 +32,8 @@ class Request(NamedTuple):
     buffered: bool = False
     #: The label of the caller; None for that of the block of code.
     caller: str | None = None
+    #: Whether it waits as an interactive or as a batch call; None for that of the adapter.
+    priority: Priority | None = None
     #: The adapter's own description of the request, and how the rest is read from it.
     original: object = None
     reading: Reading = Reading()

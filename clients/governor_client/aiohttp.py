@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, final
 from weakref import ref
 
-from governor import Governor, UsageError
+from governor import Governor, Priority, UsageError
 from governor.clock import Clock, system_clock
 from governor.extras import missing
 from governor.instrumentation import Hook
@@ -80,7 +80,8 @@ class GovernedMiddleware:
     `DigestAuthMiddleware` does, list the same middleware once more after them. `govern` has none of these limits.
 
     `key` is called with each request (`governor_client.Request`), and returns its key, such as a model, or None: the scope is
-    then `provider/key:method`. `governor_client.model_of` is such a function.
+    then `provider/key:method`. `governor_client.model_of` is such a function. Calls with `priority="batch"` wait behind those
+    with "interactive".
 
     The default `governor` is that of the process, looked up with each request. Requests to this machine need no permit unless
     `govern_loopback`, and neither do those to `ungoverned` paths (`/health` covers itself and everything beneath) and hosts.
@@ -100,6 +101,7 @@ class GovernedMiddleware:
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
         key: Key | None = None,
+        priority: Priority = "interactive",
         clock: Clock = system_clock,
     ) -> None:
         self._terms: TermsOf = Terms(
@@ -111,6 +113,7 @@ class GovernedMiddleware:
             ungoverned=ungoverned,
             on_event=on_event,
             key=key,
+            priority=priority,
             clock=clock,
         )
         self._buffered = buffered
@@ -255,6 +258,7 @@ def govern(
     ungoverned: Collection[str] = (),
     on_event: Hook | None = None,
     key: Key | None = None,
+    priority: Priority = "interactive",
     clock: Clock = system_clock,
 ) -> S:
     """Makes a session take a permit for each request, and returns it.
@@ -280,6 +284,7 @@ def govern(
         ungoverned=ungoverned,
         on_event=on_event,
         key=key,
+        priority=priority,
         clock=clock,
     )
     # Weak, because a session in a reference cycle would not warn at once that it was not closed.

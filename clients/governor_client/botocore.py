@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, cast, final
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from governor import Governor, PermitDenied, UsageError
+from governor import Governor, PermitDenied, Priority, UsageError
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt
@@ -51,6 +51,7 @@ def govern(
     ungoverned: Collection[str] = (),
     on_event: Hook | None = None,
     key: Key | None = None,
+    priority: Priority = "interactive",
     clock: Clock = system_clock,
 ) -> C:
     """Governs all requests of a client of botocore or boto3, and returns the client: `govern(boto3.client("s3"), "aws")`.
@@ -76,6 +77,7 @@ def govern(
         ungoverned=ungoverned,
         on_event=on_event,
         key=key,
+        priority=priority,
         clock=clock,
     )
     handlers = _Handlers(terms, timeout_of((meta.config.connect_timeout, meta.config.read_timeout)))

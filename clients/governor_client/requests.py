@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, Unpack, cast, 
 from urllib.parse import urlsplit
 from weakref import ref
 
-from governor import CallFailure, Governor, PermitDenied, UsageError, extras
+from governor import CallFailure, Governor, PermitDenied, Priority, UsageError, extras
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
@@ -85,6 +85,7 @@ class AdapterOptions(TypedDict, total=False):
     ungoverned: Collection[str]
     on_event: Hook | None
     key: Key | None
+    priority: Priority
     clock: Clock
 
 
@@ -114,7 +115,8 @@ class GovernedAdapter(BaseAdapter):
     `govern` signs each attempt that had to wait.
 
     `key` is called with each request (`governor_client.Request`), and returns its key, such as a model, or None: the scope is
-    then `provider/key:method`. `governor_client.model_of` is such a function.
+    then `provider/key:method`. `governor_client.model_of` is such a function. Calls with `priority="batch"` wait behind those
+    with "interactive".
 
     The default `governor` is that of the process, looked up with each request; only an adapter without another one can be
     pickled. Requests to this machine need no permit unless `govern_loopback`, and neither do those to `ungoverned` paths
@@ -135,6 +137,7 @@ class GovernedAdapter(BaseAdapter):
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
         key: Key | None = None,
+        priority: Priority = "interactive",
         clock: Clock = system_clock,
     ) -> None:
         super().__init__()
@@ -150,6 +153,7 @@ class GovernedAdapter(BaseAdapter):
             "ungoverned": ungoverned,
             "on_event": on_event,
             "key": key,
+            "priority": priority,
             "clock": clock,
         }
         self._terms: TermsOf = Terms(
@@ -161,6 +165,7 @@ class GovernedAdapter(BaseAdapter):
             ungoverned=ungoverned,
             on_event=on_event,
             key=key,
+            priority=priority,
             clock=clock,
         )
 

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar, final
 
-from governor import Governor, PermitDenied, UsageError, extras
+from governor import Governor, PermitDenied, Priority, UsageError, extras
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
@@ -79,6 +79,7 @@ def govern(
     ungoverned: Collection[str] = (),
     on_event: Hook | None = None,
     key: Key | None = None,
+    priority: Priority = "interactive",
     clock: Clock = system_clock,
 ) -> M:
     """Governs all requests of a `PoolManager` or `ProxyManager`, and returns the manager.
@@ -103,7 +104,8 @@ def govern(
     returned is not retried, and its outcome is reported when its body ends, breaks off or is closed.
 
     `key` is called with each request (`governor_client.Request`), and returns its key, such as a model, or None: the scope is
-    then `provider/key:method`. `governor_client.model_of` is such a function.
+    then `provider/key:method`. `governor_client.model_of` is such a function. Calls with `priority="batch"` wait behind those
+    with "interactive".
 
     The default `governor` is that of the process, looked up with each request. Requests to this machine need no permit unless
     `govern_loopback`, and neither do those to `ungoverned` paths (`/health` covers itself and everything beneath) and hosts.
@@ -122,6 +124,7 @@ def govern(
         ungoverned=ungoverned,
         on_event=on_event,
         key=key,
+        priority=priority,
         clock=clock,
     )
     manager.pool_classes_by_scheme = {
@@ -153,6 +156,7 @@ class GovernedPoolManager(PoolManager):
         ungoverned: Collection[str] = (),
         on_event: Hook | None = None,
         key: Key | None = None,
+        priority: Priority = "interactive",
         clock: Clock = system_clock,
         **connection_pool_kw: Any,
     ) -> None:
@@ -167,6 +171,7 @@ class GovernedPoolManager(PoolManager):
             ungoverned=ungoverned,
             on_event=on_event,
             key=key,
+            priority=priority,
             clock=clock,
         )
 
