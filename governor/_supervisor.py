@@ -281,7 +281,7 @@ class Supervisor:
             for one in scopes:
                 one.recall()
                 one.catch_up()
-            shared.ban_budget.count(now, sum(one.ledger.under_way() for one in scopes))
+            shared.ban_budget.count(now, sum(one.ledger.under_way() + one.lender.lent_out for one in scopes))
         self._publish(provider)
         for closed, name, run in (
             (News.PROVIDER_CLOSED, provider, shared.rejections),

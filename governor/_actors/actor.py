@@ -92,6 +92,7 @@ class ScopeActor:
         "successes",
         "thread",
         "watch",
+        "within",
     )
 
     #: No permit is granted before this instant without a closer look.
@@ -162,7 +163,7 @@ class ScopeActor:
         self.passivate = steps.passivate
         self.stop = steps.stop
         self.close = steps.close
-        self.change = steps.change
+        self.change, self.within = steps.change, steps.within
         #: The task of the actor.
         self.run = steps.alarm.run
         self.send = steps.mailbox.send
@@ -255,6 +256,7 @@ class ScopeActor:
             or now < self._cap.ready
             or self._shared
             or self.lender.holder.outstanding
+            or self.lender.lent_out
         ):
             return None
         ledger, gate = self.ledger, self.gate
@@ -322,12 +324,12 @@ class ScopeActor:
 
     def recall(self) -> None:
         """Recalls what is granted ahead."""
-        self._steps.within(self.lender.recall)
+        self.within(self.lender.recall)
 
     def catch_up(self) -> None:
         """Reads what the holder of the lease has to report."""
         if self.lender.unread:
-            self._steps.within(self.lender.catch_up)
+            self.within(self.lender.catch_up)
 
     def on_published(self) -> None:
         """Degraded mode, or what holds for the whole provider, has moved: recalls the lease, and lets the queue find out."""
@@ -379,9 +381,7 @@ class ScopeActor:
 
     def go_on_from(self, counters: CounterRecord, units: UnitWatch, *, limits_changed: bool) -> None:
         """Takes over what was counted before the scope was set aside."""
-        self._steps.within(partial(self.ledger.go_on_from, counters, units, limits_changed=limits_changed))
-
-    # How it stands.
+        self.within(partial(self.ledger.go_on_from, counters, units, limits_changed=limits_changed))
 
     def is_healthy(self, now: Instant) -> bool:
         """Whether its provider is known to be healthy: see `Ledger.is_healthy`."""

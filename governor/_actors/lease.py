@@ -1,10 +1,10 @@
 """Leases: permits granted ahead, the holder that gives them out, and how many of them are worth granting.
 
 A holder takes permits from its owner and gives them to calls without asking the owner again. `LocalHolder` serves the threads
-of this process. A holder in another process, or behind a shared store, is another implementation of `Holder`.
+of this process; `RemoteHolder` stands for another process.
 
-Bounds: a scope grants at most `MAX_LEASED` permits ahead. There are never more unread reports than permits were granted, and
-the owner reads them before it grants ahead again.
+Bounds: a scope grants at most `MAX_LEASED` permits ahead to each holder. There are never more unread reports than permits were
+granted, and the owner reads them before it grants ahead again.
 """
 
 from collections import Counter, deque

@@ -1,24 +1,36 @@
-"""Lender: grants permits of one scope ahead to a holder, follows their use, and recalls them.
+"""Lender: grants permits of one scope ahead to its holders, follows their use, and recalls them.
 
 What is granted ahead counts as used in every limit until the holder reports otherwise. The permits are recalled whenever a call
 needs what they have taken, whenever none has been used for a while, and always before a failure is read.
+
+The threads of this process have one lease, from which the actor takes back what it recalls. Each other process has one too. It
+answers a recall with a message; it is not asked before a failure is read, but by what the failure changes.
+
+Bound: there are at most as many remote holders as connected processes that have asked in the scope. None holds more than
+`MAX_LEASED` permits, nor more than an equal part of what all of them could hold.
 """
 
 from itertools import repeat, starmap
 from typing import final
 
-from governor._actors.lease import Demand, LocalHolder
+from governor._actors.lease import MAX_LEASED, Demand, LocalHolder
 from governor._actors.ledger import Ledger
 from governor._actors.permit import HeldPermit, Owner, Permit
-from governor._units import Instant
+from governor._actors.remote_holder import RemoteHolder
+from governor._units import NEVER, Instant
 from governor.instrumentation import LeaseRevoked
+from governor.policies.lent import collect, hand_over, reclaim
+from governor.policies.pipeline import Pipeline, Verdict
 
 
 @final
 class Lender:
-    """The lease of one scope, as its actor sees it. Belongs to the actors' thread."""
+    """The leases of one scope, as its actor sees them. Belongs to the actors' thread.
 
-    __slots__ = ("_asks", "_catching_up", "_ledger", "_owner", "_used", "demand", "holder")
+    `holder` and `demand` are of the threads of this process.
+    """
+
+    __slots__ = ("_asks", "_catching_up", "_ledger", "_owner", "_used", "demand", "holder", "lent_out", "remote")
 
     def __init__(self, ledger: Ledger, owner: Owner) -> None:
         self._ledger = ledger
@@ -31,11 +43,14 @@ class Lender:
         self._used = 0
         self.holder = LocalHolder()
         self.demand = Demand()
+        #: The holders in other processes with permits that are outstanding, and how many those are together.
+        self.remote: dict[RemoteHolder, None] = {}
+        self.lent_out = 0
 
     @property
     def outstanding(self) -> int:
         """Permits granted ahead that are, as far as the lender knows, not used."""
-        return self.holder.outstanding
+        return self.holder.outstanding + self.lent_out
 
     @property
     def unread(self) -> bool:
@@ -66,7 +81,15 @@ class Lender:
             self._count(self.holder.report_used())
 
     def recall(self) -> bool:
-        """Recalls what no call has taken. False if nothing was outstanding."""
+        """Recalls what no call has taken: other processes answer later. False if nothing was outstanding here."""
+        if self.lent_out:
+            now = self._ledger.clock()
+            for holder in self.remote:
+                holder.recall(now)
+        return self.recall_here()
+
+    def recall_here(self) -> bool:
+        """Recalls what no call in this process has taken. False if nothing was outstanding."""
         if not self.holder.outstanding:
             return False
         back = self._reclaim()
@@ -132,3 +155,65 @@ class Lender:
     def _count(self, used: int) -> None:
         self._used += used
         self._ledger.collect(used)
+
+    # Holders in other processes.
+
+    def holds_up(self, verdict: Verdict) -> bool:
+        """Whether permits stand in the way of a call that are being recalled from other processes."""
+        pipeline = self._ledger.pipeline
+        if verdict.by is pipeline.cap:
+            return pipeline.cap.lent > 0 and verdict.when < NEVER
+        if not self.lent_out or verdict.by not in pipeline.lenders:
+            return False
+        return any(holder.recalled_at is not None for holder in self.remote)
+
+    def recall_unless_free(self) -> None:
+        """Recalls what other processes have if the breaker or the ban guard no longer lets every call through."""
+        pipeline = self._ledger.pipeline
+        if self.lent_out and (pipeline.guard.restricted or not pipeline.breaker.unrestricted):
+            self.recall()
+
+    def lend(self, holder: RemoteHolder, wanted: int) -> int:
+        """Grants a holder up to `wanted` permits ahead, as far as the limits have them to spare. Returns how many.
+
+        What other scopes wait for as well is not granted ahead to other processes: limits of a provider are not.
+        """
+        pipeline, now = self._ledger.pipeline, self._ledger.clock()
+        pipeline.regate()
+        if wanted <= 0 or holder.recalled_at is not None or now < pipeline.gate or pipeline.shares:
+            return 0
+        free = pipeline.lendable(now)
+        part = (free + self.lent_out) // len(self.remote.keys() | {holder})
+        count = min(wanted, free, min(part, MAX_LEASED) - holder.outstanding)
+        if count <= 0:
+            return 0
+        pipeline.lend(now, count)
+        self.lent_out += count
+        self.remote[holder] = None
+        holder.fill(now, count, pipeline.breaker.generation)
+        return count
+
+    def returned(self, holder: RemoteHolder, generation: int, used: int, back: int) -> None:
+        """A holder reports that of its permits so many have been used, and so many never will be."""
+        used, back = holder.settled(generation, used, back)
+        self._settle(holder, used)
+        if back:
+            self.lent_out -= back
+            reclaim(self._ledger.pipeline, self._ledger.clock(), back)
+
+    def expire(self, holder: RemoteHolder) -> None:
+        """The lease of a holder has run out: whatever is outstanding there has been used."""
+        self._settle(holder, holder.expired())
+
+    def _settle(self, holder: RemoteHolder, used: int) -> None:
+        if used:
+            self.lent_out -= used
+            # Dated at the latest instant at which they can have been used.
+            collect(self._ledger.pipeline, self._ledger.clock(), used)
+            self._ledger.counters.requests += used
+        if not holder.outstanding:
+            self.remote.pop(holder, None)
+
+    def follow(self, before: Pipeline) -> None:
+        """Other policies decide from now on than `before`: they count what is outstanding elsewhere."""
+        hand_over(self._ledger.clock(), before, self._ledger.pipeline, self.lent_out)

@@ -21,7 +21,7 @@ from governor._actors.retries import Retries
 from governor._actors.server_hints import hear
 from governor._actors.standing import Standing
 from governor._actors.stopped_loops import StoppedLoops
-from governor._actors.waits import wait_fits, wait_of
+from governor._actors.waits import RECALL_INTERVAL, recall_timeout, sooner, wait_fits, wait_of
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import BreakerChanged, Granted
@@ -159,19 +159,25 @@ class ScopeLogic:
                 self.queue.overtaken_by(acquire)
                 self._set_alarm(now)
             return permit
-        if waiter is None or not wait_fits(now, verdict, acquire.timeout):
+        timeout = acquire.timeout
+        if self.lender.holds_up(verdict):
+            verdict, timeout = sooner(now, verdict), recall_timeout(timeout)
+        if waiter is None or not wait_fits(now, verdict, timeout):
             if self._pauses_all(now, request, verdict):
                 verdict = Verdict(self._turn(now, acquire).when, ledger.pipeline.cap)
             return ledger.deny(self.denial(now, verdict))
         if not self.queue.has_room(acquire, self.max_waiting):
             return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, wait_of(now, verdict)))
-        if acquire.timeout is not None:
-            waiter.deadline = self._time() + acquire.timeout
+        self._join(now, waiter, timeout)
+        return None
+
+    def _join(self, now: Instant, waiter: Waiter, timeout: float | None) -> None:
+        if timeout is not None:
+            waiter.deadline = self._time() + timeout
         waiter.since = now
-        waiter.number = next(ledger.pipeline.shared.numbers)
+        waiter.number = next(self.ledger.pipeline.shared.numbers)
         self.queue.join(waiter)
         self._set_alarm(now)
-        return None
 
     def _turn(self, now: Instant, acquire: Acquire) -> Verdict:
         """When a newcomer is granted: after all waiters that go before it, even if those wait for something else."""
@@ -285,6 +291,9 @@ class ScopeLogic:
         if head is None:
             return
         verdict, wakes_at = self.standing.outlook(now, head)
+        if self.lender.holds_up(verdict):
+            verdict = sooner(now, verdict)
+            wakes_at = min(wakes_at, Instant(now + RECALL_INTERVAL))
         loop_now = self._time()
         # A microsecond more, because our clock counts whole ones: when the alarm rings, the instant has come.
         due = math.inf if verdict.when >= AFTER_OUTCOME else loop_now + to_seconds(verdict.when - now + 1)
@@ -326,7 +335,7 @@ class ScopeLogic:
         before = degraded.until
         if isinstance(message, Settled) or (isinstance(message, Report) and (message.result is Result.FAILURE or message.used)):
             # What is left may not be used any more, or there is less of it.
-            self.lender.recall()
+            self.lender.recall_here()
         else:
             # The permit may come from the lease: it must not be given back before it is known to have been used.
             self.lender.collect()
@@ -342,6 +351,7 @@ class ScopeLogic:
             ledger.give_back(now, message)
         if degraded.until != before:
             self._effects.append(Signal.PAUSED)
+        self.lender.recall_unless_free()
         self.standing.freed()
         self.settle()
 
@@ -383,5 +393,7 @@ class ScopeLogic:
         """Grants by other policies from now on, which take over where those so far stand."""
         self.lender.recall()
         self.standing.leave()
-        pipeline.carry_over(self.ledger.clock(), self.ledger.pipeline)
+        before = self.ledger.pipeline
+        pipeline.carry_over(self.ledger.clock(), before)
         self.ledger.use(pipeline)
+        self.lender.follow(before)

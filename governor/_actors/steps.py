@@ -277,7 +277,8 @@ class Steps:
         """Lets a down actor decide again, by these policies. It needs another task."""
         self.life.reopen()
         self.alarm.restart()
-        self.run(partial(self.logic.ledger.use, pipeline))
+        before = self.logic.ledger.pipeline
+        self.run(partial(self.logic.ledger.use, pipeline), partial(self.logic.lender.follow, before))
 
     def crashed(self, error: Exception) -> Denied:
         """A handler has raised: answers all calls that wait, and ends the task with the error, for the supervisor to see."""

@@ -1,8 +1,15 @@
 """Waits: what a verdict means for a call, in seconds."""
 
+from typing import Final
+
 from governor._actors.mailbox import NOMINAL_WAIT
-from governor._units import NEVER, SECOND, Instant, to_seconds
+from governor._units import MILLISECOND, NEVER, SECOND, Duration, Instant, to_seconds
 from governor.policies.pipeline import Verdict
+
+#: The longest wait, in seconds, for other processes to answer a recall, of a call that would not wait so long for its turn.
+RECALL_TIMEOUT: Final = 0.05
+#: The interval at which the head of the queue is looked at meanwhile: the permits may be of another scope.
+RECALL_INTERVAL: Final = Duration(2 * MILLISECOND)
 
 
 def wait_fits(now: Instant, verdict: Verdict, timeout: float | None) -> bool:
@@ -23,3 +30,13 @@ def wait_of(now: Instant, verdict: Verdict) -> float:
         return max(1, verdict.when - now) / SECOND
     certain = max(0, verdict.not_before - now)
     return max(1, certain + min(verdict.when - now - certain, NOMINAL_WAIT)) / SECOND
+
+
+def sooner(now: Instant, verdict: Verdict) -> Verdict:
+    """The verdict while what stands in the way may come back at any time."""
+    return Verdict(verdict.when, verdict.by, sooner=True, not_before=now)
+
+
+def recall_timeout(timeout: float | None) -> float | None:
+    """The timeout of a call that waits for other processes to answer a recall, in seconds."""
+    return None if timeout is None else max(timeout, RECALL_TIMEOUT)

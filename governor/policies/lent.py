@@ -1,0 +1,55 @@
+"""Permits that stay lent to other processes while the policies of their scope change.
+
+A lease in this process is empty by the time that policies change. One in another process is not: what it holds is used, or
+comes back, under the policies that follow.
+"""
+
+from governor._units import Instant
+from governor.policies.contract import Grant, Request, Result
+from governor.policies.pipeline import Pipeline
+
+
+def hand_over(now: Instant, before: Pipeline, after: Pipeline, lent: int) -> None:
+    """Has `after`, which has taken over the rest, count what is lent.
+
+    Limits that can grant ahead have it lent. Others count it as used now, and what is really used once more when that is known.
+    """
+    if not lent or before is after:
+        return
+    for policy in before.lenders:
+        if policy not in after.spending:
+            policy.collect(now, lent)  # A limit of the provider may go on in other scopes.
+    if after.lenders:
+        for policy in after.lenders:
+            if policy not in before.lenders and policy is not after.cap:
+                policy.lend(now, lent)
+    else:
+        _spend(after, now, lent)
+    after.regate()
+
+
+def collect(pipeline: Pipeline, now: Instant, used: int) -> None:
+    """Records that `used` of the lent requests were used, at unknown instants up to `now`."""
+    if pipeline.lenders:
+        pipeline.collect(now, used)
+    else:
+        pipeline.cap.collect(now, used)
+        _spend(pipeline, now, used)
+    pipeline.regate()
+
+
+def reclaim(pipeline: Pipeline, now: Instant, back: int) -> None:
+    """Returns `back` of the lent requests, which will not be used."""
+    if pipeline.lenders:
+        pipeline.reclaim(now, back)
+    else:
+        pipeline.cap.reclaim(now, back)
+
+
+def _spend(pipeline: Pipeline, now: Instant, used: int) -> None:
+    """Calls that have been made and have ended, in limits that lend nothing."""
+    request = Request(used)
+    grant = Grant(now, pipeline.breaker.generation, request)
+    for limit in pipeline.all_limits:
+        limit.commit(now, request)
+        limit.record(now, grant, Result.SUCCESS)
