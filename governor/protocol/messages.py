@@ -8,7 +8,7 @@ answer.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -18,6 +18,13 @@ from governor.policies.contract import Grant
 
 #: The version of the protocol. Owner and member must have the same.
 VERSION: Final = 1
+
+#: A number of a message: above 0 in whatever is answered.
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+#: A number of permits, calls or units.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+#: The name of a scope, in lower case: `github:get`.
+Scope = Annotated[str, msgspec.Meta(min_length=1, max_length=302)]
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -29,23 +36,26 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
     version: int
     pid: int
-    name: str = ""
-    held: Mapping[str, int] = {}
-    used: Mapping[str, Mapping[str, int]] = {}
+    name: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    held: Mapping[Scope, Count] = {}
+    used: Mapping[Scope, Mapping[str, Count]] = {}
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
     """Ask for a permit. The answer is `Granted` or `AskDenied`; a `Lent` may come with it."""
 
-    number: int
-    scope: str
+    number: Number
+    scope: Scope
     acquire: Acquire
 
 
 class Withdraw(msgspec.Struct, frozen=True, tag="withdraw"):
-    """The call no longer waits for the permit that was asked for under this number. One granted meanwhile is given back."""
+    """The call no longer waits for the permit that was asked for under this number.
 
-    number: int
+    `Read` answers if it was still waiting. A permit that was granted meanwhile the member gives back, as `Unused`.
+    """
+
+    number: Number
 
 
 class Unused(msgspec.Struct, frozen=True, tag="unused"):
@@ -59,17 +69,17 @@ ToldOutcome = Answered | Hinted | Settled | Report | RetryGivenUp | Unused
 
 
 class Told(msgspec.Struct, frozen=True, tag="told"):
-    """Tell an outcome. `permit` is the number of the ask that was granted, 0 for a lent permit.
+    """Tell an outcome. `permit` is the number of the ask that was granted, 0 for a lent permit or one of `Hello.held`.
 
     `ago` is how many microseconds before the sending the outcome came. With a `number` other than 0, `Read` answers once the
     owner has read it, as it must have a failure before the member uses another lent permit.
     """
 
-    scope: str
+    scope: Scope
     outcome: ToldOutcome
-    permit: int = 0
-    number: int = 0
-    ago: int = 0
+    permit: Number = 0
+    number: Number = 0
+    ago: Count = 0
 
 
 class LeaseUse(msgspec.Struct, frozen=True):
@@ -79,36 +89,40 @@ class LeaseUse(msgspec.Struct, frozen=True):
     none; `deposits` those that were the first attempt of an operation.
     """
 
-    scope: str
-    generation: int
-    used: int = 0
-    back: int = 0
-    successes: Mapping[int, int] = {}
-    deposits: int = 0
+    scope: Scope
+    generation: Number
+    used: Count = 0
+    back: Count = 0
+    successes: Mapping[Annotated[int, msgspec.Meta(ge=0, le=999)], Count] = {}
+    deposits: Count = 0
     #: How many more permits the member would use soon.
-    wanted: int = 0
+    wanted: Count = 0
 
 
 class LeaseReport(msgspec.Struct, frozen=True, tag="lease_report"):
-    """Tell what has become of lent permits. `Read` answers, after a `Lent` for each scope that wants more and gets some."""
+    """Tell what has become of lent permits. `Read` answers, after a `Lent` for each scope that wants more and gets some.
 
-    number: int
+    Without uses it only refreshes the leases of the connection. What has been used and has succeeded in a scope is told before
+    a failure of that scope.
+    """
+
+    number: Number
     uses: tuple[LeaseUse, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, tag="plan"):
     """Ask whether a failed attempt may be repeated. The answer is `Planned`."""
 
-    number: int
-    scope: str
+    number: Number
+    scope: Scope
     plan: PlanRetry
 
 
 class Query(msgspec.Struct, frozen=True, tag="query"):
     """Ask for a document: `statistics`. The answer is `Answer`."""
 
-    number: int
-    document: str
+    number: Number
+    document: Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
@@ -157,7 +171,7 @@ class Lent(msgspec.Struct, frozen=True, tag="lent"):
 
 
 class Recall(msgspec.Struct, frozen=True, tag="recall"):
-    """Ask for all permits of the generations before this one. A `LeaseReport` of them answers."""
+    """Ask for all permits of the generations before this one, none of which may be used any more. A `LeaseReport` answers."""
 
     scope: str
     generation: int
@@ -171,10 +185,11 @@ class Planned(msgspec.Struct, frozen=True, tag="planned"):
 
 
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """A document, as JSON."""
+    """A part of a document, as JSON. More follow, with the same number, while there is `more`."""
 
     number: int
-    document: msgspec.Raw
+    document: bytes
+    more: bool = False
 
 
 FromMember = Hello | Ask | Withdraw | Told | LeaseReport | Plan | Query
