@@ -10,6 +10,7 @@ Bound: there are at most as many remote holders as connected processes that have
 `MAX_LEASED` permits, nor more than an equal part of what all of them could hold.
 """
 
+from collections import Counter
 from itertools import repeat, starmap
 from typing import final
 
@@ -19,7 +20,7 @@ from governor._actors.permit import HeldPermit, Owner, Permit
 from governor._actors.remote_holder import RemoteHolder
 from governor._units import NEVER, Instant
 from governor.instrumentation import LeaseRevoked
-from governor.policies.lent import collect, hand_over, reclaim
+from governor.policies.lent import collect, hand_over, reclaim, succeeded
 from governor.policies.pipeline import Pipeline, Verdict
 
 
@@ -192,6 +193,12 @@ class Lender:
         self.remote[holder] = None
         holder.fill(now, count, pipeline.breaker.generation)
         return count
+
+    def report(self, successes: Counter[int | None], deposits: int) -> None:
+        """So many calls with permits of another process have succeeded, by status, and so many operations have begun."""
+        self._ledger.settle(successes, deposits)
+        if successes:
+            succeeded(self._ledger.pipeline, self._ledger.clock())
 
     def returned(self, holder: RemoteHolder, generation: int, used: int, back: int) -> None:
         """A holder reports that of its permits so many have been used, and so many never will be."""

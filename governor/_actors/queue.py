@@ -43,6 +43,11 @@ class Waiter:
         self.number = 0
         self.wake = wake
 
+    def waits(self, since: Instant, number: int, time: float, timeout: float | None) -> None:
+        """It joins a queue, at `time` in seconds, for at most `timeout` seconds."""
+        self.since, self.number = since, number
+        self.deadline = math.inf if timeout is None else time + timeout
+
     def give(self, answer: Permit | Denied) -> bool:
         """Puts the answer in place and wakes the call. False if its event loop has ended."""
         self.answer = answer

@@ -168,16 +168,10 @@ class ScopeLogic:
             return ledger.deny(self.denial(now, verdict))
         if not self.queue.has_room(acquire, self.max_waiting):
             return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, wait_of(now, verdict)))
-        self._join(now, waiter, timeout)
-        return None
-
-    def _join(self, now: Instant, waiter: Waiter, timeout: float | None) -> None:
-        if timeout is not None:
-            waiter.deadline = self._time() + timeout
-        waiter.since = now
-        waiter.number = next(self.ledger.pipeline.shared.numbers)
+        waiter.waits(now, next(ledger.pipeline.shared.numbers), self._time(), timeout)
         self.queue.join(waiter)
         self._set_alarm(now)
+        return None
 
     def _turn(self, now: Instant, acquire: Acquire) -> Verdict:
         """When a newcomer is granted: after all waiters that go before it, even if those wait for something else."""

@@ -1,4 +1,4 @@
-"""Permits that stay lent to other processes while the policies of their scope change.
+"""What other processes do with the permits of a scope, as its policies count it.
 
 A lease in this process is empty by the time that policies change. One in another process is not: what it holds is used, or
 comes back, under the policies that follow.
@@ -24,7 +24,7 @@ def hand_over(now: Instant, before: Pipeline, after: Pipeline, lent: int) -> Non
             if policy not in before.lenders and policy is not after.cap:
                 policy.lend(now, lent)
     else:
-        _spend(after, now, lent)
+        spend(after, now, Request(lent))
     after.regate()
 
 
@@ -34,7 +34,7 @@ def collect(pipeline: Pipeline, now: Instant, used: int) -> None:
         pipeline.collect(now, used)
     else:
         pipeline.cap.collect(now, used)
-        _spend(pipeline, now, used)
+        spend(pipeline, now, Request(used))
     pipeline.regate()
 
 
@@ -46,10 +46,18 @@ def reclaim(pipeline: Pipeline, now: Instant, back: int) -> None:
         pipeline.cap.reclaim(now, back)
 
 
-def _spend(pipeline: Pipeline, now: Instant, used: int) -> None:
-    """Calls that have been made and have ended, in limits that lend nothing."""
-    request = Request(used)
+def spend(pipeline: Pipeline, now: Instant, request: Request) -> None:
+    """Counts calls that have been made, and have ended, in every limit but the cap, whether or not it has room for them."""
     grant = Grant(now, pipeline.breaker.generation, request)
     for limit in pipeline.all_limits:
         limit.commit(now, request)
         limit.record(now, grant, Result.SUCCESS)
+    pipeline.regate()
+
+
+def succeeded(pipeline: Pipeline, now: Instant) -> None:
+    """Calls with lent permits have succeeded since the last report: a run of failures has ended."""
+    grant = Grant(now, pipeline.breaker.generation)
+    pipeline.breaker.record(now, grant, Result.SUCCESS)
+    pipeline.degraded.record(now, grant, Result.SUCCESS, pipeline.provider)
+    pipeline.regate()

@@ -69,7 +69,7 @@ ToldOutcome = Answered | Hinted | Settled | Report | RetryGivenUp | Unused
 
 
 class Told(msgspec.Struct, frozen=True, tag="told"):
-    """Tell an outcome. `permit` is the number of the ask that was granted, 0 for a lent permit or one of `Hello.held`.
+    """Tell an outcome. `permit` is the number of the ask that was granted, 0 for a lent permit, -1 for one of `Hello.held`.
 
     `ago` is how many microseconds before the sending the outcome came. With a `number` other than 0, `Read` answers once the
     owner has read it, as it must have a failure before the member uses another lent permit.
@@ -77,7 +77,7 @@ class Told(msgspec.Struct, frozen=True, tag="told"):
 
     scope: Scope
     outcome: ToldOutcome
-    permit: Number = 0
+    permit: Annotated[int, msgspec.Meta(ge=-1, le=2**62)] = 0
     number: Number = 0
     ago: Count = 0
 

@@ -1,0 +1,316 @@
+"""Session of one connected process: what it asks for, what it holds, and when its leases run out. Sans-IO.
+
+Messages go in by `handle`, and out by the function that the session was given. Time comes from the clock of the governor, and
+`look` is to be called now and then while the session is `due`.
+
+A session ends in two steps. When the connection is lost, calls that wait leave their queues at once. What the process may still
+use, the permits lent to it and the places of its calls, is kept until its leases have run out for certain, and only then counts
+as used, and as given up.
+
+Bounds: `MAX_ASKS` asks that wait, and `MAX_HELD` permits whose outcome a limit waits for; the next ask is denied as
+`overloaded`.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, NamedTuple, Protocol, assert_never, final
+
+import msgspec
+
+from governor._actors.actor import ScopeActor
+from governor._actors.asking import overloaded
+from governor._actors.permit import HeldPermit, Permit
+from governor._actors.queue import Waiter
+from governor._owner.answers import Answers
+from governor._owner.checks import ProtocolError, checked_acquire, checked_grant, checked_used
+from governor._owner.leases import Leases
+from governor._owner.places import Places
+from governor._units import Duration, Instant
+from governor.errors import Reason
+from governor.messages import Answered, Denied, Hinted, NoRetry, Outcome, Report, RetryGivenUp, RetryPlan, Settled
+from governor.policies.contract import PLAIN, REQUESTS, Request
+from governor.policies.lent import spend
+from governor.protocol import (
+    VERSION,
+    Ask,
+    AskDenied,
+    FromMember,
+    FromOwner,
+    Granted,
+    Hello,
+    LeaseReport,
+    Plan,
+    Planned,
+    Query,
+    Read,
+    Told,
+    Unused,
+    Welcome,
+    Withdraw,
+)
+
+#: Asks of one process that wait.
+MAX_ASKS: Final = 65_536
+#: The attempts that a lease serves.
+_FROM_THE_LEASE: Final = (None, 1)
+
+
+class Machine(Protocol):
+    """The governor, as its sessions know it."""
+
+    #: How long a lease lasts.
+    ttl: Duration
+    #: No ask is answered before this instant: processes that knew an earlier owner must have come back.
+    opens_at: Instant
+
+    def clock(self) -> Instant:
+        """The clock of the governor."""
+
+    def actor(self, scope: str) -> ScopeActor | None:
+        """The actor of a scope; None if there is no room for another scope. Raises `ConfigError` for no name of a scope."""
+
+    def query(self, session: "Session", number: int, document: str) -> None:
+        """Has the session answered with a document, in parts."""
+
+
+class _Waiting(NamedTuple):
+    actor: ScopeActor
+    waiter: Waiter
+
+
+@final
+class Session:
+    """One connected process. Belongs to the actors' thread. `send` neither fails nor waits."""
+
+    def __init__(self, machine: Machine, send: Callable[[FromOwner], None]) -> None:
+        self._machine = machine
+        self._send = send
+        self.pid = 0
+        self.name = ""
+        self.connected = True
+        self._greeted = False
+        self._early: list[Ask] = []
+        self._waiting: dict[int, _Waiting] = {}
+        self._answers = Answers()
+        self.places = Places(machine.clock)
+        self.leases = Leases(find=machine.actor, clock=machine.clock, ttl=machine.ttl, send=self._push)
+        #: Permits that were asked for and granted.
+        self.granted = 0
+
+    # How it stands.
+
+    @property
+    def waiting(self) -> int:
+        """Asks that wait."""
+        return len(self._waiting) + len(self._early)
+
+    @property
+    def due(self) -> bool:
+        """Whether `look` has something to do, now or later."""
+        if self.connected:
+            return bool(self._early) or self.leases.lent > 0
+        return bool(self.places) or self.leases.lent > 0
+
+    # Messages.
+
+    def handle(self, message: FromMember) -> None:
+        """Reads one message. Raises `ProtocolError`, and `ConfigError` for no name of a scope: the connection must end."""
+        if not self._greeted and not isinstance(message, Hello):
+            raise ProtocolError("the first message of a connection must be a hello")
+        match message:
+            case Hello():
+                self._greet(message)
+            case Ask():
+                self._ask(message)
+            case Withdraw(number):
+                self._withdraw(number)
+            case Told():
+                self._told(message)
+            case LeaseReport():
+                self._reported(message)
+            case Plan():
+                self._plan(message)
+            case Query(number, document):
+                self._machine.query(self, number, document)
+            case _:
+                assert_never(message)
+
+    def answer(self, message: FromOwner) -> None:
+        """Sends an answer, which refreshes the leases of the process."""
+        self.leases.refresh()
+        self._send(message)
+
+    def _push(self, message: FromOwner) -> None:
+        self._send(message)
+
+    def _greet(self, hello: Hello) -> None:
+        if self._greeted:
+            raise ProtocolError("a connection has one hello")
+        if hello.version != VERSION:
+            raise ProtocolError(f"version {hello.version} of the protocol is not spoken here, but version {VERSION}")
+        self._greeted = True
+        self.pid, self.name = hello.pid, hello.name
+        for scope, count in hello.held.items():
+            actor = self._machine.actor(scope)
+            if actor is not None:
+                self.places.adopt(actor, count)
+        for scope, used in hello.used.items():
+            actor = self._machine.actor(scope)
+            if actor is not None:
+                actor.change(partial(self._charge, actor, used))
+        self.answer(Welcome(VERSION, self._machine.ttl / 1_000_000))
+
+    def _charge(self, actor: ScopeActor, used: Mapping[str, int]) -> None:
+        pipeline, now = actor.ledger.pipeline, self._machine.clock()
+        requests = used.get(REQUESTS, 0)
+        spend(pipeline, now, Request(requests, {unit: amount for unit, amount in used.items() if unit != REQUESTS}))
+        if requests:
+            pipeline.cap.commit(now, Request(requests))
+
+    # Asks.
+
+    def _ask(self, message: Ask) -> None:
+        number, scope = message.number, message.scope
+        if number in self._waiting or number in self.places:
+            raise ProtocolError(f"the number {number} is in use")
+        if self.waiting >= MAX_ASKS or self.places.full:
+            self.answer(AskDenied(number, overloaded(scope)))
+            return
+        if self._machine.clock() < self._machine.opens_at:
+            self._early.append(message)
+            return
+        actor = self._machine.actor(scope)
+        if actor is None:
+            self.answer(AskDenied(number, overloaded(scope)))
+            return
+        acquire = checked_acquire(message.acquire)
+        waiter = Waiter(acquire, partial(self._woken, number))
+        # Before it asks: it may be answered as one that waits, at once.
+        self._waiting[number] = _Waiting(actor, waiter)
+        answer = actor.acquire(acquire, waiter)
+        if answer is not None:
+            del self._waiting[number]
+            self._decided(number, answer)
+        if acquire.request is PLAIN and acquire.attempt in _FROM_THE_LEASE and acquire.caller is None:
+            self.leases.asked(scope)
+
+    def _woken(self, number: int) -> None:
+        waiting = self._waiting.pop(number, None)
+        answer = None if waiting is None else waiting.waiter.take()
+        if answer is not None:
+            self._decided(number, answer)
+
+    def _decided(self, number: int, answer: Permit | Denied) -> None:
+        if isinstance(answer, Denied):
+            self.answer(AskDenied(number, answer))
+            return
+        self.granted += 1
+        held = isinstance(answer, HeldPermit)
+        if isinstance(answer, HeldPermit):
+            self.places.keep(number, answer)
+        self.answer(Granted(number, answer.grant(), held))
+
+    def _withdraw(self, number: int) -> None:
+        early = [ask for ask in self._early if ask.number == number]
+        waiting = self._waiting.pop(number, None)
+        if waiting is not None:
+            waiting.actor.leave(waiting.waiter)
+        for ask in early:
+            self._early.remove(ask)
+        if early or waiting is not None:
+            self.answer(Read(number))
+
+    # Outcomes.
+
+    def _told(self, told: Told) -> None:
+        actor = self._machine.actor(told.scope)
+        if actor is not None:
+            outcome = self._outcome(actor, told)
+            actor.outcomes.append(outcome)
+            # In a step of its own, so that it has been read before that is said.
+            actor.change(_nothing)
+        if told.number:
+            self.answer(Read(told.number))
+
+    def _outcome(self, actor: ScopeActor, told: Told) -> Outcome:
+        """The outcome as the actor reads it: of the very grant that the owner has given, if it knows that."""
+        outcome = told.outcome
+        if isinstance(outcome, RetryGivenUp):
+            return outcome
+        ended = isinstance(outcome, Report | Unused)
+        permit = self.places.find(told.permit, told.scope, ended=ended)
+        grant = checked_grant(outcome.grant, actor, self._machine.clock()) if permit is None else permit.grant()
+        call = (told.scope, told.permit, 0 if told.permit else int(grant.granted_at))
+        match outcome:
+            case Unused():
+                return grant
+            case Answered():
+                outcome.grant = grant
+                self._answers.began(call, outcome)
+                return outcome
+            case Hinted():
+                return msgspec.structs.replace(outcome, grant=grant)
+            case Settled(_, used, answered):
+                if permit is not None:
+                    permit._grant = grant.corrected(checked_used(used))
+                return Settled(grant, checked_used(used), self._answers.of(call, answered, ended=False))
+            case Report(_, _, _, used, answered):
+                amounts = None if used is None else checked_used(used)
+                began = self._answers.of(call, answered, ended=True)
+                return msgspec.structs.replace(outcome, grant=grant, used=amounts, answered=began)
+
+    def _plan(self, message: Plan) -> None:
+        actor = self._machine.actor(message.scope)
+        if message.plan.attempt < 1:
+            raise ProtocolError(f"attempt {message.plan.attempt} is below 1")
+        plan = RetryPlan(None, NoRetry.UNAVAILABLE) if actor is None else actor.plan_retry(message.plan)
+        self.answer(Planned(message.number, plan))
+
+    def _reported(self, report: LeaseReport) -> None:
+        for use in report.uses:
+            self.leases.report(use)
+        if report.number:
+            self.answer(Read(report.number))
+
+    # Time, and the end.
+
+    def look(self) -> None:
+        """Has everything counted that has run out by now."""
+        if self._early and self._machine.clock() >= self._machine.opens_at:
+            early, self._early = self._early, []
+            for ask in early:
+                self._ask(ask)
+            self.leases.lend()
+        self.leases.look()
+        if not self.connected and self.leases.have_run_out():
+            self.places.give_up()
+
+    def lost(self) -> None:
+        """The connection has ended. Calls that wait leave their queues; the rest is kept until the leases have run out."""
+        self.connected = False
+        self._send = _drop
+        self._early.clear()
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            one.actor.leave(one.waiter)
+
+    def shut_down(self) -> None:
+        """Denies every ask that waits."""
+        for ask in self._early:
+            self.answer(AskDenied(ask.number, Denied(ask.scope, Reason.SHUTTING_DOWN, None)))
+        self._early.clear()
+        waiting, self._waiting = self._waiting, {}
+        for number, one in waiting.items():
+            one.actor.leave(one.waiter)
+            self.answer(AskDenied(number, Denied(one.actor.scope, Reason.SHUTTING_DOWN, None)))
+
+    def __repr__(self) -> str:
+        return f"<Session of process {self.pid}, {self.leases.lent} lent, {len(self.places)} held, {self.waiting} waiting>"
+
+
+def _nothing() -> None:
+    """A step that only reads."""
+
+
+def _drop(message: FromOwner) -> None:
+    """Sends to where there is no connection."""
