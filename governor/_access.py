@@ -10,13 +10,13 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from governor._actors.actor import ScopeActor
+from governor._actors.address import Address
 from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, overloaded
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal
+from governor._backend import Backend
 from governor._callers import label_of_block
 from governor._life import Life
-from governor._supervisor import Supervisor
 from governor.config import Config, scope_of
 from governor.errors import Reason, UsageError
 from governor.messages import Acquire, Denied, WatchedCall
@@ -84,7 +84,7 @@ class Access:
         "max_addresses",
         "portal",
         "process",
-        "supervisor",
+        "backend",
         "thread",
     )
 
@@ -94,7 +94,7 @@ class Access:
         self.by_label: list[None] = []
         self.follow(config)
         #: The actors by the provider and the method as calls spell them.
-        self.addresses: dict[Spelling, ScopeActor] = {}
+        self.addresses: dict[Spelling, Address] = {}
         # Of each scope, the spellings in the table.
         self._spellings: dict[str, list[Spelling]] = {}
         #: The thread on which actors may be called without a look at the loop; 0 for none.
@@ -102,12 +102,12 @@ class Access:
         #: The process in which the governor was entered.
         self.process = 0
         self.portal: Portal | None = None
-        self.supervisor: Supervisor | None = None
+        self.backend: Backend | None = None
 
-    def begin(self, life: Life, supervisor: Supervisor) -> None:
+    def begin(self, life: Life, backend: Backend) -> None:
         """Leads to the actors of another life."""
         self.addresses, self._spellings = life.addresses, {}
-        self.portal, self.supervisor = life.portal, supervisor
+        self.portal, self.backend = life.portal, backend
         self.thread = life.portal.thread
 
     def label(self, caller: str | None) -> str | None:
@@ -127,7 +127,7 @@ class Access:
         if self.portal is not None:
             self.portal.ended = True
 
-    def forget(self, addresses: dict[Spelling, ScopeActor], actor: ScopeActor) -> None:
+    def forget(self, addresses: dict[Spelling, Address], actor: Address) -> None:
         """The actor has been dropped: the next call in its scope finds another one."""
         if addresses is self.addresses:
             for spelling in self._spellings.pop(actor.scope, ()):
@@ -150,15 +150,15 @@ class Access:
             raise UsageError("the governor has been closed")
         return portal
 
-    def supervised(self) -> Supervisor:
-        """The supervisor of the actors. Raises `UsageError` if there never was one."""
-        if self.supervisor is None:
+    def supervised(self) -> Backend:
+        """The backend. Raises `UsageError` if there never was one."""
+        if self.backend is None:
             raise UsageError("the governor has been closed")
-        return self.supervisor
+        return self.backend
 
     # The address of a scope.
 
-    def find(self, provider: str, method: str | None, timeout: float | None) -> ScopeActor | Denied:
+    def find(self, provider: str, method: str | None, timeout: float | None) -> Address | Denied:
         """The actor of a scope, from any thread. A denial if there can be none, or if the loop does not answer in time."""
         known = self._known(provider, method)
         if known is not None:
@@ -169,7 +169,7 @@ class Access:
         except (TimeoutError, UsageError) as error:
             return unanswered(scope, error)
 
-    async def afind(self, provider: str, method: str | None, timeout: float | None) -> ScopeActor | Denied:
+    async def afind(self, provider: str, method: str | None, timeout: float | None) -> Address | Denied:
         """The same for a task on another loop, which goes on meanwhile."""
         known = self._known(provider, method)
         if known is not None:
@@ -180,15 +180,15 @@ class Access:
         except (TimeoutError, UsageError) as error:
             return unanswered(scope, error)
 
-    def _known(self, provider: str, method: str | None) -> ScopeActor | None:
+    def _known(self, provider: str, method: str | None) -> Address | None:
         actor = self.addresses.get((provider, method))
         if actor is not None and self.process == os.getpid():
             return actor
         self.running()
         return None
 
-    def _add(self, provider: str, method: str | None, scope: str) -> ScopeActor | Denied:
-        actor = None if self.supervisor is None else self.supervisor.actor(scope)
+    def _add(self, provider: str, method: str | None, scope: str) -> Address | Denied:
+        actor = None if self.backend is None else self.backend.actor(scope)
         if actor is None:
             return overloaded(scope)
         if len(self.addresses) >= self.max_addresses:
@@ -294,7 +294,7 @@ class Access:
             raise answer.exception()
         return answer
 
-    async def _ask(self, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+    async def _ask(self, actor: Address, acquire: Acquire) -> Permit | Denied:
         portal = self.running()
         # On another thread than at first, it may be the governor's own loop nevertheless.
         return await (ask_here(actor, acquire) if portal.on_loop() else ask_from_another_loop(portal, actor, acquire))
@@ -309,7 +309,7 @@ def unanswered(scope: str, error: TimeoutError | UsageError) -> Denied:
     return overloaded(scope) if isinstance(error, TimeoutError) else Denied(scope, Reason.SHUTTING_DOWN, None)
 
 
-def _acquire_here(actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+def _acquire_here(actor: Address, acquire: Acquire) -> Permit | Denied:
     """The answer to a thread that the actor's loop needs in order to run: waiting would be in vain."""
     answer = actor.acquire(acquire, None) or overloaded(actor.scope)
     if isinstance(answer, Denied) and answer.retry_after is not None and acquire.timeout != 0:

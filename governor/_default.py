@@ -121,8 +121,8 @@ def _close_when_stuck(process: int) -> None:
 def _is_stuck(governor: Governor) -> bool:
     main = threading.main_thread()
     others = {thread.ident for thread in threading.enumerate() if not thread.daemon and thread is not main}
-    supervisor = governor._access.supervisor
-    return bool(others) and supervisor is not None and others <= supervisor.stuck()
+    backend = governor._access.backend
+    return bool(others) and backend is not None and others <= backend.stuck()
 
 
 def _stay_closed(governor: Governor) -> None:

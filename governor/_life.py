@@ -14,10 +14,10 @@ from typing import Final, final
 import anyio
 from anyio.abc import TaskGroup
 
-from governor._actors.actor import ScopeActor
+from governor._actors.address import Address
 from governor._actors.event_loop import spawn, when_closed
 from governor._actors.portal import Portal, current_post
-from governor._supervisor import Supervisor
+from governor._backend import Backend
 from governor._threads import run_on_thread
 from governor.instrumentation import Announcer
 
@@ -31,7 +31,7 @@ _CLOSE_TIMEOUT: Final = 10.0
 class Life:
     """Begins once and ends once.
 
-    `set_up` makes the actors' supervisor, on the loop; `on_closed` is called once, when the life ends; `on_moved` when another
+    `set_up` makes the backend, on the loop; `on_closed` is called once, when the life ends; `on_moved` when another
     thread has begun to run the loop.
     """
 
@@ -39,13 +39,13 @@ class Life:
         self,
         announcer: Announcer,
         *,
-        set_up: Callable[["Life", TaskGroup], Supervisor],
+        set_up: Callable[["Life", TaskGroup], Backend],
         on_closed: Callable[["Life"], object],
         on_moved: Callable[["Life"], object],
     ) -> None:
         self.announcer = announcer
         #: Spellings of scopes and their actors; emptied when full, at the end, and in a forked child.
-        self.addresses: dict[tuple[str, str | None], ScopeActor] = {}
+        self.addresses: dict[tuple[str, str | None], Address] = {}
         self.portal = Portal(on_gone=self.abandon, on_moved=self._moved)
         #: Why it ended, unless it was left.
         self.failure: BaseException | None = None
@@ -53,7 +53,7 @@ class Life:
         self._set_up = set_up
         self._on_closed = on_closed
         self._on_moved = on_moved
-        self._supervisor: Supervisor | None = None
+        self._backend: Backend | None = None
         self._begun = anyio.Event()
         self._leave = anyio.Event()
         self._over = anyio.Event()
@@ -76,7 +76,7 @@ class Life:
         except BaseException:
             await self.stop()
             raise
-        if self._supervisor is None and self.failure is not None:
+        if self._backend is None and self.failure is not None:
             raise self.failure
 
     async def stop(self) -> None:
@@ -102,8 +102,8 @@ class Life:
             return
         self._forget()
         try:
-            if self._supervisor is not None:
-                self._supervisor.close()
+            if self._backend is not None:
+                self._backend.close()
         finally:
             self.portal.close()
 
@@ -126,8 +126,8 @@ class Life:
             self._tell()
 
     def _moved(self) -> None:
-        if self._supervisor is not None:
-            self._supervisor.moved()
+        if self._backend is not None:
+            self._backend.moved()
             self._on_moved(self)
 
     # The task.
@@ -144,7 +144,7 @@ class Life:
             raise
         except BaseException as error:
             self.failure = error
-            if self._supervisor is not None:
+            if self._backend is not None:
                 _log.error("The governor has failed, and shuts down.", exc_info=error)
         self._end()
 
@@ -161,7 +161,7 @@ class Life:
         cancelled: BaseException | None = None
         try:
             if not self.closed:
-                self._supervisor = self._set_up(self, tasks)
+                self._backend = self._set_up(self, tasks)
                 self.announcer.start()
                 self._begun.set()
                 await self._leave.wait()

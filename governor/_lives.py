@@ -11,10 +11,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from governor._access import Access
+from governor._backend import Backend
 from governor._background import Background
 from governor._life import Life
 from governor._listeners import Listeners
-from governor._supervisor import Supervisor
 from governor._threads import run_on_thread
 from governor.config import LoggingSettings
 from governor.errors import UsageError
@@ -34,7 +34,7 @@ class GovernorState(StrEnum):
 class Lives:
     """Begins and ends the lives of one governor, on the current event loop or on a background thread.
 
-    `set_up` makes the supervisor of a life, on its loop. `on_closed` is called when a life ends, in whichever way.
+    `set_up` makes the backend of a life, on its loop. `on_closed` is called when a life ends, in whichever way.
     """
 
     __slots__ = ("_access", "_background", "_closed", "_life", "_listeners", "_on_closed", "_set_up")
@@ -44,7 +44,7 @@ class Lives:
         access: Access,
         listeners: Listeners,
         *,
-        set_up: Callable[[Life, TaskGroup], Supervisor],
+        set_up: Callable[[Life, TaskGroup], Backend],
         on_closed: Callable[[], object],
     ) -> None:
         self._access = access
@@ -124,11 +124,11 @@ class Lives:
             if failure is not None:
                 raise failure
 
-    def _begun(self, life: Life, tasks: TaskGroup) -> Supervisor:
-        supervisor = self._set_up(life, tasks)
-        self._access.begin(life, supervisor)
+    def _begun(self, life: Life, tasks: TaskGroup) -> Backend:
+        backend = self._set_up(life, tasks)
+        self._access.begin(life, backend)
         self._closed = False
-        return supervisor
+        return backend
 
     def _ended(self, life: Life) -> None:
         if life is self._life:

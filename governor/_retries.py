@@ -4,6 +4,7 @@ from functools import partial
 from typing import Final, final
 
 from governor._access import Access
+from governor._actors.address import PlanToCome
 from governor._actors.asking import answer_timeout
 from governor._permit_request import MAX_TIMEOUT
 from governor._units import from_seconds
@@ -57,7 +58,10 @@ class Failure:
             return hopeless
         portal = access.running()
         try:
-            return portal.call(partial(self._ask, access), answer_timeout(0))
+            plan = portal.call(partial(self._ask, access), answer_timeout(0))
+            if not isinstance(plan, RetryPlan):  # A daemon makes it.
+                return plan.wait_blocking(portal, answer_timeout(0))
+            return plan
         except (TimeoutError, UsageError) as error:
             if isinstance(error, UsageError) and portal.alive():
                 raise
@@ -70,7 +74,10 @@ class Failure:
             return hopeless
         portal = access.running()
         try:
-            return self._ask(access) if portal.on_loop() else await portal.acall(partial(self._ask, access), answer_timeout(0))
+            plan = self._ask(access) if portal.on_loop() else await portal.acall(partial(self._ask, access), answer_timeout(0))
+            if not isinstance(plan, RetryPlan):  # A daemon makes it.
+                return await plan.wait(portal, answer_timeout(0))
+            return plan
         except (TimeoutError, UsageError) as error:
             if isinstance(error, UsageError) and portal.alive():
                 raise
@@ -88,6 +95,6 @@ class Failure:
         )
         return None if end is None else RetryPlan(None, NoRetry(end.value))
 
-    def _ask(self, access: Access) -> RetryPlan:
+    def _ask(self, access: Access) -> RetryPlan | PlanToCome:
         actor = access.find(self._provider, self._method, None)
         return _UNAVAILABLE if isinstance(actor, Denied) else actor.plan_retry(self._message)

@@ -10,7 +10,7 @@ from typing import Final
 
 import anyio
 
-from governor._actors.actor import ScopeActor
+from governor._actors.address import Address
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal, current_post
 from governor._actors.queue import Waiter
@@ -28,7 +28,7 @@ def overloaded(scope: str) -> Denied:
     return Denied(scope, Reason.OVERLOADED, 1.0)
 
 
-async def ask_here(actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+async def ask_here(actor: Address, acquire: Acquire) -> Permit | Denied:
     """From a task on the actor's own loop."""
     done = anyio.Event()
     waiter = Waiter(acquire, done.set)
@@ -45,7 +45,7 @@ async def ask_here(actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
     return answer
 
 
-def ask_blocking(portal: Portal, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+def ask_blocking(portal: Portal, actor: Address, acquire: Acquire) -> Permit | Denied:
     """From another thread, which is blocked until the answer is there."""
     done = Lock()
     done.acquire()
@@ -59,7 +59,7 @@ def ask_blocking(portal: Portal, actor: ScopeActor, acquire: Acquire) -> Permit 
     return _answer(portal, actor, waiter, answered=answered)
 
 
-async def ask_from_another_loop(portal: Portal, actor: ScopeActor, acquire: Acquire) -> Permit | Denied:
+async def ask_from_another_loop(portal: Portal, actor: Address, acquire: Acquire) -> Permit | Denied:
     """From a task on another loop."""
     done = anyio.Event()
     waiter = Waiter(acquire, partial(current_post(), done.set))
@@ -72,7 +72,7 @@ async def ask_from_another_loop(portal: Portal, actor: ScopeActor, acquire: Acqu
     return _answer(portal, actor, waiter, answered=answered)
 
 
-def _answer(portal: Portal, actor: ScopeActor, waiter: Waiter, *, answered: bool) -> Permit | Denied:
+def _answer(portal: Portal, actor: Address, waiter: Waiter, *, answered: bool) -> Permit | Denied:
     """The answer for a call from elsewhere, also if the loop of the actor has not responded."""
     if answered and (answer := waiter.take()) is not None:
         return answer

@@ -7,6 +7,7 @@ from typing import Final
 
 from governor._actors.actor import ScopeActor
 from governor._governor import Governor
+from governor._supervisor import Supervisor
 from governor._units import Duration, from_seconds
 from governor.config import DEFAULT, Config, GlobalSettings, ProviderSettings, ScopeSettings
 from governor.errors import Reason, UsageError
@@ -65,6 +66,8 @@ def _denying(
     actor = governor._access.find(provider, method, None)
     if isinstance(actor, Denied):
         raise actor.exception()
+    if not isinstance(actor, ScopeActor):
+        raise UsageError("a daemon decides on the calls of this governor; test with one that has no `[machine] socket`")
     portal = governor._access.running()
     portal.call(partial(_deny, actor, reason, wait))
     try:
@@ -85,6 +88,6 @@ def _deny(actor: ScopeActor, reason: Reason, wait: Duration | None) -> None:
 
 
 def _resume(governor: Governor, actor: ScopeActor) -> None:
-    supervisor = governor._access.supervisor
-    if supervisor is not None:
-        supervisor.resume(actor)
+    backend = governor._access.backend
+    if isinstance(backend, Supervisor):
+        backend.resume(actor)

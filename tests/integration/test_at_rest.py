@@ -17,6 +17,7 @@ from governor import Config, Governor, Permit
 from governor._actors.portal import Portal
 from governor_client import GovernorClient
 from tests.support.answers import granted
+from tests.support.governors import actor_of
 from tests.support.leases import PLENTY, ahead, governed
 from tests.support.portals import heard_posts
 from tests.support.threads import THREADS
@@ -98,8 +99,8 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_no_thread(posts: 
         until(lambda: sleep.seconds == math.inf)
         asleep = sleep.woken
         posts.clear()
-        awake = [scope for scope in SCOPES if not governor._access.addresses[scope, None].life.passive]
-        leased = sum(governor._access.addresses[scope, None].lender.outstanding for scope in SCOPES)
+        awake = [scope for scope in SCOPES if not actor_of(governor, scope).life.passive]
+        leased = sum(actor_of(governor, scope).lender.outstanding for scope in SCOPES)
         go_home.set()
         for future in futures:
             future.result(PATIENCE)

@@ -17,7 +17,7 @@ from governor._actors import asking
 from governor.testing import ManualClock
 from governor_client import GovernorClient
 from tests.support.answers import granted
-from tests.support.governors import NEVER_REACHED
+from tests.support.governors import NEVER_REACHED, actor_of
 from tests.support.leases import PLENTY, ahead, governed, standing_still
 from tests.support.waits import PATIENCE, until
 
@@ -81,7 +81,7 @@ def asked_while_standing_still(governor: Governor, ask: Ask) -> tuple[int, bool]
     with ThreadPoolExecutor(1) as pool:
         with standing_still(governor):
             future = pool.submit(ask, GovernorClient(governor))
-            inbox = governor._access.addresses["weather", None].inbox
+            inbox = actor_of(governor, "weather").inbox
             until(lambda: bool(inbox) or future.done())
             seen = len(inbox), future.done()
         future.result(PATIENCE)

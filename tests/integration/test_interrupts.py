@@ -23,6 +23,7 @@ from governor._actors.portal import Portal
 from tests.interleaving.bytecodes import instrumented, stepping, stop_stepping
 from tests.support import programs
 from tests.support.answers import granted
+from tests.support.governors import actor_of
 from tests.support.leases import governed
 from tests.support.waits import PATIENCE, until
 
@@ -150,7 +151,7 @@ def test_wherever_one_is_interrupted_that_would_wait_without_end_it_does_not_sta
         raise KeyboardInterrupt
 
     with governed("1 in flight") as governor, granted(governor.try_permit("weather")):
-        inbox = governor._access.addresses["weather", None].inbox
+        inbox = actor_of(governor, "weather").inbox
         monkeypatch.setattr(Portal, "wait_blocking", stop)
         while not reached:
             until(lambda: not inbox)

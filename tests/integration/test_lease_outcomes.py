@@ -17,6 +17,7 @@ from governor.clock import system_clock
 from governor.testing import ManualClock
 from governor_client import GovernorClient
 from tests.support.answers import granted
+from tests.support.governors import actor_of
 from tests.support.leases import PLENTY, ahead, governed, standing_still, take_all
 from tests.support.threads import THREADS, all_at_once, brisk, elsewhere
 from tests.support.waits import PATIENCE
@@ -284,7 +285,7 @@ def test_figures_that_a_signal_handler_asks_for_in_the_middle_disturb_nothing() 
             permits = [granted(governor.try_permit("weather")) for _ in range(20)]
             for permit in permits:
                 elsewhere(permit.record, status=200)
-            actor = governor._access.addresses["weather", None]
+            actor = actor_of(governor, "weather")
             report = LocalHolder.report
 
             def interrupted(holder: LocalHolder) -> HolderReport:

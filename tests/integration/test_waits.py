@@ -19,6 +19,7 @@ from governor._actors import asking, portal
 from governor._actors.portal import Portal
 from governor_client import GovernorClient
 from tests.support.answers import granted
+from tests.support.governors import actor_of
 from tests.support.leases import ahead, governed, standing_still
 from tests.support.portals import heard_posts
 from tests.support.threads import THREADS
@@ -65,7 +66,7 @@ class Slow:
 
 
 def waiting(governor: Governor) -> int:
-    return len(governor._access.addresses["weather", None].logic.queue)
+    return len(actor_of(governor, "weather").logic.queue)
 
 
 def use(governor: Governor) -> None:

@@ -33,6 +33,7 @@ from governor._governor import running
 from governor.messages import InboundRequest, Report
 from governor.policies.contract import Result
 from tests.support.answers import granted, reason
+from tests.support.governors import actor_of
 from tests.support.waits import PATIENCE
 from tests.support.ways import Answer, block, wait
 
@@ -361,7 +362,7 @@ def test_a_thread_that_no_longer_runs_the_loop_stops_calling_actors_itself(
         if waiting:
             asyncio.run_coroutine_threadsafe(asyncio.wait(waiting), loop).result(PATIENCE)
         else:
-            governor._access.addresses["single", None].deliver(Report(permit.grant(), Result.SUCCESS), later=True)
+            actor_of(governor, "single").deliver(Report(permit.grant(), Result.SUCCESS), later=True)
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(PATIENCE)
         after = governor._access.thread
     finally:

@@ -147,8 +147,8 @@ class World:
     # The actors' own thread.
 
     def _actors(self) -> list[ScopeActor]:
-        supervisor = self._governor._access.supervisor
-        return [] if supervisor is None else list(supervisor._scopes.actors.values())
+        supervisor = self._governor._access.backend
+        return [] if not isinstance(supervisor, Supervisor) else list(supervisor._scopes.actors.values())
 
     def _loop(self) -> None:
         governor = self._governor
@@ -165,7 +165,7 @@ class World:
         )
         governor._access.thread = get_ident()
         governor._access.process = os.getpid()
-        governor._access.supervisor = supervisor
+        governor._access.backend = supervisor
         governor._access.portal = stepped
         for scope in self.scenario.scopes:
             governor._access.find(scope, None, None)

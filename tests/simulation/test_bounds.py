@@ -8,6 +8,7 @@ import pytest
 from governor import Denied, Governor, Overloaded, Permit, Reason
 from tests.support.answers import granted
 from tests.support.governors import in_virtual_time as governed
+from tests.support.governors import supervisor_of
 
 pytestmark = pytest.mark.anyio
 
@@ -103,8 +104,7 @@ async def test_the_policies_of_a_forgotten_provider_are_forgotten_as_well() -> N
             granted(governor.try_permit(f"provider{number}"))
             await anyio.sleep(100)
         gc.collect()
-        assert governor._access.supervisor is not None
-        providers = list(governor._access.supervisor._builder.providers)
+        providers = list(supervisor_of(governor)._builder.providers)
 
     assert ["provider4"] == providers
 

@@ -14,6 +14,7 @@ from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.retry_budget import RetryBudgetPolicy
 from governor.policies.window import StrictWindowPolicy
 from tests.support.answers import granted
+from tests.support.governors import actor_of
 from tests.support.governors import in_virtual_time as governed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R55")]
@@ -55,7 +56,7 @@ async def test_a_scope_that_is_closed_while_it_grants_denies_every_later_call_as
     """By a signal handler, or by the code of a limit."""
     async with governed("9/minute burst 9") as governor:
         granted(governor.try_permit("weather")).record(status=200)
-        actor = governor._access.addresses["weather", None]
+        actor = actor_of(governor, "weather")
         with pytest.MonkeyPatch.context() as patch:
             commit = TokenBucketPolicy.commit
 

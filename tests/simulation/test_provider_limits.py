@@ -13,7 +13,7 @@ from governor.policies.window import StrictWindowPolicy
 from governor.testing import loop_clock
 from tests.simulation.test_crashes import failing
 from tests.support.answers import granted
-from tests.support.governors import NEVER_REACHED
+from tests.support.governors import NEVER_REACHED, actor_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R14")]
 
@@ -288,7 +288,7 @@ async def test_permits_granted_ahead_count_in_the_limit_of_the_provider_and_are_
     async with governor:
         for method in METHODS[:2]:
             granted(governor.try_permit("hub", method))
-        actor = governor._access.addresses["hub", "GET"]
+        actor = actor_of(governor, "hub", "GET")
         actor.lender.demand.size = 100
         actor._steps.within(lambda: actor.lender.fill(actor.ledger.clock()))
         ahead = actor.lender.outstanding

@@ -19,7 +19,7 @@ import pytest
 from governor import Config, Denied, Governor, PermitDenied
 from governor.policies.breaker import BreakerPolicy
 from governor.testing import loop_clock
-from tests.support.governors import NEVER_REACHED
+from tests.support.governors import NEVER_REACHED, actor_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R14", "R02", "R03")]
 
@@ -132,7 +132,7 @@ class Model:
 @contextmanager
 def crashing(governor: Governor, method: str) -> Iterator[None]:
     """Within the block the breaker of one scope raises."""
-    breaker = governor._access.addresses["hub", method].ledger.pipeline.breaker
+    breaker = actor_of(governor, "hub", method).ledger.pipeline.breaker
     earliest = BreakerPolicy.earliest
 
     def fail(policy: BreakerPolicy, *arguments: object) -> object:

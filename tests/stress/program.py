@@ -26,6 +26,7 @@ import anyio.lowlevel
 
 from benchmarks.laws import Admission, Span, admitted_while_closed, excess_over_bucket, most_at_once, most_in_window
 from governor import Config, Denied, Governor, InFlight, Permit, PermitDenied, Reason, StrictWindow, TokenBucket, UsageError
+from governor._supervisor import Supervisor
 from governor.clock import system_clock
 from governor_client import GovernorClient
 
@@ -424,8 +425,9 @@ def check_accounts(run: Run, governor: Governor) -> None:
     for reason, count in refused.items():
         if reason is not Reason.OVERLOADED:
             assert counters.denied[reason] >= count, (reason, count, now)
-    assert governor._access.supervisor is not None
-    assert governor._access.supervisor.cap.lent == 0
+    supervisor = governor._access.backend
+    assert isinstance(supervisor, Supervisor)
+    assert supervisor.cap.lent == 0
 
 
 def check_laws(run: Run) -> None:

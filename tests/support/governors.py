@@ -7,6 +7,8 @@ from random import Random
 import pytest
 
 from governor import Config, Governor, _default
+from governor._actors.actor import ScopeActor
+from governor._supervisor import Supervisor
 from governor.clock import Clock, system_clock
 from governor.instrumentation import AnyEvent
 from governor.testing import loop_clock
@@ -65,3 +67,17 @@ def no_default_yet() -> Iterator[None]:
         yield
         for governor in _default._started.values():
             governor.__exit__(None, None, None)
+
+
+def actor_of(governor: Governor, provider: str, method: str | None = None) -> ScopeActor:
+    """The actor at an address that has been used."""
+    actor = governor._access.addresses[provider, method]
+    assert isinstance(actor, ScopeActor)
+    return actor
+
+
+def supervisor_of(governor: Governor) -> Supervisor:
+    """The supervisor of a governor that has been entered."""
+    supervisor = governor._access.backend
+    assert isinstance(supervisor, Supervisor)
+    return supervisor

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 from governor import Config, Governor, Permit
 from governor._actors.actor import ScopeActor
 from governor.clock import Clock, system_clock
-from tests.support.governors import NEVER_REACHED
+from tests.support.governors import NEVER_REACHED, actor_of
 from tests.support.waits import PATIENCE
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def ahead(governor: Governor, *scopes: str, least: int = 20) -> Iterator[Ahead]:
         # With the timeout of a busy machine: `try_permit` is denied if the loop does not answer within a second.
         governor.acquire_blocking(scope, timeout=PATIENCE).record(status=200)
     governor.statistics()  # So that the actors know what has been used until now.
-    actors = tuple(governor._access.addresses[scope, None] for scope in scopes)
+    actors = tuple(actor_of(governor, scope) for scope in scopes)
 
     def fill(actor: ScopeActor) -> None:
         now, lender = actor.ledger.clock(), actor.lender
