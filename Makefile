@@ -11,6 +11,9 @@ PIP := pip>=25.1
 QUIET := --quiet --disable-pip-version-check
 NEEDS := --editable '.[all]' --group dev --group bench
 
+# The tests start many programs. Each would compile the project anew where the environment forbids to keep what is compiled.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help .venv test test-lowest test-sdks pytest lint types contracts docs demo bench bench-bans screenshot clean

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 
 from governor.daemon import openapi
 from tests.integration.daemon.daemon import API, Daemon
@@ -31,7 +31,7 @@ def test_the_document_that_is_served_is_the_one_that_is_tested(daemon: Daemon) -
     assert DOCUMENT == daemon.get("/openapi.json").json()
 
 
-@contract.parametrize()
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(case=contract.as_strategy())
+@settings(suppress_health_check=list(HealthCheck))
 def test_whatever_is_asked_the_answer_is_as_documented(case: schemathesis.Case[Any], daemon: Daemon) -> None:
     case.call_and_validate(base_url=daemon.url)
