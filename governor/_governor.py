@@ -154,8 +154,10 @@ class Governor:
         and on the governor's own loop raises `UsageError`, unless `timeout` is 0.
         """
         classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
+        if key is not None:
+            provider = keyed(provider, key)
         acquire = ask(cost, timeout, attempt, caller, priority, fingerprint)
-        return PermitRequest(self._access, keyed(provider, key), method, acquire, classifier)
+        return PermitRequest(self._access, provider, method, acquire, classifier)
 
     async def acquire(
         self,

@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from random import Random
 from threading import get_ident
 from typing import Final, Literal, Protocol, final, overload
@@ -39,6 +40,7 @@ from governor.statistics import CounterRecord
 
 #: What a plain ask that does not wait comes to, when it needs a closer look.
 _TRY: Final = Acquire(PLAIN)
+_READY: Final = attrgetter("ready")
 
 
 class Parent(Surroundings, Protocol):
@@ -205,28 +207,26 @@ class ScopeActor:
         """One request, at once; None if that takes a step, or is not possible. With `deny` a denial, if that takes no step.
 
         Written out by hand, because this is what nearly every call costs: no Python call but the clock and one `commit` for
-        each limit and the cap, and no step. `_copy` keeps what it reads up to date. `deny` is positional because CPython 3.11
-        calls functions with keyword-only parameters without its fast path.
+        each limit and the cap, and no step. `_copy` keeps what it reads up to date. `deny` is positional: keywords cost more.
         """
-        clock = self._clock  # Fetched and called in two steps: CPython 3.11 is slower with functions that are attributes.
-        life = self.life
+        clock, life = self._clock, self.life  # Fetched and called in two steps: CPython 3.11 calls attributes more slowly.
         now = clock()
         if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
             return self._deny(now) if deny else None
-        policy: LimitPolicy | RequestCapPolicy = self._cap
-        if now < policy.ready:
+        cap = self._cap
+        if now < cap.ready:
             return None
-        for shared in self._shared:
-            if now < shared.ready:
-                return None
+        if self._shared and now < max(map(_READY, self._shared)):
+            return None
+        policy: LimitPolicy | RequestCapPolicy = cap
         life.state = BUSY
         try:
             for policy in self._limits:
                 policy.commit(now, PLAIN)
                 if policy.ready > now:
                     self.gate = max(self.gate, Instant(policy.ready))
-            policy = self._cap
-            policy.commit(now, PLAIN)
+            policy = cap
+            cap.commit(now, PLAIN)
             self.counters.requests += 1
             make = self._make
             return make(self, now, self._generation)

@@ -154,14 +154,15 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         """
         if self.reported:
             raise self._reported_before()
-        amounts = None if used is None else self._checked(used)
         if answer is not None:
+            if used is not None:
+                self._checked(used)  # A wrong report changes nothing.
             self._compare(status, answer)
         owner = self._owner
         if (
             error is None
-            and amounts is None
-            and (status is None or status < 400 or (status < 500 and status not in REJECTED))
+            and used is None
+            and (status == 200 or status is None or status < 400 or (status < 500 and status not in REJECTED))
             and not owner.listens
             and not owner.degraded.failures
         ):
@@ -182,6 +183,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
                 self.reported = True
                 owner.counters.ended(status, Result.SUCCESS)
                 return
+        amounts = None if used is None else self._checked(used)
         if error is not None:
             result, status = owner.classifier(error, status)
             ending = _ending(result, status, error)

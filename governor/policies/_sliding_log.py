@@ -26,7 +26,7 @@ class SlidingLogState(msgspec.Struct, frozen=True):
 class SlidingLog:
     """Dated counts that expire after `window`."""
 
-    __slots__ = ("_forgotten", "_grain", "_newest", "_slot_ends", "_slots", "total", "window")
+    __slots__ = ("_forgotten", "_grain", "_slots", "newest", "slot_ends", "total", "window")
 
     def __init__(self, window: int, most: int) -> None:
         # A plain integer: arithmetic with a subclass is slower.
@@ -35,21 +35,22 @@ class SlidingLog:
         self.total = 0
         self._grain = 1 if most <= SLOTS else -(-window // SLOTS)
         self._slots: deque[list[int]] = deque()
-        self._newest: list[int] = []
-        self._slot_ends = 0
+        #: The newest slot, and the instant from which on `add` begins another one: for the cap, which writes `add` out.
+        self.newest: list[int] = []
+        self.slot_ends = 0
         self._forgotten = Instant(-1)
 
     def add(self, now: Instant, count: int) -> None:
         """Dates `count` units (at least 1) at `now`, and drops slots that have left the window."""
-        if now < self._slot_ends:
-            newest = self._newest
+        if now < self.slot_ends:
+            newest = self.newest
             newest[1] += count
             if now > newest[0]:
                 newest[0] = now
         else:
-            self._newest = [now, count]
-            self._slots.append(self._newest)
-            self._slot_ends = now + self._grain
+            self.newest = [now, count]
+            self._slots.append(self.newest)
+            self.slot_ends = now + self._grain
             self.forget(now)
         self.total += count
 
@@ -89,7 +90,7 @@ class SlidingLog:
             self.total -= count
         if not slots:
             # The open slot is gone as well: if the clock goes back, nothing may be added to it.
-            self._slot_ends = 0
+            self.slot_ends = 0
 
     def used(self, now: Instant) -> int:
         """Units inside the window that ends at `now`. Takes time for each slot that has left it."""
@@ -114,10 +115,10 @@ class SlidingLog:
         """A copy that shares slots with this log, and is valid until this log changes."""
         copy = SlidingLog(self.window, 1)
         copy.total, copy._grain = self.total, self._grain
-        copy._slots, copy._slot_ends, copy._forgotten = self._slots.copy(), self._slot_ends, self._forgotten
+        copy._slots, copy.slot_ends, copy._forgotten = self._slots.copy(), self.slot_ends, self._forgotten
         if copy._slots:
             # The only slot that later grants can change.
-            copy._newest = copy._slots[-1] = self._newest.copy()
+            copy.newest = copy._slots[-1] = self.newest.copy()
         return copy
 
     @property
@@ -164,7 +165,7 @@ class SlidingLog:
         self._slots = deque([dated, count] for dated, count in state.slots)
         self.total = sum(count for _, count in state.slots)
         self._forgotten = state.forgotten
-        self._slot_ends = 0
+        self.slot_ends = 0
         if self._slots:
-            self._newest = self._slots[-1]
-            self._slot_ends = self._newest[0] + 1
+            self.newest = self._slots[-1]
+            self.slot_ends = self.newest[0] + 1

@@ -25,7 +25,7 @@ from governor.policies import _checks
 from governor.policies._arithmetic import BucketArithmetic
 from governor.policies._rate_text import parse_rate, rate_text
 from governor.policies.arrivals import Arrivals
-from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
+from governor.policies.contract import PLAIN, REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 
 #: Before every grant.
 _NOT_YET: Final = Instant(-1)
@@ -101,6 +101,7 @@ class TokenBucketPolicy(LimitPolicy):
         "_debt",
         "_lent",
         "_max_debt",
+        "_plain",
         "_refunded",
         "_slack",
         "_step",
@@ -117,8 +118,8 @@ class TokenBucketPolicy(LimitPolicy):
     def __init__(self, parameters: TokenBucket, max_debt: float = inf) -> None:
         super().__init__(parameters, max_debt)
         self._debt = max_debt
-        self._keep(parameters.amount, parameters.per, parameters.burst)
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
+        self._keep(parameters.amount, parameters.per, parameters.burst)
         self._tat = 0
         self._refunded = 0
         # When it continued from a bucket with other parameters, which charged the grants until then.
@@ -131,6 +132,8 @@ class TokenBucketPolicy(LimitPolicy):
         # Copies, because `commit` and `earliest` are written out here: they run for every permit, and a call costs more.
         self._ticks = arithmetic.ticks
         self._step = arithmetic.step
+        # Ticks that a plain request takes.
+        self._plain = arithmetic.step if self._unit is None else 0
         self._burst = burst
         self._tolerance = arithmetic.tolerance
         # By how much the TAT may be ahead of now because of what calls have used beyond their permits.
@@ -176,10 +179,10 @@ class TokenBucketPolicy(LimitPolicy):
 
     def commit(self, now: Instant, request: Request) -> int:
         """Takes the cost out. The receipt is the TAT afterwards, on a scale that refunds do not shift."""
-        cost = request.cost if self._unit is None else request.amount(self._unit)
+        ticks = self._plain if request is PLAIN else request.amount(self._unit) * self._step
         tat = self._tat
         full = now * self._ticks
-        self._tat = tat = (tat if tat > full else full) + cost * self._step
+        self._tat = tat = (tat if tat > full else full) + ticks
         if tat - full > self._slack:
             self._move(tat)
         return tat + self._refunded

@@ -25,7 +25,7 @@ def refill_capped_with_the_count_after_the_pops(self: TokenBucketPolicy, now: In
 def use_dated_at_the_grant(self: RequestCapPolicy, now: Instant, used: int) -> None:
     self.lent -= used
     if used:
-        self._log.add(Instant(self._log._newest[0] if self._log._newest else 0), used)
+        self._log.add(Instant(self._log.newest[0] if self._log.newest else 0), used)
     self._look()
 
 
