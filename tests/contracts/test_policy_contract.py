@@ -196,7 +196,7 @@ def test_the_instant_that_is_named_is_now_or_later_and_time_never_takes_it_back(
 @every
 @pytest.mark.promise("R04")
 @given(steps=STEPS)
-def test_nobody_is_earlier_for_standing_behind_others(make: Make, steps: list[Step]) -> None:
+def test_no_call_is_earlier_for_standing_behind_others(make: Make, steps: list[Step]) -> None:
     policy = make()
 
     def look(now: Instant, request: Request) -> None:

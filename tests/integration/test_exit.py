@@ -107,7 +107,7 @@ DAEMONS = ["linger", "linger_on, 'asyncio'", "linger_on, 'trio'"]
 
 
 @pytest.mark.parametrize("how", DAEMONS)
-def test_a_daemon_that_waits_without_end_is_told_that_the_program_ends_and_does_not_keep_it_from_that(
+def test_a_daemon_that_waits_without_end_learns_that_the_program_ends_and_does_not_keep_it_from_that(
     how: str, policy: Path
 ) -> None:
     printed = run(

@@ -180,7 +180,7 @@ def test_what_calls_really_used_is_counted_from_when_it_is_known(
 
 @pytest.mark.promise("R02")
 @given(st.integers(4097, 12_000), st.integers(0, 2000))
-def test_more_calls_on_the_way_than_are_told_apart_are_no_more_than_allowed_and_leave_in_time(amount: int, apart: int) -> None:
+def test_more_calls_on_the_way_than_are_kept_apart_are_no_more_than_allowed_and_leave_in_time(amount: int, apart: int) -> None:
     policy = by_arrival(StrictWindow(amount, MINUTE), SECOND)
     now = START
     for _ in range(amount):

@@ -160,7 +160,7 @@ def test_a_clock_that_goes_back_never_admits_more(
 
 @pytest.mark.promise("R21")
 @given(histories())
-def test_with_room_for_everybody_it_agrees_exactly_with_buckets_of_fractions(
+def test_with_room_for_all_it_agrees_exactly_with_buckets_of_fractions(
     history: tuple[TokenBucket, list[tuple[int, bytes]]],
 ) -> None:
     parameters, asks = history
@@ -208,7 +208,7 @@ def test_when_all_buckets_are_full_again_a_round_of_sweeps_leaves_the_table_empt
 
 
 @given(histories())
-def test_a_sweep_drops_nobody_who_has_something_to_get_back(history: tuple[TokenBucket, list[tuple[int, bytes]]]) -> None:
+def test_a_sweep_drops_no_client_that_has_something_to_get_back(history: tuple[TokenBucket, list[tuple[int, bytes]]]) -> None:
     parameters, asks = history
     policy, exact, now = ClientBuckets(parameters, ROOM_FOR_ALL), Exact(parameters), START
     for gap, key in asks:
@@ -251,7 +251,7 @@ def test_when_the_limit_changes_as_large_a_part_of_the_burst_is_left_within_a_to
 
 @pytest.mark.promise("R21")
 @given(changes())
-def test_across_a_change_nobody_has_more_than_the_larger_burst_and_what_each_rate_gave_in_its_time(
+def test_across_a_change_no_client_has_more_than_the_larger_burst_and_what_each_rate_gave_in_its_time(
     change: tuple[TokenBucket, TokenBucket, list[int], list[int]],
 ) -> None:
     before, after, pauses, later = change
@@ -308,7 +308,7 @@ class CallersMachine(RuleBasedStateMachine):
         self.exact.change(parameters)
 
     @invariant()
-    def nobody_has_a_fuller_bucket_than_they_should(self) -> None:
+    def no_bucket_is_fuller_than_it_should_be(self) -> None:
         for key, left in self.exact.tokens.items():
             assert self.policy.available(Instant(self.now), key) <= left
 
@@ -380,7 +380,7 @@ class FloodMachine(RuleBasedStateMachine):
         self.dropped |= {key for key in before if key not in self.policy._tables[0] and self.exact.left(key) < burst}
 
     @invariant()
-    def nobody_has_a_fuller_bucket_than_was_forgiven(self) -> None:
+    def no_bucket_is_fuller_than_was_forgiven(self) -> None:
         for key, left in self.exact.tokens.items():
             assert self.left(key) <= left
 
@@ -455,7 +455,7 @@ def test_nor_does_one_of_names_that_each_spend_all_they_have_while_the_filter_ha
 
 
 @pytest.mark.promise("R24")
-def test_and_where_it_has_none_left_a_new_client_waits_for_one_token_at_most_and_nobody_is_forgiven() -> None:
+def test_and_where_it_has_none_left_a_new_client_waits_for_one_token_at_most_and_no_client_is_forgiven() -> None:
     policy, now = ClientBuckets(TokenBucket(1, HOUR, 2), TABLES), Instant(START)
     blocked = set()
     for key in keys(Random(1), 6000, table=7):
@@ -474,7 +474,7 @@ def test_and_where_it_has_none_left_a_new_client_waits_for_one_token_at_most_and
 
 
 @pytest.mark.promise("R24")
-def test_whoever_could_choose_keys_would_fill_one_table_and_hurt_only_those_in_it() -> None:
+def test_a_client_that_could_choose_keys_would_fill_one_table_and_hurt_only_those_in_it() -> None:
     policy, now = ClientBuckets(TokenBucket(1, HOUR, 3), 20_000), Instant(START)
     blocked = bytes(15) + b"\7"
     for key in [blocked, *keys(Random(1), 20_000, table=7), blocked, blocked]:
@@ -512,7 +512,7 @@ def test_at_the_bound_an_eighth_is_dropped_and_those_with_the_emptiest_buckets_s
     assert [98, 96] == [policy.available(now, key) for key in (b"new\7", b"other\7")]
 
 
-def test_whoever_has_a_full_bucket_again_is_not_taken_along_into_a_change() -> None:
+def test_a_client_with_a_full_bucket_again_is_not_taken_along_into_a_change() -> None:
     policy = ClientBuckets(TokenBucket(1, SECOND, 3), 20_000)
     policy.commit(Instant(START), b"\7")
 
@@ -526,7 +526,7 @@ def test_the_same_limits_change_nothing() -> None:
 
 
 @pytest.mark.promise("R24")
-def test_a_smaller_bound_holds_at_once_and_forgives_nobody() -> None:
+def test_a_smaller_bound_holds_at_once_and_forgives_no_client() -> None:
     policy, now = ClientBuckets(TokenBucket(1, HOUR, 3), 50 * TABLES), Instant(START)
     everybody = list(keys(Random(1), 5_000))
     for key in everybody * 3:

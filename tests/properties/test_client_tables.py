@@ -70,7 +70,7 @@ def test_no_window_of_any_client_holds_more_than_its_limit(
 
 @pytest.mark.promise("R21", "R22")
 @given(histories())
-def test_with_room_for_everybody_small_windows_are_exact_and_large_ones_late_by_a_slot_at_most(
+def test_with_room_for_all_small_windows_are_exact_and_large_ones_late_by_a_slot_at_most(
     history: tuple[StrictWindow, list[tuple[int, bytes, int]]],
 ) -> None:
     window, asks = history

@@ -291,7 +291,7 @@ class LeaseMachine(RuleBasedStateMachine):
         return scope.actor.counters.requests + costs - scope.given_back
 
     @invariant()
-    def nothing_is_granted_ahead_while_somebody_waits_or_the_breaker_is_not_closed(self) -> None:
+    def nothing_is_granted_ahead_while_a_call_waits_or_the_breaker_is_not_closed(self) -> None:
         for scope in self.scopes:
             closed = scope.actor.ledger.pipeline.breaker.status is BreakerStatus.CLOSED
             if scope.actor.logic.queue or not closed or self.now < self.degraded.until:

@@ -130,7 +130,7 @@ def test_the_instant_is_true_and_the_policy_that_names_it_is_the_reason(subject:
 
 @pytest.mark.promise("R10")
 @given(pipelines(), STEPS)
-def test_nobody_names_a_later_instant_and_nobody_before_names_the_same(subject: Pipeline, steps: list[Step]) -> None:
+def test_no_limit_names_a_later_instant_and_none_before_names_the_same(subject: Pipeline, steps: list[Step]) -> None:
     now, under_way = START, list[Grant]()
     for gap, request, ends in steps:
         now += gap

@@ -277,7 +277,7 @@ def newcomers(case: Case, most: int, *, plain: bool) -> Iterator[tuple[int, int,
 @pytest.mark.promise("R04", "R10")
 @pytest.mark.parametrize("plain", [False, True], ids=["mixed costs", "plain"])
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_newcomer_is_told_exactly_the_instant_at_which_it_will_be_granted(plain: bool, part: int) -> None:
+def test_a_newcomer_learns_exactly_the_instant_at_which_it_will_be_granted(plain: bool, part: int) -> None:
     random, seen, wrong = Random(8 + 100 * part), 0, list[tuple[object, ...]]()
     for case in cases(random):
         for told, due, sooner in newcomers(case, random.choice([1, 3, 10, 40]), plain=plain):

@@ -228,7 +228,7 @@ def test_no_more_retries_are_planned_than_the_budget_has_and_a_plan_ends_with_it
 
 
 @given(run_of_plans(), st.integers(0, 40 * HOUR))
-def test_the_instant_that_a_denied_retry_is_told_is_the_first_at_which_it_can_be_sent(
+def test_the_instant_that_a_denied_retry_gets_is_the_first_at_which_it_can_be_sent(
     run: tuple[RetryBudget, list[Plan]], later: int
 ) -> None:
     parameters, events = run

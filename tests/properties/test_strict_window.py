@@ -214,7 +214,7 @@ def test_the_instant_named_for_a_place_in_line_is_when_it_is_granted(
 
 
 @given(histories(), st.data())
-def test_nobody_in_line_is_served_before_the_instant_that_was_named(
+def test_no_call_in_line_is_served_before_the_instant_that_was_named(
     history: tuple[StrictWindow, list[Ask]], data: st.DataObject
 ) -> None:
     window, asks = history

@@ -355,7 +355,7 @@ async def test_exempt_providers_go_on() -> None:
     assert Reason.DEGRADED is other.reason
 
 
-async def test_who_can_wait_is_served_after_the_pause_and_who_cannot_is_told_the_rest() -> None:
+async def test_who_can_wait_is_served_after_the_pause_and_who_cannot_gets_the_rest_as_retry_after() -> None:
     times: list[float] = []
     async with governed() as governor, anyio.create_task_group() as tasks:
         await fail(governor, 10)

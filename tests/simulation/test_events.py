@@ -203,7 +203,7 @@ async def test_a_governor_that_is_cancelled_still_tells_its_hooks_of_everything(
     assert [CallDenied] == [type(event) for event in told]
 
 
-async def test_a_hook_that_is_added_in_between_is_told_of_the_rest_and_one_that_is_taken_out_of_nothing_more() -> None:
+async def test_a_hook_that_is_added_in_between_gets_the_rest_and_one_that_is_taken_out_nothing_more() -> None:
     told: list[AnyEvent] = []
     later: list[AnyEvent] = []
     async with governed(told, "1/minute burst 1") as governor:

@@ -186,7 +186,7 @@ async def test_two_limits_of_the_provider_starve_no_call_that_needs_both() -> No
 
 
 @pytest.mark.promise("R10")
-async def test_a_denied_call_is_told_the_instant_at_which_it_would_have_been_served_behind_all_scopes() -> None:
+async def test_a_denied_call_learns_the_instant_at_which_it_would_have_been_served_behind_all_scopes() -> None:
     async with governed("4 per 15s strict") as governor, anyio.create_task_group() as tasks:
         callers = Callers(governor, tasks)
         await callers.ask("a", "GET")

@@ -64,7 +64,7 @@ async def test_callers_take_turns_whatever_each_asks_for() -> None:
 
 
 @pytest.mark.parametrize("limit", ["1/s burst 1", "1 per 1s strict"])
-async def test_what_a_newcomer_is_told_is_when_it_is_served(limit: str) -> None:
+async def test_what_a_newcomer_learns_is_when_it_is_served(limit: str) -> None:
     async with scarce(limit) as governor, trio.open_nursery() as nursery:
         crowd = Crowd(governor, nursery)
         await crowd.add(["first"])

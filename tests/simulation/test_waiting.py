@@ -210,7 +210,7 @@ async def test_at_its_bound_the_queue_denies_and_says_when_to_come_back() -> Non
 
 
 @pytest.mark.promise("R10")
-async def test_what_the_line_waits_for_is_counted_in_what_a_newcomer_is_told() -> None:
+async def test_what_the_line_waits_for_is_counted_in_the_wait_of_a_newcomer() -> None:
     async with governed("1/minute burst 1") as governor, anyio.create_task_group() as tasks:
         queue = Queue(governor)
         granted(governor.try_permit("weather"))
@@ -225,7 +225,7 @@ async def test_what_the_line_waits_for_is_counted_in_what_a_newcomer_is_told() -
 
 
 @pytest.mark.promise("R10")
-async def test_a_newcomer_is_told_to_wait_for_those_ahead_even_if_they_wait_for_something_else() -> None:
+async def test_the_wait_of_a_newcomer_includes_those_ahead_even_if_they_wait_for_something_else() -> None:
     async with governed("100 tokens/minute burst 100", "99/s burst 99") as governor, anyio.create_task_group() as tasks:
         granted(governor.try_permit("weather", cost={"tokens": 100}))
         tasks.start_soon(_spend_tokens, governor)

@@ -372,7 +372,7 @@ async def test_a_governor_is_entered_once() -> None:
 
 
 @pytest.mark.promise("R55")
-async def test_a_closed_governor_refuses_everybody() -> None:
+async def test_a_closed_governor_denies_all() -> None:
     async with governed("1/minute burst 1") as governor:
         granted(governor.try_permit("weather"))
     answers = [denied(governor.try_permit("weather")), denied(governor.try_permit("traffic"))]

@@ -163,7 +163,7 @@ async def test_of_many_tasks_that_enter_it_at_once_one_does(governor: Governor) 
     assert (1, 0) == (entered, running.count(governor))
 
 
-async def test_closing_is_for_everybody_and_at_any_time(governor: Governor) -> None:
+async def test_closing_is_for_all_and_at_any_time(governor: Governor) -> None:
     await governor.aclose()
     await governor.start()
     async with anyio.create_task_group() as tasks:
@@ -244,7 +244,7 @@ async def test_who_waits_in_one_life_is_answered_at_its_end_and_not_in_the_next_
     assert ["shutting down"] == answers
 
 
-async def test_hooks_are_told_of_each_life_until_they_are_taken_out(governor: Governor) -> None:
+async def test_hooks_hear_of_each_life_until_they_are_taken_out(governor: Governor) -> None:
     told: list[AnyEvent] = []
     remove = governor.add_hook(told.append)
     counts = []
@@ -337,7 +337,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[Callable[[],
         yield fail.set
 
 
-async def test_a_governor_that_fails_says_so_answers_everybody_and_can_be_entered_again(
+async def test_a_governor_that_fails_says_so_answers_all_and_can_be_entered_again(
     governor: Governor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers: list[object] = []

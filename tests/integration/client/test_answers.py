@@ -187,7 +187,7 @@ def test_a_server_that_closes_without_an_answer_is_tried_again_by_blocking_calle
     assert CounterRecord(requests=2, failures=1, answered_2xx=1, retries=1) == background.statistics().counters
 
 
-async def test_where_nobody_listens_every_attempt_is_a_failure(governor: Governor) -> None:
+async def test_where_nothing_listens_every_attempt_is_a_failure(governor: Governor) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 

@@ -401,7 +401,7 @@ def test_a_round_of_authentication_is_a_request_with_a_permit(
 
 
 @pytest.mark.promise("R58")
-def test_an_sdk_that_reads_it_is_told_not_to_repeat(session: requests.Session, site: "Site") -> None:
+def test_an_sdk_that_reads_it_does_not_repeat(session: requests.Session, site: "Site") -> None:
     response = session.get(site.at("/", 503), headers={"X-Stripe-Client-User-Agent": b"{}"})
 
     assert (3, "false") == (len(site.hits), response.headers["Stripe-Should-Retry"])

@@ -51,7 +51,7 @@ def test_sighup_with_a_bad_file_changes_nothing_and_says_why(start: Start) -> No
 
 
 @pytest.mark.promise("R55")
-def test_sigterm_under_load_cuts_nobody_off_and_answers_everybody_who_waits(start: Start) -> None:
+def test_sigterm_under_load_cuts_no_request_off_and_answers_all_that_wait(start: Start) -> None:
     """Every client asks, on one connection, until it is told to go. That is the only way to end: anything else fails."""
     daemon = start("--drain", str(PATIENCE))
     daemon.do("call", "queue", "200", "1")

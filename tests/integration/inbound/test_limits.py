@@ -67,7 +67,7 @@ def test_a_refusal_is_what_the_standards_say(serve: Serve) -> None:
 
 
 @pytest.mark.promise("R22")
-def test_who_waits_as_long_as_they_are_told_gets_in(serve: Serve) -> None:
+def test_a_client_that_waits_for_retry_after_gets_in(serve: Serve) -> None:
     clock = ManualClock()
     door = serve({"limits": ["12/minute burst 2"]}, clock=clock)
     door.statuses(2)

@@ -44,7 +44,7 @@ def settings() -> Config:
     return Config.from_mapping({"inbound": {"default": {"limits": ["3/day burst 3"]}, **INBOUND}})
 
 
-def test_hypercorn_leaves_it_away_and_whoever_writes_it_gains_nothing() -> None:
+def test_hypercorn_leaves_it_away_and_a_client_that_writes_it_gains_nothing() -> None:
     governor = Governor(settings(), clock=ManualClock())
     app = TrafficControlMiddleware(Starlette(routes=[Route("/{rest:path}", everything)]), governor)
     with governor, in_hypercorn(app, root_path="/svc") as port:

@@ -81,7 +81,7 @@ def test_a_websocket_talks_and_counts_once(serve: Serve) -> None:
     assert 1 == door.governor.statistics().groups["default"].counters.requests
 
 
-def test_a_websocket_over_the_limit_is_told_so_in_the_handshake(serve: Serve) -> None:
+def test_a_websocket_over_the_limit_gets_a_429_in_the_handshake(serve: Serve) -> None:
     door = serve({"limits": ["1/minute burst 1"]}, clock=ManualClock())
     with upgrade(door):
         pass
@@ -101,7 +101,7 @@ def without_extensions(app: Any) -> Any:
     return bare
 
 
-def test_or_is_turned_away_if_the_server_cannot_say_more(serve: Serve) -> None:
+def test_or_is_denied_if_the_server_cannot_say_more(serve: Serve) -> None:
     door = serve({"limits": ["1/minute burst 1"]}, clock=ManualClock(), around=without_extensions)
     with upgrade(door):
         pass
@@ -110,7 +110,7 @@ def test_or_is_turned_away_if_the_server_cannot_say_more(serve: Serve) -> None:
 
 
 @pytest.mark.promise("R23")
-def test_while_it_drains_health_checks_are_answered_and_nobody_else(serve: Serve) -> None:
+def test_while_it_drains_health_checks_are_answered_and_nothing_else(serve: Serve) -> None:
     door = serve(clock=ManualClock())
     door.middleware.draining = True
     response = door.ask()

@@ -112,7 +112,7 @@ def test_the_application_says_who_a_client_is(serve: Serve) -> None:
     assert [200, 200, 429, 200] == [asynchronous.ask(X_Actor=actor).status for actor in ("ann", "ann", "ann", "bob")]
 
 
-def test_quotas_are_announced_and_a_dry_run_refuses_nobody(serve: Serve) -> None:
+def test_quotas_are_announced_and_a_dry_run_denies_nothing(serve: Serve) -> None:
     door = serve({"dry_run": True}, inbound={"announce": True})
     replies = [door.ask() for _ in range(3)]
 

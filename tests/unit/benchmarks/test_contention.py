@@ -35,13 +35,13 @@ WHERE = Behaviour(here, here_as_a_task)
 @pytest.mark.parametrize(
     ("crowd", "people", "on_threads"), [(one_loop, TASKS, 1), (two_loops, TASKS, 2), (tasks_and_threads, TASKS + 4, 5)]
 )
-def test_everybody_is_where_they_should_be(crowd: Crowd[tuple[int, Times, int]], people: int, on_threads: int) -> None:
+def test_all_are_where_they_should_be(crowd: Crowd[tuple[int, Times, int]], people: int, on_threads: int) -> None:
     found = crowd(ALWAYS, LIMIT, BRIEF, WHERE)
 
     assert (people, on_threads) == (len(found), len({thread for thread, _, _ in found}))
 
 
-def test_all_begin_together_and_nobody_before_all_are_there() -> None:
+def test_all_begin_together_and_none_before_all_are_there() -> None:
     arrived: list[int] = []
 
     def late() -> bool:

@@ -26,7 +26,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.contention.exactness._ASKING", 20)
 
 
-def test_a_limiter_that_admits_everything_is_marked_whoever_asks() -> None:
+def test_a_limiter_that_admits_everything_is_marked_for_each_client() -> None:
     found = [over_admitted(GENEROUS, crowd) for crowd in (one_loop, two_loops, tasks_and_threads)]
 
     assert [] == [excess for excess in [*found, over_admitted_to_threads(GENEROUS, ["shared"] * 8)] if not excess > 0]
@@ -71,7 +71,7 @@ def test_a_window_is_exceeded_within_a_second_and_not_at_its_end() -> None:
     assert (1, 0) == (early, due)
 
 
-def test_nobody_is_judged_more_finely_than_by_their_own_clock() -> None:
+def test_no_limiter_is_judged_more_finely_than_by_its_own_clock() -> None:
     in_milliseconds = msgspec.structs.replace(GENEROUS, clock=1_000)
 
     assert 0 == judge(in_milliseconds, LIMIT, at(0, 0, 1))

@@ -101,7 +101,7 @@ async def test_a_reader_who_stops_in_the_middle_and_closes_is_counted_once(meet:
     assert CounterRecord(requests=1, answered_2xx=1) == half.counters()
 
 
-async def test_the_end_of_a_stream_is_enough_even_if_nobody_closes_it(meet: "Meet") -> None:
+async def test_the_end_of_a_stream_is_enough_even_if_it_is_not_closed(meet: "Meet") -> None:
     half = meet(200)
 
     stream = (await half.send()).stream

@@ -42,7 +42,7 @@ def test_the_machine_itself_is_no_provider_unless_the_caller_asks(url: str) -> N
         "http://[::ffff:10.0.0.1]/",
     ],
 )
-def test_everybody_else_is(url: str) -> None:
+def test_every_other_host_is(url: str) -> None:
     assert not covers(url, govern_loopback=False)
 
 

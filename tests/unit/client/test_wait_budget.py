@@ -29,7 +29,7 @@ INFINITE = 10**400
         (0.0, None, 0.0, 30.0),
     ],
 )
-def test_a_call_waits_as_long_as_it_is_told_and_by_default_as_long_as_its_timeout_but_30_seconds_at_most(
+def test_a_call_waits_as_long_as_it_says_and_by_default_as_long_as_its_timeout_but_30_seconds_at_most(
     wait: float | None, timeout: float | None, permit: float | None, pause: float | None
 ) -> None:
     budget = WaitBudget(wait, timeout)

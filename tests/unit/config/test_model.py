@@ -139,7 +139,7 @@ def test_the_built_in_inbound_settings_are_safe() -> None:
 
 
 @pytest.mark.promise("R24")
-def test_every_built_in_group_has_a_ceiling_for_each_address_and_one_for_everybody() -> None:
+def test_every_built_in_group_has_a_ceiling_for_each_address_and_one_for_all() -> None:
     ceilings = {
         (tuple(map(describe, group.address_limits)), tuple(map(describe, group.total_limits)), group.dry_run)
         for group in BUILT_IN.inbound.values()

@@ -170,7 +170,7 @@ async def _never() -> dict[str, object]:
 
 @pytest.mark.promise("R33")
 @pytest.mark.parametrize("path", [*PATHS, "/nowhere"])
-async def test_browsers_are_told_to_load_nothing_foreign_and_show_it_nowhere_else(path: str) -> None:
+async def test_headers_forbid_browsers_to_load_anything_foreign_and_to_show_it_elsewhere(path: str) -> None:
     async with watched() as (_, client):
         headers = (await client.head(path)).headers
 

@@ -78,7 +78,7 @@ def test_a_limit_that_is_met_for_a_moment_is_no_condition_unless_calls_are_denie
 
 
 @pytest.mark.promise("R09")
-def test_denials_of_a_loop_are_told_once_and_as_recent_only_when_it_is_over() -> None:
+def test_denials_of_a_loop_are_shown_once_and_as_recent_only_when_it_is_over() -> None:
     stopped = scope(loops=LoopStatistics(stopped=1, retry_after=9.0))
     recent = {"outbound:chat": {Reason.LOOP: 4}}
     (condition,) = found({"outbound:chat": stopped}, recent)

@@ -43,7 +43,7 @@ def joined(feed: Feed) -> Listener:
     return listener
 
 
-async def test_a_listener_is_told_when_to_come_back_and_then_how_things_stand() -> None:
+async def test_a_listener_gets_when_to_come_back_and_then_a_snapshot() -> None:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
         feed = Feed(Observer(governor))
         async with aclosing(feed.messages(joined(feed))) as messages:
@@ -54,7 +54,7 @@ async def test_a_listener_is_told_when_to_come_back_and_then_how_things_stand() 
     assert "success" == msgspec.json.decode(data, type=Status).status
 
 
-async def test_a_listener_is_told_of_a_breaker_that_opens_before_the_next_snapshot_shows_it() -> None:
+async def test_a_listener_hears_of_a_breaker_that_opens_before_the_next_snapshot_shows_it() -> None:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
         feed = Feed(Observer(governor))
         async with aclosing(feed.messages(joined(feed))) as messages:
@@ -147,7 +147,7 @@ async def test_one_listener_too_many_is_not_taken_until_another_leaves() -> None
         joined(feed)
 
 
-async def test_the_governor_announces_nothing_when_nobody_listens() -> None:
+async def test_the_governor_announces_nothing_when_nothing_listens() -> None:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
         feed = Feed(Observer(governor))
         states = [governor._listeners.announcer.listening]

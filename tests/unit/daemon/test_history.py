@@ -95,7 +95,7 @@ def test_so_many_events_are_kept_and_alike_ones_are_one() -> None:
 
 @pytest.mark.promise("R30")
 @pytest.mark.anyio
-async def test_the_history_grows_while_nobody_watches() -> None:
+async def test_the_history_grows_while_no_page_is_open() -> None:
     with Governor(Config.from_mapping({}), clock=ManualClock()) as governor:
         observer = Observer(governor)
         with recording(observer):

@@ -186,7 +186,7 @@ async def test_degraded_mode_says_until_when() -> None:
 
 
 @pytest.mark.promise("R30", "R33")
-async def test_a_group_shows_who_is_loudest_by_pseudonym() -> None:
+async def test_a_group_shows_its_top_clients_by_pseudonym() -> None:
     async with governed(ManualClock()) as governor:
         visit(governor, 200, 200, 429, 429, 429)
         group = status_of(governor).scopes["inbound:shop"]

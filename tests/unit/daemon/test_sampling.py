@@ -37,7 +37,7 @@ def told(*events: AnyEvent) -> list[AnyEvent]:
         DegradedLeft(),
     ],
 )
-def test_every_change_of_state_is_told(event: AnyEvent) -> None:
+def test_every_change_of_state_is_announced(event: AnyEvent) -> None:
     assert [event] * 100 == told(*[event] * 100)
 
 
@@ -49,23 +49,23 @@ def test_what_is_granted_is_not_told(event: AnyEvent) -> None:
     assert [] == told(event)
 
 
-def test_of_a_scope_and_a_reason_the_first_refusal_of_each_second_is_told() -> None:
+def test_of_a_scope_and_a_reason_the_first_denial_of_each_second_is_announced() -> None:
     events = [refused(at) for at in (5.0, 5.1, 5.999, 6.0, 6.5, 9.0)]
 
     assert [5.0, 6.0, 9.0] == [event.at for event in told(*events)]
 
 
-def test_other_scopes_reasons_groups_and_limits_are_told_beside_each_other() -> None:
-    def visitor(group: str, limit: str) -> ClientDenied:
+def test_other_scopes_reasons_groups_and_limits_are_announced_beside_each_other() -> None:
+    def client_event(group: str, limit: str) -> ClientDenied:
         return ClientDenied(at=5.0, group=group, client="actor-1", limit=limit, retry_after=1.0)
 
     events: Iterable[AnyEvent] = (
         refused(5.0),
         refused(5.0, scope="weather:post"),
         refused(5.0, reason=Reason.OVERLOADED),
-        visitor("chat", "client"),
-        visitor("chat", "total"),
-        visitor("models", "client"),
+        client_event("chat", "client"),
+        client_event("chat", "total"),
+        client_event("models", "client"),
     )
 
     assert list(events) == told(*events)

@@ -76,9 +76,7 @@ def test_json_of_a_watch_is_a_line_for_each_look(answers: list[bytes | NoAnswer]
     assert [CLOSED.decode()] * 2 == capsys.readouterr().out.splitlines()
 
 
-def test_nobody_who_answers_is_1_and_said_on_standard_error(
-    answers: list[bytes | NoAnswer], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_answer_is_1_and_said_on_standard_error(answers: list[bytes | NoAnswer], capsys: pytest.CaptureFixture[str]) -> None:
     answers.append(NoAnswer(f"no governor answers at {URL}: Connection refused"))
 
     assert 1 == main(["--watch"])

@@ -48,12 +48,12 @@ def test_the_bad_moment_lies_in_the_middle_of_a_run() -> None:
         (["--trace", "/no/such/file"], "--trace is '/no/such/file'; expected a file that can be read"),
     ],
 )
-def test_a_mistake_is_told_and_nothing_runs(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_reported_and_nothing_runs(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert 2 == main(arguments)
     assert capsys.readouterr().err.startswith(f"demo: {message}")
 
 
-def test_a_mistake_in_a_trace_is_told_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_in_a_trace_is_reported_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text('{"timestamp": 0}\n{"timestamp": null}\n')
 

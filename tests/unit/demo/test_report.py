@@ -63,7 +63,7 @@ def test_both_runs_stand_side_by_side(label: str, cells: list[str]) -> None:
     assert cells == rows(BANNED, GOVERNED)[label]
 
 
-def test_a_ban_that_outlasts_the_run_is_told_up_to_its_end() -> None:
+def test_a_ban_that_outlasts_the_run_is_reported_up_to_its_end() -> None:
     assert any("4.0 s to the end: 5.0 s" in line for line in table((BANNED, GOVERNED), Possible(8, 2)))
 
 

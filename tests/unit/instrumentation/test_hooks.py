@@ -40,7 +40,7 @@ def hook_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "governor hook"}
 
 
-def test_every_hook_is_told_of_every_event_in_order() -> None:
+def test_every_hook_gets_every_event_in_order() -> None:
     first: list[AnyEvent] = []
     second: list[AnyEvent] = []
     with announcing(first.append, second.append) as announcer:
@@ -89,7 +89,7 @@ def test_no_thread_is_there_before_the_start_without_hooks_and_after_the_end() -
     assert [False, False] == [thread.is_alive() for thread in running]
 
 
-def test_a_hook_that_fails_fails_alone_and_is_told_of_the_next_event() -> None:
+def test_a_hook_that_fails_fails_alone_and_gets_the_next_event() -> None:
     told: list[AnyEvent] = []
     attempts: list[AnyEvent] = []
 
@@ -205,7 +205,7 @@ def test_a_slow_hook_misses_what_does_not_fit_and_that_is_counted() -> None:
     assert list(range(MAX_EVENTS, MAX_EVENTS + 5)) == numbers(quick)
 
 
-def test_a_hook_that_is_taken_out_is_told_of_nothing_that_happens_afterwards() -> None:
+def test_a_hook_that_is_taken_out_gets_nothing_that_happens_afterwards() -> None:
     told: list[AnyEvent] = []
     first = Flag()
 
@@ -272,7 +272,7 @@ def test_a_hook_may_take_itself_out_add_others_and_announce() -> None:
     assert ([1], [2]) == (numbers(first), numbers(second))
 
 
-def test_a_hook_that_causes_what_it_is_told_of_does_not_keep_the_end_waiting() -> None:
+def test_a_hook_that_causes_the_events_it_gets_does_not_keep_the_end_waiting() -> None:
     told: list[AnyEvent] = []
 
     def repeat(event: AnyEvent) -> None:
@@ -309,7 +309,7 @@ def test_after_the_end_a_hook_is_a_mistake() -> None:
         announcer.add(lambda _: None)
 
 
-def test_hooks_that_are_added_early_are_told_of_what_happens_after_the_start() -> None:
+def test_hooks_that_are_added_early_get_what_happens_after_the_start() -> None:
     told: list[AnyEvent] = []
     announcer = Announcer(lambda: 0.0)
     announcer.add(told.append)
@@ -320,7 +320,7 @@ def test_hooks_that_are_added_early_are_told_of_what_happens_after_the_start() -
     assert [1] == numbers(told)
 
 
-def test_a_pause_is_told_of_when_there_is_nothing_more_and_the_end_after_everything() -> None:
+def test_a_pause_is_announced_when_there_is_nothing_more_and_the_end_after_everything() -> None:
     told: list[object] = []
     paused = Flag()
 

@@ -82,7 +82,7 @@ def test_a_folder_that_others_can_look_into_stays_as_it_is_and_gets_a_private_on
     assert (folder / OURS, 0o700, lax) == (found, mode(found), mode(folder))
 
 
-def test_under_a_parent_in_which_everybody_writes_there_is_a_private_folder_for_each_user(tmp_path: Path) -> None:
+def test_under_a_parent_that_all_may_write_to_there_is_a_private_folder_for_each_user(tmp_path: Path) -> None:
     parent = make(tmp_path / "tmp", 0o1777)
     with opened(parent / "logs") as found:
         pass

@@ -21,7 +21,7 @@ def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
     assert 1_500_000 == clock()
 
 
-def test_a_manual_clock_begins_where_it_is_told_to() -> None:
+def test_a_manual_clock_begins_at_the_given_instant() -> None:
     clock = ManualClock(start=3600)
 
     assert 3_600_000_000 == clock()
