@@ -27,6 +27,7 @@ from governor._life import Life
 from governor._listeners import Listeners
 from governor._lives import GovernorState, Lives
 from governor._operator import Operator
+from governor._owner.listen import Listen
 from governor._permit_request import Cost, PermitRequest, ask, keyed
 from governor._retries import Failure
 from governor._supervisor import Supervisor
@@ -79,6 +80,8 @@ class Governor:
             self.add_hook(hook)
         #: Admission of inbound requests.
         self.inbound = Inbound(self._access.still_running)
+        #: Other processes share its limits: `async with governor.listen("PATH"):`.
+        self.listen = Listen(self._access, self._clock)
         #: Decorator: `@governor.limit("github", "GET")` takes a permit for each call of a function.
         self.limit = LimitDecorator(lambda: self, partial(_itself, self))
         self._lives = Lives(self._access, self._listeners, set_up=self._set_up, on_closed=partial(_remove, self))

@@ -7,7 +7,7 @@ that finds no room is answered `overloaded`.
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from random import Random
 from typing import Final, assert_never, final
@@ -35,7 +35,7 @@ from governor.errors import Reason, UsageError
 from governor.instrumentation import Announcer
 from governor.policies.ban_guard import News
 from governor.policies.budget import Budget
-from governor.statistics import CounterRecord, GroupStatistics, ScopeStatistics, Statistics
+from governor.statistics import CounterRecord, GroupStatistics, MemberStatistics, ScopeStatistics, Statistics
 
 _log: Final = logging.getLogger("governor")
 
@@ -101,6 +101,8 @@ class Supervisor:
         self.sharing = Sharing(self._builder, actors=self._scopes.actors, leasing=self.leasing, portal=portal)
         #: What an operator may do.
         self.operations = Operations(self._scopes, self._builder, now=now, publish=self._publish)
+        #: The processes that are connected to the governor.
+        self.members: Callable[[], tuple[MemberStatistics, ...]] = tuple
         self._to_start: deque[ScopeActor | GroupActor] = deque()
         self._any_to_start = anyio.Event()
         self._forgotten_visits = CounterRecord()
@@ -119,6 +121,11 @@ class Supervisor:
             tasks.start_soon(self._keep_sweeping, group)
         for task in (*self._watch.tasks(), self._start_tasks, self._scopes.passivate_idle):
             tasks.start_soon(task)
+
+    @property
+    def actors(self) -> Mapping[str, ScopeActor]:
+        """The actors by scope."""
+        return self._scopes.actors
 
     def actor(self, scope: str) -> ScopeActor | None:
         """The actor of a scope, started on first use. None if there is no room for another scope."""
@@ -191,6 +198,7 @@ class Supervisor:
             provider_limits=self.sharing.limits(now),
             set_aside=aside,
             groups=groups,
+            members=self.members(),
             events_dropped=self._announcer.dropped,
             hooks_failed=self._announcer.failed,
         )

@@ -241,6 +241,22 @@ class BudgetStatistics(msgspec.Struct, frozen=True, kw_only=True):
     others: int = 0
 
 
+class MemberStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that shares the limits of this governor over its socket.
+
+    `requests` is how many permits it has used since it connected, `leased` how many it has been granted ahead, `held` how many
+    of its calls hold a place of a limit, and `waiting` how many wait for a permit. The rate is that of the last seconds.
+    """
+
+    pid: int
+    name: str = ""
+    requests: int = 0
+    requests_per_second: float = 0.0
+    leased: int = 0
+    held: int = 0
+    waiting: int = 0
+
+
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """A whole governor at the moment `now`.
 
@@ -268,6 +284,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     #: Scopes that made room for others. They continue from a record when they are used again, and are not among `scopes`.
     set_aside: int = 0
     groups: Mapping[str, GroupStatistics] = {}
+    #: The processes that share the limits over the socket of the governor.
+    members: tuple[MemberStatistics, ...] = ()
     #: Events that a hook missed because its queue was full.
     events_dropped: int = 0
     #: Calls of hooks that failed, and lines that the log could not write.

@@ -88,7 +88,8 @@ class Session:
         self.pid = 0
         self.name = ""
         self.connected = True
-        self._greeted = False
+        #: Whether it has said hello.
+        self.greeted = False
         self._early: list[Ask] = []
         self._waiting: dict[int, _Waiting] = {}
         self._answers = Answers()
@@ -115,7 +116,7 @@ class Session:
 
     def handle(self, message: FromMember) -> None:
         """Reads one message. Raises `ProtocolError`, and `ConfigError` for no name of a scope: the connection must end."""
-        if not self._greeted and not isinstance(message, Hello):
+        if not self.greeted and not isinstance(message, Hello):
             raise ProtocolError("the first message of a connection must be a hello")
         match message:
             case Hello():
@@ -135,6 +136,10 @@ class Session:
             case _:
                 assert_never(message)
 
+    def lend(self) -> None:
+        """Grants ahead where asks have come in. To be called after the messages that have arrived together."""
+        self.leases.lend()
+
     def answer(self, message: FromOwner) -> None:
         """Sends an answer, which refreshes the leases of the process."""
         self.leases.refresh()
@@ -144,11 +149,11 @@ class Session:
         self._send(message)
 
     def _greet(self, hello: Hello) -> None:
-        if self._greeted:
+        if self.greeted:
             raise ProtocolError("a connection has one hello")
         if hello.version != VERSION:
             raise ProtocolError(f"version {hello.version} of the protocol is not spoken here, but version {VERSION}")
-        self._greeted = True
+        self.greeted = True
         self.pid, self.name = hello.pid, hello.name
         for scope, count in hello.held.items():
             actor = self._machine.actor(scope)

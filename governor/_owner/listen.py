@@ -1,0 +1,52 @@
+"""Listening on a unix socket, as `Governor.listen`: other processes share the limits of the governor."""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import final
+
+from governor._access import Access
+from governor._owner.listener import listening
+from governor._owner.members import Members
+from governor._owner.socket_file import bound, default_path
+from governor._units import Instant
+from governor.errors import UsageError
+
+
+@final
+class Listen:
+    """`async with governor.listen():` for processes of this user, which share the limits of the governor meanwhile."""
+
+    __slots__ = ("_access", "_clock")
+
+    def __init__(self, access: Access, clock: Callable[[], Instant]) -> None:
+        self._access = access
+        self._clock = clock
+
+    @asynccontextmanager
+    async def __call__(
+        self, where: str | os.PathLike[str] | socket.socket | None = None, *, learning: bool = False
+    ) -> AsyncIterator[Members]:
+        """Serves other processes on a unix socket, within the block, which must run in the governor's event loop.
+
+        `where` is the path of the socket, by default `governor.sock` in the folder `XDG_RUNTIME_DIR`, or a socket that listens
+        already. With `learning`, no permit is granted in the first second: processes that a governor before this one has
+        granted permits come back first, and say what they hold. In the end calls that wait are denied as `shutting_down`.
+
+        Raises `ListenError` if another process listens there, and `UsageError` in another event loop.
+        """
+        access = self._access
+        portal = access.still_running()
+        if not portal.on_loop():
+            raise UsageError("listen in the event loop of the governor: within `async with Governor(...)`")
+        supervisor = access.supervised()
+        async with AsyncExitStack() as stack:
+            if not isinstance(where, socket.socket):
+                where = stack.enter_context(bound(Path(where) if where is not None else default_path()))
+            members = Members(supervisor, self._clock, learning=learning)
+            supervisor.members = members.statistics
+            stack.callback(setattr, supervisor, "members", tuple)
+            await stack.enter_async_context(listening(members, where, portal.post))
+            yield members

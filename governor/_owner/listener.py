@@ -1,0 +1,251 @@
+"""Listener on a unix socket: accepts the connections of processes, reads what they say, and writes what sessions say.
+
+All frames that one read brings are handled together, and what they cause, in whichever session, is written together
+afterwards.
+
+Bounds: `MAX_MEMBERS` connections; a frame of `MAX_FRAME` bytes; `MAX_BACKLOG` bytes that a process has not read, beyond which
+its connection is closed; `_HELLO_TIMEOUT` seconds until the first message of a connection.
+"""
+
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Final, final
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from governor._owner.members import MAX_MEMBERS, Members
+from governor._owner.peers import is_ours, user_of
+from governor._owner.session import Session
+from governor.errors import GovernorError
+from governor.protocol import FROM_MEMBER, FrameError, FrameReader, FromOwner, Lent, Rejected, encode
+
+_log: Final = logging.getLogger("governor")
+
+#: Bytes that are written for a process and that it has not read.
+MAX_BACKLOG: Final = 2_097_152
+_READ: Final = 65_536
+_HELLO_TIMEOUT: Final = 5.0
+#: Seconds for the last messages when the listener ends.
+_FLUSH_TIMEOUT: Final = 0.5
+#: Seconds to wait when the process has no file descriptor left.
+_ACCEPT_PAUSE: Final = 0.1
+
+
+@final
+class Listener:
+    """The connections on one socket. `post` runs a callback on the loop soon."""
+
+    def __init__(self, members: Members, post: Callable[[Callable[[], object]], object]) -> None:
+        self.members = members
+        self._post = post
+        self.connections: dict[Session, Connection] = {}
+        #: Connections with something to write, while frames are handled or a flush has been posted.
+        self._dirty: dict[Connection, None] = {}
+        self._collecting = False
+
+    async def accept(self, listener: socket.socket, tasks: TaskGroup) -> None:
+        """Accepts connections, for ever."""
+        listener.setblocking(False)
+        while True:
+            await anyio.wait_readable(listener)
+            try:
+                accepted, _ = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                continue
+            except OSError as error:
+                _log.error("A process cannot connect: %s.", error.strerror or error)
+                await anyio.sleep(_ACCEPT_PAUSE)
+                continue
+            accepted.setblocking(False)
+            reason = self._why_not(accepted)
+            if reason is None:
+                tasks.start_soon(self._serve, accepted, tasks)
+            else:
+                with accepted, suppress(OSError):
+                    accepted.send(encode(Rejected(reason)))
+
+    def _why_not(self, accepted: socket.socket) -> str | None:
+        if not is_ours(user_of(accepted)):
+            return "the governor serves processes of its own user only"
+        if self.members.full:
+            return f"{MAX_MEMBERS} processes are connected, and there is no room for more"
+        return None
+
+    async def _serve(self, accepted: socket.socket, tasks: TaskGroup) -> None:
+        with accepted:
+            connection = Connection(accepted, self, tasks)
+            session = connection.session
+            self.connections[session] = connection
+            try:
+                await connection.run()
+            except OSError:
+                pass  # It is gone.
+            finally:
+                connection.closed = True
+                connection.drained.set()
+                del self.connections[session]
+                with self.together():
+                    self.members.lost(session)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Writes at the end what is said within the block."""
+        self._collecting = True
+        try:
+            yield
+        finally:
+            self._collecting = False
+            self.flush()
+
+    def wants_to_write(self, connection: "Connection") -> None:
+        """The connection has something to write."""
+        if not self._dirty and not self._collecting:
+            self._post(self.flush)
+        self._dirty[connection] = None
+
+    def flush(self) -> None:
+        """Writes what there is to write, as far as it can be written at once."""
+        while self._dirty:
+            self._dirty.popitem()[0].flush()
+
+    def room(self, session: Session) -> anyio.Event | None:
+        """What to wait for before a long message is sent; None if there is room for it."""
+        connection = self.connections.get(session)
+        return None if connection is None or connection.drained.is_set() else connection.drained
+
+    async def close(self) -> None:
+        """Denies every ask that waits, and gives the processes a moment to read it."""
+        with self.together():
+            self.members.shut_down()
+        with anyio.move_on_after(_FLUSH_TIMEOUT, shield=True):
+            for connection in tuple(self.connections.values()):
+                await connection.drained.wait()
+
+
+@final
+class Connection:
+    """One connection and its session."""
+
+    def __init__(self, accepted: socket.socket, listener: Listener, tasks: TaskGroup) -> None:
+        self._socket = accepted
+        self._listener = listener
+        self._tasks = tasks
+        self._out = bytearray()
+        self._writing = False
+        self.closed = False
+        #: Set while nothing is left to write.
+        self.drained = anyio.Event()
+        self.drained.set()
+        self.session = listener.members.open(self._send)
+
+    async def run(self) -> None:
+        """Handles frames until the connection ends."""
+        reader = FrameReader(FROM_MEMBER)
+        session = self.session
+        with anyio.move_on_after(_HELLO_TIMEOUT) as hello:
+            while (data := await self._receive()) and not self.closed:
+                try:
+                    with self._listener.together():
+                        for message in reader.feed(data):
+                            session.handle(message)
+                        session.lend()
+                except (FrameError, GovernorError) as mistake:
+                    await self._reject(str(mistake))
+                    return
+                except Exception as error:
+                    _log.error("A message of process %d could not be handled.", session.pid, exc_info=error)
+                    await self._reject("the message could not be handled; see the log of the governor")
+                    return
+                if session.greeted:
+                    hello.deadline = float("inf")
+        if hello.cancelled_caught:
+            await self._reject("the first message did not come in time")
+
+    async def _receive(self) -> bytes:
+        while True:
+            try:
+                data = self._socket.recv(_READ)
+            except BlockingIOError:
+                await anyio.wait_readable(self._socket)
+            else:
+                await anyio.lowlevel.checkpoint()  # One that says much must not keep others waiting.
+                return data
+
+    async def _reject(self, reason: str) -> None:
+        self._send(Rejected(reason))
+        self.flush()
+        with anyio.move_on_after(_FLUSH_TIMEOUT, shield=True):
+            await self.drained.wait()
+
+    def _send(self, message: FromOwner) -> None:
+        if self.closed:
+            return
+        self._out += encode(message)
+        if isinstance(message, Lent):
+            self._listener.members.wake()
+        if len(self._out) > MAX_BACKLOG:
+            self._close()
+        else:
+            self._listener.wants_to_write(self)
+
+    def flush(self) -> None:
+        """Writes as much as fits, and leaves the rest to a task."""
+        if self._writing or self.closed:
+            return
+        self._write()
+        if self._out and not self.closed:
+            self._writing = True
+            self.drained = anyio.Event()
+            self._tasks.start_soon(self._keep_writing)
+
+    def _write(self) -> None:
+        try:
+            while self._out:
+                sent = self._socket.send(self._out)
+                del self._out[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close()
+
+    async def _keep_writing(self) -> None:
+        with suppress(OSError, anyio.ClosedResourceError):
+            while self._out and not self.closed:
+                await anyio.wait_writable(self._socket)
+                self._write()
+        self._writing = False
+        self.drained.set()
+
+    def _close(self) -> None:
+        """Ends the connection: its reader finds out."""
+        self.closed = True
+        self._out.clear()
+        self.drained.set()
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+@asynccontextmanager
+async def listening(
+    members: Members, listener: socket.socket, post: Callable[[Callable[[], object]], object]
+) -> AsyncIterator[None]:
+    """Serves the processes that connect to a socket that listens, within the block."""
+    served = Listener(members, post)
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(members.keep_looking, served.flush)
+        tasks.start_soon(members.answer_queries, served.room)
+        tasks.start_soon(served.accept, listener, tasks)
+        try:
+            yield
+        except Exception as error:
+            failure = error  # As it is, not wrapped into a group.
+        finally:
+            await served.close()
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,182 @@
+"""Members: all processes that are connected to a governor, and those that were until a moment ago.
+
+Bounds: `MAX_MEMBERS` sessions, those included that only wait for their leases to run out; `MAX_QUERIES` documents that are
+asked for and not sent.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple, final
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from governor._actors.actor import ScopeActor
+from governor._owner.checks import ProtocolError
+from governor._owner.session import Session
+from governor._supervisor import Supervisor
+from governor._units import SECOND, Duration, Instant, to_seconds
+from governor.config import scope_of
+from governor.protocol import Answer, FromOwner
+from governor.statistics import MemberStatistics
+
+MAX_MEMBERS: Final = 8192
+MAX_QUERIES: Final = 64
+#: How long a lease lasts.
+TTL: Final = Duration(SECOND)
+#: Bytes of a document in one message.
+_PART: Final = 262_144
+#: A rate is measured over at least so long.
+_MEASURED: Final = Duration(SECOND)
+
+
+class _Query(NamedTuple):
+    session: Session
+    number: int
+
+
+class _Rate:
+    """Permits per second of one process, between two looks."""
+
+    __slots__ = ("_at", "_count", "per_second")
+
+    def __init__(self, now: Instant) -> None:
+        self._at, self._count = now, 0
+        self.per_second = 0.0
+
+    def look(self, now: Instant, count: int) -> None:
+        if now - self._at >= _MEASURED:
+            self.per_second = (count - self._count) / to_seconds(now - self._at)
+            self._at, self._count = now, count
+
+
+@final
+class Members:
+    """The sessions of one governor. Belongs to the actors' thread. See `session.Machine`."""
+
+    def __init__(self, supervisor: Supervisor, clock: Callable[[], Instant], *, learning: bool = False) -> None:
+        self.ttl = TTL
+        self.clock = clock
+        #: See `session.Machine`.
+        self.opens_at = Instant(clock() + TTL + TTL // 10) if learning else Instant(0)
+        self._supervisor = supervisor
+        self._sessions: dict[Session, _Rate] = {}
+        self._queries: deque[_Query] = deque()
+        self._asked = anyio.Event()
+        self._due = anyio.Event()
+        if learning:
+            self._due.set()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def full(self) -> bool:
+        """Whether no other process can connect."""
+        return len(self._sessions) >= MAX_MEMBERS
+
+    def actor(self, scope: str) -> ScopeActor | None:
+        """See `session.Machine`."""
+        actors = self._supervisor.actors
+        known = actors.get(scope)
+        if known is not None:
+            return known
+        provider, _, method = scope.partition(":")
+        return self._supervisor.actor(scope_of(provider, method or None))
+
+    def open(self, send: Callable[[FromOwner], None]) -> Session:
+        """A session for another process."""
+        session = Session(self, send)
+        self._sessions[session] = _Rate(self.clock())
+        return session
+
+    def lost(self, session: Session) -> None:
+        """The connection of a process has ended."""
+        session.lost()
+        if session.due:
+            self.wake()
+        else:
+            self._sessions.pop(session, None)
+
+    def shut_down(self) -> None:
+        """Denies every ask that waits."""
+        for session in self._sessions:
+            session.shut_down()
+
+    # Time.
+
+    def wake(self) -> None:
+        """Something has been lent, or a process is gone: there is something to look after."""
+        self._due.set()
+
+    async def keep_looking(self, after: Callable[[], object]) -> None:
+        """Has the sessions look after what may run out, and calls `after` that. Sleeps while there is nothing."""
+        while True:
+            await self._due.wait()
+            await anyio.sleep(to_seconds(self.ttl) / 4)
+            self.look()
+            after()
+
+    def look(self) -> None:
+        """Has the sessions look after what has run out by now."""
+        due = False
+        for session in tuple(self._sessions):
+            if session.due:
+                session.look()
+            if session.due:
+                due = True
+            elif not session.connected:
+                del self._sessions[session]
+        if not due:
+            self._due = anyio.Event()
+
+    # Watching.
+
+    def statistics(self) -> tuple[MemberStatistics, ...]:
+        """The processes that are connected, by process id."""
+        now, found = self.clock(), []
+        for session, rate in self._sessions.items():
+            if session.greeted and session.connected:
+                requests = session.granted + session.leases.used
+                rate.look(now, requests)
+                found.append(
+                    MemberStatistics(
+                        pid=session.pid,
+                        name=session.name,
+                        requests=requests,
+                        requests_per_second=rate.per_second,
+                        leased=session.leases.lent,
+                        held=len(session.places),
+                        waiting=session.waiting,
+                    )
+                )
+        return tuple(sorted(found, key=lambda one: one.pid))
+
+    def query(self, session: Session, number: int, document: str) -> None:
+        """See `session.Machine`."""
+        if document != "statistics":
+            raise ProtocolError(f"there is no document {document!r}; there is 'statistics'")
+        if len(self._queries) >= MAX_QUERIES:
+            raise ProtocolError(f"more than {MAX_QUERIES} documents are asked for at a time")
+        self._queries.append(_Query(session, number))
+        self._asked.set()
+
+    async def answer_queries(self, room: Callable[[Session], "anyio.Event | None"]) -> None:
+        """Writes the documents that are asked for, in small steps. `room` says what to wait for before the next part."""
+        while True:
+            await self._asked.wait()
+            self._asked = anyio.Event()
+            while self._queries:
+                session, number = self._queries.popleft()
+                survey = self._supervisor.survey()
+                while (statistics := next(survey)) is None:
+                    await anyio.lowlevel.checkpoint()
+                document = msgspec.json.encode(statistics)
+                for start in range(0, len(document), _PART):
+                    while (event := room(session)) is not None:
+                        await event.wait()
+                    if not session.connected:
+                        break
+                    session.answer(Answer(number, document[start : start + _PART], start + _PART < len(document)))
+                await anyio.lowlevel.checkpoint()

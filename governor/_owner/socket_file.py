@@ -1,0 +1,110 @@
+"""The unix socket on which a governor listens: where it is, who may use it, and that one process has it.
+
+A socket file outlives the process that made it. So that two processes that start at once do not remove each other's, the owner
+holds a lock on the file beside it, `governor.sock.lock`, which the kernel takes away when the process ends, however it ends.
+"""
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from governor.errors import GovernorError
+
+#: The name of the socket in the folder of the user.
+NAME: Final = "governor.sock"
+#: Bytes of the longest path that the address of a unix socket holds: 104 on macOS, 108 on Linux, with a zero at the end.
+MAX_PATH: Final = 103
+_BACKLOG: Final = 1024
+
+
+class ListenError(GovernorError):
+    """The socket cannot be listened on: what is in the way, and what to do."""
+
+
+def default_path() -> Path:
+    """The socket of the current user: in `XDG_RUNTIME_DIR`, or else in a folder of their own in the folder of temporary files.
+
+    Raises `ListenError` if that folder belongs to another user, or others may write there.
+    """
+    import tempfile
+
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return Path(runtime) / NAME
+    folder = Path(tempfile.gettempdir()) / f"governor-{os.geteuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise ListenError(f"{folder} is no folder of this user alone; remove it, or name another socket with --socket")
+    return folder / NAME
+
+
+@contextmanager
+def bound(path: Path) -> Iterator[socket.socket]:
+    """Listens on a socket file, of mode 0600, which is removed at the end. Raises `ListenError`.
+
+    What a process that is gone has left there is replaced.
+    """
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise ListenError(
+            f"{path} is longer than the {MAX_PATH} bytes of the longest name of a unix socket; choose another one"
+        )
+    try:
+        with _locked(path), socket.socket(socket.AF_UNIX) as listener:
+            _remove_stale(path)
+            listener.bind(os.fspath(path))
+            os.chmod(path, 0o600)
+            # Only from here on can anyone connect.
+            listener.listen(_BACKLOG)
+            made = path.lstat()
+            try:
+                yield listener
+            finally:
+                with suppress(OSError):
+                    if os.path.samestat(made, path.lstat()):
+                        path.unlink()
+    except OSError as error:
+        raise ListenError(f"cannot listen on {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    import fcntl
+
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _in_use(path) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ListenError(f"{path} exists and is no socket; remove it, or choose another path")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            pass
+        else:
+            raise _in_use(path)
+    with suppress(FileNotFoundError):
+        path.unlink()
+
+
+def _in_use(path: Path) -> ListenError:
+    return ListenError(f"another process listens on {path} already; end it, or choose another path")
