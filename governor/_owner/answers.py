@@ -1,4 +1,4 @@
-"""Beginnings of answers, kept until the outcome of the call is told: in one process the two share an object.
+"""Beginnings of answers, kept until the outcome of the call follows: in one process the two share an object.
 
 Bound: `MAX_ANSWERED` for each session. Beyond, the oldest is forgotten, and its outcome is read as if it had been told alone.
 """

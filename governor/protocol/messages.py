@@ -102,8 +102,8 @@ class LeaseUse(msgspec.Struct, frozen=True):
 class LeaseReport(msgspec.Struct, frozen=True, tag="lease_report"):
     """Tell what has become of lent permits. `Read` answers, after a `Lent` for each scope that wants more and gets some.
 
-    Without uses it only refreshes the leases of the connection. What has been used and has succeeded in a scope is told before
-    a failure of that scope.
+    Without uses it only refreshes the leases of the connection. A member reports what has been used and has succeeded in a
+    scope before it tells a failure of that scope.
     """
 
     number: Number
