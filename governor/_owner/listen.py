@@ -11,6 +11,7 @@ from governor._access import Access
 from governor._owner.listener import listening
 from governor._owner.members import Members
 from governor._owner.socket_file import bound, default_path
+from governor._supervisor import Supervisor
 from governor._units import Instant
 from governor.errors import UsageError
 
@@ -42,6 +43,8 @@ class Listen:
         if not portal.on_loop():
             raise UsageError("listen in the event loop of the governor: within `async with Governor(...)`")
         supervisor = access.supervised()
+        if not isinstance(supervisor, Supervisor):
+            raise UsageError("this process asks another one for its permits (`[machine] socket`), and can serve none itself")
         async with AsyncExitStack() as stack:
             if not isinstance(where, socket.socket):
                 where = stack.enter_context(bound(Path(where) if where is not None else default_path()))
