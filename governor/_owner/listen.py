@@ -49,6 +49,7 @@ class Listen:
             if not isinstance(where, socket.socket):
                 where = stack.enter_context(bound(Path(where) if where is not None else default_path()))
             members = Members(supervisor, self._clock, learning=learning)
+            members.address = str(where.getsockname())
             supervisor.members = members.statistics
             stack.callback(setattr, supervisor, "members", tuple)
             await stack.enter_async_context(listening(members, where, portal.post))

@@ -58,6 +58,8 @@ class Members:
     def __init__(self, supervisor: Supervisor, clock: Callable[[], Instant], *, learning: bool = False) -> None:
         self.ttl = TTL
         self.clock = clock
+        #: The path of the socket.
+        self.address = ""
         #: See `session.Machine`.
         self.opens_at = Instant(clock() + TTL + TTL // 10) if learning else Instant(0)
         self._supervisor = supervisor

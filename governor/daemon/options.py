@@ -29,6 +29,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     allow_host: tuple[str, ...]
     drain: float
     admin_token: str | None = None
+    #: The path of the socket for other processes; empty for that of the user, None for what the settings say.
+    socket: str | None = None
+    #: Seconds without a process after which the daemon ends; None for never.
+    exit_idle: float | None = None
 
     def allowed_hosts(self) -> tuple[str, ...]:
         """The allowed names in `Host`: those of loopback, the address to listen on, and those of `--allow-host`."""
@@ -57,6 +61,8 @@ def parse(arguments: Sequence[str]) -> Options:
         allow_host=tuple(said.allow_host),
         drain=said.drain,
         admin_token=token,
+        socket=said.socket,
+        exit_idle=said.exit_idle,
     )
 
 
@@ -83,6 +89,20 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
         help="seconds in which open connections get a 503 before the daemon exits (%(default)s)",
     )
     parser.add_argument(
+        "--socket",
+        nargs="?",
+        const="",
+        metavar="PATH",
+        help="the unix socket for processes that share the limits; without a path, that of the user; default: `socket` of "
+        "[machine] in the policy file, if any",
+    )
+    parser.add_argument(
+        "--exit-idle",
+        type=_idle_seconds,
+        metavar="SECONDS",
+        help="end once no process has been connected to the socket for so long; default: never",
+    )
+    parser.add_argument(
         "--admin-token",
         metavar="TOKEN",
         help="allows requests with this token, of at least 16 characters, to open and close circuit breakers and to end "
@@ -95,6 +115,16 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; allowed: 0 to 65535")
     return int(text)
+
+
+def _idle_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 31_622_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time without processes; allowed: above 0, to 366 days in seconds")
+    return seconds
 
 
 def _seconds(text: str) -> float:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
@@ -17,16 +17,19 @@ import anyio
 import uvicorn
 from anyio.lowlevel import current_token
 
-from governor import Config, ConfigError, Governor, GovernorError
+from governor import ConfigError, Governor, GovernorError
 from governor.daemon.app import create_app
 from governor.daemon.connections import AcceptErrors, BoundedProtocol
 from governor.daemon.host_check import Drain
 from governor.daemon.loop import current_post
+from governor.daemon.machine import Processes, Where, end_when_idle, settings, where
 from governor.daemon.options import Options, parse, url_host
 from governor.daemon.systemd import inherited_sockets, notified
 
 #: Seconds for the remaining requests after the time to drain; then their connections are closed.
 _SHUTDOWN_TIMEOUT: Final = 10
+#: What may be handed over, by name.
+_FAMILIES: Final = {"http": (socket.AF_INET, socket.AF_INET6), "machine": (getattr(socket, "AF_UNIX", None),)}
 #: Seconds between two checks for remaining connections.
 _CHECK_INTERVAL: Final = 0.02
 
@@ -35,23 +38,19 @@ def main(arguments: Sequence[str]) -> int:
     """Serves until a signal. Returns the exit status: 0, 1 if the address is not available, 2 for a mistake in the settings."""
     options = parse(arguments)
     try:
-        governor = Governor(Config.load(options.config))
-    except ConfigError as mistake:
-        _say(str(mistake))
-        return 2
-    try:
+        config, named = settings(options.config)
+        governor = Governor(config)
         handed_over = _handed_over(inherited_sockets())
     except ConfigError as mistake:
         _say(str(mistake))
         return 2
     try:
-        listener = handed_over or _listen(options.host, options.port)
+        listener = handed_over.get("http") or _listen(options.host, options.port)
     except OSError as error:
         _say(f"cannot listen on {url_host(options.host)}:{options.port}: {error.strerror or error}")
         return 1
     with listener:
-        anyio.run(_serve, governor, listener, options)
-    return 0
+        return anyio.run(_serve, governor, listener, where(options.socket, named, handed_over.get("machine")), options)
 
 
 class _AsyncioLoop(Protocol):
@@ -68,7 +67,22 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(governor: Governor, listener: socket.socket, options: Options) -> None:
+async def _serve(governor: Governor, listener: socket.socket, machine: Where | None, options: Options) -> int:
+    async with AsyncExitStack() as stack:
+        # The app leaves it running: requests are finished first, and processes are served until then.
+        await stack.enter_async_context(governor)
+        processes: Processes | None = None
+        if machine is not None:
+            try:
+                processes = await stack.enter_async_context(governor.listen(machine or None))
+            except GovernorError as error:
+                _say(str(error))
+                return 1
+        await _serve_http(governor, listener, processes, options)
+    return 0
+
+
+async def _serve_http(governor: Governor, listener: socket.socket, processes: Processes | None, options: Options) -> None:
     drain = Drain()
     app = create_app(
         governor,
@@ -106,6 +120,10 @@ async def _serve(governor: Governor, listener: socket.socket, options: Options) 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_end_when_drained, server, drain, options.drain)
             _announce(listener)
+            if processes is not None:
+                print(f"governor serve: processes share its limits on {processes.address}", flush=True)
+                if options.exit_idle is not None:
+                    tasks.start_soon(end_when_idle, processes, options.exit_idle, end)
             with notified():
                 await server.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
@@ -122,7 +140,7 @@ async def _end_when_drained(server: uvicorn.Server, drain: Drain, seconds: float
 def _reload(governor: Governor, path: str | None) -> None:
     """Reloads the settings. After a mistake the old settings stay in force."""
     try:
-        governor.reconfigure(Config.load(path))
+        governor.reconfigure(settings(path)[0])
     except GovernorError as mistake:
         _say(f"settings not changed: {mistake}")
     else:
@@ -145,12 +163,13 @@ def _hand_over(post: Callable[[Callable[[], object]], object], call: Callable[[]
     post(call)
 
 
-def _handed_over(sockets: Mapping[str, socket.socket]) -> socket.socket | None:
-    """The socket for HTTP that systemd has handed over. Raises `ConfigError` for others."""
+def _handed_over(sockets: Mapping[str, socket.socket]) -> Mapping[str, socket.socket]:
+    """The sockets that systemd has handed over: `http`, and `machine` for other processes. Raises `ConfigError` for others."""
     for name, handed in sockets.items():
-        if name != "http" or handed.family not in (socket.AF_INET, socket.AF_INET6):
-            raise ConfigError("LISTEN_FDNAMES", name, "a socket of IP with the name http")
-    return sockets.get("http")
+        if handed.family not in _FAMILIES.get(name, ()):
+            allowed = "a socket of IP with the name http, or a unix socket with the name machine"
+            raise ConfigError("LISTEN_FDNAMES", name, allowed)
+    return sockets
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -69,7 +69,11 @@ def test_the_daemon_serves_on_the_socket_that_systemd_hands_over_and_says_when_i
             "http:http",
             "LISTEN_FDNAMES is 'http:http'; expected a name for each socket (FileDescriptorName=)",
         ),
-        (socket.SOCK_STREAM, "web", "LISTEN_FDNAMES is 'web'; expected a socket of IP with the name http"),
+        (
+            socket.SOCK_STREAM,
+            "web",
+            "LISTEN_FDNAMES is 'web'; expected a socket of IP with the name http, or a unix socket with the name machine",
+        ),
         (socket.SOCK_DGRAM, "http", "LISTEN_FDS, http is 3; expected the descriptor of a stream socket that listens"),
     ],
 )

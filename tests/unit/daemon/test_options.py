@@ -27,10 +27,16 @@ def test_everything_can_be_said() -> None:
         "two",
         "--drain",
         "2.5",
+        "--socket",
+        "g.sock",
+        "--exit-idle",
+        "600",
     ]
     said = parse(typed)
+    named = Options(config="a.toml", host="::", port=0, allow_host=("one", "two"), drain=2.5, socket="g.sock", exit_idle=600.0)
 
-    assert Options(config="a.toml", host="::", port=0, allow_host=("one", "two"), drain=2.5) == said
+    assert named == said
+    assert ("", None) == (parse(["--socket"]).socket, parse([]).socket)
     assert {"localhost", "127.0.0.1", "[::1]", "[::]", "one", "two"} == set(said.allowed_hosts())
 
 
