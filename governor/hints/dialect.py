@@ -7,7 +7,7 @@ dialect also reads `Retry-After` and its relatives, and the fields `RateLimit` a
 import datetime
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -109,15 +109,18 @@ class LimitReader(NamedTuple):
     signs: tuple[str, ...]
     unit: int
     window: int
+    #: Whether one of the sources is in a body.
+    in_body: bool
 
 
-class Dialect(DialectFile, frozen=True, forbid_unknown_fields=True):
-    """How one provider says its limits, with what is derived from its file for speed."""
+class Dialect(DialectFile, frozen=True, forbid_unknown_fields=True, eq=False):
+    """How one provider says its limits, with what is derived from its file for speed. Hashed by identity, which is fast."""
 
     #: Headers of which one is in every answer that has a hint in its headers, and a status below 400.
     markers: tuple[str, ...] = ()
-    #: Per limit: its sources, the header without which it is not said, all its headers, its unit, and its window.
-    readers: tuple["LimitReader", ...] = ()
+    #: Headers that say a limit, for answers whose headers cannot be listed.
+    known: tuple[str, ...] = ()
+    readers: tuple[LimitReader, ...] = ()
     #: Statuses that mean "rate limited" whatever else the answer says.
     throttled_statuses: frozenset[int] = frozenset()
     #: `default_wait`, or `MIN_WAIT`.
@@ -150,7 +153,11 @@ def built_in_dialects() -> Mapping[str, Dialect]:
     generic = found[GENERIC]
     known = {reader.marker: reader for one in found.values() for reader in one.readers if reader.marker[0] != "$"}
     others = [reader for marker, reader in known.items() if marker not in generic.markers]
-    return {**found, GENERIC: msgspec.structs.replace(generic, readers=(*generic.readers, *others))}
+    readers = (*generic.readers, *others)
+    return {
+        **found,
+        GENERIC: msgspec.structs.replace(generic, readers=readers, known=_known(generic.markers, generic.fields, readers)),
+    }
 
 
 def read_dialects(folder: "Traversable") -> dict[str, Dialect]:
@@ -170,7 +177,8 @@ def read_dialect(name: str, text: str) -> Dialect:
     markers = ["retry-after", STANDARD.state, STANDARD.policy, *(field.state for field in said.fields), *_sources(readers)]
     return Dialect(
         **{field: getattr(said, field) for field in said.__struct_fields__},
-        markers=tuple(dict.fromkeys(source for source in markers if not source.startswith("$"))),
+        markers=_headers(markers),
+        known=_known(markers, said.fields, readers),
         readers=readers,
         throttled_statuses=frozenset(status for one in said.throttled if one.where is None for status in one.status),
         wait=wait,
@@ -188,7 +196,18 @@ def _reader(limit: LimitSources) -> LimitReader:
         (marker, *limit.reset),
         MILLISECOND if limit.unit == "ms" else SECOND,
         -1 if limit.window is None else parse_duration(limit.window),
+        any(source is not None and source[0] == "$" for source in (limit.limit, limit.remaining, limit.ratio, limit.name)),
     )
+
+
+def _headers(sources: Iterable[str]) -> tuple[str, ...]:
+    """The sources that are headers, each once."""
+    return tuple(dict.fromkeys(source for source in sources if source[0] != "$"))
+
+
+def _known(markers: Iterable[str], fields: Iterable[PolicyFields], readers: Iterable[LimitReader]) -> tuple[str, ...]:
+    signs = (sign for reader in readers for sign in reader.signs)
+    return _headers((*markers, *(field.policy for field in fields), *signs))
 
 
 def _sources(readers: tuple[LimitReader, ...]) -> list[str]:

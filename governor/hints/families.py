@@ -6,7 +6,6 @@ the part only are one limit. A reset without a unit and a window is that of all 
 """
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -48,14 +47,6 @@ class Part(NamedTuple):
     milliseconds: bool
 
 
-def names_of_limits(headers: object) -> tuple[str, ...]:
-    """The names of headers that may say a limit; none of headers that cannot be listed."""
-    if not isinstance(headers, Mapping):
-        return ()
-    return tuple([name for name in headers if "limit" in name or "remaining" in name])
-
-
-@lru_cache(maxsize=256)
 def readers_of(names: tuple[str, ...]) -> tuple[LimitReader, ...]:
     """The limits that headers with these names say."""
     parts: dict[str, list[tuple[str, Part]]] = {}
@@ -75,11 +66,11 @@ def readers_of(names: tuple[str, ...]) -> tuple[LimitReader, ...]:
                 sources = LimitSources(
                     dimension=part.dimension, limit=stated[0] if stated else None, remaining=name, reset=reset
                 )
-                made.append(LimitReader(sources, name, (name, *reset), unit, -1 if part.window is None else part.window))
+                window = -1 if part.window is None else part.window
+                made.append(LimitReader(sources, name, (name, *reset), unit, window, in_body=False))
     return tuple(made[:MAX_FAMILIES])
 
 
-@lru_cache(maxsize=256)
 def fields_of(names: tuple[str, ...]) -> tuple[PolicyFields, ...]:
     """The fields with these names that have the syntax of RateLimit, under another name."""
     states = (name for name in names if name.endswith("-ratelimit") and len(name) <= _MAX_NAME)

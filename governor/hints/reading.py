@@ -10,12 +10,12 @@ from typing import Final, Literal
 
 from governor._units import SECOND, Duration
 from governor.hints.body import decode, texts
-from governor.hints.dialect import STANDARD, Condition, Dialect, LimitReader, PolicyFields, dialect_of
-from governor.hints.families import fields_of, names_of_limits, readers_of
+from governor.hints.dialect import Condition, Dialect, LimitReader, PolicyFields, dialect_of
+from governor.hints.forms import Form, form_of
 from governor.hints.hint import MAX_HINT, Headers, Hint, Severity
 from governor.hints.ratelimit_fields import Item, items, policies
 from governor.hints.retry_after import WAITS, longest_wait
-from governor.hints.values import MAX_FIELD, VERY_LONG, Clock, count, span, values
+from governor.hints.values import MAX_FIELD, VERY_LONG, Clock, count, least, span, values
 
 #: Hints of one answer; further ones are dropped, after those that forbid calls.
 MAX_HINTS: Final = 32
@@ -40,15 +40,10 @@ def read_hints(
     `max_hint`. Raises nothing, whatever the answer says.
     """
     dialect = dialect_of(provider) if isinstance(provider, str) else provider
-    if status < 400 and (body is None or not dialect.reads_body):
-        get = headers.get
-        for marker in dialect.markers:
-            if get(marker) is not None:
-                break
-        else:
-            if not (dialect.families and names_of_limits(headers)):
-                return ()
-    return _Answer(dialect, status, headers, body, now, max_hint).hints()
+    form = form_of(dialect, headers)
+    if not form.speaks and status < 400 and (body is None or not dialect.reads_body):
+        return ()
+    return _Answer(dialect, status, headers, body, now, max_hint).hints(form)
 
 
 def is_throttled(provider: str | Dialect, status: int, headers: Headers, body: bytes | None = None) -> bool:
@@ -82,22 +77,14 @@ class _Answer:
         self._has_body = body is not None
         self._decoded: object = None
 
-    def hints(self) -> tuple[Hint, ...]:
-        dialect, get = self._dialect, self._headers.get
+    def hints(self, form: Form) -> tuple[Hint, ...]:
+        get = self._headers.get
         throttled = self.is_throttled()
         scope = self._scope()
-        found = []
-        names = names_of_limits(self._headers) if dialect.families else ()
-        others = [reader for reader in readers_of(names) if reader.marker not in dialect.markers] if names else ()
-        for reader in (*dialect.readers, *others):
-            for sign in reader.signs if throttled else (reader.marker,):
-                if get(sign) is not None or (sign[0] == "$" and self._has_body):
-                    if (hint := self._limit(reader, scope)) is not None:
-                        found.append(hint)
-                    break
-        for field in (STANDARD, *dialect.fields, *(fields_of(names) if names else ())):
-            if (state := get(field.state)) is not None or get(field.policy) is not None:
-                found += self._fields(field, state, scope)
+        readers = form.throttled_readers if throttled else form.readers
+        found = [hint for reader in readers if (hint := self._limit(reader, scope)) is not None]
+        for field in form.fields:
+            found += self._fields(field, get(field.state), scope)
         wait, assumed = self._wait(throttled), False
         if throttled and wait <= 0:
             wait, assumed = self._until(found)
@@ -136,20 +123,26 @@ class _Answer:
     def _limit(self, reader: LimitReader, scope: Scope) -> Hint | None:
         """The state of a limit; None if the answer does not say it."""
         sources = reader.sources
-        remaining = self._least(sources.remaining)
-        limit = self._least(sources.limit)
-        if sources.ratio is not None and (ratio := self._first(sources.ratio)) is not None:
+        get = self._first if reader.in_body else self._headers.get
+        remaining = limit = None
+        if sources.remaining is not None and (text := get(sources.remaining)) is not None:
+            remaining = least(text)
+        stated = None if sources.limit is None else get(sources.limit)
+        if stated is not None:
+            limit = least(stated)
+        if sources.ratio is not None and (ratio := get(sources.ratio)) is not None:
             used, _, of = ratio.partition("/")
             spent, all_of = count(used.strip()), count(of.strip())
             if spent is not None and all_of:
                 limit, remaining = all_of, max(0, all_of - spent)
         reset = -1
         for source in sources.reset:
-            reset = max(reset, self._latest(source, reader.unit))
+            if (until := self._latest(source, reader.unit)) > reset:
+                reset = until
         if remaining is None and limit is None and reset < 0:
             return None
-        name = None if sources.name is None else self._first(sources.name)
-        return self._state(sources.dimension, limit, remaining, reset, self._window(reader, limit), name, scope)
+        name = None if sources.name is None else get(sources.name)
+        return self._state(sources.dimension, limit, remaining, reset, self._window(reader, limit, stated), name, scope)
 
     def _fields(self, field: PolicyFields, text: str | None, scope: Scope) -> list[Hint]:
         """The states that a field RateLimit says, or its equivalent of a provider; without one, its policies."""
@@ -182,21 +175,21 @@ class _Answer:
             None if limit == 0 else remaining,
             None if reset < 0 else self._span(reset),
             self._span(wait) if exhausted else None,
-            Severity.EXHAUSTED if exhausted else Severity.NOTICE,
+            _EXHAUSTED if exhausted else _NOTICE,
             scope,
             None if window <= 0 or window == VERY_LONG else Duration(window),
             None if name is None else name[:_MAX_NAME],
         )
 
-    def _window(self, reader: LimitReader, limit: int | None) -> int:
-        sources = reader.sources
-        if sources.interval is not None and (said := self._latest(sources.interval, SECOND)) > 0:
+    def _window(self, reader: LimitReader, limit: int | None, stated: str | None) -> int:
+        """The window of a limit, which the answer may have `stated`; -1 if it is not known."""
+        interval = reader.sources.interval
+        if interval is not None and (said := self._latest(interval, SECOND)) > 0:
             return said
-        if reader.window > 0 or sources.limit is None:
+        if reader.window > 0 or stated is None or ";" not in stated:
             return reader.window
         # An old draft of the IETF adds the policies to the limit: `100, 100;w=60`.
-        stated = self._first(sources.limit) or ""
-        found = _OLD_POLICY.findall(stated, 0, MAX_FIELD) if ";" in stated else []
+        found = _OLD_POLICY.findall(stated, 0, MAX_FIELD)
         return next((_span(window, self._clock) for quota, window in found if count(quota) == limit), -1)
 
     def _wait(self, throttled: bool) -> int:
@@ -235,14 +228,6 @@ class _Answer:
     def _first(self, source: str) -> str | None:
         return self._headers.get(source) if source[0] != "$" else next(iter(self._texts(source)), None)
 
-    def _least(self, source: str | None) -> int | None:
-        """The smallest number of units that the source says; None if it says none."""
-        if source is None or (text := self._first(source)) is None:
-            return None
-        if "," not in text:
-            return count(text.strip())
-        return min((units for value in values(text) if (units := count(value)) is not None), default=None)
-
     def _latest(self, source: str, unit: int) -> int:
         """The latest reset that the source says, as a span; -1 if it says none."""
         if source[0] != "$":
@@ -250,7 +235,8 @@ class _Answer:
             if text is None:
                 return -1
             if "," not in text:
-                return _span(text.strip(' "'), self._clock, unit)
+                wait = span(text.strip(' "'), self._clock, unit=unit)
+                return -1 if wait is None else wait
         waits = [_span(value, self._clock, unit) for text in self._texts(source) for value in values(text)]
         return max(waits, default=-1)
 
@@ -258,6 +244,9 @@ class _Answer:
         return Duration(wait if 0 <= wait <= self._max_hint else self._max_hint if wait > 0 else 0)
 
 
+# Copies: a look-up in an enumeration costs as much as reading a number.
+_EXHAUSTED: Final = Severity.EXHAUSTED
+_NOTICE: Final = Severity.NOTICE
 #: Characters of a field RateLimit-Policy that is read: it is kept for the next answer.
 _MAX_STATED: Final = 2_048
 _OLD_POLICY: Final = re.compile(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")

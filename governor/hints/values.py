@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
-from governor._units import SECOND, UNITS
+from governor._units import HOUR, MILLISECOND, MINUTE, SECOND, UNITS
 from governor.hints.hint import Headers
 
 #: Characters of a field that are read, values among them, and characters of one value: no valid field is longer.
@@ -35,8 +35,10 @@ _NUMBER: Final = re.compile(r"\+?([0-9]+)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
 _VALUE: Final = re.compile(r"\s*(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?(?=\s*(?:[,;]|$))|(?:[A-Za-z]+, )?[^,]+)")
 _UNITS: Final = {**UNITS, "ns": None, "µs": UNITS["us"], "μs": UNITS["us"]}
 _PART: Final = re.compile(rf"([0-9]+)(?:\.([0-9]*))?\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})(?![a-z])\s*")
-#: The usual durations, without fractions.
-_GO: Final = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?")
+#: The usual durations: hours, minutes, and seconds or milliseconds with at most as many decimals as microseconds have.
+_GO: Final = re.compile(
+    r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m(?!s))?(?:([0-9]{1,9})(?:\.([0-9]{1,6}))?s|([0-9]{1,9})(?:\.([0-9]{1,3}))?ms)?"
+)
 _DATE: Final = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
 #: Not from `calendar`, whose names depend on the locale.
 _MONTHS: Final = {
@@ -113,6 +115,15 @@ def count(text: str) -> int | None:
     return None if amount is None else amount if amount == VERY_LONG else amount // 1_000
 
 
+def least(text: str) -> int | None:
+    """The smallest of the numbers of units of a field; None without a valid one."""
+    if text.isdecimal() and text.isascii() and len(text) <= _MAX_DIGITS:
+        return int(text)
+    if "," not in text:
+        return count(text.strip())
+    return min((units for value in values(text) if (units := count(value)) is not None), default=None)
+
+
 def span(text: str, clock: Clock, *, unit: int = SECOND, dates: bool = True) -> int | None:
     """The time from now on that a value says, in microseconds; None for one in the past and for what cannot be read.
 
@@ -125,7 +136,10 @@ def span(text: str, clock: Clock, *, unit: int = SECOND, dates: bool = True) -> 
             return _future(_since_1970(whole), clock)
         return min(whole * unit, VERY_LONG)
     if len(text) > _SHORTEST_DATE and text[4] == "-" and len(text) <= MAX_LENGTH and (moment := date(text)) is not None:
-        return _future(moment, clock)
+        wait = moment - clock()
+        return wait if wait > 0 else None
+    if text[-1:] == "s" and (amount := _usual(text)) is not None:
+        return amount
     amount = number(text, unit)
     if amount is not None:
         if dates and amount >= _EPOCH * SECOND and (seconds := number(text)) is not None and seconds < _FAR:
@@ -142,10 +156,9 @@ def span(text: str, clock: Clock, *, unit: int = SECOND, dates: bool = True) -> 
 
 def duration(text: str) -> int | None:
     """A duration in microseconds, rounded up: `1s`, `6m0s`, `7.66s`, `30 seconds`, `PT1M30S`."""
-    usual = _GO.fullmatch(text)
+    usual = _usual(text)
     if usual is not None and text:
-        hours, minutes, seconds = usual.groups()
-        return (int(hours or 0) * 3_600 + int(minutes or 0) * 60 + int(seconds or 0)) * SECOND
+        return usual
     text = text.lower()
     if text[:1] == "p":
         text = text[1:].replace("t", "", 1)
@@ -161,6 +174,21 @@ def duration(text: str) -> int | None:
         total += amount if unit is not None else -(-amount // 1_000)
         at = part.end()
     return min(total, VERY_LONG) if text else None
+
+
+def _usual(text: str) -> int | None:
+    found = _GO.fullmatch(text)
+    if found is None:
+        return None
+    hours, minutes, seconds, decimals, thousandths, rest = found.groups()
+    total = int(seconds) * SECOND if seconds else 0
+    if decimals:
+        total += int(decimals.ljust(6, "0"))
+    if thousandths:
+        total = int(thousandths) * MILLISECOND + (int(rest.ljust(3, "0")) if rest else 0)
+    if minutes:
+        total += int(minutes) * MINUTE
+    return total + int(hours) * HOUR if hours else total
 
 
 @lru_cache(maxsize=256)

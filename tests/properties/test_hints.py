@@ -169,3 +169,22 @@ def test_the_usual_form_of_the_fields_is_read_as_a_structured_field_is(states: l
     parsed = http_sf.parse(text.encode(), tltype="list") if text else []
 
     assert parsed == [(item.name, {key: int(value) for key, value in item.parameters.items()}) for item in items(text)]
+
+
+class LookedUp:
+    """Headers that can be looked up, and not listed."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def get(self, name: str, /) -> str | None:
+        return self._headers.get(name)
+
+
+@given(st.sampled_from([name for name, one in built_in_dialects().items() if not one.families]), STATUSES, HEADERS, BODIES)
+def test_a_dialect_reads_headers_that_cannot_be_listed_as_those_that_can(
+    provider: str, status: int, headers: dict[str, str], body: bytes | None
+) -> None:
+    listed = read_hints(provider, status, headers, now=NOW, body=body)
+
+    assert listed == read_hints(provider, status, LookedUp(headers), now=NOW, body=body)

@@ -1,0 +1,53 @@
+"""Forms of answers: what the names of the headers of an answer say about which limits it states, and where.
+
+The answers of one server have the same few sets of names, so that reading one costs only the parsing of its values.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from governor.hints.dialect import STANDARD, Dialect, LimitReader, PolicyFields
+from governor.hints.families import fields_of, readers_of
+from governor.hints.hint import Headers
+
+#: Headers of an answer whose form is kept for the next one.
+_MAX_NAMES: Final = 128
+
+
+class Form(NamedTuple):
+    """What an answer can say, by the names of its headers. Limits that are said in a body are always among the readers."""
+
+    #: Whether an answer with a status below 400, and without a body, says anything.
+    speaks: bool
+    #: The limits of an answer that is not rate limited, and of one that is.
+    readers: tuple[LimitReader, ...]
+    throttled_readers: tuple[LimitReader, ...]
+    fields: tuple[PolicyFields, ...]
+
+
+def form_of(dialect: Dialect, headers: Headers) -> Form:
+    """The form of an answer. It is kept for the next answer with these names, if they are at most 128."""
+    if type(headers) is dict:  # What the adapters pass, with names in lower case.
+        names = tuple(headers)
+    elif isinstance(headers, Mapping):
+        names = tuple([name.lower() for name in headers])
+    else:
+        names = tuple([name for name in dialect.known if headers.get(name) is not None])
+    return _form(dialect, names) if len(names) <= _MAX_NAMES else _form.__wrapped__(dialect, names)
+
+
+@lru_cache(maxsize=256)
+def _form(dialect: Dialect, names: tuple[str, ...]) -> Form:
+    there = frozenset(names)
+    limits = tuple([name for name in names if "limit" in name or "remaining" in name]) if dialect.families else ()
+    others = [reader for reader in readers_of(limits) if reader.marker not in dialect.markers]
+    readers = (*dialect.readers, *others)
+    return Form(
+        bool(limits) or not there.isdisjoint(dialect.markers),
+        tuple(reader for reader in readers if reader.marker in there or reader.marker[0] == "$"),
+        tuple(reader for reader in readers if any(sign in there or sign[0] == "$" for sign in reader.signs)),
+        tuple(
+            field for field in (STANDARD, *dialect.fields, *fields_of(limits)) if field.state in there or field.policy in there
+        ),
+    )
