@@ -156,6 +156,7 @@ class Builder:
             arrivals=scope.arrivals,
             retry_budget=scope.retry_budget,
             ban_budget=whole.ban_budget,
+            all_count=(settings or whole).all_count,
             max_hint=whole.max_hint,
             adopts=not known,
             gentle=whole.unknown == "adaptive" and not known,

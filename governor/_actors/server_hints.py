@@ -49,12 +49,21 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
         if hint.severity is Severity.THROTTLED:
             denied = hint
         spread = random.random() if hint.retry_after or hint.reset else 0.0
-        if hint.retry_after:
-            cooldown = shared.cooldown if hint.scope == "provider" else pipeline.own_cooldown
-            paused[hint.scope] |= cooldown.extend(now, *_spread(hint.retry_after, spread, shared.max_hint))
         limits = _limits(pipeline, hint)
         history = () if limits.knows(hint) else _history(ledger, sharing.granted(shared))
-        changed[hint.scope] |= limits.hear(now, message.grant, hint, most=shared.max_hint, spread=spread, history=history)
+        news, others = limits.hear(
+            now,
+            message.grant,
+            hint,
+            most=shared.max_hint,
+            spread=spread,
+            history=history,
+            windows=shared.windows if hint.scope == "provider" else (),
+        )
+        changed[hint.scope] |= others
+        if hint.retry_after and (news or hint.severity is not Severity.EXHAUSTED):
+            cooldown = shared.cooldown if hint.scope == "provider" else pipeline.own_cooldown
+            paused[hint.scope] |= cooldown.extend(now, *_spread(hint.retry_after, spread, shared.max_hint))
     sent = _sent(ledger, now)
     # Few calls say nothing about a rate: a server that says how long to wait is taken at its word.
     if denied is not None and not explains(message.hints) and (denied.assumed or sent >= _TELLING):

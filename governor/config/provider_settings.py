@@ -88,6 +88,11 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
         mistakes.report()
         msgspec.structs.force_setattr(self, "cost", costs)
 
+    @property
+    def all_count(self) -> bool:
+        """Whether a request of any method takes a unit at least of each limit of requests."""
+        return all(self.cost_of(method)[0] for method in (*self.cost, DEFAULT))
+
     def cost_of(self, method: str) -> tuple[int, Mapping[str, int]]:
         """What one request of a method costs: the number of requests, and amounts of other units."""
         cost = self.cost.get(method, self.cost.get(DEFAULT, 1))

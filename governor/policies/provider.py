@@ -22,13 +22,14 @@ from governor.errors import Reason
 from governor.hints import MAX_HINT
 from governor.policies.arrivals import Arrivals
 from governor.policies.ban_budget import BanBudget, BanBudgetPolicy
-from governor.policies.contract import Limit, LimitPolicy
+from governor.policies.contract import REQUESTS, Limit, LimitPolicy
 from governor.policies.cooldown import CooldownPolicy
 from governor.policies.limits import build, predecessors
 from governor.policies.rejection_run import RejectionRunPolicy
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
 from governor.policies.server_limits import ServerLimits
 from governor.policies.shared_limit import SharedLimit
+from governor.policies.window import StrictWindow
 
 
 class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,8 @@ class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: Arrivals = Arrivals()
     retry_budget: RetryBudget = RetryBudget()
     ban_budget: BanBudget = BanBudget()
+    #: Whether each request takes a unit at least of each limit of requests.
+    all_count: bool = True
     #: What the server says is believed for so long at most.
     max_hint: Duration = MAX_HINT
     #: Whether windows that the server states become limits, and whether it is asked gently until it refuses.
@@ -114,6 +117,12 @@ class ProviderPolicies:
             # Of two limits that go on from the same one, the first has its queue.
             changed.append(SharedLimit(policy, old.pop(origin, None) if origin is not None else None))
         self.limits = tuple(changed)
+
+    @property
+    def windows(self) -> tuple[StrictWindow, ...]:
+        """The strict windows in which every request of the provider counts."""
+        found = (limit for limit in self.parameters.limits if isinstance(limit, StrictWindow))
+        return tuple(limit for limit in found if limit.unit != REQUESTS or self.parameters.all_count)
 
     @property
     def max_hint(self) -> Duration:

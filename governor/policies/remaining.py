@@ -2,36 +2,41 @@
 
 An answer that says "5 left until 12:00" was written while other requests were on their way. So a bound counts from the grant of
 the request whose answer says so: of the units granted later, at most 5 may be granted before the reset. Of several answers the
-strictest holds, in whatever order they arrive. A bound ends at its reset and never loosens before. If the server says the limit
-as well, the next window has as many units: all that waits would leave in the instant of the reset otherwise.
+strictest holds, in whatever order they arrive. A bound ends at its reset.
+
+Requests overtake each other. If two answers state the same limit and one of them leaves more, the server has counted its
+request first. Its units are then not among those that the other answer leaves, even if it was granted later.
+
+If the server says the limit as well, the next window has as many units: all that waits would leave in the instant of the reset
+otherwise.
+
+A strict window that the settings state, or that was adopted, may imply what an answer says: with A units in any W, of which
+U were granted in the W before the reset, at most A - U are granted until the reset. Such an answer sets no bound. A bound would
+only add what is lost by rounding and by the time in which the answer travels.
 
 The policy keeps the number of units granted so far, and a log of what that number was at past grants. A bound is then a number
 that the total must not pass before an instant, so that a grant costs an addition and a comparison.
 
-Bounds: `MAX_BOUNDS` bounds, of which neighbours merge into the stricter one, and `MAX_ENTRIES` entries of the log, of which
-older neighbours merge. A grant whose entry is gone counts as if it had been made at the earlier one, which tightens.
+Bounds: `MAX_BOUNDS` bounds, of which neighbours merge into the stricter one, and those of the log. All of them tighten.
 """
 
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable
-from itertools import islice
-from operator import itemgetter
 from typing import Final
 
 import msgspec
 
-from governor._units import NEVER, Instant
+from governor._units import NEVER, SECOND, Duration, Instant
+from governor.policies._bounds import Answer, Bound, Said, earliest, merge_closest, strictest
+from governor.policies._grant_log import MAX_LATE, GrantLog
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 
 #: Bounds with different resets that hold at once.
 MAX_BOUNDS: Final = 16
-#: Grants at different instants that are distinguished.
-MAX_ENTRIES: Final = 512
+#: Most servers state a reset in whole seconds: it may be so much later than the window ends.
+RESOLUTION: Final = SECOND
 
 #: More units than are ever granted.
 _UNBOUNDED: Final = 2**62
-_granted_at: Final = itemgetter(0)
 
 
 class RemainingUnits(Limit, frozen=True):
@@ -47,17 +52,6 @@ class RemainingUnits(Limit, frozen=True):
     def describe(self) -> str:
         """For statistics and messages."""
         return f"remaining {self.unit}"
-
-
-class Bound(msgspec.Struct, frozen=True, gc=False):
-    """Until the instant `until`, the total must not pass `total`.
-
-    `since` is the grant of the request that revealed it: of several that this bound stands for, the latest.
-    """
-
-    until: Instant
-    total: int
-    since: Instant
 
 
 class RemainingState(msgspec.Struct, frozen=True, tag="remaining"):
@@ -76,7 +70,19 @@ class RemainingPolicy(LimitPolicy):
     those granted since a request in flight at that time, at least these must be among them.
     """
 
-    __slots__ = ("_bounds", "_lent", "_log", "_next_amount", "_next_at", "_since", "_total", "_unit", "_window")
+    __slots__ = (
+        "_bounds",
+        "_lent",
+        "_log",
+        "_next_amount",
+        "_next_at",
+        "_next_said",
+        "_reset",
+        "_spread",
+        "_total",
+        "_unit",
+        "_window",
+    )
 
     state_type = RemainingState
     lends = True
@@ -87,56 +93,87 @@ class RemainingPolicy(LimitPolicy):
         #: Units granted so far and known to be used, or not lent.
         self._total = 0
         self._lent = 0
-        # Per instant: the total before its grants, and the units of its grants whose answers have been read.
-        self._log: deque[list[int]] = deque()
+        self._log = GrantLog()
         # In order of `until` and, strictly, of `total`: the first that has not ended is the strictest.
         self._bounds: list[Bound] = []
-        #: When the next window begins, the units that it has, and how long it is at least, as far as is known.
+        #: When the next window begins, the units that it has, the limit, and how long it is at least, as far as is known.
         self._next_at = NEVER
         self._next_amount = 0
+        self._next_said: Said | None = None
         self._window = 0
-        #: The first grant that is counted.
-        self._since = NEVER
+        # The latest reset for which a spread was drawn, and that spread.
+        self._reset = Instant(0)
+        self._spread = 0
         for instant, units in history:
-            self._note(instant)
+            self._log.note(instant, self._total)
             self._total += units
 
     # What a server says.
 
     def learn(
-        self, now: Instant, grant: Grant, remaining: int, until: Instant, *, limit: int | None = None, window: int | None = None
+        self,
+        now: Instant,
+        grant: Grant,
+        remaining: int,
+        until: Instant,
+        *,
+        limit: int | None = None,
+        window: int | None = None,
+        name: str | None = None,
+        implied_by: Duration | None = None,
+        spread: int = 0,
     ) -> bool:
-        """The answer to this grant says that `remaining` units are left until an instant. True if that tightens anything.
+        """The answer to this grant says that `remaining` units are left until an instant.
 
         From then on there are `limit` units for one `window`, or for as long as the longest reset so far has been away.
+        `implied_by` is the length of a strict window over the same units, of at most `limit`. Returns False if that implies
+        what the answer says. A bound ends by `spread` later, which is drawn once for each reset.
         """
-        log, since = self._log, grant.granted_at
-        before, sent = 0, grant.request.amount(self._unit)
-        place = bisect_right(log, since, key=_granted_at) - 1
-        if place >= 0:
-            entry = log[place]
-            before = entry[1]
-            if entry[0] == since:
-                # Grants of one instant are taken to be sent in the order of their answers: the first one makes it safe.
-                entry[2] += sent
-                sent = entry[2]
+        log, since, units = self._log, grant.granted_at, grant.request.amount(self._unit)
+        said = None if limit is None else (name, limit)
+        counted = log.in_order(grant, units) if said is None else log.counted(since, units, said, remaining, until)
+        if said is not None:
+            answer = Answer(now, since, units, said, remaining, until)
+            log.answers.append(answer)
+            # Bounds do not hold the units of a request that was counted before theirs.
+            self._bounds = [
+                msgspec.structs.replace(bound, total=bound.total + units) if answer.overtook(bound) else bound
+                for bound in self._bounds
+            ]
         if until <= now:
-            return False
-        if limit is not None:
+            return True
+        if implied_by is not None and limit is not None:
+            # A reset that is a span begins when the answer was written, and has been taken to begin when it was read.
+            begin = Instant(until - implied_by - RESOLUTION - min(now - since, RESOLUTION))
+            # Calls in flight may be among those that were counted. Once they are answered, an answer tells.
+            if self._total + self._lent - log.before(begin, self._total) >= limit - remaining:
+                return False
+        if abs(until - self._reset) > RESOLUTION:
+            self._reset, self._spread = until, spread
+        end = Instant(until + self._spread)
+        if limit is not None and implied_by is None:
             self._window = max(self._window, window or 0, until - now)
-            if self._next_at > until or self._next_at <= now:
-                self._next_at, self._next_amount = until, limit
-        total = before + sent + remaining
-        implied = any(bound.until >= until and bound.total <= total for bound in self._bounds)
-        bounds = [bound for bound in self._bounds if bound.until > now]
-        bounds.append(Bound(until, total, since))
-        bounds.sort(key=lambda bound: (bound.until, -bound.total))
-        found = _strictest(bounds)
+            if self._next_at > end or self._next_at <= now:
+                self._next_at, self._next_amount, self._next_said = end, limit, said
+        bounds = [
+            msgspec.structs.replace(bound, until=end)
+            if bound.assumed and bound.said == said and bound.begin <= since and end < bound.until
+            else bound
+            for bound in self._bounds
+        ]
+        self._keep(now, bounds, Bound(end, counted + remaining, since, said, remaining, until, Instant(since - MAX_LATE), now))
+        return True
+
+    def _keep(self, now: Instant, bounds: Iterable[Bound], bound: Bound) -> None:
+        """Adds a bound to those that have not ended, and drops what is implied."""
+        kept = [one for one in bounds if one.until > now]
+        kept.append(bound)
+        kept.sort(key=lambda one: (one.until, -one.total))
+        found = strictest(kept)
         if len(found) > MAX_BOUNDS:
-            _merge_closest(found)
+            merge_closest(found)
         self._bounds = found
         self._look()
-        return not implied
 
     def until(self, now: Instant) -> Instant:
         """The instant at which the last bound ends; `now` if there is none."""
@@ -150,7 +187,7 @@ class RemainingPolicy(LimitPolicy):
         if not cost or not self._bounds:
             return now
         needed = self._total + self._lent + cost + (0 if ahead is None else ahead.amount(self._unit))
-        return _earliest(self._bounds, now, needed)
+        return earliest(self._bounds, now, needed)
 
     def commit(self, now: Instant, request: Request) -> int:
         """Counts the units."""
@@ -158,7 +195,7 @@ class RemainingPolicy(LimitPolicy):
         if cost:
             if now >= self._next_at:
                 self._renew(now)
-            self._note(now)
+            self._log.note(now, self._total)
             self._total += cost
             bounds = self._bounds
             while bounds and bounds[0].until <= now:
@@ -171,10 +208,9 @@ class RemainingPolicy(LimitPolicy):
         """The first grant after a reset: the window that begins has as many units as the server has said."""
         until = Instant(self._next_at + self._window)
         if until > now:
-            bounds = [bound for bound in self._bounds if bound.until > now]
-            bounds.append(Bound(until, self._total + self._lent + self._next_amount, now))
-            bounds.sort(key=lambda bound: (bound.until, -bound.total))
-            self._bounds = _strictest(bounds)
+            total = self._total + self._lent + self._next_amount
+            said, amount = self._next_said, self._next_amount
+            self._keep(now, self._bounds, Bound(until, total, now, said, amount, self._next_at, now, now, assumed=True))
         self._next_at = NEVER
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
@@ -190,18 +226,18 @@ class RemainingPolicy(LimitPolicy):
         return 0
 
     def _correct(self, grant: Grant, change: int) -> None:
-        if grant.granted_at < self._since:
+        if grant.granted_at < self._log.since:
             return  # Its units were never counted.
         self._total += change
         # When a server counts additional units is not known. They change no bound and no entry, which tightens.
         if change < 0:
             since = grant.granted_at
-            for entry in self._log:
-                if entry[0] > since:
-                    entry[1] += change
-            self._bounds = _strictest(
+            of_grant = self._log.correct(since, change)
+            self._bounds = strictest(
                 [
-                    Bound(bound.until, bound.total + change, bound.since) if bound.since >= since else bound
+                    msgspec.structs.replace(bound, total=bound.total + change)
+                    if bound.since >= since or any(answer.overtook(bound) for answer in of_grant)
+                    else bound
                     for bound in self._bounds
                 ]
             )
@@ -214,7 +250,7 @@ class RemainingPolicy(LimitPolicy):
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """Until the last bound that has no room for all of them."""
         units = queued.amount(self._unit)
-        return _earliest(self._bounds, now, self._total + self._lent + units) - now if units else 0
+        return earliest(self._bounds, now, self._total + self._lent + units) - now if units else 0
 
     def available(self, now: Instant) -> int:
         """Units that can be granted at `now`; a very large number without a bound."""
@@ -232,7 +268,7 @@ class RemainingPolicy(LimitPolicy):
     def lend(self, now: Instant, count: int) -> None:
         """The answers to lent requests refer to this instant: they are sent in the order in which they were lent."""
         if self._unit is None:
-            self._note(now)
+            self._log.note(now, self._total)
             self._lent += count
             self._look()
 
@@ -248,20 +284,9 @@ class RemainingPolicy(LimitPolicy):
             self._lent -= count
             self._look()
 
-    def _note(self, now: Instant) -> None:
-        """Adds an entry for the grants of this instant. A clock that has gone back adds to the latest entry."""
-        log = self._log
-        if log and log[-1][0] >= now:
-            return
-        log.append([now, self._total, 0])
-        self._since = min(self._since, now)
-        if len(log) > MAX_ENTRIES:
-            half = MAX_ENTRIES // 2
-            self._log = deque([*islice(log, 0, half, 2), *islice(log, half, None)])
-
     def _look(self) -> None:
         """Updates `ready`: the reset of the last bound that has no room for one request."""
-        self.ready = 0 if self._unit is not None else _earliest(self._bounds, Instant(0), self._total + self._lent + 1)
+        self.ready = 0 if self._unit is not None else earliest(self._bounds, Instant(0), self._total + self._lent + 1)
 
     # State.
 
@@ -275,15 +300,13 @@ class RemainingPolicy(LimitPolicy):
 
     def state(self) -> RemainingState:
         """The state as a frozen record, for `restore`. Lent units are none of it."""
-        log = tuple((Instant(instant), before, answered) for instant, before, answered in self._log)
-        return RemainingState(self.unit, self._total, tuple(self._bounds), log)
+        return RemainingState(self.unit, self._total, tuple(self._bounds), self._log.state())
 
     def restore(self, state: RemainingState) -> None:
         """Continues from a state that `state` returned."""
         self._total = state.total
         self._bounds = list(state.bounds)
-        self._log = deque([*entry] for entry in state.log)
-        self._since = state.log[0][0] if state.log else NEVER
+        self._log.restore(state.log)
         self._look()
 
 
@@ -300,40 +323,8 @@ class RemainingForecast:
     def earliest(self, now: Instant, request: Request) -> Instant:
         """See `Policy.earliest`."""
         cost = request.amount(self._unit)
-        return _earliest(self._bounds, now, self._total + cost) if cost else now
+        return earliest(self._bounds, now, self._total + cost) if cost else now
 
     def commit(self, now: Instant, request: Request) -> None:
         """Counts the units."""
         self._total += request.amount(self._unit)
-
-
-def _earliest(bounds: list[Bound], now: Instant, needed: int) -> Instant:
-    """The first instant from `now` on at which the total may be `needed`."""
-    at = now
-    for bound in bounds:
-        if needed <= bound.total:
-            break
-        if bound.until > at:
-            at = bound.until
-    return at
-
-
-def _merge_closest(bounds: list[Bound]) -> None:
-    """Makes one bound of the two whose resets are closest: it has the smaller total, and the later reset."""
-    place = min(range(len(bounds) - 1), key=lambda index: bounds[index + 1].until - bounds[index].until)
-    first, second = bounds[place : place + 2]
-    bounds[place : place + 2] = [Bound(second.until, first.total, max(first.since, second.since))]
-
-
-def _strictest(bounds: list[Bound]) -> list[Bound]:
-    """The bounds that are not implied by a later one with a total that is not larger; they are in order of `until`.
-
-    A bound takes over the latest `since` of those that it implies: a refund must not loosen it more than it would those.
-    """
-    found: list[Bound] = []
-    for bound in reversed(bounds):
-        if not found or bound.total < found[-1].total:
-            found.append(bound)
-        elif bound.since > found[-1].since:
-            found[-1] = Bound(found[-1].until, found[-1].total, bound.since)
-    return found[::-1]

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from governor._units import Duration, Instant
+from governor._units import MINUTE, Duration, Instant
 from governor.errors import ConfigError
 from governor.hints import Hint, Severity
 from governor.policies.contract import Grant, LimitPolicy
@@ -27,6 +27,8 @@ MAX_WINDOWS: Final = 8
 #: Waits that a server sets end later by a random part of this share, and of this span at most.
 SPREAD_SHARE: Final = 10
 MAX_SPREAD: Final = Duration(10_000_000)
+#: So long after a denial others are taken to use the limits as well: strict windows imply nothing of what a server says.
+DOUBT: Final = Duration(10 * MINUTE)
 
 History = Iterable[tuple[Instant, int]]
 
@@ -43,13 +45,14 @@ class ServerLimits:
     `gentle` is for a provider about which nothing is known: see `LearnedRatePolicy`.
     """
 
-    __slots__ = ("_gentle", "_remaining", "_windows", "adopts", "learned", "limits")
+    __slots__ = ("_doubted_until", "_gentle", "_remaining", "_windows", "adopts", "learned", "limits")
 
     def __init__(self, *, adopts: bool = False, gentle: bool = False) -> None:
         self.adopts = adopts
         self._gentle = gentle
         self._remaining: dict[str, RemainingPolicy] = {}
         self._windows: dict[tuple[str, int], LimitPolicy] = {}
+        self._doubted_until = Instant(0)
         #: The rate that was learned from denials; None before the first one.
         self.learned = self._unlearned()
         #: All policies, each with the queue of the scopes that wait for it.
@@ -57,22 +60,46 @@ class ServerLimits:
         self._collect()
 
     def hear(
-        self, now: Instant, grant: Grant, hint: Hint, *, most: Duration, spread: float = 0.0, history: History = ()
-    ) -> bool:
-        """The answer to a grant says this. Returns whether there are other `limits` now: pipelines must be rebuilt.
+        self,
+        now: Instant,
+        grant: Grant,
+        hint: Hint,
+        *,
+        most: Duration,
+        spread: float = 0.0,
+        history: History = (),
+        windows: Iterable[StrictWindow] = (),
+    ) -> tuple[bool, bool]:
+        """The answer to a grant says this. Returns whether that is news, and whether there are other `limits` now.
+
+        What the strict `windows` imply that hold for the same calls is no news, unless the server has denied a call lately.
+        With other limits, pipelines must be rebuilt.
 
         Nothing is believed for longer than `most`. `spread` is a random number below 1, by which the end of what the server
         says moves later. `history` are the units granted before, for a unit of which nothing was known.
         """
+        news = True
+        if hint.severity is Severity.THROTTLED:
+            self._doubted_until = Instant(now + DOUBT)
         if hint.remaining is not None:
-            span = hint.reset or hint.window
+            span = min(hint.reset or hint.window or 0, most)
             policy = self._policy(hint.dimension, history)
             if span and policy is not None:
-                until = Instant(now + min(span + spread_of(span, spread / 2), most))
-                policy.learn(now, grant, hint.remaining, until, limit=hint.limit, window=hint.window)
+                known = () if now < self._doubted_until else (*windows, *(one.parameters for one in self._windows.values()))
+                news = policy.learn(
+                    now,
+                    grant,
+                    hint.remaining,
+                    Instant(now + span),
+                    limit=hint.limit,
+                    window=hint.window,
+                    name=hint.name,
+                    implied_by=_longest(known, hint),
+                    spread=min(spread_of(span, spread / 2), most - span),
+                )
         if self.adopts and hint.limit is not None and hint.window is not None and hint.window <= most:
             self._adopt(now, hint.dimension, hint.limit, hint.window)
-        return self._collect()
+        return news, self._collect()
 
     def knows(self, hint: Hint) -> bool:
         """Whether it is known how many units of this kind were granted, or the hint does not say what remains."""
@@ -92,6 +119,7 @@ class ServerLimits:
         self._remaining.clear()
         self._windows.clear()
         self.learned = self._unlearned()
+        self._doubted_until = Instant(0)
         self._collect()
 
     def _unlearned(self) -> LearnedRatePolicy | None:
@@ -142,6 +170,20 @@ class ServerLimits:
             self._remaining[one.unit] = policy = RemainingPolicy(one.unit)
             policy.restore(one)
         self._collect()
+
+
+def _longest(windows: Iterable[object], hint: Hint) -> Duration | None:
+    """The length of the longest of these windows that allow no more of the same unit than the server does."""
+    if hint.limit is None:
+        return None
+    return max(
+        (
+            window.per
+            for window in windows
+            if isinstance(window, StrictWindow) and window.unit == hint.dimension and window.amount <= hint.limit
+        ),
+        default=None,
+    )
 
 
 def explains(hints: Iterable[Hint]) -> bool:

@@ -1,5 +1,6 @@
 """Laws of remaining units: never more than a server has said is left, counted from the request whose answer says so."""
 
+from heapq import heappop, heappush
 from typing import Final
 
 import msgspec
@@ -7,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import Instant
-from governor.policies import remaining
+from governor._units import SECOND, Duration, Instant
+from governor.policies import _grant_log, remaining
 from governor.policies.contract import PLAIN, Grant, Request
 from governor.policies.remaining import RemainingPolicy, RemainingState
 
@@ -90,7 +91,7 @@ def test_exactly_as_much_is_granted_as_all_answers_together_leave(script: list[S
 def test_with_calls_of_one_instant_and_bounds_and_entries_that_merge_never_more_is_granted(script: list[Step]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(remaining, "MAX_BOUNDS", 2)
-        patch.setattr(remaining, "MAX_ENTRIES", 6)
+        patch.setattr(_grant_log, "MAX_ENTRIES", 6)
         rooms = play(RemainingPolicy(), Oracle(), script)
 
     assert all(ours <= theirs for theirs, ours in rooms)
@@ -167,3 +168,99 @@ def test_only_its_own_unit_is_counted() -> None:
     assert policy.earliest(Instant(4), large) == 100
     policy.settle(Instant(4), Grant(Instant(3), 0, large), None, -45)
     assert policy.earliest(Instant(4), large) == 4
+
+
+#: A call: how long after the one before, how long its request takes, and how long its answer takes.
+Call = tuple[int, int, int]
+CALLS: Final = st.lists(
+    st.tuples(st.sampled_from([0, 0, 1, 9]), st.integers(1, 20), st.integers(1, 20)), min_size=4, max_size=40
+)
+
+
+@given(CALLS, st.integers(1, 30), st.integers(0, 5))
+def test_once_all_answers_are_read_all_that_the_server_has_left_is_granted_however_requests_overtook_each_other(
+    calls: list[Call], amount: int, others: int
+) -> None:
+    # The first call is alone: its answer says what the limit is. A move is an instant, an order, what, a grant, two numbers.
+    policy, first, reset = RemainingPolicy(), Grant(Instant(0), 0), Instant(10**6)
+    used = min(others + 1, amount)
+    policy.commit(Instant(0), PLAIN)
+    policy.learn(Instant(1), first, amount - used, reset, limit=amount)
+    moves: list[tuple[int, int, str, Grant, tuple[int, int]]] = []
+    now = 2
+    for order, (gap, there, back) in enumerate(calls):
+        now += gap
+        heappush(moves, (now, order, "ask", Grant(Instant(now), 0), (there, back)))
+    while moves:
+        now, order, what, grant, (there, back) = heappop(moves)
+        if what == "ask" and policy.earliest(Instant(now), PLAIN) <= now:
+            policy.commit(Instant(now), PLAIN)
+            heappush(moves, (now + there, order, "arrive", grant, (0, back)))
+        elif what == "arrive":
+            used += 1
+            assert used <= amount
+            heappush(moves, (now + back, order, "read", grant, (amount - used, 0)))
+        elif what == "read":
+            policy.learn(Instant(now), grant, there, reset, limit=amount)
+
+    assert policy.available(Instant(now)) == amount - used
+    assert policy.earliest(reset, PLAIN) == reset
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=30), st.integers(0, 30), st.integers(0, 20))
+def test_what_a_strict_window_implies_sets_no_bound_and_what_others_have_used_does(
+    gaps: list[int], others: int, rounding: int
+) -> None:
+    policy, amount, per = RemainingPolicy(), 60, Duration(60 * SECOND)
+    now, news, left = Instant(100 * SECOND), True, amount
+    begin = Instant(now - 10 * SECOND)
+    reset = Instant(begin + per + rounding * SECOND // 20)
+    for used, gap in enumerate(gaps, 1):
+        now = Instant(now + gap * SECOND // 100)
+        policy.commit(now, PLAIN)
+        left = max(0, amount - used - others)
+        news = policy.learn(Instant(now + SECOND // 2), Grant(now, 0), left, reset, limit=amount, implied_by=per)
+
+    assert news == (others > 0)
+    assert policy.available(now) >= 10**6 if not others else policy.available(now) == left
+    # A window that is so short that the server's reset is beyond it implies nothing.
+    short = Duration(SECOND)
+    assert policy.learn(now, Grant(now, 0), 59 - len(gaps), reset, limit=amount, implied_by=short)
+
+
+def test_the_spread_of_a_reset_is_drawn_once() -> None:
+    policy, reset = RemainingPolicy(), Instant(60 * SECOND)
+    for number, spread in enumerate((1, 3, 2)):
+        policy.commit(Instant(number), PLAIN)
+        said = Instant(reset + number * SECOND // 4)
+        policy.learn(Instant(number), Grant(Instant(number), 0), 5 - number, said, limit=6, spread=spread * SECOND)
+
+    # The resets differ by less than the seconds in which they are said. A later one has a spread of its own.
+    assert reset + SECOND // 2 + SECOND == policy.until(Instant(3))
+    policy.learn(Instant(3), Grant(Instant(2), 0), 0, Instant(70 * SECOND), limit=6, spread=2 * SECOND)
+    assert 72 * SECOND == policy.until(Instant(3))
+
+
+def test_the_window_that_is_assumed_after_a_reset_ends_when_its_first_answer_says() -> None:
+    policy = RemainingPolicy()
+    policy.commit(Instant(0), PLAIN)
+    policy.learn(Instant(1), Grant(Instant(0), 0), 0, Instant(100), limit=3)
+    for at in (100, 100, 100):
+        policy.commit(Instant(at), PLAIN)
+    assumed = policy.earliest(Instant(101), PLAIN)
+    policy.learn(Instant(102), Grant(Instant(100), 0), 2, Instant(150), limit=3)
+
+    assert (199, 150) == (assumed, policy.earliest(Instant(103), PLAIN))
+
+
+def test_units_that_overtook_and_were_not_all_used_do_not_loosen_a_bound() -> None:
+    policy, large = RemainingPolicy("tokens"), Request(1, {"tokens": 50})
+    for at in (1, 2):
+        policy.commit(Instant(at), large)
+    first, second = (Grant(Instant(at), 0, large) for at in (1, 2))
+    policy.learn(Instant(3), second, 150, Instant(100), limit=200)
+    policy.learn(Instant(4), first, 100, Instant(100), limit=200)
+    before = policy.available(Instant(5))
+    policy.settle(Instant(5), second, None, -30)
+
+    assert (100, 100) == (before, policy.available(Instant(5)))

@@ -275,3 +275,61 @@ def test_whatever_a_server_says_the_provider_is_asked_again_within_the_bound(
             granted(ask(governor))
 
     trio.run(story, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+async def answered_in_a_minute(said: bool, others: int = 0, **provider: object) -> tuple[int, int, set[Reason]]:
+    """The calls that 20 tasks get answered, those that the server denies, and why calls were denied before that.
+
+    The server has windows of 4 s that begin 0.7 s before a whole second, and says its resets in whole seconds. Others use some
+    of its units in each of them.
+    """
+    used: dict[int, int] = {}
+    reasons, random = set[Reason](), Random(1)
+    served = denied = 0
+
+    async def call(governor: Governor) -> None:
+        nonlocal served, denied
+        while True:
+            permit = ask(governor, "acme:get")
+            if isinstance(permit, Denied):
+                reasons.add(permit.reason)
+                await anyio.sleep(permit.retry_after or 0.1)
+                continue
+            await anyio.sleep(random.uniform(0.02, 0.22))
+            now = anyio.current_time() - began
+            number = int((now + 0.7) // 4.0)
+            left = 10 - others - used.get(number, 0)
+            reset = Duration(int((number + 1) * 4 - 0.7 + 1.0 - now) * SECOND)
+            if left <= 0:
+                denied += 1
+                permit.hints((Hint("requests", 10, 0, reset, reset, Severity.THROTTLED),) if said else DENIED)
+                permit.record(status=429)
+                continue
+            served, left = served + 1, left - 1
+            used[number] = used.get(number, 0) + 1
+            if said:
+                severity = Severity.NOTICE if left else Severity.EXHAUSTED
+                permit.hints((Hint("requests", 10, left, reset, None if left else reset, severity),))
+            permit.record(status=200)
+
+    async with governed({"limits": ["10 per 4s strict"], **provider}) as governor:
+        began = anyio.current_time()
+        with anyio.move_on_after(60.0):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(20):
+                    tasks.start_soon(call, governor)
+    return served, denied, reasons
+
+
+@pytest.mark.promise("R14")
+async def test_what_a_server_says_of_a_window_that_the_settings_state_costs_nothing_unless_others_use_it() -> None:
+    silent, _, _ = await answered_in_a_minute(said=False)
+    served, denied, reasons = await answered_in_a_minute(said=True)
+    _, of_shared, _ = await answered_in_a_minute(said=True, others=5)
+    # Where a method is free, the window does not count all calls.
+    _, _, of_free = await answered_in_a_minute(said=True, cost={"default": 0})
+
+    assert (0, {Reason.RATE_LIMIT}) == (denied, reasons)
+    assert 0.99 * silent <= served
+    assert of_shared <= 5
+    assert Reason.COOLDOWN in of_free

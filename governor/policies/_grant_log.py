@@ -1,0 +1,99 @@
+"""What a server has counted when it answers a grant: a log of past grants, and of the answers to them.
+
+Bounds: `MAX_ENTRIES` entries, of which older neighbours merge, and `MAX_ANSWERS` answers, of which the oldest go first. A grant
+whose entry is gone counts as if it had been made at the earlier one, and a request whose answer is gone as if it had been
+counted last.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+from operator import itemgetter
+from typing import Final
+
+from governor._units import NEVER, SECOND, Instant
+from governor.policies._bounds import Answer, Said
+from governor.policies.contract import Grant
+
+#: Grants at different instants that are distinguished.
+MAX_ENTRIES: Final = 512
+#: Answers whose order is compared with that of later ones.
+MAX_ANSWERS: Final = 256
+#: A request is taken to arrive within this time after its grant, unless its answer shows more.
+MAX_LATE: Final = SECOND
+
+_granted_at: Final = itemgetter(0)
+
+
+class GrantLog:
+    """Grants by instant, and the latest answers in the order in which they were read."""
+
+    __slots__ = ("_entries", "answers", "since")
+
+    def __init__(self) -> None:
+        # Per instant: the total before its grants, and the units of its grants whose answers have been read.
+        self._entries: deque[list[int]] = deque()
+        self.answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
+        #: The first grant that is counted.
+        self.since = NEVER
+
+    def note(self, now: Instant, total: int) -> None:
+        """Adds an entry for the grants of this instant. A clock that has gone back adds to the latest entry."""
+        entries = self._entries
+        if entries and entries[-1][0] >= now:
+            return
+        entries.append([now, total, 0])
+        self.since = min(self.since, now)
+        if len(entries) > MAX_ENTRIES:
+            half = MAX_ENTRIES // 2
+            self._entries = deque([*islice(entries, 0, half, 2), *islice(entries, half, None)])
+
+    def before(self, instant: Instant, total: int) -> int:
+        """The units granted before an instant, or more; `total` are all."""
+        place = bisect_left(self._entries, instant, key=_granted_at)
+        return self._entries[place][1] if place < len(self._entries) else total
+
+    def in_order(self, grant: Grant, units: int) -> int:
+        """What the server has counted with this grant: all that was granted before, as if nothing overtook anything."""
+        place = bisect_right(self._entries, grant.granted_at, key=_granted_at) - 1
+        if place < 0:
+            return units
+        entry = self._entries[place]
+        if entry[0] == grant.granted_at:
+            # Grants of one instant are taken to be sent in the order of their answers: the first one makes it safe.
+            entry[2] += units
+            units = entry[2]
+        return entry[1] + units
+
+    def counted(self, since: Instant, units: int, said: Said, remaining: int, reset: Instant) -> int:
+        """The same with a grant at `since`: what must have arrived before, and what the answers show."""
+        begin = Instant(since - MAX_LATE)
+        for answer in reversed(self.answers):
+            if answer.read_at < begin:
+                break  # This one and those before it were granted before, too.
+            if answer.granted_at >= begin and (answer.read_at < since or answer.precedes(said, remaining, reset)):
+                units += answer.units
+        place = bisect_left(self._entries, begin, key=_granted_at)
+        return units + (self._entries[place][1] if place < len(self._entries) else 0)
+
+    def correct(self, since: Instant, change: int) -> list[Answer]:
+        """A grant of this instant has used fewer units than it was granted. The answers to grants of the instant."""
+        for entry in self._entries:
+            if entry[0] > since:
+                entry[1] += change
+        found = [answer for answer in self.answers if answer.granted_at == since]
+        if found:
+            place = self.answers.index(found[0])
+            self.answers[place] = found[0]._replace(units=max(0, found[0].units + change))
+        return found
+
+    def state(self) -> tuple[tuple[Instant, int, int], ...]:
+        """The entries, for `restore`."""
+        return tuple((Instant(instant), before, answered) for instant, before, answered in self._entries)
+
+    def restore(self, entries: Iterable[tuple[Instant, int, int]]) -> None:
+        """Continues from a state that `state` returned. The order of answers begins anew."""
+        self._entries = deque([*entry] for entry in entries)
+        self.answers.clear()
+        self.since = Instant(self._entries[0][0]) if self._entries else NEVER
