@@ -19,6 +19,7 @@ from anyio.abc import TaskGroup
 from governor._access import Access, Leases
 from governor._actors.asking import ask_blocking, overloaded
 from governor._actors.permit import Permit
+from governor._backend import Backend
 from governor._decorator import LimitDecorator
 from governor._failures import Classifier, Classify
 from governor._fingerprints import Fingerprint, Fingerprints
@@ -26,11 +27,11 @@ from governor._inbound import Inbound
 from governor._life import Life
 from governor._listeners import Listeners
 from governor._lives import GovernorState, Lives
+from governor._member.setting_up import set_up
 from governor._operator import Operator
 from governor._owner.listen import Listen
 from governor._permit_request import Cost, PermitRequest, ask, keyed
 from governor._retries import Failure
-from governor._supervisor import Supervisor
 from governor._units import DurationLike
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config
@@ -315,7 +316,7 @@ class Governor:
         `UsageError` if it is running already.
         """
         forget_gone()
-        await self._lives.begin(self.config.logging)
+        await self._lives.start(self.config)
         return self
 
     async def aclose(self) -> None:
@@ -345,8 +346,8 @@ class Governor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._lives.end_on_thread()
 
-    def _set_up(self, life: Life, tasks: TaskGroup) -> Supervisor:
-        supervisor = Supervisor(
+    def _set_up(self, life: Life, tasks: TaskGroup) -> Backend:
+        supervisor, backend = set_up(
             self.config,
             now=self._clock,
             random=self._random,
@@ -360,7 +361,7 @@ class Governor:
         self.inbound.begin(life.portal, supervisor)
         supervisor.started_at = wall_clock()
         running.append(self)
-        return supervisor
+        return backend
 
     def __repr__(self) -> str:
         known = "not started" if self.state is GovernorState.NEW else self.state.value

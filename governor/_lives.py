@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
+from functools import partial
 from threading import get_ident
 from typing import final
 
@@ -16,7 +17,7 @@ from governor._background import Background
 from governor._life import Life
 from governor._listeners import Listeners
 from governor._threads import run_on_thread
-from governor.config import LoggingSettings
+from governor.config import Config, LoggingSettings
 from governor.errors import UsageError
 
 
@@ -67,6 +68,16 @@ class Lives:
         # A loop whose end is not announced is found out only by posting to it.
         known = get_ident() == access.thread or (life is not None and life.is_watched)
         return GovernorState.RUNNING if known or access.portal.alive() else GovernorState.CLOSED
+
+    async def start(self, config: Config) -> None:
+        """Begins a life on the current event loop; of a process whose limits a daemon owns, on a background thread.
+
+        The thread of the connection to the daemon runs nothing else, so that leases are reported in time.
+        """
+        if config.machine.socket is None:
+            await self.begin(config.logging)
+        else:
+            await run_on_thread(partial(self.begin_on_thread, config.logging))
 
     async def begin(self, logging: LoggingSettings) -> None:
         """Begins a life on the current event loop. Raises `UsageError` if the last one has not ended."""

@@ -86,7 +86,7 @@ class Mailbox:
     def deliver(self, outcome: Outcome) -> None:
         """Has an outcome read soon that lies in `outcomes`."""
         try:
-            if _comes_first(outcome):
+            if comes_first(outcome):
                 # Only after the outcome has been left: the failures are read by reading the outcomes of their readers.
                 self._failures.append(self._reader)
         finally:
@@ -167,7 +167,7 @@ class Mailbox:
         self.large.clear()
 
 
-def _comes_first(outcome: Outcome) -> bool:
+def comes_first(outcome: Outcome) -> bool:
     """Whether it must be read before any further permit is granted: a failure, a hint, a rejected call."""
     if isinstance(outcome, Report):
         return outcome.result is Result.FAILURE or outcome.status in REJECTED

@@ -21,7 +21,6 @@ from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import REJECTED, Rejection
 from governor.policies.budget import whole_amount
 from governor.policies.contract import Grant, Result
-from governor.policies.degraded import DegradedPolicy
 
 #: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
 MAX_SUCCESSES: Final = 65_536
@@ -31,28 +30,66 @@ _UNSENT: Final = (ConnectionRefusedError, gaierror)
 _MANY: Final = 256
 
 
+class Failing(Protocol):
+    """What a permit knows of degraded mode."""
+
+    @property
+    def failures(self) -> int:
+        """Failures in a row, which a success ends."""
+
+
+class Outcomes(Protocol):
+    """Takes outcomes, on any thread."""
+
+    def append(self, outcome: Outcome, /) -> None:
+        """Leaves one."""
+
+
 class Owner(Protocol):
     """What a permit knows of the actor that granted it."""
 
-    scope: str
-    thread: int
-    counters: Counters
-    degraded: DegradedPolicy
-    #: Where other threads leave the status of a success that nothing but the counters wants to know of.
-    successes: deque[int | None]
-    #: Whether a success would change anything but the counters of the scope, and whether the beginning of an answer would.
-    listens: bool
-    awaits_answers: bool
-    #: What an exception says about the provider.
-    classifier: Classifier
-    watch: LoopWatch | None
+    @property
+    def scope(self) -> str:
+        """The name of the scope."""
+
+    @property
+    def thread(self) -> int:
+        """The actor's own thread."""
+
+    @property
+    def counters(self) -> Counters:
+        """The counters of the scope, for calls on the actor's own thread."""
+
+    @property
+    def degraded(self) -> "Failing":
+        """Degraded mode."""
+
+    @property
+    def successes(self) -> deque[int | None]:
+        """Where other threads leave the status of a success that nothing but the counters wants to know of."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether a success would change anything but the counters of the scope."""
+
+    @property
+    def awaits_answers(self) -> bool:
+        """Whether the beginning of an answer would change anything."""
+
+    @property
+    def classifier(self) -> Classifier:
+        """What an exception says about the provider."""
+
+    @property
+    def watch(self) -> LoopWatch | None:
+        """The loop guard."""
 
     @property
     def failures(self) -> Sized:
         """Of all actors, those to whom others have sent failures that are not read yet."""
 
     @property
-    def outcomes(self) -> deque[Outcome]:
+    def outcomes(self) -> "Outcomes":
         """Where outcomes are left, from any thread."""
 
     def deliver(self, outcome: Outcome, *, later: bool = False) -> None:

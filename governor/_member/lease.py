@@ -46,6 +46,11 @@ class Reported(NamedTuple):
     successes: dict[int, int]
     deposits: int
 
+    @classmethod
+    def nothing(cls, generation: int) -> "Reported":
+        """Nothing has happened."""
+        return cls(generation, 0, 0, {}, 0)
+
     def __bool__(self) -> bool:
         """Whether there is anything to tell."""
         return bool(self.used or self.back or self.successes or self.deposits)
@@ -78,6 +83,16 @@ class MemberLease:
     def unread(self) -> bool:
         """Whether permits are lent, or something is to be told."""
         return bool(self._outstanding or self.successes or self.deposits)
+
+    @property
+    def outstanding(self) -> int:
+        """Permits that were lent and are not reported."""
+        return self._outstanding
+
+    @property
+    def is_used(self) -> bool:
+        """Whether calls have taken permits since the last report."""
+        return self._outstanding - self._back > len(self._permits)
 
     def fill(self, permits: Iterable[Permit], count: int, generation: int) -> Reported | None:
         """Adds permits that were lent. Those of an older generation are ignored: the owner counts them as used.

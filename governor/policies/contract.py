@@ -177,6 +177,13 @@ class Limit(msgspec.Struct, frozen=True):
         """Microseconds, rounded up, until missing units are available again; None if time alone does not return them."""
         return None
 
+    def scaled(self, share: float) -> Self:
+        """The limit that grants this share of it in the long run, above 0 and at most 1, and at least one unit at a time.
+
+        A process keeps to it while the daemon is away that owns the limits.
+        """
+        raise NotImplementedError
+
     @classmethod
     def parse(cls, words: str) -> Self | None:
         """The limit that a text in lower case means; None if the text is not a limit of this kind.

@@ -15,12 +15,13 @@ Lent tokens may be used at any instant, which is not known in advance. So the bu
 outstanding, and they are spent when their use is reported: until then their place is not refilled.
 """
 
-from math import inf
+from math import ceil, inf
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import msgspec
+from msgspec.structs import replace
 
-from governor._units import AFTER_OUTCOME, NEVER, Duration, DurationLike, Instant
+from governor._units import AFTER_OUTCOME, MAX_DURATION, NEVER, Duration, DurationLike, Instant
 from governor.policies import _checks
 from governor.policies._arithmetic import BucketArithmetic
 from governor.policies._rate_text import parse_rate, rate_text
@@ -68,6 +69,11 @@ class TokenBucket(Limit, frozen=True):
     def refill_time(self, units: int) -> int:
         """Microseconds, rounded up, in which so many tokens are refilled."""
         return -(-units * int(self.per) // self.amount)
+
+    def scaled(self, share: float) -> Self:
+        """See `Limit.scaled`."""
+        per = Duration(min(ceil(self.per / share), MAX_DURATION))
+        return replace(self, per=per, burst=max(1, int(self.burst * share)))
 
     @classmethod
     def parse(cls, words: str) -> Self | None:

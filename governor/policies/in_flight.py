@@ -10,6 +10,7 @@ from math import inf
 from typing import ClassVar, Final, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from governor._units import AFTER_OUTCOME, NEVER, WHOLE, Instant
 from governor.errors import Reason
@@ -35,6 +36,10 @@ class InFlight(Limit, frozen=True):
     def capacity(self) -> int:
         """Requests that may be in flight at once."""
         return self.amount
+
+    def scaled(self, share: float) -> Self:
+        """See `Limit.scaled`."""
+        return replace(self, amount=max(1, int(self.amount * share)))
 
     @classmethod
     def parse(cls, words: str) -> Self | None:

@@ -56,8 +56,8 @@ def register_limit(
     `governor check` accept the text of the kind. To register a kind for every program in an environment, and for the command
     line, name a function that calls `register_limit` as an entry point of the group `governor.limits`.
 
-    Registering the same class again replaces its policy. Raises `ConfigError` if `limit` has no `examples`, or if an example is
-    not read by `parse` and written by `describe` such that it makes the same limit.
+    Registering the same class again replaces its policy. Raises `ConfigError` if `limit` has no `examples`, if an example is
+    not read by `parse` and written by `describe` such that it makes the same limit, or if there is no `scaled`.
     """
     if not limit.examples:
         raise ConfigError("limit", limit, "a subclass of Limit with at least one of its `examples`")
@@ -65,6 +65,10 @@ def register_limit(
         made = limit.parse(example)
         if made is None or limit.parse(made.describe()) != made:
             raise ConfigError("limit", limit, f"a subclass of Limit that reads its example {example!r} and writes it again")
+        try:
+            made.scaled(0.5)
+        except NotImplementedError:
+            raise ConfigError("limit", limit, "a subclass of Limit with `scaled`") from None
     _KINDS[limit] = LimitKind(limit, policy, clients)
 
 

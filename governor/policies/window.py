@@ -13,12 +13,13 @@ Bounds: of the calls on the way, the dates of `SLOTS` are kept, and beyond that 
 then come too late to shorten the margin. Counted by outcome, there is one date for each call in flight.
 """
 
-from math import inf
+from math import ceil, inf
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import msgspec
+from msgspec.structs import replace
 
-from governor._units import NEVER, Duration, DurationLike, Instant
+from governor._units import MAX_DURATION, NEVER, Duration, DurationLike, Instant
 from governor.errors import ConfigError
 from governor.policies import _checks
 from governor.policies._rate_text import parse_rate, period_text, unit_text
@@ -63,6 +64,13 @@ class StrictWindow(Limit, frozen=True):
     def refill_time(self, units: int) -> int:
         """One window, unless nothing is missing."""
         return int(self.per) if units > 0 else 0
+
+    def scaled(self, share: float) -> Self:
+        """See `Limit.scaled`."""
+        amount = int(self.amount * share)
+        if amount:
+            return replace(self, amount=amount)
+        return replace(self, amount=1, per=Duration(min(ceil(self.per / (self.amount * share)), MAX_DURATION)))
 
     @classmethod
     def parse(cls, words: str) -> Self | None:

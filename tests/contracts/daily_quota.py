@@ -30,6 +30,9 @@ class DailyQuota(Limit, frozen=True):
     def refill_rate(self) -> float:
         return self.amount * 1_000_000 / DAY
 
+    def scaled(self, share: float) -> Self:
+        return msgspec.structs.replace(self, amount=max(1, int(self.amount * share)))
+
     def refill_time(self, units: int) -> int:
         return DAY if units > 0 else 0
 

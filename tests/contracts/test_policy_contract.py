@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from governor._member.away import use_up
 from governor._units import AFTER_OUTCOME, DAY, NEVER, SECOND, Duration, Instant
 from governor.config import parse_limit
 from governor.errors import Reason
@@ -349,6 +350,30 @@ def test_every_registered_kind_of_limit_is_covered_by_this_suite() -> None:
 def test_a_limit_is_written_as_it_is_read(limit: Limit) -> None:
     assert limit == type(limit).parse(limit.describe()) == parse_limit(limit.describe())
     assert all(isinstance(parse_limit(example), type(limit)) for example in limit.examples)
+
+
+@each_limit
+@given(share=st.floats(0.001, 1))
+def test_a_share_of_a_limit_grants_no_more_than_that_share_and_at_least_one_unit_at_a_time(limit: Limit, share: float) -> None:
+    scaled = limit.scaled(share)
+
+    assert 1 <= scaled.capacity <= max(1, limit.capacity * share)
+    assert scaled.refill_rate <= limit.refill_rate * share * (1 + 1e-9)
+    assert (type(limit), limit.unit) == (type(scaled), scaled.unit)
+    assert limit == limit.scaled(1.0)
+
+
+@each_limit
+@given(steps=STEPS)
+def test_nothing_is_left_of_a_limit_that_is_used_up_but_places_in_flight(limit: Limit, steps: list[Step]) -> None:
+    policy = build(limit)
+    drive(policy, steps, lambda now, request: None)
+    end = Instant(START + DAY)
+    kept = policy.available(end) if policy.reason is Reason.CONCURRENCY else 0
+    use_up(policy, end)
+
+    assert kept == policy.available(end)
+    assert kept or policy.earliest(end, asking(policy.unit, 1)) > end
 
 
 @each_limit

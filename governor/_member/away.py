@@ -1,0 +1,114 @@
+"""Decisions of a member while the daemon is away: by a share of each limit, without limits, or none at all.
+
+With a share, a supervisor of this process decides by limits that are scaled down. They begin used up: all that the daemon has
+granted before counts, wherever it was granted. What was lent may be used for one time to live more: they begin that much later.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, final
+
+import msgspec
+
+from governor._actors.actor import ScopeActor
+from governor._supervisor import Supervisor
+from governor._units import Duration, Instant
+from governor.clock import Clock
+from governor.config import Config, MachineSettings
+from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
+from governor.policies.pipeline import Pipeline
+
+#: How long a lease lasts that the daemon has granted, as far as is known before the first connection.
+FIRST_TTL: Final = Duration(1_000_000)
+
+
+@final
+class Away:
+    """What stands in for the daemon. Belongs to the actors' thread."""
+
+    def __init__(self, supervisor: Supervisor, settings: MachineSettings, clock: Clock) -> None:
+        self._supervisor = supervisor
+        self._settings = settings
+        self._clock = clock
+        self._full_at = Instant(0)
+        #: The policies that are used up already, for as long as this absence lasts.
+        self._used_up: dict[int, object] = {}
+
+    @property
+    def decides(self) -> bool:
+        """Whether calls may be granted."""
+        return self._settings.on_daemon_loss != "deny"
+
+    def begin(self, ttl: Duration) -> None:
+        """The daemon is away from now on."""
+        self._full_at = Instant(self._clock() + ttl)
+        self._used_up.clear()
+
+    def actor(self, scope: str) -> ScopeActor | None:
+        """The actor of a scope. None if there is no room for another scope."""
+        actor = self._supervisor.actor(scope)
+        if actor is not None and self._settings.on_daemon_loss == "share" and id(actor) not in self._used_up:
+            self._used_up[id(actor)] = actor
+            actor.change(partial(self._use_up, actor))
+        return actor
+
+    def _use_up(self, actor: ScopeActor) -> None:
+        pipeline = actor.ledger.pipeline
+        for policy in pipeline.all_limits:
+            self._once(policy, partial(use_up, policy, self._full_at))
+        self._once(pipeline.cap, partial(_use_up_cap, pipeline, self._full_at))
+
+    def _once(self, policy: object, change: Callable[[], None]) -> None:
+        if id(policy) not in self._used_up:
+            self._used_up[id(policy)] = policy
+            change()
+
+
+def use_up(policy: LimitPolicy, at: Instant) -> None:
+    """Takes all that is available in a limit, by calls that have been answered at once: no place in flight is kept."""
+    available = policy.available(at)
+    if available <= 0:
+        return
+    request = Request(available) if policy.unit == REQUESTS else Request(0, {policy.unit: available})
+    receipt = policy.commit(at, request)
+    grant = Grant(at, 0, request, (receipt,), at)
+    policy.answered(at, grant)
+    policy.record(at, grant, Result.SUCCESS)
+
+
+def _use_up_cap(pipeline: Pipeline, at: Instant) -> None:
+    cap = pipeline.cap
+    if cap.parameters.requests_per_minute is not None:
+        left = cap.parameters.requests_per_minute - cap.used(at)
+        if left > 0:
+            cap.commit(at, Request(left))
+
+
+def config_for(config: Config) -> Config:
+    """The settings by which a process decides while the daemon is away, by `on_daemon_loss`."""
+    machine = config.machine
+    share: float | None
+    if machine.on_daemon_loss == "share":
+        share = machine.share
+        cap = config.global_.requests_per_minute
+        global_ = msgspec.structs.replace(
+            config.global_, requests_per_minute=None if cap is None else max(1, int(cap * machine.share))
+        )
+    else:
+        share = None
+        global_ = msgspec.structs.replace(config.global_, requests_per_minute=None)
+    return msgspec.structs.replace(
+        config,
+        global_=global_,
+        provider={
+            name: msgspec.structs.replace(one, limits=_scaled(one.limits, share), preset=None)
+            for name, one in config.provider.items()
+        },
+        outbound={
+            name: msgspec.structs.replace(one, limits=_scaled(one.limits, share)) for name, one in config.outbound.items()
+        },
+    )
+
+
+def _scaled(limits: tuple[Limit, ...], share: float | None) -> tuple[Limit, ...]:
+    return () if share is None else tuple(limit.scaled(share) for limit in limits)

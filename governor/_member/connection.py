@@ -1,0 +1,117 @@
+"""Connection of a member to the daemon: frames over a unix socket.
+
+What is written goes out at once as far as the socket takes it, and the rest with the next look of a task. A forked child has a
+copy of the socket, which would keep the connection alive after the death of its parent: so it is closed there.
+
+Bound: `MAX_BACKLOG` bytes that the daemon does not read; beyond, the connection ends.
+"""
+
+import os
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, final
+from weakref import WeakSet
+
+import anyio
+import anyio.lowlevel
+
+from governor.protocol import FROM_OWNER, FrameReader, FromMember, FromOwner, encode
+
+#: Bytes that the daemon has not read.
+MAX_BACKLOG: Final = 64 * 1024 * 1024
+_READ: Final = 262_144
+
+#: The sockets that are open in this process.
+_open: Final["WeakSet[socket.socket]"] = WeakSet()
+
+
+class ConnectionLostError(OSError):
+    """The daemon has closed the connection, or does not read."""
+
+
+@final
+class Connection:
+    """One connection. Belongs to the thread of its event loop. Raises `OSError` if nothing listens at the path."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.connect(str(path))
+        except BaseException:
+            self._socket.close()
+            raise
+        _open.add(self._socket)
+        self._out = bytearray()
+        self._reader = FrameReader(FROM_OWNER)
+        self._to_write = anyio.Event()
+        self.closed = False
+
+    def send(self, message: FromMember) -> None:
+        """Adds a message to what `flush` writes."""
+        self._out += encode(message)
+
+    def flush(self) -> None:
+        """Writes as much as fits."""
+        try:
+            while self._out and not self.closed:
+                del self._out[: self._socket.send(self._out)]
+        except BlockingIOError:
+            if len(self._out) > MAX_BACKLOG:
+                self.end()
+            self._to_write.set()
+        except OSError:
+            self.end()
+
+    async def keep_writing(self) -> None:
+        """Writes what has not fitted, as soon as it does."""
+        while not self.closed:
+            await self._to_write.wait()
+            self._to_write = anyio.Event()
+            while self._out and not self.closed:
+                await anyio.wait_writable(self._socket)
+                self.flush()
+
+    async def receive(self) -> list[FromOwner]:
+        """The messages that have arrived together. Raises `OSError` at the end, and `FrameError` at what is no frame."""
+        while not self.closed:
+            try:
+                data = self._socket.recv(_READ)
+            except BlockingIOError:
+                await anyio.wait_readable(self._socket)
+                continue
+            if not data:
+                break
+            # A daemon that says much must not keep what others leave from being read.
+            await anyio.lowlevel.checkpoint()
+            messages = list(self._reader.feed(data))
+            if messages:
+                return messages
+        raise ConnectionLostError("the daemon has closed the connection")
+
+    def end(self) -> None:
+        """Ends it from any place: its reader finds out."""
+        self.closed = True
+        self._to_write.set()
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Closes the socket. Only after its tasks have ended."""
+        self.closed = True
+        self._socket.close()
+
+
+def _after_fork() -> None:
+    # Its number stays in use by something harmless: the object, and the event loop, would close it a second time.
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for one in tuple(_open):
+        with suppress(OSError):
+            os.dup2(nowhere, one.fileno(), inheritable=False)
+    os.close(nowhere)
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,143 @@
+"""Link to the daemon: connects, says hello, serves the connection, and connects again when it has been lost.
+
+While there is something to look after (leases, asks, failures that are not read), the daemon is asked for a sign of life
+four times in the time to live of a lease; a daemon that gives none for that time counts as away. Otherwise nobody is woken.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Final, Protocol, final
+
+import anyio
+
+from governor._member.connection import Connection, ConnectionLostError
+from governor._member.session import Session, SessionRejected
+from governor.clock import nanoseconds
+from governor.protocol import FrameError, FromMember, FromOwner, Hello, Welcome
+
+_log: Final = logging.getLogger("governor")
+
+#: Seconds between attempts to connect: at first, and at most. Each wait is drawn from half of it to all of it.
+_FIRST_BACKOFF: Final = 0.01
+_MAX_BACKOFF: Final = 0.5
+#: Seconds in which a daemon must say welcome. Asks wait meanwhile, so that it is short at first, and longer each time.
+_FIRST_PATIENCE: Final = 0.05
+_MAX_PATIENCE: Final = 1.0
+
+
+class Linked(Protocol):
+    """What uses the link."""
+
+    def greet(self, send: Callable[[FromMember], None]) -> tuple[Hello, Session]:
+        """A connection begins: the hello, and the session, which begins with the welcome."""
+
+    def welcome(self, ttl: float) -> None:
+        """The session has begun. Leases last for `ttl` seconds."""
+
+    def look(self) -> float | None:
+        """Looks after leases and asks. Seconds until the next look; None if there is nothing to look after."""
+
+    def lose(self) -> None:
+        """There is no daemon."""
+
+
+@final
+class Link:
+    """The connection, again and again. Belongs to the thread of its event loop."""
+
+    def __init__(self, socket: Path, linked: Linked, random: Random, missing: Callable[[], None]) -> None:
+        self._socket = socket
+        self._linked = linked
+        self._random = random
+        #: Called when nothing listens at the socket.
+        self._missing = missing
+        self._connection: Connection | None = None
+        self._session: Session | None = None
+        self._ttl = 0
+        self._busy = anyio.Event()
+
+    def flush(self) -> None:
+        """Writes what there is to write."""
+        if self._connection is not None:
+            self._connection.flush()
+
+    def is_busy(self) -> None:
+        """There is something to look after."""
+        self._busy.set()
+
+    async def run(self) -> None:
+        """Stays connected, without end."""
+        backoff, patience = _FIRST_BACKOFF, _MAX_PATIENCE
+        while True:
+            try:
+                connection = Connection(self._socket)
+            except OSError:
+                self._missing()
+                self._linked.lose()
+            else:
+                try:
+                    if await self._serve(connection, patience):
+                        backoff, patience = _FIRST_BACKOFF, _FIRST_PATIENCE
+                    else:
+                        patience = min(2 * patience, _MAX_PATIENCE)
+                finally:
+                    self._connection = self._session = None
+                    connection.end()
+                    self._linked.lose()
+                    connection.close()
+            await anyio.sleep(backoff * (0.5 + self._random.random() / 2))
+            backoff = min(2 * backoff, _MAX_BACKOFF)
+
+    async def _serve(self, connection: Connection, patience: float) -> bool:
+        """Serves a connection until it ends. False if the daemon has not said welcome."""
+        hello, session = self._linked.greet(connection.send)
+        connection.send(hello)
+        self._connection = connection
+        connection.flush()
+        welcomed = False
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(connection.keep_writing)
+                with anyio.move_on_after(patience) as waits:
+                    while True:
+                        messages = await connection.receive()
+                        if not welcomed:
+                            self._welcome(messages.pop(0), session)
+                            welcomed = True
+                            waits.deadline = math.inf
+                            tasks.start_soon(self._keep_looking, connection, session)
+                        for message in messages:
+                            session.handle(message)
+                        connection.flush()
+                tasks.cancel_scope.cancel()
+        except* (OSError, FrameError, SessionRejected) as group:
+            for error in group.exceptions:
+                if not isinstance(error, ConnectionLostError):
+                    _log.warning("The connection to the daemon at %s has ended: %s", self._socket, error)
+        return welcomed
+
+    def _welcome(self, message: FromOwner, session: Session) -> None:
+        if not isinstance(message, Welcome):
+            session.handle(message)  # Raises for one that rejects.
+            raise SessionRejected(f"the daemon does not say welcome, but {message}")
+        self._session = session
+        self._ttl = round(message.ttl * 1e9)
+        self._linked.welcome(message.ttl)
+
+    async def _keep_looking(self, connection: Connection, session: Session) -> None:
+        while True:
+            await self._busy.wait()
+            self._busy = anyio.Event()
+            while (wait := self._linked.look()) is not None:
+                now, since = nanoseconds(), session.unanswered_since
+                if since is not None and now - since > self._ttl:
+                    _log.warning("The daemon at %s does not answer.", self._socket)
+                    connection.end()
+                    return
+                if now - session.reported_at >= self._ttl // 4:
+                    session.ping()
+                connection.flush()
+                await anyio.sleep(wait)

@@ -1,0 +1,286 @@
+"""Member: the backend of a governor whose limits a daemon owns, in the place of a supervisor.
+
+It belongs to the thread of its connection, which runs nothing else. All threads and tasks of the process leave what they have
+to say in one queue, and what lies there goes out together. While the daemon is away, a supervisor of this process decides.
+
+Bounds: `max_scopes` stand-ins; at the bound an idle one makes room, or the call is denied as `overloaded`.
+"""
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Final, final
+
+from anyio.abc import TaskGroup
+
+from governor._actors.loop_watch import LoopWatch
+from governor._actors.operating import Operations
+from governor._actors.portal import Portal
+from governor._actors.queue import Waiter
+from governor._failures import Classifier
+from governor._member.asks import Asks
+from governor._member.away import FIRST_TTL, Away, config_for
+from governor._member.calls import Calls
+from governor._member.lease import Leases
+from governor._member.link import Link
+from governor._member.permits import Entry
+from governor._member.plans import PlanToCome
+from governor._member.session import Session, SessionRejected
+from governor._member.stand_in import StandIn
+from governor._supervisor import Supervisor
+from governor._units import Duration
+from governor.clock import Clock, nanoseconds
+from governor.config import Config
+from governor.errors import Reason, UsageError
+from governor.instrumentation import Announcer
+from governor.messages import Acquire, Denied, Leave, NoRetry, PlanRetry, RetryPlan
+from governor.policies.contract import Request
+from governor.protocol import VERSION, FromMember, Hello
+from governor.statistics import Statistics
+
+#: Seconds between looks: while permits are lent, while asks wait, and while only outcomes are to come.
+_LOOK_INTERVAL: Final = 0.01
+_WAITING_INTERVAL: Final = 0.05
+_SLOW_INTERVAL: Final = 0.25
+#: Nanoseconds for which the outcomes of calls are waited for that a lease has let through.
+_LINGER: Final = 30 * 10**9
+#: Scopes that are looked at to make room for another one.
+_MAX_LOOKED_AT: Final = 16
+
+
+@final
+class Member:
+    """See the module. `supervisor` decides by the settings of `config_for` while the daemon is away."""
+
+    def __init__(
+        self,
+        config: Config,
+        socket: Path,
+        *,
+        supervisor: Supervisor,
+        now: Clock,
+        random: Random,
+        portal: Portal,
+        tasks: TaskGroup,
+        announcer: Announcer,
+        classifier: Classifier,
+        on_forgotten: Callable[[StandIn], None],
+    ) -> None:
+        self._config = config
+        self._local = supervisor
+        self._portal = portal
+        self._on_forgotten = on_forgotten
+        self.classifier = classifier
+        self.watch = LoopWatch(clock=now, portal=portal, announcer=announcer)
+        #: What is left for this thread, from any thread, in order.
+        self.entries: deque[Entry] = deque()
+        #: One for each failure that the owner of the limits has not read: see `Outbox`.
+        self.failures: deque[None] = deque()
+        self._notified = False
+        self._stand_ins: dict[str, StandIn] = {}
+        self._leases = Leases(nanoseconds)
+        #: The stand-ins to look after, and until when those are that have no lent permits.
+        self._leased: dict[StandIn, int] = {}
+        self._away = Away(supervisor, config.machine, now)
+        self._calls = Calls(self._away, self, classifier, self.watch)
+        self._asks = Asks(self._away, self._calls, time=portal.time, now=now)
+        self._ttl = FIRST_TTL
+        self._link = Link(socket, self, random, missing=_nothing)
+        tasks.start_soon(self._link.run)
+
+    # Backend.
+
+    @property
+    def operations(self) -> Operations:
+        """Raises `UsageError`: see `Backend.operations`."""
+        raise UsageError("a daemon owns the limits of this process; use `governor ctl`")
+
+    def actor(self, scope: str) -> StandIn | None:
+        """The stand-in of a scope, made on first use. None if there is no room for another scope."""
+        found = self._stand_ins.get(scope)
+        if found is None and (len(self._stand_ins) < self._config.global_.max_scopes or self._make_room()):
+            loops, max_waiting = self._config.for_scope(scope).loops, self._config.global_.max_waiting
+            found = self._stand_ins[scope] = StandIn(scope, self, self._leases.of(scope), loops, max_waiting)
+        return found
+
+    def _make_room(self) -> bool:
+        for scope, one in list(self._stand_ins.items())[:_MAX_LOOKED_AT]:
+            del self._stand_ins[scope]
+            if not one.waiting and not one.lease.unread:
+                self._leases.by_scope.pop(scope, None)
+                self._leased.pop(one, None)
+                self._on_forgotten(one)
+                return True
+            self._stand_ins[scope] = one  # Its turn comes after all others.
+        return False
+
+    def close(self) -> None:
+        """Tells the daemon what there is to tell, returns the leases, and denies every ask, now and later."""
+        self._dispatch()
+        self._asks.close()
+        if self._calls.session is not None:
+            self._calls.session.give_all_back(self._leased)
+        self._link.flush()
+        self._leases.end()
+        self._local.close()
+
+    def moved(self) -> None:
+        """The thread of the connection is the only one that runs its loop."""
+
+    def stuck(self) -> set[int]:
+        """The threads that wait for outcomes of this process only: none while a daemon decides."""
+        return self._local.stuck() if self._asks.is_away else set()
+
+    def statistics(self) -> Statistics:
+        """What this process has decided itself, while the daemon was away, and its inbound groups."""
+        return self._local.statistics()
+
+    def survey(self, also: str = "") -> Iterator[Statistics | None]:
+        """The same in small steps."""
+        return self._local.survey(also)
+
+    def reconfigure(self, config: Config) -> None:
+        """Other settings for the time without the daemon, whose own are in force else."""
+        self._config = config
+        self._local.reconfigure(config_for(config))
+        for scope, one in self._stand_ins.items():
+            one.logic.loops = config.for_scope(scope).loops
+
+    def leave_degraded(self) -> None:
+        """Raises `UsageError`: see `Backend.operations`."""
+        raise UsageError("a daemon owns the limits of this process; use `governor ctl`")
+
+    # What is left by others.
+
+    def notify(self) -> None:
+        """Has the entries read soon. From any thread."""
+        if self._notified:
+            return
+        try:
+            self._notified = True
+            is_open = self._portal.post(self._on_notified)
+        except BaseException:
+            # Interrupted before it was posted: the next entry must post it.
+            self._notified = False
+            raise
+        if not is_open:
+            self._notified = False
+            self._refuse()
+
+    def _on_notified(self) -> None:
+        # Before reading: an entry that is left from here on posts again, so none is left unread.
+        self._notified = False
+        self._dispatch()
+        self._link.flush()
+        if self._leased or len(self._asks) or self.failures:
+            self._link.is_busy()
+
+    def _dispatch(self) -> None:
+        for _ in range(len(self.entries)):
+            owner, message, waiter = self.entries.popleft()
+            if isinstance(message, Acquire):
+                assert isinstance(owner, StandIn)
+                assert isinstance(waiter, Waiter)
+                self._asks.ask(owner, message, waiter)
+            elif isinstance(message, Leave):
+                assert isinstance(waiter, Waiter)
+                self._asks.withdraw(waiter)
+            else:
+                self._calls.tell(owner, message)
+
+    def _refuse(self) -> None:
+        """The loop has ended: denies the asks that are left."""
+        try:
+            while True:
+                owner, message, waiter = self.entries.popleft()
+                if isinstance(message, Acquire) and isinstance(waiter, Waiter):
+                    waiter.give(Denied(owner.scope, Reason.SHUTTING_DOWN, None))
+        except IndexError:
+            self.failures.clear()
+
+    def plan(self, scope: str, message: PlanRetry) -> RetryPlan | PlanToCome:
+        """See `Parent.plan`."""
+        self._dispatch()
+        if self._asks.session is not None:
+            plan = PlanToCome()
+            self._asks.session.plan(scope, message, plan.give)
+            self._link.flush()
+            return plan
+        actor = self._away.actor(scope) if self._asks.is_away and self._away.decides else None
+        return RetryPlan(None, NoRetry.UNAVAILABLE) if actor is None else actor.plan_retry(message)
+
+    # The link.
+
+    def greet(self, send: Callable[[FromMember], None]) -> tuple[Hello, Session]:
+        """See `Linked.greet`. Asks are kept from now on, since what they would use here is not in the hello."""
+        self._dispatch()
+        self._asks.keep_all()
+        session = Session(
+            send,
+            self._leases,
+            stand_in=self._known,
+            decided=self._asks.decided,
+            failure_read=self._calls.failure_read,
+            leased=self._is_leased,
+        )
+        self._calls.begin(session)
+        name = self._config.machine.name or os.path.basename(sys.argv[0] if sys.argv else "")
+        return Hello(VERSION, os.getpid(), name[:64], self._calls.held(), self._calls.used()), session
+
+    def welcome(self, ttl: float) -> None:
+        """See `Linked.welcome`."""
+        self._ttl = Duration(round(ttl * 1_000_000))
+        self._leases.begin(self._ttl * 1000)
+        self._calls.told()
+        self._asks.session = self._calls.session
+        self._asks.forward_all()
+        self._link.is_busy()
+
+    def lose(self) -> None:
+        """See `Linked.lose`. Calls are decided here from now on."""
+        session, self._calls.session = self._calls.session, None
+        self._asks.lose()
+        if session is not None:
+            for scope, used in self._leases.end().items():
+                self._calls.use(scope, Request(used))
+            session.end()
+        self._leased.clear()
+        self.failures.clear()
+        if not self._asks.is_away and not self._asks.closed:
+            self._asks.is_away = True
+            self._away.begin(self._ttl)
+            self._asks.forward_all()
+
+    def _known(self, scope: str) -> StandIn:
+        found = self.actor(scope)
+        if found is None:
+            raise SessionRejected(f"the daemon speaks of {scope}, for which there is no room")
+        return found
+
+    def _is_leased(self, stand_in: StandIn) -> None:
+        self._leased[stand_in] = nanoseconds() + _LINGER
+        self._link.is_busy()
+
+    def look(self) -> float | None:
+        """See `Linked.look`."""
+        session = self._asks.session
+        if session is None:
+            return None
+        self._dispatch()
+        session.look(self._leased)
+        now = nanoseconds()
+        self._leased = {one: until for one, until in self._leased.items() if one.lease.outstanding or now < until}
+        if not session.failures and not self.entries:
+            self.failures.clear()  # Of threads that were interrupted while they reported one.
+        if any(one.lease.outstanding for one in self._leased):
+            return _LOOK_INTERVAL
+        if len(self._asks) or session.failures:
+            return _WAITING_INTERVAL
+        return _SLOW_INTERVAL if self._leased else None
+
+
+def _nothing() -> None:
+    """Nobody starts a daemon."""

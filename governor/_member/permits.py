@@ -1,0 +1,121 @@
+"""Owners of the permits of a member: where their outcomes go.
+
+A permit from the lease has the stand-in of its scope for an owner, and a success of its call is only counted. A permit that was
+asked for has an owner of its own, which knows under which number.
+"""
+
+from collections import deque
+from typing import Final, Protocol, final
+
+from governor._actors.actor import ScopeActor
+from governor._actors.counters import Counters
+from governor._actors.loop_watch import LoopWatch
+from governor._actors.mailbox import comes_first
+from governor._actors.permit import Permit
+from governor._failures import Classifier
+from governor.messages import Acquire, Leave, Outcome
+
+#: No thread has this number: outcomes of a member are always left for the thread of its connection.
+NOWHERE = 0
+
+
+class Healthy:
+    """Degraded mode, as permits of a member know it: the daemon ends a run of failures when a success is reported."""
+
+    failures = 0
+
+
+class Outbox(Protocol):
+    """What is left for the thread of the connection, from any thread, in order."""
+
+    @property
+    def entries(self) -> "deque[Entry]":
+        """What is left."""
+
+    @property
+    def failures(self) -> deque[None]:
+        """One for each failure that the owner of the limits has not read."""
+
+    def notify(self) -> None:
+        """Has the entries read soon."""
+
+
+@final
+class AskedOwner:
+    """The owner of one permit that was asked for. `connection` is the number of that by which it was granted, 0 for none.
+
+    `behind` is the actor that has granted it, if this process has.
+    """
+
+    __slots__ = ("_outbox", "behind", "classifier", "connection", "number", "scope", "watch")
+
+    thread = NOWHERE
+    listens = True
+    awaits_answers = True
+    counters = Counters()
+    degraded = Healthy()
+    successes: Final[deque[int | None]] = deque()
+
+    def __init__(
+        self,
+        scope: str,
+        outbox: Outbox,
+        classifier: Classifier,
+        watch: LoopWatch | None,
+        *,
+        connection: int = 0,
+        number: int = 0,
+        behind: ScopeActor | None = None,
+    ) -> None:
+        self.scope = scope
+        self.classifier = classifier
+        self.watch = watch
+        self.connection = connection
+        self.number = number
+        self.behind = behind
+        self._outbox = outbox
+
+    @property
+    def failures(self) -> deque[None]:
+        """See `Outbox.failures`."""
+        return self._outbox.failures
+
+    @property
+    def outcomes(self) -> "AskedOwner":
+        """Where outcomes are left."""
+        return self
+
+    def append(self, outcome: Outcome) -> None:
+        """Leaves an outcome."""
+        leave(self._outbox, self, outcome)
+
+    def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
+        """An outcome has been left: has it sent."""
+        self._outbox.notify()
+
+
+class LentOwner(Protocol):
+    """The owner of permits from a lease."""
+
+    @property
+    def scope(self) -> str:
+        """The name of the scope."""
+
+
+#: Who leaves what: an outcome of a permit, or a message of a waiter.
+Entry = tuple[AskedOwner | LentOwner, "Outcome | Acquire | Leave", object]
+
+
+def leave(outbox: Outbox, owner: AskedOwner | LentOwner, outcome: Outcome) -> None:
+    """Leaves an outcome. While a failure is unread, nothing is taken from any lease."""
+    if comes_first(outcome):
+        # First: it may be read before this thread goes on.
+        outbox.failures.append(None)
+    outbox.entries.append((owner, outcome, None))
+
+
+def taken_over(permit: Permit, owner: AskedOwner) -> Permit:
+    """The same permit under another owner. The given one is of no use then."""
+    grant = permit.grant()
+    permit.reported = True
+    return type(permit)(owner, grant.granted_at, grant.generation, grant)

@@ -1,0 +1,205 @@
+"""Stand-in of a scope at a member: the address that calls know, in front of the daemon that owns the limits of the scope.
+
+Permits come from the lease, without a message. Everything else is left for the thread of the connection, which asks the daemon,
+or decides by itself while the daemon is away.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import repeat, starmap
+from typing import Literal, Protocol, final, overload
+
+from governor._actors.address import PlanToCome
+from governor._actors.asking import overloaded
+from governor._actors.counters import Counters
+from governor._actors.loop_watch import LoopWatch
+from governor._actors.permit import Permit
+from governor._actors.queue import Waiter
+from governor._actors.stopped_loops import StoppedLoops
+from governor._failures import Classifier
+from governor._member.lease import MemberLease
+from governor._member.permits import NOWHERE, Healthy, Outbox, leave
+from governor._units import Instant
+from governor.errors import UsageError
+from governor.messages import Acquire, Denied, Leave, Outcome, PlanRetry, RetryPlan
+from governor.policies.contract import PLAIN
+from governor.policies.loops import Loops
+
+#: Looks in a row at which nothing was used, before a lease is returned.
+MAX_IDLE_LOOKS = 2
+#: The attempts that a lease serves.
+_FROM_THE_LEASE = (None, 1)
+
+
+class Parent(Outbox, Protocol):
+    """The member, as its stand-ins know it. Belongs to the thread of the connection, but for what an `Outbox` has."""
+
+    @property
+    def classifier(self) -> Classifier:
+        """What an exception says about a provider."""
+
+    @property
+    def watch(self) -> LoopWatch | None:
+        """The loop guard."""
+
+    def plan(self, scope: str, message: PlanRetry) -> RetryPlan | PlanToCome:
+        """Plans a retry."""
+
+
+class _Rules:
+    """The parameters of the loop guard."""
+
+    __slots__ = ("loops", "stopped")
+
+    def __init__(self, loops: Loops) -> None:
+        self.loops = loops
+        self.stopped = StoppedLoops()
+
+
+class _NoBudget:
+    def deposit(self, now: Instant) -> None:
+        raise UsageError("the retry budget belongs to the daemon")
+
+
+class _NoLedger:
+    budget = _NoBudget()
+
+
+@final
+class StandIn:
+    """The address of one scope, and the owner of the permits that its lease holds.
+
+    Bound: `max_waiting` asks may wait; one more is denied as `overloaded`.
+    """
+
+    __slots__ = (
+        "_parent",
+        "classifier",
+        "failures",
+        "idle_looks",
+        "large",
+        "lease",
+        "logic",
+        "max_waiting",
+        "pop_leased",
+        "scope",
+        "successes",
+        "waiting",
+        "watch",
+    )
+
+    #: As the owner of permits from the lease: a success of theirs is only counted.
+    thread = NOWHERE
+    listens = False
+    awaits_answers = False
+    counters = Counters()
+    degraded = Healthy()
+    ledger = _NoLedger()
+
+    def __init__(self, scope: str, parent: Parent, lease: MemberLease, loops: Loops, max_waiting: int) -> None:
+        self.scope = scope
+        self._parent = parent
+        self.lease = lease
+        self.pop_leased = lease.pop
+        self.successes = lease.successes
+        self.classifier = parent.classifier
+        self.watch = parent.watch
+        self.failures = parent.failures
+        self.logic = _Rules(loops)
+        self.max_waiting = max_waiting
+        #: One for each ask for more than one request that has no answer yet.
+        self.large: deque[None] = deque()
+        #: Asks without an answer.
+        self.waiting = 0
+        #: Looks in a row at which no lent permit was used.
+        self.idle_looks = 0
+
+    # The lease.
+
+    def take(self) -> Permit | None:
+        """See `Address.take`."""
+        if self.large or self.failures:
+            return None
+        try:
+            return self.pop_leased()
+        except IndexError:
+            return None
+
+    def take_first(self) -> Permit | None:
+        """See `Address.take_first`."""
+        permit = self.take()
+        if permit is not None:
+            self.lease.deposits.append(None)
+        return permit
+
+    def permits(self, count: int, granted_at: Instant, breaker: int) -> Iterable[Permit]:
+        """So many permits for the lease."""
+        return starmap(Permit, repeat((self, granted_at, breaker), count))
+
+    # Asks.
+
+    @overload
+    def grab(self) -> Permit | None: ...
+
+    @overload
+    def grab(self, deny: Literal[True]) -> Permit | Denied | None: ...
+
+    def grab(self, deny: bool = False) -> Permit | Denied | None:
+        """Nothing: no call runs on the thread of the connection."""
+        return None
+
+    def try_acquire(self) -> Permit | Denied:
+        """Denied: no call runs on the thread of the connection, which cannot wait for an answer of the daemon."""
+        return overloaded(self.scope)
+
+    def acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
+        """An ask on the thread of the connection."""
+        if waiter is None:
+            return overloaded(self.scope)
+        self.send(acquire, waiter)
+        return None
+
+    def send(self, message: Acquire | Leave, waiter: Waiter | None = None) -> None:
+        """Leaves a message, from any thread."""
+        if isinstance(message, Acquire):
+            if waiter is not None and self.waiting >= self.max_waiting:
+                waiter.give(overloaded(self.scope))
+                return
+            if message.request is not PLAIN:
+                # First: it may be read before this thread goes on.
+                self.large.append(None)
+        try:
+            self._parent.entries.append((self, message, waiter))
+        finally:
+            self._parent.notify()
+
+    def leave(self, waiter: Waiter) -> None:
+        """The waiter no longer waits."""
+        self.send(Leave(), waiter)
+
+    def plan_retry(self, message: PlanRetry) -> RetryPlan | PlanToCome:
+        """Plans the next attempt of an operation whose latest one has failed."""
+        return self._parent.plan(self.scope, message)
+
+    # Outcomes of permits from the lease.
+
+    @property
+    def outcomes(self) -> "StandIn":
+        """Where outcomes are left."""
+        return self
+
+    def append(self, outcome: Outcome) -> None:
+        """Leaves an outcome."""
+        leave(self._parent, self, outcome)
+
+    def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
+        """An outcome has been left: has it sent."""
+        self._parent.notify()
+
+    def __repr__(self) -> str:
+        return f"<StandIn {self.scope}, {len(self.lease)} permits>"
+
+
+def from_the_lease(acquire: Acquire) -> bool:
+    """Whether a lease could serve this ask."""
+    return acquire.request is PLAIN and acquire.attempt in _FROM_THE_LEASE and acquire.caller is None

@@ -1,0 +1,131 @@
+"""A machine in small: a daemon that owns the limits, processes that share them, and a provider that notes every arrival."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from time import monotonic
+from typing import Final
+
+from tests.support.waits import PATIENCE, until
+
+WORKER: Final = Path(__file__).with_name("worker.py")
+
+
+class Arrivals(ThreadingHTTPServer):
+    """A provider that notes when each request has arrived."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def most_within(self, seconds: float) -> int:
+        """The largest number of requests that arrived within any span of this length."""
+        times = sorted(self.times)
+        first, most = 0, 0
+        for last, at in enumerate(times):
+            while at - times[first] >= seconds:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+    def since(self, start: float) -> int:
+        """Requests that have arrived from then on."""
+        return sum(at >= start for at in self.times)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Arrivals
+
+    def do_GET(self) -> None:
+        self.server.times.append(monotonic())
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # Of a process that was killed.
+            super().handle()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing is logged."""
+
+
+@contextmanager
+def provider() -> Iterator[Arrivals]:
+    """One that serves."""
+    with Arrivals() as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+class Machine:
+    """Its processes all read the policy file, which names the socket; they are killed in the end."""
+
+    def __init__(self, folder: Path, policy: str, **machine: str) -> None:
+        self.socket = folder / "s"
+        self.policy = folder / "governor.toml"
+        settings = "".join(f"{key} = {value}\n" for key, value in machine.items())
+        self.policy.write_text(f'[machine]\nsocket = "{self.socket}"\n{settings}\n{policy}')
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def start(self, *command: str) -> "subprocess.Popen[str]":
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**environ(environment), "GOVERNOR_CONFIG": str(self.policy)},
+            cwd=self.policy.parent,
+        )
+        self._processes.append(process)
+        return process
+
+    def daemon(self) -> "subprocess.Popen[str]":
+        """Starts the daemon, and returns once it listens."""
+        process = self.start("-m", "governor", "serve", "--port", "0", "--socket", str(self.socket))
+        until(lambda: self.is_served() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+        return process
+
+    def is_served(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+            probe.connect(str(self.socket))
+            return True
+        return False
+
+    def worker(self, *arguments: str) -> "subprocess.Popen[str]":
+        return self.start(str(WORKER), *arguments)
+
+    def ended(self, process: "subprocess.Popen[str]") -> str:
+        """Tells a process to end. What it has written, if it ends well."""
+        process.terminate()
+        output, errors = process.communicate(timeout=PATIENCE)
+        assert 0 == process.returncode, errors
+        return output
+
+    def close(self) -> None:
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.communicate()
+
+
+def environ(environment: dict[str, str]) -> dict[str, str]:
+    """The environment of a process, with this project in its path."""
+    root = Path(__file__).parents[3]
+    return {**environment, "PYTHONPATH": os.pathsep.join((str(root), str(root / "clients")))}

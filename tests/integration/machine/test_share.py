@@ -1,0 +1,74 @@
+"""Several processes share one limit, whatever becomes of them and of the daemon."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from tests.integration.machine.machine import Machine, provider
+from tests.support.waits import until
+
+STRICT = """
+[global]
+requests_per_minute = "off"
+[outbound.weather]
+limits = ["20 per second strict"]
+arrival_margin = "100ms"
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
+    machines: list[Machine] = []
+
+    def make(policy: str, **settings: str) -> Machine:
+        machines.append(Machine(tmp_path, policy, **settings))
+        return machines[-1]
+
+    yield make
+    for one in machines:
+        one.close()
+
+
+@pytest.mark.promise("R02", "R51")
+def test_processes_share_a_strict_limit_although_one_is_killed_and_one_stands_still(machine: Callable[..., Machine]) -> None:
+    here = machine(STRICT)
+    here.daemon()
+    with provider() as server:
+        workers = [here.worker(f"http://127.0.0.1:{server.server_address[1]}") for _ in range(3)]
+        until(lambda: len(server.times) > 60)
+        workers[0].kill()
+        workers[1].send_signal(signal.SIGSTOP)
+        sleep(1.5)
+        workers[1].send_signal(signal.SIGCONT)
+        sleep(1.0)
+        answered = [int(here.ended(worker)) for worker in workers[1:]]
+
+        assert server.most_within(1.0) <= 20
+        assert all(answered)
+        assert len(server.times) > 40
+
+
+@pytest.mark.promise("R02", "R51")
+def test_no_call_hangs_and_no_window_is_exceeded_when_the_daemon_is_killed_and_comes_back(
+    machine: Callable[..., Machine],
+) -> None:
+    here = machine(STRICT, share="0.3")
+    daemon = here.daemon()
+    with provider() as server:
+        workers = [here.worker(f"http://127.0.0.1:{server.server_address[1]}") for _ in range(2)]
+        until(lambda: len(server.times) > 30)
+        daemon.kill()
+        sleep(3.0)
+        without = len(server.times)
+        here.daemon()
+        back_at = monotonic()
+        sleep(4.0)
+        answered = [int(here.ended(worker)) for worker in workers]
+
+        assert server.most_within(1.0) <= 20
+        assert all(answered)
+        assert without > 30
+        assert server.since(back_at + 2.0) > 20
