@@ -10,13 +10,24 @@ from typing import Final, Generic, TypeVar, final
 
 import msgspec
 
+from governor._units import Duration
+
 #: Bytes of the length in front of each message.
 HEADER: Final = 4
 #: The longest message, in bytes.
 MAX_FRAME: Final = 1_048_576
 
 Message = TypeVar("Message")
-_encoder: Final = msgspec.msgpack.Encoder()
+
+
+def _number(value: object) -> int:
+    """A duration, in microseconds."""
+    if isinstance(value, Duration):
+        return int(value)
+    raise NotImplementedError
+
+
+_encoder: Final = msgspec.msgpack.Encoder(enc_hook=_number)
 
 
 class FrameError(ValueError):

@@ -2,43 +2,100 @@
 
 from contextlib import suppress
 from itertools import pairwise
+from typing import Final, get_args
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor._units import Instant
-from governor.messages import Acquire, Report
+from governor._units import MINUTE, SECOND, Instant
+from governor.errors import Reason
+from governor.hints import Hint, Severity
+from governor.messages import (
+    Acquire,
+    Answered,
+    Denied,
+    Hinted,
+    NoRetry,
+    PlanRetry,
+    Report,
+    RetryGivenUp,
+    RetryPlan,
+    Settled,
+)
+from governor.policies.arrivals import Ending
+from governor.policies.ban_guard import Rejection
 from governor.policies.contract import Grant, Request, Result
 from governor.protocol import (
     FROM_MEMBER,
     FROM_OWNER,
     MAX_FRAME,
+    Answer,
     Ask,
+    AskDenied,
     FrameError,
     FrameReader,
     FromMember,
     FromOwner,
     Granted,
     Hello,
+    LeaseReport,
+    LeaseUse,
     Lent,
+    Plan,
+    Planned,
+    Query,
+    Read,
     Recall,
+    Rejected,
     Told,
+    ToldOutcome,
+    Unused,
     Welcome,
+    Withdraw,
     encode,
 )
 
 GRANT = Grant(Instant(12), 3)
 
-messages = st.sampled_from(
-    [
-        Hello(1, 4711, "worker", held={"github:get": 2}),
-        Ask(1, "openai/gpt-5:post", Acquire(Request(2, {"tokens": 900}), 5.0, 1, "agent", "batch")),
-        Told("github:get", Report(Grant(Instant(12), 3, Request(1), (0, 7)), Result.FAILURE, 503), permit=1, number=2, ago=15),
-        Told("github:get", Report(GRANT, Result.SUCCESS, used={"tokens": 2**40})),
-    ]
-)
+HINT = Hint("tokens", 60, 0, SECOND, MINUTE, Severity.THROTTLED, scope="scope", window=MINUTE, name="daily", assumed=True)
+ANSWERED = Answered(GRANT, 429, Rejection.LIMITED, at=Instant(7))
+#: What a member says: each message, and each outcome, with as much as it can hold.
+SAID: Final[list[FromMember]] = [
+    Hello(1, 4711, "worker", held={"github:get": 2}, used={"github:get": {"requests": 5}}),
+    Ask(1, "openai/gpt-5:post", Acquire(Request(2, {"tokens": 900}), 5.0, 1, "agent", "batch")),
+    Withdraw(2),
+    Told("github:get", Report(Grant(Instant(12), 3, Request(1), (0, 7)), Result.FAILURE, 503), permit=1, number=2, ago=15),
+    Told("github:get", Report(GRANT, Result.SUCCESS, 200, {"tokens": 2**40}, ANSWERED, "Timeout", Ending.GIVEN_UP)),
+    Told("github:get", ANSWERED),
+    Told("github:get", Hinted(GRANT, (HINT, Hint("requests")))),
+    Told("github:get", Settled(GRANT, {"tokens": 3}, ANSWERED)),
+    Told("github:get", RetryGivenUp()),
+    Told("github:get", Unused(GRANT)),
+    LeaseReport(3, (LeaseUse("github:get", 1, 2, 3, {200: 1, 0: 1}, 1, 7),)),
+    Plan(4, "github:get", PlanRetry(2, SECOND, MINUTE)),
+    Query(5, "statistics"),
+]
+ANSWERS: Final[list[FromOwner]] = [
+    Welcome(1, 1.0),
+    Rejected("not you"),
+    Granted(1, Grant(Instant(5), 0, Request(2, {"tokens": 9}), (1,), Instant(6), Ending.UNKNOWN, "agent"), held=True),
+    AskDenied(2, Denied("github:get", Reason.COOLDOWN, 1.5, again=True)),
+    Read(3),
+    Lent("a:b", 1, 9, Instant(5), 0),
+    Recall("a:b", 2),
+    Planned(4, RetryPlan(None, NoRetry.BUDGET)),
+    Answer(5, b"{}", more=True),
+]
+messages = st.sampled_from(SAID)
+
+
+def test_every_message_is_tried_here() -> None:
+    said = [*SAID, *(one.outcome for one in SAID if isinstance(one, Told))]
+
+    assert {*get_args(FromMember), *get_args(ToldOutcome)} == {type(one) for one in said}
+    assert {*get_args(FromOwner)} == {type(one) for one in ANSWERS}
 
 
 @given(st.lists(messages, max_size=6), st.lists(st.integers(min_value=0), max_size=8))
@@ -66,9 +123,7 @@ def test_damaged_streams_end_with_an_error_and_are_never_kept_beyond_a_frame(
     assert reader.incomplete <= MAX_FRAME
 
 
-@pytest.mark.parametrize(
-    "owner_says", [Welcome(1, 1.0), Granted(1, GRANT, held=True), Lent("a:b", 1, 9, Instant(5), 0), Recall("a:b", 2)]
-)
+@pytest.mark.parametrize("owner_says", ANSWERS, ids=lambda one: type(one).__name__)
 def test_the_owner_is_understood(owner_says: FromOwner) -> None:
     assert [owner_says] == list(FrameReader(FROM_OWNER).feed(encode(owner_says)))
 
