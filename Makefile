@@ -4,8 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-# A process for each processor, four at most: each test that waits for real time lets another one work.
-PYTEST := pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+# Three, even on two processors: each test that waits for real time lets another one work.
+PYTEST := pytest --numprocesses 3 --dist worksteal
 # The first pip that knows dependency groups (PEP 735).
 PIP := pip>=25.1
 QUIET := --quiet --disable-pip-version-check

@@ -16,13 +16,17 @@ MAX_COMPARED: Final = 16_384
 
 @final
 class ComparedAnswer:
-    """The observer of one answer. `otherwise` stands for a body that was not read whole; without it there is no comparison."""
+    """The observer of one answer.
 
-    __slots__ = ("_attempt", "_otherwise", "_parts", "_size")
+    `otherwise` stands for a body that was not read whole; without it there is no comparison. `empty` stands for no body.
+    """
 
-    def __init__(self, attempt: Attempt, otherwise: str | None) -> None:
+    __slots__ = ("_attempt", "_empty", "_otherwise", "_parts", "_size")
+
+    def __init__(self, attempt: Attempt, otherwise: str | None, empty: str) -> None:
         self._attempt = attempt
         self._otherwise = otherwise
+        self._empty = empty
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -34,7 +38,9 @@ class ComparedAnswer:
 
     def end(self, *, whole: bool) -> None:
         """The body has ended."""
-        if whole:
+        if whole and not self._size:
+            self._attempt.answer = self._empty.encode("latin-1", "replace")
+        elif whole:
             length = b" of %d bytes" % self._size if self._size > MAX_COMPARED else b""
             self._attempt.answer = b"".join(self._parts) + length
         elif self._otherwise is not None:
@@ -55,5 +61,7 @@ def watch(operation: "Operation[Any]") -> Fingerprint | None:
 
 
 def _compare(operation: "Operation[Any]", status: int, headers: Headers) -> ComparedAnswer:
-    length = headers.get("content-length")
-    return ComparedAnswer(operation.attempt, headers.get("etag") or (None if length == "0" else length))
+    length, etag = headers.get("content-length"), headers.get("etag")
+    # What an answer without a body says: which version there is, and where the thing is that was made.
+    empty = "".join(filter(None, (etag, headers.get("location"), headers.get("last-modified"))))
+    return ComparedAnswer(operation.attempt, etag or (None if length == "0" else length), empty)

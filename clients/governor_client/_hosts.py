@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol, final
 
-from governor import ConfigError, Governor, Priority
+from governor import ConfigError, Governor, GovernorState, Priority, current
 from governor.clock import system_clock
 from governor.config import Config, provider_name
 from governor.config.hosts import Place, folded_host, place
@@ -12,7 +12,6 @@ from governor.instrumentation import Hook
 from governor_client._denials import OnRefusal, check_on_refusal
 from governor_client._keys import Key
 from governor_client._operation import Operation, Terms, sending
-from governor_client._permits import GovernorClient
 from governor_client._questions import check_priority
 from governor_client._ungoverned import Ungoverned, is_loopback
 from governor_client._wait import Wait, WaitBudget, check_wait, chosen_wait
@@ -108,7 +107,9 @@ class HostTerms:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = GovernorClient(settings.governor)
+        self._governor = settings.governor
+        #: The settings with which the governor of the process would start, once a request has been made without it.
+        self._to_start: Config | None = None
         #: The settings whose `hosts` are among the providers.
         self._config: Config | None = None
         self._providers = dict(settings.providers)
@@ -117,9 +118,9 @@ class HostTerms:
 
     def of(self, host: str, path: str, port: int | None = None, /, *, within: Operation[Any] | None = None) -> Terms | None:
         """The terms of a request to this host and path; None if it needs no permit."""
-        governor = self._settings.governor or self._client.governor
-        if governor.config is not self._config:
-            self._follow(governor.config)
+        config = self._in_force()
+        if config is not self._config:
+            self._follow(config)
         terms = self._found(host, port)
         if terms is None or terms.ungoverned.covers(host, path):
             return None
@@ -130,6 +131,17 @@ class HostTerms:
     def budget(self, wait: object, timeout: float | None) -> WaitBudget:
         """The wait of one call."""
         return WaitBudget(chosen_wait(wait, self._settings.wait), timeout)
+
+    def _in_force(self) -> Config:
+        """The settings of the governor. That of the process is started by the first request to a host that has a provider."""
+        governor = self._governor
+        if governor is None or (self._settings.governor is None and governor.state is not GovernorState.RUNNING):
+            self._governor = governor = current()
+        if governor is not None:
+            return governor.config
+        if self._to_start is None:
+            self._to_start = Config.load()
+        return self._to_start
 
     def _follow(self, config: Config) -> None:
         """These settings are in force. Entries of the map go before theirs."""

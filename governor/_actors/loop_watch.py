@@ -98,17 +98,12 @@ class LoopWatch:
         return Denied(scope, Reason.LOOP, wait, again)
 
     def answered(self, watched: WatchedCall, scope: str, status: int | None, answer: bytes) -> None:
-        """A watched call was answered with this status and body. An empty body says nothing."""
-        if (
-            not answer
-            or watched.call is None
-            or watched.asked_at is None
-            or (status is not None and (status in _SILENT or status >= 500))
-        ):
+        """A watched call was answered with this status and body."""
+        if watched.call is None or watched.asked_at is None or (status is not None and (status in _SILENT or status >= 500)):
             return
         digest = self._fingerprints.answer(status, answer, watched.fingerprint)
-        # The answer to a write that was done may say the same whatever was written.
-        similar = status is None or status == 200
+        # The answer to a write that was done may say the same whatever was written, and an empty one says the same.
+        similar = bool(answer) and (status is None or status == 200)
         note = _Note(self._clock(), watched.asked_at, scope, watched.rule, watched.call, digest, similar)
         if get_ident() == self._portal.thread:
             self._read()

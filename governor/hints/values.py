@@ -32,7 +32,9 @@ _INFINITE: Final = frozenset({"inf", "infinity", "+inf"})
 
 _NUMBER: Final = re.compile(r"\+?([0-9]+)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
 #: A value ends at a comma, but for commas between the digits of a number and after the weekday of a date.
-_VALUE: Final = re.compile(r"\s*(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?(?=\s*(?:[,;]|$))|(?:[A-Za-z]+, )?[^,]+)")
+_VALUE: Final = re.compile(
+    r"\s*(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?(?=\s*(?:[,;]|$))|(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}, )?[^,]+)"
+)
 _UNITS: Final = {**UNITS, "ns": None, "µs": UNITS["us"], "μs": UNITS["us"]}
 _PART: Final = re.compile(rf"([0-9]+)(?:\.([0-9]*))?\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})(?![a-z])\s*")
 #: The usual durations: hours, minutes, and seconds or milliseconds with at most as many decimals as microseconds have.

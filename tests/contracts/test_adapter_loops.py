@@ -7,7 +7,7 @@ import pytest
 
 from governor import LoopDetected
 from tests.contracts.conftest import Opened
-from tests.support.provider import Provider, answer, status
+from tests.support.provider import Provider, Reply, answer, status
 
 pytestmark = pytest.mark.promise("R09")
 
@@ -51,6 +51,23 @@ def test_polling_with_changing_answers_goes_on(provider: Provider, opened: Opene
     url = provider.at("/status", *(answer({"progress": number}) for number in range(12)))
 
     assert 12 == sent(session, url, lambda number: {"job": 7}, calls=12)
+
+
+def test_a_call_that_is_repeated_with_empty_answers_is_denied_unless_their_headers_change(
+    provider: Provider, opened: Opened
+) -> None:
+    session = opened(scope=QUICK)
+    same, head = provider.at("/same", status(204)), provider.at("/head", status(200))
+    made = provider.at("/made", *(Reply(status=201, headers={"location": f"/items/{number}"}) for number in range(12)))
+    watched = provider.at("/watched", *(Reply(status=204, headers={"etag": f'"{number}"'}) for number in range(12)))
+
+    assert sent(session, same, lambda number: {"job": 7}) in range(8, 11)
+    assert sent(session, head, lambda number: {"job": 7}, method="PUT") in range(8, 11)
+    assert [12, 12, 22] == [
+        sent(session, made, lambda number: {"name": "item"}, calls=12),
+        sent(session, watched, lambda number: {"name": "item"}, calls=12),
+        sent(session, same, lambda number: {"event": number}, calls=22),
+    ]
 
 
 def test_reading_retries_and_writes_without_a_word_are_no_loops(provider: Provider, opened: Opened) -> None:

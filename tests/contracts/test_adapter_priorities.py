@@ -55,13 +55,17 @@ def test_batch_calls_wait_behind_interactive_ones(provider: Provider, opened: Op
     assert (0, 2) == (overtaken, in_turn)
 
 
-MAKE: list[Callable[..., object]] = [
-    partial(make, "provider")
-    for make in (TrafficControlledHttpClient, GovernedTransport, GovernedAdapter, GovernedPoolManager, GovernedMiddleware)
-]
+MAKE: dict[str, Callable[..., object]] = {
+    "client": partial(TrafficControlledHttpClient, "provider"),
+    "httpx2": partial(GovernedTransport, "provider"),
+    "requests": partial(GovernedAdapter, "provider"),
+    "urllib3": partial(GovernedPoolManager, "provider"),
+    "aiohttp": partial(GovernedMiddleware, "provider"),
+    "instrument": partial(instrument, {"api.example": "provider"}),
+}
 
 
-@pytest.mark.parametrize("make", [*MAKE, partial(instrument, {"api.example": "provider"})], ids=str)
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 def test_a_priority_that_does_not_exist_is_refused_when_the_adapter_is_made(make: Callable[..., object]) -> None:
     with pytest.raises(ConfigError, match="priority is 'low'; expected 'interactive' or 'batch'"):
         make(priority="low")

@@ -38,9 +38,13 @@ def version(package: str) -> str | None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs each test with each driver whose SDK is installed, and tests of streams with those that have one."""
+    """Runs each test with each driver whose SDK is installed, and tests of streams with those that have one.
+
+    A module may name the `PACKAGES` that its tests are about.
+    """
     if "driver" in metafunc.fixturenames:
-        chosen = [driver for driver in DRIVERS if version(driver.package)]
+        packages = getattr(metafunc.module, "PACKAGES", None)
+        chosen = [driver for driver in DRIVERS if version(driver.package) and (packages is None or driver.package in packages)]
         if "stream" in metafunc.fixturenames:
             chosen = [driver for driver in chosen if driver.stream]
         metafunc.parametrize("driver", chosen, ids=str)

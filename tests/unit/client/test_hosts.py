@@ -1,13 +1,16 @@
 """Hosts and their providers: which entry counts, what the default is for, and which maps are rejected."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pytest
 
-from governor import Config, ConfigError, Governor
+from governor import Config, ConfigError, Governor, current
 from governor_client import instrument
 from governor_client._hosts import MAX_HOSTS, Default, HostTerms, settings
+from tests.support.governors import no_default_yet
 
 HOSTS = {
     "api.github.com": "github",
@@ -146,6 +149,31 @@ def test_an_invalid_argument_is_named_with_its_value_and_what_is_allowed(
 
     assert (field, value) == (caught.value.field, caught.value.value)
     assert caught.value.allowed
+
+
+@pytest.mark.promise("R52", "R56")
+def test_requests_to_hosts_without_a_provider_start_no_governor_and_the_first_one_with_a_provider_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file := tmp_path / "governor.toml").write_text('[provider.hub]\nhosts = ["api.hub.com"]\n')
+    with no_default_yet():
+        monkeypatch.setenv("GOVERNOR_CONFIG", str(file))
+        threads = set(enumerate_threads())
+        terms = HostTerms(settings({"api.github.com": "github"}))
+        unmapped = [terms.of(host, "/", 443) for host in ("example.com", "localhost", "")]
+        known = [found.provider for host in ("api.hub.com", "api.github.com") if (found := terms.of(host, "/", 443))]
+        before = current(), set(enumerate_threads()) - threads
+        first = terms.of("api.hub.com", "/", 443)
+        assert first is not None
+        started = first.governor
+        after = current()
+        # From now on its settings count.
+        started.reconfigure(Config.from_mapping({"provider": {"other": {"hosts": ["example.com"]}}}))
+        followed = terms.of("example.com", "/", 443)
+
+    assert ([None] * 3, ["hub", "github"]) == (unmapped, known)
+    assert (None, set()) == before
+    assert (started, "other") == (after, followed and followed.provider)
 
 
 @pytest.mark.promise("R14", "R56")
