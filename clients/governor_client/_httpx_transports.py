@@ -40,6 +40,9 @@ class _Sending(HttpxExchange):
         self._inner = inner
 
     def send(self, attempt: Attempt) -> "httpx2.Response":
+        if isinstance(self.request.stream, self.kit.byte_stream):
+            self.body = None
+            return self._inner.handle_request(self.request)
         self.body = self.kit.watch(self.request)
         try:
             return self._inner.handle_request(self.request)
@@ -72,6 +75,9 @@ class _AsyncSending(HttpxExchange):
         self._inner = inner
 
     async def send(self, attempt: Attempt) -> "httpx2.Response":
+        if isinstance(self.request.stream, self.kit.byte_stream):
+            self.body = None
+            return await self._inner.handle_async_request(self.request)
         self.body = self.kit.watch(self.request)
         try:
             return await self._inner.handle_async_request(self.request)
@@ -115,7 +121,9 @@ class _AnyTransport:
             )
         url, extensions = request.url, request.extensions
         host, path = url.host, url.path
-        terms = terms_of.of(host, path, url.port or PORTS.get(url.scheme))
+        # Terms of one provider hold for all ports.
+        port = None if isinstance(terms_of, Terms) else url.port or PORTS.get(url.scheme)
+        terms = terms_of.of(host, path, port)
         if terms is None:
             return None
         if not isinstance(request.stream, self.kit.byte_stream) and not self._BODY.intersection(request.headers):

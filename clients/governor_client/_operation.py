@@ -216,12 +216,12 @@ class Operation(Generic[Response]):
 
     def take(self) -> Attempt | None:
         """Begins the first attempt with a permit that is granted at once; None if the operation must ask for one."""
-        request = self.request
-        if self._tries or self._repeated or self._key or self.cost != 1:
+        request, leases = self.request, self.governor.leases
+        if self._tries or self._repeated or self._key or self.cost != 1 or request.caller is not None:
             return None
-        if request.caller is not None or watch(self) is not None:
+        if leases.watches(self.provider, request.method) and watch(self) is not None:
             return None
-        permit = self.governor.leases.take(self.provider, request.method, 1 if request.repeatable else None)
+        permit = leases.take(self.provider, request.method, 1 if request.repeatable else None)
         if permit is None:
             return None
         self._tries = 1

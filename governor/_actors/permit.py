@@ -133,7 +133,8 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         if self.reported or self._answered is not None:
             return
         owner = self._owner
-        self._answered = answered = Answered(self.grant(), status, rejection)
+        grant = self._grant or Grant(self._granted_at, self._generation)  # `self.grant()`, without its call.
+        self._answered = answered = Answered(grant, status, rejection)
         if owner.awaits_answers or (status in REJECTED if rejection is None else rejection is not Rejection.NONE):
             try:
                 owner.outcomes.append(answered)

@@ -57,6 +57,12 @@ def test_a_403_of_github_is_a_limit_unless_units_remain(headers: dict[str, str],
     assert not is_throttled("anyone", 403, headers)
 
 
+def test_a_denial_that_says_only_when_the_limit_is_reset_means_that_long() -> None:
+    assert 20_500_000 == wait("openai", 429, {"x-ratelimit-reset-requests": "20500.0ms"})
+    assert 2_050_000 == wait("openai", 429, {"x-ratelimit-reset-requests": "2.05s"})
+    assert MINUTE + 20_050 == wait("openai", 429, {"x-ratelimit-reset-tokens": "1m20.05ms"})
+
+
 def test_a_secondary_limit_of_github_without_headers_means_a_minute() -> None:
     headers = {"x-ratelimit-remaining": "4999", "x-ratelimit-reset": "1700003000"}
     body = b'{"message": "You have exceeded a secondary rate limit."}'
