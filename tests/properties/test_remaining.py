@@ -264,3 +264,15 @@ def test_units_that_overtook_and_were_not_all_used_do_not_loosen_a_bound() -> No
     policy.settle(Instant(5), second, None, -30)
 
     assert (100, 100) == (before, policy.available(Instant(5)))
+
+
+def test_an_answer_about_another_limit_does_not_show_that_its_request_was_counted_first() -> None:
+    policy = RemainingPolicy()
+    for at in (1, 2):
+        policy.commit(Instant(at), PLAIN)
+    policy.learn(Instant(3), Grant(Instant(2), 0), 50, Instant(100), limit=60, name="other")
+    policy.learn(Instant(4), Grant(Instant(1), 0), 5, Instant(100), limit=60, name="this")
+    before = policy.available(Instant(5))
+    policy.learn(Instant(5), Grant(Instant(2), 0), 50, Instant(100), limit=60, name="this")
+
+    assert (4, 5) == (before, policy.available(Instant(5)))
