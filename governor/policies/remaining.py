@@ -4,8 +4,9 @@ An answer that says "5 left until 12:00" was written while other requests were o
 the request whose answer says so: of the units granted later, at most 5 may be granted before the reset. Of several answers the
 strictest holds, in whatever order they arrive. A bound ends at its reset.
 
-Requests overtake each other. If two answers state the same limit and one of them leaves more, the server has counted its
-request first. Its units are then not among those that the other answer leaves, even if it was granted later.
+Requests overtake each other. If two answers state the same limit of requests and one of them leaves more, the server has
+counted its request first. Its units are then not among those that the other answer leaves, even if it was granted later. Of
+other units, such as tokens, all are taken to arrive in the order of their grants.
 
 If the server says the limit as well, the next window has as many units: all that waits would leave in the instant of the reset
 otherwise.
@@ -130,8 +131,12 @@ class RemainingPolicy(LimitPolicy):
         what the answer says. A bound ends by `spread` later, which is drawn once for each reset.
         """
         log, since, units = self._log, grant.granted_at, grant.request.amount(self._unit)
-        said = None if limit is None else (name, limit)
-        counted = log.in_order(grant, units) if said is None else log.counted(since, units, said, remaining, until)
+        # Of tokens a refill between two answers would look like an answer that was overtaken.
+        said = None if limit is None or self._unit is not None else (name, limit)
+        # Resets of one window, or of a limit that slides, are not as far apart as this one and that of an earlier window.
+        length = max(self._window, window or 0, until - now)
+        earlier = Instant(until - length // 2)
+        counted = log.in_order(grant, units) if said is None else log.counted(since, units, said, remaining, earlier)
         if said is not None:
             answer = Answer(now, since, units, said, remaining, until)
             log.answers.append(answer)
@@ -152,16 +157,22 @@ class RemainingPolicy(LimitPolicy):
             self._reset, self._spread = until, spread
         end = Instant(until + self._spread)
         if limit is not None and implied_by is None:
-            self._window = max(self._window, window or 0, until - now)
+            self._window = length
             if self._next_at > end or self._next_at <= now:
                 self._next_at, self._next_amount, self._next_said = end, limit, said
+        # The first answer of a window says when it ends. That of a bucket which is nearly full does not: its reset is near.
         bounds = [
             msgspec.structs.replace(bound, until=end)
-            if bound.assumed and bound.said == said and bound.begin <= since and end < bound.until
+            if bound.assumed
+            and bound.said == said
+            and bound.begin <= since
+            and bound.begin + self._window // 2 <= end < bound.until
             else bound
             for bound in self._bounds
         ]
-        self._keep(now, bounds, Bound(end, counted + remaining, since, said, remaining, until, Instant(since - MAX_LATE), now))
+        self._keep(
+            now, bounds, Bound(end, counted + remaining, since, said, remaining, earlier, Instant(since - MAX_LATE), now)
+        )
         return True
 
     def _keep(self, now: Instant, bounds: Iterable[Bound], bound: Bound) -> None:

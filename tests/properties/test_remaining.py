@@ -248,13 +248,26 @@ def test_the_window_that_is_assumed_after_a_reset_ends_when_its_first_answer_say
     for at in (100, 100, 100):
         policy.commit(Instant(at), PLAIN)
     assumed = policy.earliest(Instant(101), PLAIN)
-    policy.learn(Instant(102), Grant(Instant(100), 0), 2, Instant(150), limit=3)
+    # A bucket that is nearly full says when it is full.
+    policy.learn(Instant(102), Grant(Instant(100), 0), 2, Instant(110), limit=3)
+    full = policy.earliest(Instant(103), PLAIN)
+    policy.learn(Instant(103), Grant(Instant(100), 0), 2, Instant(160), limit=3)
 
-    assert (199, 150) == (assumed, policy.earliest(Instant(103), PLAIN))
+    assert (199, 199, 160) == (assumed, full, policy.earliest(Instant(103), PLAIN))
+
+
+def test_tokens_are_counted_in_the_order_of_grants_because_a_bucket_refills_between_answers() -> None:
+    policy, large = RemainingPolicy("tokens"), Request(1, {"tokens": 50})
+    for at in (1, 2):
+        policy.commit(Instant(at), large)
+    policy.learn(Instant(3), Grant(Instant(2), 0, large), 150, Instant(100), limit=200)
+    policy.learn(Instant(4), Grant(Instant(1), 0, large), 100, Instant(100), limit=200)
+
+    assert 50 == policy.available(Instant(5))
 
 
 def test_units_that_overtook_and_were_not_all_used_do_not_loosen_a_bound() -> None:
-    policy, large = RemainingPolicy("tokens"), Request(1, {"tokens": 50})
+    policy, large = RemainingPolicy(), Request(50)
     for at in (1, 2):
         policy.commit(Instant(at), large)
     first, second = (Grant(Instant(at), 0, large) for at in (1, 2))
