@@ -179,7 +179,7 @@ class Model:
     def open(self, now: int) -> None:
         self.change("open")
         longest = max(self.parameters.open_for, self.parameters.max_open_for)
-        self.spells.append(int(min(self.parameters.open_for * Fraction(6, 5) ** len(self.spells), longest)))
+        self.spells.append(min(int(self.parameters.open_for * Fraction(6, 5) ** len(self.spells)), longest))
         self.until = now + self.spells[-1]
         self.openings += 1
 
