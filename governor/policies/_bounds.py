@@ -16,8 +16,7 @@ class Bound(msgspec.Struct, frozen=True):
     `since` is the grant of the request that revealed it: of several that this bound stands for, the latest. The others describe
     the answer that set it: the name and the units of the limit, what it leaves, the latest reset of an earlier window, when it
     was read, and the instant from which on grants may have arrived later than its request. A bound without `said` stands for
-    several answers, or is of a limit whose requests are taken to arrive in order. An `assumed` bound is that of a window of
-    which no answer has been read yet.
+    several answers, or for none, or is of a limit whose requests are taken to arrive in order.
     """
 
     until: Instant
@@ -28,7 +27,6 @@ class Bound(msgspec.Struct, frozen=True):
     earlier: Instant = Instant(0)
     begin: Instant = Instant(0)
     read_at: Instant = Instant(0)
-    assumed: bool = False
 
 
 class Answer(NamedTuple):

@@ -241,19 +241,14 @@ def test_the_spread_of_a_reset_is_drawn_once() -> None:
     assert 72 * SECOND == policy.until(Instant(3))
 
 
-def test_the_window_that_is_assumed_after_a_reset_ends_when_its_first_answer_says() -> None:
-    policy = RemainingPolicy()
+def test_the_window_after_a_reset_is_as_long_as_resets_were_away_but_for_their_rounding() -> None:
+    policy, reset = RemainingPolicy(), Instant(3 * SECOND)
     policy.commit(Instant(0), PLAIN)
-    policy.learn(Instant(1), Grant(Instant(0), 0), 0, Instant(100), limit=3)
-    for at in (100, 100, 100):
-        policy.commit(Instant(at), PLAIN)
-    assumed = policy.earliest(Instant(101), PLAIN)
-    # A bucket that is nearly full says when it is full.
-    policy.learn(Instant(102), Grant(Instant(100), 0), 2, Instant(110), limit=3)
-    full = policy.earliest(Instant(103), PLAIN)
-    policy.learn(Instant(103), Grant(Instant(100), 0), 2, Instant(160), limit=3)
+    policy.learn(Instant(0), Grant(Instant(0), 0), 0, reset, limit=3)
+    for _ in range(3):
+        policy.commit(reset, PLAIN)
 
-    assert (199, 199, 160) == (assumed, full, policy.earliest(Instant(103), PLAIN))
+    assert reset + 2 * SECOND == policy.earliest(reset, PLAIN)
 
 
 def test_tokens_are_counted_in_the_order_of_grants_because_a_bucket_refills_between_answers() -> None:
