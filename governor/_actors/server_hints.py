@@ -4,6 +4,7 @@ Three things follow from an answer: a pause, a bound on what is granted until a 
 which limit is used up, a lower rate of the provider.
 """
 
+from collections.abc import Sequence
 from random import Random
 from typing import Final, NamedTuple
 
@@ -13,6 +14,7 @@ from governor._actors.lender import Lender
 from governor._units import SECOND, Duration, Instant
 from governor.hints import Hint, Severity
 from governor.messages import Hinted
+from governor.policies.contract import REQUESTS, Grant
 from governor.policies.learned_rate import FIRST_RATE
 from governor.policies.pipeline import Pipeline
 from governor.policies.server_limits import History, ServerLimits, explains, spread_of
@@ -50,7 +52,8 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
             denied = hint
         spread = random.random() if hint.retry_after or hint.reset else 0.0
         limits = _limits(pipeline, hint)
-        history = () if limits.knows(hint) else _history(ledger, sharing.granted(shared))
+        ledgers = sharing.ledgers(shared) if hint.scope == "provider" else [ledger]
+        history = () if limits.knows(hint) else _history(ledgers, message.grant, hint.dimension)
         news, others = limits.hear(
             now,
             message.grant,
@@ -102,18 +105,28 @@ def _believed(hint: Hint, most: Duration) -> Hint:
     return hint._replace(**shorter)
 
 
-def _history(ledger: Ledger, granted: int) -> History:
-    """The grants of the provider in the last 60 seconds, as far as they are known: not more than those of all providers.
+def _history(ledgers: Sequence[Ledger], grant: Grant, unit: str) -> History:
+    """The units granted in these scopes in the last 60 seconds, in order of time: those after a grant, or more, and not less.
 
-    Only the first answer that says what remains needs them: other calls are in flight. The cap knows when calls were granted,
-    and not whose they were.
+    Only the first answer that says what remains needs them: other calls are in flight. The cap knows when requests were
+    granted, and not whose they were: of those of all providers, as many count as the scopes have been granted.
     """
-    left, found = granted, []
-    for instant, units in reversed(ledger.pipeline.cap.since(Instant(0))):
-        if left <= 0:
-            break
-        found.append((instant, min(units, left)))
-        left -= units
+    if unit != REQUESTS:
+        costly = ((instant, request.amount(unit)) for ledger in ledgers for instant, request in ledger.costly)
+        return sorted((instant, units) for instant, units in costly if units)
+    at, own = grant.granted_at, grant.request.cost
+    left, found, noted = sum(ledger.counters.requests + ledger.further_units for ledger in ledgers) - own, [], False
+    # The log has slots, dated by their latest grant: the grant itself may be in a later one.
+    for instant, units in reversed(ledgers[0].pipeline.cap.since(Instant(0))):
+        if instant <= at and not noted:
+            found.append((at, own))
+            noted, units = True, units - own
+        taken = min(units, left)
+        if taken > 0:
+            found.append((instant, taken))
+            left -= taken
+    if not noted:
+        found.append((at, own))
     return found[::-1]
 
 

@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from governor import Config, Denied, Governor, Permit, Reason
@@ -228,6 +228,42 @@ async def test_an_operator_has_forgotten_what_was_learned_of_a_scope_or_a_provid
 
     assert (before, served) == ([], [5.0] * 10)
     assert all(at_once)
+
+
+IN_FLIGHT = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.001, 0.2]),
+        st.sampled_from(["acme:get", "acme:post", "acme/large:get", "other:get"]),
+        st.integers(1, 3),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(["requests", "tokens"]), st.sampled_from(["provider", "scope"]), st.integers(1, 3), IN_FLIGHT)
+def test_the_first_answer_counts_what_is_in_flight_of_its_provider_or_scope_in_its_unit(
+    unit: str, scope: Scope, first_cost: int, others: list[tuple[float, str, int]]
+) -> None:
+    def try_permit(governor: Governor, name: str, units: int) -> Permit | Denied:
+        provider, _, method = name.partition(":")
+        return governor.try_permit(provider, method, cost=units if unit == "requests" else {"tokens": units})
+
+    async def story() -> None:
+        async with governed() as governor:
+            first = granted(try_permit(governor, "acme:get", first_cost))
+            in_flight = 0
+            for gap, name, units in others:
+                await anyio.sleep(gap)
+                granted(try_permit(governor, name, units))
+                if name == "acme:get" or (scope == "provider" and name != "other:get"):
+                    in_flight += units
+            first.hints((Hint(unit, remaining=30, reset=Duration(60 * SECOND), scope=scope),))
+            more = sum(isinstance(try_permit(governor, "acme:get", 1), Permit) for _ in range(40))
+
+        assert max(0, 30 - in_flight) == more
+
+    trio.run(story, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 HINTS = st.lists(
