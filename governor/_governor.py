@@ -32,6 +32,7 @@ from governor._operator import Operator
 from governor._owner.listen import Listen
 from governor._permit_request import Cost, PermitRequest, ask, keyed
 from governor._retries import Failure
+from governor._state import state_of
 from governor._units import DurationLike
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config
@@ -82,10 +83,11 @@ class Governor:
         #: Admission of inbound requests.
         self.inbound = Inbound(self._access.still_running)
         #: Other processes share its limits: `async with governor.listen("PATH"):`.
-        self.listen = Listen(self._access, self._clock)
+        self.listen = Listen(self._access)
         #: Decorator: `@governor.limit("github", "GET")` takes a permit for each call of a function.
         self.limit = LimitDecorator(lambda: self, partial(_itself, self))
-        self._lives = Lives(self._access, self._listeners, set_up=self._set_up, on_closed=partial(_remove, self))
+        ended, state = partial(_remove, self), lambda: state_of(self.config, self._clock)
+        self._lives = Lives(self._access, self._listeners, set_up=self._set_up, on_closed=ended, state=state)
 
     @classmethod
     def from_file(cls, path: str | Path | None = None, *, clock: Clock = system_clock, random: Random | None = None) -> Self:
@@ -278,8 +280,7 @@ class Governor:
     def resume(self) -> None:
         """Ends degraded mode at once; the counts of failures in a row and of the excess over the cap begin anew.
 
-        Calls made before say nothing about the time after. May be called on any thread, which is blocked until it is done,
-        whether or not traffic is paused. Raises `UsageError` if the governor is not running.
+        May be called on any thread, which is blocked until it is done. Raises `UsageError` if the governor is not running.
         """
         self._access.still_running().call(self._access.supervised().leave_degraded)
 
@@ -312,8 +313,7 @@ class Governor:
     async def start(self) -> Self:
         """Enters it as `async with` does, for programs that begin in one place and end in another: notebooks, hooks.
 
-        It runs in the current event loop, whichever task calls this, until `aclose` or until that loop ends. Raises
-        `UsageError` if it is running already.
+        It runs in the current event loop until `aclose`, or until that loop ends. Raises `UsageError` if it is running already.
         """
         forget_gone()
         await self._lives.start(self.config)
@@ -357,6 +357,7 @@ class Governor:
             announcer=life.announcer,
             classifier=self._classifier,
             lends=self._lends,
+            state=life.state,
         )
         self.inbound.begin(life.portal, supervisor)
         supervisor.started_at = wall_clock()
@@ -375,7 +376,7 @@ async def _itself(governor: Governor) -> Governor:
 def forget_gone() -> None:
     """Removes the governors from `running` whose event loops have ended without notice."""
     for governor in tuple(running):
-        # One that has just been found so removes itself; one of another process did not run here.
+        # One that is found so removes itself; one of another process did not run here.
         portal = governor._access.portal
         if (portal is None or governor._access.process != os.getpid() or not portal.alive()) and _remove(governor):
             governor._listeners.announcer.close(timeout=0)
@@ -391,7 +392,7 @@ def _remove(governor: Governor) -> bool:
 def _after_fork() -> None:
     for governor in running:
         governor._access.forked()
-        governor._listeners.announcer.forked()
+        governor._lives.forked()
     running.clear()
 
 

@@ -18,6 +18,7 @@ from governor._actors.address import Address
 from governor._actors.event_loop import spawn, when_closed
 from governor._actors.portal import Portal, current_post
 from governor._backend import Backend
+from governor._state import LifeState
 from governor._threads import run_on_thread
 from governor.instrumentation import Announcer
 
@@ -31,8 +32,8 @@ _CLOSE_TIMEOUT: Final = 10.0
 class Life:
     """Begins once and ends once.
 
-    `set_up` makes the backend, on the loop; `on_closed` is called once, when the life ends; `on_moved` when another
-    thread has begun to run the loop.
+    `set_up` makes the backend, on the loop; `on_closed` is called once, when the life ends; `on_moved` when another thread has
+    begun to run the loop. `state` is what earlier lives have left and this one leaves, if it leaves anything.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Life:
         set_up: Callable[["Life", TaskGroup], Backend],
         on_closed: Callable[["Life"], object],
         on_moved: Callable[["Life"], object],
+        state: LifeState | None = None,
     ) -> None:
         self.announcer = announcer
         #: Spellings of scopes and their actors; emptied when full, at the end, and in a forked child.
@@ -51,6 +53,7 @@ class Life:
         self.failure: BaseException | None = None
         self.closed = False
         self._set_up = set_up
+        self.state = state
         self._on_closed = on_closed
         self._on_moved = on_moved
         self._backend: Backend | None = None
@@ -112,6 +115,8 @@ class Life:
         if not self.closed:
             self._forget()
             self.portal.close()
+        if self.state is not None:
+            self.state.abandon()
 
     def _forget(self) -> None:
         self.closed = True
@@ -160,6 +165,8 @@ class Life:
         failure: BaseException | None = None
         cancelled: BaseException | None = None
         try:
+            if self.state is not None:
+                await run_on_thread(self.state.open)
             if not self.closed:
                 self._backend = self._set_up(self, tasks)
                 self.announcer.start()
@@ -178,6 +185,9 @@ class Life:
             kind, traceback = (None, None) if cancelled is None else (type(cancelled), cancelled.__traceback__)
             handled = await tasks.__aexit__(kind, cancelled, traceback)
         finally:
+            if self.state is not None:
+                with anyio.CancelScope(shield=True):
+                    await run_on_thread(self.state.finish)
             await self._close_announcer()
         if failure is not None:
             raise failure

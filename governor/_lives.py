@@ -16,6 +16,7 @@ from governor._backend import Backend
 from governor._background import Background
 from governor._life import Life
 from governor._listeners import Listeners
+from governor._state import LifeState
 from governor._threads import run_on_thread
 from governor.config import Config, LoggingSettings
 from governor.errors import UsageError
@@ -35,10 +36,11 @@ class GovernorState(StrEnum):
 class Lives:
     """Begins and ends the lives of one governor, on the current event loop or on a background thread.
 
-    `set_up` makes the backend of a life, on its loop. `on_closed` is called when a life ends, in whichever way.
+    `set_up` makes the backend of a life, on its loop. `on_closed` is called when a life ends, in whichever way. `state` makes
+    what a life leaves to the next one, if anything.
     """
 
-    __slots__ = ("_access", "_background", "_closed", "_life", "_listeners", "_on_closed", "_set_up")
+    __slots__ = ("_access", "_background", "_closed", "_life", "_listeners", "_on_closed", "_set_up", "_state")
 
     def __init__(
         self,
@@ -47,10 +49,12 @@ class Lives:
         *,
         set_up: Callable[[Life, TaskGroup], Backend],
         on_closed: Callable[[], object],
+        state: Callable[[], LifeState | None],
     ) -> None:
         self._access = access
         self._listeners = listeners
         self._set_up = set_up
+        self._state = state
         self._on_closed = on_closed
         #: Whether the last life has ended, or its event loop is known to have ended.
         self._closed = False
@@ -88,7 +92,13 @@ class Lives:
             self._listeners.renew()
         self._listeners.log(logging)
         # Assigned before anything is awaited, so that of two tasks that enter it at the same time only one does.
-        self._life = Life(self._listeners.announcer, set_up=self._begun, on_closed=self._ended, on_moved=self._moved)
+        self._life = Life(
+            self._listeners.announcer,
+            set_up=self._begun,
+            on_closed=self._ended,
+            on_moved=self._moved,
+            state=self._state(),
+        )
         self._background = None
         self._access.process = os.getpid()
         await self._life.start()
@@ -126,6 +136,12 @@ class Lives:
             return False
         self._background.stop_when(is_time)
         return True
+
+    def forked(self) -> None:
+        """In a forked child: the life belongs to the parent."""
+        self._listeners.announcer.forked()
+        if self._life is not None and self._life.state is not None:
+            self._life.state.forked()
 
     async def _leave(self) -> None:
         life = self._life

@@ -28,6 +28,7 @@ from governor._actors.sharing import Sharing
 from governor._actors.survey import budget_statistics, group_statistics, scope_statistics
 from governor._actors.watch import GlobalWatch
 from governor._failures import DEFAULT, Classifier
+from governor._state import LifeState
 from governor._units import MINUTE, Duration, Instant, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import Config, InboundGroup
@@ -71,9 +72,11 @@ class Supervisor:
         announcer: Announcer,
         lends: bool,
         classifier: Classifier = DEFAULT,
+        state: LifeState | None = None,
     ) -> None:
+        now = now if state is None else state.clock
         self._config = config
-        self._now = now
+        self.clock = now
         self._portal = portal
         self._tasks = tasks
         self._announcer = announcer
@@ -84,6 +87,10 @@ class Supervisor:
         self._watch = GlobalWatch(config.global_, now=now, announcer=announcer)
         self._watch.budgets.reconfigure(_budgets(config))
         self.cap, self.degraded = self._watch.cap, self._watch.degraded
+        #: Keeps the state in a store; None without one.
+        self.keeper = None if state is None else state.keep(now=now, portal=portal, wake=lambda: _serve_waiting(self))
+        if self.keeper is not None:
+            self.keeper.restore_global(self.cap, self.degraded, self._watch.budgets)
         self._builder = Builder(
             config,
             now=now,
@@ -96,8 +103,9 @@ class Supervisor:
             classifier=classifier,
             lends=lends,
             watch_loops=LoopWatch(clock=now, portal=portal, announcer=announcer),
+            keeper=self.keeper,
         )
-        self._scopes = Registry(self._builder, now=now, start=self._start, on_forgotten=on_forgotten)
+        self._scopes = Registry(self._builder, now=now, start=self._start, on_forgotten=on_forgotten, keeper=self.keeper)
         self.sharing = Sharing(self._builder, actors=self._scopes.actors, leasing=self.leasing, portal=portal)
         #: What an operator may do.
         self.operations = Operations(self._scopes, self._builder, now=now, publish=self._publish)
@@ -121,6 +129,8 @@ class Supervisor:
             tasks.start_soon(self._keep_sweeping, group)
         for task in (*self._watch.tasks(), self._start_tasks, self._scopes.passivate_idle):
             tasks.start_soon(task)
+        if self.keeper is not None:
+            tasks.start_soon(self.keeper.look)
 
     @property
     def actors(self) -> Mapping[str, ScopeActor]:
@@ -172,7 +182,7 @@ class Supervisor:
             if number % _MAX_SURVEYED == 0:
                 yield None
         for number, name in enumerate(sorted(group_actors), 1):
-            groups[name] = of_group = group_statistics(group_actors[name], self._now())
+            groups[name] = of_group = group_statistics(group_actors[name], self.clock())
             visits += of_group.counters
             if number % _MAX_SURVEYED == 0:
                 yield None
@@ -181,7 +191,7 @@ class Supervisor:
             if record is not None and name not in scopes:
                 scopes[name] = self._of_scope(self._scopes.shown(name, record))
                 yield None
-        now = self._now()
+        now = self.clock()
         yield Statistics(
             now=wall_clock(),
             started_at=self.started_at,
@@ -204,7 +214,7 @@ class Supervisor:
         )
 
     def _of_scope(self, actor: ScopeActor) -> ScopeStatistics:
-        now = self._now()
+        now = self.clock()
         wall = wall_clock() - to_seconds(now)
         if abs(wall - self._wall) > _MAX_DRIFT:
             self._wall = wall
@@ -254,7 +264,7 @@ class Supervisor:
 
     def _add_group(self, name: str, policy: InboundGroup) -> None:
         max_clients = self._config.inbound_settings.max_clients
-        group = GroupActor(name, policy, max_clients=max_clients, now=self._now, announcer=self._announcer)
+        group = GroupActor(name, policy, max_clients=max_clients, now=self.clock, announcer=self._announcer)
         self.groups[name] = group
         self._to_start.append(group)
         self._any_to_start.set()
@@ -283,7 +293,7 @@ class Supervisor:
                 assert_never(effect)
 
     def _bans_moved(self, actor: ScopeActor, provider: str, news: News) -> None:
-        shared, now = actor.ledger.pipeline.shared, self._now()
+        shared, now = actor.ledger.pipeline.shared, self.clock()
         if News.COUNT in news:
             scopes = [one for one in self._scopes.actors.values() if one.ledger.pipeline.provider == provider]
             for one in scopes:
@@ -318,7 +328,7 @@ class Supervisor:
 
     def leave_degraded(self) -> None:
         """Ends a pause of all traffic now. The run of failures and the excess over the cap begin anew."""
-        self.degraded.leave(self._now())
+        self.degraded.leave(self.clock())
         self._publish()
         self._watch.left()
 
@@ -357,7 +367,7 @@ class Supervisor:
                 return
             except Exception as error:
                 _log.error("The actor of %s failed and is restarted.", actor.scope, exc_info=error)
-                now = self._now()
+                now = self.clock()
                 crashes.append(now)
                 if len(crashes) > _MAX_CRASHES and now - crashes[0] < _CRASH_INTERVAL and not self._closed:
                     pause = Duration(crashes[0] + _CRASH_INTERVAL - now)
@@ -381,3 +391,10 @@ class Supervisor:
 
 def _budgets(config: Config) -> dict[str, Budget]:
     return {name: settings.budget(name) for name, settings in config.budget.items()}
+
+
+def _serve_waiting(supervisor: Supervisor) -> None:
+    """Calls that have waited for the store may go on."""
+    for actor in tuple(supervisor._scopes.awake):
+        if actor.logic.queue:
+            actor.change(bool)

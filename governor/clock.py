@@ -5,17 +5,26 @@ A clock is a function that returns an `Instant`, in whole microseconds from an a
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from time import monotonic_ns, time
-from typing import cast
+from typing import Final, cast
+
+import msgspec
 
 from governor._units import MAX_DURATION, Instant, from_seconds, to_seconds
 
 __all__ = [
     "MAX_DURATION",
     "Clock",
+    "Moment",
+    "continued_clock",
     "forward_clock",
     "from_seconds",
+    "moment",
     "nanoseconds",
+    "resumed_at",
     "steady_clock",
     "system_clock",
     "to_seconds",
@@ -77,3 +86,61 @@ def steady_clock(seconds: Callable[[], float]) -> Clock:
         return last
 
     return forward_clock(read)
+
+
+#: Where Linux says which start of the system this is. It counts as unknown on other systems.
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """An instant of a governor's clock, and what other clocks read then, so that another process finds out how long ago it was.
+
+    `boot` names the start of the system, and is empty if that is not known; `uptime` are the microseconds of the monotonic
+    clock, which begins with it. `wall` are seconds since 1970.
+    """
+
+    instant: Instant
+    wall: float
+    uptime: int
+    boot: str
+
+
+@cache
+def _boot() -> str:
+    with suppress(OSError):
+        return _BOOT_ID.read_text().strip()
+    return ""
+
+
+def moment(clock: Clock, ahead: int = 0) -> Moment:
+    """The present moment, as a governor's clock reads it that is `ahead` microseconds before `clock`."""
+    uptime = _monotonic_microseconds()
+    return Moment(Instant((uptime if clock is system_clock else clock()) + ahead), time(), uptime, _boot())
+
+
+def resumed_at(then: Moment, now: Moment) -> Instant:
+    """What the clock of `then` reads at the moment `now`, whose own instant does not matter. It never reads too much.
+
+    Within one start of the system its monotonic clock says how much time has passed. After another start at least the time
+    since then has; the wall clock is believed where it says that more has, and not where it has gone back.
+    """
+    if then.boot and then.boot == now.boot and now.uptime >= then.uptime:
+        return Instant(then.instant + now.uptime - then.uptime)
+    passed = now.wall - then.wall
+    by_wall = math.floor(passed * 1_000_000) if 0 < passed < math.inf else 0
+    # Without the name of the start this may still be the same one, in which the uptime is no time that has passed.
+    restarted = bool(then.boot and now.boot)
+    return Instant(then.instant + max(by_wall, now.uptime if restarted else 0))
+
+
+def continued_clock(clock: Clock, ahead: int) -> Clock:
+    """A clock that is `ahead` microseconds before another one."""
+    if ahead == 0:
+        return clock
+    if clock is not system_clock:
+        return lambda: Instant(clock() + ahead)
+
+    def read() -> int:
+        return monotonic_ns() // 1000 + ahead
+
+    return cast("Clock", read)

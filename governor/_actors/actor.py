@@ -12,7 +12,7 @@ from functools import partial
 from operator import attrgetter
 from random import Random
 from threading import get_ident
-from typing import Final, Literal, Protocol, final, overload
+from typing import Final, Literal, Protocol, overload
 
 from governor._actors.counters import Counters
 from governor._actors.effects import Effect, Surroundings
@@ -53,7 +53,6 @@ class Parent(Surroundings, Protocol):
         """Does what a step of the actor asks for."""
 
 
-@final
 class ScopeActor:
     """The address of one scope. `send`, `deliver`, `take` and `take_first` are for any thread, the rest for the actors'."""
 

@@ -6,6 +6,7 @@ Of providers without a scope, those that have spent something are kept, up to `M
 
 import logging
 from collections import deque
+from functools import partial
 from itertools import islice
 from random import Random
 from typing import Final, final
@@ -13,6 +14,8 @@ from weakref import WeakValueDictionary
 
 from governor._actors.actor import Parent, ScopeActor
 from governor._actors.failures import Failures
+from governor._actors.keeper import Keeper
+from governor._actors.kept import KeptScopeActor
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.portal import Portal
 from governor._actors.set_aside import ScopeRecord
@@ -52,9 +55,11 @@ class Builder:
         classifier: Classifier,
         lends: bool,
         watch_loops: LoopWatch | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.config = config
         self._watch_loops = watch_loops
+        self._keeper = keeper
         self._now = now
         self._random = random
         self._portal = portal
@@ -86,8 +91,11 @@ class Builder:
         return before.global_ != now.global_ or _said(before, scope) != _said(now, scope)
 
     def new(self, scope: str) -> ScopeActor:
-        """An actor with unspent policies."""
-        return self._actor(scope, self.pipeline(scope))
+        """An actor with unspent policies, or with those that earlier lives have left."""
+        pipeline = self.pipeline(scope)
+        if self._keeper is not None:
+            pipeline = self._keeper.scope(scope, pipeline, self._pipeline_of)
+        return self._actor(scope, pipeline)
 
     def revived(self, scope: str, record: ScopeRecord) -> ScopeActor:
         """An actor that goes on from a record, as if it had gone through the changes of settings since."""
@@ -134,6 +142,9 @@ class Builder:
         found = self.providers.get(name)
         if found is None:
             self.providers[name] = found = ProviderPolicies(name, self._parameters(name))
+            if self._keeper is not None:
+                self.providers[name] = found = self._keeper.provider(found)
+                self.keep(found)  # It may have to remember something without a scope.
         return found
 
     def changed_providers(self) -> list[ProviderPolicies]:
@@ -211,7 +222,8 @@ class Builder:
         return MethodCost(*settings.cost_of(scope.partition(":")[2]))
 
     def _actor(self, scope: str, pipeline: Pipeline) -> ScopeActor:
-        actor = ScopeActor(
+        make = ScopeActor if self._keeper is None else partial(KeptScopeActor, keeper=self._keeper)
+        actor = make(
             scope,
             pipeline,
             portal=self._portal,

@@ -40,6 +40,7 @@ class Ledger:
         "_succeeded",
         "_succeeded_at",
         "announcer",
+        "attach",
         "budget",
         "clock",
         "costly",
@@ -75,11 +76,15 @@ class Ledger:
         self._succeeded_at = Instant(0)
         #: Answers with a status of 2xx when the provider last began to pause.
         self._answered = 0
+        #: Called with other policies that are in force from now on; None where nothing keeps their state.
+        self.attach: Callable[[str, Pipeline], None] | None = None
         self.use(pipeline)
 
     def use(self, pipeline: Pipeline) -> None:
         """Grants by these policies from now on."""
         self.pipeline = pipeline
+        if self.attach is not None:
+            self.attach(self.scope, pipeline)
         self.budget = pipeline.shared.budget
         self.units.follow(pipeline.all_limits, self.counters.requests)
 

@@ -21,7 +21,8 @@ from governor._actors.remote_holder import RemoteHolder
 from governor._units import NEVER, Instant
 from governor.instrumentation import LeaseRevoked
 from governor.policies.lent import collect, hand_over, reclaim, succeeded
-from governor.policies.pipeline import Pipeline, Verdict
+from governor.policies.pipeline import Pipeline
+from governor.policies.verdict import Verdict
 
 
 @final

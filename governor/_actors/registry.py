@@ -11,8 +11,9 @@ from typing import Final, final
 import anyio
 
 from governor._actors.actor import ScopeActor
-from governor._actors.building import Builder
+from governor._actors.building import MAX_KEPT, Builder
 from governor._actors.counters import Counters
+from governor._actors.keeper import Keeper
 from governor._actors.set_aside import ScopeRecord, SetAside
 from governor._units import to_seconds
 from governor.clock import Clock
@@ -38,12 +39,14 @@ class Registry:
         now: Clock,
         start: Callable[[ScopeActor], None],
         on_forgotten: Callable[[ScopeActor], None],
+        keeper: Keeper | None = None,
     ) -> None:
         self.actors: dict[str, ScopeActor] = {}
         #: The actors with a task.
         self.awake: dict[ScopeActor, None] = {}
-        self.set_aside = SetAside()
+        self.set_aside = SetAside() if keeper is None else SetAside(keeper.forget)
         self._builder = builder
+        self._keeper = keeper
         self._now = now
         self._start = start
         self._on_forgotten = on_forgotten
@@ -60,6 +63,8 @@ class Registry:
         if actor is None and self._make_room():
             record = self.set_aside.get(scope)
             if record is None:
+                if self._keeper is not None and not self._keeper.has_room(scope, self._max_kept()):
+                    return None
                 actor = self._builder.new(scope)
             else:
                 actor = self._builder.revived(scope, record)
@@ -108,6 +113,10 @@ class Registry:
                 self._passive[actor] = None
         return self._has_room()
 
+    def _max_kept(self) -> int:
+        """The most records of scopes, and of their providers, that a store may have."""
+        return 2 * (1 + MAX_SET_ASIDE) * self._builder.config.global_.max_scopes + MAX_KEPT
+
     def _has_room(self) -> bool:
         return len(self.actors) < self._builder.config.global_.max_scopes
 
@@ -135,8 +144,12 @@ class Registry:
             most = MAX_SET_ASIDE * self._builder.config.global_.max_scopes
             if not self.set_aside.keep(scope, record, now=now, most=most):
                 return False
+            if self._keeper is not None:
+                self._keeper.set_aside(scope)
         elif not all(map(self._builder.keep, pipeline.providers)):
             return False
+        elif self._keeper is not None:
+            self._keeper.forget(scope)
         self._forgotten += counters
         del self.actors[scope]
         actor.drop(self._late)

@@ -30,9 +30,10 @@ from governor.policies.ban_guard import News
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.loops import Loops
-from governor.policies.pipeline import Pipeline, Verdict
+from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
 from governor.policies.turn import turn
+from governor.policies.verdict import Verdict
 
 #: By how many seconds timers may be late before a waiter whose deadline and turn coincide is denied instead of served.
 _GRACE: Final = 0.001

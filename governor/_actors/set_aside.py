@@ -4,7 +4,7 @@ A record holds what the scope has spent, its breaker and its counters; the scope
 its bound the table drops a record that is as good as new by now, or takes no more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 
 import msgspec
@@ -34,11 +34,15 @@ class ScopeRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class SetAside:
-    """The records by scope. Everything but `names` takes constant time, or about that of a heap."""
+    """The records by scope. `on_dropped` is called with a scope whose record is dropped.
 
-    __slots__ = ("_by_rest", "_records")
+    Everything but `names` takes constant time, or about that of a heap.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_by_rest", "_on_dropped", "_records")
+
+    def __init__(self, on_dropped: Callable[[str], object] = bool) -> None:
+        self._on_dropped = on_dropped
         self._records: dict[str, ScopeRecord] = {}
         # Those that will be as good as new, the first first; and some that have been taken out since.
         self._by_rest: list[tuple[Instant, str]] = []
@@ -65,6 +69,7 @@ class SetAside:
             record = self._records.get(scope)
             if record is not None and record.rests_at == rests_at:
                 del self._records[scope]
+                self._on_dropped(scope)
                 return True
         return False
 

@@ -11,8 +11,8 @@ from governor._actors.ledger import Ledger
 from governor._actors.queue import Waiter, WaitQueue
 from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.contract import LimitPolicy, Request
-from governor.policies.pipeline import Verdict
 from governor.policies.shared_limit import LimitQueue, Share
+from governor.policies.verdict import Verdict
 
 
 @final

@@ -4,7 +4,7 @@ from typing import Final
 
 from governor._actors.mailbox import NOMINAL_WAIT
 from governor._units import MILLISECOND, NEVER, SECOND, Duration, Instant, to_seconds
-from governor.policies.pipeline import Verdict
+from governor.policies.verdict import Verdict
 
 #: The longest wait, in seconds, for other processes to answer a recall, of a call that would not wait so long for its turn.
 RECALL_TIMEOUT: Final = 0.05

@@ -9,6 +9,7 @@ from governor._actors.address import Address
 from governor._actors.portal import Portal
 from governor._backend import Backend
 from governor._failures import Classifier
+from governor._state import LifeState
 from governor._supervisor import Supervisor
 from governor.clock import Clock
 from governor.config import Config
@@ -26,6 +27,7 @@ def set_up(
     announcer: Announcer,
     classifier: Classifier,
     lends: bool,
+    state: LifeState | None,
 ) -> tuple[Supervisor, Backend]:
     """The supervisor of this process, which owns its inbound groups, and the backend for its calls."""
     if config.machine.socket is None:
@@ -39,6 +41,7 @@ def set_up(
             announcer=announcer,
             classifier=classifier,
             lends=lends,
+            state=state,
         )
         return supervisor, supervisor
     # Loaded only where it is of use.

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import final
@@ -12,7 +12,6 @@ from governor._owner.listener import listening
 from governor._owner.members import Members
 from governor._owner.socket_file import bound, default_path
 from governor._supervisor import Supervisor
-from governor._units import Instant
 from governor.errors import UsageError
 
 
@@ -20,11 +19,10 @@ from governor.errors import UsageError
 class Listen:
     """`async with governor.listen():` for processes of this user, which share the limits of the governor meanwhile."""
 
-    __slots__ = ("_access", "_clock")
+    __slots__ = ("_access",)
 
-    def __init__(self, access: Access, clock: Callable[[], Instant]) -> None:
+    def __init__(self, access: Access) -> None:
         self._access = access
-        self._clock = clock
 
     @asynccontextmanager
     async def __call__(
@@ -34,7 +32,8 @@ class Listen:
 
         `where` is the path of the socket, by default `governor.sock` in the folder `XDG_RUNTIME_DIR`, or a socket that listens
         already. With `learning`, no permit is granted in the first second: processes that a governor before this one has
-        granted permits come back first, and say what they hold. In the end calls that wait are denied as `shutting_down`.
+        granted permits come back first, and say what they hold. So it is where the state says that the governor before this one
+        has not ended in order. In the end calls that wait are denied as `shutting_down`.
 
         Raises `ListenError` if another process listens there, and `UsageError` in another event loop.
         """
@@ -48,7 +47,8 @@ class Listen:
         async with AsyncExitStack() as stack:
             if not isinstance(where, socket.socket):
                 where = stack.enter_context(bound(Path(where) if where is not None else default_path()))
-            members = Members(supervisor, self._clock, learning=learning)
+            learning = learning or (supervisor.keeper is not None and supervisor.keeper.learning)
+            members = Members(supervisor, supervisor.clock, learning=learning)
             members.address = str(where.getsockname())
             supervisor.members = members.statistics
             stack.callback(setattr, supervisor, "members", tuple)

@@ -107,6 +107,11 @@ class BanBudgetPolicy:
         """Whether it grants everything and counts no calls."""
         return not self.counting
 
+    @property
+    def noted(self) -> int:
+        """The rejections on record, some of which may have left the window."""
+        return self._rejected.total
+
     def rejections(self, now: Instant) -> int:
         """The rejections in the window that ends at `now`."""
         return self._rejected.used(now)

@@ -10,7 +10,7 @@ window late by at most a 256th of it, and never early. A budget has accounts for
 dropped. While none can be, all further labels share one account, with the amounts of one label, until its uses have left.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from math import ceil
 from types import MappingProxyType
@@ -108,15 +108,29 @@ class _Window:
         return -(-at // self._grain) * self._grain
 
 
+class BudgetState(msgspec.Struct, frozen=True):
+    """The state of a budget: for each account and window the uses, by the end of the slot to which they belong.
+
+    `lost` is what an account that is opened begins with.
+    """
+
+    parameters: Budget
+    accounts: dict[str, tuple[dict[int, int], ...]]
+    shared: tuple[dict[int, int], ...]
+    lost: tuple[dict[int, int], ...]
+
+
 @final
 class BudgetPolicy:
     """The state machine of one budget: an account for each label, or one for all."""
 
-    __slots__ = ("_accounts", "_shared", "_sweep_at", "parameters")
+    __slots__ = ("_accounts", "_lost", "_shared", "_sweep_at", "parameters")
 
     def __init__(self, parameters: Budget) -> None:
         self.parameters = parameters
         self._accounts: dict[str, tuple[_Window, ...]] = {}
+        # What any account may have used, so that one that is opened begins with it.
+        self._lost = tuple(_Window(limit.per) for limit in parameters.limits)
         self._shared = self._open()
         self._sweep_at = 0
 
@@ -169,6 +183,36 @@ class BudgetPolicy:
         for label, account in before._accounts.items():
             self._go_on(self._accounts.setdefault(label, self._open()), account, units)
         self._go_on(self._shared, before._shared, units)
+        self._go_on(self._lost, before._lost, units)
+
+    def state(self) -> BudgetState:
+        """The state as a frozen record, for `restored`."""
+        accounts = {label: _slots(account) for label, account in self._accounts.items()}
+        return BudgetState(self.parameters, accounts, _slots(self._shared), _slots(self._lost))
+
+    @classmethod
+    def restored(cls, state: BudgetState) -> "BudgetPolicy":
+        """A budget that continues from a state that `state` returned, under its parameters."""
+        policy = cls(state.parameters)
+        for account, slots in (
+            (policy._lost, state.lost),
+            (policy._shared, state.shared),
+            *((policy._accounts.setdefault(label, policy._new()), slots) for label, slots in state.accounts.items()),
+        ):
+            for window, used in zip(account, slots, strict=True):
+                for end, amount in used.items():
+                    window.add(end, amount)
+        return policy
+
+    def abandoned(self, now: Instant, units: Callable[[BudgetLimit], int]) -> None:
+        """A process has died in which any account may have used so many `units` of a limit more than the state says."""
+        accounts = [self._lost, *self._accounts.values()]
+        if not self.parameters.each or self._in_use(now, self._shared):
+            accounts.append(self._shared)
+        for account in accounts:
+            for window, limit in zip(account, self.parameters.limits, strict=True):
+                if units(limit) > 0:
+                    window.add(now, units(limit))
 
     def _go_on(self, account: tuple[_Window, ...], before: tuple[_Window, ...], units: Mapping[str, int]) -> None:
         for window, limit in zip(account, self.parameters.limits, strict=True):
@@ -208,6 +252,12 @@ class BudgetPolicy:
         return any(window.total for window in account)
 
     def _open(self) -> tuple[_Window, ...]:
+        account = self._new()
+        for window, lost in zip(account, self._lost, strict=True):
+            window.carry_over(lost)
+        return account
+
+    def _new(self) -> tuple[_Window, ...]:
         return tuple(_Window(limit.per) for limit in self.parameters.limits)
 
 
@@ -233,6 +283,12 @@ class Budgets:
         for name, policy in self._policies.items():
             if name in before:
                 policy.carry_over(before[name])
+
+    def restore(self, now: Instant, states: Mapping[str, BudgetState]) -> None:
+        """Continues from the states of budgets by name, whose parameters may differ."""
+        for name, policy in self._policies.items():
+            if name in states:
+                policy.carry_over(BudgetPolicy.restored(states[name]))
 
     def covering(self, label: str) -> tuple[BudgetPolicy, ...]:
         """The budgets that cover a label."""
@@ -271,6 +327,10 @@ class Budgets:
 
     def __bool__(self) -> bool:
         return bool(self._policies)
+
+
+def _slots(account: tuple[_Window, ...]) -> tuple[dict[int, int], ...]:
+    return tuple(dict(window.slots) for window in account)
 
 
 def whole_amount(field: str, unit: str, amount: float) -> int:

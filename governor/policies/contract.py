@@ -302,6 +302,15 @@ class LimitPolicy(ABC):
     def carry_over(self, now: Instant, before: Self) -> None:
         """Continues from the state of another policy of this kind, whose parameters may differ and which has lent nothing."""
 
+    def abandoned(self, now: Instant, units: int) -> None:
+        """The process has died that was granted what the state says, and `units` more of which nothing else is known.
+
+        No outcome of these grants will come. Called at most a few times, at the instants at which others have taken over, after
+        `restore`. By default the units are charged at `now`, as what a call has used beyond its permit.
+        """
+        if units > 0:
+            self.settle(now, Grant(now, 0, Request(0)), None, units)
+
     @abstractmethod
     def state(self) -> msgspec.Struct:
         """The state as a frozen record, for `restore`."""

@@ -24,6 +24,8 @@ class CooldownState(msgspec.Struct, frozen=True, tag="cooldown"):
     """The end of the cooldown."""
 
     until: Instant = Instant(0)
+    paced_until: Instant = Instant(0)
+    gap: int = 0
 
 
 class CooldownPolicy:
@@ -82,8 +84,8 @@ class CooldownPolicy:
 
     def state(self) -> CooldownState:
         """The state as a frozen record, for `restore`."""
-        return CooldownState(self.until)
+        return CooldownState(self.until, self.paced_until, self._gap)
 
     def restore(self, state: CooldownState) -> None:
         """Continues from a state that `state` returned."""
-        self.until = state.until
+        self.until, self.paced_until, self._gap = state.until, state.paced_until, state.gap

@@ -195,6 +195,15 @@ class InFlightPolicy(LimitPolicy):
             return NEVER
         return self._given_up[-1][0] if self._given_up else Instant(0)
 
+    def abandoned(self, now: Instant, units: int) -> None:
+        """The requests in flight, and `units` more, have been given up now, as far as it is known when they began."""
+        arrivals, places = self._arrivals, self._under_way + units
+        self._under_way = 0
+        if arrivals is not None and places > 0:
+            linger = self._usual.estimate() if arrivals.linger is None else arrivals.linger
+            self._hold(now, worked_on_until(now, now, False, arrivals.margin, linger), places)
+        self._move(0)
+
     def carry_over(self, now: Instant, before: Self) -> None:
         """The same requests are in flight, and the same places are held."""
         self.restore(before.state())

@@ -34,6 +34,8 @@ def collect(pipeline: Pipeline, now: Instant, used: int) -> None:
         pipeline.collect(now, used)
     else:
         pipeline.cap.collect(now, used)
+        if pipeline.mark is not None:
+            pipeline.mark.collect(used)
         spend(pipeline, now, Request(used))
     pipeline.regate()
 
@@ -44,6 +46,8 @@ def reclaim(pipeline: Pipeline, now: Instant, back: int) -> None:
         pipeline.reclaim(now, back)
     else:
         pipeline.cap.reclaim(now, back)
+        if pipeline.mark is not None:
+            pipeline.mark.reclaim(back)
 
 
 def spend(pipeline: Pipeline, now: Instant, request: Request) -> None:

@@ -16,8 +16,6 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Final, cast
 
-import msgspec
-
 from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.arrivals import Arrivals
 from governor.policies.ban_guard import BanGuard
@@ -29,11 +27,13 @@ from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, L
 from governor.policies.cooldown import CooldownPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.limits import build, predecessors
+from governor.policies.mark import Mark, excess
 from governor.policies.pipeline_state import PipelineState
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.server_limits import ServerLimits
 from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, shares
+from governor.policies.verdict import Verdict
 
 #: At most one in this many of the available permits is granted ahead, so that most of them stay available to all.
 _LENDABLE: Final = 8
@@ -44,19 +44,6 @@ DEFAULT_ARRIVALS: Final = Arrivals()
 
 #: Breaker, limits, whether the scope is exempt from degraded mode, the largest debt of its limits, and what they assume.
 PipelineSettings = tuple[Breaker, tuple[Limit, ...], bool, float, Arrivals]
-
-
-class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """The earliest instant at which a request can be granted, and the policy that prevents an earlier one (None: now).
-
-    `sooner` means that an outcome may bring the instant forward: the end of a call in flight, or the answer to a probe or to a
-    call of a breaker in its ramp; but not to before `not_before`, because of the other policies.
-    """
-
-    when: Instant
-    by: Policy | BanGuard | None
-    sooner: bool = False
-    not_before: Instant = Instant(0)
 
 
 class Pipeline:
@@ -83,6 +70,7 @@ class Pipeline:
         "guard",
         "lenders",
         "limits",
+        "mark",
         "max_debt",
         "needs_outcome",
         "own_cooldown",
@@ -114,6 +102,7 @@ class Pipeline:
         max_debt: float = inf,
         arrivals: Arrivals = DEFAULT_ARRIVALS,
         budgets: Budgets | None = None,
+        mark: Mark | None = None,
     ) -> None:
         #: What the scopes of the provider share, and the name of the provider.
         self.shared = ProviderPolicies() if provider is None else provider
@@ -140,6 +129,8 @@ class Pipeline:
         #: The budgets of caller labels, which all scopes share.
         self.budgets = Budgets() if budgets is None else budgets
         self.degraded = degraded
+        #: How much may be granted before it is written down; None without a store.
+        self.mark = mark
         self.own_cooldown = CooldownPolicy()
         #: What only pauses the scope, apart from degraded mode: of the provider, and of the scope alone.
         self.pauses = (*self.shared.pauses, self.own_cooldown)
@@ -186,7 +177,7 @@ class Pipeline:
     def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:
         """When all policies grant the request, and which of them is the last to."""
         when, not_before = now, now
-        by: Policy | BanGuard | None = None
+        by: Policy | BanGuard | Mark | None = None
         for pause in self.pauses:
             if pause.until > when:  # Its `earliest`, without a call: this is what a denial costs.
                 when, by, not_before = pause.until, pause, pause.until
@@ -205,6 +196,9 @@ class Pipeline:
                 not_before = earliest
         if when == AFTER_OUTCOME or hangs or (counting and by is self.breaker):
             return Verdict(when, by, sooner=True, not_before=not_before)
+        if when <= now and self.mark is not None and self.mark.short(request):
+            # For so long as a record is being written. Last, so that nothing is written for a call that is denied anyway.
+            return Verdict(AFTER_OUTCOME, self.mark, sooner=True, not_before=now)
         return Verdict(when, by)
 
     def wakes_at(self, now: Instant) -> Instant:
@@ -237,6 +231,8 @@ class Pipeline:
                 receipts[done] = policy.commit(now, request)
             if self.guard.restricted:
                 self.guard.commit(now)
+            if self.mark is not None:
+                self.mark.commit(request)
         except BaseException:
             for policy, receipt in zip(self.spending[:done], receipts, strict=False):
                 policy.refund(now, grant, receipt)
@@ -282,6 +278,8 @@ class Pipeline:
                 dropped = policy.settle(now, grant, None if receipts is None else receipts[index], change)
                 if dropped:
                     self.dropped[policy.unit] = self.dropped.get(policy.unit, 0) + dropped
+        if self.mark is not None:
+            self.mark.settled(excess(asked, used))
         self.regate()
 
     def force_breaker(self, now: Instant, until: Instant | None) -> None:
@@ -305,23 +303,30 @@ class Pipeline:
         """The number of plain requests that may be granted ahead at `now`."""
         if not self.lenders or now < self.gate or any(share.queue.ready for share in self.shares):
             return 0
-        return min(policy.lendable(now) for policy in self.lenders) // _LENDABLE
+        count = min(policy.lendable(now) for policy in self.lenders) // _LENDABLE
+        return count if self.mark is None else min(count, self.mark.lendable())
 
     def lend(self, now: Instant, count: int) -> None:
         """Grants `count` requests ahead, at most `lendable`. They may be used at any time from now on."""
         for policy in self.lenders:
             policy.lend(now, count)
+        if self.mark is not None:
+            self.mark.lend(count)
         self.regate()
 
     def collect(self, now: Instant, used: int) -> None:
         """Records that `used` of the lent requests were used, at unknown instants up to `now`."""
         for policy in self.lenders:
             policy.collect(now, used)
+        if self.mark is not None:
+            self.mark.collect(used)
 
     def reclaim(self, now: Instant, count: int) -> None:
         """Returns `count` of the lent requests, which will not be used."""
         for policy in self.lenders:
             policy.reclaim(now, count)
+        if self.mark is not None:
+            self.mark.reclaim(count)
         self.regate()
 
     def at_rest(self, now: Instant) -> bool:

@@ -21,13 +21,13 @@ from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.hints import MAX_HINT
 from governor.policies.arrivals import Arrivals
-from governor.policies.ban_budget import BanBudget, BanBudgetPolicy
+from governor.policies.ban_budget import BanBudget, BanBudgetPolicy, BanBudgetState
 from governor.policies.contract import REQUESTS, Limit, LimitPolicy
-from governor.policies.cooldown import CooldownPolicy
+from governor.policies.cooldown import CooldownPolicy, CooldownState
 from governor.policies.limits import build, predecessors
-from governor.policies.rejection_run import RejectionRunPolicy
-from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy
-from governor.policies.server_limits import ServerLimits
+from governor.policies.rejection_run import RejectionRunPolicy, RejectionRunState
+from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy, RetryBudgetState
+from governor.policies.server_limits import ServerLimits, ServerLimitsState
 from governor.policies.shared_limit import SharedLimit
 from governor.policies.window import StrictWindow
 
@@ -47,6 +47,18 @@ class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True):
     #: Whether windows that the server states become limits, and whether it is asked gently until it refuses.
     adopts: bool = False
     gentle: bool = False
+
+
+class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of what the scopes of a provider share, with the limits of the provider in order."""
+
+    cooldown: CooldownState
+    hold: CooldownState
+    budget: RetryBudgetState
+    ban_budget: BanBudgetState
+    rejections: RejectionRunState
+    limits: tuple[msgspec.Struct, ...]
+    server: ServerLimitsState
 
 
 class ProviderPolicies:
@@ -136,6 +148,29 @@ class ProviderPolicies:
         self.server.reset()
         self.ban_budget.reset()
         self.rejections.reset()
+
+    def state(self) -> ProviderState:
+        """The state as a frozen record, for `restore`."""
+        return ProviderState(
+            cooldown=self.cooldown.state(),
+            hold=self.hold.state(),
+            budget=self.budget.state(),
+            ban_budget=self.ban_budget.state(),
+            rejections=self.rejections.state(),
+            limits=tuple(shared.policy.state() for shared in self.limits),
+            server=self.server.state(),
+        )
+
+    def restore(self, state: ProviderState) -> None:
+        """Continues from a state that `state` returned under the same parameters. To be called before any scope exists."""
+        self.cooldown.restore(state.cooldown)
+        self.hold.restore(state.hold)
+        self.budget.restore(state.budget)
+        self.ban_budget.restore(state.ban_budget)
+        self.rejections.restore(state.rejections)
+        for shared, one in zip(self.limits, state.limits, strict=True):
+            shared.policy.restore(one)
+        self.server.restore(state.server)
 
     def rests_at(self) -> Instant:
         """The instant from which on a new object would be the same, if nothing happens; `NEVER` while calls are in flight."""

@@ -23,9 +23,10 @@ from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Forecast, LimitPolicy, Policy, Request
-from governor.policies.pipeline import Pipeline, Verdict
+from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.shared_limit import Share, WaitingScope
+from governor.policies.verdict import Verdict
 
 #: The longest queue that is simulated: some hundred microseconds of work.
 MAX_FORECAST: Final = 128
@@ -113,8 +114,8 @@ def _turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue) -> V
     if ahead is None or own.when == NEVER:
         return own
     found = _turn_behind(pipeline, now, request, queue, ahead)
-    # How many of the waiters the ban guard holds up depends on answers, and is not foreseen.
-    return own if own.by is pipeline.guard and own.when > found.when else found
+    # How many of the waiters the ban guard holds up depends on answers, and is not foreseen; nor is when a record is durable.
+    return own if own.by in (pipeline.guard, pipeline.mark) and own.when > found.when else found
 
 
 def _turn_behind(pipeline: Pipeline, now: Instant, request: Request, queue: Queue, ahead: Request) -> Verdict:

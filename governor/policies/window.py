@@ -13,6 +13,7 @@ Bounds: of the calls on the way, the dates of `SLOTS` are kept, and beyond that 
 then come too late to shorten the margin. Counted by outcome, there is one date for each call in flight.
 """
 
+from collections.abc import Mapping
 from math import ceil, inf
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -161,21 +162,8 @@ class StrictWindowPolicy(LimitPolicy):
         elif needed <= self._log.total:
             first = max(now, self._log.freed(needed))
         else:
-            first = max(now, Instant(self._arrived(now, needed - self._log.total) + per))
+            first = max(now, Instant(_arrived(self._on_the_way, self._margin, now, needed - self._log.total) + per))
         return Instant(first + rounds * per) if rounds else first
-
-    def _arrived(self, now: Instant, count: int) -> Instant:
-        """When the oldest `count` units on the way have arrived: now, unless the margin of all of them is over."""
-        if self._margin is None:
-            return now
-        for granted, units in self._on_the_way.items():
-            arrived = granted + self._margin
-            if arrived >= now:
-                break
-            count -= units
-            if count <= 0:
-                return Instant(arrived)
-        return now
 
     def commit(self, now: Instant, request: Request) -> int:
         """The units are on the way from now on."""
@@ -352,6 +340,19 @@ class StrictWindowPolicy(LimitPolicy):
             return NEVER
         return max(self._log.emptied(), Instant(max(self._on_the_way) + self._margin + self.parameters.per))
 
+    def abandoned(self, now: Instant, units: int) -> None:
+        """The units are on the way from now on; counted by outcome, those and all others on the way have ended now."""
+        count = min(units, self._max_used)
+        if self._margin is None:
+            count += self._moving
+            self._on_the_way.clear()
+            self._moving = 0
+            if count > 0:
+                self._log.add(now, count)
+        elif count > 0:
+            self.commit(now, Request(count) if self._unit is None else Request(0, {self._unit: count}))
+        self._look()
+
     def carry_over(self, now: Instant, before: Self) -> None:
         """The same uses count. Units on the way go on by the rule of this window.
 
@@ -383,3 +384,17 @@ class StrictWindowPolicy(LimitPolicy):
         else:
             self._due = NEVER
         self._look()
+
+
+def _arrived(on_the_way: Mapping[int, int], margin: int | None, now: Instant, count: int) -> Instant:
+    """When the oldest `count` units on the way have arrived: now, unless the margin of all of them is over."""
+    if margin is None:
+        return now
+    for granted, units in on_the_way.items():
+        arrived = granted + margin
+        if arrived >= now:
+            break
+        count -= units
+        if count <= 0:
+            return Instant(arrived)
+    return now

@@ -13,8 +13,10 @@ from governor.policies.contract import PLAIN, Grant, Policy, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
-from governor.policies.pipeline import Pipeline, Verdict
+from governor.policies.mark import Mark
+from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
+from governor.policies.verdict import Verdict
 from governor.policies.window import StrictWindow, StrictWindowPolicy
 
 START: Final = 10 * DAY
@@ -117,6 +119,7 @@ def test_the_instant_is_true_and_the_policy_that_names_it_is_the_reason(subject:
         now += gap
         verdict = subject.verdict(Instant(now), request)
         if verdict.by is not None:
+            assert not isinstance(verdict.by, Mark)
             assert verdict.by.earliest(Instant(now), request) == verdict.when > now
         if now < verdict.when < AFTER_OUTCOME:
             assert subject.verdict(Instant(verdict.when - 1), request).when > verdict.when - 1

@@ -9,9 +9,10 @@ from governor.messages import Acquire
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
-from governor.policies.pipeline import Pipeline, Verdict
+from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from governor.policies.turn import MAX_FORECAST, turn
+from governor.policies.verdict import Verdict
 
 pytestmark = pytest.mark.promise("R04", "R10")
 

@@ -1,0 +1,124 @@
+"""Actor of a scope whose state is kept in a store: it grants no more than the store says that it may have granted.
+
+The only difference to other actors is on the hot path, which counts down the mark ahead of the scope, and at the end of a step,
+at which the store learns what has changed.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Literal, final, overload
+
+from governor._actors.actor import Parent, ScopeActor
+from governor._actors.failures import Failures
+from governor._actors.keeper import Keeper
+from governor._actors.lifecycle import BUSY, IDLE, Event
+from governor._actors.loop_watch import LoopWatch
+from governor._actors.permit import Permit
+from governor._actors.portal import Portal
+from governor._failures import Classifier
+from governor._units import Instant
+from governor.instrumentation import Announcer
+from governor.messages import Denied
+from governor.policies.contract import PLAIN, LimitPolicy
+from governor.policies.mark import Mark
+from governor.policies.pipeline import Pipeline
+from governor.policies.request_cap import RequestCapPolicy
+from governor.policies.retry import Retry
+
+
+@final
+class KeptScopeActor(ScopeActor):
+    """The address of one scope whose state is kept."""
+
+    __slots__ = ("_keeper", "_mark")
+
+    _mark: Mark
+
+    def __init__(
+        self,
+        scope: str,
+        pipeline: Pipeline,
+        *,
+        keeper: Keeper,
+        portal: Portal,
+        failures: Failures,
+        now: Callable[[], Instant],
+        retry: Retry,
+        random: Random,
+        max_waiting: int,
+        parent: Parent,
+        announcer: Announcer,
+        classifier: Classifier,
+        watch: LoopWatch | None,
+    ) -> None:
+        self._keeper = keeper
+        keeper.attach(scope, pipeline)
+        super().__init__(
+            scope,
+            pipeline,
+            portal=portal,
+            failures=failures,
+            now=now,
+            retry=retry,
+            random=random,
+            max_waiting=max_waiting,
+            parent=parent,
+            announcer=announcer,
+            classifier=classifier,
+            watch=watch,
+        )
+        self.ledger.attach = keeper.attach
+
+    @overload
+    def grab(self) -> Permit | None: ...
+
+    @overload
+    def grab(self, deny: Literal[True]) -> Permit | Denied | None: ...
+
+    def grab(self, deny: bool = False) -> Permit | Denied | None:
+        """As that of `ScopeActor`, written out once more, with the mark ahead: see there."""
+        clock = self._clock
+        life = self.life
+        now = clock()
+        if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
+            return self._deny(now) if deny else None
+        mark = self._mark
+        left = mark.left
+        policy: LimitPolicy | RequestCapPolicy = self._cap
+        if not left or now < policy.ready:
+            return None
+        for shared in self._shared:
+            if now < shared.ready:
+                return None
+        life.state = BUSY
+        try:
+            mark.left = left - 1
+            for policy in self._limits:
+                policy.commit(now, PLAIN)
+                if policy.ready > now:
+                    self.gate = max(self.gate, Instant(policy.ready))
+            policy = self._cap
+            policy.commit(now, PLAIN)
+            self.counters.requests += 1
+            make = self._make
+            return make(self, now, self._generation)
+        except Exception as error:
+            self._undo(now, policy)
+            self._steps.crashed(error)
+            self._steps.end()
+            return None
+        finally:
+            if life.state is BUSY:
+                life.state = IDLE
+            elif life.busy:
+                life.apply(Event.END)
+
+    def _copy(self) -> None:
+        """As that of `ScopeActor`, at the end of a step: what has changed is written, and the records that are wanted are."""
+        super()._copy()
+        pipeline = self.ledger.pipeline
+        mark = pipeline.mark
+        assert mark is not None
+        self._mark = mark
+        self._keeper.look_at(self.scope, pipeline)
+        mark.flush()

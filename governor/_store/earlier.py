@@ -1,0 +1,112 @@
+"""Earlier lives: what is known of them when a governor begins, and which deaths each record has to count with.
+
+Bound: the records in the file, less those that say nothing any more, which are dropped when a life begins.
+"""
+
+import logging
+from pathlib import Path
+from typing import Final, TypeVar, final
+
+from governor._store.file import Head, Record, StateFile, Takeover, Unusable
+from governor._store.records import Damaged, StoredGlobal, StoredProvider, StoredScope
+from governor._units import Instant
+from governor.clock import Clock, moment
+from governor.policies.mark import FIRST
+from governor.policies.survival import Death
+
+_log: Final = logging.getLogger("governor")
+
+S = TypeVar("S", StoredScope, StoredProvider, StoredGlobal)
+
+
+@final
+class EarlierLives:
+    """The records of earlier lives, each of which is taken once. `file` is None if the folder cannot be used.
+
+    Opening it blocks. Raises `UsageError` if another process owns the folder.
+    """
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.file: StateFile | None = None
+        self._records: dict[str, Record | None] = {}
+        try:
+            self.file = StateFile(folder, clock)
+            self._records = self.file.records()
+        except Unusable as error:
+            _log.error(
+                "The state of the governor cannot be kept: %s. It grants nothing before one window of each limit has passed, "
+                "and forgets everything when it ends.",
+                error,
+            )
+            here = moment(clock)
+            self._head = Head(1, False, (Takeover(0, here.instant, everything=True),), here)
+            self.ahead = 0
+            return
+        self.ahead, self._head, self.learning = self.file.ahead, self.file.head, self.file.learning
+        if self.file.damage is not None:
+            _log.error(
+                "The state file in %s is set aside as damaged: %s. The governor grants nothing before one window of each limit "
+                "has passed.",
+                folder,
+                self.file.damage,
+            )
+        self.outdated = self._drop_outdated()
+
+    #: The keys of records that say nothing any more, to be removed.
+    outdated: tuple[str, ...] = ()
+    #: Whether the life before this one has not ended in order, as far as is known.
+    learning: bool = True
+
+    @property
+    def began_at(self) -> Instant:
+        """When this life began."""
+        return self._head.moment.instant
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._records
+
+    def take(self, key: str, kind: type[S]) -> tuple[S | None, list[Death]]:
+        """What is recorded under a key, if anything, and the deaths since. If it is damaged, everything counts as granted."""
+        if key not in self._records:
+            return None, self._deaths(None)
+        record = self._records.pop(key)
+        if record is not None:
+            try:
+                return kind.decode(record.body), self._deaths(record)
+            except Damaged as error:
+                _log.error("The record of %s cannot be read, so that everything counts as used: %s", key, error)
+        else:
+            _log.error("The record of %s is damaged, so that everything counts as used.", key)
+        return None, [Death(self.began_at, None)]
+
+    def _deaths(self, record: Record | None) -> list[Death]:
+        life, ahead = (0, 0) if record is None else (record.life, record.ahead)
+        found = []
+        for takeover in self._head.takeovers:
+            if takeover.life < life or (record is not None and takeover.everything and takeover.life == 0):
+                continue
+            if takeover.everything:
+                found.append(Death(takeover.at, None))
+                continue
+            # In the life of the record itself the record covers everything.
+            others = takeover.times - (takeover.life == life)
+            found.append(Death(takeover.at, ahead + FIRST * others))
+            ahead = 0
+        # Nothing more was granted, but the calls of a life that ended in order have ended with it.
+        return found or [Death(self.began_at, 0)]
+
+    def _drop_outdated(self) -> tuple[str, ...]:
+        now, died = self.began_at, {takeover.life: takeover.at for takeover in self._head.takeovers}
+        outdated = []
+        for key, record in self._records.items():
+            if record is not None:
+                at = died.get(record.life)
+                rests_at = record.rests_at if at is None else max(record.rests_at, at) + record.recovers
+                if rests_at <= now:
+                    outdated.append(key)
+        for key in outdated:
+            del self._records[key]
+        return tuple(outdated)

@@ -1,0 +1,293 @@
+"""The file of a state folder: records by key, and when lives began that others have not ended in order.
+
+SQLite in WAL mode, with `synchronous = FULL`: what was committed survives the death of the process, and a power cut. One
+process at a time owns the folder, by a lock that ends with it.
+
+A file that is no such file, or is damaged, is renamed to `state.db.damaged-N` and another one begun, in which everything counts
+as used up to then. Bounds: the latest `MAX_DAMAGED` of those are kept; at most `MAX_DEATHS` lives are kept apart, and earlier
+ones count together, as of the latest of them.
+"""
+
+import os
+import sqlite3
+import sys
+import zlib
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from governor._units import Instant
+from governor.clock import Clock, Moment, moment, resumed_at
+from governor.errors import UsageError
+
+if sys.platform != "win32":
+    import fcntl
+
+NAME: Final = "state.db"
+MAX_DAMAGED: Final = 3
+MAX_DEATHS: Final = 64
+#: "gvst", which tells our files from those of others; and the version of the tables and of the records.
+_APPLICATION: Final = 0x67767374
+_VERSION: Final = 1
+_TABLES: Final = (
+    "CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 0), body BLOB NOT NULL)",
+    """CREATE TABLE record (
+        key TEXT PRIMARY KEY, life INTEGER NOT NULL, ahead INTEGER NOT NULL, rests_at INTEGER NOT NULL,
+        recovers INTEGER NOT NULL, body BLOB NOT NULL, checksum INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+
+class Unusable(Exception):
+    """The folder or its file cannot be used, for this reason."""
+
+
+class Takeover(msgspec.Struct, frozen=True):
+    """A life that did not end in order, and when the next one took over. In `everything` lives nothing was recorded."""
+
+    life: int
+    at: Instant
+    times: int = 1
+    everything: bool = False
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The number of the latest life, whether it has ended in order, the takeovers before it, and when it was last written."""
+
+    life: int
+    ended: bool
+    takeovers: tuple[Takeover, ...]
+    moment: Moment
+
+
+class Record(NamedTuple):
+    """A record as it is stored: in which life it was written, and how much may have been granted since in that life.
+
+    From `rests_at` on it says the same as none, if nothing was granted since. What may have been granted since recovers within
+    `recovers` microseconds.
+    """
+
+    life: int
+    ahead: int
+    rests_at: int
+    recovers: int
+    body: bytes
+
+
+class ToWrite(NamedTuple):
+    """A record as it is written, in the life that is."""
+
+    key: str
+    ahead: int
+    rests_at: int
+    recovers: int
+    body: bytes
+
+
+class StateFile:
+    """An open state folder. `clock` is the one of the governor before anything is known of earlier lives.
+
+    Raises `UsageError` if another process owns the folder, `Unusable` if it cannot be used at all. It is used by one thread at
+    a time, and does I/O in every method.
+    """
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._path = folder / NAME
+        self._clock = clock
+        #: What was wrong with the file that was set aside; None if none was.
+        self.damage: str | None = None
+        #: Whether the life before this one, if any is known of, has not ended in order.
+        self.learning = False
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.lock = _lock(folder)
+        except OSError as error:
+            raise Unusable(f"{folder}: {error.strerror or error}") from error
+        try:
+            self._open_one()
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _open_one(self) -> None:
+        try:
+            self._open()
+        except (sqlite3.Error, msgspec.MsgspecError, Unusable, OSError) as error:
+            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                raise UsageError(f"another process uses {self._path}; {_ADVICE}") from error
+            self.damage = str(error)
+            self._close()
+            try:
+                self._set_aside()
+                self._open(damaged=True)
+            except (sqlite3.Error, OSError) as second:
+                raise Unusable(f"{self._path}: {second}") from second
+
+    def _open(self, *, damaged: bool = False) -> None:
+        before = self._path.exists()
+        if before and sys.platform != "win32" and self._path.stat().st_uid != os.geteuid():
+            raise Unusable("it belongs to another user")
+        self._sql = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
+        sql = self._sql
+        sql.execute("PRAGMA locking_mode = EXCLUSIVE")
+        new = not sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if new:
+            sql.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            sql.execute(f"PRAGMA application_id = {_APPLICATION}")
+            sql.execute(f"PRAGMA user_version = {_VERSION}")
+        elif _pragma(sql, "application_id") != _APPLICATION:
+            raise Unusable("it is not the state of a governor")
+        elif _pragma(sql, "user_version") != _VERSION:
+            raise Unusable(f"it is of version {_pragma(sql, 'user_version')}, and this is version {_VERSION}")
+        elif (found := _pragma(sql, "quick_check(1)")) != "ok":
+            raise Unusable(str(found))
+        sql.execute("PRAGMA journal_mode = WAL")
+        sql.execute("PRAGMA synchronous = FULL")
+        sql.execute("PRAGMA journal_size_limit = 4194304")
+        # A file that is missing beside damaged ones could not be made when those were set aside.
+        learning = damaged or (new and any(self._damaged()))
+        self._begin(new=new, learning=learning)
+
+    def _begin(self, *, new: bool, learning: bool) -> None:
+        """Begins a life, durably: nothing is granted before it is known that it may not end in order."""
+        here = moment(self._clock)
+        if new:
+            if sys.platform != "win32":
+                self._path.chmod(0o600)
+            takeovers: tuple[Takeover, ...] = (Takeover(0, here.instant, everything=True),) if learning else ()
+            #: By how much the governor's clock is ahead of the given one: it goes on from earlier lives.
+            self.ahead = 0
+            self.head = Head(1, False, takeovers, here)
+        else:
+            (body,) = self._sql.execute("SELECT body FROM head").fetchone() or (b"",)
+            last = msgspec.json.decode(body, type=Head)
+            now = resumed_at(last.moment, here)
+            self.ahead = now - here.instant
+            learning = not last.ended
+            takeovers = last.takeovers if last.ended else _merged((*last.takeovers, Takeover(last.life, now)))
+            self.head = Head(last.life + 1, False, takeovers, msgspec.structs.replace(here, instant=now))
+        self.learning = learning
+        self._sql.execute("BEGIN IMMEDIATE")
+        if new:
+            for table in _TABLES:
+                self._sql.execute(table)
+        self._write_head()
+        self._sql.execute("COMMIT")
+
+    def _write_head(self, *, ended: bool = False) -> None:
+        self.head = msgspec.structs.replace(self.head, ended=ended, moment=moment(self._clock, self.ahead))
+        self._sql.execute("INSERT OR REPLACE INTO head VALUES (0, ?)", (msgspec.json.encode(self.head),))
+
+    def records(self) -> dict[str, Record | None]:
+        """All records by key; None for one that is damaged."""
+        rows = self._sql.execute("SELECT key, life, ahead, rests_at, recovers, body, checksum FROM record")
+        return {
+            key: Record(life, ahead, rests_at, recovers, body)
+            if _checksum(key, (life, ahead, rests_at, recovers), body) == checksum
+            else None
+            for key, life, ahead, rests_at, recovers, body, checksum in rows
+        }
+
+    def write(self, records: Iterable[ToWrite], removed: Iterable[str], *, ended: bool = False) -> None:
+        """Writes records, and removes others by their keys: all of them, durably, or none.
+
+        With `ended` the life ends in order. Raises `sqlite3.Error`.
+        """
+        life, sql = self.head.life, self._sql
+        sql.execute("BEGIN IMMEDIATE")
+        try:
+            sql.executemany("DELETE FROM record WHERE key = ?", [(key,) for key in removed])
+            sql.executemany(
+                "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(one.key, life, *one[1:4], one.body, _checksum(one.key, (life, *one[1:4]), one.body)) for one in records],
+            )
+            self._write_head(ended=ended)
+            sql.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                sql.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Closes the file, and releases the folder."""
+        with suppress(sqlite3.Error):
+            self._sql.execute("PRAGMA incremental_vacuum")
+        self._close()
+        self._unlock()
+
+    def give_up(self) -> None:
+        """The file cannot be written any more: sets it aside, so that the next life knows that it knows nothing."""
+        self._close()
+        with suppress(OSError):
+            self._set_aside()
+        self._unlock()
+
+    def _close(self) -> None:
+        if hasattr(self, "_sql"):
+            with suppress(sqlite3.Error):
+                self._sql.close()
+
+    def _unlock(self) -> None:
+        with suppress(OSError):
+            os.close(self.lock)
+
+    def _damaged(self) -> list[Path]:
+        """The files that were set aside, in order."""
+        found = [path for path in self._folder.glob(f"{NAME}.damaged-*") if path.suffix[9:].isdigit()]
+        return sorted(found, key=lambda path: int(path.suffix[9:]))
+
+    def _set_aside(self) -> None:
+        before = self._damaged()
+        number = int(before[-1].suffix[9:]) + 1 if before else 1
+        if self._path.exists():
+            self._path.rename(self._path.with_name(f"{NAME}.damaged-{number}"))
+        for ending in ("-wal", "-shm", "-journal"):
+            with suppress(OSError):
+                self._path.with_name(NAME + ending).unlink()
+        for old in before[: max(0, len(before) + 1 - MAX_DAMAGED)]:
+            with suppress(OSError):
+                old.unlink()
+
+
+_ADVICE: Final = "a state folder belongs to one governor: stop the other one, or set another folder ([machine] state)"
+
+
+def _lock(folder: Path) -> int:
+    """Locks the folder for this process, and returns the descriptor that holds the lock. Raises `UsageError`, `OSError`."""
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = os.read(lock, 32).decode("ascii", "replace").strip() or "unknown"
+                raise UsageError(f"the state folder {folder} belongs to process {owner}, which is running; {_ADVICE}") from None
+        os.ftruncate(lock, 0)
+        os.write(lock, str(os.getpid()).encode())
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _merged(takeovers: tuple[Takeover, ...]) -> tuple[Takeover, ...]:
+    """At most `MAX_DEATHS`: of the earliest two, the later one counts for both."""
+    if len(takeovers) <= MAX_DEATHS:
+        return takeovers
+    first, second, *others = takeovers
+    return (
+        Takeover(second.life, second.at, first.times + second.times, first.everything or second.everything),
+        *others,
+    )
+
+
+def _pragma(sql: sqlite3.Connection, name: str) -> object:
+    return sql.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def _checksum(key: str, numbers: Iterable[int], body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(f"{key} {[int(number) for number in numbers]}".encode()))

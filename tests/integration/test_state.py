@@ -1,0 +1,154 @@
+"""State that survives, with real processes, kills and files."""
+
+import json
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from governor import Config, Denied, Governor
+from governor.errors import UsageError
+from tests.support.programs import run
+
+LIVES = 100
+#: Calls in any second.
+LIMIT = 25
+
+
+def keeping(folder: Path, *limits: str, **sections: object) -> Config:
+    outbound = {"default": {"limits": limits}}
+    return Config.from_mapping({"outbound": outbound, "machine": {"state": str(folder)}, **sections})
+
+
+#: A program that starts, calls and dies, again and again. It is forked, because importing it 100 times would take a minute.
+CRASH_LOOP = """
+    import json, os, signal, time
+    from governor import Config, Governor
+
+    lives, limits, folder = int(os.environ["LIVES"]), os.environ["LIMITS"].split(","), os.environ["FOLDER"]
+    config = Config.from_mapping({"outbound": {"default": {"limits": limits}}, "machine": {"state": folder}})
+    with Governor() as governor, governor.permit("api", "get"):
+        pass  # Once, so that everything is imported.
+    read, write = os.pipe()
+    ended = []
+    for life in range(lives):
+        child = os.fork()
+        if not child:
+            governor = Governor(config).__enter__()
+            with governor.permit("api", "get", timeout=30.0):
+                os.write(write, b"%d\\n" % time.monotonic_ns())
+                os.kill(os.getpid(), signal.SIGKILL)
+        ended.append(os.WTERMSIG(os.waitpid(child, 0)[1]))
+    os.close(write)
+    with Governor(config) as governor, governor.permit("api", "get", timeout=30.0):
+        left = governor.statistics().scopes["api:get"].limits[1].available
+    with os.fdopen(read) as lines:
+        print(json.dumps([set(ended) == {9}, [int(line) for line in lines], left]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks and kills")
+@pytest.mark.promise("R62")
+def test_a_program_that_calls_and_dies_again_and_again_gets_what_one_long_life_would_get(tmp_path: Path) -> None:
+    limits = f"{LIMIT} per second strict,{LIVES + 10} per day strict"
+    killed, calls, left = json.loads(run(CRASH_LOOP, LIVES=str(LIVES), LIMITS=limits, FOLDER=str(tmp_path)))
+
+    assert killed
+    assert LIVES == len(calls)
+    assert LIMIT >= max(sum(first <= one < first + 1e9 for one in calls) for first in calls)
+    assert left == 10 - 1
+
+
+def left(folder: Path, *limits: str) -> int:
+    """The units of the first limit that a governor finds left."""
+    with Governor(keeping(folder, *limits)) as governor:
+        governor.try_permit("api", "get")  # Denied or not: then its scope is known.
+        return governor.statistics().scopes["api:get"].limits[0].available
+
+
+def test_a_governor_that_is_left_in_order_loses_nothing(tmp_path: Path) -> None:
+    config = keeping(tmp_path, "9 per day strict", "90/day burst 20")
+    for _ in range(3):
+        with Governor(config) as governor:
+            for _ in range(2):
+                governor.acquire_blocking("api", "get", timeout=5.0).record(status=200)
+
+    with Governor(config) as governor:
+        governor.acquire_blocking("api", "get", timeout=5.0).record(status=200)
+        assert [2, 13] == [limit.available for limit in governor.statistics().scopes["api:get"].limits]
+
+
+def test_breakers_pauses_and_budgets_survive_as_well(tmp_path: Path) -> None:
+    config = keeping(tmp_path, "90/day burst 20", budget={"all": {"labels": ["team"], "requests": "2 per day"}})
+    with Governor(config) as governor:
+        for provider in ("api", "team"):
+            governor.acquire_blocking(provider, "get", caller="team", timeout=5.0).record(status=200)
+        governor.set_breaker("api:get", open_for="1h")
+
+    with Governor(config) as governor:
+        denied = governor.try_permit("api", "get"), governor.try_permit("team", "get", caller="team")
+        assert ["circuit_breaker_open", "budget_spent"] == [one.reason for one in denied if isinstance(one, Denied)]
+
+
+@pytest.mark.parametrize("damage", ["garbage", "foreign", "version", "page", "record"])
+def test_a_file_that_cannot_be_read_is_set_aside_and_counts_as_everything_used(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert 8 == left(tmp_path, "9 per hour strict")
+    _damage(tmp_path / "state.db", damage)
+
+    assert 0 == left(tmp_path, "9 per hour strict")
+    assert "damaged" in caplog.text
+    assert (damage != "record") == (tmp_path / "state.db.damaged-1").exists()
+    # The next start knows what this one did.
+    assert 0 == left(tmp_path, "9 per hour strict")
+
+
+def _damage(path: Path, how: str) -> None:
+    if how == "garbage":
+        path.write_bytes(b"no database" * 1000)
+        return
+    if how == "page":
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(os.urandom(4096))
+        return
+    sql = sqlite3.connect(path)
+    statement = {
+        "foreign": "PRAGMA application_id = 1",
+        "version": "PRAGMA user_version = 99",
+        "record": "UPDATE record SET ahead = ahead + 1",
+    }[how]
+    sql.execute(statement)
+    sql.commit()
+    sql.close()
+
+
+def test_a_folder_that_cannot_be_used_counts_as_everything_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+
+    assert 0 == left(tmp_path / "file" / "folder", "9 per hour strict")
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_folder_has_one_owner_and_names_it(tmp_path: Path) -> None:
+    config = keeping(tmp_path, "9 per hour strict")
+    with Governor(config), pytest.raises(UsageError, match=f"belongs to process {os.getpid()}"):
+        Governor(config).__enter__()
+
+
+def test_a_disk_that_is_full_holds_up_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("governor._store.writer._FIRST_RETRY", 0.001)
+    with Governor(keeping(tmp_path, "9 per hour strict")) as governor:
+        monkeypatch.setattr("governor._store.file.StateFile.write", full)
+        for _ in range(9):
+            governor.acquire_blocking("api", "get", timeout=5.0).record(status=200)
+    monkeypatch.undo()
+
+    assert 0 == left(tmp_path, "9 per hour strict")
+    assert (tmp_path / "state.db.damaged-1").exists()
