@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import which
 from typing import Final
 
 from benchmarks.catalogue import CONTENDERS
@@ -28,7 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for contender in CONTENDERS:
             print(f"{contender.name:28} {contender.title}")
         return 0
-    chosen = [contender for contender in CONTENDERS if not options.only or contender.name in options.only]
+    named = [contender for contender in CONTENDERS if not options.only or contender.name in options.only]
+    chosen = [contender for contender in named if contender.needs is None or which(contender.needs)]
+    for contender in named:
+        if contender not in chosen:
+            print(f"{contender.name} is left out: {contender.needs} is not installed", file=sys.stderr)
     try:
         _run(chosen, quick=options.quick, whole=not options.quick and not options.only)
     except BenchmarkError as error:

@@ -20,6 +20,7 @@ class Family(StrEnum):
     LATENCY = "latency"
     WAITING = "waiting"
     SCARCE = "scarce"
+    PROCESSES = "processes"
     MEMORY = "memory"
     IDLE = "idle"
     WATCHING = "watching"
@@ -39,7 +40,7 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
 
     `entry` is `module:function` in `benchmarks`; `size` and `quick_size` are what the function is given. One that can measure
     any limiter is given a `subject` first, which is named in the same way. `does` and `does_not` say what is compared with
-    what, and stand beside every figure.
+    what, and stand beside every figure. `needs` is a program without which it is left out.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
     does: str
     does_not: str = ""
     subject: str | None = None
+    needs: str | None = None
 
 
 class Sample(msgspec.Struct, frozen=True):

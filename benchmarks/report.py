@@ -9,6 +9,8 @@ from benchmarks.contention.exactness import OVER
 from benchmarks.contract import PAIR_US, BenchmarkError, Contender, Family
 from benchmarks.inbound import calls, clients, served
 from benchmarks.outbound import adapters
+from benchmarks.processes import crew
+from benchmarks.processes.throughput import PER_SECOND
 from benchmarks.results import Results, Spread
 from benchmarks.targets import TARGETS, Target
 from benchmarks.watching import status
@@ -109,6 +111,15 @@ _TABLES: Final = (
             _Figure("late, p99, ms", scarce.LATE_P99),
         ],
         judged=True,
+    ),
+    _Table(
+        Family.PROCESSES,
+        f"{crew.PROCESSES} processes, {crew.THREADS} threads each, in one scope",
+        [_Figure("thousands of pairs per second", PER_SECOND, 1e-3, 1)],
+        [
+            _Ratio("times limits on Redis", "processes-limits-redis", PER_SECOND),
+            _Ratio("times limits on memcached", "processes-limits-memcached", PER_SECOND),
+        ],
     ),
     _Table(
         Family.MEMORY,

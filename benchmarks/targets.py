@@ -11,6 +11,7 @@ from benchmarks.contract import PAIR_US
 from benchmarks.inbound import calls, clients, served
 from benchmarks.outbound import adapters
 from benchmarks.outbound.catalogue import OUTBOUND
+from benchmarks.processes.throughput import PER_SECOND
 from benchmarks.results import Results, Spread
 from benchmarks.watching import status
 
@@ -123,6 +124,29 @@ TARGETS: Final = (
         least=0.995,
         unit="times",
         decimals=4,
+    ),
+    Target(
+        title="pairs per second, 4 processes with 2 threads each",
+        contender="processes-governor",
+        metric=PER_SECOND,
+        least=400_000,
+        unit="per second",
+        decimals=0,
+    ),
+    *(
+        Target(
+            title=f"the same, to {store}",
+            contender="processes-governor",
+            base=base,
+            metric=PER_SECOND,
+            least=50.0,
+            unit="times",
+        )
+        for store, base in (
+            ("limits on Redis", "processes-limits-redis"),
+            ("limits on memcached", "processes-limits-memcached"),
+            ("pyrate-limiter on SQLite", "processes-pyrate-limiter"),
+        )
     ),
     Target(title="lateness of a permit that had to wait, p99", contender="waiting", metric="p99_ms", most=2.0, unit="ms"),
     Target(

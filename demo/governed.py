@@ -15,6 +15,7 @@ from demo.rules import Rules
 from demo.traffic import Call
 from governor import Config, Governor, PermitDenied, StrictWindow
 from governor._units import MINUTE
+from governor.config import describe
 from governor_client import TrafficControlledHttpClient
 
 PROVIDER: Final = "demo"
@@ -28,7 +29,7 @@ _SHORT: Final = {
 def policy(rules: Rules) -> dict[str, dict[str, object]]:
     """What the provider documents, in the shape of a policy file."""
     return _settings(
-        {PROVIDER: {"limits": [rules.reads], **_SHORT}, f"{PROVIDER}:post": {"limits": [rules.writes]}},
+        {PROVIDER: {"limits": [describe(rules.reads)], **_SHORT}, f"{PROVIDER}:post": {"limits": [describe(rules.writes)]}},
         requests_per_minute=_per_minute(rules.reads) + _per_minute(rules.writes),
     )
 

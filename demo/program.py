@@ -3,19 +3,23 @@
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 import anyio
 
 from demo.contender import Contender
+from demo.daemon import daemon
 from demo.governed import Governed, hints_only, policy
 from demo.launch import Provider, ProviderFailed
 from demo.options import Options, parse
 from demo.progress import Progress
-from demo.report import Run, possible, spotless, table, verdict
+from demo.report import Run, footnotes, possible, spotless, table, verdict, verdict_on_workers
 from demo.rules import WRITE, Rules
 from demo.traffic import Call, calls
 from demo.ungoverned import Ungoverned
+from demo.workers import WORKERS, drive_workers
 from demo.workload import THREADS, drive
 from governor.errors import ConfigError
 
@@ -26,7 +30,8 @@ _BUSY: Final = 0.9
 def main(arguments: Sequence[str]) -> int:
     """Runs the demo and prints its report.
 
-    Returns 0; 1 if the provider denied or banned the governed client even once, or the demo itself failed; 2 for a mistake
+    Returns 0; 1 if the provider denied or banned the governed client, or the governed processes, even once, or the demo itself
+    failed; 2 for a mistake
     in the arguments or in the trace; 130 if interrupted.
     """
     try:
@@ -56,20 +61,34 @@ def compare(options: Options, workload: Sequence[Call]) -> tuple[Run, Run, Run]:
     return ungoverned, governed, unknown
 
 
+def compare_workers(options: Options, workload: Sequence[Call]) -> tuple[Run, Run]:
+    """Runs in two processes: each with a governor of its own, and then both with the one of the machine."""
+    rules = options.rules()
+    settings = policy(rules)
+    with TemporaryDirectory() as folder, daemon(Path(folder), settings) as socket:
+        shared = settings | {"machine": {"socket": str(socket)}}
+        apart = _run_workers("a governor for each", settings, rules, workload, options.duration)
+        return apart, _run_workers("one for the machine", shared, rules, workload, options.duration)
+
+
 def _show(options: Options, workload: Sequence[Call]) -> int:
     writes = sum(call.method == WRITE for call in workload)
     print("\n".join(_introduction(options, len(workload) - writes, writes)), flush=True)
     ungoverned, governed, unknown = compare(options, workload)
     best = possible(options.rules(), options.duration, writes)
     print("\n".join([*table((ungoverned, governed, unknown), best), "", *verdict(ungoverned, governed, unknown)]), flush=True)
-    return 0 if spotless(governed) else 1
+    print(f"\nThe same work in {WORKERS} processes, each with half of it:\n", flush=True)
+    apart, shared = compare_workers(options, workload)
+    words = [*table((apart, shared), best, counted=False), "", *verdict_on_workers(apart, shared), "", *footnotes(best)]
+    print("\n".join(words), flush=True)
+    return 0 if spotless(governed) and spotless(shared) else 1
 
 
 def _introduction(options: Options, reads: int, writes: int) -> list[str]:
     return [
         "The provider, a real HTTP server in a process of its own, documents:",
         *(f"  {line}" for line in options.rules().describe()),
-        f"The same work three times, {options.duration:g} s each ({options.source()}):",
+        f"The same work, {options.duration:g} s each time ({options.source()}):",
         f"  {reads} reads and {writes} writes, in tasks and in {THREADS} threads, and an endless loop.",
         "",
     ]
@@ -82,3 +101,9 @@ def _run(enter: Callable[[str], Contender], rules: Rules, workload: Sequence[Cal
         driven = anyio.run(partial(drive, contender, workload, duration=duration, watch=progress))
         progress.end()
         return Run(title=contender.title, driven=driven, log=provider.finish())
+
+
+def _run_workers(title: str, settings: dict[str, Any], rules: Rules, workload: Sequence[Call], duration: float) -> Run:
+    with Provider(rules) as provider:
+        driven = drive_workers(provider.base_url, settings, workload, duration)
+        return Run(title=title, driven=driven, log=provider.finish())

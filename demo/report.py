@@ -58,27 +58,37 @@ def spotless(run: Run) -> bool:
     return run.log.count(403, 429) == 0 and not run.log.bans and run.log.count(200, 201) > 0
 
 
-def table(runs: Sequence[Run], best: Possible) -> list[str]:
-    """The runs side by side, three of them in lines of at most 118 columns."""
+def table(runs: Sequence[Run], best: Possible, *, counted: bool = True) -> list[str]:
+    """The runs side by side, three of them in lines of at most 118 columns. `counted`: the clients have counted as well."""
     lines = [_line("", [run.title for run in runs]), "-" * (_LABEL + _COLUMN * len(runs))]
-    for label, cell in _ROWS:
+    for label, cell in [*_AT_THE_PROVIDER, *(_AT_THE_CLIENT if counted else ())]:
         columns = [cell(run) for run in runs]
         labels = [label] + [""] * (max(map(len, columns)) - 1)
         lines += [_line(text, cells) for text, *cells in zip_longest(labels, *columns, fillvalue="")]
-    return [*lines, _line("share of the possible [2]", [f"{best.share(run.log):.1%}" for run in runs]), "", *_footnotes(best)]
+    return [*lines, _line("share of the possible [2]", [f"{best.share(run.log):.1%}" for run in runs])]
 
 
 def verdict(ungoverned: Run, governed: Run, unknown: Run) -> list[str]:
     """What it comes to, in words."""
-    if spotless(governed):
-        judgement = "The limits were kept."
-    else:
-        judgement = "THE LIMITS WERE NOT KEPT." if governed.log.count(403, 429) else "BUT NOTHING WAS DONE."
     return [
         f"Without a governor: {_fate(ungoverned.log)}.",
-        f"With a governor: {_fate(governed.log)}. {judgement}",
+        f"With a governor: {_fate(governed.log)}. {_judgement(governed)}",
         f"With a governor that knows no limits and reads what answers say: {_fate(unknown.log)}.",
     ]
+
+
+def verdict_on_workers(apart: Run, shared: Run) -> list[str]:
+    """The same for processes."""
+    return [
+        f"A governor in each process: {_fate(apart.log)}. Each keeps the limit, and together they do not.",
+        f"The governor of the machine: {_fate(shared.log)}. {_judgement(shared)}",
+    ]
+
+
+def _judgement(governed: Run) -> str:
+    if spotless(governed):
+        return "The limits were kept."
+    return "THE LIMITS WERE NOT KEPT." if governed.log.count(403, 429) else "BUT NOTHING WAS DONE."
 
 
 def _fate(log: ProviderLog) -> str:
@@ -123,7 +133,8 @@ def _governors(cell: Callable[[GovernorFigures], list[str]]) -> _Cell:
     return lambda run: ["-"] if run.driven.figures.governor is None else cell(run.driven.figures.governor)
 
 
-def _footnotes(best: Possible) -> list[str]:
+def footnotes(best: Possible) -> list[str]:
+    """What the marks in the tables mean."""
     return [
         "[1] All in the provider's own log, which is the judge; what stands below is counted by the client.",
         f"[2] Of {best.reads:,} reads and {best.writes:,} writes: what the limits let through, window by window, before and",
@@ -139,7 +150,7 @@ def _most(limit: StrictWindow, parts: Iterable[Duration]) -> int:
     return sum(limit.amount * ceil(part / limit.per) for part in parts)
 
 
-_ROWS: Final[list[tuple[str, _Cell]]] = [
+_AT_THE_PROVIDER: Final[list[tuple[str, _Cell]]] = [
     ("workload: done, of all calls", lambda run: _done(run.driven.workload)),
     ("  given up, and why", lambda run: _why(run.driven.workload)),
     ("endless loop: done, of all calls", lambda run: _done(run.driven.loop)),
@@ -149,6 +160,8 @@ _ROWS: Final[list[tuple[str, _Cell]]] = [
     ("  denied, 429", _answers(429)),
     ("  denied, 403: banned", _answers(403)),
     ("banned", _bans),
+]
+_AT_THE_CLIENT: Final[list[tuple[str, _Cell]]] = [
     ("requests without an answer", lambda run: [f"{run.driven.figures.errors:,}"]),
     ("retries", lambda run: [f"{run.driven.figures.retries:,}"]),
     ("breaker openings", _governors(lambda one: [str(one.openings)])),

@@ -32,11 +32,11 @@ Watcher = Callable[[float, Figures], None]
 
 
 class Driven(msgspec.Struct, frozen=True, kw_only=True):
-    """How the calls of a run ended, by ending; those of the endless loop apart."""
+    """How the calls of a run ended, by ending; those of the endless loop apart. `figures` are empty for several processes."""
 
     workload: Counter[str]
     loop: Counter[str]
-    figures: Figures
+    figures: Figures = Figures()
 
 
 async def drive(contender: Contender, calls: Sequence[Call], *, duration: float, watch: Watcher) -> Driven:

@@ -33,6 +33,21 @@ def runs(failed_callbacks: list[logging.LogRecord]) -> tuple[Run, Run, Run]:
     return program.compare(OPTIONS, WORKLOAD)
 
 
+@pytest.fixture(scope="module")
+def workers() -> tuple[Run, Run]:
+    """The same in two processes: a governor in each, and the one of the machine."""
+    return program.compare_workers(OPTIONS, WORKLOAD)
+
+
+@pytest.mark.promise("R60")
+def test_processes_with_one_governor_are_never_denied_and_with_one_each_they_are(workers: tuple[Run, Run]) -> None:
+    apart, shared = workers
+
+    assert apart.log.count(429) > 0
+    assert (0, []) == (shared.log.count(403, 429), shared.log.bans)
+    assert shared.driven.workload["done"] > 0
+
+
 def test_no_callback_of_an_event_loop_raises(runs: tuple[Run, Run, Run], failed_callbacks: list[logging.LogRecord]) -> None:
     assert [] == [record.getMessage() for record in failed_callbacks]
 
@@ -72,9 +87,11 @@ def test_client_and_provider_count_the_same(runs: tuple[Run, Run, Run]) -> None:
 
 
 def test_the_exit_status_follows_the_governed_run(
-    runs: tuple[Run, Run, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    runs: tuple[Run, Run, Run], workers: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ungoverned, governed, unknown = runs
+    apart, shared = workers
+    monkeypatch.setattr(program, "compare_workers", lambda *_: (apart, shared))
     monkeypatch.setattr(program, "compare", lambda *_: (ungoverned, governed, unknown))
     assert 0 == main(ARGUMENTS)
     assert "The limits were kept." in capsys.readouterr().out

@@ -88,7 +88,7 @@ class NoSharing:
     def recall(self, provider: ProviderPolicies) -> bool:
         raise AssertionError
 
-    def ledgers(self, provider: ProviderPolicies) -> list[Ledger]:
+    def granted(self, provider: ProviderPolicies) -> int:
         raise AssertionError
 
     def pipeline(self, ledger: Ledger) -> Pipeline:

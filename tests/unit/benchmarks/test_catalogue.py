@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from shutil import which
 
 import pytest
 
@@ -31,6 +32,8 @@ def hurried() -> Iterator[None]:
 @cache
 def figures(name: str) -> Mapping[str, float]:
     contender = next(contender for contender in CONTENDERS if contender.name == name)
+    if contender.needs and not which(contender.needs):
+        pytest.skip(f"{contender.needs} is not installed")
     return measure(contender, TINY.get(contender.family, 10))
 
 

@@ -1,0 +1,1 @@
+"""Limiters that several processes of one machine share."""

@@ -1,0 +1,56 @@
+"""The limiters that processes share, and what each does and does not do."""
+
+from typing import Final
+
+from benchmarks.contract import WHOLE_JOB, Contender, Family
+
+_SUBJECTS: Final = (
+    (
+        "governor",
+        "governor, `governor serve --socket`",
+        "ours:GOVERNOR",
+        f"acquire and outcome: {WHOLE_JOB}; permits granted ahead to each process",
+        "",
+        None,
+    ),
+    (
+        "limits-redis",
+        "limits, counters in Redis",
+        "stores:LIMITS_ON_REDIS",
+        "acquire: fixed window; a script in Redis, over loopback, for each",
+        "up to twice the limit where two windows meet; no outcome, no breaker, no cap, no counters, no wait",
+        "redis-server",
+    ),
+    (
+        "limits-memcached",
+        "limits, counters in memcached",
+        "stores:LIMITS_ON_MEMCACHED",
+        "acquire: fixed window; an increment in memcached, over loopback, for each",
+        "up to twice the limit where two windows meet; no outcome, no breaker, no cap, no counters, no wait",
+        "memcached",
+    ),
+    (
+        "pyrate-limiter",
+        "pyrate-limiter, bucket in SQLite",
+        "files:PYRATE_LIMITER",
+        "acquire: sliding window; a lock on a file and a transaction for each; waits",
+        "no outcome, no breaker, no cap, no counters, no queue",
+        None,
+    ),
+)
+
+PROCESSES: Final = tuple(
+    Contender(
+        name=f"processes-{name}",
+        family=Family.PROCESSES,
+        entry="processes.throughput:shared_by_processes",
+        subject=f"processes.subjects.{subject}",
+        size=2_000,
+        quick_size=500,
+        title=title,
+        does=does,
+        does_not=does_not,
+        needs=needs,
+    )
+    for name, title, subject, does, does_not, needs in _SUBJECTS
+)

@@ -1,0 +1,1 @@
+"""The limiters that are compared."""
