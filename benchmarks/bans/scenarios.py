@@ -234,7 +234,10 @@ _BASE: Final[Sequence[Scenario]] = (
         minutes=12,
         workload=azure(max_tokens=500),
         provider=_tokens(400_000, 300),
-        policy=_policy("openai", "300 per minute strict", "400000 tokens/minute burst 400000"),
+        policy=_of_provider(
+            "openai",
+            {"limits": ["300 per minute strict", "400000 tokens/minute burst 400000"], "tokens_counted": "reserved"},
+        ),
         rate=(300, 60.0),
         say=hints.openai,
         provider_name="openai",

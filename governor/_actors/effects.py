@@ -1,6 +1,6 @@
 """Effects: what a step of a scope asks the supervisor to do. The step goes on as if it were done already."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -61,8 +61,8 @@ class Others(Protocol):
     def serve(self, queues: Iterable[LimitQueue]) -> None:
         """Serves the scopes that stand first in these queues of shared limits, and in all that move on because of that."""
 
-    def granted(self, provider: ProviderPolicies) -> int:
-        """The number of calls that the scopes of a provider have been granted."""
+    def ledgers(self, provider: ProviderPolicies) -> Sequence[Ledger]:
+        """The ledgers of the scopes of a provider."""
 
     def pipeline(self, ledger: Ledger) -> Pipeline:
         """Policies for a scope whose server has revealed other limits, with nothing spent of its own."""

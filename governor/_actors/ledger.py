@@ -1,7 +1,7 @@
 """Ledger of a scope: its policies, counters and units, and what grants and outcomes change in them."""
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Final, final
 
@@ -16,7 +16,7 @@ from governor.messages import Acquire, Answered, Denied, Report, Settled
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import Rejection
 from governor.policies.breaker_states import BreakerStatus
-from governor.policies.contract import Grant, Result
+from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry_budget import RetryBudgetPolicy
 from governor.statistics import CounterRecord
@@ -25,6 +25,10 @@ _log: Final = logging.getLogger("governor")
 
 #: A scope without a success for so long is not known to be healthy.
 HEALTHY_INTERVAL: Final = Duration(5 * MINUTE)
+
+#: Grants with a cost of their own that are kept of one scope. If more are under way when an answer says for the first time what
+#: remains, the oldest of them are not counted.
+MAX_COSTLY: Final = 512
 
 
 @final
@@ -39,7 +43,9 @@ class Ledger:
         "attach",
         "budget",
         "clock",
+        "costly",
         "counters",
+        "further_units",
         "pipeline",
         "scope",
         "units",
@@ -62,6 +68,9 @@ class Ledger:
         self.announcer = announcer
         self.counters = Counters()
         self.units = UnitWatch(scope)
+        #: The latest grants with a cost of their own, and the requests that all of them took beyond one each.
+        self.costly: deque[tuple[Instant, Request]] = deque(maxlen=MAX_COSTLY)
+        self.further_units = 0
         # The number of successes, and when that number was first seen.
         self._succeeded = 0
         self._succeeded_at = Instant(0)
@@ -95,6 +104,9 @@ class Ledger:
         if acquire.caller is not None and self.pipeline.budgets.commit(now, acquire.caller, acquire.request):
             grant = msgspec.structs.replace(grant, caller=acquire.caller)
         counters.requests += 1
+        if acquire.request is not PLAIN:
+            self.costly.append((now, acquire.request))
+            self.further_units += acquire.request.cost - 1
         self.units.granted(counters.requests)
         if acquire.attempt is not None and acquire.is_retry:
             counters.retries += 1

@@ -4,6 +4,7 @@ Three things follow from an answer: a pause, a bound on what is granted until a 
 which limit is used up, a lower rate of the provider.
 """
 
+from collections.abc import Sequence
 from random import Random
 from typing import Final, NamedTuple
 
@@ -13,6 +14,7 @@ from governor._actors.lender import Lender
 from governor._units import SECOND, Duration, Instant
 from governor.hints import Hint, Severity
 from governor.messages import Hinted
+from governor.policies.contract import REQUESTS, Grant
 from governor.policies.learned_rate import FIRST_RATE
 from governor.policies.pipeline import Pipeline
 from governor.policies.server_limits import History, ServerLimits, explains, spread_of
@@ -37,20 +39,22 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
     """
     pipeline = ledger.pipeline
     shared = pipeline.shared
-    if not all(_limits(pipeline, hint).knows(hint) for hint in message.hints):
+    hints = _without_contradictions(message.hints, believed=shared.server.word.holds(ledger.clock()))
+    if not all(_limits(pipeline, hint).knows(hint) for hint in hints):
         # From now on the grants of the provider are counted: none may be outstanding that is not.
         sharing.recall(shared)
     lender.collect()
     now = ledger.clock()
     paused, changed = {"provider": False, "scope": False}, {"provider": False, "scope": False}
     denied: Hint | None = None
-    for hint in message.hints:
+    for hint in hints:
         hint = _believed(hint, shared.max_hint)
         if hint.severity is Severity.THROTTLED:
             denied = hint
         spread = random.random() if hint.retry_after or hint.reset else 0.0
         limits = _limits(pipeline, hint)
-        history = () if limits.knows(hint) else _history(ledger, sharing.granted(shared))
+        ledgers = sharing.ledgers(shared) if hint.scope == "provider" else [ledger]
+        history = () if limits.knows(hint) else _history(ledgers, message.grant, hint.dimension)
         news, others = limits.hear(
             now,
             message.grant,
@@ -64,16 +68,10 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
         if hint.retry_after and (news or hint.severity is not Severity.EXHAUSTED):
             cooldown = shared.cooldown if hint.scope == "provider" else pipeline.own_cooldown
             paused[hint.scope] |= cooldown.extend(now, *_spread(hint.retry_after, spread, shared.max_hint))
-    sent = _sent(ledger, now)
-    # Few calls say nothing about a rate: a server that says how long to wait is taken at its word.
-    if denied is not None and not explains(message.hints) and (denied.assumed or sent >= _TELLING):
-        succeeded = ledger.has_succeeded()
-        rate = sent * SECOND / _MEASURED if sent >= _TELLING else FIRST_RATE
-        pause, revealed = shared.server.throttled(now, message.grant, sent=rate, succeeded=succeeded)
-        changed["provider"] |= revealed
-        if pause is not None and denied.assumed:
-            paused["provider"] |= shared.cooldown.extend(now, *_spread(pause, random.random(), shared.max_hint))
-        ledger.mark_successes()
+    if denied is not None:
+        learned = _learn(ledger, now, message.grant, denied, random, explained=explains(hints))
+        paused["provider"] |= learned.paused
+        changed["provider"] |= learned.changed
     if any(paused.values()):
         lender.recall()
     effects: list[Effect] = []
@@ -82,6 +80,52 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
     if changed["provider"]:
         effects.append(ProviderChanged(pipeline.provider))
     return Heard(effects, any(changed.values()))
+
+
+class _Learned(NamedTuple):
+    """Whether the provider pauses for longer, and has other limits."""
+
+    paused: bool
+    changed: bool
+
+
+def _learn(ledger: Ledger, now: Instant, grant: Grant, denied: Hint, random: Random, *, explained: bool) -> _Learned:
+    """What a denial says about the rate of the provider, and about the word of its server."""
+    shared = ledger.pipeline.shared
+    server, word = shared.server, shared.server.word
+    wait = None if denied.assumed else denied.retry_after
+    succeeded = ledger.has_succeeded()
+    ledger.mark_successes()
+    changed = word.deny(now, grant.granted_at, wait, succeeded=succeeded) and server.forget_stated()
+    explained = explained and word.explain(now, grant.granted_at)
+    sent = _sent(ledger, now)
+    # Few calls say nothing about a rate: a server that says how long to wait is taken at its word, until that is broken, or a
+    # rate has been learned, which was too high then.
+    telling = wait is None or sent >= _TELLING or server.is_slowed(now)
+    if not word.broken and (explained or not telling):
+        return _Learned(False, changed)
+    rate = sent * SECOND / _MEASURED if sent >= _TELLING else FIRST_RATE
+    pause, revealed = server.throttled(now, grant, sent=rate, succeeded=succeeded, wait=wait)
+    paused = False
+    if pause is not None and (wait is None or word.broken):
+        paused = shared.cooldown.extend(now, *_spread(pause, random.random(), shared.max_hint))
+    return _Learned(paused, changed or revealed)
+
+
+def _without_contradictions(hints: Sequence[Hint], *, believed: bool) -> Sequence[Hint]:
+    """The hints without what they say of limits, if the server is not believed, or denies the call although requests are left.
+
+    Such an answer does not speak of the limit that has denied the call, or is wrong. Of other units fewer may be left than the
+    call needs.
+    """
+    if believed and all(hint.severity is not Severity.THROTTLED for hint in hints):
+        return hints
+    return [
+        hint._replace(limit=None, remaining=None, reset=None, window=None)
+        if not believed or (hint.severity is Severity.NOTICE and hint.dimension == REQUESTS)
+        else hint
+        for hint in hints
+    ]
 
 
 def _limits(pipeline: Pipeline, hint: Hint) -> ServerLimits:
@@ -102,18 +146,28 @@ def _believed(hint: Hint, most: Duration) -> Hint:
     return hint._replace(**shorter)
 
 
-def _history(ledger: Ledger, granted: int) -> History:
-    """The grants of the provider in the last 60 seconds, as far as they are known: not more than those of all providers.
+def _history(ledgers: Sequence[Ledger], grant: Grant, unit: str) -> History:
+    """The units granted in these scopes in the last 60 seconds, in order of time: those after a grant, or more, and not less.
 
-    Only the first answer that says what remains needs them: other calls are in flight. The cap knows when calls were granted,
-    and not whose they were.
+    Only the first answer that says what remains needs them: other calls are in flight. The cap knows when requests were
+    granted, and not whose they were: of those of all providers, as many count as the scopes have been granted.
     """
-    left, found = granted, []
-    for instant, units in reversed(ledger.pipeline.cap.since(Instant(0))):
-        if left <= 0:
-            break
-        found.append((instant, min(units, left)))
-        left -= units
+    if unit != REQUESTS:
+        costly = ((instant, request.amount(unit)) for ledger in ledgers for instant, request in ledger.costly)
+        return sorted((instant, units) for instant, units in costly if units)
+    at, own = grant.granted_at, grant.request.cost
+    left, found, noted = sum(ledger.counters.requests + ledger.further_units for ledger in ledgers) - own, [], False
+    # The log has slots, dated by their latest grant: the grant itself may be in a later one.
+    for instant, units in reversed(ledgers[0].pipeline.cap.since(Instant(0))):
+        if instant <= at and not noted:
+            found.append((at, own))
+            noted, units = True, units - own
+        taken = min(units, left)
+        if taken > 0:
+            found.append((instant, taken))
+            left -= taken
+    if not noted:
+        found.append((at, own))
     return found[::-1]
 
 

@@ -90,9 +90,9 @@ class Sharing:
         """Policies for a scope whose server has revealed other limits, with nothing spent of its own."""
         return self._builder.pipeline(ledger.scope, own_server=ledger.pipeline.own_server)
 
-    def granted(self, provider: ProviderPolicies) -> int:
-        """The number of calls that the scopes of a provider have been granted."""
-        return sum(actor.counters.requests for actor in self._scopes(provider))
+    def ledgers(self, provider: ProviderPolicies) -> list[Ledger]:
+        """The ledgers of the scopes of a provider."""
+        return [actor.ledger for actor in self._scopes(provider)]
 
     def change(self, actor: "ScopeActor") -> None:
         """Has a scope go on under the settings in force."""

@@ -11,7 +11,7 @@ from governor._actors.actor import ScopeActor
 from governor._actors.asking import overloaded
 from governor._actors.permit import Permit
 from governor._actors.queue import Waiter
-from governor._member.away import Away
+from governor._member.away import FIRST_TTL, Away
 from governor._member.session import Session
 from governor._member.stand_in import StandIn, from_the_lease
 from governor._units import Instant
@@ -37,7 +37,7 @@ class Permits(Protocol):
 class _Asked:
     """An ask without an answer: its number at the daemon, or the waiter that stands for it at an actor of this process."""
 
-    __slots__ = ("acquire", "deadline", "forwarded", "local", "number", "stand_in", "waiter")
+    __slots__ = ("acquire", "again", "deadline", "forwarded", "local", "number", "stand_in", "waiter")
 
     def __init__(self, stand_in: StandIn, acquire: Acquire, waiter: Waiter, deadline: float) -> None:
         self.stand_in = stand_in
@@ -45,6 +45,7 @@ class _Asked:
         self.waiter = waiter
         self.deadline = deadline
         self.forwarded = False
+        self.again = False
         self.number = 0
         self.local: tuple[ScopeActor, Waiter] | None = None
 
@@ -77,6 +78,8 @@ class Asks:
         #: This process decides.
         self.is_away = False
         self.closed = False
+        #: A grant that is read later than this is given back: it is worth no more than a lease.
+        self.stale_after = FIRST_TTL
 
     def __len__(self) -> int:
         """Asks without an answer."""
@@ -137,7 +140,20 @@ class Asks:
         if asked is not None and isinstance(answer, Denied):
             self._answer(asked, answer)
         elif asked is not None and isinstance(answer, Grant):
-            self._answer(asked, self._permits.granted(asked.stand_in, answer, number, held=held))
+            permit = self._permits.granted(asked.stand_in, answer, number, held=held)
+            if self._is_stale(asked, answer):
+                self._permits.give_back(permit)
+                asked.again = True
+                self._forward(asked)
+            else:
+                self._answer(asked, permit)
+
+    def _is_stale(self, asked: _Asked, grant: Grant) -> bool:
+        """Whether this process stood still after the daemon had granted: the call would come later than limits assume.
+
+        The clocks of both are those of the machine. Each ask is repeated once only, should they differ.
+        """
+        return not asked.again and self._now() - grant.granted_at > self.stale_after
 
     def withdraw(self, waiter: Waiter) -> None:
         """The waiter no longer waits. A permit that it was given meanwhile is given back."""

@@ -235,6 +235,7 @@ class Member:
         self._ttl = Duration(round(ttl * 1_000_000))
         self._leases.begin(self._ttl * 1000)
         self._calls.told()
+        self._asks.stale_after = self._ttl
         self._asks.session = self._calls.session
         self._asks.forward_all()
         self._link.is_busy()

@@ -179,6 +179,7 @@ class _Answer:
             scope,
             None if window <= 0 or window == VERY_LONG else Duration(window),
             None if name is None else name[:_MAX_NAME],
+            exhausted and reset <= 0 and window <= 0,
         )
 
     def _window(self, reader: LimitReader, limit: int | None, stated: str | None) -> int:
@@ -209,10 +210,10 @@ class _Answer:
         """The wait after an answer that says "rate limited" and not for how long, and whether that is assumed.
 
         It is the latest reset of the limits of which nothing remains, or of which the answer does not say what remains. If
-        units of all limits remain, the limit that denied the call is not among them.
+        units of all limits remain, the limit that denied the call is not among them. A reset that has passed says nothing.
         """
-        waits = [wait for hint in found if not hint.remaining and (wait := hint.retry_after or hint.reset)]
-        return max((self._dialect.wait, *waits)), not waits
+        waits = {hint: wait for hint in found if not hint.remaining and (wait := hint.retry_after or hint.reset)}
+        return max((self._dialect.wait, *waits.values())), all(hint.assumed for hint in waits)
 
     def _texts(self, source: str) -> list[str]:
         if source[0] != "$":

@@ -1,13 +1,11 @@
 """What the answers of a server leave of a limit: the answer, the bound that follows from it, and bounds together."""
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from governor._units import SECOND, Duration, Instant
+from governor._units import Instant
 
-#: Resets of different windows are as far apart, also if they are said in whole seconds.
-APART: Final = Duration(SECOND * 3 // 4)
 #: A limit as a server states it: its name, and its units.
 Said = tuple[str | None, int]
 
@@ -16,9 +14,9 @@ class Bound(msgspec.Struct, frozen=True):
     """Until the instant `until`, the total must not pass `total`.
 
     `since` is the grant of the request that revealed it: of several that this bound stands for, the latest. The others describe
-    the answer that set it: the name and the units of the limit, what it leaves until which reset, when it was read, and the
-    instant from which on grants may have arrived later than its request. A bound without `said` stands for several answers, or
-    the server has not said the limit. An `assumed` bound is that of a window of which no answer has been read yet.
+    the answer that set it: the name and the units of the limit, what it leaves, the latest reset of an earlier window, when it
+    was read, and the instant from which on grants may have arrived later than its request. A bound without `said` stands for
+    several answers, or for none, or is of a limit whose requests are taken to arrive in order.
     """
 
     until: Instant
@@ -26,10 +24,9 @@ class Bound(msgspec.Struct, frozen=True):
     since: Instant
     said: Said | None = None
     remaining: int = 0
-    reset: Instant = Instant(0)
+    earlier: Instant = Instant(0)
     begin: Instant = Instant(0)
     read_at: Instant = Instant(0)
-    assumed: bool = False
 
 
 class Answer(NamedTuple):
@@ -42,16 +39,16 @@ class Answer(NamedTuple):
     remaining: int
     reset: Instant
 
-    def precedes(self, said: Said, remaining: int, reset: Instant) -> bool:
-        """Whether the server has counted it before a request whose answer says this: more was left, or an earlier reset."""
-        return (self.remaining > remaining or self.reset <= reset - APART) and self.said == said
+    def precedes(self, said: Said, remaining: int, earlier: Instant) -> bool:
+        """Whether the server has counted it before a request whose answer says this: more was left, or an `earlier` window."""
+        return (self.remaining > remaining or self.reset <= earlier) and self.said == said
 
     def overtook(self, bound: Bound) -> bool:
         """Whether it turns out that it was counted before the request of the bound."""
         return (
             bound.said is not None
             and bound.begin <= self.granted_at <= bound.read_at
-            and self.precedes(bound.said, bound.remaining, bound.reset)
+            and self.precedes(bound.said, bound.remaining, bound.earlier)
         )
 
 

@@ -66,13 +66,13 @@ class GrantLog:
             units = entry[2]
         return entry[1] + units
 
-    def counted(self, since: Instant, units: int, said: Said, remaining: int, reset: Instant) -> int:
+    def counted(self, since: Instant, units: int, said: Said, remaining: int, earlier: Instant) -> int:
         """The same with a grant at `since`: what must have arrived before, and what the answers show."""
         begin = Instant(since - MAX_LATE)
         for answer in reversed(self.answers):
             if answer.read_at < begin:
                 break  # This one and those before it were granted before, too.
-            if answer.granted_at >= begin and (answer.read_at < since or answer.precedes(said, remaining, reset)):
+            if answer.granted_at >= begin and (answer.read_at < since or answer.precedes(said, remaining, earlier)):
                 units += answer.units
         place = bisect_left(self._entries, begin, key=_granted_at)
         return units + (self._entries[place][1] if place < len(self._entries) else 0)

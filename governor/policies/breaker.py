@@ -10,8 +10,9 @@ its place, and its outcome still counts when it comes.
 After it closes, it ramps up: calls without an answer are counted, and their number may double with each round trip, as in the
 slow start of TCP (RFC 5681, section 3.1), until a whole round has not used up the allowed number.
 
-A breaker that opens again before it has closed for good, that is before its ramp has ended, stays open for twice as long as the
-last time, up to a bound.
+A breaker that opens again before it has closed for good, that is before its ramp has ended, stays open for a fifth longer than
+the last time, up to a bound. It then probes after `open_for` and a fifth of the time that the provider has been failing, so a
+recovery is noticed soon compared with the failure. A probe costs the provider one call.
 
 An operator may open it for a given time, after which it probes, and may close it.
 
@@ -355,8 +356,9 @@ class BreakerPolicy:
 
 
 def _open_until(parameters: Breaker, spells: int, now: Instant) -> Instant:
-    """The end of the open state: each of the `spells` since it closed for good doubles it, up to the bound."""
-    return Instant(now + min(parameters.open_for << spells, max(parameters.open_for, parameters.max_open_for)))
+    """The end of the open state: a fifth longer for each of the `spells` since it closed for good, up to the bound."""
+    longer = parameters.open_for * 6**spells // 5**spells
+    return Instant(now + min(longer, max(parameters.open_for, parameters.max_open_for)))
 
 
 def _judged(slow_call: Duration | None, began: Instant, grant: Grant, result: Result) -> Result:

@@ -17,9 +17,9 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
     0, at most 1) has failed of the last `window_calls` calls or of the calls in the last `window`, once there are at least
     `minimum_calls`. A success that took `slow_call` or longer until its answer began counts as a failure. After `open_for`, at
     most `probes` calls are granted; `successes` of them close the breaker, and one failure opens it again. A probe without an
-    answer for `probe_deadline` releases its place. Each reopening doubles the time, up to `max_open_for` (or `open_for` if that
-    is longer), until the breaker has closed for good. With `ramp_up`, `probes` calls may be without an answer after it closes,
-    and one more for each success, until calls no longer use that up.
+    answer for `probe_deadline` releases its place. Each reopening makes the time a fifth longer, up to `max_open_for` (or
+    `open_for` if that is longer), until the breaker has closed for good. With `ramp_up`, `probes` calls may be without an
+    answer after it closes, and one more for each success, until calls no longer use that up.
 
     Durations are text or `timedelta`, from 1 microsecond to 366 days.
     """

@@ -46,6 +46,11 @@ class Cubic:
             self.scale = rate * (1 - self._beta) / flat_after**3
         return rate * self._beta
 
+    @property
+    def least(self) -> float:
+        """The rate just after the denial."""
+        return self.peak * self._beta
+
     def rate(self, now: float) -> float:
         """The rate of the curve."""
         beyond: float = self.scale * (now - self.throttled_at - self.flat_after) ** 3

@@ -1,13 +1,14 @@
 """Learned rate: how fast a provider is asked that denies calls without saying what its limits are.
 
-After a denial the rate falls to 0.7 of what was sent, and then follows a cubic curve back up and beyond (`cubic`). The curve
+After a denial the rate falls to a part of what was sent, and then follows a cubic curve back up and beyond (`cubic`). The curve
 is stretched so that it takes at least `PROBE_EVERY` calls until it passes the rate of the last denial: probing costs denials,
-and providers count those. A provider that denies call after call is given a pause that doubles, up to a minute, or an eighth
-of the time for which it has denied.
+and providers count those. Each denial that confirms the one before doubles that, up to `MAX_PROBE_EVERY`.
 
-A provider with a window lets a fast client spend it in a moment and denies the rest of it. What was sent just before the
-denial says nothing then. If calls were denied for more than a quarter of the time since the denials before ended, what got
-through in that time is the rate of the window, and counts instead.
+A provider with a window lets a fast client spend it in a moment and denies the rest of it. What was sent just before the denial
+says nothing then. If the call after a pause is denied as well, or the server asks for a longer pause, the calls that were
+accepted in the last `SPANS` are what the provider grants in that time: no more are sent (`learned_window`), until the curve
+passes that rate. If calls are denied for longer than the longest span, what got through from the end of such a time to the end
+of the next counts instead.
 
 An unknown provider begins at `FIRST_RATE`, and the rate doubles for every `DOUBLE_AFTER` in which it is used, until a denial.
 """
@@ -20,6 +21,7 @@ import msgspec
 from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.policies.contract import Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.cubic import BETA, Cubic, MeasuredRate
+from governor.policies.learned_window import LearnedWindow
 
 #: The least rate, in requests per second.
 MIN_RATE: Final = 0.1
@@ -28,10 +30,14 @@ PROBE_RATE: Final = 0.5
 #: The rate at which an unknown provider is asked at first, and how long it is used before the rate doubles.
 FIRST_RATE: Final = 2.0
 DOUBLE_AFTER: Final = Duration(10 * SECOND)
-#: Calls for each time that the rate of the last denial is tried again, and the longest time until it is.
+#: Calls for each time that the rate of the last denial is tried again, at first and at most, and the time until it is.
 PROBE_EVERY: Final = 200
-MAX_FLAT: Final = Duration(10 * MINUTE)
-#: The pause after a denial that names none, the longest to which it doubles, and the longest after long denials.
+MAX_PROBE_EVERY: Final = 600
+MIN_FLAT: Final = Duration(20 * SECOND)
+MAX_FLAT: Final = Duration(30 * MINUTE)
+#: What a denial leaves of a rate that is known: nothing is learned from it but that the rate is still the same.
+STEADY: Final = 0.9
+#: The pause after a denial that names none, the longest to which it grows fourfold, and the longest after long denials.
 MIN_PAUSE: Final = SECOND
 MAX_PAUSE: Final = MINUTE
 MAX_SPELL_PAUSE: Final = Duration(5 * MINUTE)
@@ -44,6 +50,8 @@ _WINDOW_FLATS: Final = 2
 _PAUSE_PART: Final = 8
 #: At least one part in so many of the time in which calls were denied makes a window.
 _WINDOW_PART: Final = 4
+#: The bucket holds what the rate makes in one part of so many of a second: a window of a second has room for no more.
+_BURST_PART: Final = 4
 #: A rate that holds nothing up.
 _NO_RATE: Final = 1e6
 #: The part of a token that rounding may take.
@@ -65,12 +73,16 @@ class RateLearner:
         "_in_spell",
         "_measured",
         "_moved_at",
+        "_paused",
+        "_probe_every",
         "_probing",
+        "_since",
         "_throttled_at",
         "_spell_at",
+        "denials",
         "gentle",
         "rate",
-        "denials",
+        "window",
     )
 
     def __init__(self, now: Instant, *, gentle: bool) -> None:
@@ -79,7 +91,10 @@ class RateLearner:
         self.rate = FIRST_RATE if gentle else _NO_RATE
         #: Denials in a row, of which each shows that the reaction to the one before was too little.
         self.denials = 0
+        #: What the provider grants in a span of time.
+        self.window = LearnedWindow()
         self._measured = MeasuredRate(_seconds(now))
+        self._paused = False
         #: The curve since the last denial that matters.
         self._curve: Cubic | None = None
         self._throttled_at = Instant(-1)
@@ -90,15 +105,24 @@ class RateLearner:
         self._cycle_calls = 0
         self._spell_at = now
         self._in_spell = False
+        #: Calls granted since a gentle rate last changed.
+        self._since = 0
+        self._probe_every = PROBE_EVERY
         #: Whether the next call is alone: it finds out whether the provider still denies.
         self._probing = False
-        #: The least seconds until the curve is back at its peak, for a provider with a window.
+        #: The least seconds until the curve is back at its peak, for a provider with a long window.
         self._flat = 0.0
 
-    def granted(self, now: Instant, count: int, *, scarce: bool) -> None:
-        """Moves the rate as of a grant. `scarce` says whether the rate is in use: only then a gentle one grows."""
+    def granted(self, now: Instant, count: int) -> None:
+        """Moves the rate as of a grant. A gentle one grows only while it is used."""
+        if self._paused:
+            # A pause is none of the rate at which calls are sent.
+            self._measured = MeasuredRate(_seconds(now))
+            self._paused = False
         self._measured.add(_seconds(now), count)
+        self.window.add(now, count)
         self._cycle_calls += count
+        self._since += count
         if self._probing:
             self._probing = False
             return
@@ -106,34 +130,51 @@ class RateLearner:
             self._recovered(now)
         if self._curve is not None and now >= self.forgets_at():
             self._curve, self._moved_at, self._flat, self._in_spell = None, now, 0.0, False
+            self._probe_every, self.denials = PROBE_EVERY, 0
+            self.window.forget()
             self.rate = self.rate if self.gentle else _NO_RATE
         if self._curve is not None:
             # What was sent lately bounds the growth, so that a quiet time does not raise the rate.
             sent, curve = self._measured.rate, self._curve
-            self.rate = max(MIN_RATE, min(curve.rate(_seconds(now)), max(2 * sent, BETA * curve.peak)))
+            self.rate = max(MIN_RATE, min(curve.rate(_seconds(now)), max(2 * sent, curve.least)))
+            self.window.follow(self.rate)
         elif self.gentle and now - self._moved_at >= DOUBLE_AFTER:
-            self.rate = min(2 * self.rate, _NO_RATE) if scarce else self.rate
-            self._moved_at = now
+            if 2 * self._since >= self.rate * _seconds(now - self._moved_at):
+                self.rate = min(2 * self.rate, _NO_RATE)
+            self._moved_at, self._since = now, 0
 
-    def throttled(self, now: Instant, granted_at: Instant, *, sent: float, succeeded: bool) -> Duration | None:
+    def throttled(
+        self, now: Instant, granted_at: Instant, *, sent: float, succeeded: bool, wait: Duration | None = None
+    ) -> Duration | None:
         """See `LearnedRatePolicy.throttled`."""
+        self.window.remove(granted_at)
         if granted_at <= self._throttled_at:
             return None
-        if succeeded or self._curve is None:
+        if self._curve is None or self.window.has_accepted(self._throttled_at, granted_at, now, succeeded=succeeded):
             if self._in_spell:
                 self._recovered(self._throttled_at)
-            self._restart(now, min(self._measured.rate or sent or self.rate, self.rate))
+            rate = self._measured.rate or (sent if self._curve is None else 0.0) or self.rate
+            rate = min(max(rate, self.window.mean(now)), self.rate)
+            steady = self._curve is not None and now - self._spell_at >= self._curve.flat_after * SECOND / 2
+            self._probe_every = min(2 * self._probe_every, MAX_PROBE_EVERY) if steady else PROBE_EVERY
+            # Denied soon again, although the calls of the span were held back: the span is longer.
+            longer = not steady and self.window.span is not None
+            known = self.window.deny(now, wait, again=longer, least=rate if steady else 0.0)
+            self._restart(now, rate if known is None else min(rate, known), STEADY if steady else BETA)
             self.denials = 1
             self._spell_at = now
         else:
             self.denials += 1
             self._probing = True
+            known = self.window.deny(now, MIN_PAUSE if wait is None else wait, again=True)
+            if known is not None and self.denials == 2:
+                self._restart(now, known, STEADY)
             self._curve.throttled_at = _seconds(now)
             self.rate = min(self.rate, PROBE_RATE)
-        self._in_spell = True
+        self._in_spell = self._paused = True
         self._throttled_at = now
         longest = min(max(MAX_PAUSE, (now - self._spell_at) // _PAUSE_PART), MAX_SPELL_PAUSE)
-        return Duration(min(MIN_PAUSE << min(self.denials - 1, 16), longest))
+        return Duration(min(MIN_PAUSE << min(2 * (self.denials - 1), 16), longest))
 
     def forgets_at(self) -> Instant:
         """When the last denial no longer matters; 0 if there was none."""
@@ -142,21 +183,21 @@ class RateLearner:
         flats = math.ceil(_FORGET_FLATS * self._curve.flat_after * SECOND)
         return Instant(self._throttled_at + max(FORGET_AFTER, flats))
 
-    def _restart(self, now: Instant, rate: float) -> None:
-        """The curve begins anew at a rate that was too much."""
+    def _restart(self, now: Instant, rate: float, beta: float) -> None:
+        """The curve begins anew at a rate that was too much, of which a part `beta` is left."""
         rate = max(rate, MIN_RATE)
-        self._curve = self._curve or Cubic()
-        flat = min(max(self._flat, PROBE_EVERY / rate), _seconds(MAX_FLAT))
+        flat = min(max(self._flat, self._probe_every / rate, _seconds(MIN_FLAT)), _seconds(MAX_FLAT))
+        self._curve = Cubic(beta=beta)
         self.rate = max(MIN_RATE, self._curve.throttled(_seconds(now), rate, flat))
 
     def _recovered(self, now: Instant) -> None:
-        """The provider answers again after a spell of denials."""
+        """The provider answers again after a spell of denials. After a long one, what got through is its rate."""
         assert self._curve is not None
         spell, cycle = now - self._spell_at, now - self._cycle_at
-        if spell * _WINDOW_PART > cycle:
+        if spell > MINUTE and spell * _WINDOW_PART > cycle:
             through = self._cycle_calls * SECOND / cycle
             self._flat = _WINDOW_FLATS * _seconds(cycle)
-            self._restart(now, min(self._curve.peak, through))
+            self._restart(now, min(self._curve.peak, through), BETA)
         self._in_spell = False
         self._cycle_at = now
         self._cycle_calls = 0
@@ -186,7 +227,7 @@ class LearnedRateState(msgspec.Struct, frozen=True, tag="learned_rate"):
 
 
 class LearnedRatePolicy(LimitPolicy):
-    """The state machine, one for each provider: a token bucket of one second, whose rate is learned.
+    """The state machine, one for each provider: a token bucket of a quarter of a second, whose rate is learned.
 
     `gentle` is for a provider about which nothing is known. A `now` earlier than the latest one counts as the latest one.
     """
@@ -209,14 +250,18 @@ class LearnedRatePolicy(LimitPolicy):
         """Requests per second as of the latest grant."""
         return self._learner.rate
 
-    def throttled(self, now: Instant, grant: Grant, *, sent: float = 0.0, succeeded: bool = True) -> Duration | None:
-        """The provider has denied a call without saying for how long. Returns the pause that is due.
+    def throttled(
+        self, now: Instant, grant: Grant, *, sent: float = 0.0, succeeded: bool = True, wait: Duration | None = None
+    ) -> Duration | None:
+        """The provider has denied a call without saying what its limit is. Returns the pause that is due if it names none.
 
-        None, and nothing changes, for a call that was granted before the last reaction: it says nothing new. `sent` is the rate
-        so far, where this policy has not measured it; `succeeded` tells whether a call has succeeded since the last denial.
+        None for a call that was granted before the last reaction: it says nothing new. `sent` is the rate so far, where this
+        policy has not measured it; `succeeded` tells whether a call is known to have succeeded since the last denial; `wait` is
+        what the provider asks for.
         """
         self._fill(now)
-        pause = self._learner.throttled(self._filled_at, grant.granted_at, sent=sent, succeeded=succeeded)
+        learner = self._learner
+        pause = learner.throttled(self._filled_at, grant.granted_at, sent=sent, succeeded=succeeded, wait=wait)
         if pause is not None:
             self._tokens = min(self._tokens, 1.0)
             self._look()
@@ -226,8 +271,12 @@ class LearnedRatePolicy(LimitPolicy):
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """When the bucket has a token for it; a request of more than fits waits for a full bucket, and leaves a debt."""
-        needed = min(request.cost, self._burst()) + (0 if ahead is None else ahead.cost) + self._lent
-        return self._when(max(now, self._filled_at), needed)
+        before = (0 if ahead is None else ahead.cost) + self._lent
+        at = max(now, self._filled_at)
+        return max(
+            self._when(at, min(request.cost, self._burst()) + before),
+            self._learner.window.earliest(at, request.cost + before),
+        )
 
     def commit(self, now: Instant, request: Request) -> int:
         """Takes the tokens."""
@@ -239,6 +288,7 @@ class LearnedRatePolicy(LimitPolicy):
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """Returns the tokens."""
+        self._learner.window.remove(grant.granted_at, grant.request.cost)
         self.settle(now, grant, receipt, -grant.request.cost)
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
@@ -252,16 +302,20 @@ class LearnedRatePolicy(LimitPolicy):
         """A copy in which the rate stays as it is."""
         copy = LearnedRatePolicy(now)
         copy._learner.rate = self._learner.rate
+        copy._learner.window = self._learner.window.copy()
         copy._tokens, copy._filled_at, copy._lent = self._tokens, self._filled_at, self._lent
         return copy
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """At the rate of the moment, which does not fall without a denial."""
-        return max(0, self._when(max(now, self._filled_at), queued.cost + self._lent) - now)
+        at = max(now, self._filled_at)
+        needed = queued.cost + self._lent
+        return max(0, self._when(at, needed) - now, self._learner.window.earliest(at, needed) - now)
 
     def available(self, now: Instant) -> int:
         """Tokens in the bucket that are not lent."""
-        return max(0, int(self._tokens_at(max(now, self._filled_at)) + _ROUNDING) - self._lent)
+        at = max(now, self._filled_at)
+        return max(0, min(int(self._tokens_at(at) + _ROUNDING), self._learner.window.available(at)) - self._lent)
 
     def lendable(self, now: Instant) -> int:
         """The same."""
@@ -304,8 +358,8 @@ class LearnedRatePolicy(LimitPolicy):
     # The bucket.
 
     def _burst(self) -> float:
-        """Tokens that fit: those of a second, and at least one."""
-        return max(1.0, self._learner.rate)
+        """Tokens that fit: those of a part of a second, and at least one."""
+        return max(1.0, self._learner.rate / _BURST_PART)
 
     def _tokens_at(self, at: Instant) -> float:
         return min(self._burst(), self._tokens + (at - self._filled_at) * self._learner.rate / SECOND)
@@ -324,14 +378,15 @@ class LearnedRatePolicy(LimitPolicy):
         self._fill(now)
         self._tokens -= count
         learner = self._learner
-        learner.granted(self._filled_at, count, scarce=self._tokens < self._burst() / 2)
+        learner.granted(self._filled_at, count)
         if learner.rate == _NO_RATE:
             self._tokens = _NO_RATE
         self._look()
 
     def _look(self) -> None:
         """Updates `ready`: when there is a token for one request."""
-        self.ready = 0 if self._tokens - self._lent >= 1 - _ROUNDING else self._when(self._filled_at, 1 + self._lent)
+        bucket = 0 if self._tokens - self._lent >= 1 - _ROUNDING else self._when(self._filled_at, 1 + self._lent)
+        self.ready = max(bucket, self._learner.window.earliest(Instant(0), 1 + self._lent))
 
 
 def _seconds(span: int) -> float:

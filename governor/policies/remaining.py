@@ -4,8 +4,9 @@ An answer that says "5 left until 12:00" was written while other requests were o
 the request whose answer says so: of the units granted later, at most 5 may be granted before the reset. Of several answers the
 strictest holds, in whatever order they arrive. A bound ends at its reset.
 
-Requests overtake each other. If two answers state the same limit and one of them leaves more, the server has counted its
-request first. Its units are then not among those that the other answer leaves, even if it was granted later.
+Requests overtake each other. If two answers state the same limit of requests and one of them leaves more, the server has
+counted its request first. Its units are then not among those that the other answer leaves, even if it was granted later. Of
+other units, such as tokens, all are taken to arrive in the order of their grants.
 
 If the server says the limit as well, the next window has as many units: all that waits would leave in the instant of the reset
 otherwise.
@@ -26,7 +27,7 @@ from typing import Final
 import msgspec
 
 from governor._units import NEVER, SECOND, Duration, Instant
-from governor.policies._bounds import Answer, Bound, Said, earliest, merge_closest, strictest
+from governor.policies._bounds import Answer, Bound, earliest, merge_closest, strictest
 from governor.policies._grant_log import MAX_LATE, GrantLog
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 
@@ -76,7 +77,6 @@ class RemainingPolicy(LimitPolicy):
         "_log",
         "_next_amount",
         "_next_at",
-        "_next_said",
         "_reset",
         "_spread",
         "_total",
@@ -96,10 +96,9 @@ class RemainingPolicy(LimitPolicy):
         self._log = GrantLog()
         # In order of `until` and, strictly, of `total`: the first that has not ended is the strictest.
         self._bounds: list[Bound] = []
-        #: When the next window begins, the units that it has, the limit, and how long it is at least, as far as is known.
+        #: When the next window begins, the units that it has, and how long it is at least, as far as is known.
         self._next_at = NEVER
         self._next_amount = 0
-        self._next_said: Said | None = None
         self._window = 0
         # The latest reset for which a spread was drawn, and that spread.
         self._reset = Instant(0)
@@ -125,13 +124,17 @@ class RemainingPolicy(LimitPolicy):
     ) -> bool:
         """The answer to this grant says that `remaining` units are left until an instant.
 
-        From then on there are `limit` units for one `window`, or for as long as the longest reset so far has been away.
+        From then on there are `limit` units for one `window`, or for as long as the longest reset so far has been away,
+        less a second by which it may have been rounded up.
         `implied_by` is the length of a strict window over the same units, of at most `limit`. Returns False if that implies
         what the answer says. A bound ends by `spread` later, which is drawn once for each reset.
         """
         log, since, units = self._log, grant.granted_at, grant.request.amount(self._unit)
-        said = None if limit is None else (name, limit)
-        counted = log.in_order(grant, units) if said is None else log.counted(since, units, said, remaining, until)
+        # Of tokens a refill between two answers would look like an answer that was overtaken.
+        said = None if limit is None or self._unit is not None else (name, limit)
+        # Resets of one window, or of a limit that slides, are not as far apart as this one and that of an earlier window.
+        earlier = Instant(until - max(self._window, window or 0, until - now) // 2)
+        counted = log.in_order(grant, units) if said is None else log.counted(since, units, said, remaining, earlier)
         if said is not None:
             answer = Answer(now, since, units, said, remaining, until)
             log.answers.append(answer)
@@ -152,21 +155,17 @@ class RemainingPolicy(LimitPolicy):
             self._reset, self._spread = until, spread
         end = Instant(until + self._spread)
         if limit is not None and implied_by is None:
-            self._window = max(self._window, window or 0, until - now)
+            # The reset may have been rounded up, and a window that is assumed to be too long would hold back what is left.
+            self._window = max(self._window, window or 0, until - now - RESOLUTION)
             if self._next_at > end or self._next_at <= now:
-                self._next_at, self._next_amount, self._next_said = end, limit, said
-        bounds = [
-            msgspec.structs.replace(bound, until=end)
-            if bound.assumed and bound.said == said and bound.begin <= since and end < bound.until
-            else bound
-            for bound in self._bounds
-        ]
-        self._keep(now, bounds, Bound(end, counted + remaining, since, said, remaining, until, Instant(since - MAX_LATE), now))
+                self._next_at, self._next_amount = end, limit
+        begin = Instant(since - MAX_LATE)
+        self._keep(now, Bound(end, counted + remaining, since, said, remaining, earlier, begin, now))
         return True
 
-    def _keep(self, now: Instant, bounds: Iterable[Bound], bound: Bound) -> None:
+    def _keep(self, now: Instant, bound: Bound) -> None:
         """Adds a bound to those that have not ended, and drops what is implied."""
-        kept = [one for one in bounds if one.until > now]
+        kept = [one for one in self._bounds if one.until > now]
         kept.append(bound)
         kept.sort(key=lambda one: (one.until, -one.total))
         found = strictest(kept)
@@ -208,9 +207,7 @@ class RemainingPolicy(LimitPolicy):
         """The first grant after a reset: the window that begins has as many units as the server has said."""
         until = Instant(self._next_at + self._window)
         if until > now:
-            total = self._total + self._lent + self._next_amount
-            said, amount = self._next_said, self._next_amount
-            self._keep(now, self._bounds, Bound(until, total, now, said, amount, self._next_at, now, now, assumed=True))
+            self._keep(now, Bound(until, self._total + self._lent + self._next_amount, now))
         self._next_at = NEVER
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:

@@ -19,6 +19,7 @@ from governor.policies.contract import Grant, LimitPolicy
 from governor.policies.learned_rate import LearnedRatePolicy
 from governor.policies.limits import build
 from governor.policies.remaining import RemainingPolicy, RemainingState
+from governor.policies.server_word import ServerWord
 from governor.policies.shared_limit import SharedLimit
 from governor.policies.window import StrictWindow
 
@@ -45,7 +46,7 @@ class ServerLimits:
     `gentle` is for a provider about which nothing is known: see `LearnedRatePolicy`.
     """
 
-    __slots__ = ("_doubted_until", "_gentle", "_remaining", "_windows", "adopts", "learned", "limits")
+    __slots__ = ("_doubted_until", "_gentle", "_remaining", "_windows", "adopts", "learned", "limits", "word")
 
     def __init__(self, *, adopts: bool = False, gentle: bool = False) -> None:
         self.adopts = adopts
@@ -55,6 +56,8 @@ class ServerLimits:
         self._doubted_until = Instant(0)
         #: The rate that was learned from denials; None before the first one.
         self.learned = self._unlearned()
+        #: Whether what the server says of waits has proved true.
+        self.word = ServerWord()
         #: All policies, each with the queue of the scopes that wait for it.
         self.limits: tuple[SharedLimit, ...] = ()
         self._collect()
@@ -105,14 +108,16 @@ class ServerLimits:
         """Whether it is known how many units of this kind were granted, or the hint does not say what remains."""
         return hint.remaining is None or hint.dimension in self._remaining
 
-    def throttled(self, now: Instant, grant: Grant, *, sent: float, succeeded: bool) -> tuple[Duration | None, bool]:
+    def throttled(
+        self, now: Instant, grant: Grant, *, sent: float, succeeded: bool, wait: Duration | None = None
+    ) -> tuple[Duration | None, bool]:
         """The server has denied a call without saying what its limit is: see `LearnedRatePolicy.throttled`.
 
         Returns the pause that is due, and whether there are other `limits` now.
         """
         if self.learned is None:
             self.learned = LearnedRatePolicy(now)
-        return self.learned.throttled(now, grant, sent=sent, succeeded=succeeded), self._collect()
+        return self.learned.throttled(now, grant, sent=sent, succeeded=succeeded, wait=wait), self._collect()
 
     def reset(self) -> None:
         """Forgets everything. There are other `limits` now: pipelines must be rebuilt."""
@@ -120,10 +125,21 @@ class ServerLimits:
         self._windows.clear()
         self.learned = self._unlearned()
         self._doubted_until = Instant(0)
+        self.word = ServerWord()
         self._collect()
 
     def _unlearned(self) -> LearnedRatePolicy | None:
         return LearnedRatePolicy(Instant(0), gentle=True) if self._gentle else None
+
+    def is_slowed(self, now: Instant) -> bool:
+        """Whether a denial matters from which a rate was learned."""
+        return self.learned is not None and self.learned.rests_at() > now
+
+    def forget_stated(self) -> bool:
+        """Drops what the server has said of its limits; what was learned from denials stays. Returns the same as `hear`."""
+        self._remaining.clear()
+        self._windows.clear()
+        return self._collect()
 
     def _policy(self, unit: str, history: History) -> RemainingPolicy | None:
         policy = self._remaining.get(unit)

@@ -179,7 +179,7 @@ class Model:
     def open(self, now: int) -> None:
         self.change("open")
         longest = max(self.parameters.open_for, self.parameters.max_open_for)
-        self.spells.append(min(2 * self.spells[-1], longest) if self.spells else self.parameters.open_for)
+        self.spells.append(min(int(self.parameters.open_for * Fraction(6, 5) ** len(self.spells)), longest))
         self.until = now + self.spells[-1]
         self.openings += 1
 

@@ -88,7 +88,7 @@ class NoSharing:
     def recall(self, provider: ProviderPolicies) -> bool:
         raise AssertionError
 
-    def granted(self, provider: ProviderPolicies) -> int:
+    def ledgers(self, provider: ProviderPolicies) -> list[Ledger]:
         raise AssertionError
 
     def pipeline(self, ledger: Ledger) -> Pipeline:

@@ -241,20 +241,28 @@ def test_the_spread_of_a_reset_is_drawn_once() -> None:
     assert 72 * SECOND == policy.until(Instant(3))
 
 
-def test_the_window_that_is_assumed_after_a_reset_ends_when_its_first_answer_says() -> None:
-    policy = RemainingPolicy()
+def test_the_window_after_a_reset_is_as_long_as_resets_were_away_but_for_their_rounding() -> None:
+    policy, reset = RemainingPolicy(), Instant(3 * SECOND)
     policy.commit(Instant(0), PLAIN)
-    policy.learn(Instant(1), Grant(Instant(0), 0), 0, Instant(100), limit=3)
-    for at in (100, 100, 100):
-        policy.commit(Instant(at), PLAIN)
-    assumed = policy.earliest(Instant(101), PLAIN)
-    policy.learn(Instant(102), Grant(Instant(100), 0), 2, Instant(150), limit=3)
+    policy.learn(Instant(0), Grant(Instant(0), 0), 0, reset, limit=3)
+    for _ in range(3):
+        policy.commit(reset, PLAIN)
 
-    assert (199, 150) == (assumed, policy.earliest(Instant(103), PLAIN))
+    assert reset + 2 * SECOND == policy.earliest(reset, PLAIN)
+
+
+def test_tokens_are_counted_in_the_order_of_grants_because_a_bucket_refills_between_answers() -> None:
+    policy, large = RemainingPolicy("tokens"), Request(1, {"tokens": 50})
+    for at in (1, 2):
+        policy.commit(Instant(at), large)
+    policy.learn(Instant(3), Grant(Instant(2), 0, large), 150, Instant(100), limit=200)
+    policy.learn(Instant(4), Grant(Instant(1), 0, large), 100, Instant(100), limit=200)
+
+    assert 50 == policy.available(Instant(5))
 
 
 def test_units_that_overtook_and_were_not_all_used_do_not_loosen_a_bound() -> None:
-    policy, large = RemainingPolicy("tokens"), Request(1, {"tokens": 50})
+    policy, large = RemainingPolicy(), Request(50)
     for at in (1, 2):
         policy.commit(Instant(at), large)
     first, second = (Grant(Instant(at), 0, large) for at in (1, 2))
@@ -264,3 +272,15 @@ def test_units_that_overtook_and_were_not_all_used_do_not_loosen_a_bound() -> No
     policy.settle(Instant(5), second, None, -30)
 
     assert (100, 100) == (before, policy.available(Instant(5)))
+
+
+def test_an_answer_about_another_limit_does_not_show_that_its_request_was_counted_first() -> None:
+    policy = RemainingPolicy()
+    for at in (1, 2):
+        policy.commit(Instant(at), PLAIN)
+    policy.learn(Instant(3), Grant(Instant(2), 0), 50, Instant(100), limit=60, name="other")
+    policy.learn(Instant(4), Grant(Instant(1), 0), 5, Instant(100), limit=60, name="this")
+    before = policy.available(Instant(5))
+    policy.learn(Instant(5), Grant(Instant(2), 0), 50, Instant(100), limit=60, name="this")
+
+    assert (4, 5) == (before, policy.available(Instant(5)))

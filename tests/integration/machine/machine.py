@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +27,8 @@ class Arrivals(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.times: list[float] = []
+        #: Requests by their path: each process has one.
+        self.paths: Counter[str] = Counter()
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def most_within(self, seconds: float) -> int:
@@ -49,6 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.times.append(monotonic())
+        self.server.paths[self.path] += 1
         self.send_response(200)
         self.send_header("content-length", "0")
         self.end_headers()
@@ -107,8 +111,13 @@ class Machine:
             return True
         return False
 
-    def worker(self, *arguments: str) -> "subprocess.Popen[str]":
-        return self.start(str(WORKER), *arguments)
+    def workers(self, number: int, server: Arrivals) -> "list[subprocess.Popen[str]]":
+        """Starts processes that call the provider, and returns once all have been answered."""
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        workers = [self.start(str(WORKER), url, f"/{one}") for one in range(number)]
+        until(lambda: len(server.paths) == number or any(worker.poll() is not None for worker in workers))
+        assert number == len(server.paths), [worker.communicate() for worker in workers if worker.poll() is not None]
+        return workers
 
     def ended(self, process: "subprocess.Popen[str]") -> str:
         """Tells a process to end. What it has written, if it ends well."""

@@ -8,14 +8,12 @@ from time import monotonic, sleep
 import pytest
 
 from tests.integration.machine.machine import Machine, provider
-from tests.support.waits import until
 
 STRICT = """
 [global]
 requests_per_minute = "off"
 [outbound.weather]
 limits = ["20 per second strict"]
-arrival_margin = "100ms"
 """
 
 
@@ -37,8 +35,7 @@ def test_processes_share_a_strict_limit_although_one_is_killed_and_one_stands_st
     here = machine(STRICT)
     here.daemon()
     with provider() as server:
-        workers = [here.worker(f"http://127.0.0.1:{server.server_address[1]}") for _ in range(3)]
-        until(lambda: len(server.times) > 60)
+        workers = here.workers(3, server)
         workers[0].kill()
         workers[1].send_signal(signal.SIGSTOP)
         sleep(1.5)
@@ -58,11 +55,11 @@ def test_no_call_hangs_and_no_window_is_exceeded_when_the_daemon_is_killed_and_c
     here = machine(STRICT, share="0.3")
     daemon = here.daemon()
     with provider() as server:
-        workers = [here.worker(f"http://127.0.0.1:{server.server_address[1]}") for _ in range(2)]
-        until(lambda: len(server.times) > 30)
+        workers = here.workers(2, server)
+        before = len(server.times)
         daemon.kill()
         sleep(3.0)
-        without = len(server.times)
+        without = len(server.times) - before
         here.daemon()
         back_at = monotonic()
         sleep(4.0)
@@ -70,5 +67,5 @@ def test_no_call_hangs_and_no_window_is_exceeded_when_the_daemon_is_killed_and_c
 
         assert server.most_within(1.0) <= 20
         assert all(answered)
-        assert without > 30
+        assert without > 0
         assert server.since(back_at + 2.0) > 20

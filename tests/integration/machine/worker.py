@@ -8,7 +8,7 @@ from governor import PermitDenied
 from governor_client import TrafficControlledHttpClient
 
 
-def main(url: str) -> None:
+def main(url: str, path: str) -> None:
     answered: list[int] = []
     told = Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
@@ -17,7 +17,7 @@ def main(url: str) -> None:
         with TrafficControlledHttpClient("weather", url, wait=0.3, govern_loopback=True) as client:
             while not told.is_set():
                 try:
-                    answered.append(client.get("/").status_code)
+                    answered.append(client.get(path).status_code)
                 except PermitDenied:
                     told.wait(0.01)
 
@@ -30,4 +30,4 @@ def main(url: str) -> None:
     sys.stdout.write(str(len(answered)))
 
 
-main(sys.argv[1])
+main(sys.argv[1], sys.argv[2])

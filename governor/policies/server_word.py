@@ -1,0 +1,64 @@
+"""Word of a server: whether the waits that it asks for have proved true.
+
+A server that asks for a pause, and then denies the first call after it as well, was wrong: its word is broken until a call
+succeeds. Once may be chance, because another client can have used up the limit; so its waits are still kept, and its denials
+are learned from as if they said nothing. `MAX_BROKEN` times in a row are no chance: for `DOUBT` from then on, nothing that the
+server says of its limits is believed. What it asks for as a wait remains the least wait.
+"""
+
+from typing import Final
+
+from governor._units import MINUTE, Duration, Instant
+
+#: Waits in a row that prove false before the server is not believed, and for how long it is not.
+MAX_BROKEN: Final = 3
+DOUBT: Final = Duration(10 * MINUTE)
+
+
+class ServerWord:
+    """The state machine, one for each provider. Instants must not go back."""
+
+    __slots__ = ("_explained_at", "_said_until", "broken", "doubted_until")
+
+    def __init__(self) -> None:
+        #: Waits in a row that have proved false.
+        self.broken = 0
+        #: Until when nothing is believed.
+        self.doubted_until = Instant(0)
+        #: The end of the latest wait that the server has asked for; None if it has asked for none.
+        self._said_until: Instant | None = None
+        self._explained_at = Instant(-DOUBT)
+
+    def deny(self, now: Instant, granted_at: Instant, wait: Duration | None, *, succeeded: bool) -> bool:
+        """A call that was granted then is denied; the server asks for `wait` from now, or does not say (None).
+
+        `succeeded` tells whether a call has succeeded since the last denial. True if nothing is believed from now on.
+        """
+        said_until = self._said_until
+        if succeeded:
+            self.broken = 0
+        elif said_until is not None and granted_at >= said_until:
+            self.broken += 1
+        elif said_until is not None and wait is not None:
+            wait = max(wait, Duration(said_until - now))
+        self._said_until = None if wait is None else Instant(now + wait)
+        if self.broken < MAX_BROKEN:
+            return False
+        believed = self.holds(now)
+        self.doubted_until = Instant(now + DOUBT)
+        return believed
+
+    def explain(self, now: Instant, granted_at: Instant) -> bool:
+        """A call that was granted then is denied, and the answer says which limit is used up.
+
+        Whether that is news: within `DOUBT` after such an answer, what the server says has not kept the next call from it.
+        """
+        known = self._explained_at
+        if granted_at <= known:
+            return True
+        self._explained_at = now
+        return now >= known + DOUBT
+
+    def holds(self, now: Instant) -> bool:
+        """Whether the server is believed."""
+        return now >= self.doubted_until

@@ -1,0 +1,65 @@
+"""Laws of the learned window, beside a list of all calls."""
+
+from bisect import bisect_right
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor._units import MINUTE, SECOND, Duration, Instant
+from governor.policies.learned_window import ACCEPTED_AFTER, SHORT, SPANS, LearnedWindow
+
+#: A gap before each call, so that calls have instants of their own.
+GAPS = st.lists(st.integers(10_000, 4_000_000), min_size=1, max_size=80)
+
+#: By how much a call is granted later than the span says: calls overtake each other, and a log has so many slots.
+LATE = SECOND // 2 + MINUTE // 4096 + 1
+
+
+def inside(calls: list[Instant], now: Instant, span: Duration) -> int:
+    return len(calls) - bisect_right(calls, now - span)
+
+
+@given(GAPS, st.sampled_from([None, 1, 2, 3, 7, 20, 59, 200]), st.booleans(), st.data())
+def test_what_was_accepted_in_the_shortest_span_that_explains_a_denial_is_never_passed_and_always_granted(
+    gaps: list[int], seconds: int | None, again: bool, data: st.DataObject
+) -> None:
+    window, calls, now = LearnedWindow(), list[Instant](), Instant(0)
+    for gap in gaps:
+        now = Instant(now + gap)
+        window.add(now, 1)
+        calls.append(now)
+    for denied in data.draw(st.sets(st.sampled_from(calls), max_size=3)):
+        # The headers and the body of an answer say it both.
+        window.remove(denied)
+        window.remove(denied)
+        calls.remove(denied)
+    wait = None if seconds is None else Duration(seconds * SECOND)
+    rate = window.deny(now, wait, again=again)
+    known = again or (wait is not None and wait > SHORT)
+    span = MINUTE if again or (wait or 0) > SPANS[0] else SPANS[0]
+    most = max(inside(calls, now, span), span // (10 * SECOND))
+
+    assert rate == (most * SECOND / span if known else None)
+    for _ in range(2 * most if known else 0):
+        when = window.earliest(now, 1)
+        assert when == now or inside(calls, Instant(when - 1 - LATE), span) >= most, "not later than it must"
+        now = when
+        window.add(now, 1)
+        calls.append(now)
+        assert inside(calls, now, span) <= most
+
+
+@given(GAPS, st.integers(0, 60), st.data())
+def test_a_call_that_is_not_denied_for_some_time_has_been_accepted(gaps: list[int], back: int, data: st.DataObject) -> None:
+    window, calls, now = LearnedWindow(), list[Instant](), Instant(0)
+    for gap in gaps:
+        now = Instant(now + gap)
+        window.add(now, 1)
+        calls.append(now)
+    after = Instant(now - back * SECOND)
+    for call in [call for call in calls if call > after and data.draw(st.booleans())]:
+        window.remove(call)
+        calls.remove(call)
+
+    recent = [call for call in calls if call > max(after, now - MINUTE) and call <= now - ACCEPTED_AFTER]
+    assert window.has_accepted(after, now, now, succeeded=False) == bool(recent)

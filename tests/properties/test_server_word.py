@@ -1,0 +1,51 @@
+"""Laws of the word of a server: false only by its own answers, and not for ever."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor._units import HOUR, SECOND, Duration, Instant
+from governor.policies.server_word import DOUBT, MAX_BROKEN, ServerWord
+
+#: For each denial: how long after the end of the wait before its call was granted, the next wait, and whether one succeeded.
+DENIALS = st.lists(
+    st.tuples(st.integers(-3, 3), st.one_of(st.none(), st.integers(0, 30)), st.booleans()), min_size=1, max_size=20
+)
+
+
+@given(DENIALS)
+def test_only_waits_in_a_row_that_were_kept_and_prove_false_break_it(denials: list[tuple[int, int | None, bool]]) -> None:
+    word, now = ServerWord(), Instant(HOUR)
+    said: Instant | None = None
+    row = 0
+    for late, wait, succeeded in denials:
+        granted_at = Instant((now if said is None else max(now, said)) + late * SECOND)
+        now = Instant(max(now, granted_at) + 1)
+        kept = said is not None and granted_at >= said and not succeeded
+        row = 0 if succeeded else row + kept
+        before = word.holds(now)
+        lost = word.deny(now, granted_at, None if wait is None else Duration(wait * SECOND), succeeded=succeeded)
+        if wait is None:
+            said = None
+        else:
+            until = Instant(now + wait * SECOND)
+            # A call that was under way when the wait was asked for neither keeps nor shortens it.
+            said = until if kept or succeeded or said is None else max(until, said)
+
+        assert word.broken == row
+        assert lost == (before and row >= MAX_BROKEN)
+        if row >= MAX_BROKEN:
+            assert not word.holds(Instant(now + DOUBT - 1))
+            assert word.holds(Instant(now + DOUBT))
+
+
+def test_a_denial_that_is_explained_is_news_once_in_a_while() -> None:
+    word = ServerWord()
+    news = [
+        word.explain(Instant(SECOND), Instant(0)),
+        # Under way by then.
+        word.explain(Instant(2 * SECOND), Instant(SECOND)),
+        word.explain(Instant(3 * SECOND), Instant(2 * SECOND)),
+        word.explain(Instant(3 * SECOND + DOUBT), Instant(2 * SECOND + DOUBT)),
+    ]
+
+    assert news == [True, True, False, True]
