@@ -15,6 +15,7 @@ import anyio
 
 from governor._member.connection import Connection, ConnectionLostError
 from governor._member.session import Session, SessionRejected
+from governor._member.spawn import START_TIMEOUT
 from governor.clock import nanoseconds
 from governor.protocol import FrameError, FromMember, FromOwner, Hello, Welcome
 
@@ -48,11 +49,11 @@ class Linked(Protocol):
 class Link:
     """The connection, again and again. Belongs to the thread of its event loop."""
 
-    def __init__(self, socket: Path, linked: Linked, random: Random, missing: Callable[[], None]) -> None:
+    def __init__(self, socket: Path, linked: Linked, random: Random, missing: Callable[[], bool]) -> None:
         self._socket = socket
         self._linked = linked
         self._random = random
-        #: Called when nothing listens at the socket.
+        #: Called when nothing listens at the socket. True if a daemon is being started, for which the first calls wait.
         self._missing = missing
         self._connection: Connection | None = None
         self._session: Session | None = None
@@ -71,12 +72,13 @@ class Link:
     async def run(self) -> None:
         """Stays connected, without end."""
         backoff, patience = _FIRST_BACKOFF, _MAX_PATIENCE
+        calls_wait_until = anyio.current_time() + START_TIMEOUT
         while True:
             try:
                 connection = Connection(self._socket)
             except OSError:
-                self._missing()
-                self._linked.lose()
+                if not self._missing() or anyio.current_time() >= calls_wait_until:
+                    self._linked.lose()
             else:
                 try:
                     if await self._serve(connection, patience):

@@ -29,6 +29,7 @@ from governor._member.link import Link
 from governor._member.permits import Entry
 from governor._member.plans import PlanToCome
 from governor._member.session import Session, SessionRejected
+from governor._member.spawn import Spawner
 from governor._member.stand_in import StandIn
 from governor._supervisor import Supervisor
 from governor._units import Duration
@@ -88,7 +89,7 @@ class Member:
         self._calls = Calls(self._away, self, classifier, self.watch)
         self._asks = Asks(self._away, self._calls, time=portal.time, now=now)
         self._ttl = FIRST_TTL
-        self._link = Link(socket, self, random, missing=_nothing)
+        self._link = Link(socket, self, random, missing=Spawner(config, socket, portal.time).missing)
         tasks.start_soon(self._link.run)
 
     # Backend.
@@ -281,7 +282,3 @@ class Member:
         if len(self._asks) or session.failures:
             return _WAITING_INTERVAL
         return _SLOW_INTERVAL if self._leased else None
-
-
-def _nothing() -> None:
-    """Nobody starts a daemon."""

@@ -69,3 +69,16 @@ def test_no_call_hangs_and_no_window_is_exceeded_when_the_daemon_is_killed_and_c
         assert all(answered)
         assert without > 0
         assert server.since(back_at + 2.0) > 20
+
+
+def test_the_first_process_starts_the_daemon_which_ends_once_it_is_alone(machine: Callable[..., Machine]) -> None:
+    here = machine(STRICT, spawn="true", spawn_idle='"1s"')
+    with provider() as server:
+        workers = here.workers(2, server)
+        served = here.is_served()
+        answered = [int(here.ended(worker)) for worker in workers]
+
+        assert served
+        assert all(answered)
+        assert server.most_within(1.0) <= 20
+        until(lambda: not here.is_served())

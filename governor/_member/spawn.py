@@ -1,0 +1,76 @@
+"""Starts the daemon, where no service manager does: `[machine] spawn = true`.
+
+Several processes may start one at the same time: one of them listens, and the others end at once.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, final
+
+from governor._units import to_seconds
+from governor.config import Config
+
+_log: Final = logging.getLogger("governor")
+
+#: Seconds for which calls of a process that has just begun wait for the daemon that it has started.
+START_TIMEOUT: Final = 5.0
+#: Seconds between two starts.
+_INTERVAL: Final = 5.0
+
+
+@final
+class Spawner:
+    """Starts the daemon of a configuration when `missing` is called. `time` reads a clock in seconds."""
+
+    def __init__(self, config: Config, socket: Path, time: Callable[[], float]) -> None:
+        self._config = config
+        self._socket = socket
+        self._time = time
+        self._pid: int | None = None
+        self._next_at = 0.0
+
+    def missing(self) -> bool:
+        """Nothing listens. True if a daemon is being started, so that there is something to wait for."""
+        if not self._config.machine.spawn:
+            return False
+        self._look()
+        now = self._time()
+        if now >= self._next_at:
+            self._next_at = now + _INTERVAL
+            self._start()
+        return self._pid is not None
+
+    def _look(self) -> None:
+        """Learns whether the daemon that was started has ended, so that no zombie is left."""
+        if self._pid is None:
+            return
+        try:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+        except ChildProcessError:
+            pid, status = self._pid, 0
+        if pid:
+            self._pid = None
+            if os.waitstatus_to_exitcode(status):
+                _log.warning("The daemon could not be started; `%s` says why.", " ".join(self._command()[1:]))
+
+    def _start(self) -> None:
+        if not sys.executable:
+            return
+        nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
+        command = self._command()
+        try:
+            try:
+                self._pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=nowhere, setsid=True)
+            except NotImplementedError:
+                self._pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=nowhere, setpgroup=0)
+        except OSError as error:
+            _log.warning("The daemon could not be started: %s.", error.strerror)
+
+    def _command(self) -> list[str]:
+        idle = str(to_seconds(self._config.machine.spawn_idle))
+        command = [sys.executable, "-m", "governor", "serve", "--port", "0", "--socket", str(self._socket.absolute())]
+        file = self._config.policy_file
+        return [*command, "--exit-idle", idle, *(["--config", os.path.abspath(file)] if file else [])]
