@@ -36,7 +36,7 @@ class Calls:
         #: The number of the connection.
         self._connection = 0
 
-    # What the daemon is told in the hello.
+    # The contents of the hello.
 
     def begin(self, session: Session) -> None:
         """Another session begins with the hello."""
@@ -93,7 +93,7 @@ class Calls:
     # Outcomes.
 
     def tell(self, owner: AskedOwner | LentOwner, outcome: Outcome) -> None:
-        """Tells an outcome to whoever has granted the permit, and to the daemon."""
+        """Reports an outcome to the daemon, and to the actor of this process that has granted the permit, if one has."""
         first, permit = comes_first(outcome), 0
         local: ScopeActor | None = None
         if isinstance(owner, AskedOwner):

@@ -1,7 +1,8 @@
 """Link to the daemon: connects, says hello, serves the connection, and connects again when it has been lost.
 
 While there is something to look after (leases, asks, failures that are not read), the daemon is asked for a sign of life
-four times in the time to live of a lease; a daemon that gives none for that time counts as away. Otherwise nobody is woken.
+four times in the time to live of a lease. One that gives none for `DEAF_TIMEOUT` counts as away; leases end before, by their
+time to live. Otherwise nothing is sent.
 """
 
 import logging
@@ -25,8 +26,10 @@ _log: Final = logging.getLogger("governor")
 _FIRST_BACKOFF: Final = 0.01
 _MAX_BACKOFF: Final = 0.5
 #: Seconds in which a daemon must say welcome. Asks wait meanwhile, so that it is short at first, and longer each time.
-_FIRST_PATIENCE: Final = 0.05
-_MAX_PATIENCE: Final = 1.0
+_FIRST_WELCOME_TIMEOUT: Final = 0.05
+_MAX_WELCOME_TIMEOUT: Final = 1.0
+#: Seconds without an answer to what is answered at once. Longer than a busy machine takes.
+DEAF_TIMEOUT: Final = 5.0
 
 
 class Linked(Protocol):
@@ -71,7 +74,7 @@ class Link:
 
     async def run(self) -> None:
         """Stays connected, without end."""
-        backoff, patience = _FIRST_BACKOFF, _MAX_PATIENCE
+        backoff, patience = _FIRST_BACKOFF, _MAX_WELCOME_TIMEOUT
         calls_wait_until = anyio.current_time() + START_TIMEOUT
         while True:
             try:
@@ -82,9 +85,9 @@ class Link:
             else:
                 try:
                     if await self._serve(connection, patience):
-                        backoff, patience = _FIRST_BACKOFF, _FIRST_PATIENCE
+                        backoff, patience = _FIRST_BACKOFF, _FIRST_WELCOME_TIMEOUT
                     else:
-                        patience = min(2 * patience, _MAX_PATIENCE)
+                        patience = min(2 * patience, _MAX_WELCOME_TIMEOUT)
                 finally:
                     self._connection = self._session = None
                     connection.end()
@@ -135,7 +138,7 @@ class Link:
             self._busy = anyio.Event()
             while (wait := self._linked.look()) is not None:
                 now, since = nanoseconds(), session.unanswered_since
-                if since is not None and now - since > self._ttl:
+                if since is not None and now - since > DEAF_TIMEOUT * 1e9:
                     _log.warning("The daemon at %s does not answer.", self._socket)
                     connection.end()
                     return

@@ -61,4 +61,4 @@ class PlanToCome:
 
 
 def _nothing() -> None:
-    """Nobody waits yet."""
+    """No call waits yet."""
