@@ -8,6 +8,7 @@ from time import monotonic, sleep
 import pytest
 
 from tests.integration.machine.machine import Machine, provider
+from tests.support.waits import until
 
 STRICT = """
 [global]
