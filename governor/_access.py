@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sized
 from functools import partial
 from threading import Event, get_ident
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 import anyio
 import anyio.lowlevel
@@ -21,8 +21,12 @@ from governor.config import Config, scope_of
 from governor.errors import Reason, UsageError
 from governor.messages import Acquire, Denied, WatchedCall
 from governor.policies.contract import PLAIN
+from governor.statistics import Statistics
 
 Spelling = tuple[str, str | None]
+
+#: Seconds between two looks at a survey that another process makes.
+_SURVEY_INTERVAL: Final = 0.001
 
 
 class LeasedPermits(Protocol):
@@ -155,6 +159,17 @@ class Access:
         if self.backend is None:
             raise UsageError("the governor has been closed")
         return self.backend
+
+    def statistics(self) -> Statistics:
+        """The statistics of the backend, from any thread, which is blocked meanwhile."""
+        portal, backend = self.running(), self.supervised()
+        found = portal.call(backend.statistics)
+        survey = None if found is not None else backend.survey()
+        while found is None and survey is not None:
+            Event().wait(_SURVEY_INTERVAL)
+            found = portal.call(partial(next, survey))
+        assert found is not None, "a survey ends with a record"
+        return found
 
     # The address of a scope.
 

@@ -28,8 +28,8 @@ class Backend(Protocol):
     def stuck(self) -> set[int]:
         """The threads that wait, anywhere, for what no passage of time will give."""
 
-    def statistics(self) -> Statistics:
-        """What has happened, and how things stand, scope by scope."""
+    def statistics(self) -> Statistics | None:
+        """What has happened, and how things stand, scope by scope. None if only `survey` can say, by a message."""
 
     def survey(self, also: str = "") -> Iterator[Statistics | None]:
         """The same in small steps."""

@@ -245,7 +245,7 @@ class Governor:
 
     def statistics(self) -> Statistics:
         """The state of every scope, as frozen records."""
-        return self._access.running().call(self._access.supervised().statistics)
+        return self._access.statistics()
 
     async def astatistics(self, also: str = "") -> Statistics:
         """The same for a task on any event loop, which goes on meanwhile; so does the governor's own.

@@ -28,6 +28,8 @@ class Away:
 
     def __init__(self, supervisor: Supervisor, settings: MachineSettings, clock: Clock) -> None:
         self._supervisor = supervisor
+        # Much of it only counts as used.
+        supervisor.cap.watch(on=False)
         self._settings = settings
         self._clock = clock
         self._full_at = Instant(0)
@@ -92,7 +94,10 @@ def config_for(config: Config) -> Config:
         share = machine.share
         cap = config.global_.requests_per_minute
         global_ = msgspec.structs.replace(
-            config.global_, requests_per_minute=None if cap is None else max(1, int(cap * machine.share))
+            config.global_,
+            requests_per_minute=None if cap is None else max(1, int(cap * machine.share)),
+            # At first the cap denies every call, which says nothing about them.
+            degraded_after_excess=None,
         )
     else:
         share = None

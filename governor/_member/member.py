@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, final
 
+import msgspec
 from anyio.abc import TaskGroup
 
 from governor._actors.loop_watch import LoopWatch
@@ -48,6 +49,8 @@ _WAITING_INTERVAL: Final = 0.05
 _SLOW_INTERVAL: Final = 0.25
 #: Nanoseconds for which the outcomes of calls are waited for that a lease has let through.
 _LINGER: Final = 30 * 10**9
+#: Seconds in which the daemon must answer with a document.
+_DOCUMENT_TIMEOUT: Final = 5.0
 #: Scopes that are looked at to make room for another one.
 _MAX_LOOKED_AT: Final = 16
 
@@ -135,13 +138,24 @@ class Member:
         """The threads that wait for outcomes of this process only: none while a daemon decides."""
         return self._local.stuck() if self._asks.is_away else set()
 
-    def statistics(self) -> Statistics:
-        """What this process has decided itself, while the daemon was away, and its inbound groups."""
-        return self._local.statistics()
+    def statistics(self) -> None:
+        """None: the daemon is asked, by `survey`."""
 
     def survey(self, also: str = "") -> Iterator[Statistics | None]:
-        """The same in small steps."""
-        return self._local.survey(also)
+        """The statistics of the daemon with the inbound groups of this process; without the daemon, those of this process."""
+        session, documents = self._asks.session, list[bytes]()
+        if session is not None:
+            session.query("statistics", documents.append)
+            self._link.flush()
+            ends = self._portal.time() + _DOCUMENT_TIMEOUT
+            while not documents and session is self._asks.session and self._portal.time() < ends:
+                yield None
+        if not documents:
+            yield from self._local.survey(also)
+            return
+        machine = msgspec.json.decode(documents[0], type=Statistics)
+        own = self._local.statistics()
+        yield msgspec.structs.replace(machine, groups=own.groups, inbound=own.inbound)
 
     def reconfigure(self, config: Config) -> None:
         """Other settings for the time without the daemon, whose own are in force else."""

@@ -14,6 +14,7 @@ import pytest
 
 from governor import Config, ConfigError, Governor, GovernorState
 from governor.testing import ManualClock
+from tests.support.governors import supervisor_of
 from tests.support.programs import execute
 
 pytestmark = [
@@ -156,7 +157,7 @@ def test_a_disk_that_is_really_full_costs_nothing_but_lines(small_disk: Path) ->
         for _ in range(20_000):
             governor.try_permit("weather")
         refused = governor.statistics().counters.denied
-        supervisor = governor._access.supervised()
+        supervisor = supervisor_of(governor)
     statistics = supervisor.statistics()
     written = len(events(folder))
 

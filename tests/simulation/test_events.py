@@ -27,6 +27,7 @@ from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.testing import loop_clock
 from tests.support.answers import granted
+from tests.support.governors import supervisor_of
 
 pytestmark = pytest.mark.anyio
 
@@ -102,7 +103,7 @@ async def test_a_call_that_waits_when_the_governor_closes_is_denied_and_that_is_
             tasks.start_soon(wait, governor)
             tasks.start_soon(wait, governor)
             await anyio.sleep(1)
-            supervisor = governor._access.supervised()
+            supervisor = supervisor_of(governor)
         counters = supervisor.statistics().counters
 
     assert [Reason.SHUTTING_DOWN] * 2 == refused

@@ -1,0 +1,182 @@
+"""A governor whose limits a daemon owns, in all the ways in which calls use it."""
+
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from threading import get_ident
+
+import anyio
+import pytest
+
+from governor import CircuitOpen, Config, Denied, Governor, Overloaded, Permit, PermitDenied, RateLimited, Reason, UsageError
+from governor._background import Background
+from governor_client import GovernorClient
+from tests.support.answers import granted
+from tests.support.programs import run
+from tests.support.waits import PATIENCE, until
+
+PLENTY = "1000000/s burst 1000000"
+
+
+def settings(limit: str, **machine: object) -> Config:
+    scope = {"limits": [limit], "breaker": {"failures": 1, "open_for": "1h"}}
+    return Config.from_mapping(
+        {
+            "global": {"requests_per_minute": "off", "degraded_after_failures": "off"},
+            "outbound": {"default": scope},
+            "machine": machine,
+        }
+    )
+
+
+@contextmanager
+def owner(limit: str, path: Path) -> Iterator[Governor]:
+    """A governor that listens, on a thread of its own."""
+    governor = Governor(settings(limit))
+
+    @asynccontextmanager
+    async def listening() -> AsyncIterator[None]:
+        async with governor, governor.listen(path):
+            yield
+
+    background = Background(listening)
+    background.start()
+    try:
+        yield governor
+    finally:
+        background.stop()
+
+
+def member(limit: str, path: Path, **machine: object) -> Governor:
+    return Governor(settings(limit, socket=path, **machine))
+
+
+def test_threads_take_permits_without_a_message_and_the_owner_learns_of_all(tmp_path: Path) -> None:
+    with owner(PLENTY, tmp_path / "s") as here, member(PLENTY, tmp_path / "s") as there:
+        client = GovernorClient(there)
+        for _ in range(3000):
+            granted(client.try_permit("weather")).record(status=200)
+        until(lambda: here.statistics().scopes["weather"].counters.answered_2xx == 3000)
+        asked = sum(one.requests for one in here.statistics().members)
+
+    assert 3000 == asked
+
+
+@pytest.mark.promise("R06", "R51")
+def test_a_failure_in_one_process_closes_the_scope_in_all_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with owner(PLENTY, path), member(PLENTY, path) as one, member(PLENTY, path) as other:
+        for governor in (one, other) * 50:
+            granted(governor.try_permit("weather")).record(status=200)
+        granted(one.try_permit("weather")).record(status=500)
+        own = one.try_permit("weather")
+        others = other.try_permit("weather")
+
+    assert [Reason.CIRCUIT_OPEN] * 2 == [denied.reason for denied in (own, others) if isinstance(denied, Denied)]
+
+
+@pytest.mark.anyio
+async def test_a_task_that_waits_keeps_no_other_task_of_its_loop_from_running(tmp_path: Path) -> None:
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await anyio.sleep(0.01)
+            ticks += 1
+
+    with owner("2 in flight", tmp_path / "s"):
+        async with member("2 in flight", tmp_path / "s") as governor, anyio.create_task_group() as tasks:
+            tasks.start_soon(tick)
+            first = [await governor.acquire("weather") for _ in range(2)]
+            with pytest.raises(PermitDenied):
+                await governor.acquire("weather", timeout=0.0)
+            with anyio.move_on_after(0.3):
+                await governor.acquire("weather")
+            first[0].record(status=200)
+            with anyio.fail_after(PATIENCE):
+                last = await governor.acquire("weather", timeout=PATIENCE)
+            own = governor._access.thread
+            last.record(status=200)
+            first[1].record(status=200)
+            tasks.cancel_scope.cancel()
+
+    assert ticks > 5
+    assert own != get_ident()
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [({"on_daemon_loss": "deny"}, Overloaded), ({"on_daemon_loss": "share", "share": 0.5}, RateLimited)],
+    ids=["deny", "share"],
+)
+def test_without_a_daemon_calls_are_denied_at_first(
+    tmp_path: Path, machine: Mapping[str, object], expected: type[PermitDenied]
+) -> None:
+    with member("10/hour burst 10", tmp_path / "s", **machine) as governor, pytest.raises(expected):
+        governor.acquire_blocking("weather", timeout=0.0)
+
+
+def test_without_a_daemon_calls_are_granted_if_the_settings_say_so_and_breakers_still_open(tmp_path: Path) -> None:
+    with member("1/hour burst 1", tmp_path / "s", on_daemon_loss="open") as governor:
+        permits = [governor.acquire_blocking("weather") for _ in range(5)]
+        permits[0].record(status=500)
+        with pytest.raises(CircuitOpen):
+            governor.acquire_blocking("weather", timeout=0.0)
+        for permit in permits[1:]:
+            permit.give_back()
+
+
+def test_a_call_that_waits_when_the_daemon_goes_and_comes_back_is_granted_there(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with member("1 in flight", path, on_daemon_loss="share") as governor:
+        with owner("1 in flight", path):
+            until(lambda: isinstance(governor.try_permit("weather"), Permit))
+            first = governor.acquire_blocking("weather", timeout=PATIENCE)
+        with owner("1 in flight", path) as back:
+            until(lambda: len(back.statistics().members) == 1)
+            held = back.statistics().members[0].held
+            denied = governor.try_permit("weather")
+            first.record(status=200)
+            second = governor.acquire_blocking("weather", timeout=PATIENCE)
+            second.record(status=200)
+
+    assert 1 == held
+    assert isinstance(denied, Denied)
+
+
+def test_plans_statistics_and_the_operator_are_those_of_the_owner(tmp_path: Path) -> None:
+    with owner(PLENTY, tmp_path / "s") as here, member(PLENTY, tmp_path / "s") as there:
+        granted(there.try_permit("weather", "GET")).record(status=503)
+        plan = there.plan_retry("weather", "GET", attempt=1, status=503)
+        seen = there.statistics()
+        with pytest.raises(UsageError, match="a daemon owns the limits"):
+            there.operator.reset("weather")
+        expected = here.statistics().scopes["weather:get"].counters
+
+    assert plan
+    assert expected == seen.scopes["weather:get"].counters
+    assert [os.getpid()] == [one.pid for one in seen.members]
+
+
+def test_a_forked_child_connects_anew(tmp_path: Path) -> None:
+    program = """
+        import os
+        from governor import default
+
+        default().acquire_blocking("weather").record(status=200)
+        child = os.fork()
+        if child == 0:
+            permit = default().acquire_blocking("weather")
+            permit.record(status=200)
+            print(len(default().statistics().members), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        default().acquire_blocking("weather").record(status=200)
+        print(len(default().statistics().members) in (1, 2))
+    """
+    with owner(PLENTY, tmp_path / "s"):
+        printed = run(program, GOVERNOR_SOCKET=str(tmp_path / "s"), warnings="ignore")
+
+    assert ["2", "True"] == printed.split()
