@@ -21,7 +21,7 @@ Where = str | socket.socket
 
 
 def settings(path: str | None) -> tuple[Config, Path | None]:
-    """The settings of a daemon, which asks nobody for its permits, and the socket that they name. Raises `ConfigError`."""
+    """The settings of a daemon, which decides by itself, and the socket that they name. Raises `ConfigError`."""
     config = Config.load(path)
     machine = config.machine
     alone = msgspec.structs.replace(machine, socket=None, spawn=False)

@@ -14,7 +14,7 @@ from typing import Final
 from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.policies._sliding_log import SLOTS, SlidingLog
 
-#: The spans that are told apart.
+#: The spans that are distinguished.
 SPANS: Final = (Duration(10 * SECOND), MINUTE)
 #: A pause that is not longer says nothing about a span: a bucket, or a window of a second, denies for so long.
 SHORT: Final = Duration(2 * SECOND)
