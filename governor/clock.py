@@ -129,7 +129,7 @@ def resumed_at(then: Moment, now: Moment) -> Instant:
     passed = now.wall - then.wall
     by_wall = math.floor(passed * 1_000_000) if 0 < passed < math.inf else 0
     # Without the name of the start this may still be the same one, in which the uptime is no time that has passed.
-    restarted = bool(then.boot and now.boot)
+    restarted = bool(then.boot and now.boot) and then.boot != now.boot
     return Instant(then.instant + max(by_wall, now.uptime if restarted else 0))
 
 

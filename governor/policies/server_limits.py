@@ -15,13 +15,12 @@ import msgspec
 from governor._units import MINUTE, Duration, Instant
 from governor.errors import ConfigError
 from governor.hints import Hint, Severity
-from governor.policies.contract import Grant, LimitPolicy
-from governor.policies.learned_rate import LearnedRatePolicy
-from governor.policies.limits import build
+from governor.policies.contract import Grant
+from governor.policies.learned_rate import LearnedRatePolicy, LearnedRateState
 from governor.policies.remaining import RemainingPolicy, RemainingState
 from governor.policies.server_word import ServerWord
 from governor.policies.shared_limit import SharedLimit
-from governor.policies.window import StrictWindow
+from governor.policies.window import StrictWindow, StrictWindowPolicy, StrictWindowState
 
 MAX_UNITS: Final = 8
 MAX_WINDOWS: Final = 8
@@ -35,9 +34,11 @@ History = Iterable[tuple[Instant, int]]
 
 
 class ServerLimitsState(msgspec.Struct, frozen=True, tag="server_limits"):
-    """What remains, by unit. Windows are revealed anew, and what was learned from denials is learned anew."""
+    """What remains, by unit; the windows that were adopted, each with its uses; and the rate that was learned."""
 
     remaining: tuple[RemainingState, ...] = ()
+    windows: tuple[tuple[StrictWindow, StrictWindowState], ...] = ()
+    learned: LearnedRateState | None = None
 
 
 class ServerLimits:
@@ -52,7 +53,7 @@ class ServerLimits:
         self.adopts = adopts
         self._gentle = gentle
         self._remaining: dict[str, RemainingPolicy] = {}
-        self._windows: dict[tuple[str, int], LimitPolicy] = {}
+        self._windows: dict[tuple[str, int], StrictWindowPolicy] = {}
         self._doubted_until = Instant(0)
         #: The rate that was learned from denials; None before the first one.
         self.learned = self._unlearned()
@@ -155,7 +156,7 @@ class ServerLimits:
         if known is not None and known.capacity() >= amount:
             return
         try:
-            policy = build(StrictWindow(amount, window, unit))
+            policy = StrictWindowPolicy(StrictWindow(amount, window, unit))
         except ConfigError:
             return  # No unit, or no window, that a limit can have.
         if known is not None:
@@ -178,13 +179,22 @@ class ServerLimits:
 
     def state(self) -> ServerLimitsState:
         """The state as a frozen record, for `restore`."""
-        return ServerLimitsState(tuple(policy.state() for policy in self._remaining.values()))
+        return ServerLimitsState(
+            tuple(policy.state() for policy in self._remaining.values()),
+            tuple((policy.parameters, policy.state()) for policy in self._windows.values()),
+            None if self.learned is None else self.learned.state(),
+        )
 
     def restore(self, state: ServerLimitsState) -> None:
         """Continues from a state that `state` returned."""
         for one in state.remaining:
             self._remaining[one.unit] = policy = RemainingPolicy(one.unit)
             policy.restore(one)
+        for limit, uses in state.windows:
+            self._windows[limit.unit, limit.per] = window = StrictWindowPolicy(limit)
+            window.restore(uses)
+        if state.learned is not None:
+            self.learned = LearnedRatePolicy.restored(state.learned, gentle=self._gentle)
         self._collect()
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from governor._units import DAY, SECOND
-from governor.clock import Clock, steady_clock, system_clock
+from governor._units import DAY, SECOND, Instant
+from governor.clock import Clock, Moment, continued_clock, moment, resumed_at, steady_clock, system_clock
 
 
 def telling(*seconds: float) -> Clock:
@@ -55,3 +55,35 @@ def test_a_source_that_begins_below_zero_begins_at_zero() -> None:
 
 def test_fractions_of_a_microsecond_are_not_yet_over() -> None:
     assert [1] == read(telling(0.0000019), 1)
+
+
+def at(instant: int, *, wall: float, uptime: int, boot: str = "one") -> Moment:
+    return Moment(Instant(instant), wall, uptime, boot)
+
+
+@pytest.mark.promise("R62")
+@pytest.mark.parametrize(
+    ("now", "passed"),
+    [
+        pytest.param(at(0, wall=1010.0, uptime=5 * SECOND), 2 * SECOND, id="same start: its clock counts"),
+        pytest.param(at(0, wall=999_999.0, uptime=5 * SECOND), 2 * SECOND, id="wall clock set forward"),
+        pytest.param(at(0, wall=0.0, uptime=5 * SECOND), 2 * SECOND, id="wall clock set back"),
+        pytest.param(at(0, wall=1060.0, uptime=SECOND, boot="two"), 60 * SECOND, id="restarted"),
+        pytest.param(at(0, wall=0.0, uptime=7 * SECOND, boot="two"), 7 * SECOND, id="restarted, and the wall clock set back"),
+        pytest.param(at(0, wall=math.nan, uptime=SECOND, boot="two"), SECOND, id="restarted, with a broken wall clock"),
+        pytest.param(at(0, wall=1060.0, uptime=9 * SECOND, boot=""), 60 * SECOND, id="starts unknown"),
+        pytest.param(at(0, wall=0.0, uptime=9 * SECOND, boot=""), 0, id="starts unknown, and the wall clock set back"),
+        pytest.param(at(0, wall=0.0, uptime=SECOND), 0, id="an impossible clock"),
+    ],
+)
+def test_a_clock_that_goes_on_in_another_process_never_reads_too_much(now: Moment, passed: int) -> None:
+    then = at(50 * SECOND, wall=1000.0, uptime=3 * SECOND)
+
+    assert 50 * SECOND + passed == resumed_at(then, now)
+
+
+def test_a_clock_goes_on_at_the_pace_of_another_one() -> None:
+    assert continued_clock(system_clock, 0) is system_clock
+    assert 0 <= continued_clock(system_clock, 7 * SECOND)() - system_clock() - 7 * SECOND + SECOND <= 2 * SECOND
+    assert 12 * SECOND == continued_clock(telling(5.0), 7 * SECOND)()
+    assert 9 * SECOND == moment(telling(5.0), 4 * SECOND).instant
