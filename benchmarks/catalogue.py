@@ -53,6 +53,16 @@ CONTENDERS: Final = (
         does_not="called on the governor's own loop; never waits",
     ),
     Contender(
+        name="try-permit-kept",
+        family=Family.PAIRS,
+        entry="contenders.kept:try_permit",
+        size=_PAIRS,
+        quick_size=_QUICK_PAIRS,
+        title="governor with state that survives: `try_permit` + `record`",
+        does=f"acquire and outcome: {WHOLE_JOB}; what is granted is written ahead of it",
+        does_not="called on the governor's own loop; never waits",
+    ),
+    Contender(
         name="async-with",
         family=Family.PAIRS,
         entry="contenders.ours:async_with",

@@ -58,6 +58,14 @@ TARGETS: Final = (
         unit="times",
     ),
     Target(
+        title="`try_permit` + `record` with state that survives, to the same without",
+        contender="try-permit-kept",
+        base="try-permit",
+        metric=PAIR_US,
+        most=1.05,
+        unit="times",
+    ),
+    Target(
         title="`async with permit`, to `try_permit` + `record`",
         contender="async-with",
         base="try-permit",

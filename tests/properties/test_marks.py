@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from governor._actors import keeper as keepers
@@ -160,6 +160,8 @@ def most_in_a_minute(grants: list[tuple[int, int]]) -> int:
 
 
 @pytest.mark.promise("R62")
+@example(1, [([("ask", 0, [1, 1, 1, 1])], 0)] * 6)
+@example(1, [([("ask", 0, [1, WRITE, 1, WRITE, 1, 1])], 0)] * 6)
 @given(st.sampled_from([1, 1, 25]), LIVES)
 def test_no_window_holds_more_than_its_limit_whenever_the_process_dies(
     scale: int, lives: list[tuple[list[tuple[str, object, object]], int | None]]
