@@ -350,16 +350,6 @@ class LearnedRatePolicy(LimitPolicy):
         """The state as a frozen record, for `restore`. What denials have taught is none of it."""
         return LearnedRateState(self._learner.rate, self._tokens, self._filled_at)
 
-    @classmethod
-    def restored(cls, state: LearnedRateState, *, gentle: bool) -> "LearnedRatePolicy":
-        """A policy of another process that continues from a state. One that is not gentle goes on as after a denial."""
-        policy = cls(state.filled_at, gentle=gentle)
-        if gentle:
-            policy.restore(state)
-        elif state.rate < _NO_RATE:
-            policy.throttled(state.filled_at, Grant(state.filled_at, 0), sent=state.rate)
-        return policy
-
     def restore(self, state: LearnedRateState) -> None:
         """Continues from a state that `state` returned."""
         self._learner.rate, self._tokens, self._filled_at = state.rate, state.tokens, state.filled_at

@@ -16,7 +16,7 @@ from governor._units import MINUTE, Duration, Instant
 from governor.errors import ConfigError
 from governor.hints import Hint, Severity
 from governor.policies.contract import Grant
-from governor.policies.learned_rate import LearnedRatePolicy, LearnedRateState
+from governor.policies.learned_rate import LearnedRate, LearnedRatePolicy, LearnedRateState
 from governor.policies.remaining import RemainingPolicy, RemainingState
 from governor.policies.server_word import ServerWord
 from governor.policies.shared_limit import SharedLimit
@@ -194,8 +194,18 @@ class ServerLimits:
             self._windows[limit.unit, limit.per] = window = StrictWindowPolicy(limit)
             window.restore(uses)
         if state.learned is not None:
-            self.learned = LearnedRatePolicy.restored(state.learned, gentle=self._gentle)
+            self.learned = _restored(state.learned, gentle=self._gentle)
         self._collect()
+
+
+def _restored(state: LearnedRateState, *, gentle: bool) -> LearnedRatePolicy:
+    """A learned rate of another life. One that is not gentle goes on as after a denial."""
+    policy = LearnedRatePolicy(state.filled_at, gentle=gentle)
+    if gentle:
+        policy.restore(state)
+    elif state.rate < LearnedRate().capacity:
+        policy.throttled(state.filled_at, Grant(state.filled_at, 0), sent=state.rate)
+    return policy
 
 
 def _longest(windows: Iterable[object], hint: Hint) -> Duration | None:
