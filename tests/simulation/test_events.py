@@ -137,7 +137,7 @@ async def test_a_breaker_is_announced_when_it_opens_tries_opens_again_tries_agai
     assert [
         BreakerChanged(scope="weather", before=BreakerStatus.CLOSED, after=BreakerStatus.OPEN, probes_in=30.0),
         BreakerChanged(scope="weather", before=BreakerStatus.OPEN, after=BreakerStatus.HALF_OPEN, probes_in=0.0),
-        BreakerChanged(scope="weather", before=BreakerStatus.HALF_OPEN, after=BreakerStatus.OPEN, probes_in=60.0),
+        BreakerChanged(scope="weather", before=BreakerStatus.HALF_OPEN, after=BreakerStatus.OPEN, probes_in=36.0),
         BreakerChanged(scope="weather", before=BreakerStatus.OPEN, after=BreakerStatus.HALF_OPEN, probes_in=0.0),
         BreakerChanged(scope="weather", before=BreakerStatus.HALF_OPEN, after=BreakerStatus.CLOSED, probes_in=0.0),
     ] == timeless(told)

@@ -103,8 +103,8 @@ async def test_a_scope_that_is_asked_through_a_transport_only_is_warned_of(
 ) -> None:
     answers = httpx2.MockTransport(lambda _: httpx2.Response(200))
     async with httpx2.AsyncClient(transport=AsyncGovernedTransport("llm", governor=governor, transport=answers)) as client:
-        for _ in range(PERMITS_WATCHED):
-            await client.post("https://llm.example/")
+        for number in range(PERMITS_WATCHED):
+            await client.post("https://llm.example/", content=f"prompt {chr(ord('a') + number % 26) * (number + 1)}")
 
     assert ("tokens",) == _of(governor, "llm:post").uncharged_units
     assert [True] == [
