@@ -174,11 +174,12 @@ class Keeper:
             (provider_key(shared.name), (*pauses, run.run, run.spells, run.until, shared.ban_budget.noted)),
             (GLOBAL, (pipeline.degraded.until, pipeline.degraded.failures)),
         ):
-            seen = self._seen.get(key)
-            if seen != state:
+            seen, account = self._seen.get(key), self._accounts.get(key)
+            # A scope that has made room may still learn of outcomes.
+            if seen != state and account is not None:
                 self._seen[key] = state
                 if seen is not None:
-                    self._write_changed(self._accounts[key])
+                    self._write_changed(account)
 
     def set_aside(self, scope: str) -> None:
         """The scope makes room: its policies go, and what is left of them is written."""

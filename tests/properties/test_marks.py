@@ -192,3 +192,19 @@ def test_no_window_holds_more_than_its_limit_whenever_the_process_dies(
     assert most_in_a_minute([(at, cost) for at, cost, place in granted if place == 0]) <= scale * WINDOW
     assert most_in_a_minute([(at, cost) for at, cost, place in granted if place == 1]) <= scale * (BURST + RATE)
     assert most_in_a_minute([(at, cost) for at, cost, _ in granted]) <= scale * SHARED
+
+
+def test_a_scope_that_has_made_room_leaves_no_record_and_may_still_learn_of_outcomes() -> None:
+    with folder() as path:
+        life = Life(path, lambda: Instant(SECOND))
+        life.ask(0, PLAIN)
+        SlowWriter.latest.work(9)
+        life.keeper.forget("x:get")
+        for until in (2, 3):
+            life.scopes[0].own_cooldown.until = Instant(until * SECOND)
+            life.end_step(life.scopes[0])
+        life.end(None)
+
+        file = StateFile(path, lambda: Instant(SECOND))
+        assert {"global", "provider x"} == file.records().keys()
+        file.close()
