@@ -1,6 +1,7 @@
 """Calls of a process: their permits, what they have used that no daemon was told, and their outcomes."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import final
 
 from governor._actors.actor import ScopeActor
@@ -51,9 +52,14 @@ class Calls:
         """What was used that no daemon has been told, by scope and unit."""
         return {scope: dict(amounts) for scope, amounts in self._used.items()}
 
-    def told(self) -> None:
-        """The daemon has read the hello."""
-        self._used.clear()
+    def told(self, used: Mapping[str, Mapping[str, int]]) -> bool:
+        """The daemon has read this in a hello. False if more has been used since."""
+        for scope, amounts in used.items():
+            left = self._used[scope]
+            left.subtract(amounts)
+            self._used[scope] = +left
+        self._used = {scope: amounts for scope, amounts in self._used.items() if amounts}
+        return not self._used
 
     def use(self, scope: str, request: Request) -> None:
         """A call has used this, and no daemon knows."""

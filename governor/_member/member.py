@@ -25,6 +25,7 @@ from governor._failures import Classifier
 from governor._member.asks import Asks
 from governor._member.away import FIRST_TTL, Away, config_for
 from governor._member.calls import Calls
+from governor._member.connection import ConnectionLostError
 from governor._member.lease import Leases
 from governor._member.link import Link
 from governor._member.permits import Entry
@@ -92,6 +93,11 @@ class Member:
         self._calls = Calls(self._away, self, classifier, self.watch)
         self._asks = Asks(self._away, self._calls, time=portal.time, now=now)
         self._ttl = FIRST_TTL
+        #: Whether the daemon has been lost and has not said welcome since, and whether it has nearly done so.
+        self._absent = False
+        self._answers = False
+        #: What the last hello has said was used.
+        self._said: dict[str, dict[str, int]] = {}
         self._link = Link(socket, self, random, missing=Spawner(config, socket, portal.time).missing)
         tasks.start_soon(self._link.run)
 
@@ -230,9 +236,13 @@ class Member:
     # The link.
 
     def greet(self, send: Callable[[FromMember], None]) -> tuple[Hello, Session]:
-        """See `Linked.greet`. Asks are kept from now on, since what they would use here is not in the hello."""
+        """See `Linked.greet`. What is used here from now on is not in the hello.
+
+        So asks are kept if the daemon is known to answer at once, or was never away. Else calls are decided here until it does.
+        """
         self._dispatch()
-        self._asks.keep_all()
+        if self._answers or not self._absent:
+            self._asks.keep_all()
         session = Session(
             send,
             self._leases,
@@ -243,13 +253,18 @@ class Member:
         )
         self._calls.begin(session)
         name = self._config.machine.name or os.path.basename(sys.argv[0] if sys.argv else "")
-        return Hello(VERSION, os.getpid(), name[:64], self._calls.held(), self._calls.used()), session
+        self._said = self._calls.used()
+        return Hello(VERSION, os.getpid(), name[:64], self._calls.held(), self._said), session
 
     def welcome(self, ttl: float) -> None:
-        """See `Linked.welcome`."""
+        """See `Linked.welcome`. Raises `ConnectionLostError` if another hello must say what was used since this one."""
+        if not self._calls.told(self._said):
+            self._answers = True
+            raise ConnectionLostError("the daemon does not know what was used since the hello")
+        self._asks.keep_all()
+        self._absent = self._answers = False
         self._ttl = Duration(round(ttl * 1_000_000))
         self._leases.begin(self._ttl * 1000)
-        self._calls.told()
         self._asks.stale_after = self._ttl
         self._asks.session = self._calls.session
         self._asks.forward_all()
@@ -267,7 +282,10 @@ class Member:
         self.failures.clear()
         if not self._asks.is_away and not self._asks.closed:
             self._asks.is_away = True
-            self._away.begin(self._ttl)
+            if not self._absent:
+                # Not with each attempt to connect: the limits would be used up for ever.
+                self._absent = True
+                self._away.begin(self._ttl)
             self._asks.forward_all()
 
     def _known(self, scope: str) -> StandIn:

@@ -1,6 +1,7 @@
 """A governor whose limits a daemon owns, in all the ways in which calls use it."""
 
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -144,6 +145,16 @@ def test_a_call_that_waits_when_the_daemon_goes_and_comes_back_is_granted_there(
 
     assert 1 == held
     assert isinstance(denied, Denied)
+
+
+def test_calls_are_decided_by_the_share_while_something_listens_and_does_not_answer(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(tmp_path / "s"))
+        deaf.listen(64)
+        with member("10 per 2s strict", tmp_path / "s", share=0.5) as governor:
+            with pytest.raises(PermitDenied):
+                governor.acquire_blocking("weather", timeout=0.0)
+            governor.acquire_blocking("weather", timeout=PATIENCE).record(status=200)
 
 
 def test_plans_statistics_and_the_operator_are_those_of_the_owner(tmp_path: Path) -> None:
