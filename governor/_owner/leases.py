@@ -46,7 +46,8 @@ class Leases:
         self._find = find
         self._clock = clock
         self._send = send
-        self._lasts = Duration(ttl + ttl // _DRIFT)
+        #: How long the owner waits for a process from its last answer on.
+        self.lasts = Duration(ttl + ttl // _DRIFT)
         self._refreshed_at = clock()
         self._leases: dict[str, _Lease] = {}
         #: How many asks in each scope a lease could have served, since the last `lend`.
@@ -69,7 +70,7 @@ class Leases:
 
     def have_run_out(self) -> bool:
         """Whether the process can use no lease any more, unless it gets another answer."""
-        return self._clock() >= self._refreshed_at + self._lasts
+        return self._clock() >= self._refreshed_at + self.lasts
 
     def asked(self, scope: str) -> None:
         """The process has asked for one permit, which a lease could have served."""
@@ -99,7 +100,7 @@ class Leases:
         over, now = self.have_run_out(), self._clock()
         for lease in self._leases.values():
             recalled = lease.holder.recalled_at
-            if lease.holder.outstanding and (over or (recalled is not None and now >= recalled + self._lasts)):
+            if lease.holder.outstanding and (over or (recalled is not None and now >= recalled + self.lasts)):
                 lease.actor.change(partial(lease.actor.lender.expire, lease.holder))
 
     def _settle(self, lease: _Lease, use: LeaseUse) -> None:

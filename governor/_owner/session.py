@@ -88,6 +88,8 @@ class Session:
         self.pid = 0
         self.name = ""
         self.connected = True
+        #: When the process is gone for certain, once the connection is lost.
+        self._gone_at = Instant(0)
         #: Whether it has said hello.
         self.greeted = False
         self._early: list[Ask] = []
@@ -287,12 +289,14 @@ class Session:
                 self._ask(ask)
             self.leases.lend()
         self.leases.look()
-        if not self.connected and self.leases.have_run_out():
+        if not self.connected and self._machine.clock() >= self._gone_at:
             self.places.give_up()
 
     def lost(self) -> None:
         """The connection has ended. Calls that wait leave their queues; the rest is kept until the leases have run out."""
         self.connected = False
+        # From the loss, and not from the last answer: a process with nothing but calls in flight says nothing.
+        self._gone_at = Instant(self._machine.clock() + self.leases.lasts)
         self._send = _drop
         self._early.clear()
         waiting, self._waiting = self._waiting, {}

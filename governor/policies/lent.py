@@ -5,6 +5,7 @@ comes back, under the policies that follow.
 """
 
 from governor._units import Instant
+from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.pipeline import Pipeline
 
@@ -62,6 +63,7 @@ def spend(pipeline: Pipeline, now: Instant, request: Request) -> None:
 def succeeded(pipeline: Pipeline, now: Instant) -> None:
     """Calls with lent permits have succeeded since the last report: a run of failures has ended."""
     grant = Grant(now, pipeline.breaker.generation)
-    pipeline.breaker.record(now, grant, Result.SUCCESS)
+    if pipeline.breaker.status is BreakerStatus.CLOSED:
+        pipeline.breaker.record(now, grant, Result.SUCCESS)  # Else they were made before it opened, and prove nothing.
     pipeline.degraded.record(now, grant, Result.SUCCESS, pipeline.provider)
     pipeline.regate()
