@@ -8,7 +8,6 @@ one that was stopped.
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat, starmap
@@ -24,7 +23,6 @@ from governor import Grant, Instant, Permit, Result
 from governor._actors.actor import ScopeActor
 from governor._actors.effects import Effect, Signal
 from governor._actors.failures import Failures
-from governor._actors.ledger import Ledger
 from governor._member.lease import Leases, Reported, use_of
 from governor._owner.members import TTL
 from governor._owner.session import Session
@@ -38,10 +36,8 @@ from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.pipeline import Pipeline
-from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.retry import Retry
-from governor.policies.shared_limit import LimitQueue
 from governor.protocol import (
     FROM_MEMBER,
     FROM_OWNER,
@@ -63,6 +59,7 @@ from governor.protocol import (
     Withdraw,
     encode,
 )
+from tests.properties.test_lease_machine import NoSharing
 from tests.support.portals import StillPortal
 
 START: Final = 10 * DAY
@@ -80,22 +77,6 @@ GAPS: Final = st.one_of(
 )
 #: What a process may hold after the connection is lost, and no other has been made, before the owner gives up on it.
 LASTS: Final = TTL + TTL // 10
-
-
-class NoSharing:
-    """No limit is shared."""
-
-    def recall(self, provider: ProviderPolicies) -> bool:
-        raise AssertionError
-
-    def granted(self, provider: ProviderPolicies) -> int:
-        raise AssertionError
-
-    def pipeline(self, ledger: Ledger) -> Pipeline:
-        raise AssertionError
-
-    def serve(self, queues: Iterable[LimitQueue]) -> None:
-        raise AssertionError
 
 
 @dataclass
