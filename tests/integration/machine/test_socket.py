@@ -1,0 +1,160 @@
+"""The socket of a governor, against those that do not speak its protocol, and those that may not speak it."""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+
+from governor import Config, Governor, GovernorError
+from governor._background import Background
+from governor._owner import listener
+from governor._owner.peers import is_ours, user_of
+from governor._owner.socket_file import ListenError, bound
+from governor.messages import Acquire
+from governor.protocol import (
+    FROM_OWNER,
+    MAX_FRAME,
+    VERSION,
+    Ask,
+    FrameReader,
+    FromOwner,
+    Granted,
+    Hello,
+    Query,
+    Rejected,
+    encode,
+)
+from tests.support.waits import PATIENCE, until
+
+SETTINGS = {"outbound": {"default": {"limits": ["3 in flight"], "linger": "off"}}}
+HELLO = encode(Hello(VERSION, 1))
+
+pytestmark = pytest.mark.promise("R64")
+
+
+@contextmanager
+def owner(path: Path) -> Iterator[Governor]:
+    governor = Governor(Config.from_mapping(SETTINGS))
+
+    @asynccontextmanager
+    async def listening() -> AsyncIterator[None]:
+        async with governor, governor.listen(path):
+            yield
+
+    background = Background(listening)
+    background.start()
+    try:
+        yield governor
+    finally:
+        background.stop()
+
+
+def connected(path: Path) -> socket.socket:
+    raw = socket.socket(socket.AF_UNIX)
+    raw.settimeout(PATIENCE)
+    raw.connect(str(path))
+    return raw
+
+
+def answers(raw: socket.socket) -> Iterator[FromOwner]:
+    """What the owner says, until it closes the connection."""
+    reader = FrameReader(FROM_OWNER)
+    while data := _received(raw):
+        yield from reader.feed(data)
+
+
+def _received(raw: socket.socket) -> bytes:
+    try:
+        return raw.recv(65_536)
+    except ConnectionResetError:  # It has closed with something of ours unread.
+        return b""
+
+
+def test_what_is_no_message_ends_its_connection_with_a_reason_and_no_other(tmp_path: Path) -> None:
+    random = Random(12)
+    ask = encode(Ask(1, "weather:get", Acquire()))
+    wrong = [
+        (encode(Hello(VERSION + 1, 1)), "version 2"),
+        (ask, "must be a hello"),
+        (HELLO + HELLO, "one hello"),
+        (HELLO + (MAX_FRAME + 1).to_bytes(4, "big"), "longer than"),
+        (HELLO + encode(Ask(1, "no/scope at all", Acquire())), "name"),
+        (HELLO + encode(Ask(1, "weather", Acquire(timeout=-1.0))), "not a time to wait"),
+        (HELLO + ask + ask, "is in use"),
+        (HELLO + encode(Query(1, "secrets")), "there is no document"),
+        (HELLO + (4).to_bytes(4, "big") + msgspec.msgpack.encode("abc"), "does not hold a message"),
+        *((HELLO + (50).to_bytes(4, "big") + random.randbytes(50), "does not hold a message") for _ in range(20)),
+    ]
+    with owner(tmp_path / "s") as governor, connected(tmp_path / "s") as good:
+        good.sendall(HELLO)
+        heard = answers(good)
+        next(heard)
+        for sent, reason in wrong:
+            with connected(tmp_path / "s") as raw:
+                raw.sendall(sent)
+                last = list(answers(raw))[-1]
+
+            assert isinstance(last, Rejected), sent
+            assert reason in last.reason
+        for _ in range(300):
+            connected(tmp_path / "s").close()
+        with connected(tmp_path / "s") as raw:
+            raw.sendall(HELLO[:-3])  # It never says the rest.
+            good.sendall(ask)
+
+            assert isinstance(next(heard), Granted)
+        # Places of the connection that was rejected come back as well.
+        until(lambda: governor.statistics().scopes["weather:get"].limits[0].available == 2)
+
+
+def test_one_that_does_not_read_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "MAX_BACKLOG", 4096)
+    denied = b"".join(encode(Ask(number, "weather:get", Acquire())) for number in range(1, 20_000))
+    with owner(tmp_path / "s") as governor, connected(tmp_path / "s") as raw:
+        with pytest.raises(OSError, match=r"Broken pipe|reset"):
+            raw.sendall(HELLO + 100 * denied)
+
+        until(lambda: not governor.statistics().members)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_process_of_another_user_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with owner(path):
+        for folder in (tmp_path, *tmp_path.parents[:-2]):
+            folder.chmod(0o755)
+        path.chmod(0o777)  # As if the mode did not keep them out.
+        child = os.fork()
+        if child == 0:
+            os.setuid(65_534)
+            with connected(path) as raw:
+                said = list(answers(raw))
+            os._exit(0 if said == [Rejected("the governor serves processes of its own user only")] else 1)
+
+        assert 0 == os.waitpid(child, 0)[1]
+
+
+def test_the_user_of_a_connection_is_known_and_only_our_own_is_let_in() -> None:
+    one, other = socket.socketpair(socket.AF_UNIX)
+    with one, other:
+        assert os.geteuid() == user_of(one)
+    assert (True, True, False) == (is_ours(None), is_ours(os.geteuid()), is_ours(os.geteuid() + 1))
+
+
+def test_what_a_process_that_is_gone_has_left_is_replaced_and_a_live_socket_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(path))
+    with bound(path):
+        assert 0o600 == path.stat().st_mode & 0o777
+        with pytest.raises(GovernorError, match="another process listens"), bound(path):
+            pass
+    assert not path.exists()
+    path.write_text("not ours")
+    with pytest.raises(ListenError, match="is no socket"), bound(path):
+        pass
