@@ -27,6 +27,12 @@ settings.register_profile("thorough", settings.get_profile("dev"), max_examples=
 settings.load_profile("ci" if CI else "dev")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Finds names of tests that differ from process to process, with which nothing runs in several processes."""
+    if " at 0x" in item.nodeid:
+        raise pytest.UsageError(f"{item.nodeid} has an address in its name: give `parametrize` other `ids`")
+
+
 def pytest_collection_finish() -> None:
     """Spares the garbage collector what has been loaded for all tests: to look through it would take 0.3 seconds each time."""
     gc.freeze()

@@ -217,7 +217,7 @@ def play(
         (Sliding(60, MINUTE), 1_800, 5 * MINUTE),
         (Sliding(300, MINUTE), 9_000, 20 * SECOND),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, int) else type(value).__name__,
 )
 def test_most_of_a_hidden_limit_is_used_with_few_denials_and_never_many_in_a_minute(
     server: Callable[[int], bool], possible: int, service: int
