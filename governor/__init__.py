@@ -55,6 +55,7 @@ from governor.statistics import (
     GroupStatistics,
     LimitStatistics,
     LoopStatistics,
+    MemberStatistics,
     ScopeStatistics,
     Statistics,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "LoopDetected",
     "LoopStatistics",
     "Loops",
+    "MemberStatistics",
     "NoRetry",
     "Overloaded",
     "Permit",

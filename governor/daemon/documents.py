@@ -11,7 +11,15 @@ from msgspec import UNSET, UnsetType
 
 from governor.conditions import Condition
 from governor.instrumentation import Entry
-from governor.statistics import Cause, CounterRecord, GroupStatistics, LimitStatistics, Moment, ScopeStatistics
+from governor.statistics import (
+    Cause,
+    CounterRecord,
+    GroupStatistics,
+    LimitStatistics,
+    MemberStatistics,
+    Moment,
+    ScopeStatistics,
+)
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +47,7 @@ class GlobalStatus(CounterRecord, frozen=True, kw_only=True):
     degraded_providers: tuple[str, ...]
     provider_limits: Mapping[str, tuple[LimitStatistics, ...]]
     set_aside: int
+    members: tuple[MemberStatistics, ...] = ()
     events_dropped: int
     hooks_failed: int
     started_at: Moment | None

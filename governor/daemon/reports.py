@@ -62,6 +62,7 @@ def global_status(statistics: Statistics) -> GlobalStatus:
         degraded_providers=statistics.degraded_providers,
         provider_limits=statistics.provider_limits,
         set_aside=statistics.set_aside,
+        members=statistics.members,
         events_dropped=statistics.events_dropped,
         hooks_failed=statistics.hooks_failed,
         started_at=statistics.started_at,

@@ -19,6 +19,8 @@ from governor.wording import clock, count, plain, rate, several, span
 
 #: So many letters of a name are worth more than another column.
 NARROWEST: Final = 20
+#: Processes that are shown.
+_MAX_MEMBERS: Final = 8
 _GAP: Final = "  "
 
 
@@ -98,6 +100,7 @@ def table(status: Status, *, width: int, height: int | None = None) -> list[Line
         *_band(status, width, height),
         Line(""),
         *(Line(text, Tone.SOFT) for text in wrap(_figures(status), width)),
+        *(Line(text, Tone.SOFT) for text in wrap(_members(status), width)),
         *_rows(_OUTBOUND, outbound, width),
         *_rows(_INBOUND, inbound, width),
         *([Line(""), Line(f"{several(quiet, 'group')} without traffic", Tone.SOFT)] if quiet else []),
@@ -117,6 +120,18 @@ def _band(status: Status, width: int, height: int | None) -> Iterator[Line]:
             yield Line(line, _TONES[condition.severity])
     if len(found) > most:
         yield Line(f"  and {len(found) - most:,} more", Tone.SOFT)
+
+
+def _members(status: Status) -> str:
+    """The processes that share the limits, the busiest first; empty without any."""
+    members = sorted(status.global_.members, key=lambda one: (-one.requests_per_second, one.pid))
+    shown = [
+        f"{plain(one.name) or 'process'} {one.pid} "
+        f"({one.requests_per_second:,.1f}/s, {one.leased:,} ahead, {one.waiting:,} waiting)"
+        for one in members[:_MAX_MEMBERS]
+    ]
+    more = [f"{len(members) - len(shown):,} more"] if len(members) > len(shown) else []
+    return f"Processes: {', '.join([*shown, *more])}" if shown else ""
 
 
 def _figures(status: Status) -> str:

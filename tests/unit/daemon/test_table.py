@@ -2,15 +2,16 @@
 
 from typing import Final
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor import Reason, ScopeStatistics
+from governor import MemberStatistics, Reason, ScopeStatistics
 from governor.daemon.documents import Status
 from governor.daemon.table import Line, Tone, table
 from governor.policies.breaker_states import BreakerStatus
 from governor.wording import plain
-from tests.unit.daemon.statuses import Scope, group, scope, status, statuses
+from tests.unit.daemon.statuses import Scope, group, scope, statistics, status, status_of, statuses
 
 BUSY: Final[dict[str, Scope]] = {
     "inbound:chat": group(denied={Reason.RATE_LIMIT: 1234}, most_denied={"actor-3f09c1d2a4": 132}),
@@ -59,6 +60,16 @@ def test_groups_without_traffic_are_one_line() -> None:
     assert [True, True, False] == [
         any(word in line for line in texts(120, of=status(one))) for word in ("busy", "1 group without traffic", "agents")
     ]
+
+
+def test_the_processes_that_share_the_limits_are_shown_the_busiest_first() -> None:
+    members = tuple(MemberStatistics(pid=pid, name="web\x1b", requests_per_second=float(pid), leased=3) for pid in range(1, 11))
+    seen = msgspec.structs.replace(statistics(BUSY), members=members)
+    shown = " ".join(texts(500, of=status_of(seen)))
+
+    assert "10 (10.0/s, 3 ahead, 0 waiting), " in shown
+    assert " 2 more" in shown
+    assert "\x1b" not in shown
 
 
 def test_what_degraded_mode_has_paused_stands_between_troubles_and_the_fine() -> None:
