@@ -92,7 +92,7 @@ class Session:
         self._gone_at = Instant(0)
         #: Whether it has said hello.
         self.greeted = False
-        self._early: list[Ask] = []
+        self._early: dict[int, Ask] = {}
         self._waiting: dict[int, _Waiting] = {}
         self._answers = Answers()
         self.places = Places(machine.clock)
@@ -178,19 +178,19 @@ class Session:
 
     def _ask(self, message: Ask) -> None:
         number, scope = message.number, message.scope
-        if number in self._waiting or number in self.places:
+        acquire = checked_acquire(message.acquire)
+        actor = self._machine.actor(scope)
+        if number in self._waiting or number in self.places or number in self._early:
             raise ProtocolError(f"the number {number} is in use")
         if self.waiting >= MAX_ASKS or self.places.full:
             self.answer(AskDenied(number, overloaded(scope)))
             return
         if self._machine.clock() < self._machine.opens_at:
-            self._early.append(message)
+            self._early[number] = message  # Nothing is wrong with it: later there is no connection to end.
             return
-        actor = self._machine.actor(scope)
         if actor is None:
             self.answer(AskDenied(number, overloaded(scope)))
             return
-        acquire = checked_acquire(message.acquire)
         waiter = Waiter(acquire, partial(self._woken, number))
         # Before it asks: it may be answered as one that waits, at once.
         self._waiting[number] = _Waiting(actor, waiter)
@@ -218,13 +218,11 @@ class Session:
         self.answer(Granted(number, answer.grant(), held))
 
     def _withdraw(self, number: int) -> None:
-        early = [ask for ask in self._early if ask.number == number]
+        early = self._early.pop(number, None)
         waiting = self._waiting.pop(number, None)
         if waiting is not None:
             waiting.actor.leave(waiting.waiter)
-        for ask in early:
-            self._early.remove(ask)
-        if early or waiting is not None:
+        if early is not None or waiting is not None:
             self.answer(Read(number))
 
     # Outcomes.
@@ -284,8 +282,8 @@ class Session:
     def look(self) -> None:
         """Has everything counted that has run out by now."""
         if self._early and self._machine.clock() >= self._machine.opens_at:
-            early, self._early = self._early, []
-            for ask in early:
+            early, self._early = self._early, {}
+            for ask in early.values():
                 self._ask(ask)
             self.leases.lend()
         self.leases.look()
@@ -305,7 +303,7 @@ class Session:
 
     def shut_down(self) -> None:
         """Denies every ask that waits."""
-        for ask in self._early:
+        for ask in self._early.values():
             self.answer(AskDenied(ask.number, Denied(ask.scope, Reason.SHUTTING_DOWN, None)))
         self._early.clear()
         waiting, self._waiting = self._waiting, {}
