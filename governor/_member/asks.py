@@ -122,7 +122,8 @@ class Asks:
     def keep_all(self) -> None:
         """Takes all asks back from the actors of this process."""
         self.is_away = False
-        for asked in self._asked.values():
+        # A copy: where one leaves its queue, those behind it may be answered.
+        for asked in tuple(self._asked.values()):
             if asked.local is not None:
                 (actor, inner), asked.local = asked.local, None
                 actor.leave(inner)
@@ -173,8 +174,9 @@ class Asks:
         """Denies all asks, now and later."""
         self.closed = True
         for asked in list(self._asked.values()):
-            self.withdraw(asked.waiter)
-            asked.waiter.give(_shutting_down(asked))
+            if asked.waiter in self._asked:
+                self.withdraw(asked.waiter)
+                asked.waiter.give(_shutting_down(asked))
 
     def _answer(self, asked: _Asked, answer: Permit | Denied) -> None:
         self._forget(asked)

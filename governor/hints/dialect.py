@@ -99,6 +99,11 @@ class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     families: bool = False
 
 
+# What msgspec has to know of these types is built while one thread imports. Two threads that build it at once, each with its
+# first answer, crash the process.
+msgspec.json.Decoder(DialectFile)
+
+
 class LimitReader(NamedTuple):
     """The sources of a limit, with what is derived from them for speed."""
 

@@ -11,6 +11,7 @@ from governor._units import MINUTE, SECOND
 from governor.errors import ConfigError
 from governor.hints import Severity, built_in_dialects, dialect_of, is_throttled, read_hints
 from governor.hints.dialect import read_dialects
+from tests.support.programs import run
 
 GUIDE: Final = Path(__file__).resolve().parents[3] / "CONTRIBUTING.md"
 #: What the guide for contributors shows.
@@ -135,3 +136,30 @@ def test_a_policy_without_a_state_is_a_limit() -> None:
     (hint,) = read_hints("some-provider", 200, {"ratelimit-policy": '"day";q=1000;w=86400'}, now=0.0)
 
     assert (1_000, None, None, "day") == (hint.limit, hint.remaining, hint.retry_after, hint.name)
+
+
+def test_threads_may_read_their_first_answers_at_once() -> None:
+    # Two threads that have msgspec learn the same type at once crash the process.
+    program = """
+    import sys, threading, time
+    from governor.hints import dialect_of
+
+    def slowly(frame, event, _):
+        if event == "call" and "msgspec" in frame.f_code.co_filename:
+            time.sleep(0.002)
+
+    def first():
+        barrier.wait()
+        dialect_of("weather")
+
+    sys.setswitchinterval(1e-6)
+    threading.setprofile(slowly)
+    barrier = threading.Barrier(4)
+    threads = [threading.Thread(target=first) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(dialect_of("weather").title)
+    """
+    assert run(program)
