@@ -107,6 +107,7 @@ async def test_a_task_that_waits_keeps_no_other_task_of_its_loop_from_running(tm
     assert own != get_ident()
 
 
+@pytest.mark.promise("R63")
 @pytest.mark.parametrize(
     ("machine", "expected"),
     [({"on_daemon_loss": "deny"}, Overloaded), ({"on_daemon_loss": "share", "share": 0.5}, RateLimited)],
@@ -119,6 +120,7 @@ def test_without_a_daemon_calls_are_denied_at_first(
         governor.acquire_blocking("weather", timeout=0.0)
 
 
+@pytest.mark.promise("R63")
 def test_without_a_daemon_calls_are_granted_if_the_settings_say_so_and_breakers_still_open(tmp_path: Path) -> None:
     with member("1/hour burst 1", tmp_path / "s", on_daemon_loss="open") as governor:
         permits = [governor.acquire_blocking("weather") for _ in range(5)]
@@ -129,6 +131,7 @@ def test_without_a_daemon_calls_are_granted_if_the_settings_say_so_and_breakers_
             permit.give_back()
 
 
+@pytest.mark.promise("R63")
 def test_a_call_that_waits_when_the_daemon_goes_and_comes_back_is_granted_there(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with member("1 in flight", path, on_daemon_loss="share") as governor:
@@ -147,6 +150,7 @@ def test_a_call_that_waits_when_the_daemon_goes_and_comes_back_is_granted_there(
     assert isinstance(denied, Denied)
 
 
+@pytest.mark.promise("R63")
 def test_calls_are_decided_by_the_share_while_something_listens_and_does_not_answer(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / "s"))
