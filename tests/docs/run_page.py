@@ -1,5 +1,8 @@
 """Runs everything on one page, from top to bottom: `python run_page.py PAGE`, in an empty folder.
 
+Without a page it reads lines of JSON, `[PAGE, FOLDER, FILE]`, and runs each page in a process of its own that is forked from
+this one, which has imported what most pages need. What that process prints goes to the file; its exit status is answered.
+
 The language of a block says what it is. `toml` is a policy file, or a preset, and must load. `python` is a program that runs on
 its own, as if pasted into a file. Both are kept as a file if their first line names one (`# governor.toml`); such a program is
 not run here but by a command. `console` shows commands and what they print; those that concern the project are run. `output` is
@@ -11,15 +14,19 @@ that of this server.
 """
 
 import doctest
+import gc
 import io
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Final, NamedTuple
@@ -28,6 +35,13 @@ from unittest.mock import patch
 from governor import Config, presets
 from governor.testing import reset
 
+#: Seconds until the process of a page is ended by a signal.
+PATIENCE: Final = 110
+#: `python -m pytest` has the plugins that the page names, and not those of everything that is installed here as well.
+PLUGINS: Final = {
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTEST_PLUGINS": "anyio.pytest_plugin,pytest_httpx2",
+}
 LANGUAGES: Final = {"dockerfile", "ini", "toml", "python", "console", "output", "text", "yaml"}
 FENCE: Final = re.compile(r"^\s*```", re.MULTILINE)
 BLOCK: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -96,7 +110,15 @@ def shell(command: str) -> str:
     """What a command prints, mistakes included."""
     programs = Path(sys.executable).parent
     words = [str(programs / word) if word in ("python", "governor") else word for word in command.split()]
-    return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=80, check=False).stdout
+    return subprocess.run(
+        words,
+        env={**os.environ, **PLUGINS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=80,
+        check=False,
+    ).stdout
 
 
 def compare(expected: str, actual: str, place: str) -> None:
@@ -135,5 +157,31 @@ def outside_world() -> Iterator[str]:
             server.shutdown()
 
 
+def next_page() -> Path | None:
+    """Forks a process for each page that is asked for. Returns the page in that process, and None at the end of input."""
+    for line in iter(sys.stdin.buffer.readline, b""):
+        page, folder, printed = json.loads(line)
+        if child := os.fork():
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            os.write(1, f"{status}\n".encode())
+            continue
+        signal.alarm(PATIENCE)
+        os.chdir(folder)
+        for file, name, mode in ((0, os.devnull, os.O_RDONLY), (1, printed, os.O_WRONLY | os.O_CREAT)):
+            opened = os.open(name, mode)
+            os.dup2(opened, file)
+            os.close(opened)
+        os.dup2(1, 2)
+        return Path(page)
+    return None
+
+
 if __name__ == "__main__":
-    run(Path(sys.argv[1]))
+    if len(sys.argv) > 1:
+        run(Path(sys.argv[1]))
+    else:
+        for name in ("fastapi", "governor.asgi", "governor_client", "httpx2"):
+            import_module(name)
+        gc.freeze()
+        if asked := next_page():
+            run(asked)
