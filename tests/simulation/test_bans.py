@@ -1,6 +1,7 @@
 """A provider that bans, in virtual time: how many calls it rejects, and who is closed for how long."""
 
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 import pytest
@@ -25,8 +26,10 @@ def governed(*, hooks: tuple[Callable[[AnyEvent], object], ...] = (), **ban_budg
     return Governor(Config.from_mapping(said), clock=loop_clock(), hooks=hooks)
 
 
-async def hammer(governor: Governor, scope: str, until: float, answer: Callable[[], int], sent: list[float]) -> None:
-    """A program that never stops asking."""
+async def hammer(
+    governor: Governor, scope: str, until: float, answer: Callable[[], int], sent: list[float], *, pause: float = 1.0
+) -> None:
+    """A program that never stops asking: as long as it waits for a permit, and then again after a pause."""
     while anyio.current_time() < until:
         try:
             async with governor.permit(*scope.split(":"), timeout=5.0) as permit:
@@ -34,7 +37,7 @@ async def hammer(governor: Governor, scope: str, until: float, answer: Callable[
                 await anyio.sleep(0.05)
                 permit.record(status=answer())
         except PermitDenied:
-            await anyio.sleep(1.0)
+            await anyio.sleep(pause)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -58,7 +61,7 @@ async def test_after_rejections_in_a_row_the_scope_probes_one_call_at_a_time_in_
 
     async with governed(in_a_row=3) as governor, anyio.create_task_group() as tasks:
         for _ in range(4):
-            tasks.start_soon(hammer, governor, "api:get", 123.3 * MINUTE, answer, sent)
+            tasks.start_soon(partial(hammer, governor, "api:get", 123.1 * MINUTE, answer, sent, pause=4.0))
 
     probes = [int(at / MINUTE) for at in sent if at > 0.5 * MINUTE]
     assert [1, 3, 7, 15, 31, 63, 123] == sorted(set(probes))

@@ -2,7 +2,7 @@
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from governor import Config, ConfigError, Denied, Governor, ProviderCooldown, Reason
@@ -139,7 +139,8 @@ async def test_what_is_no_wait_is_a_mistake_and_changes_nothing(wait: object) ->
         granted(governor.try_permit("github"))
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 20), st.sampled_from(SCOPES)), min_size=1, max_size=30))
+@settings(max_examples=30)  # Each needs an event loop and a governor of its own.
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 20), st.sampled_from(SCOPES)), min_size=1, max_size=12))
 def test_of_several_answers_the_one_that_asks_for_most_decides(answers: list[tuple[int, int, str]]) -> None:
     import trio
     import trio.testing

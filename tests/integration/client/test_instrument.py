@@ -158,7 +158,7 @@ def test_a_patch_made_by_other_code_meanwhile_stays_and_works(site: "Site", back
 @pytest.mark.promise("R56")
 def test_threads_may_begin_and_end_it_at_any_time(site: "Site", background: Governor) -> None:
     url = site.at("/", 200)
-    calls = 10
+    calls = 4
 
     def work() -> None:
         for _ in range(calls):
