@@ -27,7 +27,8 @@ from governor.policies.remaining import RemainingPolicy
 PARTS: Final = 1024
 #: The credit without a record. A process that dies often must not use up its limits with it.
 FIRST: Final = 1
-#: The largest credit is at most the units of a second, or, if that is more, one in so many of all units, up to a few.
+#: The largest credit is at most the units of a second, or, if that is more, one in so many of all units, up to a few. It is no
+#: more than half of all units, so that a death leaves the other half to the next life.
 _LARGEST_PART: Final = 8
 _FEW: Final = 64
 #: A credit that was used up within a second grows by this factor; one that has lasted longer than a few seconds shrinks by it.
@@ -70,7 +71,7 @@ def tariff_of(limits: Iterable[tuple[str, int, float]]) -> Tariff | None:
     most = []
     for unit, capacity, rate in known:
         points, second = capacity // quanta[unit], int(rate / quanta[unit])
-        most.append(max(FIRST, min(points, max(second, min(points // _LARGEST_PART, _FEW)))))
+        most.append(max(FIRST, min(points // 2, max(second, min(points // _LARGEST_PART, _FEW)))))
     return Tariff(quanta, min(most))
 
 

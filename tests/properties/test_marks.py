@@ -22,6 +22,7 @@ from governor.policies.breaker_parameters import Breaker
 from governor.policies.budget import Budget, BudgetLimit, Budgets
 from governor.policies.contract import PLAIN, Request
 from governor.policies.degraded import Degraded, DegradedPolicy
+from governor.policies.mark import tariff_of
 from governor.policies.pipeline import DEFAULT_ARRIVALS, Pipeline, PipelineSettings
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
@@ -208,3 +209,8 @@ def test_a_scope_that_has_made_room_leaves_no_record_and_may_still_learn_of_outc
         file = StateFile(path, lambda: Instant(SECOND))
         assert {"global", "provider x"} == file.records().keys()
         file.close()
+
+
+def test_a_death_costs_no_more_than_half_of_a_limit() -> None:
+    tariffs = [tariff_of([("requests", capacity, rate)]) for capacity, rate in ((40, 40.0), (20, 1000.0), (1000, 1.0))]
+    assert [20, 10, 64] == [tariff.most for tariff in tariffs if tariff is not None]

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from time import monotonic
+from threading import Lock, Thread
+from time import monotonic, sleep
 from typing import Final
 
 from tests.support.waits import PATIENCE, until
@@ -29,6 +29,11 @@ class Arrivals(ThreadingHTTPServer):
         self.times: list[float] = []
         #: Requests by their path: each process has one.
         self.paths: Counter[str] = Counter()
+        #: Seconds that a request takes, and how many were worked on at a time at most.
+        self.takes = 0.0
+        self.most_at_once = 0
+        self._at_once = 0
+        self._lock = Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def most_within(self, seconds: float) -> int:
@@ -45,14 +50,24 @@ class Arrivals(ThreadingHTTPServer):
         """Requests that have arrived from then on."""
         return sum(at >= start for at in self.times)
 
+    def work(self, path: str) -> None:
+        """A request has arrived, and is worked on."""
+        with self._lock:
+            self.times.append(monotonic())
+            self.paths[path] += 1
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        sleep(self.takes)
+        with self._lock:
+            self._at_once -= 1
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Arrivals
 
     def do_GET(self) -> None:
-        self.server.times.append(monotonic())
-        self.server.paths[self.path] += 1
+        self.server.work(self.path)
         self.send_response(200)
         self.send_header("content-length", "0")
         self.end_headers()
