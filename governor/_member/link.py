@@ -76,15 +76,21 @@ class Link:
         """Stays connected, without end."""
         backoff, patience = _FIRST_BACKOFF, _MAX_WELCOME_TIMEOUT
         calls_wait_until = anyio.current_time() + START_TIMEOUT
+        #: Whether this absence has been said in the log.
+        said = False
         while True:
             try:
                 connection = Connection(self._socket)
-            except OSError:
+            except OSError as error:
                 if not self._missing() or anyio.current_time() >= calls_wait_until:
                     self._linked.lose()
+                    if not said:
+                        said = True
+                        _log.warning("There is no daemon at %s (%s): calls are decided without it.", self._socket, error)
             else:
                 try:
                     if await self._serve(connection, patience):
+                        said = False
                         backoff, patience = _FIRST_BACKOFF, _FIRST_WELCOME_TIMEOUT
                     else:
                         patience = min(2 * patience, _MAX_WELCOME_TIMEOUT)

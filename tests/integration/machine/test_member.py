@@ -132,6 +132,14 @@ def test_without_a_daemon_calls_are_granted_if_the_settings_say_so_and_breakers_
 
 
 @pytest.mark.promise("R63")
+@pytest.mark.parametrize("name", ["s", "s" * 200])
+def test_a_process_without_a_daemon_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    with member(PLENTY, tmp_path / name) as there:
+        until(lambda: bool(caplog.messages))
+        GovernorClient(there).try_permit("weather")
+    assert [f"There is no daemon at {tmp_path / name}"] == [message.split(" (")[0] for message in caplog.messages]
+
+
 def test_a_call_that_waits_when_the_daemon_goes_and_comes_back_is_granted_there(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with member("1 in flight", path, on_daemon_loss="share") as governor:
