@@ -83,7 +83,10 @@ class LearnedWindow:
             span = shortest if span is None else max(span, shortest)
         if span is None:
             return None
-        used = max(self._logs[span].used(now), int(LEAST_RATE * span / SECOND))
+        used = self._logs[span].used(now)
+        if not used and self.span is None:
+            return None  # The provider denies every call there was: that tells no limit.
+        used = max(used, int(LEAST_RATE * span / SECOND))
         self.most = used if span != self.span else max(min(used, self.most), int(_LEAST_PART * self.most))
         self.span = span
         if least * span <= _SPREAD * used * SECOND:

@@ -61,7 +61,7 @@ def pausing(random: Random) -> Scenario:
         (bucket, patch.object(Mailbox, "_on_notified", faults.post_forgotten_after_the_inbox_was_read)),
         (pausing, patch.object(Failures, "read", faults.failures_taken_off_the_list_before_they_are_read)),
         (opening, patch.object(ScopeActor, "take", faults.lease_entered_while_a_failure_is_unread)),
-        (opening, patch.object(Lender, "recall", faults.nothing_taken_back)),
+        (opening, patch.object(Lender, "recall_here", faults.nothing_taken_back)),
         (cap, patch.object(Pipeline, "lend", faults.nothing_accounted_for)),
     ],
     ids=lambda value: value.attribute + ": " + value.new.__name__ if hasattr(value, "attribute") else value.__name__,

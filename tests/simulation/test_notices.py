@@ -52,7 +52,7 @@ async def test_a_breaker_logs_why_it_opens_for_how_long_and_that_it_closes(lines
 
     assert [
         ("WARNING", "The circuit breaker of weather:get opened after 3 failures in a row: no calls for 30.0 s"),
-        ("WARNING", "The circuit breaker of weather:get opened again after a failed probe: no calls for 60.0 s"),
+        ("WARNING", "The circuit breaker of weather:get opened again after a failed probe: no calls for 36.0 s"),
         ("INFO", "The circuit breaker of weather:get closed: its probes went well."),
     ] == lines()
 
