@@ -80,6 +80,8 @@ class Asks:
         self.closed = False
         #: A grant that is read later than this is given back: it is worth no more than a lease.
         self.stale_after = FIRST_TTL
+        #: By how much its clock is ahead of that of this process, in microseconds.
+        self.owner_is_ahead = 0
 
     def __len__(self) -> int:
         """Asks without an answer."""
@@ -152,9 +154,9 @@ class Asks:
     def _is_stale(self, asked: _Asked, grant: Grant) -> bool:
         """Whether this process stood still after the daemon had granted: the call would come later than limits assume.
 
-        The clocks of both are those of the machine. Each ask is repeated once only, should they differ.
+        Each ask is repeated once only, should the clocks of both drift apart.
         """
-        return not asked.again and self._now() - grant.granted_at > self.stale_after
+        return not asked.again and self._now() + self.owner_is_ahead - grant.granted_at > self.stale_after
 
     def withdraw(self, waiter: Waiter) -> None:
         """The waiter no longer waits. A permit that it was given meanwhile is given back."""

@@ -34,7 +34,7 @@ from governor._member.session import Session, SessionRejected
 from governor._member.spawn import Spawner
 from governor._member.stand_in import StandIn
 from governor._supervisor import Supervisor
-from governor._units import Duration
+from governor._units import Duration, Instant
 from governor.clock import Clock, nanoseconds
 from governor.config import Config
 from governor.errors import Reason, UsageError
@@ -76,6 +76,7 @@ class Member:
     ) -> None:
         self._config = config
         self._local = supervisor
+        self._now = now
         self._portal = portal
         self._on_forgotten = on_forgotten
         self.classifier = classifier
@@ -256,7 +257,7 @@ class Member:
         self._said = self._calls.used()
         return Hello(VERSION, os.getpid(), name[:64], self._calls.held(), self._said), session
 
-    def welcome(self, ttl: float) -> None:
+    def welcome(self, ttl: float, now: Instant) -> None:
         """See `Linked.welcome`. Raises `ConnectionLostError` if another hello must say what was used since this one."""
         if not self._calls.told(self._said):
             self._answers = True
@@ -266,6 +267,7 @@ class Member:
         self._ttl = Duration(round(ttl * 1_000_000))
         self._leases.begin(self._ttl * 1000)
         self._asks.stale_after = self._ttl
+        self._asks.owner_is_ahead = now - self._now()
         self._asks.session = self._calls.session
         self._asks.forward_all()
         self._link.is_busy()

@@ -165,7 +165,7 @@ class Session:
             actor = self._machine.actor(scope)
             if actor is not None:
                 actor.change(partial(self._charge, actor, used))
-        self.answer(Welcome(VERSION, self._machine.ttl / 1_000_000))
+        self.answer(Welcome(VERSION, self._machine.ttl / 1_000_000, self._machine.clock()))
 
     def _charge(self, actor: ScopeActor, used: Mapping[str, int]) -> None:
         pipeline, now = actor.ledger.pipeline, self._machine.clock()

@@ -126,10 +126,11 @@ class Query(msgspec.Struct, frozen=True, tag="query"):
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
-    """The owner's answer to `Hello`. Leases last for `ttl` seconds unless they are refreshed."""
+    """The owner's answer to `Hello`, at `now`. Leases last for `ttl` seconds unless they are refreshed."""
 
     version: int
     ttl: float
+    now: Instant
 
 
 class Rejected(msgspec.Struct, frozen=True, tag="rejected"):

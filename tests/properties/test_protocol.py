@@ -78,7 +78,7 @@ SAID: Final[list[FromMember]] = [
     Query(5, "statistics"),
 ]
 ANSWERS: Final[list[FromOwner]] = [
-    Welcome(1, 1.0),
+    Welcome(1, 1.0, Instant(7)),
     Rejected("not you"),
     Granted(1, Grant(Instant(5), 0, Request(2, {"tokens": 9}), (1,), Instant(6), Ending.UNKNOWN, "agent"), held=True),
     AskDenied(2, Denied("github:get", Reason.COOLDOWN, 1.5, again=True)),

@@ -12,6 +12,8 @@ import pytest
 
 from governor import CircuitOpen, Config, Denied, Governor, Overloaded, Permit, PermitDenied, RateLimited, Reason, UsageError
 from governor._background import Background
+from governor._units import HOUR, Instant
+from governor.clock import Clock, system_clock
 from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.programs import run
@@ -32,9 +34,9 @@ def settings(limit: str, **machine: object) -> Config:
 
 
 @contextmanager
-def owner(limit: str, path: Path) -> Iterator[Governor]:
+def owner(limit: str, path: Path, clock: Clock = system_clock) -> Iterator[Governor]:
     """A governor that listens, on a thread of its own."""
-    governor = Governor(settings(limit))
+    governor = Governor(settings(limit), clock=clock)
 
     @asynccontextmanager
     async def listening() -> AsyncIterator[None]:
@@ -62,6 +64,16 @@ def test_threads_take_permits_without_a_message_and_the_owner_learns_of_all(tmp_
         asked = sum(one.requests for one in here.statistics().members)
 
     assert 3000 == asked
+
+
+def test_an_owner_whose_clock_goes_on_from_an_earlier_life_grants_each_ask_once(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with owner("10 per h strict", path, lambda: Instant(system_clock() - HOUR)) as here, member(PLENTY, path) as there:
+        granted(there.try_permit("weather")).record(status=200)
+        until(lambda: here.statistics().scopes["weather"].counters.answered_2xx == 1)
+        counters = here.statistics().scopes["weather"].counters
+
+    assert (1, 0) == (counters.requests, counters.neutral)
 
 
 @pytest.mark.promise("R06", "R51")
