@@ -9,15 +9,13 @@ from typing import Any
 
 from demo.launch import ProviderFailed
 
-_SERVE = "import sys; from governor.cli import main; sys.exit(main(['serve', *sys.argv[1:]]))"
-
 
 @contextmanager
 def daemon(folder: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
     """The socket of a daemon with these settings, which ends with the block. Its files are in this folder."""
     policy, path = folder / "governor.toml", folder / "governor.sock"
     policy.write_text("\n".join(f"{name} = {_toml(value)}" for name, value in settings.items()) + "\n")
-    command = [sys.executable, "-c", _SERVE, "--config", str(policy), "--port", "0", "--socket", str(path)]
+    command = [sys.executable, "-m", "governor", "serve", "--config", str(policy), "--port", "0", "--socket", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             while process.stdout is not None and "share its limits" not in (said := process.stdout.readline()):

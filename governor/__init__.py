@@ -1,6 +1,6 @@
 """traffic-governor: never be banned by the APIs you call, and keep your own API standing."""
 
-from governor._access import LeasedPermits
+from governor._actors.leased_permits import LeasedPermits
 from governor._actors.permit import Permit
 from governor._callers import caller
 from governor._default import adefault, current, default, limit

@@ -1,7 +1,7 @@
 """Access to the actors of a governor from wherever a call is: on their loop, on another thread, or on another event loop."""
 
 import os
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Mapping, Sized
 from functools import partial
 from threading import Event, get_ident
 from typing import Final, Protocol, final
@@ -12,6 +12,7 @@ import msgspec
 
 from governor._actors.address import Address
 from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, overloaded
+from governor._actors.leased_permits import LeasedPermits
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal
 from governor._backend import Backend
@@ -27,26 +28,6 @@ Spelling = tuple[str, str | None]
 
 #: Seconds between two looks at a survey that another process makes.
 _SURVEY_INTERVAL: Final = 0.001
-
-
-class LeasedPermits(Protocol):
-    """The permits that a scope has granted ahead, for code that takes one without a call of the governor.
-
-    Nothing may be taken while `large` or `failures` holds something: an ask for several requests waits for the same limits, or
-    a failure was reported and not read yet, which may pause the scope.
-    """
-
-    @property
-    def large(self) -> Sized:
-        """Unread asks for more than one request."""
-
-    @property
-    def failures(self) -> Sized:
-        """Unread failures, of any scope."""
-
-    @property
-    def pop_leased(self) -> Callable[[], Permit]:
-        """Takes a permit, on any thread. Raises `IndexError` if none is left."""
 
 
 class Leases(Protocol):

@@ -29,6 +29,20 @@ class Duration(int):
         return describe_duration(self)
 
 
+def encode_duration(value: object) -> int:
+    """For encoders of msgspec, which do not know subclasses of int: a duration in microseconds. Fails for all else."""
+    if isinstance(value, Duration):
+        return int(value)
+    raise NotImplementedError(f"{type(value).__name__} has no encoding")  # What msgspec asks of such a function.
+
+
+def decode_duration(kind: type, value: object) -> Duration:
+    """For decoders of msgspec: a duration, from microseconds. Raises `ValueError` for all else."""
+    if kind is Duration and isinstance(value, int):
+        return Duration(value)
+    raise ValueError(f"expected a number of microseconds, got {type(value).__name__}")
+
+
 #: What a constructor accepts as a duration: text such as `1m`, or a `timedelta`. Bare numbers have no unit, and are rejected.
 DurationLike = Duration | timedelta | str
 

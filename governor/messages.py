@@ -46,6 +46,11 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     watched: WatchedCall | None = None
 
     @property
+    def suits_lease(self) -> bool:
+        """Whether a permit granted ahead could serve it: one request, the only one or the first of an operation."""
+        return self.request is PLAIN and self.attempt in (None, 1)
+
+    @property
     def is_retry(self) -> bool:
         """Whether it repeats an earlier attempt, which the retry budget pays for."""
         return self.attempt is not None and self.attempt > 1

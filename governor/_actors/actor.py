@@ -17,6 +17,7 @@ from typing import Final, Literal, Protocol, overload
 from governor._actors.counters import Counters
 from governor._actors.effects import Effect, Surroundings
 from governor._actors.failures import Failures
+from governor._actors.leased_permits import PermitTaker
 from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import BUSY, IDLE, Event, State
 from governor._actors.loop_watch import LoopWatch
@@ -40,7 +41,7 @@ from governor.statistics import CounterRecord
 
 #: What a plain ask that does not wait comes to, when it needs a closer look.
 _TRY: Final = Acquire(PLAIN)
-_READY: Final = attrgetter("ready")
+READY: Final = attrgetter("ready")
 
 
 class Parent(Surroundings, Protocol):
@@ -53,7 +54,7 @@ class Parent(Surroundings, Protocol):
         """Does what a step of the actor asks for."""
 
 
-class ScopeActor:
+class ScopeActor(PermitTaker):
     """The address of one scope. `send`, `deliver`, `take` and `take_first` are for any thread, the rest for the actors'."""
 
     __slots__ = (
@@ -73,6 +74,7 @@ class ScopeActor:
         "close",
         "counters",
         "degraded",
+        "deposits",
         "failures",
         "gate",
         "inbox",
@@ -169,30 +171,9 @@ class ScopeActor:
         self.run = steps.alarm.run
         self.send = steps.mailbox.send
         self.inbox, self.large, self.outcomes = steps.mailbox.inbox, steps.mailbox.large, steps.mailbox.outcomes
-        self.pop_leased, self.successes = self.lender.holder.take, self.lender.holder.successes
+        holder = self.lender.holder
+        self.pop_leased, self.successes, self.deposits = holder.take, holder.successes, holder.deposits
         self._copy()
-
-    # The lease, for calls on other threads.
-
-    def take(self) -> Permit | None:
-        """One request out of the lease, on any thread; None if it is empty, or if something must be read first.
-
-        After a failure has been reported, in any scope, nothing is taken before it has been read; and nothing is taken ahead of
-        an ask for more than one request. Asks for one need no such care: they were sent because the lease was empty.
-        """
-        if self.large or self.failures:
-            return None
-        try:
-            return self.pop_leased()
-        except IndexError:
-            return None
-
-    def take_first(self) -> Permit | None:
-        """The same for the first attempt of an operation, which pays into the retry budget."""
-        permit = self.take()
-        if permit is not None:
-            self.lender.holder.deposits.append(None)
-        return permit
 
     # The direct hand-off, for calls on the actor's own thread.
 
@@ -215,7 +196,7 @@ class ScopeActor:
         cap = self._cap
         if now < cap.ready:
             return None
-        if self._shared and now < max(map(_READY, self._shared)):
+        if self._shared and now < max(map(READY, self._shared)):
             return None
         policy: LimitPolicy | RequestCapPolicy = cap
         life.state = BUSY

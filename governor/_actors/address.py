@@ -3,9 +3,9 @@
 That is the actor of the scope, or, in a process whose limits a daemon owns, the scope's stand-in.
 """
 
-from collections.abc import Callable, Sized
 from typing import Literal, Protocol, overload
 
+from governor._actors.leased_permits import LeasedPermits
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal
@@ -39,7 +39,7 @@ class PlanToCome(Protocol):
         """The same for a task on another loop, which goes on meanwhile."""
 
 
-class Address(Protocol):
+class Address(LeasedPermits, Protocol):
     """`send`, `take`, `take_first` and `pop_leased` are for any thread, the rest for that of the actors."""
 
     @property
@@ -57,20 +57,6 @@ class Address(Protocol):
     @property
     def ledger(self) -> _Ledger:
         """Holds the retry budget, into which the first attempt of an operation pays."""
-
-    # The lease: see `LeasedPermits`.
-
-    @property
-    def large(self) -> Sized:
-        """Unread asks for more than one request."""
-
-    @property
-    def failures(self) -> Sized:
-        """Unread failures, of any scope."""
-
-    @property
-    def pop_leased(self) -> Callable[[], Permit]:
-        """Takes a permit out of the lease. Raises IndexError."""
 
     def take(self) -> Permit | None:
         """One request out of the lease, if there is one and nothing must be read first."""

@@ -8,7 +8,7 @@ Bound: accounts of scopes that are known or set aside, and of providers.
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Final, Protocol, assert_never, final
+from typing import Final, assert_never, final
 from weakref import ref
 
 import anyio
@@ -37,19 +37,12 @@ _LOOK_INTERVAL: Final = 1.0
 _LOOKED_AT: Final = 2000
 #: Of an account without limits, whose record counts nothing.
 _FREE: Final = Tariff({}, FIRST)
-
-
 #: In so many microseconds whatever a server has revealed is over, as well as the calls that were given up.
 _REVEALED: Final = DAY
 
-
 Stored = StoredScope | StoredProvider | StoredGlobal
-
-
-class Left(Protocol):
-    """What can be written of an account: its record, when that says nothing any more, and in which time units return."""
-
-    def __call__(self) -> "tuple[Stored, Instant] | None": ...
+#: What can be written of an account: its record, and when that says nothing any more; None if it has gone.
+Left = Callable[[], tuple[Stored, Instant] | None]
 
 
 @final

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Literal, final, overload
 
-from governor._actors.actor import Parent, ScopeActor
+from governor._actors.actor import READY, Parent, ScopeActor
 from governor._actors.failures import Failures
 from governor._actors.keeper import Keeper
 from governor._actors.lifecycle import BUSY, IDLE, Event
@@ -77,19 +77,17 @@ class KeptScopeActor(ScopeActor):
 
     def grab(self, deny: bool = False) -> Permit | Denied | None:
         """As that of `ScopeActor`, written out once more, with the mark ahead: see there."""
-        clock = self._clock
-        life = self.life
+        clock, life = self._clock, self.life
         now = clock()
         if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
             return self._deny(now) if deny else None
-        mark = self._mark
+        mark, cap = self._mark, self._cap
         left = mark.left
-        policy: LimitPolicy | RequestCapPolicy = self._cap
-        if not left or now < policy.ready:
+        if not left or now < cap.ready:
             return None
-        for shared in self._shared:
-            if now < shared.ready:
-                return None
+        if self._shared and now < max(map(READY, self._shared)):
+            return None
+        policy: LimitPolicy | RequestCapPolicy = cap
         life.state = BUSY
         try:
             mark.left = left - 1
@@ -97,8 +95,8 @@ class KeptScopeActor(ScopeActor):
                 policy.commit(now, PLAIN)
                 if policy.ready > now:
                     self.gate = max(self.gate, Instant(policy.ready))
-            policy = self._cap
-            policy.commit(now, PLAIN)
+            policy = cap
+            cap.commit(now, PLAIN)
             self.counters.requests += 1
             make = self._make
             return make(self, now, self._generation)

@@ -24,9 +24,9 @@ LOOK_INTERVAL: Final = Duration(10 * MILLISECOND)
 #: Asks that are further apart than this are no reason to grant ahead.
 _BRISK_INTERVAL: Final = Duration(100 * MILLISECOND)
 #: A lease that was used up grows by this factor; one that was not shrinks to as many times what was used of it.
-_GROWTH: Final = 4
+GROWTH: Final = 4
 #: After so many looks in a row at which nothing was used, all is recalled.
-_MAX_IDLE_LOOKS: Final = 2
+MAX_IDLE_LOOKS: Final = 2
 
 
 class HolderReport(NamedTuple):
@@ -148,7 +148,7 @@ class Demand:
     def short(self, now: Instant, asks: int) -> None:
         """The lease was empty: so many calls, at least 1, had to ask."""
         if now - self._busy_at < _BRISK_INTERVAL:
-            self.size = min(MAX_LEASED, max(asks, self.size * _GROWTH))
+            self.size = min(MAX_LEASED, max(asks, self.size * GROWTH))
         else:
             self.size = asks if asks > 1 else 0
         self._busy_at = now
@@ -157,12 +157,12 @@ class Demand:
     def looked(self, now: Instant, used: int) -> None:
         """So many permits were used since the last look."""
         if used:
-            self.size = min(self.size, used * _GROWTH)
+            self.size = min(self.size, used * GROWTH)
             self._busy_at = now
             self._idle = 0
             return
         self._idle += 1
-        if self._idle >= _MAX_IDLE_LOOKS:
+        if self._idle >= MAX_IDLE_LOOKS:
             self.size = 0
             self._busy_at = Instant(-_BRISK_INTERVAL)
 

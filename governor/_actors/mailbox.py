@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final, final
 
 from governor._actors.failures import Failures, Reader
+from governor._actors.notifier import Notifier
 from governor._actors.portal import Portal
 from governor._actors.queue import Waiter
 from governor._units import SECOND, to_seconds
@@ -27,7 +28,7 @@ _REJECTIONS: Final = (Rejection.LIMITED, Rejection.FORBIDDEN)
 
 
 @final
-class Mailbox:
+class Mailbox(Notifier):
     """The messages for one actor. `send`, `deliver` and `notify` may be called on any thread, the rest on the actor's.
 
     `read` is called on the actor's loop, soon after a message has been left; `reader` is the actor, as the failures know it.
@@ -36,8 +37,6 @@ class Mailbox:
     __slots__ = (
         "_closed",
         "_failures",
-        "_notified",
-        "_portal",
         "_read",
         "_reader",
         "_scope",
@@ -50,6 +49,7 @@ class Mailbox:
     def __init__(
         self, scope: str, *, portal: Portal, failures: Failures, max_waiting: int, reader: Reader, read: Callable[[], None]
     ) -> None:
+        super().__init__(portal)
         self.max_waiting = max_waiting
         #: Asks, and messages of waiters that have left, in order.
         self.inbox: deque[tuple[Acquire | Leave, Waiter | None]] = deque()
@@ -59,12 +59,9 @@ class Mailbox:
         #: Outcomes, in order. Code that appends one calls `deliver` afterwards.
         self.outcomes: deque[Outcome] = deque()
         self._scope = scope
-        self._portal = portal
         self._failures = failures
         self._reader = reader
         self._read = read
-        #: Whether the loop has been told, and has not begun to read.
-        self._notified = False
         #: The answer to every ask once the actor is closed for good.
         self._closed: Denied | None = None
 
@@ -93,28 +90,15 @@ class Mailbox:
             self.notify()
         self._empty_if_closed()
 
-    def notify(self) -> None:
-        """Has the actor read its messages soon, on its loop."""
-        if self._notified:
-            return
-        try:
-            self._notified = True
-            is_open = self._portal.post(self._on_notified)
-        except BaseException:
-            # Interrupted before it was posted: the next message must post it.
-            self._notified = False
-            raise
-        if not is_open:
-            self._notified = False
-            self._empty(Denied(self._scope, Reason.SHUTTING_DOWN, None))
-            self.outcomes.clear()
-
     def _on_notified(self) -> None:
-        # Before reading: a message that arrives from here on posts again, so none is left unread.
         self._notified = False
         self._portal.check_thread()
         self._failures.read()
         self._read()
+
+    def _on_gone(self) -> None:
+        self._empty(Denied(self._scope, Reason.SHUTTING_DOWN, None))
+        self.outcomes.clear()
 
     def hear(self, learn: Callable[[Outcome], object]) -> None:
         """Passes on the outcomes that are there now."""

@@ -27,14 +27,11 @@ from governor._actors.scope import ScopeLogic
 from governor._units import Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave
-from governor.policies.contract import PLAIN
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
 
 #: Seconds. A clock that stands still must not turn the alarm into a busy loop.
 _STILL_CLOCK_NAP: Final = 0.01
-#: The attempts that the lease serves: the only one of a call, and the first of an operation.
-_FROM_THE_LEASE: Final = (None, 1)
 
 
 @final
@@ -188,7 +185,7 @@ class Steps:
             raise
         if answer is not None:
             self.logic.answer(waiter, answer)
-        if self.life.live and acquire.request is PLAIN and acquire.attempt in _FROM_THE_LEASE:
+        if self.life.live and acquire.suits_lease:
             self.logic.lender.missed()
 
     def _hear_failures(self) -> None:

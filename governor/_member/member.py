@@ -17,7 +17,9 @@ from typing import Final, final
 import msgspec
 from anyio.abc import TaskGroup
 
+from governor._actors.lease import LOOK_INTERVAL
 from governor._actors.loop_watch import LoopWatch
+from governor._actors.notifier import Notifier
 from governor._actors.operating import Operations
 from governor._actors.portal import Portal
 from governor._actors.queue import Waiter
@@ -34,7 +36,7 @@ from governor._member.session import Session, SessionRejected
 from governor._member.spawn import Spawner
 from governor._member.stand_in import StandIn
 from governor._supervisor import Supervisor
-from governor._units import Duration, Instant
+from governor._units import Duration, Instant, to_seconds
 from governor.clock import Clock, nanoseconds
 from governor.config import Config
 from governor.errors import Reason, UsageError
@@ -45,7 +47,7 @@ from governor.protocol import VERSION, FromMember, Hello
 from governor.statistics import Statistics
 
 #: Seconds between looks: while permits are lent, while asks wait, and while only outcomes are to come.
-_LOOK_INTERVAL: Final = 0.01
+_LOOK_INTERVAL: Final = to_seconds(LOOK_INTERVAL)
 _WAITING_INTERVAL: Final = 0.05
 _SLOW_INTERVAL: Final = 0.25
 #: Nanoseconds for which the outcomes of calls are waited for that a lease has let through.
@@ -57,7 +59,7 @@ _MAX_LOOKED_AT: Final = 16
 
 
 @final
-class Member:
+class Member(Notifier):
     """See the module. `supervisor` decides by the settings of `config_for` while the daemon is away."""
 
     def __init__(
@@ -74,10 +76,10 @@ class Member:
         classifier: Classifier,
         on_forgotten: Callable[[StandIn], None],
     ) -> None:
+        super().__init__(portal)
         self._config = config
         self._local = supervisor
         self._now = now
-        self._portal = portal
         self._on_forgotten = on_forgotten
         self.classifier = classifier
         self.watch = LoopWatch(clock=now, portal=portal, announcer=announcer)
@@ -85,7 +87,6 @@ class Member:
         self.entries: deque[Entry] = deque()
         #: One for each failure that the owner of the limits has not read: see `Outbox`.
         self.failures: deque[None] = deque()
-        self._notified = False
         self._stand_ins: dict[str, StandIn] = {}
         self._leases = Leases(nanoseconds)
         #: The stand-ins to look after, and until when those are that have no lent permits.
@@ -177,23 +178,7 @@ class Member:
 
     # What is left by others.
 
-    def notify(self) -> None:
-        """Has the entries read soon. From any thread."""
-        if self._notified:
-            return
-        try:
-            self._notified = True
-            is_open = self._portal.post(self._on_notified)
-        except BaseException:
-            # Interrupted before it was posted: the next entry must post it.
-            self._notified = False
-            raise
-        if not is_open:
-            self._notified = False
-            self._refuse()
-
     def _on_notified(self) -> None:
-        # Before reading: an entry that is left from here on posts again, so none is left unread.
         self._notified = False
         self._dispatch()
         self._link.flush()
@@ -213,8 +198,7 @@ class Member:
             else:
                 self._calls.tell(owner, message)
 
-    def _refuse(self) -> None:
-        """The loop has ended: denies the asks that are left."""
+    def _on_gone(self) -> None:
         try:
             while True:
                 owner, message, waiter = self.entries.popleft()

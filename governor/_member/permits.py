@@ -5,7 +5,7 @@ asked for has an owner of its own, which knows under which number.
 """
 
 from collections import deque
-from typing import Final, Protocol, final
+from typing import Final, Protocol, Self, final
 
 from governor._actors.actor import ScopeActor
 from governor._actors.counters import Counters
@@ -40,8 +40,34 @@ class Outbox(Protocol):
         """Has the entries read soon."""
 
 
+class OutcomeLeaver:
+    """An owner whose `outcomes` are those that it leaves for the thread of the connection."""
+
+    __slots__ = ()
+
+    scope: str
+    _outbox: Outbox
+
+    @property
+    def outcomes(self) -> Self:
+        """Where outcomes are left."""
+        return self
+
+    def append(self, outcome: Outcome) -> None:
+        """Leaves an outcome. While a failure is unread, nothing is taken from any lease."""
+        outbox = self._outbox
+        if comes_first(outcome):
+            # First: it may be read before this thread goes on.
+            outbox.failures.append(None)
+        outbox.entries.append((self, outcome, None))
+
+    def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
+        """An outcome has been left: has it sent."""
+        self._outbox.notify()
+
+
 @final
-class AskedOwner:
+class AskedOwner(OutcomeLeaver):
     """The owner of one permit that was asked for. `connection` is the number of that by which it was granted, 0 for none.
 
     `behind` is the actor that has granted it, if this process has.
@@ -80,19 +106,6 @@ class AskedOwner:
         """See `Outbox.failures`."""
         return self._outbox.failures
 
-    @property
-    def outcomes(self) -> "AskedOwner":
-        """Where outcomes are left."""
-        return self
-
-    def append(self, outcome: Outcome) -> None:
-        """Leaves an outcome."""
-        leave(self._outbox, self, outcome)
-
-    def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
-        """An outcome has been left: has it sent."""
-        self._outbox.notify()
-
 
 class LentOwner(Protocol):
     """The owner of permits from a lease."""
@@ -104,14 +117,6 @@ class LentOwner(Protocol):
 
 #: Who leaves what: an outcome of a permit, or a message of a waiter.
 Entry = tuple[AskedOwner | LentOwner, "Outcome | Acquire | Leave", object]
-
-
-def leave(outbox: Outbox, owner: AskedOwner | LentOwner, outcome: Outcome) -> None:
-    """Leaves an outcome. While a failure is unread, nothing is taken from any lease."""
-    if comes_first(outcome):
-        # First: it may be read before this thread goes on.
-        outbox.failures.append(None)
-    outbox.entries.append((owner, outcome, None))
 
 
 def taken_over(permit: Permit, owner: AskedOwner) -> Permit:

@@ -8,10 +8,11 @@ Bound: what has no answer yet is bounded by the callers: one ask for each that w
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol, assert_never, final
+from typing import Protocol, assert_never, final
 
+from governor._actors.lease import GROWTH, MAX_IDLE_LOOKS, MAX_LEASED
 from governor._member.lease import Leases, Reported, use_of
-from governor._member.stand_in import MAX_IDLE_LOOKS, StandIn
+from governor._member.stand_in import StandIn
 from governor._units import Instant
 from governor.errors import GovernorError
 from governor.messages import Acquire, Denied, NoRetry, Outcome, PlanRetry, RetryPlan
@@ -37,11 +38,6 @@ from governor.protocol import (
     Welcome,
     Withdraw,
 )
-
-#: Permits that one process wants ahead in one scope at most.
-_MAX_WANTED: Final = 16_384
-#: A lease is to have so many times what was used of it between two looks.
-_GROWTH: Final = 4
 
 
 class SessionRejected(GovernorError):
@@ -252,5 +248,5 @@ class Session:
 
 def _use(stand_in: StandIn) -> LeaseUse | None:
     reported = stand_in.lease.report()
-    wanted = max(0, min(_GROWTH * reported.used, _MAX_WANTED) - len(stand_in.lease)) if not reported.back else 0
+    wanted = max(0, min(GROWTH * reported.used, MAX_LEASED) - len(stand_in.lease)) if not reported.back else 0
     return use_of(stand_in.scope, reported, wanted) if reported or wanted else None

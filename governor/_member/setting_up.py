@@ -1,6 +1,7 @@
 """Makes the backend of a governor: a supervisor, or a member where a daemon owns the limits."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from anyio.abc import TaskGroup
@@ -30,35 +31,15 @@ def set_up(
     state: LifeState | None,
 ) -> tuple[Supervisor, Backend]:
     """The supervisor of this process, which owns its inbound groups, and the backend for its calls."""
+    make = partial(Supervisor, now=now, random=random, portal=portal, tasks=tasks, announcer=announcer, classifier=classifier)
     if config.machine.socket is None:
-        supervisor = Supervisor(
-            config,
-            now=now,
-            random=random,
-            portal=portal,
-            tasks=tasks,
-            on_forgotten=on_forgotten,
-            announcer=announcer,
-            classifier=classifier,
-            lends=lends,
-            state=state,
-        )
+        supervisor = make(config, on_forgotten=on_forgotten, lends=lends, state=state)
         return supervisor, supervisor
     # Loaded only where it is of use.
     from governor._member.away import config_for
     from governor._member.member import Member
 
-    supervisor = Supervisor(
-        config_for(config),
-        now=now,
-        random=random,
-        portal=portal,
-        tasks=tasks,
-        on_forgotten=_nothing,
-        announcer=announcer,
-        classifier=classifier,
-        lends=False,
-    )
+    supervisor = make(config_for(config), on_forgotten=_nothing, lends=False)
     member = Member(
         config,
         config.machine.socket,

@@ -64,7 +64,7 @@ class Spawner:
         try:
             try:
                 self._pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=nowhere, setsid=True)
-            except NotImplementedError:
+            except NotImplementedError:  # The C library of this system starts no session: a group of its own will do.
                 self._pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=nowhere, setpgroup=0)
         except OSError as error:
             _log.warning("The daemon could not be started: %s.", error.strerror)

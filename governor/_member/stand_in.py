@@ -12,23 +12,19 @@ from typing import Literal, Protocol, final, overload
 from governor._actors.address import PlanToCome
 from governor._actors.asking import overloaded
 from governor._actors.counters import Counters
+from governor._actors.leased_permits import PermitTaker
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import Permit
 from governor._actors.queue import Waiter
 from governor._actors.stopped_loops import StoppedLoops
 from governor._failures import Classifier
 from governor._member.lease import MemberLease
-from governor._member.permits import NOWHERE, Healthy, Outbox, leave
+from governor._member.permits import NOWHERE, Healthy, Outbox, OutcomeLeaver
 from governor._units import Instant
 from governor.errors import UsageError
-from governor.messages import Acquire, Denied, Leave, Outcome, PlanRetry, RetryPlan
+from governor.messages import Acquire, Denied, Leave, PlanRetry, RetryPlan
 from governor.policies.contract import PLAIN
 from governor.policies.loops import Loops
-
-#: Looks in a row at which nothing was used, before a lease is returned.
-MAX_IDLE_LOOKS = 2
-#: The attempts that a lease serves.
-_FROM_THE_LEASE = (None, 1)
 
 
 class Parent(Outbox, Protocol):
@@ -66,15 +62,16 @@ class _NoLedger:
 
 
 @final
-class StandIn:
+class StandIn(PermitTaker, OutcomeLeaver):
     """The address of one scope, and the owner of the permits that its lease holds.
 
     Bound: `max_waiting` asks may wait; one more is denied as `overloaded`.
     """
 
     __slots__ = (
-        "_parent",
+        "_outbox",
         "classifier",
+        "deposits",
         "failures",
         "idle_looks",
         "large",
@@ -96,12 +93,15 @@ class StandIn:
     degraded = Healthy()
     ledger = _NoLedger()
 
+    _outbox: Parent
+
     def __init__(self, scope: str, parent: Parent, lease: MemberLease, loops: Loops, max_waiting: int) -> None:
         self.scope = scope
-        self._parent = parent
+        self._outbox = parent
         self.lease = lease
         self.pop_leased = lease.pop
         self.successes = lease.successes
+        self.deposits = lease.deposits
         self.classifier = parent.classifier
         self.watch = parent.watch
         self.failures = parent.failures
@@ -115,22 +115,6 @@ class StandIn:
         self.idle_looks = 0
 
     # The lease.
-
-    def take(self) -> Permit | None:
-        """See `Address.take`."""
-        if self.large or self.failures:
-            return None
-        try:
-            return self.pop_leased()
-        except IndexError:
-            return None
-
-    def take_first(self) -> Permit | None:
-        """See `Address.take_first`."""
-        permit = self.take()
-        if permit is not None:
-            self.lease.deposits.append(None)
-        return permit
 
     def permits(self, count: int, granted_at: Instant, breaker: int) -> Iterable[Permit]:
         """So many permits for the lease."""
@@ -169,9 +153,9 @@ class StandIn:
                 # First: it may be read before this thread goes on.
                 self.large.append(None)
         try:
-            self._parent.entries.append((self, message, waiter))
+            self._outbox.entries.append((self, message, waiter))
         finally:
-            self._parent.notify()
+            self._outbox.notify()
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits."""
@@ -179,22 +163,7 @@ class StandIn:
 
     def plan_retry(self, message: PlanRetry) -> RetryPlan | PlanToCome:
         """Plans the next attempt of an operation whose latest one has failed."""
-        return self._parent.plan(self.scope, message)
-
-    # Outcomes of permits from the lease.
-
-    @property
-    def outcomes(self) -> "StandIn":
-        """Where outcomes are left."""
-        return self
-
-    def append(self, outcome: Outcome) -> None:
-        """Leaves an outcome."""
-        leave(self._parent, self, outcome)
-
-    def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
-        """An outcome has been left: has it sent."""
-        self._parent.notify()
+        return self._outbox.plan(self.scope, message)
 
     def __repr__(self) -> str:
         return f"<StandIn {self.scope}, {len(self.lease)} permits>"
@@ -202,4 +171,4 @@ class StandIn:
 
 def from_the_lease(acquire: Acquire) -> bool:
     """Whether a lease could serve this ask."""
-    return acquire.request is PLAIN and acquire.attempt in _FROM_THE_LEASE and acquire.caller is None
+    return acquire.suits_lease and acquire.caller is None

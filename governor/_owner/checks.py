@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from governor._actors.actor import ScopeActor
-from governor._units import Instant
+from governor._units import MAX_DURATION, Instant, to_seconds
 from governor.errors import GovernorError
 from governor.messages import Acquire
 from governor.policies.breaker_states import BreakerStatus
@@ -18,7 +18,7 @@ MAX_UNITS: Final = 64
 #: Characters of the name of a unit, and of the label of a caller.
 MAX_NAME: Final = 200
 #: Seconds. A longer wait counts as one without limit.
-MAX_TIMEOUT: Final = 366 * 24 * 3600.0
+MAX_TIMEOUT: Final = to_seconds(MAX_DURATION)
 
 
 class ProtocolError(GovernorError):

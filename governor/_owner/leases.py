@@ -23,6 +23,11 @@ MAX_HOLDERS: Final = 4096
 _DRIFT: Final = 10
 
 
+def outlasting(ttl: Duration) -> Duration:
+    """The time after which no process uses a lease any more, however its clock drifts."""
+    return Duration(ttl + ttl // _DRIFT)
+
+
 class _Lease(NamedTuple):
     actor: ScopeActor
     holder: RemoteHolder
@@ -47,7 +52,7 @@ class Leases:
         self._clock = clock
         self._send = send
         #: How long the owner waits for a process from its last answer on.
-        self.lasts = Duration(ttl + ttl // _DRIFT)
+        self.lasts = outlasting(ttl)
         self._refreshed_at = clock()
         self._leases: dict[str, _Lease] = {}
         #: How many asks in each scope a lease could have served, since the last `lend`.

@@ -14,6 +14,7 @@ import msgspec
 
 from governor._actors.actor import ScopeActor
 from governor._owner.checks import ProtocolError
+from governor._owner.leases import outlasting
 from governor._owner.session import Session
 from governor._supervisor import Supervisor
 from governor._units import SECOND, Duration, Instant, to_seconds
@@ -61,7 +62,7 @@ class Members:
         #: The path of the socket.
         self.address = ""
         #: See `session.Machine`.
-        self.opens_at = Instant(clock() + TTL + TTL // 10) if learning else Instant(0)
+        self.opens_at = Instant(clock() + outlasting(TTL)) if learning else Instant(0)
         self._supervisor = supervisor
         self._sessions: dict[Session, _Rate] = {}
         self._queries: deque[_Query] = deque()

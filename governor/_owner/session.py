@@ -28,7 +28,7 @@ from governor._owner.places import Places
 from governor._units import Duration, Instant
 from governor.errors import Reason
 from governor.messages import Answered, Denied, Hinted, NoRetry, Outcome, Report, RetryGivenUp, RetryPlan, Settled
-from governor.policies.contract import PLAIN, REQUESTS, Request
+from governor.policies.contract import REQUESTS, Request
 from governor.policies.lent import spend
 from governor.protocol import (
     VERSION,
@@ -51,8 +51,6 @@ from governor.protocol import (
 
 #: Asks of one process that wait.
 MAX_ASKS: Final = 65_536
-#: The attempts that a lease serves.
-_FROM_THE_LEASE: Final = (None, 1)
 
 
 class Machine(Protocol):
@@ -198,7 +196,7 @@ class Session:
         if answer is not None:
             del self._waiting[number]
             self._decided(number, answer)
-        if acquire.request is PLAIN and acquire.attempt in _FROM_THE_LEASE and acquire.caller is None:
+        if acquire.suits_lease and acquire.caller is None:
             self.leases.asked(scope)
 
     def _woken(self, number: int) -> None:

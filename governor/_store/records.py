@@ -5,11 +5,11 @@ is read. Limits are stored as text. It is written as MessagePack.
 """
 
 from functools import cache
-from typing import Any, Final, Union, cast
+from typing import Any, Final, cast
 
 import msgspec
 
-from governor._units import Duration
+from governor._units import decode_duration, encode_duration
 from governor.config import describe, parse_limit
 from governor.errors import ConfigError
 from governor.policies._sliding_log import SlidingLogState
@@ -18,7 +18,7 @@ from governor.policies.breaker_parameters import Breaker
 from governor.policies.budget import BudgetState
 from governor.policies.contract import Limit
 from governor.policies.degraded import DegradedState
-from governor.policies.limits import kinds
+from governor.policies.limits import state_type
 from governor.policies.pipeline import PipelineSettings
 from governor.policies.pipeline_state import PipelineState
 from governor.policies.provider import ProviderParameters, ProviderState
@@ -112,13 +112,12 @@ def _limits(texts: tuple[str, ...]) -> tuple[Limit, ...]:
 
 
 @cache
-def _decoder_of(types: tuple[type[msgspec.Struct], ...]) -> msgspec.msgpack.Decoder[Any]:
-    kind: Any = Union[types]  # noqa: UP007 (made at run time)
-    return msgspec.msgpack.Decoder(kind, dec_hook=_revive)
+def _decoder_of(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(kind, dec_hook=decode_duration)
 
 
 def _states(written: tuple[msgspec.Raw, ...]) -> tuple[msgspec.Struct, ...]:
-    decoder = _decoder_of(tuple(kind.policy.state_type for kind in kinds()))
+    decoder = _decoder_of(state_type())
     return tuple(cast("msgspec.Struct", _decoded(decoder, one)) for one in written)
 
 
@@ -129,21 +128,11 @@ def _decoded(decoder: msgspec.msgpack.Decoder[Any], body: bytes | msgspec.Raw) -
         raise Damaged(str(error)) from error
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, int):
-        return int(value)  # A `Duration`, of which msgspec knows nothing.
-    raise NotImplementedError(f"{type(value)} in a record")
-
-
-def _revive(kind: type, value: Any) -> object:
-    if kind is Duration:
-        return Duration(value)
-    raise NotImplementedError(f"{kind} in a record")
-
-
 _Raws = tuple[msgspec.Raw, ...]
 _Texts = tuple[str, ...]
-_encoder: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
-_scope: Final = msgspec.msgpack.Decoder(tuple[PipelineState, _Raws, Breaker, _Texts, bool, float, Arrivals], dec_hook=_revive)
-_provider: Final = msgspec.msgpack.Decoder(tuple[ProviderState, _Raws, ProviderParameters, _Texts], dec_hook=_revive)
-_global: Final = msgspec.msgpack.Decoder(StoredGlobal, dec_hook=_revive)
+_encoder: Final = msgspec.msgpack.Encoder(enc_hook=encode_duration)
+_scope: Final = msgspec.msgpack.Decoder(
+    tuple[PipelineState, _Raws, Breaker, _Texts, bool, float, Arrivals], dec_hook=decode_duration
+)
+_provider: Final = msgspec.msgpack.Decoder(tuple[ProviderState, _Raws, ProviderParameters, _Texts], dec_hook=decode_duration)
+_global: Final = msgspec.msgpack.Decoder(StoredGlobal, dec_hook=decode_duration)

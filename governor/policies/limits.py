@@ -67,7 +67,7 @@ def register_limit(
             raise ConfigError("limit", limit, f"a subclass of Limit that reads its example {example!r} and writes it again")
         try:
             made.scaled(0.5)
-        except NotImplementedError:
+        except NotImplementedError:  # As `Limit` has it, which the subclass has not overridden.
             raise ConfigError("limit", limit, "a subclass of Limit with `scaled`") from None
     _KINDS[limit] = LimitKind(limit, policy, clients)
 
@@ -80,10 +80,14 @@ def kind_of(limit: Limit) -> LimitKind:
         raise ConfigError("limit", limit, "a limit of a registered kind; see governor.register_limit") from None
 
 
+def state_type() -> Any:
+    """The union of the types of states of all registered kinds."""
+    return Union[tuple(kind.policy.state_type for kind in kinds())]  # noqa: UP007 (made at run time)
+
+
 def decode_state(written: bytes | msgspec.Raw) -> msgspec.Struct:
     """The state of a limit of any registered kind, from JSON. Raises `msgspec.ValidationError`."""
-    kind: Any = Union[tuple(kind.policy.state_type for kind in kinds())]  # noqa: UP007 (made at run time)
-    return cast("msgspec.Struct", msgspec.json.decode(written, type=kind))
+    return cast("msgspec.Struct", msgspec.json.decode(written, type=state_type()))
 
 
 def build(limit: Limit, max_debt: float = inf, arrivals: Arrivals | None = None) -> LimitPolicy:

@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar, final
 
 import msgspec
 
-from governor._units import Duration
+from governor._units import encode_duration
 
 #: Bytes of the length in front of each message.
 HEADER: Final = 4
@@ -18,16 +18,7 @@ HEADER: Final = 4
 MAX_FRAME: Final = 1_048_576
 
 Message = TypeVar("Message")
-
-
-def _number(value: object) -> int:
-    """A duration, in microseconds."""
-    if isinstance(value, Duration):
-        return int(value)
-    raise NotImplementedError
-
-
-_encoder: Final = msgspec.msgpack.Encoder(enc_hook=_number)
+_encoder: Final = msgspec.msgpack.Encoder(enc_hook=encode_duration)
 
 
 class FrameError(ValueError):

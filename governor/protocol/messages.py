@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from governor._units import Duration, Instant
+from governor._units import Instant, decode_duration
 from governor.messages import Acquire, Answered, Denied, Hinted, PlanRetry, Report, RetryGivenUp, RetryPlan, Settled
 from governor.policies.contract import Grant
 
@@ -196,14 +196,6 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
 FromMember = Hello | Ask | Withdraw | Told | LeaseReport | Plan | Query
 FromOwner = Welcome | Rejected | Granted | AskDenied | Read | Lent | Recall | Planned | Answer
 
-
-def _duration(kind: type, value: object) -> Duration:
-    """A duration, from microseconds. Raises `ValueError` for anything else."""
-    if kind is Duration and isinstance(value, int):
-        return Duration(value)
-    raise ValueError(f"expected a number of microseconds, got {type(value).__name__}")
-
-
 #: Decode what the other side sends.
-FROM_MEMBER: Final[msgspec.msgpack.Decoder[FromMember]] = msgspec.msgpack.Decoder(FromMember, dec_hook=_duration)
-FROM_OWNER: Final[msgspec.msgpack.Decoder[FromOwner]] = msgspec.msgpack.Decoder(FromOwner, dec_hook=_duration)
+FROM_MEMBER: Final[msgspec.msgpack.Decoder[FromMember]] = msgspec.msgpack.Decoder(FromMember, dec_hook=decode_duration)
+FROM_OWNER: Final[msgspec.msgpack.Decoder[FromOwner]] = msgspec.msgpack.Decoder(FromOwner, dec_hook=decode_duration)

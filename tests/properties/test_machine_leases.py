@@ -66,7 +66,7 @@ START: Final = 10 * DAY
 #: A bucket, from which permits are lent, and places in flight.
 BUCKET, PLACES = "bucket:get", "places:get"
 #: A lent permit knows its owner, which is of no use here.
-NOBODY: Final[Any] = None
+ANY_OWNER: Final[Any] = None
 WHO: Final = st.integers(0, 2)
 STOPS: Final = st.sampled_from([0, TTL * 9 // 10, TTL * 105 // 100, TTL + TTL // 10])
 SOME: Final = st.integers(1, 8)
@@ -331,7 +331,7 @@ class MachineLeases(RuleBasedStateMachine):
             case Welcome():
                 leases.answered(0)
             case Lent(scope, generation, count, granted_at, breaker):
-                permits = starmap(Permit, repeat((NOBODY, granted_at, breaker), count))
+                permits = starmap(Permit, repeat((ANY_OWNER, granted_at, breaker), count))
                 before = leases.lent(scope, permits, count, generation)
                 if before:
                     self._report(process, before)

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 from unittest.mock import patch
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from governor._actors import keeper as keepers
 from governor._actors.keeper import Keeper
+from governor._actors.portal import Portal
 from governor._store.earlier import EarlierLives
 from governor._store.file import StateFile, ToWrite
 from governor._store.writer import Entry
@@ -67,7 +69,8 @@ class Life:
     def __init__(self, folder: Path, clock: Callable[[], Instant], scale: int = 1) -> None:
         self.clock = clock
         with patch.object(keepers, "Writer", SlowWriter):
-            self.keeper = Keeper(EarlierLives(folder, clock), now=clock, portal=None, wake=bool)  # type: ignore[arg-type]
+            # Only the thread of a real writer posts to the portal.
+            self.keeper = Keeper(EarlierLives(folder, clock), now=clock, portal=cast("Portal", None), wake=bool)
         self.cap, self.degraded = RequestCapPolicy(RequestCap(scale * CAP)), DegradedPolicy(Degraded())
         each = Budget(("*",), (BudgetLimit("requests", scale * BUDGET, MINUTE),))
         self.budgets = Budgets({"all": each})

@@ -24,7 +24,7 @@ MARGIN: Final = 10
 DRIFT: Final = 8
 SCOPE: Final = "weather:get"
 #: A permit knows its owner, which is of no use here.
-NOBODY: Final[Any] = None
+ANY_OWNER: Final[Any] = None
 
 
 class MemberLeaseMachine(RuleBasedStateMachine):
@@ -86,7 +86,7 @@ class MemberLeaseMachine(RuleBasedStateMachine):
             self.to_member.popleft()()
 
     def lent(self, generation: int, count: int) -> None:
-        permits = starmap(Permit, repeat((NOBODY, Instant(0), generation), count))
+        permits = starmap(Permit, repeat((ANY_OWNER, Instant(0), generation), count))
         before = self.leases.lent(SCOPE, permits, count, generation)
         if before:
             self.send(before)

@@ -22,16 +22,18 @@ def _config(limit: Limit) -> Config:
 @contextmanager
 def _open(limit: Limit) -> Iterator[Doors]:
     with Governor(_config(limit)) as governor:
-        yield _doors(GovernorClient(governor))
+        yield doors(GovernorClient(governor))
 
 
 @asynccontextmanager
 async def _open_on_loop(limit: Limit) -> AsyncIterator[Doors]:
     async with Governor(_config(limit)) as governor:
-        yield _doors(GovernorClient(governor))
+        yield doors(GovernorClient(governor))
 
 
-def _doors(client: GovernorClient) -> Doors:
+def doors(client: GovernorClient) -> Doors:
+    """The ways to ask with a client."""
+
     def ask(scope: str) -> Ask:
         def once() -> bool:
             permit = client.try_permit(scope, "GET")

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.contention.subject import Ask, Limit
+from benchmarks.contention.subjects.ours import doors
 from benchmarks.measure import CAP
 from benchmarks.processes.subject import SharedSubject
 from demo.daemon import daemon
-from governor import Config, Governor, Permit
+from governor import Config, Governor
 from governor_client import GovernorClient
 
 
@@ -23,19 +24,7 @@ def _serve(folder: Path, limit: Limit) -> Iterator[str]:
 @contextmanager
 def _connect(address: str, limit: Limit) -> Iterator[Callable[[str], Ask]]:
     with Governor(Config.from_mapping({"machine": {"socket": address}})) as governor:
-        client = GovernorClient(governor)
-
-        def ask(scope: str) -> Ask:
-            def once() -> bool:
-                permit = client.try_permit(scope, "GET")
-                if isinstance(permit, Permit):
-                    permit.record(status=200)
-                    return True
-                return False
-
-            return once
-
-        yield ask
+        yield doors(GovernorClient(governor)).ask
 
 
 GOVERNOR: Final = SharedSubject("processes.subjects.ours:GOVERNOR", _serve, _connect)

@@ -6,14 +6,16 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
 from time import monotonic, sleep
 from typing import Final
 
+from governor import Governor
+from governor._background import Background
 from tests.support.waits import PATIENCE, until
 
 WORKER: Final = Path(__file__).with_name("worker.py")
@@ -78,6 +80,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Nothing is logged."""
+
+
+@contextmanager
+def listening(governor: Governor, path: Path) -> Iterator[None]:
+    """A governor that listens, on a thread of its own."""
+
+    @asynccontextmanager
+    async def lived() -> AsyncIterator[None]:
+        async with governor, governor.listen(path):
+            yield
+
+    background = Background(lived)
+    background.start()
+    try:
+        yield
+    finally:
+        background.stop()
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from threading import get_ident
 
@@ -11,10 +11,10 @@ import anyio
 import pytest
 
 from governor import CircuitOpen, Config, Denied, Governor, Overloaded, Permit, PermitDenied, RateLimited, Reason, UsageError
-from governor._background import Background
 from governor._units import HOUR, Instant
 from governor.clock import Clock, system_clock
 from governor_client import GovernorClient
+from tests.integration.machine.machine import listening
 from tests.support.answers import granted
 from tests.support.programs import run
 from tests.support.waits import PATIENCE, until
@@ -37,18 +37,8 @@ def settings(limit: str, **machine: object) -> Config:
 def owner(limit: str, path: Path, clock: Clock = system_clock) -> Iterator[Governor]:
     """A governor that listens, on a thread of its own."""
     governor = Governor(settings(limit), clock=clock)
-
-    @asynccontextmanager
-    async def listening() -> AsyncIterator[None]:
-        async with governor, governor.listen(path):
-            yield
-
-    background = Background(listening)
-    background.start()
-    try:
+    with listening(governor, path):
         yield governor
-    finally:
-        background.stop()
 
 
 def member(limit: str, path: Path, **machine: object) -> Governor:

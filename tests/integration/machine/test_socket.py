@@ -2,8 +2,8 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from governor import Config, Governor, GovernorError
-from governor._background import Background
 from governor._owner import listener
 from governor._owner.peers import is_ours, user_of
 from governor._owner.socket_file import ListenError, bound
@@ -29,6 +28,7 @@ from governor.protocol import (
     Rejected,
     encode,
 )
+from tests.integration.machine.machine import listening
 from tests.support.waits import PATIENCE, until
 
 SETTINGS = {"outbound": {"default": {"limits": ["3 in flight"], "linger": "off"}}}
@@ -40,18 +40,8 @@ pytestmark = pytest.mark.promise("R64")
 @contextmanager
 def owner(path: Path) -> Iterator[Governor]:
     governor = Governor(Config.from_mapping(SETTINGS))
-
-    @asynccontextmanager
-    async def listening() -> AsyncIterator[None]:
-        async with governor, governor.listen(path):
-            yield
-
-    background = Background(listening)
-    background.start()
-    try:
+    with listening(governor, path):
         yield governor
-    finally:
-        background.stop()
 
 
 def connected(path: Path) -> socket.socket:
