@@ -138,14 +138,14 @@ class Inbound:
         supervisor = self._supervisor
         if supervisor is None:
             raise UsageError("the governor has been closed")
-        return supervisor.groups.get(group) if isinstance(group, str) else supervisor.endpoint(*group)
+        return supervisor.groups.get(group) if isinstance(group, str) else supervisor.groups.endpoint(*group)
 
     def _unanswered(self, portal: Portal, group: str | EndpointGroup, request: InboundRequest) -> Admission:
         """Decides without the governor's loop, which counts the request as soon as it runs again."""
         supervisor = self._supervisor
         if supervisor is None:
             return Admission()
-        actor = supervisor.groups.get(group) if isinstance(group, str) else supervisor.known_endpoint(group.key)
+        actor = supervisor.groups.get(group) if isinstance(group, str) else supervisor.groups.known_endpoint(group.key)
         if actor is None:
             # Nothing counts a request to a group that has not started yet.
             if isinstance(group, str) or group.policy.on_overload == "pass":

@@ -8,7 +8,6 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from itertools import count
 from random import Random
 from typing import Final, assert_never, final
 
@@ -20,6 +19,7 @@ from governor._actors.building import Builder
 from governor._actors.effects import BansMoved, BreakerMoved, CooldownMoved, Effect, ProviderChanged, Signal
 from governor._actors.failures import Failures
 from governor._actors.group import GroupActor
+from governor._actors.groups import Groups
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.operating import Operations
 from governor._actors.portal import Portal
@@ -31,12 +31,12 @@ from governor._failures import DEFAULT, Classifier
 from governor._state import LifeState
 from governor._units import MINUTE, Duration, Instant, to_seconds
 from governor.clock import Clock, wall_clock
-from governor.config import Config, InboundGroup
-from governor.errors import Reason, UsageError
+from governor.config import Config
+from governor.errors import Reason
 from governor.instrumentation import Announcer
 from governor.policies.ban_guard import News
 from governor.policies.budget import Budget
-from governor.statistics import CounterRecord, GroupStatistics, MemberStatistics, ScopeStatistics, Statistics
+from governor.statistics import GroupStatistics, MemberStatistics, ScopeStatistics, Statistics
 
 _log: Final = logging.getLogger("governor")
 
@@ -44,8 +44,6 @@ _log: Final = logging.getLogger("governor")
 #: until the oldest of them has left the interval.
 _MAX_CRASHES: Final = 5
 _CRASH_INTERVAL: Final = MINUTE
-#: Limits of single endpoints. There are as many as a program has in its code.
-_MAX_ENDPOINTS: Final = 1000
 #: Scopes that are looked at in one step of a survey: about a tenth of a millisecond.
 _MAX_SURVEYED: Final = 16
 #: Seconds by which the wall clock may drift before moments are computed from its new reading.
@@ -113,19 +111,12 @@ class Supervisor:
         self.members: Callable[[], tuple[MemberStatistics, ...]] = tuple
         self._to_start: deque[ScopeActor | GroupActor] = deque()
         self._any_to_start = anyio.Event()
-        self._forgotten_visits = CounterRecord()
         # The wall clock at instant 0 of the governor's clock, kept while the two agree.
         self._wall = -math.inf
         #: When the governor was started, in seconds since 1970.
         self.started_at: float | None = None
-        max_clients = config.inbound_settings.max_clients
-        self.groups = {
-            name: GroupActor(name, group, max_clients=max_clients, now=now, announcer=announcer)
-            for name, group in config.inbound.items()
-        }
-        #: The groups of limits on single endpoints, by the object that stands for the limit.
-        self._endpoints: dict[object, str] = {}
-        for group in self.groups.values():
+        self.groups = Groups(config, now=now, announcer=announcer, start=self._start_sweeping)
+        for group in self.groups.by_name.values():
             tasks.start_soon(self._keep_sweeping, group)
         for task in (*self._watch.tasks(), self._start_tasks, self._scopes.passivate_idle):
             tasks.start_soon(task)
@@ -171,9 +162,9 @@ class Supervisor:
         What comes to life meanwhile is left out, and what makes room meanwhile still counts: so sums are true. Of the scopes
         that are set aside only `also`, or those of a provider of that name, are shown.
         """
-        counters, visits = self._scopes.counters(), self._forgotten_visits
+        counters, visits = self._scopes.counters(), self.groups.forgotten
         aside = len(self._scopes.set_aside)
-        actors, group_actors = self._scopes.actors.copy(), self.groups.copy()
+        actors, group_actors = self._scopes.actors.copy(), self.groups.by_name.copy()
         scopes: dict[str, ScopeStatistics] = {}
         groups: dict[str, GroupStatistics] = {}
         for number, scope in enumerate(sorted(actors), 1):
@@ -230,44 +221,7 @@ class Supervisor:
         for scope, actor in list(self._scopes.actors.items()):
             if self._builder.concerns(before, scope):
                 self.sharing.change(actor)
-        max_clients = config.inbound_settings.max_clients
-        for name, policy in config.inbound.items():
-            if name in self.groups:
-                self.groups[name].reconfigure(policy, max_clients)
-            else:
-                self._add_group(name, policy)
-        for name in self._endpoints.values():
-            self.groups[name].reconfigure(self.groups[name].policy, max_clients)
-        known = {*config.inbound, *self._endpoints.values()}
-        for name in [name for name in self.groups if name not in known]:
-            group = self.groups.pop(name)
-            self._forgotten_visits += group.counters.record()
-            group.close()
-
-    def endpoint(self, key: object, name: str, policy: InboundGroup) -> GroupActor:
-        """The group of a limit on endpoints, known by `key`. It starts with its first request. Raises `UsageError`."""
-        known = self._endpoints.get(key)
-        if known is not None:
-            return self.groups[known]
-        if len(self._endpoints) >= _MAX_ENDPOINTS:
-            raise UsageError(f"there are more than {_MAX_ENDPOINTS} limits of endpoints; make each once, not for each request")
-        names = (f"endpoint:{name}" if number == 1 else f"endpoint:{name}-{number}" for number in count(1))
-        group = next(one for one in names if one not in self.groups)
-        self._endpoints[key] = group
-        self._add_group(group, policy)
-        return self.groups[group]
-
-    def known_endpoint(self, key: object) -> GroupActor | None:
-        """The same for a limit that is in use already, from any thread; else None."""
-        name = self._endpoints.get(key)
-        return None if name is None else self.groups.get(name)
-
-    def _add_group(self, name: str, policy: InboundGroup) -> None:
-        max_clients = self._config.inbound_settings.max_clients
-        group = GroupActor(name, policy, max_clients=max_clients, now=self.clock, announcer=self._announcer)
-        self.groups[name] = group
-        self._to_start.append(group)
-        self._any_to_start.set()
+        self.groups.reconfigure(config)
 
     # Effects.
 
@@ -345,6 +299,10 @@ class Supervisor:
             return
         self._scopes.is_awake(actor)
         self._to_start.append(actor)
+        self._any_to_start.set()
+
+    def _start_sweeping(self, group: GroupActor) -> None:
+        self._to_start.append(group)
         self._any_to_start.set()
 
     async def _start_tasks(self) -> None:

@@ -224,6 +224,11 @@ class GroupActor:
         """The number of clients that have spent something and, when last looked at, had not got it back."""
         return max((len(table) for entry, table in self._tables.items() if entry.by == _CLIENT), default=0)
 
+    @property
+    def rests(self) -> bool:
+        """Whether it has nothing to remember: no client has spent anything, and no request is in flight."""
+        return not self._held and not any(len(table) for table in self._tables.values())
+
     def totals(self) -> list[tuple[Limit, int]]:
         """The limits of the whole group, and how many requests each has left."""
         now = self._now()
