@@ -92,10 +92,11 @@ class Builder:
 
     def new(self, scope: str) -> ScopeActor:
         """An actor with unspent policies, or with those that earlier lives have left."""
-        pipeline = self.pipeline(scope)
+        settings = self.config.for_scope(scope)  # Looked up once: the first call of a scope waits for all of this.
+        pipeline = self._pipeline_of(scope, self._said(scope, settings, self.config))
         if self._keeper is not None:
             pipeline = self._keeper.scope(scope, pipeline, self._pipeline_of)
-        return self._actor(scope, pipeline)
+        return self._actor(scope, pipeline, settings)
 
     def revived(self, scope: str, record: ScopeRecord) -> ScopeActor:
         """An actor that goes on from a record, as if it had gone through the changes of settings since."""
@@ -109,7 +110,7 @@ class Builder:
             if changed.settings() != pipeline.settings():
                 changed.carry_over(at, pipeline)
                 pipeline = changed
-        actor = self._actor(scope, pipeline)
+        actor = self._actor(scope, pipeline, self.config.for_scope(scope))
         actor.go_on_from(record.counters, record.units, limits_changed=pipeline.settings() != record.settings)
         return actor
 
@@ -191,10 +192,11 @@ class Builder:
     def pipeline(self, scope: str, config: Config | None = None, *, own_server: ServerLimits | None = None) -> Pipeline:
         """Unspent policies, under the settings in force unless told otherwise, with what a server has said about the scope."""
         config = config or self.config
-        settings = config.for_scope(scope)
+        return self._pipeline_of(scope, self._said(scope, config.for_scope(scope), config), own_server)
+
+    def _said(self, scope: str, settings: ScopeSettings, config: Config) -> PipelineSettings:
         exempt = provider_of(scope) in config.global_.degraded_exempt
-        said = settings.breaker, settings.limits, exempt, settings.max_debt, settings.arrivals
-        return self._pipeline_of(scope, said, own_server)
+        return settings.breaker, settings.limits, exempt, settings.max_debt, settings.arrivals
 
     def _pipeline_of(self, scope: str, settings: PipelineSettings, own_server: ServerLimits | None = None) -> Pipeline:
         breaker, limits, exempt, max_debt, arrivals = settings
@@ -221,7 +223,7 @@ class Builder:
         settings = self.config.provider.get(section or DEFAULT) or self.config.provider[DEFAULT]
         return MethodCost(*settings.cost_of(scope.partition(":")[2]))
 
-    def _actor(self, scope: str, pipeline: Pipeline) -> ScopeActor:
+    def _actor(self, scope: str, pipeline: Pipeline, settings: ScopeSettings) -> ScopeActor:
         make = ScopeActor if self._keeper is None else partial(KeptScopeActor, keeper=self._keeper)
         actor = make(
             scope,
@@ -229,7 +231,7 @@ class Builder:
             portal=self._portal,
             failures=self._failures,
             now=self._now,
-            retry=self.config.for_scope(scope).retry,
+            retry=settings.retry,
             random=self._random,
             max_waiting=self.config.global_.max_waiting,
             parent=self._parent,
@@ -237,7 +239,7 @@ class Builder:
             classifier=self._classifier,
             watch=self._watch_loops,
         )
-        actor.logic.loops = self.config.for_scope(scope).loops
+        actor.logic.loops = settings.loops
         return actor
 
 

@@ -2,7 +2,6 @@
 
 from math import inf
 from operator import index
-from typing import SupportsIndex
 
 import msgspec
 
@@ -18,7 +17,8 @@ _UNBOUNDED = 10**30
 
 def integer(value: object) -> object:
     """A whole number of another type, such as those of numpy, as an `int`; anything else unchanged."""
-    if isinstance(value, int) or not isinstance(value, SupportsIndex):
+    # Not `SupportsIndex`, which takes microseconds for each look, and records are made for each scope.
+    if isinstance(value, int) or not hasattr(value, "__index__"):
         return value
     try:
         return index(value)
