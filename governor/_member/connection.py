@@ -9,14 +9,16 @@ Bound: `MAX_BACKLOG` bytes that the daemon does not read; beyond, the connection
 import os
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 from weakref import WeakSet
 
 import anyio
-import anyio.lowlevel
 
+from governor._actors.readable import keep_reading
 from governor.protocol import FROM_OWNER, FrameReader, FromMember, FromOwner, encode
 
 #: Bytes that the daemon has not read.
@@ -74,22 +76,25 @@ class Connection:
                 await anyio.wait_writable(self._socket)
                 self.flush()
 
-    async def receive(self) -> list[FromOwner]:
-        """The messages that have arrived together. Raises `OSError` at the end, and `FrameError` at what is no frame."""
-        while not self.closed:
-            try:
-                data = self._socket.recv(_READ)
-            except BlockingIOError:
-                await anyio.wait_readable(self._socket)
-                continue
-            if not data:
-                break
-            # A daemon that says much must not keep what others leave from being read.
-            await anyio.lowlevel.checkpoint()
-            messages = list(self._reader.feed(data))
-            if messages:
-                return messages
+    async def keep_reading(self, handle: Callable[[list[FromOwner]], object]) -> None:
+        """Hands over the messages that have arrived together, again and again.
+
+        Raises `OSError` at the end, `FrameError` at what is no frame, and what `handle` raises.
+        """
+        await keep_reading(self._socket, partial(self._read, handle))
         raise ConnectionLostError("the daemon has closed the connection")
+
+    def _read(self, handle: Callable[[list[FromOwner]], object]) -> bool:
+        try:
+            data = self._socket.recv(_READ)
+        except BlockingIOError:
+            return True
+        if not data or self.closed:
+            return False
+        messages = list(self._reader.feed(data))
+        if messages:
+            handle(messages)
+        return True
 
     def end(self) -> None:
         """Ends it from any place: its reader finds out."""

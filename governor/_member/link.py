@@ -7,7 +7,7 @@ time to live. Otherwise nothing is sent.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Final, Protocol, final
@@ -109,35 +109,37 @@ class Link:
         connection.send(hello)
         self._connection = connection
         connection.flush()
-        welcomed = False
+        waits = anyio.CancelScope()
+
+        def handle(messages: Iterable[FromOwner]) -> None:
+            for message in messages:
+                if self._session is None:
+                    self._welcome(message, session)
+                    waits.deadline = math.inf
+                else:
+                    session.handle(message)
+            connection.flush()
+
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(connection.keep_writing)
+                tasks.start_soon(self._keep_looking, connection, session)
                 with anyio.move_on_after(patience) as waits:
-                    while True:
-                        messages = await connection.receive()
-                        if not welcomed:
-                            self._welcome(messages.pop(0), session)
-                            welcomed = True
-                            waits.deadline = math.inf
-                            tasks.start_soon(self._keep_looking, connection, session)
-                        for message in messages:
-                            session.handle(message)
-                        connection.flush()
+                    await connection.keep_reading(handle)
                 tasks.cancel_scope.cancel()
         except* (OSError, FrameError, SessionRejected) as group:
             for error in group.exceptions:
                 if not isinstance(error, ConnectionLostError):
                     _log.warning("The connection to the daemon at %s has ended: %s", self._socket, error)
-        return welcomed
+        return self._session is not None
 
     def _welcome(self, message: FromOwner, session: Session) -> None:
         if not isinstance(message, Welcome):
             session.handle(message)  # Raises for one that rejects.
             raise SessionRejected(f"the daemon does not say welcome, but {message}")
-        self._session = session
         self._ttl = round(message.ttl * 1e9)
         self._linked.welcome(message.ttl, message.now)
+        self._session = session
 
     async def _keep_looking(self, connection: Connection, session: Session) -> None:
         while True:

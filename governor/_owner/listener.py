@@ -8,15 +8,16 @@ its connection is closed; `_HELLO_TIMEOUT` seconds until the first message of a 
 """
 
 import logging
+import math
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final, final
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskGroup
 
+from governor._actors.readable import keep_reading
 from governor._owner.members import MAX_MEMBERS, Members
 from governor._owner.peers import is_ours, user_of
 from governor._owner.session import Session
@@ -140,40 +141,41 @@ class Connection:
         #: Set while nothing is left to write.
         self.drained = anyio.Event()
         self.drained.set()
+        self._reader = FrameReader(FROM_MEMBER)
+        self._hello = anyio.CancelScope()
         self.session = listener.members.open(self._send)
 
     async def run(self) -> None:
         """Handles frames until the connection ends."""
-        reader = FrameReader(FROM_MEMBER)
-        session = self.session
-        with anyio.move_on_after(_HELLO_TIMEOUT) as hello:
-            while (data := await self._receive()) and not self.closed:
-                try:
-                    with self._listener.together():
-                        for message in reader.feed(data):
-                            session.handle(message)
-                        session.lend()
-                except (FrameError, GovernorError) as mistake:
-                    await self._reject(str(mistake))
-                    return
-                except Exception as error:
-                    _log.error("A message of process %d could not be handled.", session.pid, exc_info=error)
-                    await self._reject("the message could not be handled; see the log of the governor")
-                    return
-                if session.greeted:
-                    hello.deadline = float("inf")
-        if hello.cancelled_caught:
+        try:
+            with anyio.move_on_after(_HELLO_TIMEOUT) as self._hello:
+                await keep_reading(self._socket, self._read)
+        except (FrameError, GovernorError) as mistake:
+            await self._reject(str(mistake))
+        except OSError:
+            raise
+        except Exception as error:
+            _log.error("A message of process %d could not be handled.", self.session.pid, exc_info=error)
+            await self._reject("the message could not be handled; see the log of the governor")
+        if self._hello.cancelled_caught:
             await self._reject("the first message did not come in time")
 
-    async def _receive(self) -> bytes:
-        while True:
-            try:
-                data = self._socket.recv(_READ)
-            except BlockingIOError:
-                await anyio.wait_readable(self._socket)
-            else:
-                await anyio.lowlevel.checkpoint()  # One that says much must not keep others waiting.
-                return data
+    def _read(self) -> bool:
+        """Handles what has arrived. False at the end. Raises what is wrong with it."""
+        try:
+            data = self._socket.recv(_READ)
+        except BlockingIOError:
+            return True
+        if not data or self.closed:
+            return False
+        session = self.session
+        with self._listener.together():
+            for message in self._reader.feed(data):
+                session.handle(message)
+            session.lend()
+        if session.greeted:
+            self._hello.deadline = math.inf
+        return True
 
     async def _reject(self, reason: str) -> None:
         self._send(Rejected(reason))
