@@ -11,6 +11,7 @@ from governor._inbound import Admission, EndpointGroup, Inbound
 from governor._lives import GovernorState
 from governor._permit_request import Cost, PermitRequest
 from governor._units import Duration, Instant
+from governor._version import __version__
 from governor.config import Config
 from governor.errors import (
     BanBudgetSpent,
@@ -59,10 +60,6 @@ from governor.statistics import (
     ScopeStatistics,
     Statistics,
 )
-
-#: The version of the installed package.
-#: The version of the package. Written out, because `importlib.metadata` takes as long to load as half of this package.
-__version__ = "0.1.0"
 
 __all__ = [
     "Admission",

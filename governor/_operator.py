@@ -1,12 +1,12 @@
 """The operator of a governor: closes, opens and resets scopes and providers by hand, while everything goes on."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import final
 
 from governor._access import Access
+from governor._actors.operating import Operations
 from governor._units import DurationLike
-from governor.config import provider_name, scope_name
-from governor.policies.breaker_parameters import Breaker
 
 
 @final
@@ -28,10 +28,7 @@ class Operator:
 
         Then the breaker probes. One that is closed ramps up, as its settings say. Outcomes of calls from before change nothing.
         """
-        # Validated like the setting of that name.
-        span = None if open_for is None else Breaker(open_for=open_for).open_for
-        operations = self._access.supervised().operations
-        self._access.still_running().call(partial(operations.set_breaker, scope_name(scope), span))
+        self._perform(lambda operations: operations.set_breaker(scope, open_for))
 
     def close(self, name: str, open_for: DurationLike) -> None:
         """Lets no call through for so long: text such as `10m` or a `timedelta`, up to 366 days. Another call sets another end.
@@ -39,23 +36,22 @@ class Operator:
         Calls wait, or are denied as `circuit_breaker_open`. A scope then sends probes, as after every opening of its circuit
         breaker; a provider goes on.
         """
-        span = Breaker(open_for=open_for).open_for
-        self._access.still_running().call(partial(self._access.supervised().operations.close, _name(name), span))
+        self._perform(lambda operations: operations.close(name, open_for))
 
     def open(self, name: str) -> None:
         """Ends what `close` has begun, and closes the circuit breaker of the scope, or those of all scopes of the provider.
 
         Limits, pauses that the server has asked for and the ban budget hold as before.
         """
-        self._access.still_running().call(partial(self._access.supervised().operations.open, _name(name)))
+        self._perform(lambda operations: operations.open(name))
 
     def reset(self, name: str) -> None:
         """Opens it, and forgets what its server has said and rejected: pauses, limits that it revealed, and runs of rejections.
 
         Of a provider, the learned rate and the ban budget are forgotten as well, and with it how close the client is to a ban.
         """
-        self._access.still_running().call(partial(self._access.supervised().operations.reset, _name(name)))
+        self._perform(lambda operations: operations.reset(name))
 
-
-def _name(name: str) -> str:
-    return scope_name(name) if ":" in name else provider_name(name, field="scope")
+    def _perform(self, operation: Callable[[Operations], None]) -> None:
+        operations = self._access.supervised().operations
+        self._access.still_running().call(partial(operation, operations))

@@ -73,7 +73,7 @@ class Supervisor:
         state: LifeState | None = None,
     ) -> None:
         now = now if state is None else state.clock
-        self._config = config
+        self.config = config
         self.clock = now
         self._portal = portal
         self._tasks = tasks
@@ -189,7 +189,7 @@ class Supervisor:
             counters=counters,
             inbound=visits,
             requests_last_minute=self._watch.cap.used(now),
-            requests_per_minute=self._config.global_.requests_per_minute,
+            requests_per_minute=self.config.global_.requests_per_minute,
             degraded_for=to_seconds(max(0, self._watch.degraded.until - now)),
             degraded_spells=self._watch.degraded.spells,
             degraded_cause=self._watch.cause if now < self._watch.degraded.until else None,
@@ -213,7 +213,7 @@ class Supervisor:
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on; everything goes on from where it stands."""
-        before, self._config = self._config, config
+        before, self.config = self.config, config
         self._builder.reconfigure(config)
         self._watch.reconfigure(config.global_)
         self._watch.budgets.reconfigure(_budgets(config))
@@ -273,7 +273,7 @@ class Supervisor:
         Looks at all scopes that are awake. Exempt providers do not count, as a pause does not stop them; nor does any, where a
         run of failures of one provider is enough for a pause.
         """
-        several = self._config.global_.degraded_after_providers > 1
+        several = self.config.global_.degraded_after_providers > 1
         return several and any(self._is_witness(actor, now) for actor in self._scopes.awake)
 
     def _is_witness(self, actor: ScopeActor, now: Instant) -> bool:

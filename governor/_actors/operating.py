@@ -7,10 +7,11 @@ from typing import Final, final
 from governor._actors.actor import ScopeActor
 from governor._actors.building import Builder
 from governor._actors.registry import Registry
-from governor._units import Duration, Instant
+from governor._units import Duration, DurationLike, Instant
 from governor.clock import Clock
-from governor.config import provider_of
+from governor.config import provider_name, provider_of, scope_name
 from governor.errors import ConfigError, UsageError
+from governor.policies.breaker_parameters import Breaker
 from governor.policies.provider import ProviderPolicies
 
 #: What may be missing, in words.
@@ -19,7 +20,10 @@ _USED: Final = "that has been used"
 
 @final
 class Operations:
-    """The operations of one governor. Belongs to the actors' thread. `publish` has the scopes of a provider look again."""
+    """The operations of one governor. Belongs to the actors' thread. `publish` has the scopes of a provider look again.
+
+    Each raises `ConfigError` for what has not been used, or is no name or duration, and `UsageError` without room for a scope.
+    """
 
     def __init__(self, scopes: Registry, builder: Builder, *, now: Clock, publish: Callable[[str], None]) -> None:
         self._scopes = scopes
@@ -27,22 +31,25 @@ class Operations:
         self._now = now
         self._publish = publish
 
-    def set_breaker(self, scope: str, open_for: Duration | None) -> None:
-        """Opens the breaker of a scope for `open_for`, or closes it (None). Raises `ConfigError`, `UsageError`."""
-        actor = self._actor(scope)
-        actor.change(partial(actor.logic.set_breaker, open_for))
+    def set_breaker(self, scope: str, open_for: DurationLike | None) -> None:
+        """Opens the breaker of a scope for `open_for`, or closes it (None)."""
+        span = None if open_for is None else _span(open_for)
+        actor = self._actor(scope_name(scope))
+        actor.change(partial(actor.logic.set_breaker, span))
 
-    def close(self, name: str, span: Duration) -> None:
-        """Grants no call of a scope, or of a provider, for that long. Raises `ConfigError`, `UsageError`."""
+    def close(self, name: str, open_for: DurationLike) -> None:
+        """Grants no call of a scope, or of a provider, for that long."""
+        name, span = _name(name), _span(open_for)
         if ":" in name:
-            self.set_breaker(name, span)
+            self.set_breaker(name, open_for)
             return
         shared = self._provider(name)
         shared.hold.until = Instant(self._now() + span)
         self._moved(shared)
 
     def open(self, name: str) -> None:
-        """Ends what `close` has begun, and closes the breaker. Raises `ConfigError`, `UsageError`."""
+        """Ends what `close` has begun, and closes the breaker."""
+        name = _name(name)
         for actor in self._each(name):
             if not actor.ledger.pipeline.breaker.unrestricted:
                 actor.change(partial(actor.logic.set_breaker, None))
@@ -52,7 +59,8 @@ class Operations:
             self._moved(shared)
 
     def reset(self, name: str) -> None:
-        """Opens it, and forgets what its server has said and rejected. Raises `ConfigError`, `UsageError`."""
+        """Opens it, and forgets what its server has said and rejected."""
+        name = _name(name)
         self.open(name)
         if ":" not in name:
             shared = self._provider(name)
@@ -87,3 +95,12 @@ class Operations:
             unknown = f"there is no provider {name!r}, or it has not been used yet"
             raise ConfigError("scope", name, f"a provider {_USED}", message=unknown)
         return self._builder.provider(name)
+
+
+def _name(name: str) -> str:
+    return scope_name(name) if ":" in name else provider_name(name, field="scope")
+
+
+def _span(open_for: DurationLike) -> Duration:
+    """Validated like the setting of that name."""
+    return Breaker(open_for=open_for).open_for

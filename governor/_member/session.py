@@ -18,6 +18,7 @@ from governor.errors import GovernorError
 from governor.messages import Acquire, Denied, NoRetry, Outcome, PlanRetry, RetryPlan
 from governor.policies.contract import Grant
 from governor.protocol import (
+    Acted,
     Answer,
     Ask,
     AskDenied,
@@ -196,8 +197,8 @@ class Session:
                 self._received(number, part, more=more)
             case Rejected(reason):
                 raise SessionRejected(f"the daemon rejects this process: {reason}")
-            case Welcome():
-                raise SessionRejected("the daemon has said welcome a second time")
+            case Welcome() | Acted():
+                raise SessionRejected(f"the daemon has said {type(message).__name__}, for which nothing was asked")
             case _:
                 assert_never(message)
 

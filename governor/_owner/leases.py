@@ -108,6 +108,12 @@ class Leases:
             if lease.holder.outstanding and (over or (recalled is not None and now >= recalled + self.lasts)):
                 lease.actor.change(partial(lease.actor.lender.expire, lease.holder))
 
+    def recall_all(self) -> int:
+        """Recalls everything. Returns how many permits are outstanding: until they are reported, or the leases run out."""
+        for lease in self._leases.values():
+            lease.holder.recall(self._clock())
+        return self.lent
+
     def _settle(self, lease: _Lease, use: LeaseUse) -> None:
         lender = lease.actor.lender
         self.used += use.used

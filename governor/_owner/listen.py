@@ -10,9 +10,10 @@ from typing import final
 from governor._access import Access
 from governor._owner.listener import listening
 from governor._owner.members import Members
-from governor._owner.socket_file import bound, default_path
+from governor._owner.socket_file import bound
 from governor._supervisor import Supervisor
 from governor.errors import UsageError
+from governor.protocol import default_path
 
 
 @final

@@ -4,6 +4,8 @@ Bounds: `MAX_MEMBERS` sessions, those included that only wait for their leases t
 asked for and not sent.
 """
 
+import os
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple, final
@@ -15,15 +17,19 @@ import msgspec
 from governor._actors.actor import ScopeActor
 from governor._owner.checks import ProtocolError
 from governor._owner.leases import outlasting
+from governor._owner.operating import perform
 from governor._owner.session import Session
 from governor._supervisor import Supervisor
 from governor._units import SECOND, Duration, Instant, to_seconds
+from governor._version import __version__
 from governor.config import scope_of
-from governor.protocol import Answer, FromOwner
+from governor.protocol import Act, Acted, Answer, FromOwner
 from governor.statistics import MemberStatistics
 
 MAX_MEMBERS: Final = 8192
 MAX_QUERIES: Final = 64
+#: What may be asked for.
+_DOCUMENTS: Final = ("statistics", "about")
 #: How long a lease lasts.
 TTL: Final = Duration(SECOND)
 #: Bytes of a document in one message.
@@ -35,6 +41,7 @@ _MEASURED: Final = Duration(SECOND)
 class _Query(NamedTuple):
     session: Session
     number: int
+    document: str
 
 
 class _Rate:
@@ -72,7 +79,7 @@ class Members:
             self._due.set()
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return sum(not session.operator for session in self._sessions)
 
     @property
     def full(self) -> bool:
@@ -140,7 +147,7 @@ class Members:
         """The processes that are connected, by process id."""
         now, found = self.clock(), []
         for session, rate in self._sessions.items():
-            if session.greeted and session.connected:
+            if session.is_process:
                 requests = session.granted + session.leases.used
                 rate.look(now, requests)
                 found.append(
@@ -156,13 +163,17 @@ class Members:
                 )
         return tuple(sorted(found, key=lambda one: one.pid))
 
+    def act(self, message: Act) -> Acted:
+        """See `session.Machine`."""
+        return perform(message, self._supervisor, self._sessions)
+
     def query(self, session: Session, number: int, document: str) -> None:
         """See `session.Machine`."""
-        if document != "statistics":
-            raise ProtocolError(f"there is no document {document!r}; there is 'statistics'")
+        if document not in _DOCUMENTS:
+            raise ProtocolError(f"there is no document {document!r}; there are {' and '.join(_DOCUMENTS)}")
         if len(self._queries) >= MAX_QUERIES:
             raise ProtocolError(f"more than {MAX_QUERIES} documents are asked for at a time")
-        self._queries.append(_Query(session, number))
+        self._queries.append(_Query(session, number, document))
         self._asked.set()
 
     async def answer_queries(self, room: Callable[[Session], "anyio.Event | None"]) -> None:
@@ -171,11 +182,8 @@ class Members:
             await self._asked.wait()
             self._asked = anyio.Event()
             while self._queries:
-                session, number = self._queries.popleft()
-                survey = self._supervisor.survey()
-                while (statistics := next(survey)) is None:
-                    await anyio.lowlevel.checkpoint()
-                document = msgspec.json.encode(statistics)
+                session, number, name = self._queries.popleft()
+                document = await self._document(name)
                 for start in range(0, len(document), _PART):
                     while (event := room(session)) is not None:
                         await event.wait()
@@ -183,3 +191,13 @@ class Members:
                         break
                     session.answer(Answer(number, document[start : start + _PART], start + _PART < len(document)))
                 await anyio.lowlevel.checkpoint()
+
+    async def _document(self, name: str) -> bytes:
+        if name == "about":
+            policy_file = self._supervisor.config.policy_file
+            about = {"version": __version__, "pid": os.getpid(), "host": socket.gethostname(), "policy_file": policy_file}
+            return msgspec.json.encode(about)
+        survey = self._supervisor.survey()
+        while (statistics := next(survey)) is None:
+            await anyio.lowlevel.checkpoint()
+        return msgspec.json.encode(statistics)

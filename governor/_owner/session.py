@@ -32,6 +32,8 @@ from governor.policies.contract import REQUESTS, Request
 from governor.policies.lent import spend
 from governor.protocol import (
     VERSION,
+    Act,
+    Acted,
     Ask,
     AskDenied,
     FromMember,
@@ -70,6 +72,9 @@ class Machine(Protocol):
     def query(self, session: "Session", number: int, document: str) -> None:
         """Has the session answered with a document, in parts."""
 
+    def act(self, message: Act) -> Acted:
+        """Does what an operator asks for."""
+
 
 class _Waiting(NamedTuple):
     actor: ScopeActor
@@ -85,6 +90,8 @@ class Session:
         self._send = send
         self.pid = 0
         self.name = ""
+        #: Whether it only looks and acts.
+        self.operator = False
         self.connected = True
         #: When the process is gone for certain, once the connection is lost.
         self._gone_at = Instant(0)
@@ -104,6 +111,11 @@ class Session:
     def waiting(self) -> int:
         """Asks that wait."""
         return len(self._waiting) + len(self._early)
+
+    @property
+    def is_process(self) -> bool:
+        """Whether it is a connected process that shares the limits."""
+        return self.greeted and self.connected and not self.operator
 
     @property
     def due(self) -> bool:
@@ -133,6 +145,8 @@ class Session:
                 self._plan(message)
             case Query(number, document):
                 self._machine.query(self, number, document)
+            case Act():
+                self.answer(self._machine.act(message))
             case _:
                 assert_never(message)
 
@@ -154,7 +168,7 @@ class Session:
         if hello.version != VERSION:
             raise ProtocolError(f"version {hello.version} of the protocol is not spoken here, but version {VERSION}")
         self.greeted = True
-        self.pid, self.name = hello.pid, hello.name
+        self.pid, self.name, self.operator = hello.pid, hello.name, hello.operator
         for scope, count in hello.held.items():
             actor = self._machine.actor(scope)
             if actor is not None:

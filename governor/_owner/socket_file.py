@@ -1,4 +1,4 @@
-"""The unix socket on which a governor listens: where it is, who may use it, and that one process has it.
+"""The unix socket on which a governor listens: who may use it, and that one process has it.
 
 A socket file outlives the process that made it. So that two processes that start at once do not remove each other's, the owner
 holds a lock on the file beside it, `governor.sock.lock`, which the kernel takes away when the process ends, however it ends.
@@ -14,8 +14,6 @@ from typing import Final
 
 from governor.errors import GovernorError
 
-#: The name of the socket in the folder of the user.
-NAME: Final = "governor.sock"
 #: Bytes of the longest path that the address of a unix socket holds: 104 on macOS, 108 on Linux, with a zero at the end.
 MAX_PATH: Final = 103
 _BACKLOG: Final = 1024
@@ -23,25 +21,6 @@ _BACKLOG: Final = 1024
 
 class ListenError(GovernorError):
     """The socket cannot be listened on: what is in the way, and what to do."""
-
-
-def default_path() -> Path:
-    """The socket of the current user: in `XDG_RUNTIME_DIR`, or else in a folder of their own in the folder of temporary files.
-
-    Raises `ListenError` if that folder belongs to another user, or others may write there.
-    """
-    import tempfile
-
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
-        return Path(runtime) / NAME
-    folder = Path(tempfile.gettempdir()) / f"governor-{os.geteuid()}"
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise ListenError(f"{folder} is no folder of this user alone; remove it, or name another socket with --socket")
-    return folder / NAME
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""`governor ctl`: an operator closes, opens and resets scopes and providers of a running governor, from a terminal."""
+"""`governor ctl`: an operator closes, opens and resets scopes and providers of a running governor, and recalls processes.
+
+Over the socket of the daemon its file mode and the user decide who may. Over HTTP the admin token does.
+"""
 
 import argparse
 import os
@@ -11,10 +14,13 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import msgspec
 
+from governor import GovernorError
 from governor.daemon.offers import CLOSE, OPEN, RESET, RESUME
 from governor.daemon.options import ADMIN_TOKEN
-from governor.daemon.status_command import url_of
-from governor.wording import plain
+from governor.daemon.reach import SOCKET, URL, add_either, add_socket, socket_of
+from governor.daemon.socket_client import SocketClient
+from governor.protocol import default_path
+from governor.wording import plain, several
 
 _PREFIX: Final = "/api/v1/traffic-control"
 #: Seconds for the daemon to answer.
@@ -22,9 +28,10 @@ _TIMEOUT: Final = 10.0
 _MAX_BYTES: Final = 65_536
 
 _DESCRIPTION: Final = (
-    "Changes a running governor by hand, through the API of the daemon. NAME is a scope, such as github:get, or a provider, "
-    f"such as github, with all of its scopes. The admin token of the daemon is read from {ADMIN_TOKEN}. Exit status: 0 if it "
-    "is done, 1 if it is not, 2 for a mistake on the command line."
+    "Changes a running governor by hand. NAME is a scope, such as github:get, or a provider, such as github, with all of its "
+    "scopes. The daemon is reached over its socket (--socket, or what "
+    f"{SOCKET} names), which takes no token, or else at its URL, with its admin token, which is read from {ADMIN_TOKEN}. "
+    "Exit status: 0 if it is done, 1 if it is not, 2 for a mistake on the command line."
 )
 
 
@@ -36,19 +43,44 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns the exit status."""
     options = parser()
     said = options.parse_args(arguments)
-    token = said.token or os.environ.get(ADMIN_TOKEN)
-    if not token:
-        options.error(f"there is no admin token: set {ADMIN_TOKEN} to the token that `governor serve` was started with")
-    body = {} if said.command == "resume" else {"name": said.name}
-    if said.command == "close":
-        body["open_for"] = said.span
     try:
-        _post(said.url, said.path, token, body)
-    except _NotDone as why:
+        print(_over_socket(said) or _over_http(said, options))
+    except (_NotDone, GovernorError) as why:
         print(f"governor ctl: {why}", file=sys.stderr)
         return 1
-    print(said.done.format(name=plain(body.get("name", "")), span=body.get("open_for")))
     return 0
+
+
+def _over_socket(said: argparse.Namespace) -> str:
+    """Acts over the socket. Returns what was done, in words; empty if there is no socket to use."""
+    path = socket_of(said.socket, http=bool(said.url or said.token))
+    if path is None and said.path is None:
+        path = default_path()
+    if path is None:
+        return ""
+    with SocketClient(path) as client:
+        acted = client.act(said.command, said.name, said.span)
+    if acted.error:
+        raise _NotDone(f"Nothing was done: {plain(acted.error)}.")
+    processes = f"{acted.processes:,} process{'' if acted.processes == 1 else 'es'}"
+    return _done(said, permits=several(acted.permits, "permit"), processes=processes)
+
+
+def _over_http(said: argparse.Namespace, options: argparse.ArgumentParser) -> str:
+    token = said.token or os.environ.get(ADMIN_TOKEN)
+    if not token:
+        options.error(
+            f"there is no admin token: set {ADMIN_TOKEN} to the token that `governor serve` was started with, or use --socket"
+        )
+    body = {key: value for key, value in (("name", said.name), ("open_for", said.span)) if value}
+    _post(said.url or URL, said.path, token, body)
+    return _done(said)
+
+
+def _done(said: argparse.Namespace, **counted: str) -> str:
+    """What was done, in words."""
+    words: str = said.done
+    return words.format(name=plain(said.name), span=said.span, **counted)
 
 
 def _post(url: str, path: str, token: str, body: dict[str, str]) -> None:
@@ -85,30 +117,36 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
     """The parser of the command; without `--help` where it is part of another one."""
     parser = argparse.ArgumentParser(prog="governor ctl", description=_DESCRIPTION, allow_abbrev=False, add_help=add_help)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command", title="commands")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--url", type=url_of, default="http://127.0.0.1:8787", help="the URL of the daemon (%(default)s)")
-    common.add_argument(
+    http = argparse.ArgumentParser(add_help=False)
+    add_either(http)
+    http.add_argument(
         "--token",
         metavar="TOKEN",
-        help=f"the admin token; better set in {ADMIN_TOKEN}, as other users can read command lines",
+        help=f"the admin token, for the URL; better set in {ADMIN_TOKEN}, as other users can read command lines",
     )
-    close = commands.add_parser("close", parents=[common], allow_abbrev=False, help="let no call through for some time")
+    close = commands.add_parser("close", parents=[http], allow_abbrev=False, help="let no call through for some time")
     close.add_argument("name", metavar="NAME", help="a scope or a provider")
     close.add_argument(
         "--for", dest="span", metavar="DURATION", default="10m", help="for how long, such as 90s or 4h (%(default)s)"
     )
     close.set_defaults(path=CLOSE, done="{name} is closed for {span}.")
-    opened = commands.add_parser("open", parents=[common], allow_abbrev=False, help="end that, and close the circuit breakers")
+    opened = commands.add_parser("open", parents=[http], allow_abbrev=False, help="end that, and close the circuit breakers")
     opened.add_argument("name", metavar="NAME", help="a scope or a provider")
-    opened.set_defaults(path=OPEN, done="{name} is open.")
+    opened.set_defaults(path=OPEN, span="", done="{name} is open.")
     reset = commands.add_parser(
         "reset",
-        parents=[common],
+        parents=[http],
         allow_abbrev=False,
         help="open, and forget what the server has said and rejected",
     )
     reset.add_argument("name", metavar="NAME", help="a scope or a provider")
-    reset.set_defaults(path=RESET, done="{name} is reset.")
-    resume = commands.add_parser("resume", parents=[common], allow_abbrev=False, help="end degraded mode")
-    resume.set_defaults(path=RESUME, done="Degraded mode is ended.")
+    reset.set_defaults(path=RESET, span="", done="{name} is reset.")
+    resume = commands.add_parser("resume", parents=[http], allow_abbrev=False, help="end degraded mode")
+    resume.set_defaults(path=RESUME, name="", span="", done="Degraded mode is ended.")
+    recall = commands.add_parser(
+        "recall", allow_abbrev=False, help="recall what a process has been granted ahead; over the socket only"
+    )
+    recall.add_argument("name", metavar="PROCESS", help="the number of a process, or a name, for all processes of that name")
+    add_socket(recall)
+    recall.set_defaults(path=None, span="", url=None, token=None, done="{permits} of {processes} are recalled.")
     return parser

@@ -5,17 +5,23 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from threading import Event
-from typing import Final, TextIO
+from typing import Final, NamedTuple, TextIO
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 import msgspec
 
+from governor import GovernorError, Statistics
 from governor.clock import wall_clock
-from governor.daemon.documents import Status
+from governor.daemon import reports
+from governor.daemon.documents import About, Status
+from governor.daemon.reach import URL, add_either, socket_of
+from governor.daemon.socket_client import SocketClient
 from governor.daemon.table import Line, Tone, table
+from governor.daemon.tracker import Tracker
 from governor.wording import clock, plain, span
 
 _PATH: Final = "/api/v1/traffic-control/status"
@@ -34,6 +40,13 @@ _DESCRIPTION: Final = (
 
 class NoAnswer(Exception):
     """No governor answers. The message says why."""
+
+
+class Source(NamedTuple):
+    """Where the status comes from, in words, and how to ask for it. Asking raises `NoAnswer`."""
+
+    name: str
+    fetch: Callable[[], bytes]
 
 
 class Screen:
@@ -73,9 +86,10 @@ def main(arguments: Sequence[str], *, pause: Callable[[float], object] | None = 
     """Runs the command and returns the exit status. `pause` waits for so many seconds between two requests."""
     said = parser().parse_args(arguments)
     try:
+        source = _source(said)
         if said.watch:
-            return _watch(said.url, json=said.json, pause=pause or Event().wait)
-        return _once(said.url, json=said.json, exit_code=said.exit_code)
+            return _watch(source, json=said.json, pause=pause or Event().wait)
+        return _once(source, json=said.json, exit_code=said.exit_code)
     except NoAnswer as why:
         print(f"governor status: {why}", file=sys.stderr)
         return 1
@@ -85,9 +99,20 @@ def main(arguments: Sequence[str], *, pause: Callable[[float], object] | None = 
         return 0
 
 
-def _once(url: str, *, json: bool, exit_code: bool) -> int:
-    body = fetch(url)
-    status = read(url, body)
+def _source(said: argparse.Namespace) -> Source:
+    try:
+        path = socket_of(said.socket, http=said.url is not None)
+    except GovernorError as error:
+        raise NoAnswer(str(error)) from None
+    if path is not None:
+        return Source(str(path), partial(_fetch_over_socket, path, Tracker()))
+    url = said.url or URL
+    return Source(url, partial(fetch, url))
+
+
+def _once(source: Source, *, json: bool, exit_code: bool) -> int:
+    body = source.fetch()
+    status = read(source.name, body)
     if json:
         _print_json(body)
     else:
@@ -97,7 +122,7 @@ def _once(url: str, *, json: bool, exit_code: bool) -> int:
     return int(exit_code and any(condition.severity.denies for condition in status.conditions))
 
 
-def _watch(url: str, *, json: bool, pause: Callable[[float], object]) -> int:
+def _watch(source: Source, *, json: bool, pause: Callable[[float], object]) -> int:
     """Runs until Ctrl-C. After the first answer, outages are waited for: the last figures stay, with their age."""
     screen = Screen(sys.stdout)
     body, status = b"", None
@@ -105,8 +130,8 @@ def _watch(url: str, *, json: bool, pause: Callable[[float], object]) -> int:
         while True:
             outage = None
             try:
-                body = fetch(url)
-                status = read(url, body)
+                body = source.fetch()
+                status = read(source.name, body)
             except NoAnswer as why:
                 if status is None:
                     raise
@@ -146,12 +171,30 @@ def fetch(url: str) -> bytes:
         raise NoAnswer(f"no governor answers at {url}: {_words(error)}") from None
 
 
-def read(url: str, body: bytes) -> Status:
+def _fetch_over_socket(path: Path, tracker: Tracker) -> bytes:
+    """The same document from the governor that listens there, whose statistics `tracker` follows. Raises `NoAnswer`."""
+    try:
+        with SocketClient(path) as client:
+            about = msgspec.json.decode(client.document("about"), type=About)
+            statistics = msgspec.json.decode(client.document("statistics"), type=Statistics)
+    except GovernorError as error:
+        raise NoAnswer(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _not_understood(str(path), error) from None
+    found = tracker.add(statistics)
+    return msgspec.json.encode(reports.status(statistics, found, about=about, recent=tracker.recent()))
+
+
+def read(source: str, body: bytes) -> Status:
     """Decodes the status. Raises `NoAnswer` for anything else."""
     try:
         return msgspec.json.decode(body, type=Status)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise NoAnswer(f"the answer from {url} is not that of a governor of this version: {plain(str(error))}") from None
+        raise _not_understood(source, error) from None
+
+
+def _not_understood(source: str, error: Exception) -> NoAnswer:
+    return NoAnswer(f"the answer from {source} is not that of a governor of this version: {plain(str(error))}")
 
 
 def _words(reason: object) -> str:
@@ -171,18 +214,5 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
         "--json", action="store_true", help="print the status document, for scripts; with --watch, one per line"
     )
     parser.add_argument("--exit-code", action="store_true", help="exit with 1 if anything is denied; not with --watch")
-    parser.add_argument("--url", type=url_of, default="http://127.0.0.1:8787", help="the URL of the daemon (%(default)s)")
+    add_either(parser)
     return parser
-
-
-def url_of(text: str) -> str:
-    """A URL without a slash at its end."""
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        usable = usable and not (parts.query or parts.fragment or parts.username) and text == plain(text) and " " not in text
-    except ValueError:
-        usable = False
-    if not usable:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a URL of a daemon; use for instance 'http://127.0.0.1:8787'")
-    return text.rstrip("/")

@@ -5,6 +5,9 @@ from governor.protocol.messages import (
     FROM_MEMBER,
     FROM_OWNER,
     VERSION,
+    Act,
+    Acted,
+    Action,
     Answer,
     Ask,
     AskDenied,
@@ -27,6 +30,7 @@ from governor.protocol.messages import (
     Welcome,
     Withdraw,
 )
+from governor.protocol.place import default_path
 
 __all__ = [
     "FROM_MEMBER",
@@ -34,6 +38,9 @@ __all__ = [
     "HEADER",
     "MAX_FRAME",
     "VERSION",
+    "Act",
+    "Acted",
+    "Action",
     "Answer",
     "Ask",
     "AskDenied",
@@ -57,5 +64,6 @@ __all__ = [
     "Unused",
     "Welcome",
     "Withdraw",
+    "default_path",
     "encode",
 ]

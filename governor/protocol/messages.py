@@ -8,7 +8,7 @@ answer.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -26,12 +26,15 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 #: The name of a scope, in lower case: `github:get`.
 Scope = Annotated[str, msgspec.Meta(min_length=1, max_length=302)]
 
+#: What may be changed by hand.
+Action = Literal["close", "open", "reset", "resume", "recall"]
+
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """The first message of a member.
 
     After the loss of an owner, `held` says how many permits of calls that have not ended it has in each scope, and `used` what
-    its calls have used since, by scope and unit.
+    its calls have used since, by scope and unit. An `operator` looks and acts, and is not shown among the processes.
     """
 
     version: int
@@ -39,6 +42,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     name: Annotated[str, msgspec.Meta(max_length=64)] = ""
     held: Mapping[Scope, Count] = {}
     used: Mapping[Scope, Mapping[str, Count]] = {}
+    operator: bool = False
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
@@ -119,10 +123,24 @@ class Plan(msgspec.Struct, frozen=True, tag="plan"):
 
 
 class Query(msgspec.Struct, frozen=True, tag="query"):
-    """Ask for a document: `statistics`. The answer is `Answer`."""
+    """Ask for a document: `statistics`, or `about` for the process of the owner. The answer is `Answer`."""
 
     number: Number
     document: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class Act(msgspec.Struct, frozen=True, tag="act"):
+    """Change something by hand. The answer is `Acted`.
+
+    `close` lets no call of the scope or provider `name` through for `open_for`, a duration such as `10m`; `open` ends that, and
+    closes circuit breakers; `reset` also forgets what the server has said and rejected; `resume` ends degraded mode; `recall`
+    recalls what the processes of that name, or number, hold ahead.
+    """
+
+    number: Number
+    action: Action
+    name: Annotated[str, msgspec.Meta(max_length=302)] = ""
+    open_for: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
@@ -193,8 +211,17 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     more: bool = False
 
 
-FromMember = Hello | Ask | Withdraw | Told | LeaseReport | Plan | Query
-FromOwner = Welcome | Rejected | Granted | AskDenied | Read | Lent | Recall | Planned | Answer
+class Acted(msgspec.Struct, frozen=True, tag="acted"):
+    """Done, unless there is an `error`, which says why nothing was. `recall` has recalled so many `permits` of `processes`."""
+
+    number: int
+    error: str = ""
+    processes: int = 0
+    permits: int = 0
+
+
+FromMember = Hello | Ask | Withdraw | Told | LeaseReport | Plan | Query | Act
+FromOwner = Welcome | Rejected | Granted | AskDenied | Read | Lent | Recall | Planned | Answer | Acted
 
 #: Decode what the other side sends.
 FROM_MEMBER: Final[msgspec.msgpack.Decoder[FromMember]] = msgspec.msgpack.Decoder(FromMember, dec_hook=decode_duration)

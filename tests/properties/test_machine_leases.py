@@ -42,6 +42,8 @@ from governor.protocol import (
     FROM_MEMBER,
     FROM_OWNER,
     VERSION,
+    Act,
+    Acted,
     Ask,
     AskDenied,
     FrameReader,
@@ -95,7 +97,7 @@ class Process:
     unread: set[int] = field(default_factory=set)
     #: Calls in flight: the number of the ask, or -1 for those of an earlier connection, and the grant.
     calls: list[tuple[int, Grant]] = field(default_factory=list)
-    #: When the connection was lost.
+    #: When the connection was lost, until the owner has read the hello of another one.
     lost_at: int | None = None
     #: What was used and not reported when it was lost.
     used: dict[str, int] = field(default_factory=dict)
@@ -178,6 +180,9 @@ class MachineLeases(RuleBasedStateMachine):
     def query(self, session: Session, number: int, document: str) -> None:
         raise AssertionError
 
+    def act(self, message: Act) -> Acted:
+        raise AssertionError
+
     # The limits.
 
     def _use(self, scope: str, at: int) -> None:
@@ -227,7 +232,7 @@ class MachineLeases(RuleBasedStateMachine):
     def _connect(self, process: Process) -> None:
         process.to_owner, process.to_process = deque(), deque()
         process.session = Session(self, partial(self._sent, process, process.to_process))
-        process.number, process.lost_at = 0, None
+        process.number = 0
         process.asked.clear()
         process.withdrawn.clear()
         process.unread.clear()
@@ -362,6 +367,19 @@ class MachineLeases(RuleBasedStateMachine):
         self.owner_reads(who, 1000)
         self.read(who, 1000)
 
+    @rule(who=WHO, before=st.integers(0, 5))
+    def is_recalled(self, who: int, before: int) -> None:
+        """An operator recalls everything from a process, which keeps none of it."""
+        self.exchange(who, 500)
+        self.use(who, before)
+        session = self.processes[who].session
+        if session is not None:
+            session.leases.recall_all()
+            self.read(who, 1000)
+            self.owner_reads(who, 1000)
+            assert 0 == session.leases.lent
+            self.takes_all((who + 1) % 3)
+
     # What it takes several steps for.
 
     @rule(
@@ -440,9 +458,12 @@ class MachineLeases(RuleBasedStateMachine):
     def reconnect(self, who: int) -> None:
         process = self.processes[who]
         if process.session is None:
-            if self._is_abandoned(process):
-                process.calls.clear()  # The owner has given up on them, and stated when it does.
+            self._forget_abandoned(process)
             self._connect(process)
+
+    def _forget_abandoned(self, process: Process) -> None:
+        if self._is_abandoned(process):
+            process.calls.clear()  # The owner has given up on them, and stated when it does.
 
     # The owner.
 
@@ -454,6 +475,9 @@ class MachineLeases(RuleBasedStateMachine):
         reader = FrameReader(FROM_MEMBER)
         for _ in range(min(count, len(process.to_owner))):
             for message in reader.feed(process.to_owner.popleft()):
+                if isinstance(message, Hello):
+                    self._forget_abandoned(process)
+                    process.lost_at = None
                 process.session.handle(message)
         process.session.lend()
 

@@ -31,6 +31,8 @@ from governor.protocol import (
     FROM_MEMBER,
     FROM_OWNER,
     MAX_FRAME,
+    Act,
+    Acted,
     Answer,
     Ask,
     AskDenied,
@@ -76,6 +78,9 @@ SAID: Final[list[FromMember]] = [
     LeaseReport(3, (LeaseUse("github:get", 1, 2, 3, {200: 1, 0: 1}, 1, 7),)),
     Plan(4, "github:get", PlanRetry(2, SECOND, MINUTE)),
     Query(5, "statistics"),
+    Act(6, "close", "github", "10m"),
+    Act(7, "recall", "4711"),
+    Hello(1, 4712, "governor", operator=True),
 ]
 ANSWERS: Final[list[FromOwner]] = [
     Welcome(1, 1.0, Instant(7)),
@@ -87,6 +92,8 @@ ANSWERS: Final[list[FromOwner]] = [
     Recall("a:b", 2),
     Planned(4, RetryPlan(None, NoRetry.BUDGET)),
     Answer(5, b"{}", more=True),
+    Acted(6, "there is no provider 'github'"),
+    Acted(7, "", 2, 40),
 ]
 messages = st.sampled_from(SAID)
 
