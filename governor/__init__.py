@@ -2,12 +2,13 @@
 
 from governor._actors.leased_permits import LeasedPermits
 from governor._actors.permit import Permit
+from governor._admission import Admission, EndpointGroup
 from governor._callers import caller
 from governor._default import adefault, current, default, limit
 from governor._failures import Classify
 from governor._fingerprints import Fingerprint
 from governor._governor import Governor
-from governor._inbound import Admission, EndpointGroup, Inbound
+from governor._inbound import Inbound
 from governor._lives import GovernorState
 from governor._permit_request import Cost, PermitRequest
 from governor._units import Duration, Instant

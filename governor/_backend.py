@@ -5,12 +5,17 @@ from typing import Protocol
 
 from governor._actors.address import Address
 from governor._actors.operating import Operations
+from governor._admission import Gate
 from governor.config import Config
 from governor.statistics import Statistics
 
 
 class Backend(Protocol):
     """Belongs to the thread of the governor's portal."""
+
+    @property
+    def gate(self) -> Gate | None:
+        """Where inbound requests are admitted, if a daemon owns the limits."""
 
     @property
     def operations(self) -> Operations:

@@ -83,7 +83,7 @@ class Governor:
         #: Admission of inbound requests.
         self.inbound = Inbound(self._access.still_running)
         #: Other processes share its limits: `async with governor.listen("PATH"):`.
-        self.listen = Listen(self._access)
+        self.listen = Listen(self._access, self.inbound.rekey)
         #: Decorator: `@governor.limit("github", "GET")` takes a permit for each call of a function.
         self.limit = LimitDecorator(lambda: self, partial(_itself, self))
         ended, state = partial(_remove, self), lambda: state_of(self.config, self._clock)
@@ -359,7 +359,7 @@ class Governor:
             lends=self._lends,
             state=life.state,
         )
-        self.inbound.begin(life.portal, supervisor)
+        self.inbound.begin(life.portal, supervisor, backend.gate)
         supervisor.started_at = wall_clock()
         running.append(self)
         return backend

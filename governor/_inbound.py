@@ -1,60 +1,24 @@
 """Admission of inbound requests: what the middleware asks of a governor, from any thread and any event loop.
 
 On the governor's own loop an admission is a function call. From another loop or thread it is one message and one answer. If the
-loop does not answer within a second, `on_overload` of the group decides.
+loop does not answer within a second, `on_overload` of the group decides. In a process whose limits a daemon owns, a `Gate` asks
+the daemon.
 """
 
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, final
-
-import msgspec
+from typing import final
 
 from governor._actors.asking import answer_timeout, overloaded
 from governor._actors.group import GroupActor
 from governor._actors.portal import Portal
+from governor._admission import Admission, EndpointGroup, Gate
 from governor._supervisor import Supervisor
-from governor.config import InboundGroup
 from governor.error_log import ErrorLog
 from governor.errors import UsageError
-from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest
+from governor.messages import InboundRequest
 from governor.pseudonyms import Pseudonyms
-
-
-def _nothing(status: int | None) -> None:
-    """The end of a request that no group counts."""
-
-
-class Admission(msgspec.Struct, frozen=True, eq=False):
-    """The decision on one inbound request.
-
-    `denied` is None if the request is within all limits: an `InboundDenied` names the limit that it exceeds, a `Denied` says
-    that the governor's loop did not answer in time. `least` is what is left of the limit of which least is left; it is None
-    unless it was asked for, and for a request that exceeds a limit.
-
-    Call `end` once for a request that is `granted`, with the HTTP status of its response, or with None if it broke off: from
-    the thread that asked, or from any thread if that was not the governor's own. Until then the request is in flight. `end`
-    never waits and raises nothing; it has no effect once the governor has been left.
-    """
-
-    denied: InboundDenied | Denied | None = None
-    least: AvailableQuota | None = None
-    end: Callable[[int | None], object] = _nothing
-
-    @property
-    def granted(self) -> bool:
-        """Whether the request may proceed; in a dry run it may although it exceeds a limit."""
-        denied = self.denied
-        return denied is None or (isinstance(denied, InboundDenied) and denied.dry_run)
-
-
-class EndpointGroup(NamedTuple):
-    """The group of a limit on single endpoints. It starts with its first request, and is known by `key` from then on."""
-
-    key: object
-    name: str
-    policy: InboundGroup
 
 
 @final
@@ -72,11 +36,34 @@ class Inbound:
         self._running = running
         self._portal: Portal | None = None
         self._supervisor: Supervisor | None = None
+        self._gate: Gate | None = None
         self._error_log = ErrorLog()
 
-    def begin(self, portal: Portal, supervisor: Supervisor) -> None:
+    def begin(self, portal: Portal, supervisor: Supervisor, gate: Gate | None) -> None:
         """Called when the governor is entered."""
-        self._portal, self._supervisor = portal, supervisor
+        self._portal, self._supervisor, self._gate = portal, supervisor, gate
+        if gate is not None:
+            gate.rekey = self.rekey
+
+    def rekey(self, secret: bytes) -> None:
+        """Clients are known by other keys from now on: those that all processes make with this secret."""
+        if secret != self.pseudonyms.secret:
+            self.pseudonyms = Pseudonyms(secret)
+
+    async def ready(self) -> None:
+        """Returns once `pseudonyms` makes the keys by which clients are known: at once, unless a daemon owns the limits.
+
+        Then it waits until the daemon has answered, or is known to be away. Raises `UsageError` if the governor is not running.
+        """
+        portal, gate = self._running(), self._gate
+        if gate is not None:
+            await gate.ready(portal)
+
+    def ready_blocking(self) -> None:
+        """The same for a thread, which is blocked meanwhile."""
+        portal, gate = self._running(), self._gate
+        if gate is not None:
+            gate.ready_blocking(portal)
 
     async def admit(self, group: str | EndpointGroup, request: InboundRequest, *, announce: bool = False) -> Admission:
         """Decides on a request to a group. With `announce` the decision carries what is left of the limits.
@@ -89,18 +76,22 @@ class Inbound:
         portal = self._portal
         if portal is not None and not portal.ended and portal.on_loop():
             return self._decide(None, group, request, announce)
-        portal = self._running()
+        portal, gate = self._running(), self._gate
         decide = partial(self._decide, portal, group, request, announce)
         try:
+            if gate is not None:
+                return await gate.admit(portal, group, request, announce=announce)
             return await portal.acall(decide, answer_timeout(0), unwanted=_withdraw)
         except TimeoutError:
             return self._unanswered(portal, group, request)
 
     def admit_blocking(self, group: str | EndpointGroup, request: InboundRequest, *, announce: bool = False) -> Admission:
         """Decides as `admit` does, and blocks the calling thread for one round trip."""
-        portal = self._running()
+        portal, gate = self._running(), self._gate
         decide = partial(self._decide, portal, group, request, announce)
         try:
+            if gate is not None:
+                return gate.admit_blocking(portal, group, request, announce=announce)
             return portal.call(decide, answer_timeout(0), unwanted=_withdraw)
         except TimeoutError:
             return self._unanswered(portal, group, request)
@@ -138,7 +129,9 @@ class Inbound:
         supervisor = self._supervisor
         if supervisor is None:
             raise UsageError("the governor has been closed")
-        return supervisor.groups.get(group) if isinstance(group, str) else supervisor.groups.endpoint(*group)
+        if isinstance(group, str):
+            return supervisor.groups.get(group)
+        return supervisor.groups.endpoint(group.key, group.name, group.policy)
 
     def _unanswered(self, portal: Portal, group: str | EndpointGroup, request: InboundRequest) -> Admission:
         """Decides without the governor's loop, which counts the request as soon as it runs again."""

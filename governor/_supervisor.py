@@ -58,6 +58,9 @@ class Supervisor:
     granted ahead.
     """
 
+    #: It decides on inbound requests itself.
+    gate = None
+
     def __init__(
         self,
         config: Config,

@@ -6,6 +6,7 @@ itself is the message.
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated, Final
 
 import msgspec
 
@@ -18,6 +19,16 @@ from governor.policies.ban_guard import Rejection
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 from governor.policies.loops import Call, Loops
 from governor.policies.service_order import Priority
+
+#: Routes that one request matches, at most.
+MAX_ROUTES: Final = 1024
+#: The highest cost of one request to our own API.
+MAX_COST: Final = 10**12
+
+#: Bytes of the longest key.
+MAX_KEY: Final = 64
+#: The key of a client or of an address: evenly distributed bytes, such as a digest.
+Key = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_KEY)]
 
 
 class WatchedCall(msgspec.Struct):
@@ -150,18 +161,18 @@ class RetryPlan(msgspec.Struct, frozen=True, gc=False, tag="retry_plan"):
         return self.delay is not None
 
 
-class InboundRequest(msgspec.Struct, frozen=True, gc=False, tag="inbound_request"):
+class InboundRequest(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="inbound_request"):
     """Ask whether a request to our own API may proceed. It is known by the keys of its client and of its address.
 
     `routes` are the indexes of the routes of the group that the request matches. `tier` names the limits of the client; None
     stands for those of the group. The request costs as much as `cost` plain ones.
     """
 
-    client: bytes
-    address: bytes
-    routes: tuple[int, ...] = ()
-    tier: str | None = None
-    cost: int = 1
+    client: Key
+    address: Key
+    routes: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0)], ...], msgspec.Meta(max_length=MAX_ROUTES)] = ()
+    tier: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    cost: Annotated[int, msgspec.Meta(ge=1, le=MAX_COST)] = 1
 
 
 class InboundDenied(msgspec.Struct, frozen=True, gc=False, tag="inbound_denied"):

@@ -1,7 +1,8 @@
 """Keys and pseudonyms of clients, derived by a keyed digest (BLAKE2b, RFC 7693).
 
 Each governor draws a random secret when it is made. So a client has one key and one pseudonym within a governor, and others
-after a restart; neither reveals the name or the address that it was made from.
+after a restart; neither reveals the name or the address that it was made from. The processes that share the governor of a
+machine have the secret of its socket.
 """
 
 from hashlib import blake2b
@@ -16,10 +17,10 @@ _KINDS: Final = {b"a": "actor", b"s": "session", b"i": "address", b"k": "client"
 class Pseudonyms:
     """Makes the keys of clients: 16 bytes each. `secret` is 16 to 64 random bytes."""
 
-    __slots__ = ("_secret",)
+    __slots__ = ("secret",)
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        self.secret = secret
 
     def client(self, name: bytes) -> bytes:
         """The key of a client that the application itself has identified. No header leads to such a key."""
@@ -46,7 +47,7 @@ class Pseudonyms:
         return b"i" + self._digest(name, b"behind")
 
     def _digest(self, name: bytes, kind: bytes) -> bytes:
-        return blake2b(name, digest_size=15, key=self._secret, person=kind).digest()
+        return blake2b(name, digest_size=15, key=self.secret, person=kind).digest()
 
 
 def pseudonym(key: bytes) -> str:

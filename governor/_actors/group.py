@@ -160,6 +160,26 @@ class GroupActor:
         if not held:
             del self._held[request]
 
+    def readmit(self, request: InboundRequest) -> None:
+        """Takes the places of a request that another governor has granted, whatever the limits: it is in flight."""
+        now = self._now()
+        keys = (request.client, request.address, WHOLE_GROUP, request.client)
+        rules = tuple(rule for rule in self._rules_of(request) if rule[1].needs_release)
+        for which, table in rules:
+            table.commit(now, keys[which], request.cost)
+        self._held.setdefault(request, []).append(rules)
+
+    def use_up(self, request: InboundRequest, at: Instant) -> None:
+        """Counts all that the limits of a request had left at `at` as used then. Limits in flight stay as they are.
+
+        Any number of times, before each admission: what was counted is seen, until the limits have refilled.
+        """
+        now = self._now()
+        keys = (request.client, request.address, WHOLE_GROUP, request.client)
+        for which, table in self._rules_of(request):
+            if now < at + table.refill and (left := table.available(at, keys[which])):
+                table.commit(at, keys[which], left)
+
     def unanswered(self, request: InboundRequest, *, granted: bool) -> None:
         """Counts a request that another thread granted, or denied as `overloaded`, as this loop did not answer in time."""
         if granted:

@@ -5,6 +5,7 @@ bound, groups of other processes that are at rest make room.
 """
 
 from collections.abc import Callable
+from hashlib import blake2b
 from itertools import count
 from typing import Final, final
 
@@ -45,6 +46,11 @@ class Groups:
         self.forgotten = CounterRecord()
         for name, policy in config.inbound.items():
             self._make(name, policy)
+
+    @property
+    def digest(self) -> str:
+        """Tells whether other settings of inbound groups are these."""
+        return digest_of(self._config)
 
     def get(self, name: str) -> GroupActor | None:
         """The group of this name, if there is one."""
@@ -142,6 +148,19 @@ class Groups:
         group = self.by_name.pop(name)
         self.forgotten += group.counters.record()
         group.close()
+
+
+def digest_of(config: Config) -> str:
+    """Tells whether the settings of inbound groups in two processes are the same."""
+    groups = [
+        (
+            name,
+            repr(msgspec.structs.replace(group, tiers={})),
+            sorted((tier, repr(limits)) for tier, limits in group.tiers.items()),
+        )
+        for name, group in sorted(config.inbound.items())
+    ]
+    return blake2b(repr(groups).encode(), digest_size=16).hexdigest()
 
 
 def _default(config: Config) -> InboundGroup:

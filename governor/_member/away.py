@@ -14,7 +14,7 @@ from governor._actors.actor import ScopeActor
 from governor._supervisor import Supervisor
 from governor._units import Duration, Instant
 from governor.clock import Clock
-from governor.config import Config, MachineSettings
+from governor.config import Config, InboundGroup, InboundRoute, InboundTier, MachineSettings
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.pipeline import Pipeline
 
@@ -112,7 +112,25 @@ def config_for(config: Config) -> Config:
         outbound={
             name: msgspec.structs.replace(one, limits=_scaled(one.limits, share)) for name, one in config.outbound.items()
         },
+        inbound={name: scaled_group(one, share) for name, one in config.inbound.items()},
     )
+
+
+def scaled_group(group: InboundGroup, share: float | None) -> InboundGroup:
+    """An inbound group with this share of its limits, or without limits."""
+    return msgspec.structs.replace(
+        group,
+        limits=_scaled(group.limits, share),
+        address_limits=_scaled(group.address_limits, share),
+        total_limits=_scaled(group.total_limits, share),
+        tiers={name: InboundTier(limits=_scaled(tier.limits, share)) for name, tier in group.tiers.items()},
+        # A route without limits is none, and each request knows its routes by their indexes.
+        routes=() if share is None else tuple(_scaled_route(route, share) for route in group.routes),
+    )
+
+
+def _scaled_route(route: InboundRoute, share: float) -> InboundRoute:
+    return msgspec.structs.replace(route, limits=_scaled(route.limits, share))
 
 
 def _scaled(limits: tuple[Limit, ...], share: float | None) -> tuple[Limit, ...]:

@@ -17,7 +17,6 @@ import anyio
 from governor._member.connection import Connection, ConnectionLostError
 from governor._member.session import Session, SessionRejected
 from governor._member.spawn import START_TIMEOUT
-from governor._units import Instant
 from governor.clock import nanoseconds
 from governor.protocol import FrameError, FromMember, FromOwner, Hello, Welcome
 
@@ -39,8 +38,8 @@ class Linked(Protocol):
     def greet(self, send: Callable[[FromMember], None]) -> tuple[Hello, Session]:
         """A connection begins: the hello, and the session, which begins with the welcome."""
 
-    def welcome(self, ttl: float, now: Instant) -> None:
-        """The session has begun, at `now` on the clock of the owner. Leases last for `ttl` seconds."""
+    def welcome(self, welcome: Welcome) -> None:
+        """The session has begun."""
 
     def look(self) -> float | None:
         """Looks after leases and asks. Seconds until the next look; None if there is nothing to look after."""
@@ -138,7 +137,7 @@ class Link:
             session.handle(message)  # Raises for one that rejects.
             raise SessionRejected(f"the daemon does not say welcome, but {message}")
         self._ttl = round(message.ttl * 1e9)
-        self._linked.welcome(message.ttl, message.now)
+        self._linked.welcome(message)
         self._session = session
 
     async def _keep_looking(self, connection: Connection, session: Session) -> None:

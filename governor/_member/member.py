@@ -17,6 +17,7 @@ from typing import Final, final
 import msgspec
 from anyio.abc import TaskGroup
 
+from governor._actors.groups import digest_of
 from governor._actors.lease import LOOK_INTERVAL
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.notifier import Notifier
@@ -28,6 +29,8 @@ from governor._member.asks import Asks
 from governor._member.away import FIRST_TTL, Away, config_for
 from governor._member.calls import Calls
 from governor._member.connection import ConnectionLostError
+from governor._member.deciding_here import DecidingHere
+from governor._member.gate import Gate
 from governor._member.lease import Leases
 from governor._member.link import Link
 from governor._member.permits import Entry
@@ -36,14 +39,15 @@ from governor._member.session import Session, SessionRejected
 from governor._member.spawn import Spawner
 from governor._member.stand_in import StandIn
 from governor._supervisor import Supervisor
-from governor._units import Duration, Instant, to_seconds
+from governor._units import Duration, to_seconds
 from governor.clock import Clock, nanoseconds
 from governor.config import Config
+from governor.error_log import ErrorLog
 from governor.errors import Reason, UsageError
 from governor.instrumentation import Announcer
 from governor.messages import Acquire, Denied, Leave, NoRetry, PlanRetry, RetryPlan
 from governor.policies.contract import Request
-from governor.protocol import VERSION, FromMember, Hello
+from governor.protocol import VERSION, FromMember, Hello, Welcome
 from governor.statistics import Statistics
 
 #: Seconds between looks: while permits are lent, while asks wait, and while only outcomes are to come.
@@ -94,6 +98,8 @@ class Member(Notifier):
         self._away = Away(supervisor, config.machine, now)
         self._calls = Calls(self._away, self, classifier, self.watch)
         self._asks = Asks(self._away, self._calls, time=portal.time, now=now)
+        self.gate = Gate(DecidingHere(supervisor.groups, config.machine, now), notify=self.notify, time=portal.time)
+        self._error_log = ErrorLog()
         self._ttl = FIRST_TTL
         #: Whether the daemon has been lost and has not said welcome since, and whether it has nearly done so.
         self._absent = False
@@ -132,6 +138,7 @@ class Member(Notifier):
     def close(self) -> None:
         """Tells the daemon what there is to tell, returns the leases, and denies every ask, now and later."""
         self._dispatch()
+        self.gate.batches.close()
         self._asks.close()
         if self._calls.session is not None:
             self._calls.session.give_all_back(self._leased)
@@ -150,7 +157,7 @@ class Member(Notifier):
         """None: the daemon is asked, by `survey`."""
 
     def survey(self, also: str = "") -> Iterator[Statistics | None]:
-        """The statistics of the daemon with the inbound groups of this process; without the daemon, those of this process."""
+        """The statistics of the daemon; without it, those of this process."""
         session, documents = self._asks.session, list[bytes]()
         if session is not None:
             session.query("statistics", documents.append)
@@ -161,9 +168,7 @@ class Member(Notifier):
         if not documents:
             yield from self._local.survey(also)
             return
-        machine = msgspec.json.decode(documents[0], type=Statistics)
-        own = self._local.statistics()
-        yield msgspec.structs.replace(machine, groups=own.groups, inbound=own.inbound)
+        yield msgspec.json.decode(documents[0], type=Statistics)
 
     def reconfigure(self, config: Config) -> None:
         """Other settings for the time without the daemon, whose own are in force else."""
@@ -182,7 +187,7 @@ class Member(Notifier):
         self._notified = False
         self._dispatch()
         self._link.flush()
-        if self._leased or len(self._asks) or self.failures:
+        if self._leased or len(self._asks) or self.failures or self.gate.batches.is_busy:
             self._link.is_busy()
 
     def _dispatch(self) -> None:
@@ -197,8 +202,10 @@ class Member(Notifier):
                 self._asks.withdraw(waiter)
             else:
                 self._calls.tell(owner, message)
+        self.gate.dispatch()
 
     def _on_gone(self) -> None:
+        self.gate.on_gone()
         try:
             while True:
                 owner, message, waiter = self.entries.popleft()
@@ -235,25 +242,30 @@ class Member(Notifier):
             decided=self._asks.decided,
             failure_read=self._calls.failure_read,
             leased=self._is_leased,
+            admitted=self.gate.batches.admitted,
         )
         self._calls.begin(session)
         name = self._config.machine.name or os.path.basename(sys.argv[0] if sys.argv else "")
         self._said = self._calls.used()
         return Hello(VERSION, os.getpid(), name[:64], self._calls.held(), self._said), session
 
-    def welcome(self, ttl: float, now: Instant) -> None:
+    def welcome(self, welcome: Welcome) -> None:
         """See `Linked.welcome`. Raises `ConnectionLostError` if another hello must say what was used since this one."""
         if not self._calls.told(self._said):
             self._answers = True
             raise ConnectionLostError("the daemon does not know what was used since the hello")
         self._asks.keep_all()
         self._absent = self._answers = False
-        self._ttl = Duration(round(ttl * 1_000_000))
+        self._ttl = Duration(round(welcome.ttl * 1_000_000))
         self._leases.begin(self._ttl * 1000)
         self._asks.stale_after = self._ttl
-        self._asks.owner_is_ahead = now - self._now()
-        self._asks.session = self._calls.session
+        self._asks.owner_is_ahead = welcome.now - self._now()
+        self._asks.session = session = self._calls.session
         self._asks.forward_all()
+        if session is not None:
+            self.gate.welcome(session, welcome.secret)
+        if welcome.inbound != digest_of(self._config):
+            self._error_log.warn("The daemon has other [inbound] settings than this process; its own limits are in force.")
         self._link.is_busy()
 
     def lose(self) -> None:
@@ -273,6 +285,7 @@ class Member(Notifier):
                 self._absent = True
                 self._away.begin(self._ttl)
             self._asks.forward_all()
+        self.gate.batches.lose()
 
     def _known(self, scope: str) -> StandIn:
         found = self.actor(scope)
@@ -290,6 +303,7 @@ class Member(Notifier):
         if session is None:
             return None
         self._dispatch()
+        self.gate.batches.look()
         session.look(self._leased)
         now = nanoseconds()
         self._leased = {one: until for one, until in self._leased.items() if one.lease.outstanding or now < until}
@@ -297,6 +311,6 @@ class Member(Notifier):
             self.failures.clear()  # Of threads that were interrupted while they reported one.
         if any(one.lease.outstanding for one in self._leased):
             return _LOOK_INTERVAL
-        if len(self._asks) or session.failures:
+        if len(self._asks) or session.failures or self.gate.batches.is_busy:
             return _WAITING_INTERVAL
         return _SLOW_INTERVAL if self._leased else None

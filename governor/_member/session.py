@@ -7,7 +7,7 @@ Bound: what has no answer yet is bounded by the callers: one ask for each that w
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, assert_never, final
 
 from governor._actors.lease import GROWTH, MAX_IDLE_LOOKS, MAX_LEASED
@@ -19,9 +19,12 @@ from governor.messages import Acquire, Denied, NoRetry, Outcome, PlanRetry, Retr
 from governor.policies.contract import Grant
 from governor.protocol import (
     Acted,
+    Admit,
+    Admitted,
     Answer,
     Ask,
     AskDenied,
+    Ended,
     FromMember,
     FromOwner,
     Granted,
@@ -32,10 +35,13 @@ from governor.protocol import (
     Planned,
     Query,
     Read,
+    Readmit,
     Recall,
     Rejected,
+    Requests,
     Told,
     Unused,
+    Verdict,
     Welcome,
     Withdraw,
 )
@@ -65,6 +71,7 @@ class Session:
         decided: Decided,
         failure_read: Callable[[], None],
         leased: Callable[[StandIn], None],
+        admitted: Callable[[int, Sequence[Verdict | None]], None],
     ) -> None:
         self._send = send
         self._leases = leases
@@ -72,6 +79,7 @@ class Session:
         self._decided = decided
         self._failure_read = failure_read
         self._leased = leased
+        self._admitted = admitted
         self._number = 0
         #: The scopes of asks that were withdrawn and have no answer yet, by their numbers.
         self._withdrawn: dict[int, str] = {}
@@ -163,6 +171,16 @@ class Session:
         self._plans[number] = answer
         self._send(Plan(number, scope, message))
 
+    def admit(self, first: int, parts: tuple[Requests, ...]) -> int:
+        """Asks whether inbound requests may proceed, with numbers from `first` on. Returns the number of the message."""
+        number = self._next()
+        self._send(Admit(number, first, parts))
+        return number
+
+    def say(self, message: Readmit | Ended) -> None:
+        """Says what has become of inbound requests."""
+        self._send(message)
+
     def query(self, document: str, answer: Callable[[bytes], object]) -> None:
         """Asks for a document."""
         number = self._next()
@@ -193,12 +211,13 @@ class Session:
                 self._recalled(scope, generation)
             case Planned(number, plan):
                 self._planned(number, plan)
+            case Admitted(number, verdicts):
+                self._leases.answered(number)
+                self._admitted(number, verdicts)
             case Answer(number, part, more):
                 self._received(number, part, more=more)
-            case Rejected(reason):
-                raise SessionRejected(f"the daemon rejects this process: {reason}")
-            case Welcome() | Acted():
-                raise SessionRejected(f"the daemon has said {type(message).__name__}, for which nothing was asked")
+            case Rejected() | Welcome() | Acted():
+                raise _rejected(message)
             case _:
                 assert_never(message)
 
@@ -245,6 +264,12 @@ class Session:
             self._documents.pop(number, None)
             if answer is not None:
                 answer(bytes(document))
+
+
+def _rejected(message: Rejected | Welcome | Acted) -> SessionRejected:
+    if isinstance(message, Rejected):
+        return SessionRejected(f"the daemon rejects this process: {message.reason}")
+    return SessionRejected(f"the daemon has said {type(message).__name__}, for which nothing was asked")
 
 
 def _use(stand_in: StandIn) -> LeaseUse | None:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import final
@@ -10,7 +10,7 @@ from typing import final
 from governor._access import Access
 from governor._owner.listener import listening
 from governor._owner.members import Members
-from governor._owner.socket_file import bound
+from governor._owner.socket_file import bound, secret_of
 from governor._supervisor import Supervisor
 from governor.errors import UsageError
 from governor.protocol import default_path
@@ -18,12 +18,16 @@ from governor.protocol import default_path
 
 @final
 class Listen:
-    """`async with governor.listen():` for processes of this user, which share the limits of the governor meanwhile."""
+    """`async with governor.listen():` for processes of this user, which share the limits of the governor meanwhile.
 
-    __slots__ = ("_access",)
+    `rekey` is called with the secret by which all of them know their clients.
+    """
 
-    def __init__(self, access: Access) -> None:
+    __slots__ = ("_access", "_rekey")
+
+    def __init__(self, access: Access, rekey: Callable[[bytes], object]) -> None:
         self._access = access
+        self._rekey = rekey
 
     @asynccontextmanager
     async def __call__(
@@ -48,9 +52,12 @@ class Listen:
         async with AsyncExitStack() as stack:
             if not isinstance(where, socket.socket):
                 where = stack.enter_context(bound(Path(where) if where is not None else default_path()))
+            address = where.getsockname()
+            secret = secret_of(address)
+            self._rekey(secret)
             learning = learning or (supervisor.keeper is not None and supervisor.keeper.learning)
-            members = Members(supervisor, supervisor.clock, learning=learning)
-            members.address = str(where.getsockname())
+            members = Members(supervisor, supervisor.clock, secret=secret, learning=learning)
+            members.address = str(address)
             supervisor.members = members.statistics
             stack.callback(setattr, supervisor, "members", tuple)
             await stack.enter_async_context(listening(members, where, portal.post))

@@ -15,6 +15,8 @@ import anyio.lowlevel
 import msgspec
 
 from governor._actors.actor import ScopeActor
+from governor._actors.group import GroupActor
+from governor._owner.admissions import group_of
 from governor._owner.checks import ProtocolError
 from governor._owner.leases import outlasting
 from governor._owner.operating import perform
@@ -23,7 +25,7 @@ from governor._supervisor import Supervisor
 from governor._units import SECOND, Duration, Instant, to_seconds
 from governor._version import __version__
 from governor.config import scope_of
-from governor.protocol import Act, Acted, Answer, FromOwner
+from governor.protocol import Act, Acted, Answer, FromOwner, Group
 from governor.statistics import MemberStatistics
 
 MAX_MEMBERS: Final = 8192
@@ -63,8 +65,11 @@ class _Rate:
 class Members:
     """The sessions of one governor. Belongs to the actors' thread. See `session.Machine`."""
 
-    def __init__(self, supervisor: Supervisor, clock: Callable[[], Instant], *, learning: bool = False) -> None:
+    def __init__(
+        self, supervisor: Supervisor, clock: Callable[[], Instant], *, secret: bytes = b"", learning: bool = False
+    ) -> None:
         self.ttl = TTL
+        self.secret = secret
         self.clock = clock
         #: The path of the socket.
         self.address = ""
@@ -94,6 +99,15 @@ class Members:
             return known
         provider, _, method = scope.partition(":")
         return self._supervisor.actor(scope_of(provider, method or None))
+
+    @property
+    def inbound(self) -> str:
+        """See `session.Machine`."""
+        return self._supervisor.groups.digest
+
+    def group(self, group: Group) -> GroupActor | None:
+        """See `session.Machine`."""
+        return group_of(self._supervisor.groups, group)
 
     def open(self, send: Callable[[FromOwner], None]) -> Session:
         """A session for another process."""

@@ -19,8 +19,10 @@ import msgspec
 
 from governor._actors.actor import ScopeActor
 from governor._actors.asking import overloaded
+from governor._actors.group import GroupActor
 from governor._actors.permit import HeldPermit, Permit
 from governor._actors.queue import Waiter
+from governor._owner.admissions import Admissions
 from governor._owner.answers import Answers
 from governor._owner.checks import ProtocolError, checked_acquire, checked_grant, checked_used
 from governor._owner.leases import Leases
@@ -34,17 +36,22 @@ from governor.protocol import (
     VERSION,
     Act,
     Acted,
+    Admit,
+    Admitted,
     Ask,
     AskDenied,
+    Ended,
     FromMember,
     FromOwner,
     Granted,
+    Group,
     Hello,
     LeaseReport,
     Plan,
     Planned,
     Query,
     Read,
+    Readmit,
     Told,
     Unused,
     Welcome,
@@ -62,12 +69,21 @@ class Machine(Protocol):
     ttl: Duration
     #: No ask is answered before this instant: processes that knew an earlier owner must have come back.
     opens_at: Instant
+    #: What all processes make the keys of their clients with.
+    secret: bytes
+
+    @property
+    def inbound(self) -> str:
+        """A digest of the settings of inbound groups."""
 
     def clock(self) -> Instant:
         """The clock of the governor."""
 
     def actor(self, scope: str) -> ScopeActor | None:
         """The actor of a scope; None if there is no room for another scope. Raises `ConfigError` for no name of a scope."""
+
+    def group(self, group: Group) -> GroupActor | None:
+        """The actor of an inbound group; None if there is no room. Raises `ConfigError` for what is no name of a group."""
 
     def query(self, session: "Session", number: int, document: str) -> None:
         """Has the session answered with a document, in parts."""
@@ -102,6 +118,7 @@ class Session:
         self._answers = Answers()
         self.places = Places(machine.clock)
         self.leases = Leases(find=machine.actor, clock=machine.clock, ttl=machine.ttl, send=self._push)
+        self.admissions = Admissions(machine.group)
         #: Permits that were asked for and granted.
         self.granted = 0
 
@@ -122,17 +139,17 @@ class Session:
         """Whether `look` has something to do, now or later."""
         if self.connected:
             return bool(self._early) or self.leases.lent > 0
-        return bool(self.places) or self.leases.lent > 0
+        return bool(self.places) or bool(self.admissions) or self.leases.lent > 0
 
     # Messages.
 
     def handle(self, message: FromMember) -> None:
         """Reads one message. Raises `ProtocolError`, and `ConfigError` for no name of a scope: the connection must end."""
-        if not self.greeted and not isinstance(message, Hello):
-            raise ProtocolError("the first message of a connection must be a hello")
         match message:
             case Hello():
                 self._greet(message)
+            case _ if not self.greeted:
+                raise ProtocolError("the first message of a connection must be a hello")
             case Ask():
                 self._ask(message)
             case Withdraw(number):
@@ -143,10 +160,10 @@ class Session:
                 self._reported(message)
             case Plan():
                 self._plan(message)
-            case Query(number, document):
-                self._machine.query(self, number, document)
-            case Act():
-                self.answer(self._machine.act(message))
+            case Admit() | Readmit() | Ended():
+                self._inbound(message)
+            case Query() | Act():
+                self._operate(message)
             case _:
                 assert_never(message)
 
@@ -177,7 +194,8 @@ class Session:
             actor = self._machine.actor(scope)
             if actor is not None:
                 actor.change(partial(self._charge, actor, used))
-        self.answer(Welcome(VERSION, self._machine.ttl / 1_000_000, self._machine.clock()))
+        machine = self._machine
+        self.answer(Welcome(VERSION, machine.ttl / 1_000_000, machine.clock(), machine.secret, machine.inbound))
 
     def _charge(self, actor: ScopeActor, used: Mapping[str, int]) -> None:
         pipeline, now = actor.ledger.pipeline, self._machine.clock()
@@ -289,6 +307,22 @@ class Session:
         if report.number:
             self.answer(Read(report.number))
 
+    def _operate(self, message: Query | Act) -> None:
+        match message:
+            case Query(number, document):
+                self._machine.query(self, number, document)
+            case Act():
+                self.answer(self._machine.act(message))
+
+    def _inbound(self, message: Admit | Readmit | Ended) -> None:
+        match message:
+            case Admit():
+                self.answer(Admitted(message.number, self.admissions.admit(message)))
+            case Readmit():
+                self.admissions.readmit(message)
+            case Ended():
+                self.admissions.ended(message)
+
     # Time, and the end.
 
     def look(self) -> None:
@@ -301,6 +335,7 @@ class Session:
         self.leases.look()
         if not self.connected and self._machine.clock() >= self._gone_at:
             self.places.give_up()
+            self.admissions.give_up()
 
     def lost(self) -> None:
         """The connection has ended. Calls that wait leave their queues; the rest is kept until the leases have run out."""

@@ -17,6 +17,8 @@ from governor.errors import GovernorError
 #: Bytes of the longest path that the address of a unix socket holds: 104 on macOS, 108 on Linux, with a zero at the end.
 MAX_PATH: Final = 103
 _BACKLOG: Final = 1024
+#: Bytes of a secret.
+_SECRET: Final = 32
 
 
 class ListenError(GovernorError):
@@ -49,6 +51,37 @@ def bound(path: Path) -> Iterator[socket.socket]:
                         path.unlink()
     except OSError as error:
         raise ListenError(f"cannot listen on {path}: {error.strerror or error}") from error
+
+
+def secret_of(path: object) -> bytes:
+    """What the processes at a socket make the keys of their clients with: the content of the file beside it, `PATH.keys`.
+
+    So clients keep their keys when another process becomes the owner. A file that is missing, or is not of this user alone, is
+    replaced; where none can be written, or the socket has no path, the secret lasts as long as the owner.
+    """
+    secret, name = os.urandom(_SECRET), f"{path}.keys"
+    if not path or not isinstance(path, str):
+        return secret
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            found, content = os.fstat(file), os.read(file, _SECRET + 1)
+        finally:
+            os.close(file)
+        ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+        if ours and len(content) == _SECRET:
+            return content
+    except OSError:
+        pass  # There is none, or none that can be read.
+    with suppress(OSError):
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(file, secret)
+        finally:
+            os.close(file)
+    return secret
 
 
 @contextmanager

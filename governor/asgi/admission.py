@@ -23,7 +23,7 @@ class AdmissionController:
     key function, without which no client has a tier.
     """
 
-    __slots__ = ("_config", "_error_log", "_keys", "_own_pages", "announces", "governor", "inbound", "router")
+    __slots__ = ("_config", "_error_log", "_keys", "_own_pages", "_pseudonyms", "announces", "governor", "inbound", "router")
 
     def __init__(self, governor: Governor, root: str = "", *, has_key: bool = False) -> None:
         self.governor = governor
@@ -32,7 +32,8 @@ class AdmissionController:
         self._config = config = governor.config
         self._own_pages = self.inbound.own_pages
         self.router = Router(config, self._own_pages, root)
-        self._keys = ClientKeys(config.inbound_settings, self.inbound.pseudonyms)
+        self._pseudonyms = self.inbound.pseudonyms
+        self._keys = ClientKeys(config.inbound_settings, self._pseudonyms)
         #: Whether the response to every request says what is left of its limits.
         self.announces = config.inbound_settings.announce
         unused = sorted(name for name, group in config.inbound.items() if group.tiers and not has_key)
@@ -40,10 +41,11 @@ class AdmissionController:
             _log.warning("The tiers of %s have no effect without a key function: give the middleware one.", ", ".join(unused))
 
     def is_current(self) -> bool:
-        """Whether the governor runs, with the configuration and the own pages that this controller was made for."""
+        """Whether the governor runs, with the settings, the own pages and the keys that this controller was made for."""
         governor = self.governor
         return (
             governor.config is self._config
+            and self.inbound.pseudonyms is self._pseudonyms
             and self.inbound.own_pages is self._own_pages
             and governor.state is GovernorState.RUNNING
         )
@@ -55,7 +57,7 @@ class AdmissionController:
         if client is UNKNOWN:
             return InboundRequest(request.client, request.address, routes) if routes else request
         name = client.name()
-        key = self.inbound.pseudonyms.client(name) if name else request.client
+        key = self._pseudonyms.client(name) if name else request.client
         if client.tier is not None and match is not None and client.tier not in self._config.inbound[match.group].tiers:
             self._error_log(f"The key function returned a tier that {match.group} does not have; the limits of the group apply")
         return InboundRequest(key, request.address, routes, client.tier, client.cost)

@@ -13,8 +13,7 @@ import msgspec
 
 from governor import ConfigError, UsageError
 from governor.error_log import ErrorLog
-
-_MAX_COST: Final = 10**12
+from governor.messages import MAX_COST
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -98,8 +97,8 @@ def _cost(value: object) -> int:
         cost = index(value)  # type: ignore[arg-type]
     except TypeError:
         cost = 0
-    if isinstance(value, bool) or not 1 <= cost <= _MAX_COST:
-        raise ConfigError("cost", value, f"a whole number from 1 to {_MAX_COST}")
+    if isinstance(value, bool) or not 1 <= cost <= MAX_COST:
+        raise ConfigError("cost", value, f"a whole number from 1 to {MAX_COST}")
     return cost
 
 

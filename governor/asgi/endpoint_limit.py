@@ -6,6 +6,8 @@ sends the response to a denied request, and reports the end of a granted one.
 
 import inspect
 import re
+import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial, wraps
 from math import ceil
@@ -27,6 +29,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 _PARAMETER: Final = "traffic_control_connection"
 #: Characters of a name that is derived from an endpoint.
 _MAX_NAME: Final = 90
+#: Characters of the place of a limit in the code.
+_MAX_PLACE: Final = 250
+#: How many limits were made at each place in the code.
+_made: Final[Counter[str]] = Counter()
 
 
 def limit(*limits: str, name: str | None = None, on_overload: Literal["pass", "deny"] = "pass") -> "EndpointLimit":
@@ -37,19 +43,23 @@ def limit(*limits: str, name: str | None = None, on_overload: Literal["pass", "d
     decides while the governor runs on another loop that does not answer within a second: `"pass"`, or `"deny"` with status 503.
     Call this once for each limit, not for each request. Raises `ConfigError`.
     """
-    return EndpointLimit(limits, name, on_overload)
+    return EndpointLimit(limits, name, on_overload, place=_place())
 
 
 @final
 class EndpointLimit:
     """A limit made by `limit`."""
 
-    def __init__(self, limits: tuple[str, ...], name: str | None, on_overload: Literal["pass", "deny"] = "pass") -> None:
+    def __init__(
+        self, limits: tuple[str, ...], name: str | None, on_overload: Literal["pass", "deny"] = "pass", *, place: str = ""
+    ) -> None:
         if not limits:
             raise ConfigError("limits", [], "at least one limit, for instance '5/minute'")
         parsed = tuple(parse_limit(text, field=f"limits[{index}]") for index, text in enumerate(limits))
         self._policy = InboundGroup(limits=parsed, address_limits=(), total_limits=(), on_overload=on_overload)
         self._name = None if name is None else _group_name(name)
+        #: Identifies it in all processes that run the same code.
+        self._place = place
         self._error_log = ErrorLog()
         # FastAPI looks here to learn whether it must await a dependency. Python calls the method of the class.
         vars(self)["__call__"] = self._admit_connection
@@ -87,7 +97,7 @@ class EndpointLimit:
             return
         controller = context.controller
         request = controller.request(None, scope, client)
-        group = EndpointGroup(self, self._name or name or _endpoint_name(scope), self._policy)
+        group = EndpointGroup(self, self._name or name or _endpoint_name(scope), self._policy, self._place)
         try:
             admission = await controller.inbound.admit(group, request)
         except UsageError:
@@ -118,6 +128,14 @@ class EndpointLimit:
         # FastAPI reads what to inject from here. mypy does not know that functions have this attribute.
         limited.__signature__ = _with_connection(function)  # type: ignore[attr-defined]
         return cast("F", limited)
+
+
+def _place() -> str:
+    """Where the code is that calls `limit`, and which of its calls this is: the same in all processes that run that code."""
+    frame = sys._getframe(2)
+    place = f"{frame.f_globals.get('__name__', '')}:{frame.f_lineno}"[-_MAX_PLACE:]
+    _made[place] += 1
+    return f"{place}#{_made[place]}"
 
 
 def _apply(admission: Admission, request: InboundRequest, scope: Scope, observer: ResponseObserver) -> None:

@@ -122,6 +122,7 @@ class TrafficControlMiddleware:
         try:
             governor = Governor.from_file()
             await governor.start()
+            await governor.inbound.ready()
         except Exception as mistake:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(mistake)})
@@ -156,6 +157,8 @@ class TrafficControlMiddleware:
             governor = await adefault()
         if not (governor.state is GovernorState.CLOSED or governor.state is GovernorState.RUNNING):
             raise UsageError(f"{governor!r} is not running in this process; enter it before the first request")
+        if governor.state is GovernorState.RUNNING:
+            await governor.inbound.ready()
         self._loop = loop if governor.inbound.is_local() else None
         self._controller = controller = self._controller_of(governor)
         return controller

@@ -98,7 +98,10 @@ class TrafficControlWSGIMiddleware:
         if controller is not None and controller.is_current():
             return controller
         if controller is None or self._given is None or self._given.state is not GovernorState.CLOSED:
-            self._controller = controller = AdmissionController(self._given or default(), has_key=self._key is not None)
+            governor = self._given or default()
+            if governor.state is GovernorState.RUNNING:
+                governor.inbound.ready_blocking()
+            self._controller = controller = AdmissionController(governor, has_key=self._key is not None)
         return controller
 
 

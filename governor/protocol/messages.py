@@ -13,11 +13,28 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from governor._units import Instant, decode_duration
-from governor.messages import Acquire, Answered, Denied, Hinted, PlanRetry, Report, RetryGivenUp, RetryPlan, Settled
+from governor.errors import Reason
+from governor.messages import (
+    Acquire,
+    Answered,
+    Denied,
+    Hinted,
+    InboundRequest,
+    PlanRetry,
+    Report,
+    RetryGivenUp,
+    RetryPlan,
+    Settled,
+)
 from governor.policies.contract import Grant
 
 #: The version of the protocol. Owner and member must have the same.
 VERSION: Final = 1
+
+#: Requests to an API in one message, and ends of requests.
+MAX_BATCH: Final = 512
+#: Limits that one limit on endpoints consists of.
+_MAX_LIMITS: Final = 64
 
 #: A number of a message: above 0 in whatever is answered.
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -28,6 +45,10 @@ Scope = Annotated[str, msgspec.Meta(min_length=1, max_length=302)]
 
 #: What may be changed by hand.
 Action = Literal["close", "open", "reset", "resume", "recall"]
+
+
+#: An HTTP status; 0 for none.
+Status = Annotated[int, msgspec.Meta(ge=0, le=999)]
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -97,7 +118,7 @@ class LeaseUse(msgspec.Struct, frozen=True):
     generation: Number
     used: Count = 0
     back: Count = 0
-    successes: Mapping[Annotated[int, msgspec.Meta(ge=0, le=999)], Count] = {}
+    successes: Mapping[Status, Count] = {}
     deposits: Count = 0
     #: How many more permits the member would use soon.
     wanted: Count = 0
@@ -122,6 +143,55 @@ class Plan(msgspec.Struct, frozen=True, tag="plan"):
     plan: PlanRetry
 
 
+class EndpointLimits(msgspec.Struct, frozen=True, tag="endpoint_limits"):
+    """A limit on single endpoints, which programs have in their code: `limits` as text, each for one client.
+
+    `place` identifies it, with its limits, in all processes that run the same code. `name` is that of its group.
+    """
+
+    place: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    limits: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=200)], ...], msgspec.Meta(max_length=_MAX_LIMITS)]
+
+
+#: An inbound group: one of the settings, by name, or a limit on endpoints.
+Group = Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | EndpointLimits
+
+
+class Requests(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Requests to one group, in the order of their arrival. With `announce`, verdicts carry what is left of the limits."""
+
+    group: Group
+    requests: Annotated[tuple[InboundRequest, ...], msgspec.Meta(max_length=MAX_BATCH)]
+    announce: bool = False
+
+
+class Admit(msgspec.Struct, frozen=True, tag="admit"):
+    """Ask whether requests to the API of the member may proceed, `MAX_BATCH` in all. `Admitted` answers, at once.
+
+    The requests have the ascending numbers from `first` on, which name those that keep a place.
+    """
+
+    number: Number
+    first: Number
+    parts: Annotated[tuple[Requests, ...], msgspec.Meta(max_length=MAX_BATCH)]
+
+
+class Readmit(msgspec.Struct, frozen=True, tag="readmit"):
+    """Tell which requests of one group are in flight since before this connection, by number: their places are taken again."""
+
+    group: Group
+    requests: Annotated[Mapping[Number, InboundRequest], msgspec.Meta(max_length=MAX_BATCH)]
+
+
+class Ended(msgspec.Struct, frozen=True, omit_defaults=True, tag="ended"):
+    """Tell how requests of one group have ended: how many with which status, and of those that kept a place, each by number."""
+
+    group: Group
+    statuses: Mapping[Status, Count] = {}
+    places: Annotated[Mapping[Number, Status], msgspec.Meta(max_length=MAX_BATCH)] = {}
+
+
 class Query(msgspec.Struct, frozen=True, tag="query"):
     """Ask for a document: `statistics`, or `about` for the process of the owner. The answer is `Answer`."""
 
@@ -144,11 +214,16 @@ class Act(msgspec.Struct, frozen=True, tag="act"):
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
-    """The owner's answer to `Hello`, at `now`. Leases last for `ttl` seconds unless they are refreshed."""
+    """The owner's answer to `Hello`, at `now`. Leases last for `ttl` seconds unless they are refreshed.
+
+    All members make the keys of their clients with the same `secret`. `inbound` is a digest of the owner's inbound settings.
+    """
 
     version: int
     ttl: float
     now: Instant
+    secret: bytes = b""
+    inbound: str = ""
 
 
 class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
@@ -203,6 +278,50 @@ class Planned(msgspec.Struct, frozen=True, tag="planned"):
     plan: RetryPlan
 
 
+class Exceeded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The limit that a request exceeds, as an `InboundDenied`, whose `bucket` is the text of the limit here."""
+
+    group: str
+    limit: str
+    retry_after: float
+    bucket: str
+    dry_run: bool = False
+    reason: Reason = Reason.RATE_LIMIT
+    name: str = ""
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What is left of a limit, as an `AvailableQuota`, with the text of the limit."""
+
+    name: str
+    requests: int
+    limit: str
+
+
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The decision on one request: granted, unless a limit is `exceeded` that is not in a dry run, or the owner `overloaded`.
+
+    A granted one that is `held` keeps a place until an `Ended` names its number.
+    """
+
+    exceeded: Exceeded | None = None
+    left: Left | None = None
+    held: bool = False
+    overloaded: bool = False
+
+    @property
+    def granted(self) -> bool:
+        """Whether the request may proceed."""
+        return not self.overloaded and (self.exceeded is None or self.exceeded.dry_run)
+
+
+class Admitted(msgspec.Struct, frozen=True, tag="admitted"):
+    """The verdicts on the requests of an `Admit`, in their order. None says granted, and nothing else."""
+
+    number: int
+    verdicts: tuple[Verdict | None, ...]
+
+
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
     """A part of a document, as JSON. More follow, with the same number, while there is `more`."""
 
@@ -220,8 +339,8 @@ class Acted(msgspec.Struct, frozen=True, tag="acted"):
     permits: int = 0
 
 
-FromMember = Hello | Ask | Withdraw | Told | LeaseReport | Plan | Query | Act
-FromOwner = Welcome | Rejected | Granted | AskDenied | Read | Lent | Recall | Planned | Answer | Acted
+FromMember = Hello | Ask | Withdraw | Told | LeaseReport | Plan | Admit | Readmit | Ended | Query | Act
+FromOwner = Welcome | Rejected | Granted | AskDenied | Read | Lent | Recall | Planned | Admitted | Answer | Acted
 
 #: Decode what the other side sends.
 FROM_MEMBER: Final[msgspec.msgpack.Decoder[FromMember]] = msgspec.msgpack.Decoder(FromMember, dec_hook=decode_duration)

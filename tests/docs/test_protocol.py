@@ -7,12 +7,14 @@ from typing import Final, get_args
 import msgspec
 import pytest
 
+from governor._actors.groups import MAX_ENDPOINTS, MAX_UNNAMED
 from governor._actors.lease import MAX_LEASED
+from governor._owner.admissions import MAX_IN_FLIGHT
 from governor._owner.listener import MAX_BACKLOG
 from governor._owner.members import MAX_MEMBERS, MAX_QUERIES
 from governor._owner.places import MAX_HELD
 from governor._owner.session import MAX_ASKS
-from governor.protocol import MAX_FRAME, VERSION, FromMember, FromOwner, LeaseUse
+from governor.protocol import MAX_BATCH, MAX_FRAME, VERSION, Exceeded, FromMember, FromOwner, LeaseUse, Left
 
 PAGE: Final = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "protocol.md").read_text(encoding="utf-8")
 
@@ -34,5 +36,24 @@ def test_the_fields_of_a_report_the_version_and_the_bounds_are_those_of_the_code
 
     assert [field.name for field in msgspec.structs.fields(LeaseUse)] == re.findall(r"`(\w+)`", fields)
     assert f"The version is {VERSION};" in PAGE
-    for bound in (MAX_FRAME, MAX_MEMBERS, MAX_BACKLOG, MAX_ASKS, MAX_HELD, MAX_LEASED, MAX_QUERIES):
+    for one in (Exceeded, Left):
+        assert (
+            ", ".join(f"`{field.name}`" for field in msgspec.structs.fields(one)).replace(
+                "`retry_after`", "`retry_after` in seconds"
+            )
+            in PAGE
+        )
+    for bound in (
+        MAX_FRAME,
+        MAX_MEMBERS,
+        MAX_BACKLOG,
+        MAX_ASKS,
+        MAX_HELD,
+        MAX_LEASED,
+        MAX_QUERIES,
+        MAX_BATCH,
+        MAX_IN_FLIGHT,
+        MAX_ENDPOINTS,
+        MAX_UNNAMED,
+    ):
         assert f"{bound:,}" in PAGE

@@ -23,6 +23,7 @@ from governor import Grant, Instant, Permit, Result
 from governor._actors.actor import ScopeActor
 from governor._actors.effects import Effect, Signal
 from governor._actors.failures import Failures
+from governor._actors.group import GroupActor
 from governor._member.lease import Leases, Reported, use_of
 from governor._owner.members import TTL
 from governor._owner.session import Session
@@ -50,6 +51,7 @@ from governor.protocol import (
     FromMember,
     FromOwner,
     Granted,
+    Group,
     Hello,
     LeaseReport,
     Lent,
@@ -176,6 +178,11 @@ class MachineLeases(RuleBasedStateMachine):
 
     def actor(self, scope: str) -> ScopeActor | None:
         return self.actors[scope]
+
+    secret, inbound = b"", ""
+
+    def group(self, group: Group) -> GroupActor | None:
+        raise AssertionError
 
     def query(self, session: Session, number: int, document: str) -> None:
         raise AssertionError

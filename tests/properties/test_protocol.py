@@ -17,6 +17,7 @@ from governor.messages import (
     Answered,
     Denied,
     Hinted,
+    InboundRequest,
     NoRetry,
     PlanRetry,
     Report,
@@ -33,9 +34,14 @@ from governor.protocol import (
     MAX_FRAME,
     Act,
     Acted,
+    Admit,
+    Admitted,
     Answer,
     Ask,
     AskDenied,
+    Ended,
+    EndpointLimits,
+    Exceeded,
     FrameError,
     FrameReader,
     FromMember,
@@ -44,22 +50,28 @@ from governor.protocol import (
     Hello,
     LeaseReport,
     LeaseUse,
+    Left,
     Lent,
     Plan,
     Planned,
     Query,
     Read,
+    Readmit,
     Recall,
     Rejected,
+    Requests,
     Told,
     ToldOutcome,
     Unused,
+    Verdict,
     Welcome,
     Withdraw,
     encode,
 )
 
 GRANT = Grant(Instant(12), 3)
+REQUEST = InboundRequest(b"a" * 16, b"i" * 16)
+ENDPOINT = EndpointLimits("app:12#1", "export", ("5/minute burst 5", "2 in flight"))
 
 HINT = Hint("tokens", 60, 0, SECOND, MINUTE, Severity.THROTTLED, scope="scope", window=MINUTE, name="daily", assumed=True)
 ANSWERED = Answered(GRANT, 429, Rejection.LIMITED, at=Instant(7))
@@ -81,9 +93,14 @@ SAID: Final[list[FromMember]] = [
     Act(6, "close", "github", "10m"),
     Act(7, "recall", "4711"),
     Hello(1, 4712, "governor", operator=True),
+    Admit(
+        5, 1, (Requests("chat", (REQUEST, InboundRequest(b"k", b"a", (0, 3), "pro", 7)), True), Requests(ENDPOINT, (REQUEST,)))
+    ),
+    Readmit("chat", {1: REQUEST}),
+    Ended(ENDPOINT, {200: 3, 0: 1}, {2: 500, 3: 0}),
 ]
 ANSWERS: Final[list[FromOwner]] = [
-    Welcome(1, 1.0, Instant(7)),
+    Welcome(1, 1.0, Instant(7), b"secret", "digest"),
     Rejected("not you"),
     Granted(1, Grant(Instant(5), 0, Request(2, {"tokens": 9}), (1,), Instant(6), Ending.UNKNOWN, "agent"), held=True),
     AskDenied(2, Denied("github:get", Reason.COOLDOWN, 1.5, again=True)),
@@ -94,6 +111,16 @@ ANSWERS: Final[list[FromOwner]] = [
     Answer(5, b"{}", more=True),
     Acted(6, "there is no provider 'github'"),
     Acted(7, "", 2, 40),
+    Admitted(
+        5,
+        (
+            None,
+            Verdict(held=True),
+            Verdict(Exceeded("chat", "route", 1.5, "2 in flight", True, Reason.CONCURRENCY, "export")),
+            Verdict(None, Left("client", 3, "5/s burst 5"), True),
+            Verdict(overloaded=True),
+        ),
+    ),
 ]
 messages = st.sampled_from(SAID)
 

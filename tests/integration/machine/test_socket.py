@@ -14,24 +14,33 @@ from governor import Config, Governor, GovernorError
 from governor._owner import listener
 from governor._owner.peers import is_ours, user_of
 from governor._owner.socket_file import ListenError, bound
-from governor.messages import Acquire
+from governor.messages import Acquire, InboundRequest
 from governor.protocol import (
     FROM_OWNER,
+    MAX_BATCH,
     MAX_FRAME,
     VERSION,
+    Admit,
     Ask,
+    EndpointLimits,
     FrameReader,
     FromOwner,
     Granted,
     Hello,
     Query,
+    Readmit,
     Rejected,
+    Requests,
     encode,
 )
 from tests.integration.machine.machine import listening
 from tests.support.waits import PATIENCE, until
 
-SETTINGS = {"outbound": {"default": {"limits": ["3 in flight"], "linger": "off"}}}
+SETTINGS = {
+    "outbound": {"default": {"limits": ["3 in flight"], "linger": "off"}},
+    "inbound": {"default": {"limits": ["1000 in flight"], "address_limits": [], "total_limits": []}},
+}
+REQUEST = InboundRequest(b"c", b"i")
 HELLO = encode(Hello(VERSION, 1))
 
 pytestmark = pytest.mark.promise("R64")
@@ -77,6 +86,23 @@ def test_what_is_no_message_ends_its_connection_with_a_reason_and_no_other(tmp_p
         (HELLO + encode(Ask(1, "weather", Acquire(timeout=-1.0))), "not a time to wait"),
         (HELLO + ask + ask, "is in use"),
         (HELLO + encode(Query(1, "secrets")), "there is no document"),
+        (HELLO + encode(Admit(1, 1, (Requests("No Group", (REQUEST,)),))), "a name such as"),
+        (HELLO + encode(Admit(1, 1, (Requests(EndpointLimits("a:1", "A b", ()), (REQUEST,)),))), "a name such as"),
+        (HELLO + encode(Admit(1, 1, (Requests("default", (REQUEST,) * MAX_BATCH),) * 2)), "at most 512 requests"),
+        (HELLO + encode(Admit(1, 1, (Requests("default", (REQUEST,) * (MAX_BATCH + 1)),))), "does not hold a message"),
+        (HELLO + 2 * encode(Admit(1, 1, (Requests("default", (REQUEST,)),))), "the number 1 is in use"),
+        (HELLO + 2 * encode(Readmit("default", {7: REQUEST})), "the number 7 is in use"),
+        *(
+            (HELLO + encode(Admit(1, 1, (Requests("default", (one,)),))), "does not hold a message")
+            for one in (
+                InboundRequest(b"", b"i"),
+                InboundRequest(b"c" * 65, b"i"),
+                InboundRequest(b"c", b"i", (-1,)),
+                InboundRequest(b"c", b"i", cost=0),
+                InboundRequest(b"c", b"i", cost=10**13),
+                InboundRequest(b"c", b"i", tier="t" * 101),
+            )
+        ),
         (HELLO + (4).to_bytes(4, "big") + msgspec.msgpack.encode("abc"), "does not hold a message"),
         *((HELLO + (50).to_bytes(4, "big") + random.randbytes(50), "does not hold a message") for _ in range(20)),
     ]
@@ -100,6 +126,7 @@ def test_what_is_no_message_ends_its_connection_with_a_reason_and_no_other(tmp_p
             assert isinstance(next(heard), Granted)
         # Places of the connection that was rejected come back as well.
         until(lambda: governor.statistics().scopes["weather:get"].limits[0].available == 2)
+        until(lambda: governor.statistics().groups["default"].clients == 0)
 
 
 def test_one_that_does_not_read_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
