@@ -44,10 +44,19 @@ class Leases(Protocol):
     def label(self, caller: str | None) -> str | None:
         """The label of a call that names this caller, or none: then that of the block of code."""
 
-    def take(self, provider: str, method: str | None, attempt: int | None = None, caller: str | None = None) -> Permit | None:
+    def take(
+        self,
+        provider: str,
+        method: str | None,
+        attempt: int | None = None,
+        caller: str | None = None,
+        *,
+        unwatched: bool = False,
+    ) -> Permit | None:
         """A permit for one request if one is granted at once; None says nothing: ask with `acquire` or `acquire_blocking`.
 
-        From any thread. The parameters are those of `acquire`.
+        From any thread. The parameters are those of `acquire`. With `unwatched`, there is none either if the loop guard watches
+        for repetitions of calls with this method, so that a fingerprint is of use.
         """
 
     def watches(self, provider: str, method: str) -> bool:
@@ -210,25 +219,29 @@ class Access:
         attempt: int | None = None,
         caller: str | None = None,
         watched: WatchedCall | None = None,
+        *,
+        unwatched: bool = False,
     ) -> Permit | None:
         """See `Leases.take`.
 
         On the actors' thread the permit comes from the actor, whichever loop runs there: it has ended before any other takes
         its turn. On any other thread it comes from the lease.
         """
-        if self.by_label and self.label(caller):
-            return None
-        if attempt is not None and attempt != 1:
+        if (attempt is not None and attempt != 1) or (self.by_label and self.label(caller)):
             return None
         actor = self.addresses.get((provider, method))
         if actor is None:
+            return None
+        if unwatched and (rule := actor.logic.loops).enabled and (method or "").upper() in rule.methods:
             return None
         if watched is not None:
             watch, rule = actor.watch, actor.logic.loops
             if watch is not None and watch.suspects(actor.scope, rule, watched, caller):
                 return None
         if get_ident() != self.thread:
-            permit = actor.take() if attempt is None else actor.take_first()
+            permit = actor.take()
+            if permit is not None and attempt == 1:
+                actor.deposits.append(None)
         else:
             permit = actor.grab()
             if permit is not None and attempt == 1:

@@ -27,12 +27,11 @@ from governor import PermitDenied
 from governor_client import _aiohttp_answers as answers
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, as_error_of
-from governor_client._headers import by_name
+from governor_client._headers import LazyHeaders
 from governor_client._hint_bodies import begin
 from governor_client._observed import Observation
 from governor_client._operation import Operation
 from governor_client._request import Reading
-from governor_client._server_wait import Headers
 from governor_client._wait import WaitBudget
 
 if TYPE_CHECKING:
@@ -121,14 +120,18 @@ class _Exchange:
             if isinstance(error, REPEATED):
                 self.call.ended_in(error, request)
             raise
-        if operation is not None:
-            begin(operation, attempt, response.status, lambda: by_name(response.headers.items()))
-        attempt.answered(response.status)
+        if operation is None:
+            attempt.answered(response.status)
+        else:
+            begin(operation, attempt, response.status, lambda: LazyHeaders(response.headers))
         answers.follow(response, attempt)
         return response
 
-    def head(self, response: ClientResponse) -> tuple[int, Headers]:
-        return (302, {}) if self.redirected else (response.status, by_name(response.headers.items()))
+    def head(self, response: ClientResponse) -> tuple[int, LazyHeaders]:
+        if self.redirected:
+            return 302, LazyHeaders({})
+        headers = response.headers
+        return response.status, LazyHeaders(headers, tuple(headers))
 
     def fault(self, error: BaseException) -> Fault:
         if self.redirected:

@@ -10,6 +10,8 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, final
 
+import msgspec
+
 from governor import CallFailure, Permit, PermitDenied, Rejection, UsageError
 from governor.clock import to_seconds
 from governor.hints import Hint, Severity, counts_toward_ban
@@ -64,24 +66,21 @@ def rejection_in(provider: str, status: int, headers: Headers, *, throttled: boo
 
 
 @final
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """A permit in use. The first report counts; later ones do nothing."""
 
-    __slots__ = ("_asked", "_heard", "_permit", "_status", "answer", "observation", "throttled")
-
-    def __init__(self, permit: Permit) -> None:
-        self._permit = permit
-        self._status: int | None = None
-        #: Whether observers have been asked for.
-        self._asked = False
-        self._heard: frozenset[tuple[str, str | None, int | None]] = frozenset()
-        #: Whether the answer denies the call as rate limited, as the dialect of the provider says. It counts as a 429 then,
-        #: whatever its status: it says nothing about the health of the provider.
-        self.throttled = False
-        #: What sees the body of the answer; None if nothing asks for it. Adapters pass the body on to it as they read.
-        self.observation: Observation | None = None
-        #: What the loop guard compares; None if it does not watch the call.
-        self.answer: bytes | None = None
+    _permit: Permit
+    _status: int | None = None
+    #: Whether observers have been asked for.
+    _asked: bool = False
+    _heard: frozenset[tuple[str, str | None, int | None]] = frozenset()
+    #: Whether the answer denies the call as rate limited, as the dialect of the provider says. It counts as a 429 then,
+    #: whatever its status: it says nothing about the health of the provider.
+    throttled: bool = False
+    #: What sees the body of the answer; None if nothing asks for it. Adapters pass the body on to it as they read.
+    observation: Observation | None = None
+    #: What the loop guard compares; None if it does not watch the call.
+    answer: bytes | None = None
 
     def answered(self, status: int, rejection: Rejection | None = None, *, throttled: bool = False) -> None:
         """The answer has begun, which decides a probe of the circuit breaker. The outcome is known when it ends."""

@@ -101,7 +101,7 @@ def send(call: Call, client: "httpx2.Client") -> "httpx2.Response":
     """Makes the call and returns the answer when it begins, or when it is complete for a buffered call."""
     while True:
         operation = call.begin()
-        exchange = _Exchange(call, operation, client)
+        exchange = _Exchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
         response = exchange.forward() if operation is None else run(operation, exchange)
         try:
             if not call.redirected(response, client.max_redirects):
@@ -118,7 +118,7 @@ async def asend(call: Call, client: "httpx2.AsyncClient") -> "httpx2.Response":
     """`send` for a task."""
     while True:
         operation = call.begin()
-        exchange = _AsyncExchange(call, operation, client)
+        exchange = _AsyncExchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
         response = await exchange.forward() if operation is None else await arun(operation, exchange)
         try:
             if not call.redirected(response, client.max_redirects):
@@ -131,26 +131,24 @@ async def asend(call: Call, client: "httpx2.AsyncClient") -> "httpx2.Response":
             raise
 
 
-class _ClientExchange(HttpxExchange):
+class _ClientExchange(HttpxExchange, kw_only=True):
     """One request of a call, with its rounds of authentication."""
 
-    def __init__(self, call: Call, operation: "Operation[httpx2.Response] | None") -> None:
-        super().__init__(call.kit, call.request)
-        self._call = call
-        self.operation = operation
-        #: The attempt whose permit no request has used yet.
-        self._unused: Attempt | None = None
-        #: The attempt of the request that is on its way; None if that needs no permit.
-        self.attempt: Attempt | None = None
-        #: The body of the latest answer, while it reports to its attempt.
-        self.reporting: ReportingStream | AsyncReportingStream | None = None
+    call: Call
+    operation: "Operation[httpx2.Response] | None"
+    #: The attempt whose permit no request has used yet.
+    _unused: Attempt | None = None
+    #: The attempt of the request that is on its way; None if that needs no permit.
+    attempt: Attempt | None = None
+    #: The body of the latest answer, while it reports to its attempt.
+    reporting: ReportingStream | AsyncReportingStream | None = None
 
     def _prepare(self, attempt: Attempt) -> None:
         """Makes the request for this attempt: anew if time has passed since the call began."""
         assert self.operation is not None
         self._unused, self.attempt, self.reporting = attempt, None, None
         if self.operation.waited:
-            self.request = self._call.build()
+            self.request = self.call.build()
             if self.operation.request.caller is not None:
                 self.request.headers.pop(CALLER, None)
 
@@ -161,7 +159,7 @@ class _ClientExchange(HttpxExchange):
         # Authentication may ask other hosts, for a token for instance.
         if self.operation is None:
             return None
-        if request is not self.request and not self._call.terms.governs(request.url.host, request.url.path):
+        if request is not self.request and not self.call.terms.governs(request.url.host, request.url.path):
             return None
         self.attempt, self._unused = self._unused, None
         return self.operation if self.attempt is None else None
@@ -171,9 +169,8 @@ class _ClientExchange(HttpxExchange):
         attempt = self.attempt
         if attempt is None:
             return None
-        if self.operation is not None:
-            begin(self.operation, attempt, response.status_code, lambda: self.head(response)[1])
-        attempt.answered(response.status_code)
+        assert self.operation is not None
+        begin(self.operation, attempt, response.status_code, lambda: self.head(response)[1])
         if not response.is_closed:
             return attempt
         attempt.ended(whole=True)
@@ -196,10 +193,8 @@ class _ClientExchange(HttpxExchange):
 
 
 @final
-class _Exchange(_ClientExchange):
-    def __init__(self, call: Call, operation: "Operation[httpx2.Response] | None", client: "httpx2.Client") -> None:
-        super().__init__(call, operation)
-        self._client = client
+class _Exchange(_ClientExchange, kw_only=True):
+    client: "httpx2.Client"
 
     def send(self, attempt: Attempt) -> "httpx2.Response":
         self._prepare(attempt)
@@ -213,8 +208,8 @@ class _Exchange(_ClientExchange):
     def forward(self) -> "httpx2.Response":
         token = _current.set(self)
         try:
-            auth = cast("AuthTypes", self._call.auth)
-            return self._client.send(self.request, auth=auth, stream=True, follow_redirects=False)
+            auth = cast("AuthTypes", self.call.auth)
+            return self.client.send(self.request, auth=auth, stream=True, follow_redirects=False)
         finally:
             _current.reset(token)
 
@@ -232,10 +227,8 @@ class _Exchange(_ClientExchange):
 
 
 @final
-class _AsyncExchange(_ClientExchange):
-    def __init__(self, call: Call, operation: "Operation[httpx2.Response] | None", client: "httpx2.AsyncClient") -> None:
-        super().__init__(call, operation)
-        self._client = client
+class _AsyncExchange(_ClientExchange, kw_only=True):
+    client: "httpx2.AsyncClient"
 
     async def send(self, attempt: Attempt) -> "httpx2.Response":
         self._prepare(attempt)
@@ -249,8 +242,8 @@ class _AsyncExchange(_ClientExchange):
     async def forward(self) -> "httpx2.Response":
         token = _current.set(self)
         try:
-            auth = cast("AuthTypes", self._call.auth)
-            return await self._client.send(self.request, auth=auth, stream=True, follow_redirects=False)
+            auth = cast("AuthTypes", self.call.auth)
+            return await self.client.send(self.request, auth=auth, stream=True, follow_redirects=False)
         finally:
             _current.reset(token)
 

@@ -10,10 +10,10 @@ import anyio
 
 from governor import PermitDenied
 from governor_client._attempt import Attempt, Fault
+from governor_client._headers import LazyHeaders
 from governor_client._observed import Observation
 from governor_client._operation import Denier, Operation, Terms
 from governor_client._questions import Question
-from governor_client._server_wait import Headers
 
 #: Seconds for closing an answer whose reader was cancelled.
 CLOSING: Final = 5.0
@@ -24,8 +24,8 @@ R = TypeVar("R")
 class AnyExchange(Denier[R], Protocol[R]):
     """What blocking and async exchanges have in common."""
 
-    def head(self, response: R, /) -> tuple[int, Headers]:
-        """The status and the headers."""
+    def head(self, response: R, /) -> tuple[int, LazyHeaders]:
+        """The status and the headers, with their names."""
         ...
 
     def fault(self, error: BaseException, /) -> Fault:
@@ -85,20 +85,20 @@ def run(operation: Operation[R], exchange: Exchange[R]) -> R:
             attempt = operation.granted(permit)
         try:
             response = _send(operation, exchange, attempt) if Terms.any_by_host else exchange.send(attempt)
-            _plan(operation, operation.answered(*exchange.head(response)))
-            if most := operation.most:
-                _keep(operation, exchange, response, whole=exchange.read(response, most))
-            else:
+            question = operation.answered(*exchange.head(response))
+            if question is not None:
+                _plan(operation, question)
+            if operation.pause is None and not operation.request.buffered:
                 response = exchange.stream(response, operation.attempt)
+            else:
+                _keep(operation, exchange, response, whole=exchange.read(response, operation.most))
         except BaseException as error:
             _plan(operation, operation.failed(error, exchange.fault(error)))
             if operation.pause is None:
                 raise
         else:
             if operation.pause is None:
-                if operation.final:
-                    exchange.mark_final(response)
-                return response
+                return response if operation.status < 400 else _told(operation, exchange, response)
         pause(operation)
 
 
@@ -114,20 +114,20 @@ async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
             attempt = operation.granted(permit)
         try:
             response = await (_asend(operation, exchange, attempt) if Terms.any_by_host else exchange.send(attempt))
-            await _aplan_answer(operation, operation.answered(*exchange.head(response)), exchange, response)
-            if most := operation.most:
-                _keep(operation, exchange, response, whole=await exchange.read(response, most))
-            else:
+            question = operation.answered(*exchange.head(response))
+            if question is not None:
+                await _aplan_answer(operation, question, exchange, response)
+            if operation.pause is None and not operation.request.buffered:
                 response = exchange.stream(response, operation.attempt)
+            else:
+                _keep(operation, exchange, response, whole=await exchange.read(response, operation.most))
         except BaseException as error:
             await _aplan(operation, operation.failed(error, exchange.fault(error)))
             if operation.pause is None:
                 raise
         else:
             if operation.pause is None:
-                if operation.final:
-                    exchange.mark_final(response)
-                return response
+                return response if operation.status < 400 else _told(operation, exchange, response)
         await _apause(operation, operation.pause)
 
 
@@ -170,6 +170,13 @@ def _keep(operation: Operation[R], exchange: AnyExchange[R], response: R, *, who
     operation.kept(response, whole=whole)
 
 
+def _told(operation: Operation[R], exchange: AnyExchange[R], response: R) -> R:
+    """An error answer, which tells an SDK not to repeat the request."""
+    if operation.final:
+        exchange.mark_final(response)
+    return response
+
+
 def _plan(operation: Operation[R], question: Question | None) -> None:
     if question is not None:
         operation.planned(operation.governor.plan_retry(**question).delay)
@@ -180,9 +187,7 @@ async def _aplan(operation: Operation[R], question: Question | None) -> None:
         operation.planned((await operation.governor.aplan_retry(**question)).delay)
 
 
-async def _aplan_answer(operation: Operation[R], question: Question | None, exchange: AsyncExchange[R], response: R) -> None:
-    if question is None:
-        return
+async def _aplan_answer(operation: Operation[R], question: Question, exchange: AsyncExchange[R], response: R) -> None:
     try:
         await _aplan(operation, question)
     except BaseException:

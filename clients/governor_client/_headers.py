@@ -1,10 +1,43 @@
 """Headers of any HTTP library as a dictionary."""
 
-from collections.abc import Collection, Iterable
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, final
+
+import msgspec
 
 #: The header of a request that holds the label of its caller. It is not sent.
 CALLER: Final = "x-governor-caller"
+#: SDKs made by one widely used generator number their own attempts in this header of a request, from 0.
+SDK_RETRY_COUNT: Final = "x-stainless-retry-count"
+#: Requests with this header come from an SDK that gives all attempts of a call one idempotency key.
+SDK_WITH_KEYS: Final = "x-stripe-client-user-agent"
+#: The headers of a request that are looked at before it is sent.
+MARKS: Final = frozenset({CALLER, SDK_RETRY_COUNT, SDK_WITH_KEYS})
+
+Fields = Collection[tuple[bytes, bytes]] | Mapping[str, str]
+
+
+@final
+class LazyHeaders(msgspec.Struct):
+    """Headers that are read when one of them is first looked up, by its name in lower case. Those of most answers never are."""
+
+    #: The headers as the library has them: a mapping, or names and values that are not decoded yet.
+    fields: Fields
+    #: The names of those of an answer, as the server spells them, decoded or not.
+    names: tuple[str | bytes, ...] = ()
+    _found: dict[str, str] | None = None
+
+    @property
+    def found(self) -> dict[str, str]:
+        """All of them: see `by_name`."""
+        if self._found is None:
+            fields = self.fields
+            self._found = by_name(fields.items()) if isinstance(fields, Mapping) else by_raw_name(fields)
+        return self._found
+
+    def get(self, name: str) -> str | None:
+        """The value of a header; None if there is none."""
+        return self.found.get(name)
 
 
 def by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -8,9 +8,11 @@ from governor.clock import MAX_DURATION, wall_clock
 from governor.hints import Headers, dialect_of, is_throttled, read_hints
 from governor.hints.body import MAX_BODY
 from governor_client._attempt import Attempt, Observing, rejection_in
+from governor_client._headers import LazyHeaders
 from governor_client._request import Request
 
-_GRAPHQL: Final = "graphql"
+#: Answers of APIs with this in the path may deny a call with status 200.
+GRAPHQL: Final = "graphql"
 
 
 class _Operation(Protocol):
@@ -23,16 +25,17 @@ class _Operation(Protocol):
     def request(self) -> Request: ...
 
 
-def begin(operation: _Operation, attempt: Attempt, status: int, headers: Callable[[], Headers]) -> None:
+def begin(operation: _Operation, attempt: Attempt, status: int, lazy: Callable[[], LazyHeaders]) -> None:
     """The answer has begun: says whether it is rate limited, and lets its body be observed. May be called twice."""
-    if status < 400 and not operation.observing and _GRAPHQL not in operation.request.path:
+    if status < 400 and not operation.observing and GRAPHQL not in operation.request.path:
+        attempt.answered(status)
         return  # As nearly always.
-    provider, head = operation.provider, headers()
-    throttled = is_throttled(provider, status, head)
-    rejection = rejection_in(provider, status, head, throttled=throttled) if status >= 400 else None
+    provider, headers = operation.provider, lazy().found
+    throttled = is_throttled(provider, status, headers)
+    rejection = rejection_in(provider, status, headers, throttled=throttled) if status >= 400 else None
     attempt.answered(status, rejection, throttled=throttled)
-    reads = dialect_of(provider).reads_body and (status >= 400 or _GRAPHQL in operation.request.path)
-    attempt.observe((*operation.observing, *((partial(HintBody, attempt, provider),) if reads else ())), status, head)
+    reads = dialect_of(provider).reads_body and (status >= 400 or GRAPHQL in operation.request.path)
+    attempt.observe((*operation.observing, *((partial(HintBody, attempt, provider),) if reads else ())), status, headers)
 
 
 @final

@@ -10,15 +10,16 @@ from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, cast, final
 
+import msgspec
+
 from governor import CallFailure, ConfigError, PermitDenied
 from governor_client._attempt import Attempt, Fault, fault_of_system
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, as_error_of
-from governor_client._headers import CALLER, by_raw_name
+from governor_client._headers import CALLER, MARKS, LazyHeaders
 from governor_client._observed import Observation
 from governor_client._options import CALLER_LABEL, PRIORITY
 from governor_client._questions import check_priority
 from governor_client._request import Reading, Request
-from governor_client._server_wait import Headers
 from governor_client._streams import AsyncReportingStream, AsyncRequestBody, ReportingStream, RequestBody
 from governor_client._wait import longest
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 LIBRARIES: Final = frozenset({"httpx", "httpx2"})
 #: The ports that a URL need not name.
 PORTS: Final = {"http": 80, "https": 443}
+_MARKS: Final = frozenset(name.encode() for name in MARKS)
 #: An attribute of the clients of `TrafficControlledHttpClient`, which takes the permits for their requests.
 OURS: Final = "_governor_client"
 
@@ -121,10 +123,13 @@ class Kit:
 
         The label of the caller moves from the headers to the extensions, which the libraries copy into redirects.
         """
-        headers = by_raw_name(request.headers.raw)
-        if CALLER in headers:
-            request.extensions[CALLER_LABEL] = headers[CALLER]
+        raw, extensions = request.headers.raw, request.extensions
+        headers = LazyHeaders(raw)
+        marked = not _MARKS.isdisjoint([name.lower() for name, _ in raw])
+        if marked and (caller := headers.get(CALLER)) is not None:
+            extensions[CALLER_LABEL] = caller
             del request.headers[CALLER]
+        priority = extensions.get(PRIORITY)
         return Request(
             request.method,
             host,
@@ -133,10 +138,11 @@ class Kit:
             repeatable=retry and isinstance(request.stream, self.byte_stream),
             retry_answers=retry_answers,
             buffered=buffered,
-            caller=request.extensions.get(CALLER_LABEL),
-            priority=None if (priority := request.extensions.get(PRIORITY)) is None else check_priority(priority),
+            caller=extensions.get(CALLER_LABEL),
+            priority=None if priority is None else check_priority(priority),
             original=request,
             reading=self._reading,
+            marked=marked,
         )
 
     def _body(self, request: "httpx2.Request") -> bytes | None:
@@ -169,16 +175,17 @@ def _derived(body: type, base: type) -> Callable[..., object]:
     return type(body.__name__, (body, base), {"__doc__": body.__doc__})
 
 
-class HttpxExchange:
+class HttpxExchange(msgspec.Struct, eq=False, kw_only=True):
     """One request of an httpx library. The base of the exchanges of the transports and of the client."""
 
-    def __init__(self, kit: Kit, request: "httpx2.Request") -> None:
-        self.kit = kit
-        self.request = request
-        self.body: RequestBody | AsyncRequestBody | None = None
+    kit: Kit
+    request: "httpx2.Request"
+    #: The body of the request while it is sent, if it is not in memory.
+    body: RequestBody | AsyncRequestBody | None = None
 
-    def head(self, response: "httpx2.Response") -> tuple[int, Headers]:
-        return response.status_code, by_raw_name(response.headers.raw)
+    def head(self, response: "httpx2.Response") -> tuple[int, LazyHeaders]:
+        raw = response.headers.raw
+        return response.status_code, LazyHeaders(raw, next(zip(*raw, strict=True), ()))
 
     def fault(self, error: BaseException) -> Fault:
         return Fault(None, ours=True) if self.body is not None and self.body.failed else self.kit.fault(error)

@@ -2,8 +2,8 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping
-from functools import partial, wraps
+from collections.abc import Callable, Collection
+from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, Self, TypeVar, cast, final
 
@@ -18,8 +18,9 @@ from governor_client._httpx_kit import LIBRARIES, OURS, PORTS, HttpxExchange, Ki
 from governor_client._keys import Key
 from governor_client._operation import Operation, Terms
 from governor_client._options import BUDGET, BUFFERED, RETRY, WAIT
+from governor_client._request import Request
 from governor_client._streams import async_take_in, take_in
-from governor_client._wait import SharedBudget, Wait, WaitBudget, check_wait, longest
+from governor_client._wait import Wait, WaitBudget, check_wait, longest, shared_budget
 
 if TYPE_CHECKING:
     import httpx2
@@ -31,21 +32,35 @@ Inner = TypeVar("Inner")
 _warning: Final[set[str]] = set()
 
 
-@final
-class _Sending(HttpxExchange):
+class _AnySending(HttpxExchange, kw_only=True):
     """A request that a transport sends."""
 
-    def __init__(self, kit: Kit, request: "httpx2.Request", inner: "httpx2.BaseTransport") -> None:
-        super().__init__(kit, request)
-        self._inner = inner
+    terms: Terms
+    _budget: WaitBudget | None = None
+
+    def budget(self) -> WaitBudget:
+        """The wait of the call, the same each time."""
+        if self._budget is None:
+            extensions = self.request.extensions
+            wait, timeout = extensions.get(WAIT, ...), extensions.get("timeout", {})
+            self._budget = shared_budget(
+                extensions, BUDGET, self.request, lambda: self.terms.budget(wait, longest(timeout.values()))
+            )
+        return self._budget
+
+
+@final
+class _Sending(_AnySending, kw_only=True):
+    """A request that a blocking transport sends."""
+
+    inner: "httpx2.BaseTransport"
 
     def send(self, attempt: Attempt) -> "httpx2.Response":
         if isinstance(self.request.stream, self.kit.byte_stream):
-            self.body = None
-            return self._inner.handle_request(self.request)
+            return self.inner.handle_request(self.request)
         self.body = self.kit.watch(self.request)
         try:
-            return self._inner.handle_request(self.request)
+            return self.inner.handle_request(self.request)
         finally:
             self.unwatch()
 
@@ -67,20 +82,17 @@ class _Sending(HttpxExchange):
 
 
 @final
-class _AsyncSending(HttpxExchange):
+class _AsyncSending(_AnySending, kw_only=True):
     """`_Sending` for async code."""
 
-    def __init__(self, kit: Kit, request: "httpx2.Request", inner: "httpx2.AsyncBaseTransport") -> None:
-        super().__init__(kit, request)
-        self._inner = inner
+    inner: "httpx2.AsyncBaseTransport"
 
     async def send(self, attempt: Attempt) -> "httpx2.Response":
         if isinstance(self.request.stream, self.kit.byte_stream):
-            self.body = None
-            return await self._inner.handle_async_request(self.request)
+            return await self.inner.handle_async_request(self.request)
         self.body = self.kit.watch(self.request)
         try:
-            return await self._inner.handle_async_request(self.request)
+            return await self.inner.handle_async_request(self.request)
         finally:
             self.unwatch()
 
@@ -112,8 +124,8 @@ class _AnyTransport:
     #: A request with a body has one of these headers.
     _BODY: ClassVar[frozenset[str]] = frozenset({"content-length", "transfer-encoding"})
 
-    def _begin(self, terms_of: TermsOf, request: "httpx2.Request") -> "Operation[httpx2.Response] | None":
-        """A new operation for this request; None if it is not governed."""
+    def _describe(self, terms_of: TermsOf, request: "httpx2.Request") -> tuple[Terms, Request] | None:
+        """The terms of this request, and what the decisions need of it; None if it is not governed."""
         if not isinstance(request, self.kit.request):
             raise UsageError(
                 f"this transport is for {self.kit.name}, and the request comes from {library_of(request)}; "
@@ -129,7 +141,9 @@ class _AnyTransport:
         if not isinstance(request.stream, self.kit.byte_stream) and not self._BODY.intersection(request.headers):
             # It has no body (RFC 9112, section 6.3), although a cache, for instance, has made an iterator of that.
             request.stream = self.kit.byte_stream(b"")
-        description = self.kit.request_of(
+        if WAIT in extensions:
+            check_wait(extensions[WAIT])
+        return terms, self.kit.request_of(
             request,
             host,
             path,
@@ -137,7 +151,6 @@ class _AnyTransport:
             retry_answers=True,
             buffered=extensions.get(BUFFERED) is True,
         )
-        return Operation(terms, description, _budget(terms, request).get)
 
 
 class Transport(_AnyTransport, Generic[Inner]):
@@ -209,10 +222,12 @@ class Transport(_AnyTransport, Generic[Inner]):
 
     def handle_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Sends one request, with a permit for each attempt."""
-        operation = self._begin(self._terms, request)
-        if operation is None:
+        governed = self._describe(self._terms, request)
+        if governed is None:
             return self._inner.handle_request(request)
-        return run(operation, _Sending(self.kit, request, self._inner))
+        terms, description = governed
+        exchange = _Sending(kit=self.kit, request=request, terms=terms, inner=self._inner)
+        return run(Operation(terms, description, exchange.budget), exchange)
 
     def close(self) -> None:
         """Closes the transport that sends."""
@@ -270,10 +285,12 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
 
     async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Sends one request, with a permit for each attempt."""
-        operation = self._begin(self._terms, request)
-        if operation is None:
+        governed = self._describe(self._terms, request)
+        if governed is None:
             return await self._inner.handle_async_request(request)
-        return await arun(operation, _AsyncSending(self.kit, request, self._inner))
+        terms, description = governed
+        exchange = _AsyncSending(kit=self.kit, request=request, terms=terms, inner=self._inner)
+        return await arun(Operation(terms, description, exchange.budget), exchange)
 
     async def aclose(self) -> None:
         """Closes the transport that sends."""
@@ -290,24 +307,6 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
         traceback: TracebackType | None = None,
     ) -> None:
         await self._inner.__aexit__(kind, error, traceback)
-
-
-def _budget(terms: Terms, request: "httpx2.Request") -> SharedBudget:
-    extensions = request.extensions
-    shared = extensions.get(BUDGET)
-    # The same request again is a new call, or a round of authentication, which a transport cannot tell from one.
-    if isinstance(shared, SharedBudget) and shared.first() is not request:
-        return shared
-    wait = extensions.get(WAIT, ...)
-    if wait is not ...:
-        check_wait(wait)
-    # Without a reference to the request, which would be a circle.
-    extensions[BUDGET] = shared = SharedBudget(request, partial(_made, terms, wait, extensions.get("timeout", {})))
-    return shared
-
-
-def _made(terms: Terms, wait: object, timeout: Mapping[str, float | None]) -> WaitBudget:
-    return terms.budget(wait, longest(timeout.values()))
 
 
 def above(kind: type[_AnyTransport], client: object, inner: object, terms: TermsOf) -> object:

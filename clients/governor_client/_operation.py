@@ -14,18 +14,19 @@ from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar,
 from governor import CallFailure, ConfigError, Cost, Duration, Fingerprint, Governor, Instant, Permit, PermitDenied, Priority
 from governor.clock import MAX_DURATION, Clock, to_seconds, wall_clock
 from governor.config import provider_name, with_key
-from governor.hints import MIN_WAIT, forbids_retry, read_hints
+from governor.hints import MIN_WAIT, forbids_retry, is_silent, read_hints
 from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
 from governor_client._attempt import TOO_MANY, Attempt, Fault, Observing
 from governor_client._compared import watch
 from governor_client._denials import DeniedResponse, OnRefusal, check_on_refusal, denied_response
-from governor_client._hint_bodies import begin
+from governor_client._headers import SDK_RETRY_COUNT, SDK_WITH_KEYS, LazyHeaders
+from governor_client._hint_bodies import GRAPHQL, begin
 from governor_client._keys import Key
 from governor_client._meter import Charged
 from governor_client._permits import GovernorClient
 from governor_client._questions import Ask, Question, check_priority
 from governor_client._request import Request
-from governor_client._server_wait import Headers, server_wait
+from governor_client._server_wait import server_wait
 from governor_client._ungoverned import Ungoverned, plain
 from governor_client._wait import Wait, WaitBudget, check_wait, chosen_wait
 
@@ -37,11 +38,7 @@ KEPT: Final = 65_536
 _MIN_PAUSE: Final = to_seconds(MIN_WAIT)
 #: Waits of this many microseconds or more are reported.
 _REPORTED: Final = 1_000
-#: SDKs made by one widely used generator number their own attempts in this header of a request, from 0.
-_SDK_RETRY_COUNT: Final = "x-stainless-retry-count"
-#: Requests with this header come from an SDK that gives all attempts of a call one idempotency key.
-_SDK_WITH_KEYS: Final = "x-stripe-client-user-agent"
-_SDKS: Final = (_SDK_RETRY_COUNT, _SDK_WITH_KEYS)
+_SDKS: Final = (SDK_RETRY_COUNT, SDK_WITH_KEYS)
 
 Response = TypeVar("Response")
 Answer = TypeVar("Answer", covariant=True)
@@ -152,62 +149,46 @@ class Operation(Generic[Response]):
     The time of the attempts does not count: the HTTP library bounds it.
     """
 
-    __slots__ = (
-        "_asked_at",
-        "_budget",
-        "_in_hand",
-        "_key",
-        "_repeated",
-        "_sending",
-        "_status",
-        "_tries",
-        "attempt",
-        "fingerprint",
-        "governor",
-        "cost",
-        "observing",
-        "pause",
-        "provider",
-        "request",
-        "terms",
-        "waited",
-    )
+    # Values on the class hold for nearly all operations, which do without the time to set them.
 
     #: The attempt that is being made.
     attempt: Attempt
+    #: Seconds to wait before the next attempt; None for no further attempt.
+    pause: float | None = None
+    #: The attempts that an SDK has made of this request before; None if it does not number them.
+    _repeated: int | None = None
+    #: The key that an SDK has given this call, by which its repetition is known.
+    _key: str | None = None
+    _asked_at = Instant(0)
+    _sending = False
+    #: The status of the latest answer.
+    status = 0
+    _tries = 0
+    #: Whether time has passed since the call began: signatures and cookies made before may be too old.
+    waited = False
+    _in_hand: Response | Exception | None = None
+    #: Called with the status and the headers of each answer: they return what is to see its body, if anything is.
+    observing: tuple[Observing, ...] = ()
+    #: The cost of each permit, and whether answers correct it: only where limits count more than requests.
+    cost: Cost = 1
+    #: What the loop guard knows the request by; None if it does not watch for its repetition.
+    fingerprint: Fingerprint | None = None
 
     def __init__(self, terms: Terms, request: Request, budget: Callable[[], WaitBudget]) -> None:
-        self.governor = terms.governor
-        #: Seconds to wait before the next attempt; None for no further attempt.
-        self.pause: float | None = None
+        self.governor = governor = terms.governor
         self.terms = terms
         key = None if terms.key is None else terms.key(request)
         #: The provider of the scope, with the key of the request if it has one.
-        self.provider = terms.provider if key is None else with_key(terms.provider, key)
+        self.provider = provider = terms.provider if key is None else with_key(terms.provider, key)
         self.request = request
         # Most calls never wait, and need none.
         self._budget = budget
-        get = request.headers.get
-        #: The attempts that an SDK has made of this request before; None if it does not number them.
-        self._repeated = None if (number := get(_SDK_RETRY_COUNT)) is None else _number(number)
-        #: The key that an SDK has given this call, by which its repetition is known.
-        self._key = None if get(_SDK_WITH_KEYS) is None else get("idempotency-key")
-        self._asked_at = Instant(0)
-        self._sending = False
-        #: The status of the latest answer.
-        self._status = 0
-        self._tries = 0
-        #: Whether time has passed since the call began: signatures and cookies made before may be too old.
-        self.waited = False
-        self._in_hand: Response | Exception | None = None
-        #: Called with the status and the headers of each answer: they return what is to see its body, if anything is.
-        self.observing: tuple[Observing, ...] = ()
-        #: The cost of each permit, and whether answers correct it: only where limits count more than requests.
-        self.cost: Cost = 1
-        if (meter := terms.charged.meter(self.governor, self.provider, request)) is not None:
+        if request.marked:
+            get = request.headers.get
+            self._repeated = None if (number := get(SDK_RETRY_COUNT)) is None else _number(number)
+            self._key = None if get(SDK_WITH_KEYS) is None else get("idempotency-key")
+        if (meter := terms.charged.meter(governor, provider, request)) is not None:
             self.cost, self.observing = meter.cost, (partial(meter.begin, self),)
-        #: What the loop guard knows the request by; None if it does not watch for its repetition.
-        self.fingerprint: Fingerprint | None = None
 
     @property
     def method(self) -> str:
@@ -216,12 +197,10 @@ class Operation(Generic[Response]):
 
     def take(self) -> Attempt | None:
         """Begins the first attempt with a permit that is granted at once; None if the operation must ask for one."""
-        request, leases = self.request, self.governor.leases
+        request = self.request
         if self._tries or self._repeated or self._key or self.cost != 1 or request.caller is not None:
             return None
-        if leases.watches(self.provider, request.method) and watch(self) is not None:
-            return None
-        permit = leases.take(self.provider, request.method, 1 if request.repeatable else None)
+        permit = self.governor.leases.take(self.provider, request.method, 1 if request.repeatable else None, unwatched=True)
         if permit is None:
             return None
         self._tries = 1
@@ -299,14 +278,17 @@ class Operation(Generic[Response]):
         self.attempt = Attempt(permit)
         return self.attempt
 
-    def answered(self, status: int, headers: Headers) -> Question | None:
+    def answered(self, status: int, lazy: LazyHeaders) -> Question | None:
         """The answer has begun. Returns the question for `plan_retry` if a retry may be useful."""
-        self._status = status
+        self.status = status
         attempt, provider = self.attempt, self.terms.provider
+        if status < 400 and not self.observing and is_silent(provider, lazy.names) and GRAPHQL not in self.request.path:
+            attempt.answered(status)
+            return None  # As nearly always.
+        headers = lazy.found
         hints = read_hints(provider, status, headers, now=wall_clock(), max_hint=MAX_DURATION)
         pause = attempt.hint(hints) if hints else None
-        begin(self, attempt, status, lambda: headers)
-        attempt.answered(status)
+        begin(self, attempt, status, lambda: lazy)
         if status < 400 or forbids_retry(headers):
             return None
         wait = server_wait(headers)
@@ -341,16 +323,16 @@ class Operation(Generic[Response]):
     @property
     def final(self) -> bool:
         """Whether an SDK is to be told not to repeat the request after an error answer: the governor decides on retries."""
-        return self._status >= 400 and self.pause is None and any(self.request.headers.get(name) is not None for name in _SDKS)
+        return self.status >= 400 and any(self.request.headers.get(name) is not None for name in _SDKS)
 
     @property
     def most(self) -> float:
-        """The number of bytes of the answer to read before continuing; 0 to return it as a stream.
+        """The number of bytes of an answer to read before continuing, if it is `buffered` or is to be retried.
 
-        An answer that is to be retried is read as well, up to a bound, so that its connection is free again, and so that it
-        can be returned if the next attempt gets no permit.
+        An answer that is to be retried is read so that its connection is free again, and so that it can be returned if the next
+        attempt gets no permit.
         """
-        return float("inf") if self.request.buffered else 0 if self.pause is None else KEPT
+        return float("inf") if self.request.buffered else KEPT
 
     def kept(self, response: Response, *, whole: bool) -> None:
         """The answer has been read: all of it (`whole`), or the first bytes."""

@@ -1,7 +1,9 @@
 """A request as the decisions see it, whichever library sends it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, final
+
+import msgspec
 
 from governor import Priority
 from governor_client._server_wait import Headers
@@ -14,7 +16,11 @@ class Reading(NamedTuple):
     body: Callable[[Any], bytes | None] = lambda original: None
 
 
-class Request(NamedTuple):
+_NOTHING_MORE: Final = Reading()
+
+
+@final
+class Request(msgspec.Struct, frozen=True, eq=False):
     """A request, as an adapter describes it.
 
     `host` and `path` are those of the URL, without port and query. `headers` are looked up by their name in lower case.
@@ -36,7 +42,9 @@ class Request(NamedTuple):
     priority: Priority | None = None
     #: The adapter's own description of the request, and how the rest is read from it.
     original: object = None
-    reading: Reading = Reading()
+    reading: Reading = _NOTHING_MORE
+    #: Whether it may have one of the headers `MARKS`.
+    marked: bool = True
 
     @property
     def query(self) -> str:

@@ -5,10 +5,10 @@ retries. It is apart from the timeouts of the HTTP library, which bound each pha
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, Literal, cast, final
+from typing import Any, Final, Literal, cast, final
 from weakref import ref
 
 from governor import ConfigError
@@ -89,26 +89,31 @@ class WaitBudget:
 
 @final
 class SharedBudget:
-    """The budget of a call, kept with its `first` request, which a library shares with the redirects. Made when it is needed.
+    """The budget of a call, kept with its `first` request, which a library shares with the redirects.
 
-    Most calls never wait. Pickled as an empty dictionary: it is over.
+    Pickled as an empty dictionary: it is over.
     """
 
-    __slots__ = ("_make", "_made", "first")
+    __slots__ = ("budget", "first")
 
-    def __init__(self, first: object, make: Callable[[], WaitBudget]) -> None:
-        self.first = ref(first)
-        self._make = make
-        self._made: WaitBudget | None = None
-
-    def get(self) -> WaitBudget:
-        """The budget, the same each time."""
-        if self._made is None:
-            self._made = self._make()
-        return self._made
+    def __init__(self, first: object, budget: WaitBudget) -> None:
+        self.first = ref(first)  # Weak: the request keeps it.
+        self.budget = budget
 
     def __reduce__(self) -> tuple[object, ...]:
         return dict, ()
+
+
+def shared_budget(store: MutableMapping[str, Any], key: str, request: object, make: Callable[[], WaitBudget]) -> WaitBudget:
+    """The budget of the call to which a request belongs: that under `key` of the `store` that the library shares, or a new one.
+
+    Ask for it when it is needed first, and once for each operation, because the same request again is a new call, or a round of
+    authentication, which an adapter cannot tell from one. Most calls never wait, and need none.
+    """
+    shared = store.get(key)
+    if not isinstance(shared, SharedBudget) or shared.first() is request:
+        store[key] = shared = SharedBudget(request, make())
+    return shared.budget
 
 
 def longest(phases: Collection[float | None]) -> float | None:

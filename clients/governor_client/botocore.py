@@ -13,7 +13,7 @@ from governor.instrumentation import Hook
 from governor_client._attempt import Attempt
 from governor_client._denials import DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import pause
-from governor_client._headers import CALLER
+from governor_client._headers import CALLER, LazyHeaders
 from governor_client._keys import Key
 from governor_client._operation import Operation, Terms
 from governor_client._request import Request
@@ -165,7 +165,7 @@ class _Handlers:
         operation = call.operation
         if caught_exception is None:
             status = response[0].status_code
-            question = operation.answered(status, Lookup(response[0].headers))
+            question = operation.answered(status, LazyHeaders(response[0].headers, tuple(response[0].headers)))
             _show(response[0], operation.attempt)
             report(response[0].raw, operation.attempt)
         else:

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, Unpack, cast, 
 from urllib.parse import urlsplit
 from weakref import ref
 
+import msgspec
+
 from governor import CallFailure, Governor, PermitDenied, Priority, UsageError, extras
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import run
-from governor_client._headers import CALLER, by_name
+from governor_client._headers import CALLER, LazyHeaders
 from governor_client._hosts import TermsOf
 from governor_client._keys import Key
 from governor_client._observed import Observation
 from governor_client._operation import KEPT, Operation, Terms
 from governor_client._request import Request
-from governor_client._server_wait import Headers
-from governor_client._wait import SharedBudget, Wait, WaitBudget
+from governor_client._wait import Wait, WaitBudget, shared_budget
 
 try:
     import requests
@@ -255,7 +256,7 @@ def _send(
         original=Original(request.url or "", request.body),
         reading=READING,
     )
-    operation: Operation[Response] = Operation(terms, description, _budget(terms, request, timeout).get)
+    operation: Operation[Response] = Operation(terms, description, _Budget(terms, request, timeout))
     response = run(operation, _Exchange(adapter, operation, request, send))
     if operation.waited:
         _OwnTime(request.hooks, response)
@@ -302,8 +303,9 @@ class _Exchange:
         response.connection = cast("HTTPAdapter", self._adapter)
         return response
 
-    def head(self, response: Response) -> tuple[int, Headers]:
-        return response.status_code, by_name(response.headers.items())
+    def head(self, response: Response) -> tuple[int, LazyHeaders]:
+        headers = response.headers
+        return response.status_code, LazyHeaders(headers, tuple(headers))
 
     def fault(self, error: BaseException) -> Fault:
         return Fault(None, ours=True) if self._body is not None and self._body.failed else _fault(error)
@@ -340,18 +342,21 @@ class _Exchange:
         return as_error_of(exceptions.RequestException, denial, request=self._request, response=None)
 
 
-def _budget(terms: Terms, request: PreparedRequest, timeout: "TimeoutType") -> SharedBudget:
-    hooks = cast("dict[str, object]", request.hooks)
-    shared = hooks.get(_BUDGET)
-    # The same request again is a new call.
-    if isinstance(shared, SharedBudget) and shared.first() is not request:
-        return shared
-    hooks[_BUDGET] = shared = SharedBudget(request, partial(_made, terms, timeout))
-    return shared
+@final
+class _Budget(msgspec.Struct, eq=False):
+    """The wait of the call to which a request belongs, the same each time."""
 
+    terms: Terms
+    request: PreparedRequest
+    timeout: "TimeoutType"
+    _found: WaitBudget | None = None
 
-def _made(terms: Terms, timeout: "TimeoutType") -> WaitBudget:
-    return terms.budget(..., timeout_of(timeout))
+    def __call__(self) -> WaitBudget:
+        if self._found is None:
+            hooks = cast("dict[str, object]", self.request.hooks)
+            make = partial(self.terms.budget, ..., timeout_of(self.timeout))
+            self._found = shared_budget(hooks, _BUDGET, self.request, make)
+        return self._found
 
 
 @final

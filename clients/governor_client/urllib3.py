@@ -11,13 +11,12 @@ from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import run
-from governor_client._headers import CALLER, by_name
+from governor_client._headers import CALLER, LazyHeaders
 from governor_client._hosts import TermsOf
 from governor_client._keys import Key
 from governor_client._observed import Observation
 from governor_client._operation import Operation, Terms
 from governor_client._request import Request
-from governor_client._server_wait import Headers
 from governor_client._wait import Wait, WaitBudget
 
 try:
@@ -271,8 +270,9 @@ class _Exchange:
         self._watched = watch(self._body)
         return self._send(body=self._body if self._watched is None else self._watched)
 
-    def head(self, response: BaseHTTPResponse) -> tuple[int, Headers]:
-        return response.status, by_name(response.headers.items())
+    def head(self, response: BaseHTTPResponse) -> tuple[int, LazyHeaders]:
+        headers = response.headers
+        return response.status, LazyHeaders(headers, tuple(headers))
 
     def fault(self, error: BaseException) -> Fault:
         return Fault(None, ours=True) if self._watched is not None and self._watched.failed else fault_of_urllib3(error)

@@ -55,7 +55,7 @@ class Parent(Surroundings, Protocol):
 
 
 class ScopeActor(PermitTaker):
-    """The address of one scope. `send`, `deliver`, `take` and `take_first` are for any thread, the rest for the actors'."""
+    """The address of one scope. `send`, `deliver`, `take` and `deposits` are for any thread, the rest for the actors'."""
 
     __slots__ = (
         "_cap",

@@ -3,6 +3,7 @@
 That is the actor of the scope, or, in a process whose limits a daemon owns, the scope's stand-in.
 """
 
+from collections import deque
 from typing import Literal, Protocol, overload
 
 from governor._actors.leased_permits import LeasedPermits
@@ -40,7 +41,7 @@ class PlanToCome(Protocol):
 
 
 class Address(LeasedPermits, Protocol):
-    """`send`, `take`, `take_first` and `pop_leased` are for any thread, the rest for that of the actors."""
+    """`send`, `take`, `deposits` and `pop_leased` are for any thread, the rest for that of the actors."""
 
     @property
     def scope(self) -> str:
@@ -61,8 +62,9 @@ class Address(LeasedPermits, Protocol):
     def take(self) -> Permit | None:
         """One request out of the lease, if there is one and nothing must be read first."""
 
-    def take_first(self) -> Permit | None:
-        """The same for the first attempt of an operation."""
+    @property
+    def deposits(self) -> deque[None]:
+        """Where an operation whose first attempt took a permit of the lease leaves one entry, for the retry budget."""
 
     # Asks.
 

@@ -1,6 +1,5 @@
 """Permits that a scope has granted ahead, as code on any thread takes them."""
 
-from collections import deque
 from collections.abc import Callable, Sized
 from typing import Protocol
 
@@ -28,15 +27,13 @@ class LeasedPermits(Protocol):
 
 
 class PermitTaker:
-    """Takes permits as `LeasedPermits` says, for an address that has what that names, and `deposits` of its lease."""
+    """Takes permits as `LeasedPermits` says, for an address that has what that names."""
 
     __slots__ = ()
 
     large: Sized
     failures: Sized
     pop_leased: Callable[[], Permit]
-    #: One entry for each operation whose first attempt took a permit of the lease.
-    deposits: deque[None]
 
     def take(self) -> Permit | None:
         """One request out of the lease, on any thread; None if it is empty, or if something must be read first.
@@ -50,10 +47,3 @@ class PermitTaker:
             return self.pop_leased()
         except IndexError:
             return None
-
-    def take_first(self) -> Permit | None:
-        """The same for the first attempt of an operation, which pays into the retry budget."""
-        permit = self.take()
-        if permit is not None:
-            self.deposits.append(None)
-        return permit

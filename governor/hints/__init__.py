@@ -5,6 +5,7 @@ nothing else. How a provider spells its limits is its dialect, one data file in 
 """
 
 from governor.hints.dialect import Dialect, built_in_dialects, dialect_of
+from governor.hints.forms import is_silent
 from governor.hints.hint import MAX_HINT, MIN_WAIT, Headers, Hint, Severity
 from governor.hints.reading import counts_toward_ban, is_throttled, read_hints
 from governor.hints.retry_after import forbids_retry, read_wait
@@ -20,6 +21,7 @@ __all__ = [
     "counts_toward_ban",
     "dialect_of",
     "forbids_retry",
+    "is_silent",
     "is_throttled",
     "read_hints",
     "read_wait",

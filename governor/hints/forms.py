@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from governor.hints.dialect import STANDARD, Dialect, LimitReader, PolicyFields
+from governor.hints.dialect import STANDARD, Dialect, LimitReader, PolicyFields, dialect_of
 from governor.hints.families import fields_of, readers_of
 from governor.hints.hint import Headers
 
@@ -35,6 +35,21 @@ def form_of(dialect: Dialect, headers: Headers) -> Form:
     else:
         names = tuple([name for name in dialect.known if headers.get(name) is not None])
     return _form(dialect, names) if len(names) <= _MAX_NAMES else _form.__wrapped__(dialect, names)
+
+
+def is_silent(provider: str, names: tuple[str | bytes, ...]) -> bool:
+    """Whether an answer with a status below 400 and headers of these names says nothing about limits, whatever their values.
+
+    The names may be as the server spells them, and decoded or not: so most answers are known without reading their headers.
+    The result is kept for the next answer with these names, if they are at most 128.
+    """
+    return _silent(provider, names) if len(names) <= _MAX_NAMES else _silent.__wrapped__(provider, names)
+
+
+@lru_cache(maxsize=256)
+def _silent(provider: str, names: tuple[str | bytes, ...]) -> bool:
+    read = tuple(name.lower() if isinstance(name, str) else name.decode("latin-1").lower() for name in names)
+    return not _form.__wrapped__(dialect_of(provider), read).speaks
 
 
 @lru_cache(maxsize=256)

@@ -89,7 +89,10 @@ class RetryBudgetPolicy:
 
     def deposit(self, now: Instant, n: int = 1) -> None:
         """Records `n` requests, without retries. They count for one window."""
-        self._deposits.add(self._at(now), n)
+        # Each call on the governor's loop comes by here, so `_at` is written out.
+        if now > self._latest:
+            self._latest = now
+        self._deposits.add(self._latest, n)
 
     def reserve(self, now: Instant, expiry: Instant) -> bool:
         """Plans one retry, until `expiry` at the latest. False if the budget has none beyond those that are planned already.

@@ -1,5 +1,6 @@
 """Laws of hints: no text raises, none says more than the bound, none loosens, and reading takes linear time."""
 
+from random import Random
 from time import perf_counter
 from typing import Final
 
@@ -10,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from governor._units import HOUR, SECOND, Duration
-from governor.hints import Hint, Severity, built_in_dialects, is_throttled, read_hints, read_wait
+from governor.hints import Hint, Severity, built_in_dialects, dialect_of, is_silent, is_throttled, read_hints, read_wait
+from governor.hints.forms import form_of
 from governor.hints.ratelimit_fields import items
 from tests.support.hint_headers import HINT_HEADERS
 
@@ -51,6 +53,18 @@ STATUSES: Final = st.sampled_from([200, 202, 301, 400, 401, 403, 404, 420, 429, 
 def longest(hints: tuple[Hint, ...]) -> int:
     """The wait for which the hints hold the scope of the call; -1 if they do not."""
     return max((hint.retry_after for hint in hints if hint.retry_after is not None), default=-1)
+
+
+@given(PROVIDERS, st.integers(0, 999))
+def test_the_names_of_headers_say_that_an_answer_is_silent_however_they_are_spelled(provider: str, seed: int) -> None:
+    random = Random(seed)
+    headers = {name: "1" for name in (*dialect_of(provider).markers, *HINT_HEADERS, "x-y") if random.random() < 0.02}
+    spelled: list[list[str | bytes]] = [[name, name.title(), name.encode(), name.title().encode()] for name in headers]
+    names = tuple(map(random.choice, spelled))
+
+    assert is_silent(provider, ("date", b"Content-Type"))
+    assert is_silent(provider, names) == (not form_of(dialect_of(provider), headers).speaks)
+    assert not is_silent(provider, names) or read_hints(provider, 200, headers, now=NOW) == ()
 
 
 @given(PROVIDERS, STATUSES, HEADERS, BODIES, st.integers(1, HOUR))

@@ -283,7 +283,7 @@ def test_a_denial_is_an_answer_on_request(
 @pytest.fixture
 def each_permit_takes_a_second(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Instant]:
     """A clock by which it does, in scopes that must be asked for it."""
-    monkeypatch.setattr(Access, "take", lambda *_: None)
+    monkeypatch.setattr(Access, "take", lambda *_, **__: None)
     return map(Instant, count(0, 1_000_000)).__next__
 
 

@@ -202,7 +202,7 @@ def test_one_wait_bounds_a_call_with_its_redirects(
     url = site.at("/a", handlers.headers(302, location=f"{path}/b"))
     site.at("/b", handlers.headers(302, location=f"{path}/c"))
     site.at("/c", handlers.headers(503, retry_after="1"), 200)
-    monkeypatch.setattr(Access, "take", lambda *_: None)  # The scope must be asked.
+    monkeypatch.setattr(Access, "take", lambda *_, **__: None)  # The scope must be asked.
     each_permit_takes_a_second = map(Instant, count(0, 1_000_000)).__next__
 
     with GovernedPoolManager(
