@@ -9,7 +9,7 @@ import pytest
 
 from governor import CounterRecord, Governor
 from tests.contracts.adapters import DRIVERS, TIMEOUT, Driver, Session, Setup
-from tests.support.governors import only_retries
+from tests.support.governors import brief_denials, only_retries
 from tests.support.provider import Provider, loopback_provider
 
 #: Seconds in which other threads do what they are about to do.
@@ -64,6 +64,7 @@ def provider() -> Iterator[Provider]:
 def opened(driver: Driver, provider: Provider) -> Iterator[Opened]:
     """Makes sessions, and closes them at the end."""
     with ExitStack() as stack:
+        stack.enter_context(brief_denials())
 
         def opened(*, scope: dict[str, Any] | None = None, **given: Any) -> Session:
             setup = {name: given.pop(name) for name in given.keys() & Setup.__dataclass_fields__.keys()}

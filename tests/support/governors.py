@@ -9,8 +9,11 @@ import pytest
 from governor import Config, Governor, _default
 from governor._actors.actor import ScopeActor
 from governor._supervisor import Supervisor
+from governor._units import MILLISECOND
 from governor.clock import Clock, system_clock
+from governor.hints import reading
 from governor.instrumentation import AnyEvent
+from governor.policies.server_limits import ServerLimits
 from governor.testing import loop_clock
 
 #: A number of failures, or of requests, that no test reaches.
@@ -56,6 +59,15 @@ def only_retries(delay: str, **scope: object) -> Config:
         "outbound": {"default": plenty | scope},
     }
     return Config.from_mapping(sections)
+
+
+@contextmanager
+def brief_denials() -> Iterator[None]:
+    """Denials that do not say for how long pause calls for a millisecond, and not for seconds; no rate is learned from them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading._Answer, "_until", lambda *_: (MILLISECOND, True))
+        patch.setattr(ServerLimits, "throttled", lambda *_, **__: (None, False))
+        yield
 
 
 @contextmanager

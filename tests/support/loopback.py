@@ -12,6 +12,17 @@ from tests.support.waits import until
 Serve = Callable[[StreamReader, StreamWriter], Awaitable[None]]
 
 
+def listening() -> socket.socket:
+    """A socket that takes connections from now on, so that no client comes too early.
+
+    What is sent in two parts is not held back until the client confirms the first one, for 40 ms. asyncio sees to that only for
+    sockets that it made.
+    """
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
 @contextmanager
 def serving(listener: socket.socket, serve: Serve) -> Iterator[None]:
     """Serves each connection to the listener until the block ends, which closes those that are left."""

@@ -5,8 +5,7 @@ loop on a thread of its own, so that it serves blocking and async clients alike.
 """
 
 import json
-import socket
-from asyncio import IncompleteReadError, StreamReader, StreamWriter
+from asyncio import IncompleteReadError, StreamReader, StreamWriter, sleep
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,10 +14,12 @@ from http import HTTPStatus
 from time import monotonic
 from typing import NamedTuple, final
 
-from tests.support.loopback import serving
+from tests.support.loopback import listening, serving
 
 #: Requests beyond this number are answered with 500: a client that repeats for ever must not fill the memory.
 MAX_REQUESTS = 10_000
+#: Seconds before each piece of a body of unknown length, so that a client waits for it.
+GAP = 0.005
 
 
 class Received(NamedTuple):
@@ -142,7 +143,7 @@ class Provider:
 @contextmanager
 def loopback_provider() -> Iterator[Provider]:
     """A provider that takes connections."""
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+    with listening() as listener:
         provider = Provider(listener.getsockname()[1])
         with serving(listener, provider.serve):
             yield provider
@@ -187,6 +188,8 @@ async def _send(writer: StreamWriter, reply: Reply, *, head_only: bool) -> None:
     if head_only:
         return
     for piece in reply.pieces:
+        if chunked:
+            await sleep(GAP)
         writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         await writer.drain()
     if chunked and reply.end is End.COMPLETE:

@@ -1,14 +1,13 @@
 """A forwarding proxy on loopback for plain HTTP: it connects to the server that a request names, and forwards both ways."""
 
 import asyncio
-import socket
 from asyncio import IncompleteReadError, StreamReader, StreamWriter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import final
 from urllib.parse import urlsplit
 
-from tests.support.loopback import serving
+from tests.support.loopback import listening, serving
 
 
 @final
@@ -38,7 +37,7 @@ class Proxy:
 @contextmanager
 def loopback_proxy() -> Iterator[Proxy]:
     """A proxy that takes connections."""
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+    with listening() as listener:
         proxy = Proxy(listener.getsockname()[1])
         with serving(listener, proxy.serve):
             yield proxy

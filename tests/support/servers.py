@@ -13,6 +13,7 @@ import hypercorn
 import hypercorn.asyncio
 import uvicorn
 
+from tests.support.loopback import listening
 from tests.support.waits import PATIENCE
 
 
@@ -26,10 +27,9 @@ class _Server(uvicorn.Server):
         self.has_started.set()
 
 
-def listening(unix: Path | None = None) -> socket.socket:
-    """A socket that takes connections from now on, so that no client comes too early."""
+def _listening(unix: Path | None) -> socket.socket:
     if unix is None:
-        return socket.create_server(("127.0.0.1", 0), backlog=1024)
+        return listening()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(unix))
     listener.listen()
@@ -42,7 +42,7 @@ def in_uvicorn(app: Any, unix: Path | None = None, **options: Any) -> Iterator[t
     quiet = {"lifespan": "off", "ws": "none", "log_config": None, "access_log": False, "timeout_graceful_shutdown": 5}
     config = uvicorn.Config(app, **{**quiet, **options})
     server = _Server(config)
-    with listening(unix) as listener, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    with _listening(unix) as listener, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         thread = Thread(target=runner.run, args=[server.serve(sockets=[listener])], name="uvicorn")
 
         def stop() -> None:
@@ -60,7 +60,7 @@ def in_uvicorn(app: Any, unix: Path | None = None, **options: Any) -> Iterator[t
 @contextmanager
 def in_hypercorn(app: Any, unix: Path | None = None, root_path: str = "") -> Iterator[int]:
     """A hypercorn that takes connections: its port."""
-    listener = listening(unix)
+    listener = _listening(unix)
     settings = hypercorn.Config()
     settings.bind = [f"fd://{listener.fileno()}"]
     settings.root_path = root_path

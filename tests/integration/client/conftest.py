@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from governor import Config, CounterRecord, Governor
-from tests.support.governors import only_retries
+from tests.support.governors import brief_denials, only_retries
 from tests.support.http_calls import methods
 from tests.support.provider import Provider, loopback_provider, raw
 from tests.support.servers import in_uvicorn
@@ -140,9 +140,10 @@ def break_off() -> Iterator[Callable[..., Provider]]:
 
 
 @pytest.fixture
-def settings() -> Callable[..., Config]:
+def settings() -> Iterator[Callable[..., Config]]:
     """Makes settings under which nothing but retries matters, except for what is said of the scope."""
-    return partial(only_retries, "1ms")
+    with brief_denials():
+        yield partial(only_retries, "1ms")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from governor import CircuitOpen, CounterRecord, Governor, PermitDenied, RateLim
 from governor.testing import denying
 from governor_client import wait_at_most
 from governor_client.aiohttp import GovernedMiddleware, govern, governing_trace
-from tests.support.governors import only_retries
+from tests.support.governors import brief_denials, only_retries
 from tests.support.provider import NO_ANSWER, SILENCE, End, Provider, Reply, loopback_provider, status, stream
 from tests.support.waits import PATIENCE
 
@@ -69,8 +69,9 @@ def fresh(provider: Provider) -> None:
 
 @pytest.fixture
 async def governor() -> AsyncIterator[Governor]:
-    async with Governor(only_retries("1ms")) as governor:
-        yield governor
+    with brief_denials():
+        async with Governor(only_retries("1ms")) as governor:
+            yield governor
 
 
 @pytest.fixture(params=[by_govern, by_middleware, by_trace])

@@ -19,7 +19,7 @@ from demo.rules import ProviderLog, Rules
 from governor import Duration
 from governor.config import parse_limit
 from governor.policies.window import StrictWindow
-from tests.support.servers import listening
+from tests.support.loopback import listening
 from tests.support.waits import PATIENCE, until
 
 PROGRAMS: Final = "tests.integration.machine.programs"

@@ -11,7 +11,7 @@ import pytest
 
 from governor import Config, CounterRecord, Governor
 from governor_client import AsyncGovernedTransport, GovernedTransport
-from tests.support.governors import only_retries
+from tests.support.governors import brief_denials, only_retries
 
 Answer = httpx2.Response | BaseException
 
@@ -188,8 +188,9 @@ def settings_of() -> SettingsOf:
 @pytest.fixture
 async def governor() -> AsyncIterator[Governor]:
     """A governor in the event loop of the test."""
-    async with Governor(only_retries("1us")) as governor:
-        yield governor
+    with brief_denials():
+        async with Governor(only_retries("1us")) as governor:
+            yield governor
 
 
 @pytest.fixture(params=["blocking", "async"])

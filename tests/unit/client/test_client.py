@@ -12,6 +12,7 @@ import pytest
 
 from governor import ConfigError, CounterRecord, Governor, UsageError
 from governor_client import TrafficControlledHttpClient, _permits
+from tests.support.governors import brief_denials
 
 if TYPE_CHECKING:
     from governor_client import CallOptions
@@ -23,7 +24,7 @@ METHODS = ["get", "post", "put", "delete", "patch"]
 @pytest.fixture
 def background(settings_of: "SettingsOf") -> Iterator[Governor]:
     """A governor on a thread of its own."""
-    with Governor(settings_of()) as governor:
+    with brief_denials(), Governor(settings_of()) as governor:
         yield governor
 
 
