@@ -55,7 +55,7 @@ class Asked:
 
 
 class GrantedRequest:
-    """A granted request that has not ended. With a number it keeps a place; the actor is of this process, if one granted it."""
+    """A granted request that has not ended. With a number it may keep a place; the actor is that of this process, if any."""
 
     __slots__ = ("actor", "group", "number", "request")
 
@@ -102,7 +102,7 @@ class Batches:
         self._decides = self.known = False
         self._curious: list[Asked] = []
         self.closed = False
-        #: Granted requests that keep a place, by number.
+        #: Granted requests that keep a place, and those that were decided here, by number.
         self._held: dict[int, GrantedRequest] = {}
         self._ends: dict[Group, _Ends] = {}
         self._endpoints: dict[object, EndpointLimits] = {}
@@ -266,10 +266,9 @@ class Batches:
         denied, least, actor = self._here.decide(asked.group, asked.request, announce=asked.announce)
         admission = Admission(denied, least)
         if actor is not None and admission.granted:
-            if actor.holds:
-                self._next += 1
-            request = self._begun(asked, self._next if actor.holds else 0, actor)
-            admission = Admission(denied, least, partial(self._end, request))
+            # Whatever limits there are without the daemon: it may keep a place for it later.
+            self._next += 1
+            admission = Admission(denied, least, partial(self._end, self._begun(asked, self._next, actor)))
         self._give(asked, admission)
 
     def _decide_all(self) -> None:

@@ -82,10 +82,10 @@ class Admissions:
 
     def readmit(self, message: Readmit) -> None:
         """Takes the places of requests that began before this connection. Raises `ProtocolError` for too many."""
-        if len(self._held) + len(message.requests) > MAX_IN_FLIGHT:
-            raise ProtocolError(f"a process has at most {MAX_IN_FLIGHT:,} requests in flight")
         actor = self._find(message.group)
         if actor is not None and actor.holds:
+            if len(self._held) + len(message.requests) > MAX_IN_FLIGHT:
+                raise ProtocolError(f"a process has at most {MAX_IN_FLIGHT:,} requests in flight")
             for number, request in message.requests.items():
                 if number in self._held:
                     raise _in_use(number)
