@@ -81,7 +81,7 @@ def test_where_there_is_no_room_groups_at_rest_make_some_and_none_else(
     assert 7 == made.forgotten.requests + sum(group.counters.requests for group in made.by_name.values())
 
 
-def test_settings_are_told_apart_by_what_they_say_and_not_by_where_they_stand() -> None:
+def test_a_digest_differs_for_other_settings_and_not_for_another_order() -> None:
     one, same = config("1/s burst 2", a="1/s", b="2/s"), config("1/s burst 2", b="2/s", a="1/s")
 
     assert digest_of(one) == digest_of(same) != digest_of(config("1/s burst 2", a="1/s", b="3/s"))
