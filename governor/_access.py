@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from governor._actors.address import Address
+from governor._actors.address import Address, Addresses
 from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, overloaded
 from governor._actors.leased_permits import LeasedPermits
 from governor._actors.permit import Permit
@@ -24,8 +24,6 @@ from governor.messages import Acquire, Denied, WatchedCall
 from governor.policies.contract import PLAIN
 from governor.statistics import Statistics
 
-Spelling = tuple[str, str | None]
-
 #: Seconds between two looks at a survey that another process makes.
 _SURVEY_INTERVAL: Final = 0.001
 
@@ -34,8 +32,8 @@ class Leases(Protocol):
     """Permits without a message to the scope."""
 
     @property
-    def addresses(self) -> Mapping[Spelling, LeasedPermits]:
-        """The leases of scopes, by provider and method as spelled. Another mapping after the governor is entered again."""
+    def addresses(self) -> Mapping[str, Mapping[str | None, LeasedPermits]]:
+        """The leases of scopes, by provider and then by method as spelled. Others after the governor is entered again."""
 
     @property
     def by_label(self) -> Sized:
@@ -72,6 +70,7 @@ class Access:
     """
 
     __slots__ = (
+        "_spelled",
         "_spellings",
         "addresses",
         "by_label",
@@ -87,10 +86,11 @@ class Access:
         #: label is seen. A list, so that clients keep it and test it without a Python call.
         self.by_label: list[None] = []
         self.follow(config)
-        #: The actors by the provider and the method as calls spell them.
-        self.addresses: dict[Spelling, Address] = {}
-        # Of each scope, the spellings in the table.
-        self._spellings: dict[str, list[Spelling]] = {}
+        #: The actors by the provider, and then by the method, as calls spell them.
+        self.addresses: Addresses = {}
+        # Of each scope, the spellings in the table, and how many there are in all.
+        self._spellings: dict[str, list[tuple[str, str | None]]] = {}
+        self._spelled = 0
         #: The thread on which actors may be called without a look at the loop; 0 for none.
         self.thread = 0
         #: The process in which the governor was entered.
@@ -100,7 +100,7 @@ class Access:
 
     def begin(self, life: Life, backend: Backend) -> None:
         """Leads to the actors of another life."""
-        self.addresses, self._spellings = life.addresses, {}
+        self.addresses, self._spellings, self._spelled = life.addresses, {}, 0
         self.portal, self.backend = life.portal, backend
         self.thread = life.portal.thread
 
@@ -121,11 +121,15 @@ class Access:
         if self.portal is not None:
             self.portal.ended = True
 
-    def forget(self, addresses: dict[Spelling, Address], actor: Address) -> None:
+    def forget(self, addresses: Addresses, actor: Address) -> None:
         """The actor has been dropped: the next call in its scope finds another one."""
         if addresses is self.addresses:
-            for spelling in self._spellings.pop(actor.scope, ()):
-                addresses.pop(spelling, None)
+            for provider, method in self._spellings.pop(actor.scope, ()):
+                self._spelled -= 1
+                methods = addresses.get(provider, {})
+                methods.pop(method, None)
+                if not methods:
+                    addresses.pop(provider, None)
 
     # The loop of the actors.
 
@@ -186,7 +190,7 @@ class Access:
             return unanswered(scope, error)
 
     def _known(self, provider: str, method: str | None) -> Address | None:
-        actor = self.addresses.get((provider, method))
+        actor = self._address(provider, method)
         if actor is not None and self.process == os.getpid():
             return actor
         self.running()
@@ -196,12 +200,17 @@ class Access:
         actor = None if self.backend is None else self.backend.actor(scope)
         if actor is None:
             return overloaded(scope)
-        if len(self.addresses) >= self.max_addresses:
+        if self._spelled >= self.max_addresses:
             self.addresses.clear()
             self._spellings.clear()
-        self.addresses[provider, method] = actor
+            self._spelled = 0
+        self.addresses.setdefault(provider, {})[method] = actor
         self._spellings.setdefault(actor.scope, []).append((provider, method))
+        self._spelled += 1
         return actor
+
+    def _address(self, provider: str, method: str | None) -> Address | None:
+        return self.addresses.get(provider, {}).get(method)
 
     # Asking.
 
@@ -229,8 +238,9 @@ class Access:
         """
         if (attempt is not None and attempt != 1) or (self.by_label and self.label(caller)):
             return None
-        actor = self.addresses.get((provider, method))
-        if actor is None:
+        try:
+            actor = self.addresses[provider][method]
+        except KeyError:
             return None
         if unwatched and (rule := actor.logic.loops).enabled and (method or "").upper() in rule.methods:
             return None
@@ -253,11 +263,21 @@ class Access:
 
     def watches(self, provider: str, method: str) -> bool:
         """See `Leases.watches`. True for a scope that is not known yet."""
-        actor = self.addresses.get((provider, method))
+        actor = self._address(provider, method)
         if actor is None:
             return True
         rule = actor.logic.loops
         return rule.enabled and method.upper() in rule.methods
+
+    def try_acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit | Denied:
+        """A permit now or not at all, by a step of the actor."""
+        actor = self.find(provider, method, 0)
+        if isinstance(actor, Denied):
+            return actor
+        portal = self.running()
+        if portal.here():
+            return actor.acquire(acquire, None) or overloaded(actor.scope)
+        return ask_blocking(portal, actor, acquire)
 
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         """A permit for a thread that may wait. Raises a leaf of `PermitDenied`, and `UsageError` where waiting is in vain."""

@@ -17,7 +17,6 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from governor._access import Access, Leases
-from governor._actors.asking import ask_blocking, overloaded
 from governor._actors.permit import Permit
 from governor._backend import Backend
 from governor._decorator import LimitDecorator
@@ -112,7 +111,10 @@ class Governor:
         if key is not None or caller is not None:
             provider = keyed(provider, key, caller)
         if cost == 1 and not (access.by_label and access.label(caller)):
-            actor = access.addresses.get((provider, method))
+            try:
+                actor = access.addresses[provider][method]
+            except KeyError:
+                actor = None
             if actor is not None:
                 if get_ident() == access.thread:
                     # Safe whichever loop runs on this thread: it has ended before any other takes its turn.
@@ -125,14 +127,7 @@ class Governor:
                     permit = actor.take()
                     if permit is not None:
                         return permit
-        found = access.find(provider, method, 0)
-        if isinstance(found, Denied):
-            return found
-        acquire = ask(cost, 0.0, None, caller)
-        portal = access.running()
-        if portal.here():
-            return found.acquire(acquire, None) or overloaded(found.scope)
-        return ask_blocking(portal, found, acquire)
+        return access.try_acquire(provider, method, ask(cost, 0.0, None, caller))
 
     def permit(
         self,

@@ -14,7 +14,7 @@ from typing import Final, final
 import anyio
 from anyio.abc import TaskGroup
 
-from governor._actors.address import Address
+from governor._actors.address import Addresses
 from governor._actors.event_loop import spawn, when_closed
 from governor._actors.portal import Portal, current_post
 from governor._backend import Backend
@@ -46,8 +46,8 @@ class Life:
         state: LifeState | None = None,
     ) -> None:
         self.announcer = announcer
-        #: Spellings of scopes and their actors; emptied when full, at the end, and in a forked child.
-        self.addresses: dict[tuple[str, str | None], Address] = {}
+        #: The actors by provider and method as spelled; emptied when full, at the end, and in a forked child.
+        self.addresses: Addresses = {}
         self.portal = Portal(on_gone=self.abandon, on_moved=self._moved)
         #: Why it ended, unless it was left.
         self.failure: BaseException | None = None

@@ -31,7 +31,7 @@ from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer
 from governor.messages import Acquire, Denied, Outcome, PlanRetry, RetryPlan
-from governor.policies.contract import PLAIN, Grant, LimitPolicy
+from governor.policies.contract import PLAIN, LimitPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
@@ -65,6 +65,7 @@ class ScopeActor(PermitTaker):
         "_make",
         "_parent",
         "_shared",
+        "_spend",
         "_steps",
         "_watched",
         "acquire",
@@ -115,6 +116,7 @@ class ScopeActor(PermitTaker):
     #: What other scopes move as well: shared limits, and their queues. Empty for most scopes.
     _shared: tuple[LimitPolicy | LimitQueue, ...]
     _make: type[Permit]
+    _spend: Callable[[Instant], int]
     _watched: bool
 
     def __init__(
@@ -186,35 +188,34 @@ class ScopeActor(PermitTaker):
     def grab(self, deny: bool = False) -> Permit | Denied | None:
         """One request, at once; None if that takes a step, or is not possible. With `deny` a denial, if that takes no step.
 
-        Written out by hand, because this is what nearly every call costs: no Python call but the clock and one `commit` for
-        each limit and the cap, and no step. `_copy` keeps what it reads up to date. `deny` is positional: keywords cost more.
+        Written out by hand, because this is what nearly every call costs: no Python call but the clock and `PlainSpending`, and
+        no step. `_copy` keeps what it reads up to date. `deny` is positional: keywords cost more.
         """
         clock, life = self._clock, self.life  # Fetched and called in two steps: CPython 3.11 calls attributes more slowly.
         now = clock()
         if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
             return self._deny(now) if deny else None
         cap = self._cap
-        if now < cap.ready:
+        if not cap.left:
             return None
         if self._shared and now < max(map(READY, self._shared)):
             return None
-        policy: LimitPolicy | RequestCapPolicy = cap
+        spend = self._spend
         life.state = BUSY
         try:
-            for policy in self._limits:
-                policy.commit(now, PLAIN)
-                if policy.ready > now:
-                    self.gate = max(self.gate, Instant(policy.ready))
-            policy = cap
-            cap.commit(now, PLAIN)
+            ready = spend(now)
+            if ready:
+                self.gate = max(self.gate, Instant(ready))
             self.counters.requests += 1
             make = self._make
             return make(self, now, self._generation)
         except Exception as error:
-            self._undo(now, policy)
             self._steps.crashed(error)
             self._steps.end()
             return None
+        except BaseException:
+            self.gate = NEVER  # Ctrl-C, perhaps after a bucket has spent its last: the next ask takes a step, which copies all.
+            raise
         finally:
             if life.state is BUSY:
                 life.state = IDLE
@@ -233,7 +234,7 @@ class ScopeActor(PermitTaker):
             or self.outcomes
             or self.failures
             or self.life.state is not IDLE
-            or now < self._cap.ready
+            or not self._cap.left
             or self._shared
             or self.lender.holder.outstanding
             or self.lender.lent_out
@@ -253,15 +254,6 @@ class ScopeActor(PermitTaker):
             if limit.ready == gate > now:
                 return ledger.deny(Denied(self.scope, limit.reason, to_seconds(gate - now)))
         return None
-
-    def _undo(self, now: Instant, failed: LimitPolicy | RequestCapPolicy) -> None:
-        """A policy failed to commit: refunds those before it."""
-        pipeline = self.ledger.pipeline
-        grant = Grant(now, pipeline.breaker.generation)
-        for policy in pipeline.spending:
-            if policy is failed:
-                break
-            policy.refund(now, grant, None)
 
     def try_acquire(self) -> Permit | Denied:
         """One request, now or not at all, decided in a step."""
@@ -294,6 +286,7 @@ class ScopeActor(PermitTaker):
         self._generation = breaker.generation
         self._limits = pipeline.all_limits
         self._shared = pipeline.gates
+        self._spend = pipeline.spend_plain
         self._cap = pipeline.cap
         if self.lender.outstanding:
             self._parent.leasing.add(self)

@@ -91,3 +91,7 @@ class Address(LeasedPermits, Protocol):
 
     def plan_retry(self, message: PlanRetry) -> RetryPlan | PlanToCome:
         """Plans the next attempt of an operation whose latest one has failed."""
+
+
+#: Addresses by the provider and then by the method, each as a call spells it.
+Addresses = dict[str, dict[str | None, Address]]

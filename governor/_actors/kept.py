@@ -16,13 +16,11 @@ from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal
 from governor._failures import Classifier
-from governor._units import Instant
+from governor._units import NEVER, Instant
 from governor.instrumentation import Announcer
 from governor.messages import Denied
-from governor.policies.contract import PLAIN, LimitPolicy
 from governor.policies.mark import Mark
 from governor.policies.pipeline import Pipeline
-from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.retry import Retry
 
 
@@ -83,28 +81,27 @@ class KeptScopeActor(ScopeActor):
             return self._deny(now) if deny else None
         mark, cap = self._mark, self._cap
         left = mark.left
-        if not left or now < cap.ready:
+        if not left or not cap.left:
             return None
         if self._shared and now < max(map(READY, self._shared)):
             return None
-        policy: LimitPolicy | RequestCapPolicy = cap
+        spend = self._spend
         life.state = BUSY
         try:
             mark.left = left - 1
-            for policy in self._limits:
-                policy.commit(now, PLAIN)
-                if policy.ready > now:
-                    self.gate = max(self.gate, Instant(policy.ready))
-            policy = cap
-            cap.commit(now, PLAIN)
+            ready = spend(now)
+            if ready:
+                self.gate = max(self.gate, Instant(ready))
             self.counters.requests += 1
             make = self._make
             return make(self, now, self._generation)
         except Exception as error:
-            self._undo(now, policy)
             self._steps.crashed(error)
             self._steps.end()
             return None
+        except BaseException:
+            self.gate = NEVER  # Ctrl-C, perhaps after a bucket has spent its last: the next ask takes a step, which copies all.
+            raise
         finally:
             if life.state is BUSY:
                 life.state = IDLE

@@ -35,7 +35,7 @@ class SlidingLog:
         self.total = 0
         self._grain = 1 if most <= SLOTS else -(-window // SLOTS)
         self._slots: deque[list[int]] = deque()
-        #: The newest slot, and the instant from which on `add` begins another one: for the cap, which writes `add` out.
+        #: The newest slot, and the instant from which on `add` begins another one.
         self.newest: list[int] = []
         self.slot_ends = 0
         self._forgotten = Instant(-1)
@@ -43,15 +43,20 @@ class SlidingLog:
     def add(self, now: Instant, count: int) -> None:
         """Dates `count` units (at least 1) at `now`, and drops slots that have left the window."""
         if now < self.slot_ends:
-            newest = self.newest
-            newest[1] += count
-            if now > newest[0]:
-                newest[0] = now
+            self.merge(now, count)
         else:
             self.newest = [now, count]
             self._slots.append(self.newest)
             self.slot_ends = now + self._grain
             self.forget(now)
+            self.total += count
+
+    def merge(self, latest: Instant, count: int) -> None:
+        """Dates `count` units, each of them before `slot_ends` and the latest of them at `latest`."""
+        newest = self.newest
+        newest[1] += count
+        if latest > newest[0]:
+            newest[0] = latest
         self.total += count
 
     def remove(self, dated: Instant, count: int) -> None:

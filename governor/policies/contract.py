@@ -110,9 +110,12 @@ class Policy(Protocol):
 class Spending(Policy, Protocol):
     """A policy that spends, and caches an instant that saves a call of `earliest`."""
 
-    #: From this instant on, in microseconds, a `PLAIN` request is granted, provided that time has not gone back since the
-    #: latest change; before it, call `earliest`.
-    ready: int
+    @property
+    def ready(self) -> int:
+        """The instant, in microseconds, from which on a `PLAIN` request is granted; before it, call `earliest`.
+
+        Provided that time has not gone back since the latest change.
+        """
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """The longest time from `now` on for which a queue must wait for this policy, whatever else it waits for in between.

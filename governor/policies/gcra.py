@@ -107,14 +107,14 @@ class TokenBucketPolicy(LimitPolicy):
         "_debt",
         "_lent",
         "_max_debt",
-        "_plain",
         "_refunded",
-        "_slack",
         "_step",
-        "_tat",
-        "_ticks",
         "_tolerance",
         "_unit",
+        "plain",
+        "slack",
+        "tat",
+        "ticks",
     )
 
     state_type = TokenBucketState
@@ -126,7 +126,8 @@ class TokenBucketPolicy(LimitPolicy):
         self._debt = max_debt
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._keep(parameters.amount, parameters.per, parameters.burst)
-        self._tat = 0
+        #: The theoretical arrival time, in ticks.
+        self.tat = 0
         self._refunded = 0
         # When it continued from a bucket with other parameters, which charged the grants until then.
         self._changed_at = _NOT_YET
@@ -136,16 +137,17 @@ class TokenBucketPolicy(LimitPolicy):
     def _keep(self, amount: int, per: int, burst: int) -> None:
         self._arithmetic = arithmetic = BucketArithmetic(amount, per, burst)
         # Copies, because `commit` and `earliest` are written out here: they run for every permit, and a call costs more.
-        self._ticks = arithmetic.ticks
+        #: Ticks in a microsecond.
+        self.ticks = arithmetic.ticks
         self._step = arithmetic.step
-        # Ticks that a plain request takes.
-        self._plain = arithmetic.step if self._unit is None else 0
+        #: Ticks that a plain request takes.
+        self.plain = arithmetic.step if self._unit is None else 0
         self._burst = burst
         self._tolerance = arithmetic.tolerance
         # By how much the TAT may be ahead of now because of what calls have used beyond their permits.
         self._max_debt = (burst + _checks.units_of(self._debt, burst)) * self._step
-        # By how much the TAT may be ahead of now while one more token is available.
-        self._slack = self._tolerance - self._step
+        #: By how much the TAT may be ahead of now, in ticks, while one more token is available.
+        self.slack = self._tolerance - self._step
 
     def assume(self, arrivals: Arrivals) -> None:
         """Reduces the bucket for requests that arrive up to `bucket_margin` late."""
@@ -162,7 +164,7 @@ class TokenBucketPolicy(LimitPolicy):
 
     def refill_rate(self) -> float:
         """Tokens per second, reduced for late arrivals."""
-        return self._ticks * 1_000_000 / self._step
+        return self.ticks * 1_000_000 / self._step
 
     @property
     def lends(self) -> bool:  # type: ignore[override]
@@ -173,24 +175,24 @@ class TokenBucketPolicy(LimitPolicy):
         """The first instant at which the bucket holds the cost, after everything ahead has been granted."""
         cost = request.cost if self._unit is None else request.amount(self._unit)
         queued = cost if ahead is None else cost + ahead.amount(self._unit)
-        full = now * self._ticks
-        due = max(self._tat, full) + queued * self._step - self._tolerance
+        full = now * self.ticks
+        due = max(self.tat, full) + queued * self._step - self._tolerance
         if due <= full or cost == 0:
             return now
         if cost > self._burst:
             return NEVER
         if cost * self._step > self._tolerance:
             return AFTER_OUTCOME
-        return min(Instant(-(-due // self._ticks)), NEVER)
+        return min(Instant(-(-due // self.ticks)), NEVER)
 
     def commit(self, now: Instant, request: Request) -> int:
         """Takes the cost out. The receipt is the TAT afterwards, on a scale that refunds do not shift."""
-        ticks = self._plain if request is PLAIN else request.amount(self._unit) * self._step
-        tat = self._tat
-        full = now * self._ticks
-        self._tat = tat = (tat if tat > full else full) + ticks
-        if tat - full > self._slack:
-            self._move(tat)
+        ticks = self.plain if request is PLAIN else request.amount(self._unit) * self._step
+        tat = self.tat
+        full = now * self.ticks
+        self.tat = tat = (tat if tat > full else full) + ticks
+        if tat - full > self.slack:
+            self.move(tat)
         return tat + self._refunded
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
@@ -209,19 +211,19 @@ class TokenBucketPolicy(LimitPolicy):
         most the distance from now to the TAT just after the grant is put back, less every refund since; nothing for a grant
         from before the parameters changed.
         """
-        full = now * self._ticks
+        full = now * self.ticks
         if change >= 0:
-            tat = max(self._tat, full)
+            tat = max(self.tat, full)
             kept = min(change, max(0, (full + self._max_debt - tat) // self._step))
-            self._move(tat + kept * self._step)
+            self.move(tat + kept * self._step)
             return change - kept
         if grant.granted_at <= self._changed_at:
             return 0
-        taken_until = grant.granted_at * self._ticks + grant.request.amount(self._unit) * self._step
+        taken_until = grant.granted_at * self.ticks + grant.request.amount(self._unit) * self._step
         if receipt is not None:
             taken_until = max(taken_until, receipt - self._refunded)
         back = min(-change * self._step, max(0, taken_until - full))
-        self._move(self._tat - back)
+        self.move(self.tat - back)
         self._refunded += back
         return 0
 
@@ -231,31 +233,31 @@ class TokenBucketPolicy(LimitPolicy):
 
         A request is granted at a whole microsecond, and a bucket that is full before loses what it would refill until then.
         """
-        return self._step + self._ticks <= self._tolerance + 1
+        return self._step + self.ticks <= self._tolerance + 1
 
     def forecast(self, now: Instant) -> "TokenBucketPolicy":
         """A copy."""
         copy = TokenBucketPolicy(self.parameters)
-        copy._keep(self._ticks, self._step, self._burst)
-        copy._tat = self._tat
+        copy._keep(self.ticks, self._step, self._burst)
+        copy.tat = self.tat
         copy._lend(self._lent)
         return copy
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """The time to refill what is missing: while a queue waits for the bucket, it is not full and loses nothing."""
-        full = now * self._ticks
-        missing = max(self._tat, full) - full + queued.amount(self._unit) * self._step - self._tolerance
-        return max(0, -(-missing // self._ticks)) if queued.amount(self._unit) else 0
+        full = now * self.ticks
+        missing = max(self.tat, full) - full + queued.amount(self._unit) * self._step - self._tolerance
+        return max(0, -(-missing // self.ticks)) if queued.amount(self._unit) else 0
 
     def pace(self, now: Instant, largest: Request | None) -> tuple[int, int, int]:
         """The burst at once, and the rate."""
-        full = now * self._ticks
+        full = now * self.ticks
         most = self._burst
         if largest is not None:
-            held = max(0, self._tolerance + full - max(self._tat, full)) // self._step
+            held = max(0, self._tolerance + full - max(self.tat, full)) // self._step
             # One more for the part of the next token that has been refilled.
             most = min(most, max(held + 1, largest.amount(self._unit)))
-        return most, self._ticks, self._step
+        return most, self.ticks, self._step
 
     def lend(self, now: Instant, count: int) -> None:
         """See `Lending.lend`."""
@@ -263,7 +265,7 @@ class TokenBucketPolicy(LimitPolicy):
 
     def collect(self, now: Instant, used: int) -> None:
         """Spends the tokens now, the latest instant at which they can have been used."""
-        self._tat = max(self._tat, now * self._ticks) + used * self._step
+        self.tat = max(self.tat, now * self.ticks) + used * self._step
         self._lend(-used * self._step)
 
     def reclaim(self, now: Instant, count: int) -> None:
@@ -273,40 +275,41 @@ class TokenBucketPolicy(LimitPolicy):
     def _lend(self, ticks: int) -> None:
         self._lent += ticks
         self._tolerance -= ticks
-        self._slack -= ticks
-        self._move(self._tat)
+        self.slack -= ticks
+        self.move(self.tat)
 
-    def _move(self, tat: int) -> None:
-        self._tat = tat
+    def move(self, tat: int) -> None:
+        """Sets the TAT, and `ready` with it."""
+        self.tat = tat
         if self._unit is None:
-            self.ready = NEVER if self._slack < 0 else -((self._slack - tat) // self._ticks)
+            self.ready = NEVER if self.slack < 0 else -((self.slack - tat) // self.ticks)
 
     def available(self, now: Instant) -> int:
         """Whole tokens in the bucket that are not lent."""
-        full = now * self._ticks
-        return max(0, (self._tolerance + full - max(self._tat, full)) // self._step)
+        full = now * self.ticks
+        return max(0, (self._tolerance + full - max(self.tat, full)) // self._step)
 
     lendable = available
 
     def carry_over(self, now: Instant, before: Self) -> None:
         """The same share of the burst is left as in the other bucket."""
-        if (self._ticks, self._step, self._burst) == (before._ticks, before._step, before._burst):
+        if (self.ticks, self._step, self._burst) == (before.ticks, before._step, before._burst):
             self.restore(before.state())
             return
-        self._move(self._arithmetic.carried_over(now, before._tat, before._arithmetic))
+        self.move(self._arithmetic.carried_over(now, before.tat, before._arithmetic))
         self._changed_at = now
 
     def rests_at(self) -> Instant:
         """When the bucket is full."""
-        return Instant(max(0, -(-self._tat // self._ticks)))
+        return Instant(max(0, -(-self.tat // self.ticks)))
 
     def state(self) -> TokenBucketState:
         """The TAT, the sum of refunds, and the instant of the latest change of parameters."""
-        return TokenBucketState(self._tat, self._refunded, self._changed_at)
+        return TokenBucketState(self.tat, self._refunded, self._changed_at)
 
     def restore(self, state: TokenBucketState) -> None:
         """See `LimitPolicy.restore`."""
         self._lend(-self._lent)
-        self._move(state.tat)
+        self.move(state.tat)
         self._refunded = state.refunded
         self._changed_at = state.changed_at

@@ -29,6 +29,7 @@ from governor.policies.degraded import DegradedPolicy
 from governor.policies.limits import build, predecessors
 from governor.policies.mark import Mark, excess
 from governor.policies.pipeline_state import PipelineState
+from governor.policies.plain import PlainSpending
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.server_limits import ServerLimits
@@ -40,7 +41,6 @@ _LENDABLE: Final = 8
 
 #: What is assumed about calls unless the settings say otherwise.
 DEFAULT_ARRIVALS: Final = Arrivals()
-
 
 #: Breaker, limits, whether the scope is exempt from degraded mode, the largest debt of its limits, and what they assume.
 PipelineSettings = tuple[Breaker, tuple[Limit, ...], bool, float, Arrivals]
@@ -81,6 +81,7 @@ class Pipeline:
         "providers",
         "shared",
         "shares",
+        "spend_plain",
         "spending",
     )
 
@@ -138,6 +139,8 @@ class Pipeline:
         self.gates = tuple(gate for share in self.shares if share.counts_plain for gate in (share.queue, share.policy))
         self.all_limits = (*self.limits, *(share.policy for share in self.shares))
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.all_limits, cap)
+        #: Spends one plain request in all of them.
+        self.spend_plain = PlainSpending(self.all_limits, cap).commit
         #: Whether a limit waits for outcomes, so that a grant must not get lost.
         self.needs_outcome = any(policy.needs_outcome for policy in self.all_limits)
         #: Whether it matters to a limit when an answer begins.
@@ -148,9 +151,8 @@ class Pipeline:
         self._born = [0] * len(self.all_limits)
         self._receipts_born = 0
         self.exempt = exempt
-        paused: tuple[Policy, ...] = () if exempt else (degraded,)
         #: All policies but the pauses, in the order in which they are asked.
-        self.policies: tuple[Policy, ...] = (*paused, self.breaker, *self.spending)
+        self.policies: tuple[Policy, ...] = (*(() if exempt else (degraded,)), self.breaker, *self.spending)
         #: From this instant on all policies but the cap and the shares grant a `PLAIN` request; before it, call `verdict`.
         self.gate = Instant(0)
         self.regate()

@@ -51,11 +51,26 @@ class _CapForecast(WindowForecast):
 class RequestCapPolicy:
     """The state machine: a sliding log of grants. Denied requests are not in it.
 
-    While it is `watching`, `ready` is NEVER from `WARN_AT` of the cap on, so that the next request takes the slow path and
+    Plain requests need no entry of their own before `slot_ends`: `PlainSpending` counts `left` down for each and sets `latest`.
+    The log has them as soon as it is looked at.
+
+    While it is `watching`, nothing is `left` from `WARN_AT` of the cap on, so that the next request takes the slow path and
     finds `warns`. That costs a grant nothing.
     """
 
-    __slots__ = ("_log", "_most", "_room", "_warn_above", "lent", "parameters", "ready", "watching")
+    __slots__ = (
+        "_log",
+        "_looked",
+        "_most",
+        "_room",
+        "_warn_above",
+        "latest",
+        "left",
+        "lent",
+        "parameters",
+        "slot_ends",
+        "watching",
+    )
 
     reason = Reason.REQUEST_CAP
     unit = REQUESTS
@@ -66,44 +81,58 @@ class RequestCapPolicy:
         self._most = parameters.most
         self._log = SlidingLog(WINDOW, parameters.most)
         self._warn_above = _part(WARN_AT, parameters)
-        #: Whether `ready` is NEVER above `WARN_AT` of the cap.
+        #: Whether nothing is `left` above `WARN_AT` of the cap.
         self.watching = False
-        # The number of requests in the log from which on `ready` is NEVER.
-        self._room = self._most
         #: Requests granted ahead, in all scopes: each takes a place, and is dated when its use is reported.
         self.lent = 0
-        self.ready = 0
+        #: The instant of the latest request that was counted down, in microseconds.
+        self.latest = 0
+        #: Plain requests that may be granted without a look at the log, and what that number was at the latest look.
+        self.left = self._looked = 0
+        #: Until this instant, a request belongs to the newest entry of the log.
+        self.slot_ends = 0
+        # The number of requests in the log from which on nothing is `left`.
+        self._room = self._most
+        self._look()
+
+    @property
+    def ready(self) -> int:
+        """See `Spending.ready`."""
+        return 0 if self.left else NEVER
+
+    @property
+    def log(self) -> SlidingLog:
+        """The grants of the last 60 seconds, those included that were counted down since it was last looked at."""
+        while self._looked != self.left:  # Again, if a signal handler has had something granted meanwhile.
+            count, self._looked = self._looked - self.left, self.left
+            self._log.merge(Instant(self.latest), count)
+        return self._log
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """`now`, or when enough earlier grants have left the window."""
         queued = request.cost if ahead is None else request.cost + ahead.cost
-        taken = self._log.total + self.lent
+        taken = self._log.total + self._looked - self.left + self.lent
         if taken + queued <= self._most:
             return now
         if request.cost > self._most:
             return NEVER
         rounds, place = divmod(queued - 1, self._most)
         needed = taken + place + 1 - self._most
-        if needed > self._log.total:
+        log = self.log
+        if needed > log.total:
             return AFTER_OUTCOME
-        first = max(now, self._log.freed(needed)) if needed > 0 else now
+        first = max(now, log.freed(needed)) if needed > 0 else now
         return Instant(first + rounds * WINDOW)
 
     def commit(self, now: Instant, request: Request) -> int:
         """Dates the grant at `now`."""
-        log = self._log
-        if now < log.slot_ends:
-            # `log.add` for what nearly every grant meets, written out by hand: a call costs as much again.
-            newest, cost = log.newest, request.cost
-            newest[1] += cost
-            if now > newest[0]:
-                newest[0] = now
-            log.total += cost
-            if log.total >= self._room:
-                self.ready = NEVER
-        else:
-            log.add(now, request.cost)
-            self.ready = 0 if log.total < self._room else NEVER
+        log = self._log if self.left == self._looked else self.log
+        # A signal handler that has something granted meanwhile comes here as well, and does not count down.
+        self.left = self._looked = 0
+        log.add(now, request.cost)
+        left = self._room - log.total
+        self.left = self._looked = left if left > 0 else 0
+        self.slot_ends = log.slot_ends
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
@@ -111,25 +140,25 @@ class RequestCapPolicy:
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """Removes the grant from the log."""
-        self._log.remove(grant.granted_at, grant.request.cost)
+        self.log.remove(grant.granted_at, grant.request.cost)
         self._look()
 
     def forecast(self, now: Instant) -> WindowForecast:
         """A copy of the log, with the places of lent requests taken."""
-        return _CapForecast(self._log.copy(), self._most, self.lent)
+        return _CapForecast(self.log.copy(), self._most, self.lent)
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """Whole windows without room, each but the first full of requests of the queue itself."""
         most = self._most - self.lent
-        if self._log.total + queued.cost <= most:
+        if self.log.total + queued.cost <= most:
             return 0
         if largest.cost > most:
             return AFTER_OUTCOME
-        return (1 + (queued.cost - 1) // (most - largest.cost + 1)) * (WINDOW + self._log.late)
+        return (1 + (queued.cost - 1) // (most - largest.cost + 1)) * (WINDOW + self.log.late)
 
     def never_fills(self, now: Instant, base: int, amount: int, per: int) -> bool:
         """See `LimitPolicy.never_fills`."""
-        return self._log.never_fills(now, self._most - self.lent, base, amount, per)
+        return self.log.never_fills(now, self._most - self.lent, base, amount, per)
 
     def lendable(self, now: Instant) -> int:
         """The places left in the 60 seconds up to `now`."""
@@ -144,7 +173,7 @@ class RequestCapPolicy:
         """Dates them at `now`: they count for a minute from then on, however long ago they were used."""
         self.lent -= used
         if used:
-            self._log.add(now, used)
+            self.log.add(now, used)
         self._look()
 
     def reclaim(self, now: Instant, count: int) -> None:
@@ -155,7 +184,7 @@ class RequestCapPolicy:
     def reconfigure(self, parameters: RequestCap) -> None:
         """Changes the cap in place, because all scopes share it. Requests of the last minute still count."""
         log = SlidingLog(WINDOW, parameters.most)
-        log.restore(self._log.state())
+        log.restore(self.log.state())
         self._log = log
         self._most = parameters.most
         self._warn_above = _part(WARN_AT, parameters)
@@ -163,10 +192,13 @@ class RequestCapPolicy:
         self._look()
 
     def _look(self) -> None:
-        """Updates `ready`: whether there is room for one request, without a look at the dates in the log."""
+        """Updates what is `left`, without a look at the dates in the log. To be called after every change."""
         most = min(self._most, self._warn_above + self.lent) if self.watching else self._most
         self._room = most - self.lent
-        self.ready = 0 if self._log.total < self._room else NEVER
+        left = self._room - self.log.total
+        # No call since the log was looked at, for the reason that it states.
+        self.left = self._looked = left if left > 0 else 0
+        self.slot_ends = self._log.slot_ends
 
     # The warning before the cap is met.
 
@@ -178,7 +210,7 @@ class RequestCapPolicy:
     @property
     def warns(self) -> bool:
         """Whether it is watching, and use may have passed `WARN_AT` of the cap; `used` is exact."""
-        return self.watching and self._log.total > self._warn_above
+        return self.watching and self.log.total > self._warn_above
 
     def is_high(self, now: Instant) -> bool:
         """Whether more than `WARN_AT` of the cap is used."""
@@ -190,19 +222,19 @@ class RequestCapPolicy:
 
     def used(self, now: Instant) -> int:
         """Requests in the 60 seconds up to `now`."""
-        return self._log.used(now)
+        return self.log.used(now)
 
     def since(self, instant: Instant) -> list[tuple[Instant, int]]:
         """The grants at an instant and later, of the last 60 seconds, in order: instants with numbers of requests."""
-        return self._log.since(instant)
+        return self.log.since(instant)
 
     def state(self) -> SlidingLogState:
         """The log as a frozen record, for `restore`."""
-        return self._log.state()
+        return self.log.state()
 
     def restore(self, state: SlidingLogState) -> None:
         """Continues from a state that `state` returned under the same parameters."""
-        self._log.restore(state)
+        self.log.restore(state)
         self._look()
 
 

@@ -18,14 +18,14 @@ from governor.policies.request_cap import RequestCapPolicy
 
 
 def refill_capped_with_the_count_after_the_pops(self: TokenBucketPolicy, now: Instant, used: int) -> None:
-    self._tat += used * self._step
+    self.tat += used * self._step
     self._lend(-used * self._step)
 
 
 def use_dated_at_the_grant(self: RequestCapPolicy, now: Instant, used: int) -> None:
     self.lent -= used
     if used:
-        self._log.add(Instant(self._log.newest[0] if self._log.newest else 0), used)
+        self.log.add(Instant(self.log.newest[0] if self.log.newest else 0), used)
     self._look()
 
 

@@ -1,0 +1,89 @@
+"""Plain spending is `commit` of every limit and of the cap, written out: the same state after every history."""
+
+from collections.abc import Callable
+from typing import Final
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor._units import DAY, SECOND, Duration, Instant
+from governor.policies.contract import PLAIN, Grant, Limit, LimitPolicy, Request, Result
+from governor.policies.gcra import TokenBucket
+from governor.policies.in_flight import InFlight
+from governor.policies.limits import build
+from governor.policies.plain import PlainSpending
+from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
+from governor.policies.window import StrictWindow
+
+LIMITS: Final[tuple[Limit, ...]] = (
+    TokenBucket(3, Duration(SECOND), 5),
+    TokenBucket(1_000_000, Duration(SECOND), 2),
+    TokenBucket(7, Duration(SECOND), 3, "tokens"),
+    StrictWindow(4, Duration(SECOND)),
+    InFlight(3),
+)
+#: Under the first two caps each instant has an entry of its own, under the last one grants within 15 ms share one.
+CAPS: Final = st.sampled_from([4, 4096, 100_000])
+GAPS: Final = st.sampled_from([0, 1, 300, -1, -300]) | st.sampled_from([0, 20_000, SECOND, WINDOW - 1, WINDOW])
+
+
+class World:
+    """Limits and a cap, in which a plain request is spent one policy after the other, or in all at once."""
+
+    def __init__(self, limits: list[Limit], cap: int) -> None:
+        self.limits: list[LimitPolicy] = [build(limit) for limit in limits]
+        self.cap = RequestCapPolicy(RequestCap(cap))
+        self.plain = PlainSpending(self.limits, self.cap)
+
+    @property
+    def ready(self) -> int:
+        return max(self.cap.ready, *(limit.ready for limit in self.limits), 0)
+
+    def spend(self, now: Instant) -> int:
+        for limit in self.limits:
+            limit.commit(now, PLAIN)
+        self.cap.commit(now, PLAIN)
+        return max((policy.ready for policy in self.limits if policy.ready > now), default=0)
+
+    def state(self, now: Instant) -> object:
+        cap = self.cap
+        limits = [(limit.state(), limit.ready, limit.earliest(now, PLAIN)) for limit in self.limits]
+        # What it grants first: later answers cannot tell whether that one saw what was counted down.
+        return limits, cap.earliest(now, Request(3)), cap.warns, cap.ready, cap.used(now), cap.lendable(now), cap.state()
+
+
+#: What else happens to a cap and to limits.
+EVENTS: Final[tuple[Callable[[World, Instant, Instant], object], ...]] = (
+    lambda world, now, _: world.cap.commit(now, Request(2)) if world.cap.earliest(now, Request(2)) <= now else None,
+    lambda world, now, before: world.cap.refund(now, Grant(before, 0), None),
+    lambda world, now, _: world.cap.lend(now, min(2, world.cap.lendable(now))),
+    lambda world, now, _: world.cap.collect(now, min(1, world.cap.lent)),
+    lambda world, now, _: world.cap.reclaim(now, world.cap.lent),
+    lambda world, *_: world.cap.watch(on=not world.cap.watching),
+    lambda world, *_: world.cap.reconfigure(RequestCap(5_000)),
+    lambda world, *_: world.cap.restore(world.cap.state()),
+    lambda world, now, before: [limit.record(now, Grant(before, 0), Result.SUCCESS) for limit in world.limits],
+    lambda world, now, before: [limit.refund(now, Grant(before, 0), None) for limit in world.limits],
+    lambda world, now, _: world.state(now),
+)
+SPENDS: Final = len(EVENTS)
+STEPS: Final = st.lists(st.tuples(GAPS, st.just(SPENDS) | st.integers(0, SPENDS)), max_size=40)
+
+
+@given(limits=st.lists(st.sampled_from(LIMITS), max_size=3, unique=True), cap=CAPS, steps=STEPS)
+def test_a_plain_request_spends_what_it_would_spend_in_each_policy(
+    limits: list[Limit], cap: int, steps: list[tuple[int, int]]
+) -> None:
+    one, other = World(limits, cap), World(limits, cap)
+    now = before = Instant(10 * DAY)
+    for gap, event in steps:
+        now = Instant(now + gap)
+        if event < SPENDS:
+            for world in (one, other):
+                EVENTS[event](world, now, before)
+        elif now >= one.ready:
+            assert one.spend(now) == other.plain.commit(now)
+            before = now
+        assert one.ready == other.ready
+
+    assert one.state(now) == other.state(now)
