@@ -87,7 +87,7 @@ class Supervisor:
         self.failures = Failures()
         self._watch = GlobalWatch(config.global_, now=now, announcer=announcer)
         self._watch.budgets.reconfigure(_budgets(config))
-        self.cap, self.degraded = self._watch.cap, self._watch.degraded
+        self.cap, self.degraded, self.budgets = self._watch.cap, self._watch.degraded, self._watch.budgets
         #: Keeps the state in a store; None without one.
         self.keeper = None if state is None else state.keep(now=now, portal=portal, wake=lambda: _serve_waiting(self))
         if self.keeper is not None:

@@ -26,8 +26,8 @@ class Permits(Protocol):
     def granted(self, stand_in: StandIn, grant: Grant, number: int, *, held: bool) -> Permit:
         """A permit that the daemon has granted under this number."""
 
-    def granted_here(self, stand_in: StandIn, permit: Permit, actor: ScopeActor) -> Permit:
-        """A permit that an actor of this process has granted."""
+    def granted_here(self, stand_in: StandIn, permit: Permit, actor: ScopeActor, caller: str | None) -> Permit:
+        """A permit that an actor of this process has granted to a call with this label."""
 
     def give_back(self, permit: Permit) -> None:
         """A permit whose caller has gone."""
@@ -219,7 +219,7 @@ class Asks:
     def _decided_here(self, asked: _Asked, actor: ScopeActor, answer: Permit | Denied) -> None:
         asked.local = None
         if isinstance(answer, Permit):
-            answer = self._permits.granted_here(asked.stand_in, answer, actor)
+            answer = self._permits.granted_here(asked.stand_in, answer, actor, asked.acquire.caller)
         self._answer(asked, answer)
 
 

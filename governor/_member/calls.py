@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import final
+from typing import Final, NamedTuple, final
 
 from governor._actors.actor import ScopeActor
 from governor._actors.loop_watch import LoopWatch
@@ -13,15 +13,26 @@ from governor._member.away import Away
 from governor._member.permits import AskedOwner, LentOwner, Outbox, taken_over
 from governor._member.session import Session
 from governor._member.stand_in import StandIn
-from governor.messages import Hinted, Outcome, Report
+from governor.messages import Hinted, Outcome, Report, Settled
 from governor.policies.contract import REQUESTS, Grant, Request
+
+#: Labels of which it is counted what they use without the daemon.
+MAX_LABELS: Final = 1024
+
+
+class Used(NamedTuple):
+    """What was used, by scope and by the label of the caller, each by unit."""
+
+    by_scope: Mapping[str, Mapping[str, int]]
+    by_caller: Mapping[str, Mapping[str, int]]
 
 
 @final
 class Calls:
     """Belongs to the thread of the connection.
 
-    Bound: one place for each permit that holds one, and one sum for each scope and unit that was used without the daemon.
+    Bound: one place for each permit that holds one, and one sum for each scope and unit that was used without the daemon, and
+    for each unit and caller label, of `MAX_LABELS` at most: what further labels use without it is not told.
     """
 
     def __init__(self, away: Away, outbox: Outbox, classifier: Classifier, watch: LoopWatch) -> None:
@@ -32,6 +43,7 @@ class Calls:
         #: Permits for which the owner of the limits keeps a place.
         self._held: set[AskedOwner] = set()
         self._used: dict[str, Counter[str]] = {}
+        self._by_caller: dict[str, Counter[str]] = {}
         #: The session from its hello on: what ends after that must be told.
         self.session: Session | None = None
         #: The number of the connection.
@@ -48,45 +60,63 @@ class Calls:
         """Permits of calls that have not ended and hold a place, by scope."""
         return Counter(owner.scope for owner in self._held)
 
-    def used(self) -> dict[str, dict[str, int]]:
-        """What was used that no daemon has been told, by scope and unit."""
-        return {scope: dict(amounts) for scope, amounts in self._used.items()}
+    def at_the_daemon(self) -> dict[str, list[AskedOwner]]:
+        """The calls for which only the daemon keeps a place, by scope."""
+        found: dict[str, list[AskedOwner]] = {}
+        for owner in self._held:
+            if owner.behind is None and owner.kept_at is None:
+                found.setdefault(owner.scope, []).append(owner)
+        return found
 
-    def told(self, used: Mapping[str, Mapping[str, int]]) -> bool:
+    def used(self) -> Used:
+        """What was used that no daemon has been told."""
+        return Used(_amounts(self._used), _amounts(self._by_caller))
+
+    def told(self, used: Used) -> bool:
         """The daemon has read this in a hello. False if more has been used since."""
-        for scope, amounts in used.items():
-            left = self._used[scope]
-            left.subtract(amounts)
-            self._used[scope] = +left
-        self._used = {scope: amounts for scope, amounts in self._used.items() if amounts}
-        return not self._used
+        self._used = _without(self._used, used.by_scope)
+        self._by_caller = _without(self._by_caller, used.by_caller)
+        return not self._used and not self._by_caller
 
-    def use(self, scope: str, request: Request) -> None:
+    def use(self, scope: str, request: Request, caller: str | None = None) -> None:
         """A call has used this, and no daemon knows."""
-        used = self._used.setdefault(scope, Counter())
-        used[REQUESTS] += request.cost
-        used.update(request.units or {})
+        self._count(scope, caller, {REQUESTS: request.cost, **(request.units or {})})
+
+    def _count(self, scope: str, caller: str | None, amounts: Mapping[str, int]) -> None:
+        self._used.setdefault(scope, Counter()).update(amounts)
+        if caller is not None and (caller in self._by_caller or len(self._by_caller) < MAX_LABELS):
+            self._by_caller.setdefault(caller, Counter()).update(amounts)
 
     # Permits.
 
     def granted(self, stand_in: StandIn, grant: Grant, number: int, *, held: bool) -> Permit:
         """See `Permits.granted`."""
-        owner = self._owner(stand_in.scope, number=number)
+        owner = self._owner(stand_in.scope, number=number, cost=grant.request.cost)
         if held:
             self._held.add(owner)
         return (HeldPermit if held else Permit)(owner, grant.granted_at, grant.generation, grant)
 
-    def granted_here(self, stand_in: StandIn, permit: Permit, actor: ScopeActor) -> Permit:
+    def granted_here(self, stand_in: StandIn, permit: Permit, actor: ScopeActor, caller: str | None) -> Permit:
         """See `Permits.granted_here`."""
-        self.use(stand_in.scope, permit.grant().request)
-        owner = self._owner(stand_in.scope, behind=actor)
+        self.use(stand_in.scope, permit.grant().request, caller)
+        owner = self._owner(stand_in.scope, behind=actor, caller=caller)
         if isinstance(permit, HeldPermit):
             self._held.add(owner)
         return taken_over(permit, owner)
 
-    def _owner(self, scope: str, number: int = 0, behind: ScopeActor | None = None) -> AskedOwner:
+    def _owner(
+        self, scope: str, number: int = 0, behind: ScopeActor | None = None, caller: str | None = None, cost: int = 1
+    ) -> AskedOwner:
         return AskedOwner(
-            scope, self._outbox, self._classifier, self._watch, connection=self._connection, number=number, behind=behind
+            scope,
+            self._outbox,
+            self._classifier,
+            self._watch,
+            connection=self._connection,
+            number=number,
+            behind=behind,
+            caller=caller,
+            cost=cost,
         )
 
     def give_back(self, permit: Permit) -> None:
@@ -108,6 +138,10 @@ class Calls:
             local = owner.behind
             if isinstance(outcome, Report | Grant):
                 self._held.discard(owner)
+                if owner.kept_at is not None:
+                    self._away.end(owner, outcome)
+            if local is not None and self.session is None and isinstance(outcome, Report | Settled):
+                self._correct(owner, outcome)
         if local is None and self.session is None and isinstance(outcome, Hinted) and self._away.decides:
             # What a server asks for holds for the calls of this process as well.
             local = self._away.actor(owner.scope)
@@ -119,7 +153,28 @@ class Calls:
         elif first:
             self.failure_read()
 
+    def _correct(self, owner: AskedOwner, outcome: Report | Settled) -> None:
+        """A call that was granted here has used other amounts than was thought, and no daemon knows."""
+        request = outcome.grant.request
+        changes = {
+            unit: amount - request.amount(None if unit == REQUESTS else unit) for unit, amount in (outcome.used or {}).items()
+        }
+        if any(changes.values()):
+            self._count(owner.scope, owner.caller, changes)
+
     def failure_read(self) -> None:
         """The first of the failures that are not read has been."""
         if self._outbox.failures:
             self._outbox.failures.popleft()
+
+
+def _amounts(sums: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
+    return {name: dict(+amounts) for name, amounts in sums.items()}
+
+
+def _without(sums: Mapping[str, Counter[str]], told: Mapping[str, Mapping[str, int]]) -> dict[str, Counter[str]]:
+    left = {
+        name: +Counter({unit: amounts[unit] - told.get(name, {}).get(unit, 0) for unit in amounts})
+        for name, amounts in sums.items()
+    }
+    return {name: amounts for name, amounts in left.items() if amounts}

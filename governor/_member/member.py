@@ -26,7 +26,7 @@ from governor._actors.portal import Portal
 from governor._actors.queue import Waiter
 from governor._failures import Classifier
 from governor._member.asks import Asks
-from governor._member.away import FIRST_TTL, Away, config_for
+from governor._member.away import FIRST_TTL, Away
 from governor._member.calls import Calls
 from governor._member.connection import ConnectionLostError
 from governor._member.deciding_here import DecidingHere
@@ -95,7 +95,7 @@ class Member(Notifier):
         self._leases = Leases(nanoseconds)
         #: The stand-ins to look after, and until when those are that have no lent permits.
         self._leased: dict[StandIn, int] = {}
-        self._away = Away(supervisor, config.machine, now)
+        self._away = Away(supervisor, config.machine, now, lambda: self._calls.at_the_daemon())
         self._calls = Calls(self._away, self, classifier, self.watch)
         self._asks = Asks(self._away, self._calls, time=portal.time, now=now)
         self.gate = Gate(DecidingHere(supervisor.groups, config.machine, now), notify=self.notify, time=portal.time)
@@ -105,7 +105,7 @@ class Member(Notifier):
         self._absent = False
         self._answers = False
         #: What the last hello has said was used.
-        self._said: dict[str, dict[str, int]] = {}
+        self._said = self._calls.used()
         self._link = Link(socket, self, random, missing=Spawner(config, socket, portal.time).missing)
         tasks.start_soon(self._link.run)
 
@@ -173,7 +173,7 @@ class Member(Notifier):
     def reconfigure(self, config: Config) -> None:
         """Other settings for the time without the daemon, whose own are in force else."""
         self._config = config
-        self._local.reconfigure(config_for(config))
+        self._away.reconfigure(config)
         for scope, one in self._stand_ins.items():
             one.logic.loops = config.for_scope(scope).loops
 
@@ -247,7 +247,8 @@ class Member(Notifier):
         self._calls.begin(session)
         name = self._config.machine.name or os.path.basename(sys.argv[0] if sys.argv else "")
         self._said = self._calls.used()
-        return Hello(VERSION, os.getpid(), name[:64], self._calls.held(), self._said), session
+        hello = Hello(VERSION, os.getpid(), name[:64], self._calls.held(), self._said.by_scope, by_caller=self._said.by_caller)
+        return hello, session
 
     def welcome(self, welcome: Welcome) -> None:
         """See `Linked.welcome`. Raises `ConnectionLostError` if another hello must say what was used since this one."""

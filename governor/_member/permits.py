@@ -13,6 +13,7 @@ from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import comes_first
 from governor._actors.permit import Permit
 from governor._failures import Classifier
+from governor._units import Instant
 from governor.messages import Acquire, Leave, Outcome
 
 #: No thread has this number: outcomes of a member are always left for the thread of its connection.
@@ -70,10 +71,11 @@ class OutcomeLeaver:
 class AskedOwner(OutcomeLeaver):
     """The owner of one permit that was asked for. `connection` is the number of that by which it was granted, 0 for none.
 
-    `behind` is the actor that has granted it, if this process has.
+    `behind` is the actor that has granted it, if this process has; `caller` is the label of the call, and `cost` what it takes
+    of limits on requests.
     """
 
-    __slots__ = ("_outbox", "behind", "classifier", "connection", "number", "scope", "watch")
+    __slots__ = ("_outbox", "behind", "caller", "classifier", "connection", "cost", "kept_at", "number", "scope", "watch")
 
     thread = NOWHERE
     listens = True
@@ -92,6 +94,8 @@ class AskedOwner(OutcomeLeaver):
         connection: int = 0,
         number: int = 0,
         behind: ScopeActor | None = None,
+        caller: str | None = None,
+        cost: int = 1,
     ) -> None:
         self.scope = scope
         self.classifier = classifier
@@ -99,6 +103,10 @@ class AskedOwner(OutcomeLeaver):
         self.connection = connection
         self.number = number
         self.behind = behind
+        self.caller = caller
+        self.cost = cost
+        #: Since when its place has been kept in this process as well, for a call that the daemon has granted.
+        self.kept_at: Instant | None = None
         self._outbox = outbox
 
     @property

@@ -75,6 +75,7 @@ class Members:
         self.address = ""
         #: See `session.Machine`.
         self.opens_at = Instant(clock() + outlasting(TTL)) if learning else Instant(0)
+        self.budgets = supervisor.budgets
         self._supervisor = supervisor
         self._sessions: dict[Session, _Rate] = {}
         self._queries: deque[_Query] = deque()

@@ -30,6 +30,7 @@ from governor._owner.places import Places
 from governor._units import Duration, Instant
 from governor.errors import Reason
 from governor.messages import Answered, Denied, Hinted, NoRetry, Outcome, Report, RetryGivenUp, RetryPlan, Settled
+from governor.policies.budget import Budgets
 from governor.policies.contract import REQUESTS, Request
 from governor.policies.lent import spend
 from governor.protocol import (
@@ -67,6 +68,8 @@ class Machine(Protocol):
 
     #: How long a lease lasts.
     ttl: Duration
+    #: The budgets of caller labels.
+    budgets: Budgets
     #: No ask is answered before this instant: processes that knew an earlier owner must have come back.
     opens_at: Instant
     #: What all processes make the keys of their clients with.
@@ -195,14 +198,16 @@ class Session:
             if actor is not None:
                 actor.change(partial(self._charge, actor, used))
         machine = self._machine
+        for label, used in hello.by_caller.items():
+            machine.budgets.commit(machine.clock(), label, _request(used))
         self.answer(Welcome(VERSION, machine.ttl / 1_000_000, machine.clock(), machine.secret, machine.inbound))
 
     def _charge(self, actor: ScopeActor, used: Mapping[str, int]) -> None:
         pipeline, now = actor.ledger.pipeline, self._machine.clock()
-        requests = used.get(REQUESTS, 0)
-        spend(pipeline, now, Request(requests, {unit: amount for unit, amount in used.items() if unit != REQUESTS}))
-        if requests:
-            pipeline.cap.commit(now, Request(requests))
+        request = _request(used)
+        spend(pipeline, now, request)
+        if request.cost:
+            pipeline.cap.commit(now, Request(request.cost))
 
     # Asks.
 
@@ -360,6 +365,10 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session of process {self.pid}, {self.leases.lent} lent, {len(self.places)} held, {self.waiting} waiting>"
+
+
+def _request(used: Mapping[str, int]) -> Request:
+    return Request(used.get(REQUESTS, 0), {unit: amount for unit, amount in used.items() if unit != REQUESTS})
 
 
 def _nothing() -> None:

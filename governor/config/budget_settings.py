@@ -1,7 +1,7 @@
 """Settings of budgets, `[budget.NAME]`, and of prices, `[prices.MODEL]`, as frozen records."""
 
 from math import ceil
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -50,6 +50,11 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
         limits = (_limit(unit, getattr(self, unit)) for unit in UNITS)
         return Budget(self.labels or (name,), tuple(limit for limit in limits if limit is not None), self.each)
 
+    def scaled(self, share: float) -> Self:
+        """The budget that allows this share of it in the long run, above 0 and at most 1, and at least one unit at a time."""
+        limits = {unit: _limit(unit, getattr(self, unit)) for unit in UNITS}
+        return msgspec.structs.replace(self, **{unit: _scaled(one, share) for unit, one in limits.items() if one is not None})
+
 
 class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The price of a model, `[prices.MODEL]`, in dollars for a million tokens, 0 to 1,000,000. Raises `ConfigError`.
@@ -88,3 +93,11 @@ def _limit(unit: str, text: str | None) -> BudgetLimit | None:
     if rest or whole < 1:
         raise ConfigError(unit, text, "an amount of at least 1, in whole numbers; of dollars with at most 6 decimals")
     return BudgetLimit(unit, whole, rate.period)
+
+
+def _scaled(limit: BudgetLimit, share: float) -> str:
+    amount, per = int(limit.amount * share), int(limit.per)
+    if not amount:
+        amount, per = 1, int(min(ceil(per / (limit.amount * share)), MAX_DURATION))
+    whole, millionths = divmod(amount, _MILLION)
+    return f"{f'{whole}.{millionths:06}' if limit.unit == USD else amount} per {per}us"

@@ -67,8 +67,8 @@ class _Window:
         self.total = 0
 
     def add(self, now: int, amount: int) -> None:
-        """Dates an amount."""
-        end = self._end(now)
+        """Dates an amount; not before the latest one, as slots are in order."""
+        end = max(self._end(now), next(reversed(self.slots), 0))
         self.slots[end] = self.slots.get(end, 0) + amount
         self.total += amount
 
@@ -214,6 +214,16 @@ class BudgetPolicy:
                 if units(limit) > 0:
                     window.add(now, units(limit))
 
+    def use_up(self, at: Instant) -> None:
+        """Takes all that any account has left."""
+        accounts = [self._lost, *self._accounts.values()]
+        if not self.parameters.each or self._in_use(at, self._shared):
+            accounts.append(self._shared)
+        for account in accounts:
+            for window, limit in zip(account, self.parameters.limits, strict=True):
+                window.forget(at)
+                window.add(at, max(0, limit.amount - window.total))
+
     def _go_on(self, account: tuple[_Window, ...], before: tuple[_Window, ...], units: Mapping[str, int]) -> None:
         for window, limit in zip(account, self.parameters.limits, strict=True):
             if limit.unit in units:
@@ -320,6 +330,11 @@ class Budgets:
         """Corrects what a request spent that used these amounts."""
         for policy in self.covering(label):
             policy.settle(now, granted_at, label, request, used)
+
+    def use_up(self, at: Instant) -> None:
+        """Takes all that is left, of every label."""
+        for policy in self._policies.values():
+            policy.use_up(at)
 
     def policies(self) -> Iterable[tuple[str, BudgetPolicy]]:
         """The budgets by name."""

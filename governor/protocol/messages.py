@@ -43,6 +43,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 #: The name of a scope, in lower case: `github:get`.
 Scope = Annotated[str, msgspec.Meta(min_length=1, max_length=302)]
 
+#: The label of a caller.
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 #: What may be changed by hand.
 Action = Literal["close", "open", "reset", "resume", "recall"]
 
@@ -55,7 +57,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """The first message of a member.
 
     After the loss of an owner, `held` says how many permits of calls that have not ended it has in each scope, and `used` what
-    its calls have used since, by scope and unit. An `operator` looks and acts, and is not shown among the processes.
+    its calls have used since, by scope and unit; `by_caller` is the same by the label of the caller, for budgets. An `operator`
+    looks and acts, and is not shown among the processes.
     """
 
     version: int
@@ -64,6 +67,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     held: Mapping[Scope, Count] = {}
     used: Mapping[Scope, Mapping[str, Count]] = {}
     operator: bool = False
+    by_caller: Mapping[Label, Mapping[str, Count]] = {}
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):

@@ -146,3 +146,14 @@ def test_other_settings_keep_what_was_used_of_the_same_unit() -> None:
     )
 
     assert [{"a": (0, 60)}] == [policy.used(Instant(1)) for _, policy in before.policies()]
+
+
+def test_what_becomes_known_before_a_later_use_leaves_the_window_with_that() -> None:
+    budgets = Budgets({"b": Budget(("*",), (BudgetLimit("tokens", 10, Duration(PER)),))})
+    budgets.commit(Instant(0), "agent", Request(1, {"tokens": 4}))
+    budgets.use_up(Instant(100 * GRAIN))
+    budgets.settle(Instant(10), Instant(0), "agent", Request(1, {"tokens": 4}), {"tokens": 9})
+    full_until = PER + 100 * GRAIN
+
+    assert full_until == budgets.earliest(Instant(PER + 50 * GRAIN), "agent", Request(1, {"tokens": 6}))
+    assert full_until == budgets.earliest(Instant(0), "other", Request(1, {"tokens": 1}))

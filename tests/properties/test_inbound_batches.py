@@ -29,6 +29,7 @@ from governor._owner.session import Session
 from governor._units import HOUR, SECOND
 from governor.config import InboundGroup, parse_limit
 from governor.instrumentation import Announcer
+from governor.policies.budget import Budgets
 from governor.protocol import (
     FROM_MEMBER,
     FROM_OWNER,
@@ -101,7 +102,7 @@ class Process:
 class InboundBatches(RuleBasedStateMachine):
     """Every rule is one action of a client, of a channel, or of time."""
 
-    secret, inbound, opens_at, ttl = b"", "", Instant(0), TTL
+    secret, inbound, opens_at, ttl, budgets = b"", "", Instant(0), TTL, Budgets()
 
     @initialize()
     def begin(self) -> None:

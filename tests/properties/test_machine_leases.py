@@ -33,6 +33,7 @@ from governor.messages import Acquire, Report
 from governor.policies.arrivals import Arrivals
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerStatus
+from governor.policies.budget import Budgets
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
@@ -120,7 +121,7 @@ class MachineLeases(RuleBasedStateMachine):
     )
     def begin(self, amount: int, burst: int, cap: int, failures: int, places: int, slower: tuple[int, ...]) -> None:
         self.now = START
-        self.ttl, self.opens_at = TTL, Instant(0)
+        self.ttl, self.opens_at, self.budgets = TTL, Instant(0), Budgets()
         self.failures = Failures()
         #: Sessions whose connection is lost, until their leases have run out.
         self.gone: list[Session] = []

@@ -77,7 +77,7 @@ HINT = Hint("tokens", 60, 0, SECOND, MINUTE, Severity.THROTTLED, scope="scope", 
 ANSWERED = Answered(GRANT, 429, Rejection.LIMITED, at=Instant(7))
 #: What a member says: each message, and each outcome, with as much as it can hold.
 SAID: Final[list[FromMember]] = [
-    Hello(1, 4711, "worker", held={"github:get": 2}, used={"github:get": {"requests": 5}}),
+    Hello(1, 4711, "worker", held={"github:get": 2}, used={"github:get": {"requests": 5}}, by_caller={"agent": {"usd": 9}}),
     Ask(1, "openai/gpt-5:post", Acquire(Request(2, {"tokens": 900}), 5.0, 1, "agent", "batch")),
     Withdraw(2),
     Told("github:get", Report(Grant(Instant(12), 3, Request(1), (0, 7)), Result.FAILURE, 503), permit=1, number=2, ago=15),
