@@ -6,7 +6,7 @@ from benchmarks.contention.catalogue import CONTENTION
 from benchmarks.contract import WHOLE_JOB, Contender, Family
 from benchmarks.inbound.catalogue import INBOUND
 from benchmarks.outbound.catalogue import OUTBOUND
-from benchmarks.processes.catalogue import PROCESSES
+from benchmarks.processes.catalogue import ADMISSIONS, PROCESSES
 
 _PAIRS: Final = 100_000
 _QUICK_PAIRS: Final = 10_000
@@ -173,4 +173,5 @@ CONTENDERS: Final = (
     *INBOUND,
     *OUTBOUND,
     *PROCESSES,
+    *ADMISSIONS,
 )

@@ -21,6 +21,7 @@ class Family(StrEnum):
     WAITING = "waiting"
     SCARCE = "scarce"
     PROCESSES = "processes"
+    ADMISSIONS = "admissions"
     MEMORY = "memory"
     IDLE = "idle"
     WATCHING = "watching"

@@ -9,7 +9,7 @@ from benchmarks.contention.exactness import OVER
 from benchmarks.contract import PAIR_US, BenchmarkError, Contender, Family
 from benchmarks.inbound import calls, clients, served
 from benchmarks.outbound import adapters
-from benchmarks.processes import crew
+from benchmarks.processes import admissions, crew
 from benchmarks.processes.throughput import PER_SECOND
 from benchmarks.results import Results, Spread
 from benchmarks.targets import TARGETS, Target
@@ -119,6 +119,18 @@ _TABLES: Final = (
         [
             _Ratio("times limits on Redis", "processes-limits-redis", PER_SECOND),
             _Ratio("times limits on memcached", "processes-limits-memcached", PER_SECOND),
+        ],
+    ),
+    _Table(
+        Family.ADMISSIONS,
+        f"{crew.PROCESSES} workers, {admissions.REQUESTS} inbound requests at a time in each",
+        [
+            _Figure("thousands of admissions per second", admissions.PER_SECOND, 1e-3, 1),
+            _Figure("processor time of a worker, us", admissions.WORKER_US, 1.0, 1),
+        ],
+        [
+            _Ratio("times limits on Redis", "admissions-limits-redis", admissions.PER_SECOND),
+            _Ratio("times each by itself", "admissions-alone", admissions.PER_SECOND),
         ],
     ),
     _Table(

@@ -246,6 +246,7 @@ class MemberStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     `requests` is how many permits it has used since it connected, `leased` how many it has been granted ahead, `held` how many
     of its calls hold a place of a limit, and `waiting` how many wait for a permit. The rate is that of the last seconds.
+    `admitted` is how many requests to its own API it was granted since then, and `in_flight` how many of them hold a place.
     """
 
     pid: int
@@ -255,6 +256,8 @@ class MemberStatistics(msgspec.Struct, frozen=True, kw_only=True):
     leased: int = 0
     held: int = 0
     waiting: int = 0
+    admitted: int = 0
+    in_flight: int = 0
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,33 @@ _SUBJECTS: Final = (
     ),
 )
 
+_GATEKEEPERS: Final = (
+    (
+        "governor",
+        "governor, `governor serve --socket`",
+        "GOVERNOR",
+        "limits of client, address and group; requests that arrive together in one message; the end of each request",
+        "the processor time of the daemon is not in that of a worker",
+        None,
+    ),
+    (
+        "limits-redis",
+        "limits (`limits.aio`), counters in Redis",
+        "LIMITS_ON_REDIS",
+        "one fixed window for each client; a script in Redis, over loopback, for each request",
+        "no limits of address and group, no end of a request; up to twice the limit where two windows meet",
+        "redis-server",
+    ),
+    (
+        "alone",
+        "control: governor, each worker by itself",
+        "ALONE",
+        "the same limits in the event loop of the worker",
+        "shares nothing: four workers let four times as many requests through",
+        None,
+    ),
+)
+
 PROCESSES: Final = tuple(
     Contender(
         name=f"processes-{name}",
@@ -53,4 +80,20 @@ PROCESSES: Final = tuple(
         needs=needs,
     )
     for name, title, subject, does, does_not, needs in _SUBJECTS
+)
+
+ADMISSIONS: Final = tuple(
+    Contender(
+        name=f"admissions-{name}",
+        family=Family.ADMISSIONS,
+        entry="processes.admissions:admitted_by_workers",
+        subject=f"processes.admissions:{subject}",
+        size=2_000,
+        quick_size=500,
+        title=title,
+        does=does,
+        does_not=does_not,
+        needs=needs,
+    )
+    for name, title, subject, does, does_not, needs in _GATEKEEPERS
 )

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib import import_module
 from time import monotonic_ns
-from typing import IO, Final, cast
+from typing import IO, Final, TypeVar, cast
 
 import msgspec
 
@@ -21,6 +21,8 @@ from benchmarks.contention.subject import Limit
 from benchmarks.contention.throughput import Tally, ask_and_ask
 from benchmarks.contract import BenchmarkError
 from benchmarks.processes.subject import SharedSubject
+
+T = TypeVar("T")
 
 PROCESSES: Final = 4
 THREADS: Final = 2
@@ -32,16 +34,13 @@ _NOTICE: Final = 50
 
 def ask_together(subject: SharedSubject, address: str, limit: Limit, span: Span) -> Sequence[Tally]:
     """What each thread of each process counted. All ask in one scope."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.processes.crew",
-        subject.path,
-        address,
-        msgspec.json.encode(limit).decode(),
-        SHARED,
-        str(THREADS),
-    ]
+    settings = msgspec.json.encode(limit).decode()
+    command = [sys.executable, "-m", "benchmarks.processes.crew", subject.path, address, settings, SHARED, str(THREADS)]
+    return [tally for tallies in together(command, span, list[Tally]) for tally in tallies]
+
+
+def together(command: Sequence[str], span: Span, counted: type[T]) -> Sequence[T]:
+    """What each of several processes has counted, all of which run this command and begin at the same instant."""
     with ExitStack() as stack:
         crew = [
             stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
@@ -54,10 +53,10 @@ def ask_together(subject: SharedSubject, address: str, limit: Limit, span: Span)
         begin = monotonic_ns() + (_NOTICE + span.warm_up) * _MILLISECOND_NS
         for process in crew:
             print(begin, begin + span.timed * _MILLISECOND_NS, file=process.stdin, flush=True)
-        counted = [msgspec.json.decode(_read(process), type=list[Tally]) for process in crew]
+        answers = [msgspec.json.decode(_read(process), type=counted) for process in crew]
         for process in crew:
             process.wait()
-        return [tally for tallies in counted for tally in tallies]
+        return answers
 
 
 def _read(process: "subprocess.Popen[str]", expected: str | None = None) -> str:

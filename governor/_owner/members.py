@@ -174,6 +174,8 @@ class Members:
                         leased=session.leases.lent,
                         held=len(session.places),
                         waiting=session.waiting,
+                        admitted=session.admissions.granted,
+                        in_flight=len(session.admissions),
                     )
                 )
         return tuple(sorted(found, key=lambda one: one.pid))

@@ -49,11 +49,18 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _redis(folder: Path, limit: Limit) -> Iterator[str]:
+def redis_server(folder: Path) -> Iterator[str]:
+    """The address of a Redis that stores nothing."""
     port = _free_port()
     command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
     with _server(port, command, folder):
         yield f"redis://127.0.0.1:{port}"
+
+
+@contextmanager
+def _redis(folder: Path, limit: Limit) -> Iterator[str]:
+    with redis_server(folder) as address:
+        yield address
 
 
 @contextmanager

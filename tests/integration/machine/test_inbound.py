@@ -1,18 +1,20 @@
 """Inbound requests of processes that share a daemon: whom they ask, how long they wait, and what they do without it."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import anyio
 import pytest
 
 from governor import Admission, Config, Denied, EndpointGroup, Governor, InboundDenied, InboundRequest, UsageError
 from governor._member import batches, gate
+from governor.asgi import TrafficControlWSGIMiddleware
 from governor.config import InboundGroup, parse_limit
 from governor.protocol import (
     FROM_MEMBER,
@@ -147,7 +149,7 @@ def test_processes_share_the_limits_of_each_client_from_any_thread_and_loop(tmp_
         until(lambda: here.statistics().groups["default"].counters.answered_2xx == 5)
         seen = [one.statistics() for one in (here, first, second)]
 
-    assert 5 == sum(admission.granted for admission in admissions)
+    assert 5 == sum(admission.granted for admission in admissions) == sum(one.admitted for one in seen[0].members)
     assert [(5, {"rate_limit_exceeded": 55})] * 3 == [
         (one.groups["default"].counters.requests, one.groups["default"].counters.denied) for one in seen
     ]
@@ -298,11 +300,32 @@ def test_requests_in_flight_keep_their_places_at_the_next_daemon(tmp_path: Path)
         until(lambda: admit(there, "held", OTHER).granted)  # Without limits; it does not end.
         with owner(path) as back:
             until(lambda: back.statistics().groups["held"].clients == 2)
+            held = back.statistics().members[0].in_flight
             meanwhile = [admit(there, "held").granted, admit(there, "held", OTHER).granted]
             first.end(200)
             until(lambda: admit(there, "held").granted)
 
-    assert [False, False] == meanwhile
+    assert ([False, False], 2) == (meanwhile, held)
+
+
+@pytest.mark.promise("R27", "R60")
+def test_wsgi_applications_of_several_processes_share_the_limits_too(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "192.0.2.1", "HTTP_X_ACTOR": "ann"}
+    statuses: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [b""]
+
+    with owner(path) as here, member(path) as first, member(path) as second:
+        apps = [TrafficControlWSGIMiddleware(app, governor) for governor in (first, second)]
+        for one in apps * 4:
+            body = one(dict(environ), lambda status, *_: statuses.append(status))  # type: ignore[arg-type]
+            getattr(body, "close", lambda: None)()
+        until(lambda: here.statistics().groups["default"].counters.answered_2xx == 5)
+
+    assert ["200 OK"] * 5 + ["429 Too Many Requests"] * 3 == statuses
 
 
 def test_requests_that_find_no_room_are_decided_as_in_an_overload_and_late_ones_find_the_governor_closed(

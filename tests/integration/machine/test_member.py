@@ -188,13 +188,21 @@ def test_plans_statistics_and_the_operator_are_those_of_the_owner(tmp_path: Path
 def test_a_forked_child_connects_anew(tmp_path: Path) -> None:
     program = """
         import os
-        from governor import default
+        from governor import InboundRequest, default
+
+        def key() -> bytes:
+            default().inbound.ready_blocking()
+            key = default().inbound.pseudonyms.actor(b"ann")
+            assert default().inbound.admit_blocking("default", InboundRequest(key, key)).granted
+            return key
 
         default().acquire_blocking("weather").record(status=200)
+        parent = key()
         child = os.fork()
         if child == 0:
             permit = default().acquire_blocking("weather")
             permit.record(status=200)
+            assert parent == key()
             print(len(default().statistics().members), flush=True)
             os._exit(0)
         os.waitpid(child, 0)

@@ -11,6 +11,7 @@ from benchmarks.contention import exactness, idle
 from benchmarks.contention.subject import Law
 from benchmarks.contract import Contender, Family
 from benchmarks.inbound import served
+from benchmarks.processes import crew
 from benchmarks.targets import TARGETS, Target
 from benchmarks.worker import measure
 
@@ -26,6 +27,7 @@ def hurried() -> Iterator[None]:
         patch.setattr(exactness, "_SILENCE", dict.fromkeys(Law, 0))
         patch.setattr(idle, "_SETTLING", 0.01)
         patch.setattr(served, "_TURNS", 1)
+        patch.setattr(crew, "PROCESSES", 1)
         yield
 
 
