@@ -37,8 +37,8 @@ class Listen:
 
         `where` is the path of the socket, by default `governor.sock` in the folder `XDG_RUNTIME_DIR`, or a socket that listens
         already. With `learning`, no permit is granted in the first second: processes that a governor before this one has
-        granted permits come back first, and say what they hold. So it is where the state says that the governor before this one
-        has not ended in order. In the end calls that wait are denied as `shutting_down`.
+        granted permits come back first, and say what they hold. So it is where the governor before this one has been killed, as
+        the state says, or the socket that it has left. In the end calls that wait are denied as `shutting_down`.
 
         Raises `ListenError` if another process listens there, and `UsageError` in another event loop.
         """
@@ -50,15 +50,17 @@ class Listen:
         if not isinstance(supervisor, Supervisor):
             raise UsageError("this process asks another one for its permits (`[machine] socket`), and can serve none itself")
         async with AsyncExitStack() as stack:
-            if not isinstance(where, socket.socket):
-                where = stack.enter_context(bound(Path(where) if where is not None else default_path()))
-            address = where.getsockname()
+            if isinstance(where, socket.socket):
+                listener, killed = where, False
+            else:
+                listener, killed = stack.enter_context(bound(Path(where) if where is not None else default_path()))
+            address = listener.getsockname()
             secret = secret_of(address)
             self._rekey(secret)
-            learning = learning or (supervisor.keeper is not None and supervisor.keeper.learning)
+            learning = learning or killed or (supervisor.keeper is not None and supervisor.keeper.learning)
             members = Members(supervisor, supervisor.clock, secret=secret, learning=learning)
             members.address = str(address)
             supervisor.members = members.statistics
             stack.callback(setattr, supervisor, "members", tuple)
-            await stack.enter_async_context(listening(members, where, portal.post))
+            await stack.enter_async_context(listening(members, listener, portal.post))
             yield members

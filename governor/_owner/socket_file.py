@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from governor.errors import GovernorError
 
@@ -25,8 +25,15 @@ class ListenError(GovernorError):
     """The socket cannot be listened on: what is in the way, and what to do."""
 
 
+class Bound(NamedTuple):
+    """A socket that listens, and whether it replaces that of an owner that was killed: one that ends in order removes it."""
+
+    listener: socket.socket
+    owner_was_killed: bool
+
+
 @contextmanager
-def bound(path: Path) -> Iterator[socket.socket]:
+def bound(path: Path) -> Iterator[Bound]:
     """Listens on a socket file, of mode 0600, which is removed at the end. Raises `ListenError`.
 
     What a process that is gone has left there is replaced.
@@ -37,14 +44,14 @@ def bound(path: Path) -> Iterator[socket.socket]:
         )
     try:
         with _locked(path), socket.socket(socket.AF_UNIX) as listener:
-            _remove_stale(path)
+            stale = _remove_stale(path)
             listener.bind(os.fspath(path))
             os.chmod(path, 0o600)
             # Only from here on can anyone connect.
             listener.listen(_BACKLOG)
             made = path.lstat()
             try:
-                yield listener
+                yield Bound(listener, stale)
             finally:
                 with suppress(OSError):
                     if os.path.samestat(made, path.lstat()):
@@ -99,11 +106,12 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_stale(path: Path) -> bool:
+    """Removes a socket on which nothing listens. False if there is none."""
     try:
         found = path.lstat()
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISSOCK(found.st_mode):
         raise ListenError(f"{path} exists and is no socket; remove it, or choose another path")
     with socket.socket(socket.AF_UNIX) as probe:
@@ -116,6 +124,7 @@ def _remove_stale(path: Path) -> None:
             raise _in_use(path)
     with suppress(FileNotFoundError):
         path.unlink()
+    return True
 
 
 def _in_use(path: Path) -> ListenError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from time import monotonic
 
 import msgspec
 import pytest
@@ -31,6 +32,7 @@ from governor.protocol import (
     Readmit,
     Rejected,
     Requests,
+    Welcome,
     encode,
 )
 from tests.integration.machine.machine import listening
@@ -161,6 +163,26 @@ def test_the_user_of_a_connection_is_known_and_only_our_own_is_let_in() -> None:
     with one, other:
         assert os.geteuid() == user_of(one)
     assert (True, True, False) == (is_ours(None), is_ours(os.geteuid()), is_ours(os.geteuid() + 1))
+
+
+@pytest.mark.promise("R61")
+def test_after_an_owner_that_was_killed_the_next_grants_nothing_before_its_leases_have_run_out(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+
+    def granted_after() -> float:
+        with owner(path), connected(path) as raw:
+            begun = monotonic()
+            raw.sendall(encode(Hello(VERSION, 1, held={"weather:get": 2})) + encode(Ask(1, "weather:get", Acquire())))
+            messages = answers(raw)
+            assert [Welcome, Granted] == [type(next(messages)), type(next(messages))]
+            return monotonic() - begun
+
+    in_order = [granted_after(), granted_after()]
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+    after_a_kill = granted_after()
+
+    assert max(in_order) < 1.0 <= after_a_kill
 
 
 def test_what_a_process_that_is_gone_has_left_is_replaced_and_a_live_socket_is_not(tmp_path: Path) -> None:
