@@ -20,6 +20,9 @@ from tests.support.waits import PATIENCE
 
 T = TypeVar("T")
 
+#: How often settings change while threads work.
+TURNS = 60
+
 
 @pytest.fixture(autouse=True)
 def _brisk() -> Iterator[None]:
@@ -91,7 +94,7 @@ def test_while_limits_change_again_and_again_threads_get_all_there_is_and_not_on
     def work(number: int) -> int:
         if number:
             return count(governor, done)
-        for turn in range(200):
+        for turn in range(TURNS):
             governor.reconfigure(changed(*[["9999999/s burst 9999999"], ["50 in flight"], []][turn % 3], limit))
         done.set()
         return 0
@@ -110,7 +113,7 @@ def test_while_the_cap_changes_again_and_again_threads_never_get_more_than_the_l
     def work(number: int) -> int:
         if number:
             return count(governor, done)
-        for turn in range(200):
+        for turn in range(TURNS):
             governor.reconfigure(changed("9999999/s burst 9999999", requests_per_minute=[4000, 200, 1][turn % 3]))
         governor.reconfigure(changed("9999999/s burst 9999999", requests_per_minute=5000, degraded_exempt=["weather"]))
         done.set()
@@ -135,7 +138,7 @@ def test_while_limits_change_no_place_in_flight_is_lost_or_won() -> None:
                 answer.record(status=200)
         if number:
             return
-        for turn in range(200):
+        for turn in range(TURNS):
             governor.reconfigure(changed(*limits[turn % 4]))
         done.set()
 

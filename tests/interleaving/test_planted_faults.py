@@ -66,17 +66,20 @@ def pausing(random: Random) -> Scenario:
     ],
     ids=lambda value: value.attribute + ": " + value.new.__name__ if hasattr(value, "attribute") else value.__name__,
 )
-def test_a_planted_fault_is_found(scenario: Callable[[Random], Scenario], fault: AbstractContextManager[object]) -> None:
-    with fault, pytest.raises(AssertionError):
-        for seed in range(TRIES):
-            World(scenario(Random(seed)), seed).run()
+def test_a_planted_fault_is_found_and_without_it_nothing(
+    scenario: Callable[[Random], Scenario], fault: AbstractContextManager[object]
+) -> None:
+    with fault:
+        found = next(seed for seed in range(TRIES) if fails(World(scenario(Random(seed)), seed)))
+
+    without = World(scenario(Random(found)), found)
+    without.run()
+    assert all(seen.admitted for seen in without.seen.values()) or scenario in (opening, pausing)
 
 
-@pytest.mark.promise("R51")
-@pytest.mark.parametrize("scenario", [bucket, still_bucket, cap, opening, pausing])
-def test_and_without_one_there_is_nothing_to_find(scenario: Callable[[Random], Scenario]) -> None:
-    worlds = [World(scenario(Random(seed)), seed) for seed in range(TRIES // 20)]
-    for world in worlds:
+def fails(world: World) -> bool:
+    try:
         world.run()
-
-    assert all(seen.admitted for world in worlds for seen in world.seen.values()) or scenario in (opening, pausing)
+    except AssertionError:
+        return True
+    return False

@@ -28,7 +28,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_limiter_that_admits_everything_is_marked_for_each_client(monkeypatch: pytest.MonkeyPatch) -> None:
     # Long enough for a machine that gives this process no turn for some time.
-    monkeypatch.setattr("benchmarks.contention.exactness._ASKING", 200)
+    monkeypatch.setattr("benchmarks.contention.exactness._ASKING", 60)
     found = [over_admitted(GENEROUS, crowd) for crowd in (one_loop, two_loops, tasks_and_threads)]
 
     assert [] == [excess for excess in [*found, over_admitted_to_threads(GENEROUS, ["shared"] * 8)] if not excess > 0]
