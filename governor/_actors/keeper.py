@@ -51,7 +51,7 @@ class Keeper:
 
     def __init__(self, earlier: EarlierLives, *, now: Clock, portal: Portal, wake: Callable[[], object]) -> None:
         self._earlier = earlier
-        #: Whether the life before this one has not ended in order.
+        #: Whether there was a life before this one.
         self.learning = earlier.learning
         self._now = now
         self._portal = portal

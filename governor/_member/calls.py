@@ -134,7 +134,9 @@ class Calls:
         local: ScopeActor | None = None
         if isinstance(owner, AskedOwner):
             known = owner.number and owner.connection == self._connection
-            permit = owner.number if known else -1 if owner in self._held else 0
+            # Of a call that was granted here since the hello, the daemon knows no place.
+            is_new = owner.behind is not None and owner.connection == self._connection
+            permit = owner.number if known else -1 if owner in self._held and not is_new else 0
             local = owner.behind
             if isinstance(outcome, Report | Grant):
                 self._held.discard(owner)

@@ -37,8 +37,9 @@ class Listen:
 
         `where` is the path of the socket, by default `governor.sock` in the folder `XDG_RUNTIME_DIR`, or a socket that listens
         already. With `learning`, no permit is granted in the first second: processes that a governor before this one has
-        granted permits come back first, and say what they hold. So it is where the governor before this one has been killed, as
-        the state says, or the socket that it has left. In the end calls that wait are denied as `shutting_down`.
+        granted permits, or that have used their shares since, come back first, and say what they hold and have used. So it is
+        where the state says that there was one, or the socket that one has left that was killed. In the end calls that wait are
+        denied as `shutting_down`.
 
         Raises `ListenError` if another process listens there, and `UsageError` in another event loop.
         """

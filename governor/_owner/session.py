@@ -280,6 +280,9 @@ class Session:
         ended = isinstance(outcome, Report | Unused)
         permit = self.places.find(told.permit, told.scope, ended=ended)
         grant = checked_grant(outcome.grant, actor, self._machine.clock()) if permit is None else permit.grant()
+        if permit is None and actor.ledger.pipeline.needs_outcome:
+            # No place is kept for this call: the process has granted it after its hello, or the outcome comes a second time.
+            grant = msgspec.structs.replace(grant, request=Request(0, grant.request.units), receipts=None)
         call = (told.scope, told.permit, 0 if told.permit else int(grant.granted_at))
         match outcome:
             case Unused():

@@ -54,7 +54,7 @@ class EarlierLives:
 
     #: The keys of records that say nothing any more, to be removed.
     outdated: tuple[str, ...] = ()
-    #: Whether the life before this one has not ended in order, as far as is known.
+    #: Whether there was a life before this one, as far as is known.
     learning: bool = True
 
     @property

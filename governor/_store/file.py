@@ -100,7 +100,7 @@ class StateFile:
         self._clock = clock
         #: What was wrong with the file that was set aside; None if none was.
         self.damage: str | None = None
-        #: Whether the life before this one, if any is known of, has not ended in order.
+        #: Whether there was a life before this one: processes that shared its limits may have used some of them since.
         self.learning = False
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ class StateFile:
             last = msgspec.json.decode(body, type=Head)
             now = resumed_at(last.moment, here)
             self.ahead = now - here.instant
-            learning = not last.ended
+            learning = True
             takeovers = last.takeovers if last.ended else _merged((*last.takeovers, Takeover(last.life, now)))
             self.head = Head(last.life + 1, False, takeovers, msgspec.structs.replace(here, instant=now))
         self.learning = learning

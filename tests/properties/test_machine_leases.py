@@ -404,12 +404,24 @@ class MachineLeases(RuleBasedStateMachine):
         self.use(who, 1000)
         self.takes_all((who + 1) % 3)
 
+    @rule(who=WHO, gap=st.integers(1, TTL // 12))
+    def uses_the_last_of_its_time(self, who: int, gap: int) -> None:
+        """A process with a slow clock uses its lease when another clock says that it has ended, and others have taken all."""
+        self.exchange(who, 500)
+        self.now += TTL
+        self.owner_looks()
+        self.now += gap
+        self.takes_all((who + 1) % 3, deaf=who)
+        self.use(who, 1000)
+
     @rule(who=WHO)
-    def takes_all(self, who: int) -> None:
+    def takes_all(self, who: int, deaf: int | None = None) -> None:
         for _ in range(2):
             self.ask(who, BUCKET, 60, 0.0)
             self.owner_reads(who, 1000)
             for other in range(3):
+                if other == deaf:
+                    continue
                 self.read(other, 1000)
                 self.owner_reads(other, 1000)
             self.read(who, 1000)
