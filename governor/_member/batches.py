@@ -102,6 +102,8 @@ class Batches:
         self._decides = self.known = False
         self._curious: list[Asked] = []
         self.closed = False
+        #: Requests that were granted.
+        self.granted = 0
         #: Granted requests that keep a place, and those that were decided here, by number.
         self._held: dict[int, GrantedRequest] = {}
         self._ends: dict[Group, _Ends] = {}
@@ -218,9 +220,8 @@ class Batches:
         self.send()
 
     def _admission(self, asked: Asked, verdict: Verdict | None, number: int) -> Admission:
-        group = self._group(asked.group)
         if verdict is None:
-            return Admission(end=partial(self._end, GrantedRequest(group, asked.request, 0, None)))
+            return Admission(end=partial(self._end, self._begun(asked, 0, None)))
         if verdict.overloaded:
             return Admission(overloaded(_name(asked.group)))
         denied = None if verdict.exceeded is None else _denied(verdict.exceeded)
@@ -232,6 +233,7 @@ class Batches:
 
     def _begun(self, asked: Asked, number: int, actor: GroupActor | None) -> GrantedRequest:
         """A request is in flight from now on; with a number it keeps a place."""
+        self.granted += 1
         request = GrantedRequest(self._group(asked.group), asked.request, number, actor)
         if number:
             self._held[number] = request
@@ -305,7 +307,6 @@ class Batches:
     def lose(self) -> None:
         """There is no daemon: this process decides."""
         self._session = None
-        self._ends.clear()
         if not self.closed:
             self._is_known()
             self._decide_all()

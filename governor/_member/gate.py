@@ -43,6 +43,9 @@ class Gate:
         self.batches = Batches(here, time=time, end=self._end)
         #: What other threads have left, in order.
         self._entries: deque[Callable[[], object]] = deque()
+        #: Whether `look` is certain to be called soon; and how many requests had been granted when it was called last.
+        self._looks = False
+        self._granted = 0
 
     async def admit(self, portal: Portal, group: str | EndpointGroup, request: InboundRequest, *, announce: bool) -> Admission:
         """See `Gate` in `_admission`."""
@@ -122,7 +125,11 @@ class Gate:
 
     def _end(self, request: GrantedRequest, status: int | None) -> None:
         """`Admission.end`. A status that is none counts as none."""
-        self._leave(partial(self.batches.ended, request, status if status is not None and 0 < status < 1000 else 0))
+        self._entries.append(partial(self.batches.ended, request, status if status is not None and 0 < status < 1000 else 0))
+        # A place is given back at once. What is only counted goes with the next batch, or with the next look: waking the thread
+        # for it costs as much as half of an admission.
+        if request.number or not self._looks:
+            self._notify()
 
     def _leave(self, entry: Callable[[], object]) -> None:
         self._entries.append(entry)
@@ -135,6 +142,23 @@ class Gate:
         for _ in range(len(self._entries)):
             self._entries.popleft()()
         self.batches.send()
+        if self.batches.is_busy:
+            self._looks = True
+
+    def look(self) -> bool:
+        """Sees to it that all that was left is read, and all that waits is answered. Whether it must be called again."""
+        self.batches.look()
+        granted, self._granted = self._granted, self.batches.granted
+        # Set before what is left is read: what is left from then on wakes this thread.
+        self._looks = granted != self._granted
+        self.dispatch()
+        return self._looks
+
+    def lose(self) -> None:
+        """There is no daemon, and no look."""
+        self._looks = False
+        self.dispatch()
+        self.batches.lose()
 
     def welcome(self, session: Session, secret: bytes) -> None:
         """The daemon decides from now on."""

@@ -286,7 +286,7 @@ class Member(Notifier):
                 self._absent = True
                 self._away.begin(self._ttl)
             self._asks.forward_all()
-        self.gate.batches.lose()
+        self.gate.lose()
 
     def _known(self, scope: str) -> StandIn:
         found = self.actor(scope)
@@ -304,7 +304,7 @@ class Member(Notifier):
         if session is None:
             return None
         self._dispatch()
-        self.gate.batches.look()
+        inbound = self.gate.look()
         session.look(self._leased)
         now = nanoseconds()
         self._leased = {one: until for one, until in self._leased.items() if one.lease.outstanding or now < until}
@@ -314,4 +314,4 @@ class Member(Notifier):
             return _LOOK_INTERVAL
         if len(self._asks) or session.failures or self.gate.batches.is_busy:
             return _WAITING_INTERVAL
-        return _SLOW_INTERVAL if self._leased else None
+        return _SLOW_INTERVAL if self._leased or inbound else None

@@ -308,6 +308,21 @@ def test_requests_in_flight_keep_their_places_at_the_next_daemon(tmp_path: Path)
     assert ([False, False], 2) == (meanwhile, held)
 
 
+@pytest.mark.promise("R32", "R60")
+def test_the_end_of_a_request_is_counted_however_late_it_comes(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with owner(path) as here, member(path) as there:
+        there.inbound.ready_blocking()
+        admissions = [admit(there, "fast") for _ in range(3)]
+        admissions.pop().end(200)
+        until(lambda: here.statistics().groups["fast"].counters.answered_2xx == 1)
+        until(lambda: not there.inbound._gate._looks)  # type: ignore[union-attr]
+        admissions.pop().end(503)
+        until(lambda: here.statistics().groups["fast"].counters.answered_5xx == 1)
+        admissions.pop().end(None)
+        until(lambda: here.statistics().groups["fast"].counters.failures == 1)
+
+
 @pytest.mark.promise("R27", "R60")
 def test_wsgi_applications_of_several_processes_share_the_limits_too(tmp_path: Path) -> None:
     path = tmp_path / "s"
