@@ -29,6 +29,7 @@ class Family(StrEnum):
     SERVED = "served"
     CLIENTS = "clients"
     ADAPTERS = "adapters"
+    POOL = "pool"
     STARTUP = "startup"
 
 

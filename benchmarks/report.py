@@ -8,7 +8,7 @@ from benchmarks.contention import idle, latency, loops, scarce, threads
 from benchmarks.contention.exactness import OVER
 from benchmarks.contract import PAIR_US, BenchmarkError, Contender, Family
 from benchmarks.inbound import calls, clients, served
-from benchmarks.outbound import adapters
+from benchmarks.outbound import adapters, pool
 from benchmarks.processes import admissions, crew
 from benchmarks.processes.throughput import PER_SECOND
 from benchmarks.results import Results, Spread
@@ -171,6 +171,12 @@ _TABLES: Final = (
         Family.ADAPTERS,
         "One call of an HTTP library, governed, to a server on loopback",
         [_Figure("added to the bare library, us", adapters.ADDED_US), _Figure("the whole call, us", adapters.CALL_US)],
+    ),
+    _Table(
+        Family.POOL,
+        "Processor time of one async GET, by the number under way at once",
+        [_Figure(f"{count} at once, us", pool.cpu_us(count), 1.0, 0) for count in pool.COUNTS],
+        [_Ratio(f"{pool.COUNTS[-1]} at once, times httpx2", "pool-bare", pool.cpu_us(pool.COUNTS[-1]))],
     ),
     _Table(
         Family.CLIENTS,

@@ -10,7 +10,7 @@ from benchmarks.contention.threads import apart, together
 from benchmarks.contract import PAIR_US
 from benchmarks.inbound import calls, clients, served
 from benchmarks.outbound import adapters
-from benchmarks.outbound.catalogue import OUTBOUND
+from benchmarks.outbound.catalogue import ADAPTERS
 from benchmarks.processes.throughput import PER_SECOND
 from benchmarks.results import Results, Spread
 from benchmarks.watching import status
@@ -191,7 +191,7 @@ TARGETS: Final = (
             most=60.0,
             unit="us",
         )
-        for contender in OUTBOUND
+        for contender in ADAPTERS
     ),
     Target(
         title="answers per second of uvicorn, to those without limits on clients",

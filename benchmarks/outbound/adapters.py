@@ -24,7 +24,7 @@ ADDED_US: Final = "added_us"
 
 _TURNS: Final = 15
 _ROOT: Final = Path(__file__).resolve().parents[2]
-_SETTINGS: Final = {
+SETTINGS: Final = {
     "global": {"requests_per_minute": 100_000_000},
     "outbound": {"bench": {"limits": ["1000000/s"]}},
 }
@@ -170,8 +170,8 @@ def aiohttp_session(size: int) -> Mapping[str, float]:
 
 def _blocking(opens: Callable[[Governor | None, str, ExitStack], Call], size: int) -> Mapping[str, float]:
     with ExitStack() as stack:
-        url = stack.enter_context(_server())
-        governor = stack.enter_context(Governor(Config.from_mapping(_SETTINGS)))
+        url = stack.enter_context(server())
+        governor = stack.enter_context(Governor(Config.from_mapping(SETTINGS)))
         bare, governed = (opens(which, url, stack) for which in (None, governor))
         turns = [(_timed(governed, size), _timed(bare, size)) for _ in range(_TURNS + 1)]
         _check(governor, size)
@@ -182,8 +182,8 @@ async def _on_the_loop(
     opens: Callable[[Governor | None, str, AsyncExitStack], Awaitable[AsyncCall]], size: int
 ) -> Mapping[str, float]:
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(_aserver())
-        governor = await stack.enter_async_context(Governor(Config.from_mapping(_SETTINGS)))
+        url = await stack.enter_async_context(aserver())
+        governor = await stack.enter_async_context(Governor(Config.from_mapping(SETTINGS)))
         bare, governed = [await opens(which, url, stack) for which in (None, governor)]
         turns = [(await _atimed(governed, size), await _atimed(bare, size)) for _ in range(_TURNS + 1)]
         _check(governor, size)
@@ -227,7 +227,7 @@ def _figures(turns: list[tuple[list[float], list[float]]]) -> Mapping[str, float
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def server() -> Iterator[str]:
     """The URL of a server of its own process, which is gone in the end."""
     command = [sys.executable, "-m", "benchmarks.outbound.server"]
     with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -238,6 +238,7 @@ def _server() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def _aserver() -> AsyncIterator[str]:
-    with _server() as url:
+async def aserver() -> AsyncIterator[str]:
+    """`server` for async code."""
+    with server() as url:
         yield url

@@ -17,7 +17,16 @@ _ADAPTERS: Final = (
     ("async-client", "`TrafficControlledHttpClient`, async, beside `httpx2.AsyncClient`"),
 )
 
-OUTBOUND: Final = tuple(
+_GETS: Final = "async GETs that read the answer whole, through one client"
+
+_POOLS: Final = (
+    ("bare", "httpx2", _GETS, ""),
+    ("governed", "httpx2, `AsyncGovernedTransport`", f"{_GETS}; a permit and its outcome for each", ""),
+    ("stack", "control: httpx2, a stack of transports with one connection each", _GETS, "no limit, no origins, no expiry"),
+    ("bare-httpx", "httpx", _GETS, ""),
+)
+
+ADAPTERS: Final = tuple(
     Contender(
         name=f"adapter-{name}",
         family=Family.ADAPTERS,
@@ -28,4 +37,21 @@ OUTBOUND: Final = tuple(
         does=_DOES,
     )
     for name, title in _ADAPTERS
+)
+
+OUTBOUND: Final = (
+    *ADAPTERS,
+    *(
+        Contender(
+            name=f"pool-{name}",
+            family=Family.POOL,
+            entry=f"outbound.pool:{name.replace('-', '_')}",
+            size=20,
+            quick_size=4,
+            title=title,
+            does=does,
+            does_not=does_not,
+        )
+        for name, title, does, does_not in _POOLS
+    ),
 )

@@ -27,7 +27,7 @@ class _Answers(asyncio.Protocol):
 async def serve() -> None:
     """Serves until standard input ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Answers, "127.0.0.1", 0)
+    server = await loop.create_server(_Answers, "127.0.0.1", 0, backlog=1_024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()

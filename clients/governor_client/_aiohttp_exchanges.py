@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, final
 from weakref import ref
 
+import msgspec
 from aiohttp import (
     ClientError,
     ClientHandlerType,
@@ -45,25 +46,33 @@ current: Final[ContextVar["Call | None"]] = ContextVar("governor_client_aiohttp"
 _PLAIN: Final = (str, bytes, int, float)
 
 
+def _none() -> None:
+    return None
+
+
 @final
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One call of the program, as aiohttp makes it: its redirects and rounds of authentication share one wait.
 
     The requests of a call are known by their timer, which aiohttp makes for each call.
     """
 
-    __slots__ = ("_owner", "_request", "_timer", "attempting", "budget", "repeated")
+    _owner: object
+    _make: Callable[[], WaitBudget]
+    _budget: WaitBudget | None = None
+    _timer: object = None
+    # Weak, because the call of a middleware is kept until its task makes another one.
+    _request: Callable[[], ClientRequest | None] = _none
+    #: The exchange whose attempt is being made.
+    attempting: "_Exchange | None" = None
+    #: The error in which the latest request ended, if aiohttp repeats it after that.
+    repeated: Exception | None = None
 
-    def __init__(self, owner: object, budget: WaitBudget) -> None:
-        self._owner = owner
-        self._timer: object = None
-        # Weak, because the call of a middleware is kept until its task makes another one.
-        self._request: Callable[[], ClientRequest | None] = _none
-        self.budget = budget
-        #: The exchange whose attempt is being made.
-        self.attempting: _Exchange | None = None
-        #: The error in which the latest request ended, if aiohttp repeats it after that.
-        self.repeated: Exception | None = None
+    def budget(self) -> WaitBudget:
+        """The wait of the call, the same each time. Most calls never wait, and need none."""
+        if self._budget is None:
+            self._budget = self._make()
+        return self._budget
 
     def includes(self, owner: object, request: ClientRequest) -> bool:
         """Whether this request is one of this call."""
@@ -88,20 +97,15 @@ class Call:
         self.attempting = attempting
 
 
-def _none() -> None:
-    return None
-
-
-class _Exchange:
+class _Exchange(msgspec.Struct, eq=False, kw_only=True):
     """One request that may be sent several times."""
 
-    def __init__(self, call: Call, operation: "Operation[ClientResponse] | None") -> None:
-        self.call = call
-        self.operation = operation
-        #: Whether this request was answered by a redirect, which has been followed: what comes then is not its outcome.
-        self.redirected = False
-        #: The attempt whose permit no request has used yet.
-        self._unused: Attempt | None = None
+    call: Call
+    operation: "Operation[ClientResponse] | None"
+    #: Whether this request was answered by a redirect, which has been followed: what comes then is not its outcome.
+    redirected: bool = False
+    #: The attempt whose permit no request has used yet.
+    _unused: Attempt | None = None
 
     async def forward(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Sends a request of the attempt: the first with its permit, others, such as rounds of authentication, with another."""
@@ -169,67 +173,47 @@ class _Exchange:
 
 
 @final
-class Sending(_Exchange):
+class Sending(_Exchange, kw_only=True):
     """A request that a middleware hands on."""
 
-    def __init__(
-        self, call: Call, operation: "Operation[ClientResponse]", request: ClientRequest, handler: ClientHandlerType
-    ) -> None:
-        super().__init__(call, operation)
-        self._request = request
-        self._handler = handler
+    request: ClientRequest
+    handler: ClientHandlerType
 
     async def send(self, attempt: Attempt) -> ClientResponse:
         call, self._unused = self.call, attempt
         outer, call.attempting = call.attempting, self
         try:
-            return await self._handler(self._request)
+            return await self.handler(self.request)
         except PermitDenied as denial:
             raise self.error(denial) from None
         except BaseException as error:
             if self._unused is not None:
-                answers.report(attempt, error, self._request)
+                answers.report(attempt, error, self.request)
             raise
         finally:
             call.attempting = outer
 
     def fault(self, error: BaseException) -> Fault:
         # The total timeout is that of the whole call, so another attempt would end at once.
-        return Fault(None) if answers.is_timed_out(self._request) else super().fault(error)
+        return Fault(None) if answers.is_timed_out(self.request) else super().fault(error)
 
     def answer(self, denied: DeniedResponse) -> ClientResponse:
-        request = self._request
+        request = self.request
         return answers.synthetic(
             denied, request.method, request.original_url, request.headers, request.response_class, request.session
         )
 
 
 @final
-class Calling(_Exchange):
+class Calling(_Exchange, kw_only=True):
     """A call of a session, with its redirects, which are operations of their own."""
 
-    def __init__(
-        self,
-        call: Call,
-        operation: "Operation[ClientResponse] | None",
-        send: "Callable[..., Awaitable[ClientResponse]]",
-        session: ClientSession,
-        method: str,
-        str_or_url: "URL | str",
-        url: "URL | None",
-        options: dict[str, Any],
-    ) -> None:
-        super().__init__(call, operation)
-        self._send = send
-        self._session = session
-        self._method = method
-        self._str_or_url = str_or_url
-        self._url = url
-        self._options = options
-
-    def forward_call(self) -> Awaitable[ClientResponse]:
-        """Makes the call as the session would do it."""
-        return self._send(self._method, self._str_or_url, **self._options)
+    #: Makes the call as the session would do it.
+    forward_call: Callable[[], Awaitable[ClientResponse]]
+    session: ClientSession
+    method: str
+    url: "URL | None"
+    options: dict[str, Any]
 
     async def send(self, attempt: Attempt) -> ClientResponse:
         self._unused = attempt
@@ -242,10 +226,10 @@ class Calling(_Exchange):
             self.call.attempting = None
 
     def answer(self, denied: DeniedResponse) -> ClientResponse:
-        session, url = self._session, self._url
+        session, url = self.session, self.url
         assert url is not None
-        headers = CIMultiDict({**session.headers, **CIMultiDict(self._options.get("headers") or {})})
-        return answers.synthetic(denied, self._method, url, headers, session._response_class, session)
+        headers = CIMultiDict({**session.headers, **CIMultiDict(self.options.get("headers") or {})})
+        return answers.synthetic(denied, self.method, url, headers, session._response_class, session)
 
 
 def _query_of_request(request: ClientRequest) -> str:

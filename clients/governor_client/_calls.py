@@ -6,7 +6,7 @@ requests as they leave by the event hooks of the library: a round of authenticat
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
 
@@ -18,12 +18,12 @@ from governor_client._hint_bodies import begin
 from governor_client._httpx_kit import PORTS, HttpxExchange, Kit, timeout_of
 from governor_client._observed import Observation
 from governor_client._operation import Operation, Terms
+from governor_client._options import CALLER_LABEL
 from governor_client._streams import AsyncReportingStream, ReportingStream, TooLong
 from governor_client._wait import WaitBudget, check_wait
 
 if TYPE_CHECKING:
     import httpx2
-    from httpx2._types import AuthTypes
 
 #: The exchange whose request is being sent by this thread or task.
 _current: Final[ContextVar["_ClientExchange | None"]] = ContextVar("governor_client_exchange", default=None)
@@ -42,7 +42,7 @@ class Call:
         terms: Terms,
         build: "Callable[[], httpx2.Request]",
         *,
-        auth: "AuthTypes | object",
+        auth: Any,
         follow_redirects: bool,
         wait: object,
         retry: bool,
@@ -68,7 +68,7 @@ class Call:
         """The operation for the next request of this call; None if it is not governed."""
         url = self.request.url
         host, path = url.host, url.path
-        if not self.terms.governs(host, path):
+        if self.terms.of(host, path) is None:
             return None
         description = self.kit.request_of(
             self.request, host, path, retry=self.retry, retry_answers=self.retry_answers, buffered=self.buffered
@@ -149,12 +149,14 @@ class _ClientExchange(HttpxExchange, kw_only=True):
         self._unused, self.attempt, self.reporting = attempt, None, None
         if self.operation.waited:
             self.request = self.call.build()
-            if self.operation.request.caller is not None:
+            caller = self.operation.request.caller
+            if caller is not None:
                 self.request.headers.pop(CALLER, None)
+                self.request.extensions[CALLER_LABEL] = caller
 
     def take(self, request: "httpx2.Request") -> "Operation[httpx2.Response] | None":
         """Ties the unused permit to a request that leaves now. Returns the operation that must take another permit for it."""
-        self.body = self.kit.watch(request)
+        self.body = None if isinstance(request.stream, self.kit.byte_stream) else self.kit.watch(request)
         self.attempt = None
         # Authentication may ask other hosts, for a token for instance.
         if self.operation is None:
@@ -175,11 +177,6 @@ class _ClientExchange(HttpxExchange, kw_only=True):
             return attempt
         attempt.ended(whole=True)
         return None
-
-    def _end(self) -> None:
-        """Gives the permit back if no request has used it."""
-        if self._unused is not None:
-            self._unused.unused()
 
     def show(self, response: "httpx2.Response", observation: Observation) -> None:
         if self.reporting is None:
@@ -203,13 +200,13 @@ class _Exchange(_ClientExchange, kw_only=True):
         except PermitDenied as denial:
             raise self.error(denial) from None
         finally:
-            self._end()
+            if self._unused is not None:  # No request has used it.
+                self._unused.unused()
 
     def forward(self) -> "httpx2.Response":
         token = _current.set(self)
         try:
-            auth = cast("AuthTypes", self.call.auth)
-            return self.client.send(self.request, auth=auth, stream=True, follow_redirects=False)
+            return self.client.send(self.request, auth=self.call.auth, stream=True, follow_redirects=False)
         finally:
             _current.reset(token)
 
@@ -237,13 +234,13 @@ class _AsyncExchange(_ClientExchange, kw_only=True):
         except PermitDenied as denial:
             raise self.error(denial) from None
         finally:
-            self._end()
+            if self._unused is not None:  # No request has used it.
+                self._unused.unused()
 
     async def forward(self) -> "httpx2.Response":
         token = _current.set(self)
         try:
-            auth = cast("AuthTypes", self.call.auth)
-            return await self.client.send(self.request, auth=auth, stream=True, follow_redirects=False)
+            return await self.client.send(self.request, auth=self.call.auth, stream=True, follow_redirects=False)
         finally:
             _current.reset(token)
 
@@ -278,9 +275,7 @@ def after_head(response: "httpx2.Response") -> None:
     exchange = _current.get()
     attempt = None if exchange is None else exchange.begun(response)
     if exchange is not None and attempt is not None:
-        stream = exchange.kit.reporting(response.stream, attempt, exchange.fault)
-        response.stream = stream
-        exchange.reporting = cast("ReportingStream", stream)
+        exchange.reporting = response.stream = exchange.kit.reporting(response.stream, attempt, exchange.fault)
 
 
 async def abefore_request(request: "httpx2.Request") -> None:
@@ -297,9 +292,7 @@ async def aafter_head(response: "httpx2.Response") -> None:
     exchange = _current.get()
     attempt = None if exchange is None else exchange.begun(response)
     if exchange is not None and attempt is not None:
-        stream = exchange.kit.areporting(response.stream, attempt, exchange.fault)
-        response.stream = stream
-        exchange.reporting = cast("AsyncReportingStream", stream)
+        exchange.reporting = response.stream = exchange.kit.areporting(response.stream, attempt, exchange.fault)
 
 
 def _same_origin(url: "httpx2.URL", other: "httpx2.URL") -> bool:

@@ -351,4 +351,4 @@ def _again(name: str, method: str) -> str:
 
 
 def _is_to_raise(response: "httpx2.Response", options: CallOptions) -> bool:
-    return response.is_error and options.get("raise_for_status", True)
+    return 400 <= response.status_code <= 599 and options.get("raise_for_status", True)

@@ -91,7 +91,7 @@ def run(operation: Operation[R], exchange: Exchange[R]) -> R:
             if operation.pause is None and not operation.request.buffered:
                 response = exchange.stream(response, operation.attempt)
             else:
-                _keep(operation, exchange, response, whole=exchange.read(response, operation.most))
+                operation.kept(response, exchange.show, whole=exchange.read(response, operation.most))
         except BaseException as error:
             _plan(operation, operation.failed(error, exchange.fault(error)))
             if operation.pause is None:
@@ -120,7 +120,7 @@ async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
             if operation.pause is None and not operation.request.buffered:
                 response = exchange.stream(response, operation.attempt)
             else:
-                _keep(operation, exchange, response, whole=await exchange.read(response, operation.most))
+                operation.kept(response, exchange.show, whole=await exchange.read(response, operation.most))
         except BaseException as error:
             await _aplan(operation, operation.failed(error, exchange.fault(error)))
             if operation.pause is None:
@@ -162,12 +162,6 @@ async def _asend(operation: Operation[R], exchange: AsyncExchange[R], attempt: A
         return await exchange.send(attempt)
     finally:
         operation.end_sending(token)
-
-
-def _keep(operation: Operation[R], exchange: AnyExchange[R], response: R, *, whole: bool) -> None:
-    if whole and operation.attempt.observation is not None:
-        exchange.show(response, operation.attempt.observation)
-    operation.kept(response, whole=whole)
 
 
 def _told(operation: Operation[R], exchange: AnyExchange[R], response: R) -> R:

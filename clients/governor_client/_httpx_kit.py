@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from inspect import signature
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import msgspec
 
@@ -26,8 +26,8 @@ from governor_client._wait import longest
 if TYPE_CHECKING:
     import httpx2
 
-    Reporting = Callable[[object, Attempt, Callable[[BaseException], Fault]], httpx2.SyncByteStream]
-    AsyncReporting = Callable[[object, Attempt, Callable[[BaseException], Fault]], httpx2.AsyncByteStream]
+    # The result is also a stream of the library, which no type says.
+    Reporting = Callable[[object, Attempt, Callable[[BaseException], Fault]], Any]
 
 #: Both libraries, each of which may be given objects of the other by mistake.
 LIBRARIES: Final = frozenset({"httpx", "httpx2"})
@@ -55,7 +55,7 @@ class Kit:
         self.byte_stream: type = library.ByteStream
         self.sync_byte_stream: type = library.SyncByteStream
         self.reporting = cast("Reporting", _derived(ReportingStream, library.SyncByteStream))
-        self.areporting = cast("AsyncReporting", _derived(AsyncReportingStream, library.AsyncByteStream))
+        self.areporting = cast("Reporting", _derived(AsyncReportingStream, library.AsyncByteStream))
         self._request_body = _derived(RequestBody, library.SyncByteStream)
         self._async_request_body = _derived(AsyncRequestBody, library.AsyncByteStream)
         self._reading = Reading(query=_query, body=self._body)
@@ -125,7 +125,7 @@ class Kit:
         """
         raw, extensions = request.headers.raw, request.extensions
         headers = LazyHeaders(raw)
-        marked = not _MARKS.isdisjoint([name.lower() for name, _ in raw])
+        marked = not _MARKS.isdisjoint(map(bytes.lower, next(zip(*raw, strict=True), ())))
         if marked and (caller := headers.get(CALLER)) is not None:
             extensions[CALLER_LABEL] = caller
             del request.headers[CALLER]

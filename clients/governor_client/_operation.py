@@ -23,6 +23,7 @@ from governor_client._headers import SDK_RETRY_COUNT, SDK_WITH_KEYS, LazyHeaders
 from governor_client._hint_bodies import GRAPHQL, begin
 from governor_client._keys import Key
 from governor_client._meter import Charged
+from governor_client._observed import Observation
 from governor_client._permits import GovernorClient
 from governor_client._questions import Ask, Question, check_priority
 from governor_client._request import Request
@@ -334,8 +335,11 @@ class Operation(Generic[Response]):
         """
         return float("inf") if self.request.buffered else KEPT
 
-    def kept(self, response: Response, *, whole: bool) -> None:
-        """The answer has been read: all of it (`whole`), or the first bytes."""
+    def kept(self, response: Response, show: Callable[[Response, Observation], None], *, whole: bool) -> None:
+        """The answer has been read: all of it (`whole`), or the first bytes. `show` shows its body to what observes it."""
+        observation = self.attempt.observation
+        if whole and observation is not None:
+            show(response, observation)
         self.attempt.ended(whole=whole)
         if whole:
             self._in_hand = response

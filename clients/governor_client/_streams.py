@@ -30,6 +30,7 @@ class ReportingStream:
         self._chunks = iter(stream)
         self._attempt = attempt
         self._fault = fault
+        self._complete = False
         self.most = math.inf
 
     @property
@@ -44,6 +45,7 @@ class ReportingStream:
         try:
             chunk = next(self._chunks)
         except StopIteration:
+            self._complete = True
             self._attempt.ended(whole=True)
             raise
         except BaseException as error:
@@ -60,7 +62,8 @@ class ReportingStream:
         try:
             self._stream.close()
         finally:
-            self._attempt.ended()
+            if not self._complete:
+                self._attempt.ended()
 
 
 class AsyncReportingStream:
@@ -108,7 +111,8 @@ class AsyncReportingStream:
                 with anyio.move_on_after(CLOSING, shield=True):
                     await close(self._stream, self._chunks)
         finally:
-            self._attempt.ended()
+            if not self._complete:
+                self._attempt.ended()
 
 
 class RequestBody:

@@ -5,11 +5,13 @@ requests sends with urllib3, so its answers have the bodies of urllib3, and its 
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from io import BytesIO, TextIOBase
-from typing import IO, Any, Final, NamedTuple, cast, final
+from operator import methodcaller
+from typing import IO, Any, Final, cast, final
 from urllib.parse import SplitResult, urlencode
 
+import msgspec
 from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import (
     ClosedPoolError,
@@ -31,6 +33,7 @@ from urllib3.util import Retry, Timeout
 from governor import CallFailure
 from governor_client._attempt import Attempt, Fault, fault_of_system
 from governor_client._denials import DeniedResponse
+from governor_client._headers import MARKS
 from governor_client._operation import KEPT
 from governor_client._request import Reading
 from governor_client._streams import RequestBody
@@ -39,6 +42,7 @@ from governor_client._wait import longest
 #: Retries of urllib3 happen beneath the permit, so a governed request has none. `read=False` raises the errors of reading.
 NO_RETRIES: Final = Retry(0, read=False)
 
+_lower: Final = methodcaller("lower")
 _FAULTS: Final[tuple[tuple[tuple[type[Exception], ...], Fault], ...]] = (
     ((EmptyPoolError, ClosedPoolError), Fault(CallFailure.UNSENT, unused=True)),
     ((LocationValueError, HostChangedError), Fault(None, unused=True)),
@@ -98,19 +102,21 @@ class _Kept(BytesIO):
 
 
 @final
-class Lookup:
+class Lookup(msgspec.Struct, eq=False):
     """The headers of a request by their names in lower case. Values may be bytes, and the mapping may be a plain dict."""
 
-    __slots__ = ("_headers",)
-
-    def __init__(self, headers: Mapping[str, str | bytes]) -> None:
-        self._headers = headers
+    _headers: Mapping[str, str | bytes]
 
     def get(self, name: str) -> str | None:
         value = self._headers.get(name)
         if value is None and isinstance(self._headers, dict):
             value = next((value for key, value in self._headers.items() if key.lower() == name), None)
         return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def are_marked(headers: Mapping[str, str | bytes]) -> bool:
+    """Whether headers of a request may have one of those that the decisions look at."""
+    return not MARKS.isdisjoint(map(_lower, headers))
 
 
 def without(name: str, headers: Mapping[str, str | bytes]) -> Mapping[str, str | bytes]:
@@ -132,17 +138,19 @@ def in_memory(body: object) -> bool:
 
 def watch(body: object) -> Watched | None:
     """Wraps a body that is read while it is sent; None if it is in memory, or is text, which urllib3 encodes by its type."""
-    if in_memory(body) or isinstance(body, TextIOBase):
+    if body is None or in_memory(body) or isinstance(body, TextIOBase):
         return None
     return WatchedFile(cast("IO[bytes]", body)) if hasattr(body, "read") else RequestBody(cast("Any", body))
 
 
-def port_of(url: SplitResult) -> int | None:
-    """The port of a URL; None if it is invalid, which the library reports."""
+@lru_cache(maxsize=256)
+def origin_of(scheme: str, netloc: str) -> tuple[str, int | None]:
+    """The host and the port of a URL; no port if it is invalid, which the library reports."""
+    url = SplitResult(scheme, netloc, "", "", "")
     try:
-        return url.port or {"http": 80, "https": 443}.get(url.scheme)
+        return url.hostname or "", url.port or {"http": 80, "https": 443}.get(scheme)
     except ValueError:
-        return None
+        return url.hostname or "", None
 
 
 def timeout_of(timeout: object) -> float | None:
@@ -268,7 +276,7 @@ class _Reporting(BaseHTTPResponse):
 
 
 @final
-class Original(NamedTuple):
+class Original(msgspec.Struct, frozen=True):
     """A request: what its `Request` reads the query and the body from."""
 
     url: str

@@ -123,7 +123,8 @@ class GovernedMiddleware:
         caller = request.headers.pop(CALLER, None)
         call = current.get()
         if call is None or not call.includes(self, request):
-            call = Call(self, self._terms.budget(..., _longest(request.session.timeout)))
+            timeout = request.session.timeout  # Not the session, which a call that is kept must not keep.
+            call = Call(self, lambda: self._terms.budget(..., _longest(timeout)))
             current.set(call)
         elif call.attempting is not None and call.is_round(request):
             call.begin(request)
@@ -151,9 +152,9 @@ class GovernedMiddleware:
             original=request,
             reading=READING_OF_REQUEST,
         )
-        operation: Operation[ClientResponse] = Operation(terms, description, lambda: call.budget)
+        operation: Operation[ClientResponse] = Operation(terms, description, call.budget)
         try:
-            return await arun(operation, Sending(call, operation, request, handler))
+            return await arun(operation, Sending(call=call, operation=operation, request=request, handler=handler))
         except REPEATED as error:
             call.ended_in(error, request)
             raise
@@ -222,7 +223,8 @@ class GovernedMiddleware:
             timeout = ClientTimeout(total=timeout)
         elif not isinstance(timeout, ClientTimeout):
             timeout = session.timeout
-        call = Call(self, self._terms.budget(..., _longest(timeout)))
+        call = Call(self, lambda: self._terms.budget(..., _longest(timeout)))
+        forward = partial(send, method, str_or_url, **options)
         url: URL | None
         try:
             url = session._build_url(str_or_url)
@@ -230,7 +232,9 @@ class GovernedMiddleware:
             url = None  # aiohttp says what is wrong with it.
         terms = None if url is None else self._terms.of(url.host or "", url.path, url.port)
         if url is None or terms is None:
-            return Calling(call, None, send, session, method, str_or_url, url, options)
+            return Calling(
+                call=call, operation=None, forward_call=forward, session=session, method=method, url=url, options=options
+            )
         own: Any = options.get("headers")
         headers = cast("Headers", ChainMap(CIMultiDict(own), session.headers) if own else session.headers)
         description = self._describe(
@@ -242,8 +246,10 @@ class GovernedMiddleware:
             original=(session, url, options),
             reading=READING_OF_CALL,
         )
-        operation: Operation[ClientResponse] = Operation(terms, description, lambda: call.budget)
-        return Calling(call, operation, send, session, method, str_or_url, url, options)
+        operation: Operation[ClientResponse] = Operation(terms, description, call.budget)
+        return Calling(
+            call=call, operation=operation, forward_call=forward, session=session, method=method, url=url, options=options
+        )
 
 
 def govern(

@@ -36,9 +36,10 @@ try:
         Lookup,
         Original,
         Watched,
+        are_marked,
         fault_of_urllib3,
         in_memory,
-        port_of,
+        origin_of,
         report,
         synthetic,
         take_in,
@@ -240,21 +241,23 @@ def _send(
 ) -> Response:
     """Sends a request with a permit for each attempt. `ungoverned` sends one that needs none, as `send` by default."""
     url = urlsplit(request.url or "")
-    host, path = url.hostname or "", url.path
-    terms = terms_of.of(host, path, port_of(url))
+    path, (host, port) = url.path, origin_of(url.scheme, url.netloc)
+    terms = terms_of.of(host, path, port)
     if terms is None:
         return (ungoverned or send)(request)
-    method, headers = request.method or "GET", Lookup(request.headers)
+    method, headers, body = request.method or "GET", Lookup(request.headers), request.body
+    marked = are_marked(request.headers)
     description = Request(
         method,
         host,
         path,
         headers,
-        repeatable=in_memory(request.body),
+        repeatable=body is None or in_memory(body),
         buffered=not stream,
-        caller=headers.get(CALLER),
-        original=Original(request.url or "", request.body),
+        caller=headers.get(CALLER) if marked else None,
+        original=Original(request.url or "", body),
         reading=READING,
+        marked=marked,
     )
     operation: Operation[Response] = Operation(terms, description, _Budget(terms, request, timeout))
     response = run(operation, _Exchange(adapter, operation, request, send))
@@ -264,43 +267,36 @@ def _send(
 
 
 @final
-class _Exchange:
+class _Exchange(msgspec.Struct, eq=False):
     """A request that an adapter sends."""
 
-    def __init__(
-        self,
-        adapter: BaseAdapter,
-        operation: Operation[Response],
-        request: PreparedRequest,
-        send: Callable[[PreparedRequest], Response],
-    ) -> None:
-        self._adapter = adapter
-        self._operation = operation
-        self._request = request
-        self._send = send
-        self._body: Watched | None = None
-        self._taken: bytes | None = None
+    _adapter: Any  # requests types it as an `HTTPAdapter`, where any adapter will do.
+    _operation: Operation[Response]
+    _request: PreparedRequest
+    _send: Callable[[PreparedRequest], Response]
+    _body: Watched | None = None
+    _taken: bytes | None = None
 
     def send(self, attempt: Attempt) -> Response:
-        clock = self._operation.terms.clock
-        request = self._request
-        if self._operation.waited and (signature := signatures.get(request)) is not None:
+        request, waited, clock = self._request, self._operation.waited, self._operation.terms.clock
+        if waited and (signature := signatures.get(request)) is not None:
             request = signature.renewed(request)
         body = request.body
         self._body = watch(body)
         if self._body is not None:
             request.body = cast("Any", self._body)
         caller = request.headers.pop(CALLER) if self._operation.request.caller is not None else None
-        began = clock()
+        began = clock() if waited else None
         try:
             response = self._send(request)
         finally:
             request.body = body
             if caller is not None:
                 request.headers[CALLER] = caller  # For the redirects, which have its headers.
-        response.elapsed = timedelta(microseconds=clock() - began)
+        if began is not None:  # Otherwise the time of the session is right.
+            response.elapsed = timedelta(microseconds=clock() - began)
         # A further round of authentication is sent by this connection.
-        response.connection = cast("HTTPAdapter", self._adapter)
+        response.connection = self._adapter
         return response
 
     def head(self, response: Response) -> tuple[int, LazyHeaders]:
@@ -336,7 +332,7 @@ class _Exchange:
 
     def answer(self, denied: DeniedResponse) -> Response:
         raw = synthetic(denied, self._request.url, loaded=False)
-        return HTTPAdapter.build_response(cast("HTTPAdapter", self._adapter), self._request, raw)
+        return HTTPAdapter.build_response(self._adapter, self._request, raw)
 
     def error(self, denial: PermitDenied) -> Exception:
         return as_error_of(exceptions.RequestException, denial, request=self._request, response=None)

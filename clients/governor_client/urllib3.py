@@ -5,6 +5,8 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar, final
 
+import msgspec
+
 from governor import Governor, PermitDenied, Priority, UsageError, extras
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
@@ -29,6 +31,7 @@ try:
         Lookup,
         Original,
         Watched,
+        are_marked,
         fault_of_urllib3,
         in_memory,
         report,
@@ -45,14 +48,17 @@ M = TypeVar("M", bound=PoolManager)
 
 
 @final
-class _Call:
-    """One call of a manager: its redirects share one wait."""
+class _Call(msgspec.Struct, eq=False):
+    """One call of a manager, or of a pool: its redirects share one wait."""
 
-    __slots__ = ("budget", "manager")
+    owner: PoolManager | HTTPConnectionPool
+    _budget: WaitBudget | None = None
 
-    def __init__(self, manager: PoolManager) -> None:
-        self.manager = manager
-        self.budget: WaitBudget | None = None
+    def budget(self, terms: Terms, timeout: object) -> WaitBudget:
+        """The wait of the call, the same each time: as the first request that needs it makes it."""
+        if self._budget is None:
+            self._budget = terms.budget(..., timeout_of(timeout))
+        return self._budget
 
 
 #: Retries happen beneath the permit, so a governed request has none. The second raises errors as they are.
@@ -180,7 +186,7 @@ def call(
 ) -> BaseHTTPResponse:
     """`urlopen` of a manager, which calls itself for redirects: they share one wait."""
     current = _current.get()
-    if current is not None and current.manager is manager:
+    if current is not None and current.owner is manager:
         return urlopen(method, url, redirect, **kw)
     token = _current.set(_Call(manager))
     try:
@@ -224,8 +230,8 @@ def send_through(
     if not isinstance(retries, Retry):
         retries = Retry.from_int(retries, redirect=redirect, default=pool.retries)
     loaded = options.get("preload_content", True)
-    headers = Lookup(options["headers"])
-    caller = headers.get(CALLER)
+    headers, marked = Lookup(options["headers"]), are_marked(options["headers"])
+    caller = headers.get(CALLER) if marked else None
     if caller is not None:
         options["headers"] = without(CALLER, options["headers"])
     description = Request(
@@ -233,38 +239,33 @@ def send_through(
         host,
         path,
         headers,
-        repeatable=in_memory(body),
+        repeatable=body is None or in_memory(body),
         buffered=loaded,
         caller=caller,
         original=Original(url, body),
         reading=READING,
+        marked=marked,
     )
-    call = _current.get()
-    budget = None if call is None else call.budget
-    if budget is None:
-        budget = terms.budget(..., timeout_of(options["timeout"]))
-        if call is not None:
-            call.budget = budget
-    operation: Operation[BaseHTTPResponse] = Operation(terms, description, lambda: budget)
+    call = _current.get() or _Call(pool)
+    operation: Operation[BaseHTTPResponse] = Operation(terms, description, partial(call.budget, terms, options["timeout"]))
     once = _RAISES if retries.total is False else _ONCE
     send = partial(urlopen, method, url, retries=once, redirect=False, **options)
-    response = run(operation, _Exchange(send, url, body, loaded=loaded))
+    response = run(operation, _Exchange(send, url, body, loaded))
     # A manager counts redirects with these.
     response.retries = retries
     return response
 
 
 @final
-class _Exchange:
+class _Exchange(msgspec.Struct, eq=False):
     """A request that a pool sends."""
 
-    def __init__(self, send: Callable[..., BaseHTTPResponse], url: str, body: object, *, loaded: bool) -> None:
-        self._send = send
-        self._url = url
-        self._body = body
-        self._watched: Watched | None = None
-        self._loaded = loaded
-        self._taken: bytes | None = None
+    _send: Callable[..., BaseHTTPResponse]
+    _url: str
+    _body: object
+    _loaded: bool
+    _watched: Watched | None = None
+    _taken: bytes | None = None
 
     def send(self, attempt: Attempt) -> BaseHTTPResponse:
         self._watched = watch(self._body)

@@ -6,6 +6,7 @@ import pytest
 
 import governor
 from governor import ConfigError, Governor
+from governor_client import _operation
 from tests.contracts.conftest import Opened
 from tests.support.provider import Provider, Reply, status
 
@@ -31,6 +32,17 @@ def labels(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     monkeypatch.setattr(Governor, "acquire_blocking", acquire_blocking)
     monkeypatch.setattr(Governor, "acquire", acquire)
     return seen
+
+
+def test_a_request_that_is_made_anew_because_it_waited_hands_its_label_to_its_redirect(
+    provider: Provider, opened: Opened, labels: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_operation, "_REPORTED", 0)  # Each permit that is asked for has taken so long.
+    moved = provider.at("/moved", Reply(status=302, headers={"location": provider.at("/", status(200))}))
+
+    redirected = opened().get(moved, headers=LABELED).status == 200
+
+    assert ["agent-7"] * (1 + redirected) == labels
 
 
 def test_the_header_labels_each_attempt_and_is_not_sent(provider: Provider, opened: Opened, labels: list[str | None]) -> None:

@@ -16,7 +16,15 @@ from benchmarks.targets import TARGETS, Target
 from benchmarks.worker import measure
 
 #: So little that every workload does all that it does, and no figure means anything. Where it is milliseconds, they are few.
-TINY = {Family.PAIRS: 100, Family.WAITING: 1, Family.MEMORY: 10, Family.STARTUP: 1, Family.CLIENTS: 1000, Family.SERVED: 200}
+TINY = {
+    Family.PAIRS: 100,
+    Family.WAITING: 1,
+    Family.MEMORY: 10,
+    Family.STARTUP: 1,
+    Family.CLIENTS: 1000,
+    Family.SERVED: 200,
+    Family.POOL: 1,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
