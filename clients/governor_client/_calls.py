@@ -102,7 +102,7 @@ def send(call: Call, client: "httpx2.Client") -> "httpx2.Response":
     while True:
         operation = call.begin()
         exchange = _Exchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
-        response = exchange.forward() if operation is None else run(operation, exchange)
+        response = exchange.send(None) if operation is None else run(operation, exchange)
         try:
             if not call.redirected(response, client.max_redirects):
                 if call.buffered:
@@ -119,7 +119,7 @@ async def asend(call: Call, client: "httpx2.AsyncClient") -> "httpx2.Response":
     while True:
         operation = call.begin()
         exchange = _AsyncExchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
-        response = await exchange.forward() if operation is None else await arun(operation, exchange)
+        response = await exchange.send(None) if operation is None else await arun(operation, exchange)
         try:
             if not call.redirected(response, client.max_redirects):
                 if call.buffered:
@@ -193,22 +193,20 @@ class _ClientExchange(HttpxExchange, kw_only=True):
 class _Exchange(_ClientExchange, kw_only=True):
     client: "httpx2.Client"
 
-    def send(self, attempt: Attempt) -> "httpx2.Response":
-        self._prepare(attempt)
-        try:
-            return self.forward()
-        except PermitDenied as denial:
-            raise self.error(denial) from None
-        finally:
-            if self._unused is not None:  # No request has used it.
-                self._unused.unused()
-
-    def forward(self) -> "httpx2.Response":
+    def send(self, attempt: Attempt | None) -> "httpx2.Response":
+        if attempt is not None:
+            self._prepare(attempt)
         token = _current.set(self)
         try:
             return self.client.send(self.request, auth=self.call.auth, stream=True, follow_redirects=False)
+        except PermitDenied as denial:
+            if attempt is None:
+                raise
+            raise self.error(denial) from None
         finally:
             _current.reset(token)
+            if self._unused is not None:  # No request has used it.
+                self._unused.unused()
 
     def read(self, response: "httpx2.Response", most: float) -> bool:
         if self.reporting is not None:
@@ -227,22 +225,20 @@ class _Exchange(_ClientExchange, kw_only=True):
 class _AsyncExchange(_ClientExchange, kw_only=True):
     client: "httpx2.AsyncClient"
 
-    async def send(self, attempt: Attempt) -> "httpx2.Response":
-        self._prepare(attempt)
-        try:
-            return await self.forward()
-        except PermitDenied as denial:
-            raise self.error(denial) from None
-        finally:
-            if self._unused is not None:  # No request has used it.
-                self._unused.unused()
-
-    async def forward(self) -> "httpx2.Response":
+    async def send(self, attempt: Attempt | None) -> "httpx2.Response":
+        if attempt is not None:
+            self._prepare(attempt)
         token = _current.set(self)
         try:
             return await self.client.send(self.request, auth=self.call.auth, stream=True, follow_redirects=False)
+        except PermitDenied as denial:
+            if attempt is None:
+                raise
+            raise self.error(denial) from None
         finally:
             _current.reset(token)
+            if self._unused is not None:  # No request has used it.
+                self._unused.unused()
 
     async def read(self, response: "httpx2.Response", most: float) -> bool:
         if self.reporting is not None:

@@ -260,7 +260,7 @@ class TrafficControlledHttpClient:
         return Call(
             self._kit,
             self._terms,
-            partial(client.build_request, method, url, **request_options(options)),
+            partial(client.build_request, method, url, **(request_options(options) if options else {})),
             auth=options.get("auth", self._kit.use_client_default),
             follow_redirects=options.get("follow_redirects", self._follow_redirects),
             wait=options.get("wait", ...),

@@ -100,8 +100,6 @@ _EXTENSIONS: Final[dict[Literal["caller", "priority"], str]] = {"caller": CALLER
 
 def request_options(options: CallOptions) -> RequestOptions:
     """The options of the request; the others are read by the call. Raises `UsageError` for options that contradict."""
-    if not options:
-        return {}
     if options.get("retry") and options.get("disable_retry"):
         raise UsageError("retry=True and disable_retry=True contradict each other; pass one of them")
     made = {key: value for key, value in options.items() if key not in _OF_THE_CALL}
