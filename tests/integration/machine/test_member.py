@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from threading import get_ident
+from threading import Thread, get_ident
 
 import anyio
 import pytest
@@ -213,3 +213,30 @@ def test_a_forked_child_connects_anew(tmp_path: Path) -> None:
         printed = run(program, GOVERNOR_SOCKET=str(tmp_path / "s"), warnings="ignore")
 
     assert ["2", "True"] == printed.split()
+
+
+@pytest.mark.promise("R02", "R55")
+def test_when_the_settings_are_read_again_leases_and_calls_that_wait_follow_them_at_once(tmp_path: Path) -> None:
+    scarce = "3 per day strict"
+    with owner(PLENTY, tmp_path / "s") as here, member(PLENTY, tmp_path / "s") as there:
+
+        def take(most: int) -> int:
+            """How many permits the process gets, of the calls that it makes."""
+            answers = [there.try_permit("weather") for _ in range(most)]
+            return sum(isinstance(answer, Permit) for answer in answers)
+
+        assert 2000 == take(2000)
+        until(lambda: here.statistics().members[0].leased > 0)
+        here.reconfigure(settings(scarce))
+        # What the process has used of its lease before it heard of the recall counts in the window.
+        until(lambda: not here.statistics().members[0].leased)
+        after = take(10)
+        waiting = Thread(target=lambda: there.acquire_blocking("weather"))
+        waiting.start()
+        until(lambda: here.statistics().members[0].waiting == 1)
+        here.reconfigure(settings(PLENTY))
+        waiting.join(PATIENCE)
+
+        assert after <= 3
+        assert not waiting.is_alive()
+        assert 2000 == take(2000)
