@@ -26,6 +26,7 @@ from governor._actors.permit import HeldPermit, Permit
 from governor._actors.portal import Portal
 from governor._actors.steps import Steps
 from governor._actors.units import UnitWatch
+from governor._actors.waits import denial_of
 from governor._failures import DEFAULT, Classifier
 from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
 from governor.errors import Reason
@@ -243,7 +244,7 @@ class ScopeActor(PermitTaker):
         ledger, gate = self.ledger, self.gate
         if gate >= AFTER_OUTCOME:
             verdict = ledger.pipeline.verdict(now, PLAIN)
-            return None if verdict.when <= now else ledger.deny(self.logic.denial(now, verdict))
+            return None if verdict.when <= now else ledger.deny(denial_of(self.scope, now, verdict))
         # The gate is the very instant of the policy that it comes from, and the first of two such policies speaks.
         for pause in ledger.pipeline.pauses:
             if pause.until == gate:

@@ -6,41 +6,53 @@ what they hold has changed, and restores what earlier lives have left. Belongs t
 Bound: accounts of scopes that are known or set aside, and of providers.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final, assert_never, final
+from typing import Final, final
 from weakref import ref
 
 import anyio
 
 from governor._actors.portal import Portal
+from governor._actors.tariffs import Stored, global_tariff, recovery_time, shared_points, shared_tariff
 from governor._store.earlier import EarlierLives
 from governor._store.records import GLOBAL, StoredGlobal, StoredProvider, StoredScope, provider_key, scope_key
 from governor._store.writer import Entry, Writer
-from governor._units import DAY, NEVER, SECOND, Instant
+from governor._units import NEVER, Instant
 from governor.clock import Clock
+from governor.policies.account import (
+    FIRST,
+    Account,
+    Cells,
+    Tariff,
+    Tracker,
+    flight_tariff,
+    limits_of,
+    new_cells,
+    tariff_of,
+    tracker_of,
+)
 from governor.policies.budget import Budgets
-from governor.policies.contract import PLAIN, REQUESTS, Limit, LimitPolicy, Request
+from governor.policies.contract import PLAIN, LimitPolicy, Request
 from governor.policies.degraded import DegradedPolicy
-from governor.policies.in_flight import InFlight
-from governor.policies.mark import FIRST, Account, Charge, Mark, Tariff, limits_of, tariff_of
+from governor.policies.mark import Charge, Mark
 from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.provider import ProviderPolicies
-from governor.policies.request_cap import WINDOW, RequestCapPolicy
+from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.server_limits import ServerLimits
-from governor.policies.shared_limit import Share, SharedLimit
 from governor.policies.survival import Death, mourn, mourn_all
+
+_log: Final = logging.getLogger("governor")
 
 #: How often accounts are looked at that have granted something, in seconds; one that has not since gets its last record.
 _LOOK_INTERVAL: Final = 1.0
+#: Seconds for which a call that may not wait in a queue waits for the store.
+_WRITE_TIMEOUT: Final = 0.05
 #: Accounts that are looked at for each second of this interval, at most.
 _LOOKED_AT: Final = 2000
 #: Of an account without limits, whose record counts nothing.
 _FREE: Final = Tariff({}, FIRST)
-#: In so many microseconds whatever a server has revealed is over, as well as the calls that were given up.
-_REVEALED: Final = DAY
-
-Stored = StoredScope | StoredProvider | StoredGlobal
 #: What can be written of an account: its record, and when that says nothing any more; None if it has gone.
 Left = Callable[[], tuple[Stored, Instant] | None]
 
@@ -63,8 +75,12 @@ class Keeper:
         #: Accounts that are looked at, with what they had granted at the last look, and those to be written when they can be.
         self._active: dict[Account, int] = {}
         self._any_active = anyio.Event()
+        self._trackers: dict[str, list[Tracker]] = {}
+        #: No account that has gone had granted more.
+        self._base = 0
         self._changed: dict[Account, None] = {}
         self._broken = earlier.file is None
+        self._journal = None if earlier.file is None else earlier.file.journal
         self._writer = None if earlier.file is None else Writer(earlier.file, told=self._told, failed=self._failed)
         for key in earlier.outdated:
             self._remove(key)
@@ -73,7 +89,7 @@ class Keeper:
 
     def restore_global(self, cap: RequestCapPolicy, degraded: DegradedPolicy, budgets: Budgets) -> None:
         """Restores what all scopes share, and keeps it from now on."""
-        tariff = _global_tariff(cap, budgets)
+        tariff = global_tariff(cap, budgets)
         stored, deaths = self._earlier.take(GLOBAL, StoredGlobal)
         if stored is not None:
             cap.restore(stored.cap)
@@ -89,7 +105,7 @@ class Keeper:
 
     def provider(self, shared: ProviderPolicies) -> ProviderPolicies:
         """What is restored of a provider, or of a key of it, in place of one as new; and keeps it from now on."""
-        key, tariff = provider_key(shared.name), _tariff((*shared.limits, *shared.server.limits))
+        key, tariff = provider_key(shared.name), shared_tariff((*shared.limits, *shared.server.limits))
         stored, deaths = self._earlier.take(key, StoredProvider)
         if stored is None:
             mourn([limit.policy for limit in shared.limits], tariff, deaths)
@@ -97,7 +113,7 @@ class Keeper:
             parameters, shared = shared.parameters, ProviderPolicies(shared.name, stored.parameters)
             shared.restore(stored.state)
             limits = (*shared.limits, *shared.server.limits)
-            mourn([limit.policy for limit in limits], _tariff(limits), deaths)
+            mourn([limit.policy for limit in limits], shared_tariff(limits), deaths)
             if parameters != stored.parameters:
                 shared.reconfigure(self._now(), parameters)
         kept = ref(shared)
@@ -135,22 +151,25 @@ class Keeper:
 
     def attach(self, scope: str, pipeline: Pipeline) -> None:
         """Keeps these policies of a scope from now on, and gives them the marks ahead that they need."""
-        charges = []
+        charges, trackers = [], []
         own = _own(pipeline)
-        account = self._account(scope_key(scope), tariff_of(limits_of(own)))
+        account = self._account(scope_key(scope), tariff_of(limits_of(own)) or flight_tariff(own))
+        trackers.append(tracker_of(account, own))
         if account.tariff.quanta:
             charges.append(_charge(account, account.tariff.points))
         for provider in pipeline.providers:
             limits = {limit.policy for limit in (*provider.limits, *provider.server.limits)}
             shares = [share for share in pipeline.shares if share.limit in limits]
-            account = self._account(provider_key(provider.name), tariff_of(limits_of(limits)))
+            account = self._account(provider_key(provider.name), tariff_of(limits_of(limits)) or flight_tariff(limits))
+            trackers.append(tracker_of(account, limits))
             if shares and account.tariff.quanta:
-                charges.append(_charge(account, partial(_shared_points, tuple(shares), account.tariff.quanta)))
-        tariff = _global_tariff(pipeline.cap, pipeline.budgets)
+                charges.append(_charge(account, partial(shared_points, tuple(shares), account.tariff.quanta)))
+        tariff = global_tariff(pipeline.cap, pipeline.budgets)
         account = self._account(GLOBAL, tariff)
         if tariff is not None:
             charges.append(_charge(account, tariff.points))
         pipeline.mark = Mark(charges)
+        self._trackers[scope] = [tracker for tracker in trackers if tracker is not None]
 
         def left() -> tuple[StoredScope, Instant]:
             return StoredScope(pipeline.state(), pipeline.settings()), pipeline.rests_at(self._now())
@@ -159,6 +178,10 @@ class Keeper:
 
     def look_at(self, scope: str, pipeline: Pipeline) -> None:
         """At the end of a step: what has changed by more than what has been granted is written soon."""
+        if trackers := self._trackers.get(scope):
+            now = self._now()
+            for tracker in trackers:
+                tracker.look(now)
         breaker, own, shared = pipeline.breaker, pipeline.guard.own, pipeline.shared
         run, pauses = shared.rejections, (shared.cooldown.until, shared.hold.until)
         said = breaker.status, breaker.until, breaker.failures, breaker.spells
@@ -187,21 +210,46 @@ class Keeper:
         account = self._accounts.pop(key, None)
         self._left.pop(key, None)
         self._seen.pop(key, None)
+        self._trackers.pop(scope, None)
         if account is not None:
+            self._base = max(self._base, account.granted)
             self._active.pop(account, None)
             self._changed.pop(account, None)
+            if account.exact and self._journal is not None:
+                self._journal.release(account.cells)
+                account.cells = new_cells()
             if account.recorded or account.writing:
                 self._remove(key)
 
     def _account(self, key: str, tariff: Tariff | None) -> Account:
         account = self._accounts.get(key)
         if account is None:
-            self._accounts[key] = account = Account(key, tariff or _FREE, write=self._write, hurry=self._hurry)
+            self._accounts[key] = account = Account(
+                key,
+                tariff or _FREE,
+                write=self._write,
+                hurry=self._hurry,
+                cells=None if self._broken else self._cells(key),
+                base=self._base,
+                wait=self._wait,
+            )
             if self._broken:
                 account.give_up()
         elif not self._broken:
             account.follow(tariff or _FREE)
         return account
+
+    def _cells(self, key: str) -> Cells | None:
+        """The cells of an account in the journal; None if there can be none."""
+        if self._journal is None:
+            return None
+        try:
+            return self._journal.slot(key, self._base)
+        except OSError as error:
+            _log.warning("The journal of the governor's state cannot be extended: %s", error)
+            self._journal.spoil()
+            self._journal = None
+            return None
 
     # Writing.
 
@@ -213,7 +261,8 @@ class Keeper:
         stored, rests_at = found
         hurry = account.waiting
         ahead = account.begin(self._now(), lower=lower)
-        entry = Entry(account.key, ahead, rests_at, _recovers(stored, account.tariff, ahead), stored.encode, account.written)
+        recovers = recovery_time(stored, account.tariff, ahead)
+        entry = Entry(account.key, ahead, account.covered, rests_at, recovers, stored.encode, account.written)
         self._writer.put(entry, hurry=hurry)
         self._active[account] = account.granted
         self._any_active.set()
@@ -221,6 +270,9 @@ class Keeper:
     def _hurry(self) -> None:
         if self._writer is not None:
             self._writer.hurry()
+
+    def _wait(self, done: Callable[[], bool]) -> bool:
+        return self._writer is not None and self._writer.wait(done, _WRITE_TIMEOUT)
 
     def _write_changed(self, account: Account) -> None:
         if account.writing:
@@ -230,7 +282,7 @@ class Keeper:
 
     def _remove(self, key: str) -> None:
         if self._writer is not None:
-            self._writer.put(Entry(key, 0, 0, 0, None, bool))
+            self._writer.put(Entry(key, 0, 0, 0, 0, None, bool))
 
     async def look(self) -> None:
         """Has the last records written of accounts that grant nothing any more. Sleeps while there is none."""
@@ -242,11 +294,11 @@ class Keeper:
     def _look(self) -> None:
         self._catch_up()
         for account, granted in list(self._active.items()):
-            account.close()
+            account.close(self._now())
             if account.granted != granted:
                 self._active[account] = account.granted
             elif not account.writing and not account.out:
-                if account.room > FIRST:
+                if account.room > FIRST or account.granted != account.covered:
                     self._write(account, lower=True)
                 self._active.pop(account, None)
         if not self._active:
@@ -283,9 +335,9 @@ class Keeper:
         entries = []
         for account in tuple(self._accounts.values()):
             found = self._left[account.key]() if account.key in self._left else None
-            if found is not None and (account.granted or account.recorded or account in self._changed):
-                account.end()
-                entries.append(Entry(account.key, 0, found[1], 0, found[0].encode, account.written))
+            if found is not None and (account.granted != account.base or account.recorded or account in self._changed):
+                account.end(self._now())
+                entries.append(Entry(account.key, 0, account.granted, found[1], 0, found[0].encode, account.written))
         self._writer.finish(entries)
 
     def abandon(self) -> None:
@@ -294,7 +346,10 @@ class Keeper:
             self._writer.abandon()
 
     def forked(self) -> int | None:
-        """In a forked child: the descriptor that the child must close."""
+        """In a forked child: the descriptor that the child must close. The journal stays that of the parent."""
+        self._journal = None
+        for account in self._accounts.values():
+            account.cells = new_cells()
         return None if self._writer is None else self._writer.forked()
 
 
@@ -309,38 +364,5 @@ def _mourn_scope(pipeline: Pipeline, deaths: Iterable[Death]) -> None:
     pipeline.regate()
 
 
-def _tariff(limits: Iterable[SharedLimit]) -> Tariff | None:
-    return tariff_of(limits_of(limit.policy for limit in limits))
-
-
-def _global_tariff(cap: RequestCapPolicy, budgets: Budgets) -> Tariff | None:
-    most = cap.parameters.requests_per_minute
-    capped = [] if most is None else [(REQUESTS, most, most * SECOND / WINDOW)]
-    amounts = [limit for _, policy in budgets.policies() for limit in policy.parameters.limits]
-    return tariff_of([*capped, *((limit.unit, limit.amount, limit.amount * SECOND / limit.per) for limit in amounts)])
-
-
 def _charge(account: Account, points: Callable[[Request], int]) -> Charge:
     return Charge(account, points(PLAIN), points)
-
-
-def _shared_points(shares: tuple[Share, ...], quanta: Mapping[str, int], request: Request) -> int:
-    return max(-(-share.amount(request) // quanta[share.limit.unit]) for share in shares if share.limit.unit in quanta)
-
-
-def _recovers(stored: Stored, tariff: Tariff, ahead: int) -> int:
-    """Microseconds, and more than enough, in which so many points return that were granted after a record."""
-    match stored:
-        case StoredScope(settings=(_, limits, _, _, _)):
-            return max((_refill(limit, tariff.units(limit.unit, ahead)) for limit in limits), default=_REVEALED)
-        case StoredProvider(parameters=parameters):
-            return max((_refill(limit, tariff.units(limit.unit, ahead)) for limit in parameters.limits), default=_REVEALED)
-        case StoredGlobal():
-            return NEVER
-        case _:
-            assert_never(stored)
-
-
-def _refill(limit: Limit, units: int) -> int:
-    found = limit.refill_time(units)
-    return max(_REVEALED, found) if found is not None else _REVEALED if isinstance(limit, InFlight) else NEVER

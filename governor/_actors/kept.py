@@ -15,10 +15,11 @@ from governor._actors.lifecycle import BUSY, IDLE, Event
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal
+from governor._actors.queue import Waiter
 from governor._failures import Classifier
 from governor._units import NEVER, Instant
 from governor.instrumentation import Announcer
-from governor.messages import Denied
+from governor.messages import Acquire, Denied
 from governor.policies.mark import Mark
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
@@ -66,6 +67,17 @@ class KeptScopeActor(ScopeActor):
             watch=watch,
         )
         self.ledger.attach = keeper.attach
+        self.acquire = self._acquire
+
+    def _acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
+        """As that of `ScopeActor`. A call that cannot wait in the queue waits for the store here, if nothing else denies it."""
+        pipeline, request = self.ledger.pipeline, acquire.request
+        mark = pipeline.mark
+        if waiter is None and mark is not None and mark.is_tight(request) and self.life.state is IDLE:
+            now = self._clock()
+            if pipeline.verdict(now, request).by is mark:
+                mark.wait(now, request)
+        return self._steps.acquire(acquire, waiter)
 
     @overload
     def grab(self) -> Permit | None: ...

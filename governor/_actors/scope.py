@@ -21,7 +21,7 @@ from governor._actors.retries import Retries
 from governor._actors.server_hints import hear
 from governor._actors.standing import Standing
 from governor._actors.stopped_loops import StoppedLoops
-from governor._actors.waits import RECALL_INTERVAL, recall_timeout, sooner, wait_fits, wait_of
+from governor._actors.waits import RECALL_INTERVAL, denial_of, recall_timeout, sooner, wait_fits, wait_of
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import BreakerChanged, Granted
@@ -30,6 +30,7 @@ from governor.policies.ban_guard import News
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.loops import Loops
+from governor.policies.mark import Mark
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
 from governor.policies.turn import turn
@@ -163,7 +164,7 @@ class ScopeLogic:
                 self._set_alarm(now)
             return permit
         timeout = acquire.timeout
-        if self.lender.holds_up(verdict):
+        if self.lender.holds_up(verdict) or isinstance(verdict.by, Mark):
             verdict, timeout = sooner(now, verdict), recall_timeout(timeout)
         if waiter is None or not wait_fits(now, verdict, timeout):
             if self._pauses_all(now, request, verdict):
@@ -206,10 +207,7 @@ class ScopeLogic:
 
     def denial(self, now: Instant, verdict: Verdict) -> Denied:
         """The denial of a call that would be granted only later, or never."""
-        if verdict.when == NEVER:
-            return Denied(self.ledger.scope, Reason.COST, None)
-        reason = Reason.RATE_LIMIT if verdict.by is None else verdict.by.reason
-        return Denied(self.ledger.scope, reason, wait_of(now, verdict))
+        return denial_of(self.ledger.scope, now, verdict)
 
     def denied(self, reason: Reason, retry_after: Duration | None) -> Denied:
         """A denial in this scope."""

@@ -4,9 +4,12 @@ from typing import Final
 
 from governor._actors.mailbox import NOMINAL_WAIT
 from governor._units import MILLISECOND, NEVER, SECOND, Duration, Instant, to_seconds
+from governor.errors import Reason
+from governor.messages import Denied
 from governor.policies.verdict import Verdict
 
-#: The longest wait, in seconds, for other processes to answer a recall, of a call that would not wait so long for its turn.
+#: The longest wait, in seconds, of a call that would not wait so long for its turn: for other processes to answer a recall, or
+#: for the store.
 RECALL_TIMEOUT: Final = 0.05
 #: The interval at which the head of the queue is looked at meanwhile: the permits may be of another scope.
 RECALL_INTERVAL: Final = Duration(2 * MILLISECOND)
@@ -18,6 +21,14 @@ def wait_fits(now: Instant, verdict: Verdict, timeout: float | None) -> bool:
         return False
     due = verdict.not_before if verdict.sooner else verdict.when
     return timeout is None or (timeout > 0 and to_seconds(due - now) <= timeout)
+
+
+def denial_of(scope: str, now: Instant, verdict: Verdict) -> Denied:
+    """The denial of a call that would be granted only later, or never."""
+    if verdict.when == NEVER:
+        return Denied(scope, Reason.COST, None)
+    reason = Reason.RATE_LIMIT if verdict.by is None else verdict.by.reason
+    return Denied(scope, reason, wait_of(now, verdict))
 
 
 def wait_of(now: Instant, verdict: Verdict) -> float:

@@ -4,14 +4,16 @@ Bound: the records in the file, less those that say nothing any more, which are 
 """
 
 import logging
+from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, TypeVar, final
 
-from governor._store.file import Head, Record, StateFile, Takeover, Unusable
+from governor._store.file import Head, Loss, Record, StateFile, Takeover, Unusable
+from governor._store.journal import digest
 from governor._store.records import Damaged, StoredGlobal, StoredProvider, StoredScope
 from governor._units import Instant
 from governor.clock import Clock, moment
-from governor.policies.mark import FIRST
 from governor.policies.survival import Death
 
 _log: Final = logging.getLogger("governor")
@@ -29,9 +31,10 @@ class EarlierLives:
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.file: StateFile | None = None
         self._records: dict[str, Record | None] = {}
+        self._losses: Mapping[int, Mapping[int, Loss]] = {}
         try:
             self.file = StateFile(folder, clock)
-            self._records = self.file.records()
+            self._records, self._losses = self.file.records, self.file.losses
         except Unusable as error:
             _log.error(
                 "The state of the governor cannot be kept: %s. It grants nothing before one window of each limit has passed, "
@@ -71,38 +74,38 @@ class EarlierLives:
     def take(self, key: str, kind: type[S]) -> tuple[S | None, list[Death]]:
         """What is recorded under a key, if anything, and the deaths since. If it is damaged, everything counts as granted."""
         if key not in self._records:
-            return None, self._deaths(None)
+            return None, self._deaths(key, None)
         record = self._records.pop(key)
         if record is not None:
             try:
-                return kind.decode(record.body), self._deaths(record)
+                return kind.decode(record.body), self._deaths(key, record)
             except Damaged as error:
                 _log.error("The record of %s cannot be read, so that everything counts as used: %s", key, error)
         else:
             _log.error("The record of %s is damaged, so that everything counts as used.", key)
         return None, [Death(self.began_at, None)]
 
-    def _deaths(self, record: Record | None) -> list[Death]:
+    def _deaths(self, key: str, record: Record | None) -> list[Death]:
         life, ahead = (0, 0) if record is None else (record.life, record.ahead)
-        found = []
+        found: list[tuple[int, Death]] = []
         for takeover in self._head.takeovers:
             if takeover.life < life or (record is not None and takeover.everything and takeover.life == 0):
                 continue
-            if takeover.everything:
-                found.append(Death(takeover.at, None))
-                continue
-            # In the life of the record itself the record covers everything.
-            others = takeover.times - (takeover.life == life)
-            found.append(Death(takeover.at, ahead + FIRST * others))
-            ahead = 0
+            points = None if takeover.everything else takeover.first
+            if points is not None and record is not None and life >= (takeover.since or takeover.life):
+                # In the life of the record itself the record covers everything.
+                points = ahead if takeover.life == life else points + ahead
+            found.append((takeover.life, Death(takeover.at, points)))
+        for of, loss in self._losses.get(digest(key), {}).items():
+            found.append((of, Death(loss.at, None, loss.tally)))
         # Nothing more was granted, but the calls of a life that ended in order have ended with it.
-        return found or [Death(self.began_at, 0)]
+        return [death for _, death in sorted(found, key=itemgetter(0))] or [Death(self.began_at, 0)]
 
     def _drop_outdated(self) -> tuple[str, ...]:
         now, died = self.began_at, {takeover.life: takeover.at for takeover in self._head.takeovers}
         outdated = []
         for key, record in self._records.items():
-            if record is not None:
+            if record is not None and digest(key) not in self._losses:
                 at = died.get(record.life)
                 rests_at = record.rests_at if at is None else max(record.rests_at, at) + record.recovers
                 if rests_at <= now:

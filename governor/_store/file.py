@@ -6,6 +6,10 @@ process at a time owns the folder, by a lock that ends with it.
 A file that is no such file, or is damaged, is renamed to `state.db.damaged-N` and another one begun, in which everything counts
 as used up to then. Bounds: the latest `MAX_DAMAGED` of those are kept; at most `MAX_DEATHS` lives are kept apart, and earlier
 ones count together, as of the latest of them.
+
+Beside it lies the journal of this life: see `journal`. What that of the life before says becomes a *loss* of each account,
+which counts until the account has another record: `MAX_LOSSES` at most, beyond which everything counts as used, and
+`MAX_DEATHS` of one account.
 """
 
 import os
@@ -19,9 +23,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from governor._store.journal import Journal, digest, read_journal
 from governor._units import Instant
 from governor.clock import Clock, Moment, moment, resumed_at
 from governor.errors import UsageError
+from governor.policies.account import FIRST, FIRST_WITH_JOURNAL
+from governor.policies.survival import Tally
 
 if sys.platform != "win32":
     import fcntl
@@ -29,14 +36,18 @@ if sys.platform != "win32":
 NAME: Final = "state.db"
 MAX_DAMAGED: Final = 3
 MAX_DEATHS: Final = 64
+MAX_LOSSES: Final = 100_000
 #: "gvst", which tells our files from those of others; and the version of the tables and of the records.
 _APPLICATION: Final = 0x67767374
-_VERSION: Final = 1
+_VERSION: Final = 2
 _TABLES: Final = (
     "CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 0), body BLOB NOT NULL)",
     """CREATE TABLE record (
-        key TEXT PRIMARY KEY, life INTEGER NOT NULL, ahead INTEGER NOT NULL, rests_at INTEGER NOT NULL,
-        recovers INTEGER NOT NULL, body BLOB NOT NULL, checksum INTEGER NOT NULL
+        key TEXT PRIMARY KEY, life INTEGER NOT NULL, ahead INTEGER NOT NULL, covered INTEGER NOT NULL,
+        rests_at INTEGER NOT NULL, recovers INTEGER NOT NULL, body BLOB NOT NULL, checksum INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE loss (
+        account INTEGER NOT NULL, life INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (account, life)
     ) WITHOUT ROWID""",
 )
 
@@ -46,12 +57,17 @@ class Unusable(Exception):
 
 
 class Takeover(msgspec.Struct, frozen=True):
-    """A life that did not end in order, and when the next one took over. In `everything` lives nothing was recorded."""
+    """A life that did not end in order and left no journal, and when the next one took over.
+
+    In `everything` lives nothing was recorded. Each account may have granted `first` points without a record. It stands for all
+    lives without a journal from `since` on, if that is not 0.
+    """
 
     life: int
     at: Instant
-    times: int = 1
+    first: int = FIRST
     everything: bool = False
+    since: int = 0
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -61,10 +77,15 @@ class Head(msgspec.Struct, frozen=True):
     ended: bool
     takeovers: tuple[Takeover, ...]
     moment: Moment
+    #: What the journal of the life begins with, and how many points each account may grant before it has a record.
+    token: bytes = b""
+    first: int = FIRST
 
 
 class Record(NamedTuple):
     """A record as it is stored: in which life it was written, and how much may have been granted since in that life.
+
+    It covers the first `covered` points of what had been granted in that life.
 
     From `rests_at` on it says the same as none, if nothing was granted since. What may have been granted since recovers within
     `recovers` microseconds.
@@ -72,6 +93,7 @@ class Record(NamedTuple):
 
     life: int
     ahead: int
+    covered: int
     rests_at: int
     recovers: int
     body: bytes
@@ -82,9 +104,17 @@ class ToWrite(NamedTuple):
 
     key: str
     ahead: int
+    covered: int
     rests_at: int
     recovers: int
     body: bytes
+
+
+class Loss(msgspec.Struct, frozen=True, array_like=True):
+    """What a journal says of an account, and when the life after it took over."""
+
+    at: Instant
+    tally: Tally
 
 
 class StateFile:
@@ -102,6 +132,12 @@ class StateFile:
         self.damage: str | None = None
         #: Whether there was a life before this one: processes that shared its limits may have used some of them since.
         self.learning = False
+        #: The journal of this life; None if there can be none.
+        self.journal: Journal | None = None
+        #: What journals say of each account that has no record since, by digest and life.
+        self.losses: dict[int, dict[int, Loss]] = {}
+        #: All records by key when the life began; None for one that is damaged.
+        self.records: dict[str, Record | None] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.lock = _lock(folder)
@@ -155,9 +191,12 @@ class StateFile:
     def _begin(self, *, new: bool, learning: bool) -> None:
         """Begins a life, durably: nothing is granted before it is known that it may not end in order."""
         here = moment(self._clock)
+        self._sql.execute("BEGIN IMMEDIATE")
         if new:
             if sys.platform != "win32":
                 self._path.chmod(0o600)
+            for table in _TABLES:
+                self._sql.execute(table)
             takeovers: tuple[Takeover, ...] = (Takeover(0, here.instant, everything=True),) if learning else ()
             #: By how much the governor's clock is ahead of the given one: it goes on from earlier lives.
             self.ahead = 0
@@ -168,29 +207,80 @@ class StateFile:
             now = resumed_at(last.moment, here)
             self.ahead = now - here.instant
             learning = True
-            takeovers = last.takeovers if last.ended else _merged((*last.takeovers, Takeover(last.life, now)))
+            self.records = self._read_records()
+            self.losses = self._read_losses()
+            takeovers = last.takeovers if last.ended else self._take_over(last, now, here)
             self.head = Head(last.life + 1, False, takeovers, msgspec.structs.replace(here, instant=now))
         self.learning = learning
-        self._sql.execute("BEGIN IMMEDIATE")
-        if new:
-            for table in _TABLES:
-                self._sql.execute(table)
+        self._begin_journal(here)
         self._write_head()
         self._sql.execute("COMMIT")
+
+    def _begin_journal(self, here: Moment) -> None:
+        """The journal exists before the state file names it, and apart from that of the last life, which counts until then."""
+        if not here.boot:
+            return  # The next life could not tell that the system has died as well.
+        token = os.urandom(16)
+        with suppress(OSError):
+            self.journal = Journal(self._journal_path(self.head.life), token)
+            self.head = msgspec.structs.replace(self.head, token=token, first=FIRST_WITH_JOURNAL)
+
+    def _journal_path(self, life: int) -> Path:
+        return self._folder / f"journal-{life % 2}"
+
+    def _take_over(self, last: Head, now: Instant, here: Moment) -> tuple[Takeover, ...]:
+        """What is known of a life that did not end in order: losses by account, or that it took place."""
+        same = bool(here.boot) and last.moment.boot == here.boot
+        journal = read_journal(self._journal_path(last.life), last.token) if same and last.token else None
+        if journal is None:
+            # It was over when the system was started again.
+            restarted = bool(here.boot and last.moment.boot) and not same
+            at = Instant(max(last.moment.instant, now - here.uptime)) if restarted else now
+            return _merged((*last.takeovers, Takeover(last.life, at, last.first)))
+        covered = {
+            digest(key): record.covered
+            for key, record in self.records.items()
+            if record is not None and record.life == last.life
+        }
+        for account, entry in journal.items():
+            points = max(0, entry.granted - entry.out - max(entry.base, covered.get(account, 0)))
+            if points or entry.out or entry.tally.places is not None:
+                tally = entry.tally._replace(points=points)
+                self._lose(account, last.life, Loss(now, tally))
+        if sum(map(len, self.losses.values())) <= MAX_LOSSES:
+            return last.takeovers
+        self.losses.clear()
+        self._sql.execute("DELETE FROM loss")
+        return _merged((*last.takeovers, Takeover(last.life, now, everything=True)))
+
+    def _lose(self, account: int, life: int, loss: Loss) -> None:
+        losses = self.losses.setdefault(account, {})
+        if len(losses) >= MAX_DEATHS:
+            # Of the two earliest, the later one counts for both.
+            first, second = sorted(losses)[:2]
+            losses[second] = _both(losses.pop(first), losses[second])
+            self._sql.execute("DELETE FROM loss WHERE account = ? AND life = ?", (account, first))
+            self._write_loss(account, second, losses[second])
+        losses[life] = loss
+        self._write_loss(account, life, loss)
+
+    def _write_loss(self, account: int, life: int, loss: Loss) -> None:
+        self._sql.execute("INSERT OR REPLACE INTO loss VALUES (?, ?, ?)", (account, life, msgspec.msgpack.encode(loss)))
+
+    def _read_losses(self) -> dict[int, dict[int, Loss]]:
+        found: dict[int, dict[int, Loss]] = {}
+        for account, life, body in self._sql.execute("SELECT account, life, body FROM loss"):
+            found.setdefault(account, {})[life] = msgspec.msgpack.decode(body, type=Loss)
+        return found
 
     def _write_head(self, *, ended: bool = False) -> None:
         self.head = msgspec.structs.replace(self.head, ended=ended, moment=moment(self._clock, self.ahead))
         self._sql.execute("INSERT OR REPLACE INTO head VALUES (0, ?)", (msgspec.json.encode(self.head),))
 
-    def records(self) -> dict[str, Record | None]:
+    def _read_records(self) -> dict[str, Record | None]:
         """All records by key; None for one that is damaged."""
-        rows = self._sql.execute("SELECT key, life, ahead, rests_at, recovers, body, checksum FROM record")
-        return {
-            key: Record(life, ahead, rests_at, recovers, body)
-            if _checksum(key, (life, ahead, rests_at, recovers), body) == checksum
-            else None
-            for key, life, ahead, rests_at, recovers, body, checksum in rows
-        }
+        rows = self._sql.execute("SELECT key, life, ahead, covered, rests_at, recovers, body, checksum FROM record")
+        return {key: Record(*row) if _checksum(key, row[:5], row[5]) == checksum else None for key, *row, checksum in rows}
 
     def write(self, records: Iterable[ToWrite], removed: Iterable[str], *, ended: bool = False) -> None:
         """Writes records, and removes others by their keys: all of them, durably, or none.
@@ -198,12 +288,15 @@ class StateFile:
         With `ended` the life ends in order. Raises `sqlite3.Error`.
         """
         life, sql = self.head.life, self._sql
+        written, gone = list(records), list(removed)
+        known = [account for key in (*(one.key for one in written), *gone) if (account := digest(key)) in self.losses]
         sql.execute("BEGIN IMMEDIATE")
         try:
-            sql.executemany("DELETE FROM record WHERE key = ?", [(key,) for key in removed])
+            sql.executemany("DELETE FROM record WHERE key = ?", [(key,) for key in gone])
+            sql.executemany("DELETE FROM loss WHERE account = ?", [(account,) for account in known])
             sql.executemany(
-                "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(one.key, life, *one[1:4], one.body, _checksum(one.key, (life, *one[1:4]), one.body)) for one in records],
+                "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(one.key, life, *one[1:5], one.body, _checksum(one.key, (life, *one[1:5]), one.body)) for one in written],
             )
             self._write_head(ended=ended)
             sql.execute("COMMIT")
@@ -211,6 +304,8 @@ class StateFile:
             with suppress(sqlite3.Error):
                 sql.execute("ROLLBACK")
             raise
+        for account in known:
+            self.losses.pop(account, None)
 
     def close(self) -> None:
         """Closes the file, and releases the folder."""
@@ -227,6 +322,8 @@ class StateFile:
         self._unlock()
 
     def _close(self) -> None:
+        if self.journal is not None:
+            self.journal.close()
         if hasattr(self, "_sql"):
             with suppress(sqlite3.Error):
                 self._sql.close()
@@ -279,9 +376,17 @@ def _merged(takeovers: tuple[Takeover, ...]) -> tuple[Takeover, ...]:
     if len(takeovers) <= MAX_DEATHS:
         return takeovers
     first, second, *others = takeovers
-    return (
-        Takeover(second.life, second.at, first.times + second.times, first.everything or second.everything),
-        *others,
+    everything = first.everything or second.everything
+    both = Takeover(second.life, second.at, first.first + second.first, everything, first.since or first.life)
+    return (both, *others)
+
+
+def _both(first: Loss, second: Loss) -> Loss:
+    one, other = first.tally, second.tally
+    moving = None if one.moving is None or other.moving is None else one.moving + other.moving
+    places = None if one.places is None or other.places is None else one.places + other.places
+    return Loss(
+        second.at, other._replace(points=one.points + other.points, out=one.out + other.out, moving=moving, places=places)
     )
 
 

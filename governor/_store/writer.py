@@ -7,7 +7,7 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable
-from threading import Event, Thread
+from threading import Condition, Event, Thread
 from typing import Final, NamedTuple, final
 
 from governor._store.file import StateFile, ToWrite
@@ -29,6 +29,7 @@ class Entry(NamedTuple):
 
     key: str
     ahead: int
+    covered: int
     rests_at: int
     recovers: int
     body: Callable[[], bytes] | None
@@ -48,6 +49,7 @@ class Writer:
         self._last: list[Entry] | None = None
         self._wake = Event()
         self._hurry = Event()
+        self._written = Condition()
         self._closing = False
         self._told = told
         self._failed = failed
@@ -66,6 +68,12 @@ class Writer:
     def hurry(self) -> None:
         """A call waits."""
         self._hurry.set()
+
+    def wait(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Blocks until something is true that a write makes true, for so many seconds at most."""
+        self._hurry.set()
+        with self._written:
+            return self._written.wait_for(done, timeout)
 
     def finish(self, entries: Iterable[Entry]) -> None:
         """Writes these records as the last ones of a life that ends in order. Returns when they are durable. Blocks."""
@@ -118,7 +126,7 @@ class Writer:
         # The latest entry of a key counts.
         latest = {entry.key: entry for entry in batch}
         records = [
-            ToWrite(entry.key, entry.ahead, entry.rests_at, entry.recovers, entry.body())
+            ToWrite(entry.key, entry.ahead, entry.covered, entry.rests_at, entry.recovers, entry.body())
             for entry in latest.values()
             if entry.body is not None
         ]
@@ -136,6 +144,8 @@ class Writer:
                 wait *= 2
         # Before `told`: a call that looks then finds the limit raised.
         waits = [entry.written() for entry in latest.values()]
+        with self._written:
+            self._written.notify_all()
         if any(waits):
             self._told()
         return True

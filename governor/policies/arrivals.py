@@ -4,6 +4,7 @@ A provider counts a request when it arrives, which is unknown here. It is certai
 the latest `margin` after the grant: so long a request may be under way before it leaves, on the network, and in queues.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
@@ -81,3 +82,17 @@ def worked_on_until(now: Instant, granted_at: Instant, answered: bool, margin: D
     """Until when a call is worked on that was given up now: `linger` after it must have arrived, and after now."""
     arrived = now if answered else max(now, Instant(granted_at + margin))
     return Instant(arrived + linger)
+
+
+def arrived(on_the_way: Mapping[int, int], margin: int | None, now: Instant, count: int) -> Instant:
+    """When the oldest `count` units on the way have arrived: now, unless the margin of all of them is over."""
+    if margin is None:
+        return now
+    for granted, units in on_the_way.items():
+        arrived = granted + margin
+        if arrived >= now:
+            break
+        count -= units
+        if count <= 0:
+            return Instant(arrived)
+    return now

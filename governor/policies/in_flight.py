@@ -17,6 +17,7 @@ from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies.arrivals import Arrivals, Ending, UsualDuration, worked_on_until
 from governor.policies.contract import Grant, Limit, LimitPolicy, Request, Result
+from governor.policies.lost_calls import LostCalls
 
 _TEXT: Final = re.compile(rf"({WHOLE})\s+in\s+flight")
 
@@ -195,13 +196,26 @@ class InFlightPolicy(LimitPolicy):
             return NEVER
         return self._given_up[-1][0] if self._given_up else Instant(0)
 
-    def abandoned(self, now: Instant, units: int) -> None:
-        """The requests in flight, and `units` more, have been given up now, as far as it is known when they began."""
-        arrivals, places = self._arrivals, self._under_way + units
-        self._under_way = 0
+    def abandoned(self, now: Instant, units: int, lost: LostCalls | None = None) -> None:
+        """The requests in flight, and `units` more, have been given up now, unless it is known how many calls were `lost`."""
+        if lost is None:
+            self._give_up(now, now, self._under_way + units)
+            return
+        self._given_up, self._held = [], 0
+        if lost.held and lost.until > now:
+            self._hold(now, lost.until, lost.held)
+        self._give_up(now, lost.at, self.parameters.amount if lost.places is None else lost.places)
+
+    def places(self) -> tuple[int, int, Instant]:
+        """The requests in flight, and the number of those that were given up, with the end of their last place."""
+        return self._under_way, self._held, self._given_up[-1][0] if self._given_up else Instant(0)
+
+    def _give_up(self, now: Instant, granted_at: Instant, places: int) -> None:
+        """No request is in flight any more; so many have been given up now."""
+        arrivals, self._under_way = self._arrivals, 0
         if arrivals is not None and places > 0:
             linger = self._usual.estimate() if arrivals.linger is None else arrivals.linger
-            self._hold(now, worked_on_until(now, now, False, arrivals.margin, linger), places)
+            self._hold(now, worked_on_until(now, granted_at, False, arrivals.margin, linger), places)
         self._move(0)
 
     def carry_over(self, now: Instant, before: Self) -> None:

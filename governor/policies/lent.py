@@ -36,7 +36,7 @@ def collect(pipeline: Pipeline, now: Instant, used: int) -> None:
     else:
         pipeline.cap.collect(now, used)
         if pipeline.mark is not None:
-            pipeline.mark.collect(used)
+            pipeline.mark.collect(now, used)
         spend(pipeline, now, Request(used))
     pipeline.regate()
 

@@ -198,7 +198,7 @@ class Pipeline:
                 not_before = earliest
         if when == AFTER_OUTCOME or hangs or (counting and by is self.breaker):
             return Verdict(when, by, sooner=True, not_before=not_before)
-        if when <= now and self.mark is not None and self.mark.short(request):
+        if when <= now and self.mark is not None and self.mark.short(now, request):
             # For so long as a record is being written. Last, so that nothing is written for a call that is denied anyway.
             return Verdict(AFTER_OUTCOME, self.mark, sooner=True, not_before=now)
         return Verdict(when, by)
@@ -234,7 +234,7 @@ class Pipeline:
             if self.guard.restricted:
                 self.guard.commit(now)
             if self.mark is not None:
-                self.mark.commit(request)
+                self.mark.commit(now, request)
         except BaseException:
             for policy, receipt in zip(self.spending[:done], receipts, strict=False):
                 policy.refund(now, grant, receipt)
@@ -281,7 +281,7 @@ class Pipeline:
                 if dropped:
                     self.dropped[policy.unit] = self.dropped.get(policy.unit, 0) + dropped
         if self.mark is not None:
-            self.mark.settled(excess(asked, used))
+            self.mark.settled(now, excess(asked, used))
         self.regate()
 
     def force_breaker(self, now: Instant, until: Instant | None) -> None:
@@ -306,7 +306,7 @@ class Pipeline:
         if not self.lenders or now < self.gate or any(share.queue.ready for share in self.shares):
             return 0
         count = min(policy.lendable(now) for policy in self.lenders) // _LENDABLE
-        return count if self.mark is None else min(count, self.mark.lendable())
+        return count if self.mark is None else min(count, self.mark.lendable(now))
 
     def lend(self, now: Instant, count: int) -> None:
         """Grants `count` requests ahead, at most `lendable`. They may be used at any time from now on."""
@@ -321,7 +321,7 @@ class Pipeline:
         for policy in self.lenders:
             policy.collect(now, used)
         if self.mark is not None:
-            self.mark.collect(used)
+            self.mark.collect(now, used)
 
     def reclaim(self, now: Instant, count: int) -> None:
         """Returns `count` of the lent requests, which will not be used."""

@@ -13,7 +13,6 @@ Bounds: of the calls on the way, the dates of `SLOTS` are kept, and beyond that 
 then come too late to shorten the margin. Counted by outcome, there is one date for each call in flight.
 """
 
-from collections.abc import Mapping
 from math import ceil, inf
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -26,8 +25,9 @@ from governor.policies import _checks
 from governor.policies._rate_text import parse_rate, period_text, unit_text
 from governor.policies._sliding_log import SLOTS, SlidingLog, SlidingLogState
 from governor.policies._window_forecast import WindowForecast
-from governor.policies.arrivals import Arrivals, Ending
+from governor.policies.arrivals import Arrivals, Ending, arrived
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
+from governor.policies.lost_calls import LostCalls
 
 
 class StrictWindow(Limit, frozen=True):
@@ -103,7 +103,7 @@ class StrictWindowPolicy(LimitPolicy):
     It counts by outcome unless `assume` says otherwise.
     """
 
-    __slots__ = ("_amount", "_due", "_latest", "_log", "_margin", "_max_used", "_moving", "_on_the_way", "_unit")
+    __slots__ = ("_amount", "_due", "_latest", "_log", "_margin", "_max_used", "moving", "_on_the_way", "_unit")
 
     state_type = StrictWindowState
     needs_outcome = True
@@ -121,7 +121,7 @@ class StrictWindowPolicy(LimitPolicy):
         self._margin: int | None = None
         #: Units by the instant of their grant, in the order of those instants, and their sum.
         self._on_the_way: dict[int, int] = {}
-        self._moving = 0
+        self.moving = 0
         #: No unit on the way is certain to have arrived before this instant.
         self._due: int = NEVER
         #: The latest instant seen: no grant is dated before it, even if the clock goes back.
@@ -156,13 +156,13 @@ class StrictWindowPolicy(LimitPolicy):
             return NEVER
         queued = cost if ahead is None else cost + ahead.amount(self._unit)
         rounds, place = divmod(queued - 1, most)
-        needed = place + 1 + self._moving + self._log.total - most
+        needed = place + 1 + self.moving + self._log.total - most
         if needed <= 0:
             first = now
         elif needed <= self._log.total:
             first = max(now, self._log.freed(needed))
         else:
-            first = max(now, Instant(_arrived(self._on_the_way, self._margin, now, needed - self._log.total) + per))
+            first = max(now, Instant(arrived(self._on_the_way, self._margin, now, needed - self._log.total) + per))
         return Instant(first + rounds * per) if rounds else first
 
     def commit(self, now: Instant, request: Request) -> int:
@@ -172,7 +172,7 @@ class StrictWindowPolicy(LimitPolicy):
             margin, moving = self._margin, self._on_the_way
             dated: int = now
             if margin is not None:
-                if self._moving + self._log.total >= self._amount:
+                if self.moving + self._log.total >= self._amount:
                     # What has left the window is dropped here, for there may be no answer that does it.
                     self._arrive(now)
                     self._log.forget(now)
@@ -185,9 +185,9 @@ class StrictWindowPolicy(LimitPolicy):
                 if not moving:
                     self._due = dated + margin
             moving[dated] = moving.get(dated, 0) + cost
-            self._moving += cost
+            self.moving += cost
         # As `_look`, written out: it runs for every permit.
-        full = self._moving + self._log.total >= self._amount
+        full = self.moving + self._log.total >= self._amount
         self.ready = NEVER if full and self._unit is None else 0
         return 0
 
@@ -217,10 +217,10 @@ class StrictWindowPolicy(LimitPolicy):
             moving[granted] = units - taken
             if taken == units:
                 del moving[granted]
-            self._moving -= taken
+            self.moving -= taken
             # Not before its own grant, even if the clock has gone back.
             self._log.add(now if now > granted else granted, taken)
-        full = self._moving + self._log.total >= self._amount
+        full = self.moving + self._log.total >= self._amount
         self.ready = NEVER if full and self._unit is None else 0
 
     def _arrive(self, now: Instant) -> None:
@@ -236,7 +236,7 @@ class StrictWindowPolicy(LimitPolicy):
             # No later grant may be dated as early as this one.
             self._latest = max(self._latest, now)
             units = moving.pop(granted)
-            self._moving -= units
+            self.moving -= units
             self._log.add(Instant(granted + margin), units)
 
     def _take(self, grant: Grant, count: int) -> int:
@@ -249,7 +249,7 @@ class StrictWindowPolicy(LimitPolicy):
         moving[granted] = units - taken
         if taken == units:
             del moving[granted]
-        self._moving -= taken
+        self.moving -= taken
         return taken
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
@@ -268,7 +268,7 @@ class StrictWindowPolicy(LimitPolicy):
 
     def forecast(self, now: Instant) -> "WindowForecast":
         """The uses so far, with the units on the way dated when their margin ended, or now."""
-        log, left = self._log.copy(), self._moving
+        log, left = self._log.copy(), self.moving
         if self._margin is not None and now > self._due:
             for granted, units in self._on_the_way.items():
                 if granted + self._margin >= now:
@@ -282,7 +282,7 @@ class StrictWindowPolicy(LimitPolicy):
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """Whole windows without room, each but the first full of units of the queue itself."""
         units, most = queued.amount(self._unit), self._amount
-        if self._moving + self._log.total + units <= most:
+        if self.moving + self._log.total + units <= most:
             return 0
         # A request that does not fit finds at least this many units in the window.
         full = max(1, most - largest.amount(self._unit) + 1)
@@ -294,7 +294,7 @@ class StrictWindowPolicy(LimitPolicy):
 
     def never_fills(self, now: Instant, base: int, amount: int, per: int) -> bool:
         """See `LimitPolicy.never_fills`."""
-        return self._log.never_fills(now, self._amount - self._moving, base, amount, per)
+        return self._log.never_fills(now, self._amount - self.moving, base, amount, per)
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
         """Corrects the units. What a call used beyond its permit is dated with it, or now if that has arrived.
@@ -310,7 +310,7 @@ class StrictWindowPolicy(LimitPolicy):
             self._remove(grant, -change)
         elif more > 0 and (self._margin is None or grant.answered_at is None) and grant.granted_at in self._on_the_way:
             self._on_the_way[grant.granted_at] += more
-            self._moving += more
+            self.moving += more
         elif more > 0:
             self._log.add(max(now, grant.granted_at), more)
         self._look()
@@ -318,12 +318,12 @@ class StrictWindowPolicy(LimitPolicy):
 
     def _look(self) -> None:
         """Updates `ready`, without a look at any date."""
-        full = self._moving + self._log.total >= self._amount
+        full = self.moving + self._log.total >= self._amount
         self.ready = NEVER if full and self._unit is None else 0
 
     def available(self, now: Instant) -> int:
         """Units that the window has room for."""
-        used = self._moving + self._log.used(now)
+        used = self.moving + self._log.used(now)
         if self._margin is not None and now > self._due:
             gone = now - self.parameters.per - self._margin
             for granted, units in self._on_the_way.items():
@@ -334,19 +334,31 @@ class StrictWindowPolicy(LimitPolicy):
 
     def rests_at(self) -> Instant:
         """When the window is empty; by outcome, `NEVER` while a call is in flight."""
-        if not self._moving:
+        if not self.moving:
             return self._log.emptied()
         if self._margin is None:
             return NEVER
         return max(self._log.emptied(), Instant(max(self._on_the_way) + self._margin + self.parameters.per))
 
-    def abandoned(self, now: Instant, units: int) -> None:
-        """The units are on the way from now on; counted by outcome, those and all others on the way have ended now."""
+    def abandoned(self, now: Instant, units: int, lost: LostCalls | None = None) -> None:
+        """The units are on the way from now on; counted by outcome, those and all others on the way have ended now.
+
+        What is known to be `lost` besides had arrived, or is on the way since the last of its grants.
+        """
+        if lost is not None:
+            self._arrive(max(lost.seen, lost.at))
+            gone = self.moving + lost.units
+            moving = gone if lost.moving is None else min(lost.moving, gone)
+            self._on_the_way.clear()
+            self.moving, self._due = 0, NEVER
+            if landed := min(gone - moving, self._max_used):
+                self._log.add(lost.seen, landed)
+            self.abandoned(now if self._margin is None else lost.at, moving)
         count = min(units, self._max_used)
         if self._margin is None:
-            count += self._moving
+            count += self.moving
             self._on_the_way.clear()
-            self._moving = 0
+            self.moving = 0
             if count > 0:
                 self._log.add(now, count)
         elif count > 0:
@@ -364,7 +376,7 @@ class StrictWindowPolicy(LimitPolicy):
             for granted, units in sorted(self._on_the_way.items()):
                 self._log.add(Instant(granted + before._margin), units)
             self._on_the_way.clear()
-            self._moving = 0
+            self.moving = 0
             self._look()
 
     def state(self) -> StrictWindowState:
@@ -376,7 +388,7 @@ class StrictWindowPolicy(LimitPolicy):
         """See `LimitPolicy.restore`."""
         self._log.restore(state.arrived)
         self._on_the_way = dict(state.on_the_way)
-        self._moving = sum(self._on_the_way.values())
+        self.moving = sum(self._on_the_way.values())
         self._latest = state.latest
         if self._margin is not None and self._on_the_way:
             self._due = min(self._on_the_way) + self._margin
@@ -384,17 +396,3 @@ class StrictWindowPolicy(LimitPolicy):
         else:
             self._due = NEVER
         self._look()
-
-
-def _arrived(on_the_way: Mapping[int, int], margin: int | None, now: Instant, count: int) -> Instant:
-    """When the oldest `count` units on the way have arrived: now, unless the margin of all of them is over."""
-    if margin is None:
-        return now
-    for granted, units in on_the_way.items():
-        arrived = granted + margin
-        if arrived >= now:
-            break
-        count -= units
-        if count <= 0:
-            return Instant(arrived)
-    return now

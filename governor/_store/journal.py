@@ -1,0 +1,126 @@
+"""Journal of one life: how much each account has granted, exactly, in a file that is mapped into memory.
+
+Storing a number in mapped memory takes no system call, and the system keeps it when the process is killed at any instant. A
+power cut loses it, which the next life finds out: it runs under another start of the system. So a journal is believed only by
+the next life under the same start, and only with the token that the state file names.
+
+Bound: as many slots as accounts at the same time, of 96 bytes. All bytes of the file are written before they are mapped,
+because storing in a hole of a file is fatal when the disk is full.
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, NamedTuple, final
+
+from governor._units import Instant
+from governor.policies.account import AT, BASE, CELLS, GRANTED, HELD, MOVING, OUT, SEEN, THEN, UNDER_WAY, UNTIL, Cells
+from governor.policies.survival import Tally
+
+#: Slots in one part of the file, each of which is mapped on its own. A part is a whole number of pages of any size in use.
+_SLOTS: Final = 4096
+_SLOT: Final = 8 * CELLS
+_PART: Final = _SLOTS * _SLOT
+#: The first slot of the file: what the file is, the token of the life.
+_HEADER: Final = struct.Struct("=8s16s")
+_MAGIC: Final = b"gvjrnl\x00\x01"
+
+
+class Entry(NamedTuple):
+    """What a journal says of one account: its number at first, that of all points granted, and those `out`; and the rest."""
+
+    base: int
+    granted: int
+    out: int
+    tally: Tally
+
+
+def digest(key: str) -> int:
+    """The number by which a journal knows a key; never 0."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little", signed=True) or 1
+
+
+@final
+class Journal:
+    """The journal of the life that is. Raises `OSError` if it cannot be made."""
+
+    def __init__(self, path: Path, token: bytes) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._free: list[Cells] = []
+        self._parts: list[memoryview] = []
+        try:
+            self._extend()
+            first = self._parts[0].cast("B")
+            first[: _HEADER.size] = _HEADER.pack(_MAGIC, token)
+        except BaseException:
+            os.close(self._file)
+            raise
+        self._free.pop()  # The slot of the header.
+
+    def slot(self, key: str, base: int) -> Cells:
+        """A slot for an account that begins at `base` points. Raises `OSError` if the disk is full."""
+        if not self._free:
+            self._extend()
+        cells = self._free.pop()
+        cells[GRANTED] = cells[BASE] = base
+        cells[0] = digest(key)  # Last, so that no reader finds half of a slot.
+        return cells
+
+    def release(self, cells: Cells) -> None:
+        """The account has gone."""
+        cells[0] = 0
+        for place in range(1, CELLS):
+            cells[place] = 0
+        self._free.append(cells)
+
+    def spoil(self) -> None:
+        """An account has no slot: no life must believe that it has granted nothing."""
+        self._parts[0].cast("B")[: _HEADER.size] = bytes(_HEADER.size)
+
+    def close(self) -> None:
+        """Closes the file. What is mapped stays so, for as long as accounts have their slots."""
+        os.close(self._file)
+
+    def _extend(self) -> None:
+        start = len(self._parts) * _PART
+        written = 0
+        while written < _PART:
+            written += os.pwrite(self._file, bytes(_PART - written), start + written)
+        part = memoryview(mmap.mmap(self._file, _PART, offset=start)).cast("q")
+        self._parts.append(part)
+        # In this order the first slots of a part are taken first, and fewer pages are touched.
+        self._free += [part[place : place + CELLS] for place in range((_SLOTS - 1) * CELLS, -1, -CELLS)]
+
+
+def read_journal(path: Path, token: bytes) -> Mapping[int, Entry] | None:
+    """What a journal says, by the digest of each key; None if there is no journal with this token."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if len(data) < _PART or len(data) % _PART or data[: _HEADER.size] != _HEADER.pack(_MAGIC, token):
+        return None
+    found = {}
+    for cells in struct.iter_unpack(f"={CELLS}q", data[_SLOT:]):
+        if cells[0]:
+            found[cells[0]] = _entry(cells)
+    return found
+
+
+def _entry(cells: tuple[int, ...]) -> Entry:
+    granted, out = cells[GRANTED], cells[OUT]
+    known, since = cells[UNDER_WAY] > 0, max(0, granted - cells[THEN])
+    tally = Tally(
+        0,
+        Instant(cells[AT]),
+        out,
+        cells[MOVING] + since if known else None,
+        cells[UNDER_WAY] - 1 + since if known else None,
+        Instant(cells[SEEN]),
+        cells[HELD],
+        Instant(cells[UNTIL]),
+    )
+    return Entry(cells[BASE], granted, out, tally)
