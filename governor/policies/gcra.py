@@ -303,15 +303,6 @@ class TokenBucketPolicy(LimitPolicy):
         """When the bucket is full."""
         return Instant(max(0, -(-self.tat // self.ticks)))
 
-    def abandoned(self, now: Instant, units: int) -> None:
-        """Takes the units out. Of requests at most what there is: they were granted, so that the others have been refilled."""
-        if self._unit is not None:
-            super().abandoned(now, units)
-            return
-        full = now * self._ticks
-        tat = max(self._tat, full)
-        self._move(max(tat, min(tat + units * self._step, full + self._tolerance)))
-
     def state(self) -> TokenBucketState:
         """The TAT, the sum of refunds, and the instant of the latest change of parameters."""
         return TokenBucketState(self.tat, self._refunded, self._changed_at)

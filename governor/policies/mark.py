@@ -11,13 +11,13 @@ from governor.errors import Reason
 from governor.policies.account import UNBOUNDED, Account
 from governor.policies.contract import PLAIN, REQUESTS, Request
 
-#: A slice of a credit is at most one in so many of its points, so that several scopes find some.
-_SLICE: Final = 4
-#: A slice is one in so many of the requests that were granted in one go, with no pause of so many microseconds. What is left of
-#: it at a death counts as used.
-_SLICE_OF_RUN: Final = 16
-_RUN_ENDS_AFTER: Final = 10 * MILLISECOND
-_MAX_SLICE: Final = 1024
+#: A slice of a credit is at most one in so many of its points: small limits are counted exactly, and several scopes find some.
+_SLICE: Final = 64
+#: What is left of a slice at a death counts as used. So it lasts for so many microseconds, and is at most one in so many of the
+#: requests that were granted at such a rate without a pause.
+_SLICE_LASTS: Final = 5 * MILLISECOND
+_SLICE_OF_RUN: Final = 8
+_MAX_SLICE: Final = 4096
 
 
 def excess(asked: Request, used: Mapping[str, int]) -> Request:
@@ -41,7 +41,7 @@ class Mark:
     `left` plain requests may be granted without a look at any account; the hot path counts them down.
     """
 
-    __slots__ = ("_charges", "_ended_at", "_run", "_slice", "left")
+    __slots__ = ("_charges", "_drawn_at", "_run", "_slice", "left")
 
     #: The reason of a denial while a record is being written.
     reason = Reason.OVERLOADED
@@ -51,9 +51,9 @@ class Mark:
         self.left = 0
         #: The requests that `left` began with.
         self._slice = 0
-        #: The requests granted in one go, up to this instant.
+        #: When that was, and how many had been granted then without a pause.
+        self._drawn_at = Instant(0)
         self._run = 0
-        self._ended_at = Instant(0)
 
     def short(self, now: Instant, request: Request) -> bool:
         """Whether a request has to wait for a record."""
@@ -74,12 +74,11 @@ class Mark:
         elif self.left:
             self.left -= 1
         else:
-            self._run = self._run + self._slice + 1 if now - self._ended_at < _RUN_ENDS_AFTER else 1
-            self._ended_at = now
+            drawn = self._slice + 1
             self.close(now)
             for account, plain, _ in self._charges:
                 account.spend(now, plain)
-            self._draw()
+            self._draw(now, drawn)
 
     def settled(self, now: Instant, more: Request) -> None:
         """A call has used this much more than its permit allowed. What it used less stays charged."""
@@ -118,9 +117,12 @@ class Mark:
                 account.returned(plain * left)
                 account.open.pop(self, None)
 
-    def _draw(self) -> None:
-        """Has requests handed out to be granted without a look: few beside those that were granted in one go."""
-        count = min(self._run // _SLICE_OF_RUN, _MAX_SLICE)
+    def _draw(self, now: Instant, since: int) -> None:
+        """Has requests handed out to be granted without a look. So many have been granted since the last time."""
+        lasting = since * _SLICE_LASTS // max(1, now - self._drawn_at)
+        self._drawn_at = now
+        self._run = self._run + since if lasting else 0
+        count = min(self._run // _SLICE_OF_RUN, lasting, _MAX_SLICE)
         if count:
             count = min([count, *(account.room // plain // _SLICE for account, plain, _ in self._charges if plain)])
         if count > 0:

@@ -14,6 +14,7 @@ from governor._units import Instant
 from governor.policies.account import Tariff
 from governor.policies.budget import BudgetLimit, Budgets
 from governor.policies.contract import LimitPolicy, Request
+from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.in_flight import InFlightPolicy
 from governor.policies.lost_calls import LostCalls
 from governor.policies.request_cap import RequestCapPolicy
@@ -59,13 +60,23 @@ def mourn(limits: Iterable[LimitPolicy], tariff: Tariff | None, deaths: Iterable
     for at, points, tally in deaths:
         for limit in known:
             if tally is None:
-                limit.abandoned(at, _lost(limit, tariff, points))
+                _abandon(limit, at, _lost(limit, tariff, points))
             elif isinstance(limit, StrictWindowPolicy | InFlightPolicy):
                 lost = _lost_calls(limit, tariff, tally)
                 limit.abandoned(at, lost.out, lost)
             else:
-                limit.abandoned(tally.at, 0 if tariff is None else tariff.units(limit.unit, tally.points))
-                limit.abandoned(at, 0 if tariff is None else tariff.units(limit.unit, tally.out))
+                _abandon(limit, tally.at, 0 if tariff is None else tariff.units(limit.unit, tally.points))
+                _abandon(limit, at, 0 if tariff is None else tariff.units(limit.unit, tally.out))
+
+
+def _abandon(limit: LimitPolicy, at: Instant, units: int) -> None:
+    if isinstance(limit, TokenBucketPolicy) and limit.plain:
+        # At most what there is: they were granted by then, so that the others have been refilled meanwhile.
+        full = at * limit.ticks
+        tat = max(limit.tat, full)
+        limit.move(max(tat, min(tat + units * limit.plain, full + limit.slack + limit.plain)))
+    else:
+        limit.abandoned(at, units)
 
 
 def _lost(limit: LimitPolicy, tariff: Tariff | None, points: int | None) -> int:
