@@ -54,7 +54,7 @@ LIMITS = {
     "bucket": [f"{LIMIT}/s burst {LIMIT}"],
     "flight": [f"{LIMIT} per second strict", "30 in flight"],
     "day": ["60 per day strict"],
-    "budget": ["1000/s burst 1000"],
+    "budget": ["1000 per second strict"],
 }
 
 
