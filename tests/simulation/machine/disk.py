@@ -6,6 +6,7 @@ What was committed before a process is killed stays, whether or not the process 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import Condition
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
@@ -41,6 +42,10 @@ class SlowWriter:
         if not self._at_work:
             self._at_work = True
             self._world.after(0 if hurry else _PAUSE, self._begin)
+
+    def wait(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Time does not pass while a process blocks, so that nothing is written meanwhile."""
+        return done()
 
     def hurry(self) -> None:
         """It writes as soon as it can."""
@@ -87,7 +92,7 @@ class SlowWriter:
 
     def _write(self, batch: list[Entry], *, ended: bool) -> None:
         silent = [entry._replace(written=bool) for entry in batch]
-        me: Any = SimpleNamespace(_told=bool, _closing=True)
+        me: Any = SimpleNamespace(_told=bool, _closing=True, _written=Condition())
         assert Writer._write(me, self._file, silent, ended=ended)
 
     def _notice(self, batch: list[Entry]) -> None:

@@ -11,7 +11,7 @@ from governor._actors.remote_holder import RemoteHolder
 from governor._member.calls import Calls
 from governor._owner.places import Places
 from governor._owner.session import Session
-from governor.policies.mark import Account
+from governor.policies.account import Account
 from tests.simulation.machine import planted
 from tests.simulation.machine.run import play
 from tests.simulation.machine.scenario import Fault, Scenario
@@ -60,7 +60,7 @@ def member_killed(seed: int) -> Scenario:
     [
         (rushes, patch.object(RemoteHolder, "settled", planted.return_without_counting)),
         (rushes, patch.object(Lender, "recall", planted.recall_settled_at_once)),
-        (owner_killed, patch.object(Account, "begin", planted.mark_written_behind)),
+        (owner_killed, patch.object(Account, "spend", planted.grant_not_in_the_journal)),
         (owner_away, patch.object(Calls, "used", planted.use_not_told)),
         (member_killed, patch.object(Places, "give_up", planted.place_lost)),
         (member_killed, patch.object(Session, "lost", planted.waiter_left_in_the_queue)),
