@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +26,12 @@ def _listed(*, kept: bool | None = None) -> list[str]:
     return [found["id"] for found in headings if kept is None or kept is (found["later"] is None)]
 
 
-def _claimed() -> set[str]:
+@cache
+def _claimed() -> frozenset[str]:
     """The promises that some test claims, read from the sources: so it holds for a run of a few tests as well."""
-    return {
+    return frozenset(
         promise for path in (ROOT / "tests").rglob("test_*.py") for promise in _claims(ast.parse(path.read_bytes(), path.name))
-    }
+    )
 
 
 def _claims(module: ast.Module) -> Iterator[str]:
