@@ -281,3 +281,19 @@ def test_an_unused_lease_is_recalled_soon() -> None:
         used = governor.statistics().counters.requests
 
     assert 1000 - used == limit.available
+
+
+# The retry budget.
+
+
+@pytest.mark.promise("R05")
+def test_of_those_who_take_a_permit_of_the_lease_first_attempts_pay_into_the_retry_budget() -> None:
+    with governed(PLENTY) as governor:
+        with ahead(governor, "weather") as (actors, _):
+            taken = [governor.leases.take("weather", None, attempt) for attempt in (1, None, 1, None, 1)]
+        before = sum(count for _, _, count in actors[0].ledger.budget.state().deposits)
+        for permit in filter(None, taken):
+            permit.record(status=200)
+        until(lambda: governor.statistics().scopes["weather"].counters.answered_2xx == 25)
+
+        assert 3 == sum(count for _, _, count in actors[0].ledger.budget.state().deposits) - before
