@@ -31,6 +31,7 @@ class Family(StrEnum):
     ADAPTERS = "adapters"
     POOL = "pool"
     STARTUP = "startup"
+    RECOVERY = "recovery"
 
 
 #: What a contender module offers: measures a workload of this size once, and answers its figures by metric.

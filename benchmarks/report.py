@@ -197,6 +197,11 @@ _TABLES: Final = (
             _Figure("difference, ms", "extra_ms", 1.0, 0),
         ],
     ),
+    _Table(
+        Family.RECOVERY,
+        "Start of a governor with state that survives",
+        [_Figure("until the first permit, ms", "recovery_s", 1000.0, 0)],
+    ),
 )
 
 CANNOT_PROVE: Final = """\
