@@ -77,10 +77,10 @@ class Inbound:
         if portal is not None and not portal.ended and portal.on_loop():
             return self._decide(None, group, request, announce)
         portal, gate = self._running(), self._gate
-        decide = partial(self._decide, portal, group, request, announce)
         try:
             if gate is not None:
                 return await gate.admit(portal, group, request, announce=announce)
+            decide = partial(self._decide, portal, group, request, announce)
             return await portal.acall(decide, answer_timeout(0), unwanted=_withdraw)
         except TimeoutError:
             return self._unanswered(portal, group, request)
@@ -88,10 +88,10 @@ class Inbound:
     def admit_blocking(self, group: str | EndpointGroup, request: InboundRequest, *, announce: bool = False) -> Admission:
         """Decides as `admit` does, and blocks the calling thread for one round trip."""
         portal, gate = self._running(), self._gate
-        decide = partial(self._decide, portal, group, request, announce)
         try:
             if gate is not None:
                 return gate.admit_blocking(portal, group, request, announce=announce)
+            decide = partial(self._decide, portal, group, request, announce)
             return portal.call(decide, answer_timeout(0), unwanted=_withdraw)
         except TimeoutError:
             return self._unanswered(portal, group, request)

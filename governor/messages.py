@@ -21,7 +21,7 @@ from governor.policies.loops import Call, Loops
 from governor.policies.service_order import Priority
 
 #: Routes that one request matches, at most.
-MAX_ROUTES: Final = 1024
+MAX_ROUTES: Final = 256
 #: The highest cost of one request to our own API.
 MAX_COST: Final = 10**12
 

@@ -26,7 +26,19 @@ from governor.errors import ConfigError
 from governor.messages import AvailableQuota, InboundDenied, InboundRequest
 from governor.policies.contract import Limit
 from governor.policies.gcra import TokenBucket
-from governor.protocol import MAX_BATCH, Ended, EndpointLimits, Exceeded, Group, Readmit, Requests, Verdict
+from governor.protocol import (
+    MAX_BATCH,
+    MAX_LIMIT_TEXT,
+    MAX_PARTS,
+    MAX_PLACE,
+    Ended,
+    EndpointLimits,
+    Exceeded,
+    Group,
+    Readmit,
+    Requests,
+    Verdict,
+)
 
 T = TypeVar("T")
 _log: Final = logging.getLogger("governor")
@@ -86,9 +98,7 @@ class Batches:
     `end` is called from any thread when a granted request has ended, and has `ended` called on this one.
     """
 
-    def __init__(
-        self, here: DecidingHere, *, time: Callable[[], float], end: Callable[[GrantedRequest, int | None], object]
-    ) -> None:
+    def __init__(self, here: DecidingHere, *, time: Callable[[], float], end: End) -> None:
         self._here = here
         self._time = time
         self._end = end
@@ -182,7 +192,7 @@ class Batches:
     def _send_batch(self, session: Session) -> None:
         parts: dict[tuple[Group, bool], list[Asked]] = {}
         count = 0
-        while self._waiting and count < MAX_BATCH:
+        while self._waiting and count < MAX_BATCH and len(parts) < MAX_PARTS:
             asked = self._waiting.popleft()
             if not asked.gone:
                 parts.setdefault((self._group(asked.group), asked.announce), []).append(asked)
@@ -201,7 +211,9 @@ class Batches:
         if known is None:
             if len(self._endpoints) >= _MAX_KNOWN:
                 self._endpoints.clear()
-            known = EndpointLimits(group.place or group.name, group.name, tuple(map(describe, group.policy.limits)))
+            # A text that is cut off has no effect, and the daemon warns of it.
+            limits = tuple(describe(limit)[:MAX_LIMIT_TEXT] for limit in group.policy.limits)
+            known = EndpointLimits((group.place or group.name)[:MAX_PLACE], group.name, limits)
             self._endpoints[group.key] = known
         return known
 

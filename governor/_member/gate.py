@@ -7,6 +7,7 @@ Bound: `MAX_WAITING` requests without a decision; one more is answered as `on_ov
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from threading import Lock
 from typing import Final, final
@@ -22,6 +23,7 @@ from governor._member.spawn import START_TIMEOUT
 from governor.config.names import check_name
 from governor.errors import UsageError
 from governor.messages import MAX_COST, MAX_KEY, MAX_ROUTES, InboundRequest
+from governor.protocol import MAX_LIMITS
 
 MAX_WAITING: Final = 65_536
 #: Seconds after which a request no longer waits for the thread of the connection: more than two batches may take.
@@ -64,12 +66,14 @@ class Gate:
     async def ready(self, portal: Portal) -> None:
         """See `Gate` in `_admission`."""
         if not self.batches.known:
-            await self._wait(portal, self.batches.wonder, Asked("", _NO_REQUEST, False), _READY_TIMEOUT)
+            with suppress(TimeoutError):
+                await self._wait(portal, self.batches.wonder, Asked("", _NO_REQUEST, False), _READY_TIMEOUT)
 
     def ready_blocking(self, portal: Portal) -> None:
         """See `Gate` in `_admission`."""
         if not self.batches.known:
-            self._wait_blocking(portal, self.batches.wonder, Asked("", _NO_REQUEST, False), _READY_TIMEOUT)
+            with suppress(TimeoutError):
+                self._wait_blocking(portal, self.batches.wonder, Asked("", _NO_REQUEST, False), _READY_TIMEOUT)
 
     def _exists(self, group: str | EndpointGroup, request: InboundRequest) -> bool:
         """Whether there is such a group. Raises `UsageError` and `ConfigError` for what messages cannot hold."""
@@ -85,6 +89,8 @@ class Gate:
         if isinstance(group, str):
             return self._here.knows(group)
         check_name(group.name, field="name")
+        if len(group.policy.limits) > MAX_LIMITS:
+            raise UsageError(f"a limit on endpoints consists of at most {MAX_LIMITS} limits where a daemon owns them")
         return True
 
     async def _wait(self, portal: Portal, how: Callable[[Asked], object], asked: Asked, timeout: float) -> Admission:

@@ -154,3 +154,4 @@ class Link:
                     session.ping()
                 connection.flush()
                 await anyio.sleep(wait)
+            connection.flush()  # What the last look has said.

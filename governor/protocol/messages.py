@@ -33,8 +33,12 @@ VERSION: Final = 1
 
 #: Requests to an API in one message, and ends of requests.
 MAX_BATCH: Final = 512
-#: Limits that one limit on endpoints consists of.
-_MAX_LIMITS: Final = 64
+#: Groups in one message, so that it is not longer than a frame; and limits that one limit on endpoints consists of.
+MAX_PARTS: Final = 64
+MAX_LIMITS: Final = 16
+#: Characters of the place and of the limits of a limit on endpoints.
+MAX_PLACE: Final = 300
+MAX_LIMIT_TEXT: Final = 200
 
 #: A number of a message: above 0 in whatever is answered.
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -153,9 +157,9 @@ class EndpointLimits(msgspec.Struct, frozen=True, tag="endpoint_limits"):
     `place` identifies it, with its limits, in all processes that run the same code. `name` is that of its group.
     """
 
-    place: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
+    place: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PLACE)]
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-    limits: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=200)], ...], msgspec.Meta(max_length=_MAX_LIMITS)]
+    limits: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=MAX_LIMIT_TEXT)], ...], msgspec.Meta(max_length=MAX_LIMITS)]
 
 
 #: An inbound group: one of the settings, by name, or a limit on endpoints.
@@ -178,7 +182,7 @@ class Admit(msgspec.Struct, frozen=True, tag="admit"):
 
     number: Number
     first: Number
-    parts: Annotated[tuple[Requests, ...], msgspec.Meta(max_length=MAX_BATCH)]
+    parts: Annotated[tuple[Requests, ...], msgspec.Meta(max_length=MAX_PARTS)]
 
 
 class Readmit(msgspec.Struct, frozen=True, tag="readmit"):

@@ -13,6 +13,9 @@ from governor._units import MINUTE, SECOND, Instant
 from governor.errors import Reason
 from governor.hints import Hint, Severity
 from governor.messages import (
+    MAX_COST,
+    MAX_KEY,
+    MAX_ROUTES,
     Acquire,
     Answered,
     Denied,
@@ -31,7 +34,12 @@ from governor.policies.contract import Grant, Request, Result
 from governor.protocol import (
     FROM_MEMBER,
     FROM_OWNER,
+    MAX_BATCH,
     MAX_FRAME,
+    MAX_LIMIT_TEXT,
+    MAX_LIMITS,
+    MAX_PARTS,
+    MAX_PLACE,
     Act,
     Acted,
     Admit,
@@ -160,6 +168,16 @@ def test_damaged_streams_end_with_an_error_and_are_never_kept_beyond_a_frame(
 @pytest.mark.parametrize("owner_says", ANSWERS, ids=lambda one: type(one).__name__)
 def test_the_owner_is_understood(owner_says: FromOwner) -> None:
     assert [owner_says] == list(FrameReader(FROM_OWNER).feed(encode(owner_says)))
+
+
+@pytest.mark.promise("R66")
+def test_the_longest_batches_of_requests_fit_into_a_frame() -> None:
+    request = InboundRequest(b"c" * MAX_KEY, b"a" * MAX_KEY, (2**16 - 1,) * MAX_ROUTES, "t" * 100, MAX_COST)
+    groups = [EndpointLimits("p" * MAX_PLACE, "n" * 100, ("l" * MAX_LIMIT_TEXT,) * MAX_LIMITS)] * MAX_PARTS
+    share = (request,) * (MAX_BATCH // MAX_PARTS)
+
+    assert encode(Admit(2**62, 2**62, tuple(Requests(group, share, announce=True) for group in groups)))
+    assert encode(Readmit(groups[0], {2**61 + number: request for number in range(MAX_BATCH)}))
 
 
 def test_no_message_is_longer_than_a_frame() -> None:
