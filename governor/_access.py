@@ -190,7 +190,7 @@ class Access:
             return unanswered(scope, error)
 
     def _known(self, provider: str, method: str | None) -> Address | None:
-        actor = self._address(provider, method)
+        actor = self.addresses.get(provider, {}).get(method)
         if actor is not None and self.process == os.getpid():
             return actor
         self.running()
@@ -208,9 +208,6 @@ class Access:
         self._spellings.setdefault(actor.scope, []).append((provider, method))
         self._spelled += 1
         return actor
-
-    def _address(self, provider: str, method: str | None) -> Address | None:
-        return self.addresses.get(provider, {}).get(method)
 
     # Asking.
 
@@ -263,7 +260,7 @@ class Access:
 
     def watches(self, provider: str, method: str) -> bool:
         """See `Leases.watches`. True for a scope that is not known yet."""
-        actor = self._address(provider, method)
+        actor = self.addresses.get(provider, {}).get(method)
         if actor is None:
             return True
         rule = actor.logic.loops

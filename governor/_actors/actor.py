@@ -31,7 +31,7 @@ from governor._failures import DEFAULT, Classifier
 from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer
-from governor.messages import Acquire, Denied, Outcome, PlanRetry, RetryPlan
+from governor.messages import Acquire, Denied, Outcome, PlanRetry, Report, RetryPlan
 from governor.policies.contract import PLAIN, LimitPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.pipeline import Pipeline
@@ -262,10 +262,10 @@ class ScopeActor(PermitTaker):
 
     def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
         """Has an outcome read that lies in `outcomes`: at once on the actor's own thread, unless `later`, else soon."""
-        if get_ident() == self.thread and not later:
-            self._steps.read_soon()
-        else:
+        if get_ident() != self.thread or later:
             self._steps.mailbox.deliver(outcome)
+        elif not (isinstance(outcome, Report) and self._steps.read_in_place(outcome, self.gate)):
+            self._steps.read_soon()
 
     def plan_retry(self, message: PlanRetry) -> RetryPlan:
         """Plans the next attempt of an operation whose latest one has failed."""

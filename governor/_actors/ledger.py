@@ -140,7 +140,7 @@ class Ledger:
             self.counters.last_failure = LastFailure(now, report.status, report.error)
         if report.used:
             self._used(now, report.grant, report.used)
-        self.pipeline.record(now, _answered(report), report.result, report.used)
+        self.pipeline.record(now, grant_of(report), report.result, report.used)
         answered = report.answered
         if answered is None or answered.at is None:
             rejection = None if report.result is not Result.SUCCESS else _rejection(report.status, answered)
@@ -153,7 +153,7 @@ class Ledger:
     def correct(self, now: Instant, settled: Settled) -> None:
         """What a call has really used."""
         self._used(now, settled.grant, settled.used)
-        self.pipeline.settle(now, _answered(settled), settled.used)
+        self.pipeline.settle(now, grant_of(settled), settled.used)
         if self.pipeline.dropped:
             self._count_dropped()
 
@@ -255,7 +255,7 @@ def _rejection(status: int | None, answered: Answered | None) -> Rejection | Non
     return Rejection.NONE if status is None else Rejection.of(status)
 
 
-def _answered(report: Report | Settled) -> Grant:
+def grant_of(report: Report | Settled) -> Grant:
     """The grant of an outcome, with how it ended, and with the instant at which its response began if that was read."""
     answered = report.answered
     began = None if answered is None else answered.at

@@ -43,20 +43,15 @@ class SlidingLog:
     def add(self, now: Instant, count: int) -> None:
         """Dates `count` units (at least 1) at `now`, and drops slots that have left the window."""
         if now < self.slot_ends:
-            self.merge(now, count)
+            newest = self.newest
+            newest[1] += count
+            if now > newest[0]:
+                newest[0] = now
         else:
             self.newest = [now, count]
             self._slots.append(self.newest)
             self.slot_ends = now + self._grain
             self.forget(now)
-            self.total += count
-
-    def merge(self, latest: Instant, count: int) -> None:
-        """Dates `count` units, each of them before `slot_ends` and the latest of them at `latest`."""
-        newest = self.newest
-        newest[1] += count
-        if latest > newest[0]:
-            newest[0] = latest
         self.total += count
 
     def remove(self, dated: Instant, count: int) -> None:

@@ -49,6 +49,7 @@ class BreakerPolicy:
         "_since",
         "_unbound",
         "admitted",
+        "counts_successes",
         "failures",
         "forced",
         "generation",
@@ -67,6 +68,8 @@ class BreakerPolicy:
 
     def __init__(self, parameters: Breaker) -> None:
         self.parameters = parameters
+        #: Whether it opens on a rate or for slow calls: then each success counts, or may be a failure.
+        self.counts_successes = parameters.failure_rate is not None or parameters.slow_call is not None
         self.status = BreakerStatus.CLOSED
         self.generation = 0
         # The first generation of the current state: outcomes of older ones change nothing.
@@ -105,13 +108,7 @@ class BreakerPolicy:
     @property
     def listens(self) -> bool:
         """Whether a success would change anything. If not, successes need not be recorded."""
-        parameters = self.parameters
-        return (
-            self.failures > 0
-            or not self.unrestricted
-            or parameters.failure_rate is not None
-            or parameters.slow_call is not None
-        )
+        return self.failures > 0 or not self.unrestricted or self.counts_successes
 
     @property
     def awaits_answers(self) -> bool:

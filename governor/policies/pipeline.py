@@ -54,11 +54,11 @@ class Pipeline:
     """
 
     __slots__ = (
-        "_born",
-        "all_limits",
         "_receipts_born",
+        "all_limits",
         "arrivals",
         "awaits_answers",
+        "born",
         "breaker",
         "budgets",
         "cap",
@@ -148,7 +148,7 @@ class Pipeline:
         #: The policies that take part in granting ahead; empty if that is not possible, or disabled.
         self.lenders = self._find_lenders() if lends else ()
         #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
-        self._born = [0] * len(self.all_limits)
+        self.born = [0] * len(self.all_limits)
         self._receipts_born = 0
         self.exempt = exempt
         #: All policies but the pauses, in the order in which they are asked.
@@ -167,13 +167,13 @@ class Pipeline:
         if not self.breaker.unrestricted or self.guard.restricted:
             self.gate = NEVER
             return
-        gate: int = 0
+        gate: int = 0 if self.exempt else self.degraded.until
         for pause in self.pauses:
-            gate = max(gate, pause.until)
-        if not self.exempt:
-            gate = max(gate, self.degraded.until)
+            if pause.until > gate:
+                gate = pause.until
         for limit in self.limits:
-            gate = max(gate, limit.ready)
+            if limit.ready > gate:
+                gate = limit.ready
         self.gate = Instant(gate)
 
     def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:
@@ -249,7 +249,7 @@ class Pipeline:
     def answered(self, now: Instant, grant: Grant, status: int | None) -> None:
         """Records that the answer has begun, with this HTTP status."""
         if self.awaits_answers:
-            for policy, born in zip(self.all_limits, self._born, strict=True):
+            for policy, born in zip(self.all_limits, self.born, strict=True):
                 if grant.generation >= born:
                     policy.answered(now, grant)
         failed = status is not None and status >= 500
@@ -262,7 +262,7 @@ class Pipeline:
             self.settle(now, grant, used)
             grant = grant.corrected(used)
         # The limits first: whatever fails after them, the places that the request has taken are free again.
-        for policy, born in zip(self.all_limits, self._born, strict=True):
+        for policy, born in zip(self.all_limits, self.born, strict=True):
             if grant.generation >= born:
                 policy.record(now, grant, result)
         self.breaker.record(now, grant, result)
@@ -274,7 +274,7 @@ class Pipeline:
         asked = grant.request
         receipts = self._receipts(grant)
         for index, policy in enumerate(self.all_limits):
-            if policy.unit in used and grant.generation >= self._born[index]:
+            if policy.unit in used and grant.generation >= self.born[index]:
                 before = asked.amount(None if policy.unit == REQUESTS else policy.unit)
                 change = used[policy.unit] - before
                 dropped = policy.settle(now, grant, None if receipts is None else receipts[index], change)
@@ -296,7 +296,7 @@ class Pipeline:
         """Refunds a grant that was never used, in every policy."""
         receipts = self._receipts(grant)
         for index, policy in enumerate(self.spending):
-            if policy is self.cap or grant.generation >= self._born[index]:
+            if policy is self.cap or grant.generation >= self.born[index]:
                 policy.refund(now, grant, None if receipts is None else receipts[index])
         self.breaker.refund(now, grant, None)
         self.regate()
@@ -352,7 +352,7 @@ class Pipeline:
         """The state as a frozen record, for `restore`, without the shared policies."""
         limits = tuple(policy.state() for policy in self.limits)
         alone = self.own_cooldown.state(), self.guard.own.state(), self.own_server.state()
-        return PipelineState(self.breaker.state(), limits, tuple(self._born), self._receipts_born, *alone)
+        return PipelineState(self.breaker.state(), limits, tuple(self.born), self._receipts_born, *alone)
 
     def settings(self) -> PipelineSettings:
         """The settings of this pipeline, to compare it with another one."""
@@ -371,14 +371,14 @@ class Pipeline:
         self._receipts_born = self.breaker.generation
         for index, (policy, origin) in enumerate(zip(self.limits, predecessors(self.limits, before.limits), strict=True)):
             if origin is None:
-                self._born[index] = self.breaker.generation
+                self.born[index] = self.breaker.generation
             else:
-                self._born[index] = before._born[before.limits.index(origin)]
+                self.born[index] = before.born[before.limits.index(origin)]
                 policy.carry_over(now, origin)
         # Shared limits have been carried over by their provider, and have kept their queue then.
-        known = {share.queue: born for share, born in zip(before.shares, before._born[len(before.limits) :], strict=True)}
+        known = {share.queue: born for share, born in zip(before.shares, before.born[len(before.limits) :], strict=True)}
         for index, share in enumerate(self.shares, len(self.limits)):
-            self._born[index] = known.get(share.queue, self.breaker.generation)
+            self.born[index] = known.get(share.queue, self.breaker.generation)
         self.regate()
 
     def _receipts(self, grant: Grant) -> tuple[int, ...] | None:
@@ -390,10 +390,10 @@ class Pipeline:
         for policy, limit_state in zip(self.limits, state.limits, strict=True):
             policy.restore(limit_state)
         born, own = list(state.born), len(self.limits)
-        if len(born) != len(self._born):
+        if len(born) != len(self.born):
             # A provider has replaced its limits meanwhile: those of now know of no earlier grant.
-            born = [*(born[:own] or self._born[:own]), *([self.breaker.generation] * len(self.shares))]
-        self._born = born
+            born = [*(born[:own] or self.born[:own]), *([self.breaker.generation] * len(self.shares))]
+        self.born = born
         self._receipts_born = state.receipts_born
         self.own_cooldown.restore(state.cooldown)
         self.guard.own.restore(state.rejections)

@@ -105,7 +105,7 @@ class RequestCapPolicy:
         """The grants of the last 60 seconds, those included that were counted down since it was last looked at."""
         while self._looked != self.left:  # Again, if a signal handler has had something granted meanwhile.
             count, self._looked = self._looked - self.left, self.left
-            self._log.merge(Instant(self.latest), count)
+            self._log.add(Instant(self.latest), count)
         return self._log
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
@@ -210,7 +210,7 @@ class RequestCapPolicy:
     @property
     def warns(self) -> bool:
         """Whether it is watching, and use may have passed `WARN_AT` of the cap; `used` is exact."""
-        return self.watching and self.log.total > self._warn_above
+        return self.watching and self._log.total + self._looked - self.left > self._warn_above
 
     def is_high(self, now: Instant) -> bool:
         """Whether more than `WARN_AT` of the cap is used."""

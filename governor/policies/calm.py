@@ -1,0 +1,57 @@
+"""Successes while nothing is amiss in a scope: what they change, without a look at all of its policies.
+
+Windows and limits in flight let go of a success, and a breaker on a rate counts it. Nothing else notices it, as long as no
+failure, rejection or shared limit waits for it: the scope is calm then.
+"""
+
+from typing import Self, final
+
+from governor._units import Instant
+from governor.policies.breaker_states import BreakerStatus
+from governor.policies.contract import Grant, Result
+from governor.policies.gcra import TokenBucketPolicy
+from governor.policies.pipeline import Pipeline
+
+
+@final
+class Calm:
+    """What notices a success in a calm scope. Valid until anything but a success or a plain grant happens there."""
+
+    __slots__ = ("_breaker", "_limits", "_rejections", "_since")
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        # Outcomes do not change a bucket.
+        self._limits = tuple(limit for limit in pipeline.all_limits if type(limit) is not TokenBucketPolicy)
+        self._breaker = pipeline.breaker if pipeline.breaker.counts_successes else None
+        # A run that other scopes of the provider may begin.
+        self._rejections = pipeline.shared.rejections
+        # The generation from which on all limits know of grants.
+        self._since = max(pipeline.born, default=0)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self | None:
+        """None if the scope is not calm, or if its state is written down."""
+        guard, breaker = pipeline.guard, pipeline.breaker
+        if breaker.failures or not breaker.unrestricted or guard.own.run or guard.restricted:
+            return None
+        return None if pipeline.shares or pipeline.mark is not None else cls(pipeline)
+
+    def knows(self, grant: Grant) -> bool:
+        """Whether a success of this grant may be recorded here: it is of the present limits, and its provider is calm too."""
+        return grant.generation >= self._since and not self._rejections.run
+
+    def succeed(self, now: Instant, grant: Grant) -> bool:
+        """Records a success, with no run of failures in degraded mode, as `Pipeline.record` and the ban guard do.
+
+        False if the scope is not calm any more: `regate`.
+        """
+        calm = True
+        for limit in self._limits:
+            limit.record(now, grant, Result.SUCCESS)
+            if limit.ready > now:
+                calm = False
+        breaker = self._breaker
+        if breaker is not None:
+            breaker.record(now, grant, Result.SUCCESS)
+            calm = calm and not breaker.failures and breaker.status is BreakerStatus.CLOSED
+        return calm
