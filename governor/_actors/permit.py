@@ -228,7 +228,9 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         else:
             result = Result.FAILURE if status is not None and status >= 500 else Result.SUCCESS
             ending = Ending.ANSWERED if status is None or status < 400 else Ending.REJECTED
-        self._leave(Report(self.grant(), result, status, amounts, self._answered, _name(error), ending))
+        grant = self._grant or Grant(self._granted_at, self._generation)  # `self.grant()`, without its call.
+        name = None if error is None else type(error).__name__
+        self._leave(Report(grant, result, status, amounts, self._answered, name, ending))
 
     def settle(self, **used: float) -> None:
         """Says what the call has really used, by unit, at once: `permit.settle(tokens=1234)`. Then `record` says how it ended.
@@ -263,7 +265,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         """The same for an error that is classified in another way than the governor's."""
         result, status = classifier(error)
         ending = _ending(result, status, error)
-        self._leave(Report(self.grant(), result, status, None, self._answered, _name(error), ending))
+        self._leave(Report(self.grant(), result, status, None, self._answered, type(error).__name__, ending))
 
     def give_back(self) -> None:
         """Says that the call was never made: what the permit spent is free again, as far as it is still there to give.
@@ -327,10 +329,6 @@ class Permit(msgspec.Struct, gc=False, eq=False):
 
 def _matters_at_once(hint: Hint) -> bool:
     return hint.retry_after is not None or (hint.remaining is not None and hint.remaining < _MANY)
-
-
-def _name(error: BaseException | None) -> str | None:
-    return None if error is None else type(error).__name__
 
 
 def _ending(result: Result, status: int | None, error: BaseException) -> Ending:

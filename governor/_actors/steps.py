@@ -108,7 +108,7 @@ class Steps:
     def acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
         """An ask on the actor's own loop. None means that the waiter has joined the queue and will be woken."""
         if self.life.busy:
-            return self._overloaded()
+            return self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)
         self.life.apply(Event.BEGIN)
         try:
             self._drain()
@@ -238,7 +238,7 @@ class Steps:
             # It has left the inbox, and a waiter in the queue will be answered there: each is answered once.
             if waiter is not None:
                 self.logic.leave(waiter)
-            self.logic.answer(waiter, self.logic.ledger.deny(self._overloaded()))
+            self.logic.answer(waiter, self.logic.ledger.deny(self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)))
             raise
         if answer is not None:
             self.logic.answer(waiter, answer)
@@ -340,10 +340,7 @@ class Steps:
         if denied is None:
             if self.life.passive:
                 self._resume()
-            denied = self._overloaded()
+            denied = self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)
             self.alarm.stop(error)
             self.stop(Reason.OVERLOADED, NOMINAL_WAIT)
         return self.logic.ledger.deny(denied)
-
-    def _overloaded(self) -> Denied:
-        return self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)

@@ -6,7 +6,7 @@ from typing import Final
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from governor import Config, Denied, Governor, Permit
@@ -101,8 +101,8 @@ async def both(scope: Mapping[str, object], steps: list[Step]) -> tuple[list[obj
 
 
 @given(limits=st.sampled_from(LIMITS), breaker=st.sampled_from(BREAKERS), steps=STEPS)
-# A breaker that a success opens, because it is the third call; and a run of rejections that a success of another scope has ended
-# for the provider, but not for this one.
+# A breaker that a success opens, because it is the third call; and a run of rejections that a success in another scope has
+# ended for the provider, but not for this scope.
 @example(["9/s burst 9"], BREAKERS[2], [("call", 0, 500), ("call", 0, 200), ("call", 0, 200), ("ask", 0, None)])
 @example(["3 in flight"], BREAKERS[0], [("call", 0, 401), ("call", 1, 200), ("call", 0, 200)])
 def test_a_success_that_is_read_in_place_changes_what_a_step_would_have_changed(

@@ -54,7 +54,7 @@ class World:
 
 #: What else happens to a cap and to limits.
 EVENTS: Final[tuple[Callable[[World, Instant, Instant], object], ...]] = (
-    lambda world, now, _: world.cap.commit(now, Request(2)) if world.cap.earliest(now, Request(2)) <= now else None,
+    lambda world, now, _: world.cap.commit(now, Request(world.cap.left - 2)) if world.cap.left > 2 else None,
     lambda world, now, before: world.cap.refund(now, Grant(before, 0), None),
     lambda world, now, _: world.cap.lend(now, min(2, world.cap.lendable(now))),
     lambda world, now, _: world.cap.collect(now, min(1, world.cap.lent)),

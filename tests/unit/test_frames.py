@@ -49,6 +49,25 @@ async def test_a_grant_is_7_python_calls_at_most() -> None:
     assert len(called) <= MAX_GRANT, called
 
 
+@pytest.mark.parametrize(
+    ("scope", "most"),
+    [
+        ({"limits": ["1000 per hour strict"]}, 11),
+        ({"limits": ["1000 in flight"]}, 8),
+        ({"limits": ["1000/s burst 1000"], "breaker": {"failure_rate": 0.5, "window": "60s"}}, 13),
+    ],
+    ids=["window", "in flight", "rate"],
+)
+async def test_a_success_that_a_limit_waits_for_takes_no_step(scope: Mapping[str, object], most: int) -> None:
+    async with governed(scope) as governor:
+        for _ in range(200):
+            granted(governor.try_permit("weather")).record(status=200)
+        permit = granted(governor.try_permit("weather"))
+        called = python_calls(lambda: permit.record(status=200))
+
+    assert len(called) <= most, called
+
+
 def open_breaker(governor: Governor) -> object:
     granted(governor.try_permit("weather")).record(status=500)
     return None
