@@ -56,6 +56,7 @@ def main() -> None:
     """Serves until standard input ends."""
     doorkeeper = Doorkeeper(decode(sys.argv[1], Rules))
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = uvicorn.Server(
             # Idle connections are kept for longer than any run: that they break is no part of this demo.
             uvicorn.Config(

@@ -49,6 +49,7 @@ async def _watched(size: int) -> Mapping[str, float]:
     from governor.daemon import create_app
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         async with Governor(_CONFIG) as governor, anyio.create_task_group() as tasks:
             _use_all_scopes(governor)
             server = uvicorn.Server(uvicorn.Config(create_app(governor), log_config=None, access_log=False))
