@@ -34,6 +34,10 @@ class Stuck(AssertionError):
     """The machine is busy without end."""
 
 
+class Killed(BaseException):
+    """The process was killed in the middle of a callback."""
+
+
 class Loop(asyncio.BaseEventLoop):
     """One thread of a process, as an event loop that a world steps."""
 
@@ -55,7 +59,8 @@ class Loop(asyncio.BaseEventLoop):
         self.set_exception_handler(self._failed)
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self.errors.append(f"{context.get('message')}: {context.get('exception')!r}")
+        if not isinstance(context.get("exception"), Killed):
+            self.errors.append(f"{context.get('message')}: {context.get('exception')!r}")
 
     def time(self) -> float:
         return self.process.monotonic() / SECOND
@@ -230,6 +235,8 @@ class World:
         self._events: list[tuple[int, int, Callable[[], object]]] = []
         self._order = count()
         self.steps = 0
+        #: Whether a process is stopped in the middle of a callback.
+        self._inside = False
         #: What has happened: when, to whom, and what.
         self.diary: list[tuple[int, str, str]] = []
 
@@ -304,14 +311,24 @@ class World:
         if not left:
             self.note(process, f"stops in the middle of something for {duration / SECOND:.3f} s")
             process.stop(duration)
-            loop, task = self.running, asyncio.current_task(self.running)
-            if task is not None:
-                asyncio.tasks._leave_task(loop, task)
-            try:
+            # While one is in the middle of something, others are stopped after their callback: it could not go on before them.
+            if not self._inside:
+                self._inside = True
+                self._run_others(process, self.running)
+                self._inside = False
+                if process.dead:
+                    raise Killed
+
+    def _run_others(self, process: Process, loop: Loop) -> None:
+        task = asyncio.current_task(loop)
+        if task is not None:
+            asyncio.tasks._leave_task(loop, task)
+        try:
+            while self.now < process.stopped_until:
                 self.run_until(process.stopped_until)
-            finally:
-                if task is not None:
-                    asyncio.tasks._enter_task(loop, task)
+        finally:
+            if task is not None:
+                asyncio.tasks._enter_task(loop, task)
 
     # What the code of processes finds in place of the system.
 
