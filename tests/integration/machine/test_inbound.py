@@ -313,10 +313,11 @@ def test_the_end_of_a_request_is_counted_however_late_it_comes(tmp_path: Path) -
     with owner(path) as here, member(path) as there:
         there.inbound.ready_blocking()
         admissions = [admit(there, "fast") for _ in range(3)]
-        admissions.pop().end(200)
+        until(lambda: there.inbound._gate._granted == 3)  # type: ignore[union-attr]
+        admissions.pop().end(200)  # Read by the last look.
         until(lambda: here.statistics().groups["fast"].counters.answered_2xx == 1)
         until(lambda: not there.inbound._gate._looks)  # type: ignore[union-attr]
-        admissions.pop().end(503)
+        admissions.pop().end(503)  # Read by none.
         until(lambda: here.statistics().groups["fast"].counters.answered_5xx == 1)
         admissions.pop().end(None)
         until(lambda: here.statistics().groups["fast"].counters.failures == 1)
