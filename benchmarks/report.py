@@ -9,7 +9,9 @@ from benchmarks.contention.exactness import OVER
 from benchmarks.contract import PAIR_US, BenchmarkError, Contender, Family
 from benchmarks.inbound import calls, clients, served
 from benchmarks.outbound import adapters, pool
-from benchmarks.processes import admissions, crew
+from benchmarks.processes import admissions, crew, holders
+from benchmarks.processes import latency as round_trips
+from benchmarks.processes import scarce as processes_scarce
 from benchmarks.processes.throughput import PER_SECOND
 from benchmarks.results import Results, Spread
 from benchmarks.targets import TARGETS, Target
@@ -131,6 +133,34 @@ _TABLES: Final = (
         [
             _Ratio("times limits on Redis", "admissions-limits-redis", admissions.PER_SECOND),
             _Ratio("times each by itself", "admissions-alone", admissions.PER_SECOND),
+        ],
+    ),
+    _Table(
+        Family.MESSAGES,
+        f"{crew.PROCESSES} processes, {processes_scarce.THREADS} threads each, a message for each permit",
+        [
+            _Figure("thousands of permits per second", PER_SECOND, 1e-3, 1),
+            _Figure("the process that got least, in fair shares", processes_scarce.LEAST_SHARE, 1.0, 3),
+            _Figure("the process that got most", processes_scarce.LARGEST_SHARE, 1.0, 3),
+        ],
+    ),
+    _Table(
+        Family.ROUND_TRIPS,
+        "How long does a permit take that the daemon is asked for?",
+        [
+            _Figure("first of a scope: p50, us", round_trips.COLD_P50, 1.0, 0),
+            _Figure("first of a scope: p99, us", round_trips.COLD_P99, 1.0, 0),
+            _Figure("known scope: p50, us", round_trips.KNOWN_P50, 1.0, 0),
+            _Figure("known scope: p99, us", round_trips.KNOWN_P99, 1.0, 0),
+        ],
+    ),
+    _Table(
+        Family.HOLDERS,
+        "A daemon with many idle processes",
+        [
+            _Figure("resident, MiB", holders.RESIDENT_BYTES, 1 / 1_048_576, 1),
+            _Figure("wake-ups per second", holders.SLEEPS, 1.0, 1),
+            _Figure("the same without processes", holders.ALONE, 1.0, 1),
         ],
     ),
     _Table(

@@ -11,6 +11,9 @@ from benchmarks.contract import PAIR_US
 from benchmarks.inbound import calls, clients, served
 from benchmarks.outbound import adapters
 from benchmarks.outbound.catalogue import ADAPTERS
+from benchmarks.processes.holders import RESIDENT_BYTES
+from benchmarks.processes.latency import COLD_P50, COLD_P99
+from benchmarks.processes.scarce import LARGEST_SHARE, LEAST_SHARE
 from benchmarks.processes.throughput import PER_SECOND
 from benchmarks.results import Results, Spread
 from benchmarks.watching import status
@@ -47,6 +50,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         """Is this good enough? The bound itself is."""
         return self.least <= value <= self.most
 
+
+#: The scopes of which nothing is granted ahead.
+_MESSAGES: Final = (("strict", "a strict window"), ("places", "calls in flight"))
 
 TARGETS: Final = (
     Target(
@@ -155,6 +161,54 @@ TARGETS: Final = (
             ("limits on memcached", "processes-limits-memcached"),
             ("pyrate-limiter on SQLite", "processes-pyrate-limiter"),
         )
+    ),
+    *(
+        Target(
+            title=f"permits per second, 4 processes, a message for each: {title}",
+            contender=f"messages-{name}",
+            metric=PER_SECOND,
+            least=20_000,
+            unit="per second",
+            decimals=0,
+        )
+        for name, title in _MESSAGES
+    ),
+    *(
+        Target(
+            title=f"what the process that got least got of these, in fair shares: {title}",
+            contender=f"messages-{name}",
+            metric=LEAST_SHARE,
+            least=0.9,
+            unit="shares",
+            decimals=3,
+        )
+        for name, title in _MESSAGES
+    ),
+    *(
+        Target(
+            title=f"what the process that got most got of these: {title}",
+            contender=f"messages-{name}",
+            metric=LARGEST_SHARE,
+            most=1.1,
+            unit="shares",
+            decimals=3,
+        )
+        for name, title in _MESSAGES
+    ),
+    *(
+        Target(title=title, contender="round-trips", metric=metric, most=most, unit="us", decimals=0)
+        for title, metric, most in (
+            ("first permit of a scope, from the daemon, p50", COLD_P50, 300.0),
+            ("first permit of a scope, from the daemon, p99", COLD_P99, 1_000.0),
+        )
+    ),
+    Target(
+        title="memory of the daemon with 1,000 connected processes",
+        contender="holders",
+        metric=RESIDENT_BYTES,
+        most=100.0 * 1_048_576,
+        unit="bytes",
+        decimals=0,
     ),
     Target(title="lateness of a permit that had to wait, p99", contender="waiting", metric="p99_ms", most=2.0, unit="ms"),
     Target(

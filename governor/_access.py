@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sized
 from functools import partial
-from threading import Event, get_ident
+from threading import Event, RLock, get_ident
 from typing import Final, Protocol, final
 
 import anyio
@@ -70,6 +70,7 @@ class Access:
     """
 
     __slots__ = (
+        "_adding",
         "_spelled",
         "_spellings",
         "addresses",
@@ -88,6 +89,8 @@ class Access:
         self.follow(config)
         #: The actors by the provider, and then by the method, as calls spell them.
         self.addresses: Addresses = {}
+        # Held while the table is changed, where any thread may do that.
+        self._adding = RLock()
         # Of each scope, the spellings in the table, and how many there are in all.
         self._spellings: dict[str, list[tuple[str, str | None]]] = {}
         self._spelled = 0
@@ -117,19 +120,21 @@ class Access:
     def forked(self) -> None:
         """A forked child has a copy of the actors and none of their loop: no call may reach them directly."""
         self.thread = 0
+        self._adding = RLock()
         self.addresses.clear()
         if self.portal is not None:
             self.portal.ended = True
 
     def forget(self, addresses: Addresses, actor: Address) -> None:
         """The actor has been dropped: the next call in its scope finds another one."""
-        if addresses is self.addresses:
-            for provider, method in self._spellings.pop(actor.scope, ()):
-                self._spelled -= 1
-                methods = addresses.get(provider, {})
-                methods.pop(method, None)
-                if not methods:
-                    addresses.pop(provider, None)
+        with self._adding:
+            if addresses is self.addresses:
+                for provider, method in self._spellings.pop(actor.scope, ()):
+                    self._spelled -= 1
+                    methods = addresses.get(provider, {})
+                    methods.pop(method, None)
+                    if not methods:
+                        addresses.pop(provider, None)
 
     # The loop of the actors.
 
@@ -174,7 +179,10 @@ class Access:
             return known
         scope = scope_of(provider, method)
         try:
-            return self.still_running().call(partial(self._add, provider, method, scope), answer_timeout(timeout))
+            portal = self.still_running()
+            if self.backend is not None and self.backend.anywhere:
+                return self._add(provider, method, scope)
+            return portal.call(partial(self._add, provider, method, scope), answer_timeout(timeout))
         except (TimeoutError, UsageError) as error:
             return unanswered(scope, error)
 
@@ -185,7 +193,10 @@ class Access:
             return known
         scope = scope_of(provider, method)
         try:
-            return await self.still_running().acall(partial(self._add, provider, method, scope), answer_timeout(timeout))
+            portal = self.still_running()
+            if self.backend is not None and self.backend.anywhere:
+                return self._add(provider, method, scope)
+            return await portal.acall(partial(self._add, provider, method, scope), answer_timeout(timeout))
         except (TimeoutError, UsageError) as error:
             return unanswered(scope, error)
 
@@ -197,6 +208,10 @@ class Access:
         return None
 
     def _add(self, provider: str, method: str | None, scope: str) -> Address | Denied:
+        with self._adding:
+            return self._add_here(provider, method, scope)
+
+    def _add_here(self, provider: str, method: str | None, scope: str) -> Address | Denied:
         actor = None if self.backend is None else self.backend.actor(scope)
         if actor is None:
             return overloaded(scope)

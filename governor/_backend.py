@@ -18,6 +18,10 @@ class Backend(Protocol):
         """Where inbound requests are admitted, if a daemon owns the limits."""
 
     @property
+    def anywhere(self) -> bool:
+        """Whether `actor` may be called on any thread."""
+
+    @property
     def operations(self) -> Operations:
         """What an operator may do by hand. Raises `UsageError` where a daemon owns the limits."""
 

@@ -60,6 +60,8 @@ class Supervisor:
 
     #: It decides on inbound requests itself.
     gate = None
+    #: See `Backend`.
+    anywhere = False
 
     def __init__(
         self,

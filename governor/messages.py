@@ -41,7 +41,7 @@ class WatchedCall(msgspec.Struct):
     rule: Loops = Loops()
 
 
-class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
+class Acquire(msgspec.Struct, frozen=True, omit_defaults=True, tag="acquire"):
     """Ask for a permit. `timeout` is the longest wait in seconds: 0 does not wait, None waits as long as it takes.
 
     `attempt` counts the tries of one operation from 1; None stands for a request that is not part of a retried operation.
@@ -100,7 +100,7 @@ class Settled(msgspec.Struct, frozen=True, tag="settled"):
     answered: Answered | None = None
 
 
-class Report(msgspec.Struct, frozen=True, tag="report"):
+class Report(msgspec.Struct, frozen=True, omit_defaults=True, tag="report"):
     """Tell what became of a grant: the HTTP status if there was one, and what was really used, by unit.
 
     `answered` is what was told of the beginning of its answer, if anything was. `ending` says whether the request may still

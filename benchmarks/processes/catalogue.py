@@ -66,20 +66,59 @@ _GATEKEEPERS: Final = (
     ),
 )
 
-PROCESSES: Final = tuple(
+PROCESSES: Final = (
+    *(
+        Contender(
+            name=f"processes-{name}",
+            family=Family.PROCESSES,
+            entry="processes.throughput:shared_by_processes",
+            subject=f"processes.subjects.{subject}",
+            size=2_000,
+            quick_size=500,
+            title=title,
+            does=does,
+            does_not=does_not,
+            needs=needs,
+        )
+        for name, title, subject, does, does_not, needs in _SUBJECTS
+    ),
+    *(
+        Contender(
+            name=f"messages-{name}",
+            family=Family.MESSAGES,
+            entry="processes.scarce:message_by_message",
+            subject=f"processes.subjects.ours:{subject}",
+            size=4_000,
+            quick_size=1_000,
+            title=title,
+            does=f"acquire and outcome: {WHOLE_JOB}; a message for each to the daemon, and one back",
+            does_not=does_not,
+        )
+        for name, subject, title, does_not in (
+            ("strict", "STRICT", "governor, a strict window that is never reached", "no call waits"),
+            ("places", "PLACES", "governor, 8 calls in flight", "calls that do nothing; three of four wait at any time"),
+        )
+    ),
     Contender(
-        name=f"processes-{name}",
-        family=Family.PROCESSES,
-        entry="processes.throughput:shared_by_processes",
-        subject=f"processes.subjects.{subject}",
-        size=2_000,
+        name="round-trips",
+        family=Family.ROUND_TRIPS,
+        entry="processes.latency:one_at_a_time",
+        size=3_000,
         quick_size=500,
-        title=title,
-        does=does,
-        does_not=does_not,
-        needs=needs,
-    )
-    for name, title, subject, does, does_not, needs in _SUBJECTS
+        title="governor, `governor serve --socket`",
+        does="from the call of one thread to its permit; a scope that is new to both processes, and one that is known",
+        does_not="one call at a time",
+    ),
+    Contender(
+        name="holders",
+        family=Family.HOLDERS,
+        entry="processes.holders:idle",
+        size=1_000,
+        quick_size=200,
+        title="governor, `governor serve --socket`, 1,000 processes",
+        does="processes that are connected and have held permits, and make no calls now",
+        does_not="connections of one process; Linux only",
+    ),
 )
 
 ADMISSIONS: Final = tuple(

@@ -32,10 +32,10 @@ _MILLISECOND_NS: Final = 1_000_000
 _NOTICE: Final = 50
 
 
-def ask_together(subject: SharedSubject, address: str, limit: Limit, span: Span) -> Sequence[Tally]:
-    """What each thread of each process counted. All ask in one scope."""
+def ask_together(subject: SharedSubject, address: str, limit: Limit, span: Span, threads: int = THREADS) -> Sequence[Tally]:
+    """What each thread of each process counted, process by process. All ask in one scope."""
     settings = msgspec.json.encode(limit).decode()
-    command = [sys.executable, "-m", "benchmarks.processes.crew", subject.path, address, settings, SHARED, str(THREADS)]
+    command = [sys.executable, "-m", "benchmarks.processes.crew", subject.path, address, settings, SHARED, str(threads)]
     return [tally for tallies in together(command, span, list[Tally]) for tally in tallies]
 
 

@@ -19,7 +19,8 @@ class Alarm:
     def __init__(self, portal: Portal, on_ring: Callable[[], object]) -> None:
         self._portal = portal
         self._on_ring = on_ring
-        self._stop = anyio.Event()
+        #: Made when it is needed: the first call of a scope does not wait for it.
+        self._stop: anyio.Event | None = None
         self._timer: anyio.CancelScope | None = None
         #: The loop of the timer, which cannot be set on any other.
         self._loop: object = None
@@ -28,7 +29,7 @@ class Alarm:
 
     async def run(self) -> None:
         """Rings until the alarm is stopped. Raises the exception that it was stopped with, if any."""
-        stop = self._stop  # After a restart there is another one.
+        stop = self._end()  # After a restart there is another one.
         self._loop = running_loop()
         while not stop.is_set():
             with anyio.CancelScope(deadline=self.at) as timer:
@@ -60,13 +61,18 @@ class Alarm:
     def stop(self, crash: Exception | None = None) -> None:
         """Ends the task."""
         self._crash = crash or self._crash
-        self._stop.set()
+        self._end().set()
 
     def restart(self) -> None:
         """Gets ready for another task. The one that was stopped may not have ended yet."""
-        self._stop = anyio.Event()
+        self._stop = None
         self._crash = None
         self.at = math.inf
+
+    def _end(self) -> anyio.Event:
+        if self._stop is None:
+            self._stop = anyio.Event()
+        return self._stop
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -28,6 +28,15 @@ def overloaded(scope: str) -> Denied:
     return Denied(scope, Reason.OVERLOADED, 1.0)
 
 
+def grab(actor: Address, acquire: Acquire) -> Permit | Denied | None:
+    """The answer to a plain ask as the hot path gives it, without a step; None if it takes one."""
+    answer = actor.grab(True) if acquire.timeout == 0 else actor.grab()
+    if acquire.attempt == 1 and isinstance(answer, Permit):
+        # The first attempt of an operation pays into the retry budget.
+        actor.ledger.budget.deposit(answer.grant().granted_at)
+    return answer
+
+
 async def ask_here(actor: Address, acquire: Acquire) -> Permit | Denied:
     """From a task on the actor's own loop."""
     done = anyio.Event()

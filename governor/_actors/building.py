@@ -28,7 +28,7 @@ from governor.instrumentation import Announcer
 from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.server_limits import ServerLimits
-from governor.policies.shared_limit import MethodCost
+from governor.policies.shared_limit import ONE_REQUEST, MethodCost
 
 _log: Final = logging.getLogger("governor")
 
@@ -57,7 +57,6 @@ class Builder:
         watch_loops: LoopWatch | None = None,
         keeper: Keeper | None = None,
     ) -> None:
-        self.config = config
         self._watch_loops = watch_loops
         self._keeper = keeper
         self._now = now
@@ -78,10 +77,17 @@ class Builder:
         # At so many, those at rest are dropped; at the bound not before this instant, when the first of them is.
         self._sweep_at = 64
         self._full_until = Instant(0)
+        self._use(config)
+
+    def _use(self, config: Config) -> None:
+        self.config = config
+        #: The providers of which the settings say anything: all others are alike, and looked up once for all of them.
+        self._named = {provider_of(name) for name in (*config.provider, *config.outbound)}
+        self._parameters_of_others: ProviderParameters | None = None
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on."""
-        self.config = config
+        self._use(config)
         self._history.append((self._now(), config))
         self.changes += 1
 
@@ -92,11 +98,14 @@ class Builder:
 
     def new(self, scope: str) -> ScopeActor:
         """An actor with unspent policies, or with those that earlier lives have left."""
-        settings = self.config.for_scope(scope)  # Looked up once: the first call of a scope waits for all of this.
+        settings = self._settings(scope)  # Looked up once: the first call of a scope waits for all of this.
         pipeline = self._pipeline_of(scope, self._said(scope, settings, self.config))
         if self._keeper is not None:
             pipeline = self._keeper.scope(scope, pipeline, self._pipeline_of)
         return self._actor(scope, pipeline, settings)
+
+    def _settings(self, scope: str) -> ScopeSettings:
+        return self.config.for_scope(scope) if provider_of(scope) in self._named else self.config.outbound[DEFAULT]
 
     def revived(self, scope: str, record: ScopeRecord) -> ScopeActor:
         """An actor that goes on from a record, as if it had gone through the changes of settings since."""
@@ -158,6 +167,13 @@ class Builder:
 
     def _parameters(self, provider: str) -> ProviderParameters:
         """Those of a provider, or of the section of a key. What a server reveals belongs to its provider."""
+        if provider_of(provider) in self._named or keyed_of(provider):
+            return self._look_up(provider)
+        if self._parameters_of_others is None:
+            self._parameters_of_others = self._look_up(provider)
+        return self._parameters_of_others
+
+    def _look_up(self, provider: str) -> ProviderParameters:
         scope, config = self.config.for_scope(provider), self.config
         whole = config.for_provider(provider_of(provider))
         settings = config.provider.get(provider) if keyed_of(provider) else whole
@@ -200,17 +216,18 @@ class Builder:
 
     def _pipeline_of(self, scope: str, settings: PipelineSettings, own_server: ServerLimits | None = None) -> Pipeline:
         breaker, limits, exempt, max_debt, arrivals = settings
-        keyed = self.config.keyed_section(scope)
+        provider = provider_of(scope)
+        keyed = self.config.keyed_section(scope) if provider in self._named else None
         return Pipeline(
             breaker,
             limits,
             cap=self._watch.cap,
             budgets=self._watch.budgets,
             degraded=self._watch.degraded,
-            provider=self.provider(provider_of(scope)),
-            cost=self._cost(scope, provider_of(scope)),
+            provider=self.provider(provider),
+            cost=self._cost(scope, provider),
             key=None if keyed is None else self.provider(keyed),
-            key_cost=self._cost(scope, keyed),
+            key_cost=ONE_REQUEST if keyed is None else self._cost(scope, keyed),
             scope=scope,
             own_server=own_server,
             exempt=exempt,
@@ -219,8 +236,10 @@ class Builder:
             arrivals=arrivals,
         )
 
-    def _cost(self, scope: str, section: str | None) -> MethodCost:
-        settings = self.config.provider.get(section or DEFAULT) or self.config.provider[DEFAULT]
+    def _cost(self, scope: str, section: str) -> MethodCost:
+        settings = self.config.provider.get(section) or self.config.provider[DEFAULT]
+        if not settings.cost:
+            return ONE_REQUEST
         return MethodCost(*settings.cost_of(scope.partition(":")[2]))
 
     def _actor(self, scope: str, pipeline: Pipeline, settings: ScopeSettings) -> ScopeActor:

@@ -160,6 +160,11 @@ class Lender:
 
     # Holders in other processes.
 
+    @property
+    def lends(self) -> bool:
+        """Whether anything may be granted ahead to other processes. Limits that other scopes wait for as well are not."""
+        return bool(self._ledger.pipeline.lenders) and not self._ledger.pipeline.shares
+
     def holds_up(self, verdict: Verdict) -> bool:
         """Whether permits stand in the way of a call that are being recalled from other processes."""
         pipeline = self._ledger.pipeline
@@ -176,13 +181,10 @@ class Lender:
             self.recall()
 
     def lend(self, holder: RemoteHolder, wanted: int) -> int:
-        """Grants a holder up to `wanted` permits ahead, as far as the limits have them to spare. Returns how many.
-
-        What other scopes wait for as well is not granted ahead to other processes: limits of a provider are not.
-        """
+        """Grants a holder up to `wanted` permits ahead, as far as the limits have them to spare. Returns how many."""
         pipeline, now = self._ledger.pipeline, self._ledger.clock()
         pipeline.regate()
-        if wanted <= 0 or holder.recalled_at is not None or now < pipeline.gate or pipeline.shares:
+        if wanted <= 0 or holder.recalled_at is not None or now < pipeline.gate or not self.lends:
             return 0
         free = pipeline.lendable(now)
         part = (free + self.lent_out) // len(self.remote.keys() | {holder})

@@ -88,7 +88,9 @@ class Asks:
         return len(self._asked)
 
     def ask(self, stand_in: StandIn, acquire: Acquire, waiter: Waiter) -> None:
-        """Asks for a permit. The waiter is answered later, or at once."""
+        """Asks for a permit. The waiter is answered later, or at once. Once for each: a second time changes nothing."""
+        if waiter in self._asked:
+            return
         deadline = math.inf if acquire.timeout is None else self._time() + acquire.timeout
         self._asked[waiter] = asked = _Asked(stand_in, acquire, waiter, deadline)
         stand_in.waiting += 1

@@ -3,6 +3,8 @@
 What is written goes out at once as far as the socket takes it, and the rest with the next look of a task. A forked child has a
 copy of the socket, which would keep the connection alive after the death of its parent: so it is closed there.
 
+What is sent and written is so by one thread at a time: that which has the `turn`.
+
 Bound: `MAX_BACKLOG` bytes that the daemon does not read; beyond, the connection ends.
 """
 
@@ -10,7 +12,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, final
@@ -23,7 +25,8 @@ from governor.protocol import FROM_OWNER, FrameReader, FromMember, FromOwner, en
 
 #: Bytes that the daemon has not read.
 MAX_BACKLOG: Final = 64 * 1024 * 1024
-_READ: Final = 262_144
+#: Larger buffers are not taken from the heap, but mapped anew for each read, which takes longer than all the rest.
+_READ: Final = 65_536
 
 #: The sockets that are open in this process.
 _open: Final["WeakSet[socket.socket]"] = WeakSet()
@@ -35,9 +38,13 @@ class ConnectionLostError(OSError):
 
 @final
 class Connection:
-    """One connection. Belongs to the thread of its event loop. Raises `OSError` if nothing listens at the path."""
+    """One connection. Belongs to the thread of its event loop. Raises `OSError` if nothing listens at the path.
 
-    def __init__(self, path: Path) -> None:
+    `send`, `write` and `break_off` are for any thread.
+    """
+
+    def __init__(self, path: Path, turn: AbstractContextManager[object]) -> None:
+        self._turn = turn
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.setblocking(False)
@@ -56,16 +63,27 @@ class Connection:
         self._out += encode(message)
 
     def flush(self) -> None:
-        """Writes as much as fits."""
+        """Writes as much as fits, and the rest later."""
         try:
-            while self._out and not self.closed:
-                del self._out[: self._socket.send(self._out)]
+            self._write()
         except BlockingIOError:
             if len(self._out) > MAX_BACKLOG:
                 self.end()
             self._to_write.set()
         except OSError:
             self.end()
+
+    def write(self) -> bool:
+        """Writes as much as fits. False if it is up to `flush` to go on."""
+        try:
+            self._write()
+        except OSError:
+            return False
+        return True
+
+    def _write(self) -> None:
+        while self._out and not self.closed:
+            del self._out[: self._socket.send(self._out)]
 
     async def keep_writing(self) -> None:
         """Writes what has not fitted, as soon as it does."""
@@ -74,7 +92,8 @@ class Connection:
             self._to_write = anyio.Event()
             while self._out and not self.closed:
                 await anyio.wait_writable(self._socket)
-                self.flush()
+                with self._turn:
+                    self.flush()
 
     async def keep_reading(self, handle: Callable[[list[FromOwner]], object]) -> None:
         """Hands over the messages that have arrived together, again and again.
@@ -97,9 +116,13 @@ class Connection:
         return True
 
     def end(self) -> None:
-        """Ends it from any place: its reader finds out."""
-        self.closed = True
+        """Ends it: its reader finds out."""
         self._to_write.set()
+        self.break_off()
+
+    def break_off(self) -> None:
+        """The same from any thread."""
+        self.closed = True
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 

@@ -8,6 +8,7 @@ time to live. Otherwise nothing is sent.
 import logging
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from random import Random
 from typing import Final, Protocol, final
@@ -39,7 +40,7 @@ class Linked(Protocol):
         """A connection begins: the hello, and the session, which begins with the welcome."""
 
     def welcome(self, welcome: Welcome) -> None:
-        """The session has begun."""
+        """The session has begun. Called within the turn."""
 
     def look(self) -> float | None:
         """Looks after leases and asks. Seconds until the next look; None if there is nothing to look after."""
@@ -52,8 +53,18 @@ class Linked(Protocol):
 class Link:
     """The connection, again and again. Belongs to the thread of its event loop."""
 
-    def __init__(self, socket: Path, linked: Linked, random: Random, missing: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        linked: Linked,
+        random: Random,
+        *,
+        turn: AbstractContextManager[object],
+        missing: Callable[[], bool],
+    ) -> None:
         self._socket = socket
+        #: Held by the thread that works with the session.
+        self._turn = turn
         self._linked = linked
         self._random = random
         #: Called when nothing listens at the socket. True if a daemon is being started, for which the first calls wait.
@@ -68,6 +79,15 @@ class Link:
         if self._connection is not None:
             self._connection.flush()
 
+    def write(self) -> bool:
+        """The same on any thread. False if it is up to `flush` to go on."""
+        return self._connection is not None and self._connection.write()
+
+    def break_off(self) -> None:
+        """Ends the connection, from any thread, so that another one begins."""
+        if self._connection is not None:
+            self._connection.break_off()
+
     def is_busy(self) -> None:
         """There is something to look after."""
         self._busy.set()
@@ -80,7 +100,7 @@ class Link:
         said = False
         while True:
             try:
-                connection = Connection(self._socket)
+                connection = Connection(self._socket, self._turn)
             except OSError as error:
                 if not self._missing() or anyio.current_time() >= calls_wait_until:
                     self._linked.lose()
@@ -111,13 +131,14 @@ class Link:
         waits = anyio.CancelScope()
 
         def handle(messages: Iterable[FromOwner]) -> None:
-            for message in messages:
-                if self._session is None:
-                    self._welcome(message, session)
-                    waits.deadline = math.inf
-                else:
-                    session.handle(message)
-            connection.flush()
+            with self._turn:
+                for message in messages:
+                    if self._session is None:
+                        self._welcome(message, session)
+                        waits.deadline = math.inf
+                    else:
+                        session.handle(message)
+                connection.flush()
 
         try:
             async with anyio.create_task_group() as tasks:
@@ -150,8 +171,9 @@ class Link:
                     _log.warning("The daemon at %s does not answer.", self._socket)
                     connection.end()
                     return
-                if now - session.reported_at >= self._ttl // 4:
-                    session.ping()
-                connection.flush()
+                with self._turn:
+                    if now - session.reported_at >= self._ttl // 4:
+                        session.ping()
+                    connection.flush()
                 await anyio.sleep(wait)
             connection.flush()  # What the last look has said.

@@ -3,15 +3,21 @@
 It belongs to the thread of its connection, which runs nothing else. All threads and tasks of the process leave what they have
 to say in one queue, and what lies there goes out together. While the daemon is away, a supervisor of this process decides.
 
+A thread that leaves something sends all that lies there itself, if no other one is at it: so a call waits for two threads, its
+own and that which reads, instead of three. `_turn` is held by the thread that works with the connection and with what it knows.
+
 Bounds: `max_scopes` stand-ins; at the bound an idle one makes room, or the call is denied as `overloaded`.
 """
 
+import logging
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
+from threading import RLock
 from typing import Final, final
 
 import msgspec
@@ -50,6 +56,8 @@ from governor.policies.contract import Request
 from governor.protocol import VERSION, FromMember, Hello, Welcome
 from governor.statistics import Statistics
 
+_log: Final = logging.getLogger("governor")
+
 #: Seconds between looks: while permits are lent, while asks wait, and while only outcomes are to come.
 _LOOK_INTERVAL: Final = to_seconds(LOOK_INTERVAL)
 _WAITING_INTERVAL: Final = 0.05
@@ -66,6 +74,9 @@ _MAX_LOOKED_AT: Final = 16
 class Member(Notifier):
     """See the module. `supervisor` decides by the settings of `config_for` while the daemon is away."""
 
+    #: See `Backend`.
+    anywhere = True
+
     def __init__(
         self,
         config: Config,
@@ -81,6 +92,12 @@ class Member(Notifier):
         on_forgotten: Callable[[StandIn], None],
     ) -> None:
         super().__init__(portal)
+        # It may be taken twice: by a signal handler that asks in the middle of it.
+        self._turn = RLock()
+        #: Whether a thread sends what is left.
+        self._sending = False
+        #: Whether the connection is looked at now and then.
+        self._looking = False
         self._config = config
         self._local = supervisor
         self._now = now
@@ -106,7 +123,7 @@ class Member(Notifier):
         self._answers = False
         #: What the last hello has said was used.
         self._said = self._calls.used()
-        self._link = Link(socket, self, random, missing=Spawner(config, socket, portal.time).missing)
+        self._link = Link(socket, self, random, turn=self._turn, missing=Spawner(config, socket, portal.time).missing)
         tasks.start_soon(self._link.run)
 
     # Backend.
@@ -117,7 +134,14 @@ class Member(Notifier):
         raise UsageError("a daemon owns the limits of this process; use `governor ctl`")
 
     def actor(self, scope: str) -> StandIn | None:
-        """The stand-in of a scope, made on first use. None if there is no room for another scope."""
+        """The stand-in of a scope, made on first use, on any thread. None if there is no room for another scope."""
+        found = self._stand_ins.get(scope)
+        if found is None:
+            with self._turn:
+                found = self._find(scope)
+        return found
+
+    def _find(self, scope: str) -> StandIn | None:
         found = self._stand_ins.get(scope)
         if found is None and (len(self._stand_ins) < self._config.global_.max_scopes or self._make_room()):
             loops, max_waiting = self._config.for_scope(scope).loops, self._config.global_.max_waiting
@@ -130,20 +154,22 @@ class Member(Notifier):
             if not one.waiting and not one.lease.unread:
                 self._leases.by_scope.pop(scope, None)
                 self._leased.pop(one, None)
-                self._on_forgotten(one)
+                # Later, without the turn: it waits for threads that wait for the turn.
+                self._portal.post(partial(self._on_forgotten, one))
                 return True
             self._stand_ins[scope] = one  # Its turn comes after all others.
         return False
 
     def close(self) -> None:
         """Tells the daemon what there is to tell, returns the leases, and denies every ask, now and later."""
-        self._dispatch()
-        self.gate.batches.close()
-        self._asks.close()
-        if self._calls.session is not None:
-            self._calls.session.give_all_back(self._leased)
-        self._link.flush()
-        self._leases.end()
+        with self._turn:
+            self._dispatch()
+            self.gate.batches.close()
+            self._asks.close()
+            if self._calls.session is not None:
+                self._calls.session.give_all_back(self._leased)
+            self._link.flush()
+            self._leases.end()
         self._local.close()
 
     def moved(self) -> None:
@@ -160,8 +186,9 @@ class Member(Notifier):
         """The statistics of the daemon; without it, those of this process."""
         session, documents = self._asks.session, list[bytes]()
         if session is not None:
-            session.query("statistics", documents.append)
-            self._link.flush()
+            with self._turn:
+                session.query("statistics", documents.append)
+                self._link.flush()
             ends = self._portal.time() + _DOCUMENT_TIMEOUT
             while not documents and session is self._asks.session and self._portal.time() < ends:
                 yield None
@@ -174,7 +201,7 @@ class Member(Notifier):
         """Other settings for the time without the daemon, whose own are in force else."""
         self._config = config
         self._away.reconfigure(config)
-        for scope, one in self._stand_ins.items():
+        for scope, one in tuple(self._stand_ins.items()):
             one.logic.loops = config.for_scope(scope).loops
 
     def leave_degraded(self) -> None:
@@ -185,24 +212,64 @@ class Member(Notifier):
 
     def _on_notified(self) -> None:
         self._notified = False
-        self._dispatch()
-        self._link.flush()
-        if self._leased or len(self._asks) or self.failures or self.gate.batches.is_busy:
-            self._link.is_busy()
+        with self._turn:
+            self._dispatch()
+            self._link.flush()
+            if self._is_busy:
+                self._link.is_busy()
 
-    def _dispatch(self) -> None:
-        for _ in range(len(self.entries)):
-            owner, message, waiter = self.entries.popleft()
-            if isinstance(message, Acquire):
-                assert isinstance(owner, StandIn)
-                assert isinstance(waiter, Waiter)
-                self._asks.ask(owner, message, waiter)
-            elif isinstance(message, Leave):
-                assert isinstance(waiter, Waiter)
-                self._asks.withdraw(waiter)
-            else:
-                self._calls.tell(owner, message)
-        self.gate.dispatch()
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._leased or len(self._asks) or self.failures or self.gate.batches.is_busy)
+
+    def hand_over(self) -> None:
+        """See `Outbox.hand_over`."""
+        if self._asks.session is None or not self._turn.acquire(blocking=False):
+            self.notify()
+            return
+        left = True
+        try:
+            if not self._sending and self._asks.session is not None:
+                self._sending = True
+                left = not (self._dispatch(anywhere=True) and self._link.write()) or (self._is_busy and not self._looking)
+                self._sending = False
+        except BaseException as error:
+            # Interrupted halfway: the next hello says what the daemon does not know.
+            self._sending = False
+            self._link.break_off()
+            if not isinstance(error, Exception):
+                raise
+            _log.error("What a call has left could not be sent.", exc_info=error)
+        finally:
+            self._turn.release()
+        if left:
+            self.notify()
+
+    def _dispatch(self, *, anywhere: bool = False) -> bool:
+        """Reads what is left. False if the rest is for the thread of the connection, and this may be another one."""
+        entries = self.entries
+        for _ in range(len(entries)):
+            owner, message, waiter = entries[0]
+            if anywhere and isinstance(message, Acquire) and message.watched is not None:
+                return False
+            try:
+                if isinstance(message, Acquire):
+                    assert isinstance(owner, StandIn)
+                    assert isinstance(waiter, Waiter)
+                    self._asks.ask(owner, message, waiter)
+                elif isinstance(message, Leave):
+                    assert isinstance(waiter, Waiter)
+                    self._asks.withdraw(waiter)
+                else:
+                    self._calls.tell(owner, message)
+            except Exception:
+                entries.popleft()
+                raise
+            # Only now: what an interrupted thread has begun with is read again, for the call may be that of another one.
+            entries.popleft()
+        if not anywhere:
+            self.gate.dispatch()
+        return True
 
     def _on_gone(self) -> None:
         self.gate.on_gone()
@@ -216,12 +283,13 @@ class Member(Notifier):
 
     def plan(self, scope: str, message: PlanRetry) -> RetryPlan | PlanToCome:
         """See `Parent.plan`."""
-        self._dispatch()
-        if self._asks.session is not None:
-            plan = PlanToCome()
-            self._asks.session.plan(scope, message, plan.give)
-            self._link.flush()
-            return plan
+        with self._turn:
+            self._dispatch()
+            if self._asks.session is not None:
+                plan = PlanToCome()
+                self._asks.session.plan(scope, message, plan.give)
+                self._link.flush()
+                return plan
         actor = self._away.actor(scope) if self._asks.is_away and self._away.decides else None
         return RetryPlan(None, NoRetry.UNAVAILABLE) if actor is None else actor.plan_retry(message)
 
@@ -232,23 +300,24 @@ class Member(Notifier):
 
         So asks are kept if the daemon is known to answer at once, or was never away. Else calls are decided here until it does.
         """
-        self._dispatch()
-        if self._answers or not self._absent:
-            self._asks.keep_all()
-        session = Session(
-            send,
-            self._leases,
-            stand_in=self._known,
-            decided=self._asks.decided,
-            failure_read=self._calls.failure_read,
-            leased=self._is_leased,
-            admitted=self.gate.batches.admitted,
-        )
-        self._calls.begin(session)
-        name = self._config.machine.name or os.path.basename(sys.argv[0] if sys.argv else "")
-        self._said = self._calls.used()
-        hello = Hello(VERSION, os.getpid(), name[:64], self._calls.held(), self._said.by_scope, by_caller=self._said.by_caller)
-        return hello, session
+        with self._turn:
+            self._dispatch()
+            if self._answers or not self._absent:
+                self._asks.keep_all()
+            session = Session(
+                send,
+                self._leases,
+                stand_in=self._known,
+                decided=self._asks.decided,
+                failure_read=self._calls.failure_read,
+                leased=self._is_leased,
+                admitted=self.gate.batches.admitted,
+            )
+            self._calls.begin(session)
+            name = self._config.machine.name or os.path.basename(sys.argv[0] if sys.argv else "")
+            self._said = self._calls.used()
+            used = self._said.by_scope
+            return Hello(VERSION, os.getpid(), name[:64], self._calls.held(), used, by_caller=self._said.by_caller), session
 
     def welcome(self, welcome: Welcome) -> None:
         """See `Linked.welcome`. Raises `ConnectionLostError` if another hello must say what was used since this one."""
@@ -271,25 +340,27 @@ class Member(Notifier):
 
     def lose(self) -> None:
         """See `Linked.lose`. Calls are decided here from now on."""
-        session, self._calls.session = self._calls.session, None
-        self._asks.lose()
-        if session is not None:
-            for scope, used in self._leases.end().items():
-                self._calls.use(scope, Request(used))
-            session.end()
-        self._leased.clear()
-        self.failures.clear()
-        if not self._asks.is_away and not self._asks.closed:
-            self._asks.is_away = True
-            if not self._absent:
-                # Not with each attempt to connect: the limits would be used up for ever.
-                self._absent = True
-                self._away.begin(self._ttl)
-            self._asks.forward_all()
-        self.gate.lose()
+        with self._turn:
+            self._looking = False
+            session, self._calls.session = self._calls.session, None
+            self._asks.lose()
+            if session is not None:
+                for scope, used in self._leases.end().items():
+                    self._calls.use(scope, Request(used))
+                session.end()
+            self._leased.clear()
+            self.failures.clear()
+            if not self._asks.is_away and not self._asks.closed:
+                self._asks.is_away = True
+                if not self._absent:
+                    # Not with each attempt to connect: the limits would be used up for ever.
+                    self._absent = True
+                    self._away.begin(self._ttl)
+                self._asks.forward_all()
+            self.gate.lose()
 
     def _known(self, scope: str) -> StandIn:
-        found = self.actor(scope)
+        found = self._find(scope)
         if found is None:
             raise SessionRejected(f"the daemon speaks of {scope}, for which there is no room")
         return found
@@ -300,6 +371,13 @@ class Member(Notifier):
 
     def look(self) -> float | None:
         """See `Linked.look`."""
+        with self._turn:
+            wait = self._look()
+            # Within the turn: a thread that asks from now on knows whether it must have that looked after.
+            self._looking = wait is not None
+        return wait
+
+    def _look(self) -> float | None:
         session = self._asks.session
         if session is None:
             return None

@@ -38,7 +38,10 @@ class Outbox(Protocol):
         """One for each failure that the owner of the limits has not read."""
 
     def notify(self) -> None:
-        """Has the entries read soon."""
+        """Has the entries read soon, by the thread of the connection."""
+
+    def hand_over(self) -> None:
+        """Has the entries read at once, by this thread, or else soon."""
 
 
 class OutcomeLeaver:
@@ -63,8 +66,11 @@ class OutcomeLeaver:
         outbox.entries.append((self, outcome, None))
 
     def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
-        """An outcome has been left: has it sent."""
-        self._outbox.notify()
+        """An outcome has been left: has it sent; from a finalizer, `later`, by another thread."""
+        if later:
+            self._outbox.notify()
+        else:
+            self._outbox.hand_over()
 
 
 @final

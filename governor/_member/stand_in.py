@@ -155,7 +155,7 @@ class StandIn(PermitTaker, OutcomeLeaver):
         try:
             self._outbox.entries.append((self, message, waiter))
         finally:
-            self._outbox.notify()
+            self._outbox.hand_over()
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits."""

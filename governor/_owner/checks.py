@@ -36,6 +36,8 @@ def checked_acquire(acquire: Acquire) -> Acquire:
         raise ProtocolError(f"a label of {len(acquire.caller)} characters is too long")
     if timeout is not None and timeout > MAX_TIMEOUT:
         timeout = None
+    elif acquire.request is PLAIN and acquire.watched is None:
+        return acquire  # As nearly all are.
     # One request is known by identity, and the process itself watches for loops.
     return msgspec.structs.replace(acquire, request=checked_request(acquire.request), timeout=timeout, watched=None)
 

@@ -83,6 +83,8 @@ class Leases:
 
     def lend(self) -> None:
         """Grants ahead where asks have come in."""
+        if not self._asked:
+            return
         asked, self._asked = self._asked, Counter()
         for scope, asks in asked.items():
             lease = self._lease(scope)
@@ -135,7 +137,7 @@ class Leases:
 
     def _fill(self, lease: _Lease, wanted: int) -> None:
         actor = lease.actor
-        if wanted and actor.life.live and not actor.logic.watched:
+        if wanted and actor.lender.lends and actor.life.live and not actor.logic.watched:
             actor.within(partial(actor.lender.lend, lease.holder, wanted))
 
     # The way to the holders.

@@ -10,8 +10,9 @@ its connection is closed; `_HELLO_TIMEOUT` seconds until the first message of a 
 import logging
 import math
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Final, final
 
 import anyio
@@ -22,7 +23,7 @@ from governor._owner.members import MAX_MEMBERS, Members
 from governor._owner.peers import is_ours, user_of
 from governor._owner.session import Session
 from governor.errors import GovernorError
-from governor.protocol import FROM_MEMBER, FrameError, FrameReader, FromOwner, Lent, Rejected, encode
+from governor.protocol import FROM_MEMBER, FrameError, FrameReader, FromOwner, Lent, Recall, Rejected, encode
 
 _log: Final = logging.getLogger("governor")
 
@@ -38,14 +39,17 @@ _ACCEPT_PAUSE: Final = 0.1
 
 @final
 class Listener:
-    """The connections on one socket. `post` runs a callback on the loop soon."""
+    """The connections on one socket. `post` runs a callback on the loop soon.
+
+    As a context manager it writes at the end of the block what is said within.
+    """
 
     def __init__(self, members: Members, post: Callable[[Callable[[], object]], object]) -> None:
         self.members = members
         self._post = post
         self.connections: dict[Session, Connection] = {}
         #: Connections with something to write, while frames are handled or a flush has been posted.
-        self._dirty: dict[Connection, None] = {}
+        self._dirty: OrderedDict[Connection, None] = OrderedDict()
         self._collecting = False
 
     async def accept(self, listener: socket.socket, tasks: TaskGroup) -> None:
@@ -89,29 +93,28 @@ class Listener:
                 connection.closed = True
                 connection.drained.set()
                 del self.connections[session]
-                with self.together():
+                with self:
                     self.members.lost(session)
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Writes at the end what is said within the block."""
+    def __enter__(self) -> None:
         self._collecting = True
-        try:
-            yield
-        finally:
-            self._collecting = False
-            self.flush()
 
-    def wants_to_write(self, connection: "Connection") -> None:
-        """The connection has something to write."""
+    def __exit__(self, *_: object) -> None:
+        self._collecting = False
+        self.flush()
+
+    def wants_to_write(self, connection: "Connection", *, first: bool) -> None:
+        """The connection has something to write. A recall goes `first`: before the answer to what has caused it."""
         if not self._dirty and not self._collecting:
             self._post(self.flush)
         self._dirty[connection] = None
+        if first:
+            self._dirty.move_to_end(connection, last=False)
 
     def flush(self) -> None:
         """Writes what there is to write, as far as it can be written at once."""
         while self._dirty:
-            self._dirty.popitem()[0].flush()
+            self._dirty.popitem(last=False)[0].flush()
 
     def room(self, session: Session) -> anyio.Event | None:
         """What to wait for before a long message is sent; None if there is room for it."""
@@ -120,7 +123,7 @@ class Listener:
 
     async def close(self) -> None:
         """Denies every ask that waits, and gives the processes a moment to read it."""
-        with self.together():
+        with self:
             self.members.shut_down()
         with anyio.move_on_after(_FLUSH_TIMEOUT, shield=True):
             for connection in tuple(self.connections.values()):
@@ -143,6 +146,7 @@ class Connection:
         self.drained.set()
         self._reader = FrameReader(FROM_MEMBER)
         self._hello = anyio.CancelScope()
+        self._welcomed = False
         self.session = listener.members.open(self._send)
 
     async def run(self) -> None:
@@ -169,11 +173,12 @@ class Connection:
         if not data or self.closed:
             return False
         session = self.session
-        with self._listener.together():
+        with self._listener:
             for message in self._reader.feed(data):
                 session.handle(message)
-            session.lend()
-        if session.greeted:
+            session.finish()
+        if session.greeted and not self._welcomed:
+            self._welcomed = True
             self._hello.deadline = math.inf
         return True
 
@@ -192,7 +197,7 @@ class Connection:
         if len(self._out) > MAX_BACKLOG:
             self._close()
         else:
-            self._listener.wants_to_write(self)
+            self._listener.wants_to_write(self, first=isinstance(message, Recall))
 
     def flush(self) -> None:
         """Writes as much as fits, and leaves the rest to a task."""

@@ -1,7 +1,7 @@
 """Session of one connected process: what it asks for, what it holds, and when its leases run out. Sans-IO.
 
-Messages go in by `handle`, and out by the function that the session was given. Time comes from the clock of the governor, and
-`look` is to be called now and then while the session is `due`.
+Messages go in by `handle`, and out by the function that the session was given; `finish` follows those that have arrived
+together: outcomes are read before asks are decided. `look` is to be called now and then while the session is `due`.
 
 A session ends in two steps. When the connection is lost, calls that wait leave their queues at once. What the process may still
 use, the permits lent to it and the places of its calls, is kept until its leases have run out for certain, and only then counts
@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol, assert_never, final
 import msgspec
 
 from governor._actors.actor import ScopeActor
-from governor._actors.asking import overloaded
+from governor._actors.asking import grab, overloaded
 from governor._actors.group import GroupActor
 from governor._actors.permit import HeldPermit, Permit
 from governor._actors.queue import Waiter
@@ -117,10 +117,14 @@ class Session:
         #: Whether it has said hello.
         self.greeted = False
         self._early: dict[int, Ask] = {}
+        #: The asks that have arrived with what is being handled, and the actors of the outcomes that have.
+        self._asks: list[Ask] = []
+        self._told_to: dict[ScopeActor, None] = {}
         self._waiting: dict[int, _Waiting] = {}
         self._answers = Answers()
         self.places = Places(machine.clock)
-        self.leases = Leases(find=machine.actor, clock=machine.clock, ttl=machine.ttl, send=self._push)
+        # What sends is another function once the connection is lost.
+        self.leases = Leases(find=machine.actor, clock=machine.clock, ttl=machine.ttl, send=lambda message: self._send(message))
         self.admissions = Admissions(machine.group)
         #: Permits that were asked for and granted.
         self.granted = 0
@@ -130,7 +134,7 @@ class Session:
     @property
     def waiting(self) -> int:
         """Asks that wait."""
-        return len(self._waiting) + len(self._early)
+        return len(self._waiting) + len(self._early) + len(self._asks)
 
     @property
     def is_process(self) -> bool:
@@ -148,17 +152,26 @@ class Session:
 
     def handle(self, message: FromMember) -> None:
         """Reads one message. Raises `ProtocolError`, and `ConfigError` for no name of a scope: the connection must end."""
+        if isinstance(message, Hello):
+            self._greet(message)
+        elif not self.greeted:
+            raise ProtocolError("the first message of a connection must be a hello")
+        elif isinstance(message, Ask):
+            self._asks.append(message)
+        elif isinstance(message, Told) and not message.number:
+            self._told(message)
+        else:
+            self._settle()  # All others keep their places between the messages around them.
+            self._handle(message)
+
+    def _handle(self, message: Withdraw | Told | LeaseReport | Plan | Admit | Readmit | Ended | Query | Act) -> None:
         match message:
-            case Hello():
-                self._greet(message)
-            case _ if not self.greeted:
-                raise ProtocolError("the first message of a connection must be a hello")
-            case Ask():
-                self._ask(message)
             case Withdraw(number):
                 self._withdraw(number)
             case Told():
                 self._told(message)
+                self._settle()
+                self.answer(Read(message.number))
             case LeaseReport():
                 self._reported(message)
             case Plan():
@@ -170,16 +183,23 @@ class Session:
             case _:
                 assert_never(message)
 
-    def lend(self) -> None:
-        """Grants ahead where asks have come in. To be called after the messages that have arrived together."""
+    def finish(self) -> None:
+        """Decides what has arrived together, and grants ahead where asks have come in. Raises as `handle` does."""
+        self._settle()
         self.leases.lend()
+
+    def _settle(self) -> None:
+        told_to, self._told_to = self._told_to, {}
+        for actor in told_to:
+            # In a step of its own, so that they have been read before that is said.
+            actor.change(bool)
+        asks, self._asks = self._asks, []
+        for ask in asks:
+            self._ask(ask)
 
     def answer(self, message: FromOwner) -> None:
         """Sends an answer, which refreshes the leases of the process."""
         self.leases.refresh()
-        self._send(message)
-
-    def _push(self, message: FromOwner) -> None:
         self._send(message)
 
     def _greet(self, hello: Hello) -> None:
@@ -212,8 +232,7 @@ class Session:
     # Asks.
 
     def _ask(self, message: Ask) -> None:
-        number, scope = message.number, message.scope
-        acquire = checked_acquire(message.acquire)
+        number, scope, acquire = message.number, message.scope, checked_acquire(message.acquire)
         actor = self._machine.actor(scope)
         if number in self._waiting or number in self.places or number in self._early:
             raise ProtocolError(f"the number {number} is in use")
@@ -226,14 +245,17 @@ class Session:
         if actor is None:
             self.answer(AskDenied(number, overloaded(scope)))
             return
-        waiter = Waiter(acquire, partial(self._woken, number))
-        # Before it asks: it may be answered as one that waits, at once.
-        self._waiting[number] = _Waiting(actor, waiter)
-        answer = actor.acquire(acquire, waiter)
+        plain = acquire.suits_lease and acquire.caller is None
+        answer = grab(actor, acquire) if plain else None
+        if answer is None:
+            # Before it asks: it may be answered as one that waits, at once.
+            self._waiting[number] = _Waiting(actor, waiter := Waiter(acquire, partial(self._woken, number)))
+            answer = actor.acquire(acquire, waiter)
+            if answer is not None:
+                del self._waiting[number]
         if answer is not None:
-            del self._waiting[number]
             self._decided(number, answer)
-        if acquire.suits_lease and acquire.caller is None:
+        if plain and actor.lender.lends:
             self.leases.asked(scope)
 
     def _woken(self, number: int) -> None:
@@ -265,12 +287,8 @@ class Session:
     def _told(self, told: Told) -> None:
         actor = self._machine.actor(told.scope)
         if actor is not None:
-            outcome = self._outcome(actor, told)
-            actor.outcomes.append(outcome)
-            # In a step of its own, so that it has been read before that is said.
-            actor.change(_nothing)
-        if told.number:
-            self.answer(Read(told.number))
+            actor.outcomes.append(self._outcome(actor, told))
+            self._told_to[actor] = None
 
     def _outcome(self, actor: ScopeActor, told: Told) -> Outcome:
         """The outcome as the actor reads it: of the very grant that the owner has given, if it knows that."""
@@ -337,9 +355,8 @@ class Session:
         """Has everything counted that has run out by now."""
         if self._early and self._machine.clock() >= self._machine.opens_at:
             early, self._early = self._early, {}
-            for ask in early.values():
-                self._ask(ask)
-            self.leases.lend()
+            self._asks += early.values()
+            self.finish()
         self.leases.look()
         if not self.connected and self._machine.clock() >= self._gone_at:
             self.places.give_up()
@@ -348,6 +365,8 @@ class Session:
     def lost(self) -> None:
         """The connection has ended. Calls that wait leave their queues; the rest is kept until the leases have run out."""
         self.connected = False
+        self._asks.clear()
+        self._settle()
         # From the loss, and not from the last answer: a process with nothing but calls in flight says nothing.
         self._gone_at = Instant(self._machine.clock() + self.leases.lasts)
         self._send = _drop
@@ -358,7 +377,9 @@ class Session:
 
     def shut_down(self) -> None:
         """Denies every ask that waits."""
-        for ask in self._early.values():
+        asks, self._asks = self._asks, []
+        self._settle()
+        for ask in (*asks, *self._early.values()):
             self.answer(AskDenied(ask.number, Denied(ask.scope, Reason.SHUTTING_DOWN, None)))
         self._early.clear()
         waiting, self._waiting = self._waiting, {}
@@ -372,10 +393,6 @@ class Session:
 
 def _request(used: Mapping[str, int]) -> Request:
     return Request(used.get(REQUESTS, 0), {unit: amount for unit, amount in used.items() if unit != REQUESTS})
-
-
-def _nothing() -> None:
-    """A step that only reads."""
 
 
 def _drop(message: FromOwner) -> None:

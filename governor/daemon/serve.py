@@ -5,6 +5,7 @@ and ends the event streams. When no connection is left, or the time to drain is 
 requests and closes the governor, which denies all waiting calls.
 """
 
+import gc
 import signal
 import socket
 import sys
@@ -26,6 +27,9 @@ from governor.daemon.machine import Processes, Where, end_when_idle, settings, w
 from governor.daemon.options import Options, parse, url_host
 from governor.daemon.systemd import inherited_sockets, notified
 
+#: When the garbage collector looks: at all young objects after so many new ones, and at older ones after so many such looks. A
+#: new scope is a hundred objects that stay: with the defaults every seventieth of them would wait for a look at the older ones.
+_COLLECTIONS: Final = (1_000, 100)
 #: Seconds for the remaining requests after the time to drain; then their connections are closed.
 _SHUTDOWN_TIMEOUT: Final = 10
 #: What may be handed over, by name.
@@ -49,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         _say(f"cannot listen on {url_host(options.host)}:{options.port}: {error.strerror or error}")
         return 1
+    gc.freeze()  # What has been imported stays.
+    gc.set_threshold(*_COLLECTIONS)
     with listener:
         return anyio.run(_serve, governor, listener, where(options.socket, named, handed_over.get("machine")), options)
 

@@ -46,7 +46,7 @@ class Result(Enum):
     NEUTRAL = "neutral"
 
 
-class Grant(msgspec.Struct, frozen=True, gc=False):
+class Grant(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A granted request, as needed to record its outcome, to settle it or to refund it.
 
     `generation` is the generation of the breaker at the time. `receipts`, one for each spending policy, exist only if the

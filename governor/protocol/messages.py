@@ -101,7 +101,7 @@ class Unused(msgspec.Struct, frozen=True, tag="unused"):
 ToldOutcome = Answered | Hinted | Settled | Report | RetryGivenUp | Unused
 
 
-class Told(msgspec.Struct, frozen=True, tag="told"):
+class Told(msgspec.Struct, frozen=True, omit_defaults=True, tag="told"):
     """Tell an outcome. `permit` is the number of the ask that was granted, 0 for a lent permit, -1 for one of `Hello.held`.
 
     `ago` is how many microseconds before the sending the outcome came. With a `number` other than 0, `Read` answers once the
@@ -115,7 +115,7 @@ class Told(msgspec.Struct, frozen=True, tag="told"):
     ago: Count = 0
 
 
-class LeaseUse(msgspec.Struct, frozen=True):
+class LeaseUse(msgspec.Struct, frozen=True, omit_defaults=True):
     """What has become of lent permits of one scope and generation since the last report.
 
     `used` were taken by calls, `back` will never be. `successes` counts the calls that succeeded, by HTTP status, with 0 for
@@ -240,7 +240,7 @@ class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
     reason: str
 
 
-class Granted(msgspec.Struct, frozen=True, tag="granted"):
+class Granted(msgspec.Struct, frozen=True, omit_defaults=True, tag="granted"):
     """The permit that was asked for. A `held` one keeps a place, at the owner, until its outcome has been reported."""
 
     number: int

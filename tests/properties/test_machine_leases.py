@@ -466,7 +466,9 @@ class MachineLeases(RuleBasedStateMachine):
         process.session.lost()
         if process.session.due:
             self.gone.append(process.session)
-        process.session, process.lost_at = None, self.now
+        if process.session.greeted:
+            process.lost_at = self.now
+        process.session = None
         process.to_owner.clear()
         process.to_process.clear()
         used = process.leases.end()
@@ -499,7 +501,11 @@ class MachineLeases(RuleBasedStateMachine):
                     self._forget_abandoned(process)
                     process.lost_at = None
                 process.session.handle(message)
-        process.session.lend()
+                if isinstance(message, Hello):
+                    if self._is_abandoned(process):
+                        process.calls.clear()  # It comes too late for them.
+                    process.lost_at = None
+        process.session.finish()
 
     @rule()
     def owner_looks(self) -> None:
@@ -537,3 +543,18 @@ class MachineLeases(RuleBasedStateMachine):
 
 TestMachineLeases: Final = pytest.mark.promise("R60", "R61")(MachineLeases.TestCase)
 TestMachineLeases.settings = settings(stateful_step_count=60)
+
+
+def test_an_outcome_is_read_before_the_asks_that_have_arrived_with_it() -> None:
+    machine = MachineLeases()
+    machine.begin(amount=1, burst=30, cap=60, failures=1, places=1, slower=(0, 0, 0))
+    machine.ask(0, PLACES, 1, 0.0)
+    machine.owner_reads(0, 1000)
+    machine.read(0, 1000)
+    machine.ask(0, PLACES, 1, 0.0)
+    machine.end_call(0, 200)
+    before = len(machine.processes[0].calls)
+    machine.owner_reads(0, 1000)
+    machine.read(0, 1000)
+
+    assert (0, 1) == (before, len(machine.processes[0].calls))

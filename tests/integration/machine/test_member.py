@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from governor import CircuitOpen, Config, Denied, Governor, Overloaded, Permit, PermitDenied, RateLimited, Reason, UsageError
+from governor._member.connection import Connection
 from governor._units import HOUR, Instant
 from governor.clock import Clock, system_clock
 from governor_client import GovernorClient
@@ -74,6 +75,7 @@ def test_a_failure_in_one_process_closes_the_scope_in_all_at_once(tmp_path: Path
             granted(governor.try_permit("weather")).record(status=200)
         granted(one.try_permit("weather")).record(status=500)
         own = one.try_permit("weather")
+        other.statistics()  # One round trip: what was recalled before that denial arrives before this answer.
         others = other.try_permit("weather")
 
     assert [Reason.CIRCUIT_OPEN] * 2 == [denied.reason for denied in (own, others) if isinstance(denied, Denied)]
@@ -240,3 +242,41 @@ def test_when_the_settings_are_read_again_leases_and_calls_that_wait_follow_them
         assert after <= 3
         assert not waiting.is_alive()
         assert 2000 == take(2000)
+
+
+def test_a_call_is_sent_by_its_own_thread_with_all_that_lies_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    senders: list[int] = []
+    write = Connection.write
+
+    def noted(connection: Connection) -> bool:
+        senders.append(get_ident())
+        return write(connection)
+
+    monkeypatch.setattr(Connection, "write", noted)
+    with owner("1000 per hour strict", tmp_path / "s"), member("1000 per hour strict", tmp_path / "s") as there:
+        client = GovernorClient(there)
+        for _ in range(3):
+            granted(client.try_permit("weather")).record(status=200)
+
+    assert {get_ident()} == set(senders)
+    assert 3 <= len(senders) <= 6
+
+
+def test_a_call_that_is_interrupted_while_it_sends_costs_one_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, interrupts = Connection.write, [KeyboardInterrupt()]
+
+    def interrupted(connection: Connection) -> bool:
+        if interrupts:
+            raise interrupts.pop()
+        return write(connection)
+
+    with owner("1000 per hour strict", tmp_path / "s"), member("1000 per hour strict", tmp_path / "s") as there:
+        granted(there.try_permit("weather")).record(status=200)
+        monkeypatch.setattr(Connection, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            there.acquire_blocking("weather", timeout=PATIENCE)
+        until(lambda: isinstance(there.try_permit("weather"), Permit))
+
+    assert [] == interrupts
