@@ -143,7 +143,10 @@ class Steps:
             self._calm = None if self.logic.lender.outstanding else Calm.of(ledger.pipeline)
             self._looked = True
         calm, outcomes = self._calm, mailbox.outcomes
-        if calm is None or not calm.knows(report.grant) or report.status in REJECTED or mailbox.inbox or len(outcomes) != 1:
+        if calm is None or calm.rejections.run or report.grant.generation < calm.since or report.status in REJECTED:
+            return False
+        # What it moves may wake tasks.
+        if mailbox.inbox or len(outcomes) != 1 or self._portal.must_post():
             return False
         now = ledger.clock()
         if now < gate or outcomes[0] is not report:

@@ -17,16 +17,16 @@ from governor.policies.pipeline import Pipeline
 class Calm:
     """What notices a success in a calm scope. Valid until anything but a success or a plain grant happens there."""
 
-    __slots__ = ("_breaker", "_limits", "_rejections", "_since")
+    __slots__ = ("_breaker", "_limits", "rejections", "since")
 
     def __init__(self, pipeline: Pipeline) -> None:
         # Outcomes do not change a bucket.
         self._limits = tuple(limit for limit in pipeline.all_limits if type(limit) is not TokenBucketPolicy)
         self._breaker = pipeline.breaker if pipeline.breaker.counts_successes else None
-        # A run that other scopes of the provider may begin.
-        self._rejections = pipeline.shared.rejections
-        # The generation from which on all limits know of grants.
-        self._since = max(pipeline.born, default=0)
+        #: Successes count here while this run has not begun, as other scopes of the provider may have it.
+        self.rejections = pipeline.shared.rejections
+        #: The generation of the breaker from which on all limits know of grants. Successes of earlier ones do not count here.
+        self.since = max(pipeline.born, default=0)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
@@ -35,10 +35,6 @@ class Calm:
         if breaker.failures or not breaker.unrestricted or guard.own.run or guard.restricted:
             return None
         return None if pipeline.shares or pipeline.mark is not None else cls(pipeline)
-
-    def knows(self, grant: Grant) -> bool:
-        """Whether a success of this grant may be recorded here: it is of the present limits, and its provider is calm too."""
-        return grant.generation >= self._since and not self._rejections.run
 
     def succeed(self, now: Instant, grant: Grant) -> bool:
         """Records a success, with no run of failures in degraded mode, as `Pipeline.record` and the ban guard do.

@@ -58,14 +58,17 @@ async def test_a_grant_is_7_python_calls_at_most() -> None:
     ],
     ids=["window", "in flight", "rate"],
 )
-async def test_a_success_that_a_limit_waits_for_takes_no_step(scope: Mapping[str, object], most: int) -> None:
+async def test_a_success_that_a_limit_waits_for_takes_no_step(
+    scope: Mapping[str, object], most: int, anyio_backend_name: str
+) -> None:
     async with governed(scope) as governor:
         for _ in range(200):
             granted(governor.try_permit("weather")).record(status=200)
         permit = granted(governor.try_permit("weather"))
         called = python_calls(lambda: permit.record(status=200))
 
-    assert len(called) <= most, called
+    # On trio it is asked whether its tasks can be woken here.
+    assert len(called) <= most + (2 if anyio_backend_name == "trio" else 0), called
 
 
 def open_breaker(governor: Governor) -> object:
