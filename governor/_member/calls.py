@@ -152,6 +152,8 @@ class Calls:
             local.deliver(outcome)
         if self.session is not None:
             self.session.tell(owner.scope, outcome, permit, first=first)
+            if first and not self._outbox.failures:
+                self._outbox.failures.append(None)  # It was taken for that of a thread that was interrupted.
         elif first:
             self.failure_read()
 

@@ -39,7 +39,7 @@ from governor._member.deciding_here import DecidingHere
 from governor._member.gate import Gate
 from governor._member.lease import Leases
 from governor._member.link import Link
-from governor._member.permits import Entry
+from governor._member.permits import Entry, UnreadFailures
 from governor._member.plans import PlanToCome
 from governor._member.session import Session, SessionRejected
 from governor._member.spawn import Spawner
@@ -106,8 +106,7 @@ class Member(Notifier):
         self.watch = LoopWatch(clock=now, portal=portal, announcer=announcer)
         #: What is left for this thread, from any thread, in order.
         self.entries: deque[Entry] = deque()
-        #: One for each failure that the owner of the limits has not read: see `Outbox`.
-        self.failures: deque[None] = deque()
+        self.failures = UnreadFailures()
         self._stand_ins: dict[str, StandIn] = {}
         self._leases = Leases(nanoseconds)
         #: The stand-ins to look after, and until when those are that have no lent permits.
@@ -387,7 +386,7 @@ class Member(Notifier):
         now = nanoseconds()
         self._leased = {one: until for one, until in self._leased.items() if one.lease.outstanding or now < until}
         if not session.failures and not self.entries:
-            self.failures.clear()  # Of threads that were interrupted while they reported one.
+            self.failures.look()
         if any(one.lease.outstanding for one in self._leased):
             return _LOOK_INTERVAL
         if len(self._asks) or session.failures or self.gate.batches.is_busy:

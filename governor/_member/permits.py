@@ -26,6 +26,30 @@ class Healthy:
     failures = 0
 
 
+@final
+class UnreadFailures(deque[None]):
+    """One entry for each failure that the owner of the limits has not read.
+
+    Threads append theirs before they leave the outcome, so that there may be entries for which none is left.
+    """
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Whether there were entries at the last look.
+        self._found = False
+
+    def look(self) -> None:
+        """No outcome is left or on its way. Drops what the last look has found as well: those threads were interrupted.
+
+        The first look drops nothing: a thread may be about to leave its outcome.
+        """
+        if self._found:
+            self.clear()
+        self._found = bool(self)
+
+
 class Outbox(Protocol):
     """What is left for the thread of the connection, from any thread, in order."""
 
@@ -34,8 +58,8 @@ class Outbox(Protocol):
         """What is left."""
 
     @property
-    def failures(self) -> deque[None]:
-        """One for each failure that the owner of the limits has not read."""
+    def failures(self) -> UnreadFailures:
+        """The failures that the owner of the limits has not read."""
 
     def notify(self) -> None:
         """Has the entries read soon, by the thread of the connection."""
