@@ -31,9 +31,11 @@ ROUNDS: Final = {
     Family.WATCHING: 5,
     Family.CALLS: 9,
     Family.ADAPTERS: 5,
+    Family.POOL: 5,
     Family.SERVED: 5,
     Family.CLIENTS: 5,
     Family.STARTUP: 7,
+    Family.RECOVERY: 5,
 }
 #: These take long, and are measured less often where they are only to be looked at.
 _LONG: Final = (

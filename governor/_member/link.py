@@ -81,12 +81,14 @@ class Link:
 
     def write(self) -> bool:
         """The same on any thread. False if it is up to `flush` to go on."""
-        return self._connection is not None and self._connection.write()
+        connection = self._connection  # Read once: it may be lost meanwhile.
+        return connection is not None and connection.write()
 
     def break_off(self) -> None:
         """Ends the connection, from any thread, so that another one begins."""
-        if self._connection is not None:
-            self._connection.break_off()
+        connection = self._connection
+        if connection is not None:
+            connection.break_off()
 
     def is_busy(self) -> None:
         """There is something to look after."""
@@ -124,10 +126,11 @@ class Link:
 
     async def _serve(self, connection: Connection, patience: float) -> bool:
         """Serves a connection until it ends. False if the daemon has not said welcome."""
-        hello, session = self._linked.greet(connection.send)
-        connection.send(hello)
-        self._connection = connection
-        connection.flush()
+        with self._turn:  # The hello is the first message: no thread may send an outcome before it.
+            hello, session = self._linked.greet(connection.send)
+            connection.send(hello)
+            self._connection = connection
+            connection.flush()
         waits = anyio.CancelScope()
 
         def handle(messages: Iterable[FromOwner]) -> None:
@@ -176,4 +179,5 @@ class Link:
                         session.ping()
                     connection.flush()
                 await anyio.sleep(wait)
-            connection.flush()  # What the last look has said.
+            with self._turn:
+                connection.flush()  # What the last look has said.
