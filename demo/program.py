@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import anyio
+import msgspec
 
 from demo.contender import Contender
 from demo.daemon import daemon
@@ -62,8 +63,11 @@ def compare(options: Options, workload: Sequence[Call]) -> tuple[Run, Run, Run]:
 
 
 def compare_workers(options: Options, workload: Sequence[Call]) -> tuple[Run, Run]:
-    """Runs in two processes: each with a governor of its own, and then both with the one of the machine."""
-    rules = options.rules()
+    """Runs in two processes: each with a governor of its own, and then both with the one of the machine.
+
+    The provider does not say what is left, from which a governor could guess that there is another one.
+    """
+    rules = msgspec.structs.replace(options.rules(), announces=False)
     settings = policy(rules)
     with TemporaryDirectory() as folder, daemon(Path(folder), settings) as socket:
         shared = settings | {"machine": {"socket": str(socket)}}
@@ -77,7 +81,7 @@ def _show(options: Options, workload: Sequence[Call]) -> int:
     ungoverned, governed, unknown = compare(options, workload)
     best = possible(options.rules(), options.duration, writes)
     print("\n".join([*table((ungoverned, governed, unknown), best), "", *verdict(ungoverned, governed, unknown)]), flush=True)
-    print(f"\nThe same work in {WORKERS} processes, each with half of it:\n", flush=True)
+    print(f"\nThe same work in {WORKERS} processes, each with half of it, and nothing said about what is left:\n", flush=True)
     apart, shared = compare_workers(options, workload)
     words = [*table((apart, shared), best, counted=False), "", *verdict_on_workers(apart, shared), "", *footnotes(best)]
     print("\n".join(words), flush=True)

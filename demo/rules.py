@@ -23,8 +23,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     `reads` and `writes` are limited apart, each in any window of its length. Requests above that get a 429; more than
     `tolerance` of those within `tolerance_window` bring a ban of `ban`, and every request during a ban starts it
-    again. The outage lies between two times after the
-    first request. Raises `ConfigError` if its end comes before its beginning.
+    again. `announces`: each answer says what is left. The outage lies between two times after the first request. Raises
+    `ConfigError` if its end comes before its beginning.
     """
 
     reads: StrictWindow
@@ -34,6 +34,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: int = 20
     tolerance_window: Duration = Duration(5 * SECOND)
     ban: Duration = Duration(5 * SECOND)
+    announces: bool = True
 
     def __post_init__(self) -> None:
         if self.outage_until < self.outage_from:
@@ -99,7 +100,12 @@ class Doorkeeper:
         return status, wait
 
     def announce(self, method: str) -> dict[str, int]:
-        """The headers of an answer that say how the limit of a method stood when the last request arrived, in whole seconds."""
+        """The headers of an answer that say how the limit of a method stood when the last request arrived, in whole seconds.
+
+        None if the rules say so.
+        """
+        if not self.rules.announces:
+            return {}
         window = self._windows[method]
         remaining, reset = window.state(self._last)
         return {
