@@ -1,36 +1,25 @@
 """Faults that a machine of several processes invites, each in place of the function that does it right."""
 
-from collections.abc import Mapping
-
 from governor._actors.lender import Lender
 from governor._actors.permit import HeldPermit
 from governor._actors.remote_holder import RemoteHolder
-from governor._member.calls import Calls
+from governor._member.calls import Calls, Used
 from governor._owner.places import Places
-from governor._owner.session import Session, _drop
+from governor._owner.session import Session
 from governor._units import Duration, Instant
 from governor.policies.account import Account
 
+#: As they are before a fault stands in their place.
+_settled = RemoteHolder.settled
+_lost = Session.lost
+
 
 def return_without_counting(self: RemoteHolder, generation: int, used: int, back: int) -> tuple[int, int]:
-    if generation != self.generation:
-        return 0, 0
-    back = min(used + back, self.outstanding)
-    self.outstanding -= back
-    if not self.outstanding and self.recalled_at is not None:
-        self.generation += 1
-        self.recalled_at = None
-    return 0, back
+    return _settled(self, generation, 0, used + back)
 
 
 def old_generation_accepted(self: RemoteHolder, generation: int, used: int, back: int) -> tuple[int, int]:
-    used = min(used, self.outstanding)
-    back = min(back, self.outstanding - used)
-    self.outstanding -= used + back
-    if not self.outstanding and self.recalled_at is not None:
-        self.generation += 1
-        self.recalled_at = None
-    return used, back
+    return _settled(self, self.generation, used, back)
 
 
 def recall_settled_at_once(self: Lender) -> bool:
@@ -58,16 +47,13 @@ def place_lost(self: Places) -> None:
 
 
 def waiter_left_in_the_queue(self: Session) -> None:
-    self.connected = False
-    self._gone_at = Instant(self._machine.clock() + self.leases.lasts)
-    self._send = _drop
-    self._early.clear()
     self._waiting.clear()
+    _lost(self)
 
 
-def use_not_told(self: Calls) -> Mapping[str, Mapping[str, int]]:
+def use_not_told(self: Calls) -> Used:
     self._used.clear()
-    return {}
+    return Used({}, {})
 
 
 def place_freed_twice(self: Places, number: int, scope: str, *, ended: bool) -> HeldPermit | None:

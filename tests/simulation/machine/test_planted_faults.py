@@ -1,5 +1,6 @@
 """The simulation of a machine finds each fault that is planted in the way in which its processes share limits."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
 from unittest.mock import patch
@@ -68,13 +69,13 @@ def member_killed(seed: int) -> Scenario:
     ],
     ids=lambda value: getattr(value, "__name__", "") or value.new.__name__,
 )
-def test_a_planted_fault_is_found(scenario: object, fault: AbstractContextManager[object]) -> None:
+def test_a_planted_fault_is_found(scenario: Callable[[int], Scenario], fault: AbstractContextManager[object]) -> None:
     with fault, pytest.raises(AssertionError):
         for seed in range(TRIES):
-            play(scenario(seed))  # type: ignore[operator]
+            play(scenario(seed))
 
 
 @pytest.mark.promise("R61")
 @pytest.mark.parametrize("scenario", [rushes, owner_killed])
-def test_and_without_one_there_is_nothing_to_find(scenario: object) -> None:
-    play(scenario(0))  # type: ignore[operator]
+def test_and_without_one_there_is_nothing_to_find(scenario: Callable[[int], Scenario]) -> None:
+    play(scenario(0))
