@@ -1,14 +1,12 @@
 """Requests that the loop guard watches, and the bodies of their answers, kept up to a bound for it to compare."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Final, Protocol, final
 
-from governor import Fingerprint
-from governor_client._attempt import Attempt
+from governor import Fingerprint, Governor
+from governor_client._attempt import Attempt, Observing
+from governor_client._request import Request
 from governor_client._server_wait import Headers
-
-if TYPE_CHECKING:
-    from governor_client._operation import Operation
 
 #: The number of bytes of an answer that are compared. Of a longer one its length is compared too.
 MAX_COMPARED: Final = 16_384
@@ -47,7 +45,18 @@ class ComparedAnswer:
             self._attempt.answer = self._otherwise.encode("latin-1", "replace")
 
 
-def watch(operation: "Operation[Any]") -> Fingerprint | None:
+class _Operation(Protocol):
+    """A call whose requests may be watched. `attempt` is the latest."""
+
+    governor: Governor
+    provider: str
+    request: Request
+    fingerprint: Fingerprint | None
+    observing: tuple[Observing, ...]
+    attempt: Attempt
+
+
+def watch(operation: _Operation) -> Fingerprint | None:
     """Has the loop guard watch for a repetition of the request, unless its body is read while it is sent."""
     governor, request = operation.governor, operation.request
     if operation.fingerprint is not None or not governor.leases.watches(operation.provider, request.method):
@@ -60,7 +69,7 @@ def watch(operation: "Operation[Any]") -> Fingerprint | None:
     return operation.fingerprint
 
 
-def _compare(operation: "Operation[Any]", status: int, headers: Headers) -> ComparedAnswer:
+def _compare(operation: _Operation, status: int, headers: Headers) -> ComparedAnswer:
     length, etag = headers.get("content-length"), headers.get("etag")
     # What an answer without a body says: which version there is, and where the thing is that was made.
     empty = "".join(filter(None, (etag, headers.get("location"), headers.get("last-modified"))))
