@@ -175,23 +175,17 @@ TARGETS: Final = (
     ),
     *(
         Target(
-            title=f"what the process that got least got of these, in fair shares: {title}",
+            title=f"what the process that {who} of these: {title}",
             contender=f"messages-{name}",
-            metric=LEAST_SHARE,
-            least=0.9,
+            metric=metric,
+            least=least,
+            most=most,
             unit="shares",
             decimals=3,
         )
-        for name, title in _MESSAGES
-    ),
-    *(
-        Target(
-            title=f"what the process that got most got of these: {title}",
-            contender=f"messages-{name}",
-            metric=LARGEST_SHARE,
-            most=1.1,
-            unit="shares",
-            decimals=3,
+        for who, metric, least, most in (
+            ("got least, in fair shares,", LEAST_SHARE, 0.9, math.inf),
+            ("got most", LARGEST_SHARE, -math.inf, 1.1),
         )
         for name, title in _MESSAGES
     ),

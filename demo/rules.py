@@ -102,7 +102,7 @@ class Doorkeeper:
     def announce(self, method: str) -> dict[str, int]:
         """The headers of an answer that say how the limit of a method stood when the last request arrived, in whole seconds.
 
-        None if the rules say so.
+        Empty if the provider does not announce them.
         """
         if not self.rules.announces:
             return {}

@@ -7,7 +7,6 @@ asked: what holds the loop up counts, and so does the lateness of the loop's own
 
 import gc
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -47,9 +46,9 @@ async def _watched(size: int) -> Mapping[str, float]:
     import uvicorn
 
     from governor.daemon import create_app
+    from governor.daemon.serve import listen
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with listen("127.0.0.1", 0) as listener:
         async with Governor(_CONFIG) as governor, anyio.create_task_group() as tasks:
             _use_all_scopes(governor)
             server = uvicorn.Server(uvicorn.Config(create_app(governor), log_config=None, access_log=False))

@@ -50,7 +50,7 @@ class Box:
         self.failures: deque[None] = deque()
 
     def notify(self) -> None:
-        """Nobody reads."""
+        """No process reads it."""
 
 
 @dataclass

@@ -14,6 +14,7 @@ import pytest
 
 from governor import Admission, Config, Denied, EndpointGroup, Governor, InboundDenied, InboundRequest, UsageError
 from governor._member import batches, gate
+from governor._units import Instant
 from governor.asgi import TrafficControlWSGIMiddleware
 from governor.config import InboundGroup, parse_limit
 from governor.protocol import (
@@ -93,7 +94,7 @@ class FakeOwner:
     def _hear(self, message: FromMember) -> None:
         match message:
             case Hello():
-                self.say(Welcome(VERSION, 1.0, 0, SECRET))  # type: ignore[arg-type]
+                self.say(Welcome(VERSION, 1.0, Instant(0), SECRET))
             case LeaseReport():
                 self.say(Read(message.number))
             case _:
@@ -307,16 +308,22 @@ def test_requests_in_flight_keep_their_places_at_the_next_daemon(tmp_path: Path)
     assert ([False, False], 2) == (meanwhile, held)
 
 
+def gate_of(governor: Governor) -> gate.Gate:
+    found = governor.inbound._gate
+    assert isinstance(found, gate.Gate)
+    return found
+
+
 @pytest.mark.promise("R32", "R60")
 def test_the_end_of_a_request_is_counted_however_late_it_comes(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with owner(path) as here, member(path) as there:
         there.inbound.ready_blocking()
         admissions = [admit(there, "fast") for _ in range(3)]
-        until(lambda: there.inbound._gate._granted == 3)  # type: ignore[union-attr]
+        until(lambda: gate_of(there)._granted == 3)
         admissions.pop().end(200)  # Read by the last look.
         until(lambda: here.statistics().groups["fast"].counters.answered_2xx == 1)
-        until(lambda: not there.inbound._gate._looks)  # type: ignore[union-attr]
+        until(lambda: not gate_of(there)._looks)
         admissions.pop().end(503)  # Read by none.
         until(lambda: here.statistics().groups["fast"].counters.answered_5xx == 1)
         admissions.pop().end(None)
@@ -336,7 +343,7 @@ def test_wsgi_applications_of_several_processes_share_the_limits_too(tmp_path: P
     with owner(path) as here, member(path) as first, member(path) as second:
         apps = [TrafficControlWSGIMiddleware(app, governor) for governor in (first, second)]
         for one in apps * 4:
-            body = one(dict(environ), lambda status, *_: statuses.append(status))  # type: ignore[arg-type]
+            body = one(dict(environ), lambda status, *_: statuses.append(status))  # type: ignore[arg-type] # without `write`
             getattr(body, "close", lambda: None)()
         until(lambda: here.statistics().groups["default"].counters.answered_2xx == 5)
 
@@ -353,7 +360,7 @@ def test_requests_that_find_no_room_are_decided_as_in_an_overload_and_late_ones_
         waiting = [pool.submit(admit, governor, "held")]
         fake.asked()
         waiting += [pool.submit(admit, governor, "held") for _ in range(2)]
-        until(lambda: len(governor.inbound._gate.batches) == 2)  # type: ignore[union-attr]
+        until(lambda: len(gate_of(governor).batches) == 2)
         passed, denied = admit(governor, "default"), admit(governor, "held")
         with pytest.raises(UsageError, match="a key has"):
             admit(governor, "held", InboundRequest(b"", b""))

@@ -72,7 +72,7 @@ def test_what_a_process_holds_is_worth_nothing_after_it_was_stopped_for_longer_t
 
     assert held > 0
     assert "None" == permit_after
-    # What it held when it was stopped counts as used, and nobody else has got it.
+    # What it held when it was stopped counts as used, and no other process has got it.
     assert 2000 - held <= int(used) + taken <= 2000
     assert [0] == [limit.available for limit in left.limits]
     assert 0 == left.leased

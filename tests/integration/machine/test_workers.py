@@ -54,7 +54,7 @@ class Service:
         """The processes that have answered some requests that no limit applies to."""
         with ThreadPoolExecutor(8) as pool:
             answers = pool.map(lambda _: self.get("/health", "none"), range(16))
-        return {int(answer.body) for answer in answers if answer is not None}  # type: ignore[attr-defined]
+        return {int(answer.body) for answer in answers if answer is not None}  # type: ignore[attr-defined] # `ask` sets it
 
 
 @contextmanager

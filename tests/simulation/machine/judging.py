@@ -34,7 +34,7 @@ def judge_now(machine: "Machine") -> None:
     assert isinstance(supervisor, Supervisor)
     known = sum(session.waiting for session in owner.members._sessions)
     waiting = sum(len(actor.logic.queue) for actor in supervisor.actors.values())
-    assert waiting <= known, f"{waiting - known} calls wait for nobody at {machine.world.now / SECOND:.3f}"
+    assert waiting <= known, f"{waiting - known} calls wait whose process has gone, at {machine.world.now / SECOND:.3f}"
 
 
 # Limits.
@@ -121,7 +121,7 @@ def judge_throughput(machine: "Machine", end: int) -> None:
 
 
 def judge_rest(machine: "Machine") -> None:
-    """Everybody stops calling: in the end there is nothing left of any call."""
+    """All processes stop calling: in the end there is nothing left of any call."""
     world = machine.world
     for member in machine.members:
         member.stops = True

@@ -64,7 +64,7 @@ class OwnerProgram(Program):
     async def _main(self) -> None:
         self.exit = anyio.Event()
         await self.governor._lives.begin(self.governor.config.logging)
-        async with self.governor.listen(self.machine.network.listen(SOCKET)) as self.members:  # type: ignore[arg-type]
+        async with self.governor.listen(self.machine.network.listen(SOCKET)) as self.members:  # type: ignore[arg-type] # as a socket
             self.machine.world.note(self.process, "listens")
             await self.exit.wait()
         await self.governor.aclose()

@@ -26,7 +26,7 @@ async def _read(until: bytes) -> list[bytes]:
         theirs.send(b"first")
         with anyio.fail_after(10):
             await keep_reading(ours, read)
-        theirs.send(b"for nobody")
+        theirs.send(b"not to be read")
         await anyio.lowlevel.checkpoint()
     return got
 
