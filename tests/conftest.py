@@ -6,6 +6,8 @@ Hypothesis profiles: `dev` by default, `ci` where CI=true, `thorough` by `--hypo
 import gc
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +44,21 @@ def pytest_collection_finish() -> None:
 def anyio_backend(request: pytest.FixtureRequest) -> object:
     """The event loops on which every test marked `anyio` runs, unless its folder or module says otherwise."""
     return request.param
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_governor_is_left() -> Iterator[None]:
+    """A governor that a module leaves running would be that of the process for the tests of other modules."""
+    before = _running()
+    yield
+    left = _running() - before
+    assert not left, f"left running: {left}"
+
+
+def _running() -> set[object]:
+    """The governors that run in this process; none where nothing has loaded the package."""
+    loaded = sys.modules.get("governor")
+    return set() if loaded is None else {one for one in loaded._governor.running if one.state is loaded.GovernorState.RUNNING}
 
 
 @pytest.fixture(scope="session")
