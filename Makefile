@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help .venv test test-lowest test-sdks pytest lint types contracts docs demo bench bench-bans screenshot clean
+.PHONY: help .venv test test-lowest test-sdks pytest lint types contracts docs demo bench bench-quick bench-bans screenshot clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,9 @@ demo: $(READY) ## run the same traffic without and with a governor, against a pr
 
 bench: $(READY) ## measure, and write the tables and the chart
 	$(BIN)/python -m benchmarks
+
+bench-quick: $(READY) ## measure what a call costs, for use while working, in half a minute; writes nothing
+	$(BIN)/python -m benchmarks.quick
 
 bench-bans: $(READY) ## run clients against models of providers that ban, and write the page and its charts
 	$(BIN)/python -m benchmarks.bans
