@@ -372,8 +372,10 @@ class World:
         for one in patches:
             one.start()
         try:
-            yield
-            self._throw_away()
+            try:
+                yield
+            finally:
+                self._throw_away()
         finally:
             for one in reversed(patches):
                 one.stop()
