@@ -163,14 +163,14 @@ class Lender:
     @property
     def lends(self) -> bool:
         """Whether anything may be granted ahead to other processes. Limits that other scopes wait for as well are not."""
-        return bool(self._ledger.pipeline.lenders) and not self._ledger.pipeline.shares
+        return bool(self._ledger.pipeline.remote_lenders) and not self._ledger.pipeline.shares
 
     def holds_up(self, verdict: Verdict) -> bool:
         """Whether permits stand in the way of a call that are being recalled from other processes."""
         pipeline = self._ledger.pipeline
         if verdict.by is pipeline.cap:
             return pipeline.cap.lent > 0 and verdict.when < NEVER
-        if not self.lent_out or verdict.by not in pipeline.lenders:
+        if not self.lent_out or verdict.by not in pipeline.remote_lenders:
             return False
         return any(holder.recalled_at is not None for holder in self.remote)
 

@@ -125,23 +125,23 @@ class Spending(Policy, Protocol):
 
 
 class Lending(Spending, Protocol):
-    """A policy that can grant ahead: permits are lent now, and used at instants that are not yet known.
+    """A policy that can grant ahead: units are lent now, and used at instants that are not yet known.
 
-    A lent permit counts in full while it is outstanding, and its use is dated at the latest possible instant, when the owner
+    A lent unit counts in full while it is outstanding, and its use is dated at the latest possible instant, when the owner
     learns of it. None of these methods denies or fails.
     """
 
     def lendable(self, now: Instant) -> int:
-        """The number of plain requests that can be granted at `now`, in addition to those that are lent; never negative."""
+        """The number of units that can be granted at `now`, in addition to those that are lent; never negative."""
 
     def lend(self, now: Instant, count: int) -> None:
-        """Lends `count` plain requests, at most `lendable`. They may be used at any time from now on."""
+        """Lends `count` units, at most `lendable`. They may be used at any time from now on."""
 
     def collect(self, now: Instant, used: int) -> None:
-        """Records that `used` of the lent requests were used, at unknown instants up to `now`."""
+        """Records that `used` of the lent units were used, at unknown instants up to `now`."""
 
     def reclaim(self, now: Instant, count: int) -> None:
-        """Returns `count` of the lent requests, which will not be used."""
+        """Returns `count` of the lent units, which will not be used."""
 
 
 def span(end: Instant, start: Instant) -> Duration:
@@ -217,7 +217,7 @@ class LimitPolicy(ABC):
     needs_outcome: bool = False
     #: Whether the policy wants to know when an answer begins.
     awaits_answers: bool = False
-    #: Whether plain requests can be granted ahead; then it also has the methods of `Lending`.
+    #: Whether units can be granted ahead; then it also has the methods of `Lending`.
     lends: bool = False
     #: Whether `earliest` is exact for plain requests behind others; if not, it is early by less than a microsecond for each.
     is_exact: bool = True
@@ -233,6 +233,11 @@ class LimitPolicy(ABC):
     def unit(self) -> str:
         """The unit that is counted."""
         return self.parameters.unit
+
+    @property
+    def lends_elsewhere(self) -> bool:
+        """Whether units can be granted ahead to other processes too, of which no more is learned than how many were used."""
+        return self.lends
 
     def wakes_at(self, now: Instant) -> Instant:
         """The next instant at which units return by time alone although `earliest` is `AFTER_OUTCOME`; `NEVER` if none do."""

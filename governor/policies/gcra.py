@@ -118,6 +118,7 @@ class TokenBucketPolicy(LimitPolicy):
     )
 
     state_type = TokenBucketState
+    lends = True
 
     parameters: TokenBucket
 
@@ -167,7 +168,7 @@ class TokenBucketPolicy(LimitPolicy):
         return self.ticks * 1_000_000 / self._step
 
     @property
-    def lends(self) -> bool:  # type: ignore[override]
+    def lends_elsewhere(self) -> bool:
         """Whether it counts requests."""
         return self._unit is None
 

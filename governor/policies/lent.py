@@ -17,12 +17,12 @@ def hand_over(now: Instant, before: Pipeline, after: Pipeline, lent: int) -> Non
     """
     if not lent or before is after:
         return
-    for policy in before.lenders:
+    for policy in before.remote_lenders:
         if policy not in after.spending:
             policy.collect(now, lent)  # A limit of the provider may go on in other scopes.
-    if after.lenders:
-        for policy in after.lenders:
-            if policy not in before.lenders and policy is not after.cap:
+    if after.remote_lenders:
+        for policy in after.remote_lenders:
+            if policy not in before.remote_lenders and policy is not after.cap:
                 policy.lend(now, lent)
     else:
         spend(after, now, Request(lent))
@@ -31,7 +31,7 @@ def hand_over(now: Instant, before: Pipeline, after: Pipeline, lent: int) -> Non
 
 def collect(pipeline: Pipeline, now: Instant, used: int) -> None:
     """Records that `used` of the lent requests were used, at unknown instants up to `now`."""
-    if pipeline.lenders:
+    if pipeline.remote_lenders:
         pipeline.collect(now, used)
     else:
         pipeline.cap.collect(now, used)
@@ -43,7 +43,7 @@ def collect(pipeline: Pipeline, now: Instant, used: int) -> None:
 
 def reclaim(pipeline: Pipeline, now: Instant, back: int) -> None:
     """Returns `back` of the lent requests, which will not be used."""
-    if pipeline.lenders:
+    if pipeline.remote_lenders:
         pipeline.reclaim(now, back)
     else:
         pipeline.cap.reclaim(now, back)

@@ -8,13 +8,13 @@ Everything that the scope itself decides is folded into one instant, `gate`: fro
 global cap or a limit that it shares with other scopes denies it. The gate moves only on events, so most requests are decided by
 comparing it with the clock.
 
-A scope with at most one limit of its own, whose limits all lend, and whose breaker ignores successes, can grant plain requests
-ahead.
+A scope whose limits all lend, and whose breaker ignores successes, can grant plain requests ahead. Each limit that a plain
+request takes units of lends, counts and takes back by itself; the one with the least to spare decides how many are granted.
 """
 
 from collections.abc import Iterable, Mapping
 from math import inf
-from typing import Final, cast
+from typing import Final
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.arrivals import Arrivals
@@ -23,9 +23,10 @@ from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.budget import Budgets
-from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result
+from governor.policies.contract import PLAIN, REQUESTS, Grant, Limit, LimitPolicy, Policy, Request, Result
 from governor.policies.cooldown import CooldownPolicy
 from governor.policies.degraded import DegradedPolicy
+from governor.policies.lenders import lenders, lends_elsewhere
 from governor.policies.limits import build, predecessors
 from governor.policies.mark import Mark, excess
 from governor.policies.pipeline_state import PipelineState
@@ -79,6 +80,7 @@ class Pipeline:
         "policies",
         "provider",
         "providers",
+        "remote_lenders",
         "shared",
         "shares",
         "spend_plain",
@@ -145,8 +147,10 @@ class Pipeline:
         self.needs_outcome = any(policy.needs_outcome for policy in self.all_limits)
         #: Whether it matters to a limit when an answer begins.
         self.awaits_answers = any(policy.awaits_answers for policy in self.all_limits)
-        #: The policies that take part in granting ahead; empty if that is not possible, or disabled.
-        self.lenders = self._find_lenders() if lends else ()
+        found = lenders(self.limits, self.shares) if lends and not self.breaker.listens else None
+        #: The policies that take part in granting ahead, and in granting ahead to other processes; empty if there is none.
+        self.lenders = () if found is None else (*found, cap)
+        self.remote_lenders = self.lenders if lends_elsewhere(self.limits, self.shares) else ()
         #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
         self.born = [0] * len(self.all_limits)
         self._receipts_born = 0
@@ -156,10 +160,6 @@ class Pipeline:
         #: From this instant on all policies but the cap and the shares grant a `PLAIN` request; before it, call `verdict`.
         self.gate = Instant(0)
         self.regate()
-
-    def _find_lenders(self) -> tuple[Lending, ...]:
-        simple = len(self.limits) <= 1 and all(limit.lends for limit in self.all_limits) and not self.breaker.listens
-        return (*cast("tuple[Lending, ...]", self.all_limits), self.cap) if simple else ()
 
     def regate(self) -> None:
         """Recomputes the gate. Call it after anything that may have changed the breaker, degraded mode or cooldown."""

@@ -260,26 +260,23 @@ class RemainingPolicy(LimitPolicy):
 
     def lendable(self, now: Instant) -> int:
         """All that is available: each use is counted in full while it is outstanding."""
-        return _UNBOUNDED if self._unit is not None else self.available(now)
+        return self.available(now)
 
     def lend(self, now: Instant, count: int) -> None:
         """The answers to lent requests refer to this instant: they are sent in the order in which they were lent."""
-        if self._unit is None:
-            self._log.note(now, self._total)
-            self._lent += count
-            self._look()
+        self._log.note(now, self._total)
+        self._lent += count
+        self._look()
 
     def collect(self, now: Instant, used: int) -> None:
         """Counts them as used."""
-        if self._unit is None:
-            self._lent -= used
-            self._total += used
+        self._lent -= used
+        self._total += used
 
     def reclaim(self, now: Instant, count: int) -> None:
         """They were never used."""
-        if self._unit is None:
-            self._lent -= count
-            self._look()
+        self._lent -= count
+        self._look()
 
     def _look(self) -> None:
         """Updates `ready`: the reset of the last bound that has no room for one request."""

@@ -11,12 +11,12 @@ that needs two shared limits would starve otherwise, if others used up the one w
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import msgspec
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
-from governor.policies.contract import PLAIN, REQUESTS, Forecast, Grant, LimitPolicy, Request, Result
+from governor.policies.contract import PLAIN, REQUESTS, Forecast, Grant, Lending, LimitPolicy, Request, Result
 from governor.policies.in_flight import InFlightPolicy
 
 
@@ -190,7 +190,19 @@ class CostedLimit(LimitPolicy):
     `ready` is `NEVER`, so that each request takes a call of `earliest`.
     """
 
-    __slots__ = ("_extra", "_factor", "_plain", "_unit", "awaits_answers", "is_exact", "limit", "needs_outcome", "reason")
+    __slots__ = (
+        "_extra",
+        "_factor",
+        "_plain",
+        "_unit",
+        "awaits_answers",
+        "is_exact",
+        "lends",
+        "limit",
+        "needs_outcome",
+        "per_plain",
+        "reason",
+    )
 
     def __init__(self, limit: LimitPolicy, factor: int, extra: int) -> None:
         super().__init__(limit.parameters)
@@ -200,6 +212,9 @@ class CostedLimit(LimitPolicy):
         self._factor = factor
         self._extra = extra
         self._plain = self._scaled(PLAIN)
+        #: The units that a plain request takes.
+        self.per_plain = self._plain.amount(_unit(limit))
+        self.lends = limit.lends
         self.ready = NEVER
         self.reason = limit.reason
         self.needs_outcome = limit.needs_outcome
@@ -263,6 +278,33 @@ class CostedLimit(LimitPolicy):
     def rests_at(self) -> Instant:
         """See `LimitPolicy.rests_at`."""
         return self.limit.rests_at()
+
+    # Granting ahead, in plain requests.
+
+    @property
+    def lends_elsewhere(self) -> bool:
+        """False: other processes may have a method of another cost."""
+        return False
+
+    def lendable(self, now: Instant) -> int:
+        """See `Lending.lendable`."""
+        return self._lending.lendable(now) // self.per_plain
+
+    def lend(self, now: Instant, count: int) -> None:
+        """See `Lending.lend`."""
+        self._lending.lend(now, count * self.per_plain)
+
+    def collect(self, now: Instant, used: int) -> None:
+        """See `Lending.collect`."""
+        self._lending.collect(now, used * self.per_plain)
+
+    def reclaim(self, now: Instant, count: int) -> None:
+        """See `Lending.reclaim`."""
+        self._lending.reclaim(now, count * self.per_plain)
+
+    @property
+    def _lending(self) -> Lending:
+        return cast("Lending", self.limit)
 
     # The provider carries over the limit itself, once for all of its scopes.
 

@@ -56,6 +56,8 @@ BUCKETS: Final = st.builds(
     per=st.sampled_from([SECOND, MINUTE]).map(Duration),
     burst=st.integers(8, 200) | st.just(100),
 )
+#: Several limits lend each by itself, and what counts another unit takes no part.
+LIMITS: Final = st.lists(BUCKETS | st.just(TokenBucket(1, SECOND, 1, "tokens")), min_size=1, max_size=3)
 GAPS: Final = st.one_of(
     st.integers(0, 3),
     st.integers(0, 2 * SECOND),
@@ -69,7 +71,7 @@ class Scope:
     """An actor, and what its callers have seen."""
 
     actor: ScopeActor
-    bucket: TokenBucket
+    buckets: list[TokenBucket]
     admitted: list[int] = field(default_factory=list)
     answers: list[Permit | Denied] = field(default_factory=list)
     waiting: list[Waiter] = field(default_factory=list)
@@ -105,12 +107,12 @@ class LeaseMachine(RuleBasedStateMachine):
     held: Bundle[Held] = Bundle("held")
 
     @initialize(
-        buckets=st.tuples(BUCKETS, BUCKETS),
+        limits=st.tuples(LIMITS, LIMITS),
         cap=st.sampled_from([8, 20, 60, 100, 1000]),
         failures=st.integers(1, 4),
         degraded=st.integers(2, 6),
     )
-    def begin(self, buckets: tuple[TokenBucket, TokenBucket], cap: int, failures: int, degraded: int) -> None:
+    def begin(self, limits: tuple[list[TokenBucket], list[TokenBucket]], cap: int, failures: int, degraded: int) -> None:
         self.now = START
         self.failures = Failures()
         self.leasing: set[ScopeActor] = set()
@@ -118,12 +120,12 @@ class LeaseMachine(RuleBasedStateMachine):
         self.cap = RequestCapPolicy(RequestCap(cap))
         self.degraded = DegradedPolicy(Degraded(failures=degraded, providers=1))
         self.all_admitted: list[int] = []
-        self.scopes = [self._scope(f"scope{number}", bucket, failures) for number, bucket in enumerate(buckets)]
+        self.scopes = [self._scope(f"scope{number}", own, failures) for number, own in enumerate(limits)]
 
-    def _scope(self, name: str, bucket: TokenBucket, failures: int) -> Scope:
+    def _scope(self, name: str, limits: list[TokenBucket], failures: int) -> Scope:
         actor = ScopeActor(
             name,
-            Pipeline(Breaker(failures=failures), [bucket], cap=self.cap, degraded=self.degraded),
+            Pipeline(Breaker(failures=failures), limits, cap=self.cap, degraded=self.degraded),
             portal=self.portal,
             now=lambda: Instant(self.now),
             retry=Retry(),
@@ -133,7 +135,9 @@ class LeaseMachine(RuleBasedStateMachine):
             parent=self,
             announcer=Announcer(lambda: 0.0),
         )
-        return Scope(actor, bucket)
+        actor.ledger.units.watching = False  # As after the first calls.
+        actor.within(lambda: None)
+        return Scope(actor, [limit for limit in limits if limit.unit == "requests"])
 
     # What the actors know of the supervisor.
 
@@ -154,9 +158,10 @@ class LeaseMachine(RuleBasedStateMachine):
         self.all_admitted += [self.now] * cost
 
         assert self.now >= self.degraded.until
-        law = Fraction(scope.bucket.amount, scope.bucket.per)
-        for place, first in enumerate(scope.admitted):
-            assert len(scope.admitted) - place <= scope.bucket.burst + law * (self.now - first)
+        for bucket in scope.buckets:
+            law = Fraction(bucket.amount, bucket.per)
+            for place, first in enumerate(scope.admitted):
+                assert len(scope.admitted) - place <= bucket.burst + law * (self.now - first)
         assert sum(at > self.now - WINDOW for at in self.all_admitted) <= self.cap.parameters.most
 
     @rule(gap=GAPS)

@@ -285,8 +285,18 @@ async def test_it_gives_back_what_it_took_of_the_limits_of_the_provider(policy: 
 
 
 @pytest.mark.promise("R02")
-async def test_permits_granted_ahead_count_in_the_limit_of_the_provider_and_are_recalled_for_another_scope() -> None:
-    governor = governed("80/minute burst 80")
+@pytest.mark.parametrize(
+    ("limit", "cost", "left"),
+    [
+        ("80/minute burst 80", {}, 80 - 2 - 3),
+        ("320/minute burst 320", {"get": 4}, 320 - 5 - 3 * 4),
+        ("160 points/minute burst 160", {"get": {"points": 2}, "post": {"points": 1}}, 160 - 3 - 3 * 2),
+    ],
+)
+async def test_permits_granted_ahead_count_in_the_limit_of_the_provider_and_are_recalled_for_another_scope(
+    limit: str, cost: Mapping[str, object], left: int
+) -> None:
+    governor = governed(limit, scopes={"hub:get": ["1000/s burst 1000", "2000/s burst 2000"]}, cost=cost)
     governor._lends = True  # Also in virtual time.
     async with governor:
         for method in METHODS[:2]:
@@ -296,12 +306,12 @@ async def test_permits_granted_ahead_count_in_the_limit_of_the_provider_and_are_
         actor._steps.within(lambda: actor.lender.fill(actor.ledger.clock()))
         ahead = actor.lender.outstanding
         taken = [actor.take() for _ in range(3)]
-        others = [governor.try_permit("hub", "POST") for _ in range(80)]
+        others = [governor.try_permit("hub", "POST") for _ in range(left + 5)]
         late = actor.take()
 
     assert 9 == ahead
     assert None not in taken
-    assert 80 - 2 - 3 == sum(isinstance(answer, Permit) for answer in others)
+    assert left == sum(isinstance(answer, Permit) for answer in others)
     assert late is None
 
 
