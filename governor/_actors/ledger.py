@@ -9,6 +9,7 @@ import msgspec
 
 from governor._actors.counters import Counters, LastFailure
 from governor._actors.units import UnitWatch
+from governor._lazy import NOTHING
 from governor._units import MINUTE, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer, CallDenied, Retried
@@ -69,7 +70,7 @@ class Ledger:
         self.counters = Counters()
         self.units = UnitWatch(scope)
         #: The latest grants with a cost of their own, and the requests that all of them took beyond one each.
-        self.costly: deque[tuple[Instant, Request]] = deque(maxlen=MAX_COSTLY)
+        self.costly: deque[tuple[Instant, Request]] = NOTHING
         self.further_units = 0
         # The number of successes, and when that number was first seen.
         self._succeeded = 0
@@ -105,6 +106,8 @@ class Ledger:
             grant = msgspec.structs.replace(grant, caller=acquire.caller)
         counters.requests += 1
         if acquire.request is not PLAIN:
+            if self.costly is NOTHING:
+                self.costly = deque(maxlen=MAX_COSTLY)
             self.costly.append((now, acquire.request))
             self.further_units += acquire.request.cost - 1
         self.units.granted(counters.requests)

@@ -6,7 +6,6 @@ Bound: a queue of `max_waiting` waiters denies the next call as `overloaded`.
 """
 
 import math
-from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Final, final
@@ -98,7 +97,7 @@ class ScopeLogic:
         self._time = time
         self._surroundings = surroundings
         self._perform = perform
-        self._effects: deque[Effect] = deque()
+        self._effects: list[Effect] = []
         self._status = ledger.pipeline.breaker.status
         self.standing = Standing(ledger, self.queue, surroundings=surroundings, on_turn=on_turn)
 
@@ -118,7 +117,7 @@ class ScopeLogic:
             pipeline.guard.news = News.NOTHING
         # An effect leaves the queue before it is performed: performing one may settle again.
         while self._effects:
-            self._perform(self._effects.popleft())
+            self._perform(self._effects.pop(0))
 
     def _breaker_moved(self) -> None:
         ledger, breaker = self.ledger, self.ledger.pipeline.breaker

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from governor._lazy import NOTHING
 from governor._units import Duration, Instant
 
 #: The number of dates in one window up to which the log is exact. It has at most twice as many slots, one more or less.
@@ -35,7 +36,7 @@ class CallLog:
         self.calls = 0
         self.failures = 0
         self._grain = -(-window // SLOTS)
-        self._slots: deque[list[int]] = deque()
+        self._slots: deque[list[int]] = NOTHING
         self._began = Instant(0)
 
     def add(self, now: Instant, *, failed: bool) -> None:
@@ -48,6 +49,8 @@ class CallLog:
             slot[0] = max(slot[0], now)
         else:
             slot = [now, 0, 0]
+            if slots is NOTHING:
+                self._slots = slots = deque()
             slots.append(slot)
             self._began = now
         slot[1] += 1
@@ -71,7 +74,7 @@ class CallLog:
 
     def clear(self) -> None:
         """Drops all slots."""
-        self._slots.clear()
+        self._slots = NOTHING
         self.calls = self.failures = 0
 
     def state(self) -> CallLogState:
@@ -80,7 +83,7 @@ class CallLog:
 
     def restore(self, state: CallLogState) -> None:
         """Continues from a state that `state` returned."""
-        self._slots = deque([*slot] for slot in state.slots)
+        self._slots = deque([*slot] for slot in state.slots) if state.slots else NOTHING
         self.calls = sum(calls for _, calls, _ in state.slots)
         self.failures = sum(failures for _, _, failures in state.slots)
         self._began = state.began

@@ -2,8 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Final
 
 from governor._units import Instant
+
+#: Until there is a call: never added to.
+_NO_DATES: Final[OrderedDict[Instant, int]] = OrderedDict()
 
 
 class CallsOut:
@@ -14,10 +18,12 @@ class CallsOut:
     def __init__(self) -> None:
         self.count = 0
         # A dict would take time for each key that was removed before its first one.
-        self._dates: OrderedDict[Instant, int] = OrderedDict()
+        self._dates: OrderedDict[Instant, int] = _NO_DATES
 
     def add(self, granted_at: Instant) -> None:
         """Adds a call."""
+        if self._dates is _NO_DATES:
+            self._dates = OrderedDict()
         self._dates[granted_at] = self._dates.get(granted_at, 0) + 1
         self.count += 1
 
@@ -48,7 +54,7 @@ class CallsOut:
 
     def clear(self) -> None:
         """Takes all of them out."""
-        self._dates.clear()
+        self._dates = _NO_DATES
         self.count = 0
 
     def dates(self) -> tuple[Instant, ...]:

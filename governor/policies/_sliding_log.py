@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from governor._lazy import NOTHING
 from governor._units import Instant
 
 #: The most entries, one more or less.
@@ -34,9 +35,9 @@ class SlidingLog:
         #: Units in the log, including those that have left the window since the last `add`.
         self.total = 0
         self._grain = 1 if most <= SLOTS else -(-window // SLOTS)
-        self._slots: deque[list[int]] = deque()
+        self._slots: deque[list[int]] = NOTHING
         #: The newest slot, and the instant from which on `add` begins another one.
-        self.newest: list[int] = []
+        self.newest: list[int] = NOTHING
         self.slot_ends = 0
         self._forgotten = Instant(-1)
 
@@ -49,6 +50,8 @@ class SlidingLog:
                 newest[0] = now
         else:
             self.newest = [now, count]
+            if self._slots is NOTHING:
+                self._slots = deque()
             self._slots.append(self.newest)
             self.slot_ends = now + self._grain
             self.forget(now)
@@ -115,8 +118,9 @@ class SlidingLog:
         """A copy that shares slots with this log, and is valid until this log changes."""
         copy = SlidingLog(self.window, 1)
         copy.total, copy._grain = self.total, self._grain
-        copy._slots, copy.slot_ends, copy._forgotten = self._slots.copy(), self.slot_ends, self._forgotten
-        if copy._slots:
+        copy.slot_ends, copy._forgotten = self.slot_ends, self._forgotten
+        if self._slots:
+            copy._slots = self._slots.copy()
             # The only slot that later grants can change.
             copy.newest = copy._slots[-1] = self.newest.copy()
         return copy
@@ -162,7 +166,7 @@ class SlidingLog:
 
     def restore(self, state: SlidingLogState) -> None:
         """Continues from a state that `state` returned."""
-        self._slots = deque([dated, count] for dated, count in state.slots)
+        self._slots = deque([dated, count] for dated, count in state.slots) if state.slots else NOTHING
         self.total = sum(count for _, count in state.slots)
         self._forgotten = state.forgotten
         self.slot_ends = 0

@@ -23,6 +23,7 @@ outcome of a grant from an earlier state changes nothing.
 from collections import deque
 from typing import Final
 
+from governor._lazy import NOTHING
 from governor._units import MINUTE, NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies._call_log import CallLog
@@ -37,6 +38,8 @@ MAX_RAMP: Final = 65_536
 _RATE_SCALE: Final = 1_000_000
 #: Openings in a row that are counted. The time has reached its bound, 366 days at most, long before.
 _MAX_SPELLS: Final = 64
+#: For breakers without a window: stays empty.
+_NO_CALLS: Final = CallLog(MINUTE)
 
 
 class BreakerPolicy:
@@ -97,8 +100,8 @@ class BreakerPolicy:
         self._unbound = 0
         # Calls without an answer: probes, and those of the ramp.
         self._out = CallsOut()
-        self._last_calls: deque[bool] = deque(maxlen=parameters.window_calls or 1)
-        self._calls = CallLog(parameters.window or MINUTE)
+        self._last_calls: deque[bool] = NOTHING
+        self._calls = _NO_CALLS if parameters.window is None else CallLog(parameters.window)
 
     @property
     def unrestricted(self) -> bool:
@@ -251,6 +254,8 @@ class BreakerPolicy:
         if rate is None:
             return False
         if self.parameters.window is None:
+            if self._last_calls is NOTHING:
+                self._last_calls = deque(maxlen=self.parameters.window_calls or 1)
             self._last_calls.append(failed)
             calls, failures = len(self._last_calls), sum(self._last_calls)
         else:
@@ -285,7 +290,7 @@ class BreakerPolicy:
         self.failures = self.successes = self.admitted = self._unbound = 0
         self.ramp = None
         self._out.clear()
-        self._last_calls.clear()
+        self._last_calls = NOTHING
         self._calls.clear()
         if self.status is BreakerStatus.CLOSED and self.parameters.ramp_up:
             self.ramp = self.parameters.probes
@@ -343,9 +348,9 @@ class BreakerPolicy:
         self.spells = 0 if self.unrestricted else state.spells
         self._unbound = state.unbound
         self._out.restore(() if self.unrestricted else state.out)
-        self._last_calls.clear()
-        if self.parameters.window_calls is not None:
-            self._last_calls.extend(state.last_calls)
+        self._last_calls = NOTHING
+        if self.parameters.window_calls is not None and state.last_calls:
+            self._last_calls = deque(state.last_calls, self.parameters.window_calls)
         if self.parameters.window is None:
             self._calls.clear()
         else:

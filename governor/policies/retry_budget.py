@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from governor._lazy import NOTHING
 from governor._units import HOUR, NEVER, SECOND, Duration, DurationLike, Instant
 from governor.errors import ConfigError
 from governor.policies import _checks
@@ -209,7 +210,7 @@ class _Tally:
         self._date = date
         #: Events that are closer than this share a slot.
         self.grain = -(-window // SLOTS)
-        self._slots: deque[list[int]] = deque()
+        self._slots: deque[list[int]] = NOTHING
         # Includes counts that have left the window since the last `add`.
         self._total = 0
 
@@ -223,6 +224,8 @@ class _Tally:
             slots[-1][_NEWEST] = now
             slots[-1][_COUNT] += count
         else:
+            if slots is NOTHING:
+                self._slots = slots = deque()
             slots.append([now, now, count])
         self._total += count
 
@@ -250,7 +253,7 @@ class _Tally:
 
     def restore(self, slots: tuple[tuple[Instant, Instant, int], ...]) -> None:
         """Replaces all slots."""
-        self._slots = deque([oldest, newest, count] for oldest, newest, count in slots)
+        self._slots = deque([oldest, newest, count] for oldest, newest, count in slots) if slots else NOTHING
         self._total = sum(count for _, _, count in slots)
 
 
