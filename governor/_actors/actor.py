@@ -6,7 +6,6 @@ waits, permits are granted ahead into a lease, from which threads take without a
 """
 
 import math
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
@@ -110,7 +109,7 @@ class ScopeActor(PermitTaker):
     #: Takes one permit out of the lease while `large` and `failures` are empty; raises IndexError. For callers to whom the
     #: function call of `take` is much.
     pop_leased: Callable[[], Permit]
-    successes: deque[int | None]
+    successes: list[int | None]
     _cap: RequestCapPolicy
     _generation: int
     _limits: tuple[LimitPolicy, ...]
@@ -291,6 +290,7 @@ class ScopeActor(PermitTaker):
         self._cap = pipeline.cap
         if self.lender.outstanding:
             self._parent.leasing.add(self)
+            self.pop_leased = self.lender.holder.take
         else:
             self._parent.leasing.discard(self)
 

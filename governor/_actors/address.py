@@ -3,7 +3,7 @@
 That is the actor of the scope, or, in a process whose limits a daemon owns, the scope's stand-in.
 """
 
-from collections import deque
+from collections.abc import MutableSequence
 from typing import Literal, Protocol, overload
 
 from governor._actors.leased_permits import LeasedPermits
@@ -63,7 +63,7 @@ class Address(LeasedPermits, Protocol):
         """One request out of the lease, if there is one and nothing must be read first."""
 
     @property
-    def deposits(self) -> deque[None]:
+    def deposits(self) -> MutableSequence[None]:
         """Where an operation whose first attempt took a permit of the lease leaves one entry, for the retry budget."""
 
     # Asks.

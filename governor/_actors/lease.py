@@ -10,7 +10,6 @@ granted, and the owner reads them before it grants ahead again.
 from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import suppress
-from itertools import repeat, starmap
 from typing import Final, NamedTuple, Protocol, final
 
 from governor._actors.permit import Permit
@@ -25,6 +24,8 @@ LOOK_INTERVAL: Final = Duration(10 * MILLISECOND)
 _BRISK_INTERVAL: Final = Duration(100 * MILLISECOND)
 #: A lease that was used up grows by this factor; one that was not shrinks to as many times what was used of it.
 GROWTH: Final = 4
+#: The permits of a holder that was never filled.
+_NO_PERMITS: Final[deque[Permit]] = deque(maxlen=0)
 #: After so many looks in a row at which nothing was used, all is recalled.
 MAX_IDLE_LOOKS: Final = 2
 
@@ -82,13 +83,14 @@ class LocalHolder:
     __slots__ = ("_permits", "deposits", "generation", "outstanding", "successes", "take")
 
     def __init__(self) -> None:
-        self._permits: deque[Permit] = deque()
-        #: Takes one permit. Raises IndexError if there is none.
-        self.take = self._permits.popleft
+        # Made when it is first filled: most scopes grant nothing ahead, and an empty deque takes 760 bytes.
+        self._permits: deque[Permit] = _NO_PERMITS
+        #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
+        self.take = _NO_PERMITS.popleft
         #: The HTTP status, or None, of calls that succeeded, when only the counters need it.
-        self.successes: deque[int | None] = deque()
+        self.successes: list[int | None] = []
         #: One entry for each operation whose first attempt took a permit here.
-        self.deposits: deque[None] = deque()
+        self.deposits: list[None] = []
         self.outstanding = 0
         self.generation = 0
 
@@ -98,6 +100,9 @@ class LocalHolder:
     def fill(self, permits: Iterable[Permit], count: int, generation: int) -> None:
         """Adds permits. Never of an earlier generation, since the owner calls this directly."""
         self.outstanding += count
+        if self._permits is _NO_PERMITS:
+            self._permits = deque()
+            self.take = self._permits.popleft
         self._permits.extend(permits)
 
     def report_used(self) -> int:
@@ -112,8 +117,7 @@ class LocalHolder:
         successes = self._take_successes()
         used = self.report_used()
         deposits = len(self.deposits)
-        for _ in range(deposits):
-            self.deposits.popleft()
+        del self.deposits[:deposits]
         return HolderReport(used, successes, deposits)
 
     def recall(self, generation: int) -> int:
@@ -128,7 +132,10 @@ class LocalHolder:
         return back
 
     def _take_successes(self) -> Counter[int | None]:
-        return Counter(starmap(self.successes.popleft, repeat((), len(self.successes))))
+        # Others may append meanwhile: what is removed is what was read.
+        read = self.successes.copy()
+        del self.successes[: len(read)]
+        return Counter(read)
 
 
 @final

@@ -5,9 +5,11 @@ reports taken into account. A message is appended first and the loop is woken af
 
 Bounds: an inbox that holds `max_waiting` asks answers the next one `overloaded`. Outcomes are always accepted; there are at
 most four for each permit: the response has begun, what the server asks for, the outcome, and a planned retry that is given up.
+
+The queues are lists, whose `append` and `pop` are as safe on any thread as those of a deque. An empty deque takes 760 bytes,
+and most scopes never get a message. To remove the first of 10,000 entries takes 2 µs, and 40 µs at the bound of 65,536.
 """
 
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, final
@@ -52,12 +54,12 @@ class Mailbox(Notifier):
         super().__init__(portal)
         self.max_waiting = max_waiting
         #: Asks, and messages of waiters that have left, in order.
-        self.inbox: deque[tuple[Acquire | Leave, Waiter | None]] = deque()
+        self.inbox: list[tuple[Acquire | Leave, Waiter | None]] = []
         #: One entry for each of those asks that is for anything but one request. While there is one, no thread may take a
         #: permit that was granted ahead: that would overtake the ask.
-        self.large: deque[None] = deque()
+        self.large: list[None] = []
         #: Outcomes, in order. Code that appends one calls `deliver` afterwards.
-        self.outcomes: deque[Outcome] = deque()
+        self.outcomes: list[Outcome] = []
         self._scope = scope
         self._failures = failures
         self._reader = reader
@@ -104,7 +106,7 @@ class Mailbox(Notifier):
         """Passes on the outcomes that are there now."""
         for _ in range(len(self.outcomes)):
             try:
-                outcome = self.outcomes.popleft()
+                outcome = self.outcomes.pop(0)
             except IndexError:
                 return  # Another thread has found the actor closed, and dropped them.
             learn(outcome)
@@ -113,7 +115,7 @@ class Mailbox(Notifier):
         """Passes on the messages of the inbox that are there now. Later ones have notified the loop again."""
         for _ in range(len(self.inbox)):
             try:
-                message, waiter = self.inbox.popleft()
+                message, waiter = self.inbox.pop(0)
             except IndexError:
                 return  # Another thread has found the actor closed, and answered them.
             if isinstance(message, Acquire):
@@ -122,7 +124,7 @@ class Mailbox(Notifier):
                 finally:
                     # Only now: while the ask is decided, a thread that takes a permit granted ahead would overtake it.
                     if message.request is not PLAIN and self.large:
-                        self.large.popleft()
+                        self.large.pop()
             elif waiter is not None:
                 leave(waiter)
 
@@ -145,7 +147,7 @@ class Mailbox(Notifier):
     def _empty(self, answer: Denied) -> None:
         with suppress(IndexError):
             while True:
-                message, waiter = self.inbox.popleft()
+                message, waiter = self.inbox.pop(0)
                 if isinstance(message, Acquire) and waiter is not None:
                     waiter.give(answer)
         self.large.clear()

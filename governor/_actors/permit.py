@@ -1,7 +1,6 @@
 """Permits: the right to make one call, whose outcome is reported once, from any thread."""
 
-from collections import deque
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, MutableSequence, Sequence, Sized
 from socket import gaierror
 from threading import get_ident
 from types import TracebackType
@@ -65,7 +64,7 @@ class Owner(Protocol):
         """Degraded mode."""
 
     @property
-    def successes(self) -> deque[int | None]:
+    def successes(self) -> MutableSequence[int | None]:
         """Where other threads leave the status of a success that nothing but the counters wants to know of."""
 
     @property

@@ -154,7 +154,7 @@ class Steps:
         goes_on = False
         life.state = BUSY
         try:
-            outcomes.popleft()
+            outcomes.pop(0)
             if report.status == 200:
                 ledger.counters.answered_2xx += 1
             else:
