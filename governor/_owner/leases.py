@@ -102,9 +102,12 @@ class Leases:
         lease.actor.change(partial(self._settle, lease, use))
         self._fill(lease, use.wanted)
 
-    def look(self) -> None:
-        """Counts as used what has run out: all leases, or one that was recalled, without an answer, for as long."""
-        over, now = self.have_run_out(), self._clock()
+    def look(self, *, gone: bool = False) -> None:
+        """Counts as used what has run out: all leases, or one that was recalled, without an answer, for as long.
+
+        If the process is `gone`, it can use none of them any more.
+        """
+        over, now = gone or self.have_run_out(), self._clock()
         for lease in self._leases.values():
             recalled = lease.holder.recalled_at
             if lease.holder.outstanding and (over or (recalled is not None and now >= recalled + self.lasts)):

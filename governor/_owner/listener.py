@@ -13,6 +13,7 @@ import socket
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final, final
 
 import anyio
@@ -20,7 +21,7 @@ from anyio.abc import TaskGroup
 
 from governor._actors.readable import keep_reading
 from governor._owner.members import MAX_MEMBERS, Members
-from governor._owner.peers import is_ours, user_of
+from governor._owner.peers import has_ended, is_ours, process_of, user_of
 from governor._owner.session import Session
 from governor.errors import GovernorError
 from governor.protocol import FROM_MEMBER, FrameError, FrameReader, FromOwner, Lent, Recall, Rejected, encode
@@ -33,6 +34,8 @@ _READ: Final = 65_536
 _HELLO_TIMEOUT: Final = 5.0
 #: Seconds for the last messages when the listener ends.
 _FLUSH_TIMEOUT: Final = 0.5
+#: Seconds between looks at a process that has lost its connection: its sockets are closed shortly before it has ended.
+_ENDING: Final = (0.002, 0.02)
 #: Seconds to wait when the process has no file descriptor left.
 _ACCEPT_PAUSE: Final = 0.1
 
@@ -95,6 +98,11 @@ class Listener:
                 del self.connections[session]
                 with self:
                     self.members.lost(session)
+        for pause in _ENDING:
+            if session.due:
+                await anyio.sleep(pause)
+                with self:
+                    self.members.look_after(session)
 
     def __enter__(self) -> None:
         self._collecting = True
@@ -147,7 +155,7 @@ class Connection:
         self._reader = FrameReader(FROM_MEMBER)
         self._hello = anyio.CancelScope()
         self._welcomed = False
-        self.session = listener.members.open(self._send)
+        self.session = listener.members.open(self._send, partial(has_ended, process_of(accepted)))
 
     async def run(self) -> None:
         """Handles frames until the connection ends."""

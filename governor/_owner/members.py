@@ -110,15 +110,20 @@ class Members:
         """See `session.Machine`."""
         return group_of(self._supervisor.groups, group)
 
-    def open(self, send: Callable[[FromOwner], None]) -> Session:
-        """A session for another process."""
-        session = Session(self, send)
+    def open(self, send: Callable[[FromOwner], None], has_ended: Callable[[], bool] = lambda: False) -> Session:
+        """A session for another process. `has_ended` says whether that has ended for certain."""
+        session = Session(self, send, has_ended)
         self._sessions[session] = _Rate(self.clock())
         return session
 
     def lost(self, session: Session) -> None:
         """The connection of a process has ended."""
         session.lost()
+        self.look_after(session)
+
+    def look_after(self, session: Session) -> None:
+        """Has a session whose connection has ended look after what may run out, and forgets it if nothing is left."""
+        session.look()
         if session.due:
             self.wake()
         else:

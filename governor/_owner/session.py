@@ -4,8 +4,8 @@ Messages go in by `handle`, and out by the function that the session was given; 
 together: outcomes are read before asks are decided. `look` is to be called now and then while the session is `due`.
 
 A session ends in two steps. When the connection is lost, calls that wait leave their queues at once. What the process may still
-use, the permits lent to it and the places of its calls, is kept until its leases have run out for certain, and only then counts
-as used, and as given up.
+use, the permits lent to it and the places of its calls, is kept until the process has ended for certain, or its leases have run
+out, and only then counts as used, and as given up.
 
 Bounds: `MAX_ASKS` asks that wait, and `MAX_HELD` permits whose outcome a limit waits for; the next ask is denied as
 `overloaded`.
@@ -102,11 +102,17 @@ class _Waiting(NamedTuple):
 
 @final
 class Session:
-    """One connected process. Belongs to the actors' thread. `send` neither fails nor waits."""
+    """One connected process. Belongs to the actors' thread. `send` neither fails nor waits.
 
-    def __init__(self, machine: Machine, send: Callable[[FromOwner], None]) -> None:
+    `has_ended` says whether the process has ended for certain.
+    """
+
+    def __init__(
+        self, machine: Machine, send: Callable[[FromOwner], None], has_ended: Callable[[], bool] = lambda: False
+    ) -> None:
         self._machine = machine
         self._send = send
+        self._has_ended = has_ended
         self.pid = 0
         self.name = ""
         #: Whether it only looks and acts.
@@ -357,8 +363,9 @@ class Session:
             early, self._early = self._early, {}
             self._asks += early.values()
             self.finish()
-        self.leases.look()
-        if not self.connected and self._machine.clock() >= self._gone_at:
+        gone = not self.connected and (self._machine.clock() >= self._gone_at or self._has_ended())
+        self.leases.look(gone=gone)
+        if gone:
             self.places.give_up()
             self.admissions.give_up()
 

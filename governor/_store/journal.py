@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, final
 
 from governor._units import Instant
-from governor.policies.account import AT, BASE, CELLS, GRANTED, HELD, MOVING, OUT, SEEN, THEN, UNDER_WAY, UNTIL, Cells
+from governor.policies.account import AT, BASE, CELLS, GRANTED, HELD, MOVING, OUT, SEEN, THEN, UNDER_WAY, UNTIL, USUAL, Cells
 from governor.policies.survival import Tally
 
 #: Slots in one part of the file, each of which is mapped on its own. A part is a whole number of pages of any size in use.
@@ -122,5 +122,6 @@ def _entry(cells: tuple[int, ...]) -> Entry:
         Instant(cells[SEEN]),
         cells[HELD],
         Instant(cells[UNTIL]),
+        cells[USUAL],
     )
     return Entry(cells[BASE], granted, out, tally)

@@ -53,6 +53,8 @@ HELD: Final = 8
 UNTIL: Final = 9
 #: What the account began with.
 BASE: Final = 10
+#: A high estimate of how long calls take; 0 if none has been measured.
+USUAL: Final = 11
 #: The cells of an account; the first one belongs to the journal.
 CELLS: Final = 12
 Cells = memoryview
@@ -338,18 +340,19 @@ class Tracker:
 
     def look(self, now: Instant) -> None:
         """To be called at the end of a step."""
-        account, moving, under_way, held, until = self._account, 0, 0, 0, 0
+        account, moving, under_way, held, until, usual = self._account, 0, 0, 0, 0, 0
         quanta = account.tariff.quanta
         for limit in self._limits:
             if isinstance(limit, InFlightPolicy):
-                under_way, held, until = (max(*pair) for pair in zip((under_way, held, until), limit.places(), strict=True))
+                found = under_way, held, until, usual
+                under_way, held, until, usual = (max(*pair) for pair in zip(found, limit.places(), strict=True))
             else:
                 moving = max(moving, -(-limit.moving // quanta.get(limit.unit, 1)))
-        seen = moving, under_way, held, until, account.granted, account.out
+        seen = moving, under_way, held, until, usual, account.granted, account.out
         if seen != self._seen:
             self._seen, cells = seen, account.cells
             # In this order: whatever of it a reader finds, no call is missing.
-            cells[SEEN], cells[UNTIL], cells[HELD] = now, until, held
+            cells[SEEN], cells[UNTIL], cells[HELD], cells[USUAL] = now, until, held, usual
             cells[MOVING], cells[UNDER_WAY] = moving, under_way + 1
             # Not what was handed out, which may be used before the next step.
             cells[THEN] = account.granted - account.out

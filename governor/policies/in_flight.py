@@ -202,13 +202,20 @@ class InFlightPolicy(LimitPolicy):
             self._give_up(now, now, self._under_way + units)
             return
         self._given_up, self._held = [], 0
+        if self._usual.mean < 0 and lost.usual:
+            self._usual.mean = lost.usual
         if lost.held and lost.until > now:
             self._hold(now, lost.until, lost.held)
         self._give_up(now, lost.at, self.parameters.amount if lost.places is None else lost.places)
 
-    def places(self) -> tuple[int, int, Instant]:
-        """The requests in flight, and the number of those that were given up, with the end of their last place."""
-        return self._under_way, self._held, self._given_up[-1][0] if self._given_up else Instant(0)
+    def places(self) -> tuple[int, int, Instant, int]:
+        """The requests in flight, the number of those given up, the end of their last place, and how long calls take as a rule.
+
+        The last one is 0 if no call has been measured.
+        """
+        usual = self._usual
+        took = 0 if usual.mean < 0 else usual.estimate()
+        return self._under_way, self._held, self._given_up[-1][0] if self._given_up else Instant(0), took
 
     def _give_up(self, now: Instant, granted_at: Instant, places: int) -> None:
         """No request is in flight any more; so many have been given up now."""

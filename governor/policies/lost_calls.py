@@ -10,7 +10,7 @@ class LostCalls(NamedTuple):
 
     `out` more may have been spent up to the death. Of these and of those that the state knows, all but `moving` had arrived at
     the provider when `seen`, and all calls but `places` had ended; None if that is not known. `held` calls had been given up
-    before, and are over at `until`.
+    before, and are over at `until`. Calls took `usual` as a rule; 0 if that is not known.
     """
 
     units: int
@@ -21,3 +21,4 @@ class LostCalls(NamedTuple):
     seen: Instant
     held: int
     until: Instant
+    usual: int = 0

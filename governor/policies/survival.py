@@ -29,7 +29,8 @@ class Tally(NamedTuple):
 
     `out` more were handed out, and may have been granted up to the death. When `seen`, all that had been granted had arrived
     but for `moving` points, and all calls had ended but for `places`; both include what was granted since, and are None if that
-    is not known. `held` calls had been given up before, and are over at `until`.
+    is not known. `held` calls had been given up before, and are over at `until`. Calls took `usual` as a rule; 0 if that is not
+    known.
     """
 
     points: int
@@ -40,6 +41,7 @@ class Tally(NamedTuple):
     seen: Instant = Instant(0)
     held: int = 0
     until: Instant = Instant(0)
+    usual: int = 0
 
 
 class Death(NamedTuple):
@@ -93,7 +95,7 @@ def _lost_calls(limit: LimitPolicy, tariff: Tariff | None, tally: Tally) -> Lost
     worth = 0 if tariff is None else tariff.units(limit.unit, 1)
     moving = None if tally.moving is None else tally.moving * worth
     units, out = tally.points * worth, tally.out * worth
-    return LostCalls(units, tally.at, out, moving, tally.places, tally.seen, tally.held, tally.until)
+    return LostCalls(units, tally.at, out, moving, tally.places, tally.seen, tally.held, tally.until, tally.usual)
 
 
 def mourn_all(cap: RequestCapPolicy, budgets: Budgets, tariff: Tariff | None, deaths: Iterable[Death]) -> None:

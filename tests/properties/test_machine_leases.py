@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat, starmap
 from random import Random
+from threading import Event
 from typing import Any, Final
 
 import pytest
@@ -104,12 +105,15 @@ class Process:
     lost_at: int | None = None
     #: What was used and not reported when it was lost.
     used: dict[str, int] = field(default_factory=dict)
+    #: Set when it dies; another process in its place has an event of its own.
+    death: Event = field(default_factory=Event)
 
 
 class MachineLeases(RuleBasedStateMachine):
     """Every rule is one action of a process, of the owner, or of time."""
 
     sharing: Final = NoSharing()
+    arrivals = Arrivals(linger=Duration(0))
 
     @initialize(
         amount=st.sampled_from([1, 50]),
@@ -146,10 +150,9 @@ class MachineLeases(RuleBasedStateMachine):
         return self.now * 1000 * (100 - percent) // 100
 
     def _actor(self, name: str, breaker: Breaker, limit: TokenBucket | InFlight) -> ScopeActor:
-        arrivals = Arrivals(linger=Duration(0))
         return ScopeActor(
             name,
-            Pipeline(breaker, [limit], cap=self.cap, degraded=self.degraded, arrivals=arrivals),
+            Pipeline(breaker, [limit], cap=self.cap, degraded=self.degraded, arrivals=self.arrivals),
             portal=self.portal,
             now=self.clock,
             retry=Retry(),
@@ -239,7 +242,7 @@ class MachineLeases(RuleBasedStateMachine):
 
     def _connect(self, process: Process) -> None:
         process.to_owner, process.to_process = deque(), deque()
-        process.session = Session(self, partial(self._sent, process, process.to_process))
+        process.session = Session(self, partial(self._sent, process, process.to_process), process.death.is_set)
         process.number = 0
         process.asked.clear()
         process.withdrawn.clear()
@@ -475,6 +478,8 @@ class MachineLeases(RuleBasedStateMachine):
         process.used = used if survives else {}
         if not survives:
             process.calls.clear()
+            process.death.set()
+            process.death = Event()
 
     @rule(who=WHO)
     def reconnect(self, who: int) -> None:
@@ -527,12 +532,13 @@ class MachineLeases(RuleBasedStateMachine):
             assert lent == self.actors[BUCKET].lender.outstanding == self.cap.lent
 
     def teardown(self) -> None:
-        """All processes die, and after their leases have run out nothing is held any more."""
+        """All processes die, and nothing is held any more once the system says so of all, and no connection was lost before."""
         if not hasattr(self, "processes"):
             return
+        if any(one._has_ended() is False for one in self.gone):
+            self.now += LASTS
         for who in range(3):
             self.lose(who, survives=False, arrives=1000)
-        self.now += LASTS
         self.owner_looks()
         self.owner_looks()
 
@@ -558,3 +564,30 @@ def test_an_outcome_is_read_before_the_asks_that_have_arrived_with_it() -> None:
     machine.read(0, 1000)
 
     assert (0, 1) == (before, len(machine.processes[0].calls))
+
+
+@pytest.mark.promise("R04", "R60")
+@pytest.mark.parametrize(
+    ("linger", "worked_on"), [(Duration(SECOND // 2), SECOND // 2), (None, 60_000)], ids=["given", "measured"]
+)
+def test_places_of_a_process_that_has_died_come_back_a_margin_and_the_linger_after_their_grant(
+    linger: Duration | None, worked_on: int
+) -> None:
+    machine = MachineLeases()
+    machine.arrivals = Arrivals(margin=Duration(2 * SECOND), linger=linger)
+    machine.begin(amount=1, burst=30, cap=60, failures=1, places=1, slower=(0, 0, 0))
+    machine.call(0)
+    machine.now += 20_000
+    machine.end_call(0, 200)
+    machine.call(0)
+    granted_at = machine.now
+    machine.now += 20_000
+    machine.lose(0, survives=False, arrives=0)
+    machine.owner_looks()
+    machine.now = granted_at + 2 * SECOND + worked_on - 1
+    machine.call(1)
+    before = len(machine.processes[1].calls)
+    machine.now += 1
+    machine.call(1)
+
+    assert (0, 1) == (before, len(machine.processes[1].calls))

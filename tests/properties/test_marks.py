@@ -330,3 +330,30 @@ def test_a_scope_that_has_made_room_leaves_no_record_and_may_still_learn_of_outc
 def test_a_death_costs_no_more_than_half_of_a_limit() -> None:
     tariffs = [tariff_of([("requests", capacity, rate)]) for capacity, rate in ((40, 40.0), (20, 1000.0), (1000, 1.0))]
     assert [20, 10, 64] == [tariff.most for tariff in tariffs if tariff is not None]
+
+
+@pytest.mark.promise("R04", "R62")
+@given(st.lists(st.integers(1, 3 * SECOND), min_size=1, max_size=5), st.integers(0, 3 * SECOND), st.integers(0, SECOND))
+def test_places_of_a_killed_life_come_back_a_margin_and_the_usual_duration_after_the_last_grant(
+    durations: list[int], calling: int, gap: int
+) -> None:
+    system = System()
+    with folder() as path:
+        life = Life(path, system, 25, "2 in flight", "2 in flight")
+        for took in durations:
+            assert life.ask(0, PLAIN)
+            system.now += took
+            life.answer()
+        assert [True, True, False] == [life.ask(0, PLAIN) for _ in range(3)]
+        usual = life.scopes[0].limits[0].places()[3]  # type: ignore[attr-defined] # of a limit in flight
+        granted_at = system.now
+        system.now += calling
+        life.end(0)
+        system.now += gap
+        back_at = max(granted_at + MARGIN, system.now) + usual
+        life = Life(path, system, 25, "2 in flight", "2 in flight")
+        system.now = back_at - 1
+        before = life.ask(0, PLAIN)
+        system.now += 1
+
+        assert [False, True, True, False] == [before, *(life.ask(0, PLAIN) for _ in range(3))]

@@ -1,7 +1,10 @@
 """The socket of a governor, against those that do not speak its protocol, and those that may not speak it."""
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 
 from governor import Config, Governor, GovernorError
 from governor._owner import listener
-from governor._owner.peers import is_ours, user_of
+from governor._owner.peers import has_ended, is_ours, process_of, user_of
 from governor._owner.socket_file import ListenError, bound
 from governor.messages import Acquire, InboundRequest
 from governor.protocol import (
@@ -163,6 +166,25 @@ def test_the_user_of_a_connection_is_known_and_only_our_own_is_let_in() -> None:
     with one, other:
         assert os.geteuid() == user_of(one)
     assert (True, True, False) == (is_ours(None), is_ours(os.geteuid()), is_ours(os.geteuid() + 1))
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the system does not say whether a process has ended")
+def test_the_system_says_who_has_connected_and_whether_it_has_ended(tmp_path: Path) -> None:
+    program = "import socket, sys; raw = socket.socket(socket.AF_UNIX); raw.connect(sys.argv[1]); raw.recv(1)"
+    with socket.socket(socket.AF_UNIX) as listener_:
+        listener_.bind(str(tmp_path / "s"))
+        listener_.listen()
+        with subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "s")]) as process:
+            accepted, _ = listener_.accept()
+            with accepted:
+                number = process_of(accepted)
+                running = has_ended(number)
+                process.send_signal(signal.SIGSTOP)
+                stopped = has_ended(number)
+                process.kill()
+                until(lambda: has_ended(number))  # Before its parent has waited for it.
+
+    assert (process.pid, False, False, True, False) == (number, running, stopped, has_ended(number), has_ended(0))
 
 
 @pytest.mark.promise("R61")

@@ -6,11 +6,12 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from os import geteuid, getpid
+from os import geteuid
 from types import SimpleNamespace, TracebackType
 from typing import Any, Final, Self
 from unittest.mock import patch
 
+from governor._owner import listener
 from tests.simulation.machine.world import Process, World
 
 #: Bytes in one direction that the other side has not read.
@@ -98,7 +99,16 @@ class Network:
             for name, module in tuple(sys.modules.items()):
                 if name.startswith(("governor._member", "governor._owner")) and getattr(module, "socket", None) is socket:
                     stack.enter_context(patch.object(module, "socket", self.module))
+            stack.enter_context(patch.object(listener, "has_ended", self.has_ended))
             yield
+
+    def number_of(self, peer: "FakeSocket | None") -> int:
+        """The number of the process at the other end of a connection."""
+        return 0 if peer is None else 1 + self.world.processes.index(peer.process)
+
+    def has_ended(self, process: int) -> bool:
+        """What the system says of a process."""
+        return process > 0 and self.world.processes[process - 1].dead
 
     def listen(self, path: str) -> "FakeSocket":
         """A socket of the running process that listens."""
@@ -135,7 +145,7 @@ class FakeSocket:
         return self.name
 
     def getsockopt(self, *_: int) -> bytes:
-        return struct.pack("=3i", getpid(), geteuid(), 0)
+        return struct.pack("=3i", self._network.number_of(self.peer), geteuid(), 0)
 
     def connect(self, path: str) -> None:
         self._network.world.syscall()
