@@ -15,21 +15,19 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple, Protocol, assert_never, final
 
-import msgspec
-
 from governor._actors.actor import ScopeActor
 from governor._actors.asking import grab, overloaded
 from governor._actors.group import GroupActor
 from governor._actors.permit import HeldPermit, Permit
 from governor._actors.queue import Waiter
 from governor._owner.admissions import Admissions
-from governor._owner.answers import Answers
-from governor._owner.checks import ProtocolError, checked_acquire, checked_grant, checked_used
+from governor._owner.checks import ProtocolError, checked_acquire
 from governor._owner.leases import Leases
+from governor._owner.outcomes import Outcomes
 from governor._owner.places import Places
 from governor._units import Duration, Instant
 from governor.errors import Reason
-from governor.messages import Answered, Denied, Hinted, NoRetry, Outcome, Report, RetryGivenUp, RetryPlan, Settled
+from governor.messages import Denied, NoRetry, RetryPlan
 from governor.policies.budget import Budgets
 from governor.policies.contract import REQUESTS, Request
 from governor.policies.lent import spend
@@ -54,7 +52,6 @@ from governor.protocol import (
     Read,
     Readmit,
     Told,
-    Unused,
     Welcome,
     Withdraw,
 )
@@ -127,8 +124,8 @@ class Session:
         self._asks: list[Ask] = []
         self._told_to: dict[ScopeActor, None] = {}
         self._waiting: dict[int, _Waiting] = {}
-        self._answers = Answers()
         self.places = Places(machine.clock)
+        self._outcomes = Outcomes(self.places, machine.clock)
         # What sends is another function once the connection is lost.
         self.leases = Leases(find=machine.actor, clock=machine.clock, ttl=machine.ttl, send=lambda message: self._send(message))
         self.admissions = Admissions(machine.group)
@@ -293,38 +290,8 @@ class Session:
     def _told(self, told: Told) -> None:
         actor = self._machine.actor(told.scope)
         if actor is not None:
-            actor.outcomes.append(self._outcome(actor, told))
+            actor.outcomes.append(self._outcomes.read(actor, told))
             self._told_to[actor] = None
-
-    def _outcome(self, actor: ScopeActor, told: Told) -> Outcome:
-        """The outcome as the actor reads it: of the very grant that the owner has given, if it knows that."""
-        outcome = told.outcome
-        if isinstance(outcome, RetryGivenUp):
-            return outcome
-        ended = isinstance(outcome, Report | Unused)
-        permit = self.places.find(told.permit, told.scope, ended=ended)
-        grant = checked_grant(outcome.grant, actor, self._machine.clock()) if permit is None else permit.grant()
-        if permit is None and actor.ledger.pipeline.needs_outcome:
-            # No place is kept for this call: the process has granted it after its hello, or the outcome comes a second time.
-            grant = msgspec.structs.replace(grant, request=Request(0, grant.request.units), receipts=None)
-        call = (told.scope, told.permit, 0 if told.permit else int(grant.granted_at))
-        match outcome:
-            case Unused():
-                return grant
-            case Answered():
-                outcome.grant = grant
-                self._answers.began(call, outcome)
-                return outcome
-            case Hinted():
-                return msgspec.structs.replace(outcome, grant=grant)
-            case Settled(_, used, answered):
-                if permit is not None:
-                    permit._grant = grant.corrected(checked_used(used))
-                return Settled(grant, checked_used(used), self._answers.of(call, answered, ended=False))
-            case Report(_, _, _, used, answered):
-                amounts = None if used is None else checked_used(used)
-                began = self._answers.of(call, answered, ended=True)
-                return msgspec.structs.replace(outcome, grant=grant, used=amounts, answered=began)
 
     def _plan(self, message: Plan) -> None:
         actor = self._machine.actor(message.scope)
