@@ -173,7 +173,8 @@ class ScopeLogic:
             return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, wait_of(now, verdict)))
         waiter.waits(now, next(ledger.pipeline.shared.numbers), self._time(), timeout)
         self.queue.join(waiter)
-        self._set_alarm(now)
+        if self.standing or waiter.deadline < self._alarm.at or self.queue.head() is waiter:
+            self._set_alarm(now)  # Else it is set already, for the head: to find the turn of that costs more than all the rest.
         return None
 
     def _turn(self, now: Instant, acquire: Acquire) -> Verdict:
