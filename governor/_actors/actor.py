@@ -266,6 +266,10 @@ class ScopeActor(PermitTaker):
         elif not (isinstance(outcome, Report) and self._steps.read_in_place(outcome, self.gate)):
             self._steps.read_soon()
 
+    def read_in_place(self, outcome: Outcome) -> bool:
+        """Reads an outcome that has been left, on the actor's own thread, if it takes no step. False if it does, or waits."""
+        return get_ident() == self.thread and isinstance(outcome, Report) and self._steps.read_in_place(outcome, self.gate)
+
     def plan_retry(self, message: PlanRetry) -> RetryPlan:
         """Plans the next attempt of an operation whose latest one has failed."""
         self.catch_up()
