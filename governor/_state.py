@@ -44,8 +44,8 @@ class LifeState:
         """The life has ended in order: everything is written as it is."""
         if self.keeper is not None:
             self.keeper.finish()
-        elif self.earlier is not None and self.earlier.file is not None:
-            self.earlier.file.close()
+        elif self.earlier is not None and self.earlier.store is not None:
+            self.earlier.store.close()
 
     def abandon(self) -> None:
         """The loop has ended without notice: the file is closed soon. Returns at once; on any thread."""

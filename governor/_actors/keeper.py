@@ -79,9 +79,9 @@ class Keeper:
         #: No account that has gone had granted more.
         self._base = 0
         self._changed: dict[Account, None] = {}
-        self._broken = earlier.file is None
-        self._journal = None if earlier.file is None else earlier.file.journal
-        self._writer = None if earlier.file is None else Writer(earlier.file, told=self._told, failed=self._failed)
+        self._broken = earlier.store is None
+        self._journal = None if earlier.store is None else earlier.store.journal
+        self._writer = None if earlier.store is None else Writer(earlier.store, told=self._told, failed=self._failed)
         for key in earlier.outdated:
             self._remove(key)
 

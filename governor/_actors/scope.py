@@ -173,8 +173,7 @@ class ScopeLogic:
             return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, wait_of(now, verdict)))
         waiter.waits(now, next(ledger.pipeline.shared.numbers), self._time(), timeout)
         self.queue.join(waiter)
-        if self.standing or waiter.deadline < self._alarm.at or self.queue.head() is waiter:
-            self._set_alarm(now)  # Else it is set already, for the head: to find the turn of that costs more than all the rest.
+        self._set_alarm(now, joined=waiter)
         return None
 
     def _turn(self, now: Instant, acquire: Acquire) -> Verdict:
@@ -280,10 +279,14 @@ class ScopeLogic:
                 ledger.announcer(Granted(ledger.scope, to_seconds(max(0, now - waiter.since))))
         self._set_alarm(now)
 
-    def _set_alarm(self, now: Instant) -> None:
-        """Sets the alarm for the head or the first deadline, and denies waiters whose turn comes after their deadline."""
+    def _set_alarm(self, now: Instant, *, joined: Waiter | None = None) -> None:
+        """Sets the alarm for the head or the first deadline, and denies waiters whose turn comes after their deadline.
+
+        Nothing if it has been set in this step for a head behind which another call has `joined`: to find the turn of the head
+        costs more than the rest of that.
+        """
         head = self.queue.head()
-        if head is None:
+        if head is None or not (joined is None or joined is head or self.standing or joined.deadline < self._alarm.at):
             return
         verdict, wakes_at = self.standing.outlook(now, head)
         if self.lender.holds_up(verdict):

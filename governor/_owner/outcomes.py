@@ -49,7 +49,7 @@ class Outcomes:
                 if permit is not None:
                     permit._grant = grant.corrected(checked_used(used))
                 return Settled(grant, checked_used(used), self._answers.of(call, answered, ended=False))
-            case Report(_, _, _, used, answered):
+            case Report(_, result, status, used, answered, error, ending):
                 amounts = None if used is None else checked_used(used)
                 began = self._answers.of(call, answered, ended=True)
-                return msgspec.structs.replace(outcome, grant=grant, used=amounts, answered=began)
+                return Report(grant, result, status, amounts, began, error, ending)

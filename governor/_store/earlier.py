@@ -9,7 +9,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final, TypeVar, final
 
-from governor._store.file import Head, Loss, Record, StateFile, Takeover, Unusable
+from governor._store.contract import Head, Loss, OpenStore, Record, Store, Takeover, Unusable
+from governor._store.file import StateFile
 from governor._store.journal import digest
 from governor._store.records import Damaged, StoredGlobal, StoredProvider, StoredScope
 from governor._units import Instant
@@ -23,18 +24,18 @@ S = TypeVar("S", StoredScope, StoredProvider, StoredGlobal)
 
 @final
 class EarlierLives:
-    """The records of earlier lives, each of which is taken once. `file` is None if the folder cannot be used.
+    """The records of earlier lives, each of which is taken once. `store` is None if the folder cannot be used.
 
     Opening it blocks. Raises `UsageError` if another process owns the folder.
     """
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        self.file: StateFile | None = None
+    def __init__(self, folder: Path, clock: Clock, open_store: OpenStore = StateFile) -> None:
+        self.store: Store | None = None
         self._records: dict[str, Record | None] = {}
         self._losses: Mapping[int, Mapping[int, Loss]] = {}
         try:
-            self.file = StateFile(folder, clock)
-            self._records, self._losses = self.file.records, self.file.losses
+            self.store = open_store(folder, clock)
+            self._records, self._losses = dict(self.store.records), self.store.losses
         except Unusable as error:
             _log.error(
                 "The state of the governor cannot be kept: %s. It grants nothing before one window of each limit has passed, "
@@ -45,13 +46,13 @@ class EarlierLives:
             self._head = Head(1, False, (Takeover(0, here.instant, everything=True),), here)
             self.ahead = 0
             return
-        self.ahead, self._head, self.learning = self.file.ahead, self.file.head, self.file.learning
-        if self.file.damage is not None:
+        self.ahead, self._head, self.learning = self.store.ahead, self.store.head, self.store.learning
+        if self.store.damage is not None:
             _log.error(
                 "The state file in %s is set aside as damaged: %s. The governor grants nothing before one window of each limit "
                 "has passed.",
                 folder,
-                self.file.damage,
+                self.store.damage,
             )
         self.outdated = self._drop_outdated()
 

@@ -19,16 +19,16 @@ import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
+from governor._store.contract import Head, Loss, Record, Takeover, ToWrite, Unusable, Unwritable
 from governor._store.journal import Journal, digest, read_journal
 from governor._units import Instant
 from governor.clock import Clock, Moment, moment, resumed_at
 from governor.errors import UsageError
-from governor.policies.account import FIRST, FIRST_WITH_JOURNAL
-from governor.policies.survival import Tally
+from governor.policies.account import FIRST_WITH_JOURNAL
 
 if sys.platform != "win32":
     import fcntl
@@ -52,73 +52,8 @@ _TABLES: Final = (
 )
 
 
-class Unusable(Exception):
-    """The folder or its file cannot be used, for this reason."""
-
-
-class Takeover(msgspec.Struct, frozen=True):
-    """A life that did not end in order and left no journal, and when the next one took over.
-
-    In `everything` lives nothing was recorded. Each account may have granted `first` points without a record. It stands for all
-    lives without a journal from `since` on, if that is not 0.
-    """
-
-    life: int
-    at: Instant
-    first: int = FIRST
-    everything: bool = False
-    since: int = 0
-
-
-class Head(msgspec.Struct, frozen=True):
-    """The number of the latest life, whether it has ended in order, the takeovers before it, and when it was last written."""
-
-    life: int
-    ended: bool
-    takeovers: tuple[Takeover, ...]
-    moment: Moment
-    #: What the journal of the life begins with, and how many points each account may grant before it has a record.
-    token: bytes = b""
-    first: int = FIRST
-
-
-class Record(NamedTuple):
-    """A record as it is stored: in which life it was written, and how much may have been granted since in that life.
-
-    It covers the first `covered` points of what had been granted in that life.
-
-    From `rests_at` on it says the same as none, if nothing was granted since. What may have been granted since recovers within
-    `recovers` microseconds.
-    """
-
-    life: int
-    ahead: int
-    covered: int
-    rests_at: int
-    recovers: int
-    body: bytes
-
-
-class ToWrite(NamedTuple):
-    """A record as it is written, in the life that is."""
-
-    key: str
-    ahead: int
-    covered: int
-    rests_at: int
-    recovers: int
-    body: bytes
-
-
-class Loss(msgspec.Struct, frozen=True, array_like=True):
-    """What a journal says of an account, and when the life after it took over."""
-
-    at: Instant
-    tally: Tally
-
-
 class StateFile:
-    """An open state folder. `clock` is the one of the governor before anything is known of earlier lives.
+    """An open state folder: see `Store`. `clock` is the one of the governor before anything is known of earlier lives.
 
     Raises `UsageError` if another process owns the folder, `Unusable` if it cannot be used at all. It is used by one thread at
     a time, and does I/O in every method.
@@ -285,13 +220,13 @@ class StateFile:
     def write(self, records: Iterable[ToWrite], removed: Iterable[str], *, ended: bool = False) -> None:
         """Writes records, and removes others by their keys: all of them, durably, or none.
 
-        With `ended` the life ends in order. Raises `sqlite3.Error`.
+        With `ended` the life ends in order. Raises `Unwritable`.
         """
         life, sql = self.head.life, self._sql
         written, gone = list(records), list(removed)
         known = [account for key in (*(one.key for one in written), *gone) if (account := digest(key)) in self.losses]
-        sql.execute("BEGIN IMMEDIATE")
         try:
+            sql.execute("BEGIN IMMEDIATE")
             sql.executemany("DELETE FROM record WHERE key = ?", [(key,) for key in gone])
             sql.executemany("DELETE FROM loss WHERE account = ?", [(account,) for account in known])
             sql.executemany(
@@ -300,9 +235,11 @@ class StateFile:
             )
             self._write_head(ended=ended)
             sql.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             with suppress(sqlite3.Error):
                 sql.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise Unwritable(str(error)) from error
             raise
         for account in known:
             self.losses.pop(account, None)

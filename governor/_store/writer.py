@@ -4,13 +4,12 @@ Bound: the accounts of a governor, each of which has at most one record in the q
 """
 
 import logging
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable
 from threading import Condition, Event, Thread
 from typing import Final, NamedTuple, final
 
-from governor._store.file import StateFile, ToWrite
+from governor._store.contract import Store, ToWrite, Unwritable
 
 _log: Final = logging.getLogger("governor")
 
@@ -38,13 +37,13 @@ class Entry(NamedTuple):
 
 @final
 class Writer:
-    """Owns a file from now on. `told` is called after a batch that a call waits for, and `failed` when nothing can be written.
+    """Owns a store from now on. `told` is called after a batch that a call waits for, and `failed` when nothing can be written.
 
     Both are called on the writer's thread.
     """
 
-    def __init__(self, file: StateFile, *, told: Callable[[], object], failed: Callable[[], object]) -> None:
-        self._lock = file.lock
+    def __init__(self, store: Store, *, told: Callable[[], object], failed: Callable[[], object]) -> None:
+        self._lock = store.lock
         self._queue: deque[Entry] = deque()
         self._last: list[Entry] | None = None
         self._wake = Event()
@@ -53,8 +52,8 @@ class Writer:
         self._closing = False
         self._told = told
         self._failed = failed
-        # The thread alone knows the file: in a forked child, which has no such thread, nothing may close it.
-        box = [file]
+        # The thread alone knows the store: in a forked child, which has no such thread, nothing may close it.
+        box = [store]
         self._thread = Thread(target=self._run, args=(box,), name="governor state", daemon=True)
         self._thread.start()
 
@@ -82,30 +81,30 @@ class Writer:
         self._thread.join()
 
     def abandon(self) -> None:
-        """Closes the file as it is, soon: the life counts as one that has not ended in order."""
+        """Closes the store as it is, soon: the life counts as one that has not ended in order."""
         self._closing = True
         self._hurry.set()
         self._wake.set()
 
-    def forked(self) -> int:
-        """In a forked child: the descriptor of the lock, which the child must close."""
+    def forked(self) -> int | None:
+        """In a forked child: the descriptor that the child must close, if there is one."""
         return self._lock
 
     # The thread.
 
-    def _run(self, box: list[StateFile]) -> None:
-        file = box.pop()
+    def _run(self, box: list[Store]) -> None:
+        store = box.pop()
         try:
-            if self._serve(file):
-                file.close()
+            if self._serve(store):
+                store.close()
                 return
         except Exception:
             _log.exception("The state of the governor cannot be written.")
         _log.error("The governor goes on without writing its state. After its next start it grants nothing for one window.")
-        file.give_up()
+        store.give_up()
         self._failed()
 
-    def _serve(self, file: StateFile) -> bool:
+    def _serve(self, store: Store) -> bool:
         """Writes until the end. False if that is not possible any more."""
         while True:
             self._wake.wait()
@@ -115,14 +114,14 @@ class Writer:
             batch = [self._queue.popleft() for _ in range(len(self._queue))]
             if closing and last is None:
                 batch = []
-            if (batch or last is not None) and not self._write(file, [*batch, *(last or ())], ended=last is not None):
+            if (batch or last is not None) and not self._write(store, [*batch, *(last or ())], ended=last is not None):
                 return False
             if closing:
                 return True
             self._hurry.wait(_PAUSE)
             self._hurry.clear()
 
-    def _write(self, file: StateFile, batch: list[Entry], *, ended: bool) -> bool:
+    def _write(self, store: Store, batch: list[Entry], *, ended: bool) -> bool:
         # The latest entry of a key counts.
         latest = {entry.key: entry for entry in batch}
         records = [
@@ -134,9 +133,9 @@ class Writer:
         wait = _FIRST_RETRY
         for attempt in range(_MAX_RETRIES + 1):
             try:
-                file.write(records, removed, ended=ended)
+                store.write(records, removed, ended=ended)
                 break
-            except (sqlite3.Error, OSError) as error:
+            except (Unwritable, OSError) as error:
                 _log.warning("The state of the governor cannot be written: %s", error)
                 if attempt == _MAX_RETRIES or self._closing:
                     return False

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from governor import Config, Denied, Governor
+from governor._store.contract import Unwritable
 from governor.errors import UsageError
 from tests.support.programs import run
 
@@ -171,7 +172,7 @@ def test_a_folder_has_one_owner_and_names_it(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_full_holds_up_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+        raise Unwritable("database or disk is full")
 
     monkeypatch.setattr("governor._store.writer._FIRST_RETRY", 0.001)
     with Governor(keeping(tmp_path, "9 per hour strict")) as governor:

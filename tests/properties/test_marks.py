@@ -17,8 +17,9 @@ from governor._actors.keeper import Keeper
 from governor._actors.portal import Portal
 from governor._store import earlier
 from governor._store import file as files
+from governor._store.contract import ToWrite
 from governor._store.earlier import EarlierLives
-from governor._store.file import StateFile, ToWrite
+from governor._store.file import StateFile
 from governor._store.writer import Entry
 from governor._units import MINUTE, SECOND, Instant
 from governor.clock import Moment
