@@ -13,10 +13,10 @@ from types import FrameType
 import anyio
 import pytest
 
-from governor import _callers
 from governor._actors import asking, portal
 from governor_client import GovernorClient
 from tests.support.answers import granted
+from tests.support.counting import no_labels
 from tests.support.leases import PLENTY, ahead, governed
 
 pytestmark = pytest.mark.promise("R51")
@@ -54,11 +54,8 @@ class Watch:
 
 @pytest.fixture(autouse=True)
 def _no_block_has_set_a_label() -> Iterator[None]:
-    """From the first `with governor.caller(...)` of a process on, each call looks for a label."""
-    before = _callers.any_block.copy()
-    _callers.any_block.clear()
-    yield
-    _callers.any_block.extend(before)
+    with no_labels():
+        yield
 
 
 @pytest.fixture

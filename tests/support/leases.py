@@ -67,13 +67,13 @@ class Ahead(NamedTuple):
 
 
 @contextmanager
-def ahead(governor: Governor, *scopes: str, least: int = 20) -> Iterator[Ahead]:
+def ahead(governor: Governor, *scopes: str, least: int = 20, method: str | None = None) -> Iterator[Ahead]:
     """The loop stands still while, in each of these scopes, at least so many permits are granted ahead."""
     for scope in scopes * least:
         # With the timeout of a busy machine: `try_permit` is denied if the loop does not answer within a second.
-        governor.acquire_blocking(scope, timeout=PATIENCE).record(status=200)
+        governor.acquire_blocking(scope, method, timeout=PATIENCE).record(status=200)
     governor.statistics()  # So that the actors know what has been used until now.
-    actors = tuple(actor_of(governor, scope) for scope in scopes)
+    actors = tuple(actor_of(governor, scope, method) for scope in scopes)
 
     def fill(actor: ScopeActor) -> None:
         now, lender = actor.ledger.clock(), actor.lender

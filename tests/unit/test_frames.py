@@ -1,74 +1,21 @@
-"""Python calls of one ask on the governor's own loop. Leased permits are counted in tests/integration/test_lease_path.py."""
+"""Python calls of each kind of denial on the governor's own loop. What is granted is counted in tests/counts."""
 
-import gc
-import sys
 from collections.abc import Callable, Mapping
-from types import FrameType
 
 import pytest
 
 from governor import Config, Denied, Governor
 from governor.clock import system_clock
 from tests.support.answers import granted
+from tests.support.counting import python_calls
 
 pytestmark = pytest.mark.anyio
 
-MAX_GRANT = 7
 MAX_DENIAL = 15
-
-
-def python_calls(function: Callable[[], object]) -> list[str]:
-    """The Python functions that it calls, itself not included."""
-    called: list[str] = []
-
-    def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call":
-            called.append(frame.f_code.co_qualname)
-
-    # The garbage of other tests would be collected meanwhile, and its finalizers counted.
-    gc.disable()
-    sys.setprofile(note)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-        gc.enable()
-    return called[1:]
 
 
 def governed(scope: Mapping[str, object]) -> Governor:
     return Governor(Config.from_mapping({"outbound": {"default": scope}}))
-
-
-async def test_a_grant_is_7_python_calls_at_most() -> None:
-    async with governed({"limits": ["1000/s burst 1000"]}) as governor:
-        for _ in range(200):
-            granted(governor.try_permit("weather")).record(status=200)
-        called = python_calls(lambda: governor.try_permit("weather"))
-
-    assert len(called) <= MAX_GRANT, called
-
-
-@pytest.mark.parametrize(
-    ("scope", "most"),
-    [
-        ({"limits": ["1000 per hour strict"]}, 11),
-        ({"limits": ["1000 in flight"]}, 8),
-        ({"limits": ["1000/s burst 1000"], "breaker": {"failure_rate": 0.5, "window": "60s"}}, 13),
-    ],
-    ids=["window", "in flight", "rate"],
-)
-async def test_a_success_that_a_limit_waits_for_takes_no_step(
-    scope: Mapping[str, object], most: int, anyio_backend_name: str
-) -> None:
-    async with governed(scope) as governor:
-        for _ in range(200):
-            granted(governor.try_permit("weather")).record(status=200)
-        permit = granted(governor.try_permit("weather"))
-        called = python_calls(lambda: permit.record(status=200))
-
-    # On trio it is asked whether its tasks can be woken here.
-    assert len(called) <= most + (2 if anyio_backend_name == "trio" else 0), called
 
 
 def open_breaker(governor: Governor) -> object:

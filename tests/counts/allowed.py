@@ -1,0 +1,68 @@
+"""How much each call may take: the one table of counts. Higher ones fail; lower ones say that the table can be lowered."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+#: The Python that bytes and blocks are counted on: they differ from version to version.
+BYTES_OF: Final = ("cpython", (3, 11))
+
+
+class Allowed(NamedTuple):
+    """Python calls; bytes that are allocated at the same time; blocks that 50 calls leave behind.
+
+    On trio some calls ask whether tasks can be woken here: `on_trio` is how many Python calls that adds.
+    """
+
+    calls: int
+    bytes: int
+    blocks: int = 0
+    on_trio: int = 0
+
+
+ALLOWED: Final = {
+    "pair": Allowed(5, 184),
+    "async with": Allowed(13, 1168),
+    "denied": Allowed(7, 144),
+    "two limits": Allowed(5, 184),
+    "strict window": Allowed(17, 408, on_trio=2),
+    "in flight": Allowed(16, 408, on_trio=2),
+    "failure rate": Allowed(17, 496, blocks=150, on_trio=2),
+    "leased pair": Allowed(2, 32),
+    "message round trip": Allowed(8, 1281),
+}
+
+#: Python calls of this project in one GET, on the thread of the caller.
+ADAPTERS: Final = {
+    "httpx2": 27,
+    "httpx2-async": 34,
+    "httpx": 27,
+    "httpx-async": 40,
+    "client": 46,
+    "client-async": 55,
+    "client-of-httpx": 46,
+    "client-of-httpx-async": 67,
+    "requests": 26,
+    "requests-mounted": 25,
+    "urllib3": 26,
+    "aiohttp": 41,
+    "aiohttp-middleware": 27,
+}
+
+
+class CanBeLowered(UserWarning):
+    """The code takes less than the table allows."""
+
+
+def compare(name: str, what: str, allowed: int, counted: int, called: Sequence[str] = ()) -> None:
+    """Raises `AssertionError` if more is counted than the table allows, and warns if it is less."""
+    assert counted <= allowed, f"{name}: {counted} {what}, and {allowed} are allowed. {' '.join(called)}"
+    if counted < allowed:
+        message = f"{name}: {counted} {what}, and {allowed} are allowed: lower it in tests/counts/allowed.py"
+        warnings.warn(message, CanBeLowered, stacklevel=2)
+
+
+def counts_bytes() -> bool:
+    """Whether the table is about the bytes of this Python."""
+    return (sys.implementation.name, sys.version_info[:2]) == BYTES_OF

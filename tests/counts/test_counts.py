@@ -1,0 +1,69 @@
+"""No call takes more Python calls or memory than the table allows. The calls of adapters are counted in tests/contracts."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from governor._units import Instant
+from governor.messages import Acquire
+from governor.policies.contract import Grant, Request
+from governor.protocol import Ask, Granted
+from governor_client import GovernorClient
+from tests.counts.allowed import ALLOWED, CanBeLowered, compare, counts_bytes
+from tests.counts.subjects import ON_THE_LOOP, leased_pair, message_round_trip, opened
+from tests.support.counting import TRIES, Call, blocks_kept, bytes_at_once, no_labels, python_calls
+from tests.support.leases import PLENTY, ahead, governed
+
+pytestmark = pytest.mark.filterwarnings("default::tests.counts.allowed.CanBeLowered")
+
+
+@pytest.fixture(autouse=True)
+def _no_block_has_set_a_label() -> Iterator[None]:
+    with no_labels():
+        yield
+
+
+def assert_takes_no_more_than_allowed(name: str, call: Call, *, on_trio: bool = False) -> None:
+    """The least of a few calls: some do more, for instance because time has passed."""
+    call()
+    allowed = ALLOWED[name]
+    called = min((python_calls(call) for _ in range(TRIES)), key=len)
+    compare(name, "Python calls", allowed.calls + on_trio * allowed.on_trio, len(called), called)
+    if counts_bytes() and not on_trio:
+        compare(name, "bytes at once", allowed.bytes, bytes_at_once(call))
+
+        assert blocks_kept(call) <= allowed.blocks, f"{name} leaves more behind than is allowed"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ON_THE_LOOP)
+async def test_a_call_on_the_loop_takes_no_more_than_allowed(name: str, anyio_backend_name: str) -> None:
+    async with opened(ON_THE_LOOP[name]) as call:
+        assert_takes_no_more_than_allowed(name, call, on_trio=anyio_backend_name == "trio")
+
+
+@pytest.mark.promise("R51")
+def test_a_leased_pair_takes_no_more_than_allowed() -> None:
+    with governed(PLENTY) as governor:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather", least=500):
+            assert_takes_no_more_than_allowed("leased pair", leased_pair(client))
+
+
+def test_a_message_and_its_answer_take_no_more_than_allowed() -> None:
+    ask = Ask(1, "openai/gpt-5:post", Acquire(Request(2, {"tokens": 900}), 5.0, 1, "agent", "batch"))
+    granted = Granted(1, Grant(Instant(12), 3))
+
+    assert_takes_no_more_than_allowed("message round trip", message_round_trip(ask, granted))
+
+
+@pytest.mark.parametrize("counted", [8, 7, 6])
+def test_more_than_allowed_fails_and_less_says_that_the_table_can_be_lowered(counted: int) -> None:
+    if counted > 7:
+        with pytest.raises(AssertionError, match="a pair: 8 Python calls, and 7 are allowed"):
+            compare("a pair", "Python calls", 7, counted, ["one", "two"])
+    elif counted < 7:
+        with pytest.warns(CanBeLowered, match="6 Python calls, and 7 are allowed: lower it in tests/counts/allowed.py"):
+            compare("a pair", "Python calls", 7, counted)
+    else:
+        compare("a pair", "Python calls", 7, counted)
