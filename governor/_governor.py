@@ -73,6 +73,8 @@ class Governor:
         self._clock = clock if clock is system_clock else forward_clock(clock)
         self._random = random or Random()
         self._access = Access(self.config)
+        #: Permits without a message to the scope, for code that makes the way to one shorter.
+        self.leases: Final[Leases] = self._access
         self._classifier = Classifier(classify)
         #: The fingerprint of a request, for `permit`: `governor.fingerprint("POST", url, body)`, with a body of bytes or text.
         self.fingerprint = Fingerprints(urandom(32)).request
@@ -294,11 +296,6 @@ class Governor:
         Raises `UsageError` if the governor has been left.
         """
         return self._listeners.add(hook)
-
-    @property
-    def leases(self) -> Leases:
-        """Permits without a message to the scope, for code that makes the way to one shorter."""
-        return self._access
 
     @property
     def state(self) -> GovernorState:

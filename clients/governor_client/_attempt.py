@@ -69,8 +69,9 @@ def rejection_in(provider: str, status: int, headers: Headers, *, throttled: boo
 class Attempt(msgspec.Struct, eq=False):
     """A permit in use. The first report counts; later ones do nothing."""
 
-    _permit: Permit
-    _status: int | None = None
+    permit: Permit
+    #: The status of the answer, once it has begun.
+    status: int | None = None
     #: Whether observers have been asked for.
     _asked: bool = False
     _heard: frozenset[tuple[str, str | None, int | None]] = frozenset()
@@ -84,11 +85,11 @@ class Attempt(msgspec.Struct, eq=False):
 
     def answered(self, status: int, rejection: Rejection | None = None, *, throttled: bool = False) -> None:
         """The answer has begun, which decides a probe of the circuit breaker. The outcome is known when it ends."""
-        if self._status is not None:
+        if self.status is not None:
             return
         self.throttled = self.throttled or throttled
-        self._status = TOO_MANY if self.throttled else status
-        self._permit.answered(status=self._status, rejection=rejection)
+        self.status = TOO_MANY if self.throttled else status
+        self.permit.answered(status=self.status, rejection=rejection)
 
     def hint(self, hints: tuple[Hint, ...]) -> float | None:
         """Passes on what the answer says. Returns the longest pause in seconds that it asks for, if any."""
@@ -96,11 +97,11 @@ class Attempt(msgspec.Struct, eq=False):
         states = {(hint.dimension, hint.name, hint.remaining) for hint in hints if hint.remaining is not None}
         new = tuple(hint for hint in hints if (hint.dimension, hint.name, hint.remaining) not in self._heard)
         self._heard = self._heard | states
-        self._permit.hints(new)
+        self.permit.hints(new)
         if any(hint.severity is Severity.THROTTLED for hint in hints):
             self.throttled = True
-            if self._status is not None:
-                self._status = TOO_MANY
+            if self.status is not None:
+                self.status = TOO_MANY
         pauses = [hint.retry_after for hint in hints if hint.retry_after]
         return to_seconds(max(pauses)) if pauses else None
 
@@ -123,34 +124,34 @@ class Attempt(msgspec.Struct, eq=False):
 
     def settle(self, used: Mapping[str, float]) -> None:
         """Says what the call has used, by unit, unless its outcome has been reported."""
-        if not self._permit.reported:
-            self._permit.settle(**used)
+        if not self.permit.reported:
+            self.permit.settle(**used)
 
     def give_up_retry(self) -> None:
         """The retry that was planned after this attempt will not be made."""
-        self._permit.give_up_retry()
+        self.permit.give_up_retry()
 
     def ended(self, *, whole: bool = False) -> None:
         """The answer has ended (`whole`), or its reader has closed it: the status is the outcome."""
         if self.observation is not None:
             self.observation.end(whole=whole)
-        if not self._permit.reported:
-            self._permit.record(status=self._status, answer=self.answer)
+        if not self.permit.reported:
+            self.permit.record(status=self.status, answer=self.answer)
 
     def broke(self, error: BaseException, fault: Fault) -> None:
         """An error ended the attempt before the answer was complete."""
         if self.observation is not None:
             self.observation.end(whole=False)
-        if self._permit.reported:
+        if self.permit.reported:
             return
         if fault.ours:
-            self._permit.record(error=UsageError(f"the body of the request could not be read: {type(error).__name__}"))
-        elif fault.unused and self._status is None:
-            self._permit.give_back()
+            self.permit.record(error=UsageError(f"the body of the request could not be read: {type(error).__name__}"))
+        elif fault.unused and self.status is None:
+            self.permit.give_back()
         else:
-            self._permit.record(error=error)
+            self.permit.record(error=error)
 
     def unused(self) -> None:
         """Gives the permit back unless an outcome was reported: no request was sent with it."""
-        if not self._permit.reported:
-            self._permit.give_back()
+        if not self.permit.reported:
+            self.permit.give_back()

@@ -14,7 +14,7 @@ from governor import PermitDenied
 from governor_client._attempt import Attempt
 from governor_client._exchange import CLOSING, arun, run
 from governor_client._headers import CALLER
-from governor_client._hint_bodies import begin
+from governor_client._hint_bodies import GRAPHQL, begin
 from governor_client._httpx_kit import PORTS, HttpxExchange, Kit, timeout_of
 from governor_client._observed import Observation
 from governor_client._operation import Operation, Terms
@@ -105,7 +105,7 @@ def send(call: Call, client: "httpx2.Client") -> "httpx2.Response":
         response = exchange.send(None) if operation is None else run(operation, exchange)
         try:
             if not call.redirected(response, client.max_redirects):
-                if call.buffered:
+                if call.buffered and operation is None:  # Otherwise it has been read within the attempt.
                     response.read()
                 return response
             response.read()
@@ -122,7 +122,7 @@ async def asend(call: Call, client: "httpx2.AsyncClient") -> "httpx2.Response":
         response = await exchange.send(None) if operation is None else await arun(operation, exchange)
         try:
             if not call.redirected(response, client.max_redirects):
-                if call.buffered:
+                if call.buffered and operation is None:  # Otherwise it has been read within the attempt.
                     await response.aread()
                 return response
             await response.aread()
@@ -171,8 +171,14 @@ class _ClientExchange(HttpxExchange, kw_only=True):
         attempt = self.attempt
         if attempt is None:
             return None
-        assert self.operation is not None
-        begin(self.operation, attempt, response.status_code, lambda: self.head(response)[1])
+        operation, status = self.operation, response.status_code
+        assert operation is not None
+        if status < 400 and not operation.observing and GRAPHQL not in operation.request.path and attempt.status is None:
+            # As nearly always: `begin`, without its calls.
+            attempt.status = status
+            attempt.permit.answered(status=status)
+        else:
+            begin(operation, attempt, status, lambda: self.head(response)[1])
         if not response.is_closed:
             return attempt
         attempt.ended(whole=True)

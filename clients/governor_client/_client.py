@@ -139,7 +139,7 @@ class TrafficControlledHttpClient:
         """Makes a call and returns the complete answer."""
         client = self._blocking.client()
         response = _calls.send(self._call(client, method, url, options, buffered=True), client)
-        if _is_to_raise(response, options):
+        if response.status_code >= 400 and _is_to_raise(response, options):
             raise status_error(self._kit, self.provider, response)
         return response
 
@@ -203,7 +203,7 @@ class TrafficControlledHttpClient:
         """Makes a call and returns the complete answer."""
         client = self._async.client()
         response = await _calls.asend(self._call(client, method, url, options, buffered=True), client)
-        if _is_to_raise(response, options):
+        if response.status_code >= 400 and _is_to_raise(response, options):
             raise status_error(self._kit, self.provider, response)
         return response
 

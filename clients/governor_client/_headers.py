@@ -14,16 +14,17 @@ SDK_WITH_KEYS: Final = "x-stripe-client-user-agent"
 #: The headers of a request that are looked at before it is sent.
 MARKS: Final = frozenset({CALLER, SDK_RETRY_COUNT, SDK_WITH_KEYS})
 
-Fields = Collection[tuple[bytes, bytes]] | Mapping[str, str]
+#: A mapping, or the names as they are spelled, the names in lower case, and the values, none of them decoded yet.
+Fields = Collection[tuple[bytes, bytes, bytes]] | Mapping[str, str]
 
 
 @final
 class LazyHeaders(msgspec.Struct):
     """Headers that are read when one of them is first looked up, by its name in lower case. Those of most answers never are."""
 
-    #: The headers as the library has them: a mapping, or names and values that are not decoded yet.
+    #: The headers as the library has them.
     fields: Fields
-    #: The names of those of an answer, as the server spells them, decoded or not.
+    #: The names of those of an answer, decoded or not, in lower case or as the server spells them.
     names: tuple[str | bytes, ...] = ()
     _found: dict[str, str] | None = None
 
@@ -52,9 +53,9 @@ def by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def by_raw_name(headers: Collection[tuple[bytes, bytes]]) -> dict[str, str]:
+def by_raw_name(headers: Collection[tuple[bytes, bytes, bytes]]) -> dict[str, str]:
     """The same for headers that are not decoded yet."""
-    found = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    found = {lower.decode("latin-1"): value.decode("latin-1") for _, lower, value in headers}
     if len(found) == len(headers):
         return found
-    return by_name((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    return by_name((lower.decode("latin-1"), value.decode("latin-1")) for _, lower, value in headers)

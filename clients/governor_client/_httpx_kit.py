@@ -123,9 +123,11 @@ class Kit:
 
         The label of the caller moves from the headers to the extensions, which the libraries copy into redirects.
         """
-        raw, extensions = request.headers.raw, request.extensions
-        headers = LazyHeaders(raw)
-        marked = not _MARKS.isdisjoint(map(bytes.lower, next(zip(*raw, strict=True), ())))
+        fields, extensions = getattr(request.headers, "_list", None), request.extensions
+        # A copy, because the request may get other headers.
+        fields = _fields(request.headers) if fields is None else tuple(fields)
+        headers = LazyHeaders(fields)
+        marked = bool(fields) and not _MARKS.isdisjoint([*zip(*fields, strict=True)][1])
         if marked and (caller := headers.get(CALLER)) is not None:
             extensions[CALLER_LABEL] = caller
             del request.headers[CALLER]
@@ -167,6 +169,14 @@ def library_of(value: object) -> str | None:
     return next((package for package in packages if package in LIBRARIES), None)
 
 
+def _fields(headers: "httpx2.Headers") -> tuple[tuple[bytes, bytes, bytes], ...]:
+    """Headers as `LazyHeaders` takes them.
+
+    The libraries keep them like that in the private `_list`, which is read where it is there: `raw` costs two Python calls.
+    """
+    return tuple((name, name.lower(), value) for name, value in headers.raw)
+
+
 def _query(request: "httpx2.Request") -> str:
     return request.url.query.decode("ascii")
 
@@ -184,8 +194,9 @@ class HttpxExchange(msgspec.Struct, eq=False, kw_only=True):
     body: RequestBody | AsyncRequestBody | None = None
 
     def head(self, response: "httpx2.Response") -> tuple[int, LazyHeaders]:
-        raw = response.headers.raw
-        return response.status_code, LazyHeaders(raw, next(zip(*raw, strict=True), ()))
+        fields = getattr(response.headers, "_list", None)
+        fields = _fields(response.headers) if fields is None else tuple(fields)
+        return response.status_code, LazyHeaders(fields, [*zip(*fields, strict=True)][1] if fields else ())
 
     def fault(self, error: BaseException) -> Fault:
         return Fault(None, ours=True) if self.body is not None and self.body.failed else self.kit.fault(error)

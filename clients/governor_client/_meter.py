@@ -11,7 +11,7 @@ Where the provider counts the tokens that a call reserves (`tokens_counted`), th
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
 
 from governor import Cost
 from governor.config import provider_name, scope_of
@@ -52,30 +52,43 @@ def estimate_with(provider: str, estimator: Estimator | None) -> None:
         _estimators[name] = estimator
 
 
+class Known(NamedTuple):
+    """What calls are charged under some settings."""
+
+    config: "Config | None"
+    #: Providers and methods whose calls are charged nothing, whatever their label.
+    free: set[tuple[str, str]]
+    #: The units by provider, method and label.
+    units: dict[tuple[str, str, str | None], tuple[str, ...]]
+
+
 @final
 class Charged:
     """The units that calls of one provider are charged, by method and label, under the settings in force."""
 
-    __slots__ = ("_config", "_provider", "_units")
+    __slots__ = ("_provider", "known")
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
-        self._config: Config | None = None
-        self._units: dict[tuple[str, str, str | None], tuple[str, ...]] = {}
+        #: What has been found.
+        self.known = Known(None, set(), {})
 
     def meter(self, governor: "Governor", provider: str, request: Request) -> "Meter | None":
-        """What charges this request; None if nothing of it is charged, which costs one look-up.
+        """What charges this request; None if nothing of it is charged.
 
         `provider` is that of the request with its key, if it has one.
         """
-        config = governor.config
-        if config is not self._config or len(self._units) > _MAX_REMEMBERED:
-            self._config, self._units = config, {}
+        config, known = governor.config, self.known
+        if config is not known.config or len(known.units) > _MAX_REMEMBERED:
+            # Replaced as a whole: another thread may be adding what it has found under the settings before.
+            self.known = known = Known(config, set(), {})
         label = governor.leases.label(request.caller) if config.budget else None
-        units = self._units.get((provider, request.method, label))
+        units = known.units.get((provider, request.method, label))
         if units is None:
             counted = self._counted(config, scope_of(provider, request.method), label)
-            units = self._units[provider, request.method, label] = tuple(unit for unit in UNITS if unit in counted)
+            units = known.units[provider, request.method, label] = tuple(unit for unit in UNITS if unit in counted)
+            if not units and not config.budget:
+                known.free.add((provider, request.method))
         if not units:
             return None
         estimated = _estimate(self._provider, request)

@@ -39,6 +39,7 @@ KEPT: Final = 65_536
 _MIN_PAUSE: Final = to_seconds(MIN_WAIT)
 #: Waits of this many microseconds or more are reported.
 _REPORTED: Final = 1_000
+_UNBOUNDED: Final = float("inf")
 _SDKS: Final = (SDK_RETRY_COUNT, SDK_WITH_KEYS)
 
 Response = TypeVar("Response")
@@ -115,7 +116,7 @@ class Terms:
         self.by_host = by_host
         if by_host:
             Terms.any_by_host = True
-        self._given = governor
+        self.given = governor
         self._client = GovernorClient(governor)
         #: What calls are charged in addition to one request.
         self.charged = Charged(self.provider)
@@ -123,7 +124,7 @@ class Terms:
     @property
     def governor(self) -> Governor:
         """The governor of this adapter, running."""
-        return self._client.governor if self._given is None else self._given
+        return self._client.governor if self.given is None else self.given
 
     def governs(self, host: str, path: str) -> bool:
         """Whether a request to this host and path needs permits."""
@@ -135,7 +136,10 @@ class Terms:
             sent = sending()
             if sent is not None and sent.terms.by_host and sent.sends_to(host):
                 return None  # It has a permit already, because of `instrument`.
-        return None if self.ungoverned.covers(host, path) else self
+        ungoverned = self.ungoverned
+        # Without a Python call for hosts that were asked for before.
+        covered = ungoverned.covers(host, path) if ungoverned.has_paths else ungoverned.covers_host(host)
+        return None if covered else self
 
     def budget(self, wait: object, timeout: float | None) -> WaitBudget:
         """The wait of one call. `wait` is that of the call itself, `...` if it has none; `timeout` is its longest phase."""
@@ -170,13 +174,17 @@ class Operation(Generic[Response]):
     _in_hand: Response | Exception | None = None
     #: Called with the status and the headers of each answer: they return what is to see its body, if anything is.
     observing: tuple[Observing, ...] = ()
+    #: The number of bytes of an answer to read before continuing, if it is `buffered` or is to be retried: that is read so that
+    #: its connection is free again, and so that it can be returned if the next attempt gets no permit.
+    most: float = KEPT
     #: The cost of each permit, and whether answers correct it: only where limits count more than requests.
     cost: Cost = 1
     #: What the loop guard knows the request by; None if it does not watch for its repetition.
     fingerprint: Fingerprint | None = None
 
     def __init__(self, terms: Terms, request: Request, budget: Callable[[], WaitBudget]) -> None:
-        self.governor = governor = terms.governor
+        # Each call comes by here: what needs no further Python call is written out.
+        self.governor = governor = terms.given or terms.governor
         self.terms = terms
         key = None if terms.key is None else terms.key(request)
         #: The provider of the scope, with the key of the request if it has one.
@@ -184,11 +192,16 @@ class Operation(Generic[Response]):
         self.request = request
         # Most calls never wait, and need none.
         self._budget = budget
+        if request.buffered:
+            self.most = _UNBOUNDED
         if request.marked:
             get = request.headers.get
             self._repeated = None if (number := get(SDK_RETRY_COUNT)) is None else _number(number)
             self._key = None if get(SDK_WITH_KEYS) is None else get("idempotency-key")
-        if (meter := terms.charged.meter(governor, provider, request)) is not None:
+        known = terms.charged.known
+        if (known.config is not governor.config or (provider, request.method) not in known.free) and (
+            meter := terms.charged.meter(governor, provider, request)
+        ) is not None:
             self.cost, self.observing = meter.cost, (partial(meter.begin, self),)
 
     @property
@@ -284,7 +297,9 @@ class Operation(Generic[Response]):
         self.status = status
         attempt, provider = self.attempt, self.terms.provider
         if status < 400 and not self.observing and is_silent(provider, lazy.names) and GRAPHQL not in self.request.path:
-            attempt.answered(status)
+            if attempt.status is None:  # `attempt.answered(status)`, without its call.
+                attempt.status = status
+                attempt.permit.answered(status=status)
             return None  # As nearly always.
         headers = lazy.found
         hints = read_hints(provider, status, headers, now=wall_clock(), max_hint=MAX_DURATION)
@@ -326,21 +341,15 @@ class Operation(Generic[Response]):
         """Whether an SDK is to be told not to repeat the request after an error answer: the governor decides on retries."""
         return self.status >= 400 and any(self.request.headers.get(name) is not None for name in _SDKS)
 
-    @property
-    def most(self) -> float:
-        """The number of bytes of an answer to read before continuing, if it is `buffered` or is to be retried.
-
-        An answer that is to be retried is read so that its connection is free again, and so that it can be returned if the next
-        attempt gets no permit.
-        """
-        return float("inf") if self.request.buffered else KEPT
-
     def kept(self, response: Response, show: Callable[[Response, Observation], None], *, whole: bool) -> None:
         """The answer has been read: all of it (`whole`), or the first bytes. `show` shows its body to what observes it."""
-        observation = self.attempt.observation
-        if whole and observation is not None:
-            show(response, observation)
-        self.attempt.ended(whole=whole)
+        attempt = self.attempt
+        if attempt.observation is not None:
+            if whole:
+                show(response, attempt.observation)
+            attempt.ended(whole=whole)
+        elif not attempt.permit.reported:  # `attempt.ended`, without its call.
+            attempt.permit.record(status=attempt.status, answer=attempt.answer)
         if whole:
             self._in_hand = response
 

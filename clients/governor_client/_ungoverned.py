@@ -15,7 +15,7 @@ _ALLOWED = "a list of paths such as '/health', each more than '/', and of hosts 
 class Ungoverned:
     """The paths and hosts that were `declared`, and loopback hosts unless `govern_loopback`. Raises `ConfigError`."""
 
-    __slots__ = ("_hosts", "_loopback", "_paths")
+    __slots__ = ("_hosts", "_loopback", "_paths", "covers_host", "has_paths")
 
     def __init__(self, declared: Collection[str], *, govern_loopback: bool) -> None:
         if isinstance(declared, str):
@@ -25,16 +25,20 @@ class Ungoverned:
         self._loopback = not govern_loopback
         self._paths = tuple(entry.rstrip("/") for entry in declared if entry.startswith("/"))
         self._hosts = frozenset(plain(entry) for entry in declared if not entry.startswith("/"))
+        #: Whether paths matter; otherwise `covers_host` decides alone, which remembers the hosts used last.
+        self.has_paths = bool(self._paths)
+        self.covers_host = lru_cache(maxsize=256)(self._covers_host)
 
     def covers(self, host: str, path: str) -> bool:
         """Whether a request to this host and path needs no permit. A declared path covers itself and everything beneath it."""
-        host = plain(host)
+        if self.covers_host(host):
+            return True
         path = normpath(path) if self._paths else ""
-        return (
-            (self._loopback and is_loopback(host))
-            or host in self._hosts
-            or (bool(self._paths) and any(path == declared or path.startswith(f"{declared}/") for declared in self._paths))
-        )
+        return any(path == declared or path.startswith(f"{declared}/") for declared in self._paths)
+
+    def _covers_host(self, host: str) -> bool:
+        host = plain(host)
+        return (self._loopback and is_loopback(host)) or host in self._hosts
 
 
 @lru_cache(maxsize=256)

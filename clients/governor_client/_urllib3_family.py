@@ -4,7 +4,7 @@ requests sends with urllib3, so its answers have the bodies of urllib3, and its 
 """
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache, lru_cache
 from io import BytesIO, TextIOBase
 from operator import methodcaller
@@ -114,9 +114,19 @@ class Lookup(msgspec.Struct, eq=False):
         return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
+def lower_names(headers: Mapping[str, str | bytes]) -> Collection[str]:
+    """The names of headers in lower case.
+
+    requests and urllib3 keep headers by these names in the private `_store` and `_container`, which are read where they are
+    there: to iterate over the headers costs a Python call for each of them.
+    """
+    kept = getattr(headers, "_store", None) or getattr(headers, "_container", None)
+    return kept if isinstance(kept, dict) else list(map(_lower, headers))
+
+
 def are_marked(headers: Mapping[str, str | bytes]) -> bool:
     """Whether headers of a request may have one of those that the decisions look at."""
-    return not MARKS.isdisjoint(map(_lower, headers))
+    return not MARKS.isdisjoint(lower_names(headers))
 
 
 def without(name: str, headers: Mapping[str, str | bytes]) -> Mapping[str, str | bytes]:

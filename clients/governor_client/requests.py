@@ -39,6 +39,7 @@ try:
         are_marked,
         fault_of_urllib3,
         in_memory,
+        lower_names,
         origin_of,
         report,
         synthetic,
@@ -282,7 +283,7 @@ class _Exchange(msgspec.Struct, eq=False):
         if waited and (signature := signatures.get(request)) is not None:
             request = signature.renewed(request)
         body = request.body
-        self._body = watch(body)
+        self._body = None if body is None else watch(body)
         if self._body is not None:
             request.body = cast("Any", self._body)
         caller = request.headers.pop(CALLER) if self._operation.request.caller is not None else None
@@ -301,7 +302,7 @@ class _Exchange(msgspec.Struct, eq=False):
 
     def head(self, response: Response) -> tuple[int, LazyHeaders]:
         headers = response.headers
-        return response.status_code, LazyHeaders(headers, tuple(headers))
+        return response.status_code, LazyHeaders(headers, tuple(lower_names(headers)))
 
     def fault(self, error: BaseException) -> Fault:
         return Fault(None, ours=True) if self._body is not None and self._body.failed else _fault(error)

@@ -34,6 +34,7 @@ try:
         are_marked,
         fault_of_urllib3,
         in_memory,
+        lower_names,
         report,
         synthetic,
         take_in,
@@ -268,12 +269,13 @@ class _Exchange(msgspec.Struct, eq=False):
     _taken: bytes | None = None
 
     def send(self, attempt: Attempt) -> BaseHTTPResponse:
-        self._watched = watch(self._body)
-        return self._send(body=self._body if self._watched is None else self._watched)
+        body = self._body
+        self._watched = None if body is None else watch(body)
+        return self._send(body=body if self._watched is None else self._watched)
 
     def head(self, response: BaseHTTPResponse) -> tuple[int, LazyHeaders]:
         headers = response.headers
-        return response.status, LazyHeaders(headers, tuple(headers))
+        return response.status, LazyHeaders(headers, tuple(lower_names(headers)))
 
     def fault(self, error: BaseException) -> Fault:
         return Fault(None, ours=True) if self._watched is not None and self._watched.failed else fault_of_urllib3(error)

@@ -132,9 +132,7 @@ class Ledger:
         for status, times in successes.items():
             self.counters.ended(status, Result.SUCCESS, times)
         if deposits:
-            now = self.clock()
-            for _ in range(deposits):
-                self.budget.deposit(now)
+            self.budget.deposit(self.clock(), deposits)
 
     def record(self, now: Instant, report: Report) -> None:
         """Counts an outcome, and has the policies learn from it."""
