@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from governor.hints.dialect import STANDARD, Dialect, LimitReader, PolicyFields, dialect_of
 from governor.hints.families import fields_of, readers_of
 from governor.hints.hint import Headers
+from governor.hints.retry_after import WAITS
 
 #: Headers of an answer whose form is kept for the next one.
 _MAX_NAMES: Final = 128
@@ -24,6 +25,8 @@ class Form(NamedTuple):
     readers: tuple[LimitReader, ...]
     throttled_readers: tuple[LimitReader, ...]
     fields: tuple[PolicyFields, ...]
+    #: The headers that say how long to wait, and the unit of a number in them.
+    waits: tuple[tuple[str, int], ...]
 
 
 def form_of(dialect: Dialect, headers: Headers) -> Form:
@@ -65,4 +68,5 @@ def _form(dialect: Dialect, names: tuple[str, ...]) -> Form:
         tuple(
             field for field in (STANDARD, *dialect.fields, *fields_of(limits)) if field.state in there or field.policy in there
         ),
+        tuple(wait for wait in WAITS if wait[0] in there),
     )

@@ -9,7 +9,8 @@ import re
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from governor.hints.values import MAX_FIELD
+from governor._units import SECOND
+from governor.hints.values import MAX_FIELD, count, duration, number
 
 #: Items of a field that are read.
 MAX_ITEMS: Final = 32
@@ -20,6 +21,8 @@ _MAX_STRUCTURED: Final = 1_024
 _USUAL: Final = re.compile(
     r'(?:\s*(?:^|,)\s*(?:"[^"\\,;]{0,64}"|[A-Za-z][\w.:-]{0,63})(?:\s?;\s?[a-z]{1,3}=[0-9]{1,15}){1,4})+\s*'
 )
+#: The usual state of the current draft: a name, what remains, and the seconds until the reset.
+_STATE: Final = re.compile(r'\s*"([^"\\,;]{0,64})"\s?;\s?r=([0-9]{1,15})\s?;\s?t=([0-9]{1,8})\s*')
 _ITEM: Final = re.compile(
     r'(?:"(?P<quoted>[^"\\]{0,128})"|(?P<token>[A-Za-z*0-9][\w.:/*-]{0,127}))?(?P<parameters>(?:\s*;[^;,]*)*)'
 )
@@ -46,10 +49,46 @@ def items(text: str) -> list[Item]:
     return [item for part in text[:MAX_FIELD].split(",")[:MAX_ITEMS] if (item := _item(part.strip())) is not None]
 
 
+class Policy(NamedTuple):
+    """What RateLimit-Policy says of a limit: its units, the length of its window, negative if not known, and its unit."""
+
+    limit: int | None = None
+    window: int = -1
+    unit: str | None = None
+
+
+class State(NamedTuple):
+    """What RateLimit says of a limit: what remains, the reset as text, and what else it states itself."""
+
+    name: str
+    remaining: int | None
+    reset: int | str
+    policy: Policy
+
+
+NO_POLICY: Final = Policy()
+
+
+def states(text: str) -> list[State]:
+    """The states that a field RateLimit says. The usual form is read at once: it is different in each answer."""
+    if len(text) <= _MAX_STRUCTURED:
+        found = [_STATE.fullmatch(part) for part in text.split(",", MAX_ITEMS)]
+        if None not in found:
+            return [State(one[1], int(one[2]), int(one[3]) * SECOND, NO_POLICY) for one in found if one][:MAX_ITEMS]
+    return [State(name, count(said.get("r", "")), said.get("t", ""), _policy(said)) for name, said in items(text)]
+
+
 @lru_cache(maxsize=256)
-def policies(text: str) -> dict[str, dict[str, str]]:
-    """The parameters of RateLimit-Policy by the name of the limit. The field rarely changes, hence the cache."""
-    return {item.name: item.parameters for item in items(text)}
+def policies(text: str) -> dict[str, Policy]:
+    """The policies of RateLimit-Policy by the name of the limit. The field rarely changes, hence the cache."""
+    return {item.name: _policy(item.parameters) for item in items(text)}
+
+
+def _policy(parameters: dict[str, str]) -> Policy:
+    limit, text = count(parameters.get("q", "")), parameters.get("w", "")
+    # A window is a span: a number that could be a date is a span that is too long.
+    window = number(text, SECOND) if text[:1].isdecimal() and text.isdecimal() else duration(text)
+    return Policy(limit, -1 if window is None else window, parameters.get("qu"))
 
 
 def _item(part: str) -> Item | None:

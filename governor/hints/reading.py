@@ -13,8 +13,8 @@ from governor.hints.body import decode, texts
 from governor.hints.dialect import Condition, Dialect, LimitReader, PolicyFields, dialect_of
 from governor.hints.forms import Form, form_of
 from governor.hints.hint import MAX_HINT, Headers, Hint, Severity
-from governor.hints.ratelimit_fields import Item, items, policies
-from governor.hints.retry_after import WAITS, longest_wait
+from governor.hints.ratelimit_fields import NO_POLICY, State, policies, states
+from governor.hints.retry_after import RETRY_AFTER, longest_wait
 from governor.hints.values import MAX_FIELD, VERY_LONG, Clock, count, least, span, values
 
 #: Hints of one answer; further ones are dropped, after those that forbid calls.
@@ -85,7 +85,7 @@ class _Answer:
         found = [hint for reader in readers if (hint := self._limit(reader, scope)) is not None]
         for field in form.fields:
             found += self._fields(field, get(field.state), scope)
-        wait, assumed = self._wait(throttled), False
+        wait, assumed = self._wait(form, throttled), False
         if throttled and wait <= 0:
             wait, assumed = self._until(found)
         if throttled or wait > 0:
@@ -148,19 +148,20 @@ class _Answer:
         """The states that a field RateLimit says, or its equivalent of a provider; without one, its policies."""
         said = self._headers.get(field.policy)
         known = policies(said[:_MAX_STATED]) if said is not None else {}
-        stated = [Item(name, {}) for name, _ in known.items()] if text is None else items(text)
-        later = -1 if field.reset is None else self._latest(field.reset, SECOND)
+        stated = [State(name, None, "", NO_POLICY) for name in known] if text is None else states(text)
+        later = -1 if field.reset is None or text is None else self._latest(field.reset, SECOND)
         found = []
-        for name, parameters in stated:
-            quota = known.get(name) or (next(iter(known.values())) if len(known) == 1 and (not name or "" in known) else {})
-            remaining = count(parameters.get("r", ""))
-            limit = count(parameters.get("q") or quota.get("q", ""))
+        for name, remaining, until, own in stated:
+            policy = known.get(name)
+            if policy is None:
+                policy = next(iter(known.values())) if len(known) == 1 and (not name or "" in known) else NO_POLICY
+            limit = policy.limit if own.limit is None else own.limit
             if remaining is None and limit is None:
                 continue
-            reset = max(_span(parameters.get("t", ""), self._clock), -1 if text is None else later)
-            window = _span(quota.get("w") or parameters.get("w", ""), self._clock)
-            dimension = quota.get("qu") or parameters.get("qu") or "requests"
-            found.append(self._state(dimension, limit, remaining, reset, window, name or None, scope))
+            reset = _span(until, self._clock) if isinstance(until, str) else until
+            window = own.window if policy.window < 0 else policy.window
+            dimension = policy.unit or own.unit or "requests"
+            found.append(self._state(dimension, limit, remaining, max(reset, later), window, name or None, scope))
         return found
 
     def _state(
@@ -193,12 +194,13 @@ class _Answer:
         found = _OLD_POLICY.findall(stated, 0, MAX_FIELD)
         return next((_span(window, self._clock) for quota, window in found if count(quota) == limit), -1)
 
-    def _wait(self, throttled: bool) -> int:
+    def _wait(self, form: Form, throttled: bool) -> int:
         """The longest wait that the answer asks for; -1 if it asks for none."""
         longest = -1
-        for name, unit in WAITS if self._status >= 400 else WAITS[:1]:
+        for name, unit in form.waits:
             text = self._headers.get(name)
-            if text is not None:
+            # Below 400 only the standard says that a wait is meant for the next call.
+            if text is not None and (name == RETRY_AFTER or self._status >= 400):
                 longest = max(longest, longest_wait(text, self._clock, unit))
         if throttled:
             for source in self._dialect.waits:

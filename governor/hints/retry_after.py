@@ -8,11 +8,12 @@ from typing import Final
 
 from governor._units import MILLISECOND, SECOND, Duration
 from governor.hints.hint import MAX_HINT, Headers
-from governor.hints.values import Clock, span, values
+from governor.hints.values import MAX_DIGITS, VERY_LONG, Clock, span, values
 
 #: The headers that say how long to wait, and the unit of a number in them.
+RETRY_AFTER: Final = "retry-after"
 WAITS: Final = (
-    ("retry-after", SECOND),
+    (RETRY_AFTER, SECOND),
     ("retry-after-ms", MILLISECOND),
     ("x-ms-retry-after-ms", MILLISECOND),
     ("x-amz-retry-after", MILLISECOND),
@@ -37,6 +38,8 @@ def read_wait(headers: Headers, *, now: float, max_hint: Duration = MAX_HINT) ->
 
 def longest_wait(text: str, clock: Clock, unit: int) -> int:
     """The longest of the waits of a field, in microseconds; -1 without a valid one."""
+    if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS:
+        return min(int(text) * unit, VERY_LONG)  # As nearly always.
     waits = [span(value, clock, unit=unit, dates=False) for value in values(text)]
     return max((wait for wait in waits if wait is not None), default=-1)
 

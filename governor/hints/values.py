@@ -27,7 +27,7 @@ _FAR: Final = 10**11
 #: Characters before the time of a date of RFC 3339, which begins with a year.
 _SHORTEST_DATE: Final = 10
 #: Digits of a number; more are beyond every bound.
-_MAX_DIGITS: Final = 19
+MAX_DIGITS: Final = 19
 _INFINITE: Final = frozenset({"inf", "infinity", "+inf"})
 
 _NUMBER: Final = re.compile(r"\+?([0-9]+)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
@@ -85,7 +85,7 @@ def values(text: str) -> Iterator[str]:
 
 def number(text: str, scale: int = 1) -> int | None:
     """A number, multiplied by `scale` and rounded up: `60`, `60.5`, `1,234`, `1e3`; `VERY_LONG` for an absurd one."""
-    if text.isdecimal() and text.isascii() and len(text) <= _MAX_DIGITS:
+    if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS:
         return min(int(text) * scale, VERY_LONG)
     if len(text) > MAX_LENGTH:
         return VERY_LONG if text[:MAX_FIELD].isdecimal() and text.isascii() and text.strip("0") else None
@@ -98,9 +98,9 @@ def number(text: str, scale: int = 1) -> int | None:
         return 0
     # The position of the point, from the left of the digits that count.
     point = len(digits) - len(fraction) + (int(power) if len(power) <= 4 else (-10_000 if power[0] == "-" else 10_000))
-    if point > _MAX_DIGITS:
+    if point > MAX_DIGITS:
         return VERY_LONG
-    if point < -_MAX_DIGITS:
+    if point < -MAX_DIGITS:
         return 1
     shift = len(digits) - point
     amount = int(digits) * scale
@@ -110,7 +110,7 @@ def number(text: str, scale: int = 1) -> int | None:
 
 def count(text: str) -> int | None:
     """A number of units, rounded down; None for a negative one. Parameters after a semicolon are ignored."""
-    if text.isdecimal() and text.isascii() and len(text) <= _MAX_DIGITS:
+    if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS:
         return int(text)
     text = text.partition(";")[0].strip()
     amount = number(text, 1_000)
@@ -119,7 +119,7 @@ def count(text: str) -> int | None:
 
 def least(text: str) -> int | None:
     """The smallest of the numbers of units of a field; None without a valid one."""
-    if text.isdecimal() and text.isascii() and len(text) <= _MAX_DIGITS:
+    if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS:
         return int(text)
     if "," not in text:
         return count(text.strip())
@@ -132,7 +132,7 @@ def span(text: str, clock: Clock, *, unit: int = SECOND, dates: bool = True) -> 
     A value is a number of `unit`, a duration (`6m0s`, `120ms`, `PT30S`), or a date of HTTP or RFC 3339. With `dates`, a
     number of 1,000,000,000 or more is a date in seconds, milliseconds, microseconds or nanoseconds since 1970.
     """
-    if text.isdecimal() and len(text) <= _MAX_DIGITS and text.isascii():
+    if text.isdecimal() and len(text) <= MAX_DIGITS and text.isascii():
         whole = int(text)
         if dates and whole * unit >= _EPOCH * SECOND:
             return _future(_since_1970(whole), clock)
