@@ -16,13 +16,12 @@ from governor.hints import Hint, Severity
 from governor.messages import Hinted
 from governor.policies.contract import REQUESTS, Grant
 from governor.policies.learned_rate import FIRST_RATE
+from governor.policies.learned_window import SPANS
 from governor.policies.pipeline import Pipeline
 from governor.policies.server_limits import History, ServerLimits, explains, spread_of
 
-#: The span over which the rate of a provider is measured that has denied a call for the first time, and the number of calls in
-#: it that make a rate.
-_MEASURED: Final = Duration(5 * SECOND)
-_TELLING: Final = 5
+#: The number of calls in each of the `SPANS` of a learned window that make a rate.
+_TELLING: Final = (10, 30)
 
 
 class Heard(NamedTuple):
@@ -99,13 +98,13 @@ def _learn(ledger: Ledger, now: Instant, grant: Grant, denied: Hint, random: Ran
     changed = word.deny(now, grant.granted_at, wait, succeeded=succeeded) and server.forget_stated()
     explained = explained and word.explain(now, grant.granted_at)
     sent = _sent(ledger, now)
+    rates = [units * SECOND / span for units, span, least in zip(sent, SPANS, _TELLING, strict=True) if units >= least]
     # Few calls say nothing about a rate: a server that says how long to wait is taken at its word, until that is broken, or a
     # rate has been learned, which was too high then.
-    telling = wait is None or sent >= _TELLING or server.is_slowed(now)
+    telling = wait is None or bool(rates) or server.is_slowed(now)
     if not word.broken and (explained or not telling):
         return _Learned(False, changed)
-    rate = sent * SECOND / _MEASURED if sent >= _TELLING else FIRST_RATE
-    pause, revealed = server.throttled(now, grant, sent=rate, succeeded=succeeded, wait=wait)
+    pause, revealed = server.throttled(now, grant, sent=max(rates, default=FIRST_RATE), succeeded=succeeded, wait=wait)
     paused = False
     if pause is not None and (wait is None or word.broken):
         paused = shared.cooldown.extend(now, *_spread(pause, random.random(), shared.max_hint))
@@ -171,6 +170,9 @@ def _history(ledgers: Sequence[Ledger], grant: Grant, unit: str) -> History:
     return found[::-1]
 
 
-def _sent(ledger: Ledger, now: Instant) -> int:
-    """The calls to all providers together, in the latest seconds."""
-    return sum(units for _, units in ledger.pipeline.cap.since(Instant(now - _MEASURED)))
+def _sent(ledger: Ledger, now: Instant) -> Sequence[int]:
+    """The calls to the provider in each of `SPANS`; to all providers together while no rate of this one is learned."""
+    learned = ledger.pipeline.shared.server.learned
+    if learned is not None:
+        return learned.sent(now)
+    return [sum(units for _, units in ledger.pipeline.cap.since(Instant(now - span))) for span in SPANS]

@@ -31,8 +31,8 @@ PROBE_RATE: Final = 0.5
 FIRST_RATE: Final = 2.0
 DOUBLE_AFTER: Final = Duration(10 * SECOND)
 #: Calls for each time that the rate of the last denial is tried again, at first and at most, and the time until it is.
-PROBE_EVERY: Final = 200
-MAX_PROBE_EVERY: Final = 600
+PROBE_EVERY: Final = 300
+MAX_PROBE_EVERY: Final = 900
 MIN_FLAT: Final = Duration(20 * SECOND)
 MAX_FLAT: Final = Duration(30 * MINUTE)
 #: What a denial leaves of a rate that is known: nothing is learned from it but that the rate is still the same.
@@ -156,10 +156,13 @@ class RateLearner:
             rate = self._measured.rate or (sent if self._curve is None else 0.0) or self.rate
             rate = min(max(rate, self.window.mean(now)), self.rate)
             steady = self._curve is not None and now - self._spell_at >= self._curve.flat_after * SECOND / 2
-            self._probe_every = min(2 * self._probe_every, MAX_PROBE_EVERY) if steady else PROBE_EVERY
+            if steady:
+                self._probe_every = min(2 * self._probe_every, MAX_PROBE_EVERY)
+            elif self._curve is None or rate < STEADY * self._curve.peak:
+                self._probe_every = PROBE_EVERY  # Otherwise it is the same limit, of which jitter took a part.
             # Denied soon again, although the calls of the span were held back: the span is longer.
             longer = not steady and self.window.span is not None
-            known = self.window.deny(now, wait, again=longer, least=rate if steady else 0.0)
+            known = self.window.deny(now, wait, again=longer, least=rate if steady else 0.0, rate=self._measured.rate)
             self._restart(now, rate if known is None else min(rate, known), STEADY if steady else BETA)
             self.denials = 1
             self._spell_at = now
@@ -244,6 +247,10 @@ class LearnedRatePolicy(LimitPolicy):
         self._filled_at = now
         self._tokens = self._burst()
         self._lent = 0
+
+    def sent(self, now: Instant) -> tuple[int, ...]:
+        """The calls of the latest 10 and 60 seconds that have not been denied."""
+        return self._learner.window.used(max(now, self._filled_at))
 
     @property
     def rate(self) -> float:

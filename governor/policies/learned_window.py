@@ -31,19 +31,28 @@ _LEAST_PART: Final = 0.7
 _MAX_DENIED: Final = 64
 #: The least limit, in calls per second.
 LEAST_RATE: Final = 0.1
+#: Two denials at rates that differ by this factor, with as many calls in a span before each, show that the span is counted:
+#: those numbers may differ by this part, and by so many calls.
+_SLOWER: Final = 0.85
+_DIFFERS: Final = 0.02
+_ROUGHLY: Final = 2
+#: Fewer calls show nothing.
+_LEAST_CALLS: Final = 10
 _UNBOUNDED: Final = 2**62
 
 
 class LearnedWindow:
     """At most `most` calls in any `span`; none before the first denial that tells one. Instants must not go back."""
 
-    __slots__ = ("_denied", "_logs", "most", "span")
+    __slots__ = ("_denied", "_logs", "_seen", "most", "span")
 
     def __init__(self) -> None:
         self.most = _UNBOUNDED
         self.span: Duration | None = None
         self._logs = {span: SlidingLog(span, SLOTS + 1) for span in SPANS}
         self._denied: deque[Instant] = deque(maxlen=_MAX_DENIED)
+        #: What was seen at the denial before: when, the calls per second, and those in each span.
+        self._seen: tuple[Instant, float, tuple[int, ...]] | None = None
 
     def add(self, now: Instant, count: int) -> None:
         """So many calls are granted."""
@@ -67,20 +76,23 @@ class LearnedWindow:
         until = max(until, now - ACCEPTED_AFTER)
         return any(units and dated <= until for dated, units in self._logs[MINUTE].since(Instant(after + 1)))
 
+    def used(self, now: Instant) -> tuple[int, ...]:
+        """The calls that were accepted in each of `SPANS`, including those that are not denied yet."""
+        return tuple(log.used(now) for log in self._logs.values())
+
     def mean(self, now: Instant) -> float:
         """The calls per second that were accepted in the longest span, including those that are not denied yet."""
         return self._logs[SPANS[-1]].used(now) * SECOND / SPANS[-1]
 
-    def deny(self, now: Instant, wait: Duration | None, *, again: bool = False, least: float = 0.0) -> float | None:
+    def deny(
+        self, now: Instant, wait: Duration | None, *, again: bool = False, least: float = 0.0, rate: float = math.inf
+    ) -> float | None:
         """A call was denied; `wait` is the pause that the server asks for, and `again` says that a pause did not help.
 
-        The limit does not fall below `least` calls per second, the rate that is known, if about as many were accepted.
-        Returns the calls per second that the provider grants; None if no span is known.
+        The limit does not fall below `least` calls per second, the rate that is known, if about as many were accepted. `rate`
+        is that of the latest calls. Returns the calls per second that the provider grants; None if no span is known.
         """
-        span = self.span
-        if again or (wait is not None and wait > SHORT):
-            shortest = SPANS[-1] if again else next((one for one in SPANS if one >= (wait or 0)), SPANS[-1])
-            span = shortest if span is None else max(span, shortest)
+        span = self._shown(now, wait, again=again, rate=rate)
         if span is None:
             return None
         used = self._logs[span].used(now)
@@ -93,6 +105,31 @@ class LearnedWindow:
             self.follow(least)
         return self.most * SECOND / span
 
+    def _shown(self, now: Instant, wait: Duration | None, *, again: bool, rate: float) -> Duration | None:
+        """The span that the denials so far show, which does not become shorter; None if they show none.
+
+        It is at least as long as the pause that the server asks for, and of such spans one in which as many calls were accepted
+        before this denial as before the last one. A server whose window slides asks for a short pause, because the oldest call
+        leaves the window soon: such a span shows then too, if calls have become slower.
+        """
+        used = self.used(now)
+        denied_at, faster, counts = self._seen or (Instant(now - SPANS[-1]), 0.0, used)
+        self._seen = now, rate, used
+        if again:
+            return SPANS[-1]
+        same = [
+            span
+            for span, count, earlier in zip(SPANS, used, counts, strict=True)
+            if now - denied_at < span and count >= _LEAST_CALLS and abs(count - earlier) <= max(_ROUGHLY, _DIFFERS * count)
+        ]
+        shown = None
+        if wait is not None and wait > SHORT:
+            shown = next((span for span in (*same, *SPANS) if span >= wait), SPANS[-1])
+        elif self.span is None and rate <= _SLOWER * faster:
+            shown = next(iter(same), None)
+        known = [span for span in (self.span, shown) if span is not None]
+        return max(known, default=None)
+
     def follow(self, rate: float) -> None:
         """The rate probes for more: as many calls as it makes in a span are within the limit."""
         if self.span is not None:
@@ -100,7 +137,7 @@ class LearnedWindow:
 
     def forget(self) -> None:
         """No denial matters any more."""
-        self.most, self.span = _UNBOUNDED, None
+        self.most, self.span, self._seen = _UNBOUNDED, None, None
 
     def earliest(self, now: Instant, count: int) -> Instant:
         """When so many more calls are within the limit."""

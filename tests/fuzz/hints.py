@@ -42,12 +42,12 @@ def check(provider: str, status: int, headers: dict[str, str], body: bytes | Non
     if status == 429:
         assert is_throttled(provider, status, headers, body)
         assert longest(hints) > 0, hints
-    # Without a wait, a 429 is taken to last until the latest reset; another wait may be shorter than that.
+    # Without a wait, or with one of zero, a 429 is taken to last until the latest reset; another wait may be shorter than that.
     said = headers.get("retry-after")
     stricter = {**headers, "retry-after": "100" if said is None else f"{said}, 100"}
     both = longest(read_hints(provider, status, stricter, now=NOW, body=body, max_hint=Duration(most)))
     assert both >= min(100 * SECOND, most), both
-    if read_wait({"retry-after": said or ""}, now=NOW) is not None:
+    if read_wait({"retry-after": said or ""}, now=NOW):
         assert both >= longest(hints), (hints, both)
 
 

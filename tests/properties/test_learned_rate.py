@@ -17,6 +17,7 @@ from governor.policies.learned_rate import (
     FIRST_RATE,
     MAX_SPELL_PAUSE,
     MIN_RATE,
+    PROBE_EVERY,
     PROBE_RATE,
     LearnedRatePolicy,
 )
@@ -65,7 +66,7 @@ def test_a_denial_takes_a_third_of_the_rate_and_it_comes_back_slowly() -> None:
         policy.commit(now, PLAIN)
     policy.throttled(now, Grant(now, 0))
     rates = [policy.rate]
-    for _ in range(250):
+    for _ in range(5 * PROBE_EVERY // 4):
         now = policy.earliest(now, PLAIN)
         policy.commit(now, PLAIN)
         rates.append(policy.rate)
@@ -164,6 +165,10 @@ class Sliding:
     def __init__(self, amount: int, per: Duration) -> None:
         self.amount, self.per, self.calls = amount, per, list[int]()
 
+    def wait(self, now: int) -> Duration:
+        """What it asks for, in whole seconds: until the oldest call leaves the span."""
+        return Duration(-(-(self.calls[0] + self.per - now) // SECOND) * SECOND)
+
     def __call__(self, now: int) -> bool:
         self.calls = [at for at in self.calls if at > now - self.per]
         granted = len(self.calls) < self.amount
@@ -173,11 +178,15 @@ class Sliding:
 
 
 def play(
-    server: Callable[[int], bool], span: Duration, service: int = 0, delay: int = 100 * MILLISECOND
+    server: Callable[[int], bool],
+    span: Duration,
+    service: int = 0,
+    delay: int = 100 * MILLISECOND,
+    wait: Callable[[int], Duration] | None = None,
 ) -> tuple[int, list[int]]:
     """Asks as fast as the policy lets it, and pauses after a denial: the calls that were accepted, and when others were denied.
 
-    A call that is accepted takes `service` longer than one that is denied.
+    A call that is accepted takes `service` longer than one that is denied. `wait` is what the server asks for.
     """
     policy, now, pause_until = LearnedRatePolicy(Instant(0), gentle=True), Instant(0), 0
     answers: list[tuple[int, int, bool]] = []
@@ -192,7 +201,9 @@ def play(
                 fresh = True
             else:
                 denied.append(at)
-                pause = policy.throttled(now, Grant(Instant(granted_at), 0), succeeded=fresh)
+                asked = None if wait is None else wait(at)
+                pause = policy.throttled(now, Grant(Instant(granted_at), 0), succeeded=fresh, wait=asked)
+                pause = pause if asked is None else asked
                 if pause is not None:
                     fresh, pause_until = False, max(pause_until, now + pause)
             continue
@@ -227,3 +238,13 @@ def test_most_of_a_hidden_limit_is_used_with_few_denials_and_never_many_in_a_min
     assert accepted >= 0.85 * possible
     assert len(denied) <= 0.01 * accepted + 4
     assert max(sum(at - MINUTE < other <= at for other in denied) for at in denied) <= max(5, possible // 30 // 20)
+
+
+@pytest.mark.parametrize("amount", [25, 60, 90])
+def test_a_sliding_minute_that_asks_for_short_waits_is_found_out_by_two_denials(amount: int) -> None:
+    server = Sliding(amount, MINUTE)
+    accepted, denied = play(server, Duration(HOUR // 2), wait=server.wait)
+
+    assert accepted >= 0.9 * 30 * amount
+    assert len([at for at in denied if at < 3 * MINUTE]) <= 3
+    assert len(denied) <= max(5, 0.005 * accepted)
