@@ -235,7 +235,7 @@ class LearnedRatePolicy(LimitPolicy):
     `gentle` is for a provider about which nothing is known. A `now` earlier than the latest one counts as the latest one.
     """
 
-    __slots__ = ("_filled_at", "_learner", "_lent", "_tokens")
+    __slots__ = ("_filled_at", "_learner", "_lent", "_tokens", "window")
 
     state_type = LearnedRateState
     is_exact = False
@@ -244,13 +244,11 @@ class LearnedRatePolicy(LimitPolicy):
     def __init__(self, now: Instant, *, gentle: bool = False) -> None:
         super().__init__(LearnedRate(gentle))
         self._learner = RateLearner(now, gentle=gentle)
+        #: The calls that were accepted, and what the provider grants in a span of time.
+        self.window = self._learner.window
         self._filled_at = now
         self._tokens = self._burst()
         self._lent = 0
-
-    def sent(self, now: Instant) -> tuple[int, ...]:
-        """The calls of the latest 10 and 60 seconds that have not been denied."""
-        return self._learner.window.used(max(now, self._filled_at))
 
     @property
     def rate(self) -> float:
@@ -309,7 +307,7 @@ class LearnedRatePolicy(LimitPolicy):
         """A copy in which the rate stays as it is."""
         copy = LearnedRatePolicy(now)
         copy._learner.rate = self._learner.rate
-        copy._learner.window = self._learner.window.copy()
+        copy.window = copy._learner.window = self.window.copy()
         copy._tokens, copy._filled_at, copy._lent = self._tokens, self._filled_at, self._lent
         return copy
 
