@@ -57,8 +57,11 @@ class Calls:
         self._connection += 1
 
     def held(self) -> dict[str, int]:
-        """Permits of calls that have not ended and hold a place, by scope."""
-        return Counter(owner.scope for owner in self._held)
+        """How many places calls hold that have not ended, by scope: as many as each costs."""
+        held = Counter[str]()
+        for owner in self._held:
+            held[owner.scope] += owner.cost
+        return held
 
     def at_the_daemon(self) -> dict[str, list[AskedOwner]]:
         """The calls for which only the daemon keeps a place, by scope."""
@@ -99,7 +102,7 @@ class Calls:
     def granted_here(self, stand_in: StandIn, permit: Permit, actor: ScopeActor, caller: str | None) -> Permit:
         """See `Permits.granted_here`."""
         self.use(stand_in.scope, permit.grant().request, caller)
-        owner = self._owner(stand_in.scope, behind=actor, caller=caller)
+        owner = self._owner(stand_in.scope, behind=actor, caller=caller, cost=permit.grant().request.cost)
         if isinstance(permit, HeldPermit):
             self._held.add(owner)
         return taken_over(permit, owner)

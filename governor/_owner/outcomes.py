@@ -30,7 +30,7 @@ class Outcomes:
         if isinstance(outcome, RetryGivenUp):
             return outcome
         ended = isinstance(outcome, Report | Unused)
-        permit = self._places.find(told.permit, told.scope, ended=ended)
+        permit = self._places.find(told.permit, told.scope, ended=ended, cost=outcome.grant.request.cost)
         grant = checked_grant(outcome.grant, actor, self._clock()) if permit is None else permit.grant()
         if permit is None and actor.ledger.pipeline.needs_outcome:
             # No place is kept for this call: the process has granted it after its hello, or the outcome comes a second time.

@@ -213,7 +213,7 @@ class Session:
         self.pid, self.name, self.operator = hello.pid, hello.name, hello.operator
         for scope, count in hello.held.items():
             actor = self._machine.actor(scope)
-            if actor is not None:
+            if actor is not None and count:
                 self.places.adopt(actor, count)
         for scope, used in hello.used.items():
             actor = self._machine.actor(scope)

@@ -60,9 +60,9 @@ Status = Annotated[int, msgspec.Meta(ge=0, le=999)]
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """The first message of a member.
 
-    After the loss of an owner, `held` says how many permits of calls that have not ended it has in each scope, and `used` what
-    its calls have used since, by scope and unit; `by_caller` is the same by the label of the caller, for budgets. An `operator`
-    looks and acts, and is not shown among the processes.
+    After the loss of an owner, `held` says how many places its calls hold in each scope that have not ended, as many as each
+    costs, and `used` what its calls have used since, by scope and unit; `by_caller` is the same by the label of the caller, for
+    budgets. An `operator` looks and acts, and is not shown among the processes.
     """
 
     version: int

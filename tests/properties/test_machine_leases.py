@@ -35,6 +35,7 @@ from governor.policies.arrivals import Arrivals
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.budget import Budgets
+from governor.policies.contract import Request
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
@@ -203,7 +204,8 @@ class MachineLeases(RuleBasedStateMachine):
             insort(self.used, at)
 
     def _never_used(self, scope: str, grant: Grant) -> None:
-        self.all_used.remove(grant.granted_at)
+        for _ in range(grant.request.cost):
+            self.all_used.remove(grant.granted_at)
         if scope == BUCKET:
             self.used.remove(grant.granted_at)
 
@@ -226,7 +228,7 @@ class MachineLeases(RuleBasedStateMachine):
     def no_more_calls_are_in_flight_than_allowed(self) -> None:
         if not hasattr(self, "processes"):
             return
-        alive = sum(len(process.calls) for process in self.processes if not self._is_abandoned(process))
+        alive = sum(_places(process) for process in self.processes if not self._is_abandoned(process))
         assert alive <= self.places
 
     def _is_abandoned(self, process: Process) -> bool:
@@ -249,7 +251,7 @@ class MachineLeases(RuleBasedStateMachine):
         process.unread.clear()
         process.leases.begin(TTL * 1000)
         process.calls = [(-1, grant) for _, grant in process.calls]
-        held = {PLACES: len(process.calls)} if process.calls else {}
+        held = {PLACES: _places(process)} if process.calls else {}
         used = {scope: {"requests": count} for scope, count in process.used.items()}
         process.used = {}
         process.leases.sent(0)
@@ -258,7 +260,8 @@ class MachineLeases(RuleBasedStateMachine):
     def _sent(self, process: Process, channel: deque[bytes], message: FromOwner) -> None:
         if isinstance(message, Granted):
             # What is lost on the way counts nevertheless.
-            self._use(process.asked[message.number], message.grant.granted_at)
+            for _ in range(message.grant.request.cost):
+                self._use(process.asked[message.number], message.grant.granted_at)
         channel.append(encode(message))
 
     def _say(self, process: Process, message: FromMember) -> None:
@@ -270,13 +273,16 @@ class MachineLeases(RuleBasedStateMachine):
         return process.number
 
     @rule(who=WHO, scope=st.sampled_from([BUCKET, BUCKET, PLACES]), count=SOME, timeout=st.sampled_from([0.0, 0.0, 1.0, None]))
-    def ask(self, who: int, scope: str, count: int, timeout: float | None) -> None:
+    def ask(self, who: int, scope: str, count: int, timeout: float | None, cost: int = 1) -> None:
         process = self.processes[who]
         if process.session is not None:
             for _ in range(count):
                 number = self._next(process)
                 process.asked[number] = scope
-                self._say(process, Ask(number, scope, Acquire(timeout=timeout)))
+                self._say(
+                    process,
+                    Ask(number, scope, Acquire(Request(cost), timeout=timeout) if cost > 1 else Acquire(timeout=timeout)),
+                )
 
     @rule(who=WHO)
     def withdraw(self, who: int) -> None:
@@ -440,15 +446,15 @@ class MachineLeases(RuleBasedStateMachine):
         self.read(who, 1000)
         self.use(who, 1000)
 
-    @rule(who=WHO)
-    def call(self, who: int) -> None:
-        self.ask(who, PLACES, 3, 0.0)
+    @rule(who=WHO, cost=st.integers(1, 2))
+    def call(self, who: int, cost: int = 1) -> None:
+        self.ask(who, PLACES, 3, 0.0, cost)
         self.owner_reads(who, 1000)
         self.read(who, 1000)
 
-    @rule(who=WHO, gap=st.sampled_from([0, TTL // 2, TTL]), later=st.sampled_from([0, LASTS]))
-    def comes_back(self, who: int, gap: int, later: int) -> None:
-        self.call(who)
+    @rule(who=WHO, gap=st.sampled_from([0, TTL // 2, TTL]), later=st.sampled_from([0, LASTS]), cost=st.integers(1, 3))
+    def comes_back(self, who: int, gap: int, later: int, cost: int) -> None:
+        self.call(who, cost)
         self.lose(who, survives=True, arrives=0)
         self.owner_looks()
         self.now += gap
@@ -547,6 +553,10 @@ class MachineLeases(RuleBasedStateMachine):
         assert self.places == self.actors[PLACES].ledger.pipeline.limits[0].available(self.clock())
 
 
+def _places(process: Process) -> int:
+    return sum(grant.request.cost for _, grant in process.calls)
+
+
 TestMachineLeases: Final = pytest.mark.promise("R60", "R61")(MachineLeases.TestCase)
 TestMachineLeases.settings = settings(stateful_step_count=60)
 
@@ -591,3 +601,22 @@ def test_places_of_a_process_that_has_died_come_back_a_margin_and_the_linger_aft
     machine.call(1)
 
     assert (0, 1) == (before, len(machine.processes[1].calls))
+
+
+@pytest.mark.promise("R60")
+def test_a_call_takes_all_of_its_places_again_at_another_connection_until_it_ends() -> None:
+    machine = MachineLeases()
+    machine.begin(amount=1, burst=30, cap=60, failures=1, places=2, slower=(0, 0, 0))
+    machine.call(0, 2)
+    machine.lose(0, survives=True, arrives=0)
+    machine.reconnect(0)
+    machine.exchange(0, 5)
+    machine.now += LASTS
+    machine.owner_looks()
+    machine.call(1, 1)
+    before = len(machine.processes[1].calls)
+    machine.end_call(0, 200)
+    machine.owner_reads(0, 1000)
+    machine.call(1, 2)
+
+    assert (0, 2) == (before, _places(machine.processes[1]))

@@ -146,19 +146,19 @@ def test_a_process_without_a_daemon_says_so_once(tmp_path: Path, caplog: pytest.
 
 def test_a_call_that_waits_when_the_daemon_goes_and_comes_back_is_granted_there(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    with member("1 in flight", path, on_daemon_loss="share") as governor:
-        with owner("1 in flight", path):
-            until(lambda: isinstance(governor.try_permit("weather"), Permit))
-            first = governor.acquire_blocking("weather", timeout=PATIENCE)
-        with owner("1 in flight", path) as back:
+    with member("2 in flight", path, on_daemon_loss="share") as governor:
+        with owner("2 in flight", path) as here:
+            until(lambda: len(here.statistics().members) == 1)
+            first = governor.acquire_blocking("weather", cost=2, timeout=PATIENCE)
+        with owner("2 in flight", path) as back:
             until(lambda: len(back.statistics().members) == 1)
             held = back.statistics().members[0].held
             denied = governor.try_permit("weather")
             first.record(status=200)
-            second = governor.acquire_blocking("weather", timeout=PATIENCE)
+            second = governor.acquire_blocking("weather", cost=2, timeout=PATIENCE)
             second.record(status=200)
 
-    assert 1 == held
+    assert 2 == held
     assert isinstance(denied, Denied)
 
 

@@ -40,7 +40,7 @@ def grant_not_in_the_journal(self: Account, now: Instant, points: int) -> None:
 
 
 def place_lost(self: Places) -> None:
-    for permit in (*self._held.values(), *(one for some in self._adopted.values() for one in some)):
+    for permit in (*self._held.values(), *(some.take(some.left) for some in self._adopted.values())):
         permit.reported = True
     self._held.clear()
     self._adopted.clear()
@@ -56,5 +56,5 @@ def use_not_told(self: Calls) -> Used:
     return Used({}, {})
 
 
-def place_freed_twice(self: Places, number: int, scope: str, *, ended: bool) -> HeldPermit | None:
+def place_freed_twice(self: Places, number: int, scope: str, *, ended: bool, cost: int) -> HeldPermit | None:
     return None
