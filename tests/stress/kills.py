@@ -30,7 +30,7 @@ limits = ["30 per second strict", "3 in flight"]
 """
 #: Calls that must arrive after a kill before the next one.
 _CALLS: Final = 3
-#: Seconds after which calls go on at the latest, after a kill of a process: the margin, and what a busy machine takes for the rest.
+#: Seconds after which calls go on at the latest after a kill of a process: the margin, and the rest on a busy machine.
 _BOUND: Final = 2.0 + 1.0
 
 
