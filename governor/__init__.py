@@ -47,7 +47,7 @@ from governor.policies.loops import Loops
 from governor.policies.retry import CallFailure, Retry
 from governor.policies.retry_budget import RetryBudget
 from governor.policies.service_order import Priority
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 from governor.statistics import (
     BreakerStatistics,
     ClientStatistics,

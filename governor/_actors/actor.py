@@ -21,7 +21,7 @@ from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import BUSY, IDLE, Event, State
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT
-from governor._actors.permit import HeldPermit, Permit
+from governor._actors.permit import HeldPermit, Permit, Success
 from governor._actors.portal import Portal
 from governor._actors.steps import Steps
 from governor._actors.units import UnitWatch
@@ -78,6 +78,7 @@ class ScopeActor(PermitTaker):
         "deposits",
         "failures",
         "gate",
+        "gathers",
         "inbox",
         "large",
         "leave",
@@ -95,6 +96,7 @@ class ScopeActor(PermitTaker):
         "stop",
         "successes",
         "thread",
+        "wake",
         "watch",
         "within",
     )
@@ -104,12 +106,14 @@ class ScopeActor(PermitTaker):
     #: Whether a success would change anything but the counters, and whether the beginning of a response would.
     listens: bool
     awaits_answers: bool
+    #: Whether successes of permits that were granted ahead wait for the next look, which is due while there are any.
+    gathers: bool
     counters: Counters
     degraded: DegradedPolicy
     #: Takes one permit out of the lease while `large` and `failures` are empty; raises IndexError. For callers to whom the
     #: function call of `take` is much.
     pop_leased: Callable[[], Permit]
-    successes: list[int | None]
+    successes: list[Success]
     _cap: RequestCapPolicy
     _generation: int
     _limits: tuple[LimitPolicy, ...]
@@ -171,7 +175,7 @@ class ScopeActor(PermitTaker):
         self.change, self.within = steps.change, steps.within
         #: The task of the actor.
         self.run = steps.alarm.run
-        self.send = steps.mailbox.send
+        self.send, self.wake = steps.mailbox.send, steps.mailbox.notify
         self.inbox, self.large, self.outcomes = steps.mailbox.inbox, steps.mailbox.large, steps.mailbox.outcomes
         holder = self.lender.holder
         self.pop_leased, self.successes, self.deposits = holder.take, holder.successes, holder.deposits
@@ -283,7 +287,9 @@ class ScopeActor(PermitTaker):
         pipeline.regate()
         self._watched = self.logic.watched
         self.gate = NEVER if self._watched or not self.life.live else pipeline.gate
-        self.listens = pipeline.needs_outcome or breaker.listens or pipeline.guard.listens
+        others_listen = breaker.listens or pipeline.guard.listens
+        self.listens = pipeline.needs_outcome or others_listen
+        self.gathers = pipeline.needs_outcome and self.lender.holder.outstanding > 0 and not others_listen
         self.awaits_answers = breaker.awaits_answers or pipeline.awaits_answers or pipeline.guard.listens
         self.counters = ledger.counters
         self._make = HeldPermit if pipeline.needs_outcome else Permit

@@ -169,6 +169,9 @@ class Keeper:
         if tariff is not None:
             charges.append(_charge(account, tariff.points))
         pipeline.mark = Mark(charges)
+        if pipeline.needs_outcome:
+            # The journal says which calls are on their way, and does not know of permits that are lent.
+            pipeline.lenders = ()
         self._trackers[scope] = [tracker for tracker in trackers if tracker is not None]
 
         def left() -> tuple[StoredScope, Instant]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol, final
 
-from governor._actors.permit import Permit
+from governor._actors.permit import Permit, Success
 from governor._units import MILLISECOND, Duration, Instant
 
 #: Permits granted ahead in one scope at most: what 8 busy threads use in some 10 ms.
@@ -35,8 +35,8 @@ class HolderReport(NamedTuple):
 
     #: Permits that calls have taken.
     used: int
-    #: Calls that succeeded, by HTTP status, or None without one.
-    successes: Counter[int | None]
+    #: Calls that succeeded, as their permits have left them.
+    successes: Counter[Success]
     #: Operations whose first attempt took a permit from the lease; each pays into the retry budget.
     deposits: int
 
@@ -65,8 +65,8 @@ class Holder(Protocol):
     def report(self) -> HolderReport:
         """All that has happened since the last report."""
 
-    def recall(self, generation: int) -> int:
-        """Removes what no call has taken, and begins another generation. Returns how many permits will never be used.
+    def recall(self, generation: int) -> list[Permit]:
+        """Removes what no call has taken, and begins another generation. Returns the permits, which will never be used.
 
         Every permit that is outstanding afterwards has been used, and is part of the next report.
         """
@@ -87,8 +87,8 @@ class LocalHolder:
         self._permits: deque[Permit] = _NO_PERMITS
         #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
         self.take = _NO_PERMITS.popleft
-        #: The HTTP status, or None, of calls that succeeded, when only the counters need it.
-        self.successes: list[int | None] = []
+        #: Calls that succeeded.
+        self.successes: list[Success] = []
         #: One entry for each operation whose first attempt took a permit here.
         self.deposits: list[None] = []
         self.outstanding = 0
@@ -120,18 +120,20 @@ class LocalHolder:
         del self.deposits[:deposits]
         return HolderReport(used, successes, deposits)
 
-    def recall(self, generation: int) -> int:
+    def recall(self, generation: int) -> list[Permit]:
         """Pops what no call has popped."""
-        back = 0
+        back: list[Permit] = []
         with suppress(IndexError):
             while True:
-                self.take()
-                back += 1
-        self.outstanding -= back
+                permit = self.take()
+                # It ends here. Otherwise one that holds a place would free it a second time when it is collected.
+                permit.reported = True
+                back.append(permit)
+        self.outstanding -= len(back)
         self.generation = generation
         return back
 
-    def _take_successes(self) -> Counter[int | None]:
+    def _take_successes(self) -> Counter[Success]:
         # Others may append meanwhile: what is removed is what was read.
         read = self.successes.copy()
         del self.successes[: len(read)]

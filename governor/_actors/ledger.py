@@ -2,12 +2,13 @@
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, final
 
 import msgspec
 
 from governor._actors.counters import Counters, LastFailure
+from governor._actors.permit import Success
 from governor._actors.units import UnitWatch
 from governor._lazy import NOTHING
 from governor._units import MINUTE, NEVER, Duration, Instant, to_seconds
@@ -18,6 +19,7 @@ from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import Rejection
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request, Result
+from governor.policies.lent import ended, follow
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry_budget import RetryBudgetPolicy
 from governor.statistics import CounterRecord
@@ -117,15 +119,31 @@ class Ledger:
                 self.announcer(Retried(self.scope, acquire.attempt))
         return grant
 
-    def collect(self, used: int) -> None:
-        """So many permits granted ahead have been used.
+    def collect(self, used: int, batches: Iterable[tuple[Instant, int]] = ()) -> None:
+        """So many permits granted ahead have been used: by the instant at which they were lent, if limits wait for outcomes.
 
         Reads the clock anew, after the caller has counted them: a thread may take a permit between a reading and the count, and
         a use dated before it happened would be refilled too early.
         """
         if used:
-            self.pipeline.collect(self.clock(), used)
+            now = self.clock()
+            self.pipeline.collect(now, used)
             self.counters.requests += used
+            for filled_at, count in batches:
+                follow(self.pipeline, now, filled_at, count)
+
+    def ended(self, successes: Counter[Success]) -> Counter[int | None]:
+        """Has the limits learn of successes that they wait for, after the uses of their permits. Returns all by status."""
+        now = self.clock()
+        found: Counter[int | None] = Counter()
+        for success, times in successes.items():
+            if isinstance(success, tuple):
+                filled_at, generation, status = success
+                ended(self.pipeline, now, filled_at, generation, times)
+                found[status] += times
+            else:
+                found[success] += times
+        return found
 
     def settle(self, successes: Counter[int | None], deposits: int) -> None:
         """So many calls with permits granted ahead have succeeded, by status, and so many operations have begun."""

@@ -10,16 +10,18 @@ Bound: there are at most as many remote holders as connected processes that have
 `MAX_LEASED` permits, nor more than an equal part of what all of them could hold.
 """
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Sequence
 from itertools import repeat, starmap
 from typing import final
 
 from governor._actors.lease import MAX_LEASED, Demand, LocalHolder
 from governor._actors.ledger import Ledger
-from governor._actors.permit import HeldPermit, Owner, Permit
+from governor._actors.permit import LentPermit, Owner, Permit
 from governor._actors.remote_holder import RemoteHolder
 from governor._units import NEVER, Instant
 from governor.instrumentation import LeaseRevoked
+from governor.policies.contract import Grant
 from governor.policies.lent import collect, hand_over, reclaim, succeeded
 from governor.policies.pipeline import Pipeline
 from governor.policies.verdict import Verdict
@@ -32,7 +34,7 @@ class Lender:
     `holder` and `demand` are of the threads of this process.
     """
 
-    __slots__ = ("_asks", "_catching_up", "_ledger", "_owner", "_used", "demand", "holder", "lent_out", "remote")
+    __slots__ = ("_asks", "_batches", "_catching_up", "_ledger", "_owner", "_used", "demand", "holder", "lent_out", "remote")
 
     def __init__(self, ledger: Ledger, owner: Owner) -> None:
         self._ledger = ledger
@@ -43,6 +45,8 @@ class Lender:
         self._asks = 0
         #: Permits used since the last look.
         self._used = 0
+        #: When permits were lent that are outstanding here, and how many, the oldest first, if limits wait for outcomes.
+        self._batches: deque[tuple[Instant, int]] = deque()
         self.holder = LocalHolder()
         self.demand = Demand()
         #: The holders in other processes with permits that are outstanding, and how many those are together.
@@ -73,7 +77,7 @@ class Lender:
         try:
             report = self.holder.report()
             self._count(report.used)
-            self._ledger.settle(report.successes, report.deposits)
+            self._ledger.settle(self._ledger.ended(report.successes), report.deposits)
         finally:
             self._catching_up = False
 
@@ -94,7 +98,7 @@ class Lender:
         """Recalls what no call in this process has taken. False if nothing was outstanding."""
         if not self.holder.outstanding:
             return False
-        back = self._reclaim()
+        back = len(self._reclaim())
         announcer = self._ledger.announcer
         if back and announcer.listening:
             announcer(LeaseRevoked(self._ledger.scope, back))
@@ -141,22 +145,43 @@ class Lender:
         if count:
             # Accounted for first: from the moment they are with the holder they may be used.
             pipeline.lend(now, count)
-            make: type[Permit] = HeldPermit if pipeline.needs_outcome else Permit
-            permit = (self._owner, now, pipeline.breaker.generation)
-            holder.fill(starmap(make, repeat(permit, count)), count, holder.generation)
+            generation = pipeline.breaker.generation
+            if pipeline.needs_outcome:
+                self._batches.append((now, count))
+                held = (self._owner, now, generation, Grant(now, generation, ahead=True))
+                holder.fill(starmap(LentPermit, repeat(held, count)), count, holder.generation)
+            else:
+                holder.fill(starmap(Permit, repeat((self._owner, now, generation), count)), count, holder.generation)
         return count > 0
 
-    def _reclaim(self) -> int:
+    def _reclaim(self) -> list[Permit]:
         holder, ledger = self.holder, self._ledger
         # First what is back, then what has been used, then the clock: see `Ledger.collect`.
         back = holder.recall(holder.generation + 1)
-        self._count(holder.report_used())
-        ledger.pipeline.reclaim(ledger.clock(), back)
+        self._count(holder.report_used(), back)
+        ledger.pipeline.reclaim(ledger.clock(), len(back))
         return back
 
-    def _count(self, used: int) -> None:
+    def _count(self, used: int, back: Sequence[Permit] = ()) -> None:
         self._used += used
-        self._ledger.collect(used)
+        self._ledger.collect(used, self._used_of(used, back) if self._batches else ())
+
+    def _used_of(self, used: int, back: Sequence[Permit]) -> list[tuple[Instant, int]]:
+        """When the used permits were lent. Calls take the oldest permits first; a recall and calls take them in turns."""
+        returned = Counter(permit.grant().granted_at for permit in back)
+        found: list[tuple[Instant, int]] = []
+        while self._batches and (used or back):
+            filled_at, count = self._batches.popleft()
+            recalled = min(count, returned[filled_at])
+            returned[filled_at] -= recalled
+            taken = min(count - recalled, used)
+            used -= taken
+            if taken:
+                found.append((filled_at, taken))
+            if count > recalled + taken:
+                self._batches.appendleft((filled_at, count - recalled - taken))
+                break
+        return found
 
     # Holders in other processes.
 

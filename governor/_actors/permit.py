@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableSequence, Sequence, Sized
 from socket import gaierror
 from threading import get_ident
 from types import TracebackType
-from typing import Final, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import msgspec
 
@@ -23,6 +23,9 @@ from governor.policies.contract import Grant, Result
 
 #: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
 MAX_SUCCESSES: Final = 65_536
+#: A call that succeeded: its HTTP status, or None, if only the counters need to know. In a scope with strict windows: when its
+#: permit was lent, the generation of the permit, and the status.
+Success = int | None | tuple[Instant, int, int | None]
 #: Errors that say that no connection was made.
 _UNSENT: Final = (ConnectionRefusedError, gaierror)
 #: While so many units remain, calls on other threads need not know of it at once.
@@ -64,12 +67,19 @@ class Owner(Protocol):
         """Degraded mode."""
 
     @property
-    def successes(self) -> MutableSequence[int | None]:
-        """Where other threads leave the status of a success that nothing but the counters wants to know of."""
+    def successes(self) -> MutableSequence[Any]:
+        """Where other threads leave each `Success` that need not be read at once."""
 
     @property
     def listens(self) -> bool:
         """Whether a success would change anything but the counters of the scope."""
+
+    @property
+    def gathers(self) -> bool:
+        """Whether successes of permits that were granted ahead are read together soon, although it `listens`."""
+
+    def wake(self) -> None:
+        """Has the successes read that were left."""
 
     @property
     def awaits_answers(self) -> bool:
@@ -342,7 +352,6 @@ def _ending(result: Result, status: int | None, error: BaseException) -> Ending:
     return Ending.REJECTED if status >= 400 else Ending.ANSWERED
 
 
-@final
 class HeldPermit(Permit, gc=False, eq=False):
     """A permit that holds a place: in flight, in a strict window, or in a breaker that is half-open or ramps up.
 
@@ -355,3 +364,38 @@ class HeldPermit(Permit, gc=False, eq=False):
             report = Report(self.grant(), Result.NEUTRAL, answered=self._answered, ending=Ending.GIVEN_UP)
             self._owner.outcomes.append(report)
             self._owner.deliver(report, later=True)
+
+
+@final
+class LentPermit(HeldPermit, gc=False, eq=False):
+    """A permit that holds a place and was granted ahead. Other threads leave its success for the next look of the actor."""
+
+    def record(
+        self,
+        *,
+        status: int | None = None,
+        error: BaseException | None = None,
+        used: Mapping[str, float] | None = None,
+        answer: bytes | str | None = None,
+    ) -> None:
+        """See `Permit.record`."""
+        owner = self._owner
+        if (
+            error is None
+            and used is None
+            and answer is None
+            and (status == 200 or status is None or status < 400 or (status < 500 and status not in REJECTED))
+            and owner.gathers
+            and not self.reported
+            and self._answered is None
+            and not owner.degraded.failures
+            and not owner.failures
+            and get_ident() != owner.thread
+            and len(owner.successes) < MAX_SUCCESSES
+        ):
+            self.reported = True
+            owner.successes.append((self._granted_at, self._generation, status))
+            if not owner.gathers:  # The last look may have come in between.
+                owner.wake()  # type: ignore[unreachable]
+            return
+        super().record(status=status, error=error, used=used, answer=answer)

@@ -76,6 +76,9 @@ class OutcomeLeaver:
     scope: str
     _outbox: Outbox
 
+    def wake(self) -> None:
+        """Not called: it does not gather successes."""
+
     @property
     def outcomes(self) -> Self:
         """Where outcomes are left."""
@@ -109,6 +112,7 @@ class AskedOwner(OutcomeLeaver):
 
     thread = NOWHERE
     listens = True
+    gathers = False
     awaits_answers = True
     counters = Counters()
     degraded = Healthy()

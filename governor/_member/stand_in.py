@@ -87,7 +87,7 @@ class StandIn(PermitTaker, OutcomeLeaver):
 
     #: As the owner of permits from the lease: a success of theirs is only counted.
     thread = NOWHERE
-    listens = False
+    listens = gathers = False
     awaits_answers = False
     counters = Counters()
     degraded = Healthy()

@@ -15,7 +15,7 @@ from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies._bloom import BloomFilter, room
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 
 #: Dates that are kept for one client.
 SLOTS: Final = 64

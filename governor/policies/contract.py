@@ -62,6 +62,8 @@ class Grant(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ending: Ending = Ending.ANSWERED
     #: The label of the caller, if budgets count the grant.
     caller: str | None = None
+    #: Whether the permit was granted ahead: `granted_at` is when it was lent, and it was used at an unknown later instant.
+    ahead: bool = False
 
     def corrected(self, used: Mapping[str, int]) -> "Grant":
         """The same with the amounts that were really used, by unit."""
@@ -238,6 +240,12 @@ class LimitPolicy(ABC):
     def lends_elsewhere(self) -> bool:
         """Whether units can be granted ahead to other processes too, of which no more is learned than how many were used."""
         return self.lends
+
+    def follow(self, now: Instant, filled_at: Instant, used: int) -> None:  # noqa: B027 - for those that override it
+        """Of the units just collected, so many were lent then: their outcomes are reported with that instant."""
+
+    def ended(self, now: Instant, filled_at: Instant, count: int) -> None:  # noqa: B027 - for those that override it
+        """So many of the units that were lent then belong to calls that have been answered."""
 
     def wakes_at(self, now: Instant) -> Instant:
         """The next instant at which units return by time alone although `earliest` is `AFTER_OUTCOME`; `NEVER` if none do."""

@@ -6,7 +6,7 @@ comes back, under the policies that follow.
 
 from governor._units import Instant
 from governor.policies.breaker_states import BreakerStatus
-from governor.policies.contract import Grant, Request, Result
+from governor.policies.contract import Grant, LimitPolicy, Request, Result
 from governor.policies.pipeline import Pipeline
 
 
@@ -66,4 +66,23 @@ def succeeded(pipeline: Pipeline, now: Instant) -> None:
     if pipeline.breaker.status is BreakerStatus.CLOSED:
         pipeline.breaker.record(now, grant, Result.SUCCESS)  # Else they were made before it opened, and prove nothing.
     pipeline.degraded.record(now, grant, Result.SUCCESS, pipeline.provider)
+    pipeline.regate()
+
+
+# What threads do with the permits of a scope.
+
+
+def follow(pipeline: Pipeline, now: Instant, filled_at: Instant, used: int) -> None:
+    """Of the requests just collected, so many were lent at that instant: their outcomes are to come."""
+    for policy in pipeline.lenders:
+        if isinstance(policy, LimitPolicy) and policy.needs_outcome:
+            policy.follow(now, filled_at, used)
+
+
+def ended(pipeline: Pipeline, now: Instant, filled_at: Instant, generation: int, count: int) -> None:
+    """So many calls with permits of this generation, lent at that instant, have succeeded. Nothing else notices."""
+    born = dict(zip(pipeline.all_limits, pipeline.born, strict=True))
+    for policy in pipeline.lenders:
+        if isinstance(policy, LimitPolicy) and generation >= born[policy]:
+            policy.ended(now, filled_at, count)
     pipeline.regate()

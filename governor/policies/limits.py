@@ -14,7 +14,8 @@ from governor.policies.client_windows import ClientWindows
 from governor.policies.contract import ClientTable, Limit, LimitPolicy
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.in_flight import InFlight, InFlightPolicy
-from governor.policies.window import StrictWindow, StrictWindowPolicy
+from governor.policies.window import StrictWindowPolicy
+from governor.policies.window_parameters import StrictWindow
 
 
 class LimitKind(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ from governor.policies.rejection_run import RejectionRunPolicy, RejectionRunStat
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy, RetryBudgetState
 from governor.policies.server_limits import ServerLimits, ServerLimitsState
 from governor.policies.shared_limit import SharedLimit
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 
 
 class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,8 @@ from governor.policies.learned_rate import LearnedRate, LearnedRatePolicy, Learn
 from governor.policies.remaining import RemainingPolicy, RemainingState
 from governor.policies.server_word import ServerWord
 from governor.policies.shared_limit import SharedLimit
-from governor.policies.window import StrictWindow, StrictWindowPolicy, StrictWindowState
+from governor.policies.window import StrictWindowPolicy, StrictWindowState
+from governor.policies.window_parameters import StrictWindow
 
 MAX_UNITS: Final = 8
 MAX_WINDOWS: Final = 8

@@ -302,6 +302,14 @@ class CostedLimit(LimitPolicy):
         """See `Lending.reclaim`."""
         self._lending.reclaim(now, count * self.per_plain)
 
+    def follow(self, now: Instant, filled_at: Instant, used: int) -> None:
+        """See `LimitPolicy.follow`."""
+        self.limit.follow(now, filled_at, used * self.per_plain)
+
+    def ended(self, now: Instant, filled_at: Instant, count: int) -> None:
+        """See `LimitPolicy.ended`."""
+        self.limit.ended(now, filled_at, count * self.per_plain)
+
     @property
     def _lending(self) -> Lending:
         return cast("Lending", self.limit)

@@ -13,80 +13,21 @@ Bounds: of the calls on the way, the dates of `SLOTS` are kept, and beyond that 
 then come too late to shorten the margin. Counted by outcome, there is one date for each call in flight.
 """
 
-from math import ceil, inf
-from typing import TYPE_CHECKING, ClassVar, Self
+from math import inf
+from typing import Self
 
 import msgspec
-from msgspec.structs import replace
 
-from governor._units import MAX_DURATION, NEVER, Duration, DurationLike, Instant
-from governor.errors import ConfigError
+from governor._units import NEVER, Instant
 from governor.policies import _checks
-from governor.policies._rate_text import parse_rate, period_text, unit_text
+from governor.policies._lent_calls import LentBatchState, LentCalls
+from governor.policies._lent_units import LentUnits
 from governor.policies._sliding_log import SLOTS, SlidingLog, SlidingLogState
 from governor.policies._window_forecast import WindowForecast
 from governor.policies.arrivals import Arrivals, Ending, arrived
-from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
+from governor.policies.contract import REQUESTS, Grant, Request, Result
 from governor.policies.lost_calls import LostCalls
-
-
-class StrictWindow(Limit, frozen=True):
-    """At most `amount` units in any window of length `per`: `60 per minute strict`.
-
-    `amount` is at least 1. `per` is text or a `timedelta`, from 1 microsecond to 366 days. Raises `ConfigError`.
-    """
-
-    amount: int
-    per: Duration
-    unit: str = REQUESTS
-
-    examples: ClassVar[tuple[str, ...]] = ("60 per minute strict", "90000 tokens per minute strict")
-
-    if TYPE_CHECKING:
-
-        def __init__(self, amount: int, per: DurationLike, unit: str = REQUESTS) -> None: ...
-
-    def __post_init__(self) -> None:
-        _checks.integers(self)
-        _checks.whole("amount", self.amount)
-        _checks.span(self, "per")
-        _checks.unit_name("unit", self.unit)
-
-    @property
-    def capacity(self) -> int:
-        """Units in one window."""
-        return self.amount
-
-    @property
-    def refill_rate(self) -> float:
-        """Units per second in the long run, for calls that take no time."""
-        return self.amount * 1_000_000 / self.per
-
-    def refill_time(self, units: int) -> int:
-        """One window, unless nothing is missing."""
-        return int(self.per) if units > 0 else 0
-
-    def scaled(self, share: float) -> Self:
-        """See `Limit.scaled`."""
-        amount = int(self.amount * share)
-        if amount:
-            return replace(self, amount=amount)
-        return replace(self, amount=1, per=Duration(min(ceil(self.per / (self.amount * share)), MAX_DURATION)))
-
-    @classmethod
-    def parse(cls, words: str) -> Self | None:
-        """See `Limit.parse`."""
-        rate = parse_rate(words)
-        if rate is None or not rate.strict:
-            return None
-        if rate.parts > 1:
-            # 8.33 in each second and 833 in 100 seconds are different limits, and only one of them is meant.
-            raise ConfigError("amount", rate.amount / rate.parts, "a whole number, as every strict window needs")
-        return cls(rate.amount, rate.period, rate.unit)
-
-    def describe(self) -> str:
-        """See `Limit.describe`."""
-        return f"{self.amount}{unit_text(self.unit)} per {period_text(self.per)} strict"
+from governor.policies.window_parameters import StrictWindow
 
 
 class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
@@ -95,15 +36,16 @@ class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
     arrived: SlidingLogState
     on_the_way: tuple[tuple[Instant, int], ...] = ()
     latest: Instant = Instant(-1)
+    lent: tuple[LentBatchState, ...] = ()
 
 
-class StrictWindowPolicy(LimitPolicy):
+class StrictWindowPolicy(LentUnits):
     """The state machine: units on the way by the instant of their grant, and a sliding log of uses that have arrived.
 
     It counts by outcome unless `assume` says otherwise.
     """
 
-    __slots__ = ("_amount", "_due", "_latest", "_log", "_margin", "_max_used", "moving", "_on_the_way", "_unit")
+    __slots__ = ("_amount", "_max_used")
 
     state_type = StrictWindowState
     needs_outcome = True
@@ -119,9 +61,12 @@ class StrictWindowPolicy(LimitPolicy):
         self._log = SlidingLog(parameters.per, parameters.amount)
         #: None: by outcome.
         self._margin: int | None = None
-        #: Units by the instant of their grant, in the order of those instants, and their sum.
+        #: Units by the instant of their grant, in the order of those instants; and their sum, with those that are lent.
         self._on_the_way: dict[int, int] = {}
         self.moving = 0
+        #: Units that are lent, and the calls with such units whose outcomes are to come.
+        self._out = 0
+        self._lent = LentCalls()
         #: No unit on the way is certain to have arrived before this instant.
         self._due: int = NEVER
         #: The latest instant seen: no grant is dated before it, even if the clock goes back.
@@ -202,11 +147,20 @@ class StrictWindowPolicy(LimitPolicy):
             grant.answered_at is None and (grant.ending is Ending.ANSWERED or grant.ending is Ending.REJECTED)
         ):
             self._land(now, grant)
+        elif grant.ahead and grant.answered_at is None and self._lent.follows(grant.granted_at):
+            # It may have been used just now. Other outcomes must not take it for arrived: it is dated by itself.
+            cost = min(grant.request.amount(self._unit), self._max_used)
+            self._arrive(now)
+            self._drop(grant, cost)
+            self._begin(now, cost)
 
     def _land(self, now: Instant, grant: Grant) -> None:
         """The units of a grant have arrived by now. Written out, with `_take` and `_look`: it runs for every outcome."""
         request, granted = grant.request, grant.granted_at
         cost = request.cost if self._unit is None else request.amount(self._unit)
+        if grant.ahead:
+            self.ended(now, granted, min(cost, self._max_used))
+            return
         if now >= self._due:
             self._arrive(now)
         moving = self._on_the_way
@@ -255,7 +209,10 @@ class StrictWindowPolicy(LimitPolicy):
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """The provider has counted nothing."""
         self._arrive(now)
-        self._remove(grant, grant.request.amount(self._unit))
+        if grant.ahead:
+            self._drop(grant, grant.request.amount(self._unit))
+        else:
+            self._remove(grant, grant.request.amount(self._unit))
         self._look()
 
     def _remove(self, grant: Grant, count: int) -> None:
@@ -307,7 +264,9 @@ class StrictWindowPolicy(LimitPolicy):
         more = change - dropped
         self._arrive(now)
         if change < 0:
-            self._remove(grant, -change)
+            (self._drop if grant.ahead else self._remove)(grant, -change)
+        elif more > 0 and grant.ahead and (self._margin is None or grant.answered_at is None):
+            self._lent.follow(self._batch(grant.granted_at), self._begin(now, more), more)
         elif more > 0 and (self._margin is None or grant.answered_at is None) and grant.granted_at in self._on_the_way:
             self._on_the_way[grant.granted_at] += more
             self.moving += more
@@ -333,7 +292,9 @@ class StrictWindowPolicy(LimitPolicy):
         return max(0, self._amount - used)
 
     def rests_at(self) -> Instant:
-        """When the window is empty; by outcome, `NEVER` while a call is in flight."""
+        """When the window is empty; `NEVER` while units are lent, and by outcome while a call is in flight."""
+        if self._out:
+            return NEVER
         if not self.moving:
             return self._log.emptied()
         if self._margin is None:
@@ -345,6 +306,7 @@ class StrictWindowPolicy(LimitPolicy):
 
         What is known to be `lost` besides had arrived, or is on the way since the last of its grants.
         """
+        self._lent.clear()
         if lost is not None:
             self._arrive(max(lost.seen, lost.at))
             gone = self.moving + lost.units
@@ -372,6 +334,8 @@ class StrictWindowPolicy(LimitPolicy):
         them have arrived.
         """
         self.restore(before.state())
+        if (self._margin is None) != (before._margin is None):
+            self._lent.clear()
         if self._margin is None and before._margin is not None:
             for granted, units in sorted(self._on_the_way.items()):
                 self._log.add(Instant(granted + before._margin), units)
@@ -382,13 +346,15 @@ class StrictWindowPolicy(LimitPolicy):
     def state(self) -> StrictWindowState:
         """The uses in the window."""
         moving = tuple((Instant(granted), units) for granted, units in sorted(self._on_the_way.items()))
-        return StrictWindowState(self._log.state(), moving, Instant(self._latest))
+        return StrictWindowState(self._log.state(), moving, Instant(self._latest), self._lent.state())
 
     def restore(self, state: StrictWindowState) -> None:
         """See `LimitPolicy.restore`."""
         self._log.restore(state.arrived)
         self._on_the_way = dict(state.on_the_way)
         self.moving = sum(self._on_the_way.values())
+        self._out = 0
+        self._lent.restore(state.lent)
         self._latest = state.latest
         if self._margin is not None and self._on_the_way:
             self._due = min(self._on_the_way) + self._margin

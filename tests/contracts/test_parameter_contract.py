@@ -24,7 +24,7 @@ from governor.policies.loops import Loops
 from governor.policies.request_cap import RequestCap
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 from tests.support.numbers import Number
 
 Make = Callable[..., msgspec.Struct]

@@ -24,7 +24,7 @@ from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.in_flight import InFlight
 from governor.policies.limits import build, kinds
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 
 START: Final = Instant(10 * DAY)
 

@@ -14,7 +14,7 @@ from governor.policies.client_tables import build, change
 from governor.policies.client_windows import SLOTS, ClientWindows
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 
 TABLES = ClientWindows.TABLES
 ROOM = 100 * TABLES

@@ -12,7 +12,8 @@ from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies.arrivals import Arrivals
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
-from governor.policies.window import StrictWindow, StrictWindowPolicy
+from governor.policies.window import StrictWindowPolicy
+from governor.policies.window_parameters import StrictWindow
 
 START: Final = 10 * DAY
 MAX_DEBTS: Final = st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.5, 1000.0])

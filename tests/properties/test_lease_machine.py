@@ -46,6 +46,7 @@ from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.retry import Retry
 from governor.policies.shared_limit import LimitQueue
+from governor.policies.window_parameters import StrictWindow
 from tests.support.portals import StillPortal
 
 START: Final = 10 * DAY
@@ -57,7 +58,8 @@ BUCKETS: Final = st.builds(
     burst=st.integers(8, 200) | st.just(100),
 )
 #: Several limits lend each by itself, and what counts another unit takes no part.
-LIMITS: Final = st.lists(BUCKETS | st.just(TokenBucket(1, SECOND, 1, "tokens")), min_size=1, max_size=3)
+WINDOWS: Final = st.builds(StrictWindow, st.integers(8, 200), st.sampled_from([SECOND, MINUTE]).map(Duration))
+LIMITS: Final = st.lists(BUCKETS | WINDOWS | st.just(TokenBucket(1, SECOND, 1, "tokens")), min_size=1, max_size=3)
 GAPS: Final = st.one_of(
     st.integers(0, 3),
     st.integers(0, 2 * SECOND),
@@ -66,12 +68,15 @@ GAPS: Final = st.one_of(
 WHICH: Final = st.integers(0, 1)
 
 
+Limited = TokenBucket | StrictWindow
+
+
 @dataclass
 class Scope:
     """An actor, and what its callers have seen."""
 
     actor: ScopeActor
-    buckets: list[TokenBucket]
+    limits: list[Limited]
     admitted: list[int] = field(default_factory=list)
     answers: list[Permit | Denied] = field(default_factory=list)
     waiting: list[Waiter] = field(default_factory=list)
@@ -112,7 +117,7 @@ class LeaseMachine(RuleBasedStateMachine):
         failures=st.integers(1, 4),
         degraded=st.integers(2, 6),
     )
-    def begin(self, limits: tuple[list[TokenBucket], list[TokenBucket]], cap: int, failures: int, degraded: int) -> None:
+    def begin(self, limits: tuple[list[Limited], list[Limited]], cap: int, failures: int, degraded: int) -> None:
         self.now = START
         self.failures = Failures()
         self.leasing: set[ScopeActor] = set()
@@ -122,7 +127,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.all_admitted: list[int] = []
         self.scopes = [self._scope(f"scope{number}", own, failures) for number, own in enumerate(limits)]
 
-    def _scope(self, name: str, limits: list[TokenBucket], failures: int) -> Scope:
+    def _scope(self, name: str, limits: list[Limited], failures: int) -> Scope:
         actor = ScopeActor(
             name,
             Pipeline(Breaker(failures=failures), limits, cap=self.cap, degraded=self.degraded),
@@ -158,7 +163,10 @@ class LeaseMachine(RuleBasedStateMachine):
         self.all_admitted += [self.now] * cost
 
         assert self.now >= self.degraded.until
-        for bucket in scope.buckets:
+        for bucket in scope.limits:
+            if isinstance(bucket, StrictWindow):
+                assert sum(at > self.now - bucket.per for at in scope.admitted) <= bucket.amount
+                continue
             law = Fraction(bucket.amount, bucket.per)
             for place, first in enumerate(scope.admitted):
                 assert len(scope.admitted) - place <= bucket.burst + law * (self.now - first)

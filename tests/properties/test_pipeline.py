@@ -17,7 +17,8 @@ from governor.policies.mark import Mark
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.verdict import Verdict
-from governor.policies.window import StrictWindow, StrictWindowPolicy
+from governor.policies.window import StrictWindowPolicy
+from governor.policies.window_parameters import StrictWindow
 
 START: Final = 10 * DAY
 

@@ -13,7 +13,7 @@ from governor.policies.in_flight import InFlight
 from governor.policies.limits import build
 from governor.policies.plain import PlainSpending
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 
 LIMITS: Final[tuple[Limit, ...]] = (
     TokenBucket(3, Duration(SECOND), 5),

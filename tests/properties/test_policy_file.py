@@ -27,7 +27,7 @@ from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 
 SCHEMA = jsonschema_rs.validator_for(json_schema())
 

@@ -25,7 +25,7 @@ from governor.policies.in_flight import InFlight
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from governor.policies.turn import turn
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 
 EVENTS: Final = int(os.environ.get("GOVERNOR_QUEUE_EVENTS", "25000"))
 #: So many tests share them, so that none takes long enough on a busy machine to be taken for one that hangs.

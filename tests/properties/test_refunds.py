@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
-from governor.policies.window import StrictWindow, StrictWindowPolicy
+from governor.policies.window import StrictWindowPolicy
+from governor.policies.window_parameters import StrictWindow
 
 START: Final = 10 * DAY
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies._sliding_log import SLOTS
 from governor.policies.contract import Grant, Request, Result
-from governor.policies.window import StrictWindow, StrictWindowPolicy
+from governor.policies.window import StrictWindowPolicy
+from governor.policies.window_parameters import StrictWindow
 
 START: Final = 10 * DAY
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from governor._units import MINUTE, Instant
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.limits import build
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 
 pytestmark = pytest.mark.promise("R03")
 

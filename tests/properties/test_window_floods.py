@@ -7,7 +7,7 @@ import pytest
 
 from governor._units import DAY, HOUR, Duration, Instant
 from governor.policies.client_windows import ClientWindows
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 
 pytestmark = pytest.mark.promise("R24")
 

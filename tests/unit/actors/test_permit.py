@@ -35,12 +35,16 @@ class Listener:
         self.degraded = DegradedPolicy(Degraded())
         self.listens = listens
         self.awaits_answers = awaits_answers
+        self.gathers = False
         self.classifier = DEFAULT
         self.watch: LoopWatch | None = None
         self.successes: deque[int | None] = deque()
         self.failures: list[object] = []
         self.outcomes: deque[Outcome] = deque()
         self.told: list[tuple[str, Outcome]] = []
+
+    def wake(self) -> None:
+        raise AssertionError
 
     def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
         assert outcome is self.outcomes[-1]

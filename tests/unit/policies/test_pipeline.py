@@ -17,7 +17,7 @@ from governor.policies.pipeline import Pipeline
 from governor.policies.pipeline_state import PipelineState
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.window import StrictWindow
+from governor.policies.window_parameters import StrictWindow
 
 T0 = Instant(1_000 * SECOND)
 

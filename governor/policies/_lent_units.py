@@ -1,0 +1,89 @@
+"""Units of a strict window that are granted ahead.
+
+A lent unit counts as on the way from the moment at which it is lent. Once its use is known it has a date, the instant at which
+that became known, which is no earlier than the use. From then on its margin runs, and its outcome tells when it has arrived.
+"""
+
+from abc import abstractmethod
+
+from governor._units import Instant
+from governor.policies._lent_calls import LentCalls
+from governor.policies._sliding_log import SlidingLog
+from governor.policies.contract import Grant, LimitPolicy, Request
+
+
+class LentUnits(LimitPolicy):
+    """Lends units, for the state machine of the window, which sets what is named here."""
+
+    __slots__ = ("_due", "_latest", "_lent", "_log", "_margin", "_on_the_way", "_out", "_unit", "moving")
+
+    lends = True
+
+    moving: int
+    _due: int
+    _latest: int
+    _log: SlidingLog
+    _margin: int | None
+    _on_the_way: dict[int, int]
+    _unit: str | None
+    #: Units that are lent, and the calls with such units whose outcomes are to come.
+    _out: int
+    _lent: LentCalls
+
+    def lendable(self, now: Instant) -> int:
+        """All that is available: each unit counts as on the way while it is lent."""
+        return self.available(now)
+
+    def lend(self, now: Instant, count: int) -> None:
+        """They are on the way, with a date that is not known yet."""
+        self._out += count
+        self.moving += count
+        self._look()
+
+    def collect(self, now: Instant, used: int) -> None:
+        """They are on the way from now on at the latest."""
+        self._out -= used
+        self.moving -= used
+        self._begin(now, used)
+
+    def follow(self, now: Instant, filled_at: Instant, used: int) -> None:
+        """See `LimitPolicy.follow`."""
+        self._lent.follow(self._batch(filled_at), now if self._margin is None else self._latest, used)
+
+    def reclaim(self, now: Instant, count: int) -> None:
+        """They will not be used."""
+        self._out -= count
+        self.moving -= count
+        self._look()
+
+    def ended(self, now: Instant, filled_at: Instant, count: int) -> None:
+        """Dates so many units of calls whose permits were lent then, if they are on the way."""
+        if now >= self._due:
+            self._arrive(now)
+        taken = self._lent.take(self._batch(filled_at), count, self._on_the_way)
+        if taken:
+            self.moving -= taken
+            # Not before the use of any of them, even if the clock has gone back.
+            self._log.add(max(now, Instant(self._latest)), taken)
+        self._look()
+
+    def _batch(self, filled_at: Instant) -> int:
+        """Counted by outcome, all lent units are alike: their dates do not matter."""
+        return 0 if self._margin is None else filled_at
+
+    def _begin(self, now: Instant, units: int) -> int:
+        """So many units are on the way from now on. Returns their date."""
+        self.commit(now, Request(units) if self._unit is None else Request(0, {self._unit: units}))
+        return now if self._margin is None else self._latest
+
+    def _drop(self, grant: Grant, count: int) -> None:
+        """Removes units on the way that were lent."""
+        self.moving -= self._lent.take(self._batch(grant.granted_at), count, self._on_the_way)
+
+    @abstractmethod
+    def _arrive(self, now: Instant) -> None:
+        """Dates the units whose margin is over."""
+
+    @abstractmethod
+    def _look(self) -> None:
+        """Updates `ready`."""
