@@ -62,12 +62,16 @@ class LentCalls:
             dated, units = dates.popleft()
             part = min(units, left)
             left -= part
-            taken += part
             if part < units:
                 dates.appendleft((dated, units - part))
-            on_the_way[dated] -= part
-            if not on_the_way[dated]:
-                del on_the_way[dated]
+            # Fewer only where calls of the same date were merged with others.
+            moving = on_the_way.get(dated, 0)
+            landed = min(part, moving)
+            taken += landed
+            if landed < moving:
+                on_the_way[dated] = moving - landed
+            else:
+                on_the_way.pop(dated, None)
         if not dates and not batch.overdue:
             del self._batches[filled_at]
         return taken
