@@ -23,8 +23,7 @@ from governor.policies.contract import Grant, Result
 
 #: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
 MAX_SUCCESSES: Final = 65_536
-#: A call that succeeded: its HTTP status, or None, if only the counters need to know. In a scope with strict windows: when its
-#: permit was lent, the generation of the permit, and the status.
+#: A call that succeeded: its HTTP status, or None. For strict windows: when its permit was lent, its generation, and the status.
 Success = int | None | tuple[Instant, int, int | None]
 #: Errors that say that no connection was made.
 _UNSENT: Final = (ConnectionRefusedError, gaierror)
@@ -384,7 +383,7 @@ class LentPermit(HeldPermit, gc=False, eq=False):
             error is None
             and used is None
             and answer is None
-            and (status == 200 or status is None or status < 400 or (status < 500 and status not in REJECTED))
+            and (status is None or status < 400 or (status < 500 and status not in REJECTED))
             and owner.gathers
             and not self.reported
             and self._answered is None

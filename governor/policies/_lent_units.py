@@ -18,6 +18,8 @@ class LentUnits(LimitPolicy):
     __slots__ = ("_due", "_latest", "_lent", "_log", "_margin", "_on_the_way", "_out", "_unit", "moving")
 
     lends = True
+    #: Another process does not tell when its calls have been answered.
+    lends_elsewhere = False
 
     moving: int
     _due: int

@@ -221,6 +221,8 @@ class LimitPolicy(ABC):
     awaits_answers: bool = False
     #: Whether units can be granted ahead; then it also has the methods of `Lending`.
     lends: bool = False
+    #: Whether, if it lends, it does so to other processes too, of which no more is learned than how many units were used.
+    lends_elsewhere: bool = True
     #: Whether `earliest` is exact for plain requests behind others; if not, it is early by less than a microsecond for each.
     is_exact: bool = True
 
@@ -235,11 +237,6 @@ class LimitPolicy(ABC):
     def unit(self) -> str:
         """The unit that is counted."""
         return self.parameters.unit
-
-    @property
-    def lends_elsewhere(self) -> bool:
-        """Whether units can be granted ahead to other processes too, of which no more is learned than how many were used."""
-        return self.lends
 
     def follow(self, now: Instant, filled_at: Instant, used: int) -> None:  # noqa: B027 - for those that override it
         """Of the units just collected, so many were lent then: their outcomes are reported with that instant."""

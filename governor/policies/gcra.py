@@ -168,7 +168,7 @@ class TokenBucketPolicy(LimitPolicy):
         return self.ticks * 1_000_000 / self._step
 
     @property
-    def lends_elsewhere(self) -> bool:
+    def lends_elsewhere(self) -> bool:  # type: ignore[override]
         """Whether it counts requests."""
         return self._unit is None
 

@@ -20,4 +20,5 @@ def lenders(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> tuple[Len
 
 def lends_elsewhere(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> bool:
     """Whether other processes may have leases, which report how many permits were used, and nothing of each."""
-    return len(limits) <= 1 and all(limit.lends_elsewhere for limit in (*limits, *(share.policy for share in shares)))
+    every = (*limits, *(share.policy for share in shares))
+    return len(limits) <= 1 and all(limit.lends and limit.lends_elsewhere for limit in every)

@@ -204,6 +204,9 @@ class CostedLimit(LimitPolicy):
         "reason",
     )
 
+    #: Other processes may call methods of another cost.
+    lends_elsewhere = False
+
     def __init__(self, limit: LimitPolicy, factor: int, extra: int) -> None:
         super().__init__(limit.parameters)
         self.limit = limit
@@ -280,11 +283,6 @@ class CostedLimit(LimitPolicy):
         return self.limit.rests_at()
 
     # Granting ahead, in plain requests.
-
-    @property
-    def lends_elsewhere(self) -> bool:
-        """False: other processes may have a method of another cost."""
-        return False
 
     def lendable(self, now: Instant) -> int:
         """See `Lending.lendable`."""

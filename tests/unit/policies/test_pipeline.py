@@ -73,6 +73,23 @@ def test_nothing_is_lent_from_the_moment_at_which_an_operator_opens_the_breaker(
     assert (True, 0) == (before > 0, subject.lendable(T0))
 
 
+@pytest.mark.promise("R60")
+@pytest.mark.parametrize(
+    ("limits", "here", "elsewhere"),
+    [
+        ([TokenBucket(100, SECOND, 100)], 12, True),
+        ([TokenBucket(100, SECOND, 100), TokenBucket(1, SECOND, 80)], 10, False),
+        ([StrictWindow(100, SECOND)], 12, False),
+        ([TokenBucket(100, SECOND, 100, "tokens")], 12, False),
+        ([InFlight(100)], 0, False),
+    ],
+)
+def test_threads_have_leases_of_more_limits_than_other_processes(limits: list[Limit], here: int, elsewhere: bool) -> None:
+    subject = pipeline(*limits)
+
+    assert (here, elsewhere) == (min(12, subject.lendable(T0)), bool(subject.remote_lenders))
+
+
 @pytest.mark.promise("R08")
 def test_failures_of_all_scopes_are_one_row() -> None:
     first = pipeline(breaker=Breaker(failures=100))
