@@ -23,7 +23,7 @@ from governor.policies.contract import Grant, Result
 
 #: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
 MAX_SUCCESSES: Final = 65_536
-#: The status of a call that succeeded, or None. For strict windows also when its permit was lent, and its generation, before it.
+#: The status of a call that succeeded. For strict windows: when its permit was lent, the generation, and the status.
 Success = int | None | tuple[Instant, int, int | None]
 #: Errors that say that no connection was made.
 _UNSENT: Final = (ConnectionRefusedError, gaierror)
