@@ -110,6 +110,17 @@ def test_a_permit_at_hand_and_its_outcome_are_two_functions_and_four_that_are_wr
     assert {("governor_client", "GovernorClient.try_permit"): PAIRS, ("governor", "Permit.record"): PAIRS} == watch.python
 
 
+def test_nor_does_one_of_a_strict_window_wait_or_wake_the_loop() -> None:
+    with governed("1000000 per minute strict", PLENTY) as governor:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather", least=PAIRS), Watch() as watch:
+            try_permits(client)
+
+    assert BLOCK <= set(watch.c) <= {*BLOCK, "isinstance", "list.append"}
+    assert PAIRS == watch.python["governor", "LentPermit.record"] == watch.c["deque.popleft"]
+    assert {"governor", "governor_client", "tests"} == watch.packages()
+
+
 #: What a block calls that is written in C: nothing here waits or wakes a thread.
 BLOCK = {"deque.popleft", "list.append", "get_ident", "len"}
 

@@ -202,3 +202,14 @@ def test_no_window_of_the_provider_holds_more_and_in_the_end_everything_is_there
         model.end(call, "end")
     past = 2 * (int(model.window.per) + (model.margin or 0)) + 2
     assert model.window.amount == model.policy.available(Instant(model.now + past))
+
+
+@pytest.mark.promise("R02")
+def test_the_answer_to_a_call_whose_margin_has_ended_dates_no_other_call() -> None:
+    model = Model(StrictWindow(2, Duration(10)), 5, 1)
+    for step in [(0, "lend", 1), (0, "use", 0), (0, "count", 0), (6, "use", 0), (0, "count", 0)]:
+        model.step(*step)
+    model.end(model.open[0], "end")
+
+    # The first counts from 5 on at the latest, and the second one from 11 on.
+    assert [0, 1, 1, 2] == [model.policy.available(Instant(START + past)) for past in (14, 15, 20, 21)]
