@@ -35,7 +35,7 @@ class Severity(StrEnum):
 class Hint(NamedTuple):
     """What an answer says about one limit of the server. Spans are in microseconds from the time at which it was read.
 
-    No span is longer than the `max_hint` with which the answer was read.
+    `reset` and `retry_after` are not longer than the `max_hint` with which the answer was read; a `window` may be.
     """
 
     #: What the limit counts: `requests`, `tokens`, or another unit of the dialect.

@@ -97,7 +97,7 @@ class ServerLimits:
                     hint.remaining,
                     Instant(now + span),
                     limit=hint.limit,
-                    window=hint.window,
+                    window=None if hint.window is None else min(hint.window, most),
                     name=hint.name,
                     implied_by=_longest(known, hint),
                     spread=min(spread_of(span, spread / 2), most - span),

@@ -64,3 +64,18 @@ def test_a_call_that_is_not_denied_for_some_time_has_been_accepted(gaps: list[in
 
     recent = [call for call in calls if call > max(after, now - MINUTE) and call <= now - ACCEPTED_AFTER]
     assert window.has_accepted(after, now, now, succeeded=False) == bool(recent)
+
+
+@given(st.integers(12, 200), st.integers(0, 30), st.sampled_from([0.5, 0.84, 0.86, 1.0]), st.integers(1, 8), st.integers(0, 2))
+def test_two_denials_with_as_many_calls_before_each_show_the_span_if_calls_have_become_slower(
+    calls: int, more: int, slower: float, apart: int, seconds: int
+) -> None:
+    """A window that slides asks for short waits, and nothing else shows it."""
+    window, wait = LearnedWindow(), Duration(seconds * SECOND)
+    window.add(Instant(20 * SECOND), calls)
+    first = window.deny(Instant(21 * SECOND), wait, rate=10.0)
+    window.add(Instant(21 * SECOND + 1), more)
+    second = window.deny(Instant((21 + apart) * SECOND), wait, rate=10.0 * slower)
+
+    shows = slower <= 0.85 and more <= max(2, 0.02 * (calls + more))
+    assert (first, second) == (None, (calls + more) * SECOND / SPANS[0] if shows else None)

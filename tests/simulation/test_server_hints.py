@@ -407,3 +407,16 @@ async def test_what_a_server_says_of_a_window_that_the_settings_state_costs_noth
     assert 0.99 * silent <= served
     assert of_shared <= 5
     assert Reason.COOLDOWN in of_free
+
+
+async def test_a_window_is_not_believed_for_longer_than_the_bound_either() -> None:
+    """The window after a reset is as long as the server says, or as the bound."""
+    day = Duration(86_400 * SECOND)
+    async with governed({"max_hint": "1h"}) as governor:
+        granted(ask(governor)).hints((Hint("requests", 1, 0, Duration(60 * SECOND), window=day),))
+        await anyio.sleep(120)
+        first, second = ask(governor), ask(governor)
+        await anyio.sleep(3600)
+        third = ask(governor)
+
+    assert [Permit, Denied, Permit] == [type(one) for one in (first, second, third)]
