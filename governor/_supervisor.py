@@ -15,8 +15,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from governor._actors.actor import ScopeActor
+from governor._actors.alarm import Alarms
 from governor._actors.building import Builder
-from governor._actors.effects import BansMoved, BreakerMoved, CooldownMoved, Effect, ProviderChanged, Signal
+from governor._actors.effects import BansMoved, BreakerMoved, CooldownMoved, Crashed, Effect, ProviderChanged, Signal
 from governor._actors.failures import Failures
 from governor._actors.group import GroupActor
 from governor._actors.groups import Groups
@@ -86,6 +87,7 @@ class Supervisor:
         self._closed = False
         #: The actors with permits granted ahead that are outstanding.
         self.leasing: set[ScopeActor] = set()
+        self.alarms = Alarms(portal)
         self.failures = Failures()
         self._watch = GlobalWatch(config.global_, now=now, announcer=announcer)
         self._watch.budgets.reconfigure(_budgets(config))
@@ -114,7 +116,9 @@ class Supervisor:
         self.operations = Operations(self._scopes, self._builder, now=now, publish=self._publish)
         #: The processes that are connected to the governor.
         self.members: Callable[[], tuple[MemberStatistics, ...]] = tuple
-        self._to_start: deque[ScopeActor | GroupActor] = deque()
+        self._to_start: deque[tuple[ScopeActor, Exception] | GroupActor] = deque()
+        # The instants of the latest crashes, of the actors that have crashed within the interval.
+        self._crashes: dict[ScopeActor, deque[Instant]] = {}
         self._any_to_start = anyio.Event()
         # The wall clock at instant 0 of the governor's clock, kept while the two agree.
         self._wall = -math.inf
@@ -123,7 +127,7 @@ class Supervisor:
         self.groups = Groups(config, now=now, announcer=announcer, start=self._start_sweeping)
         for group in self.groups.by_name.values():
             tasks.start_soon(self._keep_sweeping, group)
-        for task in (*self._watch.tasks(), self._start_tasks, self._scopes.passivate_idle):
+        for task in (*self._watch.tasks(), self.alarms.run, self._start_tasks, self._scopes.passivate_idle):
             tasks.start_soon(task)
         if self.keeper is not None:
             tasks.start_soon(self.keeper.look)
@@ -240,6 +244,9 @@ class Supervisor:
                 self._watch.high_use()
             case Signal.RESUMED:
                 self._start(actor)
+            case Crashed(error):
+                self._to_start.append((actor, error))
+                self._any_to_start.set()
             case BreakerMoved(before):
                 self._watch.breaker_moved(actor.scope, actor.ledger.pipeline.breaker, before)
             case CooldownMoved(provider):
@@ -303,44 +310,39 @@ class Supervisor:
             actor.close()
             return
         self._scopes.is_awake(actor)
-        self._to_start.append(actor)
-        self._any_to_start.set()
 
     def _start_sweeping(self, group: GroupActor) -> None:
         self._to_start.append(group)
         self._any_to_start.set()
 
     async def _start_tasks(self) -> None:
-        """Gives actors their tasks. It takes a task to start one: callbacks of the loop may ask as well, and belong to none."""
+        """Starts tasks. It takes a task to start one: callbacks of the loop may ask as well, and belong to none."""
         while True:
             await self._any_to_start.wait()
             self._any_to_start = anyio.Event()
             while self._to_start:
                 match self._to_start.popleft():
-                    case ScopeActor() as actor:
-                        self._tasks.start_soon(self._keep_running, actor, name=f"governor {actor.scope}")
+                    case (actor, error):
+                        self._tasks.start_soon(self._restart, actor, error, name=f"governor {actor.scope}")
                     case GroupActor() as group:
                         self._tasks.start_soon(self._keep_sweeping, group)
 
-    async def _keep_running(self, actor: ScopeActor) -> None:
-        crashes: deque[Instant] = deque(maxlen=_MAX_CRASHES + 1)
-        while not self._closed:
-            try:
-                await actor.run()
-                return
-            except Exception as error:
-                _log.error("The actor of %s failed and is restarted.", actor.scope, exc_info=error)
-                now = self.clock()
-                crashes.append(now)
-                if len(crashes) > _MAX_CRASHES and now - crashes[0] < _CRASH_INTERVAL and not self._closed:
-                    pause = Duration(crashes[0] + _CRASH_INTERVAL - now)
-                    _log.error("The actor of %s failed too often and stays down for %.1f s.", actor.scope, to_seconds(pause))
-                    actor.stop(Reason.OVERLOADED, pause, until=Instant(now + pause))
-                    await anyio.sleep(to_seconds(pause))
-            if not self._closed:
-                if not actor.reopen(self._builder.successor(actor)):
-                    return  # Reopened by hand meanwhile, with another task.
-                self._scopes.is_awake(actor)
+    async def _restart(self, actor: ScopeActor, error: Exception) -> None:
+        """Reopens an actor that has crashed; after too many crashes later."""
+        _log.error("The actor of %s failed and is restarted.", actor.scope, exc_info=error)
+        now = self.clock()
+        for one in [one for one, dates in self._crashes.items() if now - dates[-1] >= _CRASH_INTERVAL]:
+            del self._crashes[one]
+        crashes = self._crashes.setdefault(actor, deque(maxlen=_MAX_CRASHES + 1))
+        crashes.append(now)
+        if len(crashes) > _MAX_CRASHES and now - crashes[0] < _CRASH_INTERVAL:
+            pause = Duration(crashes[0] + _CRASH_INTERVAL - now)
+            _log.error("The actor of %s failed too often and stays down for %.1f s.", actor.scope, to_seconds(pause))
+            actor.stop(Reason.OVERLOADED, pause, until=Instant(now + pause))
+            await anyio.sleep(to_seconds(pause))
+        # It may have been reopened by hand meanwhile.
+        if not self._closed and actor.reopen(self._builder.successor(actor)):
+            self._scopes.is_awake(actor)
 
     async def _keep_sweeping(self, group: GroupActor) -> None:
         while True:

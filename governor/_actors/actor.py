@@ -13,6 +13,7 @@ from random import Random
 from threading import get_ident
 from typing import Final, Literal, Protocol, overload
 
+from governor._actors.alarm import Alarms
 from governor._actors.counters import Counters
 from governor._actors.effects import Effect, Surroundings
 from governor._actors.failures import Failures
@@ -49,6 +50,7 @@ class Parent(Surroundings, Protocol):
 
     #: The actors with permits granted ahead that are outstanding.
     leasing: "set[ScopeActor]"
+    alarms: Alarms
 
     def perform(self, actor: "ScopeActor", effect: Effect) -> None:
         """Does what a step of the actor asks for."""
@@ -90,7 +92,6 @@ class ScopeActor(PermitTaker):
         "outcomes",
         "passivate",
         "pop_leased",
-        "run",
         "scope",
         "send",
         "stop",
@@ -154,6 +155,7 @@ class ScopeActor(PermitTaker):
             self.ledger,
             owner=self,
             portal=portal,
+            alarms=parent.alarms,
             failures=failures,
             retry=retry,
             random=random,
@@ -173,8 +175,6 @@ class ScopeActor(PermitTaker):
         self.stop = steps.stop
         self.close = steps.close
         self.change, self.within = steps.change, steps.within
-        #: The task of the actor.
-        self.run = steps.alarm.run
         self.send, self.wake = steps.mailbox.send, steps.mailbox.notify
         self.inbox, self.large, self.outcomes = steps.mailbox.inbox, steps.mailbox.large, steps.mailbox.outcomes
         holder = self.lender.holder

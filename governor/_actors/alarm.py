@@ -1,55 +1,41 @@
-"""Task of an actor: sleeps until the alarm, and calls the actor when it rings."""
+"""Alarms of the actors, and the one task and timer that ring them.
+
+An actor has no task of its own: at rest it costs the event loop nothing. The queue is a heap. An alarm that moves to a later
+instant keeps its place, and gets another one when that is reached; one that moves to an earlier instant gets a second place,
+and the first is dropped when it is reached.
+
+Bound: the heap has at most two places for each alarm that is set, and `_MIN_PLACES` more.
+"""
 
 import math
 from collections.abc import Callable
-from typing import final
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Final, final
 
 import anyio
+import anyio.lowlevel
 
 from governor._actors.event_loop import running_loop
 from governor._actors.portal import Portal
 
+#: Alarms that ring in one turn of the loop: others have theirs in between.
+MAX_RUNG: Final = 64
+_MIN_PLACES: Final = 64
+
 
 @final
 class Alarm:
-    """One alarm, in seconds on the clock of the actors' event loop; infinity for none. `on_ring` is called when it rings.
+    """One alarm, in seconds on the clock of the actors' event loop; infinity for none. `on_ring` is called when it rings."""
 
-    An alarm that is moved to a later time leaves its timer alone, which finds out when it fires. A queue moves its alarm with
-    each call that joins or leaves, nearly always to a later time, and to move the timer costs more than the rest of a decision.
-    """
+    __slots__ = ("_alarms", "_on_ring", "at", "queued")
 
-    __slots__ = ("_crash", "_fires_at", "_loop", "_on_ring", "_portal", "_stop", "_timer", "at")
-
-    def __init__(self, portal: Portal, on_ring: Callable[[], object]) -> None:
-        self._portal = portal
+    def __init__(self, alarms: "Alarms", on_ring: Callable[[], object]) -> None:
+        self._alarms = alarms
         self._on_ring = on_ring
-        #: Made when it is needed: the first call of a scope does not wait for it.
-        self._stop: anyio.Event | None = None
-        self._timer: anyio.CancelScope | None = None
-        #: When the timer fires: not after the alarm.
-        self._fires_at = math.inf
-        #: The loop of the timer, which cannot be set on any other.
-        self._loop: object = None
-        self._crash: Exception | None = None
         self.at = math.inf
-
-    async def run(self) -> None:
-        """Rings until the alarm is stopped. Raises the exception that it was stopped with, if any."""
-        stop = self._end()  # After a restart there is another one.
-        self._loop = running_loop()
-        while not stop.is_set():
-            self._fires_at = self.at
-            with anyio.CancelScope(deadline=self.at) as timer:
-                self._timer = timer
-                await stop.wait()
-            if self._timer is timer:
-                self._timer = None
-            if not stop.is_set() and self.at <= max(self._fires_at, self._portal.time()):
-                self._portal.check_thread()
-                self.ring()
-        if self._crash is not None:
-            crash, self._crash = self._crash, None
-            raise crash
+        #: Its place in the queue, never later than `at`; infinity for none.
+        self.queued = math.inf
 
     def ring(self) -> None:
         """Rings now."""
@@ -59,28 +45,85 @@ class Alarm:
     def set(self, at: float) -> None:
         """Moves the alarm."""
         self.at = at
-        if at < self._fires_at and self._timer is not None:
+        if at < self.queued:
+            self._alarms.add(self)
+
+
+@final
+class Alarms:
+    """The alarms of all actors of one governor. Belongs to the actors' thread."""
+
+    __slots__ = ("_heap", "_loop", "_max_places", "_portal", "_serial", "_timer")
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+        self._heap: list[tuple[float, int, Alarm]] = []
+        self._serial = count()
+        self._max_places = _MIN_PLACES
+        #: While the task sleeps.
+        self._timer: anyio.CancelScope | None = None
+        #: The loop of the timer, which cannot be set on any other.
+        self._loop: object = None
+
+    def add(self, alarm: Alarm) -> None:
+        """Gives an alarm another place in the queue, and sets the timer if that is the first one."""
+        alarm.queued = at = alarm.at
+        heappush(self._heap, (at, next(self._serial), alarm))
+        if len(self._heap) > self._max_places:
+            self._drop_stale()
+        timer = self._timer
+        if timer is not None and at < timer.deadline:
             if running_loop() is self._loop:
-                self._set_timer()
+                timer.deadline = at
             else:
                 self._portal.post(self._set_timer)
 
-    def stop(self, crash: Exception | None = None) -> None:
-        """Ends the task."""
-        self._crash = crash or self._crash
-        self._end().set()
+    async def run(self) -> None:
+        """Rings alarms until the task is cancelled."""
+        self._loop = running_loop()
+        never = anyio.Event()
+        while True:
+            with anyio.CancelScope(deadline=self._next()) as timer:
+                self._timer = timer
+                await never.wait()
+            self._timer = None
+            self._portal.check_thread()
+            while self.ring_due():
+                await anyio.lowlevel.checkpoint()
 
-    def restart(self) -> None:
-        """Gets ready for another task. The one that was stopped may not have ended yet."""
-        self._stop = None
-        self._crash = None
-        self.at = math.inf
+    def ring_due(self) -> bool:
+        """Rings the alarms that are due, at most `MAX_RUNG`. True if there may be more."""
+        now = self._portal.time()
+        for _ in range(MAX_RUNG):
+            if self._next() > now:
+                return False
+            at, _, alarm = heappop(self._heap)
+            if alarm.queued != at:
+                continue
+            alarm.queued = math.inf
+            if alarm.at <= now:
+                alarm.ring()
+            elif alarm.at < math.inf:
+                self.add(alarm)
+        return True
 
-    def _end(self) -> anyio.Event:
-        if self._stop is None:
-            self._stop = anyio.Event()
-        return self._stop
+    def _next(self) -> float:
+        return self._heap[0][0] if self._heap else math.inf
+
+    def _drop_stale(self) -> None:
+        kept = []
+        for place in self._heap:
+            at, _, alarm = place
+            if alarm.queued != at:
+                continue
+            if alarm.at == math.inf:
+                alarm.queued = math.inf
+            else:
+                kept.append(place)
+        heapify(kept)
+        self._heap = kept
+        self._max_places = 2 * len(kept) + _MIN_PLACES
 
     def _set_timer(self) -> None:
-        if self._timer is not None and self.at < self._fires_at:
-            self._timer.deadline = self._fires_at = self.at
+        if self._timer is not None:
+            self._timer.deadline = min(self._timer.deadline, self._next())

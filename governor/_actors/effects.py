@@ -20,7 +20,7 @@ class Signal(Enum):
     PAUSED = "paused"
     #: Much of the global cap may be in use.
     HIGH_USE = "high_use"
-    #: A passive actor has been asked, and needs a task.
+    #: A passive actor has been asked.
     RESUMED = "resumed"
 
 
@@ -49,7 +49,13 @@ class BansMoved(NamedTuple):
     news: News
 
 
-Effect = Signal | BreakerMoved | CooldownMoved | ProviderChanged | BansMoved
+class Crashed(NamedTuple):
+    """A handler has raised, and the actor is down until it is restarted."""
+
+    error: Exception
+
+
+Effect = Signal | BreakerMoved | Crashed | CooldownMoved | ProviderChanged | BansMoved
 
 
 class Others(Protocol):

@@ -15,10 +15,10 @@ from governor.messages import Denied
 class State(IntEnum):
     """The state of an actor. Odd while a step runs."""
 
-    #: Live, with a task.
+    #: Live: asked lately.
     IDLE = 0
     BUSY = 1
-    #: Without a task, because no call has asked for a while. The next ask resumes it.
+    #: No call has asked for a while, and it may make room. The next ask resumes it.
     PASSIVE = 2
     PASSIVE_BUSY = 3
     #: Denies every ask until it is reopened, after a crash for instance.

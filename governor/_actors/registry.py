@@ -29,7 +29,7 @@ MAX_SET_ASIDE: Final = 4
 class Registry:
     """The scopes of one governor. Belongs to the actors' thread.
 
-    `start` is called with an actor that needs a task, `on_forgotten` with one that has been dropped: its addresses must go.
+    `start` is called with a new actor, `on_forgotten` with one that has been dropped: its addresses must go.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Registry:
         keeper: Keeper | None = None,
     ) -> None:
         self.actors: dict[str, ScopeActor] = {}
-        #: The actors with a task.
+        #: The live actors.
         self.awake: dict[ScopeActor, None] = {}
         self.set_aside = SetAside() if keeper is None else SetAside(keeper.forget)
         self._builder = builder
@@ -75,7 +75,7 @@ class Registry:
         return actor
 
     def is_awake(self, actor: ScopeActor) -> None:
-        """The actor has a task, or gets one."""
+        """The actor is or gets live."""
         self.awake[actor] = None
         self._passive.pop(actor, None)
         self._any_awake.set()

@@ -7,13 +7,14 @@ A step may be asked for while another one runs: by a signal handler, a finalizer
 denied, or posted to the loop, and never begun.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Final, final
 
-from governor._actors.alarm import Alarm
-from governor._actors.effects import Effect, Surroundings
+from governor._actors.alarm import Alarm, Alarms
+from governor._actors.effects import Crashed, Effect, Surroundings
 from governor._actors.failures import Failures
 from governor._actors.lease import LOOK_INTERVAL
 from governor._actors.ledger import Ledger, grant_of
@@ -51,6 +52,7 @@ class Steps:
         "_failures",
         "_hearing",
         "_looked",
+        "_perform",
         "_portal",
         "_rang_at",
         "_watch",
@@ -66,6 +68,7 @@ class Steps:
         *,
         owner: Owner,
         portal: Portal,
+        alarms: Alarms,
         failures: Failures,
         retry: Retry,
         random: Random,
@@ -76,7 +79,7 @@ class Steps:
         watch: LoopWatch | None = None,
     ) -> None:
         self.life = Lifecycle()
-        self.alarm = Alarm(portal, partial(self.run, self._drain, self._ring))
+        self.alarm = Alarm(alarms, partial(self.run, self._drain, self._ring))
         self.mailbox = Mailbox(
             ledger.scope, portal=portal, failures=failures, max_waiting=max_waiting, reader=self, read=self.read
         )
@@ -93,6 +96,7 @@ class Steps:
             perform=perform,
         )
         self._portal = portal
+        self._perform = perform
         self._failures = failures
         self._copy = copy
         self._watch = watch
@@ -290,14 +294,13 @@ class Steps:
     # The life of the actor.
 
     def passivate(self) -> None:
-        """Ends the task. The next ask resumes the actor as it is now."""
+        """Puts the actor to rest. The next ask resumes it as it is now."""
         self._portal.check_thread()
         self.life.apply(Event.PASSIVATE)
         self._halt()
 
     def _resume(self) -> None:
         self.life.apply(Event.RESUME)
-        self.alarm.restart()
         self.logic.resumed()
 
     # Both in this order: publish the answer, close the mailbox, answer the calls that wait. A call that looks in between finds
@@ -324,26 +327,25 @@ class Steps:
             self.logic.standing.move_on()
 
     def _halt(self) -> None:
-        """Learns and recalls what is granted ahead, and ends the task."""
+        """Learns and recalls what is granted ahead, and ends the alarm."""
         self.logic.lender.catch_up()
         self.logic.lender.recall()
         self._copy()
-        self.alarm.stop()
+        self.alarm.set(math.inf)
 
     def reopen(self, pipeline: Pipeline) -> None:
-        """Lets a down actor decide again, by these policies. It needs another task."""
+        """Lets a down actor decide again, by these policies."""
         self.life.reopen()
-        self.alarm.restart()
         before = self.logic.ledger.pipeline
         self.run(partial(self.logic.ledger.use, pipeline), partial(self.logic.lender.follow, before))
 
     def crashed(self, error: Exception) -> Denied:
-        """A handler has raised: answers all calls that wait, and ends the task with the error, for the supervisor to see."""
+        """A handler has raised: answers all calls that wait, and tells the supervisor."""
         denied = self.life.answer(self.logic.ledger.clock)
         if denied is None:
             if self.life.passive:
                 self._resume()
             denied = self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)
-            self.alarm.stop(error)
+            self._perform(Crashed(error))  # First: one that is down and not restarted would stay down.
             self.stop(Reason.OVERLOADED, NOMINAL_WAIT)
         return self.logic.ledger.deny(denied)

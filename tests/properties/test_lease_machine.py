@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 
 from governor import Denied, Permit, Reason
 from governor._actors.actor import ScopeActor
+from governor._actors.alarm import Alarms
 from governor._actors.effects import Effect, Signal
 from governor._actors.failures import Failures
 from governor._actors.ledger import Ledger
@@ -122,6 +123,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.failures = Failures()
         self.leasing: set[ScopeActor] = set()
         self.portal = StillPortal(lambda: self.now / SECOND)
+        self.alarms = Alarms(self.portal)
         self.cap = RequestCapPolicy(RequestCap(cap))
         self.degraded = DegradedPolicy(Degraded(failures=degraded, providers=1))
         self.all_admitted: list[int] = []

@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from governor import Grant, Instant, Permit, Result
 from governor._actors.actor import ScopeActor
+from governor._actors.alarm import Alarms
 from governor._actors.effects import Effect, Signal
 from governor._actors.failures import Failures
 from governor._actors.group import GroupActor
@@ -132,6 +133,7 @@ class MachineLeases(RuleBasedStateMachine):
         self.gone: list[Session] = []
         self.leasing: set[ScopeActor] = set()
         self.portal = StillPortal(lambda: self.now / SECOND)
+        self.alarms = Alarms(self.portal)
         self.cap = RequestCapPolicy(RequestCap(cap))
         self.degraded = DegradedPolicy(Degraded(failures=1000, providers=1))
         self.bucket, self.places = TokenBucket(amount, Duration(SECOND), burst), places

@@ -6,16 +6,12 @@ import anyio
 import pytest
 
 from governor import Denied, Governor, Overloaded, Permit, Reason
+from governor._actors.lifecycle import State
 from tests.support.answers import granted
+from tests.support.governors import actor_of, supervisor_of
 from tests.support.governors import in_virtual_time as governed
-from tests.support.governors import supervisor_of
 
 pytestmark = pytest.mark.anyio
-
-
-def running(scope: str) -> bool:
-    """Has the scope a task?"""
-    return f"governor {scope}" in {task.name for task in anyio.get_running_tasks()}
 
 
 @pytest.mark.promise("R10")
@@ -121,16 +117,15 @@ async def test_the_scopes_of_a_provider_share_their_retry_budget() -> None:
 async def test_an_idle_scope_is_passivated_and_resumes() -> None:
     async with governed("1/minute burst 2", idle_after="10s") as governor:
         granted(governor.try_permit("weather"))
-        await anyio.wait_all_tasks_blocked()
-        awake = running("weather")
+        life = actor_of(governor, "weather").life
+        live = life.state
         await anyio.sleep(25)
-        at_rest = running("weather")
+        at_rest = life.state
         granted(governor.try_permit("weather"))
-        await anyio.wait_all_tasks_blocked()
-        risen = running("weather")
+        resumed = life.state
         refusal = governor.try_permit("weather")
 
-    assert (True, False, True) == (awake, at_rest, risen)
+    assert (State.IDLE, State.PASSIVE, State.IDLE) == (live, at_rest, resumed)
     assert isinstance(refusal, Denied)
     assert 35.0 == pytest.approx(refusal.retry_after)
 
@@ -176,14 +171,25 @@ async def test_a_breaker_that_cools_down_at_rest_lets_probes_through() -> None:
     assert [Permit, Permit, Permit, Denied] == [Denied if isinstance(one, Denied) else Permit for one in probes]
 
 
-async def test_resting_scopes_rise_and_fall_without_leaving_tasks_behind() -> None:
-    async with governed("9/s burst 9", idle_after="10s") as governor:
-        for _ in range(50):
-            granted(governor.try_permit("weather"))
-            await anyio.sleep(25)
-        tasks = [task.name for task in anyio.get_running_tasks() if task.name == "governor weather"]
+async def test_scopes_have_no_tasks_and_no_alarms_that_are_left_behind() -> None:
+    async with governed("1/s burst 1", idle_after="10s", max_scopes=2_000, requests_per_minute=100_000) as governor:
+        granted(governor.try_permit("weather"))
+        alarms = supervisor_of(governor).alarms
+        await anyio.wait_all_tasks_blocked()
+        before = len(anyio.get_running_tasks())
+        for number in range(500):
+            granted(governor.try_permit(f"weather{number}"))
+        await anyio.wait_all_tasks_blocked()
+        after = len(anyio.get_running_tasks())
+        for _ in range(500):
+            with anyio.move_on_after(0.5):
+                await governor.acquire("weather", timeout=5)
+        places = len(alarms._heap)
+        await anyio.sleep(1_000)
 
-    assert [] == tasks
+    assert before == after
+    assert places < 200
+    assert 0 == len(alarms._heap)
 
 
 @pytest.mark.promise("R04")
