@@ -24,6 +24,7 @@ from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT
 from governor._actors.permit import HeldPermit, Permit, Success
 from governor._actors.portal import Portal
+from governor._actors.stepped import Stepped
 from governor._actors.steps import Steps
 from governor._actors.units import UnitWatch
 from governor._actors.waits import denial_of
@@ -56,7 +57,7 @@ class Parent(Surroundings, Protocol):
         """Does what a step of the actor asks for."""
 
 
-class ScopeActor(PermitTaker):
+class ScopeActor(PermitTaker, Stepped):
     """The address of one scope. `send`, `deliver`, `take` and `deposits` are for any thread, the rest for the actors'."""
 
     __slots__ = (
@@ -72,9 +73,7 @@ class ScopeActor(PermitTaker):
         "_watched",
         "acquire",
         "awaits_answers",
-        "change",
         "classifier",
-        "close",
         "counters",
         "degraded",
         "deposits",
@@ -83,23 +82,19 @@ class ScopeActor(PermitTaker):
         "gathers",
         "inbox",
         "large",
-        "leave",
         "ledger",
         "lender",
         "life",
         "listens",
         "logic",
         "outcomes",
-        "passivate",
         "pop_leased",
         "scope",
         "send",
-        "stop",
         "successes",
         "thread",
         "wake",
         "watch",
-        "within",
     )
 
     #: No permit is granted before this instant without a closer look.
@@ -161,7 +156,6 @@ class ScopeActor(PermitTaker):
             random=random,
             max_waiting=max_waiting,
             surroundings=parent,
-            perform=partial(parent.perform, self),
             copy=self._copy,
             watch=watch,
         )
@@ -170,11 +164,6 @@ class ScopeActor(PermitTaker):
         self.logic = steps.logic
         self.lender = steps.logic.lender
         self.acquire = steps.acquire
-        self.leave = steps.leave
-        self.passivate = steps.passivate
-        self.stop = steps.stop
-        self.close = steps.close
-        self.change, self.within = steps.change, steps.within
         self.send, self.wake = steps.mailbox.send, steps.mailbox.notify
         self.inbox, self.large, self.outcomes = steps.mailbox.inbox, steps.mailbox.large, steps.mailbox.outcomes
         holder = self.lender.holder
@@ -303,6 +292,10 @@ class ScopeActor(PermitTaker):
             self.pop_leased = self.lender.holder.take
         else:
             self._parent.leasing.discard(self)
+
+    def perform(self, effect: Effect) -> None:
+        """Has the supervisor do what a step asks for."""
+        self._parent.perform(self, effect)
 
     # What the supervisor asks of it.
 

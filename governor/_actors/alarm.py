@@ -8,10 +8,9 @@ Bound: the heap has at most two places for each alarm that is set, and `_MIN_PLA
 """
 
 import math
-from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import anyio
 import anyio.lowlevel
@@ -24,15 +23,22 @@ MAX_RUNG: Final = 64
 _MIN_PLACES: Final = 64
 
 
+class Sleeper(Protocol):
+    """What an alarm is set for."""
+
+    def ring(self) -> None:
+        """The alarm rings."""
+
+
 @final
 class Alarm:
-    """One alarm, in seconds on the clock of the actors' event loop; infinity for none. `on_ring` is called when it rings."""
+    """One alarm of a sleeper, in seconds on the clock of the actors' event loop; infinity for none."""
 
-    __slots__ = ("_alarms", "_on_ring", "at", "queued")
+    __slots__ = ("_alarms", "_sleeper", "at", "queued")
 
-    def __init__(self, alarms: "Alarms", on_ring: Callable[[], object]) -> None:
+    def __init__(self, alarms: "Alarms", sleeper: Sleeper) -> None:
         self._alarms = alarms
-        self._on_ring = on_ring
+        self._sleeper = sleeper
         self.at = math.inf
         #: Its place in the queue, never later than `at`; infinity for none.
         self.queued = math.inf
@@ -40,7 +46,7 @@ class Alarm:
     def ring(self) -> None:
         """Rings now."""
         self.at = math.inf
-        self._on_ring()
+        self._sleeper.ring()
 
     def set(self, at: float) -> None:
         """Moves the alarm."""

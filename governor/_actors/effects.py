@@ -5,6 +5,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from governor._actors.ledger import Ledger
+from governor._actors.permit import Owner
 from governor._units import Instant
 from governor.policies.ban_guard import News
 from governor.policies.breaker_states import BreakerStatus
@@ -56,6 +57,13 @@ class Crashed(NamedTuple):
 
 
 Effect = Signal | BreakerMoved | Crashed | CooldownMoved | ProviderChanged | BansMoved
+
+
+class Performer(Owner, Protocol):
+    """The actor of a scope, as its steps know it."""
+
+    def perform(self, effect: Effect) -> None:
+        """Does what a step asks for."""
 
 
 class Others(Protocol):

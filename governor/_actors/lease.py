@@ -26,6 +26,7 @@ _BRISK_INTERVAL: Final = Duration(100 * MILLISECOND)
 GROWTH: Final = 4
 #: The permits of a holder that was never filled.
 _NO_PERMITS: Final[deque[Permit]] = deque(maxlen=0)
+_NO_PERMIT: Final = _NO_PERMITS.popleft
 #: After so many looks in a row at which nothing was used, all is recalled.
 MAX_IDLE_LOOKS: Final = 2
 
@@ -86,7 +87,7 @@ class LocalHolder:
         # Made when it is first filled: most scopes grant nothing ahead, and an empty deque takes 760 bytes.
         self._permits: deque[Permit] = _NO_PERMITS
         #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
-        self.take = _NO_PERMITS.popleft
+        self.take = _NO_PERMIT
         #: Calls that succeeded.
         self.successes: list[Success] = []
         #: One entry for each operation whose first attempt took a permit here.

@@ -12,7 +12,7 @@ and most scopes never get a message. To remove the first of 10,000 entries takes
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from governor._actors.failures import Failures, Reader
 from governor._actors.notifier import Notifier
@@ -29,17 +29,23 @@ NOMINAL_WAIT: Final = SECOND
 _REJECTIONS: Final = (Rejection.LIMITED, Rejection.FORBIDDEN)
 
 
+class Recipient(Reader, Protocol):
+    """The actor of a mailbox."""
+
+    def read(self) -> None:
+        """Reads its messages, as a callback of the loop."""
+
+
 @final
 class Mailbox(Notifier):
     """The messages for one actor. `send`, `deliver` and `notify` may be called on any thread, the rest on the actor's.
 
-    `read` is called on the actor's loop, soon after a message has been left; `reader` is the actor, as the failures know it.
+    The `reader` is the actor. It reads on its loop, soon after a message has been left.
     """
 
     __slots__ = (
         "_closed",
         "_failures",
-        "_read",
         "_reader",
         "_scope",
         "inbox",
@@ -48,9 +54,7 @@ class Mailbox(Notifier):
         "outcomes",
     )
 
-    def __init__(
-        self, scope: str, *, portal: Portal, failures: Failures, max_waiting: int, reader: Reader, read: Callable[[], None]
-    ) -> None:
+    def __init__(self, scope: str, *, portal: Portal, failures: Failures, max_waiting: int, reader: Recipient) -> None:
         super().__init__(portal)
         self.max_waiting = max_waiting
         #: Asks, and messages of waiters that have left, in order.
@@ -63,7 +67,6 @@ class Mailbox(Notifier):
         self._scope = scope
         self._failures = failures
         self._reader = reader
-        self._read = read
         #: The answer to every ask once the actor is closed for good.
         self._closed: Denied | None = None
 
@@ -96,7 +99,7 @@ class Mailbox(Notifier):
         self._notified = False
         self._portal.check_thread()
         self._failures.read()
-        self._read()
+        self._reader.read()
 
     def _on_gone(self) -> None:
         self._empty(Denied(self._scope, Reason.SHUTTING_DOWN, None))

@@ -282,3 +282,7 @@ class WaitQueue:
         while (waiter := self.head()) is not None:
             self.leave(waiter)
             yield waiter
+
+
+#: The queue of a scope in which no call has waited yet. It stays empty: the first call that waits gets a queue made.
+NOBODY: Final = WaitQueue()

@@ -11,11 +11,11 @@ from random import Random
 from typing import Final, final
 
 from governor._actors.alarm import Alarm
-from governor._actors.effects import BansMoved, BreakerMoved, Effect, Signal, Surroundings
+from governor._actors.effects import BansMoved, BreakerMoved, Effect, Performer, Signal, Surroundings
 from governor._actors.ledger import Ledger
 from governor._actors.lender import Lender
-from governor._actors.permit import HeldPermit, Owner, Permit
-from governor._actors.queue import Waiter, WaitQueue
+from governor._actors.permit import HeldPermit, Permit
+from governor._actors.queue import NOBODY, Waiter, WaitQueue
 from governor._actors.retries import Retries
 from governor._actors.server_hints import hear
 from governor._actors.standing import Standing
@@ -47,15 +47,14 @@ _LOOPS: Final = Loops()
 class ScopeLogic:
     """The decisions of one scope. Belongs to the actors' thread.
 
-    `alarm` rings when the queue is to be served again, and `time` reads its clock, in seconds. `perform` is called with each
-    effect, before the next answer, and `on_turn` when the scope is the first in the queue of a shared limit.
+    `alarm` rings when the queue is to be served again, and `time` reads its clock, in seconds. The `owner` performs each
+    effect, before the next answer, and `on_turn` is called when the scope is the first in the queue of a shared limit.
     """
 
     __slots__ = (
         "_alarm",
         "_effects",
         "_owner",
-        "_perform",
         "_random",
         "_status",
         "_surroundings",
@@ -74,7 +73,7 @@ class ScopeLogic:
         self,
         ledger: Ledger,
         *,
-        owner: Owner,
+        owner: Performer,
         retry: Retry,
         random: Random,
         max_waiting: int,
@@ -82,13 +81,12 @@ class ScopeLogic:
         time: Callable[[], float],
         surroundings: Surroundings,
         on_turn: Callable[[], None],
-        perform: Callable[[Effect], None],
     ) -> None:
         self.ledger = ledger
         self.loops = _LOOPS
         self.stopped = StoppedLoops()
         self.lender = Lender(ledger, owner)
-        self.queue = WaitQueue()
+        self.queue = NOBODY
         self.retries = Retries(ledger, retry, random)
         self._random = random
         self.max_waiting = max_waiting
@@ -96,7 +94,6 @@ class ScopeLogic:
         self._owner = owner
         self._time = time
         self._surroundings = surroundings
-        self._perform = perform
         self._effects: list[Effect] = []
         self._status = ledger.pipeline.breaker.status
         self.standing = Standing(ledger, self.queue, surroundings=surroundings, on_turn=on_turn)
@@ -117,7 +114,11 @@ class ScopeLogic:
             pipeline.guard.news = News.NOTHING
         # An effect leaves the queue before it is performed: performing one may settle again.
         while self._effects:
-            self._perform(self._effects.pop(0))
+            self.perform(self._effects.pop(0))
+
+    def perform(self, effect: Effect) -> None:
+        """Has the supervisor do this now."""
+        self._owner.perform(effect)
 
     def _breaker_moved(self) -> None:
         ledger, breaker = self.ledger, self.ledger.pipeline.breaker
@@ -172,9 +173,14 @@ class ScopeLogic:
         if not self.queue.has_room(acquire, self.max_waiting):
             return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, wait_of(now, verdict)))
         waiter.waits(now, next(ledger.pipeline.shared.numbers), self._time(), timeout)
-        self.queue.join(waiter)
+        self._join(waiter)
         self._set_alarm(now, joined=waiter)
         return None
+
+    def _join(self, waiter: Waiter) -> None:
+        if self.queue is NOBODY:
+            self.queue = self.standing.queue = WaitQueue()
+        self.queue.join(waiter)
 
     def _turn(self, now: Instant, acquire: Acquire) -> Verdict:
         """When a newcomer is granted: after all waiters that go before it, even if those wait for something else."""

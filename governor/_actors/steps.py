@@ -14,14 +14,14 @@ from random import Random
 from typing import Final, final
 
 from governor._actors.alarm import Alarm, Alarms
-from governor._actors.effects import Crashed, Effect, Surroundings
+from governor._actors.effects import Crashed, Performer, Surroundings
 from governor._actors.failures import Failures
 from governor._actors.lease import LOOK_INTERVAL
 from governor._actors.ledger import Ledger, grant_of
 from governor._actors.lifecycle import BUSY, IDLE, Event, Lifecycle
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT, Mailbox
-from governor._actors.permit import Owner, Permit
+from governor._actors.permit import Permit
 from governor._actors.portal import Portal
 from governor._actors.queue import Waiter
 from governor._actors.scope import ScopeLogic
@@ -52,7 +52,6 @@ class Steps:
         "_failures",
         "_hearing",
         "_looked",
-        "_perform",
         "_portal",
         "_rang_at",
         "_watch",
@@ -66,7 +65,7 @@ class Steps:
         self,
         ledger: Ledger,
         *,
-        owner: Owner,
+        owner: Performer,
         portal: Portal,
         alarms: Alarms,
         failures: Failures,
@@ -74,15 +73,12 @@ class Steps:
         random: Random,
         max_waiting: int,
         surroundings: Surroundings,
-        perform: Callable[[Effect], None],
         copy: Callable[[], None],
         watch: LoopWatch | None = None,
     ) -> None:
         self.life = Lifecycle()
-        self.alarm = Alarm(alarms, partial(self.run, self._drain, self._ring))
-        self.mailbox = Mailbox(
-            ledger.scope, portal=portal, failures=failures, max_waiting=max_waiting, reader=self, read=self.read
-        )
+        self.alarm = Alarm(alarms, self)
+        self.mailbox = Mailbox(ledger.scope, portal=portal, failures=failures, max_waiting=max_waiting, reader=self)
         self.logic = ScopeLogic(
             ledger,
             owner=owner,
@@ -93,10 +89,8 @@ class Steps:
             time=portal.time,
             surroundings=surroundings,
             on_turn=self.read_soon,
-            perform=perform,
         )
         self._portal = portal
-        self._perform = perform
         self._failures = failures
         self._copy = copy
         self._watch = watch
@@ -180,6 +174,10 @@ class Steps:
             self.mailbox.notify()  # A loop that runs inside a handler: that handler comes first.
         else:
             self.run(self._drain, self._serve)
+
+    def ring(self) -> None:
+        """The alarm rings: reads the mailbox, looks after the lease, and serves the queue."""
+        self.run(self._drain, self._ring)
 
     def hear(self) -> bool:
         """Reads the outcomes there are, and no asks. False if a step runs that does not expect it."""
@@ -346,6 +344,6 @@ class Steps:
             if self.life.passive:
                 self._resume()
             denied = self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)
-            self._perform(Crashed(error))  # First: one that is down and not restarted would stay down.
+            self.logic.perform(Crashed(error))  # First: one that is down and not restarted would stay down.
             self.stop(Reason.OVERLOADED, NOMINAL_WAIT)
         return self.logic.ledger.deny(denied)

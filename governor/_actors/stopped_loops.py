@@ -10,6 +10,8 @@ from governor._units import Instant, to_seconds
 from governor.statistics import LoopStatistics
 
 MAX_STOPPED: Final = 100
+#: What a scope has without any: never added to.
+_NONE: Final[dict[Hashable, tuple[Instant, str]]] = {}
 #: Callers that are named.
 _MAX_CALLERS: Final = 10
 
@@ -21,13 +23,15 @@ class StoppedLoops:
     __slots__ = ("_stopped",)
 
     def __init__(self) -> None:
-        self._stopped: dict[Hashable, tuple[Instant, str]] = {}
+        self._stopped = _NONE
 
     def __bool__(self) -> bool:
         return bool(self._stopped)
 
     def stop(self, key: Hashable, until: Instant, caller: str) -> None:
         """The calls of this key are denied."""
+        if self._stopped is _NONE:
+            self._stopped = {}
         self._stopped.pop(key, None)
         if len(self._stopped) >= MAX_STOPPED:
             del self._stopped[next(iter(self._stopped))]
@@ -40,7 +44,7 @@ class StoppedLoops:
 
     def statistics(self, now: Instant) -> LoopStatistics | None:
         """The loops that are stopped at `now`; None without any."""
-        self._stopped = {key: stopped for key, stopped in self._stopped.items() if stopped[0] > now}
+        self._stopped = {key: stopped for key, stopped in self._stopped.items() if stopped[0] > now} or _NONE
         if not self._stopped:
             return None
         callers = dict.fromkeys(caller for _, caller in self._stopped.values() if caller)

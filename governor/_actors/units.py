@@ -16,6 +16,8 @@ _log: Final = logging.getLogger("governor")
 #: Permits after which a unit that none of them has named counts as one that no call names.
 PERMITS_WATCHED: Final = 100
 MAX_UNKNOWN_UNITS: Final = 16
+#: One for all scopes: each call of `frozenset` makes another one, of 216 bytes.
+_NONE: Final[frozenset[str]] = frozenset()
 _MAX_NAME: Final = 64
 
 
@@ -29,10 +31,10 @@ class UnitWatch:
         self._scope = scope
         self._limited = False
         #: What limits count beside requests, and what of it calls have named so far.
-        self._counted: frozenset[str] = frozenset()
-        self._named: set[str] = set()
-        self._unknown: dict[str, None] = {}
-        self._warned: set[str] = set()
+        self._counted = _NONE
+        self._named = _NONE
+        self._unknown: tuple[str, ...] = ()
+        self._warned = _NONE
         self._since = 0
         #: Whether permits are still to be looked at one by one.
         self.watching = False
@@ -40,9 +42,9 @@ class UnitWatch:
     def follow(self, limits: Sequence[LimitPolicy], requests: int) -> None:
         """These limits are in force from now on, when so many permits have been granted."""
         self._limited = bool(limits)
-        self._counted = frozenset(limit.unit for limit in limits) - {REQUESTS}
-        self._named &= self._counted
-        self._unknown = {unit: None for unit in self._unknown if unit not in self._counted and self._limited}
+        self._counted = frozenset(limit.unit for limit in limits if limit.unit != REQUESTS) or _NONE
+        self._named = self._named & self._counted or _NONE
+        self._unknown = tuple(unit for unit in self._unknown if unit not in self._counted and self._limited)
         self._since = requests
         self.watching = not self._counted <= self._named
 
@@ -50,7 +52,8 @@ class UnitWatch:
         """A call has named these units, in its cost or in what it has used."""
         for unit in units:
             if unit in self._counted:
-                self._named.add(unit)
+                if unit not in self._named:
+                    self._named |= {unit}
                 self.watching = self.watching and not self._counted <= self._named
             elif self._limited and unit != REQUESTS:
                 self._name_unknown(str(unit)[:_MAX_NAME])
@@ -61,7 +64,7 @@ class UnitWatch:
             self.watching = False
             for unit in self.uncharged():
                 if unit not in self._warned:
-                    self._warned.add(unit)
+                    self._warned |= {unit}
                     _log.warning(
                         "%s: none of %d permits has named %s, which a limit counts, so that limit has no effect; name the "
                         "amount in `cost` or `used`. HTTP adapters name requests, tokens, input_tokens and output_tokens.",
@@ -72,7 +75,7 @@ class UnitWatch:
 
     def unknown(self) -> tuple[str, ...]:
         """Units that calls have named and no limit counts, in the order in which they came."""
-        return tuple(self._unknown)
+        return self._unknown
 
     def uncharged(self) -> tuple[str, ...]:
         """Units that a limit counts, and that no call has named when there was time enough to."""
@@ -81,7 +84,7 @@ class UnitWatch:
     def _name_unknown(self, unit: str) -> None:
         if unit in self._unknown or len(self._unknown) >= MAX_UNKNOWN_UNITS:
             return
-        self._unknown[unit] = None
+        self._unknown += (unit,)
         near = _near(unit, self._counted)
         _log.warning(
             "%s: a call has named %r, which no limit of the scope counts, so that the amount has no effect%s",

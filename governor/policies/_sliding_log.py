@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from governor._lazy import NOTHING
+from governor._lazy import NOTHING, part, plain
 from governor._units import Instant
 
 #: The most entries, one more or less.
@@ -30,11 +30,10 @@ class SlidingLog:
     __slots__ = ("_forgotten", "_grain", "_slots", "newest", "slot_ends", "total", "window")
 
     def __init__(self, window: int, most: int) -> None:
-        # A plain integer: arithmetic with a subclass is slower.
-        self.window = int(window)
+        self.window = plain(window)
         #: Units in the log, including those that have left the window since the last `add`.
         self.total = 0
-        self._grain = 1 if most <= SLOTS else -(-window // SLOTS)
+        self._grain = 1 if most <= SLOTS else part(window, SLOTS)
         self._slots: deque[list[int]] = NOTHING
         #: The newest slot, and the instant from which on `add` begins another one.
         self.newest: list[int] = NOTHING

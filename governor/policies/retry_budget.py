@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from governor._lazy import NOTHING
+from governor._lazy import NOTHING, part, plain
 from governor._units import HOUR, NEVER, SECOND, Duration, DurationLike, Instant
 from governor.errors import ConfigError
 from governor.policies import _checks
@@ -85,7 +85,7 @@ class RetryBudgetPolicy:
         self._floor = parameters.floor
         self._deposits = _Tally(parameters.window, _OLDEST)
         self._withdrawals = _Tally(parameters.window, _NEWEST)
-        self._reservations: list[tuple[Instant, int]] = []
+        self._reservations: list[tuple[Instant, int]] = NOTHING
         self._latest = Instant(0)
 
     def deposit(self, now: Instant, n: int = 1) -> None:
@@ -104,6 +104,8 @@ class RetryBudgetPolicy:
         self._expire(at)
         if self.balance(at) <= sum(count for _, count in slots):
             return False
+        if slots is NOTHING:
+            self._reservations = slots = []
         index = bisect_left(slots, expiry, key=_expiry)
         full = len(slots) >= SLOTS
         if index < len(slots) and (full or slots[index][0] - expiry < self._deposits.grain):
@@ -177,7 +179,7 @@ class RetryBudgetPolicy:
         self._latest = state.latest
         self._deposits.restore(state.deposits)
         self._withdrawals.restore(state.withdrawals)
-        self._reservations = list(state.reservations)
+        self._reservations = list(state.reservations) or NOTHING
 
     def _expire(self, at: Instant) -> None:
         slots = self._reservations
@@ -205,11 +207,10 @@ class _Tally:
     __slots__ = ("_date", "_slots", "_total", "_window", "grain")
 
     def __init__(self, window: Duration, date: int) -> None:
-        # A plain integer: arithmetic with a subclass is slower.
-        self._window = int(window)
+        self._window = plain(window)
         self._date = date
         #: Events that are closer than this share a slot.
-        self.grain = -(-window // SLOTS)
+        self.grain = part(window, SLOTS)
         self._slots: deque[list[int]] = NOTHING
         # Includes counts that have left the window since the last `add`.
         self._total = 0

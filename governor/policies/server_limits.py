@@ -42,6 +42,10 @@ class ServerLimitsState(msgspec.Struct, frozen=True, tag="server_limits"):
     learned: LearnedRateState | None = None
 
 
+_NO_REMAINING: Final[dict[str, RemainingPolicy]] = {}
+_NO_WINDOWS: Final[dict[tuple[str, int], StrictWindowPolicy]] = {}
+
+
 class ServerLimits:
     """The policies that a server has revealed. `adopts`: windows that it states become limits.
 
@@ -53,8 +57,9 @@ class ServerLimits:
     def __init__(self, *, adopts: bool = False, gentle: bool = False) -> None:
         self.adopts = adopts
         self._gentle = gentle
-        self._remaining: dict[str, RemainingPolicy] = {}
-        self._windows: dict[tuple[str, int], StrictWindowPolicy] = {}
+        # Replaced whenever something is added: most servers say nothing, and the empty ones are the same for all.
+        self._remaining = _NO_REMAINING
+        self._windows = _NO_WINDOWS
         self._doubted_until = Instant(0)
         #: The rate that was learned from denials; None before the first one.
         self.learned = self._unlearned()
@@ -123,8 +128,7 @@ class ServerLimits:
 
     def reset(self) -> None:
         """Forgets everything. There are other `limits` now: pipelines must be rebuilt."""
-        self._remaining.clear()
-        self._windows.clear()
+        self._remaining, self._windows = _NO_REMAINING, _NO_WINDOWS
         self.learned = self._unlearned()
         self._doubted_until = Instant(0)
         self.word = ServerWord()
@@ -139,14 +143,14 @@ class ServerLimits:
 
     def forget_stated(self) -> bool:
         """Drops what the server has said of its limits; what was learned from denials stays. Returns the same as `hear`."""
-        self._remaining.clear()
-        self._windows.clear()
+        self._remaining, self._windows = _NO_REMAINING, _NO_WINDOWS
         return self._collect()
 
     def _policy(self, unit: str, history: History) -> RemainingPolicy | None:
         policy = self._remaining.get(unit)
         if policy is None and len(self._remaining) < MAX_UNITS:
-            policy = self._remaining[unit] = RemainingPolicy(unit, history)
+            policy = RemainingPolicy(unit, history)
+            self._remaining = {**self._remaining, unit: policy}
         return policy
 
     def _adopt(self, now: Instant, unit: str, amount: int, window: Duration) -> None:
@@ -162,7 +166,7 @@ class ServerLimits:
             return  # No unit, or no window, that a limit can have.
         if known is not None:
             policy.carry_over(now, known)
-        self._windows[unit, window] = policy
+        self._windows = {**self._windows, (unit, window): policy}
 
     def _collect(self) -> bool:
         """Updates `limits`. True if there are others."""
@@ -189,11 +193,13 @@ class ServerLimits:
     def restore(self, state: ServerLimitsState) -> None:
         """Continues from a state that `state` returned."""
         for one in state.remaining:
-            self._remaining[one.unit] = policy = RemainingPolicy(one.unit)
+            policy = RemainingPolicy(one.unit)
             policy.restore(one)
+            self._remaining = {**self._remaining, one.unit: policy}
         for limit, uses in state.windows:
-            self._windows[limit.unit, limit.per] = window = StrictWindowPolicy(limit)
+            window = StrictWindowPolicy(limit)
             window.restore(uses)
+            self._windows = {**self._windows, (limit.unit, limit.per): window}
         if state.learned is not None:
             self.learned = _restored(state.learned, gentle=self._gentle)
         self._collect()

@@ -13,6 +13,7 @@ from governor._units import MINUTE, Duration, Instant
 #: Waits in a row that prove false before the server is not believed, and for how long it is not.
 MAX_BROKEN: Final = 3
 DOUBT: Final = Duration(10 * MINUTE)
+_LONG_AGO: Final = Instant(-DOUBT)
 
 
 class ServerWord:
@@ -27,7 +28,7 @@ class ServerWord:
         self.doubted_until = Instant(0)
         #: The end of the latest wait that the server has asked for; None if it has asked for none.
         self._said_until: Instant | None = None
-        self._explained_at = Instant(-DOUBT)
+        self._explained_at = _LONG_AGO
 
     def deny(self, now: Instant, granted_at: Instant, wait: Duration | None, *, succeeded: bool) -> bool:
         """A call that was granted then is denied; the server asks for `wait` from now, or does not say (None).

@@ -46,7 +46,7 @@ def reclaim_that_looks_before_it_pops(self: LocalHolder, generation: int) -> int
 
 def post_forgotten_after_the_inbox_was_read(self: Mailbox) -> None:
     self._failures.read()
-    self._read()
+    self._reader.read()
     self._notified = False
 
 

@@ -12,13 +12,16 @@ from governor.messages import Acquire, RetryGivenUp
 from tests.support.portals import StillPortal
 
 
-class Reader:
+class Actor:
     def hear(self) -> bool:
         return True
 
+    def read(self) -> None:
+        pass
+
 
 def mailbox(portal: StillPortal) -> Mailbox:
-    return Mailbox("weather", portal=portal, failures=Failures(), max_waiting=10, reader=Reader(), read=lambda: None)
+    return Mailbox("weather", portal=portal, failures=Failures(), max_waiting=10, reader=Actor())
 
 
 def ask(box: Mailbox) -> Waiter:
