@@ -134,7 +134,7 @@ CONTENDERS: Final = (
         )
         for scopes in (1_000, 10_000)
         for name, title, does, does_not in (
-            ("memory-governor", "governor", f"an actor with its task, mailbox, {WHOLE_JOB}, retry budget", ""),
+            ("memory-governor", "governor", f"an actor with its mailbox, {WHOLE_JOB}, retry budget", ""),
             ("memory-lock-engine", "lock-based engine", WHOLE_JOB, "no task, no waiting line, no retry budget"),
             ("memory-textbook", "textbook", "one number and its key", "nothing else"),
         )

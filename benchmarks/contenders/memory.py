@@ -101,7 +101,7 @@ async def _governor(size: int, meter: Meter) -> int:
         meter.start()
         granted += sum(touch(governor, f"bench{number}") for number in range(size))
         check_count(granted, size + 1)
-        # Every new actor gets its turn, so that its task is there and parked.
+        # Whatever a new scope has posted gets its turn.
         await asyncio.sleep(0.1)
         return meter.grown()
 

@@ -94,12 +94,15 @@ class Alarms:
                 await never.wait()
             self._timer = None
             self._portal.check_thread()
-            while self.ring_due():
+            while self.ring_due(timer.deadline):
                 await anyio.lowlevel.checkpoint()
 
-    def ring_due(self) -> bool:
-        """Rings the alarms that are due, at most `MAX_RUNG`. True if there may be more."""
-        now = self._portal.time()
+    def ring_due(self, reached: float = -math.inf) -> bool:
+        """Rings the alarms that are due, at most `MAX_RUNG`. True if there may be more.
+
+        The timer has fired for `reached`, which may be before the clock says so.
+        """
+        now = max(self._portal.time(), reached)
         for _ in range(MAX_RUNG):
             if self._next() > now:
                 return False

@@ -19,6 +19,7 @@ from governor._actors.lease import MAX_LEASED, Demand, LocalHolder
 from governor._actors.ledger import Ledger
 from governor._actors.permit import LentPermit, Owner, Permit
 from governor._actors.remote_holder import RemoteHolder
+from governor._lazy import NOTHING
 from governor._units import NEVER, Instant
 from governor.instrumentation import LeaseRevoked
 from governor.policies.contract import Grant
@@ -46,7 +47,7 @@ class Lender:
         #: Permits used since the last look.
         self._used = 0
         #: When permits were lent that are outstanding here, and how many, the oldest first, if limits wait for outcomes.
-        self._batches: deque[tuple[Instant, int]] = deque()
+        self._batches: deque[tuple[Instant, int]] = NOTHING
         self.holder = LocalHolder()
         self.demand = Demand()
         #: The holders in other processes with permits that are outstanding, and how many those are together.
@@ -147,6 +148,8 @@ class Lender:
             pipeline.lend(now, count)
             generation = pipeline.breaker.generation
             if pipeline.needs_outcome:
+                if self._batches is NOTHING:
+                    self._batches = deque()
                 self._batches.append((now, count))
                 held = (self._owner, now, generation, Grant(now, generation, ahead=True))
                 holder.fill(starmap(LentPermit, repeat(held, count)), count, holder.generation)

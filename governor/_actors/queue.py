@@ -285,4 +285,12 @@ class WaitQueue:
 
 
 #: The queue of a scope in which no call has waited yet. It stays empty: the first call that waits gets a queue made.
-NOBODY: Final = WaitQueue()
+NO_WAITERS: Final = WaitQueue()
+
+
+def join(queue: WaitQueue, waiter: Waiter) -> WaitQueue:
+    """Adds a waiter to the queue of a scope. Returns that queue, which is another one if no call has waited there before."""
+    if queue is NO_WAITERS:
+        queue = WaitQueue()
+    queue.join(waiter)
+    return queue

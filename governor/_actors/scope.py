@@ -15,7 +15,7 @@ from governor._actors.effects import BansMoved, BreakerMoved, Effect, Performer,
 from governor._actors.ledger import Ledger
 from governor._actors.lender import Lender
 from governor._actors.permit import HeldPermit, Permit
-from governor._actors.queue import NOBODY, Waiter, WaitQueue
+from governor._actors.queue import NO_WAITERS, Waiter, join
 from governor._actors.retries import Retries
 from governor._actors.server_hints import hear
 from governor._actors.standing import Standing
@@ -86,7 +86,7 @@ class ScopeLogic:
         self.loops = _LOOPS
         self.stopped = StoppedLoops()
         self.lender = Lender(ledger, owner)
-        self.queue = NOBODY
+        self.queue = NO_WAITERS
         self.retries = Retries(ledger, retry, random)
         self._random = random
         self.max_waiting = max_waiting
@@ -114,11 +114,7 @@ class ScopeLogic:
             pipeline.guard.news = News.NOTHING
         # An effect leaves the queue before it is performed: performing one may settle again.
         while self._effects:
-            self.perform(self._effects.pop(0))
-
-    def perform(self, effect: Effect) -> None:
-        """Has the supervisor do this now."""
-        self._owner.perform(effect)
+            self._owner.perform(self._effects.pop(0))
 
     def _breaker_moved(self) -> None:
         ledger, breaker = self.ledger, self.ledger.pipeline.breaker
@@ -173,14 +169,9 @@ class ScopeLogic:
         if not self.queue.has_room(acquire, self.max_waiting):
             return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, wait_of(now, verdict)))
         waiter.waits(now, next(ledger.pipeline.shared.numbers), self._time(), timeout)
-        self._join(waiter)
+        self.queue = self.standing.queue = join(self.queue, waiter)
         self._set_alarm(now, joined=waiter)
         return None
-
-    def _join(self, waiter: Waiter) -> None:
-        if self.queue is NOBODY:
-            self.queue = self.standing.queue = WaitQueue()
-        self.queue.join(waiter)
 
     def _turn(self, now: Instant, acquire: Acquire) -> Verdict:
         """When a newcomer is granted: after all waiters that go before it, even if those wait for something else."""

@@ -6,6 +6,7 @@ from governor._actors.queue import Waiter
 from governor._actors.steps import Steps
 from governor._units import Duration, Instant
 from governor.errors import Reason
+from governor.messages import Leave
 
 
 class Stepped:
@@ -17,7 +18,8 @@ class Stepped:
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits."""
-        self._steps.leave(waiter)
+        self._steps.mailbox.inbox.append((Leave(), waiter))
+        self._steps.read_soon()
 
     def change(self, part: Callable[[], object]) -> None:
         """Reads the mailbox, changes the policies, and serves the queue by them: soon, if a step runs."""

@@ -27,7 +27,7 @@ from governor._actors.queue import Waiter
 from governor._actors.scope import ScopeLogic
 from governor._units import Duration, Instant, to_seconds
 from governor.errors import Reason
-from governor.messages import Acquire, Denied, Leave, Report
+from governor.messages import Acquire, Denied, Report
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import REJECTED
 from governor.policies.calm import Calm
@@ -52,6 +52,7 @@ class Steps:
         "_failures",
         "_hearing",
         "_looked",
+        "_owner",
         "_portal",
         "_rang_at",
         "_watch",
@@ -91,6 +92,7 @@ class Steps:
             on_turn=self.read_soon,
         )
         self._portal = portal
+        self._owner = owner
         self._failures = failures
         self._copy = copy
         self._watch = watch
@@ -116,11 +118,6 @@ class Steps:
             return self.crashed(error)
         finally:
             self.end()
-
-    def leave(self, waiter: Waiter) -> None:
-        """The waiter no longer waits."""
-        self.mailbox.inbox.append((Leave(), waiter))
-        self.read_soon()
 
     def read_soon(self) -> None:
         """Reads the mailbox: at once, unless a step runs, or the loop cannot wake its tasks here."""
@@ -344,6 +341,6 @@ class Steps:
             if self.life.passive:
                 self._resume()
             denied = self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)
-            self.logic.perform(Crashed(error))  # First: one that is down and not restarted would stay down.
+            self._owner.perform(Crashed(error))  # First: one that is down and not restarted would stay down.
             self.stop(Reason.OVERLOADED, NOMINAL_WAIT)
         return self.logic.ledger.deny(denied)
