@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 #: The Python that bytes and blocks are counted on: they differ from version to version.
 BYTES_OF: Final = ("cpython", (3, 11))
+#: By how much bytes vary all the same: an integer or a table may just have grown.
+BYTES_VARY: Final = 64
 
 
 class Allowed(NamedTuple):
