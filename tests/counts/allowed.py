@@ -37,19 +37,19 @@ ALLOWED: Final = {
 
 #: Python calls of this project in one GET, on the thread of the caller.
 ADAPTERS: Final = {
-    "httpx2": 27,
-    "httpx2-async": 34,
-    "httpx": 27,
-    "httpx-async": 40,
-    "client": 46,
-    "client-async": 55,
-    "client-of-httpx": 46,
-    "client-of-httpx-async": 67,
-    "requests": 26,
-    "requests-mounted": 25,
-    "urllib3": 26,
-    "aiohttp": 41,
-    "aiohttp-middleware": 27,
+    "httpx2": 22,
+    "httpx2-async": 29,
+    "httpx": 22,
+    "httpx-async": 35,
+    "client": 36,
+    "client-async": 45,
+    "client-of-httpx": 36,
+    "client-of-httpx-async": 57,
+    "requests": 20,
+    "requests-mounted": 19,
+    "urllib3": 20,
+    "aiohttp": 36,
+    "aiohttp-middleware": 22,
 }
 
 
