@@ -102,9 +102,7 @@ def test_whatever_is_not_plain_goes_through_the_mailbox_although_permits_are_at_
 
 
 HINDERED: dict[str, tuple[list[str], dict[str, object]]] = {
-    "two limits": (["1000/s burst 1000", "60000/minute burst 1000"], {}),
     "in flight": (["1000 in flight"], {}),
-    "a strict window": (["1000 per minute strict"], {}),
     "tokens": (["1000000 tokens/minute burst 1000000"], {}),
     "a breaker that counts successes": (["1000/s burst 1000"], {"failure_rate": 0.5, "window_calls": 20}),
     "too little to grant ahead": (["1/day burst 7"], {}),
@@ -114,7 +112,7 @@ HINDERED: dict[str, tuple[list[str], dict[str, object]]] = {
 @pytest.mark.parametrize(("limits", "breaker"), HINDERED.values(), ids=HINDERED)
 @pytest.mark.parametrize("ask", [PLAIN["tried"], PLAIN["in a block"]], ids=["tried", "in a block"])
 @pytest.mark.usefixtures("_patient")
-def test_nor_is_anything_granted_ahead_where_more_than_one_bucket_decides(
+def test_nor_is_anything_granted_ahead_where_a_limit_or_a_breaker_must_see_each_call(
     limits: list[str], breaker: dict[str, object], ask: Ask
 ) -> None:
     policy = {"limits": limits, "breaker": breaker}
