@@ -235,7 +235,7 @@ class LearnedRatePolicy(LimitPolicy):
     `gentle` is for a provider about which nothing is known. A `now` earlier than the latest one counts as the latest one.
     """
 
-    __slots__ = ("_filled_at", "_learner", "_lent", "_tokens", "window")
+    __slots__ = ("_filled_at", "_learner", "_lent", "_tokens")
 
     state_type = LearnedRateState
     is_exact = False
@@ -244,11 +244,14 @@ class LearnedRatePolicy(LimitPolicy):
     def __init__(self, now: Instant, *, gentle: bool = False) -> None:
         super().__init__(LearnedRate(gentle))
         self._learner = RateLearner(now, gentle=gentle)
-        #: The calls that were accepted, and what the provider grants in a span of time.
-        self.window = self._learner.window
         self._filled_at = now
         self._tokens = self._burst()
         self._lent = 0
+
+    @property
+    def window(self) -> LearnedWindow:
+        """The calls that were accepted, and what the provider grants in a span of time."""
+        return self._learner.window
 
     @property
     def rate(self) -> float:
@@ -307,7 +310,7 @@ class LearnedRatePolicy(LimitPolicy):
         """A copy in which the rate stays as it is."""
         copy = LearnedRatePolicy(now)
         copy._learner.rate = self._learner.rate
-        copy.window = copy._learner.window = self.window.copy()
+        copy._learner.window = self._learner.window.copy()
         copy._tokens, copy._filled_at, copy._lent = self._tokens, self._filled_at, self._lent
         return copy
 

@@ -248,3 +248,12 @@ def test_a_sliding_minute_that_asks_for_short_waits_is_found_out_by_two_denials(
     assert accepted >= 0.9 * 30 * amount
     assert len([at for at in denied if at < 3 * MINUTE]) <= 3
     assert len(denied) <= max(5, 0.005 * accepted)
+
+
+def test_with_other_settings_the_window_of_accepted_calls_is_still_that_of_the_rate() -> None:
+    before, after = LearnedRatePolicy(Instant(0)), LearnedRatePolicy(Instant(0))
+    before.commit(Instant(1), PLAIN)
+    after.carry_over(Instant(2), before)
+    after.commit(Instant(3), PLAIN)
+
+    assert {2} == set(after.window.used(Instant(4)))
