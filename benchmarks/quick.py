@@ -12,12 +12,11 @@ from time import process_time_ns
 from typing import Final, NamedTuple
 
 from benchmarks.catalogue import CONTENDERS
-from benchmarks.contenders import lock_engine, ours
-from benchmarks.contenders.textbook import TextbookLimiter
+from benchmarks.contenders import lock_engine, ours, textbook
 from benchmarks.machine import this_machine
 from benchmarks.measure import BURST, CAP, RATE, check_count
 from benchmarks.runner import measure_in_fresh_process
-from governor import Config, Governor, Permit
+from governor import Config, Governor
 from governor_client import GovernorClient
 
 TURNS: Final = 30
@@ -46,14 +45,10 @@ class Figure(NamedTuple):
 
 
 async def _textbook(_: AsyncExitStack) -> Work:
-    limiter = TextbookLimiter(RATE, BURST)
+    limiter = textbook.TextbookLimiter(RATE, BURST)
 
     async def work(count: int) -> int:
-        granted = 0
-        for _ in range(count):
-            if limiter.acquire("bench:get"):
-                granted += 1
-        return granted
+        return textbook.acquired(limiter, count)
 
     return work
 
@@ -62,12 +57,7 @@ async def _lock_engine(_: AsyncExitStack) -> Work:
     engine = lock_engine.wide_open()
 
     async def work(count: int) -> int:
-        granted = 0
-        for _ in range(count):
-            if engine.check("bench", "GET").allowed:
-                engine.record("bench", "GET", 200)
-                granted += 1
-        return granted
+        return lock_engine.checked(engine, count)
 
     return work
 
@@ -84,13 +74,7 @@ def _on_the_loop(*limits: str) -> Opens:
         governor = await _governor(stack, *limits)
 
         async def work(count: int) -> int:
-            granted = 0
-            for _ in range(count):
-                permit = governor.try_permit("bench", "GET")
-                if isinstance(permit, Permit):
-                    permit.record(status=200)
-                    granted += 1
-            return granted
+            return ours.tried(governor, count)
 
         return work
 
@@ -113,17 +97,7 @@ async def _denied(stack: AsyncExitStack) -> Work:
 async def _leased(stack: AsyncExitStack) -> Work:
     """From a thread beside the loop. The time of both counts."""
     client = GovernorClient(await _governor(stack, _PLAIN))
-
-    def work(count: int) -> int:
-        granted = 0
-        for _ in range(count):
-            permit = client.try_permit("bench", "GET")
-            if isinstance(permit, Permit):
-                permit.record(status=200)
-                granted += 1
-        return granted
-
-    return lambda count: asyncio.to_thread(work, count)
+    return lambda count: asyncio.to_thread(ours.tried, client, count)
 
 
 PLAIN: Final = "pair: `try_permit` + `record`"

@@ -7,6 +7,7 @@ from typing import Final
 from benchmarks.contenders.loop import TASKS
 from benchmarks.measure import BURST, CAP, RATE, time_pairs_on_loop
 from governor import Config, Governor, Permit
+from governor_client import GovernorClient
 
 WIDE_OPEN: Final = {
     "global": {"requests_per_minute": CAP, "max_scopes": 20_000},
@@ -18,13 +19,7 @@ def try_permit(size: int) -> Mapping[str, float]:
     """Ask, look at the answer, report the outcome."""
 
     async def work(governor: Governor, count: int) -> int:
-        granted = 0
-        for _ in range(count):
-            permit = governor.try_permit("bench", "GET")
-            if isinstance(permit, Permit):
-                permit.record(status=200)
-                granted += 1
-        return granted
+        return tried(governor, count)
 
     return asyncio.run(_timed(work, size))
 
@@ -52,6 +47,16 @@ def touch(governor: Governor, provider: str) -> bool:
         permit.record(status=200)
         return True
     return False
+
+
+def tried(governor: Governor | GovernorClient, count: int) -> int:
+    granted = 0
+    for _ in range(count):
+        permit = governor.try_permit("bench", "GET")
+        if isinstance(permit, Permit):
+            permit.record(status=200)
+            granted += 1
+    return granted
 
 
 async def pairs(governor: Governor, count: int) -> int:

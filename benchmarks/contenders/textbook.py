@@ -7,6 +7,7 @@ refuses, and knows nothing of outcomes.
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from benchmarks.measure import BURST, RATE, time_pairs
 
@@ -34,13 +35,12 @@ class TextbookLimiter:
 
 def pairs(size: int) -> Mapping[str, float]:
     """Acquires only: there is no outcome to report."""
-    limiter = TextbookLimiter(RATE, BURST)
+    return time_pairs(partial(acquired, TextbookLimiter(RATE, BURST)), size)
 
-    def work(count: int) -> int:
-        granted = 0
-        for _ in range(count):
-            if limiter.acquire("bench:get"):
-                granted += 1
-        return granted
 
-    return time_pairs(work, size)
+def acquired(limiter: TextbookLimiter, count: int) -> int:
+    granted = 0
+    for _ in range(count):
+        if limiter.acquire("bench:get"):
+            granted += 1
+    return granted

@@ -395,6 +395,6 @@ class LentPermit(HeldPermit, gc=False, eq=False):
             self.reported = True
             owner.successes.append((self._granted_at, self._generation, status))
             if not owner.gathers:  # The last look may have come in between.
-                owner.wake()  # type: ignore[unreachable]
+                owner.wake()  # type: ignore[unreachable] # on this thread alone
             return
         super().record(status=status, error=error, used=used, answer=answer)

@@ -111,6 +111,7 @@ class TokenBucketPolicy(LimitPolicy):
         "_step",
         "_tolerance",
         "_unit",
+        "lends_elsewhere",
         "plain",
         "slack",
         "tat",
@@ -126,6 +127,7 @@ class TokenBucketPolicy(LimitPolicy):
         super().__init__(parameters, max_debt)
         self._debt = max_debt
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
+        self.lends_elsewhere = self._unit is None
         self._keep(parameters.amount, parameters.per, parameters.burst)
         #: The theoretical arrival time, in ticks.
         self.tat = 0
@@ -166,11 +168,6 @@ class TokenBucketPolicy(LimitPolicy):
     def refill_rate(self) -> float:
         """Tokens per second, reduced for late arrivals."""
         return self.ticks * 1_000_000 / self._step
-
-    @property
-    def lends_elsewhere(self) -> bool:  # type: ignore[override]
-        """Whether it counts requests."""
-        return self._unit is None
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """The first instant at which the bucket holds the cost, after everything ahead has been granted."""

@@ -19,8 +19,8 @@ class Subject(NamedTuple):
     makes: Callable[[Governor], Call]
 
 
-def pair(governor: Governor) -> Call:
-    """`try_permit` and `record`."""
+def pair(governor: Governor | GovernorClient) -> Call:
+    """`try_permit` and `record`: of a client, on a thread beside the loop."""
 
     def call() -> None:
         permit = governor.try_permit("weather")
@@ -79,17 +79,6 @@ async def opened(subject: Subject) -> AsyncIterator[Call]:
         for _ in range(WARM_UP):
             call()
         yield call
-
-
-def leased_pair(client: GovernorClient) -> Call:
-    """`try_permit` and `record` of a thread beside the loop."""
-
-    def call() -> None:
-        permit = client.try_permit("weather")
-        assert isinstance(permit, Permit)
-        permit.record(status=200)
-
-    return call
 
 
 def message_round_trip(ask: Ask, granted: Granted) -> Call:

@@ -10,7 +10,7 @@ from governor.policies.contract import Grant, Request
 from governor.protocol import Ask, Granted
 from governor_client import GovernorClient
 from tests.counts.allowed import ALLOWED, BYTES_VARY, CanBeLowered, compare, counts_bytes
-from tests.counts.subjects import ON_THE_LOOP, leased_pair, message_round_trip, opened
+from tests.counts.subjects import ON_THE_LOOP, message_round_trip, opened, pair
 from tests.support.counting import TRIES, Call, blocks_kept, bytes_at_once, no_labels, python_calls
 from tests.support.leases import PLENTY, ahead, governed
 
@@ -49,7 +49,7 @@ def test_a_leased_pair_takes_no_more_than_allowed() -> None:
     with governed(PLENTY) as governor:
         client = GovernorClient(governor)
         with ahead(governor, "weather", least=500):
-            assert_takes_no_more_than_allowed("leased pair", leased_pair(client))
+            assert_takes_no_more_than_allowed("leased pair", pair(client))
 
 
 def test_a_message_and_its_answer_take_no_more_than_allowed() -> None:

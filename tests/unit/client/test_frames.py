@@ -53,11 +53,11 @@ def fewest_calls(function: Callable[[], object]) -> int:
 
 
 def transport(library: Any) -> Any:
-    class Body(library.SyncByteStream):  # type: ignore[misc]
+    class Body(library.SyncByteStream):  # type: ignore[misc] # of either library
         def __iter__(self) -> Iterator[bytes]:
             yield b"ok"
 
-    class Transport(library.BaseTransport):  # type: ignore[misc]
+    class Transport(library.BaseTransport):  # type: ignore[misc] # of either library
         def handle_request(self, request: object) -> object:
             return library.Response(200, headers=FIELDS, stream=Body())
 
@@ -176,7 +176,7 @@ def test_the_names_of_headers_are_read_without_a_python_call_for_each() -> None:
     names = [[name.lower() for name in HEADERS]] * 2
 
     assert names == [list(lower_names(each)) for each in headers]
-    assert [2, 2] == [fewest_calls(lambda each=each: lower_names(each)) for each in headers]  # type: ignore[misc]
+    assert [2, 2] == [fewest_calls(lambda each=each: lower_names(each)) for each in headers]  # type: ignore[misc] # a default
     for library in (httpx, httpx2):
         fields = library.Headers(FIELDS)
         assert [(name, name.lower(), value) for name, value in fields.raw] == fields._list
