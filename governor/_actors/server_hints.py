@@ -174,5 +174,5 @@ def _sent(ledger: Ledger, now: Instant) -> Sequence[int]:
     """The calls to the provider in each of `SPANS`; to all providers together while no rate of this one is learned."""
     learned = ledger.pipeline.shared.server.learned
     if learned is not None:
-        return learned.window.used(now)
+        return learned.learner.window.used(now)
     return [sum(units for _, units in ledger.pipeline.cap.since(Instant(now - span))) for span in SPANS]

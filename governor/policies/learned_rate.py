@@ -235,7 +235,7 @@ class LearnedRatePolicy(LimitPolicy):
     `gentle` is for a provider about which nothing is known. A `now` earlier than the latest one counts as the latest one.
     """
 
-    __slots__ = ("_filled_at", "_learner", "_lent", "_tokens")
+    __slots__ = ("_filled_at", "_lent", "_tokens", "learner")
 
     state_type = LearnedRateState
     is_exact = False
@@ -243,20 +243,15 @@ class LearnedRatePolicy(LimitPolicy):
 
     def __init__(self, now: Instant, *, gentle: bool = False) -> None:
         super().__init__(LearnedRate(gentle))
-        self._learner = RateLearner(now, gentle=gentle)
+        self.learner = RateLearner(now, gentle=gentle)
         self._filled_at = now
         self._tokens = self._burst()
         self._lent = 0
 
     @property
-    def window(self) -> LearnedWindow:
-        """The calls that were accepted, and what the provider grants in a span of time."""
-        return self._learner.window
-
-    @property
     def rate(self) -> float:
         """Requests per second as of the latest grant."""
-        return self._learner.rate
+        return self.learner.rate
 
     def throttled(
         self, now: Instant, grant: Grant, *, sent: float = 0.0, succeeded: bool = True, wait: Duration | None = None
@@ -268,7 +263,7 @@ class LearnedRatePolicy(LimitPolicy):
         what the provider asks for.
         """
         self._fill(now)
-        learner = self._learner
+        learner = self.learner
         pause = learner.throttled(self._filled_at, grant.granted_at, sent=sent, succeeded=succeeded, wait=wait)
         if pause is not None:
             self._tokens = min(self._tokens, 1.0)
@@ -283,7 +278,7 @@ class LearnedRatePolicy(LimitPolicy):
         at = max(now, self._filled_at)
         return max(
             self._when(at, min(request.cost, self._burst()) + before),
-            self._learner.window.earliest(at, request.cost + before),
+            self.learner.window.earliest(at, request.cost + before),
         )
 
     def commit(self, now: Instant, request: Request) -> int:
@@ -296,7 +291,7 @@ class LearnedRatePolicy(LimitPolicy):
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """Returns the tokens."""
-        self._learner.window.remove(grant.granted_at, grant.request.cost)
+        self.learner.window.remove(grant.granted_at, grant.request.cost)
         self.settle(now, grant, receipt, -grant.request.cost)
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
@@ -309,8 +304,8 @@ class LearnedRatePolicy(LimitPolicy):
     def forecast(self, now: Instant) -> "LearnedRatePolicy":
         """A copy in which the rate stays as it is."""
         copy = LearnedRatePolicy(now)
-        copy._learner.rate = self._learner.rate
-        copy._learner.window = self._learner.window.copy()
+        copy.learner.rate = self.learner.rate
+        copy.learner.window = self.learner.window.copy()
         copy._tokens, copy._filled_at, copy._lent = self._tokens, self._filled_at, self._lent
         return copy
 
@@ -318,12 +313,12 @@ class LearnedRatePolicy(LimitPolicy):
         """At the rate of the moment, which does not fall without a denial."""
         at = max(now, self._filled_at)
         needed = queued.cost + self._lent
-        return max(0, self._when(at, needed) - now, self._learner.window.earliest(at, needed) - now)
+        return max(0, self._when(at, needed) - now, self.learner.window.earliest(at, needed) - now)
 
     def available(self, now: Instant) -> int:
         """Tokens in the bucket that are not lent."""
         at = max(now, self._filled_at)
-        return max(0, min(int(self._tokens_at(at) + _ROUNDING), self._learner.window.available(at)) - self._lent)
+        return max(0, min(int(self._tokens_at(at) + _ROUNDING), self.learner.window.available(at)) - self._lent)
 
     def lendable(self, now: Instant) -> int:
         """The same."""
@@ -347,34 +342,34 @@ class LearnedRatePolicy(LimitPolicy):
 
     def rests_at(self) -> Instant:
         """When what was denied no longer matters."""
-        return self._learner.forgets_at()
+        return self.learner.forgets_at()
 
     def carry_over(self, now: Instant, before: "LearnedRatePolicy") -> None:
         """The same is known."""
-        self._learner = before._learner
+        self.learner = before.learner
         self.restore(before.state())
 
     def state(self) -> LearnedRateState:
         """The state as a frozen record, for `restore`. What denials have taught is none of it."""
-        return LearnedRateState(self._learner.rate, self._tokens, self._filled_at)
+        return LearnedRateState(self.learner.rate, self._tokens, self._filled_at)
 
     def restore(self, state: LearnedRateState) -> None:
         """Continues from a state that `state` returned."""
-        self._learner.rate, self._tokens, self._filled_at = state.rate, state.tokens, state.filled_at
+        self.learner.rate, self._tokens, self._filled_at = state.rate, state.tokens, state.filled_at
         self._look()
 
     # The bucket.
 
     def _burst(self) -> float:
         """Tokens that fit: those of a part of a second, and at least one."""
-        return max(1.0, self._learner.rate / _BURST_PART)
+        return max(1.0, self.learner.rate / _BURST_PART)
 
     def _tokens_at(self, at: Instant) -> float:
-        return min(self._burst(), self._tokens + (at - self._filled_at) * self._learner.rate / SECOND)
+        return min(self._burst(), self._tokens + (at - self._filled_at) * self.learner.rate / SECOND)
 
     def _when(self, now: Instant, needed: float) -> Instant:
         missing = needed - self._tokens_at(now)
-        rate = self._learner.rate
+        rate = self.learner.rate
         return now if missing < _ROUNDING else Instant(now + math.ceil((missing - _ROUNDING) * SECOND / rate))
 
     def _fill(self, now: Instant) -> None:
@@ -385,7 +380,7 @@ class LearnedRatePolicy(LimitPolicy):
     def _spend(self, now: Instant, count: int) -> None:
         self._fill(now)
         self._tokens -= count
-        learner = self._learner
+        learner = self.learner
         learner.granted(self._filled_at, count)
         if learner.rate == _NO_RATE:
             self._tokens = _NO_RATE
@@ -394,7 +389,7 @@ class LearnedRatePolicy(LimitPolicy):
     def _look(self) -> None:
         """Updates `ready`: when there is a token for one request."""
         bucket = 0 if self._tokens - self._lent >= 1 - _ROUNDING else self._when(self._filled_at, 1 + self._lent)
-        self.ready = max(bucket, self._learner.window.earliest(Instant(0), 1 + self._lent))
+        self.ready = max(bucket, self.learner.window.earliest(Instant(0), 1 + self._lent))
 
 
 def _seconds(span: int) -> float:

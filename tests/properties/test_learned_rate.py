@@ -256,4 +256,4 @@ def test_with_other_settings_the_window_of_accepted_calls_is_still_that_of_the_r
     after.carry_over(Instant(2), before)
     after.commit(Instant(3), PLAIN)
 
-    assert {2} == set(after.window.used(Instant(4)))
+    assert {2} == set(after.learner.window.used(Instant(4)))
