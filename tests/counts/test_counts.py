@@ -34,7 +34,8 @@ def assert_takes_no_more_than_allowed(name: str, call: Call, *, on_trio: bool = 
         if abs(found - allowed.bytes) > BYTES_VARY:
             compare(name, "bytes at once", allowed.bytes, found)
 
-        assert blocks_kept(call) <= allowed.blocks, f"{name} leaves more behind than is allowed"
+        kept = blocks_kept(call)
+        assert kept <= allowed.blocks, f"{name} leaves {kept} blocks behind, and {allowed.blocks} are allowed"
 
 
 @pytest.mark.anyio
