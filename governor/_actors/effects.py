@@ -78,6 +78,9 @@ class Others(Protocol):
     def ledgers(self, provider: ProviderPolicies) -> Sequence[Ledger]:
         """The ledgers of the scopes of a provider."""
 
+    def part(self, provider: ProviderPolicies) -> float:
+        """What part of all requests so far has gone to this provider."""
+
     def pipeline(self, ledger: Ledger) -> Pipeline:
         """Policies for a scope whose server has revealed other limits, with nothing spent of its own."""
 

@@ -15,9 +15,9 @@ from governor._units import SECOND, Duration, Instant
 from governor.hints import Hint, Severity
 from governor.messages import Hinted
 from governor.policies.contract import REQUESTS, Grant
-from governor.policies.learned_rate import FIRST_RATE
 from governor.policies.learned_window import SPANS
 from governor.policies.pipeline import Pipeline
+from governor.policies.rate_learner import FIRST_RATE
 from governor.policies.server_limits import History, ServerLimits, explains, spread_of
 
 #: The number of calls in each of the `SPANS` of a learned window that make a rate.
@@ -68,7 +68,7 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
             cooldown = shared.cooldown if hint.scope == "provider" else pipeline.own_cooldown
             paused[hint.scope] |= cooldown.extend(now, *_spread(hint.retry_after, spread, shared.max_hint))
     if denied is not None:
-        learned = _learn(ledger, now, message.grant, denied, random, explained=explains(hints))
+        learned = _learn(ledger, sharing, now, message.grant, denied, random, explained=explains(hints))
         paused["provider"] |= learned.paused
         changed["provider"] |= learned.changed
     if any(paused.values()):
@@ -88,7 +88,9 @@ class _Learned(NamedTuple):
     changed: bool
 
 
-def _learn(ledger: Ledger, now: Instant, grant: Grant, denied: Hint, random: Random, *, explained: bool) -> _Learned:
+def _learn(
+    ledger: Ledger, sharing: Others, now: Instant, grant: Grant, denied: Hint, random: Random, *, explained: bool
+) -> _Learned:
     """What a denial says about the rate of the provider, and about the word of its server."""
     shared = ledger.pipeline.shared
     server, word = shared.server, shared.server.word
@@ -97,7 +99,7 @@ def _learn(ledger: Ledger, now: Instant, grant: Grant, denied: Hint, random: Ran
     ledger.mark_successes()
     changed = word.deny(now, grant.granted_at, wait, succeeded=succeeded) and server.forget_stated()
     explained = explained and word.explain(now, grant.granted_at)
-    sent = _sent(ledger, now)
+    sent = _sent(ledger, sharing, now)
     rates = [units * SECOND / span for units, span, least in zip(sent, SPANS, _TELLING, strict=True) if units >= least]
     # Few calls say nothing about a rate: a server that says how long to wait is taken at its word, until that is broken, or a
     # rate has been learned, which was too high then.
@@ -170,9 +172,15 @@ def _history(ledgers: Sequence[Ledger], grant: Grant, unit: str) -> History:
     return found[::-1]
 
 
-def _sent(ledger: Ledger, now: Instant) -> Sequence[int]:
-    """The calls to the provider in each of `SPANS`; to all providers together while no rate of this one is learned."""
-    learned = ledger.pipeline.shared.server.learned
-    if learned is not None:
-        return learned.learner.window.used(now)
-    return [sum(units for _, units in ledger.pipeline.cap.since(Instant(now - span))) for span in SPANS]
+def _sent(ledger: Ledger, sharing: Others, now: Instant) -> Sequence[int]:
+    """The calls to the provider in each of `SPANS`.
+
+    While no rate is learned, the cap knows the calls of all providers. This one is taken to have the part of them that it has
+    had of all calls so far.
+    """
+    shared = ledger.pipeline.shared
+    accepted = shared.server.accepted(now)
+    if accepted is not None:
+        return accepted
+    part = sharing.part(shared)
+    return [round(part * sum(units for _, units in ledger.pipeline.cap.since(Instant(now - span)))) for span in SPANS]

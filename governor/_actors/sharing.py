@@ -94,6 +94,11 @@ class Sharing:
         """The ledgers of the scopes of a provider."""
         return [actor.ledger for actor in self._scopes(provider)]
 
+    def part(self, provider: ProviderPolicies) -> float:
+        """What part of all requests so far has gone to this provider, by the scopes that are alive."""
+        own = sum(ledger.counters.requests for ledger in self.ledgers(provider))
+        return own / max(own, 1, sum(actor.counters.requests for actor in self._actors.values()))
+
     def change(self, actor: "ScopeActor") -> None:
         """Has a scope go on under the settings in force."""
         if not self._builder.change(actor):

@@ -1,209 +1,18 @@
-"""Learned rate: how fast a provider is asked that denies calls without saying what its limits are.
-
-After a denial the rate falls to a part of what was sent, and then follows a cubic curve back up and beyond (`cubic`). The curve
-is stretched so that it takes at least `PROBE_EVERY` calls until it passes the rate of the last denial: probing costs denials,
-and providers count those. Each denial that confirms the one before doubles that, up to `MAX_PROBE_EVERY`.
-
-A provider with a window lets a fast client spend it in a moment and denies the rest of it. What was sent just before the denial
-says nothing then. If the call after a pause is denied as well, or the server asks for a longer pause, the calls that were
-accepted in the last `SPANS` are what the provider grants in that time: no more are sent (`learned_window`), until the curve
-passes that rate. If calls are denied for longer than the longest span, what got through from the end of such a time to the end
-of the next counts instead.
-
-An unknown provider begins at `FIRST_RATE`, and the rate doubles for every `DOUBLE_AFTER` in which it is used, until a denial.
-"""
+"""Learned rate: a token bucket whose rate is learned from denials that do not say what the limits are (`rate_learner`)."""
 
 import math
 from typing import Final
 
 import msgspec
 
-from governor._units import MINUTE, SECOND, Duration, Instant
+from governor._units import SECOND, Duration, Instant
 from governor.policies.contract import Grant, Limit, LimitPolicy, Request, Result
-from governor.policies.cubic import BETA, Cubic, MeasuredRate
-from governor.policies.learned_window import LearnedWindow
+from governor.policies.rate_learner import NO_RATE, RateLearner
 
-#: The least rate, in requests per second.
-MIN_RATE: Final = 0.1
-#: The rate of single calls that find out whether a provider still denies.
-PROBE_RATE: Final = 0.5
-#: The rate at which an unknown provider is asked at first, and how long it is used before the rate doubles.
-FIRST_RATE: Final = 2.0
-DOUBLE_AFTER: Final = Duration(10 * SECOND)
-#: Calls for each time that the rate of the last denial is tried again, at first and at most, and the time until it is.
-PROBE_EVERY: Final = 300
-MAX_PROBE_EVERY: Final = 900
-MIN_FLAT: Final = Duration(20 * SECOND)
-MAX_FLAT: Final = Duration(30 * MINUTE)
-#: What a denial leaves of a rate that is known: nothing is learned from it but that the rate is still the same.
-STEADY: Final = 0.9
-#: The pause after a denial that names none, the longest to which it grows fourfold, and the longest after long denials.
-MIN_PAUSE: Final = SECOND
-MAX_PAUSE: Final = MINUTE
-MAX_SPELL_PAUSE: Final = Duration(5 * MINUTE)
-#: A denial is forgotten after so long, and not before four times the time that the curve needs to be back at its peak.
-FORGET_AFTER: Final = Duration(10 * MINUTE)
-
-_FORGET_FLATS: Final = 4
-#: The rate of a window is passed after this many windows at the earliest: a window is spent before it denies.
-_WINDOW_FLATS: Final = 2
-_PAUSE_PART: Final = 8
-#: At least one part in so many of the time in which calls were denied makes a window.
-_WINDOW_PART: Final = 4
 #: The bucket holds what the rate makes in one part of so many of a second: a window of a second has room for no more.
 _BURST_PART: Final = 4
-#: A rate that holds nothing up.
-_NO_RATE: Final = 1e6
 #: The part of a token that rounding may take.
 _ROUNDING: Final = 1e-9
-
-
-class RateLearner:
-    """What denials, and their absence, say about the rate of a provider.
-
-    With `gentle`, the rate begins at `FIRST_RATE`; otherwise it holds nothing up before the first denial. Instants must not go
-    back.
-    """
-
-    __slots__ = (
-        "_curve",
-        "_cycle_at",
-        "_cycle_calls",
-        "_flat",
-        "_in_spell",
-        "_measured",
-        "_moved_at",
-        "_paused",
-        "_probe_every",
-        "_probing",
-        "_since",
-        "_throttled_at",
-        "_spell_at",
-        "denials",
-        "gentle",
-        "rate",
-        "window",
-    )
-
-    def __init__(self, now: Instant, *, gentle: bool) -> None:
-        self.gentle = gentle
-        #: Requests per second.
-        self.rate = FIRST_RATE if gentle else _NO_RATE
-        #: Denials in a row, of which each shows that the reaction to the one before was too little.
-        self.denials = 0
-        #: What the provider grants in a span of time.
-        self.window = LearnedWindow()
-        self._measured = MeasuredRate(_seconds(now))
-        self._paused = False
-        #: The curve since the last denial that matters.
-        self._curve: Cubic | None = None
-        self._throttled_at = Instant(-1)
-        #: When a gentle rate last changed.
-        self._moved_at = now
-        #: The end of the latest spell of denials, and the calls granted since; the beginning of the latest one.
-        self._cycle_at = now
-        self._cycle_calls = 0
-        self._spell_at = now
-        self._in_spell = False
-        #: Calls granted since a gentle rate last changed.
-        self._since = 0
-        self._probe_every = PROBE_EVERY
-        #: Whether the next call is alone: it finds out whether the provider still denies.
-        self._probing = False
-        #: The least seconds until the curve is back at its peak, for a provider with a long window.
-        self._flat = 0.0
-
-    def granted(self, now: Instant, count: int) -> None:
-        """Moves the rate as of a grant. A gentle one grows only while it is used."""
-        if self._paused:
-            # A pause is none of the rate at which calls are sent.
-            self._measured = MeasuredRate(_seconds(now))
-            self._paused = False
-        self._measured.add(_seconds(now), count)
-        self.window.add(now, count)
-        self._cycle_calls += count
-        self._since += count
-        if self._probing:
-            self._probing = False
-            return
-        if self._in_spell and self.denials > 1:
-            self._recovered(now)
-        if self._curve is not None and now >= self.forgets_at():
-            self._curve, self._moved_at, self._flat, self._in_spell = None, now, 0.0, False
-            self._probe_every, self.denials = PROBE_EVERY, 0
-            self.window.forget()
-            self.rate = self.rate if self.gentle else _NO_RATE
-        if self._curve is not None:
-            # What was sent lately bounds the growth, so that a quiet time does not raise the rate.
-            sent, curve = self._measured.rate, self._curve
-            self.rate = max(MIN_RATE, min(curve.rate(_seconds(now)), max(2 * sent, curve.least)))
-            self.window.follow(self.rate)
-        elif self.gentle and now - self._moved_at >= DOUBLE_AFTER:
-            if 2 * self._since >= self.rate * _seconds(now - self._moved_at):
-                self.rate = min(2 * self.rate, _NO_RATE)
-            self._moved_at, self._since = now, 0
-
-    def throttled(
-        self, now: Instant, granted_at: Instant, *, sent: float, succeeded: bool, wait: Duration | None = None
-    ) -> Duration | None:
-        """See `LearnedRatePolicy.throttled`."""
-        self.window.remove(granted_at)
-        if granted_at <= self._throttled_at:
-            return None
-        if self._curve is None or self.window.has_accepted(self._throttled_at, granted_at, now, succeeded=succeeded):
-            if self._in_spell:
-                self._recovered(self._throttled_at)
-            rate = self._measured.rate or (sent if self._curve is None else 0.0) or self.rate
-            rate = min(max(rate, self.window.mean(now)), self.rate)
-            steady = self._curve is not None and now - self._spell_at >= self._curve.flat_after * SECOND / 2
-            if steady:
-                self._probe_every = min(2 * self._probe_every, MAX_PROBE_EVERY)
-            elif self._curve is None or rate < STEADY * self._curve.peak:
-                self._probe_every = PROBE_EVERY  # Otherwise it is the same limit, of which jitter took a part.
-            # Denied soon again, although the calls of the span were held back: the span is longer.
-            longer = not steady and self.window.span is not None
-            known = self.window.deny(now, wait, again=longer, least=rate if steady else 0.0, rate=self._measured.rate)
-            self._restart(now, rate if known is None else min(rate, known), STEADY if steady else BETA)
-            self.denials = 1
-            self._spell_at = now
-        else:
-            self.denials += 1
-            self._probing = True
-            known = self.window.deny(now, MIN_PAUSE if wait is None else wait, again=True)
-            if known is not None and self.denials == 2:
-                self._restart(now, known, STEADY)
-            self._curve.throttled_at = _seconds(now)
-            self.rate = min(self.rate, PROBE_RATE)
-        self._in_spell = self._paused = True
-        self._throttled_at = now
-        longest = min(max(MAX_PAUSE, (now - self._spell_at) // _PAUSE_PART), MAX_SPELL_PAUSE)
-        return Duration(min(MIN_PAUSE << min(2 * (self.denials - 1), 16), longest))
-
-    def forgets_at(self) -> Instant:
-        """When the last denial no longer matters; 0 if there was none."""
-        if self._curve is None:
-            return Instant(0)
-        flats = math.ceil(_FORGET_FLATS * self._curve.flat_after * SECOND)
-        return Instant(self._throttled_at + max(FORGET_AFTER, flats))
-
-    def _restart(self, now: Instant, rate: float, beta: float) -> None:
-        """The curve begins anew at a rate that was too much, of which a part `beta` is left."""
-        rate = max(rate, MIN_RATE)
-        flat = min(max(self._flat, self._probe_every / rate, _seconds(MIN_FLAT)), _seconds(MAX_FLAT))
-        self._curve = Cubic(beta=beta)
-        self.rate = max(MIN_RATE, self._curve.throttled(_seconds(now), rate, flat))
-
-    def _recovered(self, now: Instant) -> None:
-        """The provider answers again after a spell of denials. After a long one, what got through is its rate."""
-        assert self._curve is not None
-        spell, cycle = now - self._spell_at, now - self._cycle_at
-        if spell > MINUTE and spell * _WINDOW_PART > cycle:
-            through = self._cycle_calls * SECOND / cycle
-            self._flat = _WINDOW_FLATS * _seconds(cycle)
-            self._restart(now, min(self._curve.peak, through), BETA)
-        self._in_spell = False
-        self._cycle_at = now
-        self._cycle_calls = 0
 
 
 class LearnedRate(Limit, frozen=True):
@@ -214,7 +23,7 @@ class LearnedRate(Limit, frozen=True):
     @property
     def capacity(self) -> int:
         """A rate that is not known holds nothing up."""
-        return int(_NO_RATE)
+        return int(NO_RATE)
 
     def describe(self) -> str:
         """For statistics and messages."""
@@ -382,15 +191,11 @@ class LearnedRatePolicy(LimitPolicy):
         self._tokens -= count
         learner = self.learner
         learner.granted(self._filled_at, count)
-        if learner.rate == _NO_RATE:
-            self._tokens = _NO_RATE
+        if learner.rate == NO_RATE:
+            self._tokens = NO_RATE
         self._look()
 
     def _look(self) -> None:
         """Updates `ready`: when there is a token for one request."""
         bucket = 0 if self._tokens - self._lent >= 1 - _ROUNDING else self._when(self._filled_at, 1 + self._lent)
         self.ready = max(bucket, self.learner.window.earliest(Instant(0), 1 + self._lent))
-
-
-def _seconds(span: int) -> float:
-    return span / SECOND

@@ -113,7 +113,7 @@ class Pipeline:
         #: The same, and what the scopes of its key share.
         self.providers = (self.shared,) if key is None else (self.shared, key)
         #: What the server says about the limits of this scope alone.
-        self.own_server = ServerLimits(adopts=self.shared.server.adopts) if own_server is None else own_server
+        self.own_server = (own_server or ServerLimits()).beside(self.shared.server)
         #: The limits that the scope shares with others: of its provider, and of its key. Those of its server are treated alike.
         self.shares: tuple[Share, ...] = (
             *shares(self.shared.limits, cost),

@@ -8,7 +8,7 @@ ignored.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -125,6 +125,15 @@ class ServerLimits:
         if self.learned is None:
             self.learned = LearnedRatePolicy(now)
         return self.learned.throttled(now, grant, sent=sent, succeeded=succeeded, wait=wait), self._collect()
+
+    def beside(self, provider: Self) -> Self:
+        """The same object for a scope of this provider: it adopts windows if the provider does, whatever it was made for."""
+        self.adopts = provider.adopts
+        return self
+
+    def accepted(self, now: Instant) -> tuple[int, ...] | None:
+        """The calls that the server has accepted in each of the `SPANS` of a window; None while no rate is learned."""
+        return None if self.learned is None else self.learned.learner.accepted(now)
 
     def reset(self) -> None:
         """Forgets everything. There are other `limits` now: pipelines must be rebuilt."""

@@ -12,16 +12,9 @@ from hypothesis import strategies as st
 from governor._units import HOUR, MILLISECOND, MINUTE, SECOND, Duration, Instant
 from governor.policies.contract import PLAIN, Grant, Request
 from governor.policies.cubic import BETA
-from governor.policies.learned_rate import (
-    DOUBLE_AFTER,
-    FIRST_RATE,
-    MAX_SPELL_PAUSE,
-    MIN_RATE,
-    PROBE_EVERY,
-    PROBE_RATE,
-    LearnedRatePolicy,
-)
+from governor.policies.learned_rate import LearnedRatePolicy
 from governor.policies.learned_window import SPANS
+from governor.policies.rate_learner import DOUBLE_AFTER, FIRST_RATE, MAX_SPELL_PAUSE, MIN_RATE, PROBE_EVERY, PROBE_RATE
 
 START: Final = Instant(HOUR)
 

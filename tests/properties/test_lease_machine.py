@@ -96,6 +96,9 @@ class NoSharing:
     def recall(self, provider: ProviderPolicies) -> bool:
         raise AssertionError
 
+    def part(self, provider: ProviderPolicies) -> float:
+        raise AssertionError("nothing is learned here")
+
     def ledgers(self, provider: ProviderPolicies) -> list[Ledger]:
         raise AssertionError
 

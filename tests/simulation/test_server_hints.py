@@ -17,6 +17,7 @@ from governor.hints import Hint, Severity, read_hints
 from governor.hints.reading import Scope
 from governor.testing import loop_clock
 from tests.support.answers import granted
+from tests.support.governors import actor_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R11")]
 
@@ -119,6 +120,22 @@ async def test_what_remains_of_a_scope_outlives_its_actor() -> None:
     assert [isinstance(answer, Permit) for answer in answers] == [True] * 3 + [False] * 2
 
 
+async def test_a_scope_that_was_set_aside_goes_on_to_adopt_the_windows_of_its_server() -> None:
+    (stated,) = read_hints("acme", 200, {"ratelimit-policy": '"minute";q=4;w=60'}, now=0.0)
+    async with governed(**{"global": {"max_scopes": 1, "idle_after": "1s"}}) as governor:
+        first = granted(ask(governor))
+        first.hints(left(50, 600, scope="scope"))
+        first.record(status=200)
+        await anyio.sleep(25.0)
+        granted(governor.try_permit("other")).record(status=200)
+        await anyio.sleep(25.0)
+        granted(ask(governor)).hints((stated._replace(scope="scope"),))
+        await anyio.sleep(5.0)
+        answers = [ask(governor) for _ in range(6)]
+
+    assert [isinstance(answer, Permit) for answer in answers] == [True] * 4 + [False] * 2
+
+
 async def test_those_who_wait_go_on_after_the_reset_one_after_another_and_later_than_the_server_says() -> None:
     ends: list[float] = []
 
@@ -182,6 +199,24 @@ async def test_a_provider_that_denies_without_a_hint_is_slowed_down_and_single_c
     # 30 seconds of denials: pauses of 1, 2, 4, 8 and 16 s.
     assert len(denied) <= 6
     assert gaps == sorted(gaps)
+
+
+@pytest.mark.promise("R15")
+async def test_the_first_denial_of_a_provider_tells_the_rate_of_its_own_calls_and_not_that_of_others() -> None:
+    async with governed() as governor:
+        for _ in range(40):
+            latest = granted(ask(governor))
+            for _ in range(20):
+                granted(governor.try_permit("other")).record(status=200)
+            latest.record(status=200)
+            await anyio.sleep(0.5)
+        latest = granted(ask(governor))
+        latest.hints(DENIED)
+        latest.record(status=429)
+        learned = actor_of(governor, "acme", "get").ledger.pipeline.shared.server.learned
+
+    assert learned is not None
+    assert 1.0 <= learned.rate <= 1.6
 
 
 #: Answers that say "rate limited" and are wrong: units are left for an hour; the limit is free in a second.
