@@ -253,7 +253,7 @@ TARGETS: Final = (
         title="memory for each client, of a million",
         contender="clients",
         metric=clients.TRACED,
-        most=160.0,
+        most=130.0,
         unit="bytes",
         decimals=0,
     ),
@@ -261,7 +261,7 @@ TARGETS: Final = (
         title="the longest pause for cleaning up, of a million clients",
         contender="clients",
         metric=clients.MAX_STEP_MS,
-        most=5.0,
+        most=2.0,
         unit="ms",
     ),
     Target(

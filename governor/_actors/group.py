@@ -22,8 +22,7 @@ from governor.config import InboundGroup, InboundRoute
 from governor.errors import Reason
 from governor.instrumentation import Announcer, ClientDenied
 from governor.messages import AvailableQuota, InboundDenied, InboundRequest
-from governor.policies.client_buckets import ClientBuckets
-from governor.policies.client_tables import build, change
+from governor.policies.client_tables import build, change, sweeps
 from governor.policies.contract import ClientTable, Limit, Result
 from governor.pseudonyms import pseudonym
 
@@ -35,7 +34,7 @@ _CLIENT, _ADDRESS, _TOTAL, _ROUTE = range(4)
 
 #: The only key in the table of a limit on the whole group.
 WHOLE_GROUP: Final = b"\0"
-#: Bounds of the seconds that sweeping all parts of the tables once takes.
+#: Bounds of the seconds that sweeping all slices of the tables once takes.
 _MIN_SWEEP_INTERVAL: Final = 30.0
 _MAX_SWEEP_INTERVAL: Final = 3600.0
 
@@ -293,7 +292,7 @@ class GroupActor:
     # Sweeping.
 
     async def run(self) -> None:
-        """Drops clients that have their whole limit again, part by part. Sleeps while there are none; ends once closed."""
+        """Drops clients that have their whole limit again, slice by slice. Sleeps while there are none; ends once closed."""
         while not self._closed:
             await self._spent.wait()
             while not self._closed and self._sweep():  # noqa: ASYNC110 - no event announces that a bucket is full again
@@ -311,7 +310,7 @@ class GroupActor:
         self._spent.set()
 
     def _sweep(self) -> bool:
-        """Sweeps the next part of each table. False once all are empty."""
+        """Sweeps the next slice of each table. False once all are empty."""
         now = self._now()
         tables = [table for table in self._tables.values() if not table.needs_release]
         for table in tables:
@@ -319,9 +318,10 @@ class GroupActor:
         return any(len(table) for table in tables)
 
     def _sweep_interval(self) -> float:
-        """Seconds from one part to the next: all parts take about as long as the slowest limit takes to refill."""
-        seconds = to_seconds(max((table.refill for table in self._tables.values()), default=0))
-        return min(max(seconds, _MIN_SWEEP_INTERVAL), _MAX_SWEEP_INTERVAL) / ClientBuckets.TABLES
+        """Seconds from one slice to the next: all slices take about as long as the slowest limit takes to refill."""
+        tables = self._tables.values()
+        seconds = to_seconds(max((table.refill for table in tables), default=0))
+        return min(max(seconds, _MIN_SWEEP_INTERVAL), _MAX_SWEEP_INTERVAL) / max(map(sweeps, tables), default=1)
 
 
 def _entries(policy: InboundGroup) -> list[_Entry]:

@@ -18,6 +18,7 @@ from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies._arithmetic import BucketArithmetic
 from governor.policies._bloom import BloomFilter, room
+from governor.policies._slices import SliceWalk
 from governor.policies.gcra import TokenBucket
 
 #: A table at its bound drops one entry in this many at a time, since each time costs a walk through the whole table.
@@ -34,7 +35,7 @@ class ClientBuckets:
     finds at least burst - (burst - 1) // 2 tokens, unless the filter takes it for a member.
     """
 
-    #: The tables, chosen by the last byte of a key; this many calls of `sweep` visit each of them once.
+    #: The tables, chosen by the last byte of a key.
     TABLES: Final = 256
 
     __slots__ = (
@@ -42,12 +43,12 @@ class ClientBuckets:
         "_dropped",
         "_floors",
         "_max_assumed",
-        "_next",
         "_per_table",
         "_step",
         "_tables",
         "_ticks",
         "_tolerance",
+        "_walk",
         "max_clients",
         "parameters",
     )
@@ -72,7 +73,7 @@ class ClientBuckets:
         self._floors = [0] * self.TABLES
         #: The clients that were dropped; None once all of them would have full buckets.
         self._dropped: list[BloomFilter | None] = [None] * self.TABLES
-        self._next = 0
+        self._walk = SliceWalk()
 
     @property
     def refill(self) -> Duration:
@@ -120,15 +121,20 @@ class ClientBuckets:
         return max(0, (self._tolerance + full - max(full, tat)) // self._step)
 
     def sweep(self, now: Instant) -> int:
-        """Drops the clients with full buckets from the next table, and returns how many."""
-        place = self._next
-        self._next = (place + 1) % self.TABLES
-        before = len(self._tables[place])
-        full = now * self._ticks
-        if before:
-            self._keep_beyond(place, full)
-        self._forget(place, full)
-        return before - len(self._tables[place])
+        """Drops the clients with full buckets from the next slice of a table, and returns how many."""
+        walk, full = self._walk, now * self._ticks
+        keys = walk.slice(self._tables)
+        table = self._tables[walk.place]
+        gone = [key for key in keys if table.get(key, full + 1) <= full]
+        for key in gone:
+            del table[key]
+        walk.dropped += len(gone)
+        if walk.at_end:
+            if walk.dropped > len(table):
+                # A dictionary keeps the room of its largest size; a copy has the room that it needs.
+                self._tables[walk.place] = dict(table)
+            self._forget(walk.place, full)
+        return len(gone)
 
     def carry_over(self, now: Instant, before: Self) -> None:
         """The same clients under another limit. Each keeps the share of its burst that it had left, and never more."""

@@ -6,6 +6,8 @@ digests. Every table has a bound; its module states what happens there. A client
 
 from governor._units import Instant
 from governor.errors import ConfigError
+from governor.policies._slices import slices
+from governor.policies.client_buckets import ClientBuckets
 from governor.policies.contract import ClientTable, Limit
 from governor.policies.limits import kind_of
 
@@ -29,3 +31,8 @@ def change(now: Instant, table: ClientTable, limit: Limit, max_clients: int) -> 
     if type(changed) is type(table):
         changed.carry_over(now, table)
     return changed
+
+
+def sweeps(table: ClientTable) -> int:
+    """The number of calls of `sweep` after which every entry that the table has now was visited, at most."""
+    return slices(len(table), ClientBuckets.TABLES)

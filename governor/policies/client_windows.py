@@ -15,6 +15,7 @@ from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies._bloom import BloomFilter, room
+from governor.policies._slices import SliceWalk
 from governor.policies.window_parameters import StrictWindow
 
 #: Dates that are kept for one client.
@@ -36,7 +37,7 @@ class ClientWindows:
 
     TABLES: Final = 256
 
-    __slots__ = ("_dropped", "_floors", "_grain", "_next", "_per_table", "_tables", "max_clients", "parameters")
+    __slots__ = ("_dropped", "_floors", "_grain", "_per_table", "_tables", "_walk", "max_clients", "parameters")
 
     reason = Reason.RATE_LIMIT
     needs_release = False
@@ -51,7 +52,7 @@ class ClientWindows:
         #: The most that any dropped client had used, and the dropped clients.
         self._floors: list[_Uses] = [[] for _ in range(self.TABLES)]
         self._dropped: list[BloomFilter | None] = [None] * self.TABLES
-        self._next = 0
+        self._walk = SliceWalk()
 
     @property
     def refill(self) -> Duration:
@@ -109,14 +110,20 @@ class ClientWindows:
         return max(0, self.parameters.amount - self._used(self._tables[place].get(key) or self._assumed(place, key), now))
 
     def sweep(self, now: Instant) -> int:
-        """Drops the clients whose requests have all left the window from the next table, and returns how many."""
-        place = self._next
-        self._next = (place + 1) % self.TABLES
-        table = self._tables[place]
-        gone = now - self.parameters.per
-        self._tables[place] = {key: uses for key, uses in table.items() if uses[-2] > gone}
-        self._forget(place, now)
-        return len(table) - len(self._tables[place])
+        """Drops the clients whose requests have all left the window from the next slice of a table, and returns how many."""
+        walk, over = self._walk, now - self.parameters.per
+        keys = walk.slice(self._tables)
+        table = self._tables[walk.place]
+        gone = [key for key in keys if (uses := table.get(key)) is not None and uses[-2] <= over]
+        for key in gone:
+            del table[key]
+        walk.dropped += len(gone)
+        if walk.at_end:
+            if walk.dropped > len(table):
+                # A dictionary keeps the room of its largest size; a copy has the room that it needs.
+                self._tables[walk.place] = dict(table)
+            self._forget(walk.place, now)
+        return len(gone)
 
     def carry_over(self, now: Instant, before: Self) -> None:
         """The same requests under another limit. Requests that left a shorter window before are not known any more."""

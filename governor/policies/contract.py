@@ -387,7 +387,7 @@ class ClientTable(Protocol):
         """The number of requests of this client that could be granted at `now`; never negative."""
 
     def sweep(self, now: Instant) -> int:
-        """Drops, from the next part of the table, the entries of clients that have their whole limit; returns how many."""
+        """Drops, from the next slice of the table, the entries of clients that have their whole limit; returns how many."""
 
     def carry_over(self, now: Instant, before: Any) -> None:
         """Continues from the state of another table of this kind, whose limit may differ. The other one is of no use then."""

@@ -1,5 +1,6 @@
 """Laws of the table of clients, against oracles in exact fractions that remember every client."""
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from governor._units import DAY, HOUR, MINUTE, SECOND, Duration, Instant
-from governor.policies import _bloom
+from governor.policies import _bloom, _slices
 from governor.policies._bloom import BloomFilter
 from governor.policies.client_buckets import ClientBuckets
 from governor.policies.client_tables import change as change_any
+from governor.policies.client_tables import sweeps
 from governor.policies.gcra import TokenBucket
 
 START: Final = 10 * DAY
@@ -66,9 +68,11 @@ def admitted(policy: ClientBuckets, now: int, key: bytes) -> bool:
     return True
 
 
-def sweep_all(policy: ClientBuckets, now: int) -> None:
-    for _ in range(TABLES):
-        policy.sweep(Instant(now))
+def sweep_all(policy: ClientBuckets, now: int, slice_of: int) -> int:
+    """A round of sweeps, in slices of so many keys. How many clients it dropped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_slices, "MAX_SLICE", slice_of)
+        return sum(policy.sweep(Instant(now)) for _ in range(sweeps(policy)))
 
 
 @dataclass
@@ -193,22 +197,25 @@ def test_it_is_granted_at_the_instant_that_was_named_and_not_a_microsecond_befor
 
 
 @pytest.mark.promise("R24")
-@given(histories(), st.sampled_from([1, 3 * TABLES, ROOM_FOR_ALL]))
+@given(histories(), st.sampled_from([1, 3 * TABLES, ROOM_FOR_ALL]), st.integers(1, 12))
 def test_when_all_buckets_are_full_again_a_round_of_sweeps_leaves_the_table_empty(
-    history: tuple[TokenBucket, list[tuple[int, bytes]]], most: int
+    history: tuple[TokenBucket, list[tuple[int, bytes]]], most: int, slice_of: int
 ) -> None:
     parameters, asks = history
     policy, now = ClientBuckets(parameters, most), START
     for gap, key in asks:
         now += gap
         admitted(policy, now, key)
-    sweep_all(policy, now + -(-parameters.burst * parameters.per // parameters.amount))
+    sweep_all(policy, now + -(-parameters.burst * parameters.per // parameters.amount), slice_of)
 
     assert 0 == len(policy)
+    assert {sys.getsizeof({})} == {sys.getsizeof(table) for table in policy._tables}, "an empty table keeps its room"
 
 
-@given(histories())
-def test_a_sweep_drops_no_client_that_has_something_to_get_back(history: tuple[TokenBucket, list[tuple[int, bytes]]]) -> None:
+@given(histories(), st.integers(1, 12))
+def test_a_sweep_drops_no_client_that_has_something_to_get_back(
+    history: tuple[TokenBucket, list[tuple[int, bytes]]], slice_of: int
+) -> None:
     parameters, asks = history
     policy, exact, now = ClientBuckets(parameters, ROOM_FOR_ALL), Exact(parameters), START
     for gap, key in asks:
@@ -217,7 +224,7 @@ def test_a_sweep_drops_no_client_that_has_something_to_get_back(history: tuple[T
         if admitted(policy, now, key):
             exact.take(key)
     before = len(policy)
-    swept = sum(policy.sweep(Instant(now)) for _ in range(TABLES))
+    swept = sweep_all(policy, now, slice_of)
 
     assert [key for key, left in exact.tokens.items() if left < parameters.burst] == sorted(
         (key for table in policy._tables for key in table), key=list(exact.tokens).index
@@ -275,6 +282,7 @@ class CallersMachine(RuleBasedStateMachine):
 
     @initialize(parameters=PARAMETERS, places=st.integers(1, 6))
     def begin(self, parameters: TokenBucket, places: int) -> None:
+        self.patch = pytest.MonkeyPatch()
         self.policy = ClientBuckets(parameters, places * TABLES)
         self.exact = Exact(parameters)
         self.now = START
@@ -297,15 +305,22 @@ class CallersMachine(RuleBasedStateMachine):
         self.now += data.draw(gaps(self.policy.parameters))
         self.exact.pass_time(self.now)
 
-    @rule(times=st.sampled_from([1, TABLES]))
-    def sweep(self, times: int) -> None:
-        for _ in range(times):
-            self.policy.sweep(Instant(self.now))
+    @rule(slice_of=st.integers(1, 3))
+    def sweep(self, slice_of: int) -> None:
+        self.patch.setattr(_slices, "MAX_SLICE", slice_of)
+        self.policy.sweep(Instant(self.now))
+
+    @rule(slice_of=st.integers(1, 12))
+    def sweep_all(self, slice_of: int) -> None:
+        sweep_all(self.policy, self.now, slice_of)
 
     @rule(parameters=PARAMETERS, places=st.integers(1, 6))
     def change(self, parameters: TokenBucket, places: int) -> None:
         self.policy = change_table(Instant(self.now), self.policy, parameters, places * TABLES)
         self.exact.change(parameters)
+
+    def teardown(self) -> None:
+        self.patch.undo()
 
     @invariant()
     def no_bucket_is_fuller_than_it_should_be(self) -> None:
@@ -363,7 +378,7 @@ class FloodMachine(RuleBasedStateMachine):
     def sweep(self) -> None:
         before = set(self.policy._tables[0])
         filled = self.policy._dropped[0]
-        sweep_all(self.policy, self.now)
+        sweep_all(self.policy, self.now, 12)
         self.follow(before, filled)
 
     def follow(self, before: set[bytes], filled: BloomFilter | None) -> None:

@@ -1,5 +1,6 @@
 """Tables of strict windows and of requests in flight, one limit for each client, beside oracles with room for everybody."""
 
+import sys
 from collections import Counter, defaultdict
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from governor import Instant
 from governor._units import AFTER_OUTCOME, HOUR, NEVER, SECOND, Duration
+from governor.policies import _slices
 from governor.policies.client_flights import ClientFlights
-from governor.policies.client_tables import build, change
+from governor.policies.client_tables import build, change, sweeps
 from governor.policies.client_windows import SLOTS, ClientWindows
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
@@ -92,19 +94,26 @@ def test_with_room_for_all_small_windows_are_exact_and_large_ones_late_by_a_slot
 
 
 @pytest.mark.promise("R24")
-@given(histories())
-def test_a_window_later_a_round_of_sweeps_leaves_nothing(history: tuple[StrictWindow, list[tuple[int, bytes, int]]]) -> None:
+@given(histories(), st.integers(1, 5))
+def test_a_window_later_a_round_of_sweeps_leaves_nothing(
+    history: tuple[StrictWindow, list[tuple[int, bytes, int]]], slice_of: int
+) -> None:
     window, asks = history
     table, now = ClientWindows(window, ROOM), START
     for gap, key, cost in asks:
         now += gap
         if table.earliest(Instant(now), key, cost) <= now:
             table.commit(Instant(now), key, cost)
-    before = len(table)
-    early = sum(table.sweep(Instant(now)) for _ in range(TABLES))
-    late = sum(table.sweep(Instant(now + window.per)) for _ in range(TABLES))
+    before, last = len(table), {uses[-2] for part in table._tables for uses in part.values()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_slices, "MAX_SLICE", slice_of)
+        early = sum(table.sweep(Instant(now)) for _ in range(sweeps(table)))
+        kept = {uses[-2] for part in table._tables for uses in part.values()}
+        late = sum(table.sweep(Instant(now + window.per)) for _ in range(sweeps(table)))
 
+    assert {dated for dated in last if dated > now - window.per} == kept
     assert (before, 0) == (early + late, len(table))
+    assert {sys.getsizeof({})} == {sys.getsizeof(part) for part in table._tables}, "an empty table keeps its room"
 
 
 @pytest.mark.promise("R24")

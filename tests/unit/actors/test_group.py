@@ -11,6 +11,7 @@ from governor._units import DAY, HOUR, MINUTE, SECOND
 from governor.config import InboundGroup
 from governor.instrumentation import Announcer, ClientDenied
 from governor.messages import InboundDenied, InboundRequest
+from governor.policies._slices import MAX_SLICE
 from governor.policies.client_buckets import ClientBuckets
 from governor.pseudonyms import Pseudonyms
 from governor.testing import ManualClock
@@ -192,6 +193,15 @@ def test_extreme_limits_can_be_asked_swept_and_changed(limit: str) -> None:
 
     assert first is None
     assert actor._sweep_interval() <= 3600 / ClientBuckets.TABLES
+
+
+def test_a_round_through_many_clients_takes_as_long_as_one_through_few_in_more_slices() -> None:
+    actor = group(["1/s burst 1"], max_clients=100_000)
+    few = actor._sweep_interval()
+    for number in range(2 * MAX_SLICE):
+        actor.admit(InboundRequest(KEYS.actor(b"%d" % number), ANN.address))
+
+    assert (30 / ClientBuckets.TABLES, 30 / (ClientBuckets.TABLES + 2)) == (few, actor._sweep_interval())
 
 
 # Dry run.

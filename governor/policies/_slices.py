@@ -1,0 +1,54 @@
+"""A walk through the keys of several dictionaries in slices, each dictionary from its oldest key on.
+
+A slice is what one call may look at and drop without a noticeable pause. The order matters for the memory: keys that were made
+one after the other share pages. Dropped in that order they give back a few pages with each slice. Dropped in any other order,
+almost all pages stay in use until the last keys go, and giving them all back at once takes many milliseconds.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, final
+
+#: Keys of one slice: about a fifth of a millisecond.
+MAX_SLICE: Final = 512
+
+
+def slices(entries: int, tables: int) -> int:
+    """The number of slices after which so many entries of so many dictionaries were all visited, at most."""
+    return tables + entries // MAX_SLICE
+
+
+@final
+class SliceWalk:
+    """Where the walk stands. It never ends: after the last dictionary comes the first.
+
+    Law: a key that is in a dictionary during the whole of its turn is visited once in it, after all older ones. Keys that are
+    added during the turn are visited in the next one.
+    """
+
+    __slots__ = ("_keys", "_next", "dropped", "place")
+
+    def __init__(self) -> None:
+        self._next = 0
+        #: The index of the dictionary that the walk is in.
+        self.place = 0
+        #: Its keys that are still to be visited, the oldest last.
+        self._keys: list[bytes] = []
+        #: How many of its keys have been dropped in this turn.
+        self.dropped = 0
+
+    def slice(self, tables: Sequence[Iterable[bytes]]) -> list[bytes]:
+        """The next keys, at most `MAX_SLICE`: all of one dictionary, `place`. A key may have been removed since."""
+        keys = self._keys
+        if not keys:
+            self.place, self.dropped = self._next, 0
+            self._next = (self.place + 1) % len(tables)
+            keys = self._keys = list(tables[self.place])
+            keys.reverse()
+        found = keys[: -MAX_SLICE - 1 : -1]
+        del keys[-MAX_SLICE:]
+        return found
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the dictionary has been visited as a whole."""
+        return not self._keys
