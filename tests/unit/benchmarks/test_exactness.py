@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from benchmarks.contention.crowd import one_loop, tasks_and_threads, two_loops
-from benchmarks.contention.exactness import judge, over_admitted, over_admitted_to_threads
+from benchmarks.contention.exactness import _TIGHT, judge, over_admitted, over_admitted_to_threads
 from benchmarks.contention.subject import Law, Limit, for_everybody, lock_based
 from benchmarks.contention.subjects.baselines import TEXTBOOK
 from benchmarks.contract import BenchmarkError
@@ -27,8 +27,8 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_limiter_that_admits_everything_is_marked_for_each_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Long enough for a machine that gives this process no turn for some time.
-    monkeypatch.setattr("benchmarks.contention.exactness._ASKING", 60)
+    # So little that the first asks exceed it, also on a machine that gives this process no turn for seconds.
+    monkeypatch.setitem(_TIGHT, Law.BUCKET, Limit(1, 1))
     found = [over_admitted(GENEROUS, crowd) for crowd in (one_loop, two_loops, tasks_and_threads)]
 
     assert [] == [excess for excess in [*found, over_admitted_to_threads(GENEROUS, ["shared"] * 8)] if not excess > 0]
