@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final, Protocol, final
 
 from governor.clock import MAX_DURATION, wall_clock
-from governor.hints import Headers, dialect_of, is_throttled, read_hints
+from governor.hints import Headers, is_throttled, read_hints
 from governor.hints.body import MAX_BODY
 from governor_client._attempt import Attempt, Observing, rejection_in
 from governor_client._headers import LazyHeaders
@@ -34,7 +34,7 @@ def begin(operation: _Operation, attempt: Attempt, status: int, lazy: Callable[[
     throttled = is_throttled(provider, status, headers)
     rejection = rejection_in(provider, status, headers, throttled=throttled) if status >= 400 else None
     attempt.answered(status, rejection, throttled=throttled)
-    reads = dialect_of(provider).reads_body and (status >= 400 or GRAPHQL in operation.request.path)
+    reads = status >= 400 or GRAPHQL in operation.request.path
     attempt.observe((*operation.observing, *((partial(HintBody, attempt, provider),) if reads else ())), status, headers)
 
 

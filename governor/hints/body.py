@@ -1,4 +1,4 @@
-"""Values in small JSON bodies, by path: `$.error.details[].retryDelay` visits every element of a list."""
+"""Small bodies: JSON and text. A value is found by its path: `$.error.details[].retryDelay` visits every element of a list."""
 
 from typing import Final
 
@@ -6,18 +6,20 @@ import msgspec
 
 #: Bytes of a body that is read; the hints of no provider are in a larger one.
 MAX_BODY: Final = 65_536
+#: Bytes of a text that are read.
+MAX_CHARACTERS: Final = 2_048
 #: Values that one path finds.
 MAX_FOUND: Final = 64
 
 
 def decode(body: bytes | None) -> object:
-    """The value of a JSON body; None for another, and for one of more than `MAX_BODY` bytes."""
+    """The value of a JSON body, or the beginning of another as text; None for one of more than `MAX_BODY` bytes."""
     if not body or len(body) > MAX_BODY:
         return None
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return None
+        return body[:MAX_CHARACTERS].decode("utf-8", "replace")
 
 
 def texts(document: object, path: str) -> list[str]:

@@ -34,11 +34,17 @@ class LimitSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     remaining: str | None = None
     #: When the limit is available again; the latest of several counts.
     reset: tuple[str, ...] = ()
-    #: `used/limit`, as `40/40`.
+    #: `used/limit`, as `40/40`, and what is used beside `limit`.
     ratio: str | None = None
-    #: The length of the window: as the provider documents it, or where an answer says it.
+    used: str | None = None
+    #: The length of the window: as the provider documents it, or where an answer says it, in `interval_unit` without a unit.
+    #: Of a provider that says several limits in one header, `600,30000`, the windows are several: `15m, 24h`.
     window: str | None = None
     interval: str | None = None
+    interval_unit: Literal["s", "ms"] = "s"
+    #: The units that come back each second, and those that the call needs: they tell the reset after a denial.
+    refill: str | None = None
+    needed: str | None = None
     #: The provider's name of the limit: a bucket or a resource.
     name: str | None = None
     #: The unit of a number in `reset` that is a span.
@@ -95,8 +101,6 @@ class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: The wait after such an answer that does not say when to come back.
     default_wait: str | None = None
     ban: Ban = Ban()
-    #: Whether headers are also understood by what their names have in common: see `families`.
-    families: bool = False
 
 
 # What msgspec has to know of these types is built while one thread imports. Two threads that build it at once, each with its
@@ -113,7 +117,9 @@ class LimitReader(NamedTuple):
     #: Headers and paths of which one says the limit in an answer that is rate limited.
     signs: tuple[str, ...]
     unit: int
+    #: The window, or -1; and those of limits that are said in one header, if there are several.
     window: int
+    windows: tuple[int, ...]
     #: Whether one of the sources is in a body.
     in_body: bool
 
@@ -130,8 +136,6 @@ class Dialect(DialectFile, frozen=True, forbid_unknown_fields=True, eq=False):
     throttled_statuses: frozenset[int] = frozenset()
     #: `default_wait`, or `MIN_WAIT`.
     wait: Duration = MIN_WAIT
-    #: Whether hints of the provider may be in the body of an answer, whatever its status.
-    reads_body: bool = False
 
 
 @lru_cache(maxsize=1_024)
@@ -159,10 +163,10 @@ def built_in_dialects() -> Mapping[str, Dialect]:
     known = {reader.marker: reader for one in found.values() for reader in one.readers if reader.marker[0] != "$"}
     others = [reader for marker, reader in known.items() if marker not in generic.markers]
     readers = (*generic.readers, *others)
-    return {
-        **found,
-        GENERIC: msgspec.structs.replace(generic, readers=readers, known=_known(generic.markers, generic.fields, readers)),
-    }
+    found[GENERIC] = msgspec.structs.replace(generic, readers=readers, known=_known(generic.markers, generic.fields, readers))
+    # The waits of the generic dialect are those of all.
+    shared = {name: (*one.waits, *(wait for wait in generic.waits if wait not in one.waits)) for name, one in found.items()}
+    return {name: msgspec.structs.replace(one, waits=shared[name]) for name, one in found.items()}
 
 
 def read_dialects(folder: "Traversable") -> dict[str, Dialect]:
@@ -179,7 +183,9 @@ def read_dialect(name: str, text: str) -> Dialect:
         readers = tuple(_reader(limit) for limit in said.limits)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(name, text, "a dialect", message=f"dialect {name}: {error}") from None
-    markers = ["retry-after", STANDARD.state, STANDARD.policy, *(field.state for field in said.fields), *_sources(readers)]
+    conditions = [one.where for one in said.throttled if one.where is not None and not one.status]
+    fields = (field.state for field in said.fields)
+    markers = ["retry-after", STANDARD.state, STANDARD.policy, *fields, *_sources(readers), *conditions]
     return Dialect(
         **{field: getattr(said, field) for field in said.__struct_fields__},
         markers=_headers(markers),
@@ -187,20 +193,21 @@ def read_dialect(name: str, text: str) -> Dialect:
         readers=readers,
         throttled_statuses=frozenset(status for one in said.throttled if one.where is None for status in one.status),
         wait=wait,
-        reads_body=any(source.startswith("$") for source in (*_sources(readers), *said.waits, *_conditions(said))),
     )
 
 
 def _reader(limit: LimitSources) -> LimitReader:
-    marker = limit.remaining or limit.ratio or limit.limit
+    marker = limit.remaining or limit.ratio or limit.used or limit.limit or limit.refill
     if marker is None:
-        raise ConfigError("limits", limit, "a limit with `remaining`, `ratio` or `limit`")
+        raise ConfigError("limits", limit, "a limit with `remaining`, `ratio`, `used`, `limit` or `refill`")
+    windows = tuple([int(parse_duration(one.strip())) for one in (limit.window or "").split(",") if one.strip()])
     return LimitReader(
         limit,
         marker,
         (marker, *limit.reset),
         MILLISECOND if limit.unit == "ms" else SECOND,
-        -1 if limit.window is None else parse_duration(limit.window),
+        windows[0] if len(windows) == 1 else -1,
+        windows if len(windows) > 1 else (),
         any(source is not None and source[0] == "$" for source in (limit.limit, limit.remaining, limit.ratio, limit.name)),
     )
 
@@ -217,10 +224,6 @@ def _known(markers: Iterable[str], fields: Iterable[PolicyFields], readers: Iter
 
 def _sources(readers: tuple[LimitReader, ...]) -> list[str]:
     return [reader.marker for reader in readers]
-
-
-def _conditions(said: DialectFile) -> list[str]:
-    return [condition.where or "" for condition in (*said.throttled, *said.provider_wide)]
 
 
 @cache

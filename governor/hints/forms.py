@@ -25,8 +25,9 @@ class Form(NamedTuple):
     readers: tuple[LimitReader, ...]
     throttled_readers: tuple[LimitReader, ...]
     fields: tuple[PolicyFields, ...]
-    #: The headers that say how long to wait, and the unit of a number in them.
+    #: The headers that say how long to wait, and the unit of a number in them; and those of the dialect, for denials.
     waits: tuple[tuple[str, int], ...]
+    denied_waits: tuple[str, ...]
 
 
 def form_of(dialect: Dialect, headers: Headers) -> Form:
@@ -36,7 +37,8 @@ def form_of(dialect: Dialect, headers: Headers) -> Form:
     elif isinstance(headers, Mapping):
         names = tuple([name.lower() for name in headers])
     else:
-        names = tuple([name for name in dialect.known if headers.get(name) is not None])
+        asked = dict.fromkeys([*dialect.known, *dialect.waits, *(name for name, _ in WAITS)])
+        names = tuple([name for name in asked if headers.get(name) is not None])
     return _form(dialect, names) if len(names) <= _MAX_NAMES else _form.__wrapped__(dialect, names)
 
 
@@ -58,15 +60,19 @@ def _silent(provider: str, names: tuple[str | bytes, ...]) -> bool:
 @lru_cache(maxsize=256)
 def _form(dialect: Dialect, names: tuple[str, ...]) -> Form:
     there = frozenset(names)
-    limits = tuple([name for name in names if "limit" in name or "remaining" in name]) if dialect.families else ()
-    others = [reader for reader in readers_of(limits) if reader.marker not in dialect.markers]
+    known = {STANDARD.state, STANDARD.policy, *dialect.known}
+    unknown = tuple([name for name in names if name not in known])
+    others = readers_of(names, unknown)
     readers = (*dialect.readers, *others)
+    fields = tuple(
+        [field for field in (STANDARD, *dialect.fields, *fields_of(unknown)) if field.state in there or field.policy in there]
+    )
+    read = tuple([reader for reader in readers if reader.marker in there or reader.marker[0] == "$"])
     return Form(
-        bool(limits) or not there.isdisjoint(dialect.markers),
-        tuple(reader for reader in readers if reader.marker in there or reader.marker[0] == "$"),
-        tuple(reader for reader in readers if any(sign in there or sign[0] == "$" for sign in reader.signs)),
-        tuple(
-            field for field in (STANDARD, *dialect.fields, *fields_of(limits)) if field.state in there or field.policy in there
-        ),
-        tuple(wait for wait in WAITS if wait[0] in there),
+        bool(fields) or any(reader.marker in there for reader in read) or not there.isdisjoint(dialect.markers),
+        read,
+        tuple([reader for reader in readers if any(sign in there or sign[0] == "$" for sign in reader.signs)]),
+        fields,
+        tuple([wait for wait in WAITS if wait[0] in there]),
+        tuple([source for source in dialect.waits if source in there]),
     )

@@ -27,7 +27,15 @@ _ITEM: Final = re.compile(
     r'(?:"(?P<quoted>[^"\\]{0,128})"|(?P<token>[A-Za-z*0-9][\w.:/*-]{0,127}))?(?P<parameters>(?:\s*;[^;,]*)*)'
 )
 _PARAMETER: Final = re.compile(r';\s*([a-z]{1,16})\s*=\s*"?([^";,]{0,64})')
-_OLD: Final = re.compile(r"\b(limit|remaining|reset)\s*=\s*([0-9]{1,15})")
+#: Draft 07, and what servers make of it: `total=10; remaining=0; resets=45`, `hour-lim:3600;hour-rem:0;`, a JSON object.
+_OLD: Final = re.compile(
+    r"(?<![a-z])(limit|lim|total|remaining|rem|resets?|until)\"?\s{0,4}[=:]\s{0,4}(?:([0-9]{1,15})(?![0-9:.-])|\"?([^\",;}\s]{1,40}))"
+)
+_RENAMED: Final = {"remaining": "r", "rem": "r", "reset": "t", "resets": "t", "until": "t"}
+_WORDS: Final = re.compile(r"(?<![a-z])(second|minute|hour|day)(?![a-z])")
+_WINDOWS: Final = {"second": "1", "minute": "60", "hour": "3600", "day": "86400"}
+#: An item without a name, `q=100;r=0;t=60`.
+_NAMELESS: Final = re.compile(r"[a-z]{1,16}=")
 
 
 class Item(NamedTuple):
@@ -42,10 +50,12 @@ def items(text: str) -> list[Item]:
     if len(text) > _MAX_STRUCTURED or _USUAL.fullmatch(text) is None:
         if len(text) <= _MAX_STRUCTURED and (found := _structured(text)) is not None:
             return found
-        old = dict(_OLD.findall(text, 0, MAX_FIELD))
+        old = {
+            _RENAMED.get(key, "q"): digits or other.upper() for key, digits, other in _OLD.findall(text.lower(), 0, MAX_FIELD)
+        }
         if old:
-            renamed = {"limit": "q", "remaining": "r", "reset": "t"}
-            return [Item("", {renamed[key]: value for key, value in old.items()})]
+            window = _WORDS.search(text.lower(), 0, MAX_FIELD)
+            return [Item("", old if window is None else {**old, "w": _WINDOWS[window[1]]})]
     return [item for part in text[:MAX_FIELD].split(",")[:MAX_ITEMS] if (item := _item(part.strip())) is not None]
 
 
@@ -92,6 +102,8 @@ def _policy(parameters: dict[str, str]) -> Policy:
 
 
 def _item(part: str) -> Item | None:
+    if _NAMELESS.match(part) is not None:
+        part = f";{part}"
     found = _ITEM.match(part)
     if found is None or not found["parameters"]:
         return None

@@ -8,14 +8,15 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from governor._units import SECOND, Duration
+from governor._units import MILLISECOND, SECOND, Duration
 from governor.hints.body import decode, texts
 from governor.hints.dialect import Condition, Dialect, LimitReader, PolicyFields, dialect_of
 from governor.hints.forms import Form, form_of
 from governor.hints.hint import MAX_HINT, Headers, Hint, Severity
 from governor.hints.ratelimit_fields import NO_POLICY, State, policies, states
 from governor.hints.retry_after import RETRY_AFTER, longest_wait
-from governor.hints.values import MAX_FIELD, VERY_LONG, Clock, count, least, span, values
+from governor.hints.values import MAX_FIELD, MAX_LENGTH, MAX_VALUES, VERY_LONG, Clock, count, least, number, span, values
+from governor.hints.wording import is_code, says_throttled, wait_of
 
 #: Hints of one answer; further ones are dropped, after those that forbid calls.
 MAX_HINTS: Final = 32
@@ -41,7 +42,7 @@ def read_hints(
     """
     dialect = dialect_of(provider) if isinstance(provider, str) else provider
     form = form_of(dialect, headers)
-    if not form.speaks and status < 400 and (body is None or not dialect.reads_body):
+    if not form.speaks and status < 400 and body is None:
         return ()
     return _Answer(dialect, status, headers, body, now, max_hint).hints(form)
 
@@ -82,12 +83,18 @@ class _Answer:
         throttled = self.is_throttled()
         scope = self._scope()
         readers = form.throttled_readers if throttled else form.readers
-        found = [hint for reader in readers if (hint := self._limit(reader, scope)) is not None]
+        found: list[Hint] = []
+        for reader in readers:
+            found += self._limit(reader, scope, throttled)
         for field in form.fields:
             found += self._fields(field, get(field.state), scope)
         wait, assumed = self._wait(form, throttled), False
-        if throttled and wait <= 0:
-            wait, assumed = self._until(found)
+        if throttled:
+            if wait <= 0:
+                wait, assumed = self._until(found)
+            else:
+                # A limit of which the answer does not say what remains may be the one that denies the call.
+                wait = max([wait, *(hint.reset for hint in found if hint.remaining is None and hint.reset)])
         if throttled or wait > 0:
             severity = Severity.THROTTLED if throttled else Severity.PAUSE
             found.append(Hint("requests", retry_after=self._span(wait), severity=severity, assumed=assumed))
@@ -96,7 +103,13 @@ class _Answer:
         return tuple(found[:MAX_HINTS])
 
     def is_throttled(self) -> bool:
-        return self._status in self._dialect.throttled_statuses or self.holds_one_of(self._dialect.throttled)
+        if self._status in self._dialect.throttled_statuses or self.holds_one_of(self._dialect.throttled):
+            return True
+        if self._status >= 400:
+            code = next((said for name in _CODES if (said := self._headers.get(name)) is not None), None)
+            return (code is not None and is_code(code[:MAX_LENGTH])) or says_throttled(self._document())
+        document = self._document()
+        return isinstance(document, dict) and says_throttled([document.get(key) for key in ("error", "errors")])
 
     def holds_one_of(self, conditions: Iterable[Condition]) -> bool:
         for condition in conditions:
@@ -120,16 +133,16 @@ class _Answer:
         wide = self._dialect.provider_wide
         return "provider" if wide and self.holds_one_of(wide) else self._dialect.scope
 
-    def _limit(self, reader: LimitReader, scope: Scope) -> Hint | None:
-        """The state of a limit; None if the answer does not say it."""
+    def _limit(self, reader: LimitReader, scope: Scope, throttled: bool) -> list[Hint]:
+        """The state of a limit, or of several that are said in one header; empty if the answer does not say it."""
         sources = reader.sources
         get = self._first if reader.in_body else self._headers.get
-        remaining = limit = None
-        if sources.remaining is not None and (text := get(sources.remaining)) is not None:
-            remaining = least(text)
+        text = None if sources.remaining is None else get(sources.remaining)
+        if (sources.used is not None or (text is not None and "," in text)) and (several := self._several(reader, scope)):
+            return several
+        remaining = None if text is None else least(text)
         stated = None if sources.limit is None else get(sources.limit)
-        if stated is not None:
-            limit = least(stated)
+        limit = None if stated is None else least(stated)
         if sources.ratio is not None and (ratio := get(sources.ratio)) is not None:
             used, _, of = ratio.partition("/")
             spent, all_of = count(used.strip()), count(of.strip())
@@ -139,10 +152,36 @@ class _Answer:
         for source in sources.reset:
             if (until := self._latest(source, reader.unit)) > reset:
                 reset = until
+        if throttled and sources.refill is not None:
+            needed = 1 if sources.needed is None else count(get(sources.needed) or "1") or 1
+            if (refilled := _refilled(get(sources.refill), needed - (remaining or 0))) > 0:
+                remaining, reset = 0, max(reset, refilled)
         if remaining is None and limit is None and reset < 0:
-            return None
+            return []
         name = None if sources.name is None else get(sources.name)
-        return self._state(sources.dimension, limit, remaining, reset, self._window(reader, limit, stated), name, scope)
+        return [self._state(sources.dimension, limit, remaining, reset, self._window(reader, limit, stated), name, scope)]
+
+    def _several(self, reader: LimitReader, scope: Scope) -> list[Hint]:
+        """The states of limits that are said in one header each, `1, 15000`: as many of each part, in the same order."""
+        sources, get = reader.sources, self._headers.get
+        split = _split if reader.windows else _listed
+        limits, used, left = (split(get(source or "")) for source in (sources.limit, sources.used, sources.remaining))
+        resets = split(next((text for source in sources.reset if (text := get(source)) is not None), None))
+        windows: list[int] = list(reader.windows)
+        if used and len(used) == len(limits):
+            pairs = [(_pair(one), _pair(of)) for one, of in zip(used, limits, strict=True)]
+            left = ["" if spent is None or of is None else str(max(0, of - spent)) for (spent, _), (of, _) in pairs]
+            windows = windows or [window for _, (_, window) in pairs]
+        lengths = {len(part) for part in (limits, left, resets, windows) if part}
+        if lengths != {len(left)} or not limits or not (resets or windows):
+            return []
+        found = []
+        for at, text in enumerate(left[:MAX_HINTS]):
+            amount, window = _pair(limits[at])
+            window = windows[at] if windows else window
+            reset = _span(resets[at], self._clock, reader.unit) if resets else -1
+            found.append(self._state(sources.dimension, amount, count(text), reset, window, None, scope))
+        return found
 
     def _fields(self, field: PolicyFields, text: str | None, scope: Scope) -> list[Hint]:
         """The states that a field RateLimit says, or its equivalent of a provider; without one, its policies."""
@@ -186,7 +225,8 @@ class _Answer:
     def _window(self, reader: LimitReader, limit: int | None, stated: str | None) -> int:
         """The window of a limit, which the answer may have `stated`; -1 if it is not known."""
         interval = reader.sources.interval
-        if interval is not None and (said := self._latest(interval, SECOND)) > 0:
+        unit = MILLISECOND if reader.sources.interval_unit == "ms" else SECOND
+        if interval is not None and (said := self._latest(interval, unit)) > 0:
             return said
         if reader.window > 0 or stated is None or ";" not in stated:
             return reader.window
@@ -203,10 +243,20 @@ class _Answer:
             if text is not None and (name == RETRY_AFTER or self._status >= 400):
                 longest = max(longest, longest_wait(text, self._clock, unit))
         if throttled:
-            for source in self._dialect.waits:
-                if self._has_body or source[0] != "$":
-                    longest = max(longest, self._latest(source, SECOND))
+            for name in form.denied_waits:
+                longest = max(longest, self._denied_wait(self._headers.get(name) or ""))
+            if self._has_body:
+                for source in self._dialect.waits:
+                    if source[0] == "$":
+                        longest = max(longest, self._latest(source, SECOND))
+                longest = max(longest, wait_of(self._document(), self._clock))
         return longest
+
+    def _denied_wait(self, text: str) -> int:
+        """The wait that a header of a denial says: a number, a date, or a JSON object that names it."""
+        if text.lstrip()[:1] == "{":
+            return wait_of(decode(text.encode("utf-8", "replace")), self._clock)
+        return max((_span(value, self._clock) for value in values(text)), default=-1)
 
     def _until(self, found: list[Hint]) -> tuple[int, bool]:
         """The wait after an answer that says "rate limited" and not for how long, and whether that is assumed.
@@ -221,12 +271,14 @@ class _Answer:
         if source[0] != "$":
             text = self._headers.get(source)
             return [] if text is None else [text]
-        if not self._has_body:
-            return []
+        return texts(self._document(), source) if self._has_body else []
+
+    def _document(self) -> object:
+        """The decoded body; None without one."""
         if self._body is not None:
             self._decoded = decode(self._body)
             self._body = None
-        return [] if self._decoded is None else texts(self._decoded, source)
+        return self._decoded
 
     def _first(self, source: str) -> str | None:
         return self._headers.get(source) if source[0] != "$" else next(iter(self._texts(source)), None)
@@ -252,7 +304,31 @@ _EXHAUSTED: Final = Severity.EXHAUSTED
 _NOTICE: Final = Severity.NOTICE
 #: Characters of a field RateLimit-Policy that is read: it is kept for the next answer.
 _MAX_STATED: Final = 2_048
+#: Headers that say the code of an error.
+_CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code")
+_PAIR: Final = re.compile(r"([0-9]{1,15}):([0-9]{1,9})")
 _OLD_POLICY: Final = re.compile(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")
+
+
+def _listed(text: str | None) -> list[str]:
+    return [] if text is None else list(values(text))
+
+
+def _split(text: str | None) -> list[str]:
+    """The values of a header in which a comma is none of a number."""
+    return [] if text is None else [value.strip() for value in text[:MAX_FIELD].split(",", MAX_VALUES)[:MAX_VALUES]]
+
+
+def _pair(text: str) -> tuple[int | None, int]:
+    """An amount and its window, `20:120`; the window is -1 if there is only an amount."""
+    found = _PAIR.fullmatch(text)
+    return (count(text), -1) if found is None else (int(found[1]), int(found[2]) * SECOND)
+
+
+def _refilled(rate: str | None, missing: int) -> int:
+    """How long so many units take to come back at a rate per second; -1 if that is not said."""
+    per_million = None if rate is None else number(rate.strip(), 1_000_000)
+    return -1 if not per_million or missing <= 0 else min(-(-missing * 10**12 // per_million), VERY_LONG)
 
 
 def _span(text: str, clock: Clock, unit: int = SECOND) -> int:

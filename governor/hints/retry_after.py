@@ -38,7 +38,7 @@ def read_wait(headers: Headers, *, now: float, max_hint: Duration = MAX_HINT) ->
 
 def longest_wait(text: str, clock: Clock, unit: int) -> int:
     """The longest of the waits of a field, in microseconds; -1 without a valid one."""
-    if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS:
+    if len(text) <= MAX_DIGITS and text.isdecimal() and text.isascii():
         return min(int(text) * unit, VERY_LONG)  # As nearly always.
     waits = [span(value, clock, unit=unit, dates=False) for value in values(text)]
     return max((wait for wait in waits if wait is not None), default=-1)

@@ -35,6 +35,8 @@ _NUMBER: Final = re.compile(r"\+?([0-9]+)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
 _VALUE: Final = re.compile(
     r"\s*(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?(?=\s*(?:[,;]|$))|(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}, )?[^,]+)"
 )
+#: A number that something else follows: `60:transaction:key`, `120; comment`.
+_AND_MORE: Final = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)\s{0,4}[:;]")
 _UNITS: Final = {**UNITS, "ns": None, "µs": UNITS["us"], "μs": UNITS["us"]}
 _PART: Final = re.compile(rf"([0-9]+)(?:\.([0-9]*))?\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})(?![a-z])\s*")
 #: The usual durations: hours, minutes, and seconds or milliseconds with at most as many decimals as microseconds have.
@@ -85,10 +87,11 @@ def values(text: str) -> Iterator[str]:
 
 def number(text: str, scale: int = 1) -> int | None:
     """A number, multiplied by `scale` and rounded up: `60`, `60.5`, `1,234`, `1e3`; `VERY_LONG` for an absurd one."""
-    if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS:
+    if len(text) <= MAX_DIGITS and text.isdecimal() and text.isascii():
         return min(int(text) * scale, VERY_LONG)
     if len(text) > MAX_LENGTH:
-        return VERY_LONG if text[:MAX_FIELD].isdecimal() and text.isascii() and text.strip("0") else None
+        digits = text[:MAX_FIELD]
+        return VERY_LONG if digits.isdecimal() and digits.isascii() and digits.strip("0") else None
     found = _NUMBER.fullmatch(text.replace(",", "")) if text[:1].isdecimal() or text[:1] == "+" else None
     if found is None:
         return VERY_LONG if text.lower() in _INFINITE else None
@@ -110,16 +113,17 @@ def number(text: str, scale: int = 1) -> int | None:
 
 def count(text: str) -> int | None:
     """A number of units, rounded down; None for a negative one. Parameters after a semicolon are ignored."""
-    if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS:
+    if len(text) <= MAX_DIGITS and text.isdecimal() and text.isascii():
         return int(text)
-    text = text.partition(";")[0].strip()
-    amount = number(text, 1_000)
+    amount = number(text.partition(";")[0].strip(), 1_000)
+    if amount is None and ";" in text and len(text) <= MAX_LENGTH:
+        amount = number(text.rpartition(";")[2].strip(), 1_000)  # Azure writes the name of the limit before it.
     return None if amount is None else amount if amount == VERY_LONG else amount // 1_000
 
 
 def least(text: str) -> int | None:
     """The smallest of the numbers of units of a field; None without a valid one."""
-    if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS:
+    if len(text) <= MAX_DIGITS and text.isdecimal() and text.isascii():
         return int(text)
     if "," not in text:
         return count(text.strip())
@@ -132,7 +136,7 @@ def span(text: str, clock: Clock, *, unit: int = SECOND, dates: bool = True) -> 
     A value is a number of `unit`, a duration (`6m0s`, `120ms`, `PT30S`), or a date of HTTP or RFC 3339. With `dates`, a
     number of 1,000,000,000 or more is a date in seconds, milliseconds, microseconds or nanoseconds since 1970.
     """
-    if text.isdecimal() and len(text) <= MAX_DIGITS and text.isascii():
+    if len(text) <= MAX_DIGITS and text.isdecimal() and text.isascii():
         whole = int(text)
         if dates and whole * unit >= _EPOCH * SECOND:
             return _future(_since_1970(whole), clock)
@@ -153,6 +157,8 @@ def span(text: str, clock: Clock, *, unit: int = SECOND, dates: bool = True) -> 
     if amount is not None:
         return amount
     moment = date(text)
+    if moment is None and (rest := _AND_MORE.match(text)) is not None:
+        return span(rest[1], clock, unit=unit, dates=dates)
     return None if moment is None else _future(moment, clock)
 
 
@@ -209,7 +215,8 @@ def date(text: str) -> int | None:
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             # JavaScript writes `Tue Feb 16 2021 09:02:42 GMT+0100 (Central European Standard Time)`.
-            return _microseconds(read(text.partition(" (")[0].replace("GMT+", "+").replace("GMT-", "-")))
+            plain = text.partition(" (")[0].replace("GMT+", "+").replace("GMT-", "-")
+            return _microseconds(read(plain.removesuffix(" UTC")))  # As Ruby writes it.
         except (ValueError, TypeError, IndexError, OverflowError):
             continue
     return None

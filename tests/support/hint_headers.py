@@ -9,7 +9,16 @@ HINT_HEADERS: Final = sorted(
         source
         for dialect in built_in_dialects().values()
         for limit in dialect.limits
-        for source in (limit.limit, limit.remaining, limit.ratio, limit.name, limit.interval, *limit.reset)
+        for source in (
+            limit.limit,
+            limit.remaining,
+            limit.ratio,
+            limit.used,
+            limit.refill,
+            limit.name,
+            limit.interval,
+            *limit.reset,
+        )
         if source is not None and source[0] != "$"
     }
     | {field for dialect in built_in_dialects().values() for pair in dialect.fields for field in (pair.state, pair.policy)}

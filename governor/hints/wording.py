@@ -1,0 +1,150 @@
+"""Wording of error bodies: codes and sentences that say "rate limited", and waits, by the names of keys and in sentences.
+
+Providers without a dialect say so in their own structure, but in few words: `"code": "rate_limited"`, `"retry_after": 30`,
+`"Please try again in 1m26.4s"`. Codes include those of the AWS SDKs (botocore, `retries/standard.py`).
+
+Reading takes time linear in the body. Of one body `MAX_LEAVES` values are read, and `MAX_TEXT` characters of each.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from governor._units import MILLISECOND, MINUTE, SECOND
+from governor.hints.values import MAX_LENGTH, Clock, count, span
+
+MAX_LEAVES: Final = 1_024
+MAX_TEXT: Final = 2_048
+
+_CODE: Final = re.compile(
+    r"throttl|ratelimit|toomanyrequests|requestlimit|apilimit|bandwidthlimit|limitexceededexception|slowdown"
+    r"|throughputexceeded|overratelimit|complexitybudget|resourceexhausted|priorrequestnotcomplete"
+)
+#: Keys whose value may be such a code: a message that is one word is none.
+_CODE_KEY: Final = re.compile(r"(?:code|type|reason|error|errors|name|status|tag|id|errorcode|kind)$")
+_SAID: Final = re.compile(
+    r"too many (?:api )?(?:requests|calls)|(?:rate|request|call|api)[ -]?limit (?:has |have |was |is |been )*"
+    r"(?:exceeded|reached|hit|met)|exceed\w* (?:\w+ ){0,5}(?:rate|request)[ -]limit|(?:was|been|is|being) throttled"
+    r"|rate exceeded|reduce (?:your|the) request rate|please slow down|banned until"
+)
+_XML_CODE: Final = re.compile(r"<code>([a-z.]{1,64})</code>")
+
+#: Keys of waits, without separators, and their unit.
+_WAIT_KEY: Final = re.compile(
+    r"x?(?:ratelimit)?(?:(?:retry|reset|resets|available|allowed)(?:after|in|delay|wait)|wait(?:time|for)?|backoff|cooldown"
+    r"|throttle|secondsuntilreset|estimatedtimetoregainaccess)(?P<unit>seconds?|secs?|ms|millis(?:econds)?|minutes?|mins?)?$"
+)
+#: Keys of instants, or spans, at which a limit is available again.
+_RESET_KEY: Final = re.compile(
+    r"x?(?:ratelimit)?(?:resets?(?:at|on|time|timestamp|date)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until)$"
+)
+#: A sentence that names a wait: "try again in 7.5s", "retry after 35", "banned until 1700000000000".
+_SENTENCE: Final = re.compile(
+    r"(?:again|retry|available|resets?|wait|banned|blocked|expires)[^0-9.!?]{0,24}?[ :~]"
+    r"(?:(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:.]{5,18}z?)"
+    r"|(?P<span>(?:[0-9]{1,9}(?:\.[0-9]{1,9})?\s?(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)"
+    r"(?![a-z])[ ,]{0,2}(?:and )?){1,4})"
+    r"|(?P<number>[0-9]{1,19}(?:\.[0-9]{1,9})?))(?![0-9])"
+)
+#: A number without a unit is a wait after these words only.
+_MEANS_WAIT: Final = re.compile(r"(?:after|in|until|for)[ :~]+[0-9.]+$")
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s?(ms|milli|[smhd])")
+_MILLISECONDS: Final = ("ms", "milli")
+
+
+class _Leaf(NamedTuple):
+    """A value that has no parts: its key, in lower case and without separators, itself, and the object that it is in."""
+
+    key: str
+    value: object
+    of: Mapping[str, object]
+
+
+def says_throttled(document: object) -> bool:
+    """Whether a decoded JSON body, or a text, says in a code or in a sentence that the call is denied as rate limited."""
+    if isinstance(document, str):
+        text = document[:MAX_TEXT].lower()
+        code = _XML_CODE.search(text)
+        return _SAID.search(text) is not None or (code is not None and is_code(code[1]))
+    return any(_says_throttled(leaf) for leaf in _leaves(document))
+
+
+def is_code(text: str) -> bool:
+    """Whether a code means "rate limited": `ThrottlingException`, `rate_limited`, `com.amazon#SlowDown`."""
+    return _CODE.search(_letters(text.partition(":")[0].rpartition("#")[2])) is not None
+
+
+def wait_of(document: object, clock: Clock) -> int:
+    """The longest wait that a decoded body, or a text, of a denial names; -1 if it names none. In microseconds."""
+    if isinstance(document, str):
+        return _in_sentence(document, clock)
+    return max((_wait(leaf, clock) for leaf in _leaves(document)), default=-1)
+
+
+def _leaves(document: object) -> Iterator[_Leaf]:
+    left: list[tuple[str, object, Mapping[str, object]]] = [("", document, {})]
+    found = 0
+    while left and found < MAX_LEAVES:
+        name, value, of = left.pop()
+        if isinstance(value, dict):
+            left.extend([(key, one, value) for key, one in value.items()][:MAX_LEAVES])
+        elif isinstance(value, list):
+            left.extend([(name, one, of) for one in value[:MAX_LEAVES]])
+        else:
+            found += 1
+            yield _Leaf(_letters(name), value, of)
+
+
+def _letters(text: str) -> str:
+    return "".join([letter for letter in text[:MAX_LENGTH].lower() if letter.isalpha()])
+
+
+def _says_throttled(leaf: _Leaf) -> bool:
+    value = leaf.value
+    if not isinstance(value, str):
+        return False
+    if " " in value:
+        return _SAID.search(value[:MAX_TEXT].lower()) is not None
+    return len(value) <= MAX_LENGTH and _CODE_KEY.search(leaf.key) is not None and is_code(value)
+
+
+def _wait(leaf: _Leaf, clock: Clock) -> int:
+    value = leaf.value
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return -1
+    if isinstance(value, str) and " " in value and (said := _in_sentence(value, clock)) >= 0:
+        return said
+    found = _WAIT_KEY.match(leaf.key)
+    if found is None and (_RESET_KEY.match(leaf.key) is None or _has_units_left(leaf.of)):
+        return -1
+    unit = (found["unit"] or "") if found is not None else ""
+    minutes = unit.startswith("min") or leaf.key == "estimatedtimetoregainaccess"
+    scale = MINUTE if minutes else MILLISECOND if unit.startswith(_MILLISECONDS) else SECOND
+    wait = span(str(value)[:MAX_LENGTH].strip(), clock, unit=scale)
+    return -1 if wait is None else wait
+
+
+def _has_units_left(of: Mapping[str, object]) -> bool:
+    """Whether an object says that units of its limit are left: its reset is none of the limit that has denied the call."""
+    left = (count(str(value)) for key, value in of.items() if _letters(key).endswith("remaining"))
+    return any(units for units in left)
+
+
+def _in_sentence(text: str, clock: Clock) -> int:
+    longest = -1
+    for found in _SENTENCE.finditer(text[:MAX_TEXT].lower()):
+        if found["span"] is not None:
+            parts = _PART.findall(found["span"])
+            wait = sum(-(-round(float(amount) * 1_000) * _scale(unit) // 1_000) for amount, unit in parts)
+        elif found["date"] is not None:
+            wait = span(found["date"].upper(), clock) or -1
+        elif _MEANS_WAIT.search(found[0]) is not None:
+            wait = span(found["number"], clock) or -1
+        else:
+            continue
+        longest = max(longest, wait)
+    return longest
+
+
+def _scale(unit: str) -> int:
+    return {"s": SECOND, "m": MINUTE, "h": 60 * MINUTE, "d": 1_440 * MINUTE}.get(unit, MILLISECOND)
