@@ -12,22 +12,25 @@ from typing import Final
 import anyio
 import anyio.to_thread
 import msgspec
+from anyio.lowlevel import checkpoint
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from governor import Governor, GovernorState
 from governor.daemon import openapi, pages, reports
 from governor.daemon.actions import Actions
-from governor.daemon.documents import Health
+from governor.daemon.documents import Health, Status
+from governor.daemon.encoding import encoded
 from governor.daemon.feed import MAX_LISTENERS, Feed
 from governor.daemon.host_check import LOOPBACK_NAMES, Drain, HostCheck
 from governor.daemon.problems import on_http_exception, problem, unavailable
 from governor.daemon.reading import Observer, Unreadable, read_statistics
 from governor.daemon.recorder import recording
+from governor.daemon.steps import MAX_IN_STEP
 from governor.daemon.stream import EventStream, EventStreamHead
 
 API: Final = "/api/v1/traffic-control"
@@ -37,6 +40,8 @@ API: Final = "/api/v1/traffic-control"
 _PAGES: Final = ("", "/dashboard/", "/health", "/openapi.json", "/metrics", f"{API}/")
 #: Exempt paths at most: enough for 16 mounts.
 _MAX_OWN_PAGES: Final = 16 * len(_PAGES)
+
+_NO_STORE: Final = {"Cache-Control": "no-store"}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -110,7 +115,13 @@ def _available(endpoint: Endpoint, governor: Governor) -> Endpoint:
 
 
 def _json(document: object) -> Response:
-    return Response(msgspec.json.encode(document), headers={"Cache-Control": "no-store"}, media_type="application/json")
+    return Response(msgspec.json.encode(document), headers=_NO_STORE, media_type="application/json")
+
+
+async def _pieces(status: Status) -> AsyncIterator[bytes]:
+    for piece in encoded(status):
+        yield piece
+        await checkpoint()
 
 
 class _Endpoints:
@@ -155,8 +166,11 @@ class _Endpoints:
         return _json(openapi.document(server=request.scope.get("root_path", "") or "/", actions=self._actions is not None))
 
     async def status(self, request: Request) -> Response:
-        """The whole status."""
-        return _json(await self.observer.status())
+        """The whole status; with many scopes in pieces."""
+        status = await self.observer.status()
+        if len(status.scopes) <= MAX_IN_STEP:
+            return _json(status)
+        return StreamingResponse(_pieces(status), headers=_NO_STORE, media_type="application/json")
 
     async def metrics(self, request: Request) -> Response:
         """One scope or group, or all scopes of a provider."""
@@ -197,4 +211,4 @@ class _Endpoints:
         text = partial(expose, statistics, accept=request.headers.get("accept", ""))
         # In a thread: with many scopes it takes longer than the event loop can be held up.
         body, content_type = await anyio.to_thread.run_sync(text)
-        return Response(body, headers={"Cache-Control": "no-store", "Content-Type": content_type})
+        return Response(body, headers={**_NO_STORE, "Content-Type": content_type})

@@ -91,6 +91,26 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     scopes: dict[str, ScopeStatistics | GroupStatistics]
 
 
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What has changed of a `Status` since an earlier one.
+
+    `labels` and `scopes` have the entries that are new or have changed, and `gone` has the keys that both have lost. Of the
+    other fields, those that are absent have not changed.
+    """
+
+    about: About | UnsetType = UNSET
+    headline: str | UnsetType = UNSET
+    conditions: tuple[Condition, ...] | UnsetType = UNSET
+    global_: GlobalStatus = msgspec.field(name="global")
+    outbound_scopes: list[str] | UnsetType = UNSET
+    inbound_scopes: list[str] | UnsetType = UNSET
+    recent_denials: dict[str, int] | UnsetType = UNSET
+    actions: tuple[Offer, ...] | UnsetType = UNSET
+    labels: dict[str, str]
+    gone: list[str]
+    scopes: dict[str, ScopeStatistics | GroupStatistics]
+
+
 class ScopeReport(ScopeStatistics, frozen=True, kw_only=True, tag_field="direction", tag="outbound"):
     """One outbound scope, or all scopes of a provider together.
 

@@ -1,7 +1,8 @@
-"""Live updates for all listeners: the status once a second, and events as they happen.
+"""Live updates for all listeners: the status, then what has changed of it once a second, and events as they happen.
 
 The status is read once for all listeners, and each of them has a queue of events. Without listeners nothing is read, except
-by `record`.
+by `recorder`. The latest readings are kept: a listener gets the changes since the one that it got last, or the whole status if
+that one has gone.
 
 At the bounds: above `MAX_LISTENERS` a newcomer takes the place of the one that has listened longest, if that is 10 seconds
 or more, and is turned down otherwise; browsers reconnect by themselves. So listeners that never read block others for no
@@ -13,14 +14,19 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import anyio
 import msgspec
+from anyio.lowlevel import checkpoint
 
+from governor.daemon.changes import changes
+from governor.daemon.documents import Changes, Status
+from governor.daemon.encoding import encoded
 from governor.daemon.loop import Post, current_post
 from governor.daemon.reading import Observer
 from governor.daemon.sampling import Sampler
+from governor.daemon.steps import take_turns
 from governor.instrumentation import AnyEvent, Entry
 
 #: Listeners at a time.
@@ -31,10 +37,16 @@ KEPT: Final = 10.0
 MAX_EVENTS: Final = 256
 #: Seconds between two snapshots for a listener.
 PERIOD: Final = 1.0
-#: A snapshot of at most this age in seconds, when it is due, serves another listener too.
+#: A reading of at most this age in seconds, when a listener is due, serves it too.
 _FRESH: Final = PERIOD / 2
+#: Readings that are kept. A listener that is later than about as many seconds gets the whole status.
+MAX_READINGS: Final = 3
 #: Tells browsers to reconnect after so many milliseconds when the stream ends.
 _RETRY: Final = b"retry: 1000\n\n"
+
+
+#: A message in pieces: to be sent one after the other, and all of them before the next message.
+Message = list[bytes]
 
 
 @final
@@ -71,6 +83,14 @@ class Listener:
         return events
 
 
+class _Reading(NamedTuple):
+    """A status, and when it was read."""
+
+    number: int
+    made_at: float
+    status: Status
+
+
 class Feed:
     """The events and snapshots of one governor, for all listeners on one event loop."""
 
@@ -79,8 +99,9 @@ class Feed:
         self._listeners: set[Listener] = set()
         self._unhook: Callable[[], None] | None = None
         self._lock = anyio.Lock()
-        self._snapshot = b""
-        self._made_at = float("-inf")
+        self._readings: deque[_Reading] = deque(maxlen=MAX_READINGS)
+        #: Of the latest reading, by the number of the reading that they continue from; the whole status by None.
+        self._messages: dict[int | None, Message] = {}
 
     def join(self) -> Listener | None:
         """A new listener, which gets everything from now on; None if all places are taken, and none for long enough."""
@@ -101,35 +122,46 @@ class Feed:
         self._listeners.discard(listener)
         self._hook()
 
-    async def messages(self, listener: Listener) -> AsyncGenerator[bytes]:
-        """The messages for one listener, without end: a snapshot first, then events, and a snapshot every second.
+    async def messages(self, listener: Listener) -> AsyncGenerator[Message]:
+        """The messages for one listener, without end: a snapshot first, then events, and changes every second.
 
         Raises `Unreadable` once the governor has ended.
         """
-        yield _RETRY
+        yield [_RETRY]
         due = oldest = anyio.current_time()
+        number = None
         while True:
-            yield await self._status(oldest)
+            number, status = await self._status(number, oldest)
+            yield status
             due = max(due + PERIOD, anyio.current_time())
             oldest = due - _FRESH
             while (left := due - anyio.current_time()) > 0:
                 with anyio.move_on_after(left):
                     await listener.woken.wait()
                 for event in listener.take():
-                    yield event
+                    yield [event]
 
-    async def _status(self, oldest: float) -> bytes:
-        """A snapshot that was read at `oldest` or later."""
+    async def _status(self, number: int | None, oldest: float) -> tuple[int, Message]:
+        """A reading made at `oldest` or later: its number, and the message for a listener that has reading `number`."""
         async with self._lock:
-            if self._made_at < oldest:
+            readings = self._readings
+            if not readings or readings[-1].made_at < oldest:
                 made_at = anyio.current_time()
-                self._snapshot = message("snapshot", msgspec.json.encode(await self._observer.status()))
-                self._made_at = made_at
-            return self._snapshot
+                readings.append(_Reading(readings[-1].number + 1 if readings else 0, made_at, await self._observer.status()))
+                self._messages = {}
+            latest = readings[-1]
+            before = next((one for one in readings if one.number == number), None)
+            base = None if before is None else before.number
+            if base not in self._messages:
+                self._messages[base] = await _message(before, latest)
+            return latest.number, self._messages[base]
 
     def _hook(self) -> None:
         """Hooks into the governor while there is anyone to tell, and not longer."""
         wanted = bool(self._listeners)
+        if not wanted:
+            self._readings.clear()
+            self._messages = {}
         if wanted and self._unhook is None:
             self._unhook = self._observer.governor.add_hook(partial(self._hear, current_post(), Sampler()))
         elif not wanted and self._unhook is not None:
@@ -150,6 +182,18 @@ class Feed:
             self._observer.history.tell(entry)
         for listener in self._listeners:
             listener.offer(told)
+
+
+async def _message(before: _Reading | None, latest: _Reading) -> Message:
+    """The status, or its changes since the reading before."""
+    document: Status | Changes = latest.status
+    if before is not None:
+        document = await take_turns(changes(before.status, latest.status))
+    made = [b"event: %b\ndata: " % (b"snapshot" if before is None else b"changes")]
+    for piece in encoded(document):
+        made.append(piece)
+        await checkpoint()
+    return [*made, b"\n\n"]
 
 
 def message(kind: str, data: bytes) -> bytes:

@@ -19,6 +19,8 @@ from governor.instrumentation import Entry
 
 #: Seconds between two values.
 INTERVAL: Final = 10.0
+#: Seconds by which a value may be early, or a reading older than the one before.
+_SPACING: Final = 0.5
 #: Values that are kept: one hour of them.
 LENGTH: Final = 360
 MAX_SERIES: Final = 1_000
@@ -47,12 +49,13 @@ class History:
 
     def is_due(self, now: float) -> bool:
         """Whether the next value is due at `now`, or the clock was set back."""
-        return not 0 <= now - self._last < INTERVAL - 0.5
+        # Of readings at the same time the older one may come last.
+        return not -_SPACING <= now - self._last < INTERVAL - _SPACING
 
     def add(self, statistics: Statistics) -> None:
         """Keeps the rates since the statistics before, if the next value is due."""
-        if self.is_due(statistics.now):
-            with self._lock:
+        with self._lock:
+            if self.is_due(statistics.now):
                 self._add(statistics)
 
     def _add(self, statistics: Statistics) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from governor import __version__
 from governor.daemon.documents import (
     BreakerAction,
+    Changes,
     CloseAction,
     GroupReport,
     Health,
@@ -25,7 +26,7 @@ from governor.instrumentation import AnyEvent, Entry, Shown
 
 #: The events that listeners may get.
 _EVENTS: Final = tuple(event for event in get_args(AnyEvent) if event.shown is not Shown.NEVER)
-_ANSWERS: Final = (Status, ScopeReport, GroupReport, HistoryReport, Health, Problem, Entry)
+_ANSWERS: Final = (Status, Changes, ScopeReport, GroupReport, HistoryReport, Health, Problem, Entry)
 #: Bodies of requests.
 _BODIES: Final = (BreakerAction, CloseAction, NamedAction, ResumeAction)
 _SECURITY: Final = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
@@ -72,8 +73,8 @@ def _paths() -> _JSON:
             "One scope or group, or all scopes of a provider", _json(ScopeReport, GroupReport), "404", parameter=scope
         ),
         "/api/v1/traffic-control/events": _get(
-            "Server-sent events: a `snapshot` with the status every second; events, each followed by its `timeline` "
-            "entry; and `missed`, with the number of `events` that did not fit into the queue of this listener",
+            "Server-sent events: a `snapshot` with the status; every second the `changes` of it; events, each followed by its "
+            "`timeline` entry; and `missed`, with the number of `events` that did not fit into the queue of this listener",
             {"text/event-stream": _TEXT},
         ),
         "/api/v1/traffic-control/history": _get("The last hour", _json(HistoryReport), parameter=of_scope),

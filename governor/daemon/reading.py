@@ -2,7 +2,6 @@
 
 import os
 import socket
-from threading import Lock
 from typing import Final
 
 import anyio
@@ -13,11 +12,12 @@ from governor import Governor, GovernorState, Statistics, UsageError, __version_
 from governor.daemon import reports
 from governor.daemon.documents import About, Status
 from governor.daemon.history import History
+from governor.daemon.steps import take_turns
 from governor.daemon.tracker import Tracker
 
 #: Seconds for a governor on another thread to answer.
 _READ_TIMEOUT: Final = 5.0
-#: From so many scopes on, a reading is worked on in a thread.
+#: From so many scopes on, the history is kept by a thread.
 _MANY: Final = 256
 
 
@@ -53,23 +53,18 @@ class Observer:
         self._tracker = Tracker()
         #: Whether `governor.daemon.recorder` keeps the history; otherwise listeners do.
         self.recorded = False
-        # Readings come from several threads, and each changes the tracker and the history.
-        self._lock = Lock()
 
     async def status(self) -> Status:
         """Reads, and builds the status document. Raises `Unreadable`."""
         statistics = await read_statistics(self.governor)
-        if len(statistics.scopes) < _MANY:
-            return self._digest(statistics)
-        # With many scopes this takes longer than the event loop can be held up.
-        return await anyio.to_thread.run_sync(self._digest, statistics)
-
-    def _digest(self, statistics: Statistics) -> Status:
-        with self._lock:
+        if len(statistics.scopes) < _MANY or not self.history.is_due(statistics.now):
             self.history.add(statistics)
-            found, recent = self._tracker.add(statistics), self._tracker.recent()
+        else:
+            # It happens once in ten seconds, and takes longer than the event loop can be held up.
+            await anyio.to_thread.run_sync(self.history.add, statistics)
+        found = await take_turns(self._tracker.look(statistics))
         about = msgspec.structs.replace(self._process, policy_file=self.governor.config.policy_file)
-        return reports.status(statistics, found, about=about, recent=recent, acts=self._acts)
+        return await take_turns(reports.status(statistics, found.conditions, about=about, recent=found.recent, acts=self._acts))
 
 
 def this_process() -> About:

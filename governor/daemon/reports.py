@@ -1,7 +1,8 @@
 """Builds the documents of the daemon from `Statistics`."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, repeat
 from typing import Any, Final
 
 from governor import CounterRecord, LimitStatistics, ScopeStatistics, Statistics
@@ -9,6 +10,7 @@ from governor.conditions import INBOUND, OUTBOUND, Condition, headline, label
 from governor.config import is_within
 from governor.daemon.documents import About, GlobalStatus, GroupReport, ScopeReport, Status
 from governor.daemon.offers import offers
+from governor.daemon.steps import parts
 from governor.statistics import BreakerStatistics, BreakerStatus, DenialStatistics, GroupStatistics, LoopStatistics, scarcest
 
 #: The better state first.
@@ -22,25 +24,32 @@ def status(
     about: About,
     recent: Mapping[str, int] | None = None,
     acts: bool = False,
-) -> Status:
-    """Everything: the statistics, the conditions `found` in them, and the number of `recent` denials by scope.
+) -> Iterator[Status | None]:
+    """Everything, in steps (`steps`): the statistics, the conditions `found` in them, and the `recent` denials by scope.
 
     With `acts`, also the actions that apply.
     """
-    outbound = {OUTBOUND + name: scope for name, scope in statistics.scopes.items()}
-    inbound = {INBOUND + name: group for name, group in statistics.groups.items()}
-    scopes: dict[str, ScopeStatistics | GroupStatistics] = {**outbound, **inbound}
     worst: dict[str, Condition] = {}
     for condition in found:
         worst.setdefault(condition.key, condition)
-    return Status(
+    scopes: dict[str, ScopeStatistics | GroupStatistics] = {}
+    labels: dict[str, str] = {}
+    names: Iterable[tuple[str, tuple[str, ScopeStatistics | GroupStatistics]]]
+    names = chain(zip(repeat(OUTBOUND), statistics.scopes.items()), zip(repeat(INBOUND), statistics.groups.items()))
+    for part in parts(names):
+        for prefix, (name, record) in part:
+            key = prefix + name
+            scopes[key] = record
+            labels[key] = label(worst.get(key), record)
+        yield None
+    yield Status(
         about=about,
         headline=headline(found),
         conditions=found,
         global_=global_status(statistics),
         outbound_scopes=list(statistics.scopes),
         inbound_scopes=list(statistics.groups),
-        labels={key: label(worst.get(key), scope) for key, scope in scopes.items()},
+        labels=labels,
         recent_denials=dict(recent or {}),
         actions=offers(scopes, degraded=statistics.degraded_for > 0) if acts else (),
         scopes=scopes,

@@ -20,6 +20,7 @@ from governor.daemon import reports
 from governor.daemon.documents import About, Status
 from governor.daemon.reach import URL, add_either, socket_of
 from governor.daemon.socket_client import SocketClient
+from governor.daemon.steps import finish
 from governor.daemon.table import Line, Tone, table
 from governor.daemon.tracker import Tracker
 from governor.wording import clock, plain, span
@@ -181,8 +182,8 @@ def _fetch_over_socket(path: Path, tracker: Tracker) -> bytes:
         raise NoAnswer(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _not_understood(str(path), error) from None
-    found = tracker.add(statistics)
-    return msgspec.json.encode(reports.status(statistics, found, about=about, recent=tracker.recent()))
+    found = finish(tracker.look(statistics))
+    return msgspec.json.encode(finish(reports.status(statistics, found.conditions, about=about, recent=found.recent)))
 
 
 def read(source: str, body: bytes) -> Status:

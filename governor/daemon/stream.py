@@ -14,14 +14,14 @@ import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from governor.daemon.feed import Feed, Listener
+from governor.daemon.feed import Feed, Listener, Message
 from governor.daemon.host_check import Drain
 from governor.daemon.reading import Unreadable
 from governor.errors import UsageError
 
 #: Seconds between two checks whether the server is shutting down.
 _CHECK_INTERVAL: Final = 0.5
-#: Seconds within which a client must read one message.
+#: Seconds within which a client must read one message, all pieces of it.
 _SEND_TIMEOUT: Final = 10.0
 #: The last field disables the buffering of nginx, which would delay events.
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -62,7 +62,7 @@ class EventStream(EventStreamHead):
                 tasks.start_soon(_cancel_after, partial(_disconnected, receive), tasks.cancel_scope)
                 await self._send_all(send)
                 tasks.cancel_scope.cancel()
-            await _send_in_time(send, b"", more=False)
+            await _send_in_time(send, [b""], more=False)
         finally:
             self._feed.leave(self._listener)
 
@@ -76,9 +76,11 @@ class EventStream(EventStreamHead):
             return
 
 
-async def _send_in_time(send: Send, body: bytes, *, more: bool) -> bool:
+async def _send_in_time(send: Send, message: Message, *, more: bool) -> bool:
+    """Each piece waits until the client has read most of those before: no more than that waits in this process."""
     with anyio.move_on_after(_SEND_TIMEOUT) as timeout:
-        await send({"type": "http.response.body", "body": body, "more_body": more})
+        for piece in message:
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
     return not timeout.cancelled_caught
 
 

@@ -28,7 +28,7 @@ let latest = null, receivedAt = 0, live = null;
 let shown = 300, loadedAt = 0;
 
 const stream = new Stream(new URL("events", API), {
-  snapshot(status) {
+  status(status) {
     if (history.add(status)) timeline.note("restarted");
     latest = status;
     receivedAt = performance.now();

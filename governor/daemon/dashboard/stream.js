@@ -9,10 +9,12 @@ export class Stream {
   #url;
   #told;
   #source = null;
+  /** The status as this connection has told it; null before its snapshot. */
+  #status = null;
   #tries = 0;
   #heardAt = 0;
 
-  /** `told` has `snapshot(status)`, `entry(entry)`, `missed(events)`, and `connection(live)` for each change of that. */
+  /** `told` has `status(status)`, `entry(entry)`, `missed(events)`, and `connection(live)` for each change of that. */
   constructor(url, told) {
     this.#url = url;
     this.#told = told;
@@ -24,12 +26,8 @@ export class Stream {
     this.#source = source;
     this.#heardAt = performance.now();
     source.addEventListener("error", () => this.#broken());
-    source.addEventListener("snapshot", ({ data }) => {
-      this.#tries = 0;
-      this.#heardAt = performance.now();
-      this.#told.connection(true);
-      this.#told.snapshot(JSON.parse(data));
-    });
+    source.addEventListener("snapshot", ({ data }) => this.#heard(JSON.parse(data)));
+    source.addEventListener("changes", ({ data }) => this.#heard(merged(this.#status, JSON.parse(data))));
     source.addEventListener("timeline", ({ data }) => this.#told.entry(JSON.parse(data)));
     source.addEventListener("missed", ({ data }) => this.#told.missed(JSON.parse(data).events));
   }
@@ -39,11 +37,29 @@ export class Stream {
     if (this.#source && performance.now() - this.#heardAt > SILENCE) this.#broken();
   }
 
+  #heard(status) {
+    this.#status = status;
+    this.#tries = 0;
+    this.#heardAt = performance.now();
+    this.#told.connection(true);
+    this.#told.status(status);
+  }
+
   #broken() {
     // Closed by hand: a browser gives up for good when an answer is not an event stream.
     this.#source?.close();
-    this.#source = null;
+    this.#source = this.#status = null;
     this.#told.connection(false);
     setTimeout(() => this.open(), PAUSES[Math.min(this.#tries++, PAUSES.length - 1)]);
   }
+}
+
+/** The status after these changes. */
+function merged(status, { labels, scopes, gone, ...others }) {
+  const after = { ...status, ...others, labels: { ...status.labels, ...labels }, scopes: { ...status.scopes, ...scopes } };
+  for (const key of gone) {
+    delete after.labels[key];
+    delete after.scopes[key];
+  }
+  return after;
 }

@@ -112,8 +112,8 @@ Events = Iterator[tuple[str, dict[str, Any]]]
 
 
 @contextmanager
-def listening(daemon: Daemon) -> Iterator[Events]:
-    with httpx2.stream("GET", f"{daemon.url}{API}/events", timeout=PATIENCE) as response:
+def listening(url: str) -> Iterator[Events]:
+    with httpx2.stream("GET", f"{url}{API}/events", timeout=PATIENCE) as response:
         assert (200, "text/event-stream; charset=utf-8") == (response.status_code, response.headers["content-type"])
         yield parsed(response.iter_lines())
 

@@ -64,7 +64,7 @@ def own_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 def test_a_scope_is_paused_and_resumed(administered: Daemon) -> None:
-    with listening(administered) as events:
+    with listening(administered.url) as events:
         paused = act(administered, BREAKER, {"scope": "outbound:weather:get", "open_for": "5m"})
         until(events, "breaker_changed", scope="weather:get", before="closed", after="open")
         administered.do("refuse", "weather:get", "1")

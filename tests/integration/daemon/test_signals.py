@@ -89,11 +89,11 @@ def ask_until_told_to_go(daemon: Daemon, served: Semaphore) -> int:
 
 def listen_to_the_end(daemon: Daemon, served: Semaphore) -> bool:
     """Whether there was nothing but the status to hear. Releases `served` at the first; raises if the stream breaks off."""
-    with listening(daemon) as events:
+    with listening(daemon.url) as events:
         until(events, "snapshot")
         served.release()
         # The rest, to its proper end.
-        return all(kind == "snapshot" for kind, _ in events)
+        return all(kind == "changes" for kind, _ in events)
 
 
 @pytest.mark.promise("R55")
@@ -113,7 +113,7 @@ def test_a_listener_that_reads_nothing_does_not_keep_it_from_ending(start: Start
     host, _, port = daemon.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as deaf:
         deaf.sendall(f"GET {API}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        with listening(daemon) as events:
+        with listening(daemon.url) as events:
             until(events, "snapshot")
         daemon.signal(signal.SIGTERM)
 

@@ -9,6 +9,7 @@ from governor import CounterRecord, DenialStatistics, LimitStatistics, Reason, S
 from governor.conditions import INBOUND, OUTBOUND, Recently, conditions
 from governor.daemon import reports
 from governor.daemon.documents import About, Status
+from governor.daemon.steps import finish
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.statistics import BreakerStatistics, ClientStatistics, FailureStatistics, GroupStatistics, LoopStatistics
@@ -52,7 +53,7 @@ def statistics(
 
 
 def status_of(seen: Statistics, recently: Recently | None = None) -> Status:
-    return reports.status(seen, conditions(seen, recently), about=ABOUT)
+    return finish(reports.status(seen, conditions(seen, recently), about=ABOUT))
 
 
 def status(

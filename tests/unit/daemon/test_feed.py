@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import msgspec
@@ -12,27 +12,28 @@ import trio.testing
 
 from governor import Config, Governor, Permit, Statistics
 from governor.daemon.documents import Status
-from governor.daemon.feed import KEPT, MAX_EVENTS, MAX_LISTENERS, PERIOD, Feed, Listener
+from governor.daemon.feed import KEPT, MAX_EVENTS, MAX_LISTENERS, MAX_READINGS, PERIOD, Feed, Listener, Message
 from governor.daemon.reading import Observer, Unreadable, read_statistics
 from governor.testing import ManualClock, loop_clock
+from tests.support.merging import heard
 
 pytestmark = pytest.mark.anyio
 
 CONFIG: Final = Config.from_mapping({"outbound": {"weather": {"breaker": {"failures": 1}}}})
 
 
-def parsed(message: bytes) -> tuple[str, bytes]:
+def parsed(message: Message) -> tuple[str, bytes]:
     """The kind of a message and its data. An event comes together with its entry in the timeline."""
-    first, _, rest = message.decode().partition("\n\n")
+    first, _, rest = b"".join(message).decode().partition("\n\n")
     assert not rest or rest.startswith("event: timeline\n")
     kind, data = first.split("\n")
     return kind.removeprefix("event: "), data.removeprefix("data: ").encode()
 
 
-async def next_of(kind: str, messages: AsyncGenerator[bytes]) -> bytes:
+async def next_of(kind: str, messages: AsyncGenerator[Message]) -> bytes:
     """The data of the next message of this kind."""
     async for message in messages:
-        if message.startswith(b"event: %b\n" % kind.encode()):
+        if message[0].startswith(b"event: %b\n" % kind.encode()):
             return parsed(message)[1]
     raise AssertionError(f"the feed has ended without {kind}")
 
@@ -50,11 +51,11 @@ async def test_a_listener_gets_when_to_come_back_and_then_a_snapshot() -> None:
             first, second = await anext(messages), await anext(messages)
 
     kind, data = parsed(second)
-    assert (b"retry: 1000\n\n", "snapshot") == (first, kind)
+    assert ([b"retry: 1000\n\n"], "snapshot") == (first, kind)
     assert "success" == msgspec.json.decode(data, type=Status).status
 
 
-async def test_a_listener_hears_of_a_breaker_that_opens_before_the_next_snapshot_shows_it() -> None:
+async def test_a_listener_hears_of_a_breaker_that_opens_before_the_next_changes_show_it() -> None:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
         feed = Feed(Observer(governor))
         async with aclosing(feed.messages(joined(feed))) as messages:
@@ -63,7 +64,7 @@ async def test_a_listener_hears_of_a_breaker_that_opens_before_the_next_snapshot
             assert isinstance(permit, Permit)
             permit.record(status=500)
             event = msgspec.json.decode(await next_of("breaker_changed", messages))
-            status = msgspec.json.decode(await next_of("snapshot", messages))
+            status = msgspec.json.decode(await next_of("changes", messages))
 
     assert ("weather:get", "closed", "open", 60.0) == (event["scope"], event["before"], event["after"], event["probes_in"])
     assert "open" == status["scopes"]["outbound:weather:get"]["circuit_breaker"]["state"]
@@ -91,8 +92,8 @@ def test_the_status_is_sent_once_a_second_and_read_once_for_all(monkeypatch: pyt
 
     async def listen(feed: Feed, number: int) -> None:
         async with aclosing(feed.messages(joined(feed))) as messages:
-            for _ in range(10):
-                await next_of("snapshot", messages)
+            for kind in ["snapshot", *["changes"] * 9]:
+                await next_of(kind, messages)
                 times[number].append(anyio.current_time())
 
     async def main() -> None:
@@ -107,6 +108,32 @@ def test_the_status_is_sent_once_a_second_and_read_once_for_all(monkeypatch: pyt
     start = reads[0]
     assert [[start + second * PERIOD for second in range(10)]] * 3 == list(times.values())
     assert 10 == len(reads)
+
+
+@pytest.mark.promise("R33")
+@pytest.mark.parametrize(("missed", "kind"), [(0, "changes"), (MAX_READINGS - 2, "changes"), (MAX_READINGS - 1, "snapshot")])
+def test_a_late_listener_gets_the_changes_since_its_reading_and_a_later_one_the_whole_status(missed: int, kind: str) -> None:
+    async def next_status(messages: AsyncGenerator[Message], status: Any = None) -> tuple[str, Any]:
+        while len(message := await anext(messages)) == 1:
+            pass
+        kind, data = parsed(message)
+        return kind, heard(status, kind, msgspec.json.decode(data))
+
+    async def main() -> tuple[Any, Any, str]:
+        async with Governor(CONFIG, clock=loop_clock()) as governor:
+            feed = Feed(Observer(governor))
+            async with aclosing(feed.messages(joined(feed))) as late, aclosing(feed.messages(joined(feed))) as early:
+                (_, known), (_, before) = await next_status(early), await next_status(late)
+                for number in range(1 + missed):
+                    governor.try_permit(f"provider{number}")
+                    _, known = await next_status(early, known)
+                kind, found = await next_status(late, before)
+        return known, found, kind
+
+    known, found, told = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+    assert (known, kind) == (found, told)
+    assert 1 + missed == len(known["outbound_scopes"])
 
 
 async def test_events_that_do_not_fit_are_dropped_and_said_to_be_missed() -> None:

@@ -1,5 +1,6 @@
 """The end of a stream of events, and the release of its listener."""
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -35,8 +36,10 @@ class Wire:
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
-    def snapshots(self) -> int:
-        return sum(message.get("body", b"").startswith(b"event: snapshot") for _, message in self.sent)
+    def statuses(self) -> list[str]:
+        """The snapshots and changes that have come as a whole."""
+        text = b"".join(message.get("body", b"") for _, message in self.sent).decode()
+        return re.findall(r"event: (snapshot|changes)\ndata: .*\n\n", text)
 
     def is_complete(self) -> bool:
         """Has the response come to its proper end?"""
@@ -74,7 +77,8 @@ def test_it_ends_properly_when_the_daemon_is_about_to_end() -> None:
 
     wire, took, left = stream(act)
 
-    assert (2.5, 3, True, 0) == (took, wire.snapshots(), wire.is_complete(), left)
+    assert (2.5, True, 0) == (took, wire.is_complete(), left)
+    assert ["snapshot", "changes", "changes"] == wire.statuses()
 
 
 def test_it_ends_when_the_listener_has_gone() -> None:
@@ -105,8 +109,9 @@ def test_a_listener_that_takes_nothing_for_ten_seconds_is_dropped() -> None:
 
     wire, took, left = stream(act)
 
-    # The snapshot of the third second is not taken; nor, for as long again, is the end.
-    assert (3 + 10 + 10, 3, False, 0) == (took, wire.snapshots(), wire.is_complete(), left)
+    # The changes of the third second are not taken; nor, for as long again, is the end.
+    assert (3 + 10 + 10, False, 0) == (took, wire.is_complete(), left)
+    assert ["snapshot", "changes", "changes"] == wire.statuses()
 
 
 @pytest.mark.anyio

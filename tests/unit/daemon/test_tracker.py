@@ -2,30 +2,28 @@
 
 from governor import Reason
 from governor.conditions import Kind
+from governor.daemon.steps import finish
 from governor.daemon.tracker import Tracker
 from tests.unit.daemon.statuses import NOW, scope, statistics
 
 SCOPE = "outbound:github:get"
 
 
-def seen(*looks: tuple[float, int], started: tuple[float, ...] = ()) -> dict[Reason, int]:
-    tracker = Tracker()
+def seen(*looks: tuple[float, int], started: tuple[float, ...] = ()) -> dict[str, int]:
+    tracker, recent = Tracker(), dict[str, int]()
     for index, (at, denied) in enumerate(looks):
         started_at = started[index] if started else NOW
         scopes = {SCOPE: scope(denied={Reason.RATE_LIMIT: denied} if denied else {})}
-        tracker.add(statistics(scopes, now=NOW + at, started_at=started_at))
-    return dict(tracker.recently(SCOPE) or {})
+        recent = finish(tracker.look(statistics(scopes, now=NOW + at, started_at=started_at))).recent
+    return recent
 
 
 def test_a_single_reading_tells_nothing_of_recent_denials() -> None:
-    tracker = Tracker()
-    tracker.add(statistics({SCOPE: scope(denied={Reason.RATE_LIMIT: 7})}))
-
-    assert (None, {}) == (tracker.recently(SCOPE), tracker.recent())
+    assert {} == seen((0, 7))
 
 
 def test_denials_of_the_last_ten_seconds_are_recent() -> None:
-    assert {Reason.RATE_LIMIT: 5} == seen((0, 7), (10, 12))
+    assert {SCOPE: 5} == seen((0, 7), (10, 12))
 
 
 def test_denials_of_more_than_ten_seconds_ago_are_not_recent() -> None:
@@ -33,7 +31,7 @@ def test_denials_of_more_than_ten_seconds_ago_are_not_recent() -> None:
 
 
 def test_all_denials_of_a_new_scope_are_recent() -> None:
-    assert {Reason.RATE_LIMIT: 3} == seen((0, 0), (1, 3))
+    assert {SCOPE: 3} == seen((0, 0), (1, 3))
 
 
 def test_a_restart_starts_over() -> None:
@@ -44,16 +42,20 @@ def test_a_clock_set_back_starts_over() -> None:
     assert {} == seen((100, 7), (0, 9))
 
 
+def test_a_reading_that_ends_after_a_younger_one_starts_nothing_over() -> None:
+    assert {SCOPE: 5} == seen((0, 7), (9, 12), (8.9, 11))
+
+
 def test_readings_in_quick_succession_do_not_shorten_the_window() -> None:
     looks = tuple((number / 1000, number) for number in range(200))
 
-    assert {Reason.RATE_LIMIT: 199} == seen(*looks)
+    assert {SCOPE: 199} == seen(*looks)
 
 
 def test_a_condition_keeps_the_moment_when_it_was_first_seen_until_it_ends() -> None:
     tracker = Tracker()
     looks = [
-        tracker.add(statistics({SCOPE: scope(Reason.OVERLOADED if wrong else None, 9.0)}, now=NOW + at))
+        finish(tracker.look(statistics({SCOPE: scope(Reason.OVERLOADED if wrong else None, 9.0)}, now=NOW + at))).conditions
         for at, wrong in ((0, True), (5, True), (6, False), (7, True))
     ]
 
