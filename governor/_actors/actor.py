@@ -17,6 +17,7 @@ from governor._actors.alarm import Alarms
 from governor._actors.counters import Counters
 from governor._actors.effects import Effect, Surroundings
 from governor._actors.failures import Failures
+from governor._actors.in_place import InPlace
 from governor._actors.leased_permits import PermitTaker
 from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import BUSY, IDLE, Event, State
@@ -32,7 +33,7 @@ from governor._failures import DEFAULT, Classifier
 from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer
-from governor.messages import Acquire, Denied, Outcome, PlanRetry, Report, RetryPlan
+from governor.messages import Acquire, Denied, Outcome, PlanRetry, RetryPlan
 from governor.policies.contract import PLAIN, LimitPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.pipeline import Pipeline
@@ -57,7 +58,7 @@ class Parent(Surroundings, Protocol):
         """Does what a step of the actor asks for."""
 
 
-class ScopeActor(PermitTaker, Stepped):
+class ScopeActor(InPlace, PermitTaker, Stepped):
     """The address of one scope. `send`, `deliver`, `take` and `deposits` are for any thread, the rest for the actors'."""
 
     __slots__ = (
@@ -256,12 +257,8 @@ class ScopeActor(PermitTaker, Stepped):
         """Has an outcome read that lies in `outcomes`: at once on the actor's own thread, unless `later`, else soon."""
         if get_ident() != self.thread or later:
             self._steps.mailbox.deliver(outcome)
-        elif not (isinstance(outcome, Report) and self._steps.read_in_place(outcome, self.gate)):
+        elif not self.read_in_place(outcome):
             self._steps.read_soon()
-
-    def read_in_place(self, outcome: Outcome) -> bool:
-        """Reads an outcome that has been left, on the actor's own thread, if it takes no step. False if it does, or waits."""
-        return get_ident() == self.thread and isinstance(outcome, Report) and self._steps.read_in_place(outcome, self.gate)
 
     def plan_retry(self, message: PlanRetry) -> RetryPlan:
         """Plans the next attempt of an operation whose latest one has failed."""
@@ -287,6 +284,7 @@ class ScopeActor(PermitTaker, Stepped):
         self._shared = pipeline.gates
         self._spend = pipeline.spend_plain
         self._cap = pipeline.cap
+        self.calm, self.looked = None, False
         if self.lender.outstanding:
             self._parent.leasing.add(self)
             self.pop_leased = self.lender.holder.take

@@ -1,7 +1,6 @@
 """Permits: the right to make one call, whose outcome is reported once, from any thread."""
 
 from collections.abc import Mapping, MutableSequence, Sequence, Sized
-from socket import gaierror
 from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, Protocol, final
@@ -9,6 +8,7 @@ from typing import Any, Final, Protocol, final
 import msgspec
 
 from governor._actors.counters import Counters
+from governor._actors.endings import ending_of
 from governor._actors.loop_watch import LoopWatch
 from governor._failures import Classifier
 from governor._units import Instant, from_seconds
@@ -25,8 +25,6 @@ from governor.policies.contract import Grant, Result
 MAX_SUCCESSES: Final = 65_536
 #: The status of a call that succeeded. For strict windows: when its permit was lent, the generation, and the status.
 Success = int | None | tuple[Instant, int, int | None]
-#: Errors that say that no connection was made.
-_UNSENT: Final = (ConnectionRefusedError, gaierror)
 #: While so many units remain, calls on other threads need not know of it at once.
 _MANY: Final = 256
 
@@ -72,6 +70,9 @@ class Owner(Protocol):
     @property
     def listens(self) -> bool:
         """Whether a success would change anything but the counters of the scope."""
+
+    def succeed(self, permit: "Permit", granted_at: Instant, generation: int, status: int | None) -> bool:
+        """Records the success of a plain permit where the owner `listens`, on its own thread; False if that takes a step."""
 
     @property
     def gathers(self) -> bool:
@@ -178,7 +179,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             if get_ident() == owner.thread or any(_matters_at_once(hint) for hint in hints):
                 owner.deliver(message)
 
-    def record(
+    def record(  # noqa: C901 - what nearly every call costs, written out
         self,
         *,
         status: int | None = None,
@@ -209,12 +210,20 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             error is None
             and used is None
             and (status == 200 or status is None or status < 400 or (status < 500 and status not in REJECTED))
-            and not owner.listens
             and not owner.degraded.failures
         ):
             # What nearly all outcomes are: a success that changes only the counters.
             # Written out by hand, so that it costs no further Python call.
-            if owner.failures:
+            if owner.listens:
+                # Or what waits for it: then mostly without a record of the outcome.
+                if (
+                    self._grant is None
+                    and self._answered is None
+                    and get_ident() == owner.thread
+                    and owner.succeed(self, self._granted_at, self._generation, status)
+                ):
+                    return
+            elif owner.failures:
                 pass  # They were reported before, and are to be read before: or they would be taken for failures in a row.
             elif get_ident() != owner.thread:
                 if len(owner.successes) < MAX_SUCCESSES:
@@ -232,7 +241,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         amounts = None if used is None else self._checked(used)
         if error is not None:
             result, status = owner.classifier(error, status)
-            ending = _ending(result, status, error)
+            ending = ending_of(result, status, error)
         else:
             result = Result.FAILURE if status is not None and status >= 500 else Result.SUCCESS
             ending = Ending.ANSWERED if status is None or status < 400 else Ending.REJECTED
@@ -272,7 +281,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
     def fail(self, error: BaseException, classifier: Classifier) -> None:
         """The same for an error that is classified in another way than the governor's."""
         result, status = classifier(error)
-        ending = _ending(result, status, error)
+        ending = ending_of(result, status, error)
         self._leave(Report(self.grant(), result, status, None, self._answered, type(error).__name__, ending))
 
     def give_back(self) -> None:
@@ -337,18 +346,6 @@ class Permit(msgspec.Struct, gc=False, eq=False):
 
 def _matters_at_once(hint: Hint) -> bool:
     return hint.retry_after is not None or (hint.remaining is not None and hint.remaining < _MANY)
-
-
-def _ending(result: Result, status: int | None, error: BaseException) -> Ending:
-    """How a call ended. A cancelled call, a timeout and a broken connection leave the provider at work, if it has the request.
-
-    Another error without a status says nothing: the request may be on its way, or never have left.
-    """
-    if not isinstance(error, Exception):
-        return Ending.GIVEN_UP
-    if status is None or (result is Result.FAILURE and status < 500):
-        return Ending.GIVEN_UP if result is Result.FAILURE and not isinstance(error, _UNSENT) else Ending.UNKNOWN
-    return Ending.REJECTED if status >= 400 else Ending.ANSWERED
 
 
 class HeldPermit(Permit, gc=False, eq=False):

@@ -112,6 +112,8 @@ class Portal:
     _loop: object | None = None
     #: The same if it is one of asyncio.
     _asyncio: AsyncioLoop | None = None
+    #: Whether the loop is one of trio: then `must_post` may be true.
+    on_trio = False
 
     def __init__(self, on_gone: Callable[[], object] = _nothing, on_moved: Callable[[], object] = _nothing) -> None:
         token = current_token()
@@ -123,6 +125,7 @@ class Portal:
         self.native = token.native_token
         if is_asyncio(self.native):
             self._asyncio = cast("AsyncioLoop", self.native)
+        self.on_trio = self._loop is not None and self._asyncio is None
         #: What `anyio.current_time` says here, in seconds. That function itself does not find its event loop in callbacks of a
         #: loop which anyio has not started, and handlers run in callbacks too.
         self.time: Callable[[], float] = token.backend_class.current_time if self._asyncio is None else self._asyncio.time
@@ -166,7 +169,7 @@ class Portal:
 
         A loop in guest mode takes turns with another one.
         """
-        return self._loop is not None and self._asyncio is None and not in_trio()
+        return self.on_trio and not in_trio()
 
     def is_paused(self) -> bool:
         """Whether this is the thread of the actors' loop, and that loop is stopped but may go on.

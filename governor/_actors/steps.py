@@ -17,8 +17,8 @@ from governor._actors.alarm import Alarm, Alarms
 from governor._actors.effects import Crashed, Performer, Surroundings
 from governor._actors.failures import Failures
 from governor._actors.lease import LOOK_INTERVAL
-from governor._actors.ledger import Ledger, grant_of
-from governor._actors.lifecycle import BUSY, IDLE, Event, Lifecycle
+from governor._actors.ledger import Ledger
+from governor._actors.lifecycle import Event, Lifecycle
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT, Mailbox
 from governor._actors.permit import Permit
@@ -27,11 +27,7 @@ from governor._actors.queue import Waiter
 from governor._actors.scope import ScopeLogic
 from governor._units import Duration, Instant, to_seconds
 from governor.errors import Reason
-from governor.messages import Acquire, Denied, Report
-from governor.policies.arrivals import Ending
-from governor.policies.ban_guard import REJECTED
-from governor.policies.calm import Calm
-from governor.policies.contract import Result
+from governor.messages import Acquire, Denied
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
 
@@ -47,19 +43,17 @@ class Steps:
     """
 
     __slots__ = (
-        "_calm",
         "_copy",
         "_failures",
         "_hearing",
-        "_looked",
         "_owner",
-        "_portal",
         "_rang_at",
         "_watch",
         "alarm",
         "life",
         "logic",
         "mailbox",
+        "portal",
     )
 
     def __init__(
@@ -91,7 +85,7 @@ class Steps:
             surroundings=surroundings,
             on_turn=self.read_soon,
         )
-        self._portal = portal
+        self.portal = portal
         self._owner = owner
         self._failures = failures
         self._copy = copy
@@ -99,9 +93,6 @@ class Steps:
         #: Whether the step that runs is between two messages, where outcomes may be read on behalf of another actor.
         self._hearing = False
         self._rang_at = Instant(-1)
-        #: What notices a success without a step, if a look since the latest step has found that anything does.
-        self._calm: Calm | None = None
-        self._looked = False
 
     # Steps.
 
@@ -121,49 +112,10 @@ class Steps:
 
     def read_soon(self) -> None:
         """Reads the mailbox: at once, unless a step runs, or the loop cannot wake its tasks here."""
-        if self.life.busy or self._portal.must_post():
+        if self.life.busy or self.portal.must_post():
             self.mailbox.notify()
         else:
             self.run(self._drain, self._serve)
-
-    def read_in_place(self, report: Report, gate: Instant) -> bool:
-        """Reads a success that has been left, without a step. False if that takes one.
-
-        A step looks at every policy and copies what all of them say, which costs several times what a success changes.
-        """
-        ledger, life, mailbox = self.logic.ledger, self.life, self.mailbox
-        if report.result is not Result.SUCCESS or report.used or ledger.pipeline.degraded.failures or life.state is not IDLE:
-            return False
-        if not self._looked:
-            self._calm = None if self.logic.lender.outstanding else Calm.of(ledger.pipeline)
-            self._looked = True
-        calm, outcomes = self._calm, mailbox.outcomes
-        if calm is None or calm.rejections.run or report.grant.generation < calm.since or report.status in REJECTED:
-            return False
-        # What it moves may wake tasks.
-        if mailbox.inbox or len(outcomes) != 1 or self._portal.must_post():
-            return False
-        now = ledger.clock()
-        if now < gate or outcomes[0] is not report:
-            return False
-        goes_on = False
-        life.state = BUSY
-        try:
-            outcomes.pop(0)
-            if report.status == 200:
-                ledger.counters.answered_2xx += 1
-            else:
-                ledger.counters.ended(report.status, Result.SUCCESS)
-            plain = report.answered is None and report.ending is Ending.ANSWERED
-            goes_on = calm.succeed(now, report.grant if plain else grant_of(report))
-        except Exception as error:
-            self.crashed(error)
-        finally:
-            if goes_on and life.state is BUSY:
-                life.state = IDLE
-            else:
-                self.end()
-        return True
 
     def read(self) -> None:
         """Reads the mailbox, as a callback of the loop."""
@@ -191,7 +143,7 @@ class Steps:
     def change(self, part: Callable[[], object]) -> None:
         """Reads the mailbox, changes the policies, and serves the queue by them: soon, if a step runs."""
         if self.life.busy:
-            self._portal.post(partial(self.change, part))
+            self.portal.post(partial(self.change, part))
         else:
             self.run(self._drain, part, self._serve)
 
@@ -221,7 +173,6 @@ class Steps:
             self.crashed(error)
         finally:
             self._copy()
-            self._looked = False
             self.life.apply(Event.END)
         self.logic.standing.move_on()
 
@@ -281,16 +232,16 @@ class Steps:
         if self.life.live and self.logic.on_alarm(now):
             self._look_soon()
         if still:
-            self.alarm.at = max(self.alarm.at, self._portal.time() + _STILL_CLOCK_NAP)
+            self.alarm.at = max(self.alarm.at, self.portal.time() + _STILL_CLOCK_NAP)
 
     def _look_soon(self) -> None:
-        self.alarm.set(min(self.alarm.at, self._portal.time() + to_seconds(LOOK_INTERVAL)))
+        self.alarm.set(min(self.alarm.at, self.portal.time() + to_seconds(LOOK_INTERVAL)))
 
     # The life of the actor.
 
     def passivate(self) -> None:
         """Puts the actor to rest. The next ask resumes it as it is now."""
-        self._portal.check_thread()
+        self.portal.check_thread()
         self.life.apply(Event.PASSIVATE)
         self._halt()
 

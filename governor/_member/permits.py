@@ -76,6 +76,10 @@ class OutcomeLeaver:
     scope: str
     _outbox: Outbox
 
+    def succeed(self, permit: Permit, granted_at: Instant, generation: int, status: int | None) -> bool:
+        """Not called: it has no thread of its own."""
+        return False
+
     def wake(self) -> None:
         """Not called: it does not gather successes."""
 

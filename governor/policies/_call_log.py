@@ -3,6 +3,8 @@
 Every call has its own date while the calls in one window have at most `SLOTS` different dates. Above that, calls that end
 within 1/4096 of the window share a slot dated by its newest member: they leave the window late by less than that, never early,
 and failures and successes leave together.
+
+Most slots are one success, of which only the date is kept: 40 bytes, and one object.
 """
 
 from collections import deque
@@ -15,6 +17,8 @@ from governor._units import Duration, Instant
 
 #: The number of dates in one window up to which the log is exact. It has at most twice as many slots, one more or less.
 SLOTS: Final = 4096
+#: Calls and failures of most slots.
+_ONE_SUCCESS: Final = (1, 0)
 
 
 class CallLogState(msgspec.Struct, frozen=True):
@@ -27,7 +31,7 @@ class CallLogState(msgspec.Struct, frozen=True):
 class CallLog:
     """Calls and failures that expire together after `window`."""
 
-    __slots__ = ("_began", "_grain", "_slots", "calls", "failures", "window")
+    __slots__ = ("_began", "_dates", "_grain", "_newest", "_newest_failures", "_others", "calls", "failures", "window")
 
     def __init__(self, window: Duration) -> None:
         # A plain integer: arithmetic with a subclass is slower.
@@ -36,54 +40,80 @@ class CallLog:
         self.calls = 0
         self.failures = 0
         self._grain = -(-window // SLOTS)
-        self._slots: deque[list[int]] = NOTHING
+        #: The dates of the slots, which increase.
+        self._dates: deque[Instant] = NOTHING
+        #: Calls and failures of the slots, by date: of all but the newest that are not one success.
+        self._others: dict[Instant, tuple[int, int]] = {}
+        #: Those of the newest one, and when that began.
+        self._newest = self._newest_failures = 0
         self._began = Instant(0)
 
-    def add(self, now: Instant, *, failed: bool) -> None:
-        """Dates a call at `now`, or at the newest date if the clock has gone back. Drops slots that have left the window."""
-        self.forget(now)
-        slots = self._slots
-        full = len(slots) >= SLOTS and now < self._began + self._grain
-        if slots and (full or now <= slots[-1][0]):
-            slot = slots[-1]
-            slot[0] = max(slot[0], now)
+    def add(self, now: Instant, failures: int) -> None:
+        """Dates a call at `now`, or at the newest date if the clock has gone back. Drops slots that have left the window.
+
+        `failures` is 1 for one that has failed, else 0.
+        """
+        dates = self._dates
+        if dates and dates[0] <= now - self.window:
+            self.forget(now)
+        if dates and (now <= dates[-1] or (now < self._began + self._grain and len(dates) >= SLOTS)):
+            if now > dates[-1]:
+                dates[-1] = now
+            self._newest += 1
+            self._newest_failures += failures
         else:
-            slot = [now, 0, 0]
-            if slots is NOTHING:
-                self._slots = slots = deque()
-            slots.append(slot)
+            if self._newest > 1 or self._newest_failures:
+                self._others[dates[-1]] = (self._newest, self._newest_failures)
+            elif dates is NOTHING:
+                self._dates = dates = deque()
+            dates.append(now)
             self._began = now
-        slot[1] += 1
-        slot[2] += failed
+            self._newest = 1
+            self._newest_failures = failures
         self.calls += 1
-        self.failures += failed
+        self.failures += failures
 
     def forget(self, now: Instant) -> None:
         """Drops slots that have left the window that ends at `now`."""
-        slots = self._slots
-        gone = now - self.window
-        while slots and slots[0][0] <= gone:
-            _, calls, failures = slots.popleft()
+        dates, gone = self._dates, now - self.window
+        while dates and dates[0] <= gone:
+            calls, failures = self._others.pop(dates.popleft(), _ONE_SUCCESS)
+            if not dates:
+                calls, failures = self._newest, self._newest_failures
+                self._newest = self._newest_failures = 0
             self.calls -= calls
             self.failures -= failures
 
     def without_failures_at(self, now: Instant) -> Instant:
         """From when on, at the earliest `now`, no failure is inside the window, if no call is added. Changes nothing."""
-        newest = next((dated for dated, _, failures in reversed(self._slots) if failures), None)
-        return now if newest is None else max(now, Instant(newest + self.window))
+        if self._newest_failures:
+            newest = self._dates[-1]
+        elif self.failures:
+            newest = next(dated for dated, (_, failures) in reversed(self._others.items()) if failures)
+        else:
+            return now
+        return max(now, Instant(newest + self.window))
 
     def clear(self) -> None:
         """Drops all slots."""
-        self._slots = NOTHING
-        self.calls = self.failures = 0
+        self._dates = NOTHING
+        self._others.clear()
+        self.calls = self.failures = self._newest = self._newest_failures = 0
 
     def state(self) -> CallLogState:
         """The slots as a frozen record, for `restore`."""
-        return CallLogState(tuple((Instant(dated), calls, failures) for dated, calls, failures in self._slots), self._began)
+        slots = [(dated, *self._others.get(dated, _ONE_SUCCESS)) for dated in self._dates]
+        if slots:
+            slots[-1] = (slots[-1][0], self._newest, self._newest_failures)
+        return CallLogState(tuple(slots), self._began)
 
     def restore(self, state: CallLogState) -> None:
         """Continues from a state that `state` returned."""
-        self._slots = deque([*slot] for slot in state.slots) if state.slots else NOTHING
+        self.clear()
+        if state.slots:
+            self._dates = deque(dated for dated, _, _ in state.slots)
+            self._others = {dated: (calls, failures) for dated, calls, failures in state.slots[:-1] if calls > 1 or failures}
+            _, self._newest, self._newest_failures = state.slots[-1]
         self.calls = sum(calls for _, calls, _ in state.slots)
         self.failures = sum(failures for _, _, failures in state.slots)
         self._began = state.began

@@ -6,7 +6,7 @@ that became known, which is no earlier than the use. From then on its margin run
 
 from abc import abstractmethod
 
-from governor._units import Instant
+from governor._units import NEVER, Instant
 from governor.policies._lent_calls import LentCalls
 from governor.policies._sliding_log import SlidingLog
 from governor.policies.contract import Grant, LimitPolicy, Request
@@ -15,13 +15,14 @@ from governor.policies.contract import Grant, LimitPolicy, Request
 class LentUnits(LimitPolicy):
     """Lends units, for the state machine of the window, which sets what is named here."""
 
-    __slots__ = ("_due", "_latest", "_lent", "_log", "_margin", "_on_the_way", "_out", "_unit", "moving")
+    __slots__ = ("_amount", "_due", "_latest", "_lent", "_log", "_margin", "_on_the_way", "_out", "_unit", "moving")
 
     lends = True
     #: Another process does not tell when its calls have been answered.
     lends_elsewhere = False
 
     moving: int
+    _amount: int
     _due: int
     _latest: int
     _log: SlidingLog
@@ -86,6 +87,7 @@ class LentUnits(LimitPolicy):
     def _arrive(self, now: Instant) -> None:
         """Dates the units whose margin is over."""
 
-    @abstractmethod
     def _look(self) -> None:
-        """Updates `ready`."""
+        """Updates `ready`, without a look at any date."""
+        full = self.moving + self._log.total >= self._amount
+        self.ready = NEVER if full and self._unit is None else 0

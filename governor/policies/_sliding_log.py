@@ -38,7 +38,7 @@ class SlidingLog:
         #: The newest slot, and the instant from which on `add` begins another one.
         self.newest: list[int] = NOTHING
         self.slot_ends = 0
-        self._forgotten = Instant(-1)
+        self._forgotten = -1
 
     def add(self, now: Instant, count: int) -> None:
         """Dates `count` units (at least 1) at `now`, and drops slots that have left the window."""
@@ -51,9 +51,15 @@ class SlidingLog:
             self.newest = [now, count]
             if self._slots is NOTHING:
                 self._slots = deque()
-            self._slots.append(self.newest)
+            slots = self._slots
+            slots.append(self.newest)
             self.slot_ends = now + self._grain
-            self.forget(now)
+            # As `forget`, written out: in a full window each use makes another one leave.
+            gone = now - self.window
+            while slots[0][0] <= gone:
+                dated, left = slots.popleft()
+                self._forgotten = dated
+                self.total -= left
         self.total += count
 
     def remove(self, dated: Instant, count: int) -> None:
@@ -88,7 +94,7 @@ class SlidingLog:
         gone = now - self.window
         while slots and slots[0][0] <= gone:
             dated, count = slots.popleft()
-            self._forgotten = Instant(dated)
+            self._forgotten = dated
             self.total -= count
         if not slots:
             # The open slot is gone as well: if the clock goes back, nothing may be added to it.
@@ -161,7 +167,7 @@ class SlidingLog:
 
     def state(self) -> SlidingLogState:
         """The slots as a frozen record, for `restore`."""
-        return SlidingLogState(tuple((Instant(dated), count) for dated, count in self._slots), self._forgotten)
+        return SlidingLogState(tuple((Instant(dated), count) for dated, count in self._slots), Instant(self._forgotten))
 
     def restore(self, state: SlidingLogState) -> None:
         """Continues from a state that `state` returned."""

@@ -20,14 +20,12 @@ Each change of state begins a new generation, and so does each change of setting
 outcome of a grant from an earlier state changes nothing.
 """
 
-from collections import deque
 from typing import Final
 
-from governor._lazy import NOTHING
-from governor._units import MINUTE, NEVER, Duration, Instant
+from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
-from governor.policies._call_log import CallLog
 from governor.policies._calls_out import CallsOut
+from governor.policies._failure_rate import NO_CALLS, FailureRate
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import TRANSITIONS, BreakerEvent, BreakerState, BreakerStatus
 from governor.policies.contract import Grant, Request, Result
@@ -35,21 +33,15 @@ from governor.policies.contract import Grant, Request, Result
 #: The number of calls without an answer at which the ramp ends: the default bound of the queue of a scope.
 MAX_RAMP: Final = 65_536
 
-_RATE_SCALE: Final = 1_000_000
 #: Openings in a row that are counted. The time has reached its bound, 366 days at most, long before.
 _MAX_SPELLS: Final = 64
-#: For breakers without a window: stays empty.
-_NO_CALLS: Final = CallLog(MINUTE)
 
 
 class BreakerPolicy:
     """The state machine: closed at first."""
 
     __slots__ = (
-        "_calls",
-        "_last_calls",
         "_out",
-        "_since",
         "_unbound",
         "admitted",
         "counts_successes",
@@ -60,6 +52,8 @@ class BreakerPolicy:
         "openings",
         "parameters",
         "ramp",
+        "rate",
+        "since",
         "spells",
         "status",
         "successes",
@@ -75,8 +69,8 @@ class BreakerPolicy:
         self.counts_successes = parameters.failure_rate is not None or parameters.slow_call is not None
         self.status = BreakerStatus.CLOSED
         self.generation = 0
-        # The first generation of the current state: outcomes of older ones change nothing.
-        self._since = 0
+        #: The first generation of the current state: outcomes of older ones change nothing.
+        self.since = 0
         #: While open: the instant from which on probes are granted.
         self.until = Instant(0)
         #: Whether an operator has set the current state.
@@ -100,8 +94,8 @@ class BreakerPolicy:
         self._unbound = 0
         # Calls without an answer: probes, and those of the ramp.
         self._out = CallsOut()
-        self._last_calls: deque[bool] = NOTHING
-        self._calls = _NO_CALLS if parameters.window is None else CallLog(parameters.window)
+        #: The failure rate, if there is one to open on.
+        self.rate = None if parameters.failure_rate is None else FailureRate(parameters)
 
     @property
     def unrestricted(self) -> bool:
@@ -124,11 +118,11 @@ class BreakerPolicy:
 
     def rests_at(self, now: Instant) -> Instant:
         """The instant from which on it is at rest if nothing happens; `NEVER` if time alone does not lead there."""
-        if self.status is not BreakerStatus.CLOSED or self.failures or self.spells > 1 or any(self._last_calls):
+        if self.status is not BreakerStatus.CLOSED or self.failures or self.spells > 1:
             return NEVER
         newest = self._out.newest()
         answered_by = now if newest is None else Instant(newest + self.parameters.probe_deadline)
-        return max(now, answered_by, self._calls.without_failures_at(now))
+        return max(now, answered_by, now if self.rate is None else self.rate.rests_at(now))
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """`now` if closed; else the end of `open_for`, or with all places taken the deadline of the oldest call."""
@@ -166,7 +160,7 @@ class BreakerPolicy:
 
         While closed without a ramp, the outcome counts when the call ends, because the answer may still break off.
         """
-        if grant.generation < self._since:
+        if grant.generation < self.since:
             return
         result = _judged(self.parameters.slow_call, now, grant, result)
         if self.status is BreakerStatus.HALF_OPEN:
@@ -176,7 +170,7 @@ class BreakerPolicy:
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
         """Records an outcome, unless it belongs to an earlier state, or to a probe that `answered` has recorded."""
-        if grant.generation < self._since:
+        if grant.generation < self.since:
             return
         began = grant.answered_at
         result = _judged(self.parameters.slow_call, now if began is None else began, grant, result)
@@ -188,6 +182,19 @@ class BreakerPolicy:
             self._ramp_up(self.ramp, grant, result)
         if result is not Result.NEUTRAL:
             self._record_call(now, failed=result is Result.FAILURE)
+
+    def succeed(self, now: Instant, granted_at: Instant) -> bool:
+        """As `record` of a success, while it is closed, with no ramp and no failure in a row. False if that has changed."""
+        slow_call = self.parameters.slow_call
+        if slow_call is not None and now - granted_at >= slow_call:
+            self._record_call(now, failed=True)
+            return False
+        rate = self.rate
+        if rate is not None and rate.reached(now, 0):
+            self.trip = (rate.failures, rate.calls)
+            self._move(BreakerEvent.TRIPPED, _open_until(self.parameters, self.spells, now))
+            return False
+        return True
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """Releases the place of a call that was never made."""
@@ -243,28 +250,14 @@ class BreakerPolicy:
         if failed:
             self.last_failure = now
         in_a_row = self.parameters.failures
-        reached = self._rate_reached(now, failed=failed)
+        rate = self.rate
+        reached = False
+        if rate is not None and rate.reached(now, int(failed)):
+            reached, self.trip = True, (rate.failures, rate.calls)
         if in_a_row is not None and self.failures >= in_a_row:
             reached, self.trip = True, (self.failures, None)
         if reached:
             self._move(BreakerEvent.TRIPPED, _open_until(self.parameters, self.spells, now))
-
-    def _rate_reached(self, now: Instant, *, failed: bool) -> bool:
-        rate = self.parameters.failure_rate
-        if rate is None:
-            return False
-        if self.parameters.window is None:
-            if self._last_calls is NOTHING:
-                self._last_calls = deque(maxlen=self.parameters.window_calls or 1)
-            self._last_calls.append(failed)
-            calls, failures = len(self._last_calls), sum(self._last_calls)
-        else:
-            self._calls.add(now, failed=failed)
-            calls, failures = self._calls.calls, self._calls.failures
-        self.trip = (failures, calls)
-        # However small the rate is, it takes a failure to reach it.
-        least = max(1, round(rate * _RATE_SCALE))
-        return calls >= self.parameters.minimum_calls and failures * _RATE_SCALE >= least * calls
 
     def force_open(self, now: Instant, until: Instant) -> None:
         """Opens it until that instant, whatever its state; an open one gets another end. Then it probes as usual."""
@@ -286,12 +279,12 @@ class BreakerPolicy:
             self.spells = min(self.spells + 1, _MAX_SPELLS)
         self.forced = event in (BreakerEvent.FORCED_OPEN, BreakerEvent.FORCED_CLOSED)
         self.generation += 1
-        self._since = self.generation
+        self.since = self.generation
         self.failures = self.successes = self.admitted = self._unbound = 0
         self.ramp = None
         self._out.clear()
-        self._last_calls = NOTHING
-        self._calls.clear()
+        if self.rate is not None:
+            self.rate.clear()
         if self.status is BreakerStatus.CLOSED and self.parameters.ramp_up:
             self.ramp = self.parameters.probes
             self._unbound = 2 * self.ramp
@@ -302,7 +295,7 @@ class BreakerPolicy:
         """Begins a generation, to tell later grants from earlier ones. Probes in flight release their places."""
         self.generation += 1
         if self.status is BreakerStatus.HALF_OPEN:
-            self._since = self.generation
+            self.since = self.generation
             self.admitted = 0
             self._out.clear()
 
@@ -313,10 +306,11 @@ class BreakerPolicy:
 
     def state(self) -> BreakerState:
         """The state as a frozen record, for `restore`."""
+        last_calls, calls = ((), NO_CALLS) if self.rate is None else self.rate.state()
         return BreakerState(
             status=self.status,
             generation=self.generation,
-            since=self._since,
+            since=self.since,
             until=self.until,
             failures=self.failures,
             successes=self.successes,
@@ -328,15 +322,15 @@ class BreakerPolicy:
             spells=self.spells,
             forced=self.forced,
             last_failure=self.last_failure,
-            last_calls=tuple(self._last_calls),
-            calls=self._calls.state(),
+            last_calls=last_calls,
+            calls=calls,
         )
 
     def restore(self, state: BreakerState) -> None:
         """Continues from an earlier state. Under other parameters, a ramp and a log of calls continue only if they have one."""
         self.status = state.status
         self.generation = state.generation
-        self._since = state.since
+        self.since = state.since
         self.until = state.until
         self.failures = state.failures
         self.successes = state.successes
@@ -348,13 +342,8 @@ class BreakerPolicy:
         self.spells = 0 if self.unrestricted else state.spells
         self._unbound = state.unbound
         self._out.restore(() if self.unrestricted else state.out)
-        self._last_calls = NOTHING
-        if self.parameters.window_calls is not None and state.last_calls:
-            self._last_calls = deque(state.last_calls, self.parameters.window_calls)
-        if self.parameters.window is None:
-            self._calls.clear()
-        else:
-            self._calls.restore(state.calls)
+        if self.rate is not None:
+            self.rate.restore(state.last_calls, state.calls)
 
 
 def _open_until(parameters: Breaker, spells: int, now: Instant) -> Instant:

@@ -4,29 +4,46 @@ Windows and limits in flight let go of a success, and a breaker on a rate counts
 failure, rejection or shared limit waits for it: the scope is calm then.
 """
 
-from typing import Self, final
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final, Self, final
 
 from governor._units import Instant
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import Grant, Result
 from governor.policies.gcra import TokenBucketPolicy
+from governor.policies.in_flight import InFlightPolicy
 from governor.policies.pipeline import Pipeline
+from governor.policies.window import StrictWindowPolicy
+
+#: Records the success of a plain request, by the instant of its grant. False if the scope is not calm any more.
+Succeed = Callable[[Instant, Instant], bool]
+
+#: The very classes whose `succeed` does what their `record` does: a subclass may record in another way.
+_BRIEF: Final = (StrictWindowPolicy, InFlightPolicy)
 
 
 @final
 class Calm:
     """What notices a success in a calm scope. Valid until anything but a success or a plain grant happens there."""
 
-    __slots__ = ("_breaker", "_limits", "rejections", "since")
+    __slots__ = ("_breaker", "_limits", "rejections", "since", "succeed")
 
     def __init__(self, pipeline: Pipeline) -> None:
         # Outcomes do not change a bucket.
         self._limits = tuple(limit for limit in pipeline.all_limits if type(limit) is not TokenBucketPolicy)
-        self._breaker = pipeline.breaker if pipeline.breaker.counts_successes else None
+        self._breaker = breaker = pipeline.breaker if pipeline.breaker.counts_successes else None
         #: Successes count here while this run has not begun, as other scopes of the provider may have it.
         self.rejections = pipeline.shared.rejections
-        #: The generation of the breaker from which on all limits know of grants. Successes of earlier ones do not count here.
-        self.since = max(pipeline.born, default=0)
+        #: The generation from which on all limits and the breaker know of grants. Successes of earlier ones do not count here.
+        self.since = max((0 if breaker is None else breaker.since, *pipeline.born))
+        #: As `record`, for a plain request that was not granted ahead and was answered; None if a limit has no such way.
+        self.succeed: Succeed | None = None
+        parts: list[Succeed] = [limit.succeed for limit in self._limits if isinstance(limit, _BRIEF) and type(limit) in _BRIEF]
+        if len(parts) == len(self._limits):
+            # The limits first: whatever fails after them, the places that the request has taken are free again.
+            parts += [] if breaker is None else [breaker.succeed]
+            self.succeed = parts[0] if len(parts) == 1 else partial(_succeed, tuple(parts))
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
@@ -36,7 +53,7 @@ class Calm:
             return None
         return None if pipeline.shares or pipeline.mark is not None else cls(pipeline)
 
-    def succeed(self, now: Instant, grant: Grant) -> bool:
+    def record(self, now: Instant, grant: Grant) -> bool:
         """Records a success, with no run of failures in degraded mode, as `Pipeline.record` and the ban guard do.
 
         False if the scope is not calm any more: `regate`.
@@ -51,3 +68,10 @@ class Calm:
             breaker.record(now, grant, Result.SUCCESS)
             calm = calm and not breaker.failures and breaker.status is BreakerStatus.CLOSED
         return calm
+
+
+def _succeed(parts: Iterable[Succeed], now: Instant, granted_at: Instant) -> bool:
+    calm = True
+    for succeed in parts:
+        calm = succeed(now, granted_at) and calm
+    return calm

@@ -124,7 +124,9 @@ class InFlightPolicy(LimitPolicy):
         """The requests are in flight from now on."""
         if self._held and self._given_up[0][0] <= now:
             self._free(now)
-        self._move(request.cost)
+        # As `_move`, written out: it runs for every permit.
+        self._under_way += request.cost
+        self.ready = 0 if self._under_way + self._held < self.parameters.amount else NEVER
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
@@ -148,6 +150,27 @@ class InFlightPolicy(LimitPolicy):
         # As `_move`, for the same reason.
         self._under_way -= grant.request.cost
         self.ready = 0 if self._under_way + self._held < self.parameters.amount else NEVER
+
+    def succeed(self, now: Instant, granted_at: Instant) -> bool:
+        """As `record` of a plain request that was answered with success. Returns whether there is room for another one."""
+        arrivals = self._arrivals
+        if arrivals is not None and arrivals.linger is None:
+            # As `record`.
+            usual, took = self._usual, now - granted_at
+            if took < 0:
+                took = 0
+            mean = usual.mean
+            if mean < 0:
+                usual.mean, usual.deviation = took, took // 2
+            else:
+                usual.deviation = (3 * usual.deviation + (mean - took if mean > took else took - mean)) // 4
+                usual.mean = (7 * mean + took) // 8
+        self._under_way = under_way = self._under_way - 1
+        if under_way + self._held < self.parameters.amount:
+            self.ready = 0
+            return True
+        self.ready = NEVER
+        return False
 
     def _hold(self, now: Instant, until: Instant, places: int) -> None:
         """Holds places until that instant, but no more than the limit has in all: the rest adds nothing."""

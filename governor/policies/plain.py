@@ -38,8 +38,18 @@ class PlainSpending:
             if tat - full > bucket.slack:
                 bucket.move(tat)
                 ready = max(ready, bucket.ready)
-        if self._others:
-            ready = max(ready, self._commit_others(now))
+        others = self._others
+        if others:
+            spent = 0
+            try:
+                for policy in others:
+                    policy.commit(now, PLAIN)
+                    spent += 1
+                    if policy.ready > now and policy.ready > ready:
+                        ready = policy.ready
+            except BaseException:
+                self._refund(now, others[:spent])
+                raise
         cap = self._cap
         left = cap.left
         if left and now < cap.slot_ends:
@@ -53,21 +63,6 @@ class PlainSpending:
             except BaseException:
                 self._refund(now, self._others)
                 raise
-        return ready
-
-    def _commit_others(self, now: Instant) -> int:
-        """Spends the request in the limits that are not buckets. Returns the same as `commit`."""
-        ready = 0
-        done: list[LimitPolicy] = []
-        try:
-            for policy in self._others:
-                policy.commit(now, PLAIN)
-                done.append(policy)
-                if policy.ready > now:
-                    ready = max(ready, policy.ready)
-        except BaseException:
-            self._refund(now, done)
-            raise
         return ready
 
     def _refund(self, now: Instant, others: Sequence[LimitPolicy]) -> None:

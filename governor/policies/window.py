@@ -45,7 +45,7 @@ class StrictWindowPolicy(LentUnits):
     It counts by outcome unless `assume` says otherwise.
     """
 
-    __slots__ = ("_amount", "_max_used")
+    __slots__ = ("_max_used",)
 
     state_type = StrictWindowState
     needs_outcome = True
@@ -129,11 +129,13 @@ class StrictWindowPolicy(LentUnits):
                 self._latest = dated
                 if not moving:
                     self._due = dated + margin
-            moving[dated] = moving.get(dated, 0) + cost
+            if dated in moving:
+                moving[dated] += cost
+            else:
+                moving[dated] = cost
             self.moving += cost
         # As `_look`, written out: it runs for every permit.
-        full = self.moving + self._log.total >= self._amount
-        self.ready = NEVER if full and self._unit is None else 0
+        self.ready = NEVER if self.moving + self._log.total >= self._amount and self._unit is None else 0
         return 0
 
     def answered(self, now: Instant, grant: Grant) -> None:
@@ -153,6 +155,41 @@ class StrictWindowPolicy(LentUnits):
             self._arrive(now)
             self._drop(grant, cost)
             self._begin(now, cost)
+
+    def succeed(self, now: Instant, granted_at: Instant) -> bool:
+        """As `record` of a plain request that was answered with success, and was not granted ahead.
+
+        Returns whether there is room for another one. Written out, as `_land`.
+        """
+        if now >= self._due:
+            self._arrive(now)
+        if self._unit is not None:
+            self.ready = 0
+            return True
+        moving = self._on_the_way
+        units = moving.get(granted_at)
+        log = self._log
+        if units is not None:
+            if units == 1:
+                del moving[granted_at]
+            else:
+                moving[granted_at] = units - 1
+            self.moving -= 1
+            dated = now if now > granted_at else granted_at
+            if dated < log.slot_ends:
+                # `SlidingLog.add`
+                newest = log.newest
+                newest[1] += 1
+                if dated > newest[0]:
+                    newest[0] = dated
+                log.total += 1
+            else:
+                log.add(dated, 1)
+        if self.moving + log.total < self._amount:
+            self.ready = 0
+            return True
+        self.ready = NEVER
+        return False
 
     def _land(self, now: Instant, grant: Grant) -> None:
         """The units of a grant have arrived by now. Written out, with `_take` and `_look`: it runs for every outcome."""
@@ -274,11 +311,6 @@ class StrictWindowPolicy(LentUnits):
             self._log.add(max(now, grant.granted_at), more)
         self._look()
         return dropped
-
-    def _look(self) -> None:
-        """Updates `ready`, without a look at any date."""
-        full = self.moving + self._log.total >= self._amount
-        self.ready = NEVER if full and self._unit is None else 0
 
     def available(self, now: Instant) -> int:
         """Units that the window has room for."""

@@ -28,9 +28,9 @@ ALLOWED: Final = {
     "async with": Allowed(13, 1168),
     "denied": Allowed(7, 144),
     "two limits": Allowed(5, 184),
-    "strict window": Allowed(17, 408, on_trio=2),
-    "in flight": Allowed(16, 408, on_trio=2),
-    "failure rate": Allowed(17, 496, blocks=150, on_trio=2),
+    "strict window": Allowed(10, 192, on_trio=3),
+    "in flight": Allowed(10, 192, on_trio=3),
+    "failure rate": Allowed(10, 192, blocks=50, on_trio=3),
     "leased pair": Allowed(2, 32),
     "message round trip": Allowed(8, 1281),
 }

@@ -1,6 +1,6 @@
-"""A success that is read in place changes what a step would have changed: the same history, the same state."""
+"""A success that is read in place changes what a step, and `record`, would have changed: the same history, the same state."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final
 
@@ -8,23 +8,47 @@ import anyio
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from governor import Config, Denied, Governor, Permit
-from governor._actors.steps import Steps
-from governor._units import DAY, MINUTE, SECOND, Instant
+from governor._actors.in_place import InPlace
+from governor._units import DAY, MINUTE, SECOND, Duration, Instant
+from governor.policies.arrivals import Arrivals, Ending
+from governor.policies.breaker import BreakerPolicy
+from governor.policies.breaker_parameters import Breaker
+from governor.policies.contract import PLAIN, REQUESTS, Grant, LimitPolicy, Request, Result
+from governor.policies.in_flight import InFlight, InFlightPolicy
+from governor.policies.window import StrictWindowPolicy
+from governor.policies.window_parameters import StrictWindow
 from tests.support.governors import supervisor_of
 
 SCOPES: Final = ("hub:a", "hub:b")
-LIMITS: Final = (["9 per second strict"], ["3 in flight"], ["9/s burst 5", "2 in flight"], ["9/s burst 9"])
+LIMITS: Final = (
+    ["9 per second strict"],
+    ["3 in flight"],
+    ["9/s burst 5", "2 in flight"],
+    ["9/s burst 9"],
+    ["9 per second strict", "30 per minute strict", "3 in flight"],
+    ["5000 per minute strict", "2 tokens per second strict"],
+)
+#: By arrival, with a margin shorter and longer than the waits here; by outcome; and given-up calls that keep no place.
+ASSUMED: Final[tuple[Mapping[str, object], ...]] = (
+    {},
+    {"arrival_margin": "1ms", "linger": "2s"},
+    {"counted": "outcome", "linger": "off"},
+)
 BREAKERS: Final[tuple[Mapping[str, object], ...]] = (
     {"failures": 2, "open_for": "1s", "successes": 1},
     {"failure_rate": 0.5, "window_calls": 4, "minimum_calls": 2, "open_for": "1s"},
     {"failure_rate": 0.3, "window": "2s", "minimum_calls": 3, "open_for": "1s"},
     {"slow_call": "500ms", "failures": 2, "open_for": "1s"},
+    {"failure_rate": 0.5, "window_calls": 4, "minimum_calls": 2, "open_for": "1s", "successes": 1, "ramp_up": False},
 )
 STATUSES: Final = st.sampled_from([200, 200, 200, 200, None, 404, 401, 500])
 WHICH: Final = st.integers(0, 2)
+ASK_NOW: Final = ("ask", 0, None)
 ASK: Final = st.tuples(st.just("ask"), st.integers(0, 1), st.just(None))
+TWO: Final = st.tuples(st.just("two"), st.integers(0, 1), st.just(None))
 CALL: Final = st.tuples(st.just("call"), st.integers(0, 1), STATUSES)
 END: Final = st.tuples(st.just("end"), WHICH, STATUSES)
 OTHER: Final = st.one_of(
@@ -33,8 +57,9 @@ OTHER: Final = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([1000, 600_000, SECOND, MINUTE]), st.just(None)),
 )
 #: Long, because what one success leaves undone shows after several others.
-STEPS: Final = st.integers(0, 40).flatmap(lambda size: st.lists(CALL | ASK | END | OTHER, min_size=size, max_size=size))
+STEPS: Final = st.integers(0, 40).flatmap(lambda size: st.lists(CALL | ASK | TWO | END | OTHER, min_size=size, max_size=size))
 Step = tuple[str, int, int | None]
+Brief = StrictWindowPolicy | InFlightPolicy | BreakerPolicy
 
 
 class History:
@@ -55,8 +80,8 @@ class History:
             for what, which, status in steps:
                 if what == "wait":
                     self.now = Instant(self.now + which)
-                elif what in ("ask", "call"):
-                    self.ask(which)
+                elif what in ("ask", "call", "two"):
+                    self.ask(which, 1 + (what == "two"))
                     if what == "call" and self.permits:
                         self.permits.pop().record(status=status)
                 elif what == "look":
@@ -68,8 +93,8 @@ class History:
                 self.look()
         return self.seen
 
-    def ask(self, which: int) -> None:
-        answer = self.governor.try_permit(*SCOPES[which].split(":"))
+    def ask(self, which: int, cost: int) -> None:
+        answer = self.governor.try_permit(*SCOPES[which].split(":"), cost=cost)
         self.seen.append(answer if isinstance(answer, Denied) else "granted")
         self.permits += [answer] if isinstance(answer, Permit) else []
 
@@ -96,18 +121,120 @@ class History:
 async def both(scope: Mapping[str, object], steps: list[Step]) -> tuple[list[object], list[object]]:
     one = await History(scope).lived(steps)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Steps, "read_in_place", lambda *_: False)
+        patch.setattr(InPlace, "succeed", lambda *_: False)
+        patch.setattr(InPlace, "read_in_place", lambda *_: False)
         return one, await History(scope).lived(steps)
 
 
-@given(limits=st.sampled_from(LIMITS), breaker=st.sampled_from(BREAKERS), steps=STEPS)
-# A breaker that a success opens, because it is the third call; and a run of rejections that a success in another scope has
-# ended for the provider, but not for this scope.
-@example(["9/s burst 9"], BREAKERS[2], [("call", 0, 500), ("call", 0, 200), ("call", 0, 200), ("ask", 0, None)])
-@example(["3 in flight"], BREAKERS[0], [("call", 0, 401), ("call", 1, 200), ("call", 0, 200)])
+@given(limits=st.sampled_from(LIMITS), breaker=st.sampled_from(BREAKERS), assumed=st.sampled_from(ASSUMED), steps=STEPS)
+# A breaker that a success opens, because it is the third call; a run of rejections that a success in another scope has ended
+# for the provider, but not for this scope; a success that makes room; one from before the breaker opened; and one of a permit
+# for two requests.
+@example(["9/s burst 9"], BREAKERS[2], {}, [("call", 0, 500), ("call", 0, 200), ("call", 0, 200), ("ask", 0, None)])
+@example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 401), ("call", 1, 200), ("call", 0, 200)])
+@example(["3 in flight"], BREAKERS[0], {}, [*[ASK_NOW] * 3, ("end", 0, 200)])
+@example(
+    ["9/s burst 9"],
+    BREAKERS[4],
+    {},
+    [ASK_NOW, *[("call", 0, 500)] * 2, ("wait", SECOND, None), ("call", 0, 200), ("end", 0, 200)],
+)
+@example(["3 in flight"], BREAKERS[0], {}, [("two", 0, None), ("call", 0, 200), ("end", 0, 200)])
 def test_a_success_that_is_read_in_place_changes_what_a_step_would_have_changed(
-    limits: list[str], breaker: Mapping[str, object], steps: list[Step]
+    limits: list[str], breaker: Mapping[str, object], assumed: Mapping[str, object], steps: list[Step]
 ) -> None:
-    in_place, in_steps = anyio.run(both, {"limits": limits, "breaker": breaker}, steps)
+    in_place, in_steps = anyio.run(both, {"limits": limits, "breaker": breaker, **assumed}, steps)
 
     assert in_steps == in_place
+
+
+def window(amount: int, unit: str = REQUESTS) -> StrictWindowPolicy:
+    return StrictWindowPolicy(StrictWindow(amount, Duration(5_000), unit))
+
+
+#: Policies, and what they assume. In windows of 9 000 units several uses share a slot.
+BRIEF: Final[Mapping[str, tuple[Callable[[], Brief], Arrivals]]] = {
+    "by arrival": (lambda: window(9), Arrivals(margin=Duration(900))),
+    "long margin": (lambda: window(9), Arrivals(margin=Duration(90_000))),
+    "by outcome": (lambda: window(9), Arrivals(by_outcome=True)),
+    "merged": (lambda: window(9_000), Arrivals(margin=Duration(900))),
+    "tokens": (lambda: window(9, "tokens"), Arrivals(margin=Duration(900))),
+    "in flight": (lambda: InFlightPolicy(InFlight(4)), Arrivals()),
+    "in flight, no places kept": (lambda: InFlightPolicy(InFlight(4)), Arrivals(linger=Duration(0))),
+    "in flight, places kept as long": (lambda: InFlightPolicy(InFlight(4)), Arrivals(linger=Duration(700))),
+    "rate of time": (lambda: BreakerPolicy(Breaker(failures=3, failure_rate=0.4, window="5ms", minimum_calls=3)), Arrivals()),
+    "rate of calls": (
+        lambda: BreakerPolicy(Breaker(failures=3, failure_rate=0.4, window_calls=5, minimum_calls=3)),
+        Arrivals(),
+    ),
+    "slow": (lambda: BreakerPolicy(Breaker(failures=3, slow_call="1ms")), Arrivals()),
+}
+
+
+class Twins:
+    """Two equal policies with one history. One of them is told of successes by `succeed`, where that is allowed."""
+
+    def __init__(self, kind: str) -> None:
+        makes, arrivals = BRIEF[kind]
+        self.one, self.other = makes(), makes()
+        for policy in (self.one, self.other):
+            if isinstance(policy, LimitPolicy):
+                policy.assume(arrivals)
+
+    def grant(self, now: Instant, request: Request) -> Grant:
+        for policy in (self.one, self.other):
+            policy.commit(now, request)
+        return Grant(now, 0 if isinstance(self.one, LimitPolicy) else self.one.generation, request)
+
+    def settle(self, now: Instant, grant: Grant) -> Grant:
+        """The call has used three requests more."""
+        for policy in (self.one, self.other):
+            if isinstance(policy, LimitPolicy):
+                policy.settle(now, grant, None, 3 * (policy.unit == REQUESTS))
+        return grant.corrected({REQUESTS: grant.request.cost + 3})
+
+    def end(self, now: Instant, grant: Grant, result: Result, ending: Ending) -> None:
+        one, other = self.one, self.other
+        current = isinstance(one, LimitPolicy) or (is_calm(one, now) and grant.generation >= one.since)
+        if current and grant.request is PLAIN and result is Result.SUCCESS:
+            calm = one.succeed(now, grant.granted_at)
+            other.record(now, grant, result)
+
+            assert is_calm(other, now) is calm
+        else:
+            for policy in (one, other):
+                policy.record(now, replace(grant, ending=ending), result)
+
+
+@pytest.mark.parametrize("kind", BRIEF)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_succeed_changes_what_record_would_have_changed(kind: str, seed: int) -> None:
+    random, twins = Random(seed), Twins(kind)
+    now, grants = Instant(DAY), list[Grant]()
+    for _ in range(150):
+        now = Instant(now + random.choice([0, 0, 1, 1, 40, 900, 2_000, -1_000]))
+        request = random.choice([PLAIN, PLAIN, PLAIN, PLAIN, Request(2), Request(1, {"tokens": 2})])
+        if random.random() < 0.5 and twins.one.earliest(now, request) <= now:
+            grants.append(twins.grant(now, request))
+        elif grants:
+            grant = grants.pop(random.randrange(len(grants)))
+            if random.random() < 0.1:
+                grants.append(twins.settle(now, grant))
+            else:
+                twins.end(
+                    now, grant, *random.choice([*[(Result.SUCCESS, Ending.ANSWERED)] * 6, (Result.FAILURE, Ending.GIVEN_UP)])
+                )
+
+        assert told(twins.other) == told(twins.one)
+
+
+def is_calm(policy: Brief, now: Instant) -> bool:
+    if isinstance(policy, LimitPolicy):
+        return policy.ready <= now
+    return policy.unrestricted and not policy.failures
+
+
+def told(policy: Brief) -> tuple[object, ...]:
+    if isinstance(policy, LimitPolicy):
+        return policy.state(), policy.ready, policy.rests_at(), policy.available(Instant(DAY))
+    return policy.state(), policy.trip if policy.openings else None

@@ -46,6 +46,9 @@ class Listener:
     def wake(self) -> None:
         raise AssertionError
 
+    def succeed(self, permit: Permit, granted_at: Instant, generation: int, status: int | None) -> bool:
+        return False
+
     def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
         assert outcome is self.outcomes[-1]
         self.told.append(("send" if later or get_ident() != self.thread else "tell", outcome))

@@ -1,0 +1,134 @@
+"""Successes read in place: they change the limits and the breaker that wait for them, without a step of the actor.
+
+A step looks at every policy and copies what all of them say, which costs several times what a success changes. As long as the
+scope is calm, nothing else notices a success; see `Calm`.
+"""
+
+from collections.abc import Callable
+from threading import get_ident
+
+from governor._actors.counters import Counters
+from governor._actors.ledger import Ledger, grant_of
+from governor._actors.lender import Lender
+from governor._actors.lifecycle import BUSY, IDLE, Lifecycle
+from governor._actors.permit import Permit
+from governor._actors.queue import Waiter
+from governor._actors.steps import Steps
+from governor._units import Instant
+from governor.messages import Acquire, Leave, Outcome, Report
+from governor.policies.ban_guard import REJECTED
+from governor.policies.calm import Calm
+from governor.policies.contract import Result
+
+
+class InPlace:
+    """Reads successes, for the actor of a scope, which has what is named here. Belongs to the actor's own thread."""
+
+    __slots__ = ("calm", "looked")
+
+    #: What notices a success, if a look since the latest step has found that the scope is calm.
+    calm: Calm | None
+    looked: bool
+    counters: Counters
+    gate: Instant
+    inbox: list[tuple[Acquire | Leave, Waiter | None]]
+    ledger: Ledger
+    lender: Lender
+    life: Lifecycle
+    outcomes: list[Outcome]
+    thread: int
+    _clock: Callable[[], Instant]
+    _steps: Steps
+
+    def succeed(self, permit: Permit, granted_at: Instant, generation: int, status: int | None) -> bool:
+        """Records that the call of a plain permit has succeeded. False, and nothing has changed, if that takes a step.
+
+        Written out by hand, as `grab`: no Python call but the clock and what notices the success. No run of failures in
+        degraded mode may be under way.
+        """
+        if self.calm is None:
+            self._look()
+        if (status is not None and status >= 400) or (self._steps.portal.on_trio and self._steps.portal.must_post()):
+            return False
+        clock, life = self._clock, self.life
+        now = clock()
+        # There is no call from here until the permit is marked: a signal handler, and another thread, find both or neither.
+        calm = self.calm
+        if (
+            calm is None
+            or calm.succeed is None
+            or now < self.gate
+            or life.state is not IDLE
+            or self.outcomes
+            or self.inbox
+            or calm.rejections.run
+            or generation < calm.since
+            or permit.reported
+        ):
+            return False
+        goes_on = False
+        life.state = BUSY
+        permit.reported = True
+        try:
+            if status == 200:
+                self.counters.answered_2xx += 1
+            else:
+                self.counters.ended(status, Result.SUCCESS)
+            succeed = calm.succeed
+            goes_on = succeed(now, granted_at)
+        except Exception as error:
+            self._steps.crashed(error)
+        finally:
+            if goes_on and life.state is BUSY:
+                life.state = IDLE
+            else:
+                self._steps.end()
+        return True
+
+    def read_in_place(self, outcome: Outcome) -> bool:
+        """Reads an outcome that has been left, on the actor's own thread, if it takes no step. False if it does, or waits."""
+        if (
+            not isinstance(outcome, Report)
+            or outcome.result is not Result.SUCCESS
+            or outcome.used
+            or outcome.status in REJECTED
+            or get_ident() != self.thread
+            or self.ledger.pipeline.degraded.failures
+            or self._steps.portal.must_post()
+        ):
+            return False
+        if self.calm is None:
+            self._look()
+        now = self._clock()
+        calm, life, outcomes = self.calm, self.life, self.outcomes
+        if (
+            calm is None
+            or now < self.gate
+            or life.state is not IDLE
+            or len(outcomes) != 1
+            or outcomes[0] is not outcome
+            or self.inbox
+            or calm.rejections.run
+            or outcome.grant.generation < calm.since
+        ):
+            return False
+        goes_on = False
+        life.state = BUSY
+        try:
+            outcomes.pop(0)
+            self.counters.ended(outcome.status, Result.SUCCESS)
+            goes_on = calm.record(now, grant_of(outcome))
+        except Exception as error:
+            self._steps.crashed(error)
+        finally:
+            if goes_on and life.state is BUSY:
+                life.state = IDLE
+            else:
+                self._steps.end()
+        return True
+
+    def _look(self) -> None:
+        """Finds out whether the scope is calm, once after each step."""
+        if not self.looked:
+            self.calm = None if self.lender.outstanding else Calm.of(self.ledger.pipeline)
+            self.looked = True
