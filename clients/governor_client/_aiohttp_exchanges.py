@@ -126,7 +126,9 @@ class _Exchange(msgspec.Struct, eq=False, kw_only=True):
             raise
         if operation is None:
             attempt.answered(response.status)
-        else:
+        elif operation.observing or not operation.terms.passes(
+            attempt, response.status, tuple(response.headers), operation.request.path
+        ):
             begin(operation, attempt, response.status, lambda: LazyHeaders(response.headers))
         answers.follow(response, attempt)
         return response

@@ -4,80 +4,81 @@ A call waits for its permit first, and builds and signs the request afterwards, 
 requests as they leave by the event hooks of the library: a round of authentication is a request of its own.
 """
 
+import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
+import msgspec
 
-from governor import PermitDenied
+from governor import Permit, PermitDenied
 from governor_client._attempt import Attempt
-from governor_client._exchange import CLOSING, arun, run
+from governor_client._exchange import CLOSING, ago_on, arun, go_on, run
 from governor_client._headers import CALLER
-from governor_client._hint_bodies import GRAPHQL, begin
+from governor_client._hint_bodies import begin
 from governor_client._httpx_kit import PORTS, HttpxExchange, Kit, timeout_of
 from governor_client._observed import Observation
-from governor_client._operation import Operation, Terms
+from governor_client._operation import Operation
 from governor_client._options import CALLER_LABEL
 from governor_client._streams import AsyncReportingStream, ReportingStream, TooLong
-from governor_client._wait import WaitBudget, check_wait
+from governor_client._terms import Terms
+from governor_client._wait import WaitBudget
 
 if TYPE_CHECKING:
     import httpx2
+
+    from governor_client._httpx_kit import Reporting
 
 #: The exchange whose request is being sent by this thread or task.
 _current: Final[ContextVar["_ClientExchange | None"]] = ContextVar("governor_client_exchange", default=None)
 
 
 @final
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One call of the program: its redirects, authentication and retries share one wait.
 
     `build` makes the request, with the cookies of the moment.
     """
 
-    def __init__(
-        self,
-        kit: Kit,
-        terms: Terms,
-        build: "Callable[[], httpx2.Request]",
-        *,
-        auth: Any,
-        follow_redirects: bool,
-        wait: object,
-        retry: bool,
-        retry_answers: bool,
-        buffered: bool,
-    ) -> None:
-        self.kit = kit
-        self.terms = terms
-        self.build = build
-        self.auth = auth
-        self.follow_redirects = follow_redirects
-        self.retry = retry
-        self.retry_answers = retry_answers
-        self.buffered = buffered
-        self.request = build()
-        self.history: list[httpx2.Response] = []
-        self._made: WaitBudget | None = None
-        self._wait = wait
-        if wait is not ...:
-            check_wait(wait)
+    kit: Kit
+    terms: Terms
+    build: "Callable[[], httpx2.Request]"
+    #: The request that is sent next.
+    request: "httpx2.Request"
+    follow_redirects: bool
+    auth: Any
+    buffered: bool
+    #: Whether nothing comes between the call and its requests: no authentication, no event hooks of the program.
+    direct: bool
+    retry: bool = True
+    retry_answers: bool = True
+    wait: object = ...
+    history: "list[httpx2.Response]" = []
+    _made: WaitBudget | None = None
+
+    def take(self) -> Permit | None:
+        """A permit for the first attempt of a plain request: see `Terms.take`. The request is sent directly then."""
+        if not (self.direct and self.retry and self.buffered) or _current.get() is not None:
+            return None
+        return self.kit.take(self.terms, self.request)
 
     def begin(self) -> "Operation[httpx2.Response] | None":
         """The operation for the next request of this call; None if it is not governed."""
         url = self.request.url
-        host, path = url.host, url.path
-        if self.terms.of(host, path) is None:
-            return None
+        return None if self.terms.of(url.host, url.path) is None else self.operation()
+
+    def operation(self) -> "Operation[httpx2.Response]":
+        """The operation for the next request of this call, which is governed."""
+        request, url = self.request, self.request.url
         description = self.kit.request_of(
-            self.request, host, path, retry=self.retry, retry_answers=self.retry_answers, buffered=self.buffered
+            request, url.host, url.path, retry=self.retry, retry_answers=self.retry_answers, buffered=self.buffered
         )
         return Operation(self.terms, description, self._budget)
 
     def _budget(self) -> WaitBudget:
         if self._made is None:
-            self._made = self.terms.budget(self._wait, timeout_of(self.request))
+            self._made = self.terms.budget(self.wait, timeout_of(self.request))
         return self._made
 
     def redirected(self, response: "httpx2.Response", max_redirects: int) -> bool:
@@ -99,36 +100,119 @@ class Call:
 
 def send(call: Call, client: "httpx2.Client") -> "httpx2.Response":
     """Makes the call and returns the answer when it begins, or when it is complete for a buffered call."""
+    permit = call.take()
+    if permit is None:
+        return _followed(call, client, _send(call, client))
+    attempt = Attempt(permit)
+    try:
+        response = client.send(call.request, auth=call.auth, stream=True, follow_redirects=False)
+    except BaseException as error:
+        return _go_on(call, client, attempt, error)
+    if response.next_request is not None or not call.kit.passes(call.terms, attempt, call.request, response):
+        return _go_on(call, client, attempt, response)
+    try:
+        response.read()
+    except BaseException as error:
+        response.close()
+        return _go_on(call, client, attempt, error)
+    permit.record(status=attempt.status)
+    return response
+
+
+def _go_on(
+    call: Call, client: "httpx2.Client", attempt: Attempt, ended_in: "httpx2.Response | BaseException"
+) -> "httpx2.Response":
+    """Goes on after the first attempt of a plain request, if that needs more than most."""
+    operation = call.operation()
+    exchange = _Exchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client, attempt=attempt)
+    if isinstance(ended_in, PermitDenied):
+        ended_in = exchange.error(ended_in)
+    elif not isinstance(ended_in, BaseException):
+        exchange.begun(ended_in, call.kit.reporting)
+    return _followed(call, client, go_on(operation, exchange, attempt, ended_in))
+
+
+def _followed(call: Call, client: "httpx2.Client", response: "httpx2.Response") -> "httpx2.Response":
+    """The answer after the redirects to which this one leads."""
     while True:
-        operation = call.begin()
-        exchange = _Exchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
-        response = exchange.send(None) if operation is None else run(operation, exchange)
         try:
             if not call.redirected(response, client.max_redirects):
-                if call.buffered and operation is None:  # Otherwise it has been read within the attempt.
-                    response.read()
                 return response
             response.read()
         except BaseException:
             response.close()
             raise
+        response = _send(call, client)
+
+
+def _send(call: Call, client: "httpx2.Client") -> "httpx2.Response":
+    """Makes the next request of the call."""
+    operation = call.begin()
+    exchange = _Exchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
+    if operation is not None:
+        return run(operation, exchange)
+    response = exchange.send(None)
+    if call.buffered:
+        exchange.read(response, math.inf)
+    return response
 
 
 async def asend(call: Call, client: "httpx2.AsyncClient") -> "httpx2.Response":
     """`send` for a task."""
+    permit = call.take()
+    if permit is None:
+        return await _afollowed(call, client, await _asend(call, client))
+    attempt = Attempt(permit)
+    try:
+        response = await client.send(call.request, auth=call.auth, stream=True, follow_redirects=False)
+    except BaseException as error:
+        return await _ago_on(call, client, attempt, error)
+    if response.next_request is not None or not call.kit.passes(call.terms, attempt, call.request, response):
+        return await _ago_on(call, client, attempt, response)
+    try:
+        await response.aread()
+    except BaseException as error:
+        await _close(response)
+        return await _ago_on(call, client, attempt, error)
+    permit.record(status=attempt.status)
+    return response
+
+
+async def _ago_on(
+    call: Call, client: "httpx2.AsyncClient", attempt: Attempt, ended_in: "httpx2.Response | BaseException"
+) -> "httpx2.Response":
+    operation = call.operation()
+    exchange = _AsyncExchange(
+        kit=call.kit, request=call.request, call=call, operation=operation, client=client, attempt=attempt
+    )
+    if isinstance(ended_in, PermitDenied):
+        ended_in = exchange.error(ended_in)
+    elif not isinstance(ended_in, BaseException):
+        exchange.begun(ended_in, call.kit.areporting)
+    return await _afollowed(call, client, await ago_on(operation, exchange, attempt, ended_in))
+
+
+async def _afollowed(call: Call, client: "httpx2.AsyncClient", response: "httpx2.Response") -> "httpx2.Response":
     while True:
-        operation = call.begin()
-        exchange = _AsyncExchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
-        response = await exchange.send(None) if operation is None else await arun(operation, exchange)
         try:
             if not call.redirected(response, client.max_redirects):
-                if call.buffered and operation is None:  # Otherwise it has been read within the attempt.
-                    await response.aread()
                 return response
             await response.aread()
         except BaseException:
             await response.aclose()
             raise
+        response = await _asend(call, client)
+
+
+async def _asend(call: Call, client: "httpx2.AsyncClient") -> "httpx2.Response":
+    operation = call.begin()
+    exchange = _AsyncExchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
+    if operation is not None:
+        return await arun(operation, exchange)
+    response = await exchange.send(None)
+    if call.buffered:
+        await exchange.read(response, math.inf)
+    return response
 
 
 class _ClientExchange(HttpxExchange, kw_only=True):
@@ -166,23 +250,17 @@ class _ClientExchange(HttpxExchange, kw_only=True):
         self.attempt, self._unused = self._unused, None
         return self.operation if self.attempt is None else None
 
-    def begun(self, response: "httpx2.Response") -> Attempt | None:
-        """The answer has begun. Returns the attempt to which its body is to report, if it is not complete already."""
+    def begun(self, response: "httpx2.Response", reporting: "Reporting") -> None:
+        """The answer has begun: lets its body report to the attempt, unless it is complete already."""
         attempt = self.attempt
         if attempt is None:
-            return None
-        operation, status = self.operation, response.status_code
-        assert operation is not None
-        if status < 400 and not operation.observing and GRAPHQL not in operation.request.path and attempt.status is None:
-            # As nearly always: `begin`, without its calls.
-            attempt.status = status
-            attempt.permit.answered(status=status)
+            return
+        assert self.operation is not None
+        begin(self.operation, attempt, response.status_code, lambda: self.head(response)[1])
+        if response.is_closed:
+            attempt.ended(whole=True)
         else:
-            begin(operation, attempt, status, lambda: self.head(response)[1])
-        if not response.is_closed:
-            return attempt
-        attempt.ended(whole=True)
-        return None
+            self.reporting = response.stream = reporting(response.stream, attempt, self.fault)
 
     def show(self, response: "httpx2.Response", observation: Observation) -> None:
         if self.reporting is None:
@@ -259,8 +337,12 @@ class _AsyncExchange(_ClientExchange, kw_only=True):
         return True
 
     async def close(self, response: "httpx2.Response") -> None:
-        with anyio.move_on_after(CLOSING, shield=True):
-            await response.aclose()
+        await _close(response)
+
+
+async def _close(response: "httpx2.Response") -> None:
+    with anyio.move_on_after(CLOSING, shield=True):
+        await response.aclose()
 
 
 def before_request(request: "httpx2.Request") -> None:
@@ -275,9 +357,8 @@ def before_request(request: "httpx2.Request") -> None:
 def after_head(response: "httpx2.Response") -> None:
     """Event hook of a blocking client: lets the body of the answer report to the attempt."""
     exchange = _current.get()
-    attempt = None if exchange is None else exchange.begun(response)
-    if exchange is not None and attempt is not None:
-        exchange.reporting = response.stream = exchange.kit.reporting(response.stream, attempt, exchange.fault)
+    if exchange is not None:
+        exchange.begun(response, exchange.kit.reporting)
 
 
 async def abefore_request(request: "httpx2.Request") -> None:
@@ -292,9 +373,8 @@ async def abefore_request(request: "httpx2.Request") -> None:
 async def aafter_head(response: "httpx2.Response") -> None:
     """Event hook of an async client: lets the body of the answer report to the attempt."""
     exchange = _current.get()
-    attempt = None if exchange is None else exchange.begun(response)
-    if exchange is not None and attempt is not None:
-        exchange.reporting = response.stream = exchange.kit.areporting(response.stream, attempt, exchange.fault)
+    if exchange is not None:
+        exchange.begun(response, exchange.kit.areporting)
 
 
 def _same_origin(url: "httpx2.URL", other: "httpx2.URL") -> bool:

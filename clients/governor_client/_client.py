@@ -16,10 +16,10 @@ from governor_client import _calls
 from governor_client._calls import Call
 from governor_client._httpx_kit import Kit, library_of
 from governor_client._keys import Key
-from governor_client._operation import Terms
 from governor_client._options import CallOptions, ClientOptions, request_options
 from governor_client._status_error import status_error
-from governor_client._wait import Wait
+from governor_client._terms import Terms
+from governor_client._wait import Wait, check_wait
 
 if TYPE_CHECKING:
     import httpx2
@@ -102,6 +102,8 @@ class TrafficControlledHttpClient:
         self.base_url = str(base_url or "")
         self.timeout = timeout
         self._follow_redirects = follow_redirects
+        #: Whether calls are sent without authentication and without hooks of the program: see `Call.direct`.
+        self._is_direct = not options.get("auth") and not options.get("event_hooks")
         hooks = options.pop("event_hooks", None) or {}
         settings: dict[str, object] = {
             "base_url": base_url or "",
@@ -257,17 +259,26 @@ class TrafficControlledHttpClient:
         *,
         buffered: bool,
     ) -> Call:
-        return Call(
-            self._kit,
-            self._terms,
-            partial(client.build_request, method, url, **(request_options(options) if options else {})),
-            auth=options.get("auth", self._kit.use_client_default),
-            follow_redirects=options.get("follow_redirects", self._follow_redirects),
-            wait=options.get("wait", ...),
+        kit, terms, follow = self._kit, self._terms, self._follow_redirects
+        if not options:
+            build = partial(client.build_request, method, url)
+            return Call(kit, terms, build, build(), follow, kit.use_client_default, buffered, self._is_direct)
+        build = partial(client.build_request, method, url, **request_options(options))
+        call = Call(
+            kit,
+            terms,
+            build,
+            build(),
+            options.get("follow_redirects", follow),
+            options.get("auth", kit.use_client_default),
+            buffered,
+            direct=self._is_direct and "auth" not in options,
             retry=not options.get("disable_retry", False),
             retry_answers=options.get("raise_for_status", True) or options.get("retry", False),
-            buffered=buffered,
         )
+        if "wait" in options:
+            call.wait = check_wait(options["wait"])
+        return call
 
     def __repr__(self) -> str:
         return f"<TrafficControlledHttpClient for {self.provider}, {self._blocking.state} and async {self._async.state}>"

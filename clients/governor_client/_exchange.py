@@ -12,8 +12,9 @@ from governor import PermitDenied
 from governor_client._attempt import Attempt, Fault
 from governor_client._headers import LazyHeaders
 from governor_client._observed import Observation
-from governor_client._operation import Denier, Operation, Terms
+from governor_client._operation import Denier, Operation
 from governor_client._questions import Question
+from governor_client._terms import Terms
 
 #: Seconds for closing an answer whose reader was cancelled.
 CLOSING: Final = 5.0
@@ -85,25 +86,55 @@ def run(operation: Operation[R], exchange: Exchange[R]) -> R:
             attempt = operation.granted(permit)
         try:
             response = _send(operation, exchange, attempt) if Terms.any_by_host else exchange.send(attempt)
-            question = operation.answered(*exchange.head(response))
-            if question is not None:
-                _plan(operation, question)
-            if operation.pause is None and not operation.request.buffered:
-                response = exchange.stream(response, operation.attempt)
-            else:
-                operation.kept(response, exchange.show, whole=exchange.read(response, operation.most))
         except BaseException as error:
-            _plan(operation, operation.failed(error, exchange.fault(error)))
-            if operation.pause is None:
-                raise
+            _failed(operation, exchange, error)
         else:
-            if operation.pause is None:
-                return response if operation.status < 400 else _told(operation, exchange, response)
-        pause(operation)
+            answer = _answered(operation, exchange, response)
+            if answer is not None:
+                return answer
+
+
+def go_on(operation: Operation[R], exchange: Exchange[R], attempt: Attempt, ended_in: R | BaseException) -> R:
+    """`run` after the first attempt of a plain request, which ended in an error, or in an answer that says more than most."""
+    operation.made(attempt)
+    if isinstance(ended_in, BaseException):
+        _failed(operation, exchange, ended_in)
+    else:
+        answer = _answered(operation, exchange, ended_in)
+        if answer is not None:
+            return answer
+    return run(operation, exchange)
+
+
+def _failed(operation: Operation[R], exchange: Exchange[R], error: BaseException) -> None:
+    """Raises the error again, or returns when the next attempt is due."""
+    _plan(operation, operation.failed(error, exchange.fault(error)))
+    if operation.pause is None:
+        raise error
+    pause(operation)
+
+
+def _answered(operation: Operation[R], exchange: Exchange[R], response: R) -> R | None:
+    """Returns the answer, or None when the next attempt is due."""
+    try:
+        question = operation.answered(*exchange.head(response))
+        if question is not None:
+            _plan(operation, question)
+        if operation.pause is None and not operation.request.buffered:
+            response = exchange.stream(response, operation.attempt)
+        else:
+            operation.kept(response, exchange.show, whole=exchange.read(response, operation.most))
+    except BaseException as error:
+        _failed(operation, exchange, error)
+        return None
+    if operation.pause is None:
+        return response if operation.status < 400 else _told(operation, exchange, response)
+    pause(operation)
+    return None
 
 
 async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
-    """The same for a task."""
+    """`run` for a task."""
     while True:
         attempt = operation.take()
         if attempt is None:
@@ -114,21 +145,49 @@ async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
             attempt = operation.granted(permit)
         try:
             response = await (_asend(operation, exchange, attempt) if Terms.any_by_host else exchange.send(attempt))
-            question = operation.answered(*exchange.head(response))
-            if question is not None:
-                await _aplan_answer(operation, question, exchange, response)
-            if operation.pause is None and not operation.request.buffered:
-                response = exchange.stream(response, operation.attempt)
-            else:
-                operation.kept(response, exchange.show, whole=await exchange.read(response, operation.most))
         except BaseException as error:
-            await _aplan(operation, operation.failed(error, exchange.fault(error)))
-            if operation.pause is None:
-                raise
+            await _afailed(operation, exchange, error)
         else:
-            if operation.pause is None:
-                return response if operation.status < 400 else _told(operation, exchange, response)
-        await _apause(operation, operation.pause)
+            answer = await _aanswered(operation, exchange, response)
+            if answer is not None:
+                return answer
+
+
+async def ago_on(operation: Operation[R], exchange: AsyncExchange[R], attempt: Attempt, ended_in: R | BaseException) -> R:
+    """`go_on` for a task."""
+    operation.made(attempt)
+    if isinstance(ended_in, BaseException):
+        await _afailed(operation, exchange, ended_in)
+    else:
+        answer = await _aanswered(operation, exchange, ended_in)
+        if answer is not None:
+            return answer
+    return await arun(operation, exchange)
+
+
+async def _afailed(operation: Operation[R], exchange: AsyncExchange[R], error: BaseException) -> None:
+    await _aplan(operation, operation.failed(error, exchange.fault(error)))
+    if operation.pause is None:
+        raise error
+    await _apause(operation, operation.pause)
+
+
+async def _aanswered(operation: Operation[R], exchange: AsyncExchange[R], response: R) -> R | None:
+    try:
+        question = operation.answered(*exchange.head(response))
+        if question is not None:
+            await _aplan_answer(operation, question, exchange, response)
+        if operation.pause is None and not operation.request.buffered:
+            response = exchange.stream(response, operation.attempt)
+        else:
+            operation.kept(response, exchange.show, whole=await exchange.read(response, operation.most))
+    except BaseException as error:
+        await _afailed(operation, exchange, error)
+        return None
+    if operation.pause is None:
+        return response if operation.status < 400 else _told(operation, exchange, response)
+    await _apause(operation, operation.pause)
+    return None
 
 
 async def _apause(operation: Operation[R], seconds: float) -> None:

@@ -11,8 +11,9 @@ from governor.config.hosts import Place, folded_host, place
 from governor.instrumentation import Hook
 from governor_client._denials import OnRefusal, check_on_refusal
 from governor_client._keys import Key
-from governor_client._operation import Operation, Terms, sending
+from governor_client._operation import Operation
 from governor_client._questions import check_priority
+from governor_client._terms import SENDING, Terms
 from governor_client._ungoverned import Ungoverned, is_loopback
 from governor_client._wait import Wait, WaitBudget, check_wait, chosen_wait
 
@@ -124,7 +125,7 @@ class HostTerms:
         terms = self._found(host, port)
         if terms is None or terms.ungoverned.covers(host, path):
             return None
-        sent = sending()
+        sent = SENDING.get()
         # Sent by an adapter that has taken a permit for it already, through a library that is governed as well.
         return None if sent is not None and sent is not within and sent.sends_to(host) else terms
 

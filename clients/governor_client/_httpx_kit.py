@@ -7,12 +7,13 @@ httpx2, which stand for those of either library; a `Kit` holds those of the one 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from inspect import signature
+from operator import itemgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import msgspec
 
-from governor import CallFailure, ConfigError, PermitDenied
+from governor import CallFailure, ConfigError, Permit, PermitDenied
 from governor_client._attempt import Attempt, Fault, fault_of_system
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, as_error_of
 from governor_client._headers import CALLER, MARKS, LazyHeaders
@@ -21,6 +22,7 @@ from governor_client._options import CALLER_LABEL, PRIORITY
 from governor_client._questions import check_priority
 from governor_client._request import Reading, Request
 from governor_client._streams import AsyncReportingStream, AsyncRequestBody, ReportingStream, RequestBody
+from governor_client._terms import Terms
 from governor_client._wait import longest
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ LIBRARIES: Final = frozenset({"httpx", "httpx2"})
 #: The ports that a URL need not name.
 PORTS: Final = {"http": 80, "https": 443}
 _MARKS: Final = frozenset(name.encode() for name in MARKS)
+#: The extensions of a request that do not say how it is governed.
+_PLAIN: Final = frozenset({"timeout", "sni_hostname", "trace"})
+#: Of an entry of the headers, as the libraries keep them in the private `_list`.
+_lower_name: Final[Callable[[tuple[bytes, bytes, bytes]], bytes]] = itemgetter(1)
 #: An attribute of the clients of `TrafficControlledHttpClient`, which takes the permits for their requests.
 OURS: Final = "_governor_client"
 
@@ -105,6 +111,26 @@ class Kit:
         if isinstance(error, self.transport_error) and not isinstance(error, PermitDenied):
             return next((fault for kinds, fault in self._faults if isinstance(error, kinds)), Fault(None))
         return fault_of_system(error)
+
+    def take(self, terms: Terms, request: "httpx2.Request") -> Permit | None:
+        """A permit for the first attempt of a plain request: see `Terms.take`."""
+        url, fields = getattr(request.url, "_uri_reference", None), getattr(request.headers, "_list", None)
+        if (
+            url is None
+            or fields is None
+            or not isinstance(request.stream, self.byte_stream)
+            or not request.extensions.keys() <= _PLAIN
+            or not _MARKS.isdisjoint(map(_lower_name, fields))
+        ):
+            return None
+        return terms.take(url.host, request.method)
+
+    def passes(self, terms: Terms, attempt: Attempt, request: "httpx2.Request", response: "httpx2.Response") -> bool:
+        """Whether the answer to a plain request needs nothing else: see `Terms.passes`."""
+        fields = getattr(response.headers, "_list", None)
+        return fields is not None and terms.passes(
+            attempt, response.status_code, tuple(map(_lower_name, fields)), request.url._uri_reference.path
+        )
 
     def watch(self, request: "httpx2.Request") -> RequestBody | AsyncRequestBody | None:
         """Wraps a body that is read while it is sent; None if it is in memory, and cannot fail."""

@@ -12,14 +12,15 @@ from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt
 from governor_client._denials import OnRefusal
-from governor_client._exchange import arun, run
+from governor_client._exchange import ago_on, arun, go_on, run
 from governor_client._hosts import TermsOf
 from governor_client._httpx_kit import LIBRARIES, OURS, PORTS, HttpxExchange, Kit, library_of
 from governor_client._keys import Key
-from governor_client._operation import Operation, Terms
+from governor_client._operation import Operation
 from governor_client._options import BUDGET, BUFFERED, RETRY, WAIT
 from governor_client._request import Request
 from governor_client._streams import async_take_in, take_in
+from governor_client._terms import Terms
 from governor_client._wait import Wait, WaitBudget, check_wait, longest, shared_budget
 
 if TYPE_CHECKING:
@@ -124,29 +125,34 @@ class _AnyTransport:
     #: A request with a body has one of these headers.
     _BODY: ClassVar[frozenset[str]] = frozenset({"content-length", "transfer-encoding"})
 
-    def _describe(self, terms_of: TermsOf, request: "httpx2.Request") -> tuple[Terms, Request] | None:
-        """The terms of this request, and what the decisions need of it; None if it is not governed."""
+    _terms: TermsOf
+    #: The terms of plain requests; None if they are chosen by the host.
+    _plain: Terms | None = None
+
+    def _terms_of(self, request: "httpx2.Request") -> Terms | None:
+        """The terms of this request; None if it is not governed."""
         if not isinstance(request, self.kit.request):
             raise UsageError(
                 f"this transport is for {self.kit.name}, and the request comes from {library_of(request)}; "
                 f"use the one of governor_client.{library_of(request)}"
             )
-        url, extensions = request.url, request.extensions
-        host, path = url.host, url.path
+        url, terms_of = request.url, self._terms
         # Terms of one provider hold for all ports.
         port = None if isinstance(terms_of, Terms) else url.port or PORTS.get(url.scheme)
-        terms = terms_of.of(host, path, port)
-        if terms is None:
-            return None
+        return terms_of.of(url.host, url.path, port)
+
+    def _describe(self, request: "httpx2.Request") -> Request:
+        """What the decisions need of a request."""
+        url, extensions = request.url, request.extensions
         if not isinstance(request.stream, self.kit.byte_stream) and not self._BODY.intersection(request.headers):
             # It has no body (RFC 9112, section 6.3), although a cache, for instance, has made an iterator of that.
             request.stream = self.kit.byte_stream(b"")
         if WAIT in extensions:
             check_wait(extensions[WAIT])
-        return terms, self.kit.request_of(
+        return self.kit.request_of(
             request,
-            host,
-            path,
+            url.host,
+            url.path,
             retry=extensions.get(RETRY) is not False,
             retry_answers=True,
             buffered=extensions.get(BUFFERED) is True,
@@ -204,7 +210,7 @@ class Transport(_AnyTransport, Generic[Inner]):
         priority: Priority = "interactive",
         clock: Clock = system_clock,
     ) -> None:
-        self._terms: TermsOf = Terms(
+        self._terms = self._plain = Terms(
             provider,
             governor,
             wait=wait,
@@ -222,12 +228,25 @@ class Transport(_AnyTransport, Generic[Inner]):
 
     def handle_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Sends one request, with a permit for each attempt."""
-        governed = self._describe(self._terms, request)
-        if governed is None:
-            return self._inner.handle_request(request)
-        terms, description = governed
+        terms = self._plain
+        permit = None if terms is None else self.kit.take(terms, request)
+        if terms is None or permit is None:
+            terms = self._terms_of(request)
+            return self._inner.handle_request(request) if terms is None else run(*self._begin(terms, request))
+        attempt = Attempt(permit)
+        try:
+            response = self._inner.handle_request(request)
+        except BaseException as error:
+            return go_on(*self._begin(terms, request), attempt, error)
+        if response.is_closed or not self.kit.passes(terms, attempt, request, response):
+            return go_on(*self._begin(terms, request), attempt, response)
+        response.stream = self.kit.reporting(response.stream, attempt, self.kit.fault)
+        return response
+
+    def _begin(self, terms: Terms, request: "httpx2.Request") -> "tuple[Operation[httpx2.Response], _Sending]":
+        description = self._describe(request)
         exchange = _Sending(kit=self.kit, request=request, terms=terms, inner=self._inner)
-        return run(Operation(terms, description, exchange.budget), exchange)
+        return Operation(terms, description, exchange.budget), exchange
 
     def close(self) -> None:
         """Closes the transport that sends."""
@@ -267,7 +286,7 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
         priority: Priority = "interactive",
         clock: Clock = system_clock,
     ) -> None:
-        self._terms: TermsOf = Terms(
+        self._terms = self._plain = Terms(
             provider,
             governor,
             wait=wait,
@@ -285,12 +304,25 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
 
     async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Sends one request, with a permit for each attempt."""
-        governed = self._describe(self._terms, request)
-        if governed is None:
-            return await self._inner.handle_async_request(request)
-        terms, description = governed
+        terms = self._plain
+        permit = None if terms is None else self.kit.take(terms, request)
+        if terms is None or permit is None:
+            terms = self._terms_of(request)
+            return await (self._inner.handle_async_request(request) if terms is None else arun(*self._begin(terms, request)))
+        attempt = Attempt(permit)
+        try:
+            response = await self._inner.handle_async_request(request)
+        except BaseException as error:
+            return await ago_on(*self._begin(terms, request), attempt, error)
+        if response.is_closed or not self.kit.passes(terms, attempt, request, response):
+            return await ago_on(*self._begin(terms, request), attempt, response)
+        response.stream = self.kit.areporting(response.stream, attempt, self.kit.fault)
+        return response
+
+    def _begin(self, terms: Terms, request: "httpx2.Request") -> "tuple[Operation[httpx2.Response], _AsyncSending]":
+        description = self._describe(request)
         exchange = _AsyncSending(kit=self.kit, request=request, terms=terms, inner=self._inner)
-        return await arun(Operation(terms, description, exchange.budget), exchange)
+        return Operation(terms, description, exchange.budget), exchange
 
     async def aclose(self) -> None:
         """Closes the transport that sends."""

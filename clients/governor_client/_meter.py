@@ -78,23 +78,33 @@ class Charged:
 
         `provider` is that of the request with its key, if it has one.
         """
-        config, known = governor.config, self.known
-        if config is not known.config or len(known.units) > _MAX_REMEMBERED:
-            # Replaced as a whole: another thread may be adding what it has found under the settings before.
-            self.known = known = Known(config, set(), {})
-        label = governor.leases.label(request.caller) if config.budget else None
-        units = known.units.get((provider, request.method, label))
-        if units is None:
-            counted = self._counted(config, scope_of(provider, request.method), label)
-            units = known.units[provider, request.method, label] = tuple(unit for unit in UNITS if unit in counted)
-            if not units and not config.budget:
-                known.free.add((provider, request.method))
+        config = governor.config
+        units = self._units(governor, provider, request.method, request.caller)
         if not units:
             return None
         estimated = _estimate(self._provider, request)
         price = config.price_of(estimated.model) if "usd" in units else None
         reserved = config.for_provider(self._provider).tokens_counted == "reserved"
         return Meter(units, estimated, price, reserved=reserved)
+
+    def is_free(self, governor: "Governor", provider: str, method: str) -> bool:
+        """Whether calls with this method are charged nothing, whatever their label. Then `known` says so from now on."""
+        return not self._units(governor, provider, method, None) and not governor.config.budget
+
+    def _units(self, governor: "Governor", provider: str, method: str, caller: str | None) -> tuple[str, ...]:
+        """The units that a call is charged."""
+        config, known = governor.config, self.known
+        if config is not known.config or len(known.units) > _MAX_REMEMBERED:
+            # Replaced as a whole: another thread may be adding what it has found under the settings before.
+            self.known = known = Known(config, set(), {})
+        label = governor.leases.label(caller) if config.budget else None
+        units = known.units.get((provider, method, label))
+        if units is None:
+            counted = self._counted(config, scope_of(provider, method), label)
+            units = known.units[provider, method, label] = tuple(unit for unit in UNITS if unit in counted)
+            if not units and not config.budget:
+                known.free.add((provider, method))
+        return units
 
     def _counted(self, config: "Config", scope: str, label: str | None) -> set[str]:
         """What limits and budgets count of a call."""

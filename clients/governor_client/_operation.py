@@ -6,30 +6,28 @@ says what for and how long, so that all adapters behave alike.
 
 import copy
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from functools import partial
-from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar, final
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar, final
 
-from governor import CallFailure, ConfigError, Cost, Duration, Fingerprint, Governor, Instant, Permit, PermitDenied, Priority
-from governor.clock import MAX_DURATION, Clock, to_seconds, wall_clock
-from governor.config import provider_name, with_key
-from governor.hints import MIN_WAIT, forbids_retry, is_silent, read_hints
-from governor.instrumentation import AnyEvent, CallDenied, Granted, Hook, Retried
+from governor import CallFailure, Cost, Duration, Fingerprint, Instant, Permit, PermitDenied
+from governor.clock import MAX_DURATION, to_seconds, wall_clock
+from governor.config import with_key
+from governor.hints import MIN_WAIT, forbids_retry, read_hints
+from governor.instrumentation import AnyEvent, CallDenied, Granted, Retried
 from governor_client._attempt import TOO_MANY, Attempt, Fault, Observing
 from governor_client._compared import watch
-from governor_client._denials import DeniedResponse, OnRefusal, check_on_refusal, denied_response
+from governor_client._denials import DeniedResponse, denied_response
 from governor_client._headers import SDK_RETRY_COUNT, SDK_WITH_KEYS, LazyHeaders
-from governor_client._hint_bodies import GRAPHQL, begin
-from governor_client._keys import Key
-from governor_client._meter import Charged
+from governor_client._hint_bodies import begin
 from governor_client._observed import Observation
-from governor_client._permits import GovernorClient
-from governor_client._questions import Ask, Question, check_priority
+from governor_client._questions import Ask, Question
 from governor_client._request import Request
 from governor_client._server_wait import server_wait
-from governor_client._ungoverned import Ungoverned, plain
-from governor_client._wait import Wait, WaitBudget, check_wait, chosen_wait
+from governor_client._terms import SENDING, Sent, Terms
+from governor_client._ungoverned import plain
+from governor_client._wait import WaitBudget
 
 _log: Final = logging.getLogger("governor")
 
@@ -69,81 +67,8 @@ class _UsedUp(NamedTuple):
     error: Exception
 
 
-#: The operation whose request this thread or task is sending.
-_sending: Final[ContextVar["Operation[Any] | None"]] = ContextVar("governor_client_sending", default=None)
 #: The last request of this thread or task whose retries were used up. An SDK that repeats it is not given more of them.
 _used_up: Final[ContextVar[_UsedUp | None]] = ContextVar("governor_client_used_up", default=None)
-
-
-def sending() -> "Operation[Any] | None":
-    """The operation whose request this thread or task is sending, if there is one."""
-    return _sending.get()
-
-
-@final
-class Terms:
-    """The settings of an adapter: provider, governor, waiting, denials, ungoverned requests. Raises `ConfigError`."""
-
-    #: Whether there have ever been terms by host, so that requests may be sent within requests.
-    any_by_host: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        provider: str,
-        governor: Governor | None = None,
-        *,
-        wait: Wait = "timeout",
-        on_refusal: OnRefusal = "raise",
-        govern_loopback: bool = False,
-        ungoverned: Collection[str] = (),
-        on_event: Hook | None = None,
-        key: Key | None = None,
-        priority: Priority = "interactive",
-        clock: Clock,
-        by_host: bool = False,
-    ) -> None:
-        self.provider = provider_name(provider)
-        self.wait = check_wait(wait)
-        self.on_refusal = check_on_refusal(on_refusal)
-        self.ungoverned = Ungoverned(ungoverned, govern_loopback=govern_loopback)
-        self.clock = clock
-        self.on_event = on_event
-        if key is not None and not callable(key):
-            raise ConfigError("key", key, "a function from a request to its key, or None")
-        self.key = key
-        self.priority = check_priority(priority)
-        #: Whether `instrument` has chosen the provider, by the host.
-        self.by_host = by_host
-        if by_host:
-            Terms.any_by_host = True
-        self.given = governor
-        self._client = GovernorClient(governor)
-        #: What calls are charged in addition to one request.
-        self.charged = Charged(self.provider)
-
-    @property
-    def governor(self) -> Governor:
-        """The governor of this adapter, running."""
-        return self._client.governor if self.given is None else self.given
-
-    def governs(self, host: str, path: str) -> bool:
-        """Whether a request to this host and path needs permits."""
-        return self.of(host, path) is not None
-
-    def of(self, host: str, path: str, port: int | None = None, /, *, within: "Operation[Any] | None" = None) -> "Terms | None":
-        """The terms of a request to this host and path: these, or None if it needs no permit."""
-        if Terms.any_by_host and not self.by_host:
-            sent = sending()
-            if sent is not None and sent.terms.by_host and sent.sends_to(host):
-                return None  # It has a permit already, because of `instrument`.
-        ungoverned = self.ungoverned
-        # Without a Python call for hosts that were asked for before.
-        covered = ungoverned.covers(host, path) if ungoverned.has_paths else ungoverned.covers_host(host)
-        return None if covered else self
-
-    def budget(self, wait: object, timeout: float | None) -> WaitBudget:
-        """The wait of one call. `wait` is that of the call itself, `...` if it has none; `timeout` is its longest phase."""
-        return WaitBudget(chosen_wait(wait, self.wait), timeout)
 
 
 @final
@@ -221,6 +146,11 @@ class Operation(Generic[Response]):
         self.attempt = attempt = Attempt(permit)
         return attempt
 
+    def made(self, attempt: Attempt) -> None:
+        """The first attempt has been made without the operation, as that of a plain request: see `Terms.take`."""
+        self._tries = 1
+        self.attempt = attempt
+
     def ask(self) -> Ask:
         """The parameters of the permit for the next attempt. Raises the last error again if an SDK repeats a used-up call."""
         if self._tries == 0 and (self._repeated or self._key):
@@ -255,16 +185,16 @@ class Operation(Generic[Response]):
         self.attempt = Attempt(permit)
         return self.attempt
 
-    def begin_sending(self) -> "Token[Operation[Any] | None]":
+    def begin_sending(self) -> "Token[Sent | None]":
         """An adapter begins to send the request, possibly through libraries that `instrument` governs."""
         self._sending = True
-        return _sending.set(self)
+        return SENDING.set(self)
 
-    def end_sending(self, token: "Token[Operation[Any] | None]") -> None:
+    def end_sending(self, token: "Token[Sent | None]") -> None:
         """Ends what `begin_sending` has begun."""
         # Tasks that were started meanwhile, such as those of a connection pool, keep the operation in their context.
         self._sending = False
-        _sending.reset(token)
+        SENDING.reset(token)
 
     def sends_to(self, host: str) -> bool:
         """Whether a request to this host is being sent."""
@@ -295,14 +225,11 @@ class Operation(Generic[Response]):
     def answered(self, status: int, lazy: LazyHeaders) -> Question | None:
         """The answer has begun. Returns the question for `plan_retry` if a retry may be useful."""
         self.status = status
-        attempt, provider = self.attempt, self.terms.provider
-        if status < 400 and not self.observing and is_silent(provider, lazy.names) and GRAPHQL not in self.request.path:
-            if attempt.status is None:  # `attempt.answered(status)`, without its call.
-                attempt.status = status
-                attempt.permit.answered(status=status)
-            return None  # As nearly always.
+        attempt = self.attempt
+        if not self.observing and self.terms.passes(attempt, status, lazy.names, self.request.path):
+            return None
         headers = lazy.found
-        hints = read_hints(provider, status, headers, now=wall_clock(), max_hint=MAX_DURATION)
+        hints = read_hints(self.terms.provider, status, headers, now=wall_clock(), max_hint=MAX_DURATION)
         pause = attempt.hint(hints) if hints else None
         begin(self, attempt, status, lambda: lazy)
         if status < 400 or forbids_retry(headers):

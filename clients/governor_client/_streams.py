@@ -27,7 +27,6 @@ class ReportingStream:
 
     def __init__(self, stream: "httpx2.SyncByteStream", attempt: Attempt, fault: Callable[[BaseException], Fault]) -> None:
         self._stream = stream
-        self._chunks = iter(stream)
         self._attempt = attempt
         self._fault = fault
         self._complete = False
@@ -39,24 +38,22 @@ class ReportingStream:
         return getattr(self._stream, "elapsed", None)
 
     def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
+        attempt = self._attempt
         try:
-            chunk = next(self._chunks)
-        except StopIteration:
-            self._complete = True
-            self._attempt.ended(whole=True)
-            raise
+            for chunk in self._stream:
+                if attempt.observation is not None:
+                    attempt.observation.saw(chunk)
+                self.most -= len(chunk)
+                if self.most < 0:
+                    raise TooLong
+                yield chunk
+        except (GeneratorExit, TooLong):
+            raise  # The reader stops, and closes the stream.
         except BaseException as error:
-            self._attempt.broke(error, self._fault(error))
+            attempt.broke(error, self._fault(error))
             raise
-        if self._attempt.observation is not None:
-            self._attempt.observation.saw(chunk)
-        self.most -= len(chunk)
-        if self.most < 0:
-            raise TooLong
-        return chunk
+        self._complete = True
+        attempt.ended(whole=True)
 
     def close(self) -> None:
         try:

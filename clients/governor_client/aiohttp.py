@@ -18,9 +18,10 @@ from governor_client._exchange import arun
 from governor_client._headers import CALLER
 from governor_client._hosts import TermsOf
 from governor_client._keys import Key
-from governor_client._operation import Operation, Terms
-from governor_client._request import Reading, Request
+from governor_client._operation import Operation
+from governor_client._request import Request
 from governor_client._server_wait import Headers
+from governor_client._terms import Terms
 from governor_client._wait import Wait, longest
 
 try:
@@ -143,11 +144,13 @@ class GovernedMiddleware:
         if attempting is not None:
             attempting.redirected = True
         body = request.body
-        description = self._describe(
+        description = Request(
             request.method,
-            url,
+            url.host or "",
+            url.path,
             request.headers,
             repeatable=not body or is_repeatable(body),
+            buffered=self._buffered and request.headers.get("upgrade") is None,
             caller=caller,
             original=request,
             reading=READING_OF_REQUEST,
@@ -158,29 +161,6 @@ class GovernedMiddleware:
         except REPEATED as error:
             call.ended_in(error, request)
             raise
-
-    def _describe(
-        self,
-        method: str,
-        url: "URL",
-        headers: Headers,
-        *,
-        repeatable: bool,
-        caller: str | None,
-        original: object,
-        reading: Reading,
-    ) -> Request:
-        return Request(
-            method,
-            url.host or "",
-            url.path,
-            headers,
-            repeatable=repeatable,
-            buffered=self._buffered and headers.get("upgrade") is None,
-            caller=caller,
-            original=original,
-            reading=reading,
-        )
 
     async def _call(
         self,
@@ -237,11 +217,13 @@ class GovernedMiddleware:
             )
         own: Any = options.get("headers")
         headers = cast("Headers", ChainMap(CIMultiDict(own), session.headers) if own else session.headers)
-        description = self._describe(
+        description = Request(
             method,
-            url,
+            url.host or "",
+            url.path,
             headers,
             repeatable=is_repeatable_call(options),
+            buffered=self._buffered and headers.get("upgrade") is None,
             caller=headers.get(CALLER),
             original=(session, url, options),
             reading=READING_OF_CALL,

@@ -15,8 +15,9 @@ from governor_client._denials import DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import pause
 from governor_client._headers import CALLER, LazyHeaders
 from governor_client._keys import Key
-from governor_client._operation import Operation, Terms
+from governor_client._operation import Operation
 from governor_client._request import Request
+from governor_client._terms import Terms
 from governor_client._urllib3_family import (
     READING,
     Lookup,

@@ -7,18 +7,19 @@ from typing import Any, ClassVar, Final, TypeVar, final
 
 import msgspec
 
-from governor import Governor, PermitDenied, Priority, UsageError, extras
+from governor import Governor, Permit, PermitDenied, Priority, UsageError, extras
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
-from governor_client._exchange import run
+from governor_client._exchange import go_on, run
 from governor_client._headers import CALLER, LazyHeaders
 from governor_client._hosts import TermsOf
 from governor_client._keys import Key
 from governor_client._observed import Observation
-from governor_client._operation import Operation, Terms
+from governor_client._operation import Operation
 from governor_client._request import Request
+from governor_client._terms import Terms
 from governor_client._wait import Wait, WaitBudget
 
 try:
@@ -223,38 +224,75 @@ def send_through(
     terms = terms_of.of(host, path, port)
     if terms is None:
         return urlopen(method, url, *args, **options)
-    options |= zip(_POSITIONAL, args, strict=False)
-    body, retries, redirect = options.pop("body", None), options.pop("retries", None), options.pop("redirect", True)
-    if options.get("headers") is None:
-        options["headers"] = pool.headers
-    options.setdefault("timeout", pool.timeout)
+    if args:
+        options |= zip(_POSITIONAL, args, strict=False)
+    retries, body, headers = options.get("retries"), options.get("body"), options.get("headers")
     if not isinstance(retries, Retry):
-        retries = Retry.from_int(retries, redirect=redirect, default=pool.retries)
-    loaded = options.get("preload_content", True)
-    headers, marked = Lookup(options["headers"]), are_marked(options["headers"])
-    caller = headers.get(CALLER) if marked else None
-    if caller is not None:
-        options["headers"] = without(CALLER, options["headers"])
-    description = Request(
-        method,
-        host,
-        path,
-        headers,
-        repeatable=body is None or in_memory(body),
-        buffered=loaded,
-        caller=caller,
-        original=Original(url, body),
-        reading=READING,
-        marked=marked,
-    )
-    call = _current.get() or _Call(pool)
-    operation: Operation[BaseHTTPResponse] = Operation(terms, description, partial(call.budget, terms, options["timeout"]))
-    once = _RAISES if retries.total is False else _ONCE
-    send = partial(urlopen, method, url, retries=once, redirect=False, **options)
-    response = run(operation, _Exchange(send, url, body, loaded))
+        retries = Retry.from_int(retries, redirect=options.get("redirect", True), default=pool.retries)
+    if headers is None:
+        headers = pool.headers
+    options.update(headers=headers, retries=_RAISES if retries.total is False else _ONCE, redirect=False)
+    sending = _Sending(terms, urlopen, pool, host, path, method, url, options)
+    is_plain = (body is None or in_memory(body)) and not are_marked(headers)
+    permit = terms.take(host, method) if is_plain else None
+    response = run(*sending.begin()) if permit is None else sending.send(permit)
     # A manager counts redirects with these.
     response.retries = retries
     return response
+
+
+@final
+class _Sending(msgspec.Struct, eq=False):
+    """A request that a pool sends, by `urlopen` with these `options`."""
+
+    terms: Terms
+    urlopen: Callable[..., BaseHTTPResponse]
+    pool: HTTPConnectionPool
+    host: str
+    path: str
+    method: str
+    url: str
+    options: dict[str, Any]
+
+    def send(self, permit: Permit) -> BaseHTTPResponse:
+        """Sends a plain request: see `Terms.take`."""
+        attempt = Attempt(permit)
+        try:
+            response = self.urlopen(self.method, self.url, **self.options)
+        except BaseException as error:
+            return go_on(*self.begin(), attempt, error)
+        if not self.terms.passes(attempt, response.status, tuple(lower_names(response.headers)), self.path):
+            return go_on(*self.begin(), attempt, response)
+        if self.options.get("preload_content", True):
+            permit.record(status=attempt.status)
+        else:
+            report(response, attempt)
+        return response
+
+    def begin(self) -> "tuple[Operation[BaseHTTPResponse], _Exchange]":
+        """The operation and the exchange of the request."""
+        options, url, pool = self.options, self.url, self.pool
+        body, loaded = options.pop("body", None), options.get("preload_content", True)
+        headers, marked = Lookup(options["headers"]), are_marked(options["headers"])
+        caller = headers.get(CALLER) if marked else None
+        if caller is not None:
+            options["headers"] = without(CALLER, options["headers"])
+        description = Request(
+            self.method,
+            self.host,
+            self.path,
+            headers,
+            repeatable=body is None or in_memory(body),
+            buffered=loaded,
+            caller=caller,
+            original=Original(url, body),
+            reading=READING,
+            marked=marked,
+        )
+        call = _current.get() or _Call(pool)
+        budget = partial(call.budget, self.terms, options.setdefault("timeout", pool.timeout))
+        send = partial(self.urlopen, self.method, url, **options)
+        return Operation(self.terms, description, budget), _Exchange(send, url, body, loaded)
 
 
 @final

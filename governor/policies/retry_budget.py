@@ -212,19 +212,19 @@ class _Tally:
         #: Events that are closer than this share a slot.
         self.grain = part(window, SLOTS)
         self._slots: deque[list[int]] = NOTHING
-        # Includes counts that have left the window since the last `add`.
+        # Includes counts that have left the window since the newest slot was begun.
         self._total = 0
 
     def add(self, now: Instant, count: int) -> None:
-        """Adds `count` at `now`, and drops slots that have left the window."""
+        """Adds `count` at `now`. Slots that have left the window are dropped when a new one is begun."""
         slots = self._slots
-        gone = now - self._window
-        while slots and slots[0][self._date] <= gone:
-            self._total -= slots.popleft()[_COUNT]
-        if slots and now - slots[-1][_OLDEST] < self.grain:
-            slots[-1][_NEWEST] = now
-            slots[-1][_COUNT] += count
+        if slots and now - (last := slots[-1])[_OLDEST] < self.grain:
+            last[_NEWEST] = now
+            last[_COUNT] += count
         else:
+            gone = now - self._window
+            while slots and slots[0][self._date] <= gone:
+                self._total -= slots.popleft()[_COUNT]
             if slots is NOTHING:
                 self._slots = slots = deque()
             slots.append([now, now, count])

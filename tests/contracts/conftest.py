@@ -2,16 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from threading import get_ident
 from time import monotonic, sleep
 from typing import Any, Final, Protocol
 
 import pytest
 
-from governor import CounterRecord, Governor
+from governor import CounterRecord, Denied, Governor, Permit
+from governor._access import Access
+from governor_client._terms import Terms
 from tests.contracts.adapters import DRIVERS, TIMEOUT, Driver, Session, Setup
 from tests.support.governors import brief_denials, only_retries
 from tests.support.provider import Provider, loopback_provider
 
+#: The adapters whose permits are at hand.
+AT_HAND: Final = ("httpx2", "httpx2-async", "client", "client-async", "requests", "urllib3")
 #: Seconds in which other threads do what they are about to do.
 SOON: Final = 5.0
 
@@ -58,6 +63,28 @@ def provider() -> Iterator[Provider]:
     """A provider on loopback."""
     with loopback_provider() as provider:
         yield provider
+
+
+@pytest.fixture
+def _permits_at_hand(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grants the permits of some adapters without a message where they can be granted at once, as if all were leased.
+
+    Such a request is sent on another way until it needs more. Each way has adapters that share their code with one of the
+    other way.
+    """
+    if str(driver) not in AT_HAND:
+        return
+    monkeypatch.setattr(Terms, "any_by_host", False)  # As if `instrument` had not been called in this process.
+    take = Access.take
+
+    def taken(access: Access, provider: str, method: str, *args: Any, unwatched: bool = False, **options: Any) -> Permit | None:
+        permit = take(access, provider, method, *args, unwatched=unwatched, **options)
+        if permit is not None or not unwatched or get_ident() == access.thread or access.by_label:
+            return permit
+        actor = access.find(provider, method, None)
+        return None if isinstance(actor, Denied) or access.watches(provider, method) else access.running().call(actor.grab)
+
+    monkeypatch.setattr(Access, "take", taken)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.contracts.conftest import Opened, counted, received
 from tests.support.provider import NO_ANSWER, SILENCE, End, Provider, Reply, status
 from tests.support.proxy import loopback_proxy
 
-pytestmark = pytest.mark.promise("R05", "R56")
+pytestmark = [pytest.mark.promise("R05", "R56"), pytest.mark.usefixtures("_permits_at_hand")]
 
 #: Seconds of a timeout that a test waits for.
 SHORT = 0.05

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from governor_client._terms import Terms
 from tests.contracts.adapters import Driver
 from tests.contracts.conftest import Opened
 from tests.counts.allowed import ADAPTERS, compare
@@ -15,7 +16,9 @@ pytestmark = pytest.mark.filterwarnings("default::tests.counts.allowed.CanBeLowe
 
 
 @pytest.fixture(autouse=True)
-def _no_block_has_set_a_label() -> Iterator[None]:
+def _as_in_a_new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No block has set a label, and `instrument` has not been called."""
+    monkeypatch.setattr(Terms, "any_by_host", False)
     with no_labels():
         yield
 

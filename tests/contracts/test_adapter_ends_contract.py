@@ -23,7 +23,7 @@ from tests.support.ways import waiting
 
 T = TypeVar("T")
 
-pytestmark = pytest.mark.promise("R05", "R56")
+pytestmark = [pytest.mark.promise("R05", "R56"), pytest.mark.usefixtures("_permits_at_hand")]
 
 #: A scope in which one place that is not given back stops everything.
 ONE = {"limits": ["1 in flight"], "linger": "off"}

@@ -37,18 +37,18 @@ ALLOWED: Final = {
 
 #: Python calls of this project in one GET, on the thread of the caller.
 ADAPTERS: Final = {
-    "httpx2": 22,
-    "httpx2-async": 29,
-    "httpx": 22,
-    "httpx-async": 35,
-    "client": 36,
-    "client-async": 45,
-    "client-of-httpx": 36,
-    "client-of-httpx-async": 57,
-    "requests": 20,
-    "requests-mounted": 19,
-    "urllib3": 20,
-    "aiohttp": 36,
+    "httpx2": 14,
+    "httpx2-async": 18,
+    "httpx": 14,
+    "httpx-async": 20,
+    "client": 18,
+    "client-async": 22,
+    "client-of-httpx": 18,
+    "client-of-httpx-async": 28,
+    "requests": 14,
+    "requests-mounted": 13,
+    "urllib3": 14,
+    "aiohttp": 35,
     "aiohttp-middleware": 22,
 }
 

@@ -7,7 +7,7 @@ import pytest
 from governor import ConfigError
 from governor.clock import system_clock
 from governor_client import wait_at_most
-from governor_client._operation import Terms
+from governor_client._terms import Terms
 from governor_client._wait import WaitBudget, longest
 
 INFINITE = 10**400

@@ -1,0 +1,88 @@
+"""Plain requests, which are sent without an operation while nothing goes wrong: what they leave to it, and what they do not."""
+
+from collections.abc import Callable, Iterator
+from io import BytesIO
+
+import httpx2
+import pytest
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+import governor_client.requests
+from governor import Governor, RateLimited, Reason
+from governor_client import TrafficControlledHttpClient
+from governor_client._terms import Terms
+from governor_client.httpx2 import GovernedTransport
+from tests.support.governors import actor_of
+from tests.support.leases import PLENTY, ahead, governed
+
+pytestmark = pytest.mark.promise("R05", "R51")
+
+URL = "http://weather.example/today"
+
+
+class Provider(HTTPAdapter):
+    def send(self, request: requests.PreparedRequest, *args: object, **options: object) -> requests.Response:
+        return self.build_response(request, urllib3.HTTPResponse(BytesIO(b"rain"), {}, 200, preload_content=False))
+
+
+@pytest.fixture
+def governor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Governor]:
+    """One whose permits for GET are at hand, in a process in which `instrument` has not been called."""
+    monkeypatch.setattr(Terms, "any_by_host", False)
+    with governed(PLENTY) as governor, ahead(governor, "weather", method="GET"):
+        yield governor
+
+
+def successes(governor: Governor) -> int:
+    """The outcomes that are not read yet."""
+    return len(actor_of(governor, "weather", "GET").successes)
+
+
+def permits(governor: Governor) -> int:
+    """The permits that are granted ahead."""
+    return len(actor_of(governor, "weather", "GET").lender.holder)
+
+
+@pytest.mark.parametrize("ours", ["transport", "client"])
+def test_an_answer_that_is_in_memory_already_has_an_outcome(governor: Governor, ours: str) -> None:
+    inner = httpx2.MockTransport(lambda request: httpx2.Response(200, text="rain"))
+    if ours == "client":
+        client = TrafficControlledHttpClient("weather", governor=governor, transport=inner)
+        call: Callable[[], object] = lambda: client.get(URL)  # noqa: E731 - one of two
+    else:
+        session = httpx2.Client(transport=GovernedTransport("weather", governor=governor, transport=inner))
+        call = lambda: session.get(URL)  # noqa: E731 - one of two
+
+    before = successes(governor)
+    call()
+
+    assert before + 1 == successes(governor)
+
+
+def test_a_second_round_of_authentication_takes_a_permit_of_its_own(governor: Governor) -> None:
+    def again(response: requests.Response, **options: object) -> requests.Response:
+        """As requests does it for a digest, by the connection of the answer."""
+        rounds.append(response)
+        return response if len(rounds) > 1 else response.connection.send(response.request)
+
+    rounds: list[requests.Response] = []
+    session = requests.Session()
+    session.mount("http://", governor_client.requests.GovernedAdapter("weather", governor=governor, adapter=Provider()))
+    before = permits(governor)
+    session.get(URL, hooks={"response": again})
+
+    assert before - 2 == permits(governor)
+
+
+def test_a_denial_beneath_a_call_is_an_error_of_the_library(governor: Governor) -> None:
+    def denies(request: httpx2.Request) -> httpx2.Response:
+        raise RateLimited("another:get", Reason.RATE_LIMIT, None)
+
+    client = TrafficControlledHttpClient("weather", governor=governor, transport=httpx2.MockTransport(denies))
+
+    with pytest.raises(httpx2.TransportError) as caught:
+        client.get(URL)
+
+    assert isinstance(caught.value, RateLimited)
