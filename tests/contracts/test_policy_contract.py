@@ -3,12 +3,10 @@
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._member.away import use_up
 from governor._units import AFTER_OUTCOME, DAY, NEVER, SECOND, Duration, Instant
@@ -25,12 +23,16 @@ from governor.policies.in_flight import InFlight
 from governor.policies.limits import build, kinds
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from governor.policies.window_parameters import StrictWindow
+from tests.support import tape as st
+from tests.support.tape import given
 
 START: Final = Instant(10 * DAY)
 
 Spends = LimitPolicy | RequestCapPolicy
 Kept = Spends | BreakerPolicy | CooldownPolicy | DegradedPolicy
 Make = Callable[[], Kept]
+One = TypeVar("One", bound=Kept)
+Lends = Any  # A policy that spends and lends.
 
 #: Limits of every registered kind. A kind that is missing here fails the suite.
 LIMITS: Final[dict[str, Limit]] = {
@@ -85,7 +87,7 @@ STEPS: Final = st.lists(
 Step = tuple[int, Request, "Result | str | None"]
 
 
-def copy_of(policy: Kept, make: Make) -> Kept:
+def copy_of(policy: One, make: Callable[[], One]) -> One:
     """Another policy of the same kind that continues from the state of this one, by way of the wire."""
     other, state = make(), policy.state()
     other.restore(msgspec.json.decode(msgspec.json.encode(state), type=type(state)))  # type: ignore[arg-type]
@@ -130,7 +132,7 @@ def asking(unit: str, amount: int) -> Request:
 
 
 def left(policy: Spends, now: Instant) -> int:
-    return policy.available(now) if isinstance(policy, LimitPolicy) else policy.parameters.most - policy.used(now)
+    return policy.available(now) if isinstance(policy, LimitPolicy) else policy.lendable(now)
 
 
 def capacity(policy: Spends) -> int:
@@ -142,6 +144,10 @@ def standing(policy: Spends, now: Instant) -> list[int]:
     amounts = [asking(policy.unit, amount) for amount in range(capacity(policy) + 2)]
     behind = [policy.earliest(now, amounts[1], ahead) for ahead in amounts]
     return [left(policy, now), *(policy.earliest(now, request) for request in amounts), *behind]
+
+
+def waits_for_outcomes(policy: Spends) -> bool:
+    return isinstance(policy, LimitPolicy) and policy.needs_outcome
 
 
 def take_all(policy: Spends, now: Instant) -> int:
@@ -174,6 +180,7 @@ def test_at_each_point_of_any_history_it_answers_as_the_contract_says(make: Make
         assert_names_an_instant_that_time_never_takes_back(policy, now, request)
         assert_no_call_is_earlier_for_standing_behind_others(policy, now, request)
         if isinstance(policy, (LimitPolicy, RequestCapPolicy)):
+            assert_keeps_its_word(policy, now, request)
             assert_grants_a_plain_request_from_the_instant_at_hand(policy, now)
             assert_never_grants_more_than_its_capacity(policy, now)
         if isinstance(policy, LimitPolicy):
@@ -194,6 +201,13 @@ def assert_names_an_instant_that_time_never_takes_back(policy: Kept, now: Instan
         assert policy.earliest(Instant(now + 1), request) == now + 1
     elif when < AFTER_OUTCOME:
         assert when <= policy.earliest(Instant(when - 1), request), "the instant that was named comes no sooner"
+
+
+def assert_keeps_its_word(policy: Spends, now: Instant, request: Request) -> None:
+    """At the instant that it names it grants the request, unless it was waiting for an outcome."""
+    when = policy.earliest(now, request)
+
+    assert when >= AFTER_OUTCOME or waits_for_outcomes(policy) or when == policy.earliest(when, request)
 
 
 def assert_no_call_is_earlier_for_standing_behind_others(policy: Kept, now: Instant, request: Request) -> None:
@@ -241,6 +255,8 @@ def test_it_says_why_it_denies_and_how_much_it_grants(name: str) -> None:
         assert facts is policy.reason
 
 
+LENDING: Final = {name: make for name, make in SPENDING.items() if getattr(make(), "lends", True)}
+each_lends = pytest.mark.parametrize("make", LENDING.values(), ids=LENDING.keys())
 each_spends = pytest.mark.parametrize("make", SPENDING.values(), ids=SPENDING.keys())
 
 
@@ -276,22 +292,83 @@ def test_a_clock_that_goes_back_gives_nothing(make: Callable[[], Spends], steps:
 
 
 @each_spends
-@given(steps=STEPS, amount=st.integers(1, 3))
-def test_a_permit_that_is_given_back_at_once_leaves_no_trace(
-    make: Callable[[], Spends], steps: list[Step], amount: int
+@given(steps=STEPS, amount=st.integers(1, 3), delay=st.integers(0, 4 * SECOND))
+def test_a_permit_that_is_given_back_before_another_is_granted_leaves_no_trace(
+    make: Callable[[], Spends], steps: list[Step], amount: int, delay: int
 ) -> None:
     policy = make()
 
     def look(now: Instant, _: Request) -> None:
-        request = asking(policy.unit, amount)
+        """What is given back at once, again and again, is part of the history of what is given back later."""
+        request, later = asking(policy.unit, amount), Instant(now + delay)
         if policy.earliest(now, request) <= now:
-            before = standing(policy, now)
-            receipt = policy.commit(now, request)
-            policy.refund(now, Grant(now, 0, request, (receipt,)), receipt)
+            before, without, copy = standing(policy, now), copy_of(policy, make), copy_of(policy, make)
+            for one, then in ((policy, now), (copy, later)):
+                receipt = one.commit(now, request)
+                one.refund(then, Grant(now, 0, request, (receipt,)), receipt)
 
             assert before == standing(policy, now)
+            assert standing(without, later) == standing(copy, later)
 
     drive(policy, steps, look)
+
+
+@each_spends
+@pytest.mark.promise("R04", "R10")
+@given(steps=STEPS, amount=st.integers(1, 3), places=st.integers(0, 9))
+def test_behind_others_it_names_the_instant_at_which_it_is_granted_after_all_of_them(
+    make: Callable[[], Spends], steps: list[Step], amount: int, places: int
+) -> None:
+    """Exactly for single units, less than a microsecond early for each where the policy says so, and never late for several."""
+    policy = make()
+    drive(policy, steps, lambda now, request: None)
+    now = Instant(START + sum(gap for gap, _, _ in steps))
+    one, several = asking(policy.unit, 1), asking(policy.unit, amount)
+    ahead, more_ahead = (asking(policy.unit, places * each) if places else None for each in (1, amount))
+    granted = served(policy, now, one, places)
+
+    assert granted - (0 if policy.is_exact else places + 1) <= policy.earliest(now, one, ahead) <= granted
+    assert policy.earliest(now, several, more_ahead) <= served(policy, now, several, places)
+
+
+def served(policy: Spends, now: Instant, request: Request, places: int) -> Instant:
+    """When such a request is granted after so many others like it, each at the first instant at which it can be."""
+    forecast = policy.forecast(now)
+    for _ in range(places):
+        now = forecast.earliest(now, request)
+        if now >= AFTER_OUTCOME:
+            return now
+        forecast.commit(now, request)
+    return forecast.earliest(now, request)
+
+
+@each_lends
+@pytest.mark.promise("R51")
+@given(steps=STEPS, count=st.integers(1, 4), used=st.integers(0, 4))
+def test_what_is_lent_is_missing_until_it_is_returned_and_is_spent_once_it_was_used(
+    make: Callable[[], Lends], steps: list[Step], count: int, used: int
+) -> None:
+    policy = make()
+    drive(policy, steps, lambda now, request: None)
+    now = Instant(START + sum(gap for gap, _, _ in steps))
+    before, room, without = standing(policy, now), left(policy, now), copy_of(policy, make)
+    count, used = min(count, room), min(used, count, room)
+    assert room == policy.lendable(now)
+    policy.lend(now, count)
+
+    assert room - count == left(policy, now) == policy.lendable(now)
+    for amount in range(capacity(policy) + 2):
+        assert_keeps_its_word(policy, now, asking(policy.unit, amount))
+    policy.reclaim(now, count - used)
+    assert room - used == left(policy, now)
+    if not used:
+        assert before == standing(policy, now)
+        return
+    policy.collect(now, used)
+    assert room - used == left(policy, now)
+    if not waits_for_outcomes(policy):
+        without.commit(now, asking(policy.unit, used))
+        assert standing(without, now) == standing(policy, now)
 
 
 @each_spends

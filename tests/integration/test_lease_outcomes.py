@@ -71,7 +71,7 @@ def test_after_it_has_reported_what_a_server_asks_for_a_thread_finds_empty_lease
 @pytest.mark.usefixtures("_turns")
 def test_no_call_after_the_reported_failure_gets_a_permit() -> None:
     """The other threads keep what they had taken before, and get no more."""
-    rounds, barrier = 100, Barrier(THREADS)
+    rounds, barrier = 40, Barrier(THREADS)
     reported = [0] * rounds
     own: list[Permit | Denied] = []
 

@@ -5,17 +5,20 @@ from itertools import pairwise
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor import Reason
 from tests.interleaving.world import Ask, Scenario, World
+from tests.support import tape as st
+from tests.support.tape import given
 
 pytestmark = pytest.mark.promise("R51")
 
 Scripts = list[list[Ask]]
 
 SEEDS: Final = st.integers(0, 2**32)
+#: Each example has many interleavings, and takes as long as a hundred elsewhere.
+few: Final = settings(max_examples=settings.default.max_examples // 2)  # type: ignore[union-attr] # there is a profile
 #: Mostly next to nothing, now and then as long as it takes to take a lease back, to fill a bucket, or to leave a window.
 TICKS: Final = (1, 1, 1_000, 10_000, 20_000, 60_000_000)
 #: On the loop of the actors, in between.
@@ -43,6 +46,7 @@ def test_permits_are_granted_ahead_in_these_worlds() -> None:
 
 
 @pytest.mark.promise("R02", "R04", "R55")
+@few
 @given(scripts(statuses=(200, 200, 200, None), timeouts=(None, None, 100.0)), HERE, st.sampled_from([8, 20, 100]), SEEDS)
 def test_no_bucket_gives_more_than_it_has_and_every_call_is_answered(
     scripts: Scripts, here: list[Ask], burst: int, seed: int
@@ -51,6 +55,7 @@ def test_no_bucket_gives_more_than_it_has_and_every_call_is_answered(
 
 
 @pytest.mark.promise("R02")
+@few
 @given(scripts("a", statuses=[200] * 6 + [500]), st.lists(st.just(Ask("a")), max_size=10), st.integers(1, 100), SEEDS)
 def test_while_time_stands_still_a_bucket_gives_all_it_has_and_not_one_more(
     scripts: Scripts, here: list[Ask], burst: int, seed: int
@@ -65,6 +70,7 @@ def test_while_time_stands_still_a_bucket_gives_all_it_has_and_not_one_more(
 
 
 @pytest.mark.promise("R07")
+@few
 @given(scripts("abc"), HERE, st.sampled_from([10, 40, 100]), SEEDS)
 def test_all_scopes_together_never_get_more_than_the_cap_within_a_minute(
     scripts: Scripts, here: list[Ask], cap: int, seed: int
@@ -73,6 +79,7 @@ def test_all_scopes_together_never_get_more_than_the_cap_within_a_minute(
 
 
 @pytest.mark.promise("R07", "R08")
+@few
 @given(scripts("abc"), st.integers(1, 120), SEEDS)
 def test_while_time_stands_still_they_get_all_of_the_cap(scripts: Scripts, cap: int, seed: int) -> None:
     world = World(Scenario("1/day burst 1000", scripts, cap=cap), seed)
@@ -82,18 +89,21 @@ def test_while_time_stands_still_they_get_all_of_the_cap(scripts: Scripts, cap: 
 
 
 @pytest.mark.promise("R06")
+@few
 @given(scripts(statuses=[200] * 8 + [500]), SEEDS)
 def test_after_the_failure_that_opens_its_breaker_no_call_gets_a_permit_of_the_scope(scripts: Scripts, seed: int) -> None:
     World(Scenario("1000/s burst 1000", scripts, failures=1, ticks=(1, 1_000, 20_000)), seed).run()
 
 
 @pytest.mark.promise("R08")
+@few
 @given(scripts("abc", statuses=[200] * 12 + [500]), SEEDS)
 def test_after_the_failure_that_begins_degraded_mode_no_call_gets_a_permit_of_any_scope(scripts: Scripts, seed: int) -> None:
     World(Scenario("1000/s burst 1000", scripts, degraded_after=1, ticks=(1, 1_000, 20_000)), seed).run()
 
 
 @pytest.mark.promise("R06", "R08")
+@few
 @given(st.lists(st.sampled_from([200, 500]), min_size=10, max_size=40), scripts("b"), SEEDS)
 def test_what_one_thread_reports_is_read_in_its_order(statuses: list[int], others: Scripts, seed: int) -> None:
     """A breaker that opens after two failures in a row opens if there were two, and only then."""

@@ -6,8 +6,6 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import AFTER_OUTCOME, DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies.arrivals import Arrivals, Ending
@@ -17,6 +15,8 @@ from governor.policies.in_flight import InFlight, InFlightPolicy
 from governor.policies.window import StrictWindowPolicy
 from governor.policies.window_parameters import StrictWindow
 from tests.properties.test_strict_window import LARGE, LENGTHS, SMALL, fullest, gaps, request
+from tests.support import tape as st
+from tests.support.tape import given
 
 START: Final = 10 * DAY
 MARGINS: Final = st.integers(1, 60) | st.sampled_from([SECOND, MINUTE])

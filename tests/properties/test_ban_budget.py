@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor._units import DAY, SECOND, Duration, Instant
 from governor.policies._sliding_log import SLOTS
 from governor.policies.ban_budget import MIN_UNCOUNTED, BanBudget, BanBudgetPolicy
 from governor.policies.contract import PLAIN
 from governor.policies.rejection_run import PROBE_DEADLINE, RejectionRunPolicy
+from tests.support import tape as st
+from tests.support.tape import given
 
 pytestmark = pytest.mark.promise("R12")
 

@@ -21,7 +21,7 @@ from governor.policies.contract import Grant, Result
 
 pytestmark = pytest.mark.promise("R06")
 
-DECISIONS: Final = int(os.environ.get("BREAKER_DECISIONS", "100000"))
+DECISIONS: Final = int(os.environ.get("BREAKER_DECISIONS", "50000"))
 START: Final = Instant(10 * DAY)
 RESULTS: Final = {False: Result.SUCCESS, True: Result.FAILURE}
 

@@ -4,13 +4,14 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor._units import NEVER, Duration, Instant
 from governor.policies import budget as module
 from governor.policies.budget import Budget, BudgetLimit, Budgets
 from governor.policies.contract import Request
+from tests.support import tape as st
+from tests.support.tape import given
 
 pytestmark = pytest.mark.promise("R18")
 

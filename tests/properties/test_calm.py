@@ -6,8 +6,7 @@ from typing import Final
 
 import anyio
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example
 from msgspec.structs import replace
 
 from governor import Config, Denied, Governor, Permit
@@ -20,7 +19,9 @@ from governor.policies.contract import PLAIN, REQUESTS, Grant, LimitPolicy, Requ
 from governor.policies.in_flight import InFlight, InFlightPolicy
 from governor.policies.window import StrictWindowPolicy
 from governor.policies.window_parameters import StrictWindow
+from tests.support import tape as st
 from tests.support.governors import supervisor_of
+from tests.support.tape import given
 
 SCOPES: Final = ("hub:a", "hub:b")
 LIMITS: Final = (

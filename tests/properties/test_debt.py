@@ -5,8 +5,6 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies.arrivals import Arrivals
@@ -14,6 +12,8 @@ from governor.policies.contract import Grant, Request, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.window import StrictWindowPolicy
 from governor.policies.window_parameters import StrictWindow
+from tests.support import tape as st
+from tests.support.tape import given
 
 START: Final = 10 * DAY
 MAX_DEBTS: Final = st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.5, 1000.0])

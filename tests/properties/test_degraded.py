@@ -4,12 +4,12 @@ from collections import Counter
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import DAY, MINUTE, Duration, Instant
 from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
+from tests.support import tape as st
+from tests.support.tape import given
 
 START: Final = 10 * DAY
 

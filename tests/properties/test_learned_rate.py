@@ -6,8 +6,6 @@ from itertools import count
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import HOUR, MILLISECOND, MINUTE, SECOND, Duration, Instant
 from governor.policies.contract import PLAIN, Grant, Request
@@ -15,6 +13,8 @@ from governor.policies.cubic import BETA
 from governor.policies.learned_rate import LearnedRatePolicy
 from governor.policies.learned_window import SPANS
 from governor.policies.rate_learner import DOUBLE_AFTER, FIRST_RATE, MAX_SPELL_PAUSE, MIN_RATE, PROBE_EVERY, PROBE_RATE
+from tests.support import tape as st
+from tests.support.tape import given
 
 START: Final = Instant(HOUR)
 

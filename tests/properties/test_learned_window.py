@@ -2,11 +2,10 @@
 
 from bisect import bisect_right
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.policies.learned_window import ACCEPTED_AFTER, SHORT, SPANS, LearnedWindow
+from tests.support import tape as st
+from tests.support.tape import given
 
 #: A gap before each call, so that calls have instants of their own.
 GAPS = st.lists(st.integers(10_000, 4_000_000), min_size=1, max_size=80)

@@ -6,8 +6,6 @@ from typing import Final, cast
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import DAY, NEVER, Duration, Instant
 from governor.policies.arrivals import Arrivals, Ending
@@ -16,6 +14,8 @@ from governor.policies.shared_limit import MethodCost, Share, SharedLimit
 from governor.policies.window import StrictWindowPolicy
 from governor.policies.window_parameters import StrictWindow
 from tests.properties.test_strict_window import fullest, request
+from tests.support import tape as st
+from tests.support.tape import given
 
 START: Final = 10 * DAY
 

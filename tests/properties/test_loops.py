@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor._units import Instant
 from governor.policies import loops
 from governor.policies.loops import DELAYED, MAX_CYCLE, MAX_SEEN, MAX_SUSPECTS, Call, LoopGuard, Loops, Stage
+from tests.support import tape as st
+from tests.support.tape import given
 
 pytestmark = pytest.mark.promise("R09")
 

@@ -9,8 +9,7 @@ from typing import cast
 from unittest.mock import patch
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example
 
 from governor._actors import keeper as keepers
 from governor._actors.keeper import Keeper
@@ -34,6 +33,8 @@ from governor.policies.pipeline import DEFAULT_ARRIVALS, Pipeline, PipelineSetti
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from governor.policies.server_limits import ServerLimits
+from tests.support import tape as st
+from tests.support.tape import given
 
 WINDOW, BURST, RATE, SHARED, CAP, BUDGET = 4, 3, 6, 8, 10, 9
 MARGIN = 2 * SECOND

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import AFTER_OUTCOME, DAY, Duration, Instant
 from governor.policies.breaker_parameters import Breaker
@@ -19,6 +17,8 @@ from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.verdict import Verdict
 from governor.policies.window import StrictWindowPolicy
 from governor.policies.window_parameters import StrictWindow
+from tests.support import tape as st
+from tests.support.tape import given
 
 START: Final = 10 * DAY
 

@@ -3,9 +3,6 @@
 from collections.abc import Callable
 from typing import Final
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from governor._units import DAY, SECOND, Duration, Instant
 from governor.policies.contract import PLAIN, Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.gcra import TokenBucket
@@ -14,6 +11,8 @@ from governor.policies.limits import build
 from governor.policies.plain import PlainSpending
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.window_parameters import StrictWindow
+from tests.support import tape as st
+from tests.support.tape import given
 
 LIMITS: Final[tuple[Limit, ...]] = (
     TokenBucket(3, Duration(SECOND), 5),

@@ -5,13 +5,13 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import SECOND, Duration, Instant
 from governor.policies import _grant_log, remaining
 from governor.policies.contract import PLAIN, Grant, Request
 from governor.policies.remaining import RemainingPolicy, RemainingState
+from tests.support import tape as st
+from tests.support.tape import given
 
 pytestmark = pytest.mark.promise("R11")
 

@@ -3,13 +3,13 @@
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import DAY, Instant
 from governor.policies._sliding_log import SLOTS
 from governor.policies.contract import Grant, Request
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
+from tests.support import tape as st
+from tests.support.tape import given
 
 START: Final = 10 * DAY
 SLOT: Final = WINDOW // SLOTS + 1

@@ -1,13 +1,14 @@
 """A reset provider is as good as a new one, whatever was learned of it."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.hints import Hint
 from governor.policies.contract import PLAIN, Grant, Policy
 from governor.policies.provider import ProviderParameters, ProviderPolicies
+from tests.support import tape as st
+from tests.support.tape import given
 
 START = Instant(1_000 * SECOND)
 

@@ -6,11 +6,11 @@ from random import Random
 from typing import Final, get_args
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import MAX_DURATION, Duration, Instant
 from governor.policies.retry import MAX_ATTEMPTS, CallFailure, Jitter, Retry, RetryEnd, end_after, plan
+from tests.support import tape as st
+from tests.support.tape import given
 
 JITTERS: st.SearchStrategy[Jitter] = st.sampled_from(get_args(Jitter))
 SPANS = st.integers(1, 100) | st.integers(1, 10**8) | st.integers(1, MAX_DURATION)

@@ -6,11 +6,11 @@ from itertools import pairwise
 from typing import Literal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import HOUR, NEVER, SECOND, Duration, Instant
 from governor.policies.retry_budget import SLOTS, RetryBudget, RetryBudgetPolicy
+from tests.support import tape as st
+from tests.support.tape import given
 
 Step = tuple[Literal["deposit", "withdraw"], int, int]
 Plan = tuple[Literal["deposit", "reserve", "release", "send"], int, int]

@@ -11,8 +11,7 @@ from typing import Any, Final, cast
 
 import pytest
 from anyio.abc import TaskGroup
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor import Config, Grant, Instant, Permit, Result
 from governor._actors.actor import ScopeActor
@@ -27,7 +26,9 @@ from governor.config.budget_settings import BudgetSettings
 from governor.instrumentation import Announcer
 from governor.messages import Acquire, Report, Settled
 from governor.policies.contract import PLAIN, Request
+from tests.support import tape as st
 from tests.support.portals import StillPortal
+from tests.support.tape import given
 
 pytestmark = pytest.mark.promise("R63")
 

@@ -1,10 +1,9 @@
 """Laws of the word of a server: false only by its own answers, and not for ever."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from governor._units import HOUR, SECOND, Duration, Instant
 from governor.policies.server_word import DOUBT, MAX_BROKEN, ServerWord
+from tests.support import tape as st
+from tests.support.tape import given
 
 #: For each denial: how long after the end of the wait before its call was granted, the next wait, and whether one succeeded.
 DENIALS = st.lists(

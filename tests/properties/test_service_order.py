@@ -7,10 +7,10 @@ from operator import itemgetter
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor.policies.service_order import MAX_FINISHED, MAX_PASSED, PRIORITIES, Kind, Priority, ServiceOrder
+from tests.support import tape as st
+from tests.support.tape import given
 
 KINDS: Final = st.tuples(st.sampled_from(PRIORITIES), st.sampled_from([None, "a", "b", "c"]))
 MAX_COST: Final = 5

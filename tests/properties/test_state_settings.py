@@ -6,10 +6,11 @@ from contextlib import suppress
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor import Config, Governor, PermitDenied
+from tests.support import tape as st
+from tests.support.tape import given
 
 pytestmark = pytest.mark.promise("R62")
 

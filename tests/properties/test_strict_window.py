@@ -3,14 +3,14 @@
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies._sliding_log import SLOTS
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.window import StrictWindowPolicy
 from governor.policies.window_parameters import StrictWindow
+from tests.support import tape as st
+from tests.support.tape import given
 
 START: Final = 10 * DAY
 

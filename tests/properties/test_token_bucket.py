@@ -5,12 +5,12 @@ from fractions import Fraction
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import DAY, HOUR, MINUTE, SECOND, Duration, Instant
 from governor.policies.contract import Grant, Request
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
+from tests.support import tape as st
+from tests.support.tape import given
 
 START: Final = 10 * DAY
 

@@ -1,13 +1,14 @@
 """The bound of what a limit of tokens lets through: its amount, and what calls on the way use beyond their estimates."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor._units import MINUTE, Instant
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.limits import build
 from governor.policies.window_parameters import StrictWindow
+from tests.support import tape as st
+from tests.support.tape import given
 
 pytestmark = pytest.mark.promise("R03")
 

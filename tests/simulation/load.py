@@ -8,7 +8,6 @@ from typing import Final
 
 import anyio
 import pytest
-from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from governor import Config, Governor, Permit, PermitDenied, Priority, Statistics
@@ -17,6 +16,7 @@ from governor.policies.breaker import BreakerPolicy
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
+from tests.support import tape as st
 
 SCOPES: Final = ("weather:get", "weather:post", "traffic", "news")
 LIMITS: Final = (

@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import Final
 
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, settings
+from hypothesis.strategies import random_module
 
 from governor import CounterRecord, InFlight, Priority, Statistics, StrictWindow, TokenBucket
 from tests.simulation.load import (
@@ -29,6 +29,8 @@ from tests.simulation.load import (
     tasks,
     tenths,
 )
+from tests.support import tape as st
+from tests.support.tape import given
 
 #: A clock that stands still may make the governor this many seconds late, and timers are a thousandth late at most.
 LATE: Final = 0.0121
@@ -195,7 +197,7 @@ quickly: Final = settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
 @pytest.mark.promise("R02", "R03", "R04", "R06", "R07", "R08", "R55")
 @quickly
-@given(config=configs, load=st.lists(tasks, min_size=20, max_size=40), schedule=st.random_module())
+@given(config=configs, load=st.lists(tasks, min_size=20, max_size=40), schedule=random_module())
 def test_under_any_load_every_promise_is_kept(config: dict[str, object], load: list[Task], schedule: object) -> None:
     judge(run([(0, config)], load))
 
@@ -206,7 +208,7 @@ def test_under_any_load_every_promise_is_kept(config: dict[str, object], load: l
     config=configs,
     load=st.lists(tasks, min_size=10, max_size=30),
     faults=st.lists(faults, min_size=1, max_size=4),
-    schedule=st.random_module(),
+    schedule=random_module(),
 )
 def test_with_faults_as_well_every_promise_is_kept(
     config: dict[str, object], load: list[Task], faults: list[Fault], schedule: object
@@ -219,7 +221,7 @@ def test_with_faults_as_well_every_promise_is_kept(
 @given(
     said=st.lists(st.tuples(tenths(25), changes), min_size=2, max_size=6),
     load=st.lists(tasks, min_size=20, max_size=40),
-    schedule=st.random_module(),
+    schedule=random_module(),
 )
 def test_whatever_changes_and_whenever_every_promise_is_kept(
     said: list[tuple[float, dict[str, object]]], load: list[Task], schedule: object
@@ -232,7 +234,7 @@ def test_whatever_changes_and_whenever_every_promise_is_kept(
 @given(
     said=st.lists(st.tuples(tenths(25), buckets), min_size=2, max_size=6),
     load=st.lists(tasks, min_size=20, max_size=40),
-    schedule=st.random_module(),
+    schedule=random_module(),
 )
 def test_of_a_bucket_that_changes_again_and_again_never_more_is_left_than_its_part(
     said: list[tuple[float, dict[str, object]]], load: list[Task], schedule: object

@@ -69,7 +69,7 @@ async def line_up(tasks: anyio.abc.TaskGroup, queue: Queue, waiters: int) -> lis
     return scopes
 
 
-async def test_ten_thousand_tasks_on_one_scope_are_served_in_the_order_in_which_they_came() -> None:
+async def test_three_thousand_tasks_on_one_scope_are_served_in_the_order_in_which_they_came() -> None:
     async with governed("1000/s burst 1") as governor:
         queue, order = Queue(governor), []
 
@@ -78,19 +78,19 @@ async def test_ten_thousand_tasks_on_one_scope_are_served_in_the_order_in_which_
             await queue.ask(number)
 
         async with anyio.create_task_group() as tasks:
-            for number in range(10_000):
+            for number in range(3_000):
                 tasks.start_soon(come, number)
             await anyio.wait_all_tasks_blocked()
             waiting = governor.statistics().scopes["weather"].waiting
 
-    assert 9_999 == waiting
+    assert 2_999 == waiting
     assert order == queue.granted()
-    assert 9.999 == pytest.approx(queue.answers[-1][2], abs=0.02)
+    assert 2.999 == pytest.approx(queue.answers[-1][2], abs=0.02)
 
 
 async def test_the_work_for_one_permit_does_not_depend_on_the_length_of_the_line() -> None:
     work: dict[int, float] = {}
-    for length in (500, 5_000):
+    for length in (200, 2_000):
         with counting() as count:
             async with governed("1000/s burst 1") as governor, anyio.create_task_group() as tasks:
                 queue = Queue(governor)
@@ -99,7 +99,7 @@ async def test_the_work_for_one_permit_does_not_depend_on_the_length_of_the_line
         assert length == len(queue.granted())
         work[length] = count[0] / length
 
-    assert work[500] == pytest.approx(work[5_000], rel=0.01)
+    assert work[200] == pytest.approx(work[2_000], rel=0.02)
 
 
 async def test_cancelling_half_of_the_line_leaves_the_others_in_order() -> None:

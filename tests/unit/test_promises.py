@@ -40,8 +40,12 @@ def _claims(module: ast.Module) -> Iterator[str]:
     functions = (node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     idle = {mark for function in functions if not function.name.startswith("test") for mark in function.decorator_list}
     for node in nodes:
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.promise" and node not in idle:
+        if isinstance(node, ast.Call) and _is_promise(node.func) and node not in idle:
             yield from (ast.literal_eval(argument) for argument in node.args)
+
+
+def _is_promise(called: ast.expr) -> bool:
+    return isinstance(called, ast.Attribute) and called.attr == "promise" and ast.unparse(called) == "pytest.mark.promise"
 
 
 def test_the_page_lists_every_promise_once_and_in_order() -> None:
