@@ -127,24 +127,31 @@ def test_a_wrong_token_is_said_and_asked_for_again(administered: Dashboard) -> N
     assert ("closed", "open") == (before, state(administered))
 
 
-@pytest.mark.parametrize(
-    ("status", "detail", "words"),
-    [
+def test_an_error_is_said_in_the_dialog(administered: Dashboard) -> None:
+    page = administered.page
+    row = opened(page)
+    for status, detail, words in [
         (403, "", "The request was denied on its way to the daemon, for instance by a proxy (403)."),
         (409, "The breaker has moved.", "The action no longer applies (409). The breaker has moved."),
         (503, "Nothing was done: no room.", "Nothing was done: no room."),
         (500, "", "Nothing was done: HTTP 500."),
         (None, "", "No answer came. Look whether it was done before you try again."),
-    ],
-)
-def test_an_error_is_said_in_the_dialog(administered: Dashboard, status: int | None, detail: str, words: str) -> None:
-    page = administered.page
-    body = json.dumps({"detail": detail}) if detail else "<html>"
-    page.route(ACTIONS, lambda route: route.abort() if status is None else route.fulfill(status=status, body=body))
-    pause(page)
+    ]:
+        answer_actions(page, status, json.dumps({"detail": detail}) if detail else "<html>")
+        row.get_by_role("button", name="Pause …").click()
+        if dialog(page).get_by_label("Admin token").is_visible():
+            dialog(page).get_by_label("Admin token").fill(TOKEN)
+        dialog(page).get_by_role("button", name="Pause").click()
 
-    expect(dialog(page).get_by_role("alert")).to_have_text(words)
-    expect(dialog(page).get_by_label("Admin token")).to_be_hidden()
+        expect(dialog(page).get_by_role("alert")).to_have_text(words)
+        expect(dialog(page).get_by_label("Admin token")).to_be_hidden()
+        page.keyboard.press("Escape")
+        expect(dialog(page)).to_be_hidden()
+
+
+def answer_actions(page: Page, status: int | None, body: str) -> None:
+    page.unroute(ACTIONS)
+    page.route(ACTIONS, lambda route: route.abort() if status is None else route.fulfill(status=status, body=body))
 
 
 def test_the_token_is_in_no_storage_and_no_url(administered: Dashboard) -> None:

@@ -357,8 +357,12 @@ def test_what_is_lent_is_missing_until_it_is_returned_and_is_spent_once_it_was_u
     policy.lend(now, count)
 
     assert room - count == left(policy, now) == policy.lendable(now)
-    for amount in range(capacity(policy) + 2):
-        assert_keeps_its_word(policy, now, asking(policy.unit, amount))
+    for amount in range(1, capacity(policy) + 2):
+        request, far = asking(policy.unit, amount), Instant(now + DAY)
+        assert_keeps_its_word(policy, now, request)
+        assert (amount <= room - count) == (policy.earliest(now, request) <= now)
+        if not waits_for_outcomes(policy):
+            assert (amount <= capacity(policy) - count) == (policy.earliest(far, request) <= far), "time returns nothing lent"
     policy.reclaim(now, count - used)
     assert room - used == left(policy, now)
     if not used:

@@ -13,7 +13,7 @@ from governor._store.contract import Unwritable
 from governor.errors import UsageError
 from tests.support.programs import run
 
-LIVES = 100
+LIVES = 50
 #: Calls in any second.
 LIMIT = 25
 
@@ -23,7 +23,7 @@ def keeping(folder: Path, *limits: str, **sections: object) -> Config:
     return Config.from_mapping({"outbound": outbound, "machine": {"state": str(folder)}, **sections})
 
 
-#: A program that starts, calls and is killed, again and again. It is forked, as importing it 100 times would take a minute.
+#: A program that starts, calls and is killed, again and again. It is forked, as importing it each time would take half a minute.
 #: Each life calls each provider until that has denied a call, but for 20 times at most.
 CRASH_LOOP = """
     import json, os, signal, time

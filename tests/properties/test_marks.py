@@ -209,7 +209,7 @@ ACTIONS = st.one_of(
 LIVES = st.lists(
     st.tuples(st.lists(ACTIONS, max_size=6), st.sampled_from([0, 0, 1, 3, None]), st.booleans()),
     min_size=3,
-    max_size=16,
+    max_size=12,
 )
 
 
@@ -280,7 +280,7 @@ KILLED = st.lists(
 
 
 @pytest.mark.promise("R62")
-@given(st.lists(KILLED, min_size=2, max_size=20))
+@given(st.lists(KILLED, min_size=2, max_size=12))
 def test_killed_lives_deny_a_call_only_where_one_long_life_would_a_moment_later(lives: list[list[tuple[str, int]]]) -> None:
     system = System()
     # Of each grant its scope, and the last instant at which its life has granted anything, or learned of an answer.

@@ -22,7 +22,7 @@ TINY = {
     Family.MEMORY: 10,
     Family.STARTUP: 1,
     Family.CLIENTS: 1000,
-    Family.SERVED: 200,
+    Family.SERVED: 20,
     Family.POOL: 1,
 }
 
