@@ -314,6 +314,27 @@ def test_a_permit_that_is_given_back_before_another_is_granted_leaves_no_trace(
 
 
 @each_spends
+@given(steps=st.lists(st.tuples(st.integers(0, SECOND), st.booleans(), st.none() | st.integers(0, 2)), max_size=25))
+def test_permits_that_are_given_back_leave_no_more_than_if_they_had_never_been_granted(
+    make: Callable[[], Spends], steps: list[tuple[int, bool, int | None]]
+) -> None:
+    policy, without, now = make(), make(), START
+    one, open_grants = asking(policy.unit, 1), list[tuple[Grant, int]]()
+    for gap, kept, back in steps:
+        now = Instant(now + gap)
+        if policy.earliest(now, one) <= now:
+            receipt = policy.commit(now, one)
+            if kept:
+                without.commit(now, one)
+            else:
+                open_grants.append((Grant(now, 0, one, (receipt,)), receipt))
+        if back is not None and back < len(open_grants):
+            policy.refund(now, *open_grants.pop(back))
+
+        assert left(policy, now) <= left(without, now)
+
+
+@each_spends
 @pytest.mark.promise("R04", "R10")
 @given(steps=STEPS, amount=st.integers(1, 3), places=st.integers(0, 9))
 def test_behind_others_it_names_the_instant_at_which_it_is_granted_after_all_of_them(
