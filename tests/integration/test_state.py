@@ -23,7 +23,7 @@ def keeping(folder: Path, *limits: str, **sections: object) -> Config:
     return Config.from_mapping({"outbound": outbound, "machine": {"state": str(folder)}, **sections})
 
 
-#: A program that starts, calls and is killed, again and again. It is forked, as importing it each time would take half a minute.
+#: A program that starts, calls and is killed, again and again. It is forked, as to import it each time takes half a minute.
 #: Each life calls each provider until that has denied a call, but for 20 times at most.
 CRASH_LOOP = """
     import json, os, signal, time
