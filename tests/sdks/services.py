@@ -1,8 +1,8 @@
 """Drivers of the SDKs of other services, and of the HTTP libraries: each fetches one thing, which is called `pong`."""
 
-from contextlib import closing
-from functools import partial
+from contextlib import closing, nullcontext
 from typing import Any
+from unittest.mock import patch
 
 from tests.sdks.setup import TIMEOUT, Setup
 
@@ -68,7 +68,7 @@ TOKEN = {"access_token": "token", "token_type": "bearer", "expires_in": 3600, "s
 
 def praw_call(setup: Setup) -> str:
     import praw
-    from prawcore.sessions import FiniteRetryStrategy
+    import prawcore
 
     class Requestor(praw.reddit.Requestor):  # type: ignore[misc]
         """The addresses of Reddit are constants of the SDK."""
@@ -85,9 +85,8 @@ def praw_call(setup: Setup) -> str:
         requestor_class=Requestor,
         requestor_kwargs={"session": setup.requests_session()},
     )
-    if not setup.own_retries:
-        sdk._core._retry_strategy_class = partial(FiniteRetryStrategy, retries=0)
-    with sdk:
+    none = patch.multiple(prawcore.Session, RETRY_EXCEPTIONS=(), RETRY_STATUSES=())
+    with sdk, nullcontext() if setup.own_retries else none:
         said: str = sdk.get("/ping", params={})["name"]
         return said
 
@@ -127,7 +126,7 @@ def stripe_call(setup: Setup) -> str:
         "key",
         base_addresses={"api": setup.url},
         http_client=client,
-        max_network_retries=2 if setup.own_retries else 0,
+        **setup.with_retries(max_network_retries=2),
     )
     said: str = sdk.v1.customers.retrieve("ping").id
     return said
