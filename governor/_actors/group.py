@@ -9,6 +9,7 @@ At its bounds: a full table drops the clients that have spent least, and no clie
 the clients that are denied most often, a few are counted at a time (`most_denied`).
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple, final
 
@@ -22,6 +23,7 @@ from governor.config import InboundGroup, InboundRoute
 from governor.errors import Reason
 from governor.instrumentation import Announcer, ClientDenied
 from governor.messages import AvailableQuota, InboundDenied, InboundRequest
+from governor.policies.client_buckets import ClientBuckets, spend
 from governor.policies.client_tables import build, change, sweeps
 from governor.policies.contract import ClientTable, Limit, Result
 from governor.pseudonyms import pseudonym
@@ -38,6 +40,8 @@ WHOLE_GROUP: Final = b"\0"
 _MIN_SWEEP_INTERVAL: Final = 30.0
 _MAX_SWEEP_INTERVAL: Final = 3600.0
 
+#: Ends of requests that are counted together.
+_MAX_UNCOUNTED: Final = 64
 #: Seconds after which to try again when a request in flight must end first.
 _RETRY_AFTER_OUTCOME: Final = 1.0
 
@@ -62,7 +66,9 @@ class GroupActor:
 
     __slots__ = (
         "_announcer",
+        "_buckets",
         "_closed",
+        "_counters",
         "_held",
         "_names",
         "_now",
@@ -72,8 +78,9 @@ class GroupActor:
         "_sweeping",
         "_tables",
         "_tiers",
-        "counters",
+        "_uncounted",
         "denied_by",
+        "end",
         "holds",
         "most_denied",
         "name",
@@ -91,6 +98,8 @@ class GroupActor:
         self._tables: dict[_Entry, ClientTable] = {entry: build(entry.limit, max_clients) for entry in _entries(policy)}
         #: The limits of a request without a tier; of a tier, in their place; and of a route, besides.
         self._rules: tuple[_Rule, ...] = ()
+        #: The first of these, if all are buckets, and the end of a request gives nothing back; else None.
+        self._buckets: tuple[tuple[int, ClientBuckets], ...] | None = None
         self._tiers: dict[str, tuple[_Rule, ...]] = {}
         self._routes: list[tuple[_Rule, ...]] = []
         #: The names of the routes, by the tables of their limits.
@@ -104,7 +113,11 @@ class GroupActor:
         #: Set when a client has spent something, so that there is something to sweep.
         self._spent = anyio.Event()
         self._sweeping = False
-        self.counters = Counters()
+        self._counters = Counters()
+        #: The statuses of requests that have ended, and are not counted yet.
+        self._uncounted: list[int | None] = []
+        #: The same as `ended`, where `holds` is false, without a call of Python for each request.
+        self.end: Callable[[int | None], None] = self._uncounted.append
         #: Denials by the name of the limit.
         self.denied_by: dict[str, int] = dict.fromkeys(NAMES, 0)
         #: Requests granted beyond a limit in a dry run, or without a decision because the loop did not answer in time.
@@ -120,35 +133,49 @@ class GroupActor:
         """
         now = self._now()
         keys = (request.client, request.address, WHOLE_GROUP, request.client)
-        # Most requests have neither a tier nor routes, and save the call.
-        rules = self._rules if request.tier is None and not request.routes else self._rules_of(request)
+        # Most requests have neither a tier nor routes, and save calls.
+        if request.tier is None and not request.routes:
+            buckets = self._buckets
+            decided = None if buckets is None else spend(now, buckets, keys, request.cost)
+            when, by = decided or self._decide(now, request, keys, self._rules)
+        else:
+            when, by = self._decide(now, request, keys, self._rules_of(request))
+        if by is not None:
+            denied = self._deny(now, request, when, by)
+            if denied.dry_run and self.holds:
+                self._held.setdefault(request, []).append(())
+            return denied
+        self._counters.requests += 1
+        if len(self._uncounted) >= _MAX_UNCOUNTED:
+            self._count_ends()
+        if not self._sweeping:
+            self._sweeping = True
+            self._spent.set()
+        return None
+
+    def _decide(
+        self, now: Instant, request: InboundRequest, keys: tuple[bytes, ...], rules: tuple[_Rule, ...]
+    ) -> tuple[Instant, _Rule | None]:
+        """When the limits would grant a request, and which of them says so. Without one it is granted, and spent."""
         when, by = now, None
         for rule in rules:
             which, table = rule
             earliest = table.earliest(now, keys[which], request.cost)
             if earliest > when:
                 when, by = earliest, rule
-        if by is not None:
-            denied = self._deny(now, request, when, by)
-            if denied.dry_run and self.holds:
-                self._held.setdefault(request, []).append(())
-            return denied
-        for which, table in rules:
-            table.commit(now, keys[which], request.cost)
-        if self.holds:
-            self._held.setdefault(request, []).append(tuple(rule for rule in rules if rule[1].needs_release))
-        self.counters.requests += 1
-        if not self._sweeping:
-            self._sweeping = True
-            self._spent.set()
-        return None
+        if by is None:
+            for which, table in rules:
+                table.commit(now, keys[which], request.cost)
+            if self.holds:
+                self._held.setdefault(request, []).append(tuple(rule for rule in rules if rule[1].needs_release))
+        return when, by
 
     def ended(self, status: int | None, request: InboundRequest | None = None) -> None:
         """A granted request was answered with this HTTP status, or broke off (None).
 
         Where `holds` is true, `request` must be given: until then the request is in flight.
         """
-        self.counters.ended(status, Result.FAILURE if status is None else Result.SUCCESS)
+        self._uncounted.append(status)
         held = None if request is None else self._held.get(request)
         if request is None or held is None:
             return
@@ -183,11 +210,11 @@ class GroupActor:
         """Counts a request that another thread granted, or denied as `overloaded`, as this loop did not answer in time."""
         if granted:
             self.unenforced += 1
-            self.counters.requests += 1
+            self._counters.requests += 1
             if self.holds:
                 self._held.setdefault(request, []).append(())
         else:
-            self.counters.denied[Reason.OVERLOADED] = self.counters.denied.get(Reason.OVERLOADED, 0) + 1
+            self._counters.denied[Reason.OVERLOADED] = self._counters.denied.get(Reason.OVERLOADED, 0) + 1
 
     def least(self, request: InboundRequest) -> AvailableQuota | None:
         """What is left of the limit of which least is left for this request. None without limits."""
@@ -228,9 +255,9 @@ class GroupActor:
         denied = InboundDenied(self.name, _NAMES[which], retry_after, table.parameters, dry_run, reason, name)
         if dry_run:
             self.unenforced += 1
-            self.counters.requests += 1
+            self._counters.requests += 1
         else:
-            self.counters.denied[reason] = self.counters.denied.get(reason, 0) + 1
+            self._counters.denied[reason] = self._counters.denied.get(reason, 0) + 1
         self.denied_by[denied.limit] = self.denied_by.get(denied.limit, 0) + 1
         self.most_denied.count(now, request.client)
         if self._announcer.listening:
@@ -238,6 +265,19 @@ class GroupActor:
         return denied
 
     # Statistics.
+
+    @property
+    def counters(self) -> Counters:
+        """The counters, with all requests that have ended."""
+        self._count_ends()
+        return self._counters
+
+    def _count_ends(self) -> None:
+        # What is no status is of an application that breaks the contract of ASGI.
+        statuses = Counter(status if isinstance(status, int) else None for status in self._uncounted)
+        self._uncounted.clear()
+        for status, times in statuses.items():
+            self._counters.ended(status, Result.FAILURE if status is None else Result.SUCCESS, times)
 
     def clients(self) -> int:
         """The number of clients that have spent something and, when last looked at, had not got it back."""
@@ -288,6 +328,8 @@ class GroupActor:
         self._routes = [tuple((entry.by, table) for entry, table in tables if entry.part == route) for route in policy.routes]
         self._names = {table: entry.part.name for entry, table in tables if isinstance(entry.part, InboundRoute)}
         self.holds = any(table.needs_release for table in self._tables.values()) or bool(self._held)
+        buckets = tuple((which, table) for which, table in self._rules if isinstance(table, ClientBuckets))
+        self._buckets = buckets if len(buckets) == len(self._rules) and not self.holds else None
 
     # Sweeping.
 
@@ -304,7 +346,7 @@ class GroupActor:
         """Ends the group. Requests that were on their way to it are granted."""
         self._closed = True
         self._tables = {}
-        self._rules = ()
+        self._rules = self._buckets = ()
         self._tiers = {}
         self._routes = []
         self._spent.set()

@@ -26,7 +26,8 @@ class MostDenied:
 
     def count(self, now: Instant, key: bytes) -> None:
         """Counts the key once."""
-        self._fade(now)
+        if now - self._halved_at >= MINUTE:
+            self._fade(now)
         counts = self._counts
         if key in counts:
             counts[key] += 1

@@ -23,7 +23,7 @@ class AdmissionController:
     key function, without which no client has a tier.
     """
 
-    __slots__ = ("_config", "_error_log", "_keys", "_own_pages", "_pseudonyms", "announces", "governor", "inbound", "router")
+    __slots__ = ("_config", "_error_log", "_own_pages", "_pseudonyms", "announces", "governor", "inbound", "keys", "router")
 
     def __init__(self, governor: Governor, root: str = "", *, has_key: bool = False) -> None:
         self.governor = governor
@@ -33,7 +33,7 @@ class AdmissionController:
         self._own_pages = self.inbound.own_pages
         self.router = Router(config, self._own_pages, root)
         self._pseudonyms = self.inbound.pseudonyms
-        self._keys = ClientKeys(config.inbound_settings, self._pseudonyms)
+        self.keys = ClientKeys(config.inbound_settings, self._pseudonyms)
         #: Whether the response to every request says what is left of its limits.
         self.announces = config.inbound_settings.announce
         unused = sorted(name for name, group in config.inbound.items() if group.tiers and not has_key)
@@ -52,7 +52,7 @@ class AdmissionController:
 
     def request(self, match: PathMatch | None, scope: Scope, client: Client = UNKNOWN) -> InboundRequest:
         """The request with the keys of its client, as the application knows it, or else as headers and address tell."""
-        request = self._keys.request(scope)
+        request = self.keys.request(scope)
         routes = match.routes_of(scope.get("method", "GET")) if match is not None and match.routes else ()
         if client is UNKNOWN:
             return InboundRequest(request.client, request.address, routes) if routes else request

@@ -2,6 +2,8 @@
 
 from typing import Final, final
 
+import msgspec
+
 from governor.asgi.admission import AdmissionController
 from governor.asgi.client import UNKNOWN, Client, KeyFunction
 from governor.asgi.observer import ResponseObserver
@@ -12,16 +14,13 @@ CONTEXT: Final = "traffic_control"
 
 
 @final
-class RequestContext:
-    """A request that the middleware has seen."""
+class RequestContext(msgspec.Struct, eq=False):
+    """A request that the middleware has seen. A record, which is made without a call of Python."""
 
-    __slots__ = ("_client", "_key", "controller", "observer")
-
-    def __init__(self, controller: AdmissionController, key: KeyFunction | None, observer: ResponseObserver) -> None:
-        self.controller = controller
-        self.observer = observer
-        self._key = key
-        self._client: Client | None = UNKNOWN
+    controller: AdmissionController
+    observer: ResponseObserver
+    _key: KeyFunction | None
+    _client: Client | None = UNKNOWN
 
     async def client(self, scope: Scope) -> Client | None:
         """The client, by the key function, which is called once for each request; None if no limit applies."""

@@ -142,7 +142,7 @@ def _apply(admission: Admission, request: InboundRequest, scope: Scope, observer
     """Replaces the response if the request is denied, and else reports its end."""
     response = denial(admission, request)
     if response is None:
-        observer.on_end(admission.end)
+        observer.ended += (admission.end,)
         return
     from starlette.exceptions import HTTPException  # the way to end a request that frameworks do not log
 

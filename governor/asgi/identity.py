@@ -84,8 +84,10 @@ class ClientKeys:
                 best, claim = ranks[name], stripped
         if not claim:
             return InboundRequest(origin, origin)
-        keys = self._actors if best < self._first_session else self._sessions
-        return InboundRequest(keys.key(claim, b"" if stands_alone else origin), origin)
+        kind = self._actors if best < self._first_session else self._sessions
+        named = claim, b"" if stands_alone else origin
+        # Known keys are looked up here, to save a call.
+        return InboundRequest(kind.known.get(named) or kind.key(*named), origin)
 
     def _forwarded(self, host: str, peer: Address | None, headers: Headers) -> bytes:
         """The key of the address that a trusted proxy forwards for."""
@@ -114,16 +116,16 @@ class ClientKeys:
 class _Keys:
     """The keys of one kind of name, alone or at an address."""
 
-    __slots__ = ("_keys", "_make")
+    __slots__ = ("_make", "known")
 
     def __init__(self, make: Callable[[bytes, bytes], bytes]) -> None:
         self._make = make
-        self._keys: dict[tuple[bytes, bytes], bytes] = {}
+        #: The keys that are cached, by name and address.
+        self.known: dict[tuple[bytes, bytes], bytes] = {}
 
     def key(self, name: bytes, address: bytes) -> bytes:
-        """The key of a name, at an address unless that is empty."""
-        claim = name, address
-        return self._keys.get(claim) or _cached(self._keys, claim, self._make(name, address), len(name))
+        """Makes the key of a name, at an address unless that is empty."""
+        return _cached(self.known, (name, address), self._make(name, address), len(name))
 
 
 def _cached(keys: dict[N, K], name: N, key: K, size: int) -> K:

@@ -92,26 +92,29 @@ class TrafficControlMiddleware:
 
     async def _admit(self, scope: Scope, observer: ResponseObserver) -> Response | None:
         """The response to a request that may not proceed, or None."""
-        controller = self._controller
+        controller, is_closed = self._controller, False
         if controller is None or not controller.is_current():
             controller = await self._open()
-        scope[CONTEXT] = context = RequestContext(controller, self._key, observer)
+            is_closed = controller.governor.state is GovernorState.CLOSED
+        scope[CONTEXT] = context = RequestContext(controller, observer, self._key)
         match = controller.router.match(scope)
         if match is None:
             return None
-        if self.draining or controller.governor.state is GovernorState.CLOSED:
+        if is_closed or self.draining:
             return shutting_down()
         client = UNKNOWN if self._key is None else await context.client(scope)
         if client is None:
             return None
-        request = controller.request(match, scope, client)
+        # Most clients are known by the request alone, which saves a call.
+        is_plain = client is UNKNOWN and not match.routes
+        request = controller.keys.request(scope) if is_plain else controller.request(match, scope, client)
         admission = await controller.inbound.admit(match.group, request, announce=controller.announces)
         if admission.denied is not None or admission.least is not None:
             response = denial(admission, request)
             if response is not None:
                 return response
             observer.add_fields(quota_fields(admission, request))
-        observer.on_end(admission.end)
+        observer.ended += (admission.end,)
         return None
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, final
 
+import msgspec
+
 from governor.asgi.types import Message, Send
 
 #: The messages that begin a response, or end a handshake.
@@ -16,27 +18,24 @@ Ended = Callable[[int | None], object]
 
 
 @final
-class ResponseObserver:
-    """Takes the place of `send`: passes each message on as it comes, and remembers the status of the response."""
+class ResponseObserver(msgspec.Struct, eq=False):
+    """Takes the place of `send`: passes each message on as it comes, and remembers the status of the response.
 
-    __slots__ = ("_ended", "_fields", "_replaced", "_send", "_status", "replacement")
+    A record, which is made without a call of Python.
+    """
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._status: int | None = None
-        self._ended: tuple[Ended, ...] = ()
-        self._fields: Sequence[tuple[bytes, bytes]] = ()
-        #: The response that takes the place of that of the application.
-        self.replacement: Callable[[Send], Awaitable[None]] | None = None
-        self._replaced = False
+    _send: Send
+    _status: int | None = None
+    #: Called when the response has ended.
+    ended: tuple[Ended, ...] = ()
+    _fields: Sequence[tuple[bytes, bytes]] = ()
+    #: The response that takes the place of that of the application.
+    replacement: Callable[[Send], Awaitable[None]] | None = None
+    _replaced: bool = False
 
     def add_fields(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
         """Adds header fields to those of the application."""
         self._fields = fields
-
-    def on_end(self, ended: Ended) -> None:
-        """Calls the function when the response has ended."""
-        self._ended += (ended,)
 
     def replace(self, response: Callable[[Send], Awaitable[None]], status: int) -> None:
         """Sends this response instead of that of the application, which is dropped. No effect once that has begun."""
@@ -65,7 +64,7 @@ class ResponseObserver:
     def end(self, *, complete: bool) -> None:
         """Reports the end of the request; not `complete` if the application was interrupted or failed."""
         status = self._status if complete else None
-        for ended in self._ended:
+        for ended in self.ended:
             ended(status)
 
     def _begin(self, message: Message) -> Message:

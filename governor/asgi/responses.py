@@ -81,8 +81,10 @@ def denial(admission: Admission, request: InboundRequest) -> Response | None:
     denied = admission.denied
     match denied:
         case InboundDenied(dry_run=False):
-            rounded = msgspec.structs.replace(denied, retry_after=_seconds(denied.retry_after))
-            return _too_many_requests(rounded, _partition(denied.limit, request))
+            limit, seconds = denied.limit, max(1, ceil(denied.retry_after))
+            # `_partition`, inlined: a client that is denied may not stop asking.
+            key = b"" if limit == "total" else request.address if limit == "address" else request.client
+            return _too_many_requests(denied.group, limit, denied.name, denied.reason, denied.bucket, seconds, key)
         case Denied():
             return _unavailable(Reason.OVERLOADED, "This server is overloaded; try again in 1 s.", 1)
         case _:
@@ -114,27 +116,26 @@ def _reset(least: AvailableQuota) -> int | None:
 
 
 @lru_cache(_CACHE_SIZE)
-def _too_many_requests(denied: InboundDenied, partition: bytes) -> Response:
-    seconds = int(denied.retry_after)
-    scope, when = f"{_SCOPES[denied.limit]} in {denied.group}", f"try again in {seconds} s."
-    match denied.reason:
+def _too_many_requests(group: str, limit: str, route: str, reason: Reason, bucket: Limit, seconds: int, key: bytes) -> Response:
+    scope, when = f"{_SCOPES[limit]} in {group}", f"try again in {seconds} s."
+    match reason:
         case Reason.CONCURRENCY:
             message = f"Too many requests of {scope} at the same time; {when}"
         case Reason.COST:
             message = f"This request costs more than the limit of {scope} can hold."
         case _:
             message = f"Too many requests of {scope}; {when}"
-    name = denied.name or denied.limit
+    name = route or limit
     problem = _Problem(
         type=f"{_TYPES}#quota-exceeded",
         title="Request cannot be satisfied as assigned quota has been exceeded",
         status=429,
-        error=denied.reason.value,
+        error=reason.value,
         message=message,
         retry_after_seconds=seconds,
         violated_policies=(name,),
     )
-    return _response(problem, _rate_limit(name, denied.bucket, 0, seconds, partition))
+    return _response(problem, _rate_limit(name, bucket, 0, seconds, shown(key) if key else b""))
 
 
 def _unavailable(reason: Reason, message: str, seconds: int) -> Response:

@@ -23,16 +23,12 @@ class Router:
 
     def match(self, scope: Scope) -> PathMatch | None:
         """The group of a request, with its routes; None if the request is exempt."""
-        match = self._paths.find(scope["path"], self._root or _root(scope))
+        # The root path of the server. In a mounted application, Starlette appends the path of the mount to `root_path`.
+        root: object = self._root or scope.get("app_root_path", scope.get("root_path"))
+        match = self._paths.find(scope["path"], root if isinstance(root, str) else "")
         if match is not None and scope.get("method") == "OPTIONS" and _is_preflight(scope):
             return None
         return match
-
-
-def _root(scope: Scope) -> str:
-    """The root path of the server. In a mounted application, Starlette appends the path of the mount to `root_path`."""
-    root: object = scope.get("app_root_path", scope.get("root_path"))
-    return root if isinstance(root, str) else ""
 
 
 def _is_preflight(scope: Scope) -> bool:

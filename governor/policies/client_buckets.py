@@ -11,6 +11,7 @@ client gains nothing by being dropped, and a flood of new names cannot lock new 
 A full filter is emptied once every client in it could be granted a request: a client at its limit is never forgotten.
 """
 
+from collections.abc import Sequence
 from typing import Final, Self
 
 from governor._units import NEVER, Duration, Instant
@@ -23,6 +24,46 @@ from governor.policies.gcra import TokenBucket
 
 #: A table at its bound drops one entry in this many at a time, since each time costs a walk through the whole table.
 _DROPPED: Final = 8
+
+#: What a request counts by, as an index of its keys, and the table.
+Rule = tuple[int, "ClientBuckets"]
+
+
+def spend(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int = 1) -> tuple[Instant, Rule | None] | None:
+    """Spends the tokens of a request in several tables if all of them grant it, and else in none.
+
+    Returns when all of them would grant it, with the first of the rules that say so; without a rule it is granted. This is
+    `earliest` and then `commit` of each table, written out because it runs for every inbound request: one call takes the place
+    of six, and each key is looked up once. None, and nothing is decided, where the cost exceeds a burst, or where a table has
+    dropped clients or has no room for another.
+    """
+    latest, by, spent = now, None, []
+    for rule in rules:
+        which, table = rule
+        key, full = keys[which], now * table._ticks
+        place = key[-1]
+        entries = table._tables[place]
+        tat = entries.get(key)
+        if tat is None:
+            if table._floors[place] > full or len(entries) >= table._per_table:
+                return None
+            tat = full
+        elif tat < full:
+            tat = full
+        tat += cost * table._step
+        due = tat - table._tolerance
+        if due > full:
+            if cost > table.parameters.burst:
+                return None
+            when = -(-due // table._ticks)
+            if when > latest:
+                latest, by = Instant(when), rule
+        else:
+            spent.append((entries, key, tat))
+    if by is None:
+        for entries, key, tat in spent:
+            entries[key] = tat
+    return latest, by
 
 
 class ClientBuckets:

@@ -93,7 +93,8 @@ class Traffic:
             permit.record(status=503 if begins < share < ends else 404 if self._random.random() < 0.03 else 200)
 
     def _fail_everywhere(self) -> None:
-        permits = [self._governor.try_permit(f"{name}", "get") for name in ("search", "reddit", "maps") for _ in range(3)]
+        permits = [self._governor.try_permit(*scope) for scope in PACE for _ in range(3) if scope[0] != "github"]
+        permits += [self._governor.try_permit("github", "get") for _ in range(3)]
         for permit in permits:
             if isinstance(permit, Permit):
                 permit.record(status=502)
@@ -115,7 +116,7 @@ async def main(path: str, lasts: float = LASTS) -> None:
         while (passed := anyio.current_time() - began) < lasts:
             await traffic.step(passed / lasts)
             await anyio.sleep(STEP)
-        await page.screenshot(path=path)
+        await page.screenshot(path=path, full_page=True)
         await browser.close()
 
 

@@ -35,6 +35,9 @@ ALLOWED: Final = {
     "message round trip": Allowed(8, 1281),
 }
 
+#: Python calls of this project in one request to an application, in a program that has loaded trio, which adds one.
+INBOUND: Final = {"governed": 19, "denied": 22, "announced": 34}
+
 #: Python calls of this project in one GET, on the thread of the caller.
 ADAPTERS: Final = {
     "httpx2": 14,

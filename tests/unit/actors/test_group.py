@@ -204,6 +204,35 @@ def test_a_round_through_many_clients_takes_as_long_as_one_through_few_in_more_s
     assert (30 / ClientBuckets.TABLES, 30 / (ClientBuckets.TABLES + 2)) == (few, actor._sweep_interval())
 
 
+# Ends.
+
+
+def test_ends_are_counted_in_batches_and_all_of_them_when_somebody_looks() -> None:
+    actor = group(["1000/s burst 1000"])
+    for number in range(500):
+        actor.admit(ANN)
+        actor.end([200, 404, 429, 503, None][number % 5])
+        assert len(actor._uncounted) <= 64
+    found = actor.counters.record()
+
+    assert (500, 100, 200, 100, 100, 100) == (
+        found.requests,
+        found.answered_2xx,
+        found.answered_4xx,
+        found.answered_429,
+        found.answered_5xx,
+        found.failures,
+    )
+
+
+def test_a_status_that_is_none_counts_as_a_failure_and_stops_nothing() -> None:
+    actor = group(["1000/s burst 1000"])
+    for status in (cast("int", "200"), cast("int", []), 200):
+        actor.end(status)
+
+    assert (1, 2) == (actor.counters.answered_2xx, actor.counters.failures)
+
+
 # Dry run.
 
 

@@ -380,14 +380,15 @@ async def test_with_a_governor_that_was_never_entered_requests_pass_and_one_line
     assert "not started" in caplog.text
 
 
-@pytest.mark.parametrize("where", ["admit", "ended"])
+@pytest.mark.parametrize("where", ["admit", "_count_ends"])
 async def test_a_bug_in_the_governor_lets_requests_pass(
     ask: Ask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
-    def fail(actor: GroupActor, argument: InboundRequest | int | None) -> None:
+    def fail(actor: GroupActor, request: InboundRequest | None = None) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(GroupActor, where, fail)
+    monkeypatch.setattr("governor._actors.group._MAX_UNCOUNTED", 1)
     statuses = [(await ask()).status for _ in range(2)]
 
     assert 2 * [200] == statuses
