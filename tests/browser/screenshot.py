@@ -20,7 +20,7 @@ from governor.messages import InboundRequest
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 
 CONFIG: Final = {
-    "global": {"requests_per_minute": 2000, "degraded_after_failures": 8, "degraded_cooldown": "25s"},
+    "global": {"requests_per_minute": 2000},
     "outbound": {
         "github": {"limits": ["4900 per hour strict", "20 in flight"]},
         "maps": {"breaker": {"failures": 4, "open_for": "30s"}},
@@ -45,8 +45,6 @@ LASTS: Final = 290.0
 STEP: Final = 0.05
 #: When providers are down: from and until which part of the whole.
 DOWN: Final = {"weather": (0.87, 1.0), "maps": (0.45, 0.53)}
-#: When so much fails at once that everything pauses.
-WAVE: Final = 0.2
 
 
 @asynccontextmanager
@@ -70,7 +68,6 @@ class Traffic:
         self._random = Random(7)
         self._clients = [governor.inbound.pseudonyms.actor(str(number).encode()) for number in range(14)]
         self._address = governor.inbound.pseudonyms.address(b"127.0.0.1")
-        self._waved = False
 
     async def step(self, share: float) -> None:
         """The calls and inbound requests of a moment, when this share of the whole is over."""
@@ -78,9 +75,6 @@ class Traffic:
         for scope, pace in PACE.items():
             if self._random.random() < pace * swell * STEP:
                 self._call(scope, share)
-        if share > WAVE and not self._waved:
-            self._waved = True
-            self._fail_everywhere()
         loud = 8 if share > 0.6 else 1
         for client in self._clients:
             if self._random.random() < (loud if client is self._clients[0] else 0.5) * STEP:
@@ -91,13 +85,6 @@ class Traffic:
         if isinstance(permit, Permit):
             begins, ends = DOWN.get(scope[0], (2.0, 2.0))
             permit.record(status=503 if begins < share < ends else 404 if self._random.random() < 0.03 else 200)
-
-    def _fail_everywhere(self) -> None:
-        permits = [self._governor.try_permit(*scope) for scope in PACE for _ in range(3) if scope[0] != "github"]
-        permits += [self._governor.try_permit("github", "get") for _ in range(3)]
-        for permit in permits:
-            if isinstance(permit, Permit):
-                permit.record(status=502)
 
     async def _request(self, group: str, client: bytes) -> None:
         admission = await self._governor.inbound.admit(group, InboundRequest(client, self._address))

@@ -24,7 +24,7 @@ GAPS: Final = st.sampled_from([0, 0, 0, 0, 1, SECOND // 7, SECOND - 1, SECOND, 9
 
 
 @pytest.mark.promise("R21")
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(
     st.tuples(LIMITS, LIMITS, LIMITS),
     st.lists(st.tuples(GAPS, REQUESTS, st.booleans()), min_size=10, max_size=40),

@@ -10,6 +10,7 @@ import pytest
 import trio.lowlevel
 
 from governor import Config, Denied, Governor, UsageError
+from governor._actors import group
 from governor.messages import InboundDenied, InboundRequest
 from governor.policies.client_buckets import ClientBuckets
 from governor.testing import loop_clock
@@ -47,10 +48,10 @@ def no_timer_is_set() -> bool:
 
 
 @contextmanager
-def failing(method: str, times: int = 1) -> Iterator[list[None]]:
-    """Within the block, so many calls of this method of any table fail; a list with an entry for each that is left."""
+def failing(where: object, name: str, times: int = 1) -> Iterator[list[None]]:
+    """Within the block, so many calls of this function fail; a list with an entry for each that is left."""
     left: list[None] = [None] * times
-    original = getattr(ClientBuckets, method)
+    original = getattr(where, name)
 
     def fail(*arguments: object) -> object:
         if left:
@@ -59,7 +60,7 @@ def failing(method: str, times: int = 1) -> Iterator[list[None]]:
         return original(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ClientBuckets, method, fail)
+        patch.setattr(where, name, fail)
         yield left
 
 
@@ -113,7 +114,7 @@ async def test_a_blocked_client_is_remembered_until_its_bucket_is_full() -> None
 
 
 async def test_a_sweep_that_fails_is_taken_up_again(caplog: pytest.LogCaptureFixture) -> None:
-    with failing("sweep", 5):
+    with failing(ClientBuckets, "sweep", 5):
         async with governed(shop={"limits": ["1/s burst 10"]}) as governor:
             for number in range(50):
                 await admit(governor, number=number)
@@ -141,7 +142,7 @@ async def test_a_sweeper_that_waits_for_days_soon_follows_shorter_limits() -> No
 
 @pytest.mark.promise("R21")
 async def test_a_group_that_fails_grants_the_request_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with failing("earliest"):
+    with failing(group, "spend"):
         async with governed(shop={"limits": ["1/hour burst 1"]}) as governor:
             answers = [await admit(governor) for _ in range(3)]
 

@@ -207,7 +207,7 @@ def test_a_round_through_many_clients_takes_as_long_as_one_through_few_in_more_s
 # Ends.
 
 
-def test_ends_are_counted_in_batches_and_all_of_them_when_somebody_looks() -> None:
+def test_ends_are_counted_in_batches_and_all_of_them_when_the_counters_are_read() -> None:
     actor = group(["1000/s burst 1000"])
     for number in range(500):
         actor.admit(ANN)
