@@ -37,7 +37,7 @@ from governor.errors import Reason
 from governor.instrumentation import Announcer
 from governor.policies.ban_guard import News
 from governor.policies.budget import Budget
-from governor.statistics import GroupStatistics, MemberStatistics, ScopeStatistics, Statistics
+from governor.statistics import CounterSum, GroupStatistics, MemberStatistics, ScopeStatistics, Statistics
 
 _log: Final = logging.getLogger("governor")
 
@@ -171,19 +171,19 @@ class Supervisor:
         What comes to life meanwhile is left out, and what makes room meanwhile still counts: so sums are true. Of the scopes
         that are set aside only `also`, or those of a provider of that name, are shown.
         """
-        counters, visits = self._scopes.counters(), self.groups.forgotten
+        counters, visits = CounterSum(self._scopes.counters()), CounterSum(self.groups.forgotten)
         aside = len(self._scopes.set_aside)
         actors, group_actors = self._scopes.actors.copy(), self.groups.by_name.copy()
         scopes: dict[str, ScopeStatistics] = {}
         groups: dict[str, GroupStatistics] = {}
         for number, scope in enumerate(sorted(actors), 1):
             scopes[scope] = of_scope = self._of_scope(actors[scope])
-            counters += of_scope.counters
+            counters.add(of_scope.counters)
             if number % _MAX_SURVEYED == 0:
                 yield None
         for number, name in enumerate(sorted(group_actors), 1):
             groups[name] = of_group = group_statistics(group_actors[name], self.clock())
-            visits += of_group.counters
+            visits.add(of_group.counters)
             if number % _MAX_SURVEYED == 0:
                 yield None
         for name in self._scopes.set_aside.names(also):
@@ -195,8 +195,8 @@ class Supervisor:
         yield Statistics(
             now=wall_clock(),
             started_at=self.started_at,
-            counters=counters,
-            inbound=visits,
+            counters=counters.record(),
+            inbound=visits.record(),
             requests_last_minute=self._watch.cap.used(now),
             requests_per_minute=self.config.global_.requests_per_minute,
             degraded_for=to_seconds(max(0, self._watch.degraded.until - now)),

@@ -1,10 +1,22 @@
 """Counters count what they say, and sums add up."""
 
+from typing import Final
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from governor import CounterRecord, Reason
 from governor._actors.counters import Counters
 from governor.policies.contract import Result
+from governor.statistics import COUNTS, CounterSum
+
+RECORDS: Final = st.builds(
+    CounterRecord,
+    **dict.fromkeys(COUNTS, st.integers(0, 3)),
+    denied=st.dictionaries(st.sampled_from(Reason), st.integers(1, 3), max_size=2),
+    dropped=st.dictionaries(st.sampled_from(["tokens", "usd"]), st.integers(1, 3)),
+)
 
 
 def test_nothing_has_happened_at_first() -> None:
@@ -63,3 +75,12 @@ def test_records_add_up_field_by_field() -> None:
         )
         == one + other
     )
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=4))
+def test_a_sum_of_many_records_is_what_their_addition_gives(records: list[CounterRecord]) -> None:
+    total = CounterSum(records[0])
+    for record in records[1:]:
+        total.add(record)
+
+    assert sum(records[1:], records[0]) == total.record()
