@@ -1,7 +1,9 @@
 """A new kind of limit: one file and one line, here `daily_quota.py` and its `register_limit`, and everything accepts it."""
 
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from governor.cli import main
 from governor.config import describe, parse_limit, plugins, show
 from governor.policies import limits
 from governor.testing import ManualClock
+from tests.contracts import test_policy_contract
 from tests.contracts.daily_quota import DAY, DailyQuota, DailyQuotaPolicy, register
 from tests.contracts.test_policy_contract import LIMITS, uncovered
 
@@ -42,6 +45,26 @@ def test_text_of_a_kind_that_is_not_registered_is_a_mistake() -> None:
 def test_the_contract_suite_fails_for_a_kind_that_it_does_not_cover() -> None:
     assert {DailyQuota} == uncovered(LIMITS.values())
     assert set() == uncovered([*LIMITS.values(), DailyQuota(3)])
+
+
+#: What the contract suite says of each limit, by the names of tests.
+LAWS = {
+    name: law
+    for name, law in vars(test_policy_contract).items()
+    if name.startswith("test_") and [*inspect.signature(law).parameters] in (["make"], ["limit"])
+}
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("law", [law for name, law in LAWS.items() if "lent" not in name])
+def test_it_keeps_every_law_of_the_contract(law: Callable[..., None]) -> None:
+    """It lends nothing."""
+    (of,) = inspect.signature(law).parameters
+    law(partial(limits.build, DailyQuota(5)) if of == "make" else DailyQuota(5))
+
+
+def test_these_are_the_laws_of_the_contract() -> None:
+    assert 13 <= len(LAWS)
 
 
 @pytest.mark.usefixtures("registered")

@@ -9,8 +9,7 @@ from random import Random
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from governor._units import DAY, HOUR, MINUTE, SECOND, Duration, Instant
@@ -20,6 +19,8 @@ from governor.policies.client_buckets import ClientBuckets
 from governor.policies.client_tables import change as change_any
 from governor.policies.client_tables import sweeps
 from governor.policies.gcra import TokenBucket
+from tests.support import tape as st
+from tests.support.tape import given
 
 START: Final = 10 * DAY
 TABLES: Final = ClientBuckets.TABLES
@@ -280,14 +281,14 @@ def test_across_a_change_no_client_has_more_than_the_larger_burst_and_what_each_
 class CallersMachine(RuleBasedStateMachine):
     """Many clients, few places, and a limit that changes: none is better off than with `Exact`."""
 
-    @initialize(parameters=PARAMETERS, places=st.integers(1, 6))
+    @initialize(parameters=PARAMETERS.drawn(), places=strategies.integers(1, 6))
     def begin(self, parameters: TokenBucket, places: int) -> None:
         self.patch = pytest.MonkeyPatch()
         self.policy = ClientBuckets(parameters, places * TABLES)
         self.exact = Exact(parameters)
         self.now = START
 
-    @rule(key=KEYS)
+    @rule(key=KEYS.drawn())
     def ask(self, key: bytes) -> None:
         if admitted(self.policy, self.now, key):
             assert self.exact.left(key) >= 1, "a client was admitted whose bucket is empty"
@@ -295,26 +296,26 @@ class CallersMachine(RuleBasedStateMachine):
         elif self.exact.left(key) >= 1:
             assert self.policy._floors[key[-1]] > 0, "a client was denied without need, and below the bound"
 
-    @rule(key=KEYS, times=st.integers(2, 12))
+    @rule(key=KEYS.drawn(), times=strategies.integers(2, 12))
     def flood(self, key: bytes, times: int) -> None:
         for _ in range(times):
             self.ask(key)
 
-    @rule(data=st.data())
-    def pass_time(self, data: st.DataObject) -> None:
-        self.now += data.draw(gaps(self.policy.parameters))
+    @rule(data=strategies.data())
+    def pass_time(self, data: strategies.DataObject) -> None:
+        self.now += data.draw(gaps(self.policy.parameters).drawn())
         self.exact.pass_time(self.now)
 
-    @rule(slice_of=st.integers(1, 3))
+    @rule(slice_of=strategies.integers(1, 3))
     def sweep(self, slice_of: int) -> None:
         self.patch.setattr(_slices, "MAX_SLICE", slice_of)
         self.policy.sweep(Instant(self.now))
 
-    @rule(slice_of=st.integers(1, 12))
+    @rule(slice_of=strategies.integers(1, 12))
     def sweep_all(self, slice_of: int) -> None:
         sweep_all(self.policy, self.now, slice_of)
 
-    @rule(parameters=PARAMETERS, places=st.integers(1, 6))
+    @rule(parameters=PARAMETERS.drawn(), places=strategies.integers(1, 6))
     def change(self, parameters: TokenBucket, places: int) -> None:
         self.policy = change_table(Instant(self.now), self.policy, parameters, places * TABLES)
         self.exact.change(parameters)
@@ -341,7 +342,7 @@ TestCallers = pytest.mark.promise("R21", "R24")(CallersMachine.TestCase)
 class FloodMachine(RuleBasedStateMachine):
     """A filter that is soon full: what is forgiven when it is emptied, and to whom."""
 
-    @initialize(parameters=PARAMETERS, places=st.integers(1, 3))
+    @initialize(parameters=PARAMETERS.drawn(), places=strategies.integers(1, 3))
     def begin(self, parameters: TokenBucket, places: int) -> None:
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(_bloom, "MIN_CAPACITY", 3)
@@ -358,7 +359,7 @@ class FloodMachine(RuleBasedStateMachine):
     def left(self, key: bytes) -> int:
         return self.policy.available(Instant(self.now), key)
 
-    @rule(name=st.integers(0, 15), times=st.integers(1, 12))
+    @rule(name=strategies.integers(0, 15), times=strategies.integers(1, 12))
     def ask(self, name: int, times: int) -> None:
         key = bytes((name, 0))
         for _ in range(times):
@@ -369,9 +370,9 @@ class FloodMachine(RuleBasedStateMachine):
                 self.exact.take(key)
             self.follow(before, filled)
 
-    @rule(data=st.data())
-    def pass_time(self, data: st.DataObject) -> None:
-        self.now += data.draw(gaps(self.policy.parameters))
+    @rule(data=strategies.data())
+    def pass_time(self, data: strategies.DataObject) -> None:
+        self.now += data.draw(gaps(self.policy.parameters).drawn())
         self.exact.pass_time(self.now)
 
     @rule()
@@ -442,7 +443,7 @@ def left_to_newcomers(policy: ClientBuckets, now: Instant, count: int = 2000) ->
 
 
 @pytest.mark.promise("R24")
-@pytest.mark.parametrize(("burst", "finds"), [(1, 1), (2, 2), (3, 2), (10, 6), (99, 50)])
+@pytest.mark.parametrize(("burst", "finds"), [(1, 1), (3, 2), (99, 50)])
 def test_no_flood_of_names_costs_a_new_client_half_of_its_burst(burst: int, finds: int) -> None:
     policy, now = ClientBuckets(TokenBucket(1, DAY, burst), 4 * TABLES), Instant(START)
     least = []

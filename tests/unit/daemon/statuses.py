@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-from hypothesis import strategies as st
-
 from governor import CounterRecord, DenialStatistics, LimitStatistics, Reason, ScopeStatistics, Statistics
 from governor.conditions import INBOUND, OUTBOUND, Recently, conditions
 from governor.daemon import reports
@@ -13,6 +11,7 @@ from governor.daemon.steps import finish
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.statistics import BreakerStatistics, ClientStatistics, FailureStatistics, GroupStatistics, LoopStatistics
+from tests.support import tape as st
 
 NOW: Final = 1_700_000_000.0
 ABOUT: Final = About(version="0.1.0", pid=7, host="here")
@@ -120,7 +119,10 @@ _counts: Final = st.one_of(st.integers(0, 3), st.integers(0, 10**12))
 _spans: Final = st.one_of(st.floats(0.0, 200.0), st.floats(0.0, 31_622_400.0))
 _reasons: Final = st.sampled_from(Reason)
 _denied: Final = st.dictionaries(_reasons, st.integers(1, 10**9), max_size=3)
-_names: Final = st.from_regex(r"[a-z][a-z0-9_.-]{0,30}(:[a-z]{1,7})?", fullmatch=True)
+_name: Final = st.lists(st.sampled_from("abcxyz0189_.-"), max_size=30).map("".join)
+_method: Final = st.just("") | st.lists(st.sampled_from("abcz"), min_size=1, max_size=7).map(lambda word: f":{''.join(word)}")
+#: As `[a-z][a-z0-9_.-]{0,30}(:[a-z]{1,7})?`.
+_names: Final = st.tuples(st.sampled_from("abcxyz"), _name, _method).map("".join)
 _units: Final = st.lists(_names, max_size=5).map(tuple)
 
 scopes: Final = st.builds(

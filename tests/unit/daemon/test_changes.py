@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor.conditions import conditions
 from governor.daemon import steps
@@ -16,7 +15,9 @@ from governor.daemon.documents import About, Changes, Status
 from governor.daemon.encoding import encoded
 from governor.daemon.reports import status
 from governor.daemon.steps import finish
+from tests.support import tape as st
 from tests.support.merging import merged
+from tests.support.tape import given
 from tests.unit.daemon.statuses import Scope, groups, scopes, statistics
 
 #: Few names, so that two statuses have some in common.

@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given
 
 from governor import Reason, Statistics
 from governor.conditions import Condition, Kind, Severity, conditions, headline, label
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.statistics import FailureStatistics, LoopStatistics
+from tests.support.tape import given
 from tests.unit.daemon.statuses import NOW, Scope, group, scope, statistics, surveys
 
 OPEN, HALF_OPEN = BreakerStatus.OPEN, BreakerStatus.HALF_OPEN

@@ -3,14 +3,14 @@
 from typing import Final
 
 import msgspec
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor import MemberStatistics, Reason, ScopeStatistics
 from governor.daemon.documents import Status
 from governor.daemon.table import Line, Tone, table
 from governor.policies.breaker_states import BreakerStatus
 from governor.wording import plain
+from tests.support import tape as st
+from tests.support.tape import given
 from tests.unit.daemon.statuses import Scope, group, scope, statistics, status, status_of, statuses
 
 BUSY: Final[dict[str, Scope]] = {
