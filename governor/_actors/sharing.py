@@ -68,11 +68,11 @@ class Sharing:
         for actor in self._leasing:
             for provider in actor.ledger.pipeline.providers:
                 leased[provider] += actor.lender.outstanding
-        providers = sorted(self._builder.providers.items())
+        # There may be thousands of providers, of which few have limits.
+        limited = sorted((name, provider) for name, provider in self._builder.providers.items() if provider.limits)
         return {
             name: tuple(limit_statistics(shared.policy, now, leased[provider]) for shared in provider.limits)
-            for name, provider in providers
-            if provider.limits
+            for name, provider in limited
         }
 
     def reconfigure(self) -> None:
