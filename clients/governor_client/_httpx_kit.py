@@ -64,6 +64,8 @@ class Kit:
         self.areporting = cast("Reporting", _derived(AsyncReportingStream, library.AsyncByteStream))
         self._request_body = _derived(RequestBody, library.SyncByteStream)
         self._async_request_body = _derived(AsyncRequestBody, library.AsyncByteStream)
+        #: Whether headers and URLs have the private attributes that plain requests are known by, as in all versions so far.
+        self._is_known = hasattr(library.Headers(), "_list") and hasattr(library.URL(), "_uri_reference")
         self._reading = Reading(query=_query, body=self._body)
         self._faults: tuple[tuple[tuple[type[Exception], ...], Fault], ...] = (
             ((library.PoolTimeout,), Fault(CallFailure.UNSENT, unused=True)),
@@ -114,23 +116,19 @@ class Kit:
 
     def take(self, terms: Terms, request: "httpx2.Request") -> Permit | None:
         """A permit for the first attempt of a plain request: see `Terms.take`."""
-        url, fields = getattr(request.url, "_uri_reference", None), getattr(request.headers, "_list", None)
         if (
-            url is None
-            or fields is None
+            not self._is_known
             or not isinstance(request.stream, self.byte_stream)
             or not request.extensions.keys() <= _PLAIN
-            or not _MARKS.isdisjoint(map(_lower_name, fields))
+            or not _MARKS.isdisjoint(map(_lower_name, request.headers._list))
         ):
             return None
-        return terms.take(url.host, request.method)
+        return terms.take(request.url._uri_reference.host, request.method)
 
     def passes(self, terms: Terms, attempt: Attempt, request: "httpx2.Request", response: "httpx2.Response") -> bool:
         """Whether the answer to a plain request needs nothing else: see `Terms.passes`."""
-        fields = getattr(response.headers, "_list", None)
-        return fields is not None and terms.passes(
-            attempt, response.status_code, tuple(map(_lower_name, fields)), request.url._uri_reference.path
-        )
+        names = tuple(map(_lower_name, response.headers._list))
+        return terms.passes(attempt, response.status_code, names, request.url._uri_reference.path)
 
     def watch(self, request: "httpx2.Request") -> RequestBody | AsyncRequestBody | None:
         """Wraps a body that is read while it is sent; None if it is in memory, and cannot fail."""

@@ -79,11 +79,12 @@ def send_governed(
     """Sends a request with a permit for each attempt. `ungoverned` sends one that needs none, as `send` by default."""
     url, method, body = urlsplit(request.url or ""), request.method or "GET", request.body
     host, port = origin_of(url.scheme, url.netloc)
-    terms = terms_of.of(host, url.path, port)
+    is_plain = (body is None or in_memory(body)) and not are_marked(request.headers)
+    plain = terms_of if is_plain and isinstance(terms_of, Terms) else None
+    permit = None if plain is None else plain.take(host, method)
+    terms = terms_of.of(host, url.path, port) if permit is None else plain
     if terms is None:
         return (ungoverned or send)(request)
-    is_plain = (body is None or in_memory(body)) and not are_marked(request.headers)
-    permit = terms.take(host, method) if is_plain else None
     begin = partial(_begin, terms, host, url.path, adapter, request, send, stream=stream, timeout=timeout)
     if permit is None:
         return _governed(begin())

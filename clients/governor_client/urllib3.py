@@ -221,20 +221,21 @@ def send_through(
         # To a proxy, with the whole URL.
         target = parse_url(url)
         host, path, port = target.host or host, target.path or "/", target.port or (port if target.host is None else 80)
-    terms = terms_of.of(host, path, port)
-    if terms is None:
-        return urlopen(method, url, *args, **options)
     if args:
         options |= zip(_POSITIONAL, args, strict=False)
     retries, body, headers = options.get("retries"), options.get("body"), options.get("headers")
-    if not isinstance(retries, Retry):
-        retries = Retry.from_int(retries, redirect=options.get("redirect", True), default=pool.retries)
     if headers is None:
         headers = pool.headers
+    is_plain = (body is None or in_memory(body)) and not are_marked(headers)
+    plain = terms_of if is_plain and isinstance(terms_of, Terms) else None
+    permit = None if plain is None else plain.take(host, method)
+    terms = terms_of.of(host, path, port) if permit is None else plain
+    if terms is None:
+        return urlopen(method, url, **options)
+    if not isinstance(retries, Retry):
+        retries = Retry.from_int(retries, redirect=options.get("redirect", True), default=pool.retries)
     options.update(headers=headers, retries=_RAISES if retries.total is False else _ONCE, redirect=False)
     sending = _Sending(terms, urlopen, pool, host, path, method, url, options)
-    is_plain = (body is None or in_memory(body)) and not are_marked(headers)
-    permit = terms.take(host, method) if is_plain else None
     response = run(*sending.begin()) if permit is None else sending.send(permit)
     # A manager counts redirects with these.
     response.retries = retries

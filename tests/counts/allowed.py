@@ -48,9 +48,9 @@ ADAPTERS: Final = {
     "client-async": 22,
     "client-of-httpx": 18,
     "client-of-httpx-async": 28,
-    "requests": 14,
-    "requests-mounted": 13,
-    "urllib3": 14,
+    "requests": 13,
+    "requests-mounted": 12,
+    "urllib3": 13,
     "aiohttp": 35,
     "aiohttp-middleware": 22,
 }
