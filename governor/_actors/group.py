@@ -131,6 +131,8 @@ class GroupActor:
 
         `ended` must be called for each granted request, and for each that is denied in a dry run.
         """
+        if len(self._uncounted) >= _MAX_UNCOUNTED:
+            self._count_ends()
         now = self._now()
         keys = (request.client, request.address, WHOLE_GROUP, request.client)
         # Most requests have neither a tier nor routes, and save calls.
@@ -146,8 +148,6 @@ class GroupActor:
                 self._held.setdefault(request, []).append(())
             return denied
         self._counters.requests += 1
-        if len(self._uncounted) >= _MAX_UNCOUNTED:
-            self._count_ends()
         if not self._sweeping:
             self._sweeping = True
             self._spent.set()
@@ -176,6 +176,8 @@ class GroupActor:
         Where `holds` is true, `request` must be given: until then the request is in flight.
         """
         self._uncounted.append(status)
+        if len(self._uncounted) >= _MAX_UNCOUNTED:
+            self._count_ends()
         held = None if request is None else self._held.get(request)
         if request is None or held is None:
             return

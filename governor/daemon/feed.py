@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from typing import Final, NamedTuple, final
 
 import anyio
@@ -100,6 +101,7 @@ class Feed:
         self._unhook: Callable[[], None] | None = None
         self._lock = anyio.Lock()
         self._readings: deque[_Reading] = deque(maxlen=MAX_READINGS)
+        self._numbers = count()
         #: Of the latest reading, by the number of the reading that they continue from; the whole status by None.
         self._messages: dict[int | None, Message] = {}
 
@@ -147,7 +149,7 @@ class Feed:
             readings = self._readings
             if not readings or readings[-1].made_at < oldest:
                 made_at = anyio.current_time()
-                readings.append(_Reading(readings[-1].number + 1 if readings else 0, made_at, await self._observer.status()))
+                readings.append(_Reading(next(self._numbers), made_at, await self._observer.status()))
                 self._messages = {}
             latest = readings[-1]
             before = next((one for one in readings if one.number == number), None)

@@ -207,11 +207,16 @@ def test_a_round_through_many_clients_takes_as_long_as_one_through_few_in_more_s
 # Ends.
 
 
-def test_ends_are_counted_in_batches_and_all_of_them_when_the_counters_are_read() -> None:
-    actor = group(["1000/s burst 1000"])
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("directly", [False, True])
+def test_ends_are_counted_in_batches_and_all_of_them_when_the_counters_are_read(dry_run: bool, directly: bool) -> None:
+    actor = group(["1/h burst 1"] if dry_run else ["1000/s burst 1000"], dry_run=dry_run)
     for number in range(500):
-        actor.admit(ANN)
-        actor.end([200, 404, 429, 503, None][number % 5])
+        if directly:
+            actor.unanswered(ANN, granted=True)
+        else:
+            actor.admit(ANN)
+        (actor.ended if directly else actor.end)([200, 404, 429, 503, None][number % 5])
         assert len(actor._uncounted) <= 64
     found = actor.counters.record()
 
