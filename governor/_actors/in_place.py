@@ -46,9 +46,11 @@ class InPlace:
         Written out by hand, as `grab`: no Python call but the clock and what notices the success. No run of failures in
         degraded mode may be under way.
         """
+        if status != 200 and status is not None and status >= 400:
+            return False
         if self.calm is None:
             self._look()
-        if (status is not None and status >= 400) or (self._steps.portal.on_trio and self._steps.portal.must_post()):
+        if self._steps.portal.on_trio and self._steps.portal.must_post():
             return False
         clock, life = self._clock, self.life
         now = clock()

@@ -38,17 +38,16 @@ class PlainSpending:
             if tat - full > bucket.slack:
                 bucket.move(tat)
                 ready = max(ready, bucket.ready)
-        others = self._others
-        if others:
+        if self._others:
             spent = 0
             try:
-                for policy in others:
+                for policy in self._others:
                     policy.commit(now, PLAIN)
                     spent += 1
                     if policy.ready > now and policy.ready > ready:
                         ready = policy.ready
             except BaseException:
-                self._refund(now, others[:spent])
+                self._refund(now, self._others[:spent])
                 raise
         cap = self._cap
         left = cap.left

@@ -117,11 +117,11 @@ class StrictWindowPolicy(LentUnits):
             margin, moving = self._margin, self._on_the_way
             dated: int = now
             if margin is not None:
-                if self.moving + self._log.total >= self._amount:
+                if (self.ready or self._unit is not None) and self.moving + self._log.total >= self._amount:
                     # What has left the window is dropped here, for there may be no answer that does it.
                     self._arrive(now)
                     self._log.forget(now)
-                if len(moving) >= SLOTS:
+                if self.moving >= SLOTS and len(moving) >= SLOTS:  # The first of the two is true before, and costs no call.
                     grain = -(-margin // SLOTS)
                     dated = -(-now // grain) * grain
                 if dated < self._latest:
@@ -134,8 +134,8 @@ class StrictWindowPolicy(LentUnits):
             else:
                 moving[dated] = cost
             self.moving += cost
-        # As `_look`, written out: it runs for every permit.
-        self.ready = NEVER if self.moving + self._log.total >= self._amount and self._unit is None else 0
+            # As `_look`, written out: it runs for every permit.
+            self.ready = NEVER if self.moving + self._log.total >= self._amount and self._unit is None else 0
         return 0
 
     def answered(self, now: Instant, grant: Grant) -> None:
@@ -183,8 +183,8 @@ class StrictWindowPolicy(LentUnits):
                 if dated > newest[0]:
                     newest[0] = dated
                 log.total += 1
-            else:
-                log.add(dated, 1)
+                return not self.ready  # One unit more, and one less.
+            log.add(dated, 1)
         if self.moving + log.total < self._amount:
             self.ready = 0
             return True

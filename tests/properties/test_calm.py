@@ -133,14 +133,14 @@ async def both(scope: Mapping[str, object], steps: list[Step]) -> tuple[list[obj
 # for two requests.
 @example(["9/s burst 9"], BREAKERS[2], {}, [("call", 0, 500), ("call", 0, 200), ("call", 0, 200), ("ask", 0, None)])
 @example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 401), ("call", 1, 200), ("call", 0, 200)])
-@example(["3 in flight"], BREAKERS[0], {}, [*[ASK_NOW] * 3, ("end", 0, 200)])
+@example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 200), *[ASK_NOW] * 3, ("end", 0, 200)])
 @example(
     ["9/s burst 9"],
     BREAKERS[4],
     {},
-    [ASK_NOW, *[("call", 0, 500)] * 2, ("wait", SECOND, None), ("call", 0, 200), ("end", 0, 200)],
+    [("call", 0, 200), ASK_NOW, ("call", 0, 500), ("wait", SECOND, None), ("call", 0, 200), ("end", 0, 200)],
 )
-@example(["3 in flight"], BREAKERS[0], {}, [("two", 0, None), ("call", 0, 200), ("end", 0, 200)])
+@example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 200), ("two", 0, None), ("call", 0, 200), ("end", 0, 200)])
 def test_a_success_that_is_read_in_place_changes_what_a_step_would_have_changed(
     limits: list[str], breaker: Mapping[str, object], assumed: Mapping[str, object], steps: list[Step]
 ) -> None:
