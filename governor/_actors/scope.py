@@ -168,7 +168,7 @@ class ScopeLogic:
             return ledger.deny(self.denial(now, verdict))
         if not self.queue.has_room(acquire, self.max_waiting):
             return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, wait_of(now, verdict)))
-        waiter.waits(now, next(ledger.pipeline.shared.numbers), self._time(), timeout)
+        waiter.waits(now, ledger.pipeline.shared.number(), self._time(), timeout)
         self.queue = self.standing.queue = join(self.queue, waiter)
         self._set_alarm(now, joined=waiter)
         return None

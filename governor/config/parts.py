@@ -20,7 +20,7 @@ from governor.config.names import check_name, provider_name
 from governor.config.text import describe
 from governor.errors import ConfigError
 from governor.policies import _checks
-from governor.policies.arrivals import DEFAULT_MARGIN, Arrivals
+from governor.policies.arrivals import DEFAULT_MARGIN, Arrivals, assumed
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import REQUESTS, Limit
 from governor.policies.degraded import MAX_PROVIDERS
@@ -57,6 +57,7 @@ ForwardedHeader = Literal["auto", "x-forwarded-for", "forwarded"]
 Counted = Literal["arrival", "outcome"]
 #: Leaves a duration to the governor.
 AUTO: Final = "auto"
+_NO_TIME: Final = Duration(0)
 Auto = Literal["auto"]
 #: "off" keeps no place.
 Linger = Literal["auto", "off"]
@@ -141,11 +142,11 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True):
         """What limits assume about the arrival of calls."""
         given = None if isinstance(self.arrival_margin, str) else self.arrival_margin
         linger = None if self.linger == AUTO else self.linger
-        return Arrivals(
-            by_outcome=self.counted == "outcome",
-            margin=DEFAULT_MARGIN if given is None else given,
-            bucket_margin=Duration(0) if given is None else given,
-            linger=Duration(0) if isinstance(linger, str) else linger,
+        return assumed(
+            self.counted == "outcome",
+            DEFAULT_MARGIN if given is None else given,
+            _NO_TIME if given is None else given,
+            _NO_TIME if isinstance(linger, str) else linger,
         )
 
 

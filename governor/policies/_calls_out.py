@@ -4,21 +4,20 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from governor._units import Instant
 
 #: Until there is a call: never added to.
 _NO_DATES: Final[OrderedDict[Instant, int]] = OrderedDict()
 
 
-class CallsOut:
+class CallsOut(msgspec.Struct, eq=False, gc=False):
     """A multiset of grant dates in the order of the grants. Calls of the same date are interchangeable."""
 
-    __slots__ = ("_dates", "count")
-
-    def __init__(self) -> None:
-        self.count = 0
-        # A dict would take time for each key that was removed before its first one.
-        self._dates: OrderedDict[Instant, int] = _NO_DATES
+    count: int = 0
+    # A dict would take time for each key that was removed before its first one.
+    _dates: OrderedDict[Instant, int] = msgspec.field(default_factory=lambda: _NO_DATES)
 
     def add(self, granted_at: Instant) -> None:
         """Adds a call."""

@@ -6,6 +6,7 @@ the latest `margin` after the grant: so long a request may be under way before i
 
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -46,6 +47,12 @@ class Arrivals(msgspec.Struct, frozen=True, gc=False):
     margin: Duration = DEFAULT_MARGIN
     bucket_margin: Duration = Duration(0)
     linger: Duration | None = None
+
+
+@lru_cache(maxsize=64)
+def assumed(by_outcome: bool, margin: Duration, bucket_margin: Duration, linger: Duration | None) -> Arrivals:
+    """What is assumed. Equal ones are one object, for most scopes have the same."""
+    return Arrivals(by_outcome, margin, bucket_margin, linger)
 
 
 class UsualDuration:

@@ -28,18 +28,15 @@ class CooldownState(msgspec.Struct, frozen=True, tag="cooldown"):
     gap: int = 0
 
 
-class CooldownPolicy:
+class CooldownPolicy(msgspec.Struct, eq=False, gc=False):
     """The state machine, one for each provider. `reason` is the reason of its denials."""
 
-    __slots__ = ("_gap", "paced_until", "reason", "until")
-
-    def __init__(self, reason: Reason = Reason.COOLDOWN) -> None:
-        self.reason = reason
-        #: Nothing is granted while now is before this instant.
-        self.until = Instant(0)
-        #: Before this instant, and after `until`, grants have a distance.
-        self.paced_until = Instant(0)
-        self._gap = 0
+    reason: Reason = Reason.COOLDOWN
+    #: Nothing is granted while now is before this instant.
+    until: Instant = Instant(0)
+    #: Before this instant, and after `until`, grants have a distance.
+    paced_until: Instant = Instant(0)
+    _gap: int = 0
 
     def extend(self, now: Instant, wait: Duration, pace: Duration = _NONE) -> bool:
         """The server asks for no call within `wait` from `now` on. True if that moves the end of the cooldown.

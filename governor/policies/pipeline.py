@@ -139,7 +139,7 @@ class Pipeline:
         self.pauses = (*self.shared.pauses, self.own_cooldown)
         #: Of the shared limits that a plain request takes units of: the queues, and the limits.
         self.gates = tuple(gate for share in self.shares if share.counts_plain for gate in (share.queue, share.policy))
-        self.all_limits = (*self.limits, *(share.policy for share in self.shares))
+        self.all_limits = (*self.limits, *(share.policy for share in self.shares)) if self.shares else self.limits
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.all_limits, cap)
         #: Spends one plain request in all of them.
         self.spend_plain = PlainSpending(self.all_limits, cap).commit

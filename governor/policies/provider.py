@@ -12,7 +12,6 @@ the scopes rebuild their pipelines; `governor._actors.effects.ProviderChanged` d
 """
 
 from collections.abc import Iterable
-from itertools import count
 from math import inf
 
 import msgspec
@@ -66,13 +65,13 @@ class ProviderPolicies:
 
     __slots__ = (
         "__weakref__",
+        "_numbered",
         "ban_budget",
         "budget",
         "cooldown",
         "hold",
         "limits",
         "name",
-        "numbers",
         "parameters",
         "pauses",
         "rejections",
@@ -97,8 +96,12 @@ class ProviderPolicies:
         self.limits = tuple(SharedLimit(limit) for limit in self._build(self.parameters.limits))
         #: What the server says about its limits.
         self.server = ServerLimits(adopts=self.parameters.adopts, gentle=self.parameters.gentle)
-        #: Numbers the calls that wait in any scope of the provider, by arrival.
-        self.numbers = count(1)
+        self._numbered = 0
+
+    def number(self) -> int:
+        """The number of a call that begins to wait in any scope of the provider: from 1, by arrival."""
+        self._numbered += 1
+        return self._numbered
 
     def _build(self, limits: Iterable[Limit]) -> tuple[LimitPolicy, ...]:
         return tuple(build(limit, self.parameters.max_debt, self.parameters.arrivals) for limit in limits)

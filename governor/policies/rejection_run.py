@@ -14,7 +14,7 @@ not close the others. Successes are reported only if `listens` is true, which it
 hundred costs nothing. The rejections of a run that closes are without a success in between from the second one on.
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -41,26 +41,23 @@ class RejectionRunState(msgspec.Struct, frozen=True, tag="rejection_run"):
     probe: Instant | None = None
 
 
-class RejectionRunPolicy:
+class RejectionRunPolicy(msgspec.Struct, eq=False, gc=False):
     """The state machine, one for each scope and one for each provider, which is `wide`."""
 
-    __slots__ = ("_first", "_probe", "_several", "parameters", "run", "spells", "until", "wide")
+    reason: ClassVar[Reason] = Reason.BAN_BUDGET
 
-    reason: Final = Reason.BAN_BUDGET
-
-    def __init__(self, parameters: BanBudget, *, wide: bool = False) -> None:
-        self.parameters = parameters
-        #: Whether only rejections from at least two scopes close it.
-        self.wide = wide
-        #: Rejections in a row, before a spell.
-        self.run = 0
-        #: Spells in a row, each begun by rejections; 0 if it is not closed and does not probe.
-        self.spells = 0
-        #: The end of the spell.
-        self.until = Instant(0)
-        self._first = ""
-        self._several = False
-        self._probe: Instant | None = None
+    parameters: BanBudget
+    #: Whether only rejections from at least two scopes close it.
+    wide: bool = False
+    #: Rejections in a row, before a spell.
+    run: int = 0
+    #: Spells in a row, each begun by rejections; 0 if it is not closed and does not probe.
+    spells: int = 0
+    #: The end of the spell.
+    until: Instant = Instant(0)
+    _first: str = ""
+    _several: bool = False
+    _probe: Instant | None = None
 
     @property
     def unrestricted(self) -> bool:

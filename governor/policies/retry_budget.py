@@ -83,8 +83,9 @@ class RetryBudgetPolicy:
         self.parameters = parameters
         self._parts = parameters.parts_per_million
         self._floor = parameters.floor
-        self._deposits = _Tally(parameters.window, _OLDEST)
-        self._withdrawals = _Tally(parameters.window, _NEWEST)
+        window, grain = plain(parameters.window), part(parameters.window, SLOTS)
+        self._deposits = _Tally(window, grain, _OLDEST)
+        self._withdrawals = _Tally(window, grain, _NEWEST)
         self._reservations: list[tuple[Instant, int]] = NOTHING
         self._latest = Instant(0)
 
@@ -201,19 +202,16 @@ def _expiry(slot: tuple[Instant, int]) -> Instant:
     return slot[0]
 
 
-class _Tally:
-    """Counts that expire after `window`, in slots that span less than 1/256 of it. Instants never go back."""
+class _Tally(msgspec.Struct, eq=False, gc=False):
+    """Counts that expire after a window, in slots that span less than 1/256 of it. Instants never go back."""
 
-    __slots__ = ("_date", "_slots", "_total", "_window", "grain")
-
-    def __init__(self, window: Duration, date: int) -> None:
-        self._window = plain(window)
-        self._date = date
-        #: Events that are closer than this share a slot.
-        self.grain = part(window, SLOTS)
-        self._slots: deque[list[int]] = NOTHING
-        # Includes counts that have left the window since the newest slot was begun.
-        self._total = 0
+    _window: int
+    #: Events that are closer than this share a slot.
+    grain: int
+    _date: int
+    _slots: deque[list[int]] = NOTHING
+    # Includes counts that have left the window since the newest slot was begun.
+    _total: int = 0
 
     def add(self, now: Instant, count: int) -> None:
         """Adds `count` at `now`. Slots that have left the window are dropped when a new one is begun."""

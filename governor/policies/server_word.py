@@ -8,6 +8,8 @@ server says of its limits is believed. What it asks for as a wait remains the le
 
 from typing import Final
 
+import msgspec
+
 from governor._units import MINUTE, Duration, Instant
 
 #: Waits in a row that prove false before the server is not believed, and for how long it is not.
@@ -16,19 +18,16 @@ DOUBT: Final = Duration(10 * MINUTE)
 _LONG_AGO: Final = Instant(-DOUBT)
 
 
-class ServerWord:
+class ServerWord(msgspec.Struct, eq=False, gc=False):
     """The state machine, one for each provider. Instants must not go back."""
 
-    __slots__ = ("_explained_at", "_said_until", "broken", "doubted_until")
-
-    def __init__(self) -> None:
-        #: Waits in a row that have proved false.
-        self.broken = 0
-        #: Until when nothing is believed.
-        self.doubted_until = Instant(0)
-        #: The end of the latest wait that the server has asked for; None if it has asked for none.
-        self._said_until: Instant | None = None
-        self._explained_at = _LONG_AGO
+    #: Waits in a row that have proved false.
+    broken: int = 0
+    #: Until when nothing is believed.
+    doubted_until: Instant = Instant(0)
+    #: The end of the latest wait that the server has asked for; None if it has asked for none.
+    _said_until: Instant | None = None
+    _explained_at: Instant = _LONG_AGO
 
     def deny(self, now: Instant, granted_at: Instant, wait: Duration | None, *, succeeded: bool) -> bool:
         """A call that was granted then is denied; the server asks for `wait` from now, or does not say (None).

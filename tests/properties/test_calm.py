@@ -129,8 +129,8 @@ async def both(scope: Mapping[str, object], steps: list[Step]) -> tuple[list[obj
 
 @given(limits=st.sampled_from(LIMITS), breaker=st.sampled_from(BREAKERS), assumed=st.sampled_from(ASSUMED), steps=STEPS)
 # A breaker that a success opens, because it is the third call; a run of rejections that a success in another scope has ended
-# for the provider, but not for this scope; a success that makes room; one from before the breaker opened; and one of a permit
-# for two requests.
+# for the provider, but not for this scope; a success that makes room; one from before the breaker opened; one of a permit for
+# two requests; and one whose answer has begun in time and has ended late.
 @example(["9/s burst 9"], BREAKERS[2], {}, [("call", 0, 500), ("call", 0, 200), ("call", 0, 200), ("ask", 0, None)])
 @example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 401), ("call", 1, 200), ("call", 0, 200)])
 @example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 200), *[ASK_NOW] * 3, ("end", 0, 200)])
@@ -141,6 +141,9 @@ async def both(scope: Mapping[str, object], steps: list[Step]) -> tuple[list[obj
     [("call", 0, 200), ASK_NOW, ("call", 0, 500), ("wait", SECOND, None), ("call", 0, 200), ("end", 0, 200)],
 )
 @example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 200), ("two", 0, None), ("call", 0, 200), ("end", 0, 200)])
+@example(
+    ["3 in flight"], BREAKERS[3], {}, [("call", 0, 200), ASK_NOW, ("begin", 0, 200), ("wait", SECOND, None), ("end", 0, 200)]
+)
 def test_a_success_that_is_read_in_place_changes_what_a_step_would_have_changed(
     limits: list[str], breaker: Mapping[str, object], assumed: Mapping[str, object], steps: list[Step]
 ) -> None:

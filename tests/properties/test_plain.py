@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Final
 
+import pytest
+
 from governor._units import DAY, SECOND, Duration, Instant
 from governor.policies.contract import PLAIN, Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.gcra import TokenBucket
-from governor.policies.in_flight import InFlight
+from governor.policies.in_flight import InFlight, InFlightPolicy
 from governor.policies.limits import build
 from governor.policies.plain import PlainSpending
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
@@ -86,3 +88,20 @@ def test_a_plain_request_spends_what_it_would_spend_in_each_policy(
         assert one.ready == other.ready
 
     assert one.state(now) == other.state(now)
+
+
+class FailingPolicy(InFlightPolicy):
+    """A limit whose code has a bug."""
+
+    def commit(self, now: Instant, request: Request) -> int:
+        raise ZeroDivisionError
+
+
+def test_a_limit_that_fails_leaves_nothing_spent_in_those_before_it() -> None:
+    now = Instant(10 * DAY)
+    before = [build(limit) for limit in (TokenBucket(3, Duration(SECOND), 5), StrictWindow(4, Duration(SECOND)), InFlight(3))]
+    spending = PlainSpending([*before, FailingPolicy(InFlight(3))], RequestCapPolicy(RequestCap(4)))
+    with pytest.raises(ZeroDivisionError):
+        spending.commit(now)
+
+    assert [5, 4, 3] == [limit.available(now) for limit in before]
