@@ -14,8 +14,8 @@ from tests.support.governors import in_virtual_time as governed
 pytestmark = pytest.mark.anyio
 
 SCOPES = 200
-#: Bytes for each scope with a provider of its own. On CPython 3.11 it is 6,400.
-MAX_BYTES = 7_500
+#: Bytes for each scope with a provider of its own. On CPython 3.11 it is 6,100.
+MAX_BYTES = 7_000
 MADE_WHEN_NEEDED = (deque, OrderedDict, set, asyncio.Event, asyncio.Task, anyio.Event, anyio.CancelScope)
 
 
