@@ -75,6 +75,8 @@ class Attempt(msgspec.Struct, eq=False):
     #: Whether observers have been asked for.
     _asked: bool = False
     _heard: frozenset[tuple[str, str | None, int | None]] = frozenset()
+    #: The wait of the denial that has been passed on; -1 if none has been.
+    _denied: int = -1
     #: Whether the answer denies the call as rate limited, as the dialect of the provider says. It counts as a 429 then,
     #: whatever its status: it says nothing about the health of the provider.
     throttled: bool = False
@@ -93,17 +95,29 @@ class Attempt(msgspec.Struct, eq=False):
 
     def hint(self, hints: tuple[Hint, ...]) -> float | None:
         """Passes on what the answer says. Returns the longest pause in seconds that it asks for, if any."""
-        # The headers and the body may say the same state, which counts once for each answer.
+        # The headers and the body may say the same, which counts once for each answer.
+        self.permit.hints(tuple([new for hint in hints if (new := self._news(hint)) is not None]))
         states = {(hint.dimension, hint.name, hint.remaining) for hint in hints if hint.remaining is not None}
-        new = tuple(hint for hint in hints if (hint.dimension, hint.name, hint.remaining) not in self._heard)
         self._heard = self._heard | states
-        self.permit.hints(new)
-        if any(hint.severity is Severity.THROTTLED for hint in hints):
+        denials = [hint.retry_after or 0 for hint in hints if hint.severity is Severity.THROTTLED]
+        if denials:
+            self._denied = max(self._denied, *denials)
             self.throttled = True
             if self.status is not None:
                 self.status = TOO_MANY
         pauses = [hint.retry_after for hint in hints if hint.retry_after]
         return to_seconds(max(pauses)) if pauses else None
+
+    def _news(self, hint: Hint) -> Hint | None:
+        """What of a hint has not been passed on; None if all of it has been.
+
+        A denial that is told again would look like another one, which says nothing of a limit: the headers have said it. What
+        the body adds to it is a longer wait.
+        """
+        if hint.severity is Severity.THROTTLED and self._denied >= 0:
+            longer = hint.retry_after is not None and hint.retry_after > self._denied
+            return hint._replace(severity=Severity.PAUSE) if longer else None
+        return None if (hint.dimension, hint.name, hint.remaining) in self._heard else hint
 
     def observe(self, observing: Iterable[Observing], status: int, headers: Headers) -> None:
         """The answer has begun: lets it be observed, once."""

@@ -17,7 +17,7 @@ from governor.messages import Hinted
 from governor.policies.contract import REQUESTS, Grant
 from governor.policies.learned_window import SPANS
 from governor.policies.pipeline import Pipeline
-from governor.policies.rate_learner import FIRST_RATE
+from governor.policies.rate_learner import FIRST_RATE, MAX_SPELL_PAUSE
 from governor.policies.server_limits import History, ServerLimits, explains, spread_of
 
 #: The number of calls in each of the `SPANS` of a learned window that make a rate.
@@ -68,7 +68,7 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
             cooldown = shared.cooldown if hint.scope == "provider" else pipeline.own_cooldown
             paused[hint.scope] |= cooldown.extend(now, *_spread(hint.retry_after, spread, shared.max_hint))
     if denied is not None:
-        learned = _learn(ledger, sharing, now, message.grant, denied, random, explained=explains(hints))
+        learned = _learn(ledger, sharing, message.grant, denied, random, hints)
         paused["provider"] |= learned.paused
         changed["provider"] |= learned.changed
     if any(paused.values()):
@@ -88,27 +88,31 @@ class _Learned(NamedTuple):
     changed: bool
 
 
-def _learn(
-    ledger: Ledger, sharing: Others, now: Instant, grant: Grant, denied: Hint, random: Random, *, explained: bool
-) -> _Learned:
-    """What a denial says about the rate of the provider, and about the word of its server."""
+def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: Random, hints: Sequence[Hint]) -> _Learned:
+    """What a denial says about the rate of the provider, and about the word of its server. `hints` are those of its answer."""
+    now = ledger.clock()
     shared = ledger.pipeline.shared
     server, word = shared.server, shared.server.word
     wait = None if denied.assumed else denied.retry_after
     succeeded = ledger.has_succeeded()
     ledger.mark_successes()
     changed = word.deny(now, grant.granted_at, wait, succeeded=succeeded) and server.forget_stated()
-    explained = explained and word.explain(now, grant.granted_at)
+    explained = explains(hints) and word.explain(now, grant.granted_at)
+    used_up = (hint for hint in hints if hint.severity is Severity.EXHAUSTED and hint.dimension == REQUESTS)
+    limit = next((hint.limit for hint in used_up if hint.window is None), None)
     sent = _sent(ledger, sharing, now)
     rates = [units * SECOND / span for units, span, least in zip(sent, SPANS, _TELLING, strict=True) if units >= least]
     # Few calls say nothing about a rate: a server that says how long to wait is taken at its word, until that is broken, or a
     # rate has been learned, which was too high then.
     telling = wait is None or bool(rates) or server.is_slowed(now)
-    if not word.broken and (explained or not telling):
+    if not word.broken and (explained or not telling) and not server.shows_span(now, limit):
         return _Learned(False, changed)
-    pause, revealed = server.throttled(now, grant, sent=max(rates, default=FIRST_RATE), succeeded=succeeded, wait=wait)
+    most = max(rates, default=FIRST_RATE)
+    pause, revealed = server.throttled(now, grant, sent=most, succeeded=succeeded, wait=wait, limit=limit)
     paused = False
     if pause is not None and (wait is None or word.broken):
+        # A wait that has proved false is doubled each time.
+        pause = max(pause, min(Duration((wait or 0) << word.broken), MAX_SPELL_PAUSE))
         paused = shared.cooldown.extend(now, *_spread(pause, random.random(), shared.max_hint))
     return _Learned(paused, changed or revealed)
 

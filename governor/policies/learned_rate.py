@@ -63,17 +63,24 @@ class LearnedRatePolicy(LimitPolicy):
         return self.learner.rate
 
     def throttled(
-        self, now: Instant, grant: Grant, *, sent: float = 0.0, succeeded: bool = True, wait: Duration | None = None
+        self,
+        now: Instant,
+        grant: Grant,
+        *,
+        sent: float = 0.0,
+        succeeded: bool = True,
+        wait: Duration | None = None,
+        limit: int | None = None,
     ) -> Duration | None:
         """The provider has denied a call without saying what its limit is. Returns the pause that is due if it names none.
 
         None for a call that was granted before the last reaction: it says nothing new. `sent` is the rate so far, where this
         policy has not measured it; `succeeded` tells whether a call is known to have succeeded since the last denial; `wait` is
-        what the provider asks for.
+        what the provider asks for, and `limit` what it states of requests, in a window that it does not state.
         """
         self._fill(now)
         learner = self.learner
-        pause = learner.throttled(self._filled_at, grant.granted_at, sent=sent, succeeded=succeeded, wait=wait)
+        pause = learner.throttled(self._filled_at, grant.granted_at, sent=sent, succeeded=succeeded, wait=wait, limit=limit)
         if pause is not None:
             self._tokens = min(self._tokens, 1.0)
             self._look()

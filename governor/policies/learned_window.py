@@ -2,7 +2,8 @@
 
 A denial in the middle of a span says that the calls that were accepted in it are as many as the provider grants. Which span it
 counts is not known: it is at least as long as the calls are denied. So the shortest of `SPANS` is taken that explains the
-denials so far. The limit is an upper bound that follows the learned rate up, when that probes for more.
+denials so far. The limit is an upper bound that follows the learned rate up, when that probes for more. If the server states a
+limit of about as many calls as were accepted in a span, it is that limit, and nothing probes beyond it.
 
 Bound: two logs of some 4,096 slots (`SlidingLog`).
 """
@@ -36,6 +37,8 @@ LEAST_RATE: Final = 0.1
 _SLOWER: Final = 0.85
 _DIFFERS: Final = 0.02
 _ROUGHLY: Final = 2
+#: The part by which the calls in a span may differ from the limit that a server states for it.
+_NEAR: Final = 0.05
 #: Fewer calls show nothing.
 _LEAST_CALLS: Final = 10
 _UNBOUNDED: Final = 2**62
@@ -44,15 +47,22 @@ _UNBOUNDED: Final = 2**62
 class LearnedWindow:
     """At most `most` calls in any `span`; none before the first denial that tells one. Instants must not go back."""
 
-    __slots__ = ("_denied", "_logs", "_seen", "most", "span")
+    __slots__ = ("_denied", "_logs", "_seen", "_stated", "most", "span")
 
     def __init__(self) -> None:
         self.most = _UNBOUNDED
         self.span: Duration | None = None
+        #: The limit that the server states for this span; None if it states none.
+        self._stated: int | None = None
         self._logs = {span: SlidingLog(span, SLOTS + 1) for span in SPANS}
         self._denied: deque[Instant] = deque(maxlen=_MAX_DENIED)
         #: What was seen at the denial before: when, the calls per second, and those in each span.
         self._seen: tuple[Instant, float, tuple[int, ...]] | None = None
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether the server has stated the limit."""
+        return self._stated is not None
 
     def add(self, now: Instant, count: int) -> None:
         """So many calls are granted."""
@@ -84,14 +94,34 @@ class LearnedWindow:
         """The calls per second that were accepted in the longest span, including those that are not denied yet."""
         return self._logs[SPANS[-1]].used(now) * SECOND / SPANS[-1]
 
+    def stated_span(self, now: Instant, limit: int | None) -> Duration | None:
+        """The span in which about as many calls were accepted as the server states; None if there is none."""
+        if limit is None or limit < _LEAST_CALLS:
+            return None
+        counts = zip(SPANS, self.used(now), strict=True)
+        return next((span for span, count in counts if abs(count - limit) <= max(_ROUGHLY, _NEAR * limit)), None)
+
     def deny(
-        self, now: Instant, wait: Duration | None, *, again: bool = False, least: float = 0.0, rate: float = math.inf
+        self,
+        now: Instant,
+        wait: Duration | None,
+        *,
+        again: bool = False,
+        least: float = 0.0,
+        rate: float = math.inf,
+        limit: int | None = None,
     ) -> float | None:
         """A call was denied; `wait` is the pause that the server asks for, and `again` says that a pause did not help.
 
         The limit does not fall below `least` calls per second, the rate that is known, if about as many were accepted. `rate`
-        is that of the latest calls. Returns the calls per second that the provider grants; None if no span is known.
+        is that of the latest calls, and `limit` what the server states. Returns the calls per second that the provider grants;
+        None if no span is known.
         """
+        span = self.stated_span(now, limit)
+        if span is not None and limit is not None:
+            self.span, self._stated = span, limit
+            self.most = min(limit, self._logs[span].used(now))
+            return self.most * SECOND / span
         span = self._shown(now, wait, again=again, rate=rate)
         if span is None:
             return None
@@ -124,20 +154,23 @@ class LearnedWindow:
         ]
         shown = None
         if wait is not None and wait > SHORT:
-            shown = next((span for span in (*same, *SPANS) if span >= wait), SPANS[-1])
+            # A span in which fewer calls are granted than were accepted in the longest one is none: it began with a pause.
+            possible = [span for span, count in zip(SPANS, used, strict=True) if used[-1] <= (SPANS[-1] // span + 1) * count]
+            shown = next((span for span in (*same, *possible) if span >= wait), SPANS[-1])
         elif self.span is None and rate <= _SLOWER * faster:
             shown = next(iter(same), None)
         known = [span for span in (self.span, shown) if span is not None]
         return max(known, default=None)
 
     def follow(self, rate: float) -> None:
-        """The rate probes for more: as many calls as it makes in a span are within the limit."""
+        """The rate probes for more: as many calls as it makes in a span are within the limit, but for one that is stated."""
         if self.span is not None:
-            self.most = max(self.most, math.ceil(rate * self.span / SECOND))
+            most = math.ceil(rate * self.span / SECOND)
+            self.most = max(self.most, most if self._stated is None else min(most, self._stated))
 
     def forget(self) -> None:
         """No denial matters any more."""
-        self.most, self.span, self._seen = _UNBOUNDED, None, None
+        self.most, self.span, self._seen, self._stated = _UNBOUNDED, None, None, None
 
     def earliest(self, now: Instant, count: int) -> Instant:
         """When so many more calls are within the limit."""

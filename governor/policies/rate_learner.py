@@ -18,7 +18,7 @@ from typing import Final
 
 from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.policies.cubic import BETA, Cubic, MeasuredRate
-from governor.policies.learned_window import LearnedWindow
+from governor.policies.learned_window import SPANS, LearnedWindow
 
 #: The least rate, in requests per second.
 MIN_RATE: Final = 0.1
@@ -32,6 +32,8 @@ PROBE_EVERY: Final = 300
 MAX_PROBE_EVERY: Final = 900
 MIN_FLAT: Final = Duration(20 * SECOND)
 MAX_FLAT: Final = Duration(30 * MINUTE)
+#: How much faster than it was used a rate may become beyond that of the last denial.
+MAX_BEYOND: Final = 1.25
 #: What a denial leaves of a rate that is known: nothing is learned from it but that the rate is still the same.
 STEADY: Final = 0.9
 #: The pause after a denial that names none, the longest to which it grows fourfold, and the longest after long denials.
@@ -129,7 +131,10 @@ class RateLearner:
         if self._curve is not None:
             # What was sent lately bounds the growth, so that a quiet time does not raise the rate.
             sent, curve = self._measured.rate, self._curve
-            self.rate = max(MIN_RATE, min(curve.rate(_seconds(now)), max(2 * sent, curve.least)))
+            # Beyond the rate of the last denial it grows only while that is used: otherwise nobody needs to know of more.
+            used = self.window.used(now)[0] * SECOND / SPANS[0]
+            most = min(max(2 * sent, curve.least), max(curve.peak, MAX_BEYOND * used))
+            self.rate = max(MIN_RATE, min(curve.rate(_seconds(now)), most))
             self.window.follow(self.rate)
         elif self.gentle and now - self._moved_at >= DOUBLE_AFTER:
             if 2 * self._since >= self.rate * _seconds(now - self._moved_at):
@@ -137,26 +142,21 @@ class RateLearner:
             self._moved_at, self._since = now, 0
 
     def throttled(
-        self, now: Instant, granted_at: Instant, *, sent: float, succeeded: bool, wait: Duration | None = None
+        self,
+        now: Instant,
+        granted_at: Instant,
+        *,
+        sent: float,
+        succeeded: bool,
+        wait: Duration | None = None,
+        limit: int | None = None,
     ) -> Duration | None:
         """See `LearnedRatePolicy.throttled`."""
         self.window.remove(granted_at)
         if granted_at <= self._throttled_at:
             return None
         if self._curve is None or self.window.has_accepted(self._throttled_at, granted_at, now, succeeded=succeeded):
-            if self._in_spell:
-                self._recovered(self._throttled_at)
-            rate = self._measured.rate or (sent if self._curve is None else 0.0) or self.rate
-            rate = min(max(rate, self.window.mean(now)), self.rate)
-            steady = self._curve is not None and now - self._spell_at >= self._curve.flat_after * SECOND / 2
-            if steady:
-                self._probe_every = min(2 * self._probe_every, MAX_PROBE_EVERY)
-            elif self._curve is None or rate < STEADY * self._curve.peak:
-                self._probe_every = PROBE_EVERY  # Otherwise it is the same limit, of which jitter took a part.
-            # Denied soon again, although the calls of the span were held back: the span is longer.
-            longer = not steady and self.window.span is not None
-            known = self.window.deny(now, wait, again=longer, least=rate if steady else 0.0, rate=self._measured.rate)
-            self._restart(now, rate if known is None else min(rate, known), STEADY if steady else BETA)
+            self._react(now, sent=sent, wait=wait, limit=limit)
             self.denials = 1
             self._spell_at = now
         else:
@@ -182,6 +182,30 @@ class RateLearner:
             return Instant(0)
         flats = math.ceil(_FORGET_FLATS * self._curve.flat_after * SECOND)
         return Instant(self._throttled_at + max(FORGET_AFTER, flats))
+
+    def _react(self, now: Instant, *, sent: float, wait: Duration | None, limit: int | None) -> None:
+        """A denial that is the first after accepted calls: the rate was too much, or a window is spent."""
+        if self._in_spell:
+            self._recovered(self._throttled_at)
+        rate = self._measured.rate or (sent if self._curve is None else 0.0) or self.rate
+        rate = min(max(rate, self.window.mean(now)), self.rate)
+        if self._curve is None and self.gentle and self.rate > FIRST_RATE:
+            rate = min(rate, self.rate / 2)  # It has doubled since it was last found not to be too much.
+        steady = self._curve is not None and now - self._spell_at >= self._curve.flat_after * SECOND / 2
+        if steady:
+            self._probe_every = min(2 * self._probe_every, MAX_PROBE_EVERY)
+        elif self._curve is None or rate < STEADY * self._curve.peak:
+            self._probe_every = PROBE_EVERY  # Otherwise it is the same limit, of which jitter took a part.
+        # Denied soon again, although the calls of the span were held back: the span is longer.
+        span = self.window.span
+        least = rate if steady else 0.0
+        longer = not steady and span is not None
+        known = self.window.deny(now, wait, again=longer, least=least, rate=self._measured.rate, limit=limit)
+        if known is not None and self.window.span != span:
+            rate = known  # What was sent of late was bounded by another span, or by none.
+        elif known is not None:
+            rate = min(rate, known)
+        self._restart(now, rate, STEADY if steady or self.window.is_stated else BETA)
 
     def _restart(self, now: Instant, rate: float, beta: float) -> None:
         """The curve begins anew at a rate that was too much, of which a part `beta` is left."""

@@ -116,7 +116,14 @@ class ServerLimits:
         return hint.remaining is None or hint.dimension in self._remaining
 
     def throttled(
-        self, now: Instant, grant: Grant, *, sent: float, succeeded: bool, wait: Duration | None = None
+        self,
+        now: Instant,
+        grant: Grant,
+        *,
+        sent: float,
+        succeeded: bool,
+        wait: Duration | None = None,
+        limit: int | None = None,
     ) -> tuple[Duration | None, bool]:
         """The server has denied a call without saying what its limit is: see `LearnedRatePolicy.throttled`.
 
@@ -124,7 +131,12 @@ class ServerLimits:
         """
         if self.learned is None:
             self.learned = LearnedRatePolicy(now)
-        return self.learned.throttled(now, grant, sent=sent, succeeded=succeeded, wait=wait), self._collect()
+        pause = self.learned.throttled(now, grant, sent=sent, succeeded=succeeded, wait=wait, limit=limit)
+        return pause, self._collect()
+
+    def shows_span(self, now: Instant, limit: int | None) -> bool:
+        """Whether the server has accepted about as many calls in a span as it states, so that it counts that span."""
+        return self.learned is not None and self.learned.learner.window.stated_span(now, limit) is not None
 
     def beside(self, provider: Self) -> Self:
         """The same object for a scope of this provider: it adopts windows if the provider does, whatever it was made for."""

@@ -176,10 +176,12 @@ def play(
     service: int = 0,
     delay: int = 100 * MILLISECOND,
     wait: Callable[[int], Duration] | None = None,
+    limit: int | None = None,
 ) -> tuple[int, list[int]]:
     """Asks as fast as the policy lets it, and pauses after a denial: the calls that were accepted, and when others were denied.
 
-    A call that is accepted takes `service` longer than one that is denied. `wait` is what the server asks for.
+    A call that is accepted takes `service` longer than one that is denied. `wait` is what the server asks for, and `limit` what
+    it states.
     """
     policy, now, pause_until = LearnedRatePolicy(Instant(0), gentle=True), Instant(0), 0
     answers: list[tuple[int, int, bool]] = []
@@ -195,7 +197,7 @@ def play(
             else:
                 denied.append(at)
                 asked = None if wait is None else wait(at)
-                pause = policy.throttled(now, Grant(Instant(granted_at), 0), succeeded=fresh, wait=asked)
+                pause = policy.throttled(now, Grant(Instant(granted_at), 0), succeeded=fresh, wait=asked, limit=limit)
                 pause = pause if asked is None else asked
                 if pause is not None:
                     fresh, pause_until = False, max(pause_until, now + pause)
@@ -241,6 +243,43 @@ def test_a_sliding_minute_that_asks_for_short_waits_is_found_out_by_two_denials(
     assert accepted >= 0.9 * 30 * amount
     assert len([at for at in denied if at < 3 * MINUTE]) <= 3
     assert len(denied) <= max(5, 0.005 * accepted)
+
+
+def test_a_sliding_minute_whose_limit_is_stated_denies_once() -> None:
+    server = Sliding(60, MINUTE)
+    accepted, denied = play(server, Duration(HOUR // 2), wait=server.wait, limit=60)
+
+    assert accepted >= 0.95 * 30 * 60
+    assert len({at // MINUTE for at in denied}) <= 2
+
+
+def test_the_rate_is_not_raised_beyond_that_of_the_last_denial_by_a_program_that_does_not_need_it() -> None:
+    policy, now = LearnedRatePolicy(START), START
+    for _ in range(100):
+        now = Instant(now + 100 * MILLISECOND)
+        policy.commit(now, PLAIN)
+    policy.throttled(now, Grant(now, 0))
+    most = 0.0
+    for _ in range(100):
+        now = Instant(now + 4 * SECOND)
+        for _ in range(20):  # 5 a second, in bursts.
+            policy.commit(now, PLAIN)
+        most = max(most, policy.rate)
+
+    assert most <= 10.01
+
+
+def test_the_first_denial_of_a_gentle_rate_brings_back_the_one_before_it_doubled() -> None:
+    policy, now = LearnedRatePolicy(START, gentle=True), START
+    while policy.rate < 16:
+        now = policy.earliest(now, PLAIN)
+        policy.commit(now, PLAIN)
+    for _ in range(40):
+        now = policy.earliest(now, PLAIN)
+        policy.commit(now, PLAIN)
+    policy.throttled(now, Grant(now, 0))
+
+    assert policy.rate == pytest.approx(8 * BETA)
 
 
 def test_with_other_settings_the_window_of_accepted_calls_is_still_that_of_the_rate() -> None:

@@ -34,7 +34,9 @@ def test_what_was_accepted_in_the_shortest_span_that_explains_a_denial_is_never_
         calls.remove(denied)
     wait = None if seconds is None else Duration(seconds * SECOND)
     rate = window.deny(now, wait, again=again)
-    span = MINUTE if again or (wait or 0) > SPANS[0] else SPANS[0]
+    # Of a span with a limit, seven are more than a minute.
+    too_few = inside(calls, now, MINUTE) > 7 * inside(calls, now, SPANS[0])
+    span = MINUTE if again or (wait or 0) > SPANS[0] or too_few else SPANS[0]
     # Where every call was denied, nothing shows what is granted.
     known = (again or (wait is not None and wait > SHORT)) and inside(calls, now, span) > 0
     most = max(inside(calls, now, span), span // (10 * SECOND))
@@ -78,3 +80,27 @@ def test_two_denials_with_as_many_calls_before_each_show_the_span_if_calls_have_
 
     shows = slower <= 0.85 and more <= max(2, 0.02 * (calls + more))
     assert (first, second) == (None, (calls + more) * SECOND / SPANS[0] if shows else None)
+
+
+def test_a_pause_before_a_denial_does_not_make_the_calls_since_the_limit_of_a_short_span() -> None:
+    window = LearnedWindow()
+    for number in range(62):
+        window.add(Instant(number * SECOND if number < 60 else 70 * SECOND), 1)
+
+    assert window.deny(Instant(70 * SECOND), Duration(5 * SECOND)) == 51 / 60
+    assert MINUTE == window.span
+
+
+@given(st.integers(10, 200), st.floats(1.0, 9.0))
+def test_a_limit_that_the_server_states_is_that_of_the_span_with_as_many_calls_and_is_never_passed(
+    limit: int, rate: float
+) -> None:
+    window, now = LearnedWindow(), Instant(0)
+    for _ in range(limit):
+        now = Instant(now + 40 * SECOND // limit)
+        window.add(now, 1)
+    known = window.deny(now, Duration(SECOND), limit=limit)
+    window.follow(rate * limit)
+
+    assert (known, window.span, window.most) == (limit / 60, MINUTE, limit)
+    assert window.stated_span(now, 2 * limit) is None

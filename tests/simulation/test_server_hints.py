@@ -258,6 +258,24 @@ async def test_wrong_hints_are_not_worse_than_none(headers: dict[str, str], gap:
 
 
 @pytest.mark.promise("R15")
+async def test_a_wait_that_has_proved_false_is_doubled_each_time() -> None:
+    sent: list[float] = []
+    async with governed() as governor:
+        end = anyio.current_time() + 1500
+        while (now := anyio.current_time()) < end:
+            answer = ask(governor)
+            if isinstance(answer, Denied):
+                await anyio.sleep(answer.retry_after or 1.0)
+                continue
+            sent.append(now)
+            answer.hints(read_hints("acme", 429, {"retry-after": "60"}, now=1.7e9 + now))
+            answer.record(status=429)
+    gaps = [later - earlier for earlier, later in pairwise(sent)]
+
+    assert all(least <= gap <= least * 1.1 for gap, least in zip(gaps, (60, 120, 240, 300, 300), strict=False))
+
+
+@pytest.mark.promise("R15")
 async def test_an_unknown_provider_is_asked_gently_if_the_settings_say_so() -> None:
     async with governed({"unknown": "adaptive"}) as governor:
         at_once = sum(isinstance(ask(governor), Permit) for _ in range(50))
