@@ -111,7 +111,7 @@ class Attempt(msgspec.Struct, eq=False):
     def _news(self, hint: Hint) -> Hint | None:
         """What of a hint has not been passed on; None if all of it has been.
 
-        A denial that is told again would look like another one, which says nothing of a limit: the headers have said it. What
+        A second report of a denial would look like another denial, without the limit that the headers state. What
         the body adds to it is a longer wait.
         """
         if hint.severity is Severity.THROTTLED and self._denied >= 0:
