@@ -131,7 +131,7 @@ class RateLearner:
         if self._curve is not None:
             # What was sent lately bounds the growth, so that a quiet time does not raise the rate.
             sent, curve = self._measured.rate, self._curve
-            # Beyond the rate of the last denial it grows only while that is used: a denial costs more than an unused rate brings.
+            # Beyond the rate of the last denial it grows only while it is used: an unused rate is not worth a denial.
             used = self.window.used(now)[0] * SECOND / SPANS[0]
             most = min(max(2 * sent, curve.least), max(curve.peak, MAX_BEYOND * used))
             self.rate = max(MIN_RATE, min(curve.rate(_seconds(now)), most))
