@@ -14,10 +14,11 @@ import msgspec
 
 from governor import Permit, PermitDenied
 from governor_client._attempt import Attempt
-from governor_client._exchange import CLOSING, ago_on, arun, go_on, run
+from governor_client._denials import as_error_of
+from governor_client._exchange import CLOSING, ago_on, arepeats, arun, go_on, repeats, run
 from governor_client._headers import CALLER
 from governor_client._hint_bodies import begin
-from governor_client._httpx_kit import PORTS, HttpxExchange, Kit, timeout_of
+from governor_client._httpx_kit import HttpxExchange, Kit, same_origin, timeout_of
 from governor_client._observed import Observation
 from governor_client._operation import Operation
 from governor_client._options import CALLER_LABEL
@@ -65,8 +66,7 @@ class Call(msgspec.Struct, eq=False):
 
     def begin(self) -> "Operation[httpx2.Response] | None":
         """The operation for the next request of this call; None if it is not governed."""
-        url = self.request.url
-        return None if self.terms.of(url.host, url.path) is None else self.operation()
+        return self.operation() if self.terms.governs(self.request.url.host, self.request.url.path) else None
 
     def operation(self) -> "Operation[httpx2.Response]":
         """The operation for the next request of this call, which is governed."""
@@ -90,7 +90,7 @@ class Call(msgspec.Struct, eq=False):
         if len(self.history) >= max_redirects:
             raise self.kit.too_many_redirects("Exceeded maximum allowed redirects.", request=request)
         # As the library does it, credentials stay with the origin, and with its upgrade to https.
-        if not _same_origin(self.request.url, request.url):
+        if not same_origin(self.request.url, request.url):
             self.auth = None
         self.request = request
         self.build = lambda: request
@@ -106,30 +106,41 @@ def send(call: Call, client: "httpx2.Client") -> "httpx2.Response":
     attempt = Attempt(permit)
     try:
         response = client.send(call.request, auth=call.auth, stream=True, follow_redirects=False)
+    except PermitDenied as denial:
+        attempt.unused()
+        raise as_error_of(call.kit.transport_error, denial, _request=call.request) from None
     except BaseException as error:
-        return _go_on(call, client, attempt, error)
+        answer = _again(call, client, attempt, error)
+        if answer is None:
+            raise
+        return answer
     if response.next_request is not None or not call.kit.passes(call.terms, attempt, call.request, response):
         return _go_on(call, client, attempt, response)
     try:
         response.read()
     except BaseException as error:
         response.close()
-        return _go_on(call, client, attempt, error)
+        answer = _again(call, client, attempt, error)
+        if answer is None:
+            raise
+        return answer
     permit.record(status=attempt.status)
     return response
 
 
-def _go_on(
-    call: Call, client: "httpx2.Client", attempt: Attempt, ended_in: "httpx2.Response | BaseException"
-) -> "httpx2.Response":
-    """Goes on after the first attempt of a plain request, if that needs more than most."""
+def _again(call: Call, client: "httpx2.Client", attempt: Attempt, error: BaseException) -> "httpx2.Response | None":
+    """The answer to a plain request that is sent again after an error; None if it is not, for the caller to raise the error."""
+    operation = call.operation()
+    exchange = _Exchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
+    return _followed(call, client, run(operation, exchange)) if repeats(operation, exchange, error, attempt) else None
+
+
+def _go_on(call: Call, client: "httpx2.Client", attempt: Attempt, response: "httpx2.Response") -> "httpx2.Response":
+    """The answer to a plain request whose first answer says more than most."""
     operation = call.operation()
     exchange = _Exchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client, attempt=attempt)
-    if isinstance(ended_in, PermitDenied):
-        ended_in = exchange.error(ended_in)
-    elif not isinstance(ended_in, BaseException):
-        exchange.begun(ended_in, call.kit.reporting)
-    return _followed(call, client, go_on(operation, exchange, attempt, ended_in))
+    exchange.begun(response, call.kit.reporting)
+    return _followed(call, client, go_on(operation, exchange, attempt, response))
 
 
 def _followed(call: Call, client: "httpx2.Client", response: "httpx2.Response") -> "httpx2.Response":
@@ -165,31 +176,43 @@ async def asend(call: Call, client: "httpx2.AsyncClient") -> "httpx2.Response":
     attempt = Attempt(permit)
     try:
         response = await client.send(call.request, auth=call.auth, stream=True, follow_redirects=False)
+    except PermitDenied as denial:
+        attempt.unused()
+        raise as_error_of(call.kit.transport_error, denial, _request=call.request) from None
     except BaseException as error:
-        return await _ago_on(call, client, attempt, error)
+        answer = await _aagain(call, client, attempt, error)
+        if answer is None:
+            raise
+        return answer
     if response.next_request is not None or not call.kit.passes(call.terms, attempt, call.request, response):
         return await _ago_on(call, client, attempt, response)
     try:
         await response.aread()
     except BaseException as error:
         await _close(response)
-        return await _ago_on(call, client, attempt, error)
+        answer = await _aagain(call, client, attempt, error)
+        if answer is None:
+            raise
+        return answer
     permit.record(status=attempt.status)
     return response
 
 
-async def _ago_on(
-    call: Call, client: "httpx2.AsyncClient", attempt: Attempt, ended_in: "httpx2.Response | BaseException"
-) -> "httpx2.Response":
+async def _aagain(call: Call, client: "httpx2.AsyncClient", attempt: Attempt, error: BaseException) -> "httpx2.Response | None":
+    operation = call.operation()
+    exchange = _AsyncExchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
+    if not await arepeats(operation, exchange, error, attempt):
+        return None
+    return await _afollowed(call, client, await arun(operation, exchange))
+
+
+async def _ago_on(call: Call, client: "httpx2.AsyncClient", attempt: Attempt, response: "httpx2.Response") -> "httpx2.Response":
     operation = call.operation()
     exchange = _AsyncExchange(
         kit=call.kit, request=call.request, call=call, operation=operation, client=client, attempt=attempt
     )
-    if isinstance(ended_in, PermitDenied):
-        ended_in = exchange.error(ended_in)
-    elif not isinstance(ended_in, BaseException):
-        exchange.begun(ended_in, call.kit.areporting)
-    return await _afollowed(call, client, await ago_on(operation, exchange, attempt, ended_in))
+    exchange.begun(response, call.kit.areporting)
+    return await _afollowed(call, client, await ago_on(operation, exchange, attempt, response))
 
 
 async def _afollowed(call: Call, client: "httpx2.AsyncClient", response: "httpx2.Response") -> "httpx2.Response":
@@ -375,11 +398,3 @@ async def aafter_head(response: "httpx2.Response") -> None:
     exchange = _current.get()
     if exchange is not None:
         exchange.begun(response, exchange.kit.areporting)
-
-
-def _same_origin(url: "httpx2.URL", other: "httpx2.URL") -> bool:
-    """Whether credentials for one URL may be sent to the other: the same origin, or its upgrade to https on default ports."""
-    if url.host != other.host:
-        return False
-    origin, target = ((each.scheme, each.port or PORTS.get(each.scheme)) for each in (url, other))
-    return origin == target or (origin == ("http", 80) and target == ("https", 443))

@@ -87,31 +87,33 @@ def run(operation: Operation[R], exchange: Exchange[R]) -> R:
         try:
             response = _send(operation, exchange, attempt) if Terms.any_by_host else exchange.send(attempt)
         except BaseException as error:
-            _failed(operation, exchange, error)
+            if not repeats(operation, exchange, error):
+                raise
         else:
             answer = _answered(operation, exchange, response)
             if answer is not None:
                 return answer
 
 
-def go_on(operation: Operation[R], exchange: Exchange[R], attempt: Attempt, ended_in: R | BaseException) -> R:
-    """`run` after the first attempt of a plain request, which ended in an error, or in an answer that says more than most."""
+def go_on(operation: Operation[R], exchange: Exchange[R], attempt: Attempt, response: R) -> R:
+    """`run` after the first attempt of a plain request, whose answer has begun and says more than most."""
     operation.made(attempt)
-    if isinstance(ended_in, BaseException):
-        _failed(operation, exchange, ended_in)
-    else:
-        answer = _answered(operation, exchange, ended_in)
-        if answer is not None:
-            return answer
-    return run(operation, exchange)
+    answer = _answered(operation, exchange, response)
+    return run(operation, exchange) if answer is None else answer
 
 
-def _failed(operation: Operation[R], exchange: Exchange[R], error: BaseException) -> None:
-    """Raises the error again, or returns when the next attempt is due."""
+def repeats(operation: Operation[R], exchange: Exchange[R], error: BaseException, attempt: Attempt | None = None) -> bool:
+    """Whether the request is sent again after an error; returns when that is due. `attempt` is that of a plain request.
+
+    It is for the caller to raise the error: the traceback would keep a frame that keeps the error.
+    """
+    if attempt is not None:
+        operation.made(attempt)
     _plan(operation, operation.failed(error, exchange.fault(error)))
     if operation.pause is None:
-        raise error
+        return False
     pause(operation)
+    return True
 
 
 def _answered(operation: Operation[R], exchange: Exchange[R], response: R) -> R | None:
@@ -125,7 +127,8 @@ def _answered(operation: Operation[R], exchange: Exchange[R], response: R) -> R 
         else:
             operation.kept(response, exchange.show, whole=exchange.read(response, operation.most))
     except BaseException as error:
-        _failed(operation, exchange, error)
+        if not repeats(operation, exchange, error):
+            raise
         return None
     if operation.pause is None:
         return response if operation.status < 400 else _told(operation, exchange, response)
@@ -146,30 +149,32 @@ async def arun(operation: Operation[R], exchange: AsyncExchange[R]) -> R:
         try:
             response = await (_asend(operation, exchange, attempt) if Terms.any_by_host else exchange.send(attempt))
         except BaseException as error:
-            await _afailed(operation, exchange, error)
+            if not await arepeats(operation, exchange, error):
+                raise
         else:
             answer = await _aanswered(operation, exchange, response)
             if answer is not None:
                 return answer
 
 
-async def ago_on(operation: Operation[R], exchange: AsyncExchange[R], attempt: Attempt, ended_in: R | BaseException) -> R:
+async def ago_on(operation: Operation[R], exchange: AsyncExchange[R], attempt: Attempt, response: R) -> R:
     """`go_on` for a task."""
     operation.made(attempt)
-    if isinstance(ended_in, BaseException):
-        await _afailed(operation, exchange, ended_in)
-    else:
-        answer = await _aanswered(operation, exchange, ended_in)
-        if answer is not None:
-            return answer
-    return await arun(operation, exchange)
+    answer = await _aanswered(operation, exchange, response)
+    return await arun(operation, exchange) if answer is None else answer
 
 
-async def _afailed(operation: Operation[R], exchange: AsyncExchange[R], error: BaseException) -> None:
+async def arepeats(
+    operation: Operation[R], exchange: AsyncExchange[R], error: BaseException, attempt: Attempt | None = None
+) -> bool:
+    """`repeats` for a task."""
+    if attempt is not None:
+        operation.made(attempt)
     await _aplan(operation, operation.failed(error, exchange.fault(error)))
     if operation.pause is None:
-        raise error
+        return False
     await _apause(operation, operation.pause)
+    return True
 
 
 async def _aanswered(operation: Operation[R], exchange: AsyncExchange[R], response: R) -> R | None:
@@ -182,7 +187,8 @@ async def _aanswered(operation: Operation[R], exchange: AsyncExchange[R], respon
         else:
             operation.kept(response, exchange.show, whole=await exchange.read(response, operation.most))
     except BaseException as error:
-        await _afailed(operation, exchange, error)
+        if not await arepeats(operation, exchange, error):
+            raise
         return None
     if operation.pause is None:
         return response if operation.status < 400 else _told(operation, exchange, response)

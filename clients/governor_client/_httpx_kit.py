@@ -252,3 +252,11 @@ class HttpxExchange(msgspec.Struct, eq=False, kw_only=True):
 def timeout_of(request: "httpx2.Request") -> float | None:
     """The timeout of a request: its longest phase in seconds; None if a phase has no bound."""
     return longest(request.extensions.get("timeout", {}).values())
+
+
+def same_origin(url: "httpx2.URL", other: "httpx2.URL") -> bool:
+    """Whether credentials for one URL may be sent to the other: the same origin, or its upgrade to https on default ports."""
+    if url.host != other.host:
+        return False
+    origin, target = ((each.scheme, each.port or PORTS.get(each.scheme)) for each in (url, other))
+    return origin == target or (origin == ("http", 80) and target == ("https", 443))

@@ -12,7 +12,7 @@ from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt
 from governor_client._denials import OnRefusal
-from governor_client._exchange import ago_on, arun, go_on, run
+from governor_client._exchange import ago_on, arepeats, arun, go_on, repeats, run
 from governor_client._hosts import TermsOf
 from governor_client._httpx_kit import LIBRARIES, OURS, PORTS, HttpxExchange, Kit, library_of
 from governor_client._keys import Key
@@ -237,7 +237,10 @@ class Transport(_AnyTransport, Generic[Inner]):
         try:
             response = self._inner.handle_request(request)
         except BaseException as error:
-            return go_on(*self._begin(terms, request), attempt, error)
+            begun = self._begin(terms, request)
+            if not repeats(*begun, error, attempt):
+                raise
+            return run(*begun)
         if response.is_closed or not self.kit.passes(terms, attempt, request, response):
             return go_on(*self._begin(terms, request), attempt, response)
         response.stream = self.kit.reporting(response.stream, attempt, self.kit.fault)
@@ -313,7 +316,10 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
         try:
             response = await self._inner.handle_async_request(request)
         except BaseException as error:
-            return await ago_on(*self._begin(terms, request), attempt, error)
+            begun = self._begin(terms, request)
+            if not await arepeats(*begun, error, attempt):
+                raise
+            return await arun(*begun)
         if response.is_closed or not self.kit.passes(terms, attempt, request, response):
             return await ago_on(*self._begin(terms, request), attempt, response)
         response.stream = self.kit.areporting(response.stream, attempt, self.kit.fault)

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from governor import CallFailure, PermitDenied
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, as_error_of
-from governor_client._exchange import go_on, run
+from governor_client._exchange import go_on, repeats, run
 from governor_client._headers import CALLER, LazyHeaders
 from governor_client._hosts import TermsOf
 from governor_client._observed import Observation
@@ -96,9 +96,12 @@ def send_governed(
         if passes and not stream:
             _read(response)
     except BaseException as error:
-        return _governed(begin(), (attempt, error))
+        exchange = begin()
+        if not repeats(exchange.operation, exchange, error, attempt):
+            raise
+        return _governed(exchange)
     if not passes:
-        return _governed(begin(), (attempt, response))
+        return _governed(begin(), attempt, response)
     if stream:
         report(response.raw, attempt)
     else:
@@ -134,10 +137,10 @@ def _begin(
     return _Exchange(adapter, Operation(terms, description, _Budget(terms, request, timeout)), request, send)
 
 
-def _governed(exchange: "_Exchange", made: tuple[Attempt, Response | BaseException] | None = None) -> Response:
-    """The answer to a request. `made` is its first attempt and what that ended in, if it has been made."""
+def _governed(exchange: "_Exchange", attempt: Attempt | None = None, begun: Response | None = None) -> Response:
+    """The answer to a request. `attempt` is that of a plain request, whose answer has `begun`."""
     operation = exchange.operation
-    response = run(operation, exchange) if made is None else go_on(operation, exchange, *made)
+    response = run(operation, exchange) if attempt is None or begun is None else go_on(operation, exchange, attempt, begun)
     if operation.waited:
         _OwnTime(exchange.request.hooks, response)
     return response

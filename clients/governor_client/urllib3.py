@@ -12,7 +12,7 @@ from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, OnRefusal, as_error_of
-from governor_client._exchange import go_on, run
+from governor_client._exchange import go_on, repeats, run
 from governor_client._headers import CALLER, LazyHeaders
 from governor_client._hosts import TermsOf
 from governor_client._keys import Key
@@ -261,7 +261,10 @@ class _Sending(msgspec.Struct, eq=False):
         try:
             response = self.urlopen(self.method, self.url, **self.options)
         except BaseException as error:
-            return go_on(*self.begin(), attempt, error)
+            begun = self.begin()
+            if not repeats(*begun, error, attempt):
+                raise
+            return run(*begun)
         if not self.terms.passes(attempt, response.status, tuple(lower_names(response.headers)), self.path):
             return go_on(*self.begin(), attempt, response)
         if self.options.get("preload_content", True):

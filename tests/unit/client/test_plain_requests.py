@@ -1,7 +1,10 @@
 """Plain requests, which are sent without an operation while nothing goes wrong: what they leave to it, and what they do not."""
 
+import gc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 import httpx2
 import pytest
@@ -86,3 +89,31 @@ def test_a_denial_beneath_a_call_is_an_error_of_the_library(governor: Governor) 
         client.get(URL)
 
     assert isinstance(caught.value, RateLimited)
+
+
+@pytest.mark.parametrize("ours", ["transport", "client"])
+def test_a_call_that_is_given_up_leaves_no_garbage(governor: Governor, ours: str) -> None:
+    class Stopped(BaseException):
+        """As Ctrl-C, or the cancellation of a task."""
+
+    def stops(request: httpx2.Request) -> httpx2.Response:
+        raise Stopped
+
+    inner = httpx2.MockTransport(stops)
+    if ours == "client":
+        session: Any = TrafficControlledHttpClient("weather", governor=governor, transport=inner)
+    else:
+        session = httpx2.Client(transport=GovernedTransport("weather", governor=governor, transport=inner))
+
+    def call() -> None:
+        with suppress(Stopped):
+            session.get(URL)
+
+    call()
+    gc.collect()
+    gc.disable()
+    try:
+        call()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
