@@ -229,6 +229,8 @@ class StrictWindowPolicy(LentUnits):
             units = moving.pop(granted)
             self.moving -= units
             self._log.add(Instant(granted + margin), units)
+        # What has left the window has been dropped.
+        self._look()
 
     def _take(self, grant: Grant, count: int) -> int:
         """Removes units of a grant from those on the way, and returns how many: 0 if they have arrived."""

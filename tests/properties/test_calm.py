@@ -130,7 +130,7 @@ async def both(scope: Mapping[str, object], steps: list[Step]) -> tuple[list[obj
 @given(limits=st.sampled_from(LIMITS), breaker=st.sampled_from(BREAKERS), assumed=st.sampled_from(ASSUMED), steps=STEPS)
 # A breaker that a success opens, because it is the third call; a run of rejections that a success in another scope has ended
 # for the provider, but not for this scope; a success that makes room; one from before the breaker opened; one of a permit for
-# two requests; and one whose answer has begun in time and has ended late.
+# two requests; one whose answer has begun in time and has ended late; and an answer that says nothing of how long calls take.
 @example(["9/s burst 9"], BREAKERS[2], {}, [("call", 0, 500), ("call", 0, 200), ("call", 0, 200), ("ask", 0, None)])
 @example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 401), ("call", 1, 200), ("call", 0, 200)])
 @example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 200), *[ASK_NOW] * 3, ("end", 0, 200)])
@@ -212,6 +212,7 @@ class Twins:
 
 @pytest.mark.parametrize("kind", BRIEF)
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=84)  # By arrival: what leaves the window when a margin ends makes room.
 def test_succeed_changes_what_record_would_have_changed(kind: str, seed: int) -> None:
     random, twins = Random(seed), Twins(kind)
     now, grants = Instant(DAY), list[Grant]()
