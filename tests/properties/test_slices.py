@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._units import SECOND, Instant
 from governor.config import parse_limit
 from governor.policies import _slices
 from governor.policies._slices import SliceWalk, slices
 from governor.policies.client_tables import build
+from tests.support import tape as st
+from tests.support.tape import given
 
 NAMES: Final = st.integers(0, 30)
 #: What is added and removed before a slice is taken: the dictionary, the key, and whether it is added.

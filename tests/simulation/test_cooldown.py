@@ -2,13 +2,14 @@
 
 import anyio
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor import Config, ConfigError, Denied, Governor, ProviderCooldown, Reason
 from governor.testing import loop_clock
+from tests.support import tape as st
 from tests.support.answers import granted
 from tests.support.governors import NoSpread
+from tests.support.tape import given
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R11")]
 

@@ -7,13 +7,14 @@ from random import Random
 import anyio
 import httpx2
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor import Governor, PermitDenied
 from governor.testing import loop_clock
 from governor_client import AsyncGovernedTransport
+from tests.support import tape as st
 from tests.support.governors import only_retries
+from tests.support.tape import given
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R05")]
 

@@ -8,16 +8,17 @@ import anyio.lowlevel
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 from governor import Config, Denied, Governor, Permit, Reason
 from governor._units import SECOND, Duration
 from governor.hints import Hint, Severity, read_hints
 from governor.hints.reading import Scope
 from governor.testing import loop_clock
+from tests.support import tape as st
 from tests.support.answers import granted
 from tests.support.governors import actor_of
+from tests.support.tape import given
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R11")]
 

@@ -4,11 +4,11 @@ from collections import Counter
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from governor._actors.most_denied import MAX_KEYS, MostDenied
 from governor._units import HOUR, MINUTE, Instant
+from tests.support import tape as st
+from tests.support.tape import given
 
 NOW = Instant(10 * HOUR)
 
