@@ -174,10 +174,11 @@ async def break_group(governor: Governor, port: int) -> None:
     """Has a group fail: whatever fails says so in the log."""
     group = governor.inbound._actor("memory")
     assert group is not None
-    rules, group._rules = group._rules, None  # type: ignore[assignment]
+    rules, buckets = group._rules, group._buckets
+    group._rules = group._buckets = None  # type: ignore[assignment]
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         await client.get(f"/api/v1/memory/418/{secret('path')}", **secrets())
-    group._rules = rules
+    group._rules, group._buckets = rules, buckets
 
 
 async def main() -> None:

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Iterator
 
+import anyio
+import anyio.lowlevel
 import httpx2
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -114,12 +116,17 @@ async def test_the_governor_is_asked_once_for_each_collection(
 
 
 async def test_waits_are_a_histogram(reader: InMemoryMetricReader, provider: MeterProvider) -> None:
-    settings = Config.from_mapping({"outbound": {"default": {"limits": ["100/s burst 1"]}}})
+    settings = Config.from_mapping({"outbound": {"default": {"limits": ["1 in flight"]}}})
     async with Governor(settings) as governor:
         instrument(governor, provider)
-        for _ in range(3):
+
+        async def call() -> None:
             async with governor.permit("weather"):
-                pass
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as calls:
+            for _ in range(3):
+                calls.start_soon(call)
     found = figures(reader)
 
     assert {by(governor_scope="weather"): 2} == found["governor.wait.duration"]
