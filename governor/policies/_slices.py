@@ -6,7 +6,9 @@ almost all pages stay in use until the last keys go, and giving them all back at
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final, final
+from typing import Final, TypeVar, final
+
+T = TypeVar("T")
 
 #: Keys of one slice: about a fifth of a millisecond.
 MAX_SLICE: Final = 512
@@ -25,7 +27,7 @@ class SliceWalk:
     added during the turn are visited in the next one.
     """
 
-    __slots__ = ("_keys", "_next", "dropped", "place")
+    __slots__ = ("_dropped", "_keys", "_next", "place")
 
     def __init__(self) -> None:
         self._next = 0
@@ -34,19 +36,29 @@ class SliceWalk:
         #: Its keys that are still to be visited, the oldest last.
         self._keys: list[bytes] = []
         #: How many of its keys have been dropped in this turn.
-        self.dropped = 0
+        self._dropped = 0
 
     def slice(self, tables: Sequence[Iterable[bytes]]) -> list[bytes]:
         """The next keys, at most `MAX_SLICE`: all of one dictionary, `place`. A key may have been removed since."""
         keys = self._keys
         if not keys:
-            self.place, self.dropped = self._next, 0
+            self.place, self._dropped = self._next, 0
             self._next = (self.place + 1) % len(tables)
             keys = self._keys = list(tables[self.place])
             keys.reverse()
         found = keys[: -MAX_SLICE - 1 : -1]
         del keys[-MAX_SLICE:]
         return found
+
+    def drop(self, tables: list[dict[bytes, T]], keys: Sequence[bytes]) -> None:
+        """Drops keys of the slice. A dictionary of which more than half went in its turn gives back its room at the end."""
+        table = tables[self.place]
+        for key in keys:
+            del table[key]
+        self._dropped += len(keys)
+        if self.at_end and self._dropped > len(table):
+            # A dictionary keeps the room of its largest size; a copy has the room that it needs.
+            tables[self.place] = dict(table)
 
     @property
     def at_end(self) -> bool:

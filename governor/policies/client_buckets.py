@@ -167,13 +167,8 @@ class ClientBuckets:
         keys = walk.slice(self._tables)
         table = self._tables[walk.place]
         gone = [key for key in keys if table.get(key, full + 1) <= full]
-        for key in gone:
-            del table[key]
-        walk.dropped += len(gone)
+        walk.drop(self._tables, gone)
         if walk.at_end:
-            if walk.dropped > len(table):
-                # A dictionary keeps the room of its largest size; a copy has the room that it needs.
-                self._tables[walk.place] = dict(table)
             self._forget(walk.place, full)
         return len(gone)
 
