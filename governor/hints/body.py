@@ -6,7 +6,7 @@ import msgspec
 
 #: Bytes of a body that is read; the hints of no provider are in a larger one.
 MAX_BODY: Final = 65_536
-#: Bytes of a text that are read.
+#: Bytes of a text, or characters of one within a JSON body, that are read.
 MAX_CHARACTERS: Final = 2_048
 #: Values that one path finds.
 MAX_FOUND: Final = 64

@@ -3,7 +3,7 @@
 Providers without a dialect say so in their own structure, but in few words: `"code": "rate_limited"`, `"retry_after": 30`,
 `"Please try again in 1m26.4s"`. Codes include those of the AWS SDKs (botocore, `retries/standard.py`).
 
-Reading takes time linear in the body. Of one body `MAX_LEAVES` values are read, and `MAX_TEXT` characters of each.
+Reading takes time linear in the body. Of one body `MAX_LEAVES` values are read, and `MAX_CHARACTERS` of each.
 """
 
 import re
@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from governor._units import MILLISECOND, MINUTE, SECOND
+from governor.hints.body import MAX_CHARACTERS
 from governor.hints.values import MAX_LENGTH, Clock, count, span
 
 MAX_LEAVES: Final = 1_024
-MAX_TEXT: Final = 2_048
 
 _CODE: Final = re.compile(
     r"throttl|ratelimit|toomanyrequests|requestlimit|apilimit|bandwidthlimit|limitexceededexception|slowdown"
@@ -63,7 +63,7 @@ class _Leaf(NamedTuple):
 def says_throttled(document: object) -> bool:
     """Whether a decoded JSON body, or a text, says in a code or in a sentence that the call is denied as rate limited."""
     if isinstance(document, str):
-        text = document[:MAX_TEXT].lower()
+        text = document[:MAX_CHARACTERS].lower()
         code = _XML_CODE.search(text)
         return _SAID.search(text) is not None or (code is not None and is_code(code[1]))
     return any(_says_throttled(leaf) for leaf in _leaves(document))
@@ -104,7 +104,7 @@ def _says_throttled(leaf: _Leaf) -> bool:
     if not isinstance(value, str):
         return False
     if " " in value:
-        return _SAID.search(value[:MAX_TEXT].lower()) is not None
+        return _SAID.search(value[:MAX_CHARACTERS].lower()) is not None
     return len(value) <= MAX_LENGTH and _CODE_KEY.search(leaf.key) is not None and is_code(value)
 
 
@@ -132,7 +132,7 @@ def _has_units_left(of: Mapping[str, object]) -> bool:
 
 def _in_sentence(text: str, clock: Clock) -> int:
     longest = -1
-    for found in _SENTENCE.finditer(text[:MAX_TEXT].lower()):
+    for found in _SENTENCE.finditer(text[:MAX_CHARACTERS].lower()):
         if found["span"] is not None:
             parts = _PART.findall(found["span"])
             wait = sum(-(-round(float(amount) * 1_000) * _scale(unit) // 1_000) for amount, unit in parts)

@@ -52,14 +52,12 @@ def permits(governor: Governor) -> int:
 def test_an_answer_that_is_in_memory_already_has_an_outcome(governor: Governor, ours: str) -> None:
     inner = httpx2.MockTransport(lambda request: httpx2.Response(200, text="rain"))
     if ours == "client":
-        client = TrafficControlledHttpClient("weather", governor=governor, transport=inner)
-        call: Callable[[], object] = lambda: client.get(URL)  # noqa: E731 - one of two
+        get: Callable[[str], object] = TrafficControlledHttpClient("weather", governor=governor, transport=inner).get
     else:
-        session = httpx2.Client(transport=GovernedTransport("weather", governor=governor, transport=inner))
-        call = lambda: session.get(URL)  # noqa: E731 - one of two
+        get = httpx2.Client(transport=GovernedTransport("weather", governor=governor, transport=inner)).get
 
     before = successes(governor)
-    call()
+    get(URL)
 
     assert before + 1 == successes(governor)
 
