@@ -21,6 +21,7 @@ from governor.statistics import (
     ScopeStatistics,
     Statistics,
 )
+from governor.steps import finish, parts
 from governor.wording import count, listed, plain, reason, several, span
 
 #: Prefixes of the keys of outbound scopes and inbound groups.
@@ -28,8 +29,6 @@ OUTBOUND: Final = "outbound:"
 INBOUND: Final = "inbound:"
 #: Denials of the last so many seconds are recent.
 RECENT: Final = 10.0
-#: Scopes that are looked at in one step: about a tenth of a millisecond.
-_MAX_IN_STEP: Final = 64
 #: Percent of the global cap above which its use is a condition.
 _HIGH: Final = 80
 
@@ -134,20 +133,20 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
 
 def conditions(statistics: Statistics, recently: Recently | None = None) -> tuple[Condition, ...]:
     """All conditions, the worst first. Without `recently`, nothing is known of recent denials."""
-    return next(found for found in conditions_in_steps(statistics, recently) if found is not None)
+    return finish(conditions_in_steps(statistics, recently))
 
 
 def conditions_in_steps(statistics: Statistics, recently: Recently | None = None) -> Iterator[tuple[Condition, ...] | None]:
-    """The same in small steps, so that an event loop serves others in between: None after each step, in the end the result."""
+    """The same in small steps (`governor.steps`)."""
     recently = recently or (lambda _: None)
     found = list(_global(statistics))
-    for number, (name, scope) in enumerate(statistics.scopes.items(), 1):
-        key = OUTBOUND + name
-        recent = recently(key)
-        if recent or not _is_calm(scope):
-            found += _scope(key, scope, recent or {})
-        if number % _MAX_IN_STEP == 0:
-            yield None
+    for scopes in parts(statistics.scopes.items()):
+        for name, scope in scopes:
+            key = OUTBOUND + name
+            recent = recently(key)
+            if recent or not _is_calm(scope):
+                found += _scope(key, scope, recent or {})
+        yield None
     for name, group in statistics.groups.items():
         found += _group(INBOUND + name, group, recently(INBOUND + name))
     now = statistics.now

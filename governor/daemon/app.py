@@ -30,8 +30,8 @@ from governor.daemon.host_check import LOOPBACK_NAMES, Drain, HostCheck
 from governor.daemon.problems import on_http_exception, problem, unavailable
 from governor.daemon.reading import Observer, Unreadable, read_statistics
 from governor.daemon.recorder import recording
-from governor.daemon.steps import MAX_IN_STEP
 from governor.daemon.stream import EventStream, EventStreamHead
+from governor.steps import MAX_IN_STEP
 
 API: Final = "/api/v1/traffic-control"
 

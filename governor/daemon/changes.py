@@ -6,8 +6,8 @@ from typing import TypeVar
 from msgspec import UNSET, UnsetType
 
 from governor.daemon.documents import Changes, Status
-from governor.daemon.steps import parts
 from governor.statistics import GroupStatistics, ScopeStatistics
+from governor.steps import parts
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from governor.daemon.documents import Changes, Status
-from governor.daemon.steps import parts
+from governor.steps import parts
 
 
 def encoded(document: Status | Changes) -> Iterator[bytes]:

@@ -27,8 +27,8 @@ from governor.daemon.encoding import encoded
 from governor.daemon.loop import Post, current_post
 from governor.daemon.reading import Observer
 from governor.daemon.sampling import Sampler
-from governor.daemon.steps import take_turns
 from governor.instrumentation import AnyEvent, Entry
+from governor.steps import take_turns
 
 #: Listeners at a time.
 MAX_LISTENERS: Final = 64

@@ -12,8 +12,8 @@ from governor import Governor, GovernorState, Statistics, UsageError, __version_
 from governor.daemon import reports
 from governor.daemon.documents import About, Status
 from governor.daemon.history import History
-from governor.daemon.steps import take_turns
 from governor.daemon.tracker import Tracker
+from governor.steps import take_turns
 
 #: Seconds for a governor on another thread to answer.
 _READ_TIMEOUT: Final = 5.0

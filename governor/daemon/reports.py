@@ -10,8 +10,8 @@ from governor.conditions import INBOUND, OUTBOUND, Condition, headline, label
 from governor.config import is_within
 from governor.daemon.documents import About, GlobalStatus, GroupReport, ScopeReport, Status
 from governor.daemon.offers import offers
-from governor.daemon.steps import parts
 from governor.statistics import BreakerStatistics, BreakerStatus, DenialStatistics, GroupStatistics, LoopStatistics, scarcest
+from governor.steps import parts
 
 #: The better state first.
 _BREAKERS: Final = (BreakerStatus.CLOSED, BreakerStatus.HALF_OPEN, BreakerStatus.OPEN)

@@ -20,9 +20,9 @@ from governor.daemon import reports
 from governor.daemon.documents import About, Status
 from governor.daemon.reach import URL, add_either, socket_of
 from governor.daemon.socket_client import SocketClient
-from governor.daemon.steps import finish
 from governor.daemon.table import Line, Tone, table
 from governor.daemon.tracker import Tracker
+from governor.steps import finish
 from governor.wording import clock, plain, span
 
 _PATH: Final = "/api/v1/traffic-control/status"

@@ -12,8 +12,8 @@ import msgspec
 
 from governor import Statistics
 from governor.conditions import INBOUND, OUTBOUND, RECENT, Condition, Kind, conditions_in_steps
-from governor.daemon.steps import parts
 from governor.errors import Reason
+from governor.steps import parts
 
 _MAX_LOOKS: Final = 32
 #: Readings within so many seconds of each other count as one, so that frequent readers do not shorten the window.

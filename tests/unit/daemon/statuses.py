@@ -7,10 +7,10 @@ from governor import CounterRecord, DenialStatistics, LimitStatistics, Reason, S
 from governor.conditions import INBOUND, OUTBOUND, Recently, conditions
 from governor.daemon import reports
 from governor.daemon.documents import About, Status
-from governor.daemon.steps import finish
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.statistics import BreakerStatistics, ClientStatistics, FailureStatistics, GroupStatistics, LoopStatistics
+from governor.steps import finish
 from tests.support import tape as st
 
 NOW: Final = 1_700_000_000.0
