@@ -34,6 +34,7 @@ def test_with_patched_threads_it_says_so_and_other_loops_go_on(first: str) -> No
         print(asyncio.run(embedded()), asyncio.run(embedded()))
     """,
         warnings="default",
+        fresh=True,
     ).stdout.splitlines()
 
     assert ["True", "True", "True", "granted granted"] == printed
@@ -51,6 +52,7 @@ def test_with_threads_as_they_are_it_runs_on_one() -> None:
         print("done")
     """,
         warnings="default",
+        fresh=True,
     ).stdout.splitlines()
 
     assert ["True", "done"] == printed

@@ -51,7 +51,7 @@ def test_it_loads_no_library_and_governs_those_that_are_loaded_later(site: "Site
         print(aiohttp.ClientSession._request.__code__.co_filename.rpartition("/")[2])
     """
 
-    printed = run(program, setup=LATER)
+    printed = run(program, setup=LATER, fresh=True)
 
     assert ["1", "2", "2", "SourceFileLoader", "client.py"] == printed.split()
 
@@ -87,7 +87,7 @@ def test_a_library_that_another_thread_is_loading_is_governed(tmp_path: Path) ->
         print(httpx.Client._transport_for_url.__code__.co_filename.rpartition("/")[2])
     """
 
-    assert "_instrument.py" == run(program).strip()
+    assert "_instrument.py" == run(program, fresh=True).strip()
 
 
 @pytest.mark.promise("R56")

@@ -162,4 +162,4 @@ def test_threads_may_read_their_first_answers_at_once() -> None:
         thread.join()
     print(dialect_of("weather").title)
     """
-    assert run(program)
+    assert run(program, fresh=True)
