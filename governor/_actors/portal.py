@@ -49,9 +49,11 @@ class _Call(Generic[T]):
     It runs, or its caller gives it up, whichever comes first. A call that was given up never runs.
     """
 
-    __slots__ = ("_begun", "_error", "_function", "_value", "_wake")
+    __slots__ = ("_begun", "_error", "_function", "_value", "_wake", "unread")
 
     def __init__(self, function: Callable[[], T], wake: Callable[[], object]) -> None:
+        #: Whether the loop has not looked at it yet.
+        self.unread = True
         self._function = function
         self._wake = wake
         self._value: T | None = None
@@ -250,7 +252,7 @@ class Portal:
         self._calls.append(cast("_Call[object]", call))
         # Looked at after the append, as `close` empties the queue after it has said that it is closed: one of the two sees
         # the call.
-        if self.ended or not self.post(self._answer_calls):
+        if self.ended or not self.post(partial(self._answer_through, call)):
             self._abandon_calls()
 
     def alive(self) -> bool:
@@ -287,10 +289,13 @@ class Portal:
         self.ended = True
         self._abandon_calls()
 
-    def _answer_calls(self) -> None:
+    def _answer_through(self, call: _Call[T]) -> None:
+        # No further: what a thread has posted before a call runs before it.
         with suppress(IndexError):
-            while True:
-                self._calls.popleft().run()
+            while call.unread:
+                first = self._calls.popleft()
+                first.unread = False
+                first.run()
 
     def _abandon_calls(self) -> None:
         with suppress(IndexError):

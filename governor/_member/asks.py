@@ -222,6 +222,11 @@ class Asks:
         asked.local = None
         if isinstance(answer, Permit):
             answer = self._permits.granted_here(asked.stand_in, answer, actor, asked.acquire.caller)
+        elif answer.reason is Reason.COST:
+            # More than the share can ever hold. The daemon, whose limits may hold it, decides once it is back.
+            if asked.acquire.timeout != 0:
+                return
+            answer = overloaded(answer.scope)
         self._answer(asked, answer)
 
 

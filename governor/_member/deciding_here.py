@@ -15,6 +15,7 @@ from governor._member.away import scaled_group
 from governor._units import Instant
 from governor.config import MachineSettings
 from governor.error_log import ErrorLog
+from governor.errors import Reason
 from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest
 
 
@@ -56,6 +57,9 @@ class DecidingHere:
             if self._settings.on_daemon_loss == "share":
                 actor.use_up(request, self._since)
             denied = actor.admit(request)
+            if denied is not None and denied.reason is Reason.COST and not denied.dry_run:
+                # More than the share can ever hold. The limit of the daemon may.
+                return Decision(overloaded(actor.name))
             least = actor.least(request) if announce and denied is None else None
         except Exception as error:
             name = group if isinstance(group, str) else group.name

@@ -254,7 +254,10 @@ def test_ctrl_c_ends_the_wait_for_a_permit(provider: Provider, opened: Opened) -
 
 
 class interrupting:  # noqa: N801 - a context manager
-    """Interrupts the thread that runs the block, as Ctrl-C does, as soon as the condition holds."""
+    """Interrupts the thread that runs the block, as Ctrl-C does, as soon as the condition holds.
+
+    Without garbage collections meanwhile: an interrupt within one of their callbacks is reported and lost.
+    """
 
     def __init__(self, moment: Callable[[], bool]) -> None:
         self._moment = moment
@@ -266,9 +269,11 @@ class interrupting:  # noqa: N801 - a context manager
         signal.pthread_kill(target, signal.SIGINT)
 
     def __enter__(self) -> None:
+        gc.disable()
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
+        gc.enable()
         self._thread.join()
 
 

@@ -10,9 +10,10 @@ from threading import Thread
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
-from governor import Admission, Config, Denied, EndpointGroup, Governor, InboundDenied, InboundRequest, UsageError
+from governor import Admission, Config, Denied, EndpointGroup, Governor, InboundDenied, InboundRequest, Reason, UsageError
 from governor._member import batches, gate
 from governor._units import Instant
 from governor.asgi import TrafficControlWSGIMiddleware
@@ -217,8 +218,10 @@ def test_without_the_daemon_requests_are_decided_at_once_as_the_settings_say(tmp
         in_flight = [admit(governor, "held") for _ in range(2)]
         in_flight[0].end(200)
         until(lambda: admit(governor, "held").granted)
+        too_much = governor.inbound.admit_blocking("fast", msgspec.structs.replace(REQUEST, cost=20))
 
     assert isinstance(denied.denied, Denied)
+    assert Denied("fast", Reason.OVERLOADED, 1.0) == too_much.denied
     assert trial.granted
     assert all(opened)
     assert isinstance(slow.denied, InboundDenied)

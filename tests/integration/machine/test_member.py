@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread, get_ident
@@ -10,7 +11,19 @@ from threading import Thread, get_ident
 import anyio
 import pytest
 
-from governor import CircuitOpen, Config, Denied, Governor, Overloaded, Permit, PermitDenied, RateLimited, Reason, UsageError
+from governor import (
+    CircuitOpen,
+    Config,
+    CostExceedsCapacity,
+    Denied,
+    Governor,
+    Overloaded,
+    Permit,
+    PermitDenied,
+    RateLimited,
+    Reason,
+    UsageError,
+)
 from governor._member.connection import Connection
 from governor._units import HOUR, Instant
 from governor.clock import Clock, system_clock
@@ -160,6 +173,27 @@ def test_a_call_that_waits_when_the_daemon_goes_and_comes_back_is_granted_there(
 
     assert 2 == held
     assert isinstance(denied, Denied)
+
+
+@pytest.mark.promise("R63")
+def test_a_call_that_costs_more_than_the_share_waits_for_the_daemon(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with member("2 in flight", path, share=0.5) as governor, ThreadPoolExecutor(2) as pool:
+        until(lambda: governor.try_permit("weather") != Denied("weather", Reason.OVERLOADED, 1.0))
+        answer = governor.try_permit("weather", cost=2)
+        with pytest.raises(Overloaded):
+            governor.acquire_blocking("weather", cost=2, timeout=0.01)
+        possible, impossible = (
+            pool.submit(governor.acquire_blocking, scope, cost=cost, timeout=PATIENCE)
+            for scope, cost in (("possible", 2), ("impossible", 3))
+        )
+        until(lambda: {"possible", "impossible"} <= governor.statistics().scopes.keys())
+        with owner("2 in flight", path):
+            possible.result(PATIENCE).record(status=200)
+            error = impossible.exception(PATIENCE)
+
+    assert Denied("weather", Reason.OVERLOADED, 1.0) == answer
+    assert isinstance(error, CostExceedsCapacity)
 
 
 @pytest.mark.promise("R63")

@@ -13,6 +13,7 @@ import pytest
 from governor import UsageError
 from governor._actors import portal as portal_module
 from governor._actors.portal import Portal
+from tests.support.waits import until
 
 pytestmark = pytest.mark.anyio
 
@@ -179,6 +180,23 @@ async def test_nor_does_one_whose_caller_on_another_loop_was_cancelled(backend: 
     await anyio.to_thread.run_sync(portal.call, partial(ran.append, "after"))
 
     assert ["after"] == ran
+
+
+async def test_no_call_overtakes_what_was_posted_before_it() -> None:
+    portal = Portal()
+    ran: list[str] = []
+
+    def give_up_then_post_then_call() -> None:
+        with pytest.raises(TimeoutError):
+            portal.call(partial(ran.append, "given up"), timeout=0.001)
+        portal.post(partial(ran.append, "posted"))
+        portal.call(partial(ran.append, "called"))
+
+    thread, outcome = in_thread(give_up_then_post_then_call)
+    until(lambda: len(portal._calls) == 2)  # Meanwhile the loop stands still.
+    await anyio.to_thread.run_sync(thread.join)
+
+    assert (["posted", "called"], [None]) == (ran, outcome)
 
 
 async def test_what_has_run_already_is_handed_over_if_its_caller_is_gone() -> None:
