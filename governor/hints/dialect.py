@@ -120,8 +120,11 @@ class LimitReader(NamedTuple):
     #: The window, or -1; and those of limits that are said in one header, if there are several.
     window: int
     windows: tuple[int, ...]
-    #: Whether one of the sources is in a body.
+    #: Whether one of the sources is in a body, and whether an answer without one cannot say the limit.
     in_body: bool
+    only_in_body: bool = False
+    #: Whether the limit, or what remains, is said by a ratio or by the units that come back.
+    is_calculated: bool = False
 
 
 class Dialect(DialectFile, frozen=True, forbid_unknown_fields=True, eq=False):
@@ -209,6 +212,8 @@ def _reader(limit: LimitSources) -> LimitReader:
         windows[0] if len(windows) == 1 else -1,
         windows if len(windows) > 1 else (),
         any(source is not None and source[0] == "$" for source in (limit.limit, limit.remaining, limit.ratio, limit.name)),
+        all(sign[0] == "$" for sign in (marker, *limit.reset, limit.limit or "$", limit.ratio or "$")),
+        limit.ratio is not None or limit.refill is not None,
     )
 
 

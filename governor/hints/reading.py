@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from governor._units import MILLISECOND, SECOND, Duration
 from governor.hints.body import decode, texts
-from governor.hints.dialect import Condition, Dialect, LimitReader, PolicyFields, dialect_of
+from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources, PolicyFields, dialect_of
 from governor.hints.forms import Form, form_of
 from governor.hints.hint import MAX_HINT, Headers, Hint, Severity
 from governor.hints.ratelimit_fields import NO_POLICY, State, policies, states
@@ -79,28 +79,30 @@ class _Answer:
         self._decoded: object = None
 
     def hints(self, form: Form) -> tuple[Hint, ...]:
-        get = self._headers.get
-        throttled = self.is_throttled()
-        scope = self._scope()
-        readers = form.throttled_readers if throttled else form.readers
+        throttled = self._status in self._dialect.throttled_statuses or self.is_throttled()
+        scope = self._scope() if self._dialect.provider_wide else self._dialect.scope
         found: list[Hint] = []
-        for reader in readers:
-            found += self._limit(reader, scope, throttled)
+        for reader in form.throttled_readers if throttled else form.readers:
+            if self._has_body or not reader.only_in_body:
+                found += self._limit(reader, scope, throttled)
         for field in form.fields:
-            found += self._fields(field, get(field.state), scope)
-        wait, assumed = self._wait(form, throttled), False
+            found += self._fields(field, self._headers.get(field.state), scope)
         if throttled:
+            wait, assumed = self._wait(form), False
             if wait <= 0:
                 wait, assumed = self._until(found)
             else:
                 # A limit of which the answer does not say what remains may be the one that denies the call.
-                wait = max([wait, *(hint.reset for hint in found if hint.remaining is None and hint.reset)])
-        if throttled or wait > 0:
-            severity = Severity.THROTTLED if throttled else Severity.PAUSE
-            found.append(Hint("requests", retry_after=self._span(wait), severity=severity, assumed=assumed))
+                for hint in found:
+                    if hint.remaining is None and hint.reset is not None and hint.reset > wait:
+                        wait = hint.reset
+            found.append(Hint("requests", retry_after=self._span(wait), severity=_THROTTLED, assumed=assumed))
+        elif form.waits and (wait := self._stated_wait(form)) > 0:
+            found.append(Hint("requests", retry_after=self._span(wait), severity=_PAUSE))
         if len(found) > MAX_HINTS:
             found.sort(key=lambda hint: hint.retry_after or 0, reverse=True)
-        return tuple(found[:MAX_HINTS])
+            del found[MAX_HINTS:]
+        return tuple(found)
 
     def is_throttled(self) -> bool:
         if self._status in self._dialect.throttled_statuses or self.holds_one_of(self._dialect.throttled):
@@ -120,7 +122,9 @@ class _Answer:
     def _holds(self, condition: Condition) -> bool:
         if condition.where is None:
             return True
-        said = [text.strip().lower() for text in self._texts(condition.where)]
+        if condition.where[0] == "$" and not self._has_body:
+            return condition.absent
+        said = [text[:MAX_FIELD].strip().lower() for text in self._texts(condition.where)]
         if condition.absent:
             return not said
         if condition.equals:
@@ -130,8 +134,7 @@ class _Answer:
         return bool(said)
 
     def _scope(self) -> Scope:
-        wide = self._dialect.provider_wide
-        return "provider" if wide and self.holds_one_of(wide) else self._dialect.scope
+        return "provider" if self.holds_one_of(self._dialect.provider_wide) else self._dialect.scope
 
     def _limit(self, reader: LimitReader, scope: Scope, throttled: bool) -> list[Hint]:
         """The state of a limit, or of several that are said in one header; empty if the answer does not say it."""
@@ -143,23 +146,35 @@ class _Answer:
         remaining = None if text is None else least(text)
         stated = None if sources.limit is None else get(sources.limit)
         limit = None if stated is None else least(stated)
+        reset = -1
+        for source in sources.reset:
+            if (until := self._latest(source, reader.unit)) > reset:
+                reset = until
+        if reader.is_calculated:
+            limit, remaining, reset = self._calculated(sources, throttled, limit, remaining, reset)
+        if remaining is None and limit is None and reset < 0:
+            return []
+        window = reader.window
+        if sources.interval is not None or (stated is not None and ";" in stated):
+            window = self._window(reader, limit, stated)
+        name = None if sources.name is None else get(sources.name)
+        return [self._state(sources.dimension, limit, remaining, reset, window, name, scope)]
+
+    def _calculated(
+        self, sources: LimitSources, throttled: bool, limit: int | None, remaining: int | None, reset: int
+    ) -> tuple[int | None, int | None, int]:
+        """The limit, what remains and the reset, of which some follow from others: a ratio, units that come back."""
+        get = self._first
         if sources.ratio is not None and (ratio := get(sources.ratio)) is not None:
             used, _, of = ratio.partition("/")
             spent, all_of = count(used.strip()), count(of.strip())
             if spent is not None and all_of:
                 limit, remaining = all_of, max(0, all_of - spent)
-        reset = -1
-        for source in sources.reset:
-            if (until := self._latest(source, reader.unit)) > reset:
-                reset = until
         if throttled and sources.refill is not None:
             needed = 1 if sources.needed is None else count(get(sources.needed) or "1") or 1
             if (refilled := _refilled(get(sources.refill), needed - (remaining or 0))) > 0:
                 remaining, reset = 0, max(reset, refilled)
-        if remaining is None and limit is None and reset < 0:
-            return []
-        name = None if sources.name is None else get(sources.name)
-        return [self._state(sources.dimension, limit, remaining, reset, self._window(reader, limit, stated), name, scope)]
+        return limit, remaining, reset
 
     def _several(self, reader: LimitReader, scope: Scope) -> list[Hint]:
         """The states of limits that are said in one header each, `1, 15000`: as many of each part, in the same order."""
@@ -194,27 +209,36 @@ class _Answer:
             policy = known.get(name)
             if policy is None:
                 policy = next(iter(known.values())) if len(known) == 1 and (not name or "" in known) else NO_POLICY
-            limit = policy.limit if own.limit is None else own.limit
+            limit, window, dimension = policy
+            if own is not NO_POLICY:
+                limit = limit if own.limit is None else own.limit
+                window = own.window if window < 0 else window
+                dimension = dimension or own.unit
             if remaining is None and limit is None:
                 continue
             reset = _span(until, self._clock) if isinstance(until, str) else until
-            window = own.window if policy.window < 0 else policy.window
-            dimension = policy.unit or own.unit or "requests"
-            found.append(self._state(dimension, limit, remaining, max(reset, later), window, name or None, scope))
+            reset = max(reset, later) if later > 0 else reset
+            found.append(self._state(dimension or "requests", limit, remaining, reset, window, name or None, scope))
         return found
 
     def _state(
         self, dimension: str, limit: int | None, remaining: int | None, reset: int, window: int, name: str | None, scope: Scope
     ) -> Hint:
         """A hint about a limit whose `reset` and `window` are negative if they are not known."""
-        exhausted = remaining == 0 and limit != 0
-        wait = reset if reset > 0 else window if window > 0 else self._dialect.wait
+        if limit == 0:
+            limit = remaining = None
+        most = self._max_hint
+        exhausted = remaining == 0
+        until = None if reset < 0 else reset if reset <= most else most
+        wait = None
+        if exhausted:
+            wait = self._span(reset if reset > 0 else window if window > 0 else self._dialect.wait)
         return Hint(
-            dimension[:_MAX_NAME],
-            limit or None,
-            None if limit == 0 else remaining,
-            None if reset < 0 else self._span(reset),
-            self._span(wait) if exhausted else None,
+            dimension if len(dimension) <= _MAX_NAME else dimension[:_MAX_NAME],
+            limit,
+            remaining,
+            None if until is None else Duration(until),
+            wait,
             _EXHAUSTED if exhausted else _NOTICE,
             scope,
             None if window <= 0 or window == VERY_LONG else Duration(window),
@@ -234,22 +258,27 @@ class _Answer:
         found = _OLD_POLICY.findall(stated, 0, MAX_FIELD)
         return next((_span(window, self._clock) for quota, window in found if count(quota) == limit), -1)
 
-    def _wait(self, form: Form, throttled: bool) -> int:
-        """The longest wait that the answer asks for; -1 if it asks for none."""
+    def _stated_wait(self, form: Form) -> int:
+        """The longest wait that Retry-After and its relatives ask for; -1 if they ask for none."""
         longest = -1
         for name, unit in form.waits:
-            text = self._headers.get(name)
             # Below 400 only the standard says that a wait is meant for the next call.
-            if text is not None and (name == RETRY_AFTER or self._status >= 400):
-                longest = max(longest, longest_wait(text, self._clock, unit))
-        if throttled:
-            for name in form.denied_waits:
-                longest = max(longest, self._denied_wait(self._headers.get(name) or ""))
-            if self._has_body:
-                for source in self._dialect.waits:
-                    if source[0] == "$":
-                        longest = max(longest, self._latest(source, SECOND))
-                longest = max(longest, wait_of(self._document(), self._clock))
+            if name == RETRY_AFTER or self._status >= 400:
+                text = self._headers.get(name)
+                if text is not None and (wait := longest_wait(text, self._clock, unit)) > longest:
+                    longest = wait
+        return longest
+
+    def _wait(self, form: Form) -> int:
+        """The longest wait that an answer asks for which says "rate limited"; -1 if it asks for none."""
+        longest = self._stated_wait(form)
+        for name in form.denied_waits:
+            longest = max(longest, self._denied_wait(self._headers.get(name) or ""))
+        if self._has_body:
+            for source in self._dialect.waits:
+                if source[0] == "$":
+                    longest = max(longest, self._latest(source, SECOND))
+            longest = max(longest, wait_of(self._document(), self._clock))
         return longest
 
     def _denied_wait(self, text: str) -> int:
@@ -289,6 +318,7 @@ class _Answer:
             text = self._headers.get(source)
             if text is None:
                 return -1
+            text = text[:MAX_FIELD]
             if "," not in text:
                 wait = span(text.strip(' "'), self._clock, unit=unit)
                 return -1 if wait is None else wait
@@ -302,6 +332,8 @@ class _Answer:
 # Copies: a look-up in an enumeration costs as much as reading a number.
 _EXHAUSTED: Final = Severity.EXHAUSTED
 _NOTICE: Final = Severity.NOTICE
+_PAUSE: Final = Severity.PAUSE
+_THROTTLED: Final = Severity.THROTTLED
 #: Characters of a field RateLimit-Policy that is read: it is kept for the next answer.
 _MAX_STATED: Final = 2_048
 #: Headers that say the code of an error.

@@ -76,8 +76,8 @@ class Clock:
 
 def values(text: str) -> Iterator[str]:
     """The values of a field that a server or a proxy may have joined with commas."""
-    if "," not in text and len(text) <= MAX_FIELD:
-        yield text.strip(' \t"')
+    if "," not in text[:MAX_FIELD]:
+        yield text[:MAX_FIELD].strip(' \t"')
         return
     for count, found in enumerate(_VALUE.finditer(text, 0, MAX_FIELD)):
         if count == MAX_VALUES:
@@ -115,6 +115,7 @@ def count(text: str) -> int | None:
     """A number of units, rounded down; None for a negative one. Parameters after a semicolon are ignored."""
     if len(text) <= MAX_DIGITS and text.isdecimal() and text.isascii():
         return int(text)
+    text = text[:MAX_FIELD]
     amount = number(text.partition(";")[0].strip(), 1_000)
     if amount is None and ";" in text and len(text) <= MAX_LENGTH:
         amount = number(text.rpartition(";")[2].strip(), 1_000)  # Azure writes the name of the limit before it.
@@ -125,8 +126,8 @@ def least(text: str) -> int | None:
     """The smallest of the numbers of units of a field; None without a valid one."""
     if len(text) <= MAX_DIGITS and text.isdecimal() and text.isascii():
         return int(text)
-    if "," not in text:
-        return count(text.strip())
+    if "," not in text[:MAX_FIELD]:
+        return count(text[:MAX_FIELD].strip())
     return min((units for value in values(text) if (units := count(value)) is not None), default=None)
 
 
@@ -185,6 +186,10 @@ def duration(text: str) -> int | None:
 
 
 def _usual(text: str) -> int | None:
+    if text[-1:] == "s":  # `120ms` and `30s` are read at once.
+        digits, scale = (text[:-2], MILLISECOND) if text[-2:] == "ms" else (text[:-1], SECOND)
+        if len(digits) <= MAX_DIGITS and digits.isdecimal() and digits.isascii():
+            return min(int(digits) * scale, VERY_LONG)
     found = _GO.fullmatch(text)
     if found is None:
         return None

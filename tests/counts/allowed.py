@@ -38,6 +38,17 @@ ALLOWED: Final = {
 #: Python calls of this project in one request to an application, in a program that has loaded trio, which adds one.
 INBOUND: Final = {"governed": 19, "denied": 22, "announced": 34}
 
+#: Python calls in reading the hints of an answer, with two limits in those of OpenAI and the IETF.
+HINTS: Final = {
+    "silent": 2,
+    "openai": 26,
+    "openai denied": 28,
+    "github": 20,
+    "github denied": 21,
+    "ietf": 21,
+    "ietf denied": 21,
+}
+
 #: Python calls of this project in one GET, on the thread of the caller.
 ADAPTERS: Final = {
     "httpx2": 14,

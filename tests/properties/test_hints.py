@@ -1,7 +1,7 @@
 """Laws of hints: no text raises, none says more than the bound, none loosens, and reading takes linear time."""
 
 from random import Random
-from time import perf_counter
+from time import thread_time
 from typing import Final
 
 import http_sf
@@ -155,13 +155,13 @@ def test_a_clock_that_is_wrong_does_not_change_a_wait(seconds: int, wrong: int) 
 )
 def test_a_header_of_100_kilobytes_is_read_in_a_moment(text: str) -> None:
     headers = dict.fromkeys(HINT_HEADERS, text)
-    began = perf_counter()
+    began = thread_time()
     for provider in built_in_dialects():
         read_hints(provider, 429, headers, now=NOW)
     read_wait(headers, now=NOW)
 
-    # All dialects with all of their headers: 0.5 s would be the time of one header when it was quadratic.
-    assert perf_counter() - began < 0.5 * len(built_in_dialects())
+    # All dialects, each with all headers. Stripping all of each text would take longer.
+    assert thread_time() - began < 0.07 * len(built_in_dialects())
 
 
 @given(
