@@ -39,7 +39,7 @@ def events(folder: Path) -> list[str]:
 def run(program: str, folder: Path, **environ: str) -> str:
     """What a program prints that has this folder for its home, its state, its temporary files and its work."""
     homes = dict.fromkeys(("HOME", "XDG_STATE_HOME", "TMPDIR"), str(folder))
-    done = execute(program, warnings="ignore::DeprecationWarning", folder=folder, **{**homes, **environ})
+    done = execute(program, warnings="ignore::DeprecationWarning", folder=folder, fresh=False, **{**homes, **environ})
     return done.stdout + done.stderr
 
 
