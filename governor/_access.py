@@ -260,15 +260,22 @@ class Access:
             watch, rule = actor.watch, actor.logic.loops
             if watch is not None and watch.suspects(actor.scope, rule, watched, caller):
                 return None
+        permit: Permit | None
         if get_ident() != self.thread:
-            permit = actor.take()
-            if permit is not None and attempt == 1:
+            # `actor.take()`, without its call: a client takes one permit here for each request.
+            if actor.large or actor.failures:
+                return None
+            try:
+                permit = actor.pop_leased()
+            except IndexError:
+                return None
+            if attempt == 1:
                 actor.deposits.append(None)
         else:
             permit = actor.grab()
             if permit is not None and attempt == 1:
                 # The first attempt of an operation pays into the retry budget.
-                actor.ledger.budget.deposit(permit.grant().granted_at)
+                actor.ledger.budget.deposit(permit._granted_at)
         if permit is not None and watched is not None:
             permit.watched = watched
         return permit

@@ -25,6 +25,8 @@ from governor.policies.contract import Grant, Result
 MAX_SUCCESSES: Final = 65_536
 #: The status of a call that succeeded. For strict windows: when its permit was lent, the generation, and the status.
 Success = int | None | tuple[Instant, int, int | None]
+#: Stands for an answer that nothing waits for. Nothing is written in it, since no actor reads it as a message.
+_NOT_TOLD: Final = Answered(Grant(Instant(0), 0))
 #: While so many units remain, calls on other threads need not know of it at once.
 _MANY: Final = 256
 
@@ -142,6 +144,9 @@ class Permit(msgspec.Struct, gc=False, eq=False):
         if self.reported or self._answered is not None:
             return
         owner = self._owner
+        if rejection is None and status not in REJECTED and not owner.awaits_answers:
+            self._answered = _NOT_TOLD  # What adapters say of nearly every answer.
+            return
         grant = self._grant or Grant(self._granted_at, self._generation)  # `self.grant()`, without its call.
         self._answered = answered = Answered(grant, status, rejection)
         if owner.awaits_answers or (status in REJECTED if rejection is None else rejection is not Rejection.NONE):
@@ -218,7 +223,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
                 # Or what waits for it: then mostly without a record of the outcome.
                 if (
                     self._grant is None
-                    and self._answered is None
+                    and (self._answered is None or self._answered is _NOT_TOLD)
                     and get_ident() == owner.thread
                     and owner.succeed(self, self._granted_at, self._generation, status)
                 ):
@@ -383,7 +388,7 @@ class LentPermit(HeldPermit, gc=False, eq=False):
             and (status is None or status < 400 or (status < 500 and status not in REJECTED))
             and owner.gathers
             and not self.reported
-            and self._answered is None
+            and (self._answered is None or self._answered is _NOT_TOLD)
             and not owner.degraded.failures
             and not owner.failures
             and get_ident() != owner.thread

@@ -18,6 +18,7 @@ from governor._failures import DEFAULT
 from governor._units import Instant
 from governor.messages import Answered, Outcome, Report
 from governor.policies.arrivals import Ending
+from governor.policies.ban_guard import Rejection
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 
@@ -127,6 +128,29 @@ def test_the_beginning_of_an_answer_is_not_told_to_an_owner_who_does_not_wait_fo
     permit.record(status=200)
 
     assert ([], 1) == (owner.told, owner.counters.answered_2xx)
+
+
+def test_a_success_after_an_answer_that_nothing_waits_for_is_read_in_place() -> None:
+    class InPlace(Listener):
+        def succeed(self, permit: Permit, granted_at: Instant, generation: int, status: int | None) -> bool:
+            self.told.append(("succeed", Grant(granted_at, generation)))
+            return True
+
+    quiet, curious = InPlace(), InPlace(awaits_answers=True)
+    for owner in (quiet, curious):
+        permit = Permit(owner, Instant(5), 1)
+        permit.answered(status=200)
+        permit.record(status=200)
+
+    assert [("succeed", Grant(Instant(5), 1))] == quiet.told
+    assert ["tell", "tell"] == [way for way, _ in curious.told]
+
+
+def test_what_an_answer_says_about_a_ban_is_told_whatever_its_status() -> None:
+    owner = Listener()
+    Permit(owner, Instant(5), 1).answered(status=400, rejection=Rejection.LIMITED)
+
+    assert [("tell", Answered(Grant(Instant(5), 1), 400, Rejection.LIMITED))] == owner.told
 
 
 def test_a_call_whose_answer_has_begun_was_made_and_is_not_given_back(owner: Listener, permit: Permit) -> None:
