@@ -1,21 +1,20 @@
 """Permits: the right to make one call, whose outcome is reported once, from any thread."""
 
-from collections.abc import Mapping, MutableSequence, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Final, Protocol, final
+from typing import Final, final
 
 import msgspec
 
-from governor._actors.counters import Counters
 from governor._actors.endings import ending_of
-from governor._actors.loop_watch import LoopWatch
+from governor._actors.permit_owner import Owner
 from governor._failures import Classifier
 from governor._units import Instant, from_seconds
 from governor.errors import UsageError
 from governor.hints import Hint, Severity
 from governor.hints.reading import Scope
-from governor.messages import Answered, Hinted, Outcome, Report, RetryGivenUp, Settled, WatchedCall
+from governor.messages import Answered, Hinted, Report, RetryGivenUp, Settled, WatchedCall
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import REJECTED, Rejection
 from governor.policies.budget import whole_amount
@@ -29,82 +28,6 @@ Success = int | None | tuple[Instant, int, int | None]
 _NOT_TOLD: Final = Answered(Grant(Instant(0), 0))
 #: While so many units remain, calls on other threads need not know of it at once.
 _MANY: Final = 256
-
-
-class Failing(Protocol):
-    """What a permit knows of degraded mode."""
-
-    @property
-    def failures(self) -> int:
-        """Failures in a row, which a success ends."""
-
-
-class Outcomes(Protocol):
-    """Takes outcomes, on any thread."""
-
-    def append(self, outcome: Outcome, /) -> None:
-        """Leaves one."""
-
-
-class Owner(Protocol):
-    """What a permit knows of the actor that granted it."""
-
-    @property
-    def scope(self) -> str:
-        """The name of the scope."""
-
-    @property
-    def thread(self) -> int:
-        """The actor's own thread."""
-
-    @property
-    def counters(self) -> Counters:
-        """The counters of the scope, for calls on the actor's own thread."""
-
-    @property
-    def degraded(self) -> "Failing":
-        """Degraded mode."""
-
-    @property
-    def successes(self) -> MutableSequence[Any]:
-        """Where other threads leave each `Success` that need not be read at once."""
-
-    @property
-    def listens(self) -> bool:
-        """Whether a success would change anything but the counters of the scope."""
-
-    def succeed(self, permit: "Permit", granted_at: Instant, generation: int, status: int | None) -> bool:
-        """Records the success of a plain permit where the owner `listens`, on its own thread; False if that takes a step."""
-
-    @property
-    def gathers(self) -> bool:
-        """Whether successes of permits that were granted ahead are read together soon, although it `listens`."""
-
-    def wake(self) -> None:
-        """Has the successes read that were left."""
-
-    @property
-    def awaits_answers(self) -> bool:
-        """Whether the beginning of an answer would change anything."""
-
-    @property
-    def classifier(self) -> Classifier:
-        """What an exception says about the provider."""
-
-    @property
-    def watch(self) -> LoopWatch | None:
-        """The loop guard."""
-
-    @property
-    def failures(self) -> Sized:
-        """Of all actors, those to whom others have sent failures that are not read yet."""
-
-    @property
-    def outcomes(self) -> "Outcomes":
-        """Where outcomes are left, from any thread."""
-
-    def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
-        """An outcome has been left: has it read, at once on the actor's own thread, unless `later`."""
 
 
 class Permit(msgspec.Struct, gc=False, eq=False):
