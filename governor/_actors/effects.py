@@ -5,7 +5,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from governor._actors.ledger import Ledger
-from governor._actors.permit import Owner
+from governor._actors.permit_owner import Owner
 from governor._units import Instant
 from governor.policies.ban_guard import News
 from governor.policies.breaker_states import BreakerStatus

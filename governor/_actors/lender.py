@@ -17,7 +17,8 @@ from typing import final
 
 from governor._actors.lease import MAX_LEASED, Demand, LocalHolder
 from governor._actors.ledger import Ledger
-from governor._actors.permit import LentPermit, Owner, Permit
+from governor._actors.permit import LentPermit, Permit
+from governor._actors.permit_owner import Owner
 from governor._actors.remote_holder import RemoteHolder
 from governor._lazy import NOTHING
 from governor._units import NEVER, Instant
