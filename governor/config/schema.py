@@ -6,7 +6,8 @@ written. A key that is not given keeps the value of the record beneath, so that 
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from types import NoneType
 from typing import Final, Literal, TypeVar, get_args, get_origin
@@ -85,12 +86,18 @@ def _read_new(kind: type[Record], table: object, field: str) -> Record:
     return _made(kind, kind, None, table, field)
 
 
+# Cached: msgspec evaluates the annotations of a class anew each time, which took half of the time of reading a policy file.
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
+
+
 def _required(kind: type[msgspec.Struct]) -> list[str]:
-    return [one.name for one in msgspec.structs.fields(kind) if one.required]
+    return [one.name for one in _fields(kind) if one.required]
 
 
 def _made(make: Callable[..., Record], kind: type[Record], beneath: object, table: object, field: str) -> Record:
-    known = {one.name: one.type for one in msgspec.structs.fields(kind)}
+    known = {one.name: one.type for one in _fields(kind)}
     said: dict[str, object] = {}
     changes: dict[str, object] = {}
     mistakes = Mistakes()
@@ -100,6 +107,9 @@ def _made(make: Callable[..., Record], kind: type[Record], beneath: object, tabl
                 raise unknown_key(path, key, value, known, field=field)
             changes[key] = _read(known[key], getattr(beneath, key, None), value, path)
             said[key] = value
+    if not mistakes.problems:
+        with suppress(ConfigError):
+            return make(**changes)
     for problem in _rejected(make, changes, needed=set(_required(kind)), complete=not mistakes.problems):
         mistakes.problems.append(_placed(problem, field, said))
     mistakes.report()
@@ -137,7 +147,7 @@ def _placed(problem: Problem, field: str, said: Mapping[str, object]) -> Problem
 
 def write(record: msgspec.Struct) -> list[tuple[str, str]]:
     """Keys and values from which `read` makes an equal record, whatever record of this type lies beneath."""
-    return [(one.name, _write(one.type, getattr(record, one.name))) for one in msgspec.structs.fields(record)]
+    return [(one.name, _write(one.type, getattr(record, one.name))) for one in _fields(type(record))]
 
 
 def _read(kind: object, beneath: object, value: object, path: str) -> object:
