@@ -42,7 +42,7 @@ class Leases(Protocol):
     def label(self, caller: str | None) -> str | None:
         """The label of a call that names this caller, or none: then that of the block of code."""
 
-    def take(  # noqa: C901 - what nearly every call of a client costs, written out
+    def take(
         self,
         provider: str,
         method: str | None,
@@ -233,7 +233,7 @@ class Access:
         portal = self.running()
         return portal.on_loop() and not portal.ended
 
-    def take(
+    def take(  # noqa: C901 - what nearly every call of a client costs, written out
         self,
         provider: str,
         method: str | None,
