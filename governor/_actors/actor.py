@@ -8,19 +8,17 @@ waits, permits are granted ahead into a lease, from which threads take without a
 import math
 from collections.abc import Callable
 from functools import partial
-from operator import attrgetter
 from random import Random
 from threading import get_ident
-from typing import Final, Literal, Protocol, overload
+from typing import Final, Protocol
 
 from governor._actors.alarm import Alarms
 from governor._actors.counters import Counters
 from governor._actors.effects import Effect, Surroundings
 from governor._actors.failures import Failures
 from governor._actors.in_place import InPlace
-from governor._actors.leased_permits import PermitTaker
 from governor._actors.ledger import Ledger
-from governor._actors.lifecycle import BUSY, IDLE, Event, State
+from governor._actors.lifecycle import IDLE, State
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT
 from governor._actors.permit import HeldPermit, Permit, Success
@@ -37,14 +35,11 @@ from governor.messages import Acquire, Denied, Outcome, PlanRetry, RetryPlan
 from governor.policies.contract import PLAIN, LimitPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.pipeline import Pipeline
-from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.retry import Retry
-from governor.policies.shared_limit import LimitQueue
 from governor.statistics import CounterRecord
 
 #: What a plain ask that does not wait comes to, when it needs a closer look.
 _TRY: Final = Acquire(PLAIN)
-READY: Final = attrgetter("ready")
 
 
 class Parent(Surroundings, Protocol):
@@ -58,66 +53,37 @@ class Parent(Surroundings, Protocol):
         """Does what a step of the actor asks for."""
 
 
-class ScopeActor(InPlace, PermitTaker, Stepped):
+class ScopeActor(InPlace, Stepped):
     """The address of one scope. `send`, `deliver`, `take` and `deposits` are for any thread, the rest for the actors'."""
 
     __slots__ = (
-        "_cap",
-        "_clock",
-        "_generation",
         "_limits",
-        "_make",
         "_parent",
-        "_shared",
-        "_spend",
-        "_steps",
         "_watched",
         "acquire",
         "awaits_answers",
         "classifier",
-        "counters",
-        "degraded",
         "deposits",
-        "failures",
-        "gate",
         "gathers",
-        "inbox",
-        "large",
         "ledger",
         "lender",
-        "life",
-        "listens",
         "logic",
         "outcomes",
-        "pop_leased",
         "scope",
         "send",
-        "successes",
-        "thread",
         "wake",
         "watch",
     )
 
-    #: No permit is granted before this instant without a closer look.
-    gate: Instant
-    #: Whether a success would change anything but the counters, and whether the beginning of a response would.
-    listens: bool
+    #: Whether the beginning of a response would change anything.
     awaits_answers: bool
     #: Whether successes of permits that were granted ahead wait for the next look, which is due while there are any.
     gathers: bool
     counters: Counters
     degraded: DegradedPolicy
-    #: Takes one permit out of the lease while `large` and `failures` are empty; raises IndexError. For callers to whom the
-    #: function call of `take` is much.
     pop_leased: Callable[[], Permit]
     successes: list[Success]
-    _cap: RequestCapPolicy
-    _generation: int
     _limits: tuple[LimitPolicy, ...]
-    #: What other scopes move as well: shared limits, and their queues. Empty for most scopes.
-    _shared: tuple[LimitPolicy | LimitQueue, ...]
-    _make: type[Permit]
-    _spend: Callable[[Instant], int]
     _watched: bool
 
     def __init__(
@@ -171,50 +137,7 @@ class ScopeActor(InPlace, PermitTaker, Stepped):
         self.pop_leased, self.successes, self.deposits = holder.take, holder.successes, holder.deposits
         self._copy()
 
-    # The direct hand-off, for calls on the actor's own thread.
-
-    @overload
-    def grab(self) -> Permit | None: ...
-
-    @overload
-    def grab(self, deny: Literal[True]) -> Permit | Denied | None: ...
-
-    def grab(self, deny: bool = False) -> Permit | Denied | None:
-        """One request, at once; None if that takes a step, or is not possible. With `deny` a denial, if that takes no step.
-
-        Written out by hand, because this is what nearly every call costs: no Python call but the clock and `PlainSpending`, and
-        no step. `_copy` keeps what it reads up to date. `deny` is positional: keywords cost more.
-        """
-        clock, life = self._clock, self.life  # Fetched and called in two steps: CPython 3.11 calls attributes more slowly.
-        now = clock()
-        if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
-            return self._deny(now) if deny else None
-        cap = self._cap
-        if not cap.left:
-            return None
-        if self._shared and now < max(map(READY, self._shared)):
-            return None
-        spend = self._spend
-        life.state = BUSY
-        try:
-            ready = spend(now)
-            if ready:
-                self.gate = max(self.gate, Instant(ready))
-            self.counters.requests += 1
-            make = self._make
-            return make(self, now, self._generation)
-        except Exception as error:
-            self._steps.crashed(error)
-            self._steps.end()
-            return None
-        except BaseException:
-            self.gate = NEVER  # Ctrl-C, perhaps after a bucket has spent its last: the next ask takes a step, which copies all.
-            raise
-        finally:
-            if life.state is BUSY:
-                life.state = IDLE
-            elif life.busy:  # Closed meanwhile, by a signal handler or by the code of a limit.
-                life.apply(Event.END)
+    # The direct hand-off, for calls on the actor's own thread: see `Granting.grab`.
 
     def _deny(self, now: Instant) -> Denied | None:
         """The denial of one request that cannot wait, if it changes nothing but the counters; None if it takes a step.
@@ -282,7 +205,7 @@ class ScopeActor(InPlace, PermitTaker, Stepped):
         self._generation = breaker.generation
         self._limits = pipeline.all_limits
         self._shared = pipeline.gates
-        self._spend = pipeline.spend_plain
+        self._spending = pipeline.plain_spending
         self._cap = pipeline.cap
         self.calm, self.looked = None, False
         if self.lender.outstanding:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from governor._fields import Counts
 from governor._units import Instant
 from governor.errors import Reason
 from governor.policies.contract import Result
@@ -16,11 +17,10 @@ class LastFailure(msgspec.Struct, frozen=True, gc=False):
     error: str | None
 
 
-class Counters:
+class Counters(Counts):
     """Plain integers and dictionaries, written by one actor only."""
 
     __slots__ = (
-        "answered_2xx",
         "answered_429",
         "answered_4xx",
         "answered_5xx",
@@ -30,7 +30,6 @@ class Counters:
         "neutral",
         "others",
         "denied",
-        "requests",
         "retries",
     )
 

@@ -4,24 +4,22 @@ A step looks at every policy and copies what all of them say, which costs severa
 scope is calm, nothing else notices a success; see `Calm`.
 """
 
-from collections.abc import Callable
 from threading import get_ident
 
 from governor._actors.counters import Counters
+from governor._actors.granting import Granting
 from governor._actors.ledger import Ledger, grant_of
 from governor._actors.lender import Lender
-from governor._actors.lifecycle import BUSY, IDLE, Lifecycle
+from governor._actors.lifecycle import BUSY, IDLE
 from governor._actors.permit import Permit
-from governor._actors.queue import Waiter
-from governor._actors.steps import Steps
 from governor._units import Instant
-from governor.messages import Acquire, Leave, Outcome, Report
+from governor.messages import Outcome, Report
 from governor.policies.ban_guard import REJECTED
 from governor.policies.calm import Calm
 from governor.policies.contract import Result
 
 
-class InPlace:
+class InPlace(Granting):
     """Reads successes, for the actor of a scope, which has what is named here. Belongs to the actor's own thread."""
 
     __slots__ = ("calm", "looked")
@@ -30,15 +28,9 @@ class InPlace:
     calm: Calm | None
     looked: bool
     counters: Counters
-    gate: Instant
-    inbox: list[tuple[Acquire | Leave, Waiter | None]]
     ledger: Ledger
     lender: Lender
-    life: Lifecycle
     outcomes: list[Outcome]
-    thread: int
-    _clock: Callable[[], Instant]
-    _steps: Steps
 
     def succeed(self, permit: Permit, granted_at: Instant, generation: int, status: int | None) -> bool:
         """Records that the call of a plain permit has succeeded. False, and nothing has changed, if that takes a step.

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Literal, final, overload
 
-from governor._actors.actor import READY, Parent, ScopeActor
+from governor._actors.actor import Parent, ScopeActor
 from governor._actors.failures import Failures
+from governor._actors.granting import READY
 from governor._actors.keeper import Keeper
 from governor._actors.lifecycle import BUSY, IDLE, Event
 from governor._actors.loop_watch import LoopWatch
@@ -97,11 +98,10 @@ class KeptScopeActor(ScopeActor):
             return None
         if self._shared and now < max(map(READY, self._shared)):
             return None
-        spend = self._spend
         life.state = BUSY
         try:
             mark.left = left - 1
-            ready = spend(now)
+            ready = self._spending.commit(now)
             if ready:
                 self.gate = max(self.gate, Instant(ready))
             self.counters.requests += 1

@@ -24,26 +24,3 @@ class LeasedPermits(Protocol):
     @property
     def pop_leased(self) -> Callable[[], Permit]:
         """Takes a permit, on any thread. Raises `IndexError` if none is left."""
-
-
-class PermitTaker:
-    """Takes permits as `LeasedPermits` says, for an address that has what that names."""
-
-    __slots__ = ()
-
-    large: Sized
-    failures: Sized
-    pop_leased: Callable[[], Permit]
-
-    def take(self) -> Permit | None:
-        """One request out of the lease, on any thread; None if it is empty, or if something must be read first.
-
-        After a failure has been reported, in any scope, nothing is taken before it has been read; and nothing is taken ahead of
-        an ask for more than one request. Asks for one need no such care: they were sent because the lease was empty.
-        """
-        if self.large or self.failures:
-            return None
-        try:
-            return self.pop_leased()
-        except IndexError:
-            return None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Final, final
 
+from governor._fields import LifeState
 from governor._units import Instant, to_seconds
 from governor.messages import Denied
 
@@ -79,13 +80,15 @@ TABLE: Final[Mapping[tuple[State, Event], State]] = {
 
 
 @final
-class Lifecycle:
+class Lifecycle(LifeState):
     """The state of one actor.
 
     The hot path of an actor reads `state`, and sets it from `IDLE` to `BUSY` and back, without a call.
     """
 
-    __slots__ = ("_answer", "_until", "state")
+    __slots__ = ("_answer", "_until")
+
+    state: State
 
     def __init__(self) -> None:
         self.state = IDLE

@@ -13,6 +13,7 @@ from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import comes_first
 from governor._actors.permit import Permit
 from governor._failures import Classifier
+from governor._fields import FailureRun
 from governor._units import Instant
 from governor.messages import Acquire, Leave, Outcome
 
@@ -20,10 +21,17 @@ from governor.messages import Acquire, Leave, Outcome
 NOWHERE = 0
 
 
-class Healthy:
+@final
+class Healthy(FailureRun):
     """Degraded mode, as permits of a member know it: the daemon ends a run of failures when a success is reported."""
 
-    failures = 0
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+
+HEALTHY: Final = Healthy()
 
 
 @final
@@ -119,7 +127,7 @@ class AskedOwner(OutcomeLeaver):
     gathers = False
     awaits_answers = True
     counters = Counters()
-    degraded = Healthy()
+    degraded = HEALTHY
     successes: Final[deque[int | None]] = deque()
 
     def __init__(

@@ -7,19 +7,19 @@ or decides by itself while the daemon is away.
 from collections import deque
 from collections.abc import Iterable
 from itertools import repeat, starmap
-from typing import Literal, Protocol, final, overload
+from typing import Final, Literal, Protocol, final, overload
 
 from governor._actors.address import PlanToCome
 from governor._actors.asking import overloaded
 from governor._actors.counters import Counters
-from governor._actors.leased_permits import PermitTaker
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import Permit
 from governor._actors.queue import Waiter
 from governor._actors.stopped_loops import StoppedLoops
 from governor._failures import Classifier
+from governor._fields import PermitSource
 from governor._member.lease import MemberLease
-from governor._member.permits import NOWHERE, Healthy, Outbox, OutcomeLeaver
+from governor._member.permits import HEALTHY, NOWHERE, Outbox, OutcomeLeaver
 from governor._units import Instant
 from governor.errors import UsageError
 from governor.messages import Acquire, Denied, Leave, PlanRetry, RetryPlan
@@ -61,8 +61,12 @@ class _NoLedger:
     budget = _NoBudget()
 
 
+#: What permits of a lease are counted with here: nothing reads it.
+_COUNTERS: Final = Counters()
+
+
 @final
-class StandIn(PermitTaker, OutcomeLeaver):
+class StandIn(PermitSource, OutcomeLeaver):
     """The address of one scope, and the owner of the permits that its lease holds.
 
     Bound: `max_waiting` asks may wait; one more is denied as `overloaded`.
@@ -72,25 +76,17 @@ class StandIn(PermitTaker, OutcomeLeaver):
         "_outbox",
         "classifier",
         "deposits",
-        "failures",
         "idle_looks",
-        "large",
         "lease",
         "logic",
         "max_waiting",
-        "pop_leased",
         "scope",
-        "successes",
         "waiting",
         "watch",
     )
 
     #: As the owner of permits from the lease: a success of theirs is only counted.
-    thread = NOWHERE
-    listens = gathers = False
-    awaits_answers = False
-    counters = Counters()
-    degraded = Healthy()
+    gathers = awaits_answers = False
     ledger = _NoLedger()
 
     _outbox: Parent
@@ -99,6 +95,9 @@ class StandIn(PermitTaker, OutcomeLeaver):
         self.scope = scope
         self._outbox = parent
         self.lease = lease
+        self.thread = NOWHERE
+        self.listens = False
+        self.counters, self.degraded = _COUNTERS, HEALTHY
         self.pop_leased = lease.pop
         self.successes = lease.successes
         self.deposits = lease.deposits

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Protocol, Self
 
 import msgspec
 
+from governor._fields import LimitFields
 from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies.arrivals import Arrivals, Ending
@@ -202,14 +203,18 @@ class Limit(msgspec.Struct, frozen=True):
         raise NotImplementedError
 
 
-class LimitPolicy(ABC):
+class LimitPolicy(LimitFields, ABC):
     """The state machine of one limit: a `Spending` policy of one unit, which can be corrected when the true amount is known.
 
     A subclass has an `__init__(parameters, max_debt=inf)` that begins with nothing spent. `max_debt` bounds what calls may use
     beyond their permits, in bursts or in amounts of one window. Declare `__slots__`: a process may have many instances.
     """
 
-    __slots__ = ("parameters", "ready")
+    __slots__ = ()
+
+    parameters: Limit
+    #: From this instant on a plain request is granted, as far as it depends on this limit.
+    ready: int
 
     #: The frozen record that `state` returns, with a tag of its own.
     state_type: ClassVar[type[msgspec.Struct]]
@@ -230,7 +235,7 @@ class LimitPolicy(ABC):
         self.parameters = parameters
         self.ready = 0
 
-    def assume(self, arrivals: Arrivals) -> None:  # noqa: B027 - for those that override it
+    def assume(self, arrivals: Arrivals) -> None:
         """Tells the policy what is assumed about the arrival of calls, once and before anything else. No effect by default."""
 
     @property
@@ -238,17 +243,17 @@ class LimitPolicy(ABC):
         """The unit that is counted."""
         return self.parameters.unit
 
-    def follow(self, now: Instant, filled_at: Instant, used: int) -> None:  # noqa: B027 - for those that override it
+    def follow(self, now: Instant, filled_at: Instant, used: int) -> None:
         """Of the units just collected, so many were lent then: their outcomes are reported with that instant."""
 
-    def ended(self, now: Instant, filled_at: Instant, count: int) -> None:  # noqa: B027 - for those that override it
+    def ended(self, now: Instant, filled_at: Instant, count: int) -> None:
         """So many of the units that were lent then belong to calls that have been answered."""
 
     def wakes_at(self, now: Instant) -> Instant:
         """The next instant at which units return by time alone although `earliest` is `AFTER_OUTCOME`; `NEVER` if none do."""
         return NEVER
 
-    def answered(self, now: Instant, grant: Grant) -> None:  # noqa: B027 - for those that override it
+    def answered(self, now: Instant, grant: Grant) -> None:
         """Records that the answer has begun: the request has arrived. Called at most once for each grant, before `record`."""
 
     @property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from governor._fields import FailureRun
 from governor._units import MINUTE, Duration, DurationLike, Instant
 from governor.errors import Reason
 from governor.policies import _checks
@@ -82,7 +83,7 @@ class DegradedState(msgspec.Struct, frozen=True, kw_only=True):
     denied: SlidingLogState = SlidingLogState((), Instant(-1))
 
 
-class DegradedPolicy:
+class DegradedPolicy(FailureRun):
     """The state machine: the end of the pause, the run of failures, and what the cap has denied."""
 
     __slots__ = (
@@ -96,7 +97,6 @@ class DegradedPolicy:
         "cause",
         "culprits",
         "due",
-        "failures",
         "parameters",
         "spells",
         "until",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self
 import msgspec
 from msgspec.structs import replace
 
+from governor._fields import BucketFields
 from governor._units import AFTER_OUTCOME, MAX_DURATION, NEVER, Duration, DurationLike, Instant
 from governor.policies import _checks
 from governor.policies._arithmetic import BucketArithmetic
@@ -97,7 +98,7 @@ class TokenBucketState(msgspec.Struct, frozen=True, tag="token_bucket"):
     changed_at: Instant = _NOT_YET
 
 
-class TokenBucketPolicy(LimitPolicy):
+class TokenBucketPolicy(LimitPolicy, BucketFields):
     """The state machine: full at first, refilled continuously up to the burst, and at most `max_debt` bursts in debt."""
 
     __slots__ = (
@@ -112,10 +113,6 @@ class TokenBucketPolicy(LimitPolicy):
         "_tolerance",
         "_unit",
         "lends_elsewhere",
-        "plain",
-        "slack",
-        "tat",
-        "ticks",
     )
 
     state_type = TokenBucketState

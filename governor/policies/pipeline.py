@@ -83,7 +83,7 @@ class Pipeline:
         "remote_lenders",
         "shared",
         "shares",
-        "spend_plain",
+        "plain_spending",
         "spending",
     )
 
@@ -142,7 +142,7 @@ class Pipeline:
         self.all_limits = (*self.limits, *(share.policy for share in self.shares)) if self.shares else self.limits
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.all_limits, cap)
         #: Spends one plain request in all of them.
-        self.spend_plain = PlainSpending(self.all_limits, cap).commit
+        self.plain_spending = PlainSpending(self.all_limits, cap)
         #: Whether a limit waits for outcomes, so that a grant must not get lost.
         self.needs_outcome = any(policy.needs_outcome for policy in self.all_limits)
         #: Whether it matters to a limit when an answer begins.

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from governor._fields import CapFields
 from governor._units import AFTER_OUTCOME, MINUTE, NEVER, Instant
 from governor.errors import Reason
 from governor.policies import _checks
@@ -48,7 +49,7 @@ class _CapForecast(WindowForecast):
         return AFTER_OUTCOME if self._most < request.cost <= self._cap else super().earliest(now, request)
 
 
-class RequestCapPolicy:
+class RequestCapPolicy(CapFields):
     """The state machine: a sliding log of grants. Denied requests are not in it.
 
     Plain requests need no entry of their own before `slot_ends`: `PlainSpending` counts `left` down for each and sets `latest`.
@@ -64,11 +65,8 @@ class RequestCapPolicy:
         "_most",
         "_room",
         "_warn_above",
-        "latest",
-        "left",
         "lent",
         "parameters",
-        "slot_ends",
         "watching",
     )
 

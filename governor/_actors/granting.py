@@ -1,0 +1,99 @@
+"""Plain grants: one request on the actor's own thread, written out by hand, because this is what nearly every call costs.
+
+Compiled where a compiler is; `granting.pxd` has the fields. See docs/explanation/actor-design.md.
+"""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Final, Literal, overload
+
+from governor._actors.lifecycle import BUSY, IDLE, Event, Lifecycle
+from governor._actors.permit import Permit
+from governor._actors.queue import Waiter
+from governor._actors.steps import Steps
+from governor._fields import PermitSource
+from governor._units import NEVER, Instant
+from governor.messages import Acquire, Denied, Leave
+from governor.policies.contract import LimitPolicy
+from governor.policies.plain import PlainSpending
+from governor.policies.request_cap import RequestCapPolicy
+from governor.policies.shared_limit import LimitQueue
+
+READY: Final = attrgetter("ready")
+
+
+class Granting(PermitSource):
+    """Grants plain requests for the actor of a scope. Belongs to the actor's own thread."""
+
+    __slots__ = (
+        "_cap",
+        "_clock",
+        "_generation",
+        "_make",
+        "_shared",
+        "_spending",
+        "_steps",
+        "gate",
+        "inbox",
+        "life",
+    )
+
+    #: No permit is granted before this instant without a closer look.
+    gate: Instant
+    inbox: list[tuple[Acquire | Leave, Waiter | None]]
+    life: Lifecycle
+    _cap: RequestCapPolicy
+    _clock: Callable[[], Instant]
+    _generation: int
+    #: `Permit` or `HeldPermit`.
+    _make: Callable[[Any, Instant, int], Permit]
+    #: What other scopes move as well: shared limits, and their queues. Empty for most scopes.
+    _shared: tuple[LimitPolicy | LimitQueue, ...]
+    _spending: PlainSpending
+    _steps: Steps
+
+    @overload
+    def grab(self) -> Permit | None: ...
+
+    @overload
+    def grab(self, deny: Literal[True]) -> Permit | Denied | None: ...
+
+    def grab(self, deny: bool = False) -> Permit | Denied | None:
+        """One request, at once; None if that takes a step, or is not possible. With `deny` a denial, if that takes no step.
+
+        No Python call but the clock and `PlainSpending`, and no step. `_copy` keeps what it reads up to date. `deny` is
+        positional: keywords cost more.
+        """
+        clock, life = self._clock, self.life  # Fetched and called in two steps: CPython 3.11 calls attributes more slowly.
+        now = clock()  # C: now = read_clock(clock)
+        if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
+            return self._deny(now) if deny else None
+        cap = self._cap
+        if not cap.left:
+            return None
+        if self._shared and now < max(map(READY, self._shared)):
+            return None
+        life.state = BUSY
+        try:
+            ready = self._spending.commit(now)
+            if ready:
+                self.gate = max(self.gate, Instant(ready))
+            self.counters.requests += 1
+            make = self._make
+            return make(self, now, self._generation)  # C: return new_permit(make, self, now, self._generation)
+        except Exception as error:
+            self._steps.crashed(error)
+            self._steps.end()
+            return None
+        except BaseException:
+            self.gate = NEVER  # Ctrl-C, perhaps after a bucket has spent its last: the next ask takes a step, which copies all.
+            raise
+        finally:
+            if life.state is BUSY:
+                life.state = IDLE
+            elif life.busy:  # Closed meanwhile, by a signal handler or by the code of a limit.
+                life.apply(Event.END)
+
+    def _deny(self, now: Instant) -> Denied | None:
+        """The denial of one request that cannot wait, if it takes no step."""
+        raise NotImplementedError

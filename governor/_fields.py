@@ -1,0 +1,93 @@
+"""Fields that nearly every call reads or writes, apart from the classes that they belong to.
+
+Where there is a compiler, `_fields.pxd` declares them in C, and the compiled modules reach them without a look-up. In pure
+Python these are the ordinary slots of their subclasses.
+"""
+
+from collections.abc import Callable, MutableSequence, Sized
+from typing import Any
+
+
+class FailureRun:
+    """Failures in a row, which a success ends."""
+
+    __slots__ = ("failures",)
+
+    failures: int
+
+
+class Counts:
+    """The counters of a plain request that is answered."""
+
+    __slots__ = ("answered_2xx", "requests")
+
+    answered_2xx: int
+    requests: int
+
+
+class LifeState:
+    """The state of an actor."""
+
+    __slots__ = ("state",)
+
+
+class CapFields:
+    """What is left of the global cap, in the newest entry of its log."""
+
+    __slots__ = ("latest", "left", "slot_ends")
+
+    latest: int
+    left: int
+    slot_ends: int
+
+
+class LimitFields:
+    """What every limit has."""
+
+    __slots__ = ("parameters", "ready")
+
+
+class BucketFields(LimitFields):
+    """A token bucket. Its numbers may be larger than 64 bits."""
+
+    __slots__ = ("plain", "slack", "tat", "ticks")
+
+    plain: int
+    slack: int
+    tat: int
+    ticks: int
+
+
+class PermitSource:
+    """What permits and calls read of the address of a scope that grants permits, in this process or in another one."""
+
+    __slots__ = ("counters", "degraded", "failures", "large", "listens", "pop_leased", "successes", "thread")
+
+    #: The counters of the scope, for calls on the actor's own thread.
+    counters: Counts
+    degraded: FailureRun
+    #: Unread failures, of any scope, and unread asks for more than one request.
+    failures: Sized
+    large: Sized
+    #: Whether a success would change anything but the counters.
+    listens: bool
+    #: Takes one permit out of the lease while `large` and `failures` are empty; raises IndexError. For callers to whom the
+    #: function call of `take` is much.
+    pop_leased: Callable[[], Any]
+    #: Where other threads leave the successes that need not be read at once.
+    successes: MutableSequence[Any]
+    #: The actor's own thread.
+    thread: int
+
+    def take(self) -> Any:
+        """One request out of the lease, on any thread; None if it is empty, or if something must be read first.
+
+        After a failure has been reported, in any scope, nothing is taken before it has been read; and nothing is taken ahead of
+        an ask for more than one request. Asks for one need no such care: they were sent because the lease was empty.
+        """
+        if self.large or self.failures:
+            return None
+        try:
+            return self.pop_leased()
+        except IndexError:
+            return None
