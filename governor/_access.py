@@ -11,7 +11,7 @@ import anyio.lowlevel
 import msgspec
 
 from governor._actors.address import Address, Addresses
-from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, overloaded
+from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, grab, overloaded
 from governor._actors.leased_permits import LeasedPermits
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal
@@ -91,8 +91,8 @@ class Access:
         self.addresses: Addresses = {}
         # Held while the table is changed, where any thread may do that.
         self._adding = RLock()
-        # Of each scope, the spellings in the table, and how many there are in all.
-        self._spellings: dict[str, list[tuple[str, str | None]]] = {}
+        # Of each scope, the spellings in the table, provider and method in turns; and how many there are in all.
+        self._spellings: dict[str, tuple[str | None, ...]] = {}
         self._spelled = 0
         #: The thread on which actors may be called without a look at the loop; 0 for none.
         self.thread = 0
@@ -129,12 +129,13 @@ class Access:
         """The actor has been dropped: the next call in its scope finds another one."""
         with self._adding:
             if addresses is self.addresses:
-                for provider, method in self._spellings.pop(actor.scope, ()):
+                spelled = self._spellings.pop(actor.scope, ())
+                for provider, method in zip(spelled[::2], spelled[1::2], strict=True):
                     self._spelled -= 1
-                    methods = addresses.get(provider, {})
+                    methods = addresses.get(provider or "", {})
                     methods.pop(method, None)
                     if not methods:
-                        addresses.pop(provider, None)
+                        addresses.pop(provider or "", None)
 
     # The loop of the actors.
 
@@ -220,7 +221,7 @@ class Access:
             self._spellings.clear()
             self._spelled = 0
         self.addresses.setdefault(provider, {})[method] = actor
-        self._spellings.setdefault(actor.scope, []).append((provider, method))
+        self._spellings[actor.scope] = (*self._spellings.get(actor.scope, ()), provider, method)
         self._spelled += 1
         return actor
 
@@ -295,7 +296,9 @@ class Access:
             return actor
         portal = self.running()
         if portal.here():
-            return actor.acquire(acquire, None) or overloaded(actor.scope)
+            # The first call in a scope comes here, as one that knows no address. It need not take a step for that.
+            permit = grab(actor, acquire) if acquire.suits_lease and acquire.watched is None and not self.by_label else None
+            return permit or actor.acquire(acquire, None) or overloaded(actor.scope)
         return ask_blocking(portal, actor, acquire)
 
     def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:

@@ -82,8 +82,9 @@ class Builder:
     def _use(self, config: Config) -> None:
         self.config = config
         #: The providers of which the settings say anything: all others are alike, and looked up once for all of them.
-        self._named = {provider_of(name) for name in (*config.provider, *config.outbound)}
+        self._named = {provider_of(name) for name in (*config.provider, *config.outbound, *config.global_.degraded_exempt)}
         self._parameters_of_others: ProviderParameters | None = None
+        self._said_of_others = self._said("", config.outbound[DEFAULT], config)
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on."""
@@ -98,14 +99,16 @@ class Builder:
 
     def new(self, scope: str) -> ScopeActor:
         """An actor with unspent policies, or with those that earlier lives have left."""
-        settings = self._settings(scope)  # Looked up once: the first call of a scope waits for all of this.
-        pipeline = self._pipeline_of(scope, self._said(scope, settings, self.config))
+        # Looked up once: the first call of a scope waits for all of this.
+        if provider_of(scope) in self._named:
+            settings = self.config.for_scope(scope)
+            said = self._said(scope, settings, self.config)
+        else:
+            settings, said = self.config.outbound[DEFAULT], self._said_of_others
+        pipeline = self._pipeline_of(scope, said)
         if self._keeper is not None:
             pipeline = self._keeper.scope(scope, pipeline, self._pipeline_of)
         return self._actor(scope, pipeline, settings)
-
-    def _settings(self, scope: str) -> ScopeSettings:
-        return self.config.for_scope(scope) if provider_of(scope) in self._named else self.config.outbound[DEFAULT]
 
     def revived(self, scope: str, record: ScopeRecord) -> ScopeActor:
         """An actor that goes on from a record, as if it had gone through the changes of settings since."""
@@ -129,7 +132,7 @@ class Builder:
         They follow the settings in force, which may have changed in the very moment of the crash.
         """
         crashed = actor.ledger.pipeline
-        successor = self.pipeline(actor.scope, own_server=crashed.own_server)
+        successor = self.pipeline(actor.scope, own_server=crashed.heard)
         try:
             if successor.settings() == crashed.settings():
                 successor.restore(crashed.state())
@@ -144,7 +147,7 @@ class Builder:
         """Has an actor go on under the settings in force. False if a step of the actor runs."""
         scope, settings = actor.scope, self.config.for_scope(actor.scope)
         actor.logic.loops = settings.loops
-        pipeline = self.pipeline(scope, own_server=actor.ledger.pipeline.own_server)
+        pipeline = self.pipeline(scope, own_server=actor.ledger.pipeline.heard)
         return actor.reconfigure(pipeline, settings.retry, self.config.global_.max_waiting)
 
     def provider(self, name: str) -> ProviderPolicies:

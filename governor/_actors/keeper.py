@@ -358,7 +358,7 @@ class Keeper:
 
 def _own(pipeline: Pipeline) -> list[LimitPolicy]:
     """The limits of the scope alone."""
-    return [*pipeline.limits, *(limit.policy for limit in pipeline.own_server.limits)]
+    return [*pipeline.limits, *(limit.policy for limit in (() if pipeline.heard is None else pipeline.heard.limits))]
 
 
 def _mourn_scope(pipeline: Pipeline, deaths: Iterable[Death]) -> None:

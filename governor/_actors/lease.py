@@ -8,9 +8,11 @@ granted, and the owner reads them before it grants ahead again.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol, final
+
+import msgspec
 
 from governor._actors.permit import Permit, Success
 from governor._units import MILLISECOND, Duration, Instant
@@ -74,26 +76,23 @@ class Holder(Protocol):
 
 
 @final
-class LocalHolder:
+class LocalHolder(msgspec.Struct, eq=False, gc=False):
     """The permits of one scope for the threads of this process, in a `collections.deque`, whose ends are safe on any thread.
 
     `take` may be called, and `successes` and `deposits` appended to, on any thread. Each permit is popped once: by a call or by
     a recall.
     """
 
-    __slots__ = ("_permits", "deposits", "generation", "outstanding", "successes", "take")
-
-    def __init__(self) -> None:
-        # Made when it is first filled: most scopes grant nothing ahead, and an empty deque takes 760 bytes.
-        self._permits: deque[Permit] = _NO_PERMITS
-        #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
-        self.take = _NO_PERMIT
-        #: Calls that succeeded.
-        self.successes: list[Success] = []
-        #: One entry for each operation whose first attempt took a permit here.
-        self.deposits: list[None] = []
-        self.outstanding = 0
-        self.generation = 0
+    # Made when it is first filled: most scopes grant nothing ahead, and an empty deque takes 760 bytes.
+    _permits: deque[Permit] = msgspec.field(default_factory=lambda: _NO_PERMITS)
+    #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
+    take: Callable[[], Permit] = _NO_PERMIT
+    #: Calls that succeeded.
+    successes: list[Success] = msgspec.field(default_factory=list)
+    #: One entry for each operation whose first attempt took a permit here.
+    deposits: list[None] = msgspec.field(default_factory=list)
+    outstanding: int = 0
+    generation: int = 0
 
     def __len__(self) -> int:
         return len(self._permits)
@@ -142,18 +141,15 @@ class LocalHolder:
 
 
 @final
-class Demand:
+class Demand(msgspec.Struct, eq=False, gc=False):
     """How many permits are worth granting ahead: what is used between two looks, several times over.
 
     It begins with the number of asks that came together, grows when that was too little, and is 0 once no permit is used.
     """
 
-    __slots__ = ("_busy_at", "_idle", "size")
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._busy_at = Instant(-_BRISK_INTERVAL)
-        self._idle = 0
+    size: int = 0
+    _busy_at: Instant = Instant(-_BRISK_INTERVAL)
+    _idle: int = 0
 
     def short(self, now: Instant, asks: int) -> None:
         """The lease was empty: so many calls, at least 1, had to ask."""
@@ -179,3 +175,7 @@ class Demand:
     def given(self, count: int) -> None:
         """So many could be granted ahead, and no more: the demand grows from there."""
         self.size = count
+
+
+#: Of a scope that was never asked from elsewhere: never changed.
+NO_DEMAND: Final = Demand()

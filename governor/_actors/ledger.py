@@ -21,6 +21,7 @@ from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.lent import ended, follow
 from governor.policies.pipeline import Pipeline
+from governor.policies.pipeline_state import NOTHING_DROPPED
 from governor.policies.retry_budget import RetryBudgetPolicy
 from governor.statistics import CounterRecord
 
@@ -264,7 +265,7 @@ class Ledger:
                     amount,
                 )
             counted[unit] = counted.get(unit, 0) + amount
-        pipeline.dropped.clear()
+        pipeline.dropped = NOTHING_DROPPED
 
 
 def _rejection(status: int | None, answered: Answered | None) -> Rejection | None:

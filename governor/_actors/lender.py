@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from itertools import repeat, starmap
 from typing import final
 
-from governor._actors.lease import MAX_LEASED, Demand, LocalHolder
+from governor._actors.lease import MAX_LEASED, NO_DEMAND, Demand, LocalHolder
 from governor._actors.ledger import Ledger
 from governor._actors.permit import LentPermit, Permit
 from governor._actors.permit_owner import Owner
@@ -50,7 +50,8 @@ class Lender:
         #: When permits were lent that are outstanding here, and how many, the oldest first, if limits wait for outcomes.
         self._batches: deque[tuple[Instant, int]] = NOTHING
         self.holder = LocalHolder()
-        self.demand = Demand()
+        #: Made with the first ask that finds the lease empty: nothing is granted ahead before it.
+        self.demand = NO_DEMAND
         #: The holders in other processes with permits that are outstanding, and how many those are together.
         self.remote: dict[RemoteHolder, None] = {}
         self.lent_out = 0
@@ -116,6 +117,8 @@ class Lender:
         asks, self._asks = self._asks, 0
         if not asks or not fill:
             return False
+        if self.demand is NO_DEMAND:
+            self.demand = Demand()
         self.demand.short(now, asks)
         return self.fill(now)
 

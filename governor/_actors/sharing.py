@@ -88,7 +88,7 @@ class Sharing:
 
     def pipeline(self, ledger: Ledger) -> Pipeline:
         """Policies for a scope whose server has revealed other limits, with nothing spent of its own."""
-        return self._builder.pipeline(ledger.scope, own_server=ledger.pipeline.own_server)
+        return self._builder.pipeline(ledger.scope, own_server=ledger.pipeline.heard)
 
     def ledgers(self, provider: ProviderPolicies) -> list[Ledger]:
         """The ledgers of the scopes of a provider."""

@@ -10,6 +10,7 @@ from governor._actors.effects import Surroundings
 from governor._actors.ledger import Ledger
 from governor._actors.queue import Waiter, WaitQueue
 from governor._units import AFTER_OUTCOME, NEVER, Instant
+from governor.policies.apart import without_shares
 from governor.policies.contract import LimitPolicy, Request
 from governor.policies.shared_limit import LimitQueue, Share
 from governor.policies.verdict import Verdict
@@ -70,7 +71,7 @@ class Standing:
         request = head.acquire.request
         if self._number != head.number:
             self.leave()
-        self._joins_at = self._ledger.pipeline.without_shares(now, request)
+        self._joins_at = without_shares(self._ledger.pipeline, now, request)
         if self._joins_at > now:
             self.leave()
             return None

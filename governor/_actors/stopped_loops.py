@@ -6,6 +6,8 @@ Bound: `MAX_STOPPED` loops, of which the oldest is dropped; the loop guard denie
 from collections.abc import Hashable, Iterable
 from typing import Final, final
 
+import msgspec
+
 from governor._units import Instant, to_seconds
 from governor.statistics import LoopStatistics
 
@@ -17,13 +19,10 @@ _MAX_CALLERS: Final = 10
 
 
 @final
-class StoppedLoops:
+class StoppedLoops(msgspec.Struct, eq=False, gc=False):
     """The calls that are denied as loops: until when, and the pseudonym of their caller, which is empty without a label."""
 
-    __slots__ = ("_stopped",)
-
-    def __init__(self) -> None:
-        self._stopped = _NONE
+    _stopped: dict[Hashable, tuple[Instant, str]] = msgspec.field(default_factory=lambda: _NONE)
 
     def __bool__(self) -> bool:
         return bool(self._stopped)

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, final
 
+import msgspec
+
 from governor.policies import unit_names
 from governor.policies.contract import REQUESTS, LimitPolicy
 
@@ -22,29 +24,28 @@ _MAX_NAME: Final = 64
 
 
 @final
-class UnitWatch:
+class UnitWatch(msgspec.Struct, eq=False, gc=False):
     """The units of one scope. Written by its actor only."""
 
-    __slots__ = ("_counted", "_limited", "_named", "_scope", "_since", "_unknown", "_warned", "watching")
-
-    def __init__(self, scope: str) -> None:
-        self._scope = scope
-        self._limited = False
-        #: What limits count beside requests, and what of it calls have named so far.
-        self._counted = _NONE
-        self._named = _NONE
-        self._unknown: tuple[str, ...] = ()
-        self._warned = _NONE
-        self._since = 0
-        #: Whether permits are still to be looked at one by one.
-        self.watching = False
+    _scope: str
+    _limited: bool = False
+    #: What limits count beside requests, and what of it calls have named so far.
+    _counted: frozenset[str] = _NONE
+    _named: frozenset[str] = _NONE
+    _unknown: tuple[str, ...] = ()
+    _warned: frozenset[str] = _NONE
+    _since: int = 0
+    #: Whether permits are still to be looked at one by one.
+    watching: bool = False
 
     def follow(self, limits: Sequence[LimitPolicy], requests: int) -> None:
         """These limits are in force from now on, when so many permits have been granted."""
         self._limited = bool(limits)
-        self._counted = frozenset(limit.unit for limit in limits if limit.unit != REQUESTS) or _NONE
+        counted = [limit.unit for limit in limits if limit.unit != REQUESTS]
+        self._counted = frozenset(counted) if counted else _NONE
         self._named = self._named & self._counted or _NONE
-        self._unknown = tuple(unit for unit in self._unknown if unit not in self._counted and self._limited)
+        if self._unknown:
+            self._unknown = tuple(unit for unit in self._unknown if unit not in self._counted and self._limited)
         self._since = requests
         self.watching = not self._counted <= self._named
 

@@ -3,13 +3,14 @@
 The state of a bucket is its theoretical arrival time (TAT) in ticks of 1/amount microsecond, with common factors removed.
 """
 
+from functools import lru_cache
 from math import gcd
 
 
 class BucketArithmetic:
-    """The parameters of a bucket in ticks: `ticks` per microsecond, `step` per token, and `tolerance` for the burst."""
+    """The parameters of a bucket in ticks: `ticks` per microsecond, `step` per token, `tolerance` for the burst. Immutable."""
 
-    __slots__ = ("step", "ticks", "tolerance")
+    __slots__ = ("slack", "step", "ticks", "tolerance")
 
     def __init__(self, amount: int, per: int, burst: int) -> None:
         divisor = gcd(amount, per)
@@ -17,6 +18,14 @@ class BucketArithmetic:
         # A plain integer: arithmetic with a subclass such as `Duration` is slower.
         self.step = int(per) // divisor
         self.tolerance = burst * self.step
+        #: By how much the TAT may be ahead of now while one more token is available.
+        self.slack = self.tolerance - self.step
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def of(cls, amount: int, per: int, burst: int) -> "BucketArithmetic":
+        """The same: one object for all buckets of these parameters."""
+        return cls(amount, per, burst)
 
     def carried_over(self, now: int, tat: int, before: "BucketArithmetic") -> int:
         """The TAT of this bucket that leaves the same share of the burst as `tat` leaves in the bucket `before`.

@@ -13,7 +13,7 @@ call costs nothing. `count` begins it, with the number of calls that are under w
 window counts no longer; its rejection counts when it comes.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
@@ -87,19 +87,22 @@ class BanBudgetState(msgspec.Struct, frozen=True, tag="ban_budget"):
     counting: bool
 
 
-class BanBudgetPolicy:
-    """The state machine, one for each provider. `now` never goes back."""
+#: Of a provider that has rejected nothing: never added to.
+_NO_LOG: Final = SlidingLog(1, 1)
 
-    __slots__ = ("_rejected", "_threshold", "_under_way", "counting", "parameters")
 
-    reason: Final = Reason.BAN_BUDGET
+class BanBudgetPolicy(msgspec.Struct, eq=False, gc=False):
+    """The state machine, one for each provider. `now` never goes back. Its logs are made when something is to be dated."""
 
-    def __init__(self, parameters: BanBudget) -> None:
-        self.parameters = parameters
-        self._threshold = parameters.threshold
-        self._rejected = SlidingLog(parameters.per, self._threshold)
-        self._under_way = SlidingLog(parameters.per, self._threshold)
-        #: Whether calls under way are counted, so that each must report how it ends.
+    reason: ClassVar[Reason] = Reason.BAN_BUDGET
+
+    parameters: BanBudget
+    #: Whether calls under way are counted, so that each must report how it ends.
+    counting: bool = False
+    _rejected: SlidingLog = msgspec.field(default_factory=lambda: _NO_LOG)
+    _under_way: SlidingLog = msgspec.field(default_factory=lambda: _NO_LOG)
+
+    def __post_init__(self) -> None:
         self.counting = self._threshold < MIN_UNCOUNTED
 
     @property
@@ -118,6 +121,8 @@ class BanBudgetPolicy:
 
     def reject(self, now: Instant) -> bool:
         """Counts a rejection. True if calls under way must be counted from now on: call `count` with their number."""
+        if self._rejected is _NO_LOG:
+            self._rejected = self._log()
         self._rejected.add(now, 1)
         return not self.counting and 2 * self._rejected.used(now) >= self._threshold
 
@@ -125,7 +130,7 @@ class BanBudgetPolicy:
         """Begins to count calls under way, of which there are so many."""
         self.counting = True
         if under_way > 0:
-            self._under_way.add(now, under_way)
+            self._add_under_way(now, under_way)
 
     def earliest(self, now: Instant, request: Request) -> Instant:
         """`now`, or when so many rejections and calls under way have left the window that there is room for another one."""
@@ -148,7 +153,7 @@ class BanBudgetPolicy:
     def commit(self, now: Instant) -> None:
         """Counts a granted call, which may be rejected."""
         if self.counting:
-            self._under_way.add(now, 1)
+            self._add_under_way(now, 1)
 
     def answer(self, now: Instant, granted_at: Instant) -> bool:
         """A call is no longer under way: its answer has begun, or it will not come. True if that makes room for others.
@@ -161,13 +166,13 @@ class BanBudgetPolicy:
         self._under_way.remove(granted_at, 1)
         if self._threshold >= MIN_UNCOUNTED and 4 * self._rejected.used(now) < self._threshold:
             self.counting = False
-            self._under_way = SlidingLog(self.parameters.per, self._threshold)
+            self._under_way = _NO_LOG
             return True
         return full and self._used(now) < self._threshold
 
     def reset(self) -> None:
         """Forgets all rejections. Calls under way stay counted."""
-        self._rejected = SlidingLog(self.parameters.per, self._threshold)
+        self._rejected = _NO_LOG
 
     def rests_at(self) -> Instant:
         """The instant from which on a new policy would be the same, if nothing happens."""
@@ -175,6 +180,7 @@ class BanBudgetPolicy:
 
     def carry_over(self, now: Instant, before: "BanBudgetPolicy") -> None:
         """Continues from a policy whose parameters may differ: what is in its logs counts, dated as late as it may be."""
+        self._rejected, self._under_way = self._log(), self._log()
         for mine, theirs in ((self._rejected, before._rejected), (self._under_way, before._under_way)):
             for dated, count in theirs.state().slots:
                 if count and dated > now - self.parameters.per:
@@ -187,9 +193,22 @@ class BanBudgetPolicy:
 
     def restore(self, state: BanBudgetState) -> None:
         """Continues from a state that `state` returned under the same parameters."""
+        self._rejected, self._under_way = self._log(), self._log()
         self._rejected.restore(state.rejected)
         self._under_way.restore(state.under_way)
         self.counting = state.counting
+
+    @property
+    def _threshold(self) -> int:
+        return self.parameters.threshold
+
+    def _add_under_way(self, now: Instant, count: int) -> None:
+        if self._under_way is _NO_LOG:
+            self._under_way = self._log()
+        self._under_way.add(now, count)
+
+    def _log(self) -> SlidingLog:
+        return SlidingLog(self.parameters.per, self._threshold)
 
     def _used(self, now: Instant) -> int:
         return self._rejected.used(now) + self._under_way.used(now)

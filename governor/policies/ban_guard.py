@@ -1,10 +1,13 @@
 """Ban guard of one scope: the ban budget and the runs of rejections of its provider and of the scope itself, asked together."""
 
 from enum import Enum, Flag, auto
-from typing import Final
+from typing import ClassVar, Final
+
+import msgspec
 
 from governor._units import NEVER, Instant
 from governor.errors import Reason
+from governor.policies.ban_budget import BanBudget
 from governor.policies.contract import Request
 from governor.policies.provider import ProviderPolicies
 from governor.policies.rejection_run import LISTENING, RejectionRunPolicy, RejectionRunState
@@ -47,22 +50,27 @@ class News(Flag):
     CHANGED = auto()
 
 
-class BanGuard:
+#: A run without a rejection. Nothing changes it: neither a success nor a permit does before the first rejection.
+_NO_RUN: Final = RejectionRunPolicy(BanBudget())
+
+
+class BanGuard(msgspec.Struct, eq=False, gc=False):
     """The guard of the scope of that name. Its provider shares the budget and one run; the run `own` is of the scope alone."""
 
-    __slots__ = ("_shared", "listens", "name", "news", "own", "restricted")
+    reason: ClassVar[Reason] = Reason.BAN_BUDGET
 
-    reason: Final = Reason.BAN_BUDGET
+    name: str
+    _shared: ProviderPolicies
+    #: Until a call is rejected, one that all scopes share.
+    own: RejectionRunPolicy = msgspec.field(default_factory=lambda: _NO_RUN)
+    #: What has changed since it was last read.
+    news: News = News.NOTHING
+    #: Whether every call must be asked for and must report its end, and whether it matters that a call has been answered.
+    #: Attributes, because every request reads them.
+    restricted: bool = False
+    listens: bool = False
 
-    def __init__(self, name: str, shared: ProviderPolicies) -> None:
-        self.name = name
-        self._shared = shared
-        self.own = RejectionRunPolicy(shared.ban_budget.parameters)
-        #: What has changed since it was last read.
-        self.news = News.NOTHING
-        #: Whether every call must be asked for and must report its end, and whether it matters that a call has been answered.
-        #: Attributes, because every request reads them.
-        self.restricted = self.listens = False
+    def __post_init__(self) -> None:
         self.look()
 
     def look(self) -> None:
@@ -92,6 +100,8 @@ class BanGuard:
     def learn(self, now: Instant, granted_at: Instant, rejection: Rejection | None) -> None:
         """A call has been answered; None: without an answer that counts, or it was never made."""
         budget, run, own = self._shared.ban_budget, self._shared.rejections, self.own
+        if rejection is Rejection.FORBIDDEN and not own.run and not own.spells:
+            self.own = own = RejectionRunPolicy(budget.parameters)
         if rejection is None:
             self._tell(News.CHANGED, run.let_go(granted_at) | own.let_go(granted_at))
             return
@@ -129,6 +139,7 @@ class BanGuard:
 
     def restore(self, state: RejectionRunState) -> None:
         """Continues from a state that `state` returned."""
+        self.own = RejectionRunPolicy(self._shared.ban_budget.parameters)
         self.own.restore(state)
 
     def _tell(self, news: News, there_is: bool) -> None:

@@ -20,7 +20,9 @@ Each change of state begins a new generation, and so does each change of setting
 outcome of a grant from an earlier state changes nothing.
 """
 
-from typing import Final
+from typing import ClassVar, Final
+
+import msgspec
 
 from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
@@ -37,65 +39,49 @@ MAX_RAMP: Final = 65_536
 _MAX_SPELLS: Final = 64
 
 
-class BreakerPolicy:
+class BreakerPolicy(msgspec.Struct, eq=False, gc=False):
     """The state machine: closed at first."""
 
-    __slots__ = (
-        "_out",
-        "_unbound",
-        "admitted",
-        "counts_successes",
-        "failures",
-        "forced",
-        "generation",
-        "last_failure",
-        "openings",
-        "parameters",
-        "ramp",
-        "rate",
-        "since",
-        "spells",
-        "status",
-        "successes",
-        "trip",
-        "until",
-    )
+    reason: ClassVar[Reason] = Reason.CIRCUIT_OPEN
 
-    reason = Reason.CIRCUIT_OPEN
+    parameters: Breaker
+    #: Whether it opens on a rate or for slow calls: then each success counts, or may be a failure.
+    counts_successes: bool = False
+    status: BreakerStatus = BreakerStatus.CLOSED
+    generation: int = 0
+    #: The first generation of the current state: outcomes of older ones change nothing.
+    since: int = 0
+    #: While open: the instant from which on probes are granted.
+    until: Instant = Instant(0)
+    #: Whether an operator has set the current state.
+    forced: bool = False
+    #: Failures in a row while closed.
+    failures: int = 0
+    #: Successful probes of this generation.
+    successes: int = 0
+    #: How often it has opened.
+    openings: int = 0
+    #: How often failures have opened it since it was last closed for good.
+    spells: int = 0
+    #: What opened it last: the number of failures, and of how many calls; None means in a row.
+    trip: tuple[int, int | None] = (0, None)
+    last_failure: Instant | None = None
+    #: Probes of this generation that were granted, except those that were refunded.
+    admitted: int = 0
+    #: How many calls may be without an answer during a ramp; None outside of a ramp.
+    ramp: int | None = None
+    # How many more successes end the ramp, if it is not used up before.
+    _unbound: int = 0
+    # Calls without an answer: probes, and those of the ramp.
+    _out: CallsOut = msgspec.field(default_factory=CallsOut)
+    #: The failure rate, if there is one to open on.
+    rate: FailureRate | None = None
 
-    def __init__(self, parameters: Breaker) -> None:
-        self.parameters = parameters
-        #: Whether it opens on a rate or for slow calls: then each success counts, or may be a failure.
+    def __post_init__(self) -> None:
+        parameters = self.parameters
         self.counts_successes = parameters.failure_rate is not None or parameters.slow_call is not None
-        self.status = BreakerStatus.CLOSED
-        self.generation = 0
-        #: The first generation of the current state: outcomes of older ones change nothing.
-        self.since = 0
-        #: While open: the instant from which on probes are granted.
-        self.until = Instant(0)
-        #: Whether an operator has set the current state.
-        self.forced = False
-        #: Failures in a row while closed.
-        self.failures = 0
-        #: Successful probes of this generation.
-        self.successes = 0
-        #: How often it has opened.
-        self.openings = 0
-        #: How often failures have opened it since it was last closed for good.
-        self.spells = 0
-        #: What opened it last: the number of failures, and of how many calls; None means in a row.
-        self.trip: tuple[int, int | None] = (0, None)
-        self.last_failure: Instant | None = None
-        #: Probes of this generation that were granted, except those that were refunded.
-        self.admitted = 0
-        #: How many calls may be without an answer during a ramp; None outside of a ramp.
-        self.ramp: int | None = None
-        # How many more successes end the ramp, if it is not used up before.
-        self._unbound = 0
-        # Calls without an answer: probes, and those of the ramp.
-        self._out = CallsOut()
-        #: The failure rate, if there is one to open on.
-        self.rate = None if parameters.failure_rate is None else FailureRate(parameters)
+        if parameters.failure_rate is not None:
+            self.rate = FailureRate(parameters)
 
     @property
     def unrestricted(self) -> bool:

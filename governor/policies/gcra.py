@@ -107,7 +107,6 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         "_changed_at",
         "_debt",
         "_lent",
-        "_max_debt",
         "_refunded",
         "_step",
         "_tolerance",
@@ -135,7 +134,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         self._lent = 0
 
     def _keep(self, amount: int, per: int, burst: int) -> None:
-        self._arithmetic = arithmetic = BucketArithmetic(amount, per, burst)
+        self._arithmetic = arithmetic = BucketArithmetic.of(amount, per, burst)
         # Copies, because `commit` and `earliest` are written out here: they run for every permit, and a call costs more.
         #: Ticks in a microsecond.
         self.ticks = arithmetic.ticks
@@ -144,15 +143,15 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         self.plain = arithmetic.step if self._unit is None else 0
         self._burst = burst
         self._tolerance = arithmetic.tolerance
-        # By how much the TAT may be ahead of now because of what calls have used beyond their permits.
-        self._max_debt = (burst + _checks.units_of(self._debt, burst)) * self._step
         #: By how much the TAT may be ahead of now, in ticks, while one more token is available.
-        self.slack = self._tolerance - self._step
+        self.slack = arithmetic.slack
 
     def assume(self, arrivals: Arrivals) -> None:
         """Reduces the bucket for requests that arrive up to `bucket_margin` late."""
         limit, margin = self.parameters, int(arrivals.bucket_margin)
         burst = limit.burst - -(-limit.amount * margin // limit.per)
+        if burst == limit.burst:
+            return
         if burst >= 1:
             self._keep(limit.amount, limit.per, burst)
         else:
@@ -209,7 +208,9 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         full = now * self.ticks
         if change >= 0:
             tat = max(self.tat, full)
-            kept = min(change, max(0, (full + self._max_debt - tat) // self._step))
+            # By how much the TAT may be ahead of now because of what calls have used beyond their permits.
+            max_debt = (self._burst + _checks.units_of(self._debt, self._burst)) * self._step
+            kept = min(change, max(0, (full + max_debt - tat) // self._step))
             self.move(tat + kept * self._step)
             return change - kept
         if grant.granted_at <= self._changed_at:

@@ -12,13 +12,14 @@ def lenders(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> tuple[Len
 
     Of what counts other units, a plain request takes nothing.
     """
-    if not all(limit.lends for limit in (*limits, *(share.policy for share in shares))):
+    if not all(limit.lends for limit in (*limits, *[share.policy for share in shares])):
         return None
     own = [limit for limit in limits if limit.unit == REQUESTS]
-    return (*cast("list[Lending]", own), *(cast("Lending", share.policy) for share in shares if share.counts_plain))
+    return (*cast("list[Lending]", own), *[cast("Lending", share.policy) for share in shares if share.counts_plain])
 
 
 def lends_elsewhere(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> bool:
     """Whether other processes may have leases, which report how many permits were used, and nothing of each."""
-    every = (*limits, *(share.policy for share in shares))
-    return len(limits) <= 1 and all(limit.lends and limit.lends_elsewhere for limit in every)
+    if len(limits) > 1:
+        return False
+    return all(limit.lends and limit.lends_elsewhere for limit in (*limits, *[share.policy for share in shares]))

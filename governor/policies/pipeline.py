@@ -12,7 +12,7 @@ A scope whose limits all lend, and whose breaker ignores successes, can grant pl
 request takes units of lends, counts and takes back by itself; the one with the least to spare decides how many are granted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Final
 
@@ -29,7 +29,7 @@ from governor.policies.degraded import DegradedPolicy
 from governor.policies.lenders import lenders, lends_elsewhere
 from governor.policies.limits import build, predecessors
 from governor.policies.mark import Mark, excess
-from governor.policies.pipeline_state import PipelineState
+from governor.policies.pipeline_state import NOTHING_DROPPED, NOTHING_HEARD, PipelineState, born_first
 from governor.policies.plain import PlainSpending
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
@@ -69,17 +69,17 @@ class Pipeline:
         "gate",
         "gates",
         "guard",
+        "heard",
+        "key",
         "lenders",
         "limits",
         "mark",
         "max_debt",
         "needs_outcome",
         "own_cooldown",
-        "own_server",
         "pauses",
         "policies",
         "provider",
-        "providers",
         "remote_lenders",
         "shared",
         "shares",
@@ -110,24 +110,24 @@ class Pipeline:
         #: What the scopes of the provider share, and the name of the provider.
         self.shared = ProviderPolicies() if provider is None else provider
         self.provider = self.shared.name
-        #: The same, and what the scopes of its key share.
-        self.providers = (self.shared,) if key is None else (self.shared, key)
-        #: What the server says about the limits of this scope alone.
-        self.own_server = (own_server or ServerLimits()).beside(self.shared.server)
+        #: What the scopes of its key share, if it has one that limits anything.
+        self.key = key
+        #: What the server has said about the limits of this scope alone; None before it has said anything.
+        self.heard = None if own_server is None else own_server.beside(self.shared.server)
         #: The limits that the scope shares with others: of its provider, and of its key. Those of its server are treated alike.
-        self.shares: tuple[Share, ...] = (
-            *shares(self.shared.limits, cost),
-            *(() if key is None else shares(key.limits, key_cost)),
-            *shares((*self.shared.server.limits, *self.own_server.limits), ONE_REQUEST),
-        )
+        self.shares: tuple[Share, ...] = shares(self.shared.limits, cost) if self.shared.limits else ()
+        if key is not None:
+            self.shares += shares(key.limits, key_cost)
+        if stated := self.shared.server.limits if self.heard is None else (*self.shared.server.limits, *self.heard.limits):
+            self.shares += shares(stated, ONE_REQUEST)
         #: Closes the scope before the server bans the client.
         self.guard = BanGuard(scope, self.shared)
         self.breaker = BreakerPolicy(breaker)
-        self.limits: tuple[LimitPolicy, ...] = tuple(build(limit, max_debt, arrivals) for limit in limits)
+        self.limits: tuple[LimitPolicy, ...] = tuple([build(limit, max_debt, arrivals) for limit in limits])
         self.max_debt = max_debt
         self.arrivals = arrivals
         #: Amounts beyond the largest debt of a limit, by unit; they were dropped and not charged.
-        self.dropped: dict[str, int] = {}
+        self.dropped = NOTHING_DROPPED
         self.cap = cap
         #: The budgets of caller labels, which all scopes share.
         self.budgets = Budgets() if budgets is None else budgets
@@ -138,7 +138,7 @@ class Pipeline:
         #: What only pauses the scope, apart from degraded mode: of the provider, and of the scope alone.
         self.pauses = (*self.shared.pauses, self.own_cooldown)
         #: Of the shared limits that a plain request takes units of: the queues, and the limits.
-        self.gates = tuple(gate for share in self.shares if share.counts_plain for gate in (share.queue, share.policy))
+        self.gates = tuple([gate for share in self.shares if share.counts_plain for gate in (share.queue, share.policy)])
         self.all_limits = (*self.limits, *(share.policy for share in self.shares)) if self.shares else self.limits
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.all_limits, cap)
         #: Spends one plain request in all of them.
@@ -152,7 +152,7 @@ class Pipeline:
         self.lenders = () if found is None else (*found, cap)
         self.remote_lenders = self.lenders if lends_elsewhere(self.limits, self.shares) else ()
         #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
-        self.born = [0] * len(self.all_limits)
+        self.born: Sequence[int] = born_first(len(self.all_limits))
         self._receipts_born = 0
         self.exempt = exempt
         #: All policies but the pauses, in the order in which they are asked.
@@ -160,6 +160,11 @@ class Pipeline:
         #: From this instant on all policies but the cap and the shares grant a `PLAIN` request; before it, call `verdict`.
         self.gate = Instant(0)
         self.regate()
+
+    @property
+    def providers(self) -> tuple[ProviderPolicies, ...]:
+        """What the scopes of the provider share, and what the scopes of its key share."""
+        return (self.shared,) if self.key is None else (self.shared, self.key)
 
     def regate(self) -> None:
         """Recomputes the gate. Call it after anything that may have changed the breaker, degraded mode or cooldown."""
@@ -206,21 +211,6 @@ class Pipeline:
     def wakes_at(self, now: Instant) -> Instant:
         """When to look again although the verdict is `AFTER_OUTCOME`; `NEVER` if time alone changes nothing."""
         return min((limit.wakes_at(now) for limit in self.all_limits), default=NEVER)
-
-    def only_the_cap_refuses(self, now: Instant, request: Request) -> bool:
-        """Whether the global cap denies this request, and nothing else does."""
-        return now < self.cap.earliest(now, request) < NEVER and self.without_cap(now, request) <= now
-
-    def without_cap(self, now: Instant, request: Request) -> Instant:
-        """The earliest instant at which the request can be granted, disregarding the global cap."""
-        others = (policy.earliest(now, request) for policy in self.policies if policy is not self.cap)
-        return max(self.guard.earliest(now, request)[0], *(pause.until for pause in self.pauses), *others)
-
-    def without_shares(self, now: Instant, request: Request) -> Instant:
-        """The earliest instant at which the request can be granted, disregarding the shared limits."""
-        shared = {share.policy for share in self.shares}
-        others = (policy.earliest(now, request) for policy in self.policies if policy not in shared)
-        return max(self.guard.earliest(now, request)[0], *(pause.until for pause in self.pauses), *others)
 
     def commit(self, now: Instant, request: Request) -> Grant:
         """Spends the request in every policy; if one of them fails, in none."""
@@ -279,7 +269,7 @@ class Pipeline:
                 change = used[policy.unit] - before
                 dropped = policy.settle(now, grant, None if receipts is None else receipts[index], change)
                 if dropped:
-                    self.dropped[policy.unit] = self.dropped.get(policy.unit, 0) + dropped
+                    self.dropped = {**self.dropped, policy.unit: self.dropped.get(policy.unit, 0) + dropped}
         if self.mark is not None:
             self.mark.settled(now, excess(asked, used))
         self.regate()
@@ -333,7 +323,8 @@ class Pipeline:
 
     def at_rest(self, now: Instant) -> bool:
         """Whether nothing is spent and no failure is on record, so that the pipeline can be dropped."""
-        if self.own_cooldown.until > now or self.own_server.rests_at() > now or self.guard.own.spells:
+        heard_until = Instant(0) if self.heard is None else self.heard.rests_at()
+        if self.own_cooldown.until > now or heard_until > now or self.guard.own.spells:
             return False
         return self.breaker.at_rest(now) and all(limit.available(now) == limit.capacity() for limit in self.limits)
 
@@ -343,15 +334,23 @@ class Pipeline:
             self.breaker.rests_at(now),
             *(limit.rests_at() for limit in self.limits),
             self.own_cooldown.until,
-            self.own_server.rests_at(),
+            Instant(0) if self.heard is None else self.heard.rests_at(),
             self.guard.rests_at(),
             now,
         )
 
+    @property
+    def own_server(self) -> ServerLimits:
+        """What the server says about the limits of this scope alone, to add to it."""
+        if self.heard is None:
+            self.heard = ServerLimits().beside(self.shared.server)
+        return self.heard
+
     def state(self) -> PipelineState:
         """The state as a frozen record, for `restore`, without the shared policies."""
         limits = tuple(policy.state() for policy in self.limits)
-        alone = self.own_cooldown.state(), self.guard.own.state(), self.own_server.state()
+        heard = NOTHING_HEARD if self.heard is None else self.heard.state()
+        alone = self.own_cooldown.state(), self.guard.own.state(), heard
         return PipelineState(self.breaker.state(), limits, tuple(self.born), self._receipts_born, *alone)
 
     def settings(self) -> PipelineSettings:
@@ -367,18 +366,16 @@ class Pipeline:
         """
         self.breaker.carry_over(now, before.breaker)
         self.own_cooldown.restore(before.own_cooldown.state())
-        self.guard.own.restore(before.guard.own.state())
+        self.guard.restore(before.guard.state())
         self._receipts_born = self.breaker.generation
-        for index, (policy, origin) in enumerate(zip(self.limits, predecessors(self.limits, before.limits), strict=True)):
-            if origin is None:
-                self.born[index] = self.breaker.generation
-            else:
-                self.born[index] = before.born[before.limits.index(origin)]
+        born: list[int] = []
+        for policy, origin in zip(self.limits, predecessors(self.limits, before.limits), strict=True):
+            born.append(self.breaker.generation if origin is None else before.born[before.limits.index(origin)])
+            if origin is not None:
                 policy.carry_over(now, origin)
         # Shared limits have been carried over by their provider, and have kept their queue then.
-        known = {share.queue: born for share, born in zip(before.shares, before.born[len(before.limits) :], strict=True)}
-        for index, share in enumerate(self.shares, len(self.limits)):
-            self.born[index] = known.get(share.queue, self.breaker.generation)
+        known = {share.queue: one for share, one in zip(before.shares, before.born[len(before.limits) :], strict=True)}
+        self.born = (*born, *(known.get(share.queue, self.breaker.generation) for share in self.shares))
         self.regate()
 
     def _receipts(self, grant: Grant) -> tuple[int, ...] | None:
@@ -389,12 +386,12 @@ class Pipeline:
         self.breaker.restore(state.breaker)
         for policy, limit_state in zip(self.limits, state.limits, strict=True):
             policy.restore(limit_state)
-        born, own = list(state.born), len(self.limits)
+        born, own = state.born, len(self.limits)
         if len(born) != len(self.born):
             # A provider has replaced its limits meanwhile: those of now know of no earlier grant.
-            born = [*(born[:own] or self.born[:own]), *([self.breaker.generation] * len(self.shares))]
+            born = (*(born[:own] or self.born[:own]), *([self.breaker.generation] * len(self.shares)))
         self.born = born
         self._receipts_born = state.receipts_born
         self.own_cooldown.restore(state.cooldown)
-        self.guard.own.restore(state.rejections)
+        self.guard.restore(state.rejections)
         self.regate()

@@ -1,4 +1,8 @@
-"""The state of the policies of one scope, as it is set aside and can be stored."""
+"""The state of the policies of one scope, as it is set aside and can be stored, and what is the same of all new ones."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
 
 import msgspec
 
@@ -7,6 +11,17 @@ from governor.policies.cooldown import CooldownState
 from governor.policies.limits import decode_state
 from governor.policies.rejection_run import RejectionRunState
 from governor.policies.server_limits import ServerLimitsState
+
+#: What is dropped of a scope that keeps within its largest debt.
+NOTHING_DROPPED: Final[Mapping[str, int]] = {}
+#: What is known of a server that has said nothing.
+NOTHING_HEARD: Final = ServerLimitsState()
+
+
+@lru_cache(maxsize=64)
+def born_first(limits: int) -> tuple[int, ...]:
+    """The generations from which on so many new limits know of grants."""
+    return (0,) * limits
 
 
 class PipelineState(msgspec.Struct, frozen=True):

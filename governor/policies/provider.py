@@ -93,7 +93,7 @@ class ProviderPolicies:
         #: All policies that only pause the provider, in the order in which they are asked.
         self.pauses: tuple[CooldownPolicy, ...] = (self.cooldown, self.hold)
         #: The limits over all scopes together.
-        self.limits = tuple(SharedLimit(limit) for limit in self._build(self.parameters.limits))
+        self.limits = tuple([SharedLimit(limit) for limit in self._build(self.parameters.limits)])
         #: What the server says about its limits.
         self.server = ServerLimits(adopts=self.parameters.adopts, gentle=self.parameters.gentle)
         self._numbered = 0
@@ -104,7 +104,7 @@ class ProviderPolicies:
         return self._numbered
 
     def _build(self, limits: Iterable[Limit]) -> tuple[LimitPolicy, ...]:
-        return tuple(build(limit, self.parameters.max_debt, self.parameters.arrivals) for limit in limits)
+        return tuple([build(limit, self.parameters.max_debt, self.parameters.arrivals) for limit in limits])
 
     def reconfigure(self, now: Instant, parameters: ProviderParameters) -> None:
         """Other parameters from now on; everything goes on from where it stands. Nothing may be lent.

@@ -74,124 +74,6 @@ class RetryBudgetState(msgspec.Struct, frozen=True, tag="retry_budget"):
     reservations: tuple[tuple[Instant, int], ...] = ()
 
 
-class RetryBudgetPolicy:
-    """The state machine, one for each provider. A `now` earlier than the latest one so far counts as the latest one."""
-
-    __slots__ = ("_deposits", "_floor", "_latest", "_parts", "_reservations", "_withdrawals", "parameters")
-
-    def __init__(self, parameters: RetryBudget) -> None:
-        self.parameters = parameters
-        self._parts = parameters.parts_per_million
-        self._floor = parameters.floor
-        window, grain = plain(parameters.window), part(parameters.window, SLOTS)
-        self._deposits = _Tally(window, grain, _OLDEST)
-        self._withdrawals = _Tally(window, grain, _NEWEST)
-        self._reservations: list[tuple[Instant, int]] = NOTHING
-        self._latest = Instant(0)
-
-    def deposit(self, now: Instant, n: int = 1) -> None:
-        """Records `n` requests, without retries. They count for one window."""
-        # Each call on the governor's loop comes by here, so `_at` is written out.
-        if now > self._latest:
-            self._latest = now
-        self._deposits.add(self._latest, n)
-
-    def reserve(self, now: Instant, expiry: Instant) -> bool:
-        """Plans one retry, until `expiry` at the latest. False if the budget has none beyond those that are planned already.
-
-        At the bound on slots, and within 1/256 of the window, reservations expire with the next one to expire after them.
-        """
-        at, slots = self._at(now), self._reservations
-        self._expire(at)
-        if self.balance(at) <= sum(count for _, count in slots):
-            return False
-        if slots is NOTHING:
-            self._reservations = slots = []
-        index = bisect_left(slots, expiry, key=_expiry)
-        full = len(slots) >= SLOTS
-        if index < len(slots) and (full or slots[index][0] - expiry < self._deposits.grain):
-            slots[index] = (slots[index][0], slots[index][1] + 1)
-        elif full:
-            slots[-1] = (expiry, slots[-1][1] + 1)
-        else:
-            slots.insert(index, (expiry, 1))
-        return True
-
-    def release(self, now: Instant) -> None:
-        """Ends the reservation that expires first: its retry is sent, denied or given up. Without one, nothing happens."""
-        self._expire(self._at(now))
-        if self._reservations:
-            expiry, count = self._reservations[0]
-            self._reservations[:1] = [(expiry, count - 1)] if count > 1 else []
-
-    def reserved(self, now: Instant) -> int:
-        """The number of retries that are planned."""
-        at = max(now, self._latest)
-        return sum(count for expiry, count in self._reservations if expiry > at)
-
-    def withdraw(self, now: Instant, n: int = 1) -> bool:
-        """Pays for `n` retries, at least 1, that are sent. If the budget has fewer, takes none and returns False."""
-        at = self._at(now)
-        if self.balance(at) < n:
-            return False
-        self._withdrawals.add(at, n)
-        return True
-
-    def balance(self, now: Instant) -> int:
-        """The number of retries that can be taken out at `now`; never negative. Changes nothing."""
-        at = max(now, self._latest)
-        earned = self._deposits.inside(at) * self._parts // _MILLION
-        return max(0, self._floor + earned - self._withdrawals.inside(at))
-
-    def rests_at(self) -> Instant:
-        """The instant from which on no retry counts any more, and none is planned.
-
-        Requests are not considered: they only add to the budget.
-        """
-        planned = self._reservations[-1][0] if self._reservations else Instant(0)
-        return max(self._withdrawals.empty_at(), planned)
-
-    def available_at(self, now: Instant) -> Instant:
-        """When the budget has a retry if nothing else happens; `NEVER` if time alone does not lead there."""
-        at = max(now, self._latest)
-        if self.balance(at):
-            return at
-        window = self.parameters.window
-        deposits, withdrawals = deque(self._deposits.live(at)), self._withdrawals.live(at)
-        earned, spent = sum(slot[_COUNT] for slot in deposits), sum(slot[_COUNT] for slot in withdrawals)
-        for _, newest, count in withdrawals:
-            spent -= count
-            while deposits and deposits[0][_OLDEST] <= newest:
-                earned -= deposits.popleft()[_COUNT]
-            if self._floor + earned * self._parts // _MILLION > spent:
-                return Instant(newest + window)
-        return NEVER
-
-    def carry_over(self, now: Instant, before: "RetryBudgetPolicy") -> None:
-        """Continues from the state of a budget whose parameters may differ: its deposits and withdrawals count."""
-        self.restore(before.state())
-
-    def state(self) -> RetryBudgetState:
-        """The state as a frozen record, for `restore`."""
-        return RetryBudgetState(self._latest, self._deposits.state(), self._withdrawals.state(), tuple(self._reservations))
-
-    def restore(self, state: RetryBudgetState) -> None:
-        """Continues from a state that `state` returned under the same parameters."""
-        self._latest = state.latest
-        self._deposits.restore(state.deposits)
-        self._withdrawals.restore(state.withdrawals)
-        self._reservations = list(state.reservations) or NOTHING
-
-    def _expire(self, at: Instant) -> None:
-        slots = self._reservations
-        while slots and slots[0][0] <= at:
-            del slots[0]
-
-    def _at(self, now: Instant) -> Instant:
-        self._latest = max(self._latest, now)
-        return self._latest
-
-
 # The fields of a slot; the first two are also the two ways of dating it.
 _OLDEST: Final = 0
 _NEWEST: Final = 1
@@ -254,6 +136,131 @@ class _Tally(msgspec.Struct, eq=False, gc=False):
         """Replaces all slots."""
         self._slots = deque([oldest, newest, count] for oldest, newest, count in slots) if slots else NOTHING
         self._total = sum(count for _, _, count in slots)
+
+
+#: Of a budget with nothing to count: never added to.
+_NO_TALLY: Final = _Tally(1, 1, _OLDEST)
+
+
+class RetryBudgetPolicy(msgspec.Struct, eq=False, gc=False):
+    """The state machine, one for each provider. A `now` earlier than the latest one so far counts as the latest one."""
+
+    parameters: RetryBudget
+    _latest: Instant = Instant(0)
+    # Made when there is something to count.
+    _deposits: _Tally = msgspec.field(default_factory=lambda: _NO_TALLY)
+    _withdrawals: _Tally = msgspec.field(default_factory=lambda: _NO_TALLY)
+    _reservations: list[tuple[Instant, int]] = NOTHING
+
+    def deposit(self, now: Instant, n: int = 1) -> None:
+        """Records `n` requests, without retries. They count for one window."""
+        # Each call on the governor's loop comes by here, so `_at` is written out.
+        if now > self._latest:
+            self._latest = now
+        if self._deposits is _NO_TALLY:
+            self._deposits = self._tally(_OLDEST)
+        self._deposits.add(self._latest, n)
+
+    def reserve(self, now: Instant, expiry: Instant) -> bool:
+        """Plans one retry, until `expiry` at the latest. False if the budget has none beyond those that are planned already.
+
+        At the bound on slots, and within 1/256 of the window, reservations expire with the next one to expire after them.
+        """
+        at, slots = self._at(now), self._reservations
+        self._expire(at)
+        if self.balance(at) <= sum(count for _, count in slots):
+            return False
+        if slots is NOTHING:
+            self._reservations = slots = []
+        index = bisect_left(slots, expiry, key=_expiry)
+        full = len(slots) >= SLOTS
+        if index < len(slots) and (full or slots[index][0] - expiry < part(self.parameters.window, SLOTS)):
+            slots[index] = (slots[index][0], slots[index][1] + 1)
+        elif full:
+            slots[-1] = (expiry, slots[-1][1] + 1)
+        else:
+            slots.insert(index, (expiry, 1))
+        return True
+
+    def release(self, now: Instant) -> None:
+        """Ends the reservation that expires first: its retry is sent, denied or given up. Without one, nothing happens."""
+        self._expire(self._at(now))
+        if self._reservations:
+            expiry, count = self._reservations[0]
+            self._reservations[:1] = [(expiry, count - 1)] if count > 1 else []
+
+    def reserved(self, now: Instant) -> int:
+        """The number of retries that are planned."""
+        at = max(now, self._latest)
+        return sum(count for expiry, count in self._reservations if expiry > at)
+
+    def withdraw(self, now: Instant, n: int = 1) -> bool:
+        """Pays for `n` retries, at least 1, that are sent. If the budget has fewer, takes none and returns False."""
+        at = self._at(now)
+        if self.balance(at) < n:
+            return False
+        if self._withdrawals is _NO_TALLY:
+            self._withdrawals = self._tally(_NEWEST)
+        self._withdrawals.add(at, n)
+        return True
+
+    def balance(self, now: Instant) -> int:
+        """The number of retries that can be taken out at `now`; never negative. Changes nothing."""
+        at = max(now, self._latest)
+        earned = self._deposits.inside(at) * self.parameters.parts_per_million // _MILLION
+        return max(0, self.parameters.floor + earned - self._withdrawals.inside(at))
+
+    def rests_at(self) -> Instant:
+        """The instant from which on no retry counts any more, and none is planned.
+
+        Requests are not considered: they only add to the budget.
+        """
+        planned = self._reservations[-1][0] if self._reservations else Instant(0)
+        return max(self._withdrawals.empty_at(), planned)
+
+    def available_at(self, now: Instant) -> Instant:
+        """When the budget has a retry if nothing else happens; `NEVER` if time alone does not lead there."""
+        at = max(now, self._latest)
+        if self.balance(at):
+            return at
+        window, floor, parts = self.parameters.window, self.parameters.floor, self.parameters.parts_per_million
+        deposits, withdrawals = deque(self._deposits.live(at)), self._withdrawals.live(at)
+        earned, spent = sum(slot[_COUNT] for slot in deposits), sum(slot[_COUNT] for slot in withdrawals)
+        for _, newest, count in withdrawals:
+            spent -= count
+            while deposits and deposits[0][_OLDEST] <= newest:
+                earned -= deposits.popleft()[_COUNT]
+            if floor + earned * parts // _MILLION > spent:
+                return Instant(newest + window)
+        return NEVER
+
+    def carry_over(self, now: Instant, before: "RetryBudgetPolicy") -> None:
+        """Continues from the state of a budget whose parameters may differ: its deposits and withdrawals count."""
+        self.restore(before.state())
+
+    def state(self) -> RetryBudgetState:
+        """The state as a frozen record, for `restore`."""
+        return RetryBudgetState(self._latest, self._deposits.state(), self._withdrawals.state(), tuple(self._reservations))
+
+    def restore(self, state: RetryBudgetState) -> None:
+        """Continues from a state that `state` returned under the same parameters."""
+        self._latest = state.latest
+        self._deposits, self._withdrawals = self._tally(_OLDEST), self._tally(_NEWEST)
+        self._deposits.restore(state.deposits)
+        self._withdrawals.restore(state.withdrawals)
+        self._reservations = list(state.reservations) or NOTHING
+
+    def _tally(self, date: int) -> _Tally:
+        return _Tally(plain(self.parameters.window), part(self.parameters.window, SLOTS), date)
+
+    def _expire(self, at: Instant) -> None:
+        slots = self._reservations
+        while slots and slots[0][0] <= at:
+            del slots[0]
+
+    def _at(self, now: Instant) -> Instant:
+        self._latest = max(self._latest, now)
+        return self._latest
 
 
 def _share(field: str, value: object) -> None:

@@ -67,7 +67,8 @@ class ServerLimits:
         self.word = ServerWord()
         #: All policies, each with the queue of the scopes that wait for it.
         self.limits: tuple[SharedLimit, ...] = ()
-        self._collect()
+        if self.learned is not None:
+            self._collect()
 
     def hear(
         self,

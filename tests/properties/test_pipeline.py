@@ -6,6 +6,7 @@ from typing import Final
 import pytest
 
 from governor._units import AFTER_OUTCOME, DAY, Duration, Instant
+from governor.policies.apart import only_the_cap_refuses
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import PLAIN, Grant, Policy, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
@@ -100,7 +101,7 @@ def test_a_refused_request_spends_nothing_and_a_granted_one_spends_everywhere(su
         now += gap
         before, balance = everything(subject), balances(subject, now)
         refused = subject.verdict(Instant(now), request).when > now
-        subject.only_the_cap_refuses(Instant(now), request)
+        only_the_cap_refuses(subject, Instant(now), request)
         subject.at_rest(Instant(now))
 
         assert before == everything(subject)
