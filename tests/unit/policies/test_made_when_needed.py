@@ -1,0 +1,105 @@
+"""What all scopes share until each needs its own is never changed: what one of them learns, no other knows."""
+
+from collections.abc import Callable
+
+import pytest
+
+from governor._units import SECOND, Duration, Instant
+from governor.policies.ban_budget import BanBudget
+from governor.policies.ban_guard import Rejection
+from governor.policies.breaker_parameters import Breaker
+from governor.policies.contract import PLAIN, Grant, Request, Result
+from governor.policies.degraded import Degraded, DegradedPolicy
+from governor.policies.gcra import TokenBucket
+from governor.policies.pipeline import Pipeline
+from governor.policies.provider import ProviderParameters, ProviderPolicies
+from governor.policies.request_cap import RequestCap, RequestCapPolicy
+
+NOW = Instant(1_000_000_000)
+STRICT = ProviderParameters(ban_budget=BanBudget(refusals=10, in_a_row=2))
+
+
+def forbid(subject: Pipeline) -> None:
+    subject.guard.learn(NOW, NOW, Rejection.FORBIDDEN)
+
+
+def limit(subject: Pipeline) -> None:
+    subject.guard.learn(NOW, NOW, Rejection.LIMITED)
+
+
+def count(subject: Pipeline) -> None:
+    subject.shared.ban_budget.count(NOW, 3)
+
+
+def withdraw(subject: Pipeline) -> None:
+    assert subject.shared.budget.withdraw(NOW, 2)
+
+
+def deposit(subject: Pipeline) -> None:
+    subject.shared.budget.deposit(NOW, 100)
+
+
+def fail(subject: Pipeline) -> None:
+    subject.record(NOW, Grant(NOW, 0), Result.FAILURE)
+
+
+def owe(subject: Pipeline) -> None:
+    grant = subject.commit(NOW, Request(1, {"tokens": 1}))
+    subject.settle(NOW, grant, {"tokens": 10_000})
+
+
+def hear(subject: Pipeline) -> None:
+    subject.own_server.throttled(NOW, Grant(NOW, 0), sent=1.0, succeeded=True)
+
+
+def restore(subject: Pipeline) -> None:
+    other = new()
+    forbid(other)
+    withdraw(other)
+    deposit(other)
+    subject.restore(other.state())
+    subject.shared.restore(other.shared.state())
+
+
+def carry_over(subject: Pipeline) -> None:
+    other = new()
+    forbid(other)
+    subject.carry_over(NOW, other)
+    subject.shared.ban_budget.carry_over(NOW, other.shared.ban_budget)
+
+
+def new() -> Pipeline:
+    return Pipeline(
+        Breaker(),
+        [TokenBucket(1, SECOND, burst=10), TokenBucket(1, SECOND, burst=10, unit="tokens")],
+        cap=RequestCapPolicy(RequestCap()),
+        degraded=DegradedPolicy(Degraded()),
+        provider=ProviderPolicies("one", STRICT),
+        max_debt=1.0,
+    )
+
+
+def known(subject: Pipeline) -> tuple[object, ...]:
+    later = Instant(NOW + Duration(1))
+    shared = subject.shared
+    return (
+        subject.state(),
+        shared.state(),
+        dict(subject.dropped),
+        subject.verdict(later, PLAIN),
+        shared.budget.balance(later),
+        shared.ban_budget.rejections(later),
+        subject.at_rest(later),
+        subject.rests_at(later),
+        shared.rests_at(),
+    )
+
+
+@pytest.mark.parametrize("happens", [forbid, limit, count, withdraw, deposit, fail, owe, hear, restore, carry_over])
+def test_what_happens_in_one_scope_is_unknown_in_others_and_in_new_ones(happens: Callable[[Pipeline], None]) -> None:
+    other, subject, before = new(), new(), known(new())
+
+    happens(subject)
+
+    assert before != known(subject)
+    assert [before, before] == [known(other), known(new())]
