@@ -146,7 +146,7 @@ def test_a_success_after_an_answer_that_nothing_waits_for_is_read_in_place() -> 
     assert ["tell", "tell"] == [way for way, _ in curious.told]
 
 
-def test_what_an_answer_says_about_a_ban_is_told_whatever_its_status() -> None:
+def test_a_hint_of_a_ban_is_reported_whatever_the_status() -> None:
     owner = Listener()
     Permit(owner, Instant(5), 1).answered(status=400, rejection=Rejection.LIMITED)
 
