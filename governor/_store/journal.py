@@ -50,6 +50,8 @@ class Journal:
     def __init__(self, path: Path, token: bytes) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         self._free: list[Cells] = []
+        #: Slots from the begin of the file that have been taken, whether they are free again or not.
+        self._used = 1  # That of the header.
         self._parts: list[memoryview] = []
         try:
             self._extend()
@@ -58,13 +60,10 @@ class Journal:
         except BaseException:
             os.close(self._file)
             raise
-        self._free.pop()  # The slot of the header.
 
     def slot(self, key: str, base: int) -> Cells:
         """A slot for an account that begins at `base` points. Raises `OSError` if the disk is full."""
-        if not self._free:
-            self._extend()
-        cells = self._free.pop()
+        cells = self._free.pop() if self._free else self._unused()
         cells[GRANTED] = cells[BASE] = base
         cells[0] = digest(key)  # Last, so that no reader finds half of a slot.
         return cells
@@ -84,15 +83,20 @@ class Journal:
         """Closes the file. What is mapped stays so, for as long as accounts have their slots."""
         os.close(self._file)
 
+    def _unused(self) -> Cells:
+        """The first slot that was never taken: one by one, so that few pages are touched, and few views are made."""
+        if self._used == len(self._parts) * _SLOTS:
+            self._extend()
+        part, place = divmod(self._used, _SLOTS)
+        self._used += 1
+        return self._parts[part][place * CELLS : (place + 1) * CELLS]
+
     def _extend(self) -> None:
         start = len(self._parts) * _PART
         written = 0
         while written < _PART:
             written += os.pwrite(self._file, bytes(_PART - written), start + written)
-        part = memoryview(mmap.mmap(self._file, _PART, offset=start)).cast("q")
-        self._parts.append(part)
-        # In this order the first slots of a part are taken first, and fewer pages are touched.
-        self._free += [part[place : place + CELLS] for place in range((_SLOTS - 1) * CELLS, -1, -CELLS)]
+        self._parts.append(memoryview(mmap.mmap(self._file, _PART, offset=start)).cast("q"))
 
 
 def read_journal(path: Path, token: bytes) -> Mapping[int, Entry] | None:
@@ -103,14 +107,13 @@ def read_journal(path: Path, token: bytes) -> Mapping[int, Entry] | None:
         return None
     if len(data) < _PART or len(data) % _PART or data[: _HEADER.size] != _HEADER.pack(_MAGIC, token):
         return None
-    found = {}
-    for cells in struct.iter_unpack(f"={CELLS}q", data[_SLOT:]):
-        if cells[0]:
-            found[cells[0]] = _entry(cells)
-    return found
+    numbers = memoryview(data).cast("q")
+    # Nearly all slots are empty.
+    taken = [place for place, key in enumerate(numbers[::CELLS].tolist()) if key and place]
+    return {numbers[place * CELLS]: _entry(numbers[place * CELLS : (place + 1) * CELLS].tolist()) for place in taken}
 
 
-def _entry(cells: tuple[int, ...]) -> Entry:
+def _entry(cells: list[int]) -> Entry:
     granted, out = cells[GRANTED], cells[OUT]
     known, since = cells[UNDER_WAY] > 0, max(0, granted - cells[THEN])
     tally = Tally(
