@@ -4,10 +4,19 @@ An empty deque takes 760 bytes, and most of those of a scope stay empty. A field
 deque (`len`, `bool`, iteration); code that adds to it makes the deque first.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final
+from itertools import repeat
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 NOTHING: Final[Any] = ()
+
+
+def always(shared: T) -> Callable[[], T]:
+    """A function that returns the same object for all records, as `default_factory`: without a Python call, unlike a lambda."""
+    return repeat(shared).__next__
 
 
 @lru_cache(maxsize=256)

@@ -70,8 +70,6 @@ class ScopeActor(InPlace, Stepped):
         "logic",
         "outcomes",
         "scope",
-        "send",
-        "wake",
         "watch",
     )
 
@@ -123,7 +121,6 @@ class ScopeActor(InPlace, Stepped):
             random=random,
             max_waiting=max_waiting,
             surroundings=parent,
-            copy=self._copy,
             watch=watch,
         )
         # Bound once, to spare calls a function call each.
@@ -131,11 +128,10 @@ class ScopeActor(InPlace, Stepped):
         self.logic = steps.logic
         self.lender = steps.logic.lender
         self.acquire = steps.acquire
-        self.send, self.wake = steps.mailbox.send, steps.mailbox.notify
         self.inbox, self.large, self.outcomes = steps.mailbox.inbox, steps.mailbox.large, steps.mailbox.outcomes
         holder = self.lender.holder
         self.pop_leased, self.successes, self.deposits = holder.take, holder.successes, holder.deposits
-        self._copy()
+        self.copy()
 
     # The direct hand-off, for calls on the actor's own thread: see `Granting.grab`.
 
@@ -188,7 +184,7 @@ class ScopeActor(InPlace, Stepped):
         self.catch_up()
         return self.logic.retries.plan(message)
 
-    def _copy(self) -> None:
+    def copy(self) -> None:
         """Copies what `grab`, `take` and permits read without asking. Every step ends with this, so nothing else has to."""
         ledger = self.ledger
         pipeline = ledger.pipeline
@@ -275,7 +271,7 @@ class ScopeActor(InPlace, Stepped):
         self.ledger.counters = late
         # Outcomes are to come as messages, from any thread: what is only left for the actor is never read.
         self.ledger.pipeline.needs_outcome = True
-        self._copy()
+        self.copy()
 
     def go_on_from(self, counters: CounterRecord, units: UnitWatch, *, limits_changed: bool) -> None:
         """Takes over what was counted before the scope was set aside."""

@@ -1,5 +1,8 @@
 """The counters that an actor counts with."""
 
+from types import MappingProxyType
+from typing import Final, cast
+
 import msgspec
 
 from governor._fields import Counts
@@ -17,8 +20,13 @@ class LastFailure(msgspec.Struct, frozen=True, gc=False):
     error: str | None
 
 
+#: What has been denied and dropped where nothing has. An entry cannot be added.
+_NO_DENIED: Final = cast("dict[Reason, int]", MappingProxyType({}))
+_NO_DROPPED: Final = cast("dict[str, int]", MappingProxyType({}))
+
+
 class Counters(Counts):
-    """Plain integers and dictionaries, written by one actor only."""
+    """Plain integers and dictionaries, written by one actor only. To add to these, see `some_denied` and `some_dropped`."""
 
     __slots__ = (
         "answered_429",
@@ -43,9 +51,19 @@ class Counters(Counts):
         self.neutral = 0
         self.others = 0
         self.retries = 0
-        self.denied: dict[Reason, int] = {}
-        self.dropped: dict[str, int] = {}
+        self.denied = _NO_DENIED
+        self.dropped = _NO_DROPPED
         self.last_failure: LastFailure | None = None
+
+    def some_denied(self) -> dict[Reason, int]:
+        """A dictionary for the first denial. For all further ones add to `denied`, which saves them a call."""
+        self.denied = {}
+        return self.denied
+
+    def some_dropped(self) -> dict[str, int]:
+        """The same for units that are dropped."""
+        self.dropped = {}
+        return self.dropped
 
     def go_on_from(self, record: CounterRecord) -> None:
         """Continues from the counters of a scope that was set aside. Its breaker keeps the number of openings."""

@@ -59,8 +59,18 @@ class Crashed(NamedTuple):
 Effect = Signal | BreakerMoved | Crashed | CooldownMoved | ProviderChanged | BansMoved
 
 
+class Served(Protocol):
+    """What serves the queue of a scope."""
+
+    def read_soon(self) -> None:
+        """Serves it, now or soon."""
+
+
 class Performer(Owner, Protocol):
     """The actor of a scope, as its steps know it."""
+
+    def copy(self) -> None:
+        """Copies what calls read without a step. Called at the end of each."""
 
     def perform(self, effect: Effect) -> None:
         """Does what a step asks for."""

@@ -61,7 +61,7 @@ class Granting(PermitSource):
     def grab(self, deny: bool = False) -> Permit | Denied | None:
         """One request, at once; None if that takes a step, or is not possible. With `deny` a denial, if that takes no step.
 
-        No Python call but the clock and `PlainSpending`, and no step. `_copy` keeps what it reads up to date. `deny` is
+        No Python call but the clock and `PlainSpending`, and no step. `copy` keeps what it reads up to date. `deny` is
         positional: keywords cost more.
         """
         clock, life = self._clock, self.life  # Fetched and called in two steps: CPython 3.11 calls attributes more slowly.

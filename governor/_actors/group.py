@@ -216,7 +216,8 @@ class GroupActor:
             if self.holds:
                 self._held.setdefault(request, []).append(())
         else:
-            self._counters.denied[Reason.OVERLOADED] = self._counters.denied.get(Reason.OVERLOADED, 0) + 1
+            counts = self._counters.denied or self._counters.some_denied()
+            counts[Reason.OVERLOADED] = counts.get(Reason.OVERLOADED, 0) + 1
 
     def least(self, request: InboundRequest) -> AvailableQuota | None:
         """What is left of the limit of which least is left for this request. None without limits."""
@@ -259,7 +260,8 @@ class GroupActor:
             self.unenforced += 1
             self._counters.requests += 1
         else:
-            self._counters.denied[reason] = self._counters.denied.get(reason, 0) + 1
+            counts = self._counters.denied or self._counters.some_denied()
+            counts[reason] = counts.get(reason, 0) + 1
         self.denied_by[denied.limit] = self.denied_by.get(denied.limit, 0) + 1
         self.most_denied.count(now, request.client)
         if self._announcer.listening:

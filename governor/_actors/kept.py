@@ -120,9 +120,9 @@ class KeptScopeActor(ScopeActor):
             elif life.busy:
                 life.apply(Event.END)
 
-    def _copy(self) -> None:
+    def copy(self) -> None:
         """As that of `ScopeActor`, at the end of a step: what has changed is written, and the records that are wanted are."""
-        super()._copy()
+        super().copy()
         pipeline = self.ledger.pipeline
         mark = pipeline.mark
         assert mark is not None

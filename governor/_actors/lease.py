@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Protocol, final
 import msgspec
 
 from governor._actors.permit import Permit, Success
+from governor._lazy import always
 from governor._units import MILLISECOND, Duration, Instant
 
 #: Permits granted ahead in one scope at most: what 8 busy threads use in some 10 ms.
@@ -84,7 +85,7 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
     """
 
     # Made when it is first filled: most scopes grant nothing ahead, and an empty deque takes 760 bytes.
-    _permits: deque[Permit] = msgspec.field(default_factory=lambda: _NO_PERMITS)
+    _permits: deque[Permit] = msgspec.field(default_factory=always(_NO_PERMITS))
     #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
     take: Callable[[], Permit] = _NO_PERMIT
     #: Calls that succeeded.

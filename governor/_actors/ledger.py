@@ -223,7 +223,7 @@ class Ledger:
 
     def deny(self, denied: Denied) -> Denied:
         """Counts a denial."""
-        counts = self.counters.denied
+        counts = self.counters.denied or self.counters.some_denied()
         counts[denied.reason] = counts.get(denied.reason, 0) + 1
         if self.announcer.listening:
             self.announcer(CallDenied(denied.scope, denied.reason, denied.retry_after))
@@ -254,7 +254,7 @@ class Ledger:
         return well and succeeded > 0 and now - self._succeeded_at < HEALTHY_INTERVAL
 
     def _count_dropped(self) -> None:
-        counted, pipeline = self.counters.dropped, self.pipeline
+        counted, pipeline = self.counters.dropped or self.counters.some_dropped(), self.pipeline
         for unit, amount in pipeline.dropped.items():
             if unit not in counted:
                 _log.warning(

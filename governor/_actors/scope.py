@@ -11,7 +11,7 @@ from random import Random
 from typing import Final, final
 
 from governor._actors.alarm import Alarm
-from governor._actors.effects import BansMoved, BreakerMoved, Effect, Performer, Signal, Surroundings
+from governor._actors.effects import BansMoved, BreakerMoved, Effect, Performer, Served, Signal, Surroundings
 from governor._actors.ledger import Ledger
 from governor._actors.lender import Lender
 from governor._actors.permit import HeldPermit, Permit
@@ -49,7 +49,7 @@ class ScopeLogic:
     """The decisions of one scope. Belongs to the actors' thread.
 
     `alarm` rings when the queue is to be served again, and `time` reads its clock, in seconds. The `owner` performs each
-    effect, before the next answer, and `on_turn` is called when the scope is the first in the queue of a shared limit.
+    effect, before the next answer, and `steps` serve the queue when the scope is the first in the queue of a shared limit.
     """
 
     __slots__ = (
@@ -81,7 +81,7 @@ class ScopeLogic:
         alarm: Alarm,
         time: Callable[[], float],
         surroundings: Surroundings,
-        on_turn: Callable[[], None],
+        steps: Served,
     ) -> None:
         self.ledger = ledger
         self.loops = _LOOPS
@@ -95,9 +95,9 @@ class ScopeLogic:
         self._owner = owner
         self._time = time
         self._surroundings = surroundings
-        self._effects: list[Effect] = []
+        self._effects: tuple[Effect, ...] = ()
         self._status = ledger.pipeline.breaker.status
-        self.standing = Standing(ledger, self.queue, surroundings=surroundings, on_turn=on_turn)
+        self.standing = Standing(ledger, self.queue, surroundings=surroundings, steps=steps)
 
     # Effects.
 
@@ -109,13 +109,15 @@ class ScopeLogic:
         if pipeline.breaker.status is not self._status:
             self._breaker_moved()
         if pipeline.cap.warns:
-            self._effects.append(Signal.HIGH_USE)
+            self._effects = (*self._effects, Signal.HIGH_USE)
         if pipeline.guard.news is not News.NOTHING:
-            self._effects.append(BansMoved(pipeline.provider, pipeline.guard.news))
+            self._effects = (*self._effects, BansMoved(pipeline.provider, pipeline.guard.news))
             pipeline.guard.news = News.NOTHING
         # An effect leaves the queue before it is performed: performing one may settle again.
         while self._effects:
-            self._owner.perform(self._effects.pop(0))
+            effect, *rest = self._effects
+            self._effects = (*rest,)
+            self._owner.perform(effect)
 
     def _breaker_moved(self) -> None:
         ledger, breaker = self.ledger, self.ledger.pipeline.breaker
@@ -124,7 +126,7 @@ class ScopeLogic:
             cooling = breaker.status is BreakerStatus.OPEN
             probes_in = to_seconds(max(0, breaker.until - ledger.clock())) if cooling else 0.0
             ledger.announcer(BreakerChanged(ledger.scope, before, breaker.status, probes_in))
-        self._effects.append(BreakerMoved(before))
+        self._effects = (*self._effects, BreakerMoved(before))
 
     def answer(self, waiter: Waiter | None, answer: Permit | Denied) -> None:
         """Answers a call that waits, after the effects that it must not overtake."""
@@ -187,7 +189,7 @@ class ScopeLogic:
         pipeline.degraded.deny(now, request, pipeline.provider)
         if pipeline.degraded.until == before:
             return False
-        self._effects.append(Signal.PAUSED)
+        self._effects = (*self._effects, Signal.PAUSED)
         self.settle()
         return True
 
@@ -346,7 +348,7 @@ class ScopeLogic:
         else:
             ledger.give_back(now, message)
         if degraded.until != before:
-            self._effects.append(Signal.PAUSED)
+            self._effects = (*self._effects, Signal.PAUSED)
         self.lender.recall_unless_free()
         self.standing.freed()
         self.settle()
@@ -356,7 +358,7 @@ class ScopeLogic:
         effects, changed = hear(self.ledger, self.lender, message, random=self._random, sharing=others)
         if changed:  # At once here: the next call may come before the loop goes on.
             self.go_on_with(others.pipeline(self.ledger))
-        self._effects += effects
+        self._effects += (*effects,)
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits. A permit that it was given meanwhile is given back."""
@@ -369,7 +371,7 @@ class ScopeLogic:
 
     def resumed(self) -> None:
         """The passive actor has been asked."""
-        self._effects.append(Signal.RESUMED)
+        self._effects = (*self._effects, Signal.RESUMED)
 
     def set_breaker(self, open_for: Duration | None) -> None:
         """Opens the breaker by hand for `open_for`, or closes it (None)."""

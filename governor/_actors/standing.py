@@ -3,10 +3,9 @@
 `governor.policies.shared_limit` states the order.
 """
 
-from collections.abc import Callable
 from typing import final
 
-from governor._actors.effects import Surroundings
+from governor._actors.effects import Served, Surroundings
 from governor._actors.ledger import Ledger
 from governor._actors.queue import Waiter, WaitQueue
 from governor._units import AFTER_OUTCOME, NEVER, Instant
@@ -18,15 +17,15 @@ from governor.policies.verdict import Verdict
 
 @final
 class Standing:
-    """The place of one scope. Belongs to the actors' thread. `on_turn` serves the scope, now or soon."""
+    """The place of one scope. Belongs to the actors' thread."""
 
-    __slots__ = ("_joins_at", "_ledger", "_number", "_queues", "_surroundings", "moved", "on_turn", "queue")
+    __slots__ = ("_joins_at", "_ledger", "_number", "_queues", "_steps", "_surroundings", "moved", "queue")
 
-    def __init__(self, ledger: Ledger, queue: WaitQueue, *, surroundings: Surroundings, on_turn: Callable[[], None]) -> None:
+    def __init__(self, ledger: Ledger, queue: WaitQueue, *, surroundings: Surroundings, steps: Served) -> None:
         self._ledger = ledger
         self._surroundings = surroundings
         self.queue = queue
-        self.on_turn = on_turn
+        self._steps = steps
         #: The queues in which the scope stands, for the call with this number.
         self._queues: tuple[LimitQueue, ...] = ()
         self._number = 0
@@ -34,6 +33,10 @@ class Standing:
         self._joins_at = Instant(0)
         #: Whether a scope that waits for a shared limit may be served now: `move_on` is to be called after the step.
         self.moved = False
+
+    def on_turn(self) -> None:
+        """Serves the scope, now or soon."""
+        self._steps.read_soon()
 
     def __bool__(self) -> bool:
         """Whether the scope stands in a queue."""

@@ -6,7 +6,7 @@ from governor._actors.queue import Waiter
 from governor._actors.steps import Steps
 from governor._units import Duration, Instant
 from governor.errors import Reason
-from governor.messages import Leave
+from governor.messages import Acquire, Leave
 
 
 class Stepped:
@@ -15,6 +15,14 @@ class Stepped:
     __slots__ = ()
 
     _steps: Steps
+
+    def send(self, message: Acquire | Leave, waiter: Waiter | None = None) -> None:
+        """Leaves a message, on any thread: see `Mailbox.send`."""
+        self._steps.mailbox.send(message, waiter)
+
+    def wake(self) -> None:
+        """Has the successes read soon that were left, on any thread."""
+        self._steps.mailbox.notify()
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits."""

@@ -39,11 +39,12 @@ _STILL_CLOCK_NAP: Final = 0.01
 class Steps:
     """The mailbox, the state, the alarm and the decisions of one actor, and the order in which they are used.
 
-    `copy` is called at the end of each step. Belongs to the actors' thread, but for `mailbox.send` and `mailbox.deliver`.
+    The owner copies what calls read, at the end of each step.
+
+    Belongs to the actors' thread, but for `mailbox.send` and `mailbox.deliver`.
     """
 
     __slots__ = (
-        "_copy",
         "_failures",
         "_hearing",
         "_owner",
@@ -68,7 +69,6 @@ class Steps:
         random: Random,
         max_waiting: int,
         surroundings: Surroundings,
-        copy: Callable[[], None],
         watch: LoopWatch | None = None,
     ) -> None:
         self.life = Lifecycle()
@@ -83,12 +83,11 @@ class Steps:
             alarm=self.alarm,
             time=portal.time,
             surroundings=surroundings,
-            on_turn=self.read_soon,
+            steps=self,
         )
         self.portal = portal
         self._owner = owner
         self._failures = failures
-        self._copy = copy
         self._watch = watch
         #: Whether the step that runs is between two messages, where outcomes may be read on behalf of another actor.
         self._hearing = False
@@ -172,7 +171,7 @@ class Steps:
         except Exception as error:
             self.crashed(error)
         finally:
-            self._copy()
+            self._owner.copy()
             self.life.apply(Event.END)
         self.logic.standing.move_on()
 
@@ -276,7 +275,7 @@ class Steps:
         """Learns and recalls what is granted ahead, and ends the alarm."""
         self.logic.lender.catch_up()
         self.logic.lender.recall()
-        self._copy()
+        self._owner.copy()
         self.alarm.set(math.inf)
 
     def reopen(self, pipeline: Pipeline) -> None:

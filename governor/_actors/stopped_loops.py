@@ -8,6 +8,7 @@ from typing import Final, final
 
 import msgspec
 
+from governor._lazy import always
 from governor._units import Instant, to_seconds
 from governor.statistics import LoopStatistics
 
@@ -22,7 +23,7 @@ _MAX_CALLERS: Final = 10
 class StoppedLoops(msgspec.Struct, eq=False, gc=False):
     """The calls that are denied as loops: until when, and the pseudonym of their caller, which is empty without a label."""
 
-    _stopped: dict[Hashable, tuple[Instant, str]] = msgspec.field(default_factory=lambda: _NONE)
+    _stopped: dict[Hashable, tuple[Instant, str]] = msgspec.field(default_factory=always(_NONE))
 
     def __bool__(self) -> bool:
         return bool(self._stopped)

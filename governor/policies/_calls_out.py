@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from governor._lazy import always
 from governor._units import Instant
 
 #: Until there is a call: never added to.
@@ -17,7 +18,7 @@ class CallsOut(msgspec.Struct, eq=False, gc=False):
 
     count: int = 0
     # A dict would take time for each key that was removed before its first one.
-    _dates: OrderedDict[Instant, int] = msgspec.field(default_factory=lambda: _NO_DATES)
+    _dates: OrderedDict[Instant, int] = msgspec.field(default_factory=always(_NO_DATES))
 
     def add(self, granted_at: Instant) -> None:
         """Adds a call."""

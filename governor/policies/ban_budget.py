@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
+from governor._lazy import always
 from governor._units import DAY, HOUR, MINUTE, SECOND, Duration, DurationLike, Instant
 from governor.errors import ConfigError, Reason
 from governor.policies import _checks
@@ -99,8 +100,8 @@ class BanBudgetPolicy(msgspec.Struct, eq=False, gc=False):
     parameters: BanBudget
     #: Whether calls under way are counted, so that each must report how it ends.
     counting: bool = False
-    _rejected: SlidingLog = msgspec.field(default_factory=lambda: _NO_LOG)
-    _under_way: SlidingLog = msgspec.field(default_factory=lambda: _NO_LOG)
+    _rejected: SlidingLog = msgspec.field(default_factory=always(_NO_LOG))
+    _under_way: SlidingLog = msgspec.field(default_factory=always(_NO_LOG))
 
     def __post_init__(self) -> None:
         self.counting = self._threshold < MIN_UNCOUNTED

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
+from governor._lazy import always
 from governor._units import NEVER, Instant
 from governor.errors import Reason
 from governor.policies.ban_budget import BanBudget
@@ -62,7 +63,7 @@ class BanGuard(msgspec.Struct, eq=False, gc=False):
     name: str
     _shared: ProviderPolicies
     #: Until a call is rejected, one that all scopes share.
-    own: RejectionRunPolicy = msgspec.field(default_factory=lambda: _NO_RUN)
+    own: RejectionRunPolicy = msgspec.field(default_factory=always(_NO_RUN))
     #: What has changed since it was last read.
     news: News = News.NOTHING
     #: Whether every call must be asked for and must report its end, and whether it matters that a call has been answered.

@@ -14,7 +14,7 @@ request takes units of lends, counts and takes back by itself; the one with the 
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Final
+from typing import Final, cast
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.arrivals import Arrivals
@@ -23,7 +23,7 @@ from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.budget import Budgets
-from governor.policies.contract import PLAIN, REQUESTS, Grant, Limit, LimitPolicy, Policy, Request, Result
+from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result
 from governor.policies.cooldown import CooldownPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.lenders import lenders, lends_elsewhere
@@ -149,7 +149,8 @@ class Pipeline:
         self.awaits_answers = any(policy.awaits_answers for policy in self.all_limits)
         found = lenders(self.limits, self.shares) if lends and not self.breaker.listens else None
         #: The policies that take part in granting ahead, and in granting ahead to other processes; empty if there is none.
-        self.lenders = () if found is None else (*found, cap)
+        every = cast("tuple[Lending | RequestCapPolicy, ...]", self.spending)  # One tuple for both where each limit lends.
+        self.lenders = () if found is None else every if len(found) == len(self.all_limits) else (*found, cap)
         self.remote_lenders = self.lenders if lends_elsewhere(self.limits, self.shares) else ()
         #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
         self.born: Sequence[int] = born_first(len(self.all_limits))

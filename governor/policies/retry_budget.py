@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from governor._lazy import NOTHING, part, plain
+from governor._lazy import NOTHING, always, part, plain
 from governor._units import HOUR, NEVER, SECOND, Duration, DurationLike, Instant
 from governor.errors import ConfigError
 from governor.policies import _checks
@@ -148,8 +148,8 @@ class RetryBudgetPolicy(msgspec.Struct, eq=False, gc=False):
     parameters: RetryBudget
     _latest: Instant = Instant(0)
     # Made when there is something to count.
-    _deposits: _Tally = msgspec.field(default_factory=lambda: _NO_TALLY)
-    _withdrawals: _Tally = msgspec.field(default_factory=lambda: _NO_TALLY)
+    _deposits: _Tally = msgspec.field(default_factory=always(_NO_TALLY))
+    _withdrawals: _Tally = msgspec.field(default_factory=always(_NO_TALLY))
     _reservations: list[tuple[Instant, int]] = NOTHING
 
     def deposit(self, now: Instant, n: int = 1) -> None:

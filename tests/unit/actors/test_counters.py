@@ -51,12 +51,21 @@ def test_an_outcome_is_counted_in_one_place(status: int | None, result: Result, 
 def test_a_record_is_of_its_moment() -> None:
     counters = Counters()
     counters.requests = 1
-    counters.denied[Reason.RATE_LIMIT] = 2
+    counters.some_denied()[Reason.RATE_LIMIT] = 2
     record = counters.record()
     counters.requests = 5
     counters.denied[Reason.RATE_LIMIT] = 9
 
     assert CounterRecord(requests=1, denied={Reason.RATE_LIMIT: 2}) == record
+
+
+def test_what_no_scope_has_denied_cannot_be_added_to() -> None:
+    with pytest.raises(TypeError):
+        Counters().denied[Reason.RATE_LIMIT] = 1
+    with pytest.raises(TypeError):
+        Counters().dropped["tokens"] = 1
+
+    assert CounterRecord() == Counters().record()
 
 
 def test_records_add_up_field_by_field() -> None:
