@@ -6,6 +6,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 # Three, even on two processors: each test that waits for real time lets another one work.
 PYTEST := pytest --numprocesses 3 --dist worksteal
+# What the compiled kernel can change. No test here starts a server or a browser.
+COMPILED := tests/unit tests/properties tests/contracts tests/conformance tests/simulation tests/counts tests/packaging/test_kernel.py
 # The first pip that knows dependency groups (PEP 735).
 PIP := pip>=25.1
 QUIET := --quiet --disable-pip-version-check
@@ -16,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help .venv test test-lowest test-sdks pytest lint types contracts docs demo bench bench-quick bench-bans screenshot clean
+.PHONY: help .venv compiled test test-compiled test-lowest test-sdks pytest lint types contracts docs demo bench bench-quick bench-bans screenshot clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +34,12 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 test: lint types contracts pytest ## run every check
+
+compiled: .venv ## compile the kernel into .venv-compiled, which has the packages of .venv
+	@$(BIN)/python -m tools.compiled .venv-compiled
+
+test-compiled: compiled ## run the tests that the compiled kernel can change, and compare both builds
+	.venv-compiled/bin/python -m $(PYTEST) $(COMPILED)
 
 test-lowest: ## run the tests with the oldest allowed version of each dependency
 	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
@@ -84,5 +92,5 @@ screenshot: $(READY) ## take the picture of the dashboard for the documentation,
 	$(BIN)/python -m tests.browser.screenshot docs/how-to/dashboard.png
 
 clean: ## remove everything that make made, .venv included
-	rm -rf .venv .venv-lowest .venv-sdks .cache build dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-compiled .venv-lowest .venv-sdks .cache build dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

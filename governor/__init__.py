@@ -1,5 +1,6 @@
 """traffic-governor: never be banned by the APIs you call, and keep your own API standing."""
 
+import governor._build  # noqa: F401 - first: it decides where the modules of the kernel come from
 from governor._actors.leased_permits import LeasedPermits
 from governor._actors.permit import Permit
 from governor._admission import Admission, EndpointGroup

@@ -13,6 +13,8 @@ from governor._actors.queue import Waiter
 from governor._actors.steps import Steps
 from governor._fields import PermitSource
 from governor._units import NEVER, Instant
+
+# C: from governor.clock import system_clock
 from governor.messages import Acquire, Denied, Leave
 from governor.policies.contract import LimitPolicy
 from governor.policies.plain import PlainSpending
@@ -65,7 +67,7 @@ class Granting(PermitSource):
         positional: keywords cost more.
         """
         clock, life = self._clock, self.life  # Fetched and called in two steps: CPython 3.11 calls attributes more slowly.
-        now = clock()  # C: now = read_clock(clock)
+        now = clock()  # C: now = read_clock(clock, system_clock)
         if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
             return self._deny(now) if deny else None
         cap = self._cap

@@ -30,7 +30,7 @@ _NOT_TOLD: Final = Answered(Grant(Instant(0), 0))
 _MANY: Final = 256
 
 
-class Permit(msgspec.Struct, gc=False, eq=False):
+class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
     """The right to make one call.
 
     Report what became of it with `record`, once. As a context manager (`with permit:`), which may be entered once, it reports
@@ -48,6 +48,12 @@ class Permit(msgspec.Struct, gc=False, eq=False):
     _settled: bool = False
     #: The call, if its repetition is watched for.
     watched: WatchedCall | None = None
+
+    # C: def __init__(self, _owner, _granted_at, _generation, _grant=None, reported=False, _entered=False, _answered=None,
+    # C:              _settled=False, watched=None):
+    # C:     self._owner, self._granted_at, self._generation, self._grant = _owner, _granted_at, _generation, _grant
+    # C:     self.reported, self._entered, self._answered = reported, _entered, _answered
+    # C:     self._settled, self.watched = _settled, watched
 
     @property
     def scope(self) -> str:
@@ -133,12 +139,12 @@ class Permit(msgspec.Struct, gc=False, eq=False):
             if used is not None:
                 self._checked(used)  # A wrong report changes nothing.
             self._compare(status, answer)
-        owner = self._owner
+        owner = self._owner  # C: owner = source_of(self._owner)
         if (
             error is None
             and used is None
             and (status == 200 or status is None or status < 400 or (status < 500 and status not in REJECTED))
-            and not owner.degraded.failures
+            and not owner.degraded.failures  # C: and owner is not None and not owner.degraded.failures
         ):
             # What nearly all outcomes are: a success that changes only the counters.
             # Written out by hand, so that it costs no further Python call.
@@ -147,13 +153,13 @@ class Permit(msgspec.Struct, gc=False, eq=False):
                 if (
                     self._grant is None
                     and (self._answered is None or self._answered is _NOT_TOLD)
-                    and get_ident() == owner.thread
+                    and get_ident() == owner.thread  # C: and this_thread(get_ident) == owner.thread
                     and owner.succeed(self, self._granted_at, self._generation, status)
                 ):
                     return
             elif owner.failures:
                 pass  # They were reported before, and are to be read before: or they would be taken for failures in a row.
-            elif get_ident() != owner.thread:
+            elif get_ident() != owner.thread:  # C: elif this_thread(get_ident) != owner.thread:
                 if len(owner.successes) < MAX_SUCCESSES:
                     self.reported = True
                     owner.successes.append(status)
@@ -168,7 +174,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):
                 return
         amounts = None if used is None else self._checked(used)
         if error is not None:
-            result, status = owner.classifier(error, status)
+            result, status = self._owner.classifier(error, status)
             ending = ending_of(result, status, error)
         else:
             result = Result.FAILURE if status is not None and status >= 500 else Result.SUCCESS
@@ -276,7 +282,7 @@ def _matters_at_once(hint: Hint) -> bool:
     return hint.retry_after is not None or (hint.remaining is not None and hint.remaining < _MANY)
 
 
-class HeldPermit(Permit, gc=False, eq=False):
+class HeldPermit(Permit, gc=False, eq=False):  # C: class HeldPermit(Permit):
     """A permit that holds a place: in flight, in a strict window, or in a breaker that is half-open or ramps up.
 
     If it is dropped unreported, it reports a neutral outcome when it is collected, as of a call that was given up.
@@ -291,7 +297,7 @@ class HeldPermit(Permit, gc=False, eq=False):
 
 
 @final
-class LentPermit(HeldPermit, gc=False, eq=False):
+class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPermit):
     """A permit that holds a place and was granted ahead. Other threads leave its success for the next look of the actor."""
 
     def record(

@@ -76,12 +76,14 @@ def parser(*, complete: bool = False) -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """Prints the version. `importlib.metadata` is slow to load, so only this option loads it."""
+    """Prints the version and the build. `importlib.metadata` is slow to load, so only this option loads it."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        print(f"governor {version('traffic-governor')}")
+        from governor import _build
+
+        print(f"governor {version('traffic-governor')} ({_build.name()})")
         parser.exit()
 
 

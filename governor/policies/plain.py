@@ -32,6 +32,8 @@ class PlainSpending:
         """
         ready = 0
         for bucket in self._buckets:  # `TokenBucketPolicy.commit`
+            # C: if spent_in_64_bits(now, bucket):
+            # C:     continue
             full = now * bucket.ticks
             tat = bucket.tat
             bucket.tat = tat = (tat if tat > full else full) + bucket.plain

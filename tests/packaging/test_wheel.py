@@ -1,5 +1,6 @@
-"""The wheel: its files, its metadata, and what works after installing it into an empty virtual environment."""
+"""The wheel of pure Python: its files, its metadata, and what works after installing it into an empty virtual environment."""
 
+import os
 import subprocess
 import sys
 import venv
@@ -40,7 +41,8 @@ class Run(NamedTuple):
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from this tree with the build backend of the development environment."""
     folder = tmp_path_factory.mktemp("wheel")
-    done = _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)
+    wheel = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)
+    done = _run(*wheel, TRAFFIC_GOVERNOR_PURE="1")
     assert 0 == done.status, done.output
     (built,) = folder.glob("*.whl")
     return built
@@ -64,6 +66,7 @@ def test_the_wheel_holds_the_two_packages_and_nothing_for_developers(wheel: Path
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
 
+    assert [] == [name for name in names if name.endswith((".pxd", ".so", ".pyd"))]
     assert {"governor", "governor_client", _metadata_folder(names)} == {name.split("/")[0] for name in names}
     assert {"governor/py.typed", "governor_client/py.typed", "governor/daemon/dashboard/index.html"} <= set(names)
     assert {f"governor/presets/data/{name}.toml" for name in built_in()} <= set(names)
@@ -89,7 +92,7 @@ def test_a_permit_is_granted_without_any_extra(programs: Path) -> None:
 
 
 def test_the_program_names_its_version(programs: Path, wheel: Path) -> None:
-    assert (0, f"governor {_metadata(wheel)['Version']}\n") == _run(programs / "governor", "--version")
+    assert (0, f"governor {_metadata(wheel)['Version']} (pure Python)\n") == _run(programs / "governor", "--version")
 
 
 @pytest.mark.parametrize(
@@ -123,8 +126,16 @@ def test_the_demo_says_where_it_is(programs: Path) -> None:
     assert "make demo" in done.output
 
 
-def _run(*command: str | Path) -> Run:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
+def _run(*command: str | Path, **environment: str) -> Run:
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | environment,
+    )
     return Run(done.returncode, done.stdout)
 
 

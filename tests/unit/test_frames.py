@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from governor import Config, Denied, Governor
+from governor import Config, Denied, Governor, _build
 from governor.clock import system_clock
 from tests.support.answers import granted
 from tests.support.counting import python_calls
@@ -66,5 +66,6 @@ async def test_a_denial_is_15_python_calls_at_most_and_reads_the_clock_once(
     assert isinstance(before, Denied)
     assert [reason] == [denial.reason for denial in denials if isinstance(denial, Denied)]
     assert len(called) <= MAX_DENIAL, called
-    assert 1 == called.count(system_clock.__qualname__), called
+    # The compiled kernel reads the clock in C, which no profile shows.
+    assert (0 if _build.is_compiled() else 1) == called.count(system_clock.__qualname__), called
     assert 2 == counted

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from governor import _build
 from governor.cli import main
 
 
@@ -73,7 +74,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_package_runs_as_the_program() -> None:
     done = subprocess.run([sys.executable, "-m", "governor", "--version"], capture_output=True, text=True, check=True)
 
-    assert f"governor {version('traffic-governor')}\n" == done.stdout
+    assert f"governor {version('traffic-governor')} ({_build.name()})\n" == done.stdout
 
 
 def test_a_closed_pipe_ends_a_command_quietly() -> None:

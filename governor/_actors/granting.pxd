@@ -1,0 +1,58 @@
+"""What grants plain requests, in C."""
+
+cimport cython
+
+from governor._actors.permit cimport HeldPermit, Permit
+from governor._fields cimport CapFields, LifeState, PermitSource
+from governor.policies.plain cimport PlainSpending
+
+
+cdef extern from *:
+    """
+    #if defined(__linux__)
+    #include <time.h>
+    static long long monotonic_microseconds(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    }
+    #else
+    static long long monotonic_microseconds(void) { return -1; }
+    #endif
+    """
+    long long monotonic_microseconds() nogil
+
+
+cdef inline long long read_clock(object clock, object system_clock) except? -1:
+    """`clock()`. The clock of the system is read as `time.monotonic_ns` reads it, which is known for Linux."""
+    cdef long long now = -1
+    if clock is system_clock:
+        now = monotonic_microseconds()
+    return clock() if now < 0 else now
+
+
+cdef inline object new_permit(object make, object owner, long long granted_at, long long generation):
+    """`make(owner, granted_at, generation)`."""
+    cdef Permit permit
+    if make is Permit:
+        permit = Permit.__new__(Permit)
+    elif make is HeldPermit:
+        permit = HeldPermit.__new__(HeldPermit)
+    else:
+        return make(owner, granted_at, generation)
+    permit._owner = owner
+    permit._granted_at = granted_at
+    permit._generation = generation
+    return permit
+
+
+cdef class Granting(PermitSource):
+    cdef public object _clock, _make, _steps, inbox
+    cdef public CapFields _cap
+    cdef public LifeState life
+    cdef public PlainSpending _spending
+    cdef public tuple _shared
+    cdef public long long _generation, gate
+
+    @cython.locals(now="long long", ready="long long", cap=CapFields, life=LifeState)
+    cpdef object grab(self, bint deny=*)

@@ -1,0 +1,38 @@
+"""Permits in C. The fields are public for the code in Python that finds out what became of a call."""
+
+cimport cython
+
+from governor._fields cimport PermitSource
+
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() nogil
+    bint PyCFunction_CheckExact(object)
+
+
+cdef inline unsigned long this_thread(object get_ident) except? 0:
+    """`get_ident()`. A library that replaces it, such as gevent, puts no built-in function in its place."""
+    return PyThread_get_thread_ident() if PyCFunction_CheckExact(get_ident) else get_ident()
+
+
+cdef inline PermitSource source_of(object owner):
+    """The owner, if it is one whose fields are in C; others are interested in every outcome."""
+    return <PermitSource>owner if isinstance(owner, PermitSource) else None
+
+
+@cython.no_gc
+@cython.freelist(64)
+cdef class Permit:
+    cdef public object _owner, _grant, _answered, watched
+    cdef public long long _granted_at, _generation
+    cdef public bint reported, _entered, _settled
+
+
+@cython.no_gc
+cdef class HeldPermit(Permit):
+    pass
+
+
+@cython.no_gc
+cdef class LentPermit(HeldPermit):
+    pass

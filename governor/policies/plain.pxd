@@ -1,0 +1,52 @@
+"""Plain spending in C."""
+
+cimport cython
+
+from governor._fields cimport BucketFields, CapFields
+
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    #define overflows_mul(a, b, out) __builtin_mul_overflow(a, b, out)
+    #define overflows_add(a, b, out) __builtin_add_overflow(a, b, out)
+    #define overflows_sub(a, b, out) __builtin_sub_overflow(a, b, out)
+    #else
+    #define overflows_mul(a, b, out) (*(out) = 0, 1)
+    #define overflows_add(a, b, out) (*(out) = 0, 1)
+    #define overflows_sub(a, b, out) (*(out) = 0, 1)
+    #endif
+    """
+    bint overflows_mul(long long a, long long b, long long *out) nogil
+    bint overflows_add(long long a, long long b, long long *out) nogil
+    bint overflows_sub(long long a, long long b, long long *out) nogil
+
+
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+
+
+cdef inline bint spent_in_64_bits(long long now, BucketFields bucket) except -1:
+    """Takes a plain request out of the bucket, as below. False, and nothing has changed, if a number is too large for that, or
+    if it was the last that the bucket holds.
+    """
+    cdef int tat_is_large = 0, ticks_are_large = 0, plain_is_large = 0, slack_is_large = 0
+    cdef long long tat = PyLong_AsLongLongAndOverflow(bucket.tat, &tat_is_large)
+    cdef long long ticks = PyLong_AsLongLongAndOverflow(bucket.ticks, &ticks_are_large)
+    cdef long long plain = PyLong_AsLongLongAndOverflow(bucket.plain, &plain_is_large)
+    cdef long long slack = PyLong_AsLongLongAndOverflow(bucket.slack, &slack_is_large)
+    cdef long long full, ahead
+    if tat_is_large or ticks_are_large or plain_is_large or slack_is_large or overflows_mul(now, ticks, &full):
+        return False
+    if overflows_add(tat if tat > full else full, plain, &tat) or overflows_sub(tat, full, &ahead) or ahead > slack:
+        return False
+    bucket.tat = tat
+    return True
+
+
+cdef class PlainSpending:
+    cdef tuple _buckets, _others
+    cdef CapFields _cap
+
+    @cython.locals(bucket=BucketFields, cap=CapFields, left="long long", ready="long long")
+    cpdef long long commit(self, long long now) except? -1

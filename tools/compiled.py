@@ -1,0 +1,60 @@
+"""Makes an environment with the compiled kernel: `python -m tools.compiled .venv-compiled`, or `make compiled`.
+
+It has the packages of the environment that runs this, and imports the same tree. Only the modules of the kernel come from
+`.venv-compiled/kernel`, so that nothing in the tree is hidden from other environments. With `TRAFFIC_GOVERNOR_PURE=1` they
+come from the tree too. Nothing is compiled again unless a source has changed.
+"""
+
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from typing import Final
+
+import hatch_build
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+
+_FINDER: Final = '''"""Finds the compiled modules of traffic-governor. Written by tools/compiled.py."""
+
+import os
+import sys
+from importlib.util import spec_from_file_location
+
+COMPILED = {compiled!r}
+
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return spec_from_file_location(name, COMPILED[name]) if name in COMPILED else None
+
+
+if os.environ.get({switch!r}) != "1":
+    sys.meta_path.insert(0, Finder)
+'''
+
+
+def make(environment: Path) -> None:
+    """Creates the environment, or brings it up to date."""
+    kernel = environment / "kernel"
+    python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    if not python.exists():
+        venv.create(environment, with_pip=False)
+    sources = [ROOT / "hatch_build.py"]
+    for module in hatch_build.MODULES:
+        sources += [ROOT.joinpath(*module.split(".")).with_suffix(ending) for ending in (".py", ".pxd")]
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(environment)}))
+    finder = packages / "_traffic_governor_kernel.py"
+    if finder.exists() and finder.stat().st_mtime > max(source.stat().st_mtime for source in sources):
+        return
+    finder.unlink(missing_ok=True)
+    built = hatch_build.compile_into(ROOT, kernel)
+    compiled = dict(zip(hatch_build.MODULES, map(str, built), strict=True))
+    own = sysconfig.get_path("purelib")
+    (packages / "kernel.pth").write_text(f"import site; site.addsitedir({own!r})\nimport _traffic_governor_kernel\n")
+    finder.write_text(_FINDER.format(compiled=compiled, switch=hatch_build.SWITCH))
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]).resolve())
