@@ -24,15 +24,17 @@ from aiohttp import (
 from aiohttp.payload import BytesPayload
 from multidict import CIMultiDict
 
-from governor import PermitDenied
+from governor import Permit, PermitDenied
 from governor_client import _aiohttp_answers as answers
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, as_error_of
+from governor_client._exchange import ago_on, arepeats, arun
 from governor_client._headers import LazyHeaders
 from governor_client._hint_bodies import begin
 from governor_client._observed import Observation
 from governor_client._operation import Operation
-from governor_client._request import Reading
+from governor_client._request import Reading, Request
+from governor_client._terms import Terms
 from governor_client._wait import WaitBudget
 
 if TYPE_CHECKING:
@@ -58,20 +60,22 @@ class Call(msgspec.Struct, eq=False):
     """
 
     _owner: object
-    _make: Callable[[], WaitBudget]
+    _make: Callable[[ClientRequest | None], WaitBudget]
     _budget: WaitBudget | None = None
     _timer: object = None
     # Weak, because the call of a middleware is kept until its task makes another one.
     _request: Callable[[], ClientRequest | None] = _none
     #: The exchange whose attempt is being made.
     attempting: "_Exchange | None" = None
+    #: The plain request that is being sent, from which an exchange can be made, with its permit.
+    plain: "tuple[Terms, Call, ClientRequest, ClientHandlerType, Permit] | None" = None
     #: The error in which the latest request ended, if aiohttp repeats it after that.
     repeated: Exception | None = None
 
     def budget(self) -> WaitBudget:
         """The wait of the call, the same each time. Most calls never wait, and need none."""
         if self._budget is None:
-            self._budget = self._make()
+            self._budget = self._make(self._request())
         return self._budget
 
     def includes(self, owner: object, request: ClientRequest) -> bool:
@@ -178,8 +182,19 @@ class _Exchange(msgspec.Struct, eq=False, kw_only=True):
 class Sending(_Exchange, kw_only=True):
     """A request that a middleware hands on."""
 
+    operation: "Operation[ClientResponse]"
     request: ClientRequest
     handler: ClientHandlerType
+
+    def took(self, attempt: Attempt) -> None:
+        """The first attempt is made without the operation, as that of a plain request."""
+        self._unused = attempt
+        self.operation.made(attempt)
+
+    def report(self, error: BaseException) -> None:
+        """The attempt has ended in an error: reports it, unless that was done when a request used the permit."""
+        if self._unused is not None:
+            answers.report(self._unused, error, self.request)
 
     async def send(self, attempt: Attempt) -> ClientResponse:
         call, self._unused = self.call, attempt
@@ -189,8 +204,7 @@ class Sending(_Exchange, kw_only=True):
         except PermitDenied as denial:
             raise self.error(denial) from None
         except BaseException as error:
-            if self._unused is not None:
-                answers.report(attempt, error, self.request)
+            self.report(error)
             raise
         finally:
             call.attempting = outer
@@ -291,3 +305,82 @@ def is_repeatable(body: object) -> bool:
             return all(isinstance(pair, Iterable) and all(isinstance(each, _PLAIN) for each in pair) for pair in body)
         case _:
             return False
+
+
+async def send_plain(
+    terms: Terms, permit: Permit, call: Call, request: ClientRequest, handler: ClientHandlerType
+) -> ClientResponse:
+    """Sends a plain request: see `Terms.take`."""
+    # If this middleware is called for the request once more, as by authentication after it, that uses the permit.
+    call.plain = (terms, call, request, handler, permit)
+    try:
+        response = await handler(request)
+    except BaseException as error:
+        taken, call.attempting, call.plain = call.attempting, None, None
+        exchange = taken if isinstance(taken, Sending) else describe(terms, call, request, handler, permit)
+        if isinstance(error, PermitDenied):
+            exchange.operation.failed(error, exchange.fault(error))
+            raise exchange.error(error) from None
+        exchange.report(error)
+        answer = await _again(exchange, error)
+        if answer is None:
+            raise
+        return answer
+    taken, call.attempting, call.plain = call.attempting, None, None
+    status = response.status
+    if taken is None and terms.lets_pass(permit, status, tuple(response.headers), request.url.path):
+        if status != answers.SWITCHING_PROTOCOLS and response.content.is_eof():
+            permit.record(status=status)
+        else:
+            answers.follow(response, Attempt(permit, status))
+        return response
+    exchange = taken if isinstance(taken, Sending) else describe(terms, call, request, handler, permit)
+    try:
+        return await ago_on(exchange.operation, exchange, exchange.operation.attempt, response)
+    except REPEATED as error:
+        call.ended_in(error, request)
+        raise
+
+
+async def _again(exchange: Sending, error: BaseException) -> ClientResponse | None:
+    """The answer to a plain request that is sent again after an error; None if it is not, for the caller to raise it."""
+    operation, call, request = exchange.operation, exchange.call, exchange.request
+    try:
+        if await arepeats(operation, exchange, error):
+            return await arun(operation, exchange)
+    except REPEATED as last:
+        call.ended_in(last, request)
+        raise
+    if isinstance(error, REPEATED):
+        call.ended_in(error, request)
+    return None
+
+
+def describe(
+    terms: Terms,
+    call: Call,
+    request: ClientRequest,
+    handler: ClientHandlerType,
+    permit: Permit | None = None,
+    *,
+    caller: str | None = None,
+    buffered: bool = False,
+) -> Sending:
+    """The exchange of a request, with its operation. `permit` is that of the first attempt of a plain request."""
+    url, body = request.url, request.body
+    description = Request(
+        request.method,
+        url.host or "",
+        url.path,
+        request.headers,
+        repeatable=not body or is_repeatable(body),
+        buffered=buffered and request.headers.get("upgrade") is None,
+        caller=caller,
+        original=request,
+        reading=READING_OF_REQUEST,
+    )
+    operation: Operation[ClientResponse] = Operation(terms, description, call.budget)
+    exchange = Sending(call=call, operation=operation, request=request, handler=handler)
+    if permit is not None:
+        exchange.took(Attempt(permit))
+    return exchange

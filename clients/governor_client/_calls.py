@@ -7,124 +7,71 @@ requests as they leave by the event hooks of the library: a round of authenticat
 import math
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Final, final
 
 import anyio
-import msgspec
 
-from governor import Permit, PermitDenied
+from governor import PermitDenied
 from governor_client._attempt import Attempt
+from governor_client._call import Call
 from governor_client._denials import as_error_of
 from governor_client._exchange import CLOSING, ago_on, arepeats, arun, go_on, repeats, run
 from governor_client._headers import CALLER
 from governor_client._hint_bodies import begin
-from governor_client._httpx_kit import HttpxExchange, Kit, same_origin, timeout_of
+from governor_client._httpx_kit import HttpxExchange, Kit
 from governor_client._observed import Observation
 from governor_client._operation import Operation
 from governor_client._options import CALLER_LABEL
 from governor_client._streams import AsyncReportingStream, ReportingStream, TooLong
 from governor_client._terms import Terms
-from governor_client._wait import WaitBudget
 
 if TYPE_CHECKING:
     import httpx2
 
     from governor_client._httpx_kit import Reporting
 
+#: Makes the call of a request: that of a plain request needs none while nothing goes wrong.
+Begin = Callable[["httpx2.Request"], Call]
+
 #: The exchange whose request is being sent by this thread or task.
 _current: Final[ContextVar["_ClientExchange | None"]] = ContextVar("governor_client_exchange", default=None)
 
 
-@final
-class Call(msgspec.Struct, eq=False):
-    """One call of the program: its redirects, authentication and retries share one wait.
-
-    `build` makes the request, with the cookies of the moment.
-    """
-
-    kit: Kit
-    terms: Terms
-    build: "Callable[[], httpx2.Request]"
-    #: The request that is sent next.
-    request: "httpx2.Request"
-    follow_redirects: bool
-    auth: Any
-    buffered: bool
-    #: Whether nothing comes between the call and its requests: no authentication, no event hooks of the program.
-    direct: bool
-    retry: bool = True
-    retry_answers: bool = True
-    wait: object = ...
-    history: "list[httpx2.Response]" = []
-    _made: WaitBudget | None = None
-
-    def take(self) -> Permit | None:
-        """A permit for the first attempt of a plain request: see `Terms.take`. The request is sent directly then."""
-        if not (self.direct and self.retry and self.buffered) or _current.get() is not None:
-            return None
-        return self.kit.take(self.terms, self.request)
-
-    def begin(self) -> "Operation[httpx2.Response] | None":
-        """The operation for the next request of this call; None if it is not governed."""
-        return self.operation() if self.terms.governs(self.request.url.host, self.request.url.path) else None
-
-    def operation(self) -> "Operation[httpx2.Response]":
-        """The operation for the next request of this call, which is governed."""
-        request, url = self.request, self.request.url
-        description = self.kit.request_of(
-            request, url.host, url.path, retry=self.retry, retry_answers=self.retry_answers, buffered=self.buffered
-        )
-        return Operation(self.terms, description, self._budget)
-
-    def _budget(self) -> WaitBudget:
-        if self._made is None:
-            self._made = self.terms.budget(self.wait, timeout_of(self.request))
-        return self._made
-
-    def redirected(self, response: "httpx2.Response", max_redirects: int) -> bool:
-        """Whether the call goes on with a redirect. Raises `TooManyRedirects` of the library."""
-        response.history = [*self.history, *response.history]
-        request = response.next_request if self.follow_redirects else None
-        if request is None:
-            return False
-        if len(self.history) >= max_redirects:
-            raise self.kit.too_many_redirects("Exceeded maximum allowed redirects.", request=request)
-        # As the library does it, credentials stay with the origin, and with its upgrade to https.
-        if not same_origin(self.request.url, request.url):
-            self.auth = None
-        self.request = request
-        self.build = lambda: request
-        self.history.append(response)
-        return True
-
-
 def send(call: Call, client: "httpx2.Client") -> "httpx2.Response":
     """Makes the call and returns the answer when it begins, or when it is complete for a buffered call."""
-    permit = call.take()
+    return _followed(call, client, _send(call, client))
+
+
+def send_direct(kit: Kit, terms: Terms, client: "httpx2.Client", request: "httpx2.Request", begin: Begin) -> "httpx2.Response":
+    """Makes a buffered call whose requests nothing comes between: no authentication, and no event hooks of the program.
+
+    A plain request with a permit at hand is sent directly: see `Terms.take`.
+    """
+    permit = kit.take(terms, request) if _current.get() is None else None
     if permit is None:
-        return _followed(call, client, _send(call, client))
-    attempt = Attempt(permit)
+        return send(begin(request), client)
     try:
-        response = client.send(call.request, auth=call.auth, stream=True, follow_redirects=False)
+        response = client.send(request, stream=True, follow_redirects=False)
     except PermitDenied as denial:
-        attempt.unused()
-        raise as_error_of(call.kit.transport_error, denial, _request=call.request) from None
+        Attempt(permit).unused()
+        raise as_error_of(kit.transport_error, denial, _request=request) from None
     except BaseException as error:
-        answer = _again(call, client, attempt, error)
+        answer = _again(begin(request), client, Attempt(permit), error)
         if answer is None:
             raise
         return answer
-    if response.next_request is not None or not call.kit.passes(call.terms, attempt, call.request, response):
-        return _go_on(call, client, attempt, response)
+    status = response.status_code
+    if response.next_request is not None or not kit.passes(terms, permit, request, response):
+        return _go_on(begin(request), client, Attempt(permit), response)
     try:
         response.read()
     except BaseException as error:
         response.close()
-        answer = _again(call, client, attempt, error)
+        answer = _again(begin(request), client, Attempt(permit, status), error)
         if answer is None:
             raise
         return answer
-    permit.record(status=attempt.status)
+    permit.record(status=status)
     return response
 
 
@@ -170,31 +117,38 @@ def _send(call: Call, client: "httpx2.Client") -> "httpx2.Response":
 
 async def asend(call: Call, client: "httpx2.AsyncClient") -> "httpx2.Response":
     """`send` for a task."""
-    permit = call.take()
+    return await _afollowed(call, client, await _asend(call, client))
+
+
+async def asend_direct(
+    kit: Kit, terms: Terms, client: "httpx2.AsyncClient", request: "httpx2.Request", begin: Begin
+) -> "httpx2.Response":
+    """`send_direct` for a task."""
+    permit = kit.take(terms, request) if _current.get() is None else None
     if permit is None:
-        return await _afollowed(call, client, await _asend(call, client))
-    attempt = Attempt(permit)
+        return await asend(begin(request), client)
     try:
-        response = await client.send(call.request, auth=call.auth, stream=True, follow_redirects=False)
+        response = await client.send(request, stream=True, follow_redirects=False)
     except PermitDenied as denial:
-        attempt.unused()
-        raise as_error_of(call.kit.transport_error, denial, _request=call.request) from None
+        Attempt(permit).unused()
+        raise as_error_of(kit.transport_error, denial, _request=request) from None
     except BaseException as error:
-        answer = await _aagain(call, client, attempt, error)
+        answer = await _aagain(begin(request), client, Attempt(permit), error)
         if answer is None:
             raise
         return answer
-    if response.next_request is not None or not call.kit.passes(call.terms, attempt, call.request, response):
-        return await _ago_on(call, client, attempt, response)
+    status = response.status_code
+    if response.next_request is not None or not kit.passes(terms, permit, request, response):
+        return await _ago_on(begin(request), client, Attempt(permit), response)
     try:
         await response.aread()
     except BaseException as error:
         await _close(response)
-        answer = await _aagain(call, client, attempt, error)
+        answer = await _aagain(begin(request), client, Attempt(permit, status), error)
         if answer is None:
             raise
         return answer
-    permit.record(status=attempt.status)
+    permit.record(status=status)
     return response
 
 

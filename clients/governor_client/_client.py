@@ -13,7 +13,7 @@ from governor.clock import system_clock
 from governor.instrumentation import Hook
 from governor.one_use import AsyncOneUse, OneUse
 from governor_client import _calls
-from governor_client._calls import Call
+from governor_client._call import Call
 from governor_client._httpx_kit import Kit, library_of
 from governor_client._keys import Key
 from governor_client._options import CallOptions, ClientOptions, request_options
@@ -102,7 +102,7 @@ class TrafficControlledHttpClient:
         self.base_url = str(base_url or "")
         self.timeout = timeout
         self._follow_redirects = follow_redirects
-        #: Whether calls are sent without authentication and without hooks of the program: see `Call.direct`.
+        #: Whether calls are sent without authentication and without hooks of the program: see `_calls.send_direct`.
         self._is_direct = not options.get("auth") and not options.get("event_hooks")
         hooks = options.pop("event_hooks", None) or {}
         settings: dict[str, object] = {
@@ -140,7 +140,12 @@ class TrafficControlledHttpClient:
     def request(self, method: str, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """Makes a call and returns the complete answer."""
         client = self._blocking.client()
-        response = _calls.send(self._call(client, method, url, options, buffered=True), client)
+        begin = partial(self._call, client, method, url, options)
+        request = client.build_request(method, url, **(request_options(options) if options else {}))
+        if self._is_direct and (not options or _is_direct(options)):
+            response = _calls.send_direct(self._kit, self._terms, client, request, begin)
+        else:
+            response = _calls.send(begin(request), client)
         if response.status_code >= 400 and _is_to_raise(response, options):
             raise status_error(self._kit, self.provider, response)
         return response
@@ -174,7 +179,8 @@ class TrafficControlledHttpClient:
     @contextmanager
     def _stream(self, method: str, url: "httpx2.URL | str", options: CallOptions) -> "Iterator[httpx2.Response]":
         client = self._blocking.client()
-        response = _calls.send(self._call(client, method, url, options, buffered=False), client)
+        request = client.build_request(method, url, **request_options(options))
+        response = _calls.send(self._call(client, method, url, options, request, buffered=False), client)
         try:
             if _is_to_raise(response, options):
                 with suppress(self._kit.http_error):
@@ -204,7 +210,12 @@ class TrafficControlledHttpClient:
     async def arequest(self, method: str, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """Makes a call and returns the complete answer."""
         client = self._async.client()
-        response = await _calls.asend(self._call(client, method, url, options, buffered=True), client)
+        begin = partial(self._call, client, method, url, options)
+        request = client.build_request(method, url, **(request_options(options) if options else {}))
+        if self._is_direct and (not options or _is_direct(options)):
+            response = await _calls.asend_direct(self._kit, self._terms, client, request, begin)
+        else:
+            response = await _calls.asend(begin(request), client)
         if response.status_code >= 400 and _is_to_raise(response, options):
             raise status_error(self._kit, self.provider, response)
         return response
@@ -238,7 +249,8 @@ class TrafficControlledHttpClient:
     @asynccontextmanager
     async def _astream(self, method: str, url: "httpx2.URL | str", options: CallOptions) -> "AsyncIterator[httpx2.Response]":
         client = self._async.client()
-        response = await _calls.asend(self._call(client, method, url, options, buffered=False), client)
+        request = client.build_request(method, url, **request_options(options))
+        response = await _calls.asend(self._call(client, method, url, options, request, buffered=False), client)
         try:
             if _is_to_raise(response, options):
                 with suppress(self._kit.http_error):
@@ -256,23 +268,19 @@ class TrafficControlledHttpClient:
         method: str,
         url: "httpx2.URL | str",
         options: CallOptions,
+        request: "httpx2.Request",
         *,
-        buffered: bool,
+        buffered: bool = True,
     ) -> Call:
-        kit, terms, follow = self._kit, self._terms, self._follow_redirects
-        if not options:
-            build = partial(client.build_request, method, url)
-            return Call(kit, terms, build, build(), follow, kit.use_client_default, buffered, self._is_direct)
-        build = partial(client.build_request, method, url, **request_options(options))
+        kit = self._kit
         call = Call(
             kit,
-            terms,
-            build,
-            build(),
-            options.get("follow_redirects", follow),
+            self._terms,
+            partial(client.build_request, method, url, **request_options(options)),
+            request,
+            options.get("follow_redirects", self._follow_redirects),
             options.get("auth", kit.use_client_default),
             buffered,
-            direct=self._is_direct and "auth" not in options,
             retry=not options.get("disable_retry", False),
             retry_answers=options.get("raise_for_status", True) or options.get("retry", False),
         )
@@ -359,6 +367,13 @@ def _awaited(hook: EventHook) -> EventHook:
 
 def _again(name: str, method: str) -> str:
     return f"the result of `{name}` was entered before, and makes one call; write `{name}({method!r}, ...)` for each call"
+
+
+def _is_direct(options: CallOptions) -> bool:
+    """Whether these arguments put nothing between the call and its requests, and let it be retried."""
+    if "wait" in options:
+        check_wait(options["wait"])
+    return "auth" not in options and not options.get("disable_retry", False)
 
 
 def _is_to_raise(response: "httpx2.Response", options: CallOptions) -> bool:

@@ -17,11 +17,19 @@ from governor import CallFailure, ConfigError, Permit, PermitDenied
 from governor_client._attempt import Attempt, Fault, fault_of_system
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, as_error_of
 from governor_client._headers import CALLER, MARKS, LazyHeaders
+from governor_client._hint_bodies import GRAPHQL
 from governor_client._observed import Observation
 from governor_client._options import CALLER_LABEL, PRIORITY
 from governor_client._questions import check_priority
 from governor_client._request import Reading, Request
-from governor_client._streams import AsyncReportingStream, AsyncRequestBody, ReportingStream, RequestBody
+from governor_client._streams import (
+    AsyncPlainStream,
+    AsyncReportingStream,
+    AsyncRequestBody,
+    PlainStream,
+    ReportingStream,
+    RequestBody,
+)
 from governor_client._terms import Terms
 from governor_client._wait import longest
 
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
 
     # The result is also a stream of the library, which no type says.
     Reporting = Callable[[object, Attempt, Callable[[BaseException], Fault]], Any]
+    Plain = Callable[[object, Permit, int], Any]
 
 #: Both libraries, each of which may be given objects of the other by mistake.
 LIBRARIES: Final = frozenset({"httpx", "httpx2"})
@@ -62,6 +71,8 @@ class Kit:
         self.sync_byte_stream: type = library.SyncByteStream
         self.reporting = cast("Reporting", _derived(ReportingStream, library.SyncByteStream))
         self.areporting = cast("Reporting", _derived(AsyncReportingStream, library.AsyncByteStream))
+        self.plain = cast("Plain", _derived(PlainStream, library.SyncByteStream))
+        self.aplain = cast("Plain", _derived(AsyncPlainStream, library.AsyncByteStream))
         self._request_body = _derived(RequestBody, library.SyncByteStream)
         self._async_request_body = _derived(AsyncRequestBody, library.AsyncByteStream)
         #: Whether headers and URLs have the private attributes that plain requests are known by, as in all versions so far.
@@ -123,12 +134,21 @@ class Kit:
             or not _MARKS.isdisjoint(map(_lower_name, request.headers._list))
         ):
             return None
-        return terms.take(request.url._uri_reference.host, request.method)
+        # `terms.take`, without its call where the host and the method are known.
+        governor, (config, calls) = terms.given or terms.governor, terms.known
+        host, method = request.url._uri_reference.host, request.method
+        if config is not governor.config or (host, method) not in calls or Terms.any_by_host:
+            return terms.take(host, method)
+        return governor.leases.take(terms.provider, method, 1, unwatched=True)
 
-    def passes(self, terms: Terms, attempt: Attempt, request: "httpx2.Request", response: "httpx2.Response") -> bool:
-        """Whether the answer to a plain request needs nothing else: see `Terms.passes`."""
-        names = tuple(map(_lower_name, response.headers._list))
-        return terms.passes(attempt, response.status_code, names, request.url._uri_reference.path)
+    def passes(self, terms: Terms, permit: Permit, request: "httpx2.Request", response: "httpx2.Response") -> bool:
+        """Whether the answer to a plain request needs nothing else: see `Terms.lets_pass`."""
+        names, status = tuple(map(_lower_name, response.headers._list)), response.status_code
+        path = request.url._uri_reference.path
+        if status >= 400 or names != terms.silent or GRAPHQL in path:
+            return terms.lets_pass(permit, status, names, path)
+        permit.answered(status=status)  # `terms.lets_pass`, without its call.
+        return True
 
     def watch(self, request: "httpx2.Request") -> RequestBody | AsyncRequestBody | None:
         """Wraps a body that is read while it is sent; None if it is in memory, and cannot fail."""

@@ -233,17 +233,16 @@ class Transport(_AnyTransport, Generic[Inner]):
         if terms is None or permit is None:
             terms = self._terms_of(request)
             return self._inner.handle_request(request) if terms is None else run(*self._begin(terms, request))
-        attempt = Attempt(permit)
         try:
             response = self._inner.handle_request(request)
         except BaseException as error:
             begun = self._begin(terms, request)
-            if not repeats(*begun, error, attempt):
+            if not repeats(*begun, error, Attempt(permit)):
                 raise
             return run(*begun)
-        if response.is_closed or not self.kit.passes(terms, attempt, request, response):
-            return go_on(*self._begin(terms, request), attempt, response)
-        response.stream = self.kit.reporting(response.stream, attempt, self.kit.fault)
+        if response.is_closed or not self.kit.passes(terms, permit, request, response):
+            return go_on(*self._begin(terms, request), Attempt(permit), response)
+        response.stream = self.kit.plain(response.stream, permit, response.status_code)
         return response
 
     def _begin(self, terms: Terms, request: "httpx2.Request") -> "tuple[Operation[httpx2.Response], _Sending]":
@@ -312,17 +311,16 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
         if terms is None or permit is None:
             terms = self._terms_of(request)
             return await (self._inner.handle_async_request(request) if terms is None else arun(*self._begin(terms, request)))
-        attempt = Attempt(permit)
         try:
             response = await self._inner.handle_async_request(request)
         except BaseException as error:
             begun = self._begin(terms, request)
-            if not await arepeats(*begun, error, attempt):
+            if not await arepeats(*begun, error, Attempt(permit)):
                 raise
             return await arun(*begun)
-        if response.is_closed or not self.kit.passes(terms, attempt, request, response):
-            return await ago_on(*self._begin(terms, request), attempt, response)
-        response.stream = self.kit.areporting(response.stream, attempt, self.kit.fault)
+        if response.is_closed or not self.kit.passes(terms, permit, request, response):
+            return await ago_on(*self._begin(terms, request), Attempt(permit), response)
+        response.stream = self.kit.aplain(response.stream, permit, response.status_code)
         return response
 
     def _begin(self, terms: Terms, request: "httpx2.Request") -> "tuple[Operation[httpx2.Response], _AsyncSending]":

@@ -16,7 +16,7 @@ from governor import CallFailure, PermitDenied
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse, as_error_of
 from governor_client._exchange import go_on, repeats, run
-from governor_client._headers import CALLER, LazyHeaders
+from governor_client._headers import CALLER, MARKS, LazyHeaders
 from governor_client._hosts import TermsOf
 from governor_client._observed import Observation
 from governor_client._operation import KEPT, Operation
@@ -66,10 +66,10 @@ def _fault(error: BaseException) -> Fault:
     return next((fault for kinds, fault in _FAULTS if isinstance(error, kinds)), Fault(None))
 
 
-def send_governed(
+def send_governed(  # noqa: C901 - what nearly every call costs, written out
     terms_of: TermsOf,
     send: Callable[[PreparedRequest], Response],
-    adapter: BaseAdapter,
+    adapter: Any,  # requests types it as an `HTTPAdapter` in a response, where any adapter will do.
     request: PreparedRequest,
     *,
     stream: bool,
@@ -79,33 +79,38 @@ def send_governed(
     """Sends a request with a permit for each attempt. `ungoverned` sends one that needs none, as `send` by default."""
     url, method, body = urlsplit(request.url or ""), request.method or "GET", request.body
     host, port = origin_of(url.scheme, url.netloc)
-    is_plain = (body is None or in_memory(body)) and not are_marked(request.headers)
-    plain = terms_of if is_plain and isinstance(terms_of, Terms) else None
-    permit = None if plain is None else plain.take(host, method)
+    kept = getattr(request.headers, "_store", None)  # By the names in lower case: see `lower_names`.
+    plain = permit = None
+    if isinstance(terms_of, Terms) and isinstance(kept, dict) and MARKS.isdisjoint(kept) and (body is None or in_memory(body)):
+        plain, permit = terms_of, terms_of.take(host, method)
     terms = terms_of.of(host, url.path, port) if permit is None else plain
     if terms is None:
         return (ungoverned or send)(request)
-    begin = partial(_begin, terms, host, url.path, adapter, request, send, stream=stream, timeout=timeout)
     if permit is None:
-        return _governed(begin())
-    attempt = Attempt(permit)
+        return _governed(_begin(terms, host, url.path, adapter, request, send, stream=stream, timeout=timeout))
+    response = status = None
     try:
         response = send(request)
-        response.connection = cast("Any", adapter)
-        passes = terms.passes(attempt, response.status_code, tuple(lower_names(response.headers)), url.path)
-        if passes and not stream:
-            _read(response)
+        response.connection = adapter
+        names = tuple(getattr(response.headers, "_store", None) or lower_names(response.headers))
+        if terms.lets_pass(permit, response.status_code, names, url.path):
+            status = response.status_code
+            if not stream:
+                response.content  # noqa: B018 - reads it
     except BaseException as error:
-        exchange = begin()
-        if not repeats(exchange.operation, exchange, error, attempt):
+        if response is not None and status is not None:
+            response.close()
+        exchange = _begin(terms, host, url.path, adapter, request, send, stream=stream, timeout=timeout)
+        if not repeats(exchange.operation, exchange, error, Attempt(permit, status)):
             raise
         return _governed(exchange)
-    if not passes:
-        return _governed(begin(), attempt, response)
+    if status is None:
+        exchange = _begin(terms, host, url.path, adapter, request, send, stream=stream, timeout=timeout)
+        return _governed(exchange, Attempt(permit), response)
     if stream:
-        report(response.raw, attempt)
+        report(response.raw, Attempt(permit, status))
     else:
-        permit.record(status=attempt.status)
+        permit.record(status=status)
     return response
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from governor import Permit
 from governor_client._attempt import Attempt, Fault
 from governor_client._exchange import CLOSING
 
@@ -63,6 +64,39 @@ class ReportingStream:
                 self._attempt.ended()
 
 
+class PlainStream:
+    """The body of an answer to a plain request: `ReportingStream` for an answer that no code observes or bounds.
+
+    It costs half as much: an answer that has begun with this status has it as its outcome, unless it breaks off.
+    """
+
+    def __init__(self, stream: "httpx2.SyncByteStream", permit: Permit, status: int) -> None:
+        self._stream = stream
+        self._permit = permit
+        self._status = status
+
+    def __iter__(self) -> Iterator[bytes]:
+        permit = self._permit
+        try:
+            yield from self._stream
+        except GeneratorExit:
+            raise  # The reader stops, and closes the stream.
+        except BaseException as error:
+            if not permit.reported:
+                permit.record(error=error)
+            raise
+        if not permit.reported:
+            permit.record(status=self._status)
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        finally:
+            permit = self._permit
+            if not permit.reported:
+                permit.record(status=self._status)
+
+
 class AsyncReportingStream:
     """`ReportingStream` for async code."""
 
@@ -110,6 +144,46 @@ class AsyncReportingStream:
         finally:
             if not self._complete:
                 self._attempt.ended()
+
+
+class AsyncPlainStream:
+    """`PlainStream` for async code."""
+
+    _complete = False
+
+    def __init__(self, stream: "httpx2.AsyncByteStream", permit: Permit, status: int) -> None:
+        self._stream = stream
+        self._chunks = aiter(stream)
+        self._permit = permit
+        self._status = status
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            self._complete = True
+            if not self._permit.reported:
+                self._permit.record(status=self._status)
+            raise
+        except BaseException as error:
+            if not self._permit.reported:
+                self._permit.record(error=error)
+            raise
+
+    async def aclose(self) -> None:
+        if self._complete:
+            await self._stream.aclose()
+            return
+        try:
+            # httpx2 closes an answer whose reader was cancelled inside the cancelled scope, and does not try again.
+            with anyio.move_on_after(CLOSING, shield=True):
+                await close(self._stream, self._chunks)
+        finally:
+            if not self._permit.reported:
+                self._permit.record(status=self._status)
 
 
 class RequestBody:

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 from contextvars import ContextVar
-from typing import ClassVar, Final, Protocol, final
+from typing import ClassVar, Final, NamedTuple, Protocol, final
 
 from governor import ConfigError, Governor, Permit, Priority
 from governor.clock import Clock
-from governor.config import provider_name
+from governor.config import Config, provider_name
 from governor.hints import is_silent
 from governor.instrumentation import Hook
 from governor_client._attempt import Attempt
@@ -29,6 +29,18 @@ class Sent(Protocol):
     def sends_to(self, host: str) -> bool:
         """Whether a request to this host is being sent."""
         ...
+
+
+#: The maximum number of hosts and methods that are remembered for plain requests. At the bound all are found anew.
+_MAX_KNOWN: Final = 256
+
+
+class Known(NamedTuple):
+    """What is known of plain requests under some settings."""
+
+    config: Config | None
+    #: The hosts that need permits, each with the methods whose calls are charged nothing.
+    calls: set[tuple[str, str]]
 
 
 #: The operation whose request this thread or task is sending.
@@ -73,8 +85,10 @@ class Terms:
             Terms.any_by_host = True
         #: Whether no request is ungoverned by its path or host, or has a key.
         self._is_plain = key is None and not ungoverned
+        #: What is known of plain requests: those that were seen before.
+        self.known = Known(None, set())
         #: The names of the headers of the latest answer that said nothing of limits.
-        self._silent: tuple[str | bytes, ...] = ()
+        self.silent: tuple[str | bytes, ...] = ()
         self.given = governor
         self._client = GovernorClient(governor)
         #: What calls are charged in addition to one request.
@@ -106,25 +120,51 @@ class Terms:
         A request is plain if it may be repeated, and if nothing in it says how it is governed: no label, no priority, no wait.
         Nearly all are, and nearly all are answered with what they asked for: they never need an operation.
         """
+        # Nearly every call comes by here between two of the library, with none of this in the caches of the processor: what is
+        # read here costs more than what is computed, and each Python call more than either.
+        governor, (config, calls) = self.given or self.governor, self.known
+        if config is not governor.config or (host, method) not in calls:
+            if not self._is_known(governor, host, method):
+                return None
+        elif Terms.any_by_host:
+            return None
+        return governor.leases.take(self.provider, method, 1, unwatched=True)
+
+    def _is_known(self, governor: Governor, host: str, method: str) -> bool:
+        """Whether requests with this host and method may be plain. If so, they are known from now on."""
         if not self._is_plain or Terms.any_by_host or self.ungoverned.covers_host(host):
-            return None
-        governor, provider, known = self.given or self.governor, self.provider, self.charged.known
-        known_free = known.config is governor.config and (provider, method) in known.free  # Without a Python call, as for most.
-        if not known_free and not self.charged.is_free(governor, provider, method):
-            return None
-        return governor.leases.take(provider, method, 1, unwatched=True)
+            return False
+        config = governor.config
+        if not self.charged.is_free(governor, self.provider, method):
+            return False
+        known = self.known
+        if known.config is not config or len(known.calls) >= _MAX_KNOWN:
+            # Replaced as a whole: another thread may be adding what it has found under the settings before.
+            self.known = known = Known(config, set())
+        known.calls.add((host, method))
+        return True
+
+    def lets_pass(self, permit: Permit, status: int, names: tuple[str | bytes, ...], path: str) -> bool:
+        """The answer has begun, with headers of these names. Whether it neither denies anything nor says anything of limits."""
+        # Answers of one server have the same few sets of names.
+        if status >= 400 or (names != self.silent and not self._is_silent(names)) or GRAPHQL in path:
+            return False
+        permit.answered(status=status)
+        return True
 
     def passes(self, attempt: Attempt, status: int, names: tuple[str | bytes, ...], path: str) -> bool:
-        """The answer has begun, with headers of these names. Whether it neither denies anything nor says anything of limits."""
-        if status >= 400 or GRAPHQL in path:
+        """`lets_pass` for an attempt, for the first time or again."""
+        if status >= 400 or (names != self.silent and not self._is_silent(names)) or GRAPHQL in path:
             return False
-        if names != self._silent:  # Answers of one server have the same few sets of names.
-            if not is_silent(self.provider, names):
-                return False
-            self._silent = names
         if attempt.status is None:  # `attempt.answered(status)`, without its call.
             attempt.status = status
             attempt.permit.answered(status=status)
+        return True
+
+    def _is_silent(self, names: tuple[str | bytes, ...]) -> bool:
+        if not is_silent(self.provider, names):
+            return False
+        self.silent = names
         return True
 
     def budget(self, wait: object, timeout: float | None) -> WaitBudget:

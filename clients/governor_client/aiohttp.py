@@ -15,14 +15,14 @@ from governor.extras import missing
 from governor.instrumentation import Hook
 from governor_client._denials import OnRefusal
 from governor_client._exchange import arun
-from governor_client._headers import CALLER
+from governor_client._headers import CALLER, SDK_RETRY_COUNT, SDK_WITH_KEYS
 from governor_client._hosts import TermsOf
 from governor_client._keys import Key
 from governor_client._operation import Operation
 from governor_client._request import Request
 from governor_client._server_wait import Headers
 from governor_client._terms import Terms
-from governor_client._wait import Wait, longest
+from governor_client._wait import Wait, WaitBudget, longest
 
 try:
     from aiohttp import (
@@ -40,14 +40,14 @@ except ModuleNotFoundError as error:
 
 from governor_client._aiohttp_exchanges import (
     READING_OF_CALL,
-    READING_OF_REQUEST,
     REPEATED,
     Call,
     Calling,
-    Sending,
     current,
+    describe,
     is_repeatable,
     is_repeatable_call,
+    send_plain,
 )
 
 if TYPE_CHECKING:
@@ -119,48 +119,52 @@ class GovernedMiddleware:
         )
         self._buffered = buffered
 
-    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def __call__(  # noqa: C901 - what nearly every call costs, written out
+        self, request: ClientRequest, handler: ClientHandlerType
+    ) -> ClientResponse:
         """Sends one request, with a permit for each attempt."""
-        caller = request.headers.pop(CALLER, None)
+        headers = request.headers
+        caller = headers.pop(CALLER, None)
         call = current.get()
         if call is None or not call.includes(self, request):
-            timeout = request.session.timeout  # Not the session, which a call that is kept must not keep.
-            call = Call(self, lambda: self._terms.budget(..., _longest(timeout)))
+            call = Call(self, self._budget_of)
             current.set(call)
-        elif call.attempting is not None and call.is_round(request):
-            call.begin(request)
-            return await call.attempting.forward(request, handler)
-        elif call.repeated is not None and not call.is_round(request):
+        elif call.is_round(request):
+            if call.plain is not None:
+                call.attempting, call.plain = describe(*call.plain), None
+            if call.attempting is not None:
+                call.begin(request)
+                return await call.attempting.forward(request, handler)
+        elif call.repeated is not None:
             # Not a redirect: aiohttp repeats a request by itself. That is for the governor to decide, and it has.
             error, call.repeated = call.repeated, None
             raise error
         call.begin(request)
-        url = request.url
-        attempting = call.attempting
+        url, attempting, terms_of = request.url, call.attempting, self._terms
+        if attempting is None and caller is None and not self._buffered and isinstance(terms_of, Terms):
+            permit = None
+            if not (
+                SDK_RETRY_COUNT in headers or SDK_WITH_KEYS in headers or ((body := request.body) and not is_repeatable(body))
+            ):
+                permit = terms_of.take(url.host or "", request.method)
+            if permit is not None:
+                return await send_plain(terms_of, permit, call, request, handler)
         within = None if attempting is None else attempting.operation
-        terms = self._terms.of(url.host or "", url.path, url.port, within=within)
+        terms = terms_of.of(url.host or "", url.path, url.port, within=within)
         if terms is None:
             return await handler(request)
         if attempting is not None:
             attempting.redirected = True
-        body = request.body
-        description = Request(
-            request.method,
-            url.host or "",
-            url.path,
-            request.headers,
-            repeatable=not body or is_repeatable(body),
-            buffered=self._buffered and request.headers.get("upgrade") is None,
-            caller=caller,
-            original=request,
-            reading=READING_OF_REQUEST,
-        )
-        operation: Operation[ClientResponse] = Operation(terms, description, call.budget)
+        exchange = describe(terms, call, request, handler, caller=caller, buffered=self._buffered)
         try:
-            return await arun(operation, Sending(call=call, operation=operation, request=request, handler=handler))
+            return await arun(exchange.operation, exchange)
         except REPEATED as error:
             call.ended_in(error, request)
             raise
+
+    def _budget_of(self, request: ClientRequest | None) -> WaitBudget:
+        assert request is not None, "a request that waits is kept"
+        return self._terms.budget(..., _longest(request.session.timeout))
 
     async def _call(
         self,
@@ -203,7 +207,7 @@ class GovernedMiddleware:
             timeout = ClientTimeout(total=timeout)
         elif not isinstance(timeout, ClientTimeout):
             timeout = session.timeout
-        call = Call(self, lambda: self._terms.budget(..., _longest(timeout)))
+        call = Call(self, lambda _: self._terms.budget(..., _longest(timeout)))
         forward = partial(send, method, str_or_url, **options)
         url: URL | None
         try:

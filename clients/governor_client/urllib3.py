@@ -226,77 +226,85 @@ def send_through(
     retries, body, headers = options.get("retries"), options.get("body"), options.get("headers")
     if headers is None:
         headers = pool.headers
-    is_plain = (body is None or in_memory(body)) and not are_marked(headers)
-    plain = terms_of if is_plain and isinstance(terms_of, Terms) else None
-    permit = None if plain is None else plain.take(host, method)
+    plain = permit = None
+    if isinstance(terms_of, Terms) and (body is None or in_memory(body)) and not (headers and are_marked(headers)):
+        plain, permit = terms_of, terms_of.take(host, method)
     terms = terms_of.of(host, path, port) if permit is None else plain
     if terms is None:
         return urlopen(method, url, **options)
     if not isinstance(retries, Retry):
         retries = Retry.from_int(retries, redirect=options.get("redirect", True), default=pool.retries)
     options.update(headers=headers, retries=_RAISES if retries.total is False else _ONCE, redirect=False)
-    sending = _Sending(terms, urlopen, pool, host, path, method, url, options)
-    response = run(*sending.begin()) if permit is None else sending.send(permit)
+    if permit is None:
+        response = run(*_begin(terms, urlopen, pool, host, path, method, url, options))
+    else:
+        response = _send_plain(terms, permit, urlopen, pool, host, path, method, url, options)
     # A manager counts redirects with these.
     response.retries = retries
     return response
 
 
-@final
-class _Sending(msgspec.Struct, eq=False):
-    """A request that a pool sends, by `urlopen` with these `options`."""
+def _send_plain(
+    terms: Terms,
+    permit: Permit,
+    urlopen: Callable[..., BaseHTTPResponse],
+    pool: HTTPConnectionPool,
+    host: str,
+    path: str,
+    method: str,
+    url: str,
+    options: dict[str, Any],
+) -> BaseHTTPResponse:
+    """Sends a plain request: see `Terms.take`."""
+    try:
+        response = urlopen(method, url, **options)
+    except BaseException as error:
+        begun = _begin(terms, urlopen, pool, host, path, method, url, options)
+        if not repeats(*begun, error, Attempt(permit)):
+            raise
+        return run(*begun)
+    names, status = tuple(getattr(response.headers, "_container", None) or lower_names(response.headers)), response.status
+    if not terms.lets_pass(permit, status, names, path):
+        return go_on(*_begin(terms, urlopen, pool, host, path, method, url, options), Attempt(permit), response)
+    if options.get("preload_content", True):
+        permit.record(status=status)
+    else:
+        report(response, Attempt(permit, status))
+    return response
 
-    terms: Terms
-    urlopen: Callable[..., BaseHTTPResponse]
-    pool: HTTPConnectionPool
-    host: str
-    path: str
-    method: str
-    url: str
-    options: dict[str, Any]
 
-    def send(self, permit: Permit) -> BaseHTTPResponse:
-        """Sends a plain request: see `Terms.take`."""
-        attempt = Attempt(permit)
-        try:
-            response = self.urlopen(self.method, self.url, **self.options)
-        except BaseException as error:
-            begun = self.begin()
-            if not repeats(*begun, error, attempt):
-                raise
-            return run(*begun)
-        if not self.terms.passes(attempt, response.status, tuple(lower_names(response.headers)), self.path):
-            return go_on(*self.begin(), attempt, response)
-        if self.options.get("preload_content", True):
-            permit.record(status=attempt.status)
-        else:
-            report(response, attempt)
-        return response
-
-    def begin(self) -> "tuple[Operation[BaseHTTPResponse], _Exchange]":
-        """The operation and the exchange of the request."""
-        options, url, pool = self.options, self.url, self.pool
-        body, loaded = options.pop("body", None), options.get("preload_content", True)
-        headers, marked = Lookup(options["headers"]), are_marked(options["headers"])
-        caller = headers.get(CALLER) if marked else None
-        if caller is not None:
-            options["headers"] = without(CALLER, options["headers"])
-        description = Request(
-            self.method,
-            self.host,
-            self.path,
-            headers,
-            repeatable=body is None or in_memory(body),
-            buffered=loaded,
-            caller=caller,
-            original=Original(url, body),
-            reading=READING,
-            marked=marked,
-        )
-        call = _current.get() or _Call(pool)
-        budget = partial(call.budget, self.terms, options.setdefault("timeout", pool.timeout))
-        send = partial(self.urlopen, self.method, url, **options)
-        return Operation(self.terms, description, budget), _Exchange(send, url, body, loaded)
+def _begin(
+    terms: Terms,
+    urlopen: Callable[..., BaseHTTPResponse],
+    pool: HTTPConnectionPool,
+    host: str,
+    path: str,
+    method: str,
+    url: str,
+    options: dict[str, Any],
+) -> "tuple[Operation[BaseHTTPResponse], _Exchange]":
+    """The operation and the exchange of a request that a pool sends, by `urlopen` with these `options`."""
+    body, loaded = options.pop("body", None), options.get("preload_content", True)
+    headers, marked = Lookup(options["headers"]), are_marked(options["headers"])
+    caller = headers.get(CALLER) if marked else None
+    if caller is not None:
+        options["headers"] = without(CALLER, options["headers"])
+    description = Request(
+        method,
+        host,
+        path,
+        headers,
+        repeatable=body is None or in_memory(body),
+        buffered=loaded,
+        caller=caller,
+        original=Original(url, body),
+        reading=READING,
+        marked=marked,
+    )
+    call = _current.get() or _Call(pool)
+    budget = partial(call.budget, terms, options.setdefault("timeout", pool.timeout))
+    send = partial(urlopen, method, url, **options)
+    return Operation(terms, description, budget), _Exchange(send, url, body, loaded)
 
 
 @final

@@ -54,19 +54,19 @@ NEW_SCOPE: Final = {"calls": 124, "bytes": 4_300, "objects": 28}
 
 #: Python calls of this project in one GET, on the thread of the caller.
 ADAPTERS: Final = {
-    "httpx2": 14,
-    "httpx2-async": 18,
-    "httpx": 14,
-    "httpx-async": 20,
-    "client": 18,
-    "client-async": 22,
-    "client-of-httpx": 18,
-    "client-of-httpx-async": 28,
-    "requests": 13,
-    "requests-mounted": 12,
-    "urllib3": 13,
-    "aiohttp": 35,
-    "aiohttp-middleware": 22,
+    "httpx2": 10,
+    "httpx2-async": 14,
+    "httpx": 10,
+    "httpx-async": 16,
+    "client": 14,
+    "client-async": 18,
+    "client-of-httpx": 14,
+    "client-of-httpx-async": 24,
+    "requests": 8,
+    "requests-mounted": 7,
+    "urllib3": 9,
+    "aiohttp": 34,
+    "aiohttp-middleware": 10,
 }
 
 

@@ -135,11 +135,11 @@ def manager(governor: Governor | None) -> Callable[[], object]:
 @pytest.mark.parametrize(
     ("opens", "most"),
     [
-        (through(httpx2, governor_client.httpx2), 14),
-        (through(httpx, governor_client.httpx), 14),
-        (client, 14),
-        (session, 15),
-        (manager, 15),
+        (through(httpx2, governor_client.httpx2), 10),
+        (through(httpx, governor_client.httpx), 10),
+        (client, 9),
+        (session, 9),
+        (manager, 11),
     ],
     ids=["httpx2", "httpx", "client", "requests", "urllib3"],
 )
@@ -174,7 +174,7 @@ def test_a_call_on_the_loop_of_the_governor_is_a_few_python_calls_more(ours: str
             await governed_one.get(URL)
             return fewest_calls_of_a_task(lambda: governed_one.get(URL)) - fewest_calls_of_a_task(lambda: bare.get(URL))
 
-    assert asyncio.run(main()) <= {"transport": 24, "client": 22}[ours]
+    assert asyncio.run(main()) <= {"transport": 17, "client": 14}[ours]
 
 
 def test_the_names_of_headers_and_the_parts_of_urls_are_read_without_a_python_call_for_each() -> None:
