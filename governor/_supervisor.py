@@ -37,7 +37,8 @@ from governor.errors import Reason
 from governor.instrumentation import Announcer
 from governor.policies.ban_guard import News
 from governor.policies.budget import Budget
-from governor.statistics import CounterSum, GroupStatistics, MemberStatistics, ScopeStatistics, Statistics
+from governor.statistics import CounterSum, GroupStatistics, MemberStatistics, Moment, ScopeStatistics, Statistics
+from governor.steps import parts
 
 _log: Final = logging.getLogger("governor")
 
@@ -47,6 +48,8 @@ _MAX_CRASHES: Final = 5
 _CRASH_INTERVAL: Final = MINUTE
 #: Scopes that are looked at in one step of a survey: about a tenth of a millisecond.
 _MAX_SURVEYED: Final = 16
+#: The same of inbound groups.
+_MAX_GROUPS_SURVEYED: Final = 4
 #: Seconds by which the wall clock may drift before moments are computed from its new reading.
 _MAX_DRIFT: Final = 0.5
 
@@ -176,20 +179,21 @@ class Supervisor:
         actors, group_actors = self._scopes.actors.copy(), self.groups.by_name.copy()
         scopes: dict[str, ScopeStatistics] = {}
         groups: dict[str, GroupStatistics] = {}
-        for number, scope in enumerate(sorted(actors), 1):
-            scopes[scope] = of_scope = self._of_scope(actors[scope])
-            counters.add(of_scope.counters)
-            if number % _MAX_SURVEYED == 0:
-                yield None
-        for number, name in enumerate(sorted(group_actors), 1):
-            groups[name] = of_group = group_statistics(group_actors[name], self.clock())
-            visits.add(of_group.counters)
-            if number % _MAX_SURVEYED == 0:
-                yield None
+        for part in parts(self._scopes.names(), _MAX_SURVEYED):
+            now, wall = self._moments()
+            for scope in part:
+                scopes[scope] = of_scope = scope_statistics(actors[scope], now, wall)
+                counters.add(of_scope.counters)
+            yield None
+        for part in parts(sorted(group_actors), _MAX_GROUPS_SURVEYED):
+            for name in part:
+                groups[name] = of_group = group_statistics(group_actors[name], self.clock())
+                visits.add(of_group.counters)
+            yield None
         for name in self._scopes.set_aside.names(also):
             record = self._scopes.set_aside.get(name)
             if record is not None and name not in scopes:
-                scopes[name] = self._of_scope(self._scopes.shown(name, record))
+                scopes[name] = scope_statistics(self._scopes.shown(name, record), *self._moments())
                 yield None
         now = self.clock()
         yield Statistics(
@@ -213,12 +217,13 @@ class Supervisor:
             hooks_failed=self._announcer.failed,
         )
 
-    def _of_scope(self, actor: ScopeActor) -> ScopeStatistics:
+    def _moments(self) -> tuple[Instant, Moment]:
+        """The present moment, on the governor's clock and on the wall clock."""
         now = self.clock()
         wall = wall_clock() - to_seconds(now)
         if abs(wall - self._wall) > _MAX_DRIFT:
             self._wall = wall
-        return scope_statistics(actor, now, self._wall + to_seconds(now))
+        return now, self._wall + to_seconds(now)
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on; everything goes on from where it stands."""

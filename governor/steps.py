@@ -28,8 +28,8 @@ async def take_turns(steps: Iterator[T | None]) -> T:
     return result
 
 
-def parts(items: Iterable[T]) -> Iterator[list[T]]:
-    """The items of one step after the other."""
+def parts(items: Iterable[T], size: int | None = None) -> Iterator[list[T]]:
+    """The items of one step after the other: `MAX_IN_STEP`, or as many as the size says."""
     rest = iter(items)
-    while part := list(islice(rest, MAX_IN_STEP)):
+    while part := list(islice(rest, size or MAX_IN_STEP)):
         yield part

@@ -73,6 +73,8 @@ class Builder:
         self.changes = 0
         #: What the scopes of each provider share. It goes with the last of them, or when it is at rest.
         self.providers: WeakValueDictionary[str, ProviderPolicies] = WeakValueDictionary()
+        #: Those of them that have or had limits.
+        self.limited: WeakValueDictionary[str, ProviderPolicies] = WeakValueDictionary()
         self._kept: dict[str, ProviderPolicies] = {}
         # At so many, those at rest are dropped; at the bound not before this instant, when the first of them is.
         self._sweep_at = 64
@@ -158,6 +160,8 @@ class Builder:
             if self._keeper is not None:
                 self.providers[name] = found = self._keeper.provider(found)
                 self.keep(found)  # It may have to remember something without a scope.
+            if found.limits:
+                self.limited[name] = found
         return found
 
     def changed_providers(self) -> list[ProviderPolicies]:
@@ -167,6 +171,8 @@ class Builder:
     def change_provider(self, shared: ProviderPolicies) -> None:
         """Has what the scopes of a provider share go on under the settings in force. They have to be changed as well."""
         shared.reconfigure(self._now(), self._parameters(shared.name))
+        if shared.limits:
+            self.limited[shared.name] = shared
 
     def _parameters(self, provider: str) -> ProviderParameters:
         """Those of a provider, or of the section of a key. What a server reveals belongs to its provider."""

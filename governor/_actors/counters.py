@@ -102,6 +102,6 @@ class Counters(Counts):
             others=self.others,
             retries=self.retries,
             openings=openings,
-            denied=dict(self.denied),
-            dropped=dict(self.dropped),
+            denied=dict(self.denied) if self.denied else {},
+            dropped=dict(self.dropped) if self.dropped else {},
         )

@@ -42,6 +42,9 @@ class Registry:
         keeper: Keeper | None = None,
     ) -> None:
         self.actors: dict[str, ScopeActor] = {}
+        # Their names in order, as of the latest look at them.
+        self._names: list[str] = []
+        self._renamed = False
         #: The live actors.
         self.awake: dict[ScopeActor, None] = {}
         self.set_aside = SetAside() if keeper is None else SetAside(keeper.forget)
@@ -71,8 +74,17 @@ class Registry:
                 self.set_aside.remove(scope)
                 self._forgotten -= record.counters
             self.actors[scope] = actor
+            self._renamed = True
             self._start(actor)
         return actor
+
+    def names(self) -> list[str]:
+        """The scopes with an actor, in order. Not to be changed."""
+        if self._renamed:
+            # The names of before are in order, so that few new ones among many are sorted in time for the new ones.
+            before = [name for name in self._names if name in self.actors]
+            self._names, self._renamed = sorted([*before, *(self.actors.keys() - set(before))]), False
+        return self._names
 
     def is_awake(self, actor: ScopeActor) -> None:
         """The actor is or gets live."""
@@ -152,6 +164,7 @@ class Registry:
             self._keeper.forget(scope)
         self._forgotten += counters
         del self.actors[scope]
+        self._renamed = True
         actor.drop(self._late)
         self._on_forgotten(actor)
         return True

@@ -69,7 +69,7 @@ class Sharing:
             for provider in actor.ledger.pipeline.providers:
                 leased[provider] += actor.lender.outstanding
         # There may be thousands of providers, of which few have limits.
-        limited = sorted((name, provider) for name, provider in self._builder.providers.items() if provider.limits)
+        limited = sorted((name, provider) for name, provider in self._builder.limited.items() if provider.limits)
         return {
             name: tuple(limit_statistics(shared.policy, now, leased[provider]) for shared in provider.limits)
             for name, provider in limited

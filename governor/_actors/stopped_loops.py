@@ -44,6 +44,8 @@ class StoppedLoops(msgspec.Struct, eq=False, gc=False):
 
     def statistics(self, now: Instant) -> LoopStatistics | None:
         """The loops that are stopped at `now`; None without any."""
+        if not self._stopped:
+            return None
         self._stopped = {key: stopped for key, stopped in self._stopped.items() if stopped[0] > now} or _NONE
         if not self._stopped:
             return None

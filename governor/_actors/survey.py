@@ -8,12 +8,13 @@ from governor._actors.actor import ScopeActor
 from governor._actors.group import GroupActor
 from governor._units import Instant, to_seconds
 from governor.config import describe
-from governor.messages import Denied
+from governor.policies.breaker import BreakerPolicy
 from governor.policies.budget import USD, BudgetLimit, BudgetPolicy, Budgets
 from governor.policies.contract import REQUESTS, Limit, LimitPolicy
 from governor.pseudonyms import pseudonym
 from governor.statistics import (
     BreakerStatistics,
+    BreakerStatus,
     BudgetStatistics,
     BudgetUse,
     ClientStatistics,
@@ -28,6 +29,10 @@ from governor.statistics import (
 
 #: Labels of one budget that are shown.
 _MAX_LABELS_SHOWN: Final = 20
+#: A breaker that has neither moved nor seen a failure: one record for all, as most of very many scopes have such a one.
+_UNUSED_BREAKER: Final = BreakerStatistics(
+    status=BreakerStatus.CLOSED, failures=0, successes=0, probes=0, probes_in=0.0, last_failure_at=None
+)
 
 
 def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
@@ -51,26 +56,17 @@ def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
 def scope_statistics(actor: ScopeActor, now: Instant, wall: Moment) -> ScopeStatistics:
     """The scope of one actor as it stands at `now`, which is `wall` on the wall clock."""
     actor.catch_up()
-    ledger, leased = actor.ledger, actor.lender.outstanding
+    ledger, leased, denied = actor.ledger, actor.lender.outstanding, actor.denial(now)
     breaker, failure = ledger.pipeline.breaker, ledger.counters.last_failure
-    limits = tuple(limit_statistics(limit, now, leased) for limit in ledger.pipeline.limits)
+    limits = tuple([limit_statistics(limit, now, leased) for limit in ledger.pipeline.limits])
     return ScopeStatistics(
         counters=ledger.counters.record(breaker.openings),
         limits=limits,
         scarcest=scarcest(limits),
-        breaker=BreakerStatistics(
-            status=breaker.status,
-            failures=breaker.failures,
-            successes=breaker.successes,
-            probes=breaker.admitted,
-            probes_in=to_seconds(max(0, breaker.until - now)),
-            last_failure_at=None if breaker.last_failure is None else _moment(breaker.last_failure, now, wall),
-            ramp_up=breaker.ramp,
-            forced=breaker.forced,
-        ),
+        breaker=_breaker(breaker, now, wall),
         waiting=len(actor.logic.queue),
         leased=leased,
-        denial=_denial(actor.denial(now)),
+        denial=None if denied is None else DenialStatistics(reason=denied.reason, retry_after=denied.retry_after),
         last_failure=None
         if failure is None
         else FailureStatistics(at=_moment(failure.at, now, wall), status=failure.status, error=failure.error),
@@ -80,13 +76,24 @@ def scope_statistics(actor: ScopeActor, now: Instant, wall: Moment) -> ScopeStat
     )
 
 
+def _breaker(breaker: BreakerPolicy, now: Instant, wall: Moment) -> BreakerStatistics:
+    if breaker.last_failure is None and not breaker.failures and not breaker.generation:
+        return _UNUSED_BREAKER
+    return BreakerStatistics(
+        status=breaker.status,
+        failures=breaker.failures,
+        successes=breaker.successes,
+        probes=breaker.admitted,
+        probes_in=to_seconds(max(0, breaker.until - now)),
+        last_failure_at=None if breaker.last_failure is None else _moment(breaker.last_failure, now, wall),
+        ramp_up=breaker.ramp,
+        forced=breaker.forced,
+    )
+
+
 def _moment(instant: Instant, now: Instant, wall: Moment) -> Moment:
     # Rounded, because the two clocks drift by microseconds, and one moment is to read the same each time.
     return round(wall - to_seconds(max(0, now - instant)), 3)
-
-
-def _denial(denied: Denied | None) -> DenialStatistics | None:
-    return None if denied is None else DenialStatistics(reason=denied.reason, retry_after=denied.retry_after)
 
 
 def limit_statistics(limit: LimitPolicy, now: Instant, leased: int) -> LimitStatistics:

@@ -80,7 +80,7 @@ class UnitWatch(msgspec.Struct, eq=False, gc=False):
 
     def uncharged(self) -> tuple[str, ...]:
         """Units that a limit counts, and that no call has named when there was time enough to."""
-        return () if self.watching else tuple(sorted(self._counted - self._named))
+        return () if self.watching or not self._counted else tuple(sorted(self._counted - self._named))
 
     def _name_unknown(self, unit: str) -> None:
         if unit in self._unknown or len(self._unknown) >= MAX_UNKNOWN_UNITS:

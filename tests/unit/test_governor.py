@@ -210,6 +210,59 @@ async def test_exceptions_in_the_block_are_failures_and_five_of_them_open_the_br
 
 @pytest.mark.promise("R10")
 @pytest.mark.parametrize(
+    ("settings", "used"),
+    [
+        ({"global": {"requests_per_minute": 2}}, "weather"),
+        ({"global": {"requests_per_minute": 2}}, "elsewhere"),
+        ({"provider": {"weather": {"limits": ["2/minute burst 2"]}}}, "weather"),
+    ],
+)
+async def test_statistics_say_what_will_be_told_where_other_scopes_use_the_limit_up(
+    settings: Mapping[str, object], used: str
+) -> None:
+    async with Governor(Config.from_mapping(settings), clock=ManualClock()) as governor:
+        granted(governor.try_permit("weather", "GET")).record(status=200)
+        free = governor.statistics().scopes["weather:get"].denial
+        granted(governor.try_permit(used, "POST"))
+        refusal = governor.statistics().scopes["weather:get"].denial
+        refused = denied(governor.try_permit("weather", "GET"))
+
+    assert free is None
+    assert DenialStatistics(reason=refused.reason, retry_after=refused.retry_after) == refusal
+
+
+async def test_statistics_say_what_will_be_told_while_a_call_waits() -> None:
+    async with governed("5/minute burst 5", clock=ManualClock()) as governor, anyio.create_task_group() as tasks:
+        granted(governor.try_permit("weather"))
+        tasks.start_soon(partial(wait_for, governor, cost=5))
+        await anyio.wait_all_tasks_blocked()
+        told = governor.statistics().scopes["weather"].denial
+        refused = denied(governor.try_permit("weather"))
+        tasks.cancel_scope.cancel()
+
+    assert DenialStatistics(reason=refused.reason, retry_after=refused.retry_after) == told
+
+
+async def test_a_breaker_that_was_opened_once_shows_when_it_last_failed() -> None:
+    clock = ManualClock()
+    async with governed(clock=clock) as governor:
+        unused = granted(governor.try_permit("weather"))
+        before = governor.statistics().scopes["weather"].breaker
+        unused.record(status=500)
+        granted(governor.try_permit("weather")).record(status=200)
+        after = governor.statistics().scopes["weather"].breaker
+
+    assert (None, 0, 0) == (before.last_failure_at, before.failures, after.failures)
+    assert after.last_failure_at is not None
+
+
+async def wait_for(governor: Governor, cost: int) -> None:
+    async with governor.permit("weather", cost=cost):
+        pass
+
+
+@pytest.mark.promise("R10")
+@pytest.mark.parametrize(
     ("limit", "calls", "failing"),
     [("5/minute burst 5", 5, False), ("5 per minute strict", 5, False), ("5 in flight", 5, False), ("99/s burst 99", 5, True)],
 )
