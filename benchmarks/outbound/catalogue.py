@@ -31,8 +31,8 @@ ADAPTERS: Final = tuple(
         name=f"adapter-{name}",
         family=Family.ADAPTERS,
         entry=f"outbound.adapters:{name.replace('-', '_')}",
-        size=100,
-        quick_size=30,
+        size=1_500,
+        quick_size=450,
         title=title,
         does=_DOES,
     )

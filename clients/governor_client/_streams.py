@@ -5,7 +5,7 @@ whichever comes first. The classes have no base in a library: `_httpx_kit` adds 
 """
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING
 
@@ -173,10 +173,11 @@ class AsyncPlainStream:
                 self._permit.record(error=error)
             raise
 
-    async def aclose(self) -> None:
-        if self._complete:
-            await self._stream.aclose()
-            return
+    def aclose(self) -> Awaitable[None]:
+        # No coroutine of its own for nearly all answers, which have been read.
+        return self._stream.aclose() if self._complete else self._close()
+
+    async def _close(self) -> None:
         try:
             # httpx2 closes an answer whose reader was cancelled inside the cancelled scope, and does not try again.
             with anyio.move_on_after(CLOSING, shield=True):

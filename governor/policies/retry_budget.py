@@ -154,12 +154,19 @@ class RetryBudgetPolicy(msgspec.Struct, eq=False, gc=False):
 
     def deposit(self, now: Instant, n: int = 1) -> None:
         """Records `n` requests, without retries. They count for one window."""
-        # Each call on the governor's loop comes by here, so `_at` is written out.
+        # Each call on the governor's loop comes by here, so `_at` is written out, and `_Tally.add` for most.
         if now > self._latest:
             self._latest = now
-        if self._deposits is _NO_TALLY:
-            self._deposits = self._tally(_OLDEST)
-        self._deposits.add(self._latest, n)
+        latest, deposits = self._latest, self._deposits
+        slots = deposits._slots
+        if slots and latest - (last := slots[-1])[_OLDEST] < deposits.grain:
+            last[_NEWEST] = latest
+            last[_COUNT] += n
+            deposits._total += n
+            return
+        if deposits is _NO_TALLY:
+            self._deposits = deposits = self._tally(_OLDEST)
+        deposits.add(latest, n)
 
     def reserve(self, now: Instant, expiry: Instant) -> bool:
         """Plans one retry, until `expiry` at the latest. False if the budget has none beyond those that are planned already.
