@@ -1,0 +1,76 @@
+"""The compiled kernel and pure Python mean the same: equal answers, and equal states after each step of a history.
+
+This needs both builds: `make test-compiled`.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from time import monotonic_ns
+from typing import Final
+
+import pytest
+
+from governor import Config, Governor, Permit, _build
+from tests.support import build_history
+
+pytestmark = pytest.mark.skipif(not _build.is_compiled(), reason="pure Python runs here; `make test-compiled` runs this")
+
+STEPS: Final = 800
+#: With 1, the numbers of a bucket grow beyond 64 bits in the middle of the history.
+SEEDS: Final = (1, 2)
+#: What the histories must contain to be worth comparing.
+SEEN: Final = ("CIRCUIT_OPEN", "CONCURRENCY", "RATE_LIMIT", "REQUEST_CAP", "HeldPermit", "'Permit'")
+
+
+def history(seed: int, *plants: str, pure: bool) -> Sequence[str]:
+    """Each step of a history, by a process of this environment."""
+    command = [sys.executable, "-m", "tests.support.build_history", str(seed), str(STEPS), *plants]
+    environment = os.environ | {_build.SWITCH: "1" if pure else "0", "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert 0 == done.returncode, done.stderr
+    return done.stdout.splitlines()
+
+
+def first_difference(one: Sequence[str], other: Sequence[str]) -> tuple[str, str] | None:
+    return next((pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]), None)
+
+
+@pytest.fixture(scope="module")
+def compiled() -> dict[int, Sequence[str]]:
+    return {seed: history(seed, pure=False) for seed in SEEDS}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_both_builds_answer_the_same_and_are_in_the_same_state_after_each_step(
+    seed: int, compiled: dict[int, Sequence[str]]
+) -> None:
+    assert first_difference(history(seed, pure=True), compiled[seed]) is None
+
+
+def test_the_histories_reach_what_they_are_for(compiled: dict[int, Sequence[str]]) -> None:
+    steps = [step for history in compiled.values() for step in history]
+    instants = [int(step.split("\t")[1]) for step in compiled[SEEDS[0]]]
+
+    assert [] == [word for word in SEEN if not any(word in step for step in steps)]
+    assert STEPS == len(instants)
+    assert instants[STEPS // 20] < build_history.LARGE_AFTER < instants[-1]
+
+
+@pytest.mark.parametrize("plant", ["tick", "cap", "counter"])
+def test_the_smallest_difference_between_the_builds_is_found(plant: str, compiled: dict[int, Sequence[str]]) -> None:
+    assert first_difference(history(SEEDS[0], plant, pure=True), compiled[SEEDS[0]]) is not None
+
+
+@pytest.mark.anyio
+async def test_the_clock_that_is_read_in_c_is_the_clock_of_the_system() -> None:
+    async with Governor(Config.from_mapping({"outbound": {"default": {"limits": ["1000/s burst 1000"]}}})) as governor:
+        governor.try_permit("weather")
+        for _ in range(100):
+            before = monotonic_ns() // 1000
+            permit = governor.try_permit("weather")
+            after = monotonic_ns() // 1000
+
+            assert isinstance(permit, Permit)
+            assert before <= permit._granted_at <= after

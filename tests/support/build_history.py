@@ -1,0 +1,169 @@
+"""One generated history of a governor, told step by step: `python -m tests.support.build_history SEED STEPS [PLANT]`.
+
+Two builds that mean the same print the same. A plant makes this one differ by the smallest amount there is.
+"""
+
+import asyncio
+import sys
+from random import Random
+from typing import Any, Final
+
+from governor import Config, Denied, Governor, Permit, UsageError
+from governor._actors.granting import Granting
+from governor._fields import Counts
+from governor._units import Instant
+from governor.errors import PermitDenied
+from governor.policies.plain import PlainSpending
+
+#: A microsecond before this instant the numbers of the bucket `large` fit in 64 bits, and after it no more.
+LARGE_AFTER: Final = 2**63 // 999_999_999_989
+
+SCOPES: Final[dict[str, dict[str, Any]]] = {
+    "bucket": {"limits": ["50/s burst 3"]},
+    "large": {"limits": ["999_999_999_989/day burst 999_999_999_989"]},
+    "two": {"limits": ["70/s burst 5", "1000/minute burst 20"]},
+    "strict": {"limits": ["3 per 100ms strict"]},
+    "flight": {"limits": ["2 in flight"]},
+    "mixed": {"limits": ["90/s burst 9", "4 in flight", "20 per s strict"]},
+    "rate": {"limits": ["500/s burst 50"], "breaker": {"failure_rate": 0.5, "window": "1s", "open_for": "200ms"}},
+}
+SETTINGS: Final = {
+    "global": {"requests_per_minute": 150, "degraded_cooldown": "50ms"},
+    "outbound": SCOPES,
+}
+GOOD: Final = (200, 200, 200, None, 204, 301, 404, 429, 500)
+BAD: Final = (500, 503, None)
+SPANS: Final = (0, 1, 7, 1_000, 20_000, 100_000)
+LONG_SPAN: Final = 30_000_000
+
+
+class History:
+    """A governor on a clock of its own, and the permits that are held."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.now = LARGE_AFTER - 2_000_000
+        self.held: list[Permit] = []
+        self.statuses: tuple[int | None, ...] = GOOD
+        self.governor = Governor(Config.from_mapping(SETTINGS), clock=lambda: Instant(self.now), random=Random(seed))
+
+    async def run(self, steps: int) -> None:
+        async with self.governor:
+            for step in range(steps):
+                action = self.random.choice((*(self.ask, self.end, self.block) * 4, self.elsewhere, self.wait))
+                try:
+                    told = await action()
+                except (PermitDenied, UsageError) as error:
+                    told = repr(error)
+                sys.stdout.write("\t".join(map(str, (step, self.now, action.__name__, told, *self.state()))) + "\n")
+            for permit in self.held:
+                permit.give_back()
+
+    async def ask(self) -> object:
+        scope = self.random.choice(tuple(SCOPES))
+        answer = self.governor.leases.take(scope, None, 1) if self.random.random() < 0.2 else self.governor.try_permit(scope)
+        if isinstance(answer, Permit):
+            self.held.append(answer)
+            if len(self.held) > 12:
+                self.held.pop(0)  # It is collected here, and says so if it holds a place.
+        elif isinstance(answer, Denied) and answer.retry_after is not None and self.random.random() < 0.5:
+            self.now += round(answer.retry_after * 1_000_000) - self.random.randrange(2)
+        return shown(answer)
+
+    async def end(self) -> object:
+        if not self.held:
+            return None
+        permit, status = self.held.pop(self.random.randrange(len(self.held))), self.random.choice(self.statuses)
+        match self.random.randrange(8):
+            case 0:
+                permit.answered(status=status)
+                permit.record(status=status)
+            case 1:
+                permit.record(error=self.random.choice((TimeoutError(), ValueError())))
+            case 2:
+                permit.give_back()
+            case 3:
+                permit.settle(requests=self.random.randrange(4))
+                permit.record(status=status)
+            case _:
+                permit.record(status=status)
+        return shown(permit), permit.reported, status
+
+    async def block(self) -> object:
+        async with self.governor.permit(self.random.choice(tuple(SCOPES)), timeout=0) as permit:
+            self.now += self.random.choice(SPANS)
+            if self.random.random() < 0.5:
+                permit.record(status=self.random.choice(self.statuses))
+        return shown(permit), permit.reported
+
+    async def elsewhere(self) -> object:
+        """An outcome from another thread."""
+        if not self.held:
+            return None
+        permit = self.held.pop(self.random.randrange(len(self.held)))
+        await asyncio.to_thread(permit.record, status=self.random.choice(self.statuses))
+        await asyncio.sleep(0)
+        return permit.reported
+
+    async def wait(self) -> object:
+        self.statuses = self.random.choice((GOOD, GOOD, BAD))
+        self.now += self.random.choice(SPANS) if self.random.random() < 0.9 else LONG_SPAN
+        await asyncio.sleep(0)
+        return None
+
+    def state(self) -> list[object]:
+        """All that a plain permit changes."""
+        told: list[object] = []
+        for methods in self.governor._access.addresses.values():
+            for actor in methods.values():
+                assert isinstance(actor, Granting)
+                cap, pipeline = actor._cap, actor._steps.logic.ledger.pipeline
+                told += [actor._steps.logic.ledger.scope, actor.gate, actor._generation, actor.life.state, cap.left, cap.latest]
+                told += [cap.slot_ends, actor.counters.answered_2xx, actor._steps.logic.ledger.counters.record()]
+                told += [pipeline.degraded.failures, *((limit.ready, limit.state()) for limit in pipeline.all_limits)]
+        return told
+
+
+def shown(answer: object) -> object:
+    """An answer without its address in memory."""
+    return (type(answer).__name__, answer._granted_at, answer._generation) if isinstance(answer, Permit) else answer
+
+
+def plant(name: str) -> None:
+    """Makes this build differ."""
+    commit = PlainSpending.commit
+    if name == "tick":
+
+        def one_tick_more(self: PlainSpending, now: Instant) -> int:
+            ready = commit(self, now)
+            for bucket in self._buckets:
+                bucket.tat += 1
+            return ready
+
+        PlainSpending.commit = one_tick_more  # type: ignore[method-assign]
+    elif name == "cap":
+
+        def dated_late(self: PlainSpending, now: Instant) -> int:
+            ready = commit(self, now)
+            self._cap.latest += 1
+            return ready
+
+        PlainSpending.commit = dated_late  # type: ignore[method-assign]
+    elif name == "counter":
+        grab = Granting.grab
+
+        def counted_twice(self: Granting, deny: bool = False) -> Any:
+            answer = grab(self, True) if deny else grab(self)
+            counts: Counts = self.counters
+            counts.requests += isinstance(answer, Permit) and answer._granted_at % 7 == 0
+            return answer
+
+        Granting.grab = counted_twice  # type: ignore[method-assign]
+    else:
+        raise ValueError(name)
+
+
+if __name__ == "__main__":
+    for planted in sys.argv[3:]:
+        plant(planted)
+    asyncio.run(History(int(sys.argv[1])).run(int(sys.argv[2])))
