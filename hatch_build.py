@@ -25,6 +25,7 @@ MODULES: Final = (
     "governor.policies.plain",
     "governor._actors.permit",
     "governor._actors.granting",
+    "governor._taking",
     "governor._permit_request",
 )
 NEEDS: Final = ("cython>=3.1,<4", "setuptools>=65")
@@ -81,7 +82,12 @@ def compile_into(root: Path, target: Path) -> list[Path]:
             compiled = cythonize(
                 extensions,
                 quiet=True,
-                compiler_directives={"language_level": 3, "annotation_typing": False, "auto_pickle": False},
+                compiler_directives={
+                    "language_level": 3,
+                    "annotation_typing": False,
+                    "auto_pickle": False,
+                    "warn.unreachable": False,
+                },
             )
             distribution = Distribution({"name": "kernel", "ext_modules": compiled, "packages": []})
             command = distribution.get_command_obj("build_ext")

@@ -18,9 +18,10 @@ from governor._actors.portal import Portal
 from governor._backend import Backend
 from governor._callers import label_of_block
 from governor._life import Life
+from governor._taking import Taking
 from governor.config import Config, scope_of
 from governor.errors import Reason, UsageError
-from governor.messages import Acquire, Denied, WatchedCall
+from governor.messages import Acquire, Denied
 from governor.policies.contract import PLAIN
 from governor.statistics import Statistics
 
@@ -62,7 +63,7 @@ class Leases(Protocol):
 
 
 @final
-class Access:
+class Access(Taking):
     """The table of addresses, and the ways to ask an actor. Any thread may use it.
 
     Bound: the table holds `max_addresses` spellings of scopes. It is emptied when it is full, when the governor has ended, and
@@ -73,28 +74,21 @@ class Access:
         "_adding",
         "_spelled",
         "_spellings",
-        "addresses",
-        "by_label",
         "max_addresses",
         "portal",
         "process",
         "backend",
-        "thread",
     )
 
     def __init__(self, config: Config) -> None:
-        #: Not empty if scopes decide by the label of the caller as well: then a plain ask with a label is not served before its
-        #: label is seen. A list, so that clients keep it and test it without a Python call.
-        self.by_label: list[None] = []
+        self.by_label = []
         self.follow(config)
-        #: The actors by the provider, and then by the method, as calls spell them.
-        self.addresses: Addresses = {}
+        self.addresses = {}
         # Held while the table is changed, where any thread may do that.
         self._adding = RLock()
         # Of each scope, the spellings in the table, provider and method in turns; and how many there are in all.
         self._spellings: dict[str, tuple[str | None, ...]] = {}
         self._spelled = 0
-        #: The thread on which actors may be called without a look at the loop; 0 for none.
         self.thread = 0
         #: The process in which the governor was entered.
         self.process = 0
@@ -233,53 +227,6 @@ class Access:
             return False
         portal = self.running()
         return portal.on_loop() and not portal.ended
-
-    def take(  # noqa: C901 - what nearly every call of a client costs, written out
-        self,
-        provider: str,
-        method: str | None,
-        attempt: int | None = None,
-        caller: str | None = None,
-        watched: WatchedCall | None = None,
-        *,
-        unwatched: bool = False,
-    ) -> Permit | None:
-        """See `Leases.take`.
-
-        On the actors' thread the permit comes from the actor, whichever loop runs there: it has ended before any other takes
-        its turn. On any other thread it comes from the lease.
-        """
-        if (attempt is not None and attempt != 1) or (self.by_label and self.label(caller)):
-            return None
-        try:
-            actor = self.addresses[provider][method]
-        except KeyError:
-            return None
-        if unwatched and (rule := actor.logic.loops).enabled and (method or "").upper() in rule.methods:
-            return None
-        if watched is not None:
-            watch, rule = actor.watch, actor.logic.loops
-            if watch is not None and watch.suspects(actor.scope, rule, watched, caller):
-                return None
-        permit: Permit | None
-        if get_ident() != self.thread:
-            # `actor.take()`, without its call: a client takes one permit here for each request.
-            if actor.large or actor.failures:
-                return None
-            try:
-                permit = actor.pop_leased()
-            except IndexError:
-                return None
-            if attempt == 1:
-                actor.deposits.append(None)
-        else:
-            permit = actor.grab()
-            if permit is not None and attempt == 1:
-                # The first attempt of an operation pays into the retry budget.
-                actor.ledger.budget.deposit(permit._granted_at)
-        if permit is not None and watched is not None:
-            permit.watched = watched
-        return permit
 
     def watches(self, provider: str, method: str) -> bool:
         """See `Leases.watches`. True for a scope that is not known yet."""

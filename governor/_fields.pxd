@@ -30,4 +30,4 @@ cdef class PermitSource:
     cdef public FailureRun degraded
     cdef public object failures, large, pop_leased, successes
     cdef public bint listens
-    cdef public unsigned long thread
+    cdef public long long thread

@@ -8,7 +8,6 @@ from functools import partial
 from os import PathLike, urandom
 from pathlib import Path
 from random import Random
-from threading import get_ident
 from types import TracebackType
 from typing import Final, Self
 
@@ -29,14 +28,14 @@ from governor._lives import GovernorState, Lives
 from governor._member.setting_up import set_up
 from governor._operator import Operator
 from governor._owner.listen import Listen
-from governor._permit_request import Cost, PermitRequest, ask, keyed
+from governor._permit_request import Asking, Cost, ask, keyed
 from governor._retries import Failure
 from governor._state import state_of
 from governor._units import DurationLike
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config
 from governor.instrumentation import Hook
-from governor.messages import Denied, RetryPlan
+from governor.messages import RetryPlan
 from governor.policies.retry import CallFailure
 from governor.policies.service_order import Priority
 from governor.statistics import Statistics
@@ -45,7 +44,7 @@ from governor.statistics import Statistics
 running: Final[list["Governor"]] = []
 
 
-class Governor:
+class Governor(Asking):
     """Decides, scope by scope, which calls may be made now, which wait and which are denied.
 
     `async with Governor(config) as governor:` runs it in the current event loop, `with Governor(config) as governor:` on a
@@ -94,73 +93,6 @@ class Governor:
     def from_file(cls, path: str | Path | None = None, *, clock: Clock = system_clock, random: Random | None = None) -> Self:
         """A governor for a policy file, overridden by the environment and `.env`. Raises `ConfigError`."""
         return cls(Config.load(path), clock=clock, random=random)
-
-    def try_permit(
-        self,
-        provider: str,
-        method: str | None = None,
-        *,
-        key: str | None = None,
-        cost: Cost = 1,
-        caller: str | None = None,
-    ) -> Permit | Denied:
-        """A permit at once, or a denial with its reason. Never waits.
-
-        On another thread the permit comes from those granted ahead, or takes one round trip to the governor's loop. Raises
-        `ConfigError` for an invalid scope, cost, key or label of a `caller`, `UsageError` if the governor is not running.
-        """
-        access = self._access
-        if key is not None or caller is not None:
-            provider = keyed(provider, key, caller)
-        if cost == 1 and not (access.by_label and access.label(caller)):
-            try:
-                actor = access.addresses[provider][method]
-            except KeyError:
-                actor = None
-            if actor is not None:
-                if get_ident() == access.thread:
-                    # Safe whichever loop runs on this thread: it has ended before any other takes its turn.
-                    answer = actor.grab(True)
-                    if answer is not None:
-                        return answer
-                    if access.running().on_loop():
-                        return actor.try_acquire()
-                else:
-                    permit = actor.take()
-                    if permit is not None:
-                        return permit
-        return access.try_acquire(provider, method, ask(cost, 0.0, None, caller))
-
-    def permit(
-        self,
-        provider: str,
-        method: str | None = None,
-        *,
-        key: str | None = None,
-        cost: Cost = 1,
-        timeout: float | None = None,
-        attempt: int | None = None,
-        caller: str | None = None,
-        priority: Priority = "interactive",
-        fingerprint: Fingerprint | None = None,
-        classify: Classify | None = None,
-    ) -> PermitRequest:
-        """A permit for the length of a block: `async with governor.permit("github", "GET", timeout=5.0) as permit:`.
-
-        `key` is the model, resource or account, where limits are per key: `gpt-5` makes the scope `openai/gpt-5:post`.
-        Waits in the queue for at most `timeout` seconds (None, or more than 366 days: without limit; 0: not at all), and raises
-        a leaf of `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the attempts of one
-        operation from 1, for the retry budget; leave it out for a call that is not retried. `caller` is the label of the
-        caller, by default that of the block (`governor.caller`). With `priority="batch"`, it waits behind interactive ones, but
-        for one in ten. With a `fingerprint` the loop guard watches for repetitions of the call, whose `answer` is passed to
-        `record`. `classify` is asked about the exception that ends the block before the governor's. `with` blocks the thread,
-        and on the governor's own loop raises `UsageError`, unless `timeout` is 0.
-        """
-        classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
-        if key is not None:
-            provider = keyed(provider, key)
-        acquire = ask(cost, timeout, attempt, caller, priority, fingerprint)
-        return PermitRequest(self._access, provider, method, acquire, classifier)
 
     async def acquire(
         self,

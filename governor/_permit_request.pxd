@@ -1,7 +1,42 @@
-"""A permit to come, in C."""
+"""A permit to come, in C, and the ways to it."""
 
 cimport cython
 
+from governor._actors.granting cimport Granting
+from governor._actors.permit cimport Permit, this_thread
+from governor._taking cimport Taking
 
+
+@cython.freelist(32)
 cdef class PermitRequest:
-    cdef public object _access, _acquire, _acquiring, _classifier, _method, _permit, _provider
+    cdef public object _acquire, _acquiring, _classifier, _method, _permit, _provider
+    cdef public Taking _access
+
+
+cdef class Asking:
+    cdef public object _classifier
+    cdef public Taking _access
+
+
+cdef inline object grabbed(object actor):
+    """`actor.grab(True)`."""
+    return (<Granting>actor).grab(True) if isinstance(actor, Granting) else actor.grab(True)
+
+
+cdef inline PermitRequest request(Asking asking, object provider, object method, object acquire, object classifier):
+    """`PermitRequest(asking._access, provider, method, acquire, classifier)`."""
+    cdef PermitRequest request = PermitRequest.__new__(PermitRequest)
+    request._access = request._acquiring = asking._access
+    request._provider = provider
+    request._method = method
+    request._acquire = acquire
+    request._classifier = classifier
+    return request
+
+
+cdef inline object taken(PermitRequest request, object PLAIN):
+    """The permit that `Access.acquire` begins with, if that needs no more than a look."""
+    acquire = request._acquire
+    if acquire.request is not PLAIN or acquire.watched is not None:
+        return None
+    return request._access.take(request._provider, request._method, acquire.attempt, acquire.caller)

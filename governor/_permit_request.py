@@ -1,18 +1,19 @@
-"""A permit to come: the context manager that `Governor.permit` returns."""
+"""What a governor is asked for permits with, and a permit to come: the context manager that `Governor.permit` returns."""
 
 from collections.abc import Coroutine, Mapping
+from threading import get_ident
 from types import TracebackType
 from typing import Final, final
 
 from governor._access import Access
 from governor._actors.permit import Permit
 from governor._callers import any_block, check_label, label_of_block
-from governor._failures import Classifier
+from governor._failures import Classifier, Classify
 from governor._fingerprints import Fingerprint
 from governor._units import MAX_DURATION, to_seconds
 from governor.config import with_key
 from governor.errors import ConfigError, UsageError
-from governor.messages import Acquire, WatchedCall
+from governor.messages import Acquire, Denied, WatchedCall
 from governor.policies import _checks
 from governor.policies.budget import whole_amount
 from governor.policies.contract import PLAIN, REQUESTS, Request
@@ -20,6 +21,9 @@ from governor.policies.service_order import PRIORITIES, Priority
 
 #: Seconds. A longer timeout counts as none.
 MAX_TIMEOUT: Final = to_seconds(MAX_DURATION)
+
+#: What most calls ask for: a permit for one request, as long as that takes.
+_ANY: Final = Acquire(PLAIN, None)
 
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
 Cost = int | Mapping[str, float]
@@ -46,7 +50,13 @@ class PermitRequest:
         self._permit: Permit | None = None
         #: What the first entry awaits; None from then on. Made here, because the interpreter itself warns of one that is never
         #: awaited. A finalizer of ours could swallow a KeyboardInterrupt.
-        self._acquiring: Coroutine[object, object, Permit] | None = access.acquire(provider, method, acquire)
+        self._acquiring: Coroutine[object, object, Permit] | None
+        self._acquiring = access.acquire(provider, method, acquire)  # C: self._acquiring = access
+
+    # In C a finalizer swallows nothing, and the interpreter warns of a coroutine that is made there only to be dropped.
+    # C: def __del__(self):
+    # C:     if self._acquiring is not None:
+    # C:         self._access.acquire(self._provider, self._method, self._acquire)
 
     async def __aenter__(self) -> Permit:
         # The interpreter changes threads after a call, and there is none between the look and the mark: one thread gets in.
@@ -54,7 +64,10 @@ class PermitRequest:
         if acquiring is None:
             raise self._used_up()
         self._acquiring = None
-        self._permit = permit = await acquiring
+        # C: if (permit := taken(self, PLAIN)) is None:
+        # C:     acquiring = self._access.acquire(self._provider, self._method, self._acquire)
+        permit = await acquiring  # C:     permit = await acquiring
+        self._permit = permit
         return permit
 
     async def __aexit__(
@@ -69,7 +82,7 @@ class PermitRequest:
         if acquiring is None:
             raise self._used_up()
         self._acquiring = None
-        acquiring.close()
+        acquiring.close()  # C: pass
         if self._acquire.timeout != 0 and self._access.must_not_block():
             # At once and always: a block that works until it has to wait fails in production.
             raise UsageError(
@@ -112,6 +125,9 @@ def ask(
     fingerprint: Fingerprint | None = None,
 ) -> Acquire:
     """The message for an actor. Without a `caller`, the label is that of the block of code. Raises `ConfigError`."""
+    plain = cost == 1 and timeout is None and attempt is None and priority == "interactive"
+    if plain and caller is None and fingerprint is None and not any_block:
+        return _ANY
     if caller is not None:
         check_label(caller)
     elif any_block:
@@ -151,3 +167,80 @@ def keyed(provider: str, key: str | None, caller: str | None = None) -> str:
     if caller is not None:
         check_label(caller)
     return provider if key is None else with_key(provider, key)
+
+
+class Asking:
+    """The ways to a permit that are short: at once or not at all, and for the length of a block."""
+
+    __slots__ = ("_access", "_classifier")
+
+    _access: Access
+    _classifier: Classifier
+
+    def try_permit(
+        self,
+        provider: str,
+        method: str | None = None,
+        *,
+        key: str | None = None,
+        cost: Cost = 1,
+        caller: str | None = None,
+    ) -> Permit | Denied:
+        """A permit at once, or a denial with its reason. Never waits.
+
+        On another thread the permit comes from those granted ahead, or takes one round trip to the governor's loop. Raises
+        `ConfigError` for an invalid scope, cost, key or label of a `caller`, `UsageError` if the governor is not running.
+        """
+        access = self._access
+        if key is not None or caller is not None:
+            provider = keyed(provider, key, caller)
+        if cost == 1 and not (access.by_label and access.label(caller)):
+            try:
+                actor = access.addresses[provider][method]
+            except KeyError:
+                actor = None
+            if actor is not None:
+                if get_ident() == access.thread:  # C: if this_thread(get_ident) == access.thread:
+                    # Safe whichever loop runs on this thread: it has ended before any other takes its turn.
+                    answer = actor.grab(True)  # C: answer = grabbed(actor)
+                    if answer is not None:
+                        return answer
+                    if access.running().on_loop():
+                        return actor.try_acquire()
+                else:
+                    permit = actor.take()
+                    if permit is not None:
+                        return permit
+        return access.try_acquire(provider, method, ask(cost, 0.0, None, caller))
+
+    def permit(
+        self,
+        provider: str,
+        method: str | None = None,
+        *,
+        key: str | None = None,
+        cost: Cost = 1,
+        timeout: float | None = None,
+        attempt: int | None = None,
+        caller: str | None = None,
+        priority: Priority = "interactive",
+        fingerprint: Fingerprint | None = None,
+        classify: Classify | None = None,
+    ) -> PermitRequest:
+        """A permit for the length of a block: `async with governor.permit("github", "GET", timeout=5.0) as permit:`.
+
+        `key` is the model, resource or account, where limits are per key: `gpt-5` makes the scope `openai/gpt-5:post`.
+        Waits in the queue for at most `timeout` seconds (None, or more than 366 days: without limit; 0: not at all), and raises
+        a leaf of `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the attempts of one
+        operation from 1, for the retry budget; leave it out for a call that is not retried. `caller` is the label of the
+        caller, by default that of the block (`governor.caller`). With `priority="batch"`, it waits behind interactive ones, but
+        for one in ten. With a `fingerprint` the loop guard watches for repetitions of the call, whose `answer` is passed to
+        `record`. `classify` is asked about the exception that ends the block before the governor's. `with` blocks the thread,
+        and on the governor's own loop raises `UsageError`, unless `timeout` is 0.
+        """
+        classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
+        if key is not None:
+            provider = keyed(provider, key)
+        acquire = ask(cost, timeout, attempt, caller, priority, fingerprint)
+        # C: return request(self, provider, method, acquire, classifier)
+        return PermitRequest(self._access, provider, method, acquire, classifier)

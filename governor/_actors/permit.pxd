@@ -10,9 +10,9 @@ cdef extern from "Python.h":
     bint PyCFunction_CheckExact(object)
 
 
-cdef inline unsigned long this_thread(object get_ident) except? 0:
+cdef inline long long this_thread(object get_ident) except? 0:
     """`get_ident()`. A library that replaces it, such as gevent, puts no built-in function in its place."""
-    return PyThread_get_thread_ident() if PyCFunction_CheckExact(get_ident) else get_ident()
+    return <long long>PyThread_get_thread_ident() if PyCFunction_CheckExact(get_ident) else get_ident()
 
 
 cdef inline PermitSource source_of(object owner):

@@ -1,0 +1,75 @@
+"""Permits that are granted at once, without a message to the scope: what nearly every call takes.
+
+Compiled where there is a compiler; `_taking.pxd` has the fields.
+"""
+
+from threading import get_ident
+
+from governor._actors.address import Address
+from governor._actors.permit import Permit
+from governor.messages import WatchedCall
+
+
+class Taking:
+    """The addresses of the scopes, and the permits that need no more than them. Any thread may use it."""
+
+    __slots__ = ("addresses", "by_label", "thread")
+
+    #: The actors by the provider, and then by the method, as calls spell them.
+    addresses: dict[str, dict[str | None, Address]]
+    #: Not empty if scopes decide by the label of the caller as well: then a plain ask with a label is not served before its
+    #: label is seen. A list, so that clients keep it and test it without a Python call.
+    by_label: list[None]
+    #: The thread on which actors may be called without a look at the loop; 0 for none.
+    thread: int
+
+    def label(self, caller: str | None) -> str | None:
+        """See `Leases.label`."""
+        raise NotImplementedError
+
+    def take(  # noqa: C901 - what nearly every call of a client costs, written out
+        self,
+        provider: str,
+        method: str | None,
+        attempt: int | None = None,
+        caller: str | None = None,
+        watched: WatchedCall | None = None,
+        *,
+        unwatched: bool = False,
+    ) -> Permit | None:
+        """See `Leases.take`.
+
+        On the actors' thread the permit comes from the actor, whichever loop runs there: it has ended before any other takes
+        its turn. On any other thread it comes from the lease.
+        """
+        if (attempt is not None and attempt != 1) or (self.by_label and self.label(caller)):
+            return None
+        try:
+            actor = self.addresses[provider][method]  # C: actor = source_of(self.addresses[provider][method])
+        except KeyError:
+            return None
+        if unwatched and (rule := actor.logic.loops).enabled and (method or "").upper() in rule.methods:
+            return None
+        if watched is not None:
+            watch, rule = actor.watch, actor.logic.loops
+            if watch is not None and watch.suspects(actor.scope, rule, watched, caller):
+                return None
+        permit: Permit | None
+        if get_ident() != self.thread:  # C: if this_thread(get_ident) != self.thread:
+            # `actor.take()`, without its call: a client takes one permit here for each request.
+            if actor.large or actor.failures:
+                return None
+            try:
+                permit = actor.pop_leased()
+            except IndexError:
+                return None
+            if attempt == 1:
+                actor.deposits.append(None)
+        else:
+            permit = actor.grab()
+            if permit is not None and attempt == 1:
+                # The first attempt of an operation pays into the retry budget.
+                actor.ledger.budget.deposit(permit._granted_at)
+        if permit is not None and watched is not None:
+            permit.watched = watched
+        return permit
