@@ -7,7 +7,7 @@ requests as they leave by the event hooks of the library: a round of authenticat
 import math
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import anyio
 
@@ -143,7 +143,7 @@ async def asend_direct(
     try:
         await response.aread()
     except BaseException as error:
-        await _close(response)
+        await _close(response, cut=not isinstance(error, Exception))
         answer = await _aagain(begin(request), client, Attempt(permit, status), error)
         if answer is None:
             raise
@@ -317,9 +317,13 @@ class _AsyncExchange(_ClientExchange, kw_only=True):
         await _close(response)
 
 
-async def _close(response: "httpx2.Response") -> None:
+async def _close(response: "httpx2.Response", *, cut: bool = False) -> None:
+    """Closes an answer. `cut` says that its reader was cancelled, and that its body does not close itself regardless."""
     with anyio.move_on_after(CLOSING, shield=True):
         await response.aclose()
+        if cut:
+            # httpx2 began to close it inside the cancelled scope, where that ends at the first wait, and takes it for closed.
+            await cast("httpx2.AsyncByteStream", response.stream).aclose()
 
 
 def before_request(request: "httpx2.Request") -> None:
