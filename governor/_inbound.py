@@ -8,6 +8,7 @@ the daemon.
 import os
 from collections.abc import Callable
 from functools import partial
+from threading import get_ident
 from typing import final
 
 from governor._actors.asking import answer_timeout, overloaded
@@ -72,15 +73,13 @@ class Inbound:
         governor's loop does not answer within a second, `on_overload` of the group decides. Raises `UsageError` if the governor
         is not running.
         """
-        # A forked child finds the portal ended, which spares nearly all requests a look at the process.
-        portal = self._portal
-        if portal is not None and not portal.ended and portal.on_loop():
-            return self._decide(None, group, request, announce)
+        if self.is_here():
+            return self.decide(group, request, announce)
         portal, gate = self._running(), self._gate
         try:
             if gate is not None:
                 return await gate.admit(portal, group, request, announce=announce)
-            decide = partial(self._decide, portal, group, request, announce)
+            decide = partial(self.decide, group, request, announce, portal)
             return await portal.acall(decide, answer_timeout(0), unwanted=_withdraw)
         except TimeoutError:
             return self._unanswered(portal, group, request)
@@ -91,10 +90,20 @@ class Inbound:
         try:
             if gate is not None:
                 return gate.admit_blocking(portal, group, request, announce=announce)
-            decide = partial(self._decide, portal, group, request, announce)
+            decide = partial(self.decide, group, request, announce, portal)
             return portal.call(decide, answer_timeout(0), unwanted=_withdraw)
         except TimeoutError:
             return self._unanswered(portal, group, request)
+
+    def is_here(self) -> bool:
+        """Whether the governor runs on the loop of the calling code, so that `decide` may be called."""
+        # A forked child finds the portal ended, which spares nearly all requests a look at the process.
+        portal = self._portal
+        if portal is None or portal.ended:
+            return False
+        # Nothing is waited for, so that on the thread of asyncio's loop any loop will do, as for `Governor.try_permit`: to look
+        # which one runs takes three calls. Tasks of trio, of which one may have to be woken, are woken from inside only.
+        return (get_ident() == portal.thread and not portal.on_trio) or portal.on_loop()
 
     def is_local(self) -> bool:
         """Whether the governor runs, and does so on the event loop of the calling code."""
@@ -103,14 +112,10 @@ class Inbound:
         except UsageError:
             return False
 
-    def _decide(
-        self,
-        portal: Portal | None,
-        group: str | EndpointGroup,
-        request: InboundRequest,
-        announce: bool,
+    def decide(
+        self, group: str | EndpointGroup, request: InboundRequest, announce: bool, portal: Portal | None = None
     ) -> Admission:
-        """Runs on the governor's loop. `portal` leads back to it, for a request from elsewhere."""
+        """Decides on the governor's loop, and waits for nothing. `portal` leads back to it, for a request from elsewhere."""
         supervisor = self._supervisor
         # The case of nearly all requests, inlined to save two calls.
         if supervisor is not None and isinstance(group, str):

@@ -40,14 +40,17 @@ class AdmissionController:
         if unused:
             _log.warning("The tiers of %s have no effect without a key function: give the middleware one.", ", ".join(unused))
 
-    def is_current(self) -> bool:
-        """Whether the governor runs, with the settings, the own pages and the keys that this controller was made for."""
+    def is_current(self, *, runs: bool = False) -> bool:
+        """Whether the governor runs, with the settings, the own pages and the keys that this controller was made for.
+
+        `runs` says that it is known to run.
+        """
         governor = self.governor
         return (
             governor.config is self._config
             and self.inbound.pseudonyms is self._pseudonyms
             and self.inbound.own_pages is self._own_pages
-            and governor.state is GovernorState.RUNNING
+            and (runs or governor.state is GovernorState.RUNNING)
         )
 
     def request(self, match: PathMatch | None, scope: Scope, client: Client = UNKNOWN) -> InboundRequest:

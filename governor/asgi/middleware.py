@@ -86,15 +86,19 @@ class TrafficControlMiddleware:
             complete = True
         finally:
             try:
-                observer.end(complete=complete)
+                # `end` of the observer would be another call.
+                status = observer.status if complete else None
+                for ended in observer.ended:
+                    ended(status)
             except Exception as error:
                 self._error_log(FAILED, error)
 
     async def _admit(self, scope: Scope, observer: ResponseObserver) -> Response | None:
         """The response to a request that may not proceed, or None."""
         controller, is_closed = self._controller, False
-        if controller is None or not controller.is_current():
-            controller = await self._open()
+        here = controller is not None and controller.inbound.is_here()
+        if controller is None or not controller.is_current(runs=here):
+            controller, here = await self._open(), False
             is_closed = controller.governor.state is GovernorState.CLOSED
         scope[CONTEXT] = context = RequestContext(controller, observer, self._key)
         match = controller.router.match(scope)
@@ -108,7 +112,10 @@ class TrafficControlMiddleware:
         # Most clients are known by the request alone, which saves a call.
         is_plain = client is UNKNOWN and not match.routes
         request = controller.keys.request(scope) if is_plain else controller.request(match, scope, client)
-        admission = await controller.inbound.admit(match.group, request, announce=controller.announces)
+        if here and self._key is None:
+            admission = controller.inbound.decide(match.group, request, controller.announces)
+        else:
+            admission = await controller.inbound.admit(match.group, request, announce=controller.announces)
         if admission.denied is not None or admission.least is not None:
             response = denial(admission, request)
             if response is not None:

@@ -25,8 +25,9 @@ class ResponseObserver(msgspec.Struct, eq=False):
     """
 
     _send: Send
-    _status: int | None = None
-    #: Called when the response has ended.
+    #: The status of the response, once it has begun.
+    status: int | None = None
+    #: To be called when the response has ended: with its status, or with None if it broke off.
     ended: tuple[Ended, ...] = ()
     _fields: Sequence[tuple[bytes, bytes]] = ()
     #: The response that takes the place of that of the application.
@@ -39,8 +40,8 @@ class ResponseObserver(msgspec.Struct, eq=False):
 
     def replace(self, response: Callable[[Send], Awaitable[None]], status: int) -> None:
         """Sends this response instead of that of the application, which is dropped. No effect once that has begun."""
-        if self._status is None:
-            self.replacement, self._status = response, status
+        if self.status is None:
+            self.replacement, self.status = response, status
 
     async def send_replacement(self) -> None:
         """Sends that response, once."""
@@ -52,29 +53,23 @@ class ResponseObserver(msgspec.Struct, eq=False):
         """Sends a message of the application."""
         if self.replacement is not None:
             return self.send_replacement()
-        if self._status is None:
+        if self.status is None:
             kind = message["type"]
             if kind == "http.response.start" and not self._fields:
                 # The case of nearly all responses, inlined to save the call of `_begin`.
-                self._status = message["status"]
+                self.status = message["status"]
             elif kind in _STARTS:
                 message = self._begin(message)
         return self._send(message)
 
-    def end(self, *, complete: bool) -> None:
-        """Reports the end of the request; not `complete` if the application was interrupted or failed."""
-        status = self._status if complete else None
-        for ended in self.ended:
-            ended(status)
-
     def _begin(self, message: Message) -> Message:
         match message["type"]:
             case "websocket.close":
-                self._status = _FORBIDDEN
+                self.status = _FORBIDDEN
                 return message
             case "websocket.accept":
-                self._status = _SWITCHING_PROTOCOLS
+                self.status = _SWITCHING_PROTOCOLS
             case _:
-                self._status = message["status"]
+                self.status = message["status"]
         # A copy: the application may use its message again.
         return {**message, "headers": [*message.get("headers", ()), *self._fields]} if self._fields else message

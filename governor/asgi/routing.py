@@ -1,10 +1,13 @@
 """The inbound group and routes of a request, by its path and method."""
 
-from typing import final
+from typing import Final, final
 
 from governor.asgi.types import Scope
 from governor.config import Config
 from governor.config.paths import PathMatch, Paths
+
+#: What is found of a path that is not known.
+_UNKNOWN: Final = PathMatch("")
 
 
 @final
@@ -25,7 +28,11 @@ class Router:
         """The group of a request, with its routes; None if the request is exempt."""
         # The root path of the server. In a mounted application, Starlette appends the path of the mount to `root_path`.
         root: object = self._root or scope.get("app_root_path", scope.get("root_path"))
-        match = self._paths.find(scope["path"], root if isinstance(root, str) else "")
+        path = scope["path"]
+        # Known paths of an application that is not mounted are looked up here, to save a call.
+        match = self._paths.known.get(path, _UNKNOWN) if not root else _UNKNOWN
+        if match is _UNKNOWN:
+            match = self._paths.find(path, root if isinstance(root, str) else "")
         if match is not None and scope.get("method") == "OPTIONS" and _is_preflight(scope):
             return None
         return match

@@ -55,7 +55,7 @@ class Paths:
     An exempt path matches itself. One that ends in `/` matches everything beneath it too, except `/`.
     """
 
-    __slots__ = ("_deepest", "_exempt", "_prefixes", "_ranks", "_cache", "_routes", "_strictest", "_trees")
+    __slots__ = ("_deepest", "_exempt", "_prefixes", "_ranks", "_routes", "_strictest", "_trees", "known")
 
     def __init__(self, groups: Mapping[str, InboundGroup], exempt: Iterable[str]) -> None:
         exempt = tuple(exempt)
@@ -78,7 +78,8 @@ class Paths:
             for name, group in groups.items()
             if group.routes
         }
-        self._cache: dict[str | tuple[str, str], PathMatch | None] = {}
+        #: What was found, by the path, or by the root path and the path. A path that is exempt is known as None.
+        self.known: dict[str | tuple[str, str], PathMatch | None] = {}
 
     def group(self, path: str, root: str = "") -> str | None:
         """The name of the group; None for an exempt path."""
@@ -92,13 +93,13 @@ class Paths:
         """
         key = (root, path) if root else path
         try:
-            return self._cache[key]
+            return self.known[key]
         except KeyError:
             place = self._find(path, root.rstrip("/"))
             if len(path) + len(root) <= _MAX_CACHED_PATH:
-                if len(self._cache) >= MAX_CACHED:
-                    self._cache.clear()
-                self._cache[key] = place
+                if len(self.known) >= MAX_CACHED:
+                    self.known.clear()
+                self.known[key] = place
             return place
 
     def _find(self, path: str, root: str) -> PathMatch | None:

@@ -201,7 +201,7 @@ def test_no_more_paths_are_remembered_than_there_is_room_for() -> None:
         known.group(f"/api/v1/chat/{number}")
     known.group(f"/api/v1/chat/{'x' * 1000}")
 
-    assert 10 == len(known._cache)
+    assert 10 == len(known.known)
 
 
 @pytest.mark.parametrize("path", ["/", "/a/b", "/a/../..", "%", "/%zz", "/a%2", "\ud800", "/ß/İ", "/\0"])
