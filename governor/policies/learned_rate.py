@@ -44,7 +44,7 @@ class LearnedRatePolicy(LimitPolicy):
     `gentle` is for a provider about which nothing is known. A `now` earlier than the latest one counts as the latest one.
     """
 
-    __slots__ = ("_filled_at", "_lent", "_tokens", "learner")
+    __slots__ = ("_filled_at", "_lent", "_tokens", "awaits_answers", "learner")
 
     state_type = LearnedRateState
     is_exact = False
@@ -53,6 +53,7 @@ class LearnedRatePolicy(LimitPolicy):
     def __init__(self, now: Instant, *, gentle: bool = False) -> None:
         super().__init__(LearnedRate(gentle))
         self.learner = RateLearner(now, gentle=gentle)
+        self.awaits_answers = gentle
         self._filled_at = now
         self._tokens = self._burst()
         self._lent = 0
@@ -101,6 +102,11 @@ class LearnedRatePolicy(LimitPolicy):
         """Takes the tokens."""
         self._spend(now, request.cost)
         return 0
+
+    def answered(self, now: Instant, grant: Grant) -> None:
+        """A gentle rate grows by how soon calls are answered. One that was granted ahead was sent later than it was granted."""
+        if not grant.ahead:
+            self.learner.answered(now - grant.granted_at)
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
         """Outcomes do not change it: only denials do."""

@@ -11,6 +11,8 @@ passes that rate. If calls are denied for longer than the longest span, what got
 of the next counts instead.
 
 An unknown provider begins at `FIRST_RATE`, and the rate doubles for every `DOUBLE_AFTER` in which it is used, until a denial.
+One that answers soon is asked faster sooner: the calls that are under way, all of which may be denied, may be a part of those
+that were accepted in the last minute.
 """
 
 import math
@@ -18,7 +20,7 @@ from typing import Final
 
 from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.policies.cubic import BETA, Cubic, MeasuredRate
-from governor.policies.learned_window import SPANS, LearnedWindow
+from governor.policies.learned_window import SHORT, SPANS, LearnedWindow
 
 #: The least rate, in requests per second.
 MIN_RATE: Final = 0.1
@@ -27,6 +29,11 @@ PROBE_RATE: Final = 0.5
 #: The rate at which an unknown provider is asked at first, and how long it is used before the rate doubles.
 FIRST_RATE: Final = 2.0
 DOUBLE_AFTER: Final = Duration(10 * SECOND)
+#: One in so many of the calls accepted in the last minute may be under way, and so many at most, from which on the rate grows
+#: by half instead of doubling; a call is under way for so long at least.
+UNDER_WAY_PART: Final = 12
+MAX_UNDER_WAY: Final = 28
+MIN_UNDER_WAY: Final = Duration(SECOND // 4)
 #: Calls for each time that the rate of the last denial is tried again, at first and at most, and the time until it is.
 PROBE_EVERY: Final = 300
 MAX_PROBE_EVERY: Final = 900
@@ -44,6 +51,12 @@ MAX_SPELL_PAUSE: Final = Duration(5 * MINUTE)
 FORGET_AFTER: Final = Duration(10 * MINUTE)
 
 _FORGET_FLATS: Final = 4
+#: The part of the latest call in the mean time of an answer is one in so many.
+_MEAN_OF: Final = 8
+#: What was accepted in the shortest of the spans is what a provider grants if it is at least this part of the latest rate,
+#: and so many calls.
+_USED: Final = 0.85
+_TELLING: Final = 30
 #: The rate of a window is passed after this many windows at the earliest: a window is spent before it denies.
 _WINDOW_FLATS: Final = 2
 _PAUSE_PART: Final = 8
@@ -62,6 +75,7 @@ class RateLearner:
 
     __slots__ = (
         "_curve",
+        "_before",
         "_cycle_at",
         "_cycle_calls",
         "_flat",
@@ -74,6 +88,7 @@ class RateLearner:
         "_since",
         "_throttled_at",
         "_spell_at",
+        "_took",
         "denials",
         "gentle",
         "rate",
@@ -100,8 +115,11 @@ class RateLearner:
         self._cycle_calls = 0
         self._spell_at = now
         self._in_spell = False
-        #: Calls granted since a gentle rate last changed.
+        #: Calls granted since a gentle rate last changed, and how soon they are answered; None before the first answer.
         self._since = 0
+        self._took: int | None = None
+        #: A gentle rate before it last grew.
+        self._before = FIRST_RATE
         self._probe_every = PROBE_EVERY
         #: Whether the next call is alone: it finds out whether the provider still denies.
         self._probing = False
@@ -136,10 +154,27 @@ class RateLearner:
             most = min(max(2 * sent, curve.least), max(curve.peak, MAX_BEYOND * used))
             self.rate = max(MIN_RATE, min(curve.rate(_seconds(now)), most))
             self.window.follow(self.rate)
-        elif self.gentle and now - self._moved_at >= DOUBLE_AFTER:
-            if 2 * self._since >= self.rate * _seconds(now - self._moved_at):
-                self.rate = min(2 * self.rate, NO_RATE)
+        elif self.gentle and self.rate < NO_RATE:
+            self._grow(now)
+
+    def answered(self, took: int) -> None:
+        """The answer to a call has begun so many microseconds after its grant. A gentle rate grows by that."""
+        self._took = took if self._took is None else self._took + (took - self._took) // _MEAN_OF
+
+    def _grow(self, now: Instant) -> None:
+        """A gentle rate grows by what has been accepted, and doubles with time if it is used."""
+        passed = now - self._moved_at
+        if passed >= DOUBLE_AFTER:
+            if 2 * self._since >= self.rate * _seconds(passed):
+                many = self._took is not None and self.rate * self._took >= MAX_UNDER_WAY * SECOND
+                self._before, self.rate = self.rate, min(self.rate * (1.5 if many else 2.0), NO_RATE)
             self._moved_at, self._since = now, 0
+        if self._took:
+            under_way = min(self.window.used(now)[-1] / UNDER_WAY_PART, MAX_UNDER_WAY)
+            rate = under_way * SECOND / max(self._took, MIN_UNDER_WAY)
+            if rate > self.rate:
+                self._before = rate / 2
+                self.rate, self._moved_at, self._since = rate, now, 0
 
     def throttled(
         self,
@@ -187,10 +222,7 @@ class RateLearner:
         """A denial that is the first after accepted calls: the rate was too much, or a window is spent."""
         if self._in_spell:
             self._recovered(self._throttled_at)
-        rate = self._measured.rate or (sent if self._curve is None else 0.0) or self.rate
-        rate = min(max(rate, self.window.mean(now)), self.rate)
-        if self._curve is None and self.gentle and self.rate > FIRST_RATE:
-            rate = min(rate, self.rate / 2)  # It has doubled since it was last found not to be too much.
+        rate, beta = self._too_much(now, sent=sent, wait=wait)
         steady = self._curve is not None and now - self._spell_at >= self._curve.flat_after * SECOND / 2
         if steady:
             self._probe_every = min(2 * self._probe_every, MAX_PROBE_EVERY)
@@ -205,7 +237,24 @@ class RateLearner:
             rate = known  # What was sent of late was bounded by another span, or by none.
         elif known is not None:
             rate = min(rate, known)
-        self._restart(now, rate, STEADY if steady or self.window.is_stated else BETA)
+        self._restart(now, rate, STEADY if steady or self.window.is_stated else beta)
+
+    def _too_much(self, now: Instant, *, sent: float, wait: Duration | None) -> tuple[float, float]:
+        """The rate at which a call was denied, and the part of it that is left."""
+        rate = self._measured.rate or (sent if self._curve is None else 0.0) or self.rate
+        rate = min(max(rate, self.window.mean(now)), self.rate)
+        is_rate = wait is not None and wait <= SHORT
+        if self._curve is not None and is_rate:
+            # The end of a growing rate spends what a bucket holds; what it gains is what was accepted for longer.
+            count = self.window.used(now)[0]
+            longer = count * SECOND / SPANS[0]
+            rate = longer if count >= _TELLING and _USED * rate <= longer < rate else rate
+        if self._curve is not None or not self.gentle or self.rate <= FIRST_RATE:
+            return rate, BETA
+        # It has grown since it was last found not to be too much. A limit of a rate is between the two.
+        before = min(rate, self._before)
+        rate = (before + rate) / 2 if is_rate else before
+        return rate, BETA * before / rate
 
     def _restart(self, now: Instant, rate: float, beta: float) -> None:
         """The curve begins anew at a rate that was too much, of which a part `beta` is left."""
