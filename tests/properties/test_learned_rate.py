@@ -289,10 +289,12 @@ def test_most_of_a_hidden_limit_is_used_with_few_denials_and_never_many_in_a_min
 
 
 def test_a_bucket_is_found_within_seconds_if_the_server_answers_soon_and_asks_for_short_waits() -> None:
-    accepted, denied = play(Leaky(100, 100), MINUTE, 300 * MILLISECOND, wait=lambda _: SECOND)
+    first, _ = play(Leaky(100, 100), MINUTE, 300 * MILLISECOND, wait=lambda _: SECOND)
+    accepted, denied = play(Leaky(100, 100), Duration(3 * MINUTE), 300 * MILLISECOND, wait=lambda _: SECOND)
 
-    assert accepted >= 0.6 * 60 * 100
-    assert len(denied) <= 0.005 * accepted
+    assert first >= 0.6 * 60 * 100
+    assert accepted >= 0.85 * 180 * 100
+    assert len(denied) <= 0.001 * accepted
 
 
 @pytest.mark.parametrize("amount", [25, 60, 90])
@@ -341,6 +343,32 @@ def test_the_first_denial_of_a_gentle_rate_brings_back_the_one_before_it_doubled
     policy.throttled(now, Grant(now, 0))
 
     assert policy.rate == pytest.approx(8 * BETA)
+
+
+def test_a_short_wait_means_that_the_limit_is_between_the_last_two_rates() -> None:
+    policy, now = LearnedRatePolicy(START, gentle=True), START
+    while policy.rate < 16:
+        now = policy.earliest(now, PLAIN)
+        policy.commit(now, PLAIN)
+    for _ in range(40):
+        now = policy.earliest(now, PLAIN)
+        policy.commit(now, PLAIN)
+    policy.throttled(now, Grant(now, 0), wait=SECOND)
+    after = policy.rate
+    _granted(policy, now, Duration(30 * SECOND))
+
+    assert after == pytest.approx(8 * BETA)
+    assert policy.rate == pytest.approx(12, rel=0.05)
+
+
+def test_a_rate_at_which_many_calls_are_under_way_grows_by_half() -> None:
+    policy = LearnedRatePolicy(START, gentle=True)
+    _granted(policy, START, Duration(28 * SECOND), Duration(400 * MILLISECOND))
+    before = policy.rate
+    _granted(policy, Instant(START + 28 * SECOND), DOUBLE_AFTER, Duration(400 * MILLISECOND))
+
+    assert before == MAX_UNDER_WAY / 0.4
+    assert policy.rate == 1.5 * before
 
 
 def test_with_other_settings_the_window_of_accepted_calls_is_still_that_of_the_rate() -> None:
