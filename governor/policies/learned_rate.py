@@ -142,9 +142,7 @@ class LearnedRatePolicy(LimitPolicy):
         at = max(now, self._filled_at)
         return max(0, min(int(self._tokens_at(at) + _ROUNDING), self.learner.window.available(at)) - self._lent)
 
-    def lendable(self, now: Instant) -> int:
-        """The same."""
-        return self.available(now)
+    lendable = available
 
     def lend(self, now: Instant, count: int) -> None:
         """Reserves their tokens."""
