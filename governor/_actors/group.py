@@ -11,6 +11,7 @@ the clients that are denied most often, a few are counted at a time (`most_denie
 
 from collections import Counter
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Final, NamedTuple, final
 
 import anyio
@@ -23,7 +24,7 @@ from governor.config import InboundGroup, InboundRoute
 from governor.errors import Reason
 from governor.instrumentation import Announcer, ClientDenied
 from governor.messages import AvailableQuota, InboundDenied, InboundRequest
-from governor.policies.client_buckets import ClientBuckets, spend
+from governor.policies.client_buckets import ClientBuckets, fewest, spend
 from governor.policies.client_tables import build, change, sweeps
 from governor.policies.contract import ClientTable, Limit, Result
 from governor.pseudonyms import pseudonym
@@ -224,17 +225,17 @@ class GroupActor:
         now = self._now()
         keys = (request.client, request.address, WHOLE_GROUP, request.client)
         # As in `admit`. Every answer may ask this: one record is made for all limits, and none is compared by a call.
-        rules = self._rules if request.tier is None and not request.routes else self._rules_of(request)
-        fewest, by = 0, None
-        for rule in rules:
-            which, table = rule
-            requests = table.available(now, keys[which])
-            if by is None or requests < fewest:
-                fewest, by = requests, rule
-        if by is None:
+        plain = request.tier is None and not request.routes
+        found: tuple[int, _Rule] | None
+        if plain and self._buckets is not None:
+            found = fewest(now, self._buckets, keys)
+        else:
+            left = [(table.available(now, keys[which]), (which, table)) for which, table in self._rules_of(request)]
+            found = min(left, key=itemgetter(0), default=None)
+        if found is None:
             return None
-        which, table = by
-        return AvailableQuota(self._names.get(table) or _NAMES[which], fewest, table.parameters)
+        requests, (which, table) = found
+        return AvailableQuota(self._names.get(table) or _NAMES[which], requests, table.parameters)
 
     def _rules_of(self, request: InboundRequest) -> tuple[_Rule, ...]:
         """The limits of a request. A tier that is not configured has the limits of the group."""

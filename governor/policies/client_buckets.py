@@ -66,6 +66,26 @@ def spend(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int 
     return latest, by
 
 
+def fewest(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes]) -> tuple[int, Rule] | None:
+    """The fewest requests that any of the tables could grant at `now`, with the first of the rules that say so.
+
+    This is `available` of each table, in one call as `spend`. None without rules.
+    """
+    least = None
+    for rule in rules:
+        which, table = rule
+        key, full = keys[which], now * table._ticks
+        place = key[-1]
+        tat = table._tables[place].get(key)
+        if tat is None:
+            tat = full if table._floors[place] <= full else table._assumed(place, key, full)
+        spent = tat - full if tat > full else 0
+        left = (table._tolerance - spent) // table._step if spent < table._tolerance else 0
+        if least is None or left < least[0]:
+            least = left, rule
+    return least
+
+
 class ClientBuckets:
     """The table. Keys are evenly distributed bytes, such as digests.
 

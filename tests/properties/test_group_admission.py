@@ -48,6 +48,7 @@ def test_one_call_decides_as_each_table_does_and_leaves_the_same_behind(
         now = Instant(now + gap)
 
         assert plain.admit(request) == actor.admit(request)
+        assert plain.least(request) == actor.least(request)
         if swept:
             assert plain._sweep() == actor._sweep()
 
