@@ -108,7 +108,8 @@ def test_a_call_that_is_given_up_leaves_no_garbage(governor: Governor, ours: str
             session.get(URL)
 
     call()
-    gc.collect()
+    while gc.collect():
+        pass  # What other tests have left may leave more when it is finalized.
     gc.disable()
     try:
         call()
