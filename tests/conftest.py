@@ -37,12 +37,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Spares the garbage collector what is loaded for all tests: to look through it would take 0.3 seconds each time."""
+    """Spares the garbage collector what is loaded for all tests: to look through it would take 0.3 seconds each time.
+
+    And has it look less often than after every 700 objects, which took 8 % of the time of all tests.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
         gc.enable()
 
 

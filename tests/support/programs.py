@@ -3,12 +3,15 @@
 import atexit
 import json
 import os
+import select
+import socket
 import subprocess
 import sys
 import tempfile
 import textwrap
 from functools import cache
 from pathlib import Path
+from signal import SIGKILL
 from typing import IO, Final
 
 from tests.support.waits import PATIENCE
@@ -16,41 +19,89 @@ from tests.support.waits import PATIENCE
 ROOT: Final = Path(__file__).parents[2]
 
 
+class Forked:
+    """A program that was forked, like a `Popen` of it."""
+
+    def __init__(self, told: int) -> None:
+        self._told = os.fdopen(told, "rb", buffering=0)
+        self.pid = int(self._told.readline())
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status. Raises `TimeoutExpired` if it has none by then."""
+        if self.returncode is None:
+            if not select.select([self._told], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+            with self._told:
+                self.returncode = int(self._told.readline())
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Unless it has ended."""
+        if self.returncode is None and not select.select([self._told], [], [], 0)[0]:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """At once."""
+        self.send_signal(SIGKILL)
+
+
 class Forks:
     """A process that is forked for each program, of which `forks.py` tells more."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "tests.support.forks"]
-        self._server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._orders, theirs = socket.socketpair()
+        with theirs:
+            self._server = subprocess.Popen([sys.executable, "-m", "tests.support.forks"], cwd=ROOT, stdin=theirs.fileno())
         atexit.register(self.close)
 
-    def run(self, program: str, warnings: str, folder: Path, environ: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    def start(
+        self,
+        program: str,
+        *argv: str,
+        warnings: str,
+        folder: Path,
+        environ: dict[str, str],
+        streams: tuple[IO[str], IO[str], IO[str]],
+        patience: float = 0,
+    ) -> Forked:
+        """The program, which has these streams."""
+        read, write = os.pipe()
+        order = {
+            "program": program,
+            "argv": argv,
+            "warnings": warnings,
+            "folder": str(folder),
+            "environ": environ,
+            "patience": int(patience),
+        }
+        message = (json.dumps(order) + "\n").encode()
+        sent = socket.send_fds(self._orders, [message], [*(stream.fileno() for stream in streams), write])
+        self._orders.sendall(message[sent:])
+        os.close(write)
+        return Forked(read)
+
+    def run(
+        self, program: str, *argv: str, warnings: str, folder: Path, environ: dict[str, str]
+    ) -> "subprocess.CompletedProcess[str]":
         """How the program ended and what it wrote."""
-        requests, statuses = self._streams()
-        with tempfile.NamedTemporaryFile("r+") as output, tempfile.NamedTemporaryFile("r+") as errors:
-            order = {
-                "program": program,
-                "warnings": warnings,
-                "folder": str(folder),
-                "environ": environ,
-                "output": output.name,
-                "errors": errors.name,
-                "patience": int(PATIENCE),
-            }
-            requests.write(json.dumps(order) + "\n")
-            requests.flush()
-            status = int(statuses.readline())
+        with (
+            Path(os.devnull).open() as nothing,
+            tempfile.TemporaryFile("w+") as output,
+            tempfile.TemporaryFile("w+") as errors,
+        ):
+            streams = nothing, output, errors
+            process = self.start(
+                program, "-c", *argv, warnings=warnings, folder=folder, environ=environ, streams=streams, patience=PATIENCE
+            )
+            status = process.wait()
+            output.seek(0)
+            errors.seek(0)
             return subprocess.CompletedProcess([program], status, output.read(), errors.read())
 
     def close(self) -> None:
-        for stream in self._streams():
-            stream.close()
+        self._orders.close()
         self._server.wait()
-
-    def _streams(self) -> tuple[IO[str], IO[str]]:
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        return self._server.stdin, self._server.stdout
 
 
 forks: Final = cache(Forks)
@@ -77,9 +128,16 @@ def execute(
             check=False,
         )
     else:
-        done = forks().run(text, warnings, folder, surroundings)
+        done = forks().run(text, warnings=warnings, folder=folder, environ=surroundings)
     assert 0 == done.returncode, done.stderr
     return done
+
+
+def governor(*arguments: str, folder: Path = ROOT, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """How `governor ARGUMENTS` ended and what it wrote, in an environment that names no policy and no daemon."""
+    program = "import sys; from governor.cli import main; sys.exit(main())"
+    others = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
+    return forks().run(program, *arguments, warnings="error", folder=folder, environ={**others, "COLUMNS": "100", **environ})
 
 
 def run(

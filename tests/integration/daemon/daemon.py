@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import IO, Any, Final
 
 import httpx2
 
+from tests.support.programs import forks
 from tests.support.waits import PATIENCE
 
 PROGRAM: Final = Path(__file__).with_name("program.py")
@@ -44,19 +43,23 @@ class Daemon:
         """With `config`, its option names the policy file. It runs in the folder of that file."""
         self.policy = policy
         named = ["--config", str(policy)] if config else []
-        command = [sys.executable, "-W", "error", str(PROGRAM), "--port", "0", *named, *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=policy.parent,
-        )
-        self.output = _lines(self._process.stdout)
-        self.errors = _lines(self._process.stderr)
+        (commands, self._commands), (output, printed), (errors, complained) = pipe(), pipe(), pipe()
+        with commands, printed, complained:
+            self._process = forks().start(
+                PROGRAM.read_text(encoding="utf-8"),
+                str(PROGRAM),
+                "--port",
+                "0",
+                *named,
+                *arguments,
+                warnings="error",
+                folder=policy.parent,
+                environ=environment,
+                streams=(commands, printed, complained),
+            )
+        self.output = _lines(output)
+        self.errors = _lines(errors)
         first = self.output.get(timeout=PATIENCE)
         found = re.fullmatch(r"governor serve: listening on (http://\S+)/", first)
         assert found is not None, (first, self.errors.queue)
@@ -65,9 +68,8 @@ class Daemon:
 
     def do(self, *what: str) -> None:
         """Has the program do it, and returns when it is done."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(" ".join(what) + "\n")
-        self._process.stdin.flush()
+        self._commands.write(" ".join(what) + "\n")
+        self._commands.flush()
         assert "done" == self.output.get(timeout=PATIENCE)
 
     def get(self, path: str, **options: Any) -> httpx2.Response:
@@ -87,16 +89,20 @@ class Daemon:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._commands.close()
 
 
-def _lines(stream: IO[str] | None) -> Queue[str]:
+def pipe() -> tuple[IO[str], IO[str]]:
+    """Both ends: to read from, and to write to."""
+    read, write = os.pipe()
+    return os.fdopen(read, "r", encoding="utf-8"), os.fdopen(write, "w", encoding="utf-8")
+
+
+def _lines(stream: IO[str]) -> Queue[str]:
     """Every line that comes, and an empty one when the stream ends."""
     lines: Queue[str] = Queue()
 
     def read() -> None:
-        assert stream is not None
         with stream:
             for line in stream:
                 if line != "\n":

@@ -1,14 +1,11 @@
 """`governor ctl` closes, opens and resets scopes and providers of a real daemon."""
 
-import os
-import subprocess
-import sys
 from typing import Final
 
 import pytest
 
 from tests.integration.daemon.daemon import Daemon, Start
-from tests.support.waits import PATIENCE
+from tests.support.programs import ROOT, governor
 
 pytestmark = pytest.mark.promise("R12", "R35")
 
@@ -17,19 +14,9 @@ TOKEN: Final = "a-token-of-an-operator"
 
 def ctl(daemon: Daemon, *arguments: str, token: str | None = TOKEN) -> tuple[int, str, str]:
     """The exit status, and what it prints to the output and to the errors."""
-    program = "import sys; from governor.cli import main; sys.exit(main())"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
-    if token is not None:
-        environment["GOVERNOR_ADMIN_TOKEN"] = token
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, "ctl", *arguments, "--url", daemon.url],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        # A proxy that the environment names is for the world outside, and gets to see no token.
-        env={**environment, "http_proxy": "http://127.0.0.1:1", "COLUMNS": "100"},
-    )
+    said = {} if token is None else {"GOVERNOR_ADMIN_TOKEN": token}
+    # A proxy that the environment names is for the world outside, and gets to see no token.
+    ran = governor("ctl", *arguments, "--url", daemon.url, folder=ROOT, http_proxy="http://127.0.0.1:1", **said)
     return ran.returncode, ran.stdout, ran.stderr
 
 

@@ -1,15 +1,13 @@
 """A real daemon shows what happens in it, to allowed hosts only."""
 
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.daemon.daemon import API, Daemon, Start
+from tests.support.programs import governor
 
 
 @pytest.mark.promise("R30", "R31", "R32", "R34")
@@ -71,7 +69,7 @@ def test_answers_do_not_tell_what_serves_them(daemon: Daemon) -> None:
 def test_an_address_that_is_taken_is_said_with_status_1(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        run = _serve("--port", port, folder=tmp_path)
+        run = governor("serve", "--port", port, folder=tmp_path)
 
     assert (1, "") == (run.returncode, run.stdout)
     assert run.stderr.startswith(f"governor serve: cannot listen on 127.0.0.1:{port}: ")
@@ -80,14 +78,7 @@ def test_an_address_that_is_taken_is_said_with_status_1(tmp_path: Path) -> None:
 @pytest.mark.promise("R53")
 def test_a_mistake_in_the_policy_file_is_said_with_status_2_before_anything_is_served(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text('outbound.github.limits = ["60/minut"]', encoding="utf-8")
-    run = _serve("--port", "0", "--config", "bad.toml", folder=tmp_path)
+    run = governor("serve", "--port", "0", "--config", "bad.toml", folder=tmp_path)
 
     assert (2, "") == (run.returncode, run.stdout)
     assert run.stderr.startswith("governor serve: bad.toml:1:27: outbound.github.limits[0] is '60/minut'; expected ")
-
-
-def _serve(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    program = "import sys; from governor.cli import main; sys.exit(main(['serve', *sys.argv[1:]]))"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
-    command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder, env=environment, check=False)

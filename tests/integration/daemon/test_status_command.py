@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 
 from tests.integration.daemon.daemon import Daemon, Start
+from tests.support.programs import governor
 from tests.support.waits import PATIENCE
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        _command(arguments), capture_output=True, text=True, timeout=PATIENCE, check=False, env=_environment()
-    )
+    return governor("status", *arguments, http_proxy="http://127.0.0.1:1")
 
 
 def _command(arguments: Sequence[str]) -> list[str]:
@@ -34,9 +33,9 @@ def _command(arguments: Sequence[str]) -> list[str]:
     ]
 
 
-def _environment(**more: str) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     # A proxy that the environment names is for the world outside, and is not asked.
-    return {**os.environ, "http_proxy": "http://127.0.0.1:1", "COLUMNS": "100", **more}
+    return {**os.environ, "http_proxy": "http://127.0.0.1:1", "COLUMNS": "100"}
 
 
 @pytest.mark.promise("R10", "R30")

@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -16,7 +14,8 @@ import pytest
 from governor import Config, Denied, Governor, Permit
 from governor.cli import main
 from tests.integration.machine.machine import Machine
-from tests.support.waits import PATIENCE, until
+from tests.support.programs import governor
+from tests.support.waits import until
 
 pytestmark = pytest.mark.promise("R65")
 
@@ -46,19 +45,6 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     machine.daemon()
     yield machine
     machine.close()
-
-
-def governor(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    """Runs the program."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "governor", *arguments],
-        env={**environment, "COLUMNS": "100", **environ},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
 
 
 def status(machine: Machine, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
