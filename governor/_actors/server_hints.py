@@ -15,7 +15,7 @@ from governor._units import SECOND, Duration, Instant
 from governor.hints import Hint, Severity
 from governor.messages import Hinted
 from governor.policies.contract import REQUESTS, Grant
-from governor.policies.learned_window import SPANS
+from governor.policies.learned_window import SHORT, SPANS
 from governor.policies.pipeline import Pipeline
 from governor.policies.rate_learner import FIRST_RATE, MAX_SPELL_PAUSE
 from governor.policies.server_limits import History, ServerLimits, explains, spread_of
@@ -103,8 +103,10 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     sent = _sent(ledger, sharing, now)
     rates = [units * SECOND / span for units, span, least in zip(sent, SPANS, _TELLING, strict=True) if units >= least]
     # Few calls say nothing about a rate: a server that says how long to wait is taken at its word, until that is broken, or a
-    # rate has been learned, which was too high then.
-    telling = wait is None or bool(rates) or server.is_slowed(now)
+    # rate has been learned, which was too high then. So is a short wait in an answer that says that requests are left.
+    contradicts = any(hint.severity is Severity.NOTICE and hint.dimension == REQUESTS for hint in hints)
+    vague = wait is None or (contradicts and wait <= SHORT)
+    telling = vague or bool(rates) or server.is_slowed(now)
     if not word.broken and (explained or not telling) and not server.shows_span(now, limit):
         return _Learned(False, changed)
     most = max(rates, default=FIRST_RATE)

@@ -259,6 +259,24 @@ async def test_wrong_hints_are_not_worse_than_none(headers: dict[str, str], gap:
 
 
 @pytest.mark.promise("R15")
+@pytest.mark.parametrize(("wait", "left", "is_learned"), [("1", "90", True), ("1", "0", False), ("60", "90", False)])
+async def test_a_short_wait_in_a_denial_that_says_that_requests_are_left_is_learned_from_at_once(
+    wait: str, left: str, is_learned: bool
+) -> None:
+    said = {"retry-after": wait, "x-ratelimit-limit": "100", "x-ratelimit-remaining": left, "x-ratelimit-reset": wait}
+    async with governed() as governor:
+        for _ in range(5):
+            granted(ask(governor)).record(status=200)
+            await anyio.sleep(2)
+        latest = granted(ask(governor))
+        latest.hints(read_hints("acme", 429, said, now=1.7e9))
+        latest.record(status=429)
+        learned = actor_of(governor, "acme", "get").ledger.pipeline.shared.server.learned
+
+    assert (learned is not None) == is_learned
+
+
+@pytest.mark.promise("R15")
 async def test_a_wait_that_has_proved_false_is_doubled_each_time() -> None:
     sent: list[float] = []
     async with governed() as governor:
