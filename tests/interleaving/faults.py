@@ -15,6 +15,7 @@ from governor._units import Instant
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
+from governor.policies.window import StrictWindowPolicy
 
 
 def refill_capped_with_the_count_after_the_pops(self: TokenBucketPolicy, now: Instant, used: int) -> None:
@@ -26,6 +27,14 @@ def use_dated_at_the_grant(self: RequestCapPolicy, now: Instant, used: int) -> N
     self.lent -= used
     if used:
         self.log.add(Instant(self.log.newest[0] if self.log.newest else 0), used)
+    self._look()
+
+
+def outcome_dated_when_its_permit_was_lent(self: StrictWindowPolicy, now: Instant, filled_at: Instant, count: int) -> None:
+    taken = self._lent.take(self._batch(filled_at), count, self._on_the_way)
+    if taken:
+        self.moving -= taken
+        self._log.add(filled_at, taken)
     self._look()
 
 

@@ -16,9 +16,12 @@ pytestmark = pytest.mark.promise("R51")
 
 Scripts = list[list[Ask]]
 
+#: From when on a call counts in a strict window.
+COUNTED: Final = st.sampled_from(["arrival", "outcome"])
 SEEDS: Final = st.integers(0, 2**32)
 #: Each example has many interleavings, and takes as long as a hundred elsewhere.
 few: Final = settings(max_examples=settings.default.max_examples // 2)  # type: ignore[union-attr] # there is a profile
+fewer: Final = settings(max_examples=settings.default.max_examples // 4)  # type: ignore[union-attr] # there is a profile
 #: Mostly next to nothing, now and then as long as it takes to take a lease back, to fill a bucket, or to leave a window.
 TICKS: Final = (1, 1, 1_000, 10_000, 20_000, 60_000_000)
 #: On the loop of the actors, in between.
@@ -38,7 +41,8 @@ def scripts(
 def test_permits_are_granted_ahead_in_these_worlds() -> None:
     """So that what follows says something of them."""
     script = [Ask("a")] * 30
-    worlds = [World(Scenario("1/day burst 1000", [script] * 3), seed) for seed in range(20)]
+    limits = ("1/day burst 1000", "1000 per day strict")
+    worlds = [World(Scenario(limits[seed % 2], [script] * 3), seed) for seed in range(20)]
     for world in worlds:
         world.run()
 
@@ -66,6 +70,35 @@ def test_while_time_stands_still_a_bucket_gives_all_it_has_and_not_one_more(
     asks = sum(map(len, (*scripts, here)))
 
     assert min(burst, asks) == len(seen.admitted)
+    assert {Reason.RATE_LIMIT} >= set(seen.refused)
+
+
+@pytest.mark.promise("R02", "R04")
+@fewer
+@given(
+    scripts(statuses=(200, 200, 200, None), timeouts=(None, None, 100.0)),
+    HERE,
+    st.sampled_from([8, 20, 100]),
+    COUNTED,
+    SEEDS,
+)
+def test_no_strict_window_holds_more_than_it_may_and_every_call_is_answered(
+    scripts: Scripts, here: list[Ask], amount: int, counted: str, seed: int
+) -> None:
+    World(Scenario(f"{amount} per minute strict", scripts, here, counted=counted, ticks=TICKS), seed).run()
+
+
+@pytest.mark.promise("R02")
+@fewer
+@given(scripts("a"), st.lists(st.just(Ask("a")), max_size=10), st.integers(1, 100), COUNTED, SEEDS)
+def test_while_time_stands_still_a_strict_window_gives_all_it_has_and_not_one_more(
+    scripts: Scripts, here: list[Ask], amount: int, counted: str, seed: int
+) -> None:
+    world = World(Scenario(f"{amount} per day strict", scripts, here, counted=counted), seed)
+    world.run()
+    seen = world.seen["a"]
+
+    assert min(amount, sum(map(len, (*scripts, here)))) == len(seen.admitted)
     assert {Reason.RATE_LIMIT} >= set(seen.refused)
 
 

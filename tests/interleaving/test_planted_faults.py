@@ -16,13 +16,14 @@ from governor._actors.mailbox import Mailbox
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
+from governor.policies.window import StrictWindowPolicy
 from tests.interleaving import faults
 from tests.interleaving.world import Ask, Scenario, World
 
 #: So many orders of events are tried at most before a fault counts as not found.
 TRIES: Final = 400
 #: Those that found a fault lately, tried first: it takes tens of others to find the rarer ones.
-LATELY: Final = (24, 43)
+LATELY: Final = (24, 43, 13)
 
 
 def some_scripts(random: Random, scopes: str, statuses: tuple[int | None, ...] = (200,), asks: int = 30) -> list[list[Ask]]:
@@ -44,6 +45,17 @@ def cap(random: Random) -> Scenario:
     return Scenario("1000/s burst 1000", some_scripts(random, "ab", asks=60), cap=40, ticks=(31_000_000,), tick_every=80)
 
 
+def window(random: Random) -> Scenario:
+    """A lease may lie about for half of the window."""
+    scripts = some_scripts(random, "a", asks=60)
+    return Scenario("80 per minute strict", scripts, counted="outcome", ticks=(31_000_000,), tick_every=200)
+
+
+def still_window(random: Random) -> Scenario:
+    """As `still_bucket`."""
+    return Scenario("150 per day strict", [[Ask("a")] * 60 for _ in range(3)], [Ask("a", cost=150)] * 40)
+
+
 def opening(random: Random) -> Scenario:
     return Scenario("1000/s burst 1000", some_scripts(random, "a", (200,) * 12 + (500,)), failures=1)
 
@@ -60,6 +72,8 @@ def pausing(random: Random) -> Scenario:
         (cap, patch.object(RequestCapPolicy, "collect", faults.use_dated_at_the_grant)),
         (still_bucket, patch.object(LocalHolder, "recall", faults.reclaim_that_counts_a_popped_permit)),
         (still_bucket, patch.object(LocalHolder, "recall", faults.reclaim_that_looks_before_it_pops)),
+        (window, patch.object(StrictWindowPolicy, "ended", faults.outcome_dated_when_its_permit_was_lent)),
+        (still_window, patch.object(LocalHolder, "recall", faults.reclaim_that_counts_a_popped_permit)),
         (bucket, patch.object(Mailbox, "_on_notified", faults.post_forgotten_after_the_inbox_was_read)),
         (pausing, patch.object(Failures, "read", faults.failures_taken_off_the_list_before_they_are_read)),
         (opening, patch.object(ScopeActor, "take", faults.lease_entered_while_a_failure_is_unread)),

@@ -18,7 +18,7 @@ from unittest.mock import patch
 from anyio.abc import TaskGroup
 
 from benchmarks.laws import Admission, excess_over_bucket, most_in_window
-from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, TokenBucket
+from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, StrictWindow, TokenBucket
 from governor._actors import asking, portal
 from governor._actors.actor import ScopeActor
 from governor._supervisor import Supervisor
@@ -50,6 +50,8 @@ class Scenario:
     limits: str
     scripts: Sequence[Sequence[Ask]]
     here: Sequence[Ask] = ()
+    #: From when on a call counts as used in a strict window.
+    counted: str = "arrival"
     cap: int = 10**9
     failures: int = 10**9
     degraded_after: int = 10**9
@@ -70,7 +72,13 @@ class Scenario:
                     "degraded_after_providers": 1,
                     "degraded_cooldown": "1h",
                 },
-                "outbound": {"default": {"limits": [self.limits], "breaker": {"failures": self.failures, "open_for": "1h"}}},
+                "outbound": {
+                    "default": {
+                        "limits": [self.limits],
+                        "counted": self.counted,
+                        "breaker": {"failures": self.failures, "open_for": "1h"},
+                    }
+                },
             }
         )
 
@@ -265,7 +273,9 @@ class World:
         assert most_in_window(everything, MINUTE) <= self.scenario.cap, "more than the cap within a minute"
         for name, seen in self.seen.items():
             limit = self._governor.config.for_scope(name).limits[0]
-            assert isinstance(limit, TokenBucket)
-            if seen.admitted:
+            if isinstance(limit, StrictWindow):
+                assert most_in_window(seen.admitted, limit.per) <= limit.amount, f"more than {name} may have in a window"
+            elif seen.admitted:
+                assert isinstance(limit, TokenBucket)
                 excess = excess_over_bucket(seen.admitted, amount=limit.amount, per=limit.per, burst=limit.burst)
                 assert excess <= 0, f"more than {name} may have: {to_seconds(excess):.6f}"
