@@ -21,6 +21,7 @@ from benchmarks.laws import Admission, excess_over_bucket, most_in_window
 from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, StrictWindow, TokenBucket
 from governor._actors import asking, portal
 from governor._actors.actor import ScopeActor
+from governor._actors.permit import LentPermit
 from governor._supervisor import Supervisor
 from governor._units import DAY, MINUTE, SECOND, Instant, to_seconds
 from governor.instrumentation import Announcer
@@ -230,8 +231,8 @@ class World:
                 except PermitDenied as refusal:
                     answer = Denied(refusal.scope, refusal.reason, refusal.retry_after)
             assert not (closed and isinstance(answer, Permit)), f"granted in {ask.scope} after the failure was reported"
-            # What the actor grants on request carries its grant along.
-            self.leased += isinstance(answer, Permit) and answer._grant is None
+            # What the actor grants on request carries its grant along, as do permits of strict windows that are granted ahead.
+            self.leased += isinstance(answer, LentPermit) or (isinstance(answer, Permit) and answer._grant is None)
             self._take(ask, before, answer)
 
     def _is_closed(self, scope: str) -> bool:
