@@ -34,7 +34,7 @@ from governor_client._hint_bodies import begin
 from governor_client._observed import Observation
 from governor_client._operation import Operation
 from governor_client._request import Reading, Request
-from governor_client._terms import Terms
+from governor_client._terms import Terms, Within
 from governor_client._wait import WaitBudget
 
 if TYPE_CHECKING:
@@ -314,7 +314,11 @@ async def send_plain(
     # If this middleware is called for the request once more, as by authentication after it, that uses the permit.
     call.plain = (terms, call, request, handler, permit)
     try:
-        response = await handler(request)
+        if Terms.any_by_host:
+            with Within(terms, request.url.host or ""):
+                response = await handler(request)
+        else:
+            response = await handler(request)
     except BaseException as error:
         taken, call.attempting, call.plain = call.attempting, None, None
         exchange = taken if isinstance(taken, Sending) else describe(terms, call, request, handler, permit)

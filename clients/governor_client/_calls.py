@@ -23,7 +23,7 @@ from governor_client._observed import Observation
 from governor_client._operation import Operation
 from governor_client._options import CALLER_LABEL
 from governor_client._streams import AsyncReportingStream, ReportingStream, TooLong
-from governor_client._terms import Terms
+from governor_client._terms import Terms, Within
 
 if TYPE_CHECKING:
     import httpx2
@@ -51,7 +51,11 @@ def send_direct(kit: Kit, terms: Terms, client: "httpx2.Client", request: "httpx
     if permit is None:
         return send(begin(request), client)
     try:
-        response = client.send(request, stream=True, follow_redirects=False)
+        if Terms.any_by_host:
+            with Within(terms, request.url.host):
+                response = client.send(request, stream=True, follow_redirects=False)
+        else:
+            response = client.send(request, stream=True, follow_redirects=False)
     except PermitDenied as denial:
         Attempt(permit).unused()
         raise as_error_of(kit.transport_error, denial, _request=request) from None
@@ -128,7 +132,11 @@ async def asend_direct(
     if permit is None:
         return await asend(begin(request), client)
     try:
-        response = await client.send(request, stream=True, follow_redirects=False)
+        if Terms.any_by_host:
+            with Within(terms, request.url.host):
+                response = await client.send(request, stream=True, follow_redirects=False)
+        else:
+            response = await client.send(request, stream=True, follow_redirects=False)
     except PermitDenied as denial:
         Attempt(permit).unused()
         raise as_error_of(kit.transport_error, denial, _request=request) from None

@@ -20,7 +20,7 @@ from governor_client._operation import Operation
 from governor_client._options import BUDGET, BUFFERED, RETRY, WAIT
 from governor_client._request import Request
 from governor_client._streams import async_take_in, take_in
-from governor_client._terms import Terms
+from governor_client._terms import Terms, Within
 from governor_client._wait import Wait, WaitBudget, check_wait, longest, shared_budget
 
 if TYPE_CHECKING:
@@ -234,7 +234,11 @@ class Transport(_AnyTransport, Generic[Inner]):
             terms = self._terms_of(request)
             return self._inner.handle_request(request) if terms is None else run(*self._begin(terms, request))
         try:
-            response = self._inner.handle_request(request)
+            if Terms.any_by_host:
+                with Within(terms, request.url.host):
+                    response = self._inner.handle_request(request)
+            else:
+                response = self._inner.handle_request(request)
         except BaseException as error:
             begun = self._begin(terms, request)
             if not repeats(*begun, error, Attempt(permit)):
@@ -312,7 +316,11 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
             terms = self._terms_of(request)
             return await (self._inner.handle_async_request(request) if terms is None else arun(*self._begin(terms, request)))
         try:
-            response = await self._inner.handle_async_request(request)
+            if Terms.any_by_host:
+                with Within(terms, request.url.host):
+                    response = await self._inner.handle_async_request(request)
+            else:
+                response = await self._inner.handle_async_request(request)
         except BaseException as error:
             begun = self._begin(terms, request)
             if not await arepeats(*begun, error, Attempt(permit)):
@@ -345,12 +353,18 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
         await self._inner.__aexit__(kind, error, traceback)
 
 
-def above(kind: type[_AnyTransport], client: object, inner: object, terms: TermsOf) -> object:
-    """A governed transport that sends through `inner` of a client; `inner` itself if the client takes permits already."""
+def above(kind: type[_AnyTransport], client: object, inner: object, terms: TermsOf, url: "httpx2.URL") -> object:
+    """A governed transport that sends a request to this URL through `inner` of a client; `inner` itself if no permit is needed.
+
+    None is needed if the client takes permits already, and if the host has no provider.
+    """
     if isinstance(inner, _AnyTransport) or OURS in vars(client):
         return inner
+    found = terms.of(url.host, url.path, url.port or PORTS.get(url.scheme))
+    if found is None:
+        return inner
     transport = kind.__new__(kind)
-    vars(transport).update(_terms=terms, _inner=inner)
+    vars(transport).update(_terms=terms, _plain=found, _inner=inner)
     return transport
 
 

@@ -46,7 +46,7 @@ def _httpx(adapter: str, kind: str) -> Replacement:
             if not patches.active:
                 return transport
             above = _load("governor_client._httpx_transports", "above")
-            return above(_load(adapter, kind), client, transport, terms)
+            return above(_load(adapter, kind), client, transport, terms, url)
 
         return _transport_for_url
 

@@ -22,7 +22,7 @@ from governor_client._observed import Observation
 from governor_client._operation import KEPT, Operation
 from governor_client._request import Request
 from governor_client._requests_signatures import signatures
-from governor_client._terms import Terms
+from governor_client._terms import Terms, Within
 from governor_client._urllib3_family import (
     READING,
     Lookup,
@@ -80,17 +80,24 @@ def send_governed(  # noqa: C901 - what nearly every call costs, written out
     url, method, body = urlsplit(request.url or ""), request.method or "GET", request.body
     host, port = origin_of(url.scheme, url.netloc)
     kept = getattr(request.headers, "_store", None)  # By the names in lower case: see `lower_names`.
-    plain = permit = None
-    if isinstance(terms_of, Terms) and isinstance(kept, dict) and MARKS.isdisjoint(kept) and (body is None or in_memory(body)):
-        plain, permit = terms_of, terms_of.take(host, method)
-    terms = terms_of.of(host, url.path, port) if permit is None else plain
+    terms = terms_of if isinstance(terms_of, Terms) else terms_of.of(host, url.path, port)
+    permit = None
+    if terms is not None:
+        if isinstance(kept, dict) and MARKS.isdisjoint(kept) and (body is None or in_memory(body)):
+            permit = terms.take(host, method)
+        if permit is None:
+            terms = terms.of(host, url.path, port)
     if terms is None:
         return (ungoverned or send)(request)
     if permit is None:
         return _governed(_begin(terms, host, url.path, adapter, request, send, stream=stream, timeout=timeout))
     response = status = None
     try:
-        response = send(request)
+        if Terms.any_by_host:
+            with Within(terms, host):
+                response = send(request)
+        else:
+            response = send(request)
         response.connection = adapter
         names = tuple(getattr(response.headers, "_store", None) or lower_names(response.headers))
         if terms.lets_pass(permit, response.status_code, names, url.path):

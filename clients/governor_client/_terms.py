@@ -16,7 +16,7 @@ from governor_client._keys import Key
 from governor_client._meter import Charged
 from governor_client._permits import GovernorClient
 from governor_client._questions import check_priority
-from governor_client._ungoverned import Ungoverned
+from governor_client._ungoverned import Ungoverned, plain
 from governor_client._wait import Wait, WaitBudget, check_wait, chosen_wait
 
 
@@ -123,16 +123,15 @@ class Terms:
         # Nearly every call comes by here between two of the library, with none of this in the caches of the processor: what is
         # read here costs more than what is computed, and each Python call more than either.
         governor, (config, calls) = self.given or self.governor, self.known
-        if config is not governor.config or (host, method) not in calls:
-            if not self._is_known(governor, host, method):
-                return None
-        elif Terms.any_by_host:
+        if (config is not governor.config or (host, method) not in calls) and not self._is_known(governor, host, method):
             return None
+        if Terms.any_by_host and SENDING.get() is not None:
+            return None  # Perhaps it has a permit already: `of` finds out.
         return governor.leases.take(self.provider, method, 1, unwatched=True)
 
     def _is_known(self, governor: Governor, host: str, method: str) -> bool:
         """Whether requests with this host and method may be plain. If so, they are known from now on."""
-        if not self._is_plain or Terms.any_by_host or self.ungoverned.covers_host(host):
+        if not self._is_plain or self.ungoverned.covers_host(host):
             return False
         config = governor.config
         if not self.charged.is_free(governor, self.provider, method):
@@ -170,3 +169,27 @@ class Terms:
     def budget(self, wait: object, timeout: float | None) -> WaitBudget:
         """The wait of one call. `wait` is that of the call itself, `...` if it has none; `timeout` is its longest phase."""
         return WaitBudget(chosen_wait(wait, self.wait), timeout)
+
+
+@final
+class Within:
+    """Marks a plain request as being sent: `with Within(terms, host):`. Only needed once there have been terms by host."""
+
+    __slots__ = ("_host", "_sending", "_token", "terms")
+
+    def __init__(self, terms: Terms, host: str) -> None:
+        self.terms = terms
+        self._host = plain(host)
+        self._sending = True
+
+    def sends_to(self, host: str) -> bool:
+        """Whether a request to this host is being sent."""
+        return self._sending and self._host == plain(host)
+
+    def __enter__(self) -> None:
+        self._token = SENDING.set(self)
+
+    def __exit__(self, *raised: object) -> None:
+        # Tasks that were started meanwhile, such as those of a connection pool, keep this in their context.
+        self._sending = False
+        SENDING.reset(self._token)

@@ -19,7 +19,7 @@ from governor_client._keys import Key
 from governor_client._observed import Observation
 from governor_client._operation import Operation
 from governor_client._request import Request
-from governor_client._terms import Terms
+from governor_client._terms import Terms, Within
 from governor_client._wait import Wait, WaitBudget
 
 try:
@@ -226,10 +226,13 @@ def send_through(
     retries, body, headers = options.get("retries"), options.get("body"), options.get("headers")
     if headers is None:
         headers = pool.headers
-    plain = permit = None
-    if isinstance(terms_of, Terms) and (body is None or in_memory(body)) and not (headers and are_marked(headers)):
-        plain, permit = terms_of, terms_of.take(host, method)
-    terms = terms_of.of(host, path, port) if permit is None else plain
+    terms = terms_of if isinstance(terms_of, Terms) else terms_of.of(host, path, port)
+    permit = None
+    if terms is not None:
+        if (body is None or in_memory(body)) and not (headers and are_marked(headers)):
+            permit = terms.take(host, method)
+        if permit is None:
+            terms = terms.of(host, path, port)
     if terms is None:
         return urlopen(method, url, **options)
     if not isinstance(retries, Retry):
@@ -257,7 +260,11 @@ def _send_plain(
 ) -> BaseHTTPResponse:
     """Sends a plain request: see `Terms.take`."""
     try:
-        response = urlopen(method, url, **options)
+        if Terms.any_by_host:
+            with Within(terms, host):
+                response = urlopen(method, url, **options)
+        else:
+            response = urlopen(method, url, **options)
     except BaseException as error:
         begun = _begin(terms, urlopen, pool, host, path, method, url, options)
         if not repeats(*begun, error, Attempt(permit)):
