@@ -110,7 +110,9 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     if not word.broken and (explained or not telling) and not server.shows_span(now, limit):
         return _Learned(False, changed)
     most = max(rates, default=FIRST_RATE)
-    pause, revealed = server.throttled(now, grant, sent=most, succeeded=succeeded, wait=wait, limit=limit)
+    # Where the answer does not say how long to wait, a provider that documents a long wait counts for as long.
+    lasts = denied.retry_after if wait is None and denied.retry_after is not None and denied.retry_after > SHORT else wait
+    pause, revealed = server.throttled(now, grant, sent=most, succeeded=succeeded, wait=lasts, limit=limit)
     paused = False
     if pause is not None and (wait is None or word.broken):
         # A wait that has proved false is doubled each time.

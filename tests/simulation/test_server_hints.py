@@ -11,7 +11,7 @@ import trio.testing
 from hypothesis import settings
 
 from governor import Config, Denied, Governor, Permit, Reason
-from governor._units import SECOND, Duration
+from governor._units import MINUTE, SECOND, Duration
 from governor.hints import Hint, Severity, read_hints
 from governor.hints.reading import Scope
 from governor.testing import loop_clock
@@ -274,6 +274,22 @@ async def test_a_short_wait_in_a_denial_that_says_that_requests_are_left_is_lear
         learned = actor_of(governor, "acme", "get").ledger.pipeline.shared.server.learned
 
     assert (learned is not None) == is_learned
+
+
+@pytest.mark.promise("R15")
+@pytest.mark.parametrize(("dialect", "span"), [("github", MINUTE), ("acme", None)])
+async def test_a_long_wait_that_the_provider_documents_says_how_long_its_window_is(dialect: str, span: Duration | None) -> None:
+    async with governed({"unknown": "adaptive"}) as governor:
+        for _ in range(40):
+            granted(ask(governor)).record(status=200)
+            await anyio.sleep(1)
+        latest = granted(ask(governor))
+        latest.hints(read_hints(dialect, 429, {}, now=1.7e9))
+        latest.record(status=429)
+        learned = actor_of(governor, "acme", "get").ledger.pipeline.shared.server.learned
+
+    assert learned is not None
+    assert learned.learner.window.span == span
 
 
 @pytest.mark.promise("R15")
