@@ -7,7 +7,7 @@ from governor._actors.permit cimport Permit, this_thread
 from governor._taking cimport Taking
 
 
-@cython.freelist(32)
+@cython.final
 cdef class PermitRequest:
     cdef public object _acquire, _acquiring, _classifier, _method, _permit, _provider
     cdef public Taking _access

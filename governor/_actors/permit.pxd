@@ -20,19 +20,16 @@ cdef inline PermitSource source_of(object owner):
     return <PermitSource>owner if isinstance(owner, PermitSource) else None
 
 
-@cython.no_gc
-@cython.freelist(64)
 cdef class Permit:
     cdef public object _owner, _grant, _answered, watched
     cdef public long long _granted_at, _generation
     cdef public bint reported, _entered, _settled
 
 
-@cython.no_gc
 cdef class HeldPermit(Permit):
     pass
 
 
-@cython.no_gc
+@cython.final
 cdef class LentPermit(HeldPermit):
     pass

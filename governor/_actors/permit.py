@@ -5,6 +5,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import Final, final
 
+# C: import cython
 import msgspec
 
 from governor._actors.endings import ending_of
@@ -30,6 +31,9 @@ _NOT_TOLD: Final = Answered(Grant(Instant(0), 0))
 _MANY: Final = 256
 
 
+# C: @cython.no_gc
+# C: @cython.freelist(64)
+# C: @cython.cclass
 class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
     """The right to make one call.
 
@@ -282,6 +286,8 @@ def _matters_at_once(hint: Hint) -> bool:
     return hint.retry_after is not None or (hint.remaining is not None and hint.remaining < _MANY)
 
 
+# C: @cython.no_gc
+# C: @cython.cclass
 class HeldPermit(Permit, gc=False, eq=False):  # C: class HeldPermit(Permit):
     """A permit that holds a place: in flight, in a strict window, or in a breaker that is half-open or ramps up.
 
@@ -296,6 +302,8 @@ class HeldPermit(Permit, gc=False, eq=False):  # C: class HeldPermit(Permit):
             self._owner.deliver(report, later=True)
 
 
+# C: @cython.no_gc
+# C: @cython.cclass
 @final
 class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPermit):
     """A permit that holds a place and was granted ahead. Other threads leave its success for the next look of the actor."""

@@ -120,7 +120,7 @@ class Process:
 
 
 def standing_in(scope: str) -> StandIn:
-    found = object.__new__(StandIn)
+    found = StandIn.__new__(StandIn)
     found.scope = scope
     return found
 
