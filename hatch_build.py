@@ -25,6 +25,7 @@ MODULES: Final = (
     "governor.policies.plain",
     "governor._actors.permit",
     "governor._actors.granting",
+    "governor._actors.in_place",
     "governor._taking",
     "governor._permit_request",
 )

@@ -27,13 +27,12 @@ from governor._actors.portal import Portal
 from governor._actors.stepped import Stepped
 from governor._actors.steps import Steps
 from governor._actors.units import UnitWatch
-from governor._actors.waits import denial_of
 from governor._failures import DEFAULT, Classifier
-from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
+from governor._units import NEVER, Instant
 from governor.errors import Reason
 from governor.instrumentation import Announcer
 from governor.messages import Acquire, Denied, Outcome, PlanRetry, RetryPlan
-from governor.policies.contract import PLAIN, LimitPolicy
+from governor.policies.contract import PLAIN
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
@@ -58,19 +57,13 @@ class ScopeActor(InPlace, Stepped):
     """The address of one scope. `send`, `deliver`, `take` and `deposits` are for any thread, the rest for the actors'."""
 
     __slots__ = (
-        "_limits",
         "_parent",
-        "_watched",
         "acquire",
         "awaits_answers",
         "classifier",
         "deposits",
         "gathers",
-        "ledger",
-        "lender",
         "logic",
-        "outcomes",
-        "scope",
         "watch",
     )
 
@@ -82,8 +75,6 @@ class ScopeActor(InPlace, Stepped):
     degraded: DegradedPolicy
     pop_leased: Callable[[], Permit]
     successes: list[Success]
-    _limits: tuple[LimitPolicy, ...]
-    _watched: bool
 
     def __init__(
         self,
@@ -134,40 +125,7 @@ class ScopeActor(InPlace, Stepped):
         self.pop_leased, self.successes, self.deposits = holder.take, holder.successes, holder.deposits
         self.copy()
 
-    # The direct hand-off, for calls on the actor's own thread: see `Granting.grab`.
-
-    def _deny(self, now: Instant) -> Denied | None:
-        """The denial of one request that cannot wait, if it changes nothing but the counters; None if it takes a step.
-
-        A call that asks in a loop meets this most, so it costs hardly more than a grant. A step is needed wherever something is
-        to be read, served or recalled first, and where the cap denies, which may begin degraded mode.
-        """
-        if (
-            self._watched
-            or self.inbox
-            or self.outcomes
-            or self.failures
-            or self.life.state is not IDLE
-            or not self._cap.left
-            or self._shared
-            or self.lender.holder.outstanding
-            or self.lender.lent_out
-        ):
-            return None
-        ledger, gate = self.ledger, self.gate
-        if gate >= AFTER_OUTCOME:
-            verdict = ledger.pipeline.verdict(now, PLAIN)
-            return None if verdict.when <= now else ledger.deny(denial_of(self.scope, now, verdict))
-        # The gate is the very instant of the policy that it comes from, and the first of two such policies speaks.
-        for pause in ledger.pipeline.pauses:
-            if pause.until == gate:
-                return ledger.deny(Denied(self.scope, pause.reason, to_seconds(gate - now)))
-        if self.degraded.until == gate and not ledger.pipeline.exempt:
-            return ledger.deny(Denied(self.scope, Reason.DEGRADED, to_seconds(gate - now)))
-        for limit in self._limits:
-            if limit.ready == gate > now:
-                return ledger.deny(Denied(self.scope, limit.reason, to_seconds(gate - now)))
-        return None
+    # The direct hand-off, for calls on the actor's own thread: see `Granting`.
 
     def try_acquire(self) -> Permit | Denied:
         """One request, now or not at all, decided in a step."""

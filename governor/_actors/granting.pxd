@@ -47,12 +47,16 @@ cdef inline object new_permit(object make, object owner, long long granted_at, l
 
 
 cdef class Granting(PermitSource):
-    cdef public object _clock, _make, _steps, inbox
+    cdef public object _clock, _make, _steps, inbox, ledger, lender, outcomes, scope
     cdef public CapFields _cap
     cdef public LifeState life
     cdef public PlainSpending _spending
-    cdef public tuple _shared
+    cdef public tuple _limits, _shared
+    cdef public bint _watched
     cdef public long long _generation, gate
 
     @cython.locals(now="long long", ready="long long", cap=CapFields, life=LifeState)
     cpdef object grab(self, bint deny=*)
+
+    @cython.locals(gate="long long")
+    cpdef object _deny(self, long long now)

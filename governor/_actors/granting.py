@@ -7,16 +7,21 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, Literal, overload
 
+from governor._actors.ledger import Ledger
+from governor._actors.lender import Lender
 from governor._actors.lifecycle import BUSY, IDLE, Event, Lifecycle
 from governor._actors.permit import Permit
 from governor._actors.queue import Waiter
 from governor._actors.steps import Steps
-from governor._fields import PermitSource
-from governor._units import NEVER, Instant
 
 # C: from governor.clock import system_clock
-from governor.messages import Acquire, Denied, Leave
-from governor.policies.contract import LimitPolicy
+from governor._actors.waits import denial_of
+from governor._fields import PermitSource
+from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
+from governor.errors import Reason
+from governor.messages import Acquire, Denied, Leave, Outcome
+from governor.policies.contract import PLAIN, LimitPolicy
+from governor.policies.degraded import DegradedPolicy
 from governor.policies.plain import PlainSpending
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.shared_limit import LimitQueue
@@ -31,28 +36,42 @@ class Granting(PermitSource):
         "_cap",
         "_clock",
         "_generation",
+        "_limits",
         "_make",
         "_shared",
         "_spending",
         "_steps",
+        "_watched",
         "gate",
         "inbox",
+        "ledger",
+        "lender",
         "life",
+        "outcomes",
+        "scope",
     )
 
     #: No permit is granted before this instant without a closer look.
     gate: Instant
     inbox: list[tuple[Acquire | Leave, Waiter | None]]
+    ledger: Ledger
+    lender: Lender
     life: Lifecycle
+    outcomes: list[Outcome]
+    scope: str
+    degraded: DegradedPolicy
     _cap: RequestCapPolicy
     _clock: Callable[[], Instant]
     _generation: int
+    _limits: tuple[LimitPolicy, ...]
     #: `Permit` or `HeldPermit`.
     _make: Callable[[Any, Instant, int], Permit]
     #: What other scopes move as well: shared limits, and their queues. Empty for most scopes.
     _shared: tuple[LimitPolicy | LimitQueue, ...]
     _spending: PlainSpending
     _steps: Steps
+    #: Whether every ask takes a closer look.
+    _watched: bool
 
     @overload
     def grab(self) -> Permit | None: ...
@@ -97,5 +116,34 @@ class Granting(PermitSource):
                 life.apply(Event.END)
 
     def _deny(self, now: Instant) -> Denied | None:
-        """The denial of one request that cannot wait, if it takes no step."""
-        raise NotImplementedError
+        """The denial of one request that cannot wait, if it changes nothing but the counters; None if it takes a step.
+
+        A call that asks in a loop meets this most, so it costs hardly more than a grant. A step is needed wherever something is
+        to be read, served or recalled first, and where the cap denies, which may begin degraded mode.
+        """
+        if (
+            self._watched
+            or self.inbox
+            or self.outcomes
+            or self.failures
+            or self.life.state is not IDLE
+            or not self._cap.left
+            or self._shared
+            or self.lender.holder.outstanding
+            or self.lender.lent_out
+        ):
+            return None
+        ledger, gate = self.ledger, self.gate
+        if gate >= AFTER_OUTCOME:
+            verdict = ledger.pipeline.verdict(now, PLAIN)
+            return None if verdict.when <= now else ledger.deny(denial_of(self.scope, now, verdict))
+        # The gate is the very instant of the policy that it comes from, and the first of two such policies speaks.
+        for pause in ledger.pipeline.pauses:
+            if pause.until == gate:
+                return ledger.deny(Denied(self.scope, pause.reason, to_seconds(gate - now)))
+        if self.degraded.until == gate and not ledger.pipeline.exempt:
+            return ledger.deny(Denied(self.scope, Reason.DEGRADED, to_seconds(gate - now)))
+        for limit in self._limits:
+            if limit.ready == gate > now:
+                return ledger.deny(Denied(self.scope, limit.reason, to_seconds(gate - now)))
+        return None

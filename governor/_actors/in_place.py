@@ -8,11 +8,12 @@ from threading import get_ident
 
 from governor._actors.counters import Counters
 from governor._actors.granting import Granting
-from governor._actors.ledger import Ledger, grant_of
-from governor._actors.lender import Lender
+from governor._actors.ledger import grant_of
 from governor._actors.lifecycle import BUSY, IDLE
 from governor._actors.permit import Permit
 from governor._units import Instant
+
+# C: from governor.clock import system_clock
 from governor.messages import Outcome, Report
 from governor.policies.ban_guard import REJECTED
 from governor.policies.calm import Calm
@@ -28,9 +29,6 @@ class InPlace(Granting):
     calm: Calm | None
     looked: bool
     counters: Counters
-    ledger: Ledger
-    lender: Lender
-    outcomes: list[Outcome]
 
     def succeed(self, permit: Permit, granted_at: Instant, generation: int, status: int | None) -> bool:
         """Records that the call of a plain permit has succeeded. False, and nothing has changed, if that takes a step.
@@ -45,7 +43,7 @@ class InPlace(Granting):
         if self._steps.portal.on_trio and self._steps.portal.must_post():
             return False
         clock, life = self._clock, self.life
-        now = clock()
+        now = clock()  # C: now = read_clock(clock, system_clock)
         # There is no call from here until the permit is marked: a signal handler, and another thread, find both or neither.
         calm = self.calm
         if (
@@ -86,7 +84,7 @@ class InPlace(Granting):
             or outcome.result is not Result.SUCCESS
             or outcome.used
             or outcome.status in REJECTED
-            or get_ident() != self.thread
+            or get_ident() != self.thread  # C: or this_thread(get_ident) != self.thread
             or self.ledger.pipeline.degraded.failures
             or self._steps.portal.must_post()
         ):

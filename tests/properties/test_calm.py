@@ -10,7 +10,7 @@ from hypothesis import example
 from msgspec.structs import replace
 
 from governor import Config, Denied, Governor, Permit
-from governor._actors.in_place import InPlace
+from governor._actors.actor import ScopeActor
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies.arrivals import Arrivals, Ending
 from governor.policies.breaker import BreakerPolicy
@@ -122,8 +122,8 @@ class History:
 async def both(scope: Mapping[str, object], steps: list[Step]) -> tuple[list[object], list[object]]:
     one = await History(scope).lived(steps)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(InPlace, "succeed", lambda *_: False)
-        patch.setattr(InPlace, "read_in_place", lambda *_: False)
+        patch.setattr(ScopeActor, "succeed", lambda *_: False)
+        patch.setattr(ScopeActor, "read_in_place", lambda *_: False)
         return one, await History(scope).lived(steps)
 
 

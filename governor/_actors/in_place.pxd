@@ -1,0 +1,15 @@
+"""What reads successes in place, in C."""
+
+cimport cython
+
+from governor._actors.granting cimport Granting, read_clock
+from governor._actors.permit cimport Permit, this_thread
+from governor._fields cimport LifeState
+
+
+cdef class InPlace(Granting):
+    cdef public object calm
+    cdef public bint looked
+
+    @cython.locals(now="long long", life=LifeState, goes_on=bint)
+    cpdef bint succeed(self, Permit permit, long long granted_at, long long generation, object status) except -1
