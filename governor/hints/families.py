@@ -18,7 +18,7 @@ MAX_FAMILIES: Final = 16
 _MAX_NAME: Final = 96
 
 _WORD: Final = re.compile(
-    r"rate-?limit(?:ing|bysize)?|(?<=-)remaining-(?:this|today)|limit-per|quota|throttle|limit|calls?\b|requests?\b"
+    r"rate-?limit(?:ing|bysize)?|flood-?control|(?<=-)remaining-(?:this|today)|limit-per|quota|throttle|limit|calls?\b|requests?\b"
     r"|tokens(?=.*-(?:limit|remaining|reset)$)"
 )
 #: Words that stay in the name, because they say a part of the limit, or which limit it is.

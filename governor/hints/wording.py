@@ -19,6 +19,8 @@ MAX_LEAVES: Final = 1_024
 _CODE: Final = re.compile(
     r"throttl|ratelimit|toomanyrequests|requestlimit|apilimit|bandwidthlimit|limitexceededexception|slowdown"
     r"|throughputexceeded|overratelimit|complexitybudget|resourceexhausted|priorrequestnotcomplete"
+    r"|(?:usage|invocation|hourly|daily|monthly|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
+    r"|(?<!storage)(?<!disk)(?<!space)quota(?:limit)?(?:exceeded|exhausted|reached)"
 )
 #: Keys whose value may be such a code: a message that is one word is none.
 _CODE_KEY: Final = re.compile(r"(?:code|type|reason|error|errors|name|status|tag|id|errorcode|kind)$")
@@ -26,22 +28,28 @@ _SAID: Final = re.compile(
     r"too many (?:api )?(?:requests|calls)|(?:rate|request|call|api)[ -]?limit (?:has |have |was |is |been )*"
     r"(?:exceeded|reached|hit|met)|exceed\w* (?:\w+ ){0,5}(?:rate|request)[ -]limit|(?:was|been|is|being) throttled"
     r"|rate exceeded|reduce (?:your|the) request rate|please slow down|banned until"
+    # What may be used in a day or a month; a quota of storage does not come back with time.
+    r"|(?<!storage )(?<!disk )(?<!space )quota (?:for (?:\w+ ){1,4})?(?:(?:has|have|was|is|been) ){0,2}"
+    r"(?:exceeded|exhausted|reached)"
+    r"|exceeded (?:your|the|its) (?:(?!storage|disk|space)\w+ ){0,4}quota"
 )
 _XML_CODE: Final = re.compile(r"<code>([a-z.]{1,64})</code>")
 
 #: Keys of waits, without separators, and their unit.
 _WAIT_KEY: Final = re.compile(
-    r"x?(?:ratelimit)?(?:(?:retry|reset|resets|available|allowed)(?:after|in|delay|wait)|wait(?:time|for)?|backoff|cooldown"
+    r"x?(?:rate)?(?:limit)?(?:(?:retry|reset|resets|available|allowed)(?:after|in|delay|wait)|wait(?:time|for)?|backoff|cooldown"
     r"|throttle|secondsuntilreset|estimatedtimetoregainaccess)(?P<unit>seconds?|secs?|ms|millis(?:econds)?|minutes?|mins?)?$"
 )
 #: Keys of instants, or spans, at which a limit is available again.
 _RESET_KEY: Final = re.compile(
-    r"x?(?:ratelimit)?(?:resets?(?:at|on|time|timestamp|date)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until)$"
+    r"x?(?:rate)?(?:limit)?(?:resets?(?:at|on|time|timestamp|date)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until)$"
+    r"|ratelimitnext$|next(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
 )
 #: A sentence that names a wait: "try again in 7.5s", "retry after 35", "banned until 1700000000000".
 _SENTENCE: Final = re.compile(
-    r"(?:again|retry|available|resets?|wait|banned|blocked|expires)[^0-9.!?]{0,24}?[ :~]"
-    r"(?:(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:.]{5,18}z?)"
+    r"(?:again|retry|available|resets?|wait|banned|blocked|expires|try after|request after)"
+    r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~]"
+    r"(?:(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:.]{5,18}z?|[0-9]{1,2} [a-z]{3} [0-9]{4} [0-9:]{8}(?: (?:utc|gmt))?)"
     r"|(?P<span>(?:[0-9]{1,9}(?:\.[0-9]{1,9})?\s?(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)"
     r"(?![a-z])[ ,]{0,2}(?:and )?){1,4})"
     r"|(?P<number>[0-9]{1,19}(?:\.[0-9]{1,9})?))(?![0-9])"
@@ -105,7 +113,8 @@ def _says_throttled(leaf: _Leaf) -> bool:
         return False
     if " " in value:
         return _SAID.search(value[:MAX_CHARACTERS].lower()) is not None
-    return len(value) <= MAX_LENGTH and _CODE_KEY.search(leaf.key) is not None and is_code(value)
+    # A message that is one word in capitals is a code.
+    return len(value) <= MAX_LENGTH and (value.isupper() or _CODE_KEY.search(leaf.key) is not None) and is_code(value)
 
 
 def _wait(leaf: _Leaf, clock: Clock) -> int:
