@@ -115,6 +115,8 @@ class Registry:
                 self._any_awake = anyio.Event()
 
     def _make_room(self) -> bool:
+        if self._has_room():
+            return True
         # There may be more scopes than allowed, since that was changed.
         for _ in range(MAX_LOOKED_AT):
             if self._has_room() or not self._passive:

@@ -104,7 +104,7 @@ class BanBudgetPolicy(msgspec.Struct, eq=False, gc=False):
     _under_way: SlidingLog = msgspec.field(default_factory=always(_NO_LOG))
 
     def __post_init__(self) -> None:
-        self.counting = self._threshold < MIN_UNCOUNTED
+        self.counting = self.parameters.threshold < MIN_UNCOUNTED
 
     @property
     def unrestricted(self) -> bool:

@@ -1,10 +1,15 @@
 """The limits of a scope that take part in granting ahead, in this process and to others."""
 
 from collections.abc import Sequence
-from typing import cast
+from operator import attrgetter
+from typing import Final, cast
 
 from governor.policies.contract import REQUESTS, Lending, LimitPolicy
 from governor.policies.shared_limit import Share
+
+# Without a call of Python: every new scope comes by here.
+_LENDS: Final = attrgetter("lends")
+_LENDS_ELSEWHERE: Final = attrgetter("lends_elsewhere")
 
 
 def lenders(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> tuple[Lending, ...] | None:
@@ -12,9 +17,12 @@ def lenders(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> tuple[Len
 
     Of what counts other units, a plain request takes nothing.
     """
-    if not all(limit.lends for limit in (*limits, *[share.policy for share in shares])):
+    every = (*limits, *(share.policy for share in shares)) if shares else limits
+    if not all(map(_LENDS, every)):
         return None
     own = [limit for limit in limits if limit.unit == REQUESTS]
+    if not shares:
+        return tuple(cast("list[Lending]", own))
     return (*cast("list[Lending]", own), *[cast("Lending", share.policy) for share in shares if share.counts_plain])
 
 
@@ -22,4 +30,5 @@ def lends_elsewhere(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> b
     """Whether other processes may have leases, which report how many permits were used, and nothing of each."""
     if len(limits) > 1:
         return False
-    return all(limit.lends and limit.lends_elsewhere for limit in (*limits, *[share.policy for share in shares]))
+    every = (*limits, *(share.policy for share in shares)) if shares else limits
+    return all(map(_LENDS, every)) and all(map(_LENDS_ELSEWHERE, every))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import inf
+from operator import attrgetter
 from typing import Any, Final, Union, cast
 
 import msgspec
@@ -79,6 +80,11 @@ def kind_of(limit: Limit) -> LimitKind:
         return _KINDS[type(limit)]
     except KeyError:
         raise ConfigError("limit", limit, "a limit of a registered kind; see governor.register_limit") from None
+
+
+#: What a limit says of itself, read without a Python call: every new scope asks for it.
+NEEDS_OUTCOME: Final = attrgetter("needs_outcome")
+AWAITS_ANSWERS: Final = attrgetter("awaits_answers")
 
 
 def state_type() -> Any:

@@ -27,7 +27,7 @@ from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, L
 from governor.policies.cooldown import CooldownPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.lenders import lenders, lends_elsewhere
-from governor.policies.limits import build, predecessors
+from governor.policies.limits import AWAITS_ANSWERS, NEEDS_OUTCOME, build, predecessors
 from governor.policies.mark import Mark, excess
 from governor.policies.pipeline_state import NOTHING_DROPPED, NOTHING_HEARD, PipelineState, born_first
 from governor.policies.plain import PlainSpending
@@ -144,9 +144,9 @@ class Pipeline:
         #: Spends one plain request in all of them.
         self.plain_spending = PlainSpending(self.all_limits, cap)
         #: Whether a limit waits for outcomes, so that a grant must not get lost.
-        self.needs_outcome = any(policy.needs_outcome for policy in self.all_limits)
+        self.needs_outcome = any(map(NEEDS_OUTCOME, self.all_limits))
         #: Whether it matters to a limit when an answer begins.
-        self.awaits_answers = any(policy.awaits_answers for policy in self.all_limits)
+        self.awaits_answers = any(map(AWAITS_ANSWERS, self.all_limits))
         found = lenders(self.limits, self.shares) if lends and not self.breaker.listens else None
         #: The policies that take part in granting ahead, and in granting ahead to other processes; empty if there is none.
         every = cast("tuple[Lending | RequestCapPolicy, ...]", self.spending)  # One tuple for both where each limit lends.

@@ -93,7 +93,8 @@ class ProviderPolicies:
         #: All policies that only pause the provider, in the order in which they are asked.
         self.pauses: tuple[CooldownPolicy, ...] = (self.cooldown, self.hold)
         #: The limits over all scopes together.
-        self.limits = tuple([SharedLimit(limit) for limit in self._build(self.parameters.limits)])
+        found = self.parameters.limits  # Most providers have none, which saves three calls.
+        self.limits = tuple([SharedLimit(limit) for limit in self._build(found)]) if found else ()
         #: What the server says about its limits.
         self.server = ServerLimits(adopts=self.parameters.adopts, gentle=self.parameters.gentle)
         self._numbered = 0

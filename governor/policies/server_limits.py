@@ -62,7 +62,7 @@ class ServerLimits:
         self._windows = _NO_WINDOWS
         self._doubted_until = Instant(0)
         #: The rate that was learned from denials; None before the first one.
-        self.learned = self._unlearned()
+        self.learned = LearnedRatePolicy(Instant(0), gentle=True) if gentle else None
         #: Whether what the server says of waits has proved true.
         self.word = ServerWord()
         #: All policies, each with the queue of the scopes that wait for it.
