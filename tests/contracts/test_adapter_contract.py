@@ -67,6 +67,17 @@ def test_each_attempt_takes_one_permit_and_records_one_outcome(
     assert (attempts - 1, 0) == (counters.retries, counters.under_way)
 
 
+def test_an_answer_is_retried_by_its_status_although_its_headers_were_seen_before(
+    driver: Driver, provider: Provider, opened: Opened
+) -> None:
+    url = provider.at("/", status(200), status(503), status(200))
+    session = opened()
+    session.get(url)
+    session.get(url)
+
+    assert 3 == received(provider, 3)
+
+
 def test_a_refused_connection_is_a_failure_of_each_attempt(driver: Driver, opened: Opened) -> None:
     session = opened()
 

@@ -69,8 +69,10 @@ def fresh(provider: Provider) -> None:
 
 @pytest.fixture
 async def governor() -> AsyncIterator[Governor]:
+    """One whose permits for GET are at hand: a plain request is sent without an operation until it needs one."""
     with brief_denials():
         async with Governor(only_retries("1ms")) as governor:
+            governor._access.find("weather", "GET", None)
             yield governor
 
 
@@ -106,6 +108,34 @@ async def test_each_attempt_and_each_redirect_takes_a_permit(governor: Governor,
     assert (b"end", 1) == (body, len(response.history))
     assert ["/start", "/end", "/end"] == [request.path for request in provider.requests]
     assert CounterRecord(requests=3, answered_5xx=1, answered_2xx=1, others=1, retries=1) == counters(governor)
+
+
+@pytest.mark.promise("R05", "R56")
+async def test_nor_does_it_repeat_one_that_is_sent_once(make: Make, provider: Provider) -> None:
+    url = provider.at("/", status(200), NO_ANSWER)
+
+    async with Governor(only_retries("1ms", retry={"attempts": 1})) as governor, make(governor) as session:
+        for _ in range(2):  # The second on the connection of the first, which aiohttp would repeat.
+            governor._access.find("weather", "GET", None)
+            with suppress(aiohttp.ServerDisconnectedError):
+                async with session.get(url) as response:
+                    await response.read()
+
+    assert 2 == len(provider.requests)
+
+
+@pytest.mark.promise("R58")
+async def test_an_sdk_that_repeats_a_call_whose_retries_are_used_up_gets_the_error_again_and_the_server_nothing(
+    governor: Governor, make: Make, provider: Provider
+) -> None:
+    url = provider.at("/", NO_ANSWER)
+
+    async with make(governor) as session:
+        for number in ("0", "1", "1"):
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await session.get(url, headers={"x-stainless-retry-count": number})
+
+    assert 3 == len(provider.requests)
 
 
 @pytest.mark.promise("R05")

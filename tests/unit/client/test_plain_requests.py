@@ -13,11 +13,12 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 import governor_client.requests
-from governor import Governor, RateLimited, Reason
+from governor import Config, Governor, RateLimited, Reason
+from governor.clock import system_clock
 from governor_client import TrafficControlledHttpClient
 from governor_client._terms import Terms
 from governor_client.httpx2 import GovernedTransport
-from tests.support.governors import actor_of
+from tests.support.governors import NEVER_REACHED, actor_of
 from tests.support.leases import PLENTY, ahead, governed
 
 pytestmark = pytest.mark.promise("R05", "R51")
@@ -89,11 +90,48 @@ def test_a_denial_beneath_a_call_is_an_error_of_the_library(governor: Governor) 
     assert isinstance(caught.value, RateLimited)
 
 
+class Stopped(BaseException):
+    """As Ctrl-C, or the cancellation of a task."""
+
+
+def test_an_answer_whose_reader_is_interrupted_is_closed(governor: Governor) -> None:
+    class Body(BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise Stopped
+
+    class Interrupted(HTTPAdapter):
+        def send(self, request: requests.PreparedRequest, *args: object, **options: object) -> requests.Response:
+            answers.append(self.build_response(request, urllib3.HTTPResponse(body, {}, 200, preload_content=False)))
+            return answers[0]
+
+    body, answers = Body(b"rain"), list[requests.Response]()
+    session = requests.Session()
+    session.mount("http://", governor_client.requests.GovernedAdapter("weather", governor=governor, adapter=Interrupted()))
+    with pytest.raises(Stopped):
+        session.get(URL)
+
+    assert body.closed
+
+
+@pytest.mark.anyio
+async def test_a_method_is_known_by_its_host_and_under_the_settings_in_force() -> None:
+    async with governed(PLENTY) as governor:
+        governor._access.find("weather", "GET", None)
+        terms = Terms("weather", governor, clock=system_clock)
+        first, loopback, again = (terms.take(host, "GET") for host in ("weather.example", "localhost", "weather.example"))
+        charging = {
+            "outbound": {"weather": {"limits": [PLENTY]}},
+            "budget": {"all": {"labels": ["agent-*"], "tokens": "9 per day"}},
+        }
+        governor.reconfigure(Config.from_mapping({"global": {"requests_per_minute": NEVER_REACHED}, **charging}))
+        governor._access.find("weather", "GET", None)
+        charged = terms.take("weather.example", "GET")
+
+    assert [True, False, True, False] == [permit is not None for permit in (first, loopback, again, charged)]
+
+
 @pytest.mark.parametrize("ours", ["transport", "client"])
 def test_a_call_that_is_given_up_leaves_no_garbage(governor: Governor, ours: str) -> None:
-    class Stopped(BaseException):
-        """As Ctrl-C, or the cancellation of a task."""
-
     def stops(request: httpx2.Request) -> httpx2.Response:
         raise Stopped
 
