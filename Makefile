@@ -33,7 +33,9 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install $(QUIET) --constraint constraints.txt $(NEEDS)
 	@touch $@
 
-test: lint types contracts pytest ## run every check
+# Types are checked while tests run, with what they leave of the processors: one of two would be idle in the meantime.
+test: lint contracts ## run every check
+	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,--jobs 2) pytest types NICE='nice -n 10'
 
 compiled: .venv ## compile the kernel into .venv-compiled, which has the packages of .venv
 	@$(BIN)/python -m tools.compiled .venv-compiled
@@ -67,7 +69,7 @@ lint: $(READY) ## check style and format
 	$(BIN)/ruff format --check
 
 types: $(READY) ## check types, strictly
-	$(BIN)/mypy
+	$(NICE) $(BIN)/mypy
 
 contracts: $(READY) ## check which way imports point
 	$(BIN)/lint-imports
