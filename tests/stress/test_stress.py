@@ -36,11 +36,11 @@ def homes(*names: str) -> list[str]:
 
 
 def test_no_limit_is_exceeded_and_every_call_is_answered() -> None:
-    stress("--runs", str(3 * len(HOMES)), *homes(*HOMES))
+    stress("--runs", str(2 * len(HOMES)), *homes(*HOMES))
 
 
 def test_nor_in_development_mode_with_every_warning_an_error() -> None:
-    stress("--runs", "6", *homes("background", "asyncio", "trio"), options=("-X", "dev", "-W", "error"))
+    stress("--runs", "3", *homes("background", "asyncio", "trio"), options=("-X", "dev", "-W", "error"))
 
 
 def test_nor_with_the_debug_mode_of_asyncio() -> None:
@@ -49,4 +49,4 @@ def test_nor_with_the_debug_mode_of_asyncio() -> None:
 
 @pytest.mark.parametrize("interval", ["1e-6", "1e-4"])
 def test_nor_when_threads_take_turns_as_often_as_they_can(interval: str) -> None:
-    stress("--runs", "4", *homes("background", "asyncio"), "--switch-interval", interval)
+    stress("--runs", "2", *homes("background", "asyncio"), "--switch-interval", interval)
