@@ -9,7 +9,8 @@ from governor._taking cimport Taking
 
 @cython.final
 cdef class PermitRequest:
-    cdef public object _acquire, _acquiring, _classifier, _method, _permit, _provider
+    cdef public object _acquire, _acquiring, _classifier, _method, _provider
+    cdef public Permit _permit
     cdef public Taking _access
 
 
@@ -34,9 +35,11 @@ cdef inline PermitRequest request(Asking asking, object provider, object method,
     return request
 
 
-cdef inline object taken(PermitRequest request, object PLAIN):
+cdef inline object taken(PermitRequest request, object PLAIN, object usual):
     """The permit that `Access.acquire` begins with, if that needs no more than a look."""
     acquire = request._acquire
+    if acquire is usual:
+        return request._access.take(request._provider, request._method)
     if acquire.request is not PLAIN or acquire.watched is not None:
         return None
     return request._access.take(request._provider, request._method, acquire.attempt, acquire.caller)

@@ -64,7 +64,7 @@ class PermitRequest:
         if acquiring is None:
             raise self._used_up()
         self._acquiring = None
-        # C: if (permit := taken(self, PLAIN)) is None:
+        # C: if (permit := taken(self, PLAIN, _ANY)) is None:
         # C:     acquiring = self._access.acquire(self._provider, self._method, self._acquire)
         permit = await acquiring  # C:     permit = await acquiring
         self._permit = permit

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from governor._actors.permit cimport HeldPermit, Permit
+from governor._actors.permit cimport Permit, new_permit
 from governor._fields cimport CapFields, LifeState, PermitSource
 from governor.policies.plain cimport PlainSpending
 
@@ -29,21 +29,6 @@ cdef inline long long read_clock(object clock, object system_clock) except? -1:
     if clock is system_clock:
         now = monotonic_microseconds()
     return clock() if now < 0 else now
-
-
-cdef inline object new_permit(object make, object owner, long long granted_at, long long generation):
-    """`make(owner, granted_at, generation)`."""
-    cdef Permit permit
-    if make is Permit:
-        permit = Permit.__new__(Permit)
-    elif make is HeldPermit:
-        permit = HeldPermit.__new__(HeldPermit)
-    else:
-        return make(owner, granted_at, generation)
-    permit._owner = owner
-    permit._granted_at = granted_at
-    permit._generation = generation
-    return permit
 
 
 cdef class Granting(PermitSource):

@@ -17,7 +17,7 @@ from typing import final
 
 from governor._actors.lease import MAX_LEASED, NO_DEMAND, Demand, LocalHolder
 from governor._actors.ledger import Ledger
-from governor._actors.permit import LentPermit, Permit
+from governor._actors.permit import LentPermit, Permit, permits
 from governor._actors.permit_owner import Owner
 from governor._actors.remote_holder import RemoteHolder
 from governor._lazy import NOTHING
@@ -158,7 +158,7 @@ class Lender:
                 held = (self._owner, now, generation, Grant(now, generation, ahead=True))
                 holder.fill(starmap(LentPermit, repeat(held, count)), count, holder.generation)
             else:
-                holder.fill(starmap(Permit, repeat((self._owner, now, generation), count)), count, holder.generation)
+                holder.fill(permits(Permit, self._owner, now, generation, count), count, holder.generation)
         return count > 0
 
     def _reclaim(self) -> list[Permit]:

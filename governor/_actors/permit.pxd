@@ -33,3 +33,20 @@ cdef class HeldPermit(Permit):
 @cython.final
 cdef class LentPermit(HeldPermit):
     pass
+
+
+cdef inline object new_permit(object make, object owner, long long granted_at, long long generation):
+    """`make(owner, granted_at, generation)`."""
+    cdef Permit permit
+    if make is Permit:
+        permit = Permit.__new__(Permit)
+    elif make is HeldPermit:
+        permit = HeldPermit.__new__(HeldPermit)
+    elif make is LentPermit:
+        permit = LentPermit.__new__(LentPermit)
+    else:
+        return make(owner, granted_at, generation)
+    permit._owner = owner
+    permit._granted_at = granted_at
+    permit._generation = generation
+    return permit

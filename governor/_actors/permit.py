@@ -1,6 +1,7 @@
 """Permits: the right to make one call, whose outcome is reported once, from any thread."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat, starmap
 from threading import get_ident
 from types import TracebackType
 from typing import Final, final
@@ -337,3 +338,9 @@ class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPer
                 owner.wake()  # type: ignore[unreachable] # on this thread alone
             return
         super().record(status=status, error=error, used=used, answer=answer)
+
+
+def permits(make: type[Permit], owner: Owner, granted_at: Instant, generation: int, count: int) -> Iterable[Permit]:
+    """So many permits for a lease."""
+    # C: return [new_permit(make, owner, granted_at, generation) for _ in range(count)]
+    return starmap(make, repeat((owner, granted_at, generation), count))

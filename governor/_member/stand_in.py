@@ -6,14 +6,13 @@ or decides by itself while the daemon is away.
 
 from collections import deque
 from collections.abc import Iterable
-from itertools import repeat, starmap
 from typing import Final, Literal, Protocol, final, overload
 
 from governor._actors.address import PlanToCome
 from governor._actors.asking import overloaded
 from governor._actors.counters import Counters
 from governor._actors.loop_watch import LoopWatch
-from governor._actors.permit import Permit
+from governor._actors.permit import Permit, permits
 from governor._actors.queue import Waiter
 from governor._actors.stopped_loops import StoppedLoops
 from governor._failures import Classifier
@@ -89,6 +88,7 @@ class StandIn(PermitSource, OutcomeLeaver):
     gathers = awaits_answers = False
     ledger = _NoLedger()
 
+    counters: Counters
     _outbox: Parent
 
     def __init__(self, scope: str, parent: Parent, lease: MemberLease, loops: Loops, max_waiting: int) -> None:
@@ -117,7 +117,7 @@ class StandIn(PermitSource, OutcomeLeaver):
 
     def permits(self, count: int, granted_at: Instant, breaker: int) -> Iterable[Permit]:
         """So many permits for the lease."""
-        return starmap(Permit, repeat((self, granted_at, breaker), count))
+        return permits(Permit, self, granted_at, breaker, count)
 
     # Asks.
 
