@@ -38,7 +38,7 @@ MODULES: Final = (
 
 
 class Order(msgspec.Struct, frozen=True):
-    """A program, and what it finds: its arguments, the filter of warnings, the folder and the environment."""
+    """A program, and what it finds: its arguments, the filter of warnings if any, the folder and the environment."""
 
     program: str
     argv: list[str]
@@ -98,8 +98,9 @@ def become(order: Order, streams: list[int]) -> None:
     os.environ.update(order.environ)
     sys.argv[:] = order.argv
     sys.path[0] = "" if order.argv[0] == "-c" else str(Path(order.argv[0]).parent)
-    action, _, category = order.warnings.partition("::")
-    warnings.simplefilter(action, getattr(builtins, category) if category else Warning)  # type: ignore[arg-type] # a word
+    if order.warnings:
+        action, _, category = order.warnings.partition("::")
+        warnings.simplefilter(action, getattr(builtins, category) if category else Warning)  # type: ignore[arg-type] # a word
     sys.modules["__main__"] = ModuleType("__main__")
 
 

@@ -9,14 +9,18 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 from typing import IO, Final
 
 from tests.support.waits import PATIENCE
 
 ROOT: Final = Path(__file__).parents[2]
+#: The program `governor`.
+COMMAND: Final = "import sys; from governor.cli import main; sys.exit(main())"
 
 
 class Forked:
@@ -36,14 +40,44 @@ class Forked:
                 self.returncode = int(self._told.readline())
         return self.returncode
 
+    def poll(self) -> int | None:
+        """Its exit status, if it has ended."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
     def send_signal(self, number: int) -> None:
         """Unless it has ended."""
-        if self.returncode is None and not select.select([self._told], [], [], 0)[0]:
+        if self.poll() is None:
             os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """As a service is told to end."""
+        self.send_signal(SIGTERM)
 
     def kill(self) -> None:
         """At once."""
         self.send_signal(SIGKILL)
+
+
+class Written(Forked):
+    """One whose output and errors go to files."""
+
+    def __init__(self, told: int, output: IO[str], errors: IO[str]) -> None:
+        super().__init__(told)
+        self._files = output, errors
+        self._written: tuple[str, str] | None = None
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """All that it has written, once it has ended."""
+        self.wait(timeout)
+        if self._written is None:
+            output, errors = self._files
+            for file in self._files:
+                file.seek(0)
+            with output, errors:
+                self._written = output.read(), errors.read()
+        return self._written
 
 
 class Forks:
@@ -63,9 +97,30 @@ class Forks:
         folder: Path,
         environ: dict[str, str],
         streams: tuple[IO[str], IO[str], IO[str]],
-        patience: float = 0,
     ) -> Forked:
         """The program, which has these streams."""
+        return Forked(self._order(program, argv, warnings, folder, environ, streams, 0))
+
+    def write(
+        self, program: str, *argv: str, warnings: str, folder: Path, environ: dict[str, str], patience: float = 0
+    ) -> Written:
+        """The program, which has an empty input and writes to files. It has so many seconds, or as many as it needs."""
+        output, errors = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when read
+        with Path(os.devnull).open() as nothing:
+            told = self._order(program, argv, warnings, folder, environ, (nothing, output, errors), patience)
+            return Written(told, output, errors)
+
+    def _order(
+        self,
+        program: str,
+        argv: Sequence[str],
+        warnings: str,
+        folder: Path,
+        environ: dict[str, str],
+        streams: tuple[IO[str], IO[str], IO[str]],
+        patience: float,
+    ) -> int:
+        """The file in which the number of the process is, and its exit status."""
         read, write = os.pipe()
         order = {
             "program": program,
@@ -79,25 +134,15 @@ class Forks:
         sent = socket.send_fds(self._orders, [message], [*(stream.fileno() for stream in streams), write])
         self._orders.sendall(message[sent:])
         os.close(write)
-        return Forked(read)
+        return read
 
     def run(
         self, program: str, *argv: str, warnings: str, folder: Path, environ: dict[str, str]
     ) -> "subprocess.CompletedProcess[str]":
         """How the program ended and what it wrote."""
-        with (
-            Path(os.devnull).open() as nothing,
-            tempfile.TemporaryFile("w+") as output,
-            tempfile.TemporaryFile("w+") as errors,
-        ):
-            streams = nothing, output, errors
-            process = self.start(
-                program, "-c", *argv, warnings=warnings, folder=folder, environ=environ, streams=streams, patience=PATIENCE
-            )
-            status = process.wait()
-            output.seek(0)
-            errors.seek(0)
-            return subprocess.CompletedProcess([program], status, output.read(), errors.read())
+        process = self.write(program, "-c", *argv, warnings=warnings, folder=folder, environ=environ, patience=PATIENCE)
+        written = process.communicate()
+        return subprocess.CompletedProcess([program], process.wait(), *written)
 
     def close(self) -> None:
         self._orders.close()
@@ -135,9 +180,8 @@ def execute(
 
 def governor(*arguments: str, folder: Path = ROOT, **environ: str) -> "subprocess.CompletedProcess[str]":
     """How `governor ARGUMENTS` ended and what it wrote, in an environment that names no policy and no daemon."""
-    program = "import sys; from governor.cli import main; sys.exit(main())"
     others = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
-    return forks().run(program, *arguments, warnings="error", folder=folder, environ={**others, "COLUMNS": "100", **environ})
+    return forks().run(COMMAND, *arguments, warnings="error", folder=folder, environ={**others, "COLUMNS": "100", **environ})
 
 
 def run(

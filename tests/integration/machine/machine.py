@@ -16,6 +16,7 @@ from typing import Final
 
 from governor import Governor
 from governor._background import Background
+from tests.support.programs import COMMAND, Written, forks
 from tests.support.waits import PATIENCE, until
 
 WORKER: Final = Path(__file__).with_name("worker.py")
@@ -116,25 +117,38 @@ class Machine:
         self.policy = folder / "governor.toml"
         settings = "".join(f"{key} = {value}\n" for key, value in machine.items())
         self.policy.write_text(f'[machine]\nsocket = "{self.socket}"\n{settings}\n{policy}')
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: list[Written | subprocess.Popen[str]] = []
 
-    def start(self, *command: str) -> "subprocess.Popen[str]":
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
+    def start(self, *command: str) -> Written:
+        """A program: `-c` and its text, or its path, with its arguments."""
+        name, *arguments = command
+        text = arguments.pop(0) if name == "-c" else Path(name).read_text(encoding="utf-8")
+        folder = self.policy.parent
+        process = forks().write(text, name, *arguments, warnings="", folder=folder, environ=self._environ())
+        self._processes.append(process)
+        return process
+
+    def execute(self, *command: str) -> "subprocess.Popen[str]":
+        """An interpreter of its own, with these arguments."""
         process = subprocess.Popen(
             [sys.executable, *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**environ(environment), "GOVERNOR_CONFIG": str(self.policy)},
+            env=self._environ(),
             cwd=self.policy.parent,
         )
         self._processes.append(process)
         return process
 
-    def daemon(self) -> "subprocess.Popen[str]":
+    def _environ(self) -> dict[str, str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GOVERNOR")}
+        return {**environ(environment), "GOVERNOR_CONFIG": str(self.policy)}
+
+    def daemon(self) -> Written:
         """Starts the daemon, and returns once it listens."""
-        process = self.start("-m", "governor", "serve", "--port", "0", "--socket", str(self.socket))
+        process = self.start("-c", COMMAND, "serve", "--port", "0", "--socket", str(self.socket))
         until(lambda: self.is_served() or process.poll() is not None)
         assert process.poll() is None, process.communicate()
         return process
@@ -145,7 +159,7 @@ class Machine:
             return True
         return False
 
-    def workers(self, number: int, server: Arrivals) -> "list[subprocess.Popen[str]]":
+    def workers(self, number: int, server: Arrivals) -> list[Written]:
         """Starts processes that call the provider, and returns once all have been answered."""
         url = f"http://127.0.0.1:{server.server_address[1]}"
         workers = [self.start(str(WORKER), url, f"/{one}") for one in range(number)]
@@ -153,7 +167,7 @@ class Machine:
         assert number == len(server.paths), [worker.communicate() for worker in workers if worker.poll() is not None]
         return workers
 
-    def ended(self, process: "subprocess.Popen[str]") -> str:
+    def ended(self, process: Written) -> str:
         """Tells a process to end. What it has written, if it ends well."""
         process.terminate()
         output, errors = process.communicate(timeout=PATIENCE)

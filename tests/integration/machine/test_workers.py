@@ -62,7 +62,7 @@ def service(machine: Machine, workers: int) -> Iterator[Service]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     app = "tests.integration.machine.programs.api:asgi"
-    web = machine.start(
+    web = machine.execute(
         *("-m", "uvicorn", app, "--workers", str(workers), "--port", str(port)),
         *("--log-level", "warning", "--no-proxy-headers", "--timeout-graceful-shutdown", "1"),
     )
