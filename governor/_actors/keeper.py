@@ -105,14 +105,14 @@ class Keeper:
 
     def provider(self, shared: ProviderPolicies) -> ProviderPolicies:
         """What is restored of a provider, or of a key of it, in place of one as new; and keeps it from now on."""
-        key, tariff = provider_key(shared.name), shared_tariff((*shared.limits, *shared.server.limits))
+        key, tariff = provider_key(shared.name), shared_tariff((*shared.limits, *shared.stated))
         stored, deaths = self._earlier.take(key, StoredProvider)
         if stored is None:
             mourn([limit.policy for limit in shared.limits], tariff, deaths)
         else:
             parameters, shared = shared.parameters, ProviderPolicies(shared.name, stored.parameters)
             shared.restore(stored.state)
-            limits = (*shared.limits, *shared.server.limits)
+            limits = (*shared.limits, *shared.stated)
             mourn([limit.policy for limit in limits], shared_tariff(limits), deaths)
             if parameters != stored.parameters:
                 shared.reconfigure(self._now(), parameters)
@@ -158,7 +158,7 @@ class Keeper:
         if account.tariff.quanta:
             charges.append(_charge(account, account.tariff.points))
         for provider in pipeline.providers:
-            limits = {limit.policy for limit in (*provider.limits, *provider.server.limits)}
+            limits = {limit.policy for limit in (*provider.limits, *provider.stated)}
             shares = [share for share in pipeline.shares if share.limit in limits]
             account = self._account(provider_key(provider.name), tariff_of(limits_of(limits)) or flight_tariff(limits))
             trackers.append(tracker_of(account, limits))

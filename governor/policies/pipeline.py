@@ -29,11 +29,11 @@ from governor.policies.degraded import DegradedPolicy
 from governor.policies.lenders import lenders, lends_elsewhere
 from governor.policies.limits import AWAITS_ANSWERS, NEEDS_OUTCOME, build, predecessors
 from governor.policies.mark import Mark, excess
-from governor.policies.pipeline_state import NOTHING_DROPPED, NOTHING_HEARD, PipelineState, born_first
+from governor.policies.pipeline_state import NOTHING_DROPPED, PipelineState, born_first
 from governor.policies.plain import PlainSpending
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
-from governor.policies.server_limits import ServerLimits
+from governor.policies.server_limits import NOTHING_HEARD, ServerLimits
 from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, shares
 from governor.policies.verdict import Verdict
 
@@ -118,7 +118,7 @@ class Pipeline:
         self.shares: tuple[Share, ...] = shares(self.shared.limits, cost) if self.shared.limits else ()
         if key is not None:
             self.shares += shares(key.limits, key_cost)
-        if stated := self.shared.server.limits if self.heard is None else (*self.shared.server.limits, *self.heard.limits):
+        if stated := self.shared.stated if self.heard is None else (*self.shared.stated, *self.heard.limits):
             self.shares += shares(stated, ONE_REQUEST)
         #: Closes the scope before the server bans the client.
         self.guard = BanGuard(scope, self.shared)

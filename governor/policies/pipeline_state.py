@@ -14,8 +14,6 @@ from governor.policies.server_limits import ServerLimitsState
 
 #: What is dropped of a scope that keeps within its largest debt.
 NOTHING_DROPPED: Final[Mapping[str, int]] = {}
-#: What is known of a server that has said nothing.
-NOTHING_HEARD: Final = ServerLimitsState()
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ To add a policy that only pauses the provider, with the attributes `until` and `
 into their gate, so that it costs a granted request nothing. Whatever moves its `until` must have the scopes of the provider
 look again; `governor._actors.effects.CooldownMoved` does that.
 
-Policies that are asked for every request are `limits`, and those that a server reveals, `server.limits`. When there are others,
+Policies that are asked for every request are `limits`, and those that a server reveals, `stated`. When there are others,
 the scopes rebuild their pipelines; `governor._actors.effects.ProviderChanged` does that.
 """
 
@@ -26,7 +26,7 @@ from governor.policies.cooldown import CooldownPolicy, CooldownState
 from governor.policies.limits import build, predecessors
 from governor.policies.rejection_run import RejectionRunPolicy, RejectionRunState
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy, RetryBudgetState
-from governor.policies.server_limits import ServerLimits, ServerLimitsState
+from governor.policies.server_limits import NOTHING_HEARD, ServerLimits, ServerLimitsState
 from governor.policies.shared_limit import SharedLimit
 from governor.policies.window_parameters import StrictWindow
 
@@ -69,13 +69,13 @@ class ProviderPolicies:
         "ban_budget",
         "budget",
         "cooldown",
+        "heard",
         "hold",
         "limits",
         "name",
         "parameters",
         "pauses",
         "rejections",
-        "server",
     )
 
     def __init__(self, name: str = "", parameters: ProviderParameters | None = None) -> None:
@@ -95,9 +95,24 @@ class ProviderPolicies:
         #: The limits over all scopes together.
         found = self.parameters.limits  # Most providers have none, which saves three calls.
         self.limits = tuple([SharedLimit(limit) for limit in self._build(found)]) if found else ()
-        #: What the server says about its limits.
-        self.server = ServerLimits(adopts=self.parameters.adopts, gentle=self.parameters.gentle)
+        #: What the server has said about its limits; None before it has said anything, unless it is asked gently.
+        self.heard = self._new_server() if self.parameters.gentle else None
         self._numbered = 0
+
+    @property
+    def server(self) -> ServerLimits:
+        """What the server says about its limits, to add to it."""
+        if self.heard is None:
+            self.heard = self._new_server()
+        return self.heard
+
+    def _new_server(self) -> ServerLimits:
+        return ServerLimits(adopts=self.parameters.adopts, gentle=self.parameters.gentle)
+
+    @property
+    def stated(self) -> tuple[SharedLimit, ...]:
+        """The limits that the server has revealed."""
+        return () if self.heard is None else self.heard.limits
 
     def number(self) -> int:
         """The number of a call that begins to wait in any scope of the provider: from 1, by arrival."""
@@ -120,7 +135,8 @@ class ProviderPolicies:
             counted, self.ban_budget = self.ban_budget, BanBudgetPolicy(parameters.ban_budget)
             self.ban_budget.carry_over(now, counted)
             self.rejections.parameters = parameters.ban_budget
-        self.server.adopts = parameters.adopts
+        if self.heard is not None:
+            self.heard.adopts = parameters.adopts
         if (parameters.limits, parameters.max_debt, parameters.arrivals) != (before.limits, before.max_debt, before.arrivals):
             self._replace_limits(now, parameters.limits)
 
@@ -149,7 +165,8 @@ class ProviderPolicies:
         """Forgets what the server has said and rejected, and ends all pauses. Its scopes must rebuild their pipelines."""
         for pause in self.pauses:
             pause.reset()
-        self.server.reset()
+        if self.heard is not None:
+            self.heard.reset()
         self.ban_budget.reset()
         self.rejections.reset()
 
@@ -162,7 +179,7 @@ class ProviderPolicies:
             ban_budget=self.ban_budget.state(),
             rejections=self.rejections.state(),
             limits=tuple(shared.policy.state() for shared in self.limits),
-            server=self.server.state(),
+            server=NOTHING_HEARD if self.heard is None else self.heard.state(),
         )
 
     def restore(self, state: ProviderState) -> None:
@@ -174,11 +191,13 @@ class ProviderPolicies:
         self.rejections.restore(state.rejections)
         for shared, one in zip(self.limits, state.limits, strict=True):
             shared.policy.restore(one)
-        self.server.restore(state.server)
+        if state.server != NOTHING_HEARD:
+            self.server.restore(state.server)
 
     def rests_at(self) -> Instant:
         """The instant from which on a new object would be the same, if nothing happens; `NEVER` while calls are in flight."""
         if self.rejections.spells:
             return NEVER
         ends = (*(pause.until for pause in self.pauses), *(shared.policy.rests_at() for shared in self.limits))
-        return max(self.budget.rests_at(), self.ban_budget.rests_at(), self.server.rests_at(), *ends)
+        heard_until = Instant(0) if self.heard is None else self.heard.rests_at()
+        return max(self.budget.rests_at(), self.ban_budget.rests_at(), heard_until, *ends)

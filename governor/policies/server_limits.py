@@ -42,6 +42,8 @@ class ServerLimitsState(msgspec.Struct, frozen=True, tag="server_limits"):
     learned: LearnedRateState | None = None
 
 
+#: What is known of a server that has said nothing.
+NOTHING_HEARD: Final = ServerLimitsState()
 _NO_REMAINING: Final[dict[str, RemainingPolicy]] = {}
 _NO_WINDOWS: Final[dict[tuple[str, int], StrictWindowPolicy]] = {}
 

@@ -52,6 +52,10 @@ def hear(subject: Pipeline) -> None:
     subject.own_server.throttled(NOW, Grant(NOW, 0), sent=1.0, succeeded=True)
 
 
+def hear_of_the_provider(subject: Pipeline) -> None:
+    subject.shared.server.throttled(NOW, Grant(NOW, 0), sent=1.0, succeeded=True)
+
+
 def restore(subject: Pipeline) -> None:
     other = new()
     forbid(other)
@@ -95,7 +99,9 @@ def known(subject: Pipeline) -> tuple[object, ...]:
     )
 
 
-@pytest.mark.parametrize("happens", [forbid, limit, count, withdraw, deposit, fail, owe, hear, restore, carry_over])
+@pytest.mark.parametrize(
+    "happens", [forbid, limit, count, withdraw, deposit, fail, owe, hear, hear_of_the_provider, restore, carry_over]
+)
 def test_what_happens_in_one_scope_is_unknown_in_others_and_in_new_ones(happens: Callable[[Pipeline], None]) -> None:
     other, subject, before = new(), new(), known(new())
 
@@ -103,3 +109,21 @@ def test_what_happens_in_one_scope_is_unknown_in_others_and_in_new_ones(happens:
 
     assert before != known(subject)
     assert [before, before] == [known(other), known(new())]
+
+
+def test_a_provider_goes_on_with_what_its_server_has_said() -> None:
+    subject, other = new(), new()
+    hear_of_the_provider(subject)
+    other.shared.restore(subject.shared.state())
+
+    assert NOW < other.shared.rests_at()
+    assert len(subject.shared.stated) == len(other.shared.stated) == 1
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_other_settings_of_a_provider_hold_for_what_its_server_will_say(heard: bool) -> None:
+    provider = ProviderPolicies("one", ProviderParameters(adopts=False))
+    before = provider.server.adopts if heard else False
+    provider.reconfigure(NOW, ProviderParameters(adopts=True))
+
+    assert (False, True) == (before, provider.server.adopts)
