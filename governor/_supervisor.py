@@ -181,14 +181,13 @@ class Supervisor:
         groups: dict[str, GroupStatistics] = {}
         for part in parts(self._scopes.names(), _MAX_SURVEYED):
             now, wall = self._moments()
-            for scope in part:
-                scopes[scope] = of_scope = scope_statistics(actors[scope], now, wall)
-                counters.add(of_scope.counters)
+            found = [scope_statistics(actors[scope], now, wall) for scope in part]
+            scopes.update(zip(part, found, strict=True))
+            counters.add([of_scope.counters for of_scope in found])
             yield None
         for part in parts(sorted(group_actors), _MAX_GROUPS_SURVEYED):
-            for name in part:
-                groups[name] = of_group = group_statistics(group_actors[name], self.clock())
-                visits.add(of_group.counters)
+            groups |= {name: group_statistics(group_actors[name], self.clock()) for name in part}
+            visits.add([groups[name].counters for name in part])
             yield None
         for name in self._scopes.set_aside.names(also):
             record = self._scopes.set_aside.get(name)

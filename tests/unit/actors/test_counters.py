@@ -89,7 +89,7 @@ def test_records_add_up_field_by_field() -> None:
 @given(st.lists(RECORDS, min_size=1, max_size=4))
 def test_a_sum_of_many_records_is_what_their_addition_gives(records: list[CounterRecord]) -> None:
     total = CounterSum(records[0])
-    for record in records[1:]:
-        total.add(record)
+    total.add(records[1:2])
+    total.add(records[2:])
 
     assert sum(records[1:], records[0]) == total.record()
