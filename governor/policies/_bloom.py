@@ -28,23 +28,26 @@ class BloomFilter:
         self._size = _BITS * capacity + 1
         self._bits = bytearray(self._size // 8 + 1)
 
+    # Both loops are written out, because a flood of invented clients comes through here several times for each request.
+
     def __contains__(self, key: bytes) -> bool:
-        bits = self._bits
-        return all(bits[place >> 3] >> (place & 7) & 1 for place in self._places(key))
+        number, size, bits = int.from_bytes(key), self._size, self._bits
+        for _ in range(_SET):
+            number, place = divmod(number, size)
+            if not bits[place >> 3] >> (place & 7) & 1:
+                return False
+        return True
 
     def add(self, key: bytes) -> None:
         """Makes the key a member."""
-        if key not in self:
-            self.count += 1
-            for place in self._places(key):
-                self._bits[place >> 3] |= 1 << (place & 7)
-
-    def _places(self, key: bytes) -> list[int]:
-        number, places = int.from_bytes(key), []
+        number, size, bits = int.from_bytes(key), self._size, self._bits
+        new = False
         for _ in range(_SET):
-            number, place = divmod(number, self._size)
-            places.append(place)
-        return places
+            number, place = divmod(number, size)
+            if not bits[place >> 3] >> (place & 7) & 1:
+                bits[place >> 3] |= 1 << (place & 7)
+                new = True
+        self.count += new
 
 
 def room(entries: int) -> int:
