@@ -61,7 +61,7 @@ ADAPTERS: Final = {
     "httpx2": 10,
     "httpx2-async": 14,
     "httpx": 10,
-    "httpx-async": 16,
+    "httpx-async": 15,
     "client": 14,
     "client-async": 18,
     "client-of-httpx": 14,
