@@ -20,6 +20,9 @@ LIMITS: Final[tuple[Limit, ...]] = (
     TokenBucket(3, Duration(SECOND), 5),
     TokenBucket(1_000_000, Duration(SECOND), 2),
     TokenBucket(7, Duration(SECOND), 3, "tokens"),
+    # Full or empty within microseconds; and with numbers that do not fit in 64 bits.
+    TokenBucket(1, Duration(2), 3),
+    TokenBucket(999_999_999_989, DAY, 3),
     StrictWindow(4, Duration(SECOND)),
     InFlight(3),
 )
@@ -86,6 +89,15 @@ def test_a_plain_request_spends_what_it_would_spend_in_each_policy(
             assert one.spend(now) == other.plain.commit(now)
             before = now
         assert one.ready == other.ready
+
+    assert one.state(now) == other.state(now)
+
+
+@pytest.mark.parametrize("second", [9, 10, 20, 40, 10**7])
+def test_a_bucket_with_numbers_beyond_64_bits_is_exact(second: int) -> None:
+    one, other = World([TokenBucket(999_999_999_989, DAY, 3)], 4), World([TokenBucket(999_999_999_989, DAY, 3)], 4)
+    now = Instant(second * SECOND)
+    assert one.spend(now) == other.plain.commit(now)
 
     assert one.state(now) == other.state(now)
 

@@ -20,7 +20,7 @@ LARGE_AFTER: Final = 2**63 // 999_999_999_989
 
 SCOPES: Final[dict[str, dict[str, Any]]] = {
     "bucket": {"limits": ["50/s burst 3"]},
-    "large": {"limits": ["999_999_999_989/day burst 999_999_999_989"]},
+    "large": {"limits": ["999_999_999_989/day burst 3"]},
     "two": {"limits": ["70/s burst 5", "1000/minute burst 20"]},
     "strict": {"limits": ["3 per 100ms strict"]},
     "flight": {"limits": ["2 in flight"]},
