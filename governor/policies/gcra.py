@@ -278,7 +278,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         """Sets the TAT, and `ready` with it."""
         self.tat = tat
         if self._unit is None:
-            self.ready = NEVER if self.slack < 0 else -((self.slack - tat) // self.ticks)
+            self.ready = NEVER if self.slack < 0 else min(NEVER, -((self.slack - tat) // self.ticks))
 
     def available(self, now: Instant) -> int:
         """Whole tokens in the bucket that are not lent."""

@@ -72,6 +72,14 @@ def test_what_the_bucket_has_earned_again_is_not_given_back_a_second_time() -> N
     assert 0 == policy.available(at(10))
 
 
+def test_a_debt_beyond_all_time_ends_at_no_instant_that_does_not_fit_in_64_bits() -> None:
+    policy = TokenBucketPolicy(TokenBucket(1, MAX_DURATION, 1))
+    grant = Grant(Instant(0), 0)
+    policy.settle(Instant(0), grant, policy.commit(Instant(0), PLAIN), 10**12)
+
+    assert NEVER == policy.ready == policy.earliest(Instant(0), PLAIN)
+
+
 def test_a_refund_counts_what_was_committed_on_top_of_the_grant() -> None:
     policy = bucket(burst=10)
     first = spend(policy, T0, Request(4))
