@@ -11,6 +11,8 @@ COMPILED := tests/unit tests/properties tests/contracts tests/conformance tests/
 # The first pip that knows dependency groups (PEP 735).
 PIP := pip>=25.1
 QUIET := --quiet --disable-pip-version-check
+# An installation to be edited compiles nothing, and needs no Cython for it.
+PURE := TRAFFIC_GOVERNOR_PURE=1
 NEEDS := --editable '.[all]' --group dev --group bench
 
 # The tests start many programs. Each would compile the project anew where the environment forbids to keep what is compiled.
@@ -30,7 +32,7 @@ $(READY): pyproject.toml constraints.txt
 		echo "Python 3.11 or later is needed, and '$(PYTHON)' is not that. Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Setting up .venv ..."; $(PYTHON) -m venv .venv; }
 	@$(BIN)/python -m pip install $(QUIET) --upgrade '$(PIP)'
-	@$(BIN)/python -m pip install $(QUIET) --constraint constraints.txt $(NEEDS)
+	@$(PURE) $(BIN)/python -m pip install $(QUIET) --constraint constraints.txt $(NEEDS)
 	@touch $@
 
 # Types are checked while tests run, with what they leave of the processors: one of two would be idle in the meantime.
@@ -47,7 +49,7 @@ test-lowest: ## run the tests with the oldest allowed version of each dependency
 	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python .ci/lowest.py > .venv-lowest/constraints.txt
 	@.venv-lowest/bin/python -m pip install $(QUIET) --upgrade '$(PIP)'
-	@.venv-lowest/bin/python -m pip install $(QUIET) --constraint .venv-lowest/constraints.txt $(NEEDS)
+	@$(PURE) .venv-lowest/bin/python -m pip install $(QUIET) --constraint .venv-lowest/constraints.txt $(NEEDS)
 	.venv-lowest/bin/$(PYTEST)
 
 test-sdks: .venv-sdks/.ready ## call real SDKs through a governor; SDKS=write writes the table in the documentation
@@ -58,7 +60,7 @@ test-sdks: .venv-sdks/.ready ## call real SDKs through a governor; SDKS=write wr
 .venv-sdks/.ready: pyproject.toml constraints-sdks.txt
 	@test -x .venv-sdks/bin/python || $(PYTHON) -m venv .venv-sdks
 	@.venv-sdks/bin/python -m pip install $(QUIET) --upgrade '$(PIP)'
-	@.venv-sdks/bin/python -m pip install $(QUIET) --no-compile --constraint constraints-sdks.txt --editable . --group sdks
+	@$(PURE) .venv-sdks/bin/python -m pip install $(QUIET) --no-compile --constraint constraints-sdks.txt --editable . --group sdks
 	@touch $@
 
 pytest: $(READY) ## run the tests
