@@ -83,8 +83,9 @@ docs: $(READY) ## build the documentation site into site/; warnings are errors
 demo: $(READY) ## run the same traffic without and with a governor, against a provider that bans
 	$(BIN)/python -m demo
 
-bench: $(READY) ## measure, and write the tables and the chart
+bench: compiled ## measure, and write the tables and the chart
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.builds
 
 bench-quick: $(READY) ## measure what a call costs, for use while working, in half a minute; writes nothing
 	$(BIN)/python -m benchmarks.quick

@@ -11,15 +11,14 @@ from benchmarks.catalogue import CONTENDERS
 from benchmarks.chart import draw
 from benchmarks.contract import BenchmarkError, Contender, Sample
 from benchmarks.machine import this_machine
-from benchmarks.report import publish, render
+from benchmarks.report import PAGE, publish, render
 from benchmarks.results import Results, json_lines
 from benchmarks.runner import measure_in_fresh_process, run
 
 _HERE: Final = Path(__file__).resolve().parent
 _LATEST: Final = _HERE / "results" / "latest.jsonl"
 _PARTIAL: Final = _HERE / "results" / "partial.jsonl"
-_PAGE: Final = _HERE.parent / "docs" / "reference" / "benchmarks.md"
-_CHART: Final = _PAGE.with_name("contention.svg")
+_CHART: Final = PAGE.with_name("contention.svg")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +49,7 @@ def _run(chosen: Sequence[Contender], *, quick: bool, whole: bool) -> None:
     print(report)
     if whole:
         _LATEST.write_bytes(json_lines(results))
-        _PAGE.write_text(publish(_PAGE.read_text(), report))
+        PAGE.write_text(publish(PAGE.read_text(), report))
         _CHART.write_text(draw(results, chosen))
     else:
         with _PARTIAL.open("ab") as file:

@@ -11,12 +11,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from time import process_time_ns
 from typing import Final, NamedTuple
 
+import msgspec
+
 from benchmarks.catalogue import CONTENDERS
 from benchmarks.contenders import lock_engine, ours, textbook
 from benchmarks.machine import this_machine
 from benchmarks.measure import BURST, CAP, RATE, check_count
 from benchmarks.runner import measure_in_fresh_process
-from governor import Config, Governor
+from governor import Config, Governor, _build
 from governor_client import GovernorClient
 
 TURNS: Final = 30
@@ -166,8 +168,11 @@ def table(figures: Sequence[Figure], memory: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Measures and prints."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures and prints; with `--json` the figures alone, and which build of the governor they are of."""
+    if (sys.argv[1:] if arguments is None else arguments) == ["--json"]:
+        print(msgspec.json.encode({"build": _build.name(), "figures": asyncio.run(measure(turns=TURNS // 3))}).decode())
+        return 0
     machine = this_machine()
     print(f"{machine.processor}, {machine.cpus} CPUs, load {machine.load}; {machine.python}", flush=True)
     print(table(asyncio.run(measure()), memory()))

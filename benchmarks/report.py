@@ -1,6 +1,7 @@
 """The report: a page of Markdown tables, with the limits of the measurement."""
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from textwrap import fill
 from typing import Final, NamedTuple
 
@@ -19,6 +20,9 @@ from benchmarks.watching import status
 
 BEGIN: Final = "<!-- benchmarks: begin. Written by `make bench`; do not edit. -->"
 END: Final = "<!-- benchmarks: end -->"
+
+#: The page of the documentation.
+PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "reference" / "benchmarks.md"
 
 _ABSENT: Final = "not measured"
 _PAGE_WIDTH: Final = 128
@@ -276,11 +280,16 @@ def render(results: Results, contenders: Sequence[Contender]) -> str:
 
 def publish(page: str, report: str) -> str:
     """The page with the report between its two markers. Raises `BenchmarkError` if they are not there."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise BenchmarkError(f"the page has no place for the report: it needs the lines {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n\n{report}\n{END}{after}"
+    return between(BEGIN, END, page, report)
+
+
+def between(begin: str, end: str, page: str, report: str) -> str:
+    """The page with the report between these markers. Raises `BenchmarkError` if they are not there."""
+    before, found, rest = page.partition(begin)
+    _, also_found, after = rest.partition(end)
+    if not found or not also_found:
+        raise BenchmarkError(f"the page has no place for the report: it needs the lines {begin!r} and {end!r}")
+    return f"{before}{begin}\n\n{report}\n{end}{after}"
 
 
 def _machine(results: Results) -> str:
