@@ -3,7 +3,6 @@
 Both take a minute. They run where the kernel is compiled anyway: `make test-compiled`.
 """
 
-import os
 import subprocess
 import sys
 import sysconfig
@@ -17,6 +16,7 @@ import pytest
 
 import hatch_build
 from governor import _build
+from tests.packaging.commands import output
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -36,25 +36,10 @@ asyncio.run(main())
 """
 
 
-def run(*command: str | Path, **environment: str) -> str:
-    done = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-        cwd=ROOT / "tests",  # Not where the packages are.
-        env=os.environ | environment,
-    )
-    assert 0 == done.returncode, done.stdout
-    return done.stdout
-
-
 def built(source: Path, folder: Path, **environment: str) -> Path:
     """The wheel of a tree or of a source distribution, by the packages that are installed here."""
     wheel = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-v", "-w", folder, source)
-    (folder / "output.txt").write_text(run(*wheel, **environment))
+    (folder / "output.txt").write_text(output(*wheel, **environment))
     (found,) = folder.glob("*.whl")
     return found
 
@@ -64,7 +49,7 @@ def installed(wheel: Path, folder: Path) -> Path:
     venv.create(folder, with_pip=False)
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
-    run(*pip, "--disable-pip-version-check", "--constraint", ROOT / "constraints.txt", wheel)
+    output(*pip, "--disable-pip-version-check", "--constraint", ROOT / "constraints.txt", wheel)
     return python
 
 
@@ -81,10 +66,10 @@ def test_the_compiled_wheel_runs_in_an_empty_environment_and_as_pure_python_if_a
 
     assert set(hatch_build.MODULES) == modules_in_c(wheel)
     assert "-cp" in wheel.name
-    assert "1\n" == run(python, "-c", PAIR) == run(python, "-c", PAIR, TRAFFIC_GOVERNOR_PURE="1")
+    assert "1\n" == output(python, "-c", PAIR) == output(python, "-c", PAIR, TRAFFIC_GOVERNOR_PURE="1")
     version = ("-m", "governor", "--version")
-    assert run(python, *version).endswith("(compiled)\n")
-    assert run(python, *version, TRAFFIC_GOVERNOR_PURE="1").endswith("(pure Python)\n")
+    assert output(python, *version).endswith("(compiled)\n")
+    assert output(python, *version, TRAFFIC_GOVERNOR_PURE="1").endswith("(pure Python)\n")
 
 
 def test_without_a_compiler_the_source_distribution_makes_a_wheel_of_pure_python(tmp_path: Path) -> None:
@@ -99,4 +84,4 @@ def test_without_a_compiler_the_source_distribution_makes_a_wheel_of_pure_python
     assert set() == modules_in_c(wheel)
     assert wheel.name.endswith("-py3-none-any.whl")
     assert "there is no C compiler" in (tmp_path / "wheel" / "output.txt").read_text()
-    assert "1\n" == run(installed(wheel, tmp_path / "environment"), "-c", PAIR)
+    assert "1\n" == output(installed(wheel, tmp_path / "environment"), "-c", PAIR)

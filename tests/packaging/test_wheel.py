@@ -1,18 +1,17 @@
 """The wheel of pure Python: its files, its metadata, and what works after installing it into an empty virtual environment."""
 
-import os
-import subprocess
 import sys
 import venv
 import zipfile
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import pytest
 
 from governor.presets import built_in
+from tests.packaging.commands import run
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -30,19 +29,12 @@ asyncio.run(main())
 """
 
 
-class Run(NamedTuple):
-    """How a command ended, and what it printed."""
-
-    status: int
-    output: str
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from this tree with the build backend of the development environment."""
     folder = tmp_path_factory.mktemp("wheel")
     wheel = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)
-    done = _run(*wheel, TRAFFIC_GOVERNOR_PURE="1")
+    done = run(*wheel, TRAFFIC_GOVERNOR_PURE="1")
     assert 0 == done.status, done.output
     (built,) = folder.glob("*.whl")
     return built
@@ -57,7 +49,7 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     constraints = ROOT / "constraints.txt"
     # By the pip of this environment: to put another one into the new one takes longer than everything else here.
     pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", programs / "python", "install", "--quiet"]
-    done = _run(*pip, "--disable-pip-version-check", "--constraint", constraints, wheel)
+    done = run(*pip, "--disable-pip-version-check", "--constraint", constraints, wheel)
     assert 0 == done.status, done.output
     return programs
 
@@ -88,11 +80,11 @@ def test_extras_are_for_users_and_not_for_developers(wheel: Path) -> None:
 
 
 def test_a_permit_is_granted_without_any_extra(programs: Path) -> None:
-    assert (0, "1\n") == _run(programs / "python", "-c", PERMIT)
+    assert (0, "1\n") == run(programs / "python", "-c", PERMIT)
 
 
 def test_the_program_names_its_version(programs: Path, wheel: Path) -> None:
-    assert (0, f"governor {_metadata(wheel)['Version']} (pure Python)\n") == _run(programs / "governor", "--version")
+    assert (0, f"governor {_metadata(wheel)['Version']} (pure Python)\n") == run(programs / "governor", "--version")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +96,7 @@ def test_the_program_names_its_version(programs: Path, wheel: Path) -> None:
     ],
 )
 def test_importing_what_an_extra_brings_names_the_extra(programs: Path, module: str, extra: str) -> None:
-    done = _run(programs / "python", "-c", f"import {module}")
+    done = run(programs / "python", "-c", f"import {module}")
 
     assert 1 == done.status
     assert f"pip install 'traffic-governor[{extra}]'" in done.output.splitlines()[-1]
@@ -112,7 +104,7 @@ def test_importing_what_an_extra_brings_names_the_extra(programs: Path, module: 
 
 @pytest.mark.parametrize("command", ["serve", "status"])
 def test_commands_of_the_daemon_name_its_extra(programs: Path, command: str) -> None:
-    done = _run(programs / "governor", command)
+    done = run(programs / "governor", command)
 
     assert 2 == done.status
     assert done.output.startswith(f"governor {command}: ")
@@ -120,23 +112,10 @@ def test_commands_of_the_daemon_name_its_extra(programs: Path, command: str) -> 
 
 
 def test_the_demo_says_where_it_is(programs: Path) -> None:
-    done = _run(programs / "governor", "demo")
+    done = run(programs / "governor", "demo")
 
     assert 2 == done.status
     assert "make demo" in done.output
-
-
-def _run(*command: str | Path, **environment: str) -> Run:
-    done = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-        env=os.environ | environment,
-    )
-    return Run(done.returncode, done.stdout)
 
 
 def _metadata(wheel: Path) -> Message:

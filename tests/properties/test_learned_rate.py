@@ -332,7 +332,8 @@ def test_the_rate_is_not_raised_beyond_that_of_the_last_denial_by_a_program_that
     assert most <= 10.01
 
 
-def test_the_first_denial_of_a_gentle_rate_brings_back_the_one_before_it_doubled() -> None:
+def _at_16_a_second() -> tuple[LearnedRatePolicy, Instant]:
+    """A gentle rate that has doubled three times, and was used since."""
     policy, now = LearnedRatePolicy(START, gentle=True), START
     while policy.rate < 16:
         now = policy.earliest(now, PLAIN)
@@ -340,19 +341,18 @@ def test_the_first_denial_of_a_gentle_rate_brings_back_the_one_before_it_doubled
     for _ in range(40):
         now = policy.earliest(now, PLAIN)
         policy.commit(now, PLAIN)
+    return policy, now
+
+
+def test_the_first_denial_of_a_gentle_rate_brings_back_the_one_before_it_doubled() -> None:
+    policy, now = _at_16_a_second()
     policy.throttled(now, Grant(now, 0))
 
     assert policy.rate == pytest.approx(8 * BETA)
 
 
 def test_a_short_wait_means_that_the_limit_is_between_the_last_two_rates() -> None:
-    policy, now = LearnedRatePolicy(START, gentle=True), START
-    while policy.rate < 16:
-        now = policy.earliest(now, PLAIN)
-        policy.commit(now, PLAIN)
-    for _ in range(40):
-        now = policy.earliest(now, PLAIN)
-        policy.commit(now, PLAIN)
+    policy, now = _at_16_a_second()
     policy.throttled(now, Grant(now, 0), wait=SECOND)
     after = policy.rate
     _granted(policy, now, Duration(30 * SECOND))
