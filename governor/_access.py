@@ -16,7 +16,6 @@ from governor._actors.leased_permits import LeasedPermits
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal
 from governor._backend import Backend
-from governor._callers import label_of_block
 from governor._life import Life
 from governor._taking import Taking
 from governor.config import Config, scope_of
@@ -100,10 +99,6 @@ class Access(Taking):
         self.addresses, self._spellings, self._spelled = life.addresses, {}, 0
         self.portal, self.backend = life.portal, backend
         self.thread = life.portal.thread
-
-    def label(self, caller: str | None) -> str | None:
-        """See `Leases.label`."""
-        return label_of_block() if caller is None else caller
 
     def follow(self, config: Config) -> None:
         """These settings are in force from now on. Once there is a budget, calls with a label go to the actor."""

@@ -7,6 +7,7 @@ from threading import get_ident
 
 from governor._actors.address import Address
 from governor._actors.permit import Permit
+from governor._callers import label_of_block
 from governor.messages import WatchedCall
 
 
@@ -25,7 +26,7 @@ class Taking:
 
     def label(self, caller: str | None) -> str | None:
         """See `Leases.label`."""
-        raise NotImplementedError
+        return label_of_block() if caller is None else caller
 
     def take(  # noqa: C901 - what nearly every call of a client costs, written out
         self,
