@@ -7,6 +7,7 @@ their sources, which are beside them.
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from types import ModuleType
 from typing import Final
 
@@ -21,7 +22,7 @@ def name() -> str:
 
 def is_compiled() -> bool:
     """Whether the kernel is compiled, and in use."""
-    return not str(sys.modules["governor._fields"].__file__).endswith(".py")
+    return not str(import_module("governor._fields").__file__).endswith(".py")
 
 
 def _prefer_sources() -> None:

@@ -4,13 +4,15 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
-from governor._actors.keeper import Keeper
 from governor._actors.portal import Portal
-from governor._store.earlier import EarlierLives
 from governor.clock import Clock, continued_clock
 from governor.config import Config
+
+if TYPE_CHECKING:
+    from governor._actors.keeper import Keeper
+    from governor._store.earlier import EarlierLives
 
 
 @final
@@ -31,11 +33,15 @@ class LifeState:
 
     def open(self) -> None:
         """Opens the folder. Raises `UsageError` if another process owns it."""
+        from governor._store.earlier import EarlierLives  # Loads the store, which few governors have.
+
         self.earlier = EarlierLives(self._folder, self.clock)
         self.clock = continued_clock(self.clock, self.earlier.ahead)
 
-    def keep(self, *, now: Clock, portal: Portal, wake: Callable[[], object]) -> Keeper | None:
+    def keep(self, *, now: Clock, portal: Portal, wake: Callable[[], object]) -> "Keeper | None":
         """Begins to keep the state, once it is open, on the loop of the actors."""
+        from governor._actors.keeper import Keeper
+
         if self.earlier is not None:
             self.keeper = Keeper(self.earlier, now=now, portal=portal, wake=wake)
         return self.keeper

@@ -67,8 +67,8 @@ def no_governor_is_left() -> Iterator[None]:
 
 def _running() -> set[object]:
     """The governors that run in this process; none where nothing has loaded the package."""
-    loaded = sys.modules.get("governor")
-    return set() if loaded is None else {one for one in loaded._governor.running if one.state is loaded.GovernorState.RUNNING}
+    loaded = sys.modules.get("governor._governor")
+    return set() if loaded is None else {one for one in loaded.running if one.state is loaded.GovernorState.RUNNING}
 
 
 @pytest.fixture(scope="session")

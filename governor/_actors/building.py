@@ -6,16 +6,15 @@ Of providers without a scope, those that have spent something are kept, up to `M
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from random import Random
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 from weakref import WeakValueDictionary
 
 from governor._actors.actor import Parent, ScopeActor
 from governor._actors.failures import Failures
-from governor._actors.keeper import Keeper
-from governor._actors.kept import KeptScopeActor
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.portal import Portal
 from governor._actors.set_aside import ScopeRecord
@@ -29,6 +28,9 @@ from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.server_limits import ServerLimits
 from governor.policies.shared_limit import ONE_REQUEST, MethodCost
+
+if TYPE_CHECKING:
+    from governor._actors.keeper import Keeper
 
 _log: Final = logging.getLogger("governor")
 
@@ -55,7 +57,7 @@ class Builder:
         classifier: Classifier,
         lends: bool,
         watch_loops: LoopWatch | None = None,
-        keeper: Keeper | None = None,
+        keeper: "Keeper | None" = None,
     ) -> None:
         self._watch_loops = watch_loops
         self._keeper = keeper
@@ -252,7 +254,7 @@ class Builder:
         return MethodCost(*settings.cost_of(scope.partition(":")[2]))
 
     def _actor(self, scope: str, pipeline: Pipeline, settings: ScopeSettings) -> ScopeActor:
-        make = ScopeActor if self._keeper is None else partial(KeptScopeActor, keeper=self._keeper)
+        make = ScopeActor if self._keeper is None else _kept(self._keeper)
         actor = make(
             scope,
             pipeline,
@@ -269,6 +271,12 @@ class Builder:
         )
         actor.logic.loops = settings.loops
         return actor
+
+
+def _kept(keeper: "Keeper") -> Callable[..., ScopeActor]:
+    from governor._actors.kept import KeptScopeActor  # Loads the store, which few governors have.
+
+    return partial(KeptScopeActor, keeper=keeper)
 
 
 def _said(config: Config, scope: str) -> tuple[ScopeSettings, ProviderSettings, str | None, ProviderSettings | None]:

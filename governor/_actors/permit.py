@@ -15,7 +15,7 @@ from governor._failures import Classifier
 from governor._units import Instant, from_seconds
 from governor.errors import UsageError
 from governor.hints import Hint, Severity
-from governor.hints.reading import Scope
+from governor.hints.hint import Scope
 from governor.messages import Answered, Hinted, Report, RetryGivenUp, Settled, WatchedCall
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import REJECTED, Rejection

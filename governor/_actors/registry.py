@@ -6,18 +6,20 @@ record, from which it goes on when it is asked again. If none can go, or there i
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 import anyio
 
 from governor._actors.actor import ScopeActor
 from governor._actors.building import MAX_KEPT, Builder
 from governor._actors.counters import Counters
-from governor._actors.keeper import Keeper
 from governor._actors.set_aside import ScopeRecord, SetAside
 from governor._units import to_seconds
 from governor.clock import Clock
 from governor.statistics import CounterRecord
+
+if TYPE_CHECKING:
+    from governor._actors.keeper import Keeper
 
 #: Passive scopes that are looked at to make room for one other, at most.
 MAX_LOOKED_AT: Final = 16
@@ -39,7 +41,7 @@ class Registry:
         now: Clock,
         start: Callable[[ScopeActor], None],
         on_forgotten: Callable[[ScopeActor], None],
-        keeper: Keeper | None = None,
+        keeper: "Keeper | None" = None,
     ) -> None:
         self.actors: dict[str, ScopeActor] = {}
         # Their names in order, as of the latest look at them.

@@ -5,15 +5,14 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from governor._access import Access
-from governor._owner.listener import listening
-from governor._owner.members import Members
-from governor._owner.socket_file import bound, secret_of
 from governor._supervisor import Supervisor
 from governor.errors import UsageError
-from governor.protocol import default_path
+
+if TYPE_CHECKING:
+    from governor._owner.members import Members
 
 
 @final
@@ -32,7 +31,7 @@ class Listen:
     @asynccontextmanager
     async def __call__(
         self, where: str | os.PathLike[str] | socket.socket | None = None, *, learning: bool = False
-    ) -> AsyncIterator[Members]:
+    ) -> AsyncIterator["Members"]:
         """Serves other processes on a unix socket, within the block, which must run in the governor's event loop.
 
         `where` is the path of the socket, by default `governor.sock` in the folder `XDG_RUNTIME_DIR`, or a socket that listens
@@ -43,6 +42,12 @@ class Listen:
 
         Raises `ListenError` if another process listens there, and `UsageError` in another event loop.
         """
+        # What serves other processes takes long to load, and few governors do.
+        from governor._owner.listener import listening
+        from governor._owner.members import Members
+        from governor._owner.socket_file import bound, secret_of
+        from governor.protocol import default_path
+
         access = self._access
         portal = access.still_running()
         if not portal.on_loop():

@@ -29,8 +29,11 @@ _MAX_CACHED_PATH: Final = 256
 
 _PERCENT: Final = ord("%")
 _BYTES: Final = {f"{byte:02x}".encode(): byte for byte in range(256)}
-#: Characters that are removed from the end of a segment.
-_TAIL: Final = "." + "".join(character for character in map(chr, range(0x3001)) if character.isspace())
+#: Characters that are removed from the end of a segment: a dot, and what `str.isspace` calls white space.
+_TAIL: Final = (
+    ".\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0"
+    "\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 
 _Prefixes = Mapping[tuple[str, ...], str]
 #: The segments of a route, where None matches any; how many a path has at least; whether it may have more.

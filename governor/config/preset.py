@@ -5,11 +5,13 @@ file, and the others are those of the preset.
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from governor.config.names import DEFAULT
 from governor.errors import ConfigError
-from governor.presets import Settings, find
+
+if TYPE_CHECKING:
+    from governor.presets import Found, Settings
 
 #: A reference to a preset: the name of a built-in one, or the path of a file, and a tier: `github/token`, `acme.toml`.
 PresetReference = Annotated[str, "a preset of a provider"]
@@ -29,7 +31,14 @@ def beneath(providers: object) -> Mapping[str, Mapping[str, Mapping[str, object]
     return tables
 
 
-def _settings(provider: str, said: str) -> Settings:
+def find(said: str) -> "Found":
+    """What a reference means. Raises `ConfigError` if there is no such preset."""
+    from governor import presets  # Slow to load, and needed only where a preset is named.
+
+    return presets.find(said)
+
+
+def _settings(provider: str, said: str) -> "Settings":
     try:
         found = find(said)
     except ConfigError:

@@ -9,14 +9,13 @@ from governor._units import SECOND, Duration
 from governor.config.hosts import place
 from governor.config.mistakes import Mistakes
 from governor.config.names import DEFAULT, method_name
-from governor.config.preset import PresetReference
+from governor.config.preset import PresetReference, find
 from governor.errors import ConfigError
 from governor.hints import MAX_HINT
 from governor.policies import _checks
 from governor.policies.ban_budget import BanBudget
 from governor.policies.contract import Limit
 from governor.policies.method_names import near
-from governor.presets import find
 
 #: The largest cost of a method.
 MAX_COST: Final = 1_000_000

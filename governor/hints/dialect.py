@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
+from governor._data import data_folder
 from governor._units import MILLISECOND, SECOND, Duration, parse_duration
 from governor.errors import ConfigError
 from governor.hints.hint import MIN_WAIT
@@ -158,9 +159,7 @@ def dialect_of(provider: str) -> Dialect:
 @cache
 def built_in_dialects() -> Mapping[str, Dialect]:
     """The dialects of this package by name."""
-    from importlib.resources import files  # Slow to load, so `import governor` alone does not pay for it.
-
-    found = read_dialects(files(__package__) / "dialects")
+    found = read_dialects(data_folder(__package__, "dialects"))
     # What a known provider says only about limits is understood in the answers of an unknown one that say "rate limited".
     generic = found[GENERIC]
     known = {reader.marker: reader for one in found.values() for reader in one.readers if reader.marker[0] != "$"}

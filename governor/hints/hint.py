@@ -32,6 +32,10 @@ class Severity(StrEnum):
     THROTTLED = "throttled"
 
 
+#: What a limit holds for: the scope of the call, or all scopes of the provider.
+Scope = Literal["scope", "provider"]
+
+
 class Hint(NamedTuple):
     """What an answer says about one limit of the server. Spans are in microseconds from the time at which it was read.
 
@@ -49,8 +53,7 @@ class Hint(NamedTuple):
     #: The span in which no call may be sent; None does not forbid calls.
     retry_after: Duration | None = None
     severity: Severity = Severity.NOTICE
-    #: What the hint holds for: the scope of the call, or all scopes of the provider.
-    scope: Literal["scope", "provider"] = "provider"
+    scope: Scope = "provider"
     #: The length of the window of `limit`, if the server or its dialect says it.
     window: Duration | None = None
     #: The server's own name of the limit: a policy, a bucket or a resource.

@@ -2,27 +2,25 @@
 
 An answer is read in this order: whether it says "rate limited"; the state of each limit; how long to wait. Where two values
 disagree, the strictest holds: the least that remains, the latest reset, the longest wait.
+
+What reads fields RateLimit, and what reads the wording of denials, is loaded with the first answer that has them.
 """
 
 import re
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final
 
 from governor._units import MILLISECOND, SECOND, Duration
 from governor.hints.body import decode, texts
 from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources, PolicyFields, dialect_of
 from governor.hints.forms import Form, form_of
-from governor.hints.hint import MAX_HINT, Headers, Hint, Severity
-from governor.hints.ratelimit_fields import NO_POLICY, State, policies, states
+from governor.hints.hint import MAX_HINT, Headers, Hint, Scope, Severity
 from governor.hints.retry_after import RETRY_AFTER, longest_wait
 from governor.hints.values import MAX_FIELD, MAX_LENGTH, MAX_VALUES, VERY_LONG, Clock, count, least, number, span, values
-from governor.hints.wording import is_code, says_throttled, wait_of
 
 #: Hints of one answer; further ones are dropped, after those that forbid calls.
 MAX_HINTS: Final = 32
 _MAX_NAME: Final = 128
-
-Scope = Literal["scope", "provider"]
 
 
 def read_hints(
@@ -108,10 +106,16 @@ class _Answer:
         if self._status in self._dialect.throttled_statuses or self.holds_one_of(self._dialect.throttled):
             return True
         if self._status >= 400:
+            from governor.hints.wording import is_code, says_throttled
+
             code = next((said for name in _CODES if (said := self._headers.get(name)) is not None), None)
             return (code is not None and is_code(code[:MAX_LENGTH])) or says_throttled(self._document())
         document = self._document()
-        return isinstance(document, dict) and says_throttled([document.get(key) for key in ("error", "errors")])
+        if not isinstance(document, dict):
+            return False
+        from governor.hints.wording import says_throttled
+
+        return says_throttled([document.get(key) for key in ("error", "errors")])
 
     def holds_one_of(self, conditions: Iterable[Condition]) -> bool:
         for condition in conditions:
@@ -200,6 +204,8 @@ class _Answer:
 
     def _fields(self, field: PolicyFields, text: str | None, scope: Scope) -> list[Hint]:
         """The states that a field RateLimit says, or its equivalent of a provider; without one, its policies."""
+        from governor.hints.ratelimit_fields import NO_POLICY, State, policies, states
+
         said = self._headers.get(field.policy)
         known = policies(said[:_MAX_STATED]) if said is not None else {}
         stated = [State(name, None, "", NO_POLICY) for name in known] if text is None else states(text)
@@ -271,6 +277,8 @@ class _Answer:
 
     def _wait(self, form: Form) -> int:
         """The longest wait that an answer asks for which says "rate limited"; -1 if it asks for none."""
+        from governor.hints.wording import wait_of
+
         longest = self._stated_wait(form)
         for name in form.denied_waits:
             longest = max(longest, self._denied_wait(self._headers.get(name) or ""))
@@ -284,6 +292,8 @@ class _Answer:
     def _denied_wait(self, text: str) -> int:
         """The wait that a header of a denial says: a number, a date, or a JSON object that names it."""
         if text.lstrip()[:1] == "{":
+            from governor.hints.wording import wait_of
+
             return wait_of(decode(text.encode("utf-8", "replace")), self._clock)
         return max((_span(value, self._clock) for value in values(text)), default=-1)
 

@@ -6,7 +6,6 @@ All of them take time linear in the text, read `MAX_FIELD` characters at most, a
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
@@ -204,6 +203,12 @@ def _usual(text: str) -> int | None:
     return total + int(hours) * HOUR if hours else total
 
 
+def _mail_date(text: str) -> datetime:
+    from email.utils import parsedate_to_datetime  # Slow to load, and few dates have this form.
+
+    return parsedate_to_datetime(text)
+
+
 @lru_cache(maxsize=256)
 def date(text: str) -> int | None:
     """A date in microseconds since 1970: of HTTP, RFC 3339, mail, or JavaScript. Without a zone it is UTC.
@@ -217,7 +222,7 @@ def date(text: str) -> int | None:
             return _microseconds(datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC))
     except (ValueError, KeyError):
         return None
-    for read in (datetime.fromisoformat, parsedate_to_datetime):
+    for read in (datetime.fromisoformat, _mail_date):
         try:
             # JavaScript writes `Tue Feb 16 2021 09:02:42 GMT+0100 (Central European Standard Time)`.
             plain = text.partition(" (")[0].replace("GMT+", "+").replace("GMT-", "-")

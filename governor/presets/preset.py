@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from governor._data import data_folder
 from governor.errors import ConfigError
 
 #: The settings of a provider and of its scopes, in the shape of the tables `provider` and `outbound` of a policy file.
@@ -105,9 +106,7 @@ class Found(NamedTuple):
 @cache
 def built_in() -> Mapping[str, Preset]:
     """The presets of this package by name."""
-    from importlib.resources import files  # Slow to load, so `import governor` alone does not pay for it.
-
-    found = sorted((files(__package__) / "data").iterdir(), key=lambda entry: entry.name)
+    found = sorted(data_folder(__package__, "data").iterdir(), key=lambda entry: entry.name)
     texts = {entry.name: entry.read_text(encoding="utf-8") for entry in found if entry.name.endswith(_SUFFIX)}
     return {name.removesuffix(_SUFFIX): read(text, name=name) for name, text in texts.items()}
 

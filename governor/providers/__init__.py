@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from governor._data import data_folder
 from governor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ class Provider(NamedTuple):
 @cache
 def built_in() -> Mapping[str, Provider]:
     """The providers of this package by name."""
-    from importlib.resources import files  # Slow to load, so `import governor` alone does not pay for it.
-
-    return read(files(__name__))
+    return read(data_folder(__package__))
 
 
 def read(folder: "Traversable") -> dict[str, Provider]:

@@ -13,7 +13,7 @@ from hypothesis import settings
 from governor import Config, Denied, Governor, Permit, Reason
 from governor._units import MINUTE, SECOND, Duration
 from governor.hints import Hint, Severity, read_hints
-from governor.hints.reading import Scope
+from governor.hints.hint import Scope
 from governor.testing import loop_clock
 from tests.support import tape as st
 from tests.support.answers import granted

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from governor import Config, ConfigError
@@ -294,3 +296,9 @@ def test_a_path_and_its_root_path_are_remembered_together() -> None:
     known = paths(ROOTED)
 
     assert ["default", "login"] * 2 == [known.group("/svc/api/login", root) for root in ("", "/svc") * 2]
+
+
+def test_every_white_space_at_the_end_of_a_segment_is_removed() -> None:
+    spaces = [character for character in map(chr, range(sys.maxunicode + 1)) if character.isspace()]
+
+    assert [] == [space for space in spaces if normal_form(f"/things{space}") != normal_form("/things")]

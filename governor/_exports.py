@@ -1,0 +1,23 @@
+"""Names of a package that are loaded on first use (PEP 562)."""
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+
+def exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package: `homes` maps its modules to the names that each defines, between spaces.
+
+    Type checkers see the same names as imports under `if TYPE_CHECKING:`, and no `__getattr__`, which would allow any name.
+    """
+    modules = {name: module for module, names in homes.items() for name in names.split()}
+    known = vars(sys.modules[package])
+
+    def load(name: str) -> object:
+        module = modules.get(name)
+        if module is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = known[name] = getattr(import_module(f"{package}.{module}"), name)
+        return value
+
+    return load, lambda: sorted({*known, *modules})

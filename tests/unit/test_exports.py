@@ -1,0 +1,43 @@
+"""Names that packages load on first use: the same ones for type checkers and at run time."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import governor
+from governor import hints
+
+PACKAGES = pytest.mark.parametrize("package", [governor, hints], ids=["governor", "hints"])
+
+
+def typed(package: ModuleType) -> Iterator[tuple[str, str]]:
+    """The names that type checkers see, and the module that each is imported from."""
+    for node in ast.parse(Path(str(package.__file__)).read_bytes()).body:
+        if isinstance(node, ast.If):
+            for imported in node.body:
+                assert isinstance(imported, ast.ImportFrom)
+                yield from ((alias.name, str(imported.module)) for alias in imported.names)
+
+
+@PACKAGES
+def test_each_name_is_what_type_checkers_see(package: ModuleType) -> None:
+    names = dict(typed(package))
+
+    assert set(names) | {"__version__"} >= set(package.__all__) >= set(names)
+    for name, module in names.items():
+        assert getattr(package, name) is getattr(importlib.import_module(module), name)
+
+
+@PACKAGES
+def test_all_names_are_listed(package: ModuleType) -> None:
+    assert set(package.__all__) <= set(dir(package))
+
+
+@PACKAGES
+def test_another_name_is_an_error(package: ModuleType) -> None:
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'governer'"):
+        package.governer  # noqa: B018
