@@ -3,11 +3,16 @@
 `x-acme-ratelimit-hour-remaining` is what remains of the limit of an hour of `x-acme-ratelimit`. A name has a word of limits in
 it (`ratelimit`, `rate-limit`, `quota`), a part (`limit`, `remaining`, `reset`, `interval`), and perhaps a unit and a window;
 names that differ in the part only are one limit. A reset without a unit and a window is that of all limits of its family.
+Names without such a word are a limit if one says what remains and another a part of it: `x-acme-remaining`, `x-acme-reset`.
 """
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
+
+import msgspec
 
 from governor._units import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Duration
 from governor.hints.dialect import LimitReader, LimitSources, PolicyFields
@@ -26,9 +31,11 @@ _KEPT: Final = ("remaining", "limit-per", "tokens")
 _PARTS: Final = (
     (
         "reset",
-        re.compile(r"(?:(?:time-)?reset(?:s|-?after|-?at|-?in|-?time|-?timestamp|-?ms)*|next|renews?-?(?:at|in)?)(?:-ms)?$"),
+        re.compile(
+            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|renews?-?(?:at|in)?)(?:-ms)?$"
+        ),
     ),
-    ("interval", re.compile(r"(?:time-?)?(?:interval|period|window)(?:-in)?(?:-?(?:ms|milliseconds|sec|seconds))?$")),
+    ("interval", re.compile(r"(?:time-?)?(?:interval|period|window)(?:-size|-in)?(?:-?(?:ms|milliseconds|sec|seconds))?$")),
     ("remaining", re.compile(r"(?:remaining|remain$|left|available)")),
     ("limit", re.compile(r"(?:limit|max|quota|total)(?!.*(?:limit|max|quota|total))")),
 )
@@ -45,9 +52,16 @@ _TOKENS: Final = re.compile(r"(?<!api-)tokens?(?!-used)")
 _FILLERS: Final = re.compile(r"\b(?:this|per|the|current|requests?|calls?|api)\b|[-_ ]+")
 #: Names of headers that may say a whole limit.
 _WHOLE: Final = re.compile(r"rate-?limit")
+#: Names of limits without such a word: `x-acme-remaining` beside `x-acme-reset`.
+_PLAIN: Final = re.compile(r"(.{2,64})-(remaining|left|limit|resets?(?:-?at|-?in|-?after)?)")
+#: Names of limits that are said as a ratio: `x-acme-call-limit: 40/40`.
+_RATIO: Final = re.compile(r"(?:call-?limit|bucket-?level)$")
+#: Names of waits, which denials have.
+_WAIT: Final = re.compile(r"retry-?(?:after|in\b|at\b)|rate-?limit-after$|(?:wait|back-?off)(?:-?(?:time|seconds|ms))?$")
+_MILLISECONDS: Final = re.compile(r"-?(?:ms|millis|milliseconds)$")
 #: Limits that are no rates, and headers about something else.
 _OTHER: Final = re.compile(
-    r"concurren|(?<!by)size|length|retry|type|policy|resource$|bucket|scope|name|used|usage|observed|cost|near|^access-control"
+    r"concurren|(?<!by)(?<!window-)size|length|retry|type|policy|resource$|bucket|scope|name|used|usage|observed|cost|near|^access-control"
 )
 
 
@@ -62,39 +76,85 @@ class Part(NamedTuple):
     milliseconds: bool
 
 
-def readers_of(names: tuple[str, ...], unknown: tuple[str, ...]) -> tuple[LimitReader, ...]:
-    """The limits that headers with these names say, of which some are `unknown`: no dialect says what they mean."""
+def readers_of(known: tuple[LimitReader, ...], names: tuple[str, ...], unknown: tuple[str, ...]) -> tuple[LimitReader, ...]:
+    """The limits of headers with these names, of which some are `unknown`: no dialect says what they mean.
+
+    They are the `known` limits, with the resets and windows that other headers say of them, and those of unknown headers alone.
+    """
     parts: dict[str, list[tuple[str, Part]]] = {}
-    for name in names:
-        if (part := _part(name)) is not None:
-            parts.setdefault(part.limit, []).append((name, part))
+    for name, part in _parts(names):
+        parts.setdefault(part.limit, []).append((name, part))
     resets = {limit: [one for one in said if one[1].part == "reset"] for limit, said in parts.items()}
-    made = []
+    made = [_completed(reader, names, parts) for reader in known]
     for limit, said in parts.items():
         stated = [name for name, part in said if part.part == "limit"]
-        spans = [(name, part) for name, part in said if part.part == "interval"]
         # `x-acme-ratelimit-reset` is also that of `x-acme-ratelimit-hour-remaining`.
         ends = [one for family, found in resets.items() if limit.startswith(family) for one in found]
-        unit = MILLISECOND if any(end.milliseconds for _, end in ends) else SECOND
-        reset = tuple(end for end, _ in ends)
         remaining = [(name, part) for name, part in said if part.part == "remaining" and name in unknown]
         for name, part in remaining:
-            sources = LimitSources(
-                dimension=part.dimension,
-                limit=stated[0] if stated else None,
-                remaining=name,
-                reset=reset,
-                interval=spans[0][0] if spans else None,
-                interval_unit="ms" if spans and spans[0][1].milliseconds else "s",
-            )
+            sources = LimitSources(dimension=part.dimension, limit=stated[0] if stated else None, remaining=name)
             window = -1 if part.window is None else part.window
-            made.append(LimitReader(sources, name, (name, *reset), unit, window, (), in_body=False))
-        own = tuple([name for name, part in said if part.part == "reset" and name in unknown])
+            made.append(_with(LimitReader(sources, name, (name,), SECOND, window, (), in_body=False), ends, _spans(said)))
+        own = [one for one in resets[limit] if one[0] in unknown]
         if own and not any(part.part == "remaining" for _, part in said):
             # Without what remains, a reset means something in a denial only: no answer has the marker.
-            sources = LimitSources(dimension=said[0][1].dimension, limit=stated[0] if stated else None, reset=own)
-            made.append(LimitReader(sources, "-", own, unit, -1, (), in_body=False))
-    return tuple(made[:MAX_FAMILIES])
+            sources = LimitSources(dimension=said[0][1].dimension, limit=stated[0] if stated else None)
+            made.append(_with(LimitReader(sources, "-", (), SECOND, -1, (), in_body=False), own, []))
+    for name in unknown:
+        if len(name) <= _MAX_NAME and _RATIO.search(name):
+            sources = LimitSources(ratio=name)
+            made.append(LimitReader(sources, name, (name,), SECOND, -1, (), in_body=False, is_calculated=True))
+    return tuple(made[: len(known) + MAX_FAMILIES])
+
+
+def waits_of(unknown: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """The headers among these that say how long to wait after a denial, and the unit of a number in them."""
+    found = (
+        name for name in unknown if len(name) <= _MAX_NAME and _WAIT.search(name) and not name.startswith("access-control")
+    )
+    return tuple([(name, MILLISECOND if _MILLISECONDS.search(name) else SECOND) for name in found][:MAX_FAMILIES])
+
+
+def _parts(names: tuple[str, ...]) -> list[tuple[str, Part]]:
+    """The names that say a part of a limit, and which."""
+    found = [(name, part) for name in names if (part := _part(name)) is not None]
+    plain = [(name, one) for name in names if (one := _plain(name)) is not None]
+    counted = Counter(one[1] for _, one in plain)
+    left = {one[1] for _, one in plain if one[2] in ("remaining", "left")}
+    told = [(name, _part(f"{one[1]}-ratelimit-{one[2]}")) for name, one in plain if one[1] in left and counted[one[1]] > 1]
+    return [*found, *((name, part) for name, part in told if part is not None)]
+
+
+def _plain(name: str) -> re.Match[str] | None:
+    return _PLAIN.fullmatch(name) if len(name) <= _MAX_NAME and _part(name) is None and not _OTHER.search(name) else None
+
+
+def _completed(reader: LimitReader, names: tuple[str, ...], parts: Mapping[str, list[tuple[str, Part]]]) -> LimitReader:
+    """A limit of a dialect, with the reset and the window that headers say which it does not name, if it has none itself."""
+    sources = reader.sources
+    if sources.remaining not in names or (part := _part(sources.remaining or "")) is None:
+        return reader
+    said = parts[part.limit]
+    ends = [] if any(name in names for name in sources.reset) else [one for one in said if one[1].part == "reset"]
+    return _with(reader, ends, [] if reader.window > 0 or sources.interval in names else _spans(said))
+
+
+def _spans(said: list[tuple[str, Part]]) -> list[tuple[str, Part]]:
+    return [one for one in said if one[1].part == "interval"]
+
+
+def _with(reader: LimitReader, ends: list[tuple[str, Part]], spans: list[tuple[str, Part]]) -> LimitReader:
+    """A limit with these resets and a window, if there are any."""
+    if ends:
+        reset = tuple([name for name, _ in ends])
+        unit = MILLISECOND if any(part.milliseconds for _, part in ends) else SECOND
+        sources = msgspec.structs.replace(reader.sources, reset=reset)
+        reader = reader._replace(sources=sources, signs=(*reader.signs, *reset), unit=unit)
+    if spans:
+        name, part = spans[0]
+        unit_name: Literal["s", "ms"] = "ms" if part.milliseconds else "s"
+        reader = reader._replace(sources=msgspec.structs.replace(reader.sources, interval=name, interval_unit=unit_name))
+    return reader
 
 
 def fields_of(names: tuple[str, ...]) -> tuple[PolicyFields, ...]:

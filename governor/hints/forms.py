@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from governor._units import SECOND
 from governor.hints.dialect import STANDARD, Dialect, LimitReader, PolicyFields, dialect_of
-from governor.hints.families import fields_of, readers_of
+from governor.hints.families import fields_of, readers_of, waits_of
 from governor.hints.hint import Headers
 from governor.hints.retry_after import WAITS
 
@@ -25,9 +26,9 @@ class Form(NamedTuple):
     readers: tuple[LimitReader, ...]
     throttled_readers: tuple[LimitReader, ...]
     fields: tuple[PolicyFields, ...]
-    #: The headers that say how long to wait, and the unit of a number in them; and those of the dialect, for denials.
+    #: The headers that say how long to wait, and the unit of a number in them; and those that mean it in denials only.
     waits: tuple[tuple[str, int], ...]
-    denied_waits: tuple[str, ...]
+    denied_waits: tuple[tuple[str, int], ...]
 
 
 def form_of(dialect: Dialect, headers: Headers) -> Form:
@@ -60,10 +61,9 @@ def _silent(provider: str, names: tuple[str | bytes, ...]) -> bool:
 @lru_cache(maxsize=256)
 def _form(dialect: Dialect, names: tuple[str, ...]) -> Form:
     there = frozenset(names)
-    known = {STANDARD.state, STANDARD.policy, *dialect.known}
+    known = {STANDARD.state, STANDARD.policy, *dialect.known, *dialect.waits, *(name for name, _ in WAITS)}
     unknown = tuple([name for name in names if name not in known])
-    others = readers_of(names, unknown)
-    readers = (*dialect.readers, *others)
+    readers = readers_of(dialect.readers, names, unknown)
     fields = tuple(
         [field for field in (STANDARD, *dialect.fields, *fields_of(unknown)) if field.state in there or field.policy in there]
     )
@@ -74,5 +74,5 @@ def _form(dialect: Dialect, names: tuple[str, ...]) -> Form:
         tuple([reader for reader in readers if any(sign in there or sign[0] == "$" for sign in reader.signs)]),
         fields,
         tuple([wait for wait in WAITS if wait[0] in there]),
-        tuple([source for source in dialect.waits if source in there]),
+        (*((source, SECOND) for source in dialect.waits if source in there), *waits_of(unknown)),
     )

@@ -62,7 +62,7 @@ def counts_toward_ban(provider: str | Dialect, status: int, headers: Headers) ->
 class _Answer:
     """An answer while it is read."""
 
-    __slots__ = ("_body", "_clock", "_decoded", "_dialect", "_has_body", "_headers", "_max_hint", "_status")
+    __slots__ = ("_body", "_clock", "_decoded", "_dialect", "_has_body", "_has_guessed", "_headers", "_max_hint", "_status")
 
     def __init__(
         self, dialect: Dialect, status: int, headers: Headers, body: bytes | None, now: float, max_hint: Duration
@@ -74,6 +74,8 @@ class _Answer:
         self._max_hint = max_hint
         self._body = body
         self._has_body = body is not None
+        #: Whether a limit is held for as long as its window, because its reset is not said.
+        self._has_guessed = False
         self._decoded: object = None
 
     def hints(self, form: Form) -> tuple[Hint, ...]:
@@ -86,21 +88,30 @@ class _Answer:
         for field in form.fields:
             found += self._fields(field, self._headers.get(field.state), scope)
         if throttled:
-            wait, assumed = self._wait(form), False
-            if wait <= 0:
-                wait, assumed = self._until(found)
-            else:
-                # A limit of which the answer does not say what remains may be the one that denies the call.
-                for hint in found:
-                    if hint.remaining is None and hint.reset is not None and hint.reset > wait:
-                        wait = hint.reset
-            found.append(Hint("requests", retry_after=self._span(wait), severity=_THROTTLED, assumed=assumed))
-        elif form.waits and (wait := self._stated_wait(form)) > 0:
-            found.append(Hint("requests", retry_after=self._span(wait), severity=_PAUSE))
+            found.append(self._denial(form, found))
+        else:
+            if self._has_guessed:
+                _agree(found, -1)
+            if form.waits and (wait := self._stated_wait(form)) > 0:
+                found.append(Hint("requests", retry_after=self._span(wait), severity=_PAUSE))
         if len(found) > MAX_HINTS:
             found.sort(key=lambda hint: hint.retry_after or 0, reverse=True)
             del found[MAX_HINTS:]
         return tuple(found)
+
+    def _denial(self, form: Form, found: list[Hint]) -> Hint:
+        """The wait of an answer that says "rate limited", beside the limits that it states."""
+        wait, assumed = self._wait(form), False
+        if self._has_guessed:
+            _agree(found, wait)
+        if wait <= 0:
+            wait, assumed = self._until(found)
+        else:
+            # A limit of which the answer does not say what remains may be the one that denies the call.
+            for hint in found:
+                if hint.remaining is None and hint.reset is not None and hint.reset > wait:
+                    wait = hint.reset
+        return Hint("requests", None, None, None, Duration(min(wait, self._max_hint)), _THROTTLED, assumed=assumed)
 
     def is_throttled(self) -> bool:
         if self._status in self._dialect.throttled_statuses or self.holds_one_of(self._dialect.throttled):
@@ -110,12 +121,11 @@ class _Answer:
 
             code = next((said for name in _CODES if (said := self._headers.get(name)) is not None), None)
             return (code is not None and is_code(code[:MAX_LENGTH])) or says_throttled(self._document())
-        document = self._document()
-        if not isinstance(document, dict):
+        if not self._has_body:
             return False
-        from governor.hints.wording import says_throttled
+        from governor.hints.wording import says_failed
 
-        return says_throttled([document.get(key) for key in ("error", "errors")])
+        return says_failed(self._document())
 
     def holds_one_of(self, conditions: Iterable[Condition]) -> bool:
         for condition in conditions:
@@ -126,7 +136,7 @@ class _Answer:
     def _holds(self, condition: Condition) -> bool:
         if condition.where is None:
             return True
-        if condition.where[0] == "$" and not self._has_body:
+        if not self._has_body if condition.where[0] == "$" else self._headers.get(condition.where) is None:
             return condition.absent
         said = [text[:MAX_FIELD].strip().lower() for text in self._texts(condition.where)]
         if condition.absent:
@@ -239,6 +249,7 @@ class _Answer:
         wait = None
         if exhausted:
             wait = self._span(reset if reset > 0 else window if window > 0 else self._dialect.wait)
+            self._has_guessed = self._has_guessed or reset <= 0 < window
         return Hint(
             dimension if len(dimension) <= _MAX_NAME else dimension[:_MAX_NAME],
             limit,
@@ -280,8 +291,8 @@ class _Answer:
         from governor.hints.wording import wait_of
 
         longest = self._stated_wait(form)
-        for name in form.denied_waits:
-            longest = max(longest, self._denied_wait(self._headers.get(name) or ""))
+        for name, unit in form.denied_waits:
+            longest = max(longest, self._denied_wait(self._headers.get(name) or "", unit))
         if self._has_body:
             for source in self._dialect.waits:
                 if source[0] == "$":
@@ -289,13 +300,13 @@ class _Answer:
             longest = max(longest, wait_of(self._document(), self._clock))
         return longest
 
-    def _denied_wait(self, text: str) -> int:
+    def _denied_wait(self, text: str, unit: int) -> int:
         """The wait that a header of a denial says: a number, a date, or a JSON object that names it."""
         if text.lstrip()[:1] == "{":
             from governor.hints.wording import wait_of
 
             return wait_of(decode(text.encode("utf-8", "replace")), self._clock)
-        return max((_span(value, self._clock) for value in values(text)), default=-1)
+        return max((_span(value, self._clock, unit) for value in values(text)), default=-1)
 
     def _until(self, found: list[Hint]) -> tuple[int, bool]:
         """The wait after an answer that says "rate limited" and not for how long, and whether that is assumed.
@@ -347,9 +358,22 @@ _THROTTLED: Final = Severity.THROTTLED
 #: Characters of a field RateLimit-Policy that is read: it is kept for the next answer.
 _MAX_STATED: Final = 2_048
 #: Headers that say the code of an error.
-_CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code")
+_CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-mashery-error-code")
 _PAIR: Final = re.compile(r"([0-9]{1,15}):([0-9]{1,9})")
 _OLD_POLICY: Final = re.compile(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")
+
+
+def _agree(found: list[Hint], wait: int) -> None:
+    """Let what an answer states stand for the windows that its limits without a reset are assumed to wait for.
+
+    That is the `wait` that a denial asks for, or the reset of the same limit by another name. A window is longer than either.
+    """
+    for at, hint in enumerate(found):
+        if hint.reset is None and hint.retry_after is not None and not hint.assumed:
+            same = (one.reset for one in found if one.reset and one.remaining == 0 and one.limit == hint.limit is not None)
+            until = wait if wait > 0 else max(same, default=0)
+            if 0 < until < hint.retry_after:
+                found[at] = hint._replace(retry_after=Duration(until))
 
 
 def _listed(text: str | None) -> list[str]:

@@ -42,6 +42,8 @@ _PART: Final = re.compile(rf"([0-9]+)(?:\.([0-9]*))?\s*({'|'.join(sorted(_UNITS,
 _GO: Final = re.compile(
     r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m(?!s))?(?:([0-9]{1,9})(?:\.([0-9]{1,6}))?s|([0-9]{1,9})(?:\.([0-9]{1,3}))?ms)?"
 )
+#: A duration as .NET writes it, `00:12:03` and `1.00:00:00.5`: days, hours, minutes and seconds.
+_CLOCK: Final = re.compile(r"(?:([0-9]{1,6})\.)?([0-9]{1,4}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]{1,9})?)")
 _DATE: Final = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
 #: Not from `calendar`, whose names depend on the locale.
 _MONTHS: Final = {
@@ -163,10 +165,13 @@ def span(text: str, clock: Clock, *, unit: int = SECOND, dates: bool = True) -> 
 
 
 def duration(text: str) -> int | None:
-    """A duration in microseconds, rounded up: `1s`, `6m0s`, `7.66s`, `30 seconds`, `PT1M30S`."""
+    """A duration in microseconds, rounded up: `1s`, `6m0s`, `7.66s`, `30 seconds`, `PT1M30S`, `00:01:30`."""
     usual = _usual(text)
     if usual is not None and text:
         return usual
+    if (clock := _CLOCK.fullmatch(text)) is not None:
+        hours = int(clock[1] or 0) * 24 + int(clock[2])
+        return hours * HOUR + int(clock[3]) * MINUTE + (number(clock[4], SECOND) or 0)
     text = text.lower()
     if text[:1] == "p":
         text = text[1:].replace("t", "", 1)

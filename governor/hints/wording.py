@@ -7,7 +7,7 @@ Reading takes time linear in the body. Of one body `MAX_LEAVES` values are read,
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from governor._units import MILLISECOND, MINUTE, SECOND
@@ -17,8 +17,8 @@ from governor.hints.values import MAX_LENGTH, Clock, count, span
 MAX_LEAVES: Final = 1_024
 
 _CODE: Final = re.compile(
-    r"throttl|ratelimit|toomanyrequests|requestlimit|apilimit|bandwidthlimit|limitexceededexception|slowdown"
-    r"|throughputexceeded|overratelimit|complexitybudget|resourceexhausted|priorrequestnotcomplete"
+    r"throttl|ratelimit|toomanyrequests|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|overrate|bandwidthlimit|limitexceededexception|slowdown"
+    r"|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
     r"|(?:usage|invocation|hourly|daily|monthly|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
     r"|(?<!storage)(?<!disk)(?<!space)quota(?:limit)?(?:exceeded|exhausted|reached)"
 )
@@ -31,8 +31,27 @@ _SAID: Final = re.compile(
     # What may be used in a day or a month; a quota of storage does not come back with time.
     r"|(?<!storage )(?<!disk )(?<!space )quota (?:for (?:\w+ ){1,4})?(?:(?:has|have|was|is|been) ){0,2}"
     r"(?:exceeded|exhausted|reached)"
-    r"|exceeded (?:your|the|its) (?:(?!storage|disk|space)\w+ ){0,4}quota"
+    r"|quota limit (?:exceeded|reached)|exceeded (?:your|the|its) (?:(?!storage|disk|space)\w+ ){0,4}quota"
+    r"|out of (?:(?!storage|disk|space)\w+ ){0,3}quota"
+    r"|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit|requests|calls)"
+    # How often, or how many in some time: other limits have neither.
+    r"|frequency (?:exceed|limit)\w*|exceed\w* (?:\w+ ){0,3}frequency|over developer"
+    r"|(?:hourly|daily|weekly|monthly|minutely|per-minute) (?:\w+ ){0,2}limit [^.]{0,40}(?:exceeded|reached)"
+    r"|(?:number|threshold|amount) (?:of|for) [^.]{0,48}(?:requests|calls|queries)[^.]{0,96}(?:exceeded|reached)"
 )
+#: Names of codes, of messages beside them, and of the parts of an answer that have them; without separators.
+_SIGNS: Final = frozenset(
+    {"code", "errcode", "errorcode", "statuscode", "status", "errorstatus", "value", "success", "ok", "error"}
+)
+_MESSAGES: Final = frozenset(
+    {"msg", "message", "errmsg", "errormsg", "errormessage", "statusmsg", "statusmessage", "errordescription", "info", "reason"}
+    | {"detail", "result", "description"}
+)
+_ENVELOPES: Final = frozenset({"response", "status", "baseresp", "header", "meta", "error"})
+_FAILURES: Final = frozenset({"error", "fail", "failed", "failure", "nok", "false"})
+#: Values of an object of which a message is read, and characters of a message that may be a code.
+_MAX_PARTS: Final = 32
+_MAX_PHRASE: Final = 24
 _XML_CODE: Final = re.compile(r"<code>([a-z.]{1,64})</code>")
 
 #: Keys of waits, without separators, and their unit.
@@ -45,18 +64,21 @@ _RESET_KEY: Final = re.compile(
     r"x?(?:rate)?(?:limit)?(?:resets?(?:at|on|time|timestamp|date)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until)$"
     r"|ratelimitnext$|next(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
 )
-#: A sentence that names a wait: "try again in 7.5s", "retry after 35", "banned until 1700000000000".
+#: A sentence that names a wait: "try again in 7.5s", "retry after 35", "banned until 1700000000000", "in the next hour".
 _SENTENCE: Final = re.compile(
-    r"(?:again|retry|available|resets?|wait|banned|blocked|expires|try after|request after)"
-    r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~]"
-    r"(?:(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:.]{5,18}z?|[0-9]{1,2} [a-z]{3} [0-9]{4} [0-9:]{8}(?: (?:utc|gmt))?)"
-    r"|(?P<span>(?:[0-9]{1,9}(?:\.[0-9]{1,9})?\s?(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)"
+    r"(?:again|retry|available|resets?|wait|banned|blocked|expires|try after|request after|replenished|timed out|will last)"
+    r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[]"
+    r"(?:(?P<clock>[0-9]{1,3}:[0-5][0-9]:[0-5][0-9])(?![0-9:])"
+    r"|(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:.]{5,18}z?|[0-9]{1,2} [a-z]{3} [0-9]{4} [0-9:]{8}(?: (?:utc|gmt))?)"
+    r"|(?P<span>(?:[0-9]{1,9}(?:\.[0-9]{1,9})?\]?\s?(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)"
     r"(?![a-z])[ ,]{0,2}(?:and )?){1,4})"
+    r"|(?:an?|one|(?:the )?next) (?P<one>second|minute|hour|day)(?![a-z])"
     r"|(?P<number>[0-9]{1,19}(?:\.[0-9]{1,9})?))(?![0-9])"
 )
 #: A number without a unit is a wait after these words only.
 _MEANS_WAIT: Final = re.compile(r"(?:after|in|until|for)[ :~]+[0-9.]+$")
-_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s?(ms|milli|[smhd])")
+_IS_SPAN: Final = re.compile(r"(?:in|for)[ :~]+[0-9:]+$")
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\]?\s?(ms|milli|[smhd])")
 _MILLISECONDS: Final = ("ms", "milli")
 
 
@@ -75,6 +97,43 @@ def says_throttled(document: object) -> bool:
         code = _XML_CODE.search(text)
         return _SAID.search(text) is not None or (code is not None and is_code(code[1]))
     return any(_says_throttled(leaf) for leaf in _leaves(document))
+
+
+def says_failed(document: object) -> bool:
+    """Whether a decoded JSON body of an answer that succeeded says that the call failed, as rate limited.
+
+    Some APIs answer every call with 200. What they say of a failure is in an error, or beside a code; the data of other answers
+    may hold the same words.
+    """
+    if not isinstance(document, dict):
+        return False
+    named = [(_letters(key), value) for key, value in document.items()][:_MAX_PARTS]
+    within = [value for name, value in named if name in _ENVELOPES and isinstance(value, dict)]
+    return _fails(named) or any(_fails([(_letters(key), value) for key, value in one.items()][:_MAX_PARTS]) for one in within)
+
+
+def _fails(named: Iterable[tuple[str, object]]) -> bool:
+    failed, said = False, False
+    for name, value in named:
+        if name in ("error", "errors") and says_throttled([value]):
+            return True
+        if name in _SIGNS:
+            failed = failed or _is_failure(name, value)
+            said = said or (isinstance(value, str) and (name != "status" or value.isupper()) and is_code(value))
+        elif name in _MESSAGES:
+            short = isinstance(value, str) and len(value) <= _MAX_PHRASE and is_code(value)
+            said = said or short or says_throttled([value])
+    return failed and said
+
+
+def _is_failure(name: str, value: object) -> bool:
+    """Whether a code says that a call failed: a number that is none of success, or a word."""
+    text = str(value).strip().lower()
+    if name in ("success", "ok"):
+        return text == "false"
+    if text.isdecimal():
+        return text == "0" if name == "status" and len(text) == 1 else int(text[:9]) > 1 and not 200 <= int(text[:9]) < 300
+    return text not in ("", "none", "ok", "success", "true") and (name != "status" or not text.isalpha() or text in _FAILURES)
 
 
 def is_code(text: str) -> bool:
@@ -145,6 +204,11 @@ def _in_sentence(text: str, clock: Clock) -> int:
         if found["span"] is not None:
             parts = _PART.findall(found["span"])
             wait = sum(-(-round(float(amount) * 1_000) * _scale(unit) // 1_000) for amount, unit in parts)
+        elif found["one"] is not None:
+            wait = _scale(found["one"][0])
+        elif found["clock"] is not None:
+            # After other words than these it is the time of a day.
+            wait = span(found["clock"], clock) or -1 if _IS_SPAN.search(found[0]) is not None else -1
         elif found["date"] is not None:
             wait = span(found["date"].upper(), clock) or -1
         elif _MEANS_WAIT.search(found[0]) is not None:

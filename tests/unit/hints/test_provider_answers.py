@@ -76,3 +76,75 @@ def test_with_the_dialect_of_another_provider_they_raise_nothing_are_within_the_
 def test_an_error_about_something_else_is_no_denial(body: bytes) -> None:
     assert not is_throttled("some-provider", 400, {}, body)
     assert () == read_hints("some-provider", 400, {}, now=NOW, body=body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data": {"message": "Too many requests"}}',
+        b'{"id": 1, "status": "throttled"}',
+        b'{"choices": [{"message": {"content": "Rate limit exceeded means that you call too often."}}]}',
+        b'{"code": 0, "msg": "ok", "data": {"log": "rate limit exceeded"}}',
+        b'{"code": 200, "message": "Rate limit exceeded by 3 users today"}',
+        b'{"status": "ok", "message": "Rate limit exceeded by 3 users today"}',
+        b'{"success": true, "result": "You have been sent too many requests by a friend."}',
+        b'[{"code": 5, "message": "Too many requests"}]',
+    ],
+)
+def test_the_data_of_an_answer_that_succeeded_may_hold_the_words_of_a_denial(body: bytes) -> None:
+    assert not is_throttled("some-provider", 200, {}, body)
+    assert () == read_hints("some-provider", 200, {}, now=NOW, body=body)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("You sent 20 requests in the last 60 seconds.", 1),
+        ("Rate limit exceeded. Retry at most 3 calls a day.", 1),
+        ("Rate limit exceeded. Access resumes, and resets at, 23:15:00.", 1),
+        ("Rate limit exceeded. Try again in 00:01:30.", 90),
+        ("Retry the request in [18] seconds.", 18),
+        ("Please wait for the next minute.", 60),
+    ],
+)
+def test_a_sentence_names_a_wait_or_none(said: str, seconds: int) -> None:
+    body = json.dumps({"message": said}).encode()
+
+    assert [seconds * SECOND] == [hint.retry_after for hint in read_hints("some-provider", 429, {}, now=NOW, body=body)]
+
+
+def test_a_window_that_is_assumed_gives_way_to_what_the_answer_states() -> None:
+    spent = {"x-ratelimit-limit-minute": "5", "x-ratelimit-remaining-minute": "0"}
+    same = {**spent, "ratelimit-limit": "5", "ratelimit-remaining": "0", "ratelimit-reset": "13"}
+    other = {**spent, "ratelimit-limit": "90", "ratelimit-remaining": "0", "ratelimit-reset": "13"}
+
+    def held(status: int, headers: dict[str, str]) -> int:
+        return max(hint.retry_after or 0 for hint in read_hints("some-provider", status, headers, now=NOW))
+
+    assert [60, 13, 60, 7, 60] == [
+        waited // SECOND
+        for waited in (
+            held(200, spent),
+            held(200, same),
+            held(200, other),
+            held(429, {**spent, "retry-after": "7"}),
+            held(429, {**spent, "retry-after": "70"}) - 10 * SECOND,
+        )
+    ]
+
+
+def test_headers_without_a_word_of_limits_are_a_limit_if_they_say_what_remains_and_another_part() -> None:
+    spent = {"x-acme-remaining": "0", "x-acme-reset": "30", "x-acme-limit": "9"}
+    (hint,) = read_hints("acme", 200, spent, now=NOW)
+
+    assert (9, 0, 30 * SECOND) == (hint.limit, hint.remaining, hint.retry_after)
+    assert () == read_hints("acme", 200, {"x-battery-remaining": "0"}, now=NOW)
+    (denial,) = read_hints("acme", 429, {"x-acme-limit": "9", "x-acme-reset": "30"}, now=NOW)
+    assert SECOND == denial.retry_after
+
+
+def test_a_wait_in_a_header_of_any_name_has_its_unit() -> None:
+    for name, seconds in (("x-acme-retry-after-ms", 2.5), ("x-acme-retry-after", 2_500.0), ("x-acme-backoff-seconds", 2_500.0)):
+        (denial,) = read_hints("acme", 429, {name: "2500"}, now=NOW)
+        assert seconds * SECOND == denial.retry_after
+        assert () == read_hints("acme", 200, {name: "2500"}, now=NOW)
