@@ -45,9 +45,9 @@ INBOUND_ON_TRIO: Final = 3
 #: Python calls in reading the hints of an answer, with two limits in those of OpenAI and the IETF.
 HINTS: Final = {
     "silent": 2,
-    "openai": 26,
+    "openai": 25,
     "openai denied": 28,
-    "github": 20,
+    "github": 19,
     "github denied": 21,
     "ietf": 21,
     "ietf denied": 21,
