@@ -16,7 +16,20 @@ from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources
 from governor.hints.forms import Form, form_of
 from governor.hints.hint import MAX_HINT, Headers, Hint, Scope, Severity
 from governor.hints.retry_after import RETRY_AFTER, longest_wait
-from governor.hints.values import MAX_FIELD, MAX_LENGTH, MAX_VALUES, VERY_LONG, Clock, count, least, number, span, values
+from governor.hints.values import (
+    MAX_FIELD,
+    MAX_LENGTH,
+    VERY_LONG,
+    Clock,
+    count,
+    least,
+    listed,
+    pair,
+    refilled_in,
+    span,
+    split,
+    values,
+)
 
 #: Hints of one answer; further ones are dropped, after those that forbid calls.
 MAX_HINTS: Final = 32
@@ -186,19 +199,19 @@ class _Answer:
                 limit, remaining = all_of, max(0, all_of - spent)
         if throttled and sources.refill is not None:
             needed = 1 if sources.needed is None else count(get(sources.needed) or "1") or 1
-            if (refilled := _refilled(get(sources.refill), needed - (remaining or 0))) > 0:
+            if (refilled := refilled_in(get(sources.refill), needed - (remaining or 0))) > 0:
                 remaining, reset = 0, max(reset, refilled)
         return limit, remaining, reset
 
     def _several(self, reader: LimitReader, scope: Scope) -> list[Hint]:
         """The states of limits that are said in one header each, `1, 15000`: as many of each part, in the same order."""
         sources, get = reader.sources, self._headers.get
-        split = _split if reader.windows else _listed
-        limits, used, left = (split(get(source or "")) for source in (sources.limit, sources.used, sources.remaining))
-        resets = split(next((text for source in sources.reset if (text := get(source)) is not None), None))
+        parted = split if reader.windows else listed
+        limits, used, left = (parted(get(source or "")) for source in (sources.limit, sources.used, sources.remaining))
+        resets = parted(next((text for source in sources.reset if (text := get(source)) is not None), None))
         windows: list[int] = list(reader.windows)
         if used and len(used) == len(limits):
-            pairs = [(_pair(one), _pair(of)) for one, of in zip(used, limits, strict=True)]
+            pairs = [(pair(one), pair(of)) for one, of in zip(used, limits, strict=True)]
             left = ["" if spent is None or of is None else str(max(0, of - spent)) for (spent, _), (of, _) in pairs]
             windows = windows or [window for _, (_, window) in pairs]
         lengths = {len(part) for part in (limits, left, resets, windows) if part}
@@ -206,7 +219,7 @@ class _Answer:
             return []
         found = []
         for at, text in enumerate(left[:MAX_HINTS]):
-            amount, window = _pair(limits[at])
+            amount, window = pair(limits[at])
             window = windows[at] if windows else window
             reset = _span(resets[at], self._clock, reader.unit) if resets else -1
             found.append(self._state(sources.dimension, amount, count(text), reset, window, None, scope))
@@ -359,7 +372,6 @@ _THROTTLED: Final = Severity.THROTTLED
 _MAX_STATED: Final = 2_048
 #: Headers that say the code of an error.
 _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-mashery-error-code")
-_PAIR: Final = re.compile(r"([0-9]{1,15}):([0-9]{1,9})")
 _OLD_POLICY: Final = re.compile(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")
 
 
@@ -374,27 +386,6 @@ def _agree(found: list[Hint], wait: int) -> None:
             until = wait if wait > 0 else max(same, default=0)
             if 0 < until < hint.retry_after:
                 found[at] = hint._replace(retry_after=Duration(until))
-
-
-def _listed(text: str | None) -> list[str]:
-    return [] if text is None else list(values(text))
-
-
-def _split(text: str | None) -> list[str]:
-    """The values of a header in which a comma is none of a number."""
-    return [] if text is None else [value.strip() for value in text[:MAX_FIELD].split(",", MAX_VALUES)[:MAX_VALUES]]
-
-
-def _pair(text: str) -> tuple[int | None, int]:
-    """An amount and its window, `20:120`; the window is -1 if there is only an amount."""
-    found = _PAIR.fullmatch(text)
-    return (count(text), -1) if found is None else (int(found[1]), int(found[2]) * SECOND)
-
-
-def _refilled(rate: str | None, missing: int) -> int:
-    """How long so many units take to come back at a rate per second; -1 if that is not said."""
-    per_million = None if rate is None else number(rate.strip(), 1_000_000)
-    return -1 if not per_million or missing <= 0 else min(-(-missing * 10**12 // per_million), VERY_LONG)
 
 
 def _span(text: str, clock: Clock, unit: int = SECOND) -> int:

@@ -49,6 +49,7 @@ _DATE: Final = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4})
 _MONTHS: Final = {
     name: at // 3 + 1 for at, name in ((at, "JanFebMarAprMayJunJulAugSepOctNovDec"[at : at + 3]) for at in range(0, 36, 3))
 }
+_PAIR: Final = re.compile(r"([0-9]{1,15}):([0-9]{1,9})")
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -255,3 +256,25 @@ def _since_1970(amount: int) -> int:
 def _future(moment: int, clock: Clock) -> int | None:
     wait = moment - clock()
     return wait if wait > 0 else None
+
+
+def listed(text: str | None) -> list[str]:
+    """The values of a header that may be absent."""
+    return [] if text is None else list(values(text))
+
+
+def split(text: str | None) -> list[str]:
+    """The values of a header in which a comma is none of a number."""
+    return [] if text is None else [value.strip() for value in text[:MAX_FIELD].split(",", MAX_VALUES)[:MAX_VALUES]]
+
+
+def pair(text: str) -> tuple[int | None, int]:
+    """An amount and its window, `20:120`; the window is -1 if there is only an amount."""
+    found = _PAIR.fullmatch(text)
+    return (count(text), -1) if found is None else (int(found[1]), int(found[2]) * SECOND)
+
+
+def refilled_in(rate: str | None, missing: int) -> int:
+    """How long so many units take to come back at a rate per second; -1 if that is not said."""
+    per_million = None if rate is None else number(rate.strip(), 1_000_000)
+    return -1 if not per_million or missing <= 0 else min(-(-missing * 10**12 // per_million), VERY_LONG)
