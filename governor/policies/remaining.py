@@ -21,12 +21,13 @@ that the total must not pass before an instant, so that a grant costs an additio
 Bounds: `MAX_BOUNDS` bounds, of which neighbours merge into the stricter one, and those of the log. All of them tighten.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from governor._units import NEVER, SECOND, Duration, Instant
+from governor._units import SECOND, Duration, Instant
 from governor.policies._bounds import Answer, Bound, earliest, merge_closest, strictest
 from governor.policies._grant_log import MAX_LATE, GrantLog
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
@@ -72,12 +73,12 @@ class RemainingPolicy(LimitPolicy):
     """
 
     __slots__ = (
+        "_begun",
         "_bounds",
         "_lent",
         "_log",
-        "_next_amount",
-        "_next_at",
         "_reset",
+        "_resets",
         "_spread",
         "_total",
         "_unit",
@@ -96,10 +97,11 @@ class RemainingPolicy(LimitPolicy):
         self._log = GrantLog()
         # In order of `until` and, strictly, of `total`: the first that has not ended is the strictest.
         self._bounds: list[Bound] = []
-        #: When the next window begins, the units that it has, and how long it is at least, as far as is known.
-        self._next_at = NEVER
-        self._next_amount = 0
+        #: When the next windows begin, in order, with the units of each, and how long one is at least, as far as is known.
+        self._resets: list[tuple[Instant, int]] = []
         self._window = 0
+        #: The bound of the window that has begun last. It holds whatever the bounds of answers become that imply it.
+        self._begun: Bound | None = None
         # The latest reset for which a spread was drawn, and that spread.
         self._reset = Instant(0)
         self._spread = 0
@@ -157,15 +159,14 @@ class RemainingPolicy(LimitPolicy):
         if limit is not None and implied_by is None:
             # The reset may have been rounded up, and a window that is assumed to be too long would hold back what is left.
             self._window = max(self._window, window or 0, until - now - RESOLUTION)
-            if self._next_at > end or self._next_at <= now:
-                self._next_at, self._next_amount = end, limit
+            self._renews_at(now, end, limit)
         begin = Instant(since - MAX_LATE)
         self._keep(now, Bound(end, counted + remaining, since, said, remaining, earlier, begin, now))
         return True
 
     def _keep(self, now: Instant, bound: Bound) -> None:
         """Adds a bound to those that have not ended, and drops what is implied."""
-        kept = [one for one in self._bounds if one.until > now]
+        kept = [one for one in (*self._bounds, self._begun) if one is not None and one.until > now]
         kept.append(bound)
         kept.sort(key=lambda one: (one.until, -one.total))
         found = strictest(kept)
@@ -192,7 +193,7 @@ class RemainingPolicy(LimitPolicy):
         """Counts the units."""
         cost = request.amount(self._unit)
         if cost:
-            if now >= self._next_at:
+            if self._resets and now >= self._resets[0][0]:
                 self._renew(now)
             self._log.note(now, self._total)
             self._total += cost
@@ -203,12 +204,23 @@ class RemainingPolicy(LimitPolicy):
                 self._look()
         return 0
 
+    def _renews_at(self, now: Instant, reset: Instant, amount: int) -> None:
+        """A window of so many units begins then. Of too many resets the latest are not noted: answers say them again."""
+        del self._resets[: max(0, bisect_left(self._resets, (now, 0)) - 1)]  # Only the latest that has passed matters.
+        place = bisect_left(self._resets, (reset, 0))
+        if place == len(self._resets) or self._resets[place][0] != reset:
+            self._resets.insert(place, (reset, amount))
+            del self._resets[MAX_BOUNDS:]
+
     def _renew(self, now: Instant) -> None:
-        """The first grant after a reset: the window that begins has as many units as the server has said."""
-        until = Instant(self._next_at + self._window)
+        """The first grant after resets: the window that the latest of them began has as many units as the server has said."""
+        passed = bisect_left(self._resets, (now + 1, 0))
+        begin, amount = self._resets[passed - 1]
+        del self._resets[:passed]
+        until = Instant(begin + self._window)
         if until > now:
-            self._keep(now, Bound(until, self._total + self._lent + self._next_amount, now))
-        self._next_at = NEVER
+            self._begun = Bound(until, self._total + self._lent + amount, now)
+            self._keep(now, self._begun)
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
         """Outcomes do not change it."""
@@ -230,6 +242,8 @@ class RemainingPolicy(LimitPolicy):
         if change < 0:
             since = grant.granted_at
             of_grant = self._log.correct(since, change)
+            if self._begun is not None and self._begun.since >= since:
+                self._begun = msgspec.structs.replace(self._begun, total=self._begun.total + change)
             self._bounds = strictest(
                 [
                     msgspec.structs.replace(bound, total=bound.total + change)
@@ -251,10 +265,9 @@ class RemainingPolicy(LimitPolicy):
 
     def available(self, now: Instant) -> int:
         """Units that can be granted at `now`; a very large number without a bound."""
-        for bound in self._bounds:
-            if bound.until > now:
-                return max(0, bound.total - self._total - self._lent)
-        return _UNBOUNDED
+        bound = next((bound.total - self._total - self._lent for bound in self._bounds if bound.until > now), _UNBOUNDED)
+        begun = next((amount for at, amount in reversed(self._resets) if at <= now < at + self._window), _UNBOUNDED)
+        return max(0, min(bound, begun))
 
     # Granting ahead.
 
@@ -264,6 +277,8 @@ class RemainingPolicy(LimitPolicy):
 
     def lend(self, now: Instant, count: int) -> None:
         """The answers to lent requests refer to this instant: they are sent in the order in which they were lent."""
+        if self._resets and now >= self._resets[0][0]:
+            self._renew(now)
         self._log.note(now, self._total)
         self._lent += count
         self._look()

@@ -97,6 +97,45 @@ def test_with_calls_of_one_instant_and_bounds_and_entries_that_merge_never_more_
     assert all(ours <= theirs for theirs, ours in rooms)
 
 
+#: Of each permit the tenths of a second until its call arrives, and until its answer is read; how many permits are taken at
+#: most in each tenth of a second, and whether they are granted ahead.
+TRIPS: Final = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=12)
+DEMAND: Final = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=8)
+TENTH: Final = SECOND // 10
+
+
+@given(TRIPS, DEMAND, st.integers(3, 6), st.integers(20, 40), st.integers(0, 19))
+def test_of_each_window_of_a_server_no_more_is_granted_than_it_says_although_answers_of_several_windows_mix(
+    trips: list[tuple[int, int]], demand: list[tuple[int, bool]], amount: int, per: int, late: int
+) -> None:
+    policy, counted, taken = RemainingPolicy(), dict[int, int](), dict[int, int]()
+    arrivals, answers = list[tuple[int, int]](), list[tuple[int, int, int, int]]()
+    for tenth in range(1, 300):
+        now, window = Instant(tenth * TENTH), (tenth - late) // per
+        while arrivals and arrivals[0][0] <= tenth:
+            at, number = heappop(arrivals)
+            counted[at // per] = counted.get(at // per, 0) + 1
+            left = max(0, amount - counted[at // per])
+            heappush(answers, (at + trips[number % len(trips)][1], number // 1000, left, (at // per + 1) * per + late))
+        while answers and answers[0][0] <= tenth:
+            _, granted, left, until = heappop(answers)
+            grant = Grant(Instant(granted * TENTH), 0)
+            policy.learn(now, grant, left, Instant(until * TENTH), limit=amount, window=per * TENTH)
+        wanted, ahead = demand[tenth % len(demand)]
+        # Before the first answer the gentle rate holds calls back.
+        room = policy.available(now) if policy.until(Instant(0)) else int(tenth == 1)
+        for number in range(min(room, wanted)):
+            if ahead:
+                policy.lend(now, 1)
+                policy.collect(now, 1)
+            else:
+                policy.commit(now, PLAIN)
+            taken[window] = taken.get(window, 0) + 1
+            heappush(arrivals, (tenth + trips[number % len(trips)][0], 1000 * tenth + number))
+
+    assert max(taken.values(), default=0) <= amount
+
+
 @given(steps(st.integers(0, 10)), st.integers(1, 12))
 def test_the_instant_that_is_named_is_the_first_at_which_it_is_granted(script: list[Step], cost: int) -> None:
     policy = RemainingPolicy()
