@@ -228,7 +228,7 @@ class Access(Taking):
         actor = self.addresses.get(provider, {}).get(method)
         if actor is None:
             return True
-        rule = actor.logic.loops
+        rule = actor.loops
         return rule.enabled and method.upper() in rule.methods
 
     def try_acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit | Denied:

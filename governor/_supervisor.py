@@ -269,7 +269,7 @@ class Supervisor:
             for one in scopes:
                 one.recall()
                 one.catch_up()
-            shared.ban_budget.count(now, sum(one.ledger.under_way() + one.lender.lent_out for one in scopes))
+            shared.ban_budget.count(now, sum(one.ledger.under_way() + one.lent_out for one in scopes))
         self._publish(provider)
         for closed, name, run in (
             (News.PROVIDER_CLOSED, provider, shared.rejections),
@@ -365,5 +365,5 @@ def _budgets(config: Config) -> dict[str, Budget]:
 def _serve_waiting(supervisor: Supervisor) -> None:
     """Calls that have waited for the store may go on."""
     for actor in tuple(supervisor._scopes.awake):
-        if actor.logic.queue:
+        if actor.waiting:
             actor.change(bool)

@@ -49,10 +49,10 @@ class Taking:
             actor = self.addresses[provider][method]  # C: actor = source_of(self.addresses[provider][method])
         except KeyError:
             return None
-        if unwatched and (rule := actor.logic.loops).enabled and (method or "").upper() in rule.methods:
+        if unwatched and (rule := actor.loops).enabled and (method or "").upper() in rule.methods:
             return None
         if watched is not None:
-            watch, rule = actor.watch, actor.logic.loops
+            watch, rule = actor.watch, actor.loops
             if watch is not None and watch.suspects(actor.scope, rule, watched, caller):
                 return None
         permit: Permit | None

@@ -8,63 +8,48 @@ waits, permits are granted ahead into a lease, from which threads take without a
 import math
 from collections.abc import Callable
 from functools import partial
-from random import Random
 from threading import get_ident
-from typing import Final, Protocol
+from typing import Final
 
-from governor._actors.alarm import Alarms
+from governor._actors.common import Common
 from governor._actors.counters import Counters
-from governor._actors.effects import Effect, Surroundings
-from governor._actors.failures import Failures
+from governor._actors.effects import Effect
 from governor._actors.granting import READY
-from governor._actors.in_place import InPlace
+from governor._actors.lease import NO_PERMIT
 from governor._actors.ledger import Ledger
-from governor._actors.lifecycle import DOWN, IDLE, State
+from governor._actors.lifecycle import DOWN, IDLE, Lifecycle, State
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT
 from governor._actors.permit import HeldPermit, Permit, Success
-from governor._actors.portal import Portal
+from governor._actors.queue import NO_WAITERS
 from governor._actors.stepped import Stepped
-from governor._actors.steps import Steps
 from governor._actors.units import UnitWatch
-from governor._failures import DEFAULT, Classifier
+from governor._actors.waits import denial_of
+from governor._failures import Classifier
+from governor._lazy import NOTHING
 from governor._units import NEVER, Instant
 from governor.errors import Reason
-from governor.instrumentation import Announcer
 from governor.messages import Acquire, Denied, Outcome, PlanRetry, RetryPlan
 from governor.policies.contract import PLAIN
 from governor.policies.degraded import DegradedPolicy
+from governor.policies.loops import Loops
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
+from governor.policies.turn import turn
 from governor.statistics import CounterRecord
 
 #: What a plain ask that does not wait comes to, when it needs a closer look.
 _TRY: Final = Acquire(PLAIN)
+#: Until the settings say otherwise. One for all scopes: to check another one takes as long as to make the rest of a scope.
+_LOOPS: Final = Loops()
 
 
-class Parent(Surroundings, Protocol):
-    """The supervisor, as its actors know it."""
-
-    #: The actors with permits granted ahead that are outstanding.
-    leasing: "set[ScopeActor]"
-    alarms: Alarms
-
-    def perform(self, actor: "ScopeActor", effect: Effect) -> None:
-        """Does what a step of the actor asks for."""
-
-
-class ScopeActor(InPlace, Stepped):
+class ScopeActor(Stepped):
     """The address of one scope. `send`, `deliver`, `take` and `deposits` are for any thread, the rest for the actors'."""
 
     __slots__ = (
-        "_parent",
-        "acquire",
         "awaits_answers",
-        "classifier",
-        "deposits",
         "gathers",
-        "logic",
-        "watch",
     )
 
     #: Whether the beginning of a response would change anything.
@@ -81,62 +66,49 @@ class ScopeActor(InPlace, Stepped):
         scope: str,
         pipeline: Pipeline,
         *,
-        portal: Portal,
-        failures: Failures,
-        now: Callable[[], Instant],
+        common: Common,
         retry: Retry,
-        random: Random,
-        max_waiting: int,
-        parent: Parent,
-        announcer: Announcer,
-        classifier: Classifier = DEFAULT,
-        watch: LoopWatch | None = None,
+        loops: Loops = _LOOPS,
     ) -> None:
         self.scope = scope
-        #: The loop guard.
-        self.watch = watch
+        self._common = common
+        self.retry = retry
+        self.loops = loops
         #: Where the actor may be called directly. It changes when the loop moves to another thread.
-        self.thread = portal.thread
-        self.classifier = classifier
+        self.thread = common.portal.thread
         self.degraded = pipeline.degraded
-        self.failures = failures
-        self._parent = parent
-        self._clock = now
-        self.ledger = Ledger(scope, pipeline, clock=now, announcer=announcer)
-        self._steps = steps = Steps(
-            self.ledger,
-            owner=self,
-            portal=portal,
-            alarms=parent.alarms,
-            failures=failures,
-            retry=retry,
-            random=random,
-            max_waiting=max_waiting,
-            surroundings=parent,
-            watch=watch,
-        )
-        # Bound once, to spare calls a function call each.
-        self.life = steps.life
-        self.logic = steps.logic
-        self.lender = steps.logic.lender
-        self.acquire = steps.acquire
-        self.inbox, self.large, self.outcomes = steps.mailbox.inbox, steps.mailbox.large, steps.mailbox.outcomes
-        holder = self.lender.holder
-        self.pop_leased, self.successes, self.deposits = holder.take, holder.successes, holder.deposits
+        self.failures = common.failures
+        self._clock = common.clock
+        self.ledger = Ledger(scope, pipeline, clock=common.clock, announcer=common.announcer)
+        self.life = Lifecycle()
+        # Until the first step, which makes all of these. Successes may be left by any thread at any time.
+        self._steps = self._lender = None
+        self.inbox = self.large = self.unread = self.deposits = NOTHING
+        self.successes, self.pop_leased = [], NO_PERMIT
         self.copy()
+
+    @property
+    def classifier(self) -> Classifier:
+        """What an exception says about the provider."""
+        return self._common.classifier
+
+    @property
+    def watch(self) -> LoopWatch | None:
+        """The loop guard."""
+        return self._common.watch
 
     # The direct hand-off, for calls on the actor's own thread: see `Granting`.
 
     def try_acquire(self) -> Permit | Denied:
         """One request, now or not at all, decided in a step."""
-        return self.acquire(_TRY, None) or self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)
+        return self.acquire(_TRY, None) or self._denied(Reason.OVERLOADED, NOMINAL_WAIT)
 
     def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
         """Has an outcome read that lies in `outcomes`: at once on the actor's own thread, unless `later`, else soon."""
         if get_ident() != self.thread or later:
-            self._steps.mailbox.deliver(outcome)
+            self.steps().mailbox.deliver(outcome)
         elif not self.read_in_place(outcome):
-            self._steps.read_soon()
+            self.steps().read_soon()
 
     def plan_retry(self, message: PlanRetry) -> RetryPlan:
         """Plans the next attempt of an operation whose latest one has failed."""
@@ -149,11 +121,12 @@ class ScopeActor(InPlace, Stepped):
         pipeline = ledger.pipeline
         breaker = pipeline.breaker
         pipeline.regate()
-        self._watched = self.logic.watched
+        lender, steps = self._lender, self._steps
+        self._watched = ledger.units.watching if steps is None else steps.logic.watched
         self.gate = NEVER if self._watched or not self.life.live else pipeline.gate
         others_listen = breaker.listens or pipeline.guard.listens
         self.listens = pipeline.needs_outcome or others_listen
-        self.gathers = pipeline.needs_outcome and self.lender.holder.outstanding > 0 and not others_listen
+        self.gathers = pipeline.needs_outcome and lender is not None and lender.holder.outstanding > 0 and not others_listen
         self.awaits_answers = breaker.awaits_answers or pipeline.awaits_answers or pipeline.guard.listens
         self.counters = ledger.counters
         self._make = HeldPermit if pipeline.needs_outcome else Permit
@@ -163,34 +136,40 @@ class ScopeActor(InPlace, Stepped):
         self._spending = pipeline.plain_spending
         self._cap = pipeline.cap
         self.calm, self.looked = None, False
-        if self.lender.outstanding:
-            self._parent.leasing.add(self)
-            self.pop_leased = self.lender.holder.take
+        if lender is None:
+            return
+        if lender.outstanding:
+            self._common.parent.leasing.add(self)
+            self.pop_leased = lender.holder.take
         else:
-            self._parent.leasing.discard(self)
+            self._common.parent.leasing.discard(self)
 
     def perform(self, effect: Effect) -> None:
         """Has the supervisor do what a step asks for."""
-        self._parent.perform(self, effect)
+        self._common.parent.perform(self, effect)
 
     # What the supervisor asks of it.
 
     def recall(self) -> None:
         """Recalls what is granted ahead."""
-        self.within(self.lender.recall)
+        if self._lender is None:
+            self.copy()
+        else:
+            self.within(self._lender.recall)
 
     def catch_up(self) -> None:
         """Reads what the holder of the lease has to report."""
-        holder = self.lender.holder  # `Lender.unread`, for a status that looks at all scopes.
-        if holder.outstanding or self.successes or self.deposits:
+        lender = self._lender
+        # `Lender.unread`, for a status that looks at all scopes.
+        if self.successes or self.deposits or (lender is not None and lender.holder.outstanding):
             self.within(self.lender.catch_up)
 
     def on_published(self) -> None:
         """Degraded mode, or what holds for the whole provider, has moved: recalls the lease, and lets the queue find out."""
         self.ledger.mark_successes()
         self.recall()
-        if self.logic.queue:
-            self._steps.read_soon()
+        if self.waiting:
+            self.steps().read_soon()
 
     def reconfigure(self, pipeline: Pipeline, retry: Retry, max_waiting: int) -> bool:
         """Other settings from now on: `pipeline` takes over where the one so far stands.
@@ -199,8 +178,8 @@ class ScopeActor(InPlace, Stepped):
         """
         if self.life.busy:
             return False
-        self.logic.retries.parameters = retry
-        self.logic.max_waiting = self._steps.mailbox.max_waiting = max_waiting
+        self.retry = self.logic.retries.parameters = retry
+        self.logic.max_waiting = self.steps().mailbox.max_waiting = max_waiting
         self.change(partial(self.logic.go_on_with, pipeline))
         return True
 
@@ -208,19 +187,19 @@ class ScopeActor(InPlace, Stepped):
         """Lets a down actor decide again, by policies that stand where the old ones stood. False if it is not down."""
         if self.life.state is not State.DOWN:
             return False
-        self._steps.reopen(pipeline)
+        self.steps().reopen(pipeline)
         return True
 
     def is_idle(self) -> bool:
         """Whether it may be passivated: it is live, and no call waits."""
-        return self.life.state is IDLE and not self.logic.queue
+        return self.life.state is IDLE and not self.waiting
 
     def may_be_dropped(self) -> bool:
         """Whether it is passive, with nothing to answer, to read or to recall. All uses of its permits are known then."""
         if self.life.state is not State.PASSIVE:
             return False
         self.catch_up()
-        return not (self.logic.queue or self.inbox or self.outcomes or self.lender.outstanding)
+        return not (self.waiting or self.inbox or self.unread or self.outstanding)
 
     def drop(self, late: Counters) -> None:
         """Takes it down, because the scope makes room. Outcomes that are still to come are counted in `late`.
@@ -235,7 +214,8 @@ class ScopeActor(InPlace, Stepped):
 
     def go_on_from(self, counters: CounterRecord, units: UnitWatch, *, limits_changed: bool) -> None:
         """Takes over what was counted before the scope was set aside."""
-        self.within(partial(self.ledger.go_on_from, counters, units, limits_changed=limits_changed))
+        self.ledger.go_on_from(counters, units, limits_changed=limits_changed)
+        self.copy()
 
     def is_healthy(self, now: Instant) -> bool:
         """Whether its provider is known to be healthy: see `Ledger.is_healthy`."""
@@ -243,7 +223,8 @@ class ScopeActor(InPlace, Stepped):
 
     def stuck(self) -> set[int]:
         """The threads that wait here for what no passage of time will give."""
-        quiet = self._steps.alarm.at == math.inf and not self.inbox and not self.outcomes
+        steps = self._steps
+        quiet = steps is not None and steps.alarm.at == math.inf and not self.inbox and not self.unread
         return self.logic.queue.threads() if quiet else set()
 
     def denial(self, now: Instant) -> Denied | None:
@@ -251,10 +232,16 @@ class ScopeActor(InPlace, Stepped):
         if self.life.state >= DOWN:
             return self.life.answer(lambda: now)
         pipeline = self.ledger.pipeline
-        if now < pipeline.gate or not pipeline.cap.left or pipeline.gates or pipeline.mark or self.logic.queue:
-            return self.logic.preview(now)
+        if now < pipeline.gate or not pipeline.cap.left or pipeline.gates or pipeline.mark or self.waiting:
+            return self._preview(now)
         # As `grab` decides, in a tenth of the time that a verdict takes: a status asks every scope, most of which are calm.
-        return None if max(map(READY, pipeline.limits), default=0) <= now else self.logic.preview(now)
+        return None if max(map(READY, pipeline.limits), default=0) <= now else self._preview(now)
+
+    def _preview(self, now: Instant) -> Denied | None:
+        if self._steps is not None:
+            return self._steps.logic.preview(now)
+        verdict = turn(self.ledger.pipeline, now, PLAIN, NO_WAITERS)
+        return None if verdict.when <= now else denial_of(self.scope, now, verdict)
 
     def __repr__(self) -> str:
         return f"<ScopeActor {self.scope}, {self.life.state.name.lower()}>"

@@ -25,11 +25,6 @@ class _Ledger(Protocol):
     def budget(self) -> _RetryBudget: ...
 
 
-class _Logic(Protocol):
-    @property
-    def loops(self) -> Loops: ...
-
-
 class PlanToCome(Protocol):
     """The plan of a retry that another process makes."""
 
@@ -52,8 +47,8 @@ class Address(LeasedPermits, Protocol):
         """The loop guard."""
 
     @property
-    def logic(self) -> _Logic:
-        """Holds the parameters of the loop guard."""
+    def loops(self) -> Loops:
+        """The parameters of the loop guard."""
 
     @property
     def ledger(self) -> _Ledger:

@@ -13,7 +13,8 @@ from random import Random
 from typing import TYPE_CHECKING, Final, final
 from weakref import WeakValueDictionary
 
-from governor._actors.actor import Parent, ScopeActor
+from governor._actors.actor import ScopeActor
+from governor._actors.common import Common, Parent
 from governor._actors.failures import Failures
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.portal import Portal
@@ -59,16 +60,20 @@ class Builder:
         watch_loops: LoopWatch | None = None,
         keeper: "Keeper | None" = None,
     ) -> None:
-        self._watch_loops = watch_loops
+        self._common = Common(
+            portal=portal,
+            failures=failures,
+            clock=now,
+            random=random,
+            parent=parent,
+            announcer=announcer,
+            max_waiting=config.global_.max_waiting,
+            classifier=classifier,
+            watch=watch_loops,
+        )
         self._keeper = keeper
         self._now = now
-        self._random = random
-        self._portal = portal
-        self._failures = failures
-        self._parent = parent
         self._watch = watch
-        self._announcer = announcer
-        self._classifier = classifier
         self._lends = lends
         self._history: deque[tuple[Instant, Config]] = deque(maxlen=MAX_CHANGES)
         #: The number of changes of settings so far.
@@ -93,6 +98,7 @@ class Builder:
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on."""
         self._use(config)
+        self._common.max_waiting = config.global_.max_waiting
         self._history.append((self._now(), config))
         self.changes += 1
 
@@ -150,7 +156,7 @@ class Builder:
     def change(self, actor: ScopeActor) -> bool:
         """Has an actor go on under the settings in force. False if a step of the actor runs."""
         scope, settings = actor.scope, self.config.for_scope(actor.scope)
-        actor.logic.loops = settings.loops
+        actor.loops = settings.loops
         pipeline = self.pipeline(scope, own_server=actor.ledger.pipeline.heard)
         return actor.reconfigure(pipeline, settings.retry, self.config.global_.max_waiting)
 
@@ -255,22 +261,7 @@ class Builder:
 
     def _actor(self, scope: str, pipeline: Pipeline, settings: ScopeSettings) -> ScopeActor:
         make = ScopeActor if self._keeper is None else _kept(self._keeper)
-        actor = make(
-            scope,
-            pipeline,
-            portal=self._portal,
-            failures=self._failures,
-            now=self._now,
-            retry=settings.retry,
-            random=self._random,
-            max_waiting=self.config.global_.max_waiting,
-            parent=self._parent,
-            announcer=self._announcer,
-            classifier=self._classifier,
-            watch=self._watch_loops,
-        )
-        actor.logic.loops = settings.loops
-        return actor
+        return make(scope, pipeline, common=self._common, retry=settings.retry, loops=settings.loops)
 
 
 def _kept(keeper: "Keeper") -> Callable[..., ScopeActor]:

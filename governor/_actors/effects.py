@@ -9,6 +9,7 @@ from governor._actors.permit_owner import Owner
 from governor._units import Instant
 from governor.policies.ban_guard import News
 from governor.policies.breaker_states import BreakerStatus
+from governor.policies.loops import Loops
 from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderPolicies
 from governor.policies.shared_limit import LimitQueue
@@ -68,6 +69,9 @@ class Served(Protocol):
 
 class Performer(Owner, Protocol):
     """The actor of a scope, as its steps know it."""
+
+    #: The parameters of the loop guard.
+    loops: Loops
 
     def copy(self) -> None:
         """Copies what calls read without a step. Called at the end of each."""

@@ -32,7 +32,7 @@ cdef inline long long read_clock(object clock, object system_clock) except? -1:
 
 
 cdef class Granting(PermitSource):
-    cdef public object _clock, _make, _steps, inbox, ledger, lender, outcomes, scope
+    cdef public object _clock, _common, _lender, _make, _steps, inbox, ledger, scope, unread
     cdef public CapFields _cap
     cdef public LifeState life
     cdef public PlainSpending _spending

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, Literal, overload
 
+from governor._actors.common import Common
 from governor._actors.ledger import Ledger
 from governor._actors.lender import Lender
 from governor._actors.lifecycle import BUSY, IDLE, Event, Lifecycle
@@ -35,7 +36,9 @@ class Granting(PermitSource):
     __slots__ = (
         "_cap",
         "_clock",
+        "_common",
         "_generation",
+        "_lender",
         "_limits",
         "_make",
         "_shared",
@@ -45,23 +48,23 @@ class Granting(PermitSource):
         "gate",
         "inbox",
         "ledger",
-        "lender",
         "life",
-        "outcomes",
         "scope",
+        "unread",
     )
 
     #: No permit is granted before this instant without a closer look.
     gate: Instant
+    #: Unread messages, and unread outcomes.
     inbox: list[tuple[Acquire | Leave, Waiter | None]]
+    unread: list[Outcome]
     ledger: Ledger
-    lender: Lender
     life: Lifecycle
-    outcomes: list[Outcome]
     scope: str
     degraded: DegradedPolicy
     _cap: RequestCapPolicy
     _clock: Callable[[], Instant]
+    _common: Common
     _generation: int
     _limits: tuple[LimitPolicy, ...]
     #: `Permit` or `HeldPermit`.
@@ -69,7 +72,10 @@ class Granting(PermitSource):
     #: What other scopes move as well: shared limits, and their queues. Empty for most scopes.
     _shared: tuple[LimitPolicy | LimitQueue, ...]
     _spending: PlainSpending
-    _steps: Steps
+    #: None before the first step, as the lender.
+    _steps: Steps | None
+    _lender: Lender | None
+    steps: Callable[[], Steps]
     #: Whether every ask takes a closer look.
     _watched: bool
 
@@ -103,8 +109,9 @@ class Granting(PermitSource):
             make = self._make
             return make(self, now, self._generation)  # C: return new_permit(make, self, now, self._generation)
         except Exception as error:
-            self._steps.crashed(error)
-            self._steps.end()
+            steps = self.steps()
+            steps.crashed(error)
+            steps.end()
             return None
         except BaseException:
             self.gate = NEVER  # Ctrl-C, perhaps after a bucket has spent its last: the next ask takes a step, which copies all.
@@ -124,13 +131,12 @@ class Granting(PermitSource):
         if (
             self._watched
             or self.inbox
-            or self.outcomes
+            or self.unread
             or self.failures
             or self.life.state is not IDLE
             or not self._cap.left
             or self._shared
-            or self.lender.holder.outstanding
-            or self.lender.lent_out
+            or ((lender := self._lender) is not None and (lender.holder.outstanding or lender.lent_out))
         ):
             return None
         ledger, gate = self.ledger, self.gate

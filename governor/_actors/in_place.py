@@ -40,7 +40,7 @@ class InPlace(Granting):
             return False
         if self.calm is None:
             self._look()
-        if self._steps.portal.on_trio and self._steps.portal.must_post():
+        if self._common.portal.on_trio and self._common.portal.must_post():
             return False
         clock, life = self._clock, self.life
         now = clock()  # C: now = read_clock(clock, system_clock)
@@ -51,7 +51,7 @@ class InPlace(Granting):
             or calm.succeed is None
             or now < self.gate
             or life.state is not IDLE
-            or self.outcomes
+            or self.unread
             or self.inbox
             or calm.rejections.run
             or generation < calm.since
@@ -69,12 +69,12 @@ class InPlace(Granting):
             succeed = calm.succeed
             goes_on = succeed(now, granted_at)
         except Exception as error:
-            self._steps.crashed(error)
+            self.steps().crashed(error)
         finally:
             if goes_on and life.state is BUSY:
                 life.state = IDLE
             else:
-                self._steps.end()
+                self.steps().end()
         return True
 
     def read_in_place(self, outcome: Outcome) -> bool:
@@ -86,13 +86,13 @@ class InPlace(Granting):
             or outcome.status in REJECTED
             or get_ident() != self.thread  # C: or this_thread(get_ident) != self.thread
             or self.ledger.pipeline.degraded.failures
-            or self._steps.portal.must_post()
+            or self._common.portal.must_post()
         ):
             return False
         if self.calm is None:
             self._look()
         now = self._clock()
-        calm, life, outcomes = self.calm, self.life, self.outcomes
+        calm, life, outcomes = self.calm, self.life, self.unread
         if (
             calm is None
             or now < self.gate
@@ -111,16 +111,16 @@ class InPlace(Granting):
             self.counters.ended(outcome.status, Result.SUCCESS)
             goes_on = calm.record(now, grant_of(outcome))
         except Exception as error:
-            self._steps.crashed(error)
+            self.steps().crashed(error)
         finally:
             if goes_on and life.state is BUSY:
                 life.state = IDLE
             else:
-                self._steps.end()
+                self.steps().end()
         return True
 
     def _look(self) -> None:
         """Finds out whether the scope is calm, once after each step."""
         if not self.looked:
-            self.calm = None if self.lender.outstanding else Calm.of(self.ledger.pipeline)
+            self.calm = None if self._lender is not None and self._lender.outstanding else Calm.of(self.ledger.pipeline)
             self.looked = True

@@ -4,23 +4,18 @@ The only difference to other actors is on the hot path, which counts down the ma
 at which the store learns what has changed.
 """
 
-from collections.abc import Callable
-from random import Random
 from typing import Literal, final, overload
 
-from governor._actors.actor import Parent, ScopeActor
-from governor._actors.failures import Failures
+from governor._actors.actor import ScopeActor
+from governor._actors.common import Common
 from governor._actors.granting import READY
 from governor._actors.keeper import Keeper
 from governor._actors.lifecycle import BUSY, IDLE, Event
-from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import Permit
-from governor._actors.portal import Portal
 from governor._actors.queue import Waiter
-from governor._failures import Classifier
 from governor._units import NEVER, Instant
-from governor.instrumentation import Announcer
 from governor.messages import Acquire, Denied
+from governor.policies.loops import Loops
 from governor.policies.mark import Mark
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
@@ -39,38 +34,17 @@ class KeptScopeActor(ScopeActor):
         scope: str,
         pipeline: Pipeline,
         *,
-        keeper: Keeper,
-        portal: Portal,
-        failures: Failures,
-        now: Callable[[], Instant],
+        common: Common,
         retry: Retry,
-        random: Random,
-        max_waiting: int,
-        parent: Parent,
-        announcer: Announcer,
-        classifier: Classifier,
-        watch: LoopWatch | None,
+        loops: Loops,
+        keeper: Keeper,
     ) -> None:
         self._keeper = keeper
         keeper.attach(scope, pipeline)
-        super().__init__(
-            scope,
-            pipeline,
-            portal=portal,
-            failures=failures,
-            now=now,
-            retry=retry,
-            random=random,
-            max_waiting=max_waiting,
-            parent=parent,
-            announcer=announcer,
-            classifier=classifier,
-            watch=watch,
-        )
+        super().__init__(scope, pipeline, common=common, retry=retry, loops=loops)
         self.ledger.attach = keeper.attach
-        self.acquire = self._acquire
 
-    def _acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
+    def acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
         """As that of `ScopeActor`. A call that cannot wait in the queue waits for the store here, if nothing else denies it."""
         pipeline, request = self.ledger.pipeline, acquire.request
         mark = pipeline.mark
@@ -78,7 +52,7 @@ class KeptScopeActor(ScopeActor):
             now = self._clock()
             if pipeline.verdict(now, request).by is mark:
                 mark.wait(now, request)
-        return self._steps.acquire(acquire, waiter)
+        return super().acquire(acquire, waiter)
 
     @overload
     def grab(self) -> Permit | None: ...
@@ -108,8 +82,9 @@ class KeptScopeActor(ScopeActor):
             make = self._make
             return make(self, now, self._generation)
         except Exception as error:
-            self._steps.crashed(error)
-            self._steps.end()
+            steps = self.steps()
+            steps.crashed(error)
+            steps.end()
             return None
         except BaseException:
             self.gate = NEVER  # Ctrl-C, perhaps after a bucket has spent its last: the next ask takes a step, which copies all.

@@ -29,7 +29,7 @@ _BRISK_INTERVAL: Final = Duration(100 * MILLISECOND)
 GROWTH: Final = 4
 #: The permits of a holder that was never filled.
 _NO_PERMITS: Final[deque[Permit]] = deque(maxlen=0)
-_NO_PERMIT: Final = _NO_PERMITS.popleft
+NO_PERMIT: Final = _NO_PERMITS.popleft
 #: After so many looks in a row at which nothing was used, all is recalled.
 MAX_IDLE_LOOKS: Final = 2
 
@@ -84,12 +84,12 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
     a recall.
     """
 
+    #: Calls that succeeded. Their permits know the list.
+    successes: list[Success] = msgspec.field(default_factory=list)
     # Made when it is first filled: most scopes grant nothing ahead, and an empty deque takes 760 bytes.
     _permits: deque[Permit] = msgspec.field(default_factory=always(_NO_PERMITS))
     #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
-    take: Callable[[], Permit] = _NO_PERMIT
-    #: Calls that succeeded.
-    successes: list[Success] = msgspec.field(default_factory=list)
+    take: Callable[[], Permit] = NO_PERMIT
     #: One entry for each operation whose first attempt took a permit here.
     deposits: list[None] = msgspec.field(default_factory=list)
     outstanding: int = 0

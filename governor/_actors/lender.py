@@ -13,11 +13,11 @@ Bound: there are at most as many remote holders as connected processes that have
 from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import repeat, starmap
-from typing import final
+from typing import cast, final
 
 from governor._actors.lease import MAX_LEASED, NO_DEMAND, Demand, LocalHolder
 from governor._actors.ledger import Ledger
-from governor._actors.permit import LentPermit, Permit, permits
+from governor._actors.permit import LentPermit, Permit, Success, permits
 from governor._actors.permit_owner import Owner
 from governor._actors.remote_holder import RemoteHolder
 from governor._lazy import NOTHING
@@ -49,7 +49,7 @@ class Lender:
         self._used = 0
         #: When permits were lent that are outstanding here, and how many, the oldest first, if limits wait for outcomes.
         self._batches: deque[tuple[Instant, int]] = NOTHING
-        self.holder = LocalHolder()
+        self.holder = LocalHolder(cast("list[Success]", owner.successes))
         #: Made with the first ask that finds the lease empty: nothing is granted ahead before it.
         self.demand = NO_DEMAND
         #: The holders in other processes with permits that are outstanding, and how many those are together.

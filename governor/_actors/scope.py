@@ -29,7 +29,6 @@ from governor.policies.apart import only_the_cap_refuses
 from governor.policies.ban_guard import News
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
-from governor.policies.loops import Loops
 from governor.policies.mark import Mark
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
@@ -40,8 +39,6 @@ from governor.policies.verdict import Verdict
 _GRACE: Final = 0.001
 #: What is asked for in a preview: one request.
 _PREVIEW: Final = Acquire(PLAIN)
-#: Until the settings say otherwise. One for all scopes: to check another one takes as long as to make the rest of a scope.
-_LOOPS: Final = Loops()
 
 
 @final
@@ -62,7 +59,6 @@ class ScopeLogic:
         "_time",
         "ledger",
         "lender",
-        "loops",
         "max_waiting",
         "queue",
         "retries",
@@ -84,7 +80,6 @@ class ScopeLogic:
         steps: Served,
     ) -> None:
         self.ledger = ledger
-        self.loops = _LOOPS
         self.stopped = StoppedLoops()
         self.lender = Lender(ledger, owner)
         self.queue = NO_WAITERS

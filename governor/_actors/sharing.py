@@ -67,7 +67,7 @@ class Sharing:
         leased: Counter[ProviderPolicies] = Counter()
         for actor in self._leasing:
             for provider in actor.ledger.pipeline.providers:
-                leased[provider] += actor.lender.outstanding
+                leased[provider] += actor.outstanding
         # There may be thousands of providers, of which few have limits.
         limited = sorted((name, provider) for name, provider in self._builder.limited.items() if provider.limits)
         return {

@@ -1,50 +1,158 @@
-"""What an actor passes on to its steps: methods, because each bound method that an actor keeps takes 64 bytes."""
+"""What an actor does in steps. At rest it is a record: what its steps need is made with the first of them, on any thread.
+
+That is the mailbox, the alarm, the lease, the queue and the decisions. Until then the actor grants plain requests and counts
+their successes, as it always does, without a step.
+"""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
+from governor._actors.in_place import InPlace
+from governor._actors.lender import Lender
+from governor._actors.lifecycle import Event
+from governor._actors.permit import Permit
 from governor._actors.queue import Waiter
+from governor._actors.scope import ScopeLogic
 from governor._actors.steps import Steps
-from governor._units import Duration, Instant
+from governor._units import Duration, Instant, to_seconds
 from governor.errors import Reason
-from governor.messages import Acquire, Leave
+from governor.messages import Acquire, Denied, Leave, Outcome
+from governor.policies.loops import Loops
+from governor.policies.retry import Retry
+from governor.statistics import LoopStatistics
+
+if TYPE_CHECKING:
+    from governor._actors.actor import ScopeActor
 
 
-class Stepped:
+class Stepped(InPlace):
     """See the methods of `Steps` of the same names."""
 
-    __slots__ = ()
+    __slots__ = ("deposits", "loops", "retry")
 
-    _steps: Steps
+    #: Where calls leave what they pay into the retry budget.
+    deposits: list[None]
+    #: The parameters of the loop guard, and of retries.
+    loops: Loops
+    retry: Retry
+
+    def steps(self) -> Steps:
+        """The steps of the actor, from any thread."""
+        return self._steps or self._make_steps()
+
+    def _make_steps(self) -> Steps:
+        # Several threads may get here at once. The first to enter its own has made them, and each of them publishes those, the
+        # last field last. One that enters its own after they were published, and so taken out again, finds that they are.
+        making, owner = self._common.making, cast("ScopeActor", self)
+        made = making.setdefault(owner, Steps(self.ledger, self.life, owner=owner, common=self._common, retry=self.retry))
+        if self._steps is None:
+            mailbox = made.mailbox
+            self.inbox, self.large, self.unread = mailbox.inbox, mailbox.large, mailbox.outcomes
+            self._lender = made.logic.lender
+            self.deposits = self._lender.holder.deposits
+            self._steps = made
+        making.pop(owner, None)
+        if self.life.closed:
+            # `close` leaves its mark first and then looks for steps, so one of the two closes the mailbox.
+            self._steps.mailbox.close(self._denied(Reason.SHUTTING_DOWN, None))
+        return self._steps
+
+    def copy(self) -> None:
+        """Copies what calls read without a step."""
+        raise NotImplementedError
+
+    # Parts of the steps.
+
+    @property
+    def logic(self) -> ScopeLogic:
+        """The decisions."""
+        return self.steps().logic
+
+    @property
+    def lender(self) -> Lender:
+        """The leases."""
+        return self.steps().logic.lender
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Where outcomes are left, from any thread; then call `deliver`."""
+        return self.steps().mailbox.outcomes
+
+    @property
+    def waiting(self) -> int:
+        """The calls in the queue."""
+        return 0 if self._steps is None else len(self._steps.logic.queue)
+
+    @property
+    def outstanding(self) -> int:
+        """Permits granted ahead that are, as far as the lender knows, not used."""
+        return 0 if self._lender is None else self._lender.outstanding
+
+    @property
+    def lent_out(self) -> int:
+        """Those of them that other processes have."""
+        return 0 if self._lender is None else self._lender.lent_out
+
+    def stopped_loops(self, now: Instant) -> LoopStatistics | None:
+        """The loops that are stopped at `now`; None without any."""
+        return None if self._steps is None else self._steps.logic.stopped.statistics(now)
+
+    # What is passed on.
+
+    def acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
+        """An ask on the actor's own loop. None means that the waiter has joined the queue and will be woken."""
+        return self.steps().acquire(acquire, waiter)
 
     def send(self, message: Acquire | Leave, waiter: Waiter | None = None) -> None:
         """Leaves a message, on any thread: see `Mailbox.send`."""
-        self._steps.mailbox.send(message, waiter)
+        self.steps().mailbox.send(message, waiter)
 
     def wake(self) -> None:
         """Has the successes read soon that were left, on any thread."""
-        self._steps.mailbox.notify()
+        self.steps().mailbox.notify()
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter no longer waits."""
-        self._steps.mailbox.inbox.append((Leave(), waiter))
-        self._steps.read_soon()
+        steps = self.steps()
+        steps.mailbox.inbox.append((Leave(), waiter))
+        steps.read_soon()
 
     def change(self, part: Callable[[], object]) -> None:
         """Reads the mailbox, changes the policies, and serves the queue by them: soon, if a step runs."""
-        self._steps.change(part)
+        self.steps().change(part)
 
     def within(self, part: Callable[[], object]) -> None:
         """Runs a part of a step: within the step that runs, or else as a step of its own."""
-        self._steps.within(part)
+        self.steps().within(part)
+
+    # The life of the actor. At rest nothing waits and nothing is granted ahead.
 
     def passivate(self) -> None:
         """Puts the actor to rest. The next ask resumes it as it is now."""
-        self._steps.passivate()
+        self._common.portal.check_thread()
+        self.life.apply(Event.PASSIVATE)
+        if self._steps is None:
+            self.copy()
+        else:
+            self._steps.halt()
 
     def stop(self, reason: Reason, retry_after: Duration | None, *, until: Instant | None = None) -> None:
         """Takes the actor down: until it is reopened every ask is denied for this reason."""
-        self._steps.stop(reason, retry_after, until=until)
+        answer = self._denied(reason, retry_after)
+        if self._steps is not None:
+            self._steps.stop(answer, until=until)
+            return
+        self.life.stop(answer, until=until)
+        self.copy()
 
     def close(self) -> None:
         """Closes the actor for good: every ask is denied as `shutting_down`."""
-        self._steps.close()
+        answer = self._denied(Reason.SHUTTING_DOWN, None)
+        self.life.stop(answer, closed=True)
+        if self._steps is None:
+            self.copy()
+        if self._steps is not None:  # Another thread may have made them meanwhile, for a message.
+            self._steps.close(answer)
+
+    def _denied(self, reason: Reason, retry_after: Duration | None) -> Denied:
+        return Denied(self.scope, reason, None if retry_after is None else to_seconds(retry_after))

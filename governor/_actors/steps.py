@@ -10,22 +10,19 @@ denied, or posted to the loop, and never begun.
 import math
 from collections.abc import Callable
 from functools import partial
-from random import Random
 from typing import Final, final
 
-from governor._actors.alarm import Alarm, Alarms
-from governor._actors.effects import Crashed, Performer, Surroundings
-from governor._actors.failures import Failures
+from governor._actors.alarm import Alarm
+from governor._actors.common import Common
+from governor._actors.effects import Crashed, Performer
 from governor._actors.lease import LOOK_INTERVAL
 from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import Event, Lifecycle
-from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT, Mailbox
 from governor._actors.permit import Permit
-from governor._actors.portal import Portal
 from governor._actors.queue import Waiter
 from governor._actors.scope import ScopeLogic
-from governor._units import Duration, Instant, to_seconds
+from governor._units import Instant, to_seconds
 from governor.errors import Reason
 from governor.messages import Acquire, Denied
 from governor.policies.pipeline import Pipeline
@@ -60,35 +57,32 @@ class Steps:
     def __init__(
         self,
         ledger: Ledger,
+        life: Lifecycle,
         *,
         owner: Performer,
-        portal: Portal,
-        alarms: Alarms,
-        failures: Failures,
+        common: Common,
         retry: Retry,
-        random: Random,
-        max_waiting: int,
-        surroundings: Surroundings,
-        watch: LoopWatch | None = None,
     ) -> None:
-        self.life = Lifecycle()
-        self.alarm = Alarm(alarms, self)
-        self.mailbox = Mailbox(ledger.scope, portal=portal, failures=failures, max_waiting=max_waiting, reader=self)
+        self.life = life
+        self.alarm = Alarm(common.parent.alarms, self)
+        self.mailbox = Mailbox(
+            ledger.scope, portal=common.portal, failures=common.failures, max_waiting=common.max_waiting, reader=self
+        )
         self.logic = ScopeLogic(
             ledger,
             owner=owner,
             retry=retry,
-            random=random,
-            max_waiting=max_waiting,
+            random=common.random,
+            max_waiting=common.max_waiting,
             alarm=self.alarm,
-            time=portal.time,
-            surroundings=surroundings,
+            time=common.portal.time,
+            surroundings=common.parent,
             steps=self,
         )
-        self.portal = portal
+        self.portal = common.portal
         self._owner = owner
-        self._failures = failures
-        self._watch = watch
+        self._failures = common.failures
+        self._watch = common.watch
         #: Whether the step that runs is between two messages, where outcomes may be read on behalf of another actor.
         self._hearing = False
         self._rang_at = Instant(-1)
@@ -215,7 +209,7 @@ class Steps:
         denied = self.life.answer(ledger.clock)
         if denied is None and acquire.watched is not None and self._watch is not None:
             # Before anything is spent.
-            denied = self._watch.denial(ledger.clock(), ledger.scope, self.logic.loops, acquire, self.logic.stopped)
+            denied = self._watch.denial(ledger.clock(), ledger.scope, self._owner.loops, acquire, self.logic.stopped)
             if denied is not None and denied.again:
                 return denied
         return self.logic.decide(acquire, waiter) if denied is None else ledger.deny(denied)
@@ -238,12 +232,6 @@ class Steps:
 
     # The life of the actor.
 
-    def passivate(self) -> None:
-        """Puts the actor to rest. The next ask resumes it as it is now."""
-        self.portal.check_thread()
-        self.life.apply(Event.PASSIVATE)
-        self._halt()
-
     def _resume(self) -> None:
         self.life.apply(Event.RESUME)
         self.logic.resumed()
@@ -251,27 +239,25 @@ class Steps:
     # Both in this order: publish the answer, close the mailbox, answer the calls that wait. A call that looks in between finds
     # the answer, or is among those that wait; none is forgotten.
 
-    def stop(self, reason: Reason, retry_after: Duration | None, *, until: Instant | None = None) -> None:
-        """Takes the actor down: until it is reopened every ask is denied for this reason."""
-        answer = self.logic.denied(reason, retry_after)
+    def stop(self, answer: Denied, *, until: Instant | None = None) -> None:
+        """Takes the actor down: until it is reopened every ask is answered so."""
         self.life.stop(answer, until=until)
-        self._halt()
+        self.halt()
         self.mailbox.refuse(answer)
-        self.logic.dismiss(answer)
-        if not self.life.busy:
-            self.logic.standing.move_on()
+        self._dismiss(answer)
 
-    def close(self) -> None:
-        """Closes the actor for good: every ask is denied as `shutting_down`."""
-        answer = self.logic.denied(Reason.SHUTTING_DOWN, None)
-        self.life.stop(answer, closed=True)
-        self._halt()
+    def close(self, answer: Denied) -> None:
+        """Every ask is answered so for good: the life of the actor is over."""
+        self.halt()
         self.mailbox.close(answer)
+        self._dismiss(answer)
+
+    def _dismiss(self, answer: Denied) -> None:
         self.logic.dismiss(answer)
         if not self.life.busy:
             self.logic.standing.move_on()
 
-    def _halt(self) -> None:
+    def halt(self) -> None:
         """Learns and recalls what is granted ahead, and ends the alarm."""
         self.logic.lender.catch_up()
         self.logic.lender.recall()
@@ -292,5 +278,5 @@ class Steps:
                 self._resume()
             denied = self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT)
             self._owner.perform(Crashed(error))  # First: one that is down and not restarted would stay down.
-            self.stop(Reason.OVERLOADED, NOMINAL_WAIT)
+            self.stop(denied)
         return self.logic.ledger.deny(denied)

@@ -56,7 +56,7 @@ def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
 def scope_statistics(actor: ScopeActor, now: Instant, wall: Moment) -> ScopeStatistics:
     """The scope of one actor as it stands at `now`, which is `wall` on the wall clock."""
     actor.catch_up()
-    ledger, leased, denied = actor.ledger, actor.lender.outstanding, actor.denial(now)
+    ledger, leased, denied = actor.ledger, actor.outstanding, actor.denial(now)
     breaker, failure = ledger.pipeline.breaker, ledger.counters.last_failure
     limits = tuple([limit_statistics(limit, now, leased) for limit in ledger.pipeline.limits])
     return ScopeStatistics(
@@ -64,7 +64,7 @@ def scope_statistics(actor: ScopeActor, now: Instant, wall: Moment) -> ScopeStat
         limits=limits,
         scarcest=scarcest(limits),
         breaker=_breaker(breaker, now, wall),
-        waiting=len(actor.logic.queue),
+        waiting=actor.waiting,
         leased=leased,
         denial=None if denied is None else DenialStatistics(reason=denied.reason, retry_after=denied.retry_after),
         last_failure=None
@@ -72,7 +72,7 @@ def scope_statistics(actor: ScopeActor, now: Instant, wall: Moment) -> ScopeStat
         else FailureStatistics(at=_moment(failure.at, now, wall), status=failure.status, error=failure.error),
         unknown_units=ledger.units.unknown(),
         uncharged_units=ledger.units.uncharged(),
-        loops=actor.logic.stopped.statistics(now),
+        loops=actor.stopped_loops(now),
     )
 
 

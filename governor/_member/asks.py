@@ -98,8 +98,7 @@ class Asks:
         if self.closed:
             denied = _shutting_down(asked)
         elif acquire.watched is not None and stand_in.watch is not None:
-            rules = stand_in.logic
-            denied = stand_in.watch.denial(self._now(), stand_in.scope, rules.loops, acquire, rules.stopped)
+            denied = stand_in.watch.denial(self._now(), stand_in.scope, stand_in.loops, acquire, stand_in.stopped)
         if denied is None:
             self._forward(asked)
         else:

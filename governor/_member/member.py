@@ -201,7 +201,7 @@ class Member(Notifier):
         self._config = config
         self._away.reconfigure(config)
         for scope, one in tuple(self._stand_ins.items()):
-            one.logic.loops = config.for_scope(scope).loops
+            one.loops = config.for_scope(scope).loops
 
     def leave_degraded(self) -> None:
         """Raises `UsageError`: see `Backend.operations`."""

@@ -41,16 +41,6 @@ class Parent(Outbox, Protocol):
         """Plans a retry."""
 
 
-class _Rules:
-    """The parameters of the loop guard."""
-
-    __slots__ = ("loops", "stopped")
-
-    def __init__(self, loops: Loops) -> None:
-        self.loops = loops
-        self.stopped = StoppedLoops()
-
-
 class _NoBudget:
     def deposit(self, now: Instant) -> None:
         raise UsageError("the retry budget belongs to the daemon")
@@ -77,9 +67,10 @@ class StandIn(PermitSource, OutcomeLeaver):
         "deposits",
         "idle_looks",
         "lease",
-        "logic",
+        "loops",
         "max_waiting",
         "scope",
+        "stopped",
         "waiting",
         "watch",
     )
@@ -104,7 +95,8 @@ class StandIn(PermitSource, OutcomeLeaver):
         self.classifier = parent.classifier
         self.watch = parent.watch
         self.failures = parent.failures
-        self.logic = _Rules(loops)
+        #: The parameters of the loop guard, and what it has stopped.
+        self.loops, self.stopped = loops, StoppedLoops()
         self.max_waiting = max_waiting
         #: One for each ask for more than one request that has no answer yet.
         self.large: deque[None] = deque()

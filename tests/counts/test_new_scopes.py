@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from governor import Config, Governor, Permit
+from governor import Config, Governor, Permit, _build
 from tests.counts.allowed import NEW_SCOPE, compare, counts_bytes
 from tests.support.counting import TRIES, calls_in, no_labels
 
@@ -61,5 +61,6 @@ async def test_a_scope_at_rest_takes_no_more_memory_and_objects_than_allowed() -
 
     compare("a scope at rest", "objects", NEW_SCOPE["objects"], objects // SCOPES)
     if counts_bytes():
-        # In hundreds: tables of all scopes have a share in it.
-        compare("a scope at rest", "bytes", NEW_SCOPE["bytes"], taken // SCOPES // 100 * 100)
+        # In hundreds: tables of all scopes have a share in it. Fields in C are numbers beside their objects.
+        allowed = NEW_SCOPE["bytes"] + (100 if _build.is_compiled() else 0)
+        compare("a scope at rest", "bytes", allowed, taken // SCOPES // 100 * 100)

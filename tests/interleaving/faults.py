@@ -11,6 +11,7 @@ from governor._actors.lease import LocalHolder
 from governor._actors.lender import Lender
 from governor._actors.mailbox import Mailbox
 from governor._actors.permit import Permit
+from governor._actors.steps import Steps
 from governor._units import Instant
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
@@ -71,6 +72,15 @@ def lease_entered_while_a_failure_is_unread(self: ScopeActor) -> Permit | None:
         return self.pop_leased()
     except IndexError:
         return None
+
+
+def steps_made_without_a_look_at_those_of_other_threads(self: ScopeActor) -> Steps:
+    made = Steps(self.ledger, self.life, owner=self, common=self._common, retry=self.retry)
+    self.inbox, self.large, self.unread = made.mailbox.inbox, made.mailbox.large, made.mailbox.outcomes
+    self._lender = made.logic.lender
+    self.deposits = self._lender.holder.deposits
+    self._steps = made
+    return made
 
 
 def nothing_taken_back(self: Lender) -> bool:

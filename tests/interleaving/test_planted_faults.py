@@ -13,6 +13,7 @@ from governor._actors.failures import Failures
 from governor._actors.lease import LocalHolder
 from governor._actors.lender import Lender
 from governor._actors.mailbox import Mailbox
+from governor._actors.stepped import Stepped
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
@@ -64,6 +65,11 @@ def pausing(random: Random) -> Scenario:
     return Scenario("1000/s burst 1000", some_scripts(random, "abc", (200,) * 12 + (500,)), degraded_after=1)
 
 
+def beginning(random: Random) -> Scenario:
+    """Several callers find an actor at rest."""
+    return Scenario("1000/s burst 1000", [[Ask("a")] * 3 for _ in range(3)])
+
+
 @pytest.mark.promise("R02", "R06", "R07", "R08", "R51", "R55")
 @pytest.mark.parametrize(
     ("scenario", "fault"),
@@ -79,6 +85,7 @@ def pausing(random: Random) -> Scenario:
         (opening, patch.object(ScopeActor, "take", faults.lease_entered_while_a_failure_is_unread)),
         (opening, patch.object(Lender, "recall_here", faults.nothing_taken_back)),
         (cap, patch.object(Pipeline, "lend", faults.nothing_accounted_for)),
+        (beginning, patch.object(Stepped, "_make_steps", faults.steps_made_without_a_look_at_those_of_other_threads)),
     ],
     ids=lambda value: value.attribute + ": " + value.new.__name__ if hasattr(value, "attribute") else value.__name__,
 )

@@ -21,6 +21,7 @@ from benchmarks.laws import Admission, excess_over_bucket, most_in_window
 from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, StrictWindow, TokenBucket
 from governor._actors import asking, portal
 from governor._actors.actor import ScopeActor
+from governor._actors.alarm import Alarm
 from governor._actors.permit import LentPermit
 from governor._supervisor import Supervisor
 from governor._units import DAY, MINUTE, SECOND, Instant, to_seconds
@@ -145,7 +146,7 @@ class World:
     def _rest(self) -> bool:
         """No task can go on: either it is time for an alarm, or a call will never be answered."""
         alarm = self._next_alarm()
-        unread = [actor.scope for actor in self._actors() if actor.inbox or actor.outcomes]
+        unread = [actor.scope for actor in self._actors() if actor.inbox or actor.unread]
         if unread:
             raise Stuck(f"{unread} have messages that no task reads")
         if alarm == math.inf:
@@ -191,22 +192,25 @@ class World:
         return self._stepper.left == 1 and self._next_alarm() == math.inf and not self._has_work()
 
     def _next_alarm(self) -> float:
-        return min((actor._steps.alarm.at for actor in self._actors()), default=math.inf)
+        return min((alarm.at for alarm in self._alarms()), default=math.inf)
 
     def _has_work(self) -> bool:
         return self._portal is not None and bool(self._portal.posts or self._due())
 
-    def _due(self) -> list[ScopeActor]:
+    def _alarms(self) -> list[Alarm]:
+        return [actor._steps.alarm for actor in self._actors() if actor._steps is not None]
+
+    def _due(self) -> list[Alarm]:
         now = self._seconds()
-        return [actor for actor in self._actors() if actor._steps.alarm.at <= now]
+        return [alarm for alarm in self._alarms() if alarm.at <= now]
 
     def _work(self) -> bool:
         assert self._portal is not None
         if self._portal.posts:
             self._portal.posts.popleft()()
             return True
-        for actor in self._due():
-            actor._steps.alarm.ring()
+        for alarm in self._due():
+            alarm.ring()
             return True
         return False
 

@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 from governor import Denied, Permit, Reason
 from governor._actors.actor import ScopeActor
 from governor._actors.alarm import Alarms
+from governor._actors.common import Common
 from governor._actors.effects import Effect, Signal
 from governor._actors.failures import Failures
 from governor._actors.ledger import Ledger
@@ -136,14 +137,16 @@ class LeaseMachine(RuleBasedStateMachine):
         actor = ScopeActor(
             name,
             Pipeline(Breaker(failures=failures), limits, cap=self.cap, degraded=self.degraded),
-            portal=self.portal,
-            now=lambda: Instant(self.now),
+            common=Common(
+                portal=self.portal,
+                failures=self.failures,
+                clock=lambda: Instant(self.now),
+                random=Random(0),
+                parent=self,
+                announcer=Announcer(lambda: 0.0),
+                max_waiting=100,
+            ),
             retry=Retry(),
-            random=Random(0),
-            max_waiting=100,
-            failures=self.failures,
-            parent=self,
-            announcer=Announcer(lambda: 0.0),
         )
         actor.ledger.units.watching = False  # As after the first calls.
         actor.within(lambda: None)
@@ -291,7 +294,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def ring_the_alarm(self, which: int) -> None:
-        alarm = self.scopes[which].actor._steps.alarm
+        alarm = self.scopes[which].actor.steps().alarm
         if alarm.at <= self.portal.time():
             alarm.ring()
             self._read(self.scopes[which])

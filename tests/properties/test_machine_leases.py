@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from governor import Grant, Instant, Permit, Result
 from governor._actors.actor import ScopeActor
 from governor._actors.alarm import Alarms
+from governor._actors.common import Common
 from governor._actors.effects import Effect, Signal
 from governor._actors.failures import Failures
 from governor._actors.group import GroupActor
@@ -156,14 +157,16 @@ class MachineLeases(RuleBasedStateMachine):
         return ScopeActor(
             name,
             Pipeline(breaker, [limit], cap=self.cap, degraded=self.degraded, arrivals=self.arrivals),
-            portal=self.portal,
-            now=self.clock,
+            common=Common(
+                portal=self.portal,
+                failures=self.failures,
+                clock=self.clock,
+                random=Random(0),
+                parent=self,
+                announcer=Announcer(lambda: 0.0),
+                max_waiting=100,
+            ),
             retry=Retry(),
-            random=Random(0),
-            max_waiting=100,
-            failures=self.failures,
-            parent=self,
-            announcer=Announcer(lambda: 0.0),
         )
 
     # What actors know of their supervisor, and sessions of the governor.
@@ -528,8 +531,8 @@ class MachineLeases(RuleBasedStateMachine):
         self.gone[:] = [session for session in self.gone if session.due]
         self.portal.turn()
         for actor in self.actors.values():
-            if actor._steps.alarm.at <= self.portal.time():
-                actor._steps.alarm.ring()
+            if actor.steps().alarm.at <= self.portal.time():
+                actor.steps().alarm.ring()
 
     @invariant()
     def what_is_lent_is_known(self) -> None:

@@ -303,7 +303,7 @@ async def test_permits_granted_ahead_count_in_the_limit_of_the_provider_and_are_
             granted(governor.try_permit("hub", method))
         actor = actor_of(governor, "hub", "GET")
         actor.lender.demand.size = 100
-        actor._steps.within(lambda: actor.lender.fill(actor.ledger.clock()))
+        actor.within(lambda: actor.lender.fill(actor.ledger.clock()))
         ahead = actor.lender.outstanding
         taken = [actor.take() for _ in range(3)]
         others = [governor.try_permit("hub", "POST") for _ in range(left + 5)]

@@ -117,9 +117,9 @@ class History:
         for methods in self.governor._access.addresses.values():
             for actor in methods.values():
                 assert isinstance(actor, Granting)
-                cap, pipeline = actor._cap, actor._steps.logic.ledger.pipeline
-                told += [actor._steps.logic.ledger.scope, actor.gate, actor._generation, actor.life.state, cap.left, cap.latest]
-                told += [cap.slot_ends, actor.counters.answered_2xx, actor._steps.logic.ledger.counters.record()]
+                cap, pipeline = actor._cap, actor.ledger.pipeline
+                told += [actor.ledger.scope, actor.gate, actor._generation, actor.life.state, cap.left, cap.latest]
+                told += [cap.slot_ends, actor.counters.answered_2xx, actor.ledger.counters.record()]
                 told += [pipeline.degraded.failures, *((limit.ready, limit.state()) for limit in pipeline.all_limits)]
         return told
 

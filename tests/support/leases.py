@@ -83,7 +83,7 @@ def ahead(governor: Governor, *scopes: str, least: int = 20, method: str | None 
 
     def fill_all() -> None:
         for actor in actors:
-            actor._steps.within(partial(fill, actor))
+            actor.within(partial(fill, actor))
 
     with standing_still(governor, fill_all):
         assert all(len(actor.lender.holder) >= least for actor in actors)
