@@ -1,6 +1,7 @@
 """The estimate of what a request will use, before it is sent: tokens of the input, and of the longest output that it allows.
 
 The input is estimated as a quarter of the bytes of a JSON body; data in base64, such as an image, counts as `PER_FILE` tokens.
+Long text without blanks, such as a sequence of DNA, is no file: base64 has capitals, small letters and digits.
 The output is what the request allows at most (`max_tokens` and its kin, times `n`), or `UNSAID_OUTPUT` if a request for text
 does not say. A body that is not JSON, or that is read while it is sent, counts nothing.
 """
@@ -18,8 +19,10 @@ PER_FILE: Final = 1_000
 #: Tokens of the output of a request for text that sets no maximum.
 UNSAID_OUTPUT: Final = 1_000
 _BYTES_PER_TOKEN: Final = 4
-#: Base64 without a line break; text has blanks.
+#: Base64 without a line break; most text has blanks.
 _FILE: Final = re.compile(rb"[A-Za-z0-9+/_=-]{2048,}+")
+#: What base64 of this length has, unless the file is the same byte again and again.
+_KINDS: Final = (re.compile(rb"[A-Z]"), re.compile(rb"[a-z]"), re.compile(rb"[0-9]"))
 
 
 class Estimate(NamedTuple):
@@ -82,9 +85,10 @@ def estimate(request: Request) -> Estimate:
 
 def _tokens(body: bytes) -> int:
     size, files = len(body), 0
-    for file in _FILE.finditer(body):
-        size -= file.end() - file.start()
-        files += 1
+    for run in _FILE.finditer(body):
+        if all(kind.search(body, *run.span()) for kind in _KINDS):
+            size -= run.end() - run.start()
+            files += 1
     return -(-size // _BYTES_PER_TOKEN) + files * PER_FILE
 
 

@@ -25,6 +25,7 @@ from governor._fields import BucketFields
 from governor._units import AFTER_OUTCOME, MAX_DURATION, NEVER, Duration, DurationLike, Instant
 from governor.policies import _checks
 from governor.policies._arithmetic import BucketArithmetic
+from governor.policies._backlog import Backlog
 from governor.policies._rate_text import parse_rate, rate_text
 from governor.policies.arrivals import Arrivals
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Limit, LimitPolicy, Request, Result
@@ -103,6 +104,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
 
     __slots__ = (
         "_arithmetic",
+        "_backlog",
         "_burst",
         "_changed_at",
         "_debt",
@@ -128,6 +130,8 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         #: The theoretical arrival time, in ticks.
         self.tat = 0
         self._refunded = 0
+        #: For units whose calls often use fewer than they were granted; None for requests.
+        self._backlog = None if self._unit is None else Backlog()
         # When it continued from a bucket with other parameters, which charged the grants until then.
         self._changed_at = _NOT_YET
         # Lent tokens in ticks; tolerance and slack are smaller by this.
@@ -184,6 +188,8 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         ticks = self.plain if request is PLAIN else request.amount(self._unit) * self._step
         tat = self.tat
         full = now * self.ticks
+        if ticks and self._backlog is not None:
+            self._backlog.note(now, tat - full)
         self.tat = tat = (tat if tat > full else full) + ticks
         if tat - full > self.slack:
             self.move(tat)
@@ -201,12 +207,14 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
 
         All debts together are at most `max_debt` bursts; the rest is dropped, and returned.
 
-        Tokens taken at the grant are refilled as time passes, and refilled tokens must not be put back a second time. So at
-        most the distance from now to the TAT just after the grant is put back, less every refund since; nothing for a grant
-        from before the parameters changed.
+        Tokens taken at the grant are refilled as time passes, and refilled tokens must not be put back a second time: see
+        `Backlog`. Where it knows nothing, at most the distance from now to the TAT just after the grant is put back, less
+        every refund since; nothing for a grant from before the parameters changed.
         """
-        full = now * self.ticks
+        full, backlog = now * self.ticks, self._backlog
         if change >= 0:
+            if change and backlog is not None:
+                backlog.note(now, self.tat - full)
             tat = max(self.tat, full)
             # By how much the TAT may be ahead of now because of what calls have used beyond their permits.
             max_debt = (self._burst + _checks.units_of(self._debt, self._burst)) * self._step
@@ -215,13 +223,18 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
             return change - kept
         if grant.granted_at <= self._changed_at:
             return 0
+        if backlog is not None and grant.granted_at >= backlog.since:
+            self._put_back(backlog.put_back(grant.granted_at, -change * self._step))
+            return 0
         taken_until = grant.granted_at * self.ticks + grant.request.amount(self._unit) * self._step
         if receipt is not None:
             taken_until = max(taken_until, receipt - self._refunded)
-        back = min(-change * self._step, max(0, taken_until - full))
-        self.move(self.tat - back)
-        self._refunded += back
+        self._put_back(min(-change * self._step, max(0, taken_until - full)))
         return 0
+
+    def _put_back(self, ticks: int) -> None:
+        self.move(self.tat - ticks)
+        self._refunded += ticks
 
     @property
     def is_exact(self) -> bool:  # type: ignore[override]
@@ -235,7 +248,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         """A copy."""
         copy = TokenBucketPolicy(self.parameters)
         copy._keep(self.ticks, self._step, self._burst)
-        copy.tat = self.tat
+        copy.tat, copy._backlog = self.tat, None
         copy._lend(self._lent)
         return copy
 
@@ -261,6 +274,8 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
 
     def collect(self, now: Instant, used: int) -> None:
         """Spends the tokens now, the latest instant at which they can have been used."""
+        if used and self._backlog is not None:
+            self._backlog.note(now, self.tat - now * self.ticks)
         self.tat = max(self.tat, now * self.ticks) + used * self._step
         self._lend(-used * self._step)
 
@@ -291,6 +306,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         """The same share of the burst is left as in the other bucket."""
         if (self.ticks, self._step, self._burst) == (before.ticks, before._step, before._burst):
             self.restore(before.state())
+            self._backlog = before._backlog
             return
         self.move(self._arithmetic.carried_over(now, before.tat, before._arithmetic))
         self._changed_at = now
@@ -306,6 +322,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
     def restore(self, state: TokenBucketState) -> None:
         """See `LimitPolicy.restore`."""
         self._lend(-self._lent)
+        self._backlog = None if self._unit is None else Backlog()
         self.move(state.tat)
         self._refunded = state.refunded
         self._changed_at = state.changed_at

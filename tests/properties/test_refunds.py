@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
+from unittest.mock import patch
 
 import pytest
+from msgspec.structs import replace
 
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
-from governor.policies.contract import Grant, Request, Result
+from governor.policies import _backlog
+from governor.policies.contract import REQUESTS, Grant, Request, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.window import StrictWindowPolicy
 from governor.policies.window_parameters import StrictWindow
@@ -64,8 +67,13 @@ def buckets(draw: st.DrawFn) -> tuple[TokenBucket, list[Step]]:
     return parameters, draw(st.lists(st.tuples(pauses, costs, ENDS), min_size=length, max_size=length))
 
 
+def request_of(policy: TokenBucketPolicy, cost: int) -> Request:
+    unit = policy.parameters.unit
+    return Request(cost) if unit == REQUESTS else Request(0, {unit: cost})
+
+
 def end_in_bucket(policy: TokenBucketPolicy, now: int, use: Use, used: int | None) -> None:
-    grant = Grant(Instant(use.at), 0, Request(use.cost))
+    grant = Grant(Instant(use.at), 0, request_of(policy, use.cost))
     if used is None:
         policy.refund(Instant(now), grant, use.receipt)
         use.used = 0
@@ -75,19 +83,25 @@ def end_in_bucket(policy: TokenBucketPolicy, now: int, use: Use, used: int | Non
 
 
 @pytest.mark.promise("R02", "R03")
+@pytest.mark.parametrize(("unit", "entries"), [(REQUESTS, 2), ("tokens", 2), ("tokens", 4)])
 @given(buckets(), st.booleans())
 def test_a_bucket_never_admits_more_than_one_that_had_known_what_would_be_used(
-    history: tuple[TokenBucket, list[Step]], keeps_receipts: bool
+    unit: str, entries: int, history: tuple[TokenBucket, list[Step]], keeps_receipts: bool
 ) -> None:
+    with patch.object(_backlog, "MAX_ENTRIES", entries):
+        admits_no_more(unit, history, keeps_receipts)
+
+
+def admits_no_more(unit: str, history: tuple[TokenBucket, list[Step]], keeps_receipts: bool) -> None:
     parameters, steps = history
-    policy, now = TokenBucketPolicy(parameters), START
+    policy, now = TokenBucketPolicy(replace(parameters, unit=unit)), START
     uses: list[Use] = []
     open_uses: list[Use] = []
     for gap, cost, ends in steps:
         now += gap
-        if cost and policy.earliest(Instant(now), Request(cost)) <= now:
+        if cost and policy.earliest(Instant(now), request_of(policy, cost)) <= now:
             assert cost <= tokens_left(parameters, uses, now)
-            receipt = policy.commit(Instant(now), Request(cost))
+            receipt = policy.commit(Instant(now), request_of(policy, cost))
             uses.append(Use(now, cost, receipt if keeps_receipts else None))
             open_uses.append(uses[-1])
         for which, used in ends:
@@ -95,6 +109,31 @@ def test_a_bucket_never_admits_more_than_one_that_had_known_what_would_be_used(
                 end_in_bucket(policy, now, open_uses.pop(which), used)
 
             assert policy.available(Instant(now)) <= max(Fraction(0), tokens_left(parameters, uses, now))
+
+
+@pytest.mark.promise("R03")
+@given(buckets())
+def test_a_bucket_of_tokens_holds_what_one_would_that_had_known_what_would_be_used(
+    history: tuple[TokenBucket, list[Step]],
+) -> None:
+    """To the last token, however long calls take and whatever was granted and put back meanwhile."""
+    parameters, steps = history
+    policy, now = TokenBucketPolicy(replace(parameters, unit="tokens")), START
+    uses: list[Use] = []
+    open_uses: list[Use] = []
+    for gap, cost, ends in steps:
+        now += gap
+        left = tokens_left(parameters, uses, now)
+
+        assert policy.available(Instant(now)) == max(0, left.__floor__())
+        if 0 < cost <= left:
+            uses.append(Use(now, cost, policy.commit(Instant(now), request_of(policy, cost))))
+            open_uses.append(uses[-1])
+        for which, used in ends:
+            if which < len(open_uses):
+                end_in_bucket(policy, now, open_uses.pop(which), used)
+
+                assert policy.available(Instant(now)) == max(0, tokens_left(parameters, uses, now).__floor__())
 
 
 @pytest.mark.promise("R03")

@@ -1,6 +1,7 @@
 """Laws of reading the usage of an answer as it passes."""
 
 import json
+from base64 import b64encode
 from itertools import pairwise
 from typing import Any
 
@@ -97,7 +98,7 @@ def test_the_output_that_a_request_allows_counts_and_a_file_counts_as_one() -> N
     bodies: list[dict[str, Any]] = [
         {"model": "m", "max_completion_tokens": 7, "n": 2, "messages": []},
         {"generationConfig": {"maxOutputTokens": 9}, "contents": []},
-        {"max_tokens": 5, "messages": [{"image": "A" * 400_000}]},
+        {"max_tokens": 5, "messages": [{"image": b64encode(bytes(range(256)) * 1_200).decode()}]},
         {"model": "e", "input": "text"},
         {"model": "m", "messages": []},
     ]
@@ -106,3 +107,11 @@ def test_the_output_that_a_request_allows_counts_and_a_file_counts_as_one() -> N
 
     assert [14, 9, 5, 0, 1000] == [each.output for each in estimates]
     assert Estimate(1012, 5) == estimates[2]
+
+
+@pytest.mark.parametrize("letters", ["word", "ACGT", "0123456789", "WordWORD", "abc123"])
+def test_long_text_without_blanks_is_no_file(letters: str) -> None:
+    body = json.dumps({"max_tokens": 5, "messages": [letters * 5_000]}).encode()
+    request = Request("POST", "h", "/v1", {}, original=body, reading=Reading(body=lambda original: original))
+
+    assert Estimate(-(-len(body) // 4), 5) == estimate(request)
