@@ -11,10 +11,19 @@ merge into one with the least, so that less is put back. Of a grant before the f
 from collections import deque
 from typing import Final
 
+import msgspec
+
 from governor._units import NEVER, Instant
 
 #: Grants at different instants that are distinguished, twice as many as parts of the burst.
 MAX_ENTRIES: Final = 256
+
+
+class BacklogState(msgspec.Struct, frozen=True):
+    """What was lacking by instant, and the first instant that was noted."""
+
+    entries: tuple[tuple[Instant, int], ...]
+    since: Instant
 
 
 class Backlog:
@@ -63,3 +72,14 @@ class Backlog:
             unused = min(unused, entry[1])
             entry[1] -= unused
         return unused
+
+    def state(self) -> BacklogState | None:
+        """The entries as a frozen record, for `restore`; None if there has been none."""
+        if self.since == NEVER:
+            return None
+        return BacklogState(tuple((Instant(now), lacking) for now, lacking in self._entries), Instant(self.since))
+
+    def restore(self, state: BacklogState | None) -> None:
+        """Continues from a state that `state` returned."""
+        self._entries = deque([now, lacking] for now, lacking in state.entries) if state is not None else deque()
+        self.since = NEVER if state is None else state.since

@@ -25,7 +25,7 @@ from governor._fields import BucketFields
 from governor._units import AFTER_OUTCOME, MAX_DURATION, NEVER, Duration, DurationLike, Instant
 from governor.policies import _checks
 from governor.policies._arithmetic import BucketArithmetic
-from governor.policies._backlog import Backlog
+from governor.policies._backlog import Backlog, BacklogState
 from governor.policies._rate_text import parse_rate, rate_text
 from governor.policies.arrivals import Arrivals
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Limit, LimitPolicy, Request, Result
@@ -97,6 +97,7 @@ class TokenBucketState(msgspec.Struct, frozen=True, tag="token_bucket"):
     tat: int
     refunded: int
     changed_at: Instant = _NOT_YET
+    backlog: BacklogState | None = None
 
 
 class TokenBucketPolicy(LimitPolicy, BucketFields):
@@ -306,7 +307,6 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         """The same share of the burst is left as in the other bucket."""
         if (self.ticks, self._step, self._burst) == (before.ticks, before._step, before._burst):
             self.restore(before.state())
-            self._backlog = before._backlog
             return
         self.move(self._arithmetic.carried_over(now, before.tat, before._arithmetic))
         self._changed_at = now
@@ -316,13 +316,15 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         return Instant(max(0, -(-self.tat // self.ticks)))
 
     def state(self) -> TokenBucketState:
-        """The TAT, the sum of refunds, and the instant of the latest change of parameters."""
-        return TokenBucketState(self.tat, self._refunded, self._changed_at)
+        """The TAT, the sum of refunds, the instant of the latest change of parameters, and what was lacking at past grants."""
+        backlog = None if self._backlog is None else self._backlog.state()
+        return TokenBucketState(self.tat, self._refunded, self._changed_at, backlog)
 
     def restore(self, state: TokenBucketState) -> None:
         """See `LimitPolicy.restore`."""
         self._lend(-self._lent)
-        self._backlog = None if self._unit is None else Backlog()
+        if self._backlog is not None:
+            self._backlog.restore(state.backlog)
         self.move(state.tat)
         self._refunded = state.refunded
         self._changed_at = state.changed_at
