@@ -27,6 +27,7 @@ MODULES: Final = (
     "governor._actors.granting",
     "governor._actors.in_place",
     "governor._taking",
+    "governor._finished",
     "governor._permit_request",
 )
 NEEDS: Final = ("cython>=3.1,<4", "setuptools>=65")

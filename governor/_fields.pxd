@@ -1,6 +1,10 @@
 """The fields in C. What a subclass in Python reads and writes is public."""
 
 
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+
+
 cdef class FailureRun:
     cdef public long long failures
 
@@ -22,7 +26,23 @@ cdef class LimitFields:
 
 
 cdef class BucketFields(LimitFields):
-    cdef public object plain, slack, tat, ticks
+    cdef public object plain, slack, ticks
+    cdef long long _tat
+    cdef object _large_tat
+
+
+cdef inline object tat_of(BucketFields bucket):
+    return bucket._tat if bucket._large_tat is None else bucket._large_tat
+
+
+cdef inline set_tat(BucketFields bucket, object tat):
+    cdef int is_large = 0
+    cdef long long small = PyLong_AsLongLongAndOverflow(tat, &is_large)
+    if is_large:
+        bucket._large_tat = tat
+    else:
+        bucket._tat = small
+        bucket._large_tat = None
 
 
 cdef class PermitSource:

@@ -57,6 +57,14 @@ class BucketFields(LimitFields):
     tat: int
     ticks: int
 
+    # In C the TAT is kept in 64 bits while it fits, because nearly every grant moves it.
+    # C: @property
+    # C: def tat(self):
+    # C:     return tat_of(self)
+    # C: @tat.setter
+    # C: def tat(self, tat):
+    # C:     set_tat(self, tat)
+
 
 class PermitSource:
     """What permits and calls read of the address of a scope that grants permits, in this process or in another one."""

@@ -2,9 +2,9 @@
 
 cimport cython
 
-from governor._actors.granting cimport Granting
 from governor._actors.permit cimport Permit, this_thread
-from governor._taking cimport Taking
+from governor._finished cimport finished
+from governor._taking cimport Taking, address_of, grabbed
 
 
 @cython.final
@@ -19,9 +19,9 @@ cdef class Asking:
     cdef public Taking _access
 
 
-cdef inline object grabbed(object actor):
-    """`actor.grab(True)`."""
-    return (<Granting>actor).grab(True) if isinstance(actor, Granting) else actor.grab(True)
+cpdef object ask(
+    object cost, object timeout, object attempt, object caller=*, object priority=*, object fingerprint=*
+)
 
 
 cdef inline PermitRequest request(Asking asking, object provider, object method, object acquire, object classifier):

@@ -10,6 +10,7 @@ from governor._actors.permit import Permit
 from governor._callers import any_block, check_label, label_of_block
 from governor._failures import Classifier, Classify
 from governor._fingerprints import Fingerprint
+from governor._finished import NOTHING
 from governor._units import MAX_DURATION, to_seconds
 from governor.config import with_key
 from governor.errors import ConfigError, UsageError
@@ -58,24 +59,27 @@ class PermitRequest:
     # C:     if self._acquiring is not None:
     # C:         self._access.acquire(self._provider, self._method, self._acquire)
 
-    async def __aenter__(self) -> Permit:
+    async def __aenter__(self) -> Permit:  # C: def __aenter__(self):
         # The interpreter changes threads after a call, and there is none between the look and the mark: one thread gets in.
         acquiring = self._acquiring
         if acquiring is None:
             raise self._used_up()
         self._acquiring = None
-        # C: if (permit := taken(self, PLAIN, _ANY)) is None:
-        # C:     acquiring = self._access.acquire(self._provider, self._method, self._acquire)
-        permit = await acquiring  # C:     permit = await acquiring
+        permit = await acquiring  # C: if (permit := taken(self, PLAIN, _ANY)) is None: return self._wait()
         self._permit = permit
-        return permit
+        return permit  # C: return finished(permit)
 
-    async def __aexit__(
+    # C: async def _wait(self):
+    # C:     self._permit = permit = await self._access.acquire(self._provider, self._method, self._acquire)
+    # C:     return permit
+
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> Coroutine[object, object, None]:
         permit = self._permit
         if permit is not None and not permit.reported:
             permit.record(error=error) if error is None or self._classifier is None else permit.fail(error, self._classifier)
+        return NOTHING
 
     def __enter__(self) -> Permit:
         acquiring = self._acquiring
@@ -196,13 +200,13 @@ class Asking:
             provider = keyed(provider, key, caller)
         if cost == 1 and not (access.by_label and access.label(caller)):
             try:
-                actor = access.addresses[provider][method]
+                actor = access.addresses[provider][method]  # C: actor = address_of(access, provider, method)
             except KeyError:
                 actor = None
             if actor is not None:
                 if get_ident() == access.thread:  # C: if this_thread(get_ident) == access.thread:
                     # Safe whichever loop runs on this thread: it has ended before any other takes its turn.
-                    answer = actor.grab(True)  # C: answer = grabbed(actor)
+                    answer = actor.grab(True)  # C: answer = grabbed(actor, True)
                     if answer is not None:
                         return answer
                     if access.running().on_loop():

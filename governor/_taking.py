@@ -35,7 +35,7 @@ class Taking:
         attempt: int | None = None,
         caller: str | None = None,
         watched: WatchedCall | None = None,
-        *,
+        *,  # C:
         unwatched: bool = False,
     ) -> Permit | None:
         """See `Leases.take`.
@@ -46,7 +46,7 @@ class Taking:
         if (attempt is not None and attempt != 1) or (self.by_label and self.label(caller)):
             return None
         try:
-            actor = self.addresses[provider][method]  # C: actor = source_of(self.addresses[provider][method])
+            actor = self.addresses[provider][method]  # C: actor = address_of(self, provider, method)
         except KeyError:
             return None
         if unwatched and (rule := actor.loops).enabled and (method or "").upper() in rule.methods:
@@ -67,7 +67,7 @@ class Taking:
             if attempt == 1:
                 actor.deposits.append(None)
         else:
-            permit = actor.grab()
+            permit = actor.grab()  # C: permit = grabbed(actor, False)
             if permit is not None and attempt == 1:
                 # The first attempt of an operation pays into the retry budget.
                 actor.ledger.budget.deposit(permit._granted_at)

@@ -4,7 +4,7 @@ cimport cython
 
 from governor._actors.permit cimport Permit, new_permit
 from governor._fields cimport CapFields, LifeState, PermitSource
-from governor.policies.plain cimport PlainSpending
+from governor.policies.plain cimport PlainSpending, spent_at_once
 
 
 cdef extern from *:

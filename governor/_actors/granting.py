@@ -100,6 +100,9 @@ class Granting(PermitSource):
             return None
         if self._shared and now < max(map(READY, self._shared)):
             return None
+        # C: if spent_at_once(self._spending, now):
+        # C:     self.counters.requests += 1
+        # C:     return new_permit(self._make, self, now, self._generation)
         life.state = BUSY
         try:
             ready = self._spending.commit(now)

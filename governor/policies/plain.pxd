@@ -2,7 +2,7 @@
 
 cimport cython
 
-from governor._fields cimport BucketFields, CapFields
+from governor._fields cimport BucketFields, CapFields, PyLong_AsLongLongAndOverflow
 
 
 cdef extern from *:
@@ -22,25 +22,35 @@ cdef extern from *:
     bint overflows_sub(long long a, long long b, long long *out) nogil
 
 
-cdef extern from "Python.h":
-    long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
-
-
 cdef inline bint spent_in_64_bits(long long now, BucketFields bucket) except -1:
     """Takes a plain request out of the bucket, as below. False, and nothing has changed, if a number is too large for that, or
     if it was the last that the bucket holds.
     """
-    cdef int tat_is_large = 0, ticks_are_large = 0, plain_is_large = 0, slack_is_large = 0
-    cdef long long tat = PyLong_AsLongLongAndOverflow(bucket.tat, &tat_is_large)
+    cdef int ticks_are_large = 0, plain_is_large = 0, slack_is_large = 0
     cdef long long ticks = PyLong_AsLongLongAndOverflow(bucket.ticks, &ticks_are_large)
     cdef long long plain = PyLong_AsLongLongAndOverflow(bucket.plain, &plain_is_large)
     cdef long long slack = PyLong_AsLongLongAndOverflow(bucket.slack, &slack_is_large)
-    cdef long long full, ahead
-    if tat_is_large or ticks_are_large or plain_is_large or slack_is_large or overflows_mul(now, ticks, &full):
+    cdef long long tat = bucket._tat, full, ahead
+    if bucket._large_tat is not None or ticks_are_large or plain_is_large or slack_is_large:
         return False
-    if overflows_add(tat if tat > full else full, plain, &tat) or overflows_sub(tat, full, &ahead) or ahead > slack:
+    if overflows_mul(now, ticks, &full) or overflows_add(tat if tat > full else full, plain, &tat):
         return False
-    bucket.tat = tat
+    if overflows_sub(tat, full, &ahead) or ahead > slack:
+        return False
+    bucket._tat = tat
+    return True
+
+
+cdef inline bint spent_at_once(PlainSpending spending, long long now) except -1:
+    """Spends the request, as `commit`, if that takes no Python call. False, and nothing has changed, if it does."""
+    cdef CapFields cap = spending._cap
+    if spending._others or len(spending._buckets) != 1 or not cap.left or now >= cap.slot_ends:
+        return False
+    if not spent_in_64_bits(now, <BucketFields>spending._buckets[0]):
+        return False
+    cap.left -= 1
+    if now > cap.latest:
+        cap.latest = now
     return True
 
 

@@ -129,38 +129,53 @@ def shown(answer: object) -> object:
     return (type(answer).__name__, answer._granted_at, answer._generation) if isinstance(answer, Permit) else answer
 
 
+def one_tick_more(spending: PlainSpending) -> None:
+    for bucket in spending._buckets:
+        bucket.tat += 1
+
+
+def wrapped_round(spending: PlainSpending) -> None:
+    for bucket in spending._buckets:
+        bucket.tat = (bucket.tat + 2**63) % 2**64 - 2**63
+
+
+def dated_late(spending: PlainSpending) -> None:
+    spending._cap.latest += 1
+
+
+def counted_twice(actor: Granting, permit: Permit) -> None:
+    counts: Counts = actor.counters
+    counts.requests += permit._granted_at % 7 == 0
+
+
+def one_generation_later(actor: Granting, permit: Permit) -> None:
+    permit._generation += 1
+
+
+#: What goes wrong once a plain request is spent, and once it is granted.
+SPENT: Final = {"tick": one_tick_more, "overflow": wrapped_round, "cap": dated_late}
+GRANTED: Final = {"counter": counted_twice, "generation": one_generation_later}
+
+
 def plant(name: str) -> None:
     """Makes this build differ."""
-    commit = PlainSpending.commit
-    if name == "tick":
+    commit, grab = PlainSpending.commit, Granting.grab
 
-        def one_tick_more(self: PlainSpending, now: Instant) -> int:
-            ready = commit(self, now)
-            for bucket in self._buckets:
-                bucket.tat += 1
-            return ready
+    def spent(self: PlainSpending, now: Instant) -> int:
+        ready = commit(self, now)
+        SPENT[name](self)
+        return ready
 
-        PlainSpending.commit = one_tick_more  # type: ignore[method-assign]
-    elif name == "cap":
+    def granted(self: Granting, deny: bool = False) -> Any:
+        answer = grab(self, True) if deny else grab(self)
+        if isinstance(answer, Permit):
+            GRANTED[name](self, answer)
+        return answer
 
-        def dated_late(self: PlainSpending, now: Instant) -> int:
-            ready = commit(self, now)
-            self._cap.latest += 1
-            return ready
-
-        PlainSpending.commit = dated_late  # type: ignore[method-assign]
-    elif name == "counter":
-        grab = Granting.grab
-
-        def counted_twice(self: Granting, deny: bool = False) -> Any:
-            answer = grab(self, True) if deny else grab(self)
-            counts: Counts = self.counters
-            counts.requests += isinstance(answer, Permit) and answer._granted_at % 7 == 0
-            return answer
-
-        Granting.grab = counted_twice  # type: ignore[method-assign]
+    if name in SPENT:
+        PlainSpending.commit = spent  # type: ignore[method-assign]
     else:
-        raise ValueError(name)
+        Granting.grab = granted  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
