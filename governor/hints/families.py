@@ -88,8 +88,8 @@ def readers_of(known: tuple[LimitReader, ...], names: tuple[str, ...], unknown: 
     made = [_completed(reader, names, parts) for reader in known]
     for limit, said in parts.items():
         stated = [name for name, part in said if part.part == "limit"]
-        # `x-acme-ratelimit-reset` is also that of `x-acme-ratelimit-hour-remaining`.
-        ends = [one for family, found in resets.items() if limit.startswith(family) for one in found]
+        # `x-acme-ratelimit-reset` is also that of `x-acme-ratelimit-hour-remaining`, if that has none itself.
+        ends = resets[limit] or [one for family, found in resets.items() if limit.startswith(family) for one in found]
         remaining = [(name, part) for name, part in said if part.part == "remaining" and name in unknown]
         for name, part in remaining:
             sources = LimitSources(dimension=part.dimension, limit=stated[0] if stated else None, remaining=name)

@@ -385,7 +385,7 @@ def _agree(found: list[Hint], wait: int) -> None:
             same = (one.reset for one in found if one.reset and one.remaining == 0 and one.limit == hint.limit is not None)
             until = wait if wait > 0 else max(same, default=0)
             if 0 < until < hint.retry_after:
-                found[at] = hint._replace(retry_after=Duration(until))
+                found[at] = hint._replace(retry_after=Duration(until), reset=Duration(until))
 
 
 def _span(text: str, clock: Clock, unit: int = SECOND) -> int:

@@ -26,12 +26,15 @@ _CODE: Final = re.compile(
 _CODE_KEY: Final = re.compile(r"(?:code|type|reason|error|errors|name|status|tag|id|errorcode|kind)$")
 _SAID: Final = re.compile(
     r"too many (?:api )?(?:requests|calls)|(?:rate|request|call|api)[ -]?limit (?:has |have |was |is |been )*"
-    r"(?:exceeded|reached|hit|met)|exceed\w* (?:\w+ ){0,5}(?:rate|request)[ -]limit|(?:was|been|is|being) throttled"
+    r"(?:exceeded|reached|hit|met)|(?:was|been|is|being) throttled"
     r"|rate exceeded|reduce (?:your|the) request rate|please slow down|banned until"
     # What may be used in a day or a month; a quota of storage does not come back with time.
     r"|(?<!storage )(?<!disk )(?<!space )quota (?:for (?:\w+ ){1,4})?(?:(?:has|have|was|is|been) ){0,2}"
     r"(?:exceeded|exhausted|reached)"
-    r"|quota limit (?:exceeded|reached)|exceeded (?:your|the|its) (?:(?!storage|disk|space)\w+ ){0,4}quota"
+    r"|quota limit (?:exceeded|reached)|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b"
+    r"|exceed\w* (?:(?!storage|disk|space)\w+ ){0,5}(?:(?:rate|request)[ -]limit|quota|(?:access|request|call) rate"
+    r"|(?:hourly|daily|weekly|monthly) (?:\w+ )?limit|(?:maximum|number of) (?:\w+ ){0,2}(?:requests|calls|queries)"
+    r"|(?:requests|calls|queries) per)"
     r"|out of (?:(?!storage|disk|space)\w+ ){0,3}quota"
     r"|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit|requests|calls)"
     # How often, or how many in some time: other limits have neither.

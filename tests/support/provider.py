@@ -88,6 +88,7 @@ def stream(*pieces: bytes, kind: str = "application/octet-stream", end: End = En
     return Reply(headers={"content-type": kind, "transfer-encoding": "chunked"}, pieces=pieces, end=end)
 
 
+_STATUSES = frozenset(HTTPStatus)
 #: The connection is closed after the request, without an answer.
 NO_ANSWER = Reply(status=None, end=End.BROKEN)
 #: No answer comes until the client closes the connection.
@@ -182,7 +183,8 @@ async def _send(writer: StreamWriter, reply: Reply, *, head_only: bool) -> None:
         return
     chunked = "transfer-encoding" in reply.headers
     length = {} if chunked else {"content-length": str(sum(map(len, reply.pieces)) + (reply.end is not End.COMPLETE))}
-    lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}"]
+    phrase = HTTPStatus(reply.status).phrase if reply.status in _STATUSES else "Of Its Own"
+    lines = [f"HTTP/1.1 {reply.status} {phrase}"]
     lines += [f"{name}: {value}" for name, value in ({**reply.headers, **length}).items()]
     writer.write("\r\n".join((*lines, "", "")).encode("latin-1"))
     if head_only:

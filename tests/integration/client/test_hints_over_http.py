@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import count
 from pathlib import Path
+from random import Random
 from time import monotonic
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import httpx2
 import pytest
 
 from governor import Config, Denied, Governor, Permit, Reason
+from governor.hints import dialect_of
 from governor_client import GovernedTransport
 from tests.support.provider import End, Provider, Reply, answer, loopback_provider, raw, status
 
@@ -144,6 +146,19 @@ def test_answers_of_providers_without_a_dialect_are_understood(governor: Governo
 
     assert min(waits) >= expected
     assert max(waits) <= expected * 1.1 + 1
+
+
+def test_answers_of_many_providers_hold_every_method(governor: Governor, server: Provider) -> None:
+    rows = json.loads((Path(__file__).parents[2] / "support" / "provider_answers.json").read_text(encoding="utf-8"))
+    # One of each provider whose limits hold all methods, and only the bodies that are read as they pass to the program.
+    read = {row[0]: row for row in rows if dialect_of(row[0]).scope == "provider" and (row[3] is None or row[1] >= 400)}
+    for provider, code, headers, body, seconds in Random(20_261_127).sample(sorted(read.values()), 24):
+        said = {"Date": _date(datetime.fromtimestamp(1_700_000_000, UTC)), **headers}
+        waits = held(governor, server, provider, Reply(status=code, headers=said, pieces=((body or "").encode(),)))
+        expected = 0.0 if seconds is None else seconds
+
+        assert min(waits) >= expected, (provider, code, headers, body, waits)
+        assert max(waits) <= expected * 1.1 + 1, (provider, code, headers, body, waits)
 
 
 def _value(value: str) -> str:

@@ -119,7 +119,11 @@ def test_a_window_that_is_assumed_gives_way_to_what_the_answer_states() -> None:
     other = {**spent, "ratelimit-limit": "90", "ratelimit-remaining": "0", "ratelimit-reset": "13"}
 
     def held(status: int, headers: dict[str, str]) -> int:
-        return max(hint.retry_after or 0 for hint in read_hints("some-provider", status, headers, now=NOW))
+        hints = read_hints("some-provider", status, headers, now=NOW)
+        # Both say until when no units of the limit are left.
+        assert all(hint.reset in (None, hint.retry_after) for hint in hints)
+        assert not any(hint.reset is None and hint.window and hint.retry_after != hint.window for hint in hints)
+        return max(hint.retry_after or 0 for hint in hints)
 
     assert [60, 13, 60, 7, 60] == [
         waited // SECOND
@@ -131,6 +135,21 @@ def test_a_window_that_is_assumed_gives_way_to_what_the_answer_states() -> None:
             held(429, {**spent, "retry-after": "70"}) - 10 * SECOND,
         )
     ]
+
+
+def test_a_limit_ends_with_its_own_reset_and_without_one_with_that_of_its_family() -> None:
+    orders = {
+        "x-ratelimit-session-reset": "30",
+        "x-ratelimit-session-remaining": "9",
+        "x-ratelimit-sessionorders-remaining": "0",
+    }
+
+    def held(headers: dict[str, str]) -> list[int]:
+        hints = read_hints("acme", 200, headers, now=NOW)
+        return [hint.retry_after // SECOND for hint in hints if hint.retry_after is not None]
+
+    assert [30] == held(orders)
+    assert [1] == held({**orders, "x-ratelimit-sessionorders-reset": "1"})
 
 
 def test_headers_without_a_word_of_limits_are_a_limit_if_they_say_what_remains_and_another_part() -> None:
