@@ -92,33 +92,38 @@ class _Tally(msgspec.Struct, eq=False, gc=False):
     grain: int
     _date: int
     _slots: deque[list[int]] = NOTHING
-    # Includes counts that have left the window since the newest slot was begun.
+    # The sum of all slots but the newest, including counts that have left the window since that was begun.
     _total: int = 0
 
-    def add(self, now: Instant, count: int) -> None:
-        """Adds `count` at `now`. Slots that have left the window are dropped when a new one is begun."""
+    def add(self, now: Instant, count: int) -> list[int]:
+        """Adds `count` at `now`. Returns the newest slot; those that have left the window are dropped when it is begun."""
         slots = self._slots
         if slots and now - (last := slots[-1])[_OLDEST] < self.grain:
             last[_NEWEST] = now
             last[_COUNT] += count
-        else:
-            gone = now - self._window
-            while slots and slots[0][self._date] <= gone:
-                self._total -= slots.popleft()[_COUNT]
-            if slots is NOTHING:
-                self._slots = slots = deque()
-            slots.append([now, now, count])
-        self._total += count
+            return last
+        if slots:
+            self._total += slots[-1][_COUNT]
+        gone = now - self._window
+        while slots and slots[0][self._date] <= gone:
+            self._total -= slots.popleft()[_COUNT]
+        if slots is NOTHING:
+            self._slots = slots = deque()
+        newest: list[int] = [now, now, count]
+        slots.append(newest)
+        return newest
 
     def inside(self, now: Instant) -> int:
         """The sum of the counts inside the window that ends at `now`."""
+        if not self._slots:
+            return 0
         gone = now - self._window
         stale = 0
         for slot in self._slots:
             if slot[self._date] > gone:
                 break
             stale += slot[_COUNT]
-        return self._total - stale
+        return self._total + self._slots[-1][_COUNT] - stale
 
     def empty_at(self) -> Instant:
         """The instant from which on no count is inside the window, if none is added; 0 if there are none."""
@@ -135,7 +140,7 @@ class _Tally(msgspec.Struct, eq=False, gc=False):
     def restore(self, slots: tuple[tuple[Instant, Instant, int], ...]) -> None:
         """Replaces all slots."""
         self._slots = deque([oldest, newest, count] for oldest, newest, count in slots) if slots else NOTHING
-        self._total = sum(count for _, _, count in slots)
+        self._total = sum(count for _, _, count in slots[:-1])
 
 
 #: Of a budget with nothing to count: never added to.
@@ -149,24 +154,25 @@ class RetryBudgetPolicy(msgspec.Struct, eq=False, gc=False):
     _latest: Instant = Instant(0)
     # Made when there is something to count.
     _deposits: _Tally = msgspec.field(default_factory=always(_NO_TALLY))
+    # The newest slot of deposits, and the instant before which they join it.
+    _open: list[int] = NOTHING
+    _open_until: int = 0
     _withdrawals: _Tally = msgspec.field(default_factory=always(_NO_TALLY))
     _reservations: list[tuple[Instant, int]] = NOTHING
 
     def deposit(self, now: Instant, n: int = 1) -> None:
         """Records `n` requests, without retries. They count for one window."""
-        # Each call on the governor's loop comes by here, so `_at` is written out, and `_Tally.add` for most.
-        if now > self._latest:
+        if self._latest <= now < self._open_until:
+            # Each call of an adapter on the governor's loop comes by here, so this is `_Tally.add`, written out for most.
             self._latest = now
-        latest, deposits = self._latest, self._deposits
-        slots = deposits._slots
-        if slots and latest - (last := slots[-1])[_OLDEST] < deposits.grain:
-            last[_NEWEST] = latest
-            last[_COUNT] += n
-            deposits._total += n
+            newest = self._open
+            newest[_NEWEST] = now
+            newest[_COUNT] += n
             return
-        if deposits is _NO_TALLY:
-            self._deposits = deposits = self._tally(_OLDEST)
-        deposits.add(latest, n)
+        if self._deposits is _NO_TALLY:
+            self._deposits = self._tally(_OLDEST)
+        self._open = newest = self._deposits.add(self._at(now), n)
+        self._open_until = newest[_OLDEST] + self._deposits.grain
 
     def reserve(self, now: Instant, expiry: Instant) -> bool:
         """Plans one retry, until `expiry` at the latest. False if the budget has none beyond those that are planned already.
@@ -251,7 +257,7 @@ class RetryBudgetPolicy(msgspec.Struct, eq=False, gc=False):
 
     def restore(self, state: RetryBudgetState) -> None:
         """Continues from a state that `state` returned under the same parameters."""
-        self._latest = state.latest
+        self._latest, self._open_until = state.latest, 0
         self._deposits, self._withdrawals = self._tally(_OLDEST), self._tally(_NEWEST)
         self._deposits.restore(state.deposits)
         self._withdrawals.restore(state.withdrawals)

@@ -129,6 +129,18 @@ def test_an_instant_that_was_refused_is_remembered_as_seen() -> None:
     assert not policy.withdraw(T0)
 
 
+def test_requests_after_a_restored_state_are_added_to_that_state() -> None:
+    policy = budget(share=1.0)
+    policy.deposit(at(0), 3)
+    state = policy.state()
+    policy.deposit(at(0), 4)
+    policy.restore(state)
+    policy.deposit(at(0), 5)
+
+    assert 8 == policy.balance(at(0))
+    assert ((at(0), at(0), 8),) == policy.state().deposits
+
+
 def test_changing_the_old_budget_does_not_change_a_state_taken_from_it() -> None:
     policy = budget(floor=5)
     policy.withdraw(T0)
