@@ -24,24 +24,28 @@ _CODE: Final = re.compile(
 )
 #: Keys whose value may be such a code: a message that is one word is none.
 _CODE_KEY: Final = re.compile(r"(?:code|type|reason|error|errors|name|status|tag|id|errorcode|kind)$")
+#: Sentences that say that calls come too fast.
 _SAID: Final = re.compile(
     r"too many (?:api )?(?:requests|calls)|(?:rate|request|call|api)[ -]?limit (?:has |have |was |is |been )*"
-    r"(?:exceeded|reached|hit|met)|(?:was|been|is|being) throttled"
-    r"|rate exceeded|reduce (?:your|the) request rate|please slow down|banned until"
-    # What may be used in a day or a month; a quota of storage does not come back with time.
-    r"|(?<!storage )(?<!disk )(?<!space )quota (?:for (?:\w+ ){1,4})?(?:(?:has|have|was|is|been) ){0,2}"
-    r"(?:exceeded|exhausted|reached)"
-    r"|quota limit (?:exceeded|reached)|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b"
-    r"|exceed\w* (?:(?!storage|disk|space)\w+ ){0,5}(?:(?:rate|request)[ -]limit|quota|(?:access|request|call) rate"
-    r"|(?:hourly|daily|weekly|monthly) (?:\w+ )?limit|(?:maximum|number of) (?:\w+ ){0,2}(?:requests|calls|queries)"
-    r"|(?:requests|calls|queries) per)"
-    r"|out of (?:(?!storage|disk|space)\w+ ){0,3}quota"
-    r"|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit|requests|calls)"
-    # How often, or how many in some time: other limits have neither.
-    r"|frequency (?:exceed|limit)\w*|exceed\w* (?:\w+ ){0,3}frequency|over developer"
-    r"|(?:hourly|daily|weekly|monthly|minutely|per-minute) (?:\w+ ){0,2}limit [^.]{0,40}(?:exceeded|reached)"
+    r"(?:exceeded|reached|hit|met)|exceed\w* (?:\w+ ){0,5}(?:(?:rate|request)[ -]limit|(?:access|request|call) rate)"
+    r"|(?:was|been|is|being) throttled|rate exceeded|reduce (?:your|the) request rate|please slow down|banned until"
+    r"|over developer"
+    r"|(?:request|trigger|access|call) frequency (?:\w+ )?(?:exceed|limit)\w*|exceed\w* (?:\w+ ){0,3}frequency"
+    r"|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b"
+)
+#: Sentences that say that a number is used up: that of the calls of some time, unless a word near says another thing.
+_SPENT: Final = re.compile(
+    r"quota (?:for (?:\w+ ){1,4}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
+    r"|out of (?:\w+ ){0,3}quota|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit"
+    r"|requests|calls)|(?:hourly|daily|weekly|monthly|minutely|per-minute) (?:\w+ ){0,2}limit [^.]{0,40}(?:exceeded|reached)"
+    r"|exceed\w* (?:\w+ ){0,5}(?:quota|(?:hourly|daily|weekly|monthly) (?:\w+ )?limit|(?:requests|calls|queries) per"
+    r"|(?:maximum|number of) (?:\w+ ){0,2}(?:requests|calls|queries))"
     r"|(?:number|threshold|amount) (?:of|for) [^.]{0,48}(?:requests|calls|queries)[^.]{0,96}(?:exceeded|reached)"
 )
+_OTHER_THING: Final = re.compile(
+    r"storage|disk|space|mailbox|memory|instance|seat|member|file|batch|single|depth|payload|upload|size|byte|length"
+)
+_NEAR: Final = 24
 #: Names of codes, of messages beside them, and of the parts of an answer that have them; without separators.
 _SIGNS: Final = frozenset(
     {"code", "errcode", "errorcode", "statuscode", "status", "errorstatus", "value", "success", "ok", "error"}
@@ -98,7 +102,7 @@ def says_throttled(document: object) -> bool:
     if isinstance(document, str):
         text = document[:MAX_CHARACTERS].lower()
         code = _XML_CODE.search(text)
-        return _SAID.search(text) is not None or (code is not None and is_code(code[1]))
+        return _is_sentence(text) or (code is not None and is_code(code[1]))
     return any(_says_throttled(leaf) for leaf in _leaves(document))
 
 
@@ -174,9 +178,17 @@ def _says_throttled(leaf: _Leaf) -> bool:
     if not isinstance(value, str):
         return False
     if " " in value:
-        return _SAID.search(value[:MAX_CHARACTERS].lower()) is not None
+        return _is_sentence(value[:MAX_CHARACTERS].lower())
     # A message that is one word in capitals is a code.
     return len(value) <= MAX_LENGTH and (value.isupper() or _CODE_KEY.search(leaf.key) is not None) and is_code(value)
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether a text, in lower case, has a sentence that says "rate limited"."""
+    if _SAID.search(text) is not None:
+        return True
+    spent = _SPENT.search(text)
+    return spent is not None and _OTHER_THING.search(text, max(0, spent.start() - _NEAR), spent.end() + _NEAR) is None
 
 
 def _wait(leaf: _Leaf, clock: Clock) -> int:

@@ -71,6 +71,17 @@ def test_with_the_dialect_of_another_provider_they_raise_nothing_are_within_the_
         b'{"message": "FILE_SIZE_LIMIT_EXCEEDED"}',
         b'{"code": "credit_limit_exceeded", "next": 2, "message": "Available plans: 3"}',
         b'{"message": "The quota of this project is 100. See the pages about quotas."}',
+        b'{"error": {"message": "The batch exceeds the maximum number of requests (50000) per file."}}',
+        b'{"message": "The number of requests in this batch was exceeded."}',
+        b'{"error": {"type": "request_too_large", "message": "Request exceeds the maximum allowed number of bytes."}}',
+        b'{"error": {"message": "You exceeded the maximum context length of 4096 tokens.", "code": "context_length_exceeded"}}',
+        b'{"errors": [{"message": "Query exceeds the maximum depth of calls (10)"}]}',
+        b'{"errors": [{"extensions": {"code": "MAX_COMPLEXITY_EXCEEDED"}}]}',
+        b'{"message": "The mailbox quota was exceeded."}',
+        b'{"message": "This project exceeds its member quota."}',
+        b'{"error": "frequency limits are not supported on this endpoint"}',
+        b'{"error": {"message": "Invalid \'frequency_penalty\': decimal above maximum value."}}',
+        b'{"message": "The job has reached the maximum number of retries."}',
     ],
 )
 def test_an_error_about_something_else_is_no_denial(body: bytes) -> None:
@@ -167,3 +178,10 @@ def test_a_wait_in_a_header_of_any_name_has_its_unit() -> None:
         (denial,) = read_hints("acme", 429, {name: "2500"}, now=NOW)
         assert seconds * SECOND == denial.retry_after
         assert () == read_hints("acme", 200, {name: "2500"}, now=NOW)
+
+
+def test_a_status_alone_says_rate_limited_only_if_it_means_nothing_else() -> None:
+    said = {status for status in range(200, 1_000) if is_throttled("some-provider", status, {}, b"")}
+
+    assert {420, 429, 509, 999} == said
+    assert said == {status for status in range(200, 1_000) if is_throttled("some-provider", status, {"retry-after": "5"})}
