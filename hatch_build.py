@@ -1,7 +1,7 @@
 """Build hook of hatchling: compiles the kernel in C where that is possible, and makes a wheel of pure Python where not.
 
 Both builds have the same source. A line that ends in `# C: ...` is compiled as what follows it, with its own indentation; a
-line of nothing else is compiled besides. The fields that a class annotates are those of the `.pxd` file beside the module.
+line of nothing else is compiled besides. A class that the `.pxd` file beside the module declares has the fields that it names.
 
 `TRAFFIC_GOVERNOR_PURE=1` compiles nothing; with `=0` a wheel of pure Python is an error.
 """
@@ -22,7 +22,11 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 #: The modules that are compiled, each with a `.pxd` file beside it. An import of one that is not compiled fails.
 MODULES: Final = (
     "governor._fields",
+    "governor.policies._sliding_log",
+    "governor.policies._window_uses",
+    "governor.policies._places",
     "governor.policies.plain",
+    "governor.policies.calm",
     "governor._actors.permit",
     "governor._actors.granting",
     "governor._actors.in_place",
@@ -33,14 +37,15 @@ MODULES: Final = (
 NEEDS: Final = ("cython>=3.1,<4", "setuptools>=65")
 SWITCH: Final = "TRAFFIC_GOVERNOR_PURE"
 
+_CLASS: Final = re.compile(r"^cdef class (\w+)", re.MULTILINE)
 _REPLACED: Final = re.compile(r"^(?P<indent> *)(?P<python>.*?)# C: ?(?P<c>.*)$")
 
 
-def source_in_c(source: str) -> str:
-    """The source of a module as it is compiled."""
-    dropped = set[int]()
+def source_in_c(source: str, declarations: str) -> str:
+    """The source of a module as it is compiled, with these declarations."""
+    dropped, in_c = set[int](), _CLASS.findall(declarations)
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ClassDef):
+        if isinstance(node, ast.ClassDef) and node.name in in_c:
             for part in node.body:
                 if isinstance(part, ast.AnnAssign) or (isinstance(part, ast.FunctionDef) and _is_overload(part)):
                     first = min([part.lineno, *(name.lineno for name in getattr(part, "decorator_list", ()))])
@@ -74,8 +79,9 @@ def compile_into(root: Path, target: Path) -> list[Path]:
             copy.parent.mkdir(parents=True, exist_ok=True)
             for package in path.parents[:-1]:
                 Path(folder, package, "__init__.py").touch()
-            copy.write_text(source_in_c(source.read_text(encoding="utf-8")), encoding="utf-8")
-            shutil.copyfile(source.with_suffix(".pxd"), copy.with_suffix(".pxd"))
+            declarations = source.with_suffix(".pxd").read_text(encoding="utf-8")
+            copy.write_text(source_in_c(source.read_text(encoding="utf-8"), declarations), encoding="utf-8")
+            copy.with_suffix(".pxd").write_text(declarations, encoding="utf-8")
             arguments = [] if os.name == "nt" else ["-O2", "-g0"]
             extensions.append(Extension(module, [str(copy.relative_to(folder))], extra_compile_args=arguments))
         before = Path.cwd()

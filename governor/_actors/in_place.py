@@ -67,7 +67,7 @@ class InPlace(Granting):
             else:
                 self.counters.ended(status, Result.SUCCESS)
             succeed = calm.succeed
-            goes_on = succeed(now, granted_at)
+            goes_on = succeed(now, granted_at)  # C: goes_on = succeeded(calm, now, granted_at)
         except Exception as error:
             self.steps().crashed(error)
         finally:

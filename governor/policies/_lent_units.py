@@ -4,31 +4,21 @@ A lent unit counts as on the way from the moment at which it is lent. Once its u
 that became known, which is no earlier than the use. From then on its margin runs, and its outcome tells when it has arrived.
 """
 
-from abc import abstractmethod
-
-from governor._units import NEVER, Instant
+from governor._units import Instant
 from governor.policies._lent_calls import LentCalls
-from governor.policies._sliding_log import SlidingLog
+from governor.policies._window_uses import WindowUses
 from governor.policies.contract import Grant, LimitPolicy, Request
 
 
-class LentUnits(LimitPolicy):
+class LentUnits(LimitPolicy, WindowUses):
     """Lends units, for the state machine of the window, which sets what is named here."""
 
-    __slots__ = ("_amount", "_due", "_latest", "_lent", "_log", "_margin", "_on_the_way", "_out", "_unit", "moving")
+    __slots__ = ("_lent", "_out")
 
     lends = True
     #: Another process does not tell when its calls have been answered.
     lends_elsewhere = False
 
-    moving: int
-    _amount: int
-    _due: int
-    _latest: int
-    _log: SlidingLog
-    _margin: int | None
-    _on_the_way: dict[int, int]
-    _unit: str | None
     #: Units that are lent, and the calls with such units whose outcomes are to come.
     _out: int
     _lent: LentCalls
@@ -51,7 +41,7 @@ class LentUnits(LimitPolicy):
 
     def follow(self, now: Instant, filled_at: Instant, used: int) -> None:
         """See `LimitPolicy.follow`."""
-        self._lent.follow(self._batch(filled_at), now if self._margin is None else self._latest, used)
+        self._lent.follow(self._batch(filled_at), now if self._by_outcome else self._latest, used)
 
     def reclaim(self, now: Instant, count: int) -> None:
         """They will not be used."""
@@ -72,22 +62,13 @@ class LentUnits(LimitPolicy):
 
     def _batch(self, filled_at: Instant) -> int:
         """Counted by outcome, all lent units are alike: their dates do not matter."""
-        return 0 if self._margin is None else filled_at
+        return 0 if self._by_outcome else filled_at
 
     def _begin(self, now: Instant, units: int) -> int:
         """So many units are on the way from now on. Returns their date."""
         self.commit(now, Request(units) if self._unit is None else Request(0, {self._unit: units}))
-        return now if self._margin is None else self._latest
+        return now if self._by_outcome else self._latest
 
     def _drop(self, grant: Grant, count: int) -> None:
         """Removes units on the way that were lent."""
         self.moving -= self._lent.take(self._batch(grant.granted_at), count, self._on_the_way)
-
-    @abstractmethod
-    def _arrive(self, now: Instant) -> None:
-        """Dates the units whose margin is over."""
-
-    def _look(self) -> None:
-        """Updates `ready`, without a look at any date."""
-        full = self.moving + self._log.total >= self._amount
-        self.ready = NEVER if full and self._unit is None else 0

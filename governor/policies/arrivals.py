@@ -55,46 +55,14 @@ def assumed(by_outcome: bool, margin: Duration, bucket_margin: Duration, linger:
     return Arrivals(by_outcome, margin, bucket_margin, linger)
 
 
-class UsualDuration:
-    """A high estimate of how long calls take: mean plus four mean deviations, both moving (RFC 6298, section 2)."""
-
-    __slots__ = ("deviation", "mean")
-
-    def __init__(self) -> None:
-        #: Microseconds; a negative mean means that no call has been measured.
-        self.mean = -1
-        self.deviation = 0
-
-    def measure(self, took: int) -> None:
-        """A call took so long."""
-        if self.mean < 0:
-            self.mean, self.deviation = took, took // 2
-        else:
-            self.deviation = (3 * self.deviation + abs(self.mean - took)) // 4
-            self.mean = (7 * self.mean + took) // 8
-
-    def at_least(self, took: int) -> None:
-        """A call took so long or longer, which is news if most calls are shorter."""
-        if 0 <= self.mean < took:
-            self.measure(took)
-
-    def estimate(self) -> Duration:
-        """The estimate, at most `MAX_LINGER`; `UNMEASURED_LINGER` if no call has been measured."""
-        if self.mean < 0:
-            return UNMEASURED_LINGER
-        return min(MAX_LINGER, Duration(self.mean + 4 * self.deviation))
-
-
 def worked_on_until(now: Instant, granted_at: Instant, answered: bool, margin: Duration, linger: Duration) -> Instant:
     """Until when a call is worked on that was given up now: `linger` after it must have arrived, and after now."""
     arrived = now if answered else max(now, Instant(granted_at + margin))
     return Instant(arrived + linger)
 
 
-def arrived(on_the_way: Mapping[int, int], margin: int | None, now: Instant, count: int) -> Instant:
+def arrived(on_the_way: Mapping[int, int], margin: int, now: Instant, count: int) -> Instant:
     """When the oldest `count` units on the way have arrived: now, unless the margin of all of them is over."""
-    if margin is None:
-        return now
     for granted, units in on_the_way.items():
         arrived = granted + margin
         if arrived >= now:

@@ -2,6 +2,8 @@
 
 Windows and limits in flight let go of a success, and a breaker on a rate counts it. Nothing else notices it, as long as no
 failure, rejection or shared limit waits for it: the scope is calm then.
+
+Compiled where there is a compiler; `calm.pxd` has the fields.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,6 +11,7 @@ from functools import partial
 from typing import Final, Self, final
 
 from governor._units import Instant
+from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import Grant, Result
 from governor.policies.gcra import TokenBucketPolicy
@@ -19,6 +22,7 @@ from governor.policies.window import StrictWindowPolicy
 #: Records the success of a plain request, by the instant of its grant. False if the scope is not calm any more.
 Succeed = Callable[[Instant, Instant], bool]
 
+Brief = StrictWindowPolicy | InFlightPolicy | BreakerPolicy
 #: The very classes whose `succeed` does what their `record` does: a subclass may record in another way.
 _BRIEF: Final = (StrictWindowPolicy, InFlightPolicy)
 
@@ -27,7 +31,7 @@ _BRIEF: Final = (StrictWindowPolicy, InFlightPolicy)
 class Calm:
     """What notices a success in a calm scope. Valid until anything but a success or a plain grant happens there."""
 
-    __slots__ = ("_breaker", "_limits", "rejections", "since", "succeed")
+    __slots__ = ("_breaker", "_limits", "_parts", "rejections", "since", "succeed")
 
     def __init__(self, pipeline: Pipeline) -> None:
         # Outcomes do not change a bucket.
@@ -36,14 +40,15 @@ class Calm:
         #: Successes count here while this run has not begun, as other scopes of the provider may have it.
         self.rejections = pipeline.shared.rejections
         #: The generation from which on all limits and the breaker know of grants. Successes of earlier ones do not count here.
-        self.since = max((0 if breaker is None else breaker.since, *pipeline.born))
+        self.since = max(0 if breaker is None else breaker.since, max(pipeline.born, default=0))
         #: As `record`, for a plain request that was not granted ahead and was answered; None if a limit has no such way.
         self.succeed: Succeed | None = None
-        parts: list[Succeed] = [limit.succeed for limit in self._limits if isinstance(limit, _BRIEF) and type(limit) in _BRIEF]
+        parts: list[Brief] = [limit for limit in self._limits if isinstance(limit, _BRIEF) and type(limit) in _BRIEF]
         if len(parts) == len(self._limits):
             # The limits first: whatever fails after them, the places that the request has taken are free again.
-            parts += [] if breaker is None else [breaker.succeed]
-            self.succeed = parts[0] if len(parts) == 1 else partial(_succeed, tuple(parts))
+            parts += [] if breaker is None else [breaker]
+            self.succeed = parts[0].succeed if len(parts) == 1 else partial(_succeed, tuple(parts))
+        self._parts = tuple(parts)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
@@ -70,8 +75,8 @@ class Calm:
         return calm
 
 
-def _succeed(parts: Iterable[Succeed], now: Instant, granted_at: Instant) -> bool:
+def _succeed(parts: Iterable[Brief], now: Instant, granted_at: Instant) -> bool:
     calm = True
-    for succeed in parts:
-        calm = succeed(now, granted_at) and calm
+    for part in parts:
+        calm = part.succeed(now, granted_at) and calm
     return calm

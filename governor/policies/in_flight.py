@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from governor._units import AFTER_OUTCOME, NEVER, WHOLE, Instant
 from governor.errors import Reason
 from governor.policies import _checks
-from governor.policies.arrivals import Arrivals, Ending, UsualDuration, worked_on_until
+from governor.policies._places import PlacesInFlight, UsualDuration
+from governor.policies.arrivals import Arrivals, Ending, worked_on_until
 from governor.policies.contract import Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.lost_calls import LostCalls
 
@@ -62,13 +63,13 @@ class InFlightState(msgspec.Struct, frozen=True, tag="in_flight"):
     deviation: int = 0
 
 
-class InFlightPolicy(LimitPolicy):
+class InFlightPolicy(LimitPolicy, PlacesInFlight):
     """The state machine: a count that outcomes decrease, and places of given-up calls that become free as time passes.
 
     A call that was given up frees its place at once unless `assume` says otherwise.
     """
 
-    __slots__ = ("_arrivals", "_given_up", "_held", "_under_way", "_usual")
+    __slots__ = ("_arrivals",)
 
     state_type = InFlightState
     reason = Reason.CONCURRENCY
@@ -78,16 +79,18 @@ class InFlightPolicy(LimitPolicy):
 
     def __init__(self, parameters: InFlight, max_debt: float = inf) -> None:
         super().__init__(parameters, max_debt)
+        self._amount = parameters.amount
         self._under_way = 0
-        #: Until when places are held for calls that were given up, and how many, the first first; and their sum.
-        self._given_up: list[tuple[Instant, int]] = []
+        self._given_up = []
         self._held = 0
         self._arrivals: Arrivals | None = None
+        self._measures = False
         self._usual = UsualDuration()
 
     def assume(self, arrivals: Arrivals) -> None:
         """Keeps the places of calls that were given up, unless they linger for no time."""
         self._arrivals = None if arrivals.linger == 0 else arrivals
+        self._measures = arrivals.linger is None
 
     @property
     def memory(self) -> int:
@@ -99,7 +102,7 @@ class InFlightPolicy(LimitPolicy):
 
         If no call is in flight but those that were given up, the instant at which enough of their places are free.
         """
-        amount = self.parameters.amount
+        amount = self._amount
         if request.cost > amount:
             return NEVER
         queued = request.cost if ahead is None else request.cost + ahead.cost
@@ -122,11 +125,7 @@ class InFlightPolicy(LimitPolicy):
 
     def commit(self, now: Instant, request: Request) -> int:
         """The requests are in flight from now on."""
-        if self._held and self._given_up[0][0] <= now:
-            self._free(now)
-        # As `_move`, written out: it runs for every permit.
-        self._under_way += request.cost
-        self.ready = 0 if self._under_way + self._held < self.parameters.amount else NEVER
+        self.spend(now, request.cost)
         return 0
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
@@ -140,49 +139,16 @@ class InFlightPolicy(LimitPolicy):
                 until = worked_on_until(now, grant.granted_at, grant.answered_at is not None, arrivals.margin, linger)
                 if grant.request.cost:
                     self._hold(now, until, grant.request.cost)
-            elif grant.ending is Ending.ANSWERED and result is Result.SUCCESS and arrivals.linger is None:
-                # As `UsualDuration.measure`, written out: it runs for every outcome.
-                if usual.mean < 0:
-                    usual.mean, usual.deviation = took, took // 2
-                else:
-                    usual.deviation = (3 * usual.deviation + abs(usual.mean - took)) // 4
-                    usual.mean = (7 * usual.mean + took) // 8
-        # As `_move`, for the same reason.
-        self._under_way -= grant.request.cost
-        self.ready = 0 if self._under_way + self._held < self.parameters.amount else NEVER
-
-    def succeed(self, now: Instant, granted_at: Instant) -> bool:
-        """As `record` of a plain request that was answered with success. Returns whether there is room for another one."""
-        arrivals = self._arrivals
-        if arrivals is not None and arrivals.linger is None:
-            # As `record`.
-            usual, took = self._usual, now - granted_at
-            if took < 0:
-                took = 0
-            mean = usual.mean
-            if mean < 0:
-                usual.mean, usual.deviation = took, took // 2
-            else:
-                usual.deviation = (3 * usual.deviation + (mean - took if mean > took else took - mean)) // 4
-                usual.mean = (7 * mean + took) // 8
-        self._under_way = under_way = self._under_way - 1
-        if under_way + self._held < self.parameters.amount:
-            self.ready = 0
-            return True
-        self.ready = NEVER
-        return False
+            elif grant.ending is Ending.ANSWERED and result is Result.SUCCESS and self._measures:
+                usual.measure(took)
+        self._move(-grant.request.cost)
 
     def _hold(self, now: Instant, until: Instant, places: int) -> None:
         """Holds places until that instant, but no more than the limit has in all: the rest adds nothing."""
         self._free(now)
-        places = min(places, self.parameters.amount)
+        places = min(places, self._amount)
         insort(self._given_up, (until, places))
         self._held += places
-
-    def _free(self, now: Instant) -> None:
-        """Drops the places that are free by now."""
-        while self._given_up and self._given_up[0][0] <= now:
-            self._held -= self._given_up.pop(0)[1]
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """The requests were never made."""
@@ -197,21 +163,17 @@ class InFlightPolicy(LimitPolicy):
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """0 if there is room for all of them, else `AFTER_OUTCOME`."""
         held = sum(places for until, places in self._given_up if until > now)
-        return 0 if self._under_way + held + queued.cost <= self.parameters.amount else AFTER_OUTCOME
+        return 0 if self._under_way + held + queued.cost <= self._amount else AFTER_OUTCOME
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
         """Corrects the number of requests in flight. The outcome that follows has the corrected number: there is no debt."""
         self._move(change)
         return 0
 
-    def _move(self, change: int) -> None:
-        self._under_way += change
-        self.ready = 0 if self._under_way + self._held < self.parameters.amount else NEVER
-
     def available(self, now: Instant) -> int:
         """Requests that may begin."""
         held = sum(places for until, places in self._given_up if until > now)
-        return max(0, self.parameters.amount - self._under_way - held)
+        return max(0, self._amount - self._under_way - held)
 
     def rests_at(self) -> Instant:
         """`NEVER` while requests are in flight; else when the last place of a given-up call becomes free."""
@@ -229,7 +191,7 @@ class InFlightPolicy(LimitPolicy):
             self._usual.mean = lost.usual
         if lost.held and lost.until > now:
             self._hold(now, lost.until, lost.held)
-        self._give_up(now, lost.at, self.parameters.amount if lost.places is None else lost.places)
+        self._give_up(now, lost.at, self._amount if lost.places is None else lost.places)
 
     def places(self) -> tuple[int, int, Instant, int]:
         """The requests in flight, the number of those given up, the end of their last place, and how long calls take as a rule.

@@ -3,6 +3,8 @@
 cimport cython
 
 from governor._fields cimport BucketFields, CapFields, PyLong_AsLongLongAndOverflow
+from governor.policies._places cimport PlacesInFlight
+from governor.policies._window_uses cimport WindowUses
 
 
 cdef extern from *:
@@ -54,9 +56,16 @@ cdef inline bint spent_at_once(PlainSpending spending, long long now) except -1:
     return True
 
 
+cdef inline long long spend_one(object limit, long long now) except? -1:
+    """`limit.spend(now, 1)`."""
+    if isinstance(limit, WindowUses):
+        return WindowUses.spend(<WindowUses>limit, now, 1)
+    return PlacesInFlight.spend(<PlacesInFlight>limit, now, 1)
+
+
 cdef class PlainSpending:
-    cdef tuple _buckets, _others
+    cdef tuple _awaiting, _buckets, _others
     cdef CapFields _cap
 
-    @cython.locals(bucket=BucketFields, cap=CapFields, left="long long", ready="long long")
+    @cython.locals(bucket=BucketFields, cap=CapFields, left="long long", ready="long long", until="long long")
     cpdef long long commit(self, long long now) except? -1

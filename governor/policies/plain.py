@@ -4,28 +4,42 @@ This is what nearly every grant costs. Buckets and the cap are written out here,
 costs more than what it does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import final
 
 from governor._units import Instant
-from governor.policies.contract import PLAIN, Grant, LimitPolicy
+from governor.policies.contract import PLAIN, REQUESTS, Grant, LimitPolicy
 from governor.policies.gcra import TokenBucketPolicy
+from governor.policies.in_flight import InFlightPolicy
 from governor.policies.request_cap import RequestCapPolicy
+from governor.policies.window import StrictWindowPolicy
 
 
 @final
 class PlainSpending:
     """Spends a `PLAIN` request in these limits and in the cap, exactly as their `commit` does."""
 
-    __slots__ = ("_buckets", "_cap", "_others")
+    __slots__ = ("_awaiting", "_buckets", "_cap", "_others")
 
     def __init__(self, limits: Sequence[LimitPolicy], cap: RequestCapPolicy) -> None:
-        # The very class: a subclass may spend in another way.
-        self._buckets = tuple(limit for limit in limits if type(limit) is TokenBucketPolicy)
-        self._others = tuple(limit for limit in limits if type(limit) is not TokenBucketPolicy)
+        buckets: list[TokenBucketPolicy] = []
+        awaiting: list[StrictWindowPolicy | InFlightPolicy] = []
+        others: list[LimitPolicy] = []
+        for limit in limits:
+            # The very classes: a subclass may spend in another way.
+            if type(limit) is TokenBucketPolicy:
+                buckets.append(limit)
+            elif (type(limit) is StrictWindowPolicy or type(limit) is InFlightPolicy) and limit.unit == REQUESTS:
+                awaiting.append(limit)
+            else:
+                others.append(limit)
+        self._buckets = (*buckets,)
+        #: Those that wait for outcomes.
+        self._awaiting = (*awaiting,)
+        self._others = (*others,)
         self._cap = cap
 
-    def commit(self, now: Instant) -> int:
+    def commit(self, now: Instant) -> int:  # noqa: C901 - what nearly every call costs, written out
         """Spends the request, or nothing if a limit raises. Only from the `ready` of all limits and of the cap on.
 
         Returns the instant from which on these limits grant the next one; 0 if that is now.
@@ -40,16 +54,21 @@ class PlainSpending:
             if tat - full > bucket.slack:
                 bucket.move(tat)
                 ready = max(ready, bucket.ready)
-        if self._others:
+        if self._awaiting or self._others:
             spent = 0
             try:
+                for limit in self._awaiting:
+                    until = limit.spend(now, 1)  # C: until = spend_one(limit, now)
+                    spent += 1
+                    if until > ready:
+                        ready = until
                 for policy in self._others:
                     policy.commit(now, PLAIN)
                     spent += 1
                     if policy.ready > now and policy.ready > ready:
                         ready = policy.ready
             except BaseException:
-                self._refund(now, self._others[:spent])
+                self._refund(now, (*self._awaiting, *self._others)[:spent])
                 raise
         cap = self._cap
         left = cap.left
@@ -62,11 +81,11 @@ class PlainSpending:
             try:
                 cap.commit(now, PLAIN)
             except BaseException:
-                self._refund(now, self._others)
+                self._refund(now, (*self._awaiting, *self._others))
                 raise
         return ready
 
-    def _refund(self, now: Instant, others: Sequence[LimitPolicy]) -> None:
+    def _refund(self, now: Instant, others: Iterable[LimitPolicy]) -> None:
         """A policy has failed to spend: refunds the request in all buckets and in these limits."""
         grant = Grant(now, 0)
         for policy in (*self._buckets, *others):

@@ -22,7 +22,7 @@ from governor._units import NEVER, Instant
 from governor.policies import _checks
 from governor.policies._lent_calls import LentBatchState, LentCalls
 from governor.policies._lent_units import LentUnits
-from governor.policies._sliding_log import SLOTS, SlidingLog, SlidingLogState
+from governor.policies._sliding_log import SlidingLog, SlidingLogState
 from governor.policies._window_forecast import WindowForecast
 from governor.policies.arrivals import Arrivals, Ending, arrived
 from governor.policies.contract import REQUESTS, Grant, Request, Result
@@ -59,27 +59,24 @@ class StrictWindowPolicy(LentUnits):
         self._amount = parameters.amount
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self._log = SlidingLog(parameters.per, parameters.amount)
-        #: None: by outcome.
-        self._margin: int | None = None
-        #: Units by the instant of their grant, in the order of those instants; and their sum, with those that are lent.
-        self._on_the_way: dict[int, int] = {}
+        self._by_outcome = True
+        self._margin = 0
+        self._on_the_way = {}
         self.moving = 0
-        #: Units that are lent, and the calls with such units whose outcomes are to come.
         self._out = 0
         self._lent = LentCalls()
-        #: No unit on the way is certain to have arrived before this instant.
-        self._due: int = NEVER
-        #: The latest instant seen: no grant is dated before it, even if the clock goes back.
+        self._due = NEVER
         self._latest = -1
 
     def assume(self, arrivals: Arrivals) -> None:
         """Counts by arrival, with this margin, or by outcome."""
-        self._margin = None if arrivals.by_outcome else int(arrivals.margin)
+        self._by_outcome = arrivals.by_outcome
+        self._margin = int(arrivals.margin)
 
     @property
     def awaits_answers(self) -> bool:  # type: ignore[override] # a constant in the base class
         """Whether it counts by arrival."""
-        return self._margin is not None
+        return not self._by_outcome
 
     @property
     def memory(self) -> int:
@@ -107,45 +104,26 @@ class StrictWindowPolicy(LentUnits):
         elif needed <= self._log.total:
             first = max(now, self._log.freed(needed))
         else:
-            first = max(now, Instant(arrived(self._on_the_way, self._margin, now, needed - self._log.total) + per))
+            missing = needed - self._log.total
+            by = now if self._by_outcome else arrived(self._on_the_way, self._margin, now, missing)
+            first = max(now, Instant(by + per))
         return Instant(first + rounds * per) if rounds else first
 
     def commit(self, now: Instant, request: Request) -> int:
         """The units are on the way from now on."""
         cost = request.cost if self._unit is None else request.amount(self._unit)
         if cost:
-            margin, moving = self._margin, self._on_the_way
-            dated: int = now
-            if margin is not None:
-                if (self.ready or self._unit is not None) and self.moving + self._log.total >= self._amount:
-                    # What has left the window is dropped here, for there may be no answer that does it.
-                    self._arrive(now)
-                    self._log.forget(now)
-                if self.moving >= SLOTS and len(moving) >= SLOTS:  # The first of the two is true before, and costs no call.
-                    grain = -(-margin // SLOTS)
-                    dated = -(-now // grain) * grain
-                if dated < self._latest:
-                    dated = self._latest
-                self._latest = dated
-                if not moving:
-                    self._due = dated + margin
-            if dated in moving:
-                moving[dated] += cost
-            else:
-                moving[dated] = cost
-            self.moving += cost
-            # As `_look`, written out: it runs for every permit.
-            self.ready = NEVER if self.moving + self._log.total >= self._amount and self._unit is None else 0
+            self.spend(now, cost)
         return 0
 
     def answered(self, now: Instant, grant: Grant) -> None:
         """Dates the units at this instant, if they are on the way."""
-        if self._margin is not None:
+        if not self._by_outcome:
             self._land(now, grant)
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
         """Dates the units, whatever the result; by arrival only if there was an answer, and if its beginning was not known."""
-        if self._margin is None or (
+        if self._by_outcome or (
             grant.answered_at is None and (grant.ending is Ending.ANSWERED or grant.ending is Ending.REJECTED)
         ):
             self._land(now, grant)
@@ -155,41 +133,6 @@ class StrictWindowPolicy(LentUnits):
             self._arrive(now)
             self._drop(grant, cost)
             self._begin(now, cost)
-
-    def succeed(self, now: Instant, granted_at: Instant) -> bool:
-        """As `record` of a plain request that was answered with success, and was not granted ahead.
-
-        Returns whether there is room for another one. Written out, as `_land`.
-        """
-        if now >= self._due:
-            self._arrive(now)
-        if self._unit is not None:
-            self.ready = 0
-            return True
-        moving = self._on_the_way
-        units = moving.get(granted_at)
-        log = self._log
-        if units is not None:
-            if units == 1:
-                del moving[granted_at]
-            else:
-                moving[granted_at] = units - 1
-            self.moving -= 1
-            dated = now if now > granted_at else granted_at
-            if dated < log.slot_ends:
-                # `SlidingLog.add`
-                newest = log.newest
-                newest[1] += 1
-                if dated > newest[0]:
-                    newest[0] = dated
-                log.total += 1
-                return not self.ready  # One unit more, and one less.
-            log.add(dated, 1)
-        if self.moving + log.total < self._amount:
-            self.ready = 0
-            return True
-        self.ready = NEVER
-        return False
 
     def _land(self, now: Instant, grant: Grant) -> None:
         """The units of a grant have arrived by now. Written out, with `_take` and `_look`: it runs for every outcome."""
@@ -213,24 +156,6 @@ class StrictWindowPolicy(LentUnits):
             self._log.add(now if now > granted else granted, taken)
         full = self.moving + self._log.total >= self._amount
         self.ready = NEVER if full and self._unit is None else 0
-
-    def _arrive(self, now: Instant) -> None:
-        """Dates the units whose margin is over."""
-        margin, moving = self._margin, self._on_the_way
-        if margin is None or now < self._due:
-            return
-        self._due = NEVER
-        for granted in list(moving):
-            if granted + margin > now:
-                self._due = granted + margin
-                break
-            # No later grant may be dated as early as this one.
-            self._latest = max(self._latest, now)
-            units = moving.pop(granted)
-            self.moving -= units
-            self._log.add(Instant(granted + margin), units)
-        # What has left the window has been dropped.
-        self._look()
 
     def _take(self, grant: Grant, count: int) -> int:
         """Removes units of a grant from those on the way, and returns how many: 0 if they have arrived."""
@@ -256,16 +181,16 @@ class StrictWindowPolicy(LentUnits):
 
     def _remove(self, grant: Grant, count: int) -> None:
         """Removes units of a grant, on the way or arrived."""
-        if self._margin is None or grant.answered_at is None:  # Else the beginning of its answer has dated it.
+        if self._by_outcome or grant.answered_at is None:  # Else the beginning of its answer has dated it.
             count -= self._take(grant, count)
-        if count and self._margin is not None:
+        if count and not self._by_outcome:
             arrived = grant.granted_at + self._margin if grant.answered_at is None else grant.answered_at
             self._log.remove(Instant(arrived), count)
 
     def forecast(self, now: Instant) -> "WindowForecast":
         """The uses so far, with the units on the way dated when their margin ended, or now."""
         log, left = self._log.copy(), self.moving
-        if self._margin is not None and now > self._due:
+        if not self._by_outcome and now > self._due:
             for granted, units in self._on_the_way.items():
                 if granted + self._margin >= now:
                     break
@@ -304,9 +229,9 @@ class StrictWindowPolicy(LentUnits):
         self._arrive(now)
         if change < 0:
             (self._drop if grant.ahead else self._remove)(grant, -change)
-        elif more > 0 and grant.ahead and (self._margin is None or grant.answered_at is None):
+        elif more > 0 and grant.ahead and (self._by_outcome or grant.answered_at is None):
             self._lent.follow(self._batch(grant.granted_at), self._begin(now, more), more)
-        elif more > 0 and (self._margin is None or grant.answered_at is None) and grant.granted_at in self._on_the_way:
+        elif more > 0 and (self._by_outcome or grant.answered_at is None) and grant.granted_at in self._on_the_way:
             self._on_the_way[grant.granted_at] += more
             self.moving += more
         elif more > 0:
@@ -317,7 +242,7 @@ class StrictWindowPolicy(LentUnits):
     def available(self, now: Instant) -> int:
         """Units that the window has room for."""
         used = self.moving + self._log.used(now)
-        if self._margin is not None and now > self._due:
+        if not self._by_outcome and now > self._due:
             gone = now - self.parameters.per - self._margin
             for granted, units in self._on_the_way.items():
                 if granted > gone:
@@ -331,7 +256,7 @@ class StrictWindowPolicy(LentUnits):
             return NEVER
         if not self.moving:
             return self._log.emptied()
-        if self._margin is None:
+        if self._by_outcome:
             return NEVER
         return max(self._log.emptied(), Instant(max(self._on_the_way) + self._margin + self.parameters.per))
 
@@ -349,9 +274,9 @@ class StrictWindowPolicy(LentUnits):
             self.moving, self._due = 0, NEVER
             if landed := min(gone - moving, self._max_used):
                 self._log.add(lost.seen, landed)
-            self.abandoned(now if self._margin is None else lost.at, moving)
+            self.abandoned(now if self._by_outcome else lost.at, moving)
         count = min(units, self._max_used)
-        if self._margin is None:
+        if self._by_outcome:
             count += self.moving
             self._on_the_way.clear()
             self.moving = 0
@@ -368,9 +293,9 @@ class StrictWindowPolicy(LentUnits):
         them have arrived.
         """
         self.restore(before.state())
-        if (self._margin is None) != (before._margin is None):
+        if self._by_outcome != before._by_outcome:
             self._lent.clear()
-        if self._margin is None and before._margin is not None:
+        if self._by_outcome and not before._by_outcome:
             for granted, units in sorted(self._on_the_way.items()):
                 self._log.add(Instant(granted + before._margin), units)
             self._on_the_way.clear()
@@ -390,7 +315,7 @@ class StrictWindowPolicy(LentUnits):
         self._out = 0
         self._lent.restore(state.lent)
         self._latest = state.latest
-        if self._margin is not None and self._on_the_way:
+        if not self._by_outcome and self._on_the_way:
             self._due = min(self._on_the_way) + self._margin
             self._latest = max(self._latest, *self._on_the_way)
         else:

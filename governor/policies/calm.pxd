@@ -1,0 +1,27 @@
+"""What notices a success in a calm scope, in C."""
+
+cimport cython
+
+from governor.policies._places cimport PlacesInFlight
+from governor.policies._window_uses cimport WindowUses
+
+
+@cython.final
+cdef class Calm:
+    cdef public object _breaker, rejections, succeed
+    cdef public tuple _limits, _parts
+    cdef public long long since
+
+
+cdef inline bint succeeded(Calm calm, long long now, long long granted_at) except -1:
+    """`calm.succeed(now, granted_at)`."""
+    cdef bint goes_on = True, so
+    for part in calm._parts:
+        if isinstance(part, WindowUses):
+            so = WindowUses.succeed(<WindowUses>part, now, granted_at)
+        elif isinstance(part, PlacesInFlight):
+            so = PlacesInFlight.succeed(<PlacesInFlight>part, now, granted_at)
+        else:
+            so = part.succeed(now, granted_at)
+        goes_on = so and goes_on
+    return goes_on
