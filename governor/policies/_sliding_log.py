@@ -3,6 +3,8 @@
 A log of (instant, count). If the units that fit into one window number at most `SLOTS`, every use has an entry of its own.
 Otherwise, uses close in time share a slot dated by its newest member: a slot leaves the window late by at most 1/4096 of it,
 and never early.
+
+Compiled where there is a compiler; `_sliding_log.pxd` has the fields.
 """
 
 from collections import deque
@@ -27,32 +29,47 @@ class SlidingLogState(msgspec.Struct, frozen=True):
 class SlidingLog:
     """Dated counts that expire after `window`."""
 
-    __slots__ = ("_forgotten", "_grain", "_slots", "newest", "slot_ends", "total", "window")
+    __slots__ = ("_closed", "_forgotten", "_grain", "more", "newest_at", "slot_ends", "total", "window")
 
     def __init__(self, window: int, most: int) -> None:
         self.window = plain(window)
         #: Units in the log, including those that have left the window since the last `add`.
         self.total = 0
         self._grain = 1 if most <= SLOTS else part(window, SLOTS)
-        self._slots: deque[list[int]] = NOTHING
-        #: The newest slot, and the instant from which on `add` begins another one.
-        self.newest: list[int] = NOTHING
+        #: The slots, where the newest one is as it was at the latest look.
+        self._closed: deque[list[int]] = NOTHING
+        #: The date of the newest slot, and the units that it has more since then.
+        self.newest_at = -1
+        self.more = 0
+        #: The instant from which on `add` begins another slot.
         self.slot_ends = 0
         self._forgotten = -1
+
+    @property
+    def _slots(self) -> deque[list[int]]:
+        """The slots as they are now."""
+        slots = self._closed
+        if self.more:
+            newest = slots[-1]
+            newest[0] = self.newest_at
+            newest[1] += self.more
+            self.more = 0
+        return slots
 
     def add(self, now: Instant, count: int) -> None:
         """Dates `count` units (at least 1) at `now`, and drops slots that have left the window."""
         if now < self.slot_ends:
-            newest = self.newest
-            newest[1] += count
-            if now > newest[0]:
-                newest[0] = now
+            self.more += count
+            if now > self.newest_at:
+                self.newest_at = now
         else:
-            self.newest = [now, count]
-            if self._slots is NOTHING:
-                self._slots = deque()
-            slots = self._slots
-            slots.append(self.newest)
+            slots = self._closed
+            if self.more:
+                slots = self._slots
+            elif slots is NOTHING:
+                self._closed = slots = deque()
+            slots.append([now, count])
+            self.newest_at = now
             self.slot_ends = now + self._grain
             # As `forget`, written out: in a full window each use makes another one leave.
             gone = now - self.window
@@ -124,10 +141,12 @@ class SlidingLog:
         copy = SlidingLog(self.window, 1)
         copy.total, copy._grain = self.total, self._grain
         copy.slot_ends, copy._forgotten = self.slot_ends, self._forgotten
-        if self._slots:
-            copy._slots = self._slots.copy()
+        slots = self._slots
+        if slots:
+            copy._closed = slots.copy()
             # The only slot that later grants can change.
-            copy.newest = copy._slots[-1] = self.newest.copy()
+            copy._closed[-1] = slots[-1].copy()
+            copy.newest_at = self.newest_at
         return copy
 
     @property
@@ -171,10 +190,11 @@ class SlidingLog:
 
     def restore(self, state: SlidingLogState) -> None:
         """Continues from a state that `state` returned."""
-        self._slots = deque([dated, count] for dated, count in state.slots) if state.slots else NOTHING
+        self._closed = slots = deque([dated, count] for dated, count in state.slots) if state.slots else NOTHING
+        self.more = 0
         self.total = sum(count for _, count in state.slots)
         self._forgotten = state.forgotten
         self.slot_ends = 0
-        if self._slots:
-            self.newest = self._slots[-1]
-            self.slot_ends = self.newest[0] + 1
+        if slots:
+            self.newest_at = slots[-1][0]
+            self.slot_ends = self.newest_at + 1

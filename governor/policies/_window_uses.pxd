@@ -7,14 +7,14 @@ from governor.policies._sliding_log cimport SlidingLog
 
 
 cdef class WindowUses(LimitFields):
-    cdef public long long moving, _amount, _due, _latest, _margin
+    cdef public long long moving, _amount, _due, _latest, _margin, _newest, _newest_at
     cdef public object _unit
     cdef public bint _by_outcome
-    cdef public dict _on_the_way
+    cdef public dict _earlier
     cdef public SlidingLog _log
 
-    @cython.locals(dated="long long", grain="long long", moving=dict)
+    @cython.locals(dated="long long", grain="long long", units="long long", earlier=dict)
     cpdef long long spend(self, long long now, long long cost) except? -1
 
-    @cython.locals(dated="long long", units="long long", moving=dict, log=SlidingLog, newest=list)
+    @cython.locals(dated="long long", units="long long", earlier=dict, log=SlidingLog)
     cpdef bint succeed(self, long long now, long long granted_at) except -1

@@ -11,7 +11,19 @@ from governor.policies._sliding_log import SLOTS, SlidingLog
 class WindowUses(LimitFields):
     """The uses of the state machine of a window, which sets what is named here and has the rest of the rules."""
 
-    __slots__ = ("_amount", "_by_outcome", "_due", "_latest", "_log", "_margin", "_on_the_way", "_unit", "moving")
+    __slots__ = (
+        "_amount",
+        "_by_outcome",
+        "_due",
+        "_earlier",
+        "_latest",
+        "_log",
+        "_margin",
+        "_newest",
+        "_newest_at",
+        "_unit",
+        "moving",
+    )
 
     #: The units that a window holds.
     _amount: int
@@ -23,35 +35,50 @@ class WindowUses(LimitFields):
     #: Whether a unit counts by the outcome of its call. Else it arrives at most `_margin` after its grant.
     _by_outcome: bool
     _margin: int
-    #: Units by the instant of their grant, in the order of those instants.
-    _on_the_way: dict[int, int]
+    #: Units on the way by the instant of their grant, in the order of those instants; and apart from them, since most of them
+    #: arrive before there are others, the units of the newest instant.
+    _earlier: dict[int, int]
+    _newest: int
+    _newest_at: int
     #: None stands for requests.
     _unit: str | None
     #: The units on the way, with those that are lent.
     moving: int
     ready: int
 
+    @property
+    def _on_the_way(self) -> dict[int, int]:
+        """All units on the way by the instant of their grant."""
+        earlier, units = self._earlier, self._newest
+        if units:
+            self._newest = 0
+            earlier[self._newest_at] = earlier.get(self._newest_at, 0) + units
+        return earlier
+
     def spend(self, now: Instant, cost: int) -> int:
         """The units, at least 1, are on the way from now on. Returns `ready`."""
-        moving = self._on_the_way
         dated: int = now
         if not self._by_outcome:
             if (self.ready or self._unit is not None) and self.moving + self._log.total >= self._amount:
                 # What has left the window is dropped here, for there may be no answer that does it.
                 self._arrive(now)
                 self._log.forget(now)
-            if self.moving >= SLOTS and len(moving) >= SLOTS:  # The first of the two is true before, and costs no call.
+            if self.moving >= SLOTS and len(self._on_the_way) >= SLOTS:  # The first is true before, and costs no call.
                 grain = -(-self._margin // SLOTS)
                 dated = -(-now // grain) * grain
             if dated < self._latest:
                 dated = self._latest
             self._latest = dated
-            if not moving:
+            if not (self._newest or self._earlier):
                 self._due = dated + self._margin
-        if dated in moving:
-            moving[dated] += cost
+        if dated == self._newest_at:
+            self._newest += cost
         else:
-            moving[dated] = cost
+            units, earlier = self._newest, self._earlier
+            if units:
+                # As `_on_the_way`, written out.
+                earlier[self._newest_at] = earlier.get(self._newest_at, 0) + units
+            self._newest, self._newest_at = cost, dated
         self.moving += cost
         # As `_look`, written out: it runs for every permit.
         if self.moving + self._log.total >= self._amount and self._unit is None:
@@ -70,22 +97,25 @@ class WindowUses(LimitFields):
         if self._unit is not None:
             self.ready = 0
             return True
-        moving = self._on_the_way
-        units = moving.get(granted_at, 0)
+        units = 1
+        if granted_at == self._newest_at and self._newest:
+            self._newest -= 1
+        else:
+            earlier = self._earlier
+            units = earlier.get(granted_at, 0)
+            if units == 1:
+                del earlier[granted_at]
+            elif units:
+                earlier[granted_at] = units - 1
         log = self._log
         if units:
-            if units == 1:
-                del moving[granted_at]
-            else:
-                moving[granted_at] = units - 1
             self.moving -= 1
             dated = now if now > granted_at else granted_at
             if dated < log.slot_ends:
                 # `SlidingLog.add`
-                newest = log.newest
-                newest[1] += 1
-                if dated > newest[0]:
-                    newest[0] = dated
+                log.more += 1
+                if dated > log.newest_at:
+                    log.newest_at = dated
                 log.total += 1
                 return not self.ready  # One unit more, and one less.
             log.add(dated, 1)

@@ -46,7 +46,7 @@ cdef inline bint spent_in_64_bits(long long now, BucketFields bucket) except -1:
 cdef inline bint spent_at_once(PlainSpending spending, long long now) except -1:
     """Spends the request, as `commit`, if that takes no Python call. False, and nothing has changed, if it does."""
     cdef CapFields cap = spending._cap
-    if spending._others or len(spending._buckets) != 1 or not cap.left or now >= cap.slot_ends:
+    if spending._others or spending._awaiting or len(spending._buckets) != 1 or not cap.left or now >= cap.slot_ends:
         return False
     if not spent_in_64_bits(now, <BucketFields>spending._buckets[0]):
         return False

@@ -61,7 +61,9 @@ class StrictWindowPolicy(LentUnits):
         self._log = SlidingLog(parameters.per, parameters.amount)
         self._by_outcome = True
         self._margin = 0
-        self._on_the_way = {}
+        self._earlier = {}
+        self._newest = 0
+        self._newest_at = -1
         self.moving = 0
         self._out = 0
         self._lent = LentCalls()
@@ -310,8 +312,9 @@ class StrictWindowPolicy(LentUnits):
     def restore(self, state: StrictWindowState) -> None:
         """See `LimitPolicy.restore`."""
         self._log.restore(state.arrived)
-        self._on_the_way = dict(state.on_the_way)
-        self.moving = sum(self._on_the_way.values())
+        self._earlier = dict(state.on_the_way)
+        self._newest = 0
+        self.moving = sum(self._earlier.values())
         self._out = 0
         self._lent.restore(state.lent)
         self._latest = state.latest

@@ -27,7 +27,7 @@ def refill_capped_with_the_count_after_the_pops(self: TokenBucketPolicy, now: In
 def use_dated_at_the_grant(self: RequestCapPolicy, now: Instant, used: int) -> None:
     self.lent -= used
     if used:
-        self.log.add(Instant(self.log.newest[0] if self.log.newest else 0), used)
+        self.log.add(Instant(max(0, self.log.newest_at)), used)
     self._look()
 
 
