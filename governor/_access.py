@@ -85,8 +85,8 @@ class Access(Taking):
         self.addresses = {}
         # Held while the table is changed, where any thread may do that.
         self._adding = RLock()
-        # Of each scope, the spellings in the table, provider and method in turns; and how many there are in all.
-        self._spellings: dict[str, tuple[str | None, ...]] = {}
+        # Of each provider, with its key, the spellings in the table other than its name; and how many entries the table has.
+        self._spellings: dict[str, tuple[str, ...]] = {}
         self._spelled = 0
         self.thread = 0
         #: The process in which the governor was entered.
@@ -118,13 +118,17 @@ class Access(Taking):
         """The actor has been dropped: the next call in its scope finds another one."""
         with self._adding:
             if addresses is self.addresses:
-                spelled = self._spellings.pop(actor.scope, ())
-                for provider, method in zip(spelled[::2], spelled[1::2], strict=True):
-                    self._spelled -= 1
-                    methods = addresses.get(provider or "", {})
-                    methods.pop(method, None)
+                name = actor.scope.partition(":")[0]
+                spellings = (name, *self._spellings.get(name, ()))
+                for provider in spellings:
+                    methods = addresses.get(provider, {})
+                    for method in [method for method, known in methods.items() if known is actor]:
+                        del methods[method]
+                        self._spelled -= 1
                     if not methods:
-                        addresses.pop(provider or "", None)
+                        addresses.pop(provider, None)
+                if not any(provider in addresses for provider in spellings):
+                    self._spellings.pop(name, None)
 
     # The loop of the actors.
 
@@ -210,8 +214,10 @@ class Access(Taking):
             self._spellings.clear()
             self._spelled = 0
         self.addresses.setdefault(provider, {})[method] = actor
-        self._spellings[actor.scope] = (*self._spellings.get(actor.scope, ()), provider, method)
         self._spelled += 1
+        name = scope.partition(":")[0]
+        if provider != name and provider not in (known := self._spellings.get(name, ())):
+            self._spellings[name] = (*known, provider)
         return actor
 
     # Asking.

@@ -53,7 +53,7 @@ class InPlace(Granting):
             or life.state is not IDLE
             or self.unread
             or self.inbox
-            or calm.rejections.run
+            or calm.shared.rejections.run
             or generation < calm.since
             or permit.reported
         ):
@@ -100,7 +100,7 @@ class InPlace(Granting):
             or len(outcomes) != 1
             or outcomes[0] is not outcome
             or self.inbox
-            or calm.rejections.run
+            or calm.shared.rejections.run
             or outcome.grant.generation < calm.since
         ):
             return False

@@ -65,7 +65,7 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
         )
         changed[hint.scope] |= others
         if hint.retry_after and (news or hint.severity is not Severity.EXHAUSTED):
-            cooldown = shared.cooldown if hint.scope == "provider" else pipeline.own_cooldown
+            cooldown = shared.cooldown if hint.scope == "provider" else pipeline.pause_alone()
             paused[hint.scope] |= cooldown.extend(now, *_spread(hint.retry_after, spread, shared.max_hint))
     if denied is not None:
         learned = _learn(ledger, sharing, message.grant, denied, random, hints)

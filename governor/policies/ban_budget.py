@@ -13,6 +13,7 @@ call costs nothing. `count` begins it, with the number of calls that are under w
 window counts no longer; its rejection counts when it comes.
 """
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
@@ -213,3 +214,9 @@ class BanBudgetPolicy(msgspec.Struct, eq=False, gc=False):
 
     def _used(self, now: Instant) -> int:
         return self._rejected.used(now) + self._under_way.used(now)
+
+
+@lru_cache(maxsize=64)
+def unspent(parameters: BanBudget) -> BanBudgetPolicy:
+    """One policy for all providers with these parameters that have rejected nothing: never changed, unless it is `counting`."""
+    return BanBudgetPolicy(parameters)

@@ -100,6 +100,8 @@ class BanGuard(msgspec.Struct, eq=False, gc=False):
 
     def learn(self, now: Instant, granted_at: Instant, rejection: Rejection | None) -> None:
         """A call has been answered; None: without an answer that counts, or it was never made."""
+        if rejection is Rejection.LIMITED or rejection is Rejection.FORBIDDEN:
+            self._shared.begin_rejections()
         budget, run, own = self._shared.ban_budget, self._shared.rejections, self.own
         if rejection is Rejection.FORBIDDEN and not own.run and not own.spells:
             self.own = own = RejectionRunPolicy(budget.parameters)

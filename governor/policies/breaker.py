@@ -20,6 +20,7 @@ Each change of state begins a new generation, and so does each change of setting
 outcome of a grant from an earlier state changes nothing.
 """
 
+from functools import lru_cache
 from typing import ClassVar, Final
 
 import msgspec
@@ -342,3 +343,13 @@ def _judged(slow_call: Duration | None, began: Instant, grant: Grant, result: Re
     """The result, in which a success whose answer began too late is a failure."""
     late = slow_call is not None and began - grant.granted_at >= slow_call
     return Result.FAILURE if late and result is Result.SUCCESS else result
+
+
+@lru_cache(maxsize=64)
+def unmoved(parameters: Breaker) -> BreakerPolicy | None:
+    """One breaker for all scopes with these parameters in which no call has failed; None if it would count their successes.
+
+    Only a failure, an operator and the state of an earlier life change it: before, a scope makes its own.
+    """
+    breaker = BreakerPolicy(parameters)
+    return None if breaker.counts_successes else breaker

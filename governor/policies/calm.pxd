@@ -8,7 +8,7 @@ from governor.policies._window_uses cimport WindowUses
 
 @cython.final
 cdef class Calm:
-    cdef public object _breaker, rejections, succeed
+    cdef public object _breaker, shared, succeed
     cdef public tuple _limits, _parts
     cdef public long long since
 

@@ -31,14 +31,14 @@ _BRIEF: Final = (StrictWindowPolicy, InFlightPolicy)
 class Calm:
     """What notices a success in a calm scope. Valid until anything but a success or a plain grant happens there."""
 
-    __slots__ = ("_breaker", "_limits", "_parts", "rejections", "since", "succeed")
+    __slots__ = ("_breaker", "_limits", "_parts", "shared", "since", "succeed")
 
     def __init__(self, pipeline: Pipeline) -> None:
         # Outcomes do not change a bucket.
         self._limits = tuple(limit for limit in pipeline.all_limits if type(limit) is not TokenBucketPolicy)
         self._breaker = breaker = pipeline.breaker if pipeline.breaker.counts_successes else None
-        #: Successes count here while this run has not begun, as other scopes of the provider may have it.
-        self.rejections = pipeline.shared.rejections
+        #: Successes count here while no run of rejections has begun, as other scopes of the provider may have it.
+        self.shared = pipeline.shared
         #: The generation from which on all limits and the breaker know of grants. Successes of earlier ones do not count here.
         self.since = max(0 if breaker is None else breaker.since, max(pipeline.born, default=0))
         #: As `record`, for a plain request that was not granted ahead and was answered; None if a limit has no such way.

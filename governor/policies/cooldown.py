@@ -86,3 +86,7 @@ class CooldownPolicy(msgspec.Struct, eq=False, gc=False):
     def restore(self, state: CooldownState) -> None:
         """Continues from a state that `state` returned."""
         self.until, self.paced_until, self._gap = state.until, state.paced_until, state.gap
+
+
+#: Of a scope that its server has never asked to pause: never extended.
+NO_COOLDOWN: Final = CooldownPolicy()

@@ -5,6 +5,7 @@ from operator import attrgetter
 from typing import Final, cast
 
 from governor.policies.contract import REQUESTS, Lending, LimitPolicy
+from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.shared_limit import Share
 
 # Without a call of Python: every new scope comes by here.
@@ -12,18 +13,20 @@ _LENDS: Final = attrgetter("lends")
 _LENDS_ELSEWHERE: Final = attrgetter("lends_elsewhere")
 
 
-def lenders(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> tuple[Lending, ...] | None:
-    """The limits that plain requests take units of; None if a limit cannot lend.
+def lenders(
+    limits: Sequence[LimitPolicy], shares: Sequence[Share], spending: tuple[LimitPolicy | RequestCapPolicy, ...]
+) -> tuple[Lending | RequestCapPolicy, ...]:
+    """The limits that plain requests take units of, and the cap; empty if a limit cannot lend.
 
-    Of what counts other units, a plain request takes nothing.
+    Of what counts other units, a plain request takes nothing. `spending` is all limits and the cap, and the answer for most.
     """
-    every = (*limits, *(share.policy for share in shares)) if shares else limits
+    *every, cap = spending
     if not all(map(_LENDS, every)):
-        return None
-    own = [limit for limit in limits if limit.unit == REQUESTS]
-    if not shares:
-        return tuple(cast("list[Lending]", own))
-    return (*cast("list[Lending]", own), *[cast("Lending", share.policy) for share in shares if share.counts_plain])
+        return ()
+    if all(limit.unit == REQUESTS for limit in limits) and all(share.counts_plain for share in shares):
+        return cast("tuple[Lending | RequestCapPolicy, ...]", spending)
+    own = [cast("Lending", limit) for limit in limits if limit.unit == REQUESTS]
+    return (*own, *[cast("Lending", share.policy) for share in shares if share.counts_plain], cast("RequestCapPolicy", cap))
 
 
 def lends_elsewhere(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> bool:

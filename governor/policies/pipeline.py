@@ -14,21 +14,22 @@ request takes units of lends, counts and takes back by itself; the one with the 
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Final, cast
+from typing import Final
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.arrivals import Arrivals
 from governor.policies.ban_guard import BanGuard
-from governor.policies.breaker import BreakerPolicy
+from governor.policies.breaker import BreakerPolicy, unmoved
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.budget import Budgets
-from governor.policies.contract import PLAIN, REQUESTS, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result
-from governor.policies.cooldown import CooldownPolicy
+from governor.policies.contract import PLAIN, REQUESTS, Grant, Limit, LimitPolicy, Policy, Request, Result
+from governor.policies.cooldown import NO_COOLDOWN
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.lenders import lenders, lends_elsewhere
 from governor.policies.limits import AWAITS_ANSWERS, NEEDS_OUTCOME, build, predecessors
 from governor.policies.mark import Mark, excess
+from governor.policies.own_parts import OwnParts
 from governor.policies.pipeline_state import NOTHING_DROPPED, PipelineState, born_first
 from governor.policies.plain import PlainSpending
 from governor.policies.provider import ProviderPolicies
@@ -47,7 +48,7 @@ DEFAULT_ARRIVALS: Final = Arrivals()
 PipelineSettings = tuple[Breaker, tuple[Limit, ...], bool, float, Arrivals]
 
 
-class Pipeline:
+class Pipeline(OwnParts):
     """The policies of one scope.
 
     All scopes share the cap and degraded mode, which does not pause an exempt scope; the scopes of a provider share `shared`,
@@ -60,7 +61,6 @@ class Pipeline:
         "arrivals",
         "awaits_answers",
         "born",
-        "breaker",
         "budgets",
         "cap",
         "degraded",
@@ -69,19 +69,14 @@ class Pipeline:
         "gate",
         "gates",
         "guard",
-        "heard",
         "key",
         "lenders",
         "limits",
         "mark",
         "max_debt",
         "needs_outcome",
-        "own_cooldown",
-        "pauses",
-        "policies",
         "provider",
         "remote_lenders",
-        "shared",
         "shares",
         "plain_spending",
         "spending",
@@ -112,7 +107,6 @@ class Pipeline:
         self.provider = self.shared.name
         #: What the scopes of its key share, if it has one that limits anything.
         self.key = key
-        #: What the server has said about the limits of this scope alone; None before it has said anything.
         self.heard = None if own_server is None else own_server.beside(self.shared.server)
         #: The limits that the scope shares with others: of its provider, and of its key. Those of its server are treated alike.
         self.shares: tuple[Share, ...] = shares(self.shared.limits, cost) if self.shared.limits else ()
@@ -122,7 +116,7 @@ class Pipeline:
             self.shares += shares(stated, ONE_REQUEST)
         #: Closes the scope before the server bans the client.
         self.guard = BanGuard(scope, self.shared)
-        self.breaker = BreakerPolicy(breaker)
+        self.breaker = unmoved(breaker) or BreakerPolicy(breaker)
         self.limits: tuple[LimitPolicy, ...] = tuple([build(limit, max_debt, arrivals) for limit in limits])
         self.max_debt = max_debt
         self.arrivals = arrivals
@@ -134,9 +128,8 @@ class Pipeline:
         self.degraded = degraded
         #: How much may be granted before it is written down; None without a store.
         self.mark = mark
-        self.own_cooldown = CooldownPolicy()
-        #: What only pauses the scope, apart from degraded mode: of the provider, and of the scope alone.
-        self.pauses = (*self.shared.pauses, self.own_cooldown)
+        self.own_cooldown = NO_COOLDOWN
+        self.pauses = self.shared.pauses
         #: Of the shared limits that a plain request takes units of: the queues, and the limits.
         self.gates = tuple([gate for share in self.shares if share.counts_plain for gate in (share.queue, share.policy)])
         self.all_limits = (*self.limits, *(share.policy for share in self.shares)) if self.shares else self.limits
@@ -147,17 +140,13 @@ class Pipeline:
         self.needs_outcome = any(map(NEEDS_OUTCOME, self.all_limits))
         #: Whether it matters to a limit when an answer begins.
         self.awaits_answers = any(map(AWAITS_ANSWERS, self.all_limits))
-        found = lenders(self.limits, self.shares) if lends and not self.breaker.listens else None
         #: The policies that take part in granting ahead, and in granting ahead to other processes; empty if there is none.
-        every = cast("tuple[Lending | RequestCapPolicy, ...]", self.spending)  # One tuple for both where each limit lends.
-        self.lenders = () if found is None else every if len(found) == len(self.all_limits) else (*found, cap)
-        self.remote_lenders = self.lenders if lends_elsewhere(self.limits, self.shares) else ()
+        self.lenders = lenders(self.limits, self.shares, self.spending) if lends and not self.breaker.listens else ()
+        self.remote_lenders = self.lenders if self.lenders and lends_elsewhere(self.limits, self.shares) else ()
         #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
         self.born: Sequence[int] = born_first(len(self.all_limits))
         self._receipts_born = 0
         self.exempt = exempt
-        #: All policies but the pauses, in the order in which they are asked.
-        self.policies: tuple[Policy, ...] = (*(() if exempt else (degraded,)), self.breaker, *self.spending)
         #: From this instant on all policies but the cap and the shares grant a `PLAIN` request; before it, call `verdict`.
         self.gate = Instant(0)
         self.regate()
@@ -166,6 +155,11 @@ class Pipeline:
     def providers(self) -> tuple[ProviderPolicies, ...]:
         """What the scopes of the provider share, and what the scopes of its key share."""
         return (self.shared,) if self.key is None else (self.shared, self.key)
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """All policies but the pauses, in the order in which they are asked."""
+        return (self.breaker, *self.spending) if self.exempt else (self.degraded, self.breaker, *self.spending)
 
     def regate(self) -> None:
         """Recomputes the gate. Call it after anything that may have changed the breaker, degraded mode or cooldown."""
@@ -256,7 +250,7 @@ class Pipeline:
         for policy, born in zip(self.all_limits, self.born, strict=True):
             if grant.generation >= born:
                 policy.record(now, grant, result)
-        self.breaker.record(now, grant, result)
+        (self.own_breaker() if result is Result.FAILURE else self.breaker).record(now, grant, result)
         self.degraded.record(now, grant, result, self.provider)
         self.regate()
 
@@ -278,9 +272,9 @@ class Pipeline:
     def force_breaker(self, now: Instant, until: Instant | None) -> None:
         """Opens the breaker until that instant, or closes it (None). Nothing may be lent."""
         if until is None:
-            self.breaker.force_closed(now)
+            self.own_breaker().force_closed(now)
         else:
-            self.breaker.force_open(now, until)
+            self.own_breaker().force_open(now, until)
         self.regate()
 
     def refund(self, now: Instant, grant: Grant) -> None:
@@ -340,13 +334,6 @@ class Pipeline:
             now,
         )
 
-    @property
-    def own_server(self) -> ServerLimits:
-        """What the server says about the limits of this scope alone, to add to it."""
-        if self.heard is None:
-            self.heard = ServerLimits().beside(self.shared.server)
-        return self.heard
-
     def state(self) -> PipelineState:
         """The state as a frozen record, for `restore`, without the shared policies."""
         limits = tuple(policy.state() for policy in self.limits)
@@ -365,8 +352,9 @@ class Pipeline:
         The breaker keeps its status; if it is half-open, its probes in flight are disregarded. A bucket keeps the share of its
         burst that was left; windows and limits on concurrency keep their uses. A new limit begins with nothing spent.
         """
-        self.breaker.carry_over(now, before.breaker)
-        self.own_cooldown.restore(before.own_cooldown.state())
+        self.own_breaker().carry_over(now, before.breaker)
+        if before.own_cooldown is not NO_COOLDOWN:
+            self.pause_alone().restore(before.own_cooldown.state())
         self.guard.restore(before.guard.state())
         self._receipts_born = self.breaker.generation
         born: list[int] = []
@@ -384,7 +372,7 @@ class Pipeline:
 
     def restore(self, state: PipelineState) -> None:
         """Continues from a state that `state` returned under the same settings."""
-        self.breaker.restore(state.breaker)
+        self.own_breaker().restore(state.breaker)
         for policy, limit_state in zip(self.limits, state.limits, strict=True):
             policy.restore(limit_state)
         born, own = state.born, len(self.limits)
@@ -393,6 +381,7 @@ class Pipeline:
             born = (*(born[:own] or self.born[:own]), *([self.breaker.generation] * len(self.shares)))
         self.born = born
         self._receipts_born = state.receipts_born
-        self.own_cooldown.restore(state.cooldown)
+        if state.cooldown != NO_COOLDOWN.state():
+            self.pause_alone().restore(state.cooldown)
         self.guard.restore(state.rejections)
         self.regate()

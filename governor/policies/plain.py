@@ -4,8 +4,8 @@ This is what nearly every grant costs. Buckets and the cap are written out here,
 costs more than what it does.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import final
+from collections.abc import Iterable
+from typing import cast, final
 
 from governor._units import Instant
 from governor.policies.contract import PLAIN, REQUESTS, Grant, LimitPolicy
@@ -21,7 +21,7 @@ class PlainSpending:
 
     __slots__ = ("_awaiting", "_buckets", "_cap", "_others")
 
-    def __init__(self, limits: Sequence[LimitPolicy], cap: RequestCapPolicy) -> None:
+    def __init__(self, limits: tuple[LimitPolicy, ...], cap: RequestCapPolicy) -> None:
         buckets: list[TokenBucketPolicy] = []
         awaiting: list[StrictWindowPolicy | InFlightPolicy] = []
         others: list[LimitPolicy] = []
@@ -33,7 +33,8 @@ class PlainSpending:
                 awaiting.append(limit)
             else:
                 others.append(limit)
-        self._buckets = (*buckets,)
+        # Most scopes have nothing but buckets, and the tuple that there is serves.
+        self._buckets = cast("tuple[TokenBucketPolicy, ...]", limits) if len(buckets) == len(limits) else (*buckets,)
         #: Those that wait for outcomes.
         self._awaiting = (*awaiting,)
         self._others = (*others,)

@@ -20,11 +20,11 @@ from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.hints import MAX_HINT
 from governor.policies.arrivals import Arrivals
-from governor.policies.ban_budget import BanBudget, BanBudgetPolicy, BanBudgetState
+from governor.policies.ban_budget import BanBudget, BanBudgetPolicy, BanBudgetState, unspent
 from governor.policies.contract import REQUESTS, Limit, LimitPolicy
 from governor.policies.cooldown import CooldownPolicy, CooldownState
 from governor.policies.limits import build, predecessors
-from governor.policies.rejection_run import RejectionRunPolicy, RejectionRunState
+from governor.policies.rejection_run import NO_REJECTIONS, RejectionRunPolicy, RejectionRunState
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy, RetryBudgetState
 from governor.policies.server_limits import NOTHING_HEARD, ServerLimits, ServerLimitsState
 from governor.policies.shared_limit import SharedLimit
@@ -85,9 +85,11 @@ class ProviderPolicies:
         self.cooldown = CooldownPolicy()
         #: The retry budget.
         self.budget = RetryBudgetPolicy(self.parameters.retry_budget)
-        #: What the server has rejected, and the run of it.
-        self.ban_budget = BanBudgetPolicy(self.parameters.ban_budget)
-        self.rejections = RejectionRunPolicy(self.parameters.ban_budget, wide=True)
+        #: What the server has rejected, and the run of it; to count a rejection, see `begin_rejections`.
+        self.ban_budget = unspent(self.parameters.ban_budget)
+        self.rejections = NO_REJECTIONS
+        if self.ban_budget.counting:
+            self.begin_rejections()
         #: A pause that an operator has set.
         self.hold = CooldownPolicy(Reason.CIRCUIT_OPEN)
         #: All policies that only pause the provider, in the order in which they are asked.
@@ -105,6 +107,12 @@ class ProviderPolicies:
         if self.heard is None:
             self.heard = self._new_server()
         return self.heard
+
+    def begin_rejections(self) -> None:
+        """Has the provider count rejections by itself from now on: before, one record serves all that have rejected nothing."""
+        if self.rejections is NO_REJECTIONS:
+            self.ban_budget = BanBudgetPolicy(self.parameters.ban_budget)
+            self.rejections = RejectionRunPolicy(self.parameters.ban_budget, wide=True)
 
     def _new_server(self) -> ServerLimits:
         return ServerLimits(adopts=self.parameters.adopts, gentle=self.parameters.gentle)
@@ -132,6 +140,7 @@ class ProviderPolicies:
             budget, self.budget = self.budget, RetryBudgetPolicy(parameters.retry_budget)
             self.budget.carry_over(now, budget)
         if parameters.ban_budget != before.ban_budget:
+            self.begin_rejections()
             counted, self.ban_budget = self.ban_budget, BanBudgetPolicy(parameters.ban_budget)
             self.ban_budget.carry_over(now, counted)
             self.rejections.parameters = parameters.ban_budget
@@ -187,6 +196,7 @@ class ProviderPolicies:
         self.cooldown.restore(state.cooldown)
         self.hold.restore(state.hold)
         self.budget.restore(state.budget)
+        self.begin_rejections()
         self.ban_budget.restore(state.ban_budget)
         self.rejections.restore(state.rejections)
         for shared, one in zip(self.limits, state.limits, strict=True):

@@ -141,3 +141,7 @@ class RejectionRunPolicy(msgspec.Struct, eq=False, gc=False):
         """Continues from a state that `state` returned, under parameters that may differ."""
         self.run, self.spells, self.until = state.run, state.spells, state.until
         self._first, self._several, self._probe = state.first, state.several, state.probe
+
+
+#: Of a provider that has rejected nothing: nothing but a rejection changes it, and it is never told of one.
+NO_REJECTIONS: Final = RejectionRunPolicy(BanBudget(), wide=True)

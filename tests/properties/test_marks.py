@@ -320,7 +320,7 @@ def test_a_scope_that_has_made_room_leaves_no_record_and_may_still_learn_of_outc
         SlowWriter.latest.work(9)
         life.keeper.forget("x:get")
         for until in (2, 3):
-            life.scopes[0].own_cooldown.until = Instant(until * system.now)
+            life.scopes[0].pause_alone().until = Instant(until * system.now)
             life.end_step(life.scopes[0])
         life.end(None)
 

@@ -37,7 +37,7 @@ class World:
     def __init__(self, limits: list[Limit], cap: int) -> None:
         self.limits: list[LimitPolicy] = [build(limit) for limit in limits]
         self.cap = RequestCapPolicy(RequestCap(cap))
-        self.plain = PlainSpending(self.limits, self.cap)
+        self.plain = PlainSpending(tuple(self.limits), self.cap)
 
     @property
     def ready(self) -> int:
@@ -112,7 +112,7 @@ class FailingPolicy(InFlightPolicy):
 def test_a_limit_that_fails_leaves_nothing_spent_in_those_before_it() -> None:
     now = Instant(10 * DAY)
     before = [build(limit) for limit in (TokenBucket(3, Duration(SECOND), 5), StrictWindow(4, Duration(SECOND)), InFlight(3))]
-    spending = PlainSpending([*before, FailingPolicy(InFlight(3))], RequestCapPolicy(RequestCap(4)))
+    spending = PlainSpending((*before, FailingPolicy(InFlight(3))), RequestCapPolicy(RequestCap(4)))
     with pytest.raises(ZeroDivisionError):
         spending.commit(now)
 

@@ -16,7 +16,9 @@ from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 
 NOW = Instant(1_000_000_000)
+#: Calls under way are counted always, and only after rejections.
 STRICT = ProviderParameters(ban_budget=BanBudget(refusals=10, in_a_row=2))
+LENIENT = ProviderParameters(ban_budget=BanBudget(in_a_row=2))
 
 
 def forbid(subject: Pipeline) -> None:
@@ -28,6 +30,7 @@ def limit(subject: Pipeline) -> None:
 
 
 def count(subject: Pipeline) -> None:
+    limit(subject)
     subject.shared.ban_budget.count(NOW, 3)
 
 
@@ -68,17 +71,38 @@ def restore(subject: Pipeline) -> None:
 def carry_over(subject: Pipeline) -> None:
     other = new()
     forbid(other)
+    other.pause_alone().extend(NOW, SECOND)
     subject.carry_over(NOW, other)
+    subject.shared.begin_rejections()
     subject.shared.ban_budget.carry_over(NOW, other.shared.ban_budget)
 
 
-def new() -> Pipeline:
+def restore_the_pause(subject: Pipeline) -> None:
+    other = new()
+    pause(other)
+    subject.restore(other.state())
+
+
+def pause(subject: Pipeline) -> None:
+    subject.pause_alone().extend(NOW, SECOND)
+
+
+def open_by_hand(subject: Pipeline) -> None:
+    subject.force_breaker(NOW, Instant(NOW + SECOND))
+
+
+def reconfigure(subject: Pipeline) -> None:
+    forbid(subject)
+    subject.shared.reconfigure(NOW, ProviderParameters(ban_budget=BanBudget(refusals=20, in_a_row=1)))
+
+
+def new(parameters: ProviderParameters = STRICT) -> Pipeline:
     return Pipeline(
         Breaker(),
         [TokenBucket(1, SECOND, burst=10), TokenBucket(1, SECOND, burst=10, unit="tokens")],
         cap=RequestCapPolicy(RequestCap()),
         degraded=DegradedPolicy(Degraded()),
-        provider=ProviderPolicies("one", STRICT),
+        provider=ProviderPolicies("one", parameters),
         max_debt=1.0,
     )
 
@@ -99,16 +123,36 @@ def known(subject: Pipeline) -> tuple[object, ...]:
     )
 
 
+@pytest.mark.parametrize("parameters", [STRICT, LENIENT], ids=["strict", "lenient"])
 @pytest.mark.parametrize(
-    "happens", [forbid, limit, count, withdraw, deposit, fail, owe, hear, hear_of_the_provider, restore, carry_over]
+    "happens",
+    [
+        forbid,
+        limit,
+        count,
+        withdraw,
+        deposit,
+        fail,
+        owe,
+        hear,
+        hear_of_the_provider,
+        restore,
+        carry_over,
+        restore_the_pause,
+        pause,
+        open_by_hand,
+        reconfigure,
+    ],
 )
-def test_what_happens_in_one_scope_is_unknown_in_others_and_in_new_ones(happens: Callable[[Pipeline], None]) -> None:
-    other, subject, before = new(), new(), known(new())
+def test_what_happens_in_one_scope_is_unknown_in_others_and_in_new_ones(
+    happens: Callable[[Pipeline], None], parameters: ProviderParameters
+) -> None:
+    other, subject, before = new(parameters), new(parameters), known(new(parameters))
 
     happens(subject)
 
     assert before != known(subject)
-    assert [before, before] == [known(other), known(new())]
+    assert [before, before] == [known(other), known(new(parameters))]
 
 
 def test_a_provider_goes_on_with_what_its_server_has_said() -> None:

@@ -1,0 +1,43 @@
+"""Parts of a pipeline that most scopes never change, so that one object serves all of them until a scope makes its own."""
+
+from governor.policies.breaker import BreakerPolicy, unmoved
+from governor.policies.cooldown import NO_COOLDOWN, CooldownPolicy
+from governor.policies.provider import ProviderPolicies
+from governor.policies.server_limits import ServerLimits
+
+
+class OwnParts:
+    """The breaker of a scope, its own pause, and what its server has said about this scope alone."""
+
+    __slots__ = ("breaker", "heard", "own_cooldown", "pauses", "shared")
+
+    #: What the scopes of the provider share.
+    shared: ProviderPolicies
+    #: To change it, see `own_breaker`.
+    breaker: BreakerPolicy
+    #: A pause of this scope alone; to begin one, see `pause_alone`.
+    own_cooldown: CooldownPolicy
+    #: What only pauses the scope, apart from degraded mode: of the provider, and of the scope alone.
+    pauses: tuple[CooldownPolicy, ...]
+    #: What the server has said about the limits of this scope alone; None before it has said anything.
+    heard: ServerLimits | None
+
+    def own_breaker(self) -> BreakerPolicy:
+        """The breaker, to change it."""
+        if self.breaker is unmoved(self.breaker.parameters):
+            self.breaker = BreakerPolicy(self.breaker.parameters)
+        return self.breaker
+
+    def pause_alone(self) -> CooldownPolicy:
+        """The pause of this scope alone, to begin one."""
+        if self.own_cooldown is NO_COOLDOWN:
+            self.own_cooldown = CooldownPolicy()
+            self.pauses = (*self.shared.pauses, self.own_cooldown)
+        return self.own_cooldown
+
+    @property
+    def own_server(self) -> ServerLimits:
+        """What the server says about the limits of this scope alone, to add to it."""
+        if self.heard is None:
+            self.heard = ServerLimits().beside(self.shared.server)
+        return self.heard
