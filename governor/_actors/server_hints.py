@@ -62,6 +62,7 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
             spread=spread,
             history=history,
             windows=shared.windows if hint.scope == "provider" else (),
+            buckets=shared.buckets if hint.scope == "provider" else (),
         )
         changed[hint.scope] |= others
         if hint.retry_after and (news or hint.severity is not Severity.EXHAUSTED):

@@ -66,6 +66,18 @@ class GrantLog:
             units = entry[2]
         return entry[1] + units
 
+    def lowest(self, now: Instant, since: Instant, counted: int, total: int, amount: int, per: int) -> int:
+        """The least of `per` for each unit counted and `-amount` for each microsecond, at all instants from `since` to now.
+
+        Of `total` units so far, `counted` are those up to the grant at `since`. Others of the same instant may come last.
+        """
+        place = bisect_right(self._entries, since, key=_granted_at)
+        last = max(0, (self._entries[place][1] if place < len(self._entries) else total) - counted)
+        found = min(counted * per - amount * since, (total - last) * per - amount * now)
+        for instant, before, _ in islice(self._entries, place, None):
+            found = min(found, (before - last) * per - amount * instant)
+        return found
+
     def counted(self, since: Instant, units: int, said: Said, remaining: int, earlier: Instant) -> int:
         """The same with a grant at `since`: what must have arrived before, and what the answers show."""
         begin = Instant(since - MAX_LATE)

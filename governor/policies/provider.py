@@ -23,6 +23,7 @@ from governor.policies.arrivals import Arrivals
 from governor.policies.ban_budget import BanBudget, BanBudgetPolicy, BanBudgetState, unspent
 from governor.policies.contract import REQUESTS, Limit, LimitPolicy
 from governor.policies.cooldown import CooldownPolicy, CooldownState
+from governor.policies.gcra import TokenBucket
 from governor.policies.limits import build, predecessors
 from governor.policies.rejection_run import NO_REJECTIONS, RejectionRunPolicy, RejectionRunState
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy, RetryBudgetState
@@ -164,6 +165,11 @@ class ProviderPolicies:
         """The strict windows in which every request of the provider counts."""
         found = (limit for limit in self.parameters.limits if isinstance(limit, StrictWindow))
         return tuple(limit for limit in found if limit.unit != REQUESTS or self.parameters.all_count)
+
+    @property
+    def buckets(self) -> tuple[TokenBucket, ...]:
+        """The token buckets of the provider."""
+        return tuple(limit for limit in self.parameters.limits if isinstance(limit, TokenBucket))
 
     @property
     def max_hint(self) -> Duration:

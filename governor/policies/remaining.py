@@ -15,6 +15,9 @@ A strict window that the settings state, or that was adopted, may imply what an 
 U were granted in the W before the reset, at most A - U are granted until the reset. Such an answer sets no bound. A bound would
 only add what is lost by rounding and by the time in which the answer travels.
 
+A bucket that the settings state may refill as the server says. Then what is left of its units grows until the reset: see
+`_refill`. Not so of requests, of which one that overtakes another would count twice.
+
 The policy keeps the number of units granted so far, and a log of what that number was at past grants. A bound is then a number
 that the total must not pass before an instant, so that a grant costs an addition and a comparison.
 
@@ -30,6 +33,7 @@ import msgspec
 from governor._units import SECOND, Duration, Instant
 from governor.policies._bounds import Answer, Bound, earliest, merge_closest, strictest
 from governor.policies._grant_log import MAX_LATE, GrantLog
+from governor.policies._refill import NO_RATE, Rate, Refill
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 
 #: Bounds with different resets that hold at once.
@@ -63,6 +67,8 @@ class RemainingState(msgspec.Struct, frozen=True, tag="remaining"):
     total: int
     bounds: tuple[Bound, ...]
     log: tuple[tuple[Instant, int, int], ...]
+    rate: Rate = NO_RATE
+    refill: tuple[Bound, ...] = ()
 
 
 class RemainingPolicy(LimitPolicy):
@@ -77,6 +83,7 @@ class RemainingPolicy(LimitPolicy):
         "_bounds",
         "_lent",
         "_log",
+        "_refill",
         "_reset",
         "_resets",
         "_spread",
@@ -97,6 +104,7 @@ class RemainingPolicy(LimitPolicy):
         self._log = GrantLog()
         # In order of `until` and, strictly, of `total`: the first that has not ended is the strictest.
         self._bounds: list[Bound] = []
+        self._refill = Refill()
         #: When the next windows begin, in order, with the units of each, and how long one is at least, as far as is known.
         self._resets: list[tuple[Instant, int]] = []
         self._window = 0
@@ -122,14 +130,16 @@ class RemainingPolicy(LimitPolicy):
         window: int | None = None,
         name: str | None = None,
         implied_by: Duration | None = None,
+        refilled: Rate | None = None,
         spread: int = 0,
     ) -> bool:
         """The answer to this grant says that `remaining` units are left until an instant.
 
         From then on there are `limit` units for one `window`, or for as long as the longest reset so far has been away,
         less a second by which it may have been rounded up.
-        `implied_by` is the length of a strict window over the same units, of at most `limit`. Returns False if that implies
-        what the answer says. A bound ends by `spread` later, which is drawn once for each reset.
+        `implied_by` is the length of a strict window over the same units, of at most `limit`. A bound ends by `spread` later,
+        which is drawn once for each reset. Returns False if a window implies what the answer says, or if the units, which are
+        not requests, are `refilled`.
         """
         log, since, units = self._log, grant.granted_at, grant.request.amount(self._unit)
         # Of tokens a refill between two answers would look like an answer that was overtaken.
@@ -147,6 +157,10 @@ class RemainingPolicy(LimitPolicy):
             ]
         if until <= now:
             return True
+        if refilled is not None and self._unit is not None:
+            line = log.lowest(now, since, counted, self._total + self._lent, *refilled)
+            self._refill.keep(now, refilled, Bound(until, remaining * refilled.per + line, now))
+            return False
         if implied_by is not None and limit is not None:
             # A reset that is a span begins when the answer was written, and has been taken to begin when it was read.
             begin = Instant(until - implied_by - RESOLUTION - min(now - since, RESOLUTION))
@@ -177,17 +191,17 @@ class RemainingPolicy(LimitPolicy):
 
     def until(self, now: Instant) -> Instant:
         """The instant at which the last bound ends; `now` if there is none."""
-        return max(now, self._bounds[-1].until) if self._bounds else now
+        return max(now, self._refill.until(), self._bounds[-1].until if self._bounds else now)
 
     # The admission contract.
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """`now`, or the reset of the last bound that has no room for the request and what is ahead of it."""
         cost = request.amount(self._unit)
-        if not cost or not self._bounds:
+        if not cost or not (self._bounds or self._refill.bounds):
             return now
         needed = self._total + self._lent + cost + (0 if ahead is None else ahead.amount(self._unit))
-        return earliest(self._bounds, now, needed)
+        return self._refill.earliest(earliest(self._bounds, now, needed), needed)
 
     def commit(self, now: Instant, request: Request) -> int:
         """Counts the units."""
@@ -252,22 +266,23 @@ class RemainingPolicy(LimitPolicy):
                     for bound in self._bounds
                 ]
             )
+            self._refill.correct(since, change)
         self._look()
 
     def forecast(self, now: Instant) -> "RemainingForecast":
         """A copy, in which lent units are used."""
-        return RemainingForecast(self._bounds, self._total + self._lent, self._unit)
+        return RemainingForecast(self._bounds, self._refill, self._total + self._lent, self._unit)
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """Until the last bound that has no room for all of them."""
-        units = queued.amount(self._unit)
-        return earliest(self._bounds, now, self._total + self._lent + units) - now if units else 0
+        return self.earliest(now, queued) - now
 
     def available(self, now: Instant) -> int:
         """Units that can be granted at `now`; a very large number without a bound."""
         bound = next((bound.total - self._total - self._lent for bound in self._bounds if bound.until > now), _UNBOUNDED)
         begun = next((amount for at, amount in reversed(self._resets) if at <= now < at + self._window), _UNBOUNDED)
-        return max(0, min(bound, begun))
+        most = self._refill.most(now)
+        return max(0, min(bound, begun, _UNBOUNDED if most is None else most - self._total - self._lent))
 
     # Granting ahead.
 
@@ -309,30 +324,35 @@ class RemainingPolicy(LimitPolicy):
 
     def state(self) -> RemainingState:
         """The state as a frozen record, for `restore`. Lent units are none of it."""
-        return RemainingState(self.unit, self._total, tuple(self._bounds), self._log.state())
+        log, refill = self._log.state(), self._refill
+        return RemainingState(self.unit, self._total, tuple(self._bounds), log, refill.rate, tuple(refill.bounds))
 
     def restore(self, state: RemainingState) -> None:
         """Continues from a state that `state` returned."""
         self._total = state.total
         self._bounds = list(state.bounds)
         self._log.restore(state.log)
+        self._refill = Refill(state.rate, state.refill)
         self._look()
 
 
 class RemainingForecast:
     """The bounds, and the total of a possible future."""
 
-    __slots__ = ("_bounds", "_total", "_unit")
+    __slots__ = ("_bounds", "_refill", "_total", "_unit")
 
-    def __init__(self, bounds: list[Bound], total: int, unit: str | None) -> None:
+    def __init__(self, bounds: list[Bound], refill: Refill, total: int, unit: str | None) -> None:
         self._bounds = bounds
+        self._refill = refill
         self._total = total
         self._unit = unit
 
     def earliest(self, now: Instant, request: Request) -> Instant:
         """See `Policy.earliest`."""
         cost = request.amount(self._unit)
-        return earliest(self._bounds, now, self._total + cost) if cost else now
+        if not cost:
+            return now
+        return self._refill.earliest(earliest(self._bounds, now, self._total + cost), self._total + cost)
 
     def commit(self, now: Instant, request: Request) -> None:
         """Counts the units."""

@@ -15,7 +15,9 @@ import msgspec
 from governor._units import MINUTE, Duration, Instant
 from governor.errors import ConfigError
 from governor.hints import Hint, Severity
+from governor.policies._refill import refilled_by
 from governor.policies.contract import Grant
+from governor.policies.gcra import TokenBucket
 from governor.policies.learned_rate import LearnedRate, LearnedRatePolicy, LearnedRateState
 from governor.policies.remaining import RemainingPolicy, RemainingState
 from governor.policies.server_word import ServerWord
@@ -82,10 +84,12 @@ class ServerLimits:
         spread: float = 0.0,
         history: History = (),
         windows: Iterable[StrictWindow] = (),
+        buckets: Iterable[TokenBucket] = (),
     ) -> tuple[bool, bool]:
         """The answer to a grant says this. Returns whether that is news, and whether there are other `limits` now.
 
-        What the strict `windows` imply that hold for the same calls is no news, unless the server has denied a call lately.
+        What the strict `windows` imply that hold for the same calls is no news, unless the server has denied a call lately, and
+        neither is what agrees with the `buckets`.
         With other limits, pipelines must be rebuilt.
 
         Nothing is believed for longer than `most`. `spread` is a random number below 1, by which the end of what the server
@@ -98,7 +102,9 @@ class ServerLimits:
             span = min(hint.reset or hint.window or 0, most)
             policy = self._policy(hint.dimension, history)
             if span and policy is not None:
-                known = () if now < self._doubted_until else (*windows, *(one.parameters for one in self._windows.values()))
+                doubted = now < self._doubted_until
+                known = () if doubted else (*windows, *(one.parameters for one in self._windows.values()))
+                refilled = refilled_by(() if doubted else buckets, hint.dimension, hint.limit, hint.remaining, span)
                 news = policy.learn(
                     now,
                     grant,
@@ -108,6 +114,7 @@ class ServerLimits:
                     window=None if hint.window is None else min(hint.window, most),
                     name=hint.name,
                     implied_by=_longest(known, hint),
+                    refilled=refilled,
                     spread=min(spread_of(span, spread / 2), most - span),
                 )
         if self.adopts and hint.limit is not None and hint.window is not None and hint.window <= most:
