@@ -105,7 +105,9 @@ def test_tokens_that_were_not_used_never_loosen_an_answer_that_may_have_counted_
 
 
 @given(st.integers(1, 1000), st.integers(0, 1000), st.integers(0, 60_000), st.integers(0, 1))
-def test_a_window_that_ends_is_told_from_a_bucket_by_what_is_missing(limit: int, left: int, reset_ms: int, spare: int) -> None:
+def test_a_bucket_gains_what_is_missing_until_its_reset_and_a_window_does_not(
+    limit: int, left: int, reset_ms: int, spare: int
+) -> None:
     """A bucket that gains its limit in a minute is full again when what is missing has been gained, to the second."""
     bucket = TokenBucket(max(1, limit - spare), MINUTE, max(1, limit - spare), "tokens")
     left = min(left, limit)
