@@ -313,7 +313,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     scopes: Mapping[str, ScopeStatistics] = {}
     #: Budgets of caller labels, by name.
     budgets: Mapping[str, BudgetStatistics] = {}
-    #: Limits over all scopes of a provider, and of a key, by name: `openai`, `openai/gpt-5`. Only of those that have any.
+    #: Limits over all scopes of a provider, and of a key, by name: `openai`, `openai/gpt-5`. Only of those that have any, which
+    #: may be one of calls at work that denials have shown (`learned in flight`).
     provider_limits: Mapping[str, tuple[LimitStatistics, ...]] = {}
     #: Scopes that made room for others. They continue from a record when they are used again, and are not among `scopes`.
     set_aside: int = 0

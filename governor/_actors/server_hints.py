@@ -113,7 +113,8 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     most = max(rates, default=FIRST_RATE)
     # Where the answer does not say how long to wait, a provider that documents a long wait counts for as long.
     lasts = denied.retry_after if wait is None and denied.retry_after is not None and denied.retry_after > SHORT else wait
-    pause, revealed = server.throttled(now, grant, sent=most, succeeded=succeeded, wait=lasts, limit=limit)
+    in_flight = sum(one.under_way() for one in sharing.ledgers(shared))
+    pause, revealed = server.throttled(now, grant, sent=most, succeeded=succeeded, wait=lasts, limit=limit, in_flight=in_flight)
     paused = False
     if pause is not None and (wait is None or word.broken):
         # A wait that has proved false is doubled each time.

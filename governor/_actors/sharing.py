@@ -69,10 +69,9 @@ class Sharing:
             for provider in actor.ledger.pipeline.providers:
                 leased[provider] += actor.outstanding
         # There may be thousands of providers, of which few have limits.
-        limited = sorted((name, provider) for name, provider in self._builder.limited.items() if provider.limits)
+        told = sorted((name, provider) for name, provider in self._builder.limited.items() if provider.told)
         return {
-            name: tuple(limit_statistics(shared.policy, now, leased[provider]) for shared in provider.limits)
-            for name, provider in limited
+            name: tuple(limit_statistics(limit, now, leased[provider]) for limit in provider.told) for name, provider in told
         }
 
     def reconfigure(self) -> None:
@@ -88,6 +87,9 @@ class Sharing:
 
     def pipeline(self, ledger: Ledger) -> Pipeline:
         """Policies for a scope whose server has revealed other limits, with nothing spent of its own."""
+        shared = ledger.pipeline.shared
+        if shared.told:
+            self._builder.limited[shared.name] = shared
         return self._builder.pipeline(ledger.scope, own_server=ledger.pipeline.heard)
 
     def ledgers(self, provider: ProviderPolicies) -> list[Ledger]:

@@ -123,6 +123,12 @@ class ProviderPolicies:
         """The limits that the server has revealed."""
         return () if self.heard is None else self.heard.limits
 
+    @property
+    def told(self) -> tuple[LimitPolicy, ...]:
+        """The limits that statistics show: those of the settings, and that of calls at work if denials have shown one."""
+        own = tuple([shared.policy for shared in self.limits])
+        return own if self.heard is None or self.heard.at_work is None else (*own, self.heard.at_work)
+
     def number(self) -> int:
         """The number of a call that begins to wait in any scope of the provider: from 1, by arrival."""
         self._numbered += 1

@@ -44,7 +44,7 @@ MAX_BEYOND: Final = 1.25
 #: What a denial leaves of a rate that is known: nothing is learned from it but that the rate is still the same.
 STEADY: Final = 0.9
 #: The pause after a denial that names none, the longest to which it grows fourfold, and the longest after long denials.
-MIN_PAUSE: Final = SECOND
+MIN_PAUSE: Final = Duration(SECOND)
 MAX_PAUSE: Final = MINUTE
 MAX_SPELL_PAUSE: Final = Duration(5 * MINUTE)
 #: A denial is forgotten after so long, and not before four times the time that the curve needs to be back at its peak.
@@ -142,10 +142,7 @@ class RateLearner:
         if self._in_spell and self.denials > 1:
             self._recovered(now)
         if self._curve is not None and now >= self.forgets_at():
-            self._curve, self._moved_at, self._flat, self._in_spell = None, now, 0.0, False
-            self._probe_every, self.denials = PROBE_EVERY, 0
-            self.window.forget()
-            self.rate = self.rate if self.gentle else NO_RATE
+            self._forget(now)
         if self._curve is not None:
             # What was sent lately bounds the growth, so that a quiet time does not raise the rate.
             sent, curve = self._measured.rate, self._curve
@@ -156,6 +153,23 @@ class RateLearner:
             self.window.follow(self.rate)
         elif self.gentle and self.rate < NO_RATE:
             self._grow(now)
+
+    def has_accepted(self, now: Instant, since: Instant, granted_at: Instant, *, succeeded: bool) -> bool:
+        """A call is denied that was granted then. Whether one granted after `since` has been accepted: see `LearnedWindow`."""
+        self.window.remove(granted_at)
+        return self.window.has_accepted(since, granted_at, now, succeeded=succeeded)
+
+    def relieve(self, now: Instant) -> None:
+        """The denials so far were none of the rate: they are forgotten, and what was sent before them is sent again."""
+        if self._curve is not None:
+            self.rate = max(self.rate, self._curve.peak)
+            self._forget(now)
+
+    def _forget(self, now: Instant) -> None:
+        self._curve, self._moved_at, self._flat, self._in_spell = None, now, 0.0, False
+        self._probe_every, self.denials = PROBE_EVERY, 0
+        self.window.forget()
+        self.rate = self.rate if self.gentle else NO_RATE
 
     def answered(self, took: int) -> None:
         """The answer to a call has begun so many microseconds after its grant. A gentle rate grows by that."""

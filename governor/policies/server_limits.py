@@ -18,7 +18,9 @@ from governor.hints import Hint, Severity
 from governor.policies._refill import refilled_by
 from governor.policies.contract import Grant
 from governor.policies.gcra import TokenBucket
+from governor.policies.learned_in_flight import DenialLevels, LearnedInFlightPolicy, Level
 from governor.policies.learned_rate import LearnedRate, LearnedRatePolicy, LearnedRateState
+from governor.policies.rate_learner import MIN_PAUSE
 from governor.policies.remaining import RemainingPolicy, RemainingState
 from governor.policies.server_word import ServerWord
 from governor.policies.shared_limit import SharedLimit
@@ -56,7 +58,18 @@ class ServerLimits:
     `gentle` is for a provider about which nothing is known: see `LearnedRatePolicy`.
     """
 
-    __slots__ = ("_doubted_until", "_gentle", "_remaining", "_windows", "adopts", "learned", "limits", "word")
+    __slots__ = (
+        "_doubted_until",
+        "_gentle",
+        "_levels",
+        "_remaining",
+        "_windows",
+        "adopts",
+        "at_work",
+        "learned",
+        "limits",
+        "word",
+    )
 
     def __init__(self, *, adopts: bool = False, gentle: bool = False) -> None:
         self.adopts = adopts
@@ -67,6 +80,9 @@ class ServerLimits:
         self._doubted_until = Instant(0)
         #: The rate that was learned from denials; None before the first one.
         self.learned = LearnedRatePolicy(Instant(0), gentle=True) if gentle else None
+        #: The limit of calls at work that denials have shown, and what denials had in common before; None if nothing.
+        self.at_work: LearnedInFlightPolicy | None = None
+        self._levels: DenialLevels | None = None
         #: Whether what the server says of waits has proved true.
         self.word = ServerWord()
         #: All policies, each with the queue of the scopes that wait for it.
@@ -134,15 +150,40 @@ class ServerLimits:
         succeeded: bool,
         wait: Duration | None = None,
         limit: int | None = None,
+        in_flight: int = 0,
     ) -> tuple[Duration | None, bool]:
         """The server has denied a call without saying what its limit is: see `LearnedRatePolicy.throttled`.
 
-        Returns the pause that is due, and whether there are other `limits` now.
+        `in_flight` are the calls to it, the denied one included. Returns the pause that is due, and whether there are other
+        `limits` now. A denial that the limit of calls at work explains changes no rate.
         """
+        known = self.learned is not None
+        learned = self.learned_rate(now)
+        if self.at_work is not None and self.at_work.explains(in_flight):
+            # Denials in a row are of another limit: places become free while calls end.
+            since = self.at_work.throttled_at
+            late = grant.granted_at <= since
+            if late or learned.learner.has_accepted(now, since, grant.granted_at, succeeded=succeeded):
+                return (MIN_PAUSE if self.at_work.throttled(now, grant.granted_at, in_flight) else None), False
+        pause = learned.throttled(now, grant, sent=sent, succeeded=succeeded, wait=wait, limit=limit)
+        if known and pause is not None and self.at_work is None:
+            self._compare(now, Level(now, in_flight, learned.learner.accepted(now)))
+        return pause, self._collect()
+
+    def learned_rate(self, now: Instant) -> LearnedRatePolicy:
+        """The rate that is learned from denials, from now on if there was none."""
         if self.learned is None:
             self.learned = LearnedRatePolicy(now)
-        pause = self.learned.throttled(now, grant, sent=sent, succeeded=succeeded, wait=wait, limit=limit)
-        return pause, self._collect()
+        return self.learned
+
+    def _compare(self, now: Instant, level: Level) -> None:
+        """A denial has changed the rate. If it and those before show a limit of calls at work, the rate was none."""
+        self._levels = self._levels or DenialLevels()
+        most = self._levels.add(level)
+        if most is not None:
+            self.at_work = LearnedInFlightPolicy(now, most - 1, level.in_flight - 1)
+            self._levels = None
+            self.learned_rate(now).learner.relieve(now)
 
     def shows_span(self, now: Instant, limit: int | None) -> bool:
         """Whether the server has accepted about as many calls in a span as it states, so that it counts that span."""
@@ -161,6 +202,7 @@ class ServerLimits:
         """Forgets everything. There are other `limits` now: pipelines must be rebuilt."""
         self._remaining, self._windows = _NO_REMAINING, _NO_WINDOWS
         self.learned = self._unlearned()
+        self.at_work = self._levels = None
         self._doubted_until = Instant(0)
         self.word = ServerWord()
         self._collect()
@@ -201,7 +243,7 @@ class ServerLimits:
 
     def _collect(self) -> bool:
         """Updates `limits`. True if there are others."""
-        learned = () if self.learned is None else (self.learned,)
+        learned = tuple(one for one in (self.at_work, self.learned) if one is not None)
         known = {limit.policy: limit for limit in self.limits}
         policies = (*self._windows.values(), *self._remaining.values(), *learned)
         if tuple(known) == policies:

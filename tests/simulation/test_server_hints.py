@@ -311,6 +311,41 @@ async def test_a_wait_that_has_proved_false_is_doubled_each_time() -> None:
 
 
 @pytest.mark.promise("R15")
+async def test_a_provider_that_works_on_twelve_calls_at_once_is_found_out_over_all_scopes_and_told_in_the_statistics() -> None:
+    at_work, denied, answered = 0, 0, 0
+
+    async def call(governor: Governor, scope: str, seconds: float) -> None:
+        nonlocal at_work, denied, answered
+        provider, _, method = scope.partition(":")
+        async with governor.permit(provider, method) as permit:
+            if at_work == 12:
+                denied += 1
+                permit.hints(DENIED)
+                permit.record(status=429)
+                return
+            at_work += 1
+            await anyio.sleep(seconds)
+            at_work -= 1
+            answered += 1
+            permit.record(status=200)
+
+    random = Random(5)
+    async with governed({"unknown": "adaptive"}) as governor, anyio.create_task_group() as group:
+        for number in range(1200):
+            # Twelve are wanted at once, of long calls and of short ones by turns.
+            mean = 16 if number // 100 % 2 else 8
+            group.start_soon(call, governor, random.choice(SCOPES), random.uniform(0.5, 1.5) * mean)
+            await anyio.sleep(random.expovariate(11 / mean))
+        said = governor.statistics().provider_limits
+
+    (learned,) = said["acme"]
+    assert learned.limit == "learned in flight"
+    assert 10 <= learned.capacity <= 13
+    assert 0 < denied <= 12
+    assert answered == 1200 - denied
+
+
+@pytest.mark.promise("R15")
 async def test_an_unknown_provider_is_asked_gently_if_the_settings_say_so() -> None:
     async with governed({"unknown": "adaptive"}) as governor:
         at_once = sum(isinstance(ask(governor), Permit) for _ in range(50))
