@@ -16,10 +16,9 @@ from typing import Final, NamedTuple, final
 
 import anyio
 
-from governor import _units as units
 from governor._actors.counters import Counters
 from governor._actors.most_denied import MostDenied
-from governor._units import Instant, to_seconds
+from governor._units import AFTER_OUTCOME, NEVER, SECOND, Instant, to_seconds
 from governor.config import InboundGroup, InboundRoute
 from governor.errors import Reason
 from governor.instrumentation import Announcer, ClientDenied
@@ -248,13 +247,12 @@ class GroupActor:
 
     def _deny(self, now: Instant, request: InboundRequest, when: Instant, by: _Rule) -> InboundDenied:
         which, table = by
-        match when:
-            case units.NEVER:
-                retry_after, reason = to_seconds(table.refill), Reason.COST
-            case units.AFTER_OUTCOME:
-                retry_after, reason = _RETRY_AFTER_OUTCOME, Reason.CONCURRENCY
-            case _:
-                retry_after, reason = to_seconds(when - now), Reason.RATE_LIMIT
+        if when == NEVER:
+            retry_after, reason = to_seconds(table.refill), Reason.COST
+        elif when == AFTER_OUTCOME:
+            retry_after, reason = _RETRY_AFTER_OUTCOME, Reason.CONCURRENCY
+        else:
+            retry_after, reason = (when - now) / SECOND, Reason.RATE_LIMIT
         name, dry_run = self._names.get(table, ""), self.policy.dry_run
         denied = InboundDenied(self.name, _NAMES[which], retry_after, table.parameters, dry_run, reason, name)
         if dry_run:
@@ -278,11 +276,15 @@ class GroupActor:
         return self._counters
 
     def _count_ends(self) -> None:
-        # What is no status is of an application that breaks the contract of ASGI.
-        statuses = Counter(status if isinstance(status, int) else None for status in self._uncounted)
+        try:
+            statuses = Counter(self._uncounted)
+        except TypeError:  # What cannot be hashed is no status.
+            statuses = Counter(status if isinstance(status, int) else None for status in self._uncounted)
         self._uncounted.clear()
         for status, times in statuses.items():
-            self._counters.ended(status, Result.FAILURE if status is None else Result.SUCCESS, times)
+            # What is no status is of an application that breaks the contract of ASGI.
+            known = isinstance(status, int)
+            self._counters.ended(status if known else None, Result.SUCCESS if known else Result.FAILURE, times)
 
     def clients(self) -> int:
         """The number of clients that have spent something and, when last looked at, had not got it back."""

@@ -1,16 +1,28 @@
 """Admission of the requests of an application, by one governor under one configuration."""
 
 import logging
-from typing import Final, final
+from enum import Enum
+from typing import Final, Literal, final
 
-from governor import Governor, GovernorState
+from governor import Admission, Governor, GovernorState
 from governor.asgi.client import UNKNOWN, Client
+from governor.asgi.context import RequestContext
 from governor.asgi.identity import ClientKeys
+from governor.asgi.responses import Response, denial, quota_fields
 from governor.asgi.routing import Router
 from governor.asgi.types import Scope
 from governor.config.paths import PathMatch
 from governor.error_log import ErrorLog
 from governor.messages import InboundRequest
+
+
+class Undecided(Enum):
+    """What `AdmissionController.admit` returns where something must be awaited."""
+
+    UNDECIDED = "undecided"
+
+
+UNDECIDED: Final = Undecided.UNDECIDED
 
 _log: Final = logging.getLogger("governor")
 
@@ -40,18 +52,40 @@ class AdmissionController:
         if unused:
             _log.warning("The tiers of %s have no effect without a key function: give the middleware one.", ", ".join(unused))
 
-    def is_current(self, *, runs: bool = False) -> bool:
-        """Whether the governor runs, with the settings, the own pages and the keys that this controller was made for.
-
-        `runs` says that it is known to run.
-        """
+    def is_current(self) -> bool:
+        """Whether the governor runs, with the settings, the own pages and the keys that this controller was made for."""
         governor = self.governor
         return (
             governor.config is self._config
             and self.inbound.pseudonyms is self._pseudonyms
             and self.inbound.own_pages is self._own_pages
-            and (runs or governor.state is GovernorState.RUNNING)
+            and governor.state is GovernorState.RUNNING
         )
+
+    def admit(self, scope: Scope, context: RequestContext) -> Response | Literal[Undecided.UNDECIDED] | None:
+        """The response to a request that may not proceed, or None; without a key function, and without waiting.
+
+        `UNDECIDED` where the governor does not run on this loop, or not as it did when this controller was made.
+        """
+        inbound = self.inbound
+        # `is_current`, inlined to save a call.
+        if (
+            not inbound.is_here()
+            or self.governor.config is not self._config
+            or inbound.pseudonyms is not self._pseudonyms
+            or inbound.own_pages is not self._own_pages
+        ):
+            return UNDECIDED
+        match = self.router.match(scope)
+        if match is None:
+            return None
+        # Most clients are known by the request alone, which saves a call.
+        request = self.request(match, scope) if match.routes else self.keys.request(scope)
+        admission = inbound.decide(match.group, request, self.announces)
+        if admission.denied is None and admission.least is None:
+            context.ended = (admission.end,)
+            return None
+        return answered(admission, request, context)
 
     def request(self, match: PathMatch | None, scope: Scope, client: Client = UNKNOWN) -> InboundRequest:
         """The request with the keys of its client, as the application knows it, or else as headers and address tell."""
@@ -64,3 +98,14 @@ class AdmissionController:
         if client.tier is not None and match is not None and client.tier not in self._config.inbound[match.group].tiers:
             self._error_log(f"The key function returned a tier that {match.group} does not have; the limits of the group apply")
         return InboundRequest(key, request.address, routes, client.tier, client.cost)
+
+
+def answered(admission: Admission, request: InboundRequest, context: RequestContext) -> Response | None:
+    """The response to a request that is denied. None to a granted one, of which the context learns what to do at its end."""
+    if admission.denied is not None or admission.least is not None:
+        response = denial(admission, request)
+        if response is not None:
+            return response
+        context.add_fields(quota_fields(admission, request))
+    context.ended += (admission.end,)
+    return None

@@ -90,12 +90,12 @@ class EndpointLimit:
         if CONTEXT not in scope:
             raise UsageError("limit() needs TrafficControlMiddleware around the application")
         context: RequestContext | None = scope[CONTEXT]
-        if context is None:
+        controller = None if context is None else context.controller
+        if context is None or controller is None:
             return  # The governor failed, and the middleware has logged that.
         client = await context.client(scope)
         if client is None:
             return
-        controller = context.controller
         request = controller.request(None, scope, client)
         group = EndpointGroup(self, self._name or name or _endpoint_name(scope), self._policy, self._place)
         try:
@@ -105,7 +105,7 @@ class EndpointLimit:
         except Exception as error:
             self._error_log("The limit of an endpoint failed, and requests pass", error)
             return
-        _apply(admission, request, scope, context.observer)
+        _apply(admission, request, scope, context)
 
     def _decorate(self, function: F) -> F:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):

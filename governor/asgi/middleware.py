@@ -8,11 +8,10 @@ from typing import Final, final
 from anyio.lowlevel import current_token
 
 from governor import Governor, GovernorState, UsageError, adefault, current
-from governor.asgi.admission import AdmissionController
+from governor.asgi.admission import UNDECIDED, AdmissionController, answered
 from governor.asgi.client import UNKNOWN, Key, KeyFunction
 from governor.asgi.context import CONTEXT, RequestContext
-from governor.asgi.observer import ResponseObserver
-from governor.asgi.responses import Response, denial, quota_fields, shutting_down
+from governor.asgi.responses import Response, shutting_down
 from governor.asgi.types import App, Receive, Scope, Send
 from governor.error_log import ErrorLog
 
@@ -65,9 +64,15 @@ class TrafficControlMiddleware:
         if kind != "http" and kind != "websocket":
             await (self._lifespan if kind == "lifespan" else self._app)(scope, receive, send)
             return
-        observer = ResponseObserver(send)
+        context, controller = RequestContext(send), self._controller
         try:
-            response = await self._admit(scope, observer)
+            # Nearly all requests are decided at once: a coroutine costs as much as the decision.
+            if controller is None or self._key is not None or self.draining:
+                response = await self._admit(scope, context)
+            else:
+                scope[CONTEXT], context.controller = context, controller
+                found = controller.admit(scope, context)
+                response = await self._admit(scope, context) if found is UNDECIDED else found
         except Exception as error:
             self._error_log(FAILED, error)
             scope[CONTEXT] = response = None
@@ -77,30 +82,29 @@ class TrafficControlMiddleware:
         complete = False
         try:
             try:
-                await self._app(scope, receive, observer)
+                await self._app(scope, receive, context.send)
             except Exception:
-                if observer.replacement is None:
+                if context.replacement is None:
                     raise
-            if observer.replacement is not None:
-                await observer.send_replacement()
+            if context.replacement is not None:
+                await context.send_replacement()
             complete = True
         finally:
             try:
                 # `end` of the observer would be another call.
-                status = observer.status if complete else None
-                for ended in observer.ended:
+                status = context.status if complete else None
+                for ended in context.ended:
                     ended(status)
             except Exception as error:
                 self._error_log(FAILED, error)
 
-    async def _admit(self, scope: Scope, observer: ResponseObserver) -> Response | None:
-        """The response to a request that may not proceed, or None."""
+    async def _admit(self, scope: Scope, context: RequestContext) -> Response | None:
+        """The response to a request that may not proceed, or None; wherever the governor runs, and with a key function."""
         controller, is_closed = self._controller, False
-        here = controller is not None and controller.inbound.is_here()
-        if controller is None or not controller.is_current(runs=here):
-            controller, here = await self._open(), False
+        if controller is None or not controller.is_current():
+            controller = await self._open()
             is_closed = controller.governor.state is GovernorState.CLOSED
-        scope[CONTEXT] = context = RequestContext(controller, observer, self._key)
+        scope[CONTEXT], context.controller, context.key = context, controller, self._key
         match = controller.router.match(scope)
         if match is None:
             return None
@@ -109,20 +113,9 @@ class TrafficControlMiddleware:
         client = UNKNOWN if self._key is None else await context.client(scope)
         if client is None:
             return None
-        # Most clients are known by the request alone, which saves a call.
-        is_plain = client is UNKNOWN and not match.routes
-        request = controller.keys.request(scope) if is_plain else controller.request(match, scope, client)
-        if here and self._key is None:
-            admission = controller.inbound.decide(match.group, request, controller.announces)
-        else:
-            admission = await controller.inbound.admit(match.group, request, announce=controller.announces)
-        if admission.denied is not None or admission.least is not None:
-            response = denial(admission, request)
-            if response is not None:
-                return response
-            observer.add_fields(quota_fields(admission, request))
-        observer.ended += (admission.end,)
-        return None
+        request = controller.request(match, scope, client)
+        admission = await controller.inbound.admit(match.group, request, announce=controller.announces)
+        return answered(admission, request, context)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the lifespan of the application, within that of a governor if one has to be started."""

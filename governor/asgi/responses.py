@@ -52,18 +52,18 @@ class Response(NamedTuple):
 
     async def send(self, scope: Scope, send: Send) -> None:
         """Sends it in the form that the type of the scope and the server allow."""
-        if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or ()):
+        if scope["type"] == "http":
+            # A new list for each: a middleware around this one may append to it.
+            await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})
+            await send({"type": "http.response.body", "body": self.body})
+            return
+        if "websocket.http.response" not in (scope.get("extensions") or ()):
             await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": self.message[:_MAX_CLOSE_REASON]})
             return
-        # A new list for each: a middleware around this one may append to it.
-        headers = list(self.headers)
-        kind = "http.response"
-        if scope["type"] == "websocket":
-            # uvicorn before 0.53 adds a length of its own, and clients reject a response with two.
-            headers = [(name, value) for name, value in headers if name != b"content-length"]
-            kind = "websocket.http.response"
-        await send({"type": f"{kind}.start", "status": self.status, "headers": headers})
-        await send({"type": f"{kind}.body", "body": self.body})
+        # uvicorn before 0.53 adds a length of its own, and clients reject a response with two.
+        headers = [(name, value) for name, value in self.headers if name != b"content-length"]
+        await send({"type": "websocket.http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": self.body})
 
 
 class _Problem(msgspec.Struct, omit_defaults=True):
@@ -79,16 +79,16 @@ class _Problem(msgspec.Struct, omit_defaults=True):
 def denial(admission: Admission, request: InboundRequest) -> Response | None:
     """The response to a request that is not granted. None for a granted one."""
     denied = admission.denied
-    match denied:
-        case InboundDenied(dry_run=False):
-            limit, seconds = denied.limit, max(1, ceil(denied.retry_after))
-            # `_partition`, inlined: a client that is denied may not stop asking.
-            key = b"" if limit == "total" else request.address if limit == "address" else request.client
-            return _too_many_requests(denied.group, limit, denied.name, denied.reason, denied.bucket, seconds, key)
-        case Denied():
-            return _unavailable(Reason.OVERLOADED, "This server is overloaded; try again in 1 s.", 1)
-        case _:
-            return None
+    if denied is None:
+        return None
+    if isinstance(denied, Denied):
+        return _unavailable(Reason.OVERLOADED, "This server is overloaded; try again in 1 s.", 1)
+    if denied.dry_run:
+        return None
+    limit, seconds = denied.limit, ceil(denied.retry_after) or 1
+    # `_partition`, inlined: a client that is denied may not stop asking.
+    key = b"" if limit == "total" else request.address if limit == "address" else request.client
+    return _too_many_requests(denied.group, limit, denied.name, denied.reason, denied.bucket, seconds, key)
 
 
 def shutting_down() -> Response:

@@ -26,12 +26,13 @@ class Router:
 
     def match(self, scope: Scope) -> PathMatch | None:
         """The group of a request, with its routes; None if the request is exempt."""
-        # The root path of the server. In a mounted application, Starlette appends the path of the mount to `root_path`.
-        root: object = self._root or scope.get("app_root_path", scope.get("root_path"))
         path = scope["path"]
-        # Known paths of an application that is not mounted are looked up here, to save a call.
-        match = self._paths.known.get(path, _UNKNOWN) if not root else _UNKNOWN
+        # Known paths without a root path are looked up here, to save a call. None is known where the application has its own.
+        mounted = scope.get("root_path") or "app_root_path" in scope
+        match = _UNKNOWN if mounted else self._paths.known.get(path, _UNKNOWN)
         if match is _UNKNOWN:
+            # That of the server. In a mounted application, Starlette appends the path of the mount to `root_path`.
+            root: object = self._root or scope.get("app_root_path", scope.get("root_path"))
             match = self._paths.find(path, root if isinstance(root, str) else "")
         if match is not None and scope.get("method") == "OPTIONS" and _is_preflight(scope):
             return None

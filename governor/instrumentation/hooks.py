@@ -46,11 +46,12 @@ class Announcer:
     on one thread, that of the governor's loop, also from a finalizer in the middle of another call: it takes no lock.
     """
 
-    __slots__ = ("_closed", "_ended", "_failed", "_listeners", "_lock", "_running", "_started", "_wall_clock", "dropped")
+    __slots__ = ("_closed", "_ended", "_failed", "_lock", "_running", "_started", "_wall_clock", "dropped", "listening")
 
     def __init__(self, wall_clock: Callable[[], float]) -> None:
         self._wall_clock = wall_clock
-        self._listeners: tuple[_Listener, ...] = ()
+        #: Who receives events; empty without a hook.
+        self.listening: tuple[_Listener, ...] = ()
         self._started = False
         self._closed = False
         self._failed = 0
@@ -62,7 +63,7 @@ class Announcer:
 
     def __call__(self, event: AnyEvent) -> None:
         """Puts the event into the queue of each hook."""
-        listeners = self._listeners
+        listeners = self.listening
         if not listeners:
             return
         event = msgspec.structs.replace(event, at=self._wall_clock())
@@ -72,11 +73,6 @@ class Announcer:
                 listener.events.put(event)
             else:
                 self.dropped += 1
-
-    @property
-    def listening(self) -> bool:
-        """Whether there is a hook."""
-        return bool(self._listeners)
 
     @property
     def at_work(self) -> bool:
@@ -102,12 +98,12 @@ class Announcer:
                 raise UsageError("the governor has been closed, and delivers no more events to hooks")
             if self._started:
                 self._start(listener)
-            self._listeners = (*self._listeners, listener)
+            self.listening = (*self.listening, listener)
 
         def remove() -> None:
             """Removes the hook; it receives no later events."""
             with self._lock:
-                self._listeners = tuple(other for other in self._listeners if other is not listener)
+                self.listening = tuple(other for other in self.listening if other is not listener)
             listener.finish()
 
         return remove
@@ -121,14 +117,14 @@ class Announcer:
         """Starts the threads of the hooks, and the delivery of events."""
         with self._lock:
             self._started = True
-            for listener in self._listeners:
+            for listener in self.listening:
                 self._start(listener)
 
     def close(self, timeout: float = 1.0) -> None:
         """Delivers the waiting events, for at most `timeout` seconds, and removes all hooks."""
         with self._lock:
             self._closed = True
-            listeners, self._listeners = self._listeners, ()
+            listeners, self.listening = self.listening, ()
         for listener in listeners:
             listener.finish()
         with self._ended:
@@ -139,7 +135,7 @@ class Announcer:
 
     def forked(self) -> None:
         """Drops all hooks in a forked child, which has none of the threads."""
-        self._listeners = ()
+        self.listening = ()
         self._running = set()
         self._closed = True
         # Threads that do not exist in the child may have held the locks.

@@ -44,13 +44,13 @@ def spend(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int 
         place = key[-1]
         entries = table._tables[place]
         tat = entries.get(key)
-        if tat is None:
-            if table._floors[place] > full or len(entries) >= table._per_table:
-                return None
-            tat = full
-        elif tat < full:
-            tat = full
-        tat += cost * table._step
+        if tat is None and (table._floors[place] > full or len(entries) >= table._per_table):
+            return None
+        if cost == 1 and (tat is None or tat <= full):
+            # The bucket is full: most clients come so seldom, and need no comparison.
+            spent.append((entries, key, full + table._step))
+            continue
+        tat = (full if tat is None or tat < full else tat) + cost * table._step
         due = tat - table._tolerance
         if due > full:
             if cost > table.parameters.burst:

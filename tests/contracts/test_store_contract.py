@@ -192,7 +192,7 @@ def test_a_store_that_was_given_up_counts_as_everything_used(kind: Kind, folder:
 
 @pytest.mark.promise("R62")
 def test_a_governor_goes_on_from_any_store(kind: Kind, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("governor._state.EarlierLives", partial(EarlierLives, open_store=kind.open))
+    monkeypatch.setattr("governor._store.earlier.EarlierLives", partial(EarlierLives, open_store=kind.open))
     config = Config.from_mapping({"outbound": {"default": {"limits": ["5 per day strict"]}}, "machine": {"state": str(folder)}})
     granted = []
     for _ in range(2):

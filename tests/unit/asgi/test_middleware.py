@@ -357,6 +357,31 @@ async def test_while_it_drains_all_requests_but_health_checks_are_denied(
     } == reply.problem
 
 
+@pytest.mark.promise("R22")
+async def test_what_drains_after_its_first_request_denies_the_next_one(app: App, asking: type[Ask], governor: Governor) -> None:
+    door = TrafficControlMiddleware(app, governor)
+    ask = asking(door)
+    before = (await ask()).status
+    door.draining = True
+
+    assert (200, 503, 200) == (before, (await ask()).status, (await ask("/health")).status)
+
+
+@pytest.mark.promise("R20")
+async def test_pages_of_the_governor_that_are_mounted_later_are_exempt_from_then_on(ask: Ask, governor: Governor) -> None:
+    before = [(await ask("/status/page")).status for _ in range(3)]
+    governor.inbound.own_pages = frozenset({"/status/page"})
+
+    assert ([200, 200, 429], 200) == (before, (await ask("/status/page")).status)
+
+
+async def test_clients_are_known_by_another_secret_from_the_next_request_on(ask: Ask, governor: Governor) -> None:
+    before = [(await ask()).status for _ in range(3)]
+    governor.inbound.rekey(bytes(32))
+
+    assert ([200, 200, 429], 200) == (before, (await ask()).status)
+
+
 @pytest.mark.promise("R55")
 async def test_after_the_governor_has_been_left_all_requests_are_denied(
     app: App, asking: type[Ask], configured: Configured

@@ -177,13 +177,13 @@ async def test_one_listener_too_many_is_not_taken_until_another_leaves() -> None
 async def test_the_governor_announces_nothing_when_nothing_listens() -> None:
     async with Governor(CONFIG, clock=ManualClock()) as governor:
         feed = Feed(Observer(governor))
-        states = [governor._listeners.announcer.listening]
+        states = [bool(governor._listeners.announcer.listening)]
         first, second = joined(feed), joined(feed)
-        states.append(governor._listeners.announcer.listening)
+        states.append(bool(governor._listeners.announcer.listening))
         feed.leave(first)
-        states.append(governor._listeners.announcer.listening)
+        states.append(bool(governor._listeners.announcer.listening))
         feed.leave(second)
-        states.append(governor._listeners.announcer.listening)
+        states.append(bool(governor._listeners.announcer.listening))
 
     assert [False, True, True, False] == states
 

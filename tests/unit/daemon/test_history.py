@@ -101,6 +101,6 @@ async def test_the_history_grows_while_no_page_is_open() -> None:
         with recording(observer):
             while not observer.history.report().times:  # noqa: ASYNC110 - a thread that sets nothing
                 await anyio.sleep(0.01)
-        listening = governor._listeners.announcer.listening
+        listening = bool(governor._listeners.announcer.listening)
 
     assert (False, False) == (listening, observer.recorded)

@@ -62,7 +62,7 @@ def test_events_carry_the_time_of_day_at_which_they_happened() -> None:
 def test_without_hooks_nothing_is_done_and_no_clock_is_read() -> None:
     with announcing() as announcer:
         announcer(event(1))
-        listening = announcer.listening
+        listening = bool(announcer.listening)
         announcer.add(lambda _: None)
         announcer(event(2))
 
@@ -220,7 +220,7 @@ def test_a_hook_that_is_taken_out_gets_nothing_that_happens_afterwards() -> None
         remove()
         remove()
         announcer(event(2))
-        listening = announcer.listening
+        listening = bool(announcer.listening)
 
     assert ([1], False) == (numbers(told), listening)
 
