@@ -19,6 +19,8 @@ from governor.hints.dialect import LimitReader, LimitSources, PolicyFields
 
 #: Limits of one answer that are read.
 MAX_FAMILIES: Final = 16
+#: Headers of one answer that are parts of limits. Each is compared with each, so that more would cost their square.
+_MAX_PARTS: Final = 64
 #: Characters of the name of a header that is understood.
 _MAX_NAME: Final = 96
 
@@ -117,8 +119,8 @@ def waits_of(unknown: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
 
 def _parts(names: tuple[str, ...]) -> list[tuple[str, Part]]:
     """The names that say a part of a limit, and which."""
-    found = [(name, part) for name in names if (part := _part(name)) is not None]
-    plain = [(name, one) for name in names if (one := _plain(name)) is not None]
+    found = [(name, part) for name in names if (part := _part(name)) is not None][:_MAX_PARTS]
+    plain = [(name, one) for name in names if (one := _plain(name)) is not None][:_MAX_PARTS]
     counted = Counter(one[1] for _, one in plain)
     left = {one[1] for _, one in plain if one[2] in ("remaining", "left")}
     told = [(name, _part(f"{one[1]}-ratelimit-{one[2]}")) for name, one in plain if one[1] in left and counted[one[1]] > 1]
@@ -134,7 +136,7 @@ def _completed(reader: LimitReader, names: tuple[str, ...], parts: Mapping[str, 
     sources = reader.sources
     if sources.remaining not in names or (part := _part(sources.remaining or "")) is None:
         return reader
-    said = parts[part.limit]
+    said = parts.get(part.limit, [])
     ends = [] if any(name in names for name in sources.reset) else [one for one in said if one[1].part == "reset"]
     return _with(reader, ends, [] if reader.window > 0 or sources.interval in names else _spans(said))
 

@@ -18,7 +18,17 @@ from tests.support.hint_headers import HINT_HEADERS
 NOW: Final = 1_700_000_000.0
 PROVIDERS: Final = [*built_in_dialects(), "some-provider"]
 STATUSES: Final = [200, 301, 400, 401, 403, 404, 420, 429, 430, 500, 503, 529]
-NAMES: Final = [*HINT_HEADERS, "x-ratelimit-remaining", "x-ratelimit-reset", "x-should-retry", "x-quota-left", "x-limit-window"]
+NAMES: Final = [
+    *(*HINT_HEADERS, "x-ratelimit-remaining", "x-ratelimit-reset", "x-should-retry", "x-quota-left", "x-limit-window"),
+    *(
+        "x-acme-remaining",
+        "x-acme-reset",
+        "x-acme-call-limit",
+        "x-acme-retry-after",
+        "x-acme-backoff-ms",
+        "x-ratelimit-hour-left",
+    ),
+]
 #: Characters of most headers, so that half of the texts are nearly valid.
 USUAL: Final = '0123456789.,;:=+-TZ"() abcdefghijklmnopqrstuvwyzGMTNovFri{}[]'
 
