@@ -203,6 +203,8 @@ class Asks:
         if actor is None:
             self._answer(asked, overloaded(scope))
             return
+        if acquire.timeout != 0 and self._away.exceeds_share(actor, acquire):
+            return  # The daemon decides once it is back. Not asked here, where it would count as denied.
         inner = Waiter(acquire, partial(self._woken, asked), asked.waiter.thread)
         # Before it asks: it may be answered as one that waits, at once.
         asked.local = actor, inner

@@ -14,11 +14,11 @@ import msgspec
 from governor._actors.actor import ScopeActor
 from governor._member.permits import AskedOwner
 from governor._supervisor import Supervisor
-from governor._units import Duration, Instant
+from governor._units import NEVER, Duration, Instant
 from governor.clock import Clock
 from governor.config import Config, InboundGroup, InboundRoute, InboundTier, MachineSettings
 from governor.errors import Reason
-from governor.messages import Report
+from governor.messages import Acquire, Report
 from governor.policies.arrivals import Ending
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.pipeline import Pipeline
@@ -78,6 +78,14 @@ class Away:
                 if actor is not None:
                     actor.change(partial(self._keep, actor, owners))
         return self._with_nothing_left(scope)
+
+    def exceeds_share(self, actor: ScopeActor, acquire: Acquire) -> bool:
+        """Whether a call costs more than its scope can ever grant here. The limits of the daemon may hold it."""
+        ledger, now = actor.ledger, self._clock()
+        if ledger.pipeline.verdict(now, acquire.request).when == NEVER:
+            return True
+        over = ledger.over_budget(now, acquire)
+        return over is not None and over.reason is Reason.COST
 
     def _with_nothing_left(self, scope: str) -> ScopeActor | None:
         actor = self._supervisor.actor(scope)

@@ -188,12 +188,14 @@ def test_a_call_that_costs_more_than_the_share_waits_for_the_daemon(tmp_path: Pa
             for scope, cost in (("possible", 2), ("impossible", 3))
         )
         until(lambda: {"possible", "impossible"} <= governor.statistics().scopes.keys())
+        counted = [dict(governor.statistics().scopes[scope].counters.denied) for scope in ("possible", "impossible")]
         with owner("2 in flight", path):
             possible.result(PATIENCE).record(status=200)
             error = impossible.exception(PATIENCE)
 
     assert Denied("weather", Reason.OVERLOADED, 1.0) == answer
     assert isinstance(error, CostExceedsCapacity)
+    assert [{}, {}] == counted
 
 
 @pytest.mark.promise("R63")

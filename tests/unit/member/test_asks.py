@@ -27,6 +27,9 @@ class Line:
     def actor(self, scope: str) -> "Line":
         return self
 
+    def exceeds_share(self, actor: "Line", acquire: Acquire) -> bool:
+        return False
+
     def acquire(self, acquire: Acquire, waiter: Waiter) -> None:
         self.waiting.append(waiter)
 
