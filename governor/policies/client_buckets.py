@@ -25,6 +25,9 @@ from governor.policies.gcra import TokenBucket
 #: A table at its bound drops one entry in this many at a time, since each time costs a walk through the whole table.
 _DROPPED: Final = 8
 
+#: A table without clients: never added to. Most tables of small groups stay so, and a dictionary takes 64 bytes.
+_NO_CLIENTS: Final[dict[bytes, int]] = {}
+
 #: What a request counts by, as an index of its keys, and the table.
 Rule = tuple[int, "ClientBuckets"]
 
@@ -34,8 +37,8 @@ def spend(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int 
 
     Returns when all of them would grant it, with the first of the rules that say so; without a rule it is granted. This is
     `earliest` and then `commit` of each table, written out because it runs for every inbound request: one call takes the place
-    of six, and each key is looked up once. None, and nothing is decided, where the cost exceeds a burst, or where a table has
-    dropped clients or has no room for another.
+    of six, and each key is looked up once. None, and nothing is decided, where the cost exceeds a burst, or where a client is
+    new in a table that has dropped clients, has none, or has no room for another.
     """
     latest, by, spent = now, None, []
     for rule in rules:
@@ -44,7 +47,7 @@ def spend(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int 
         place = key[-1]
         entries = table._tables[place]
         tat = entries.get(key)
-        if tat is None and (table._floors[place] > full or len(entries) >= table._per_table):
+        if tat is None and (not entries or table._floors[place] > full or len(entries) >= table._per_table):
             return None
         if cost == 1 and (tat is None or tat <= full):
             # The bucket is full: most clients come so seldom, and need no comparison.
@@ -130,7 +133,7 @@ class ClientBuckets:
         self._max_assumed = (parameters.burst - 1) // 2 * self._step
         self._per_table = -(-max_clients // self.TABLES)
         # The theoretical arrival time (TAT) of each client, in ticks, and the latest of any client that was dropped.
-        self._tables: list[dict[bytes, int]] = [{} for _ in range(self.TABLES)]
+        self._tables: list[dict[bytes, int]] = [_NO_CLIENTS] * self.TABLES
         self._floors = [0] * self.TABLES
         #: The clients that were dropped; None once all of them would have full buckets.
         self._dropped: list[BloomFilter | None] = [None] * self.TABLES
@@ -167,6 +170,8 @@ class ClientBuckets:
             if len(table) >= self._per_table:
                 self._make_room(place, full)
                 table = self._tables[place]
+            if table is _NO_CLIENTS:
+                table = self._tables[place] = {}
         table[key] = (tat if tat > full else full) + cost * self._step
 
     def release(self, key: bytes, cost: int = 1) -> None:
@@ -197,7 +202,8 @@ class ClientBuckets:
         full, full_before = now * self._ticks, now * before._ticks
         carried_over, other = self._arithmetic.carried_over, before._arithmetic
         for place, table in enumerate(before._tables):
-            self._tables[place] = {key: carried_over(now, tat, other) for key, tat in table.items() if tat > full_before}
+            kept = {key: carried_over(now, tat, other) for key, tat in table.items() if tat > full_before}
+            self._tables[place] = kept or _NO_CLIENTS
             self._floors[place] = carried_over(now, before._floors[place], other)
             self._dropped[place] = before._dropped[place]
             if len(self._tables[place]) > self._per_table:

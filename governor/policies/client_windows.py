@@ -9,6 +9,7 @@ client that was dropped counts as having used as much as any of those, at the la
 having used that much or just under half of the amount, whichever is less.
 """
 
+from collections.abc import Sequence
 from typing import Final, Self
 
 from governor._units import NEVER, Duration, Instant
@@ -25,6 +26,8 @@ _DROPPED: Final = 8
 
 #: The requests of one client, the oldest first: a date, a count, a date, a count, and so on.
 _Uses = list[int]
+#: A table without clients: never added to.
+_NO_CLIENTS: Final[dict[bytes, _Uses]] = {}
 
 
 class ClientWindows:
@@ -48,9 +51,9 @@ class ClientWindows:
         self.max_clients = max_clients
         self._grain = 1 if parameters.amount <= SLOTS else -(-parameters.per // SLOTS)
         self._per_table = -(-max_clients // self.TABLES)
-        self._tables: list[dict[bytes, _Uses]] = [{} for _ in range(self.TABLES)]
+        self._tables: list[dict[bytes, _Uses]] = [_NO_CLIENTS] * self.TABLES
         #: The most that any dropped client had used, and the dropped clients.
-        self._floors: list[_Uses] = [[] for _ in range(self.TABLES)]
+        self._floors: list[Sequence[int]] = [()] * self.TABLES
         self._dropped: list[BloomFilter | None] = [None] * self.TABLES
         self._walk = SliceWalk()
 
@@ -89,6 +92,8 @@ class ClientWindows:
             uses = self._assumed(place, key)
             if len(table) >= self._per_table:
                 self._make_room(place, now)
+            if self._tables[place] is _NO_CLIENTS:
+                self._tables[place] = {}
             self._tables[place][key] = uses
         gone = now - self.parameters.per
         while uses and uses[0] <= gone:
@@ -124,13 +129,13 @@ class ClientWindows:
         """The same requests under another limit. Requests that left a shorter window before are not known any more."""
         gone = now - self.parameters.per
         for place, table in enumerate(before._tables):
-            self._tables[place] = {key: uses for key, uses in table.items() if uses[-2] > gone}
+            self._tables[place] = {key: uses for key, uses in table.items() if uses[-2] > gone} or _NO_CLIENTS
             self._floors[place] = before._floors[place]
             self._dropped[place] = before._dropped[place]
             if len(self._tables[place]) > self._per_table:
                 self._make_room(place, now)
 
-    def _used(self, uses: _Uses, now: Instant) -> int:
+    def _used(self, uses: Sequence[int], now: Instant) -> int:
         gone = now - self.parameters.per
         return sum(uses[at + 1] for at in range(0, len(uses), 2) if uses[at] > gone)
 
@@ -164,4 +169,4 @@ class ClientWindows:
             dropped = self._dropped[place] = self._dropped[place] or BloomFilter(room(self._per_table))
             dropped.add(key)
         self._tables[place] = table
-        self._floors[place] = [latest, most] if most else []
+        self._floors[place] = (latest, most) if most else ()

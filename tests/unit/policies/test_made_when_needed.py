@@ -1,5 +1,6 @@
 """What all scopes share until each needs its own is never changed: what one of them learns, no other knows."""
 
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -8,12 +9,14 @@ from governor._units import SECOND, Duration, Instant
 from governor.policies.ban_budget import BanBudget
 from governor.policies.ban_guard import Rejection
 from governor.policies.breaker_parameters import Breaker
-from governor.policies.contract import PLAIN, Grant, Request, Result
+from governor.policies.client_tables import build
+from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
+from governor.policies.window_parameters import StrictWindow
 
 NOW = Instant(1_000_000_000)
 #: Calls under way are counted always, and only after rejections.
@@ -171,3 +174,23 @@ def test_other_settings_of_a_provider_hold_for_what_its_server_will_say(heard: b
     provider.reconfigure(NOW, ProviderParameters(adopts=True))
 
     assert (False, True) == (before, provider.server.adopts)
+
+
+@pytest.mark.parametrize("limit", [TokenBucket(1, SECOND, burst=10), StrictWindow(10, SECOND)], ids=["bucket", "window"])
+def test_a_client_of_one_table_is_in_no_other(limit: Limit) -> None:
+    table, other, key = build(limit, 1000), build(limit, 1000), bytes(16)
+    table.commit(NOW, key)
+
+    assert (1, 0, 0) == (len(table), len(other), len(build(limit, 1000)))
+    assert (9, 10) == (table.available(NOW, key), other.available(NOW, key))
+
+
+def test_tables_without_clients_take_little_memory() -> None:
+    tracemalloc.start()
+    try:
+        tables = [build(TokenBucket(1, SECOND, burst=10), 100_000) for _ in range(100)]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert taken < len(tables) * 8_192
