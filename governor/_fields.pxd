@@ -28,7 +28,10 @@ cdef class LimitFields:
 cdef class BucketFields(LimitFields):
     cdef public object plain, slack, ticks
     cdef long long _tat
-    cdef object _large_tat
+    cdef object _large_tat  # None while it fits.
+    cdef object _plain_read, _slack_read, _ticks_read  # What the numbers below are.
+    cdef long long _plain, _slack, _ticks
+    cdef bint _fits
 
 
 cdef inline object tat_of(BucketFields bucket):
@@ -36,13 +39,26 @@ cdef inline object tat_of(BucketFields bucket):
 
 
 cdef inline set_tat(BucketFields bucket, object tat):
-    cdef int is_large = 0
-    cdef long long small = PyLong_AsLongLongAndOverflow(tat, &is_large)
-    if is_large:
-        bucket._large_tat = tat
-    else:
-        bucket._tat = small
-        bucket._large_tat = None
+    bucket._large_tat = None if fits(tat, &bucket._tat) else tat
+
+
+cdef inline bint fits(object number, long long *kept) except -1:
+    """Keeps a number if it fits into 64 bits."""
+    cdef int overflow = 0
+    cdef long long small = PyLong_AsLongLongAndOverflow(number, &overflow)
+    if not overflow:
+        kept[0] = small
+    return not overflow
+
+
+cdef inline bint has_small_numbers(BucketFields bucket) except -1:
+    """Whether the numbers of the bucket fit into 64 bits, `_tat`, `_plain`, `_slack` and `_ticks`. The last three hardly change."""
+    if bucket.plain is not bucket._plain_read or bucket.slack is not bucket._slack_read or bucket.ticks is not bucket._ticks_read:
+        bucket._plain_read, bucket._slack_read, bucket._ticks_read = bucket.plain, bucket.slack, bucket.ticks
+        bucket._fits = (
+            fits(bucket.plain, &bucket._plain) and fits(bucket.slack, &bucket._slack) and fits(bucket.ticks, &bucket._ticks)
+        )
+    return bucket._fits and bucket._large_tat is None
 
 
 cdef class PermitSource:
@@ -51,3 +67,5 @@ cdef class PermitSource:
     cdef public object failures, large, pop_leased, successes
     cdef public bint listens
     cdef public long long thread
+
+    cpdef object grab(self, bint deny=*)

@@ -5,7 +5,7 @@ Python these are the ordinary slots of their subclasses.
 """
 
 from collections.abc import Callable, MutableSequence, Sized
-from typing import Any
+from typing import Any, Literal, overload
 
 
 class FailureRun:
@@ -86,6 +86,16 @@ class PermitSource:
     successes: MutableSequence[Any]
     #: The actor's own thread.
     thread: int
+
+    @overload
+    def grab(self) -> Any: ...
+
+    @overload
+    def grab(self, deny: Literal[True]) -> Any: ...
+
+    def grab(self, deny: bool = False) -> Any:
+        """One request, at once, on the actor's own thread; None where no call runs on that. See `Granting`."""
+        return None
 
     def take(self) -> Any:
         """One request out of the lease, on any thread; None if it is empty, or if something must be read first.

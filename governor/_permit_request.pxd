@@ -4,7 +4,7 @@ cimport cython
 
 from governor._actors.permit cimport Permit, this_thread
 from governor._finished cimport finished
-from governor._taking cimport Taking, address_of, grabbed
+from governor._taking cimport Taking, address_of
 
 
 @cython.final

@@ -5,6 +5,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import Final, final
 
+# C: import cython
 from governor._access import Access
 from governor._actors.permit import Permit
 from governor._callers import any_block, check_label, label_of_block
@@ -30,6 +31,8 @@ _ANY: Final = Acquire(PLAIN, None)
 Cost = int | Mapping[str, float]
 
 
+# C: @cython.freelist(8)
+# C: @cython.cclass
 @final
 class PermitRequest:
     """A permit to come: enter it with `async with`, or with `with` where blocking is allowed. For one use.
@@ -55,7 +58,7 @@ class PermitRequest:
         self._acquiring = access.acquire(provider, method, acquire)  # C: self._acquiring = access
 
     # In C a finalizer swallows nothing, and the interpreter warns of a coroutine that is made there only to be dropped.
-    # C: def __del__(self):
+    # C: def __dealloc__(self):
     # C:     if self._acquiring is not None:
     # C:         self._access.acquire(self._provider, self._method, self._acquire)
 
@@ -199,14 +202,14 @@ class Asking:
         if key is not None or caller is not None:
             provider = keyed(provider, key, caller)
         if cost == 1 and not (access.by_label and access.label(caller)):
-            try:
-                actor = access.addresses[provider][method]  # C: actor = address_of(access, provider, method)
-            except KeyError:
-                actor = None
+            try:  # C: actor = address_of(access, provider, method)
+                actor = access.addresses[provider][method]  # C:
+            except KeyError:  # C:
+                actor = None  # C:
             if actor is not None:
                 if get_ident() == access.thread:  # C: if this_thread(get_ident) == access.thread:
                     # Safe whichever loop runs on this thread: it has ended before any other takes its turn.
-                    answer = actor.grab(True)  # C: answer = grabbed(actor, True)
+                    answer = actor.grab(True)
                     if answer is not None:
                         return answer
                     if access.running().on_loop():

@@ -2,7 +2,6 @@
 
 cimport cython
 
-from governor._actors.granting cimport Granting
 from governor._actors.permit cimport Permit, source_of, this_thread
 from governor._fields cimport PermitSource
 
@@ -19,10 +18,6 @@ cdef class Taking:
 
 
 cdef inline PermitSource address_of(Taking access, object provider, object method):
-    """`access.addresses[provider][method]`."""
-    return source_of((<dict>access.addresses[provider])[method])
-
-
-cdef inline object grabbed(object actor, bint deny):
-    """`actor.grab(deny)`."""
-    return (<Granting>actor).grab(deny) if isinstance(actor, Granting) else actor.grab(deny)
+    """`access.addresses[provider][method]`; None if there is none."""
+    methods = access.addresses.get(provider)
+    return None if methods is None else source_of((<dict>methods).get(method))

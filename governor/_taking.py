@@ -45,9 +45,9 @@ class Taking:
         """
         if (attempt is not None and attempt != 1) or (self.by_label and self.label(caller)):
             return None
-        try:
-            actor = self.addresses[provider][method]  # C: actor = address_of(self, provider, method)
-        except KeyError:
+        try:  # C: if (actor := address_of(self, provider, method)) is None:
+            actor = self.addresses[provider][method]  # C:
+        except KeyError:  # C:
             return None
         if unwatched and (rule := actor.loops).enabled and (method or "").upper() in rule.methods:
             return None
@@ -64,11 +64,11 @@ class Taking:
                 permit = actor.pop_leased()
             except IndexError:
                 return None
-            if attempt == 1:
+            if attempt is not None:
                 actor.deposits.append(None)
         else:
-            permit = actor.grab()  # C: permit = grabbed(actor, False)
-            if permit is not None and attempt == 1:
+            permit = actor.grab()
+            if permit is not None and attempt is not None:
                 # The first attempt of an operation pays into the retry budget.
                 actor.ledger.budget.deposit(permit._granted_at)
         if permit is not None and watched is not None:

@@ -17,11 +17,14 @@ cdef inline long long this_thread(object get_ident) except? 0:
 
 cdef inline PermitSource source_of(object owner):
     """The owner, if it is one whose fields are in C; others are interested in every outcome."""
-    return <PermitSource>owner if isinstance(owner, PermitSource) else None
+    if isinstance(owner, PermitSource):
+        return <PermitSource>owner
+    return None
 
 
 cdef class Permit:
     cdef public object _owner, _grant, _answered, watched
+    cdef PermitSource _source
     cdef public long long _granted_at, _generation
     cdef public bint reported, _entered, _settled
 
@@ -35,7 +38,7 @@ cdef class LentPermit(HeldPermit):
     pass
 
 
-cdef inline object new_permit(object make, object owner, long long granted_at, long long generation):
+cdef inline object new_permit(object make, PermitSource owner, long long granted_at, long long generation):
     """`make(owner, granted_at, generation)`."""
     cdef Permit permit
     if make is Permit:
@@ -46,7 +49,7 @@ cdef inline object new_permit(object make, object owner, long long granted_at, l
         permit = LentPermit.__new__(LentPermit)
     else:
         return make(owner, granted_at, generation)
-    permit._owner = owner
+    permit._owner = permit._source = owner
     permit._granted_at = granted_at
     permit._generation = generation
     return permit

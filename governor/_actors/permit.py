@@ -58,7 +58,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
     # C:              _settled=False, watched=None):
     # C:     self._owner, self._granted_at, self._generation, self._grant = _owner, _granted_at, _generation, _grant
     # C:     self.reported, self._entered, self._answered = reported, _entered, _answered
-    # C:     self._settled, self.watched = _settled, watched
+    # C:     self._settled, self.watched, self._source = _settled, watched, source_of(_owner)
 
     @property
     def scope(self) -> str:
@@ -144,7 +144,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
             if used is not None:
                 self._checked(used)  # A wrong report changes nothing.
             self._compare(status, answer)
-        owner = self._owner  # C: owner = source_of(self._owner)
+        owner = self._owner  # C: owner = self._source
         if (
             error is None
             and used is None

@@ -6,7 +6,7 @@ or decides by itself while the daemon is away.
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Final, Literal, Protocol, final, overload
+from typing import Final, Protocol, final
 
 from governor._actors.address import PlanToCome
 from governor._actors.asking import overloaded
@@ -112,16 +112,6 @@ class StandIn(PermitSource, OutcomeLeaver):
         return permits(Permit, self, granted_at, breaker, count)
 
     # Asks.
-
-    @overload
-    def grab(self) -> Permit | None: ...
-
-    @overload
-    def grab(self, deny: Literal[True]) -> Permit | Denied | None: ...
-
-    def grab(self, deny: bool = False) -> Permit | Denied | None:
-        """Nothing: no call runs on the thread of the connection."""
-        return None
 
     def try_acquire(self) -> Permit | Denied:
         """Denied: no call runs on the thread of the connection, which cannot wait for an answer of the daemon."""

@@ -2,9 +2,9 @@
 
 cimport cython
 
-from governor._fields cimport BucketFields, CapFields, PyLong_AsLongLongAndOverflow
-from governor.policies._places cimport PlacesInFlight
-from governor.policies._window_uses cimport WindowUses
+    cdef long long[MOST] before
+    cdef int spent = 0
+    if spending._others or spending._awaiting or len(spending._buckets) > MOST or not cap.left or now >= cap.slot_ends:
 
 
 cdef extern from *:
@@ -28,16 +28,12 @@ cdef inline bint spent_in_64_bits(long long now, BucketFields bucket) except -1:
     """Takes a plain request out of the bucket, as below. False, and nothing has changed, if a number is too large for that, or
     if it was the last that the bucket holds.
     """
-    cdef int ticks_are_large = 0, plain_is_large = 0, slack_is_large = 0
-    cdef long long ticks = PyLong_AsLongLongAndOverflow(bucket.ticks, &ticks_are_large)
-    cdef long long plain = PyLong_AsLongLongAndOverflow(bucket.plain, &plain_is_large)
-    cdef long long slack = PyLong_AsLongLongAndOverflow(bucket.slack, &slack_is_large)
-    cdef long long tat = bucket._tat, full, ahead
-    if bucket._large_tat is not None or ticks_are_large or plain_is_large or slack_is_large:
+    cdef long long tat, full, ahead
+    if not has_small_numbers(bucket) or overflows_mul(now, bucket._ticks, &full):
         return False
-    if overflows_mul(now, ticks, &full) or overflows_add(tat if tat > full else full, plain, &tat):
+    if overflows_add(bucket._tat if bucket._tat > full else full, bucket._plain, &tat):
         return False
-    if overflows_sub(tat, full, &ahead) or ahead > slack:
+    if overflows_sub(tat, full, &ahead) or ahead > bucket._slack:
         return False
     bucket._tat = tat
     return True
@@ -46,10 +42,24 @@ cdef inline bint spent_in_64_bits(long long now, BucketFields bucket) except -1:
 cdef inline bint spent_at_once(PlainSpending spending, long long now) except -1:
     """Spends the request, as `commit`, if that takes no Python call. False, and nothing has changed, if it does."""
     cdef CapFields cap = spending._cap
+<<<<<<< HEAD
     if spending._others or spending._awaiting or len(spending._buckets) != 1 or not cap.left or now >= cap.slot_ends:
         return False
     if not spent_in_64_bits(now, <BucketFields>spending._buckets[0]):
+=======
+    cdef long long[MOST] before
+    cdef int spent = 0
+    if spending._others or len(spending._buckets) > MOST or not cap.left or now >= cap.slot_ends:
+>>>>>>> 6baab15 (Spend in up to four buckets without a step, keep what is read of them as numbers, and ask an address for a permit without asking what it is)
         return False
+    for bucket in spending._buckets:
+        before[spent] = (<BucketFields>bucket)._tat
+        if not spent_in_64_bits(now, <BucketFields>bucket):
+            while spent:
+                spent -= 1
+                (<BucketFields>spending._buckets[spent])._tat = before[spent]
+            return False
+        spent += 1
     cap.left -= 1
     if now > cap.latest:
         cap.latest = now
