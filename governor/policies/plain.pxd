@@ -2,9 +2,13 @@
 
 cimport cython
 
-    cdef long long[MOST] before
-    cdef int spent = 0
-    if spending._others or spending._awaiting or len(spending._buckets) > MOST or not cap.left or now >= cap.slot_ends:
+from governor._fields cimport BucketFields, CapFields, has_small_numbers
+from governor.policies._places cimport PlacesInFlight
+from governor.policies._window_uses cimport WindowUses
+
+
+cdef enum:
+    MOST = 4  # The buckets of a scope that are spent in at once.
 
 
 cdef extern from *:
@@ -42,15 +46,9 @@ cdef inline bint spent_in_64_bits(long long now, BucketFields bucket) except -1:
 cdef inline bint spent_at_once(PlainSpending spending, long long now) except -1:
     """Spends the request, as `commit`, if that takes no Python call. False, and nothing has changed, if it does."""
     cdef CapFields cap = spending._cap
-<<<<<<< HEAD
-    if spending._others or spending._awaiting or len(spending._buckets) != 1 or not cap.left or now >= cap.slot_ends:
-        return False
-    if not spent_in_64_bits(now, <BucketFields>spending._buckets[0]):
-=======
     cdef long long[MOST] before
     cdef int spent = 0
-    if spending._others or len(spending._buckets) > MOST or not cap.left or now >= cap.slot_ends:
->>>>>>> 6baab15 (Spend in up to four buckets without a step, keep what is read of them as numbers, and ask an address for a permit without asking what it is)
+    if spending._others or spending._awaiting or len(spending._buckets) > MOST or not cap.left or now >= cap.slot_ends:
         return False
     for bucket in spending._buckets:
         before[spent] = (<BucketFields>bucket)._tat
