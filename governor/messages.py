@@ -199,7 +199,7 @@ class AvailableQuota(msgspec.Struct, frozen=True, gc=False, tag="available_quota
     limit: Limit
 
 
-class Denied(msgspec.Struct, frozen=True, tag="denied"):
+class Denied(msgspec.Struct, frozen=True, gc=False, tag="denied"):
     """The answer no. `retry_after` is in seconds; None says that waiting cannot help.
 
     With `again`, a call that can wait so long asks once more: it is delayed, and not denied.

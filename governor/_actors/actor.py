@@ -124,6 +124,7 @@ class ScopeActor(Stepped):
         lender, steps = self._lender, self._steps
         self._watched = ledger.units.watching if steps is None else steps.logic.watched
         self.gate = NEVER if self._watched or not self.life.live else pipeline.gate
+        self._reason = None
         others_listen = breaker.listens or pipeline.guard.listens
         self.listens = pipeline.needs_outcome or others_listen
         self.gathers = pipeline.needs_outcome and lender is not None and lender.holder.outstanding > 0 and not others_listen
@@ -131,7 +132,6 @@ class ScopeActor(Stepped):
         self.counters = ledger.counters
         self._make = HeldPermit if pipeline.needs_outcome else Permit
         self._generation = breaker.generation
-        self._limits = pipeline.all_limits
         self._shared = pipeline.gates
         self._spending = pipeline.plain_spending
         self._cap = pipeline.cap

@@ -31,17 +31,22 @@ cdef inline long long read_clock(object clock, object system_clock) except? -1:
     return clock() if now < 0 else now
 
 
+cdef inline object seconds_of(long long span, object to_seconds):
+    """`to_seconds(span)`. Both are exact to the last bit while a float has room for the span."""
+    return <double>span / 1000000. if -(1LL << 53) < span < 1LL << 53 else to_seconds(span)
+
+
 cdef class Granting(PermitSource):
-    cdef public object _clock, _common, _lender, _make, _steps, inbox, ledger, scope, unread
+    cdef public object _clock, _common, _lender, _make, _reason, _steps, inbox, ledger, scope, unread
     cdef public CapFields _cap
     cdef public LifeState life
     cdef public PlainSpending _spending
-    cdef public tuple _limits, _shared
+    cdef public tuple _shared
     cdef public bint _watched
     cdef public long long _generation, gate
 
     @cython.locals(now="long long", ready="long long", cap=CapFields, life=LifeState)
     cpdef object grab(self, bint deny=*)
 
-    @cython.locals(gate="long long")
+    @cython.locals(gate="long long", counts=dict)
     cpdef object _deny(self, long long now)

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, Final, Literal, overload
 
 from governor._actors.common import Common
+from governor._actors.counters import Counters
 from governor._actors.ledger import Ledger
 from governor._actors.lender import Lender
 from governor._actors.lifecycle import BUSY, IDLE, Event, Lifecycle
@@ -20,6 +21,7 @@ from governor._actors.waits import denial_of
 from governor._fields import PermitSource
 from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
 from governor.errors import Reason
+from governor.instrumentation import CallDenied
 from governor.messages import Acquire, Denied, Leave, Outcome
 from governor.policies.contract import PLAIN, LimitPolicy
 from governor.policies.degraded import DegradedPolicy
@@ -39,8 +41,8 @@ class Granting(PermitSource):
         "_common",
         "_generation",
         "_lender",
-        "_limits",
         "_make",
+        "_reason",
         "_shared",
         "_spending",
         "_steps",
@@ -61,12 +63,14 @@ class Granting(PermitSource):
     ledger: Ledger
     life: Lifecycle
     scope: str
+    counters: Counters
     degraded: DegradedPolicy
     _cap: RequestCapPolicy
     _clock: Callable[[], Instant]
     _common: Common
+    #: Why a call is denied while the gate is closed until its instant; None if that is to be found out.
+    _reason: Reason | None
     _generation: int
-    _limits: tuple[LimitPolicy, ...]
     #: `Permit` or `HeldPermit`.
     _make: Callable[[Any, Instant, int], Permit]
     #: What other scopes move as well: shared limits, and their queues. Empty for most scopes.
@@ -107,7 +111,7 @@ class Granting(PermitSource):
         try:
             ready = self._spending.commit(now)
             if ready:
-                self.gate = max(self.gate, Instant(ready))
+                self.gate, self._reason = max(self.gate, Instant(ready)), None
             self.counters.requests += 1
             make = self._make
             return make(self, now, self._generation)  # C: return new_permit(make, self, now, self._generation)
@@ -142,17 +146,31 @@ class Granting(PermitSource):
             or ((lender := self._lender) is not None and (lender.holder.outstanding or lender.lent_out))
         ):
             return None
-        ledger, gate = self.ledger, self.gate
+        gate = self.gate
         if gate >= AFTER_OUTCOME:
-            verdict = ledger.pipeline.verdict(now, PLAIN)
-            return None if verdict.when <= now else ledger.deny(denial_of(self.scope, now, verdict))
-        # The gate is the very instant of the policy that it comes from, and the first of two such policies speaks.
-        for pause in ledger.pipeline.pauses:
+            verdict = self.ledger.pipeline.verdict(now, PLAIN)
+            return None if verdict.when <= now else self.ledger.deny(denial_of(self.scope, now, verdict))
+        reason = self._reason
+        if reason is None:
+            self._reason = reason = self._reason_of(gate)
+            if reason is None:
+                return None
+        wait = to_seconds(gate - now)  # C: wait = seconds_of(gate - now, to_seconds)
+        denied = Denied(self.scope, reason, wait)
+        # As `Ledger.deny`, written out.
+        counts = self.counters.denied or self.counters.some_denied()
+        counts[reason] = counts.get(reason, 0) + 1
+        announcer = self._common.announcer
+        if announcer.listening:
+            announcer(CallDenied(denied.scope, reason, denied.retry_after))
+        return denied
+
+    def _reason_of(self, gate: Instant) -> Reason | None:
+        """Why the gate is closed until then. It is the very instant of a policy; of two such policies the first speaks."""
+        pipeline = self.ledger.pipeline
+        for pause in pipeline.pauses:
             if pause.until == gate:
-                return ledger.deny(Denied(self.scope, pause.reason, to_seconds(gate - now)))
-        if self.degraded.until == gate and not ledger.pipeline.exempt:
-            return ledger.deny(Denied(self.scope, Reason.DEGRADED, to_seconds(gate - now)))
-        for limit in self._limits:
-            if limit.ready == gate > now:
-                return ledger.deny(Denied(self.scope, limit.reason, to_seconds(gate - now)))
-        return None
+                return pause.reason
+        if self.degraded.until == gate and not pipeline.exempt:
+            return Reason.DEGRADED
+        return next((limit.reason for limit in pipeline.all_limits if limit.ready == gate), None)
