@@ -29,12 +29,12 @@ _DISCORD: Final = BanRule(tolerated=10_000, per=seconds(600), spell=_HOUR)
 Make = Callable[[int, Hints], Provider]
 
 
-def _policy(name: str, *limits: str, arrival_margin: str = "250ms") -> dict[str, object]:
+def _policy(name: str, *limits: str, arrival_margin: str = "220ms") -> dict[str, object]:
     """Limits as the provider documents them, and the latest arrival of a request on this network."""
     return _of_provider(name, {"limits": list(limits)}, arrival_margin)
 
 
-def _of_provider(name: str, settings: Mapping[str, object], arrival_margin: str = "250ms") -> dict[str, object]:
+def _of_provider(name: str, settings: Mapping[str, object], arrival_margin: str = "220ms") -> dict[str, object]:
     return {
         "global": {"requests_per_minute": "off"},
         "provider": {name: settings},
