@@ -142,7 +142,7 @@ CONTROLS: Final[dict[str, Callable[[Scenario, int], Run]]] = {
 def compare(name: str, seed: int) -> tuple[float, float]:
     """The calls answered in time and the p95 of delays, to those of the oracle."""
     found, best = (measures(make(SCENARIOS[name], seed)) for make in (CONTROLS[name], plan))
-    return found.in_time / best.in_time, found.delays[1] / best.delays[1]
+    return found.in_time / best.in_time, found.delays[1] / max(best.delays[1], 1.0)
 
 
 def _lines(seeds: Sequence[int]) -> Iterator[str]:
