@@ -9,7 +9,7 @@ import msgspec
 
 from governor._actors.counters import Counters, LastFailure
 from governor._actors.permit import Success
-from governor._actors.units import UnitWatch
+from governor._actors.units import ONLY_REQUESTS, UnitWatch
 from governor._lazy import NOTHING
 from governor._units import MINUTE, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
@@ -18,7 +18,7 @@ from governor.messages import Acquire, Answered, Denied, Report, Settled
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import Rejection
 from governor.policies.breaker_states import BreakerStatus
-from governor.policies.contract import PLAIN, Grant, Request, Result
+from governor.policies.contract import PLAIN, REQUESTS, Grant, Request, Result
 from governor.policies.lent import ended, follow
 from governor.policies.pipeline import Pipeline
 from governor.policies.pipeline_state import NOTHING_DROPPED
@@ -71,7 +71,7 @@ class Ledger:
         self.clock = clock
         self.announcer = announcer
         self.counters = Counters()
-        self.units = UnitWatch(scope)
+        self.units = ONLY_REQUESTS
         #: The latest grants with a cost of their own, and the requests that all of them took beyond one each.
         self.costly: deque[tuple[Instant, Request]] = NOTHING
         self.further_units = 0
@@ -90,14 +90,29 @@ class Ledger:
         if self.attach is not None:
             self.attach(self.scope, pipeline)
         self.budget = pipeline.shared.budget
-        self.units.follow(pipeline.all_limits, self.counters.requests)
+        self._follow_units(self.counters.requests)
 
     def go_on_from(self, counters: CounterRecord, units: UnitWatch, *, limits_changed: bool) -> None:
         """Takes over what was counted before the scope was set aside."""
         self.counters.go_on_from(counters)
         self.units = units
         if limits_changed:
-            units.follow(self.pipeline.all_limits, counters.requests)
+            self._follow_units(counters.requests)
+
+    def _follow_units(self, requests: int) -> None:
+        limits = self.pipeline.all_limits
+        for limit in limits:
+            if limit.unit != REQUESTS:
+                break
+        else:
+            if limits and self.units is ONLY_REQUESTS:
+                return  # As most scopes: they share it until a call names another unit.
+        self._own_units().follow(limits, requests)
+
+    def _own_units(self) -> UnitWatch:
+        if self.units is ONLY_REQUESTS:
+            self.units = UnitWatch(self.scope, _limited=True)
+        return self.units
 
     def spend(self, now: Instant, acquire: Acquire) -> Grant:
         """Grants a request that the policies admit now."""
@@ -203,7 +218,7 @@ class Ledger:
         if not units:
             return
         others = self.pipeline.budgets.units if caller is not None else ()
-        self.units.named([unit for unit in units if unit not in others] if others else units)
+        self._own_units().named([unit for unit in units if unit not in others] if others else units)
 
     def _used(self, now: Instant, grant: Grant, used: Mapping[str, int]) -> None:
         self.named(used, grant.caller)

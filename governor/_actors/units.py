@@ -95,6 +95,10 @@ class UnitWatch(msgspec.Struct, eq=False, gc=False):
         )
 
 
+#: Of scopes whose limits count nothing but requests, as long as no call names anything else. Never changed.
+ONLY_REQUESTS: Final = UnitWatch("", _limited=True)
+
+
 def _near(unit: str, counted: frozenset[str]) -> str | None:
     """The unit of a limit that was probably meant."""
     meant = unit_names.near(unit)
