@@ -153,13 +153,26 @@ def urllib3_pool_manager(size: int) -> Mapping[str, float]:
 
 
 def aiohttp_session(size: int) -> Mapping[str, float]:
+    return _of_aiohttp(size, whole=False)
+
+
+def aiohttp_govern(size: int) -> Mapping[str, float]:
+    return _of_aiohttp(size, whole=True)
+
+
+def _of_aiohttp(size: int, *, whole: bool) -> Mapping[str, float]:
+    """With a middleware, or as a `whole` session."""
     import aiohttp
 
-    from governor_client.aiohttp import GovernedMiddleware
+    from governor_client.aiohttp import GovernedMiddleware, govern
 
     async def opens(governor: Governor | None, url: str, stack: AsyncExitStack) -> AsyncCall:
-        governed = () if governor is None else (GovernedMiddleware("bench", governor=governor, govern_loopback=True),)
-        session = await stack.enter_async_context(aiohttp.ClientSession(middlewares=governed))
+        middlewares: tuple[GovernedMiddleware, ...] = ()
+        if governor is not None and not whole:
+            middlewares = (GovernedMiddleware("bench", governor=governor, govern_loopback=True),)
+        session = await stack.enter_async_context(aiohttp.ClientSession(middlewares=middlewares))
+        if governor is not None and whole:
+            govern(session, "bench", governor=governor, govern_loopback=True)
 
         async def call() -> int:
             async with session.get(url) as response:

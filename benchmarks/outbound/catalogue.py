@@ -13,6 +13,7 @@ _ADAPTERS: Final = (
     ("requests-session", "requests, `govern(session)`"),
     ("urllib3-pool-manager", "urllib3, `govern(pool_manager)`"),
     ("aiohttp-session", "aiohttp, `GovernedMiddleware`"),
+    ("aiohttp-govern", "aiohttp, `govern(session)`"),
     ("client", "`TrafficControlledHttpClient`, blocking, beside `httpx2.Client`"),
     ("async-client", "`TrafficControlledHttpClient`, async, beside `httpx2.AsyncClient`"),
 )

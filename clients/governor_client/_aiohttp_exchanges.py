@@ -6,7 +6,7 @@ authentication. `Call` tells them apart.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 from weakref import ref
 
 import msgspec
@@ -28,13 +28,12 @@ from governor import Permit, PermitDenied
 from governor_client import _aiohttp_answers as answers
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, as_error_of
-from governor_client._exchange import ago_on, arepeats, arun
 from governor_client._headers import LazyHeaders
 from governor_client._hint_bodies import begin
 from governor_client._observed import Observation
 from governor_client._operation import Operation
 from governor_client._request import Reading, Request
-from governor_client._terms import Terms, Within
+from governor_client._terms import Terms
 from governor_client._wait import WaitBudget
 
 if TYPE_CHECKING:
@@ -50,6 +49,21 @@ _PLAIN: Final = (str, bytes, int, float)
 
 def _none() -> None:
     return None
+
+
+class Called(Protocol):
+    """A call of a session whose first request is plain."""
+
+    #: The permit, until a request uses it.
+    unused: Permit | None
+
+    async def first(self, request: ClientRequest, handler: ClientHandlerType, /) -> ClientResponse:
+        """Sends the first request, with that permit."""
+        ...
+
+    def exchange(self) -> "Calling":
+        """The exchange of the call, from now on: it needs more than a plain request."""
+        ...
 
 
 @final
@@ -69,6 +83,8 @@ class Call(msgspec.Struct, eq=False):
     attempting: "_Exchange | None" = None
     #: The plain request that is being sent, from which an exchange can be made, with its permit.
     plain: "tuple[Terms, Call, ClientRequest, ClientHandlerType, Permit] | None" = None
+    #: The call of a session whose first request is plain, unless it has an exchange.
+    called: "Called | None" = None
     #: The error in which the latest request ended, if aiohttp repeats it after that.
     repeated: Exception | None = None
 
@@ -124,10 +140,20 @@ class _Exchange(msgspec.Struct, eq=False, kw_only=True):
         try:
             response = await handler(request)
         except BaseException as error:
-            answers.report(attempt, error, request)
-            if isinstance(error, REPEATED):
-                self.call.ended_in(error, request)
+            self.broke(attempt, error, request)
             raise
+        self.began(attempt, response)
+        return response
+
+    def broke(self, attempt: Attempt, error: BaseException, request: ClientRequest) -> None:
+        """A request of the attempt has ended in an error before its answer began."""
+        answers.report(attempt, error, request)
+        if isinstance(error, REPEATED):
+            self.call.ended_in(error, request)
+
+    def began(self, attempt: Attempt, response: ClientResponse) -> None:
+        """The answer to a request of the attempt has begun."""
+        operation = self.operation
         if operation is None:
             attempt.answered(response.status)
         elif operation.observing or not operation.terms.passes(
@@ -135,7 +161,6 @@ class _Exchange(msgspec.Struct, eq=False, kw_only=True):
         ):
             begin(operation, attempt, response.status, lambda: LazyHeaders(response.headers))
         answers.follow(response, attempt)
-        return response
 
     def head(self, response: ClientResponse) -> tuple[int, LazyHeaders]:
         if self.redirected:
@@ -231,6 +256,12 @@ class Calling(_Exchange, kw_only=True):
     url: "URL | None"
     options: dict[str, Any]
 
+    def took(self, attempt: Attempt, *, unused: bool) -> None:
+        """The first attempt is made without the operation, as that of a plain request."""
+        self._unused = attempt if unused else None
+        if self.operation is not None:
+            self.operation.made(attempt)
+
     async def send(self, attempt: Attempt) -> ClientResponse:
         self._unused = attempt
         self.call.reset(self)
@@ -305,59 +336,6 @@ def is_repeatable(body: object) -> bool:
             return all(isinstance(pair, Iterable) and all(isinstance(each, _PLAIN) for each in pair) for pair in body)
         case _:
             return False
-
-
-async def send_plain(
-    terms: Terms, permit: Permit, call: Call, request: ClientRequest, handler: ClientHandlerType
-) -> ClientResponse:
-    """Sends a plain request: see `Terms.take`."""
-    # If this middleware is called for the request once more, as by authentication after it, that uses the permit.
-    call.plain = (terms, call, request, handler, permit)
-    try:
-        if Terms.any_by_host:
-            with Within(terms, request.url.host or ""):
-                response = await handler(request)
-        else:
-            response = await handler(request)
-    except BaseException as error:
-        taken, call.attempting, call.plain = call.attempting, None, None
-        exchange = taken if isinstance(taken, Sending) else describe(terms, call, request, handler, permit)
-        if isinstance(error, PermitDenied):
-            exchange.operation.failed(error, exchange.fault(error))
-            raise exchange.error(error) from None
-        exchange.report(error)
-        answer = await _again(exchange, error)
-        if answer is None:
-            raise
-        return answer
-    taken, call.attempting, call.plain = call.attempting, None, None
-    status = response.status
-    if taken is None and terms.lets_pass(permit, status, tuple(response.headers), request.url.path):
-        if status != answers.SWITCHING_PROTOCOLS and response.content.is_eof():
-            permit.record(status=status)
-        else:
-            answers.follow(response, Attempt(permit, status))
-        return response
-    exchange = taken if isinstance(taken, Sending) else describe(terms, call, request, handler, permit)
-    try:
-        return await ago_on(exchange.operation, exchange, exchange.operation.attempt, response)
-    except REPEATED as error:
-        call.ended_in(error, request)
-        raise
-
-
-async def _again(exchange: Sending, error: BaseException) -> ClientResponse | None:
-    """The answer to a plain request that is sent again after an error; None if it is not, for the caller to raise it."""
-    operation, call, request = exchange.operation, exchange.call, exchange.request
-    try:
-        if await arepeats(operation, exchange, error):
-            return await arun(operation, exchange)
-    except REPEATED as last:
-        call.ended_in(last, request)
-        raise
-    if isinstance(error, REPEATED):
-        call.ended_in(error, request)
-    return None
 
 
 def describe(

@@ -4,7 +4,7 @@ The extra `aiohttp` installs what is needed: aiohttp 3.12.15 or later.
 """
 
 from collections import ChainMap
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, final
 from weakref import ref
@@ -47,8 +47,8 @@ from governor_client._aiohttp_exchanges import (
     describe,
     is_repeatable,
     is_repeatable_call,
-    send_plain,
 )
+from governor_client._aiohttp_plain import PlainCall, send_plain
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -129,16 +129,23 @@ class GovernedMiddleware:
         if call is None or not call.includes(self, request):
             call = Call(self, self._budget_of)
             current.set(call)
-        elif call.is_round(request):
-            if call.plain is not None:
-                call.attempting, call.plain = describe(*call.plain), None
-            if call.attempting is not None:
-                call.begin(request)
-                return await call.attempting.forward(request, handler)
-        elif call.repeated is not None:
-            # Not a redirect: aiohttp repeats a request by itself. That is for the governor to decide, and it has.
-            error, call.repeated = call.repeated, None
-            raise error
+        else:
+            called = call.called
+            if called is not None:
+                if called.unused is not None:
+                    call.begin(request)
+                    return await called.first(request, handler)
+                called.exchange()  # A redirect, or another round of authentication.
+            if call.is_round(request):
+                if call.plain is not None:
+                    call.attempting, call.plain = describe(*call.plain), None
+                if call.attempting is not None:
+                    call.begin(request)
+                    return await call.attempting.forward(request, handler)
+            elif call.repeated is not None:
+                # Not a redirect: aiohttp repeats a request by itself. That is for the governor to decide, and it has.
+                error, call.repeated = call.repeated, None
+                raise error
         call.begin(request)
         url, attempting, terms_of = request.url, call.attempting, self._terms
         if attempting is None and caller is None and not self._buffered and isinstance(terms_of, Terms):
@@ -185,12 +192,22 @@ class GovernedMiddleware:
         if isinstance(options.get("data"), FormData):
             options["data"] = options["data"]()  # A form can be read once, and what comes of it again.
         # That of the class, so that it can be replaced, as aioresponses does.
-        send = send or type(session)._request
-        calling = self._begin(partial(send, session), session, method.upper(), str_or_url, options)
-        token = current.set(calling.call)
+        send, method = send or type(session)._request, method.upper()
+        call = Call(self, lambda _: self._terms.budget(..., _longest(_timeout_of(session, options))))
+        forward = partial(send, session, method, str_or_url, **options)
+        url: URL | None
         try:
-            if calling.operation is None:
-                response = await calling.forward_call()
+            url = session._build_url(str_or_url)
+        except (TypeError, ValueError):
+            url = None  # aiohttp says what is wrong with it.
+        make = partial(self._calling, call, forward, session, method, url, options)
+        token = current.set(call)
+        try:
+            plain = None if url is None else self._plain(call, make, session, method, url, options)
+            if plain is not None:
+                response = await plain.run(forward)
+            elif (calling := make()).operation is None:
+                response = await forward()
             else:
                 response = await arun(calling.operation, calling)
         finally:
@@ -199,40 +216,45 @@ class GovernedMiddleware:
             await _check(response, check)
         return response
 
-    def _begin(
-        self, send: "Send", session: ClientSession, method: str, str_or_url: "URL | str", options: dict[str, Any]
-    ) -> "Calling":
-        timeout = options.get("timeout", ...)
-        if timeout is None or isinstance(timeout, (int, float)):
-            timeout = ClientTimeout(total=timeout)
-        elif not isinstance(timeout, ClientTimeout):
-            timeout = session.timeout
-        call = Call(self, lambda _: self._terms.budget(..., _longest(timeout)))
-        forward = partial(send, method, str_or_url, **options)
-        url: URL | None
-        try:
-            url = session._build_url(str_or_url)
-        except (TypeError, ValueError):
-            url = None  # aiohttp says what is wrong with it.
+    def _plain(
+        self, call: Call, make: Callable[[], Calling], session: ClientSession, method: str, url: "URL", options: dict[str, Any]
+    ) -> PlainCall | None:
+        """A call whose first request is plain, if it gets its permit at once: see `Terms.take`."""
+        terms = self._terms
+        if self._buffered or not isinstance(terms, Terms) or not is_repeatable_call(options):
+            return None
+        own, host = options.get("headers"), url.host or ""
+        if (own and _is_marked(CIMultiDict(own))) or (session.headers and _is_marked(session.headers)):
+            return None
+        permit = terms.take(host, method)
+        return None if permit is None else PlainCall(call, terms, host, permit, make)
+
+    def _calling(
+        self,
+        call: Call,
+        forward: Callable[[], Awaitable[ClientResponse]],
+        session: ClientSession,
+        method: str,
+        url: "URL | None",
+        options: dict[str, Any],
+    ) -> Calling:
         terms = None if url is None else self._terms.of(url.host or "", url.path, url.port)
-        if url is None or terms is None:
-            return Calling(
-                call=call, operation=None, forward_call=forward, session=session, method=method, url=url, options=options
+        operation: Operation[ClientResponse] | None = None
+        if url is not None and terms is not None:
+            own: Any = options.get("headers")
+            headers = cast("Headers", ChainMap(CIMultiDict(own), session.headers) if own else session.headers)
+            description = Request(
+                method,
+                url.host or "",
+                url.path,
+                headers,
+                repeatable=is_repeatable_call(options),
+                buffered=self._buffered and headers.get("upgrade") is None,
+                caller=headers.get(CALLER),
+                original=(session, url, options),
+                reading=READING_OF_CALL,
             )
-        own: Any = options.get("headers")
-        headers = cast("Headers", ChainMap(CIMultiDict(own), session.headers) if own else session.headers)
-        description = Request(
-            method,
-            url.host or "",
-            url.path,
-            headers,
-            repeatable=is_repeatable_call(options),
-            buffered=self._buffered and headers.get("upgrade") is None,
-            caller=headers.get(CALLER),
-            original=(session, url, options),
-            reading=READING_OF_CALL,
-        )
-        operation: Operation[ClientResponse] = Operation(terms, description, call.budget)
+            operation = Operation(terms, description, call.budget)
         return Calling(
             call=call, operation=operation, forward_call=forward, session=session, method=method, url=url, options=options
         )
@@ -282,10 +304,10 @@ def govern(
     # Weak, because a session in a reference cycle would not warn at once that it was not closed.
     weak = ref(session)
 
-    async def request(method: str, str_or_url: "URL | str", **options: Any) -> ClientResponse:
+    def request(method: str, str_or_url: "URL | str", **options: Any) -> Awaitable[ClientResponse]:
         governed = weak()
         assert governed is not None
-        return await middleware._call(governed, method, str_or_url, options)
+        return middleware._call(governed, method, str_or_url, options)
 
     # Not by assignment: in development mode aiohttp warns of attributes that it does not know.
     vars(session).update(_request=request, _middlewares=(*session._middlewares, middleware))
@@ -325,6 +347,18 @@ async def call_by_host(
 def is_governed(session: ClientSession) -> bool:
     """Whether `govern` has been called with this session, or a governed middleware is among its own."""
     return any(isinstance(middleware, GovernedMiddleware) for middleware in session._middlewares)
+
+
+def _is_marked(headers: Mapping[str, str]) -> bool:
+    """Whether headers say how a call is governed."""
+    return CALLER in headers or SDK_RETRY_COUNT in headers or SDK_WITH_KEYS in headers
+
+
+def _timeout_of(session: ClientSession, options: Mapping[str, Any]) -> ClientTimeout:
+    timeout = options.get("timeout", ...)
+    if timeout is None or isinstance(timeout, (int, float)):
+        return ClientTimeout(total=timeout)
+    return timeout if isinstance(timeout, ClientTimeout) else session.timeout
 
 
 def _longest(timeout: ClientTimeout) -> float | None:

@@ -16,7 +16,7 @@ from tests.support.governors import brief_denials, only_retries
 from tests.support.provider import Provider, loopback_provider
 
 #: The adapters whose permits are at hand.
-AT_HAND: Final = ("httpx2", "httpx2-async", "client", "client-async", "requests", "urllib3", "aiohttp-middleware")
+AT_HAND: Final = ("httpx2", "httpx2-async", "client", "client-async", "requests", "urllib3", "aiohttp", "aiohttp-middleware")
 #: Seconds in which other threads do what they are about to do.
 SOON: Final = 5.0
 

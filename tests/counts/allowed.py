@@ -72,7 +72,7 @@ ADAPTERS: Final = {
     "requests": 8,
     "requests-mounted": 7,
     "urllib3": 9,
-    "aiohttp": 34,
+    "aiohttp": 20,
     "aiohttp-middleware": 10,
 }
 

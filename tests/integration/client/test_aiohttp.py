@@ -14,9 +14,10 @@ from aiohttp import ClientSession, ClientTimeout, web
 from aiohttp.test_utils import TestServer
 from aioresponses import aioresponses
 
-from governor import CircuitOpen, CounterRecord, Governor, PermitDenied, RateLimited, Reason, UsageError
+from governor import CircuitOpen, CounterRecord, Governor, Permit, PermitDenied, RateLimited, Reason, UsageError
 from governor.testing import denying
 from governor_client import wait_at_most
+from governor_client._terms import Terms
 from governor_client.aiohttp import GovernedMiddleware, govern, governing_trace
 from tests.support.governors import brief_denials, only_retries
 from tests.support.provider import NO_ANSWER, SILENCE, End, Provider, Reply, loopback_provider, status, stream
@@ -138,6 +139,35 @@ async def test_an_sdk_that_repeats_a_call_whose_retries_are_used_up_gets_the_err
     assert 3 == len(provider.requests)
 
 
+@pytest.mark.promise("R58")
+async def test_what_the_headers_of_a_session_say_counts_as_what_those_of_a_call_do(
+    governor: Governor, provider: Provider
+) -> None:
+    url = provider.at("/", NO_ANSWER)
+
+    async with by_govern(governor) as session:
+        for number in ("0", "1", "1"):
+            session._default_headers["x-stainless-retry-count"] = number
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await session.get(url)
+
+    assert 3 == len(provider.requests)
+
+
+@pytest.mark.promise("R56")
+async def test_a_denial_of_another_governed_call_within_a_call_is_an_error_of_aiohttp(
+    governor: Governor, provider: Provider
+) -> None:
+    async def refuse(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        raise RateLimited("tokens", Reason.RATE_LIMIT, 1.0)
+
+    async with govern(ClientSession(middlewares=(refuse,)), "weather", governor=governor, govern_loopback=True) as session:
+        with pytest.raises(aiohttp.ClientError) as raised:
+            await session.get(provider.at("/", status(200)))
+
+    assert (True, 0) == (isinstance(raised.value, RateLimited), len(provider.requests))
+
+
 @pytest.mark.promise("R05")
 async def test_aiohttp_does_not_repeat_by_itself_a_request_whose_connection_was_closed(
     governor: Governor, make: Make, provider: Provider
@@ -180,6 +210,42 @@ async def test_a_post_that_redirects_is_not_sent_again_for_the_failure_of_what_i
         assert 429 == response.status
 
     assert ["POST"] + 3 * ["GET"] == [request.method for request in provider.requests]
+
+
+async def test_a_call_whose_body_cannot_be_sent_again_is_not_plain(
+    governor: Governor, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+    take = Terms.take
+
+    def taking(terms: Terms, host: str, method: str) -> Permit | None:
+        taken.append(method)
+        return take(terms, host, method)
+
+    monkeypatch.setattr(Terms, "take", taking)
+    url = provider.at("/", status(200))
+    governor._access.find("weather", "PUT", None)
+
+    async with by_govern(governor) as session:
+        for body in (b"whole", _pieces()):
+            async with session.put(url, data=body) as response:
+                await response.read()
+
+    assert (["PUT"], 2) == (taken, len(provider.requests))
+
+
+@pytest.mark.promise("R05")
+async def test_a_call_that_redirects_is_not_sent_again_for_the_connection_of_what_it_redirects_to(
+    governor: Governor, provider: Provider
+) -> None:
+    provider.at("/end", NO_ANSWER)
+    url = provider.at("/", status(302, location="/end"))
+
+    async with by_govern(governor) as session:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await session.get(url)
+
+    assert ["/"] + 3 * ["/end"] == [request.path for request in provider.requests]
 
 
 async def _pieces() -> AsyncIterator[bytes]:

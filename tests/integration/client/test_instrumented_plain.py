@@ -124,7 +124,8 @@ def test_a_request_takes_one_permit(governor: Governor, opened: Opened, url: str
     assert before - 1 == permits(governor)
 
 
-def test_a_request_that_a_middleware_sends_to_the_same_host_is_part_of_it(governor: Governor, url: str) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_request_that_a_middleware_sends_to_the_same_host_is_part_of_it(governor: Governor, url: str, *, whole: bool) -> None:
     async def also(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         async with httpx2.AsyncClient() as client:
             await client.get(url)
@@ -132,8 +133,11 @@ def test_a_request_that_a_middleware_sends_to_the_same_host_is_part_of_it(govern
 
     async def main() -> None:
         ours = governor_client.aiohttp.GovernedMiddleware("weather", governor=governor, govern_loopback=True)
-        async with aiohttp.ClientSession(middlewares=(ours, also)) as session, session.get(url) as response:
-            await response.read()
+        async with aiohttp.ClientSession(middlewares=(also,) if whole else (ours, also)) as session:
+            if whole:
+                governor_client.aiohttp.govern(session, "weather", governor=governor, govern_loopback=True)
+            async with session.get(url) as response:
+                await response.read()
 
     before = permits(governor)
     asyncio.run(main())
