@@ -101,10 +101,13 @@ class LoopWatch:
         """A watched call was answered with this status and body."""
         if watched.call is None or watched.asked_at is None or (status is not None and (status in _SILENT or status >= 500)):
             return
+        now = self._clock()
+        if watched.fingerprint.waits and now - watched.asked_at >= watched.rule.pause:
+            return  # A long poll, which waits at the server: it is a timer.
         digest = self._fingerprints.answer(status, answer, watched.fingerprint)
         # The answer to a write that was done may say the same whatever was written, and an empty one says the same.
         similar = bool(answer) and (status is None or status == 200)
-        note = _Note(self._clock(), watched.asked_at, scope, watched.rule, watched.call, digest, similar)
+        note = _Note(now, watched.asked_at, scope, watched.rule, watched.call, digest, similar)
         if get_ident() == self._portal.thread:
             self._read()
             self._learn(note)

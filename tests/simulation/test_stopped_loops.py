@@ -84,3 +84,21 @@ async def test_of_too_many_stopped_loops_the_oldest_is_not_shown_and_is_denied_a
         denied = await repeat(governor, "a", times=1)
 
     assert (2, 1) == (found and found.stopped, denied)
+
+
+@pytest.mark.parametrize(
+    ("body", "took", "denied"), [("timeout=30", 30.0, 0), ("timeout=30", 0.5, 9), ("question=why", 30.0, 9)]
+)
+async def test_a_long_poll_that_waits_at_the_server_is_no_loop(body: str, took: float, denied: int) -> None:
+    async with governed() as governor:
+        found = 0
+        for _ in range(12):
+            fingerprint = governor.fingerprint("POST", "https://queue.example/", body)
+            try:
+                async with governor.permit("queue", "POST", fingerprint=fingerprint) as permit:
+                    await anyio.sleep(took)
+                    permit.record(status=200, answer=b"[]")
+            except LoopDetected:
+                found += 1
+
+    assert denied == found

@@ -1,0 +1,120 @@
+"""Loops of agents, and use that is none, by the fingerprints of real requests."""
+
+import json
+import uuid
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import pytest
+
+from governor._fingerprints import Fingerprints
+from governor._units import Instant
+from governor.policies.loops import Call, LoopGuard, Loops
+
+pytestmark = pytest.mark.promise("R09")
+
+SECOND: Final = 1_000_000
+PRINTS: Final = Fingerprints(b"0" * 32)
+WORDS: Final = ["alpha", "beta", "graph", "river", "stone", "cloud", "paper", "light", "sound", "table"]
+draw: Final = Random()
+
+#: The body of a call by its number, and what it is answered.
+Calls = Callable[[int], tuple[str, str]]
+
+
+def granted(calls: Calls, *, number: int = 60) -> int:
+    """How many of these calls are granted to one who makes each 0.2 s after the answer to the last."""
+    draw.seed(5)
+    guard, rule, now, passed = LoopGuard(), Loops(), 0, 0
+    for at in range(number):
+        body, answer = calls(at)
+        found = PRINTS.request("POST", "https://api.example.com/v1/chat", body)
+        call, asked_at = Call(found.exact, found.shape, None), Instant(now)
+        said = guard.ask(Instant(now), rule, call, asked_at)
+        if said is None or not said.denied:
+            passed += 1
+            now += SECOND // 2 + (0 if said is None else said.wait)
+            guard.answered(Instant(now), rule, call, asked_at, PRINTS.answer(200, answer.encode(), found))
+        now += SECOND // 5
+    return passed
+
+
+def asks(text: str, **more: object) -> str:
+    said = {"model": "m", "messages": [{"role": "user", "content": text}], **more}
+    names = list(said)
+    draw.shuffle(names)
+    return json.dumps({name: said[name] for name in names}, indent=draw.choice([None, 2]))
+
+
+def random_id() -> str:
+    return str(uuid.UUID(int=draw.getrandbits(128), version=4))
+
+
+LOOPS: Final[dict[str, Calls]] = {
+    "the same": lambda at: (asks("read it"), "no"),
+    "a counter": lambda at: (asks(f"attempt {at}: read it"), "no"),
+    "a time": lambda at: (asks(f"Now: 2023-11-14T22:13:{at % 60:02}.123Z. Read it", ts=1_700_000_000.25 + at), "no"),
+    "milliseconds": lambda at: (asks("read it", t=1_700_000_000_123 + at), "no"),
+    "an identifier": lambda at: (asks("read it", request_id=random_id()), "no"),
+    "what is random": lambda at: (asks("read it", seed=draw.getrandbits(60), nonce=f"/q+{draw.random()}=="), "no"),
+    "white space": lambda at: (asks("read" + " " * draw.randrange(1, 90) + "it" + " " * draw.randrange(90)), "no"),
+    "calls of a tool": lambda at: (
+        json.dumps({"jsonrpc": "2.0", "id": at, "method": "tools/call", "params": {"name": "read"}}),
+        json.dumps({"jsonrpc": "2.0", "id": at, "result": "no"}),
+    ),
+    "times of an answer": lambda at: (
+        asks("read it"),
+        json.dumps(
+            {"id": f"chatcmpl-{draw.getrandbits(64)}", "text": "no", "usage": {"total_time": draw.random()}, "took": at}
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_is_stopped_within_twenty_calls_whatever_varies_in_it(name: str) -> None:
+    assert granted(LOOPS[name]) in range(8, 21)
+
+
+def text(words: int) -> str:
+    return " ".join(draw.choice(WORDS) for _ in range(words))
+
+
+#: Requests that are about different things, and are answered alike.
+USES: Final[dict[str, Calls]] = {
+    "amounts": lambda at: (asks(f"Is an invoice of {draw.randrange(10**4, 10**6)} EUR suspicious?"), "no"),
+    "prices": lambda at: (asks(f"Is {draw.random() * 90:.2f} EUR too much?"), "no"),
+    "measurements": lambda at: (json.dumps({"sensor": 5, "ts": 1_700_000_000 + at, "value": draw.random()}), '{"ok":true}'),
+    "places": lambda at: (json.dumps({"at": [draw.random() * 90, draw.random() * 90]}), '{"alerts":[]}'),
+    "balances": lambda at: (
+        json.dumps({"jsonrpc": "2.0", "id": at, "method": "eth_getBalance", "params": [f"0x{draw.getrandbits(160):040x}"]}),
+        json.dumps({"jsonrpc": "2.0", "id": at, "result": "0x0"}),
+    ),
+    "things by their number": lambda at: (json.dumps({"variables": {"id": at}, "query": "q"}), '{"data":{"user":null}}'),
+    "things by their identifier": lambda at: (json.dumps({"order_id": random_id()}), '{"found":false}'),
+    "mails": lambda at: (json.dumps({"to": f"user{at}@example.com"}), '{"status":"queued"}'),
+    "texts to moderate": lambda at: (asks(text(9)), '{"flagged":false}'),
+    "a chat": lambda at: (asks("\n".join(text(3) for _ in range(at + 1))), "Sure."),
+    "pages": lambda at: (json.dumps({"page": at}), json.dumps({"items": [at * 50 + number for number in range(5)]})),
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_requests_about_different_things_are_no_loop_though_they_are_answered_alike(name: str) -> None:
+    assert 60 == granted(USES[name])
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "waits"),
+    [
+        ("https://sqs.example.com/", '{"QueueUrl": "q", "WaitTimeSeconds": 20}', True),
+        ("https://sqs.example.com/", "Action=ReceiveMessage&WaitTimeSeconds=20", True),
+        ("https://telegram.example.org/getUpdates", '{"offset": 5, "timeout": 30}', True),
+        ("https://example.com/poll?timeout=30", None, True),
+        ("https://example.com/poll", '{"timeout": 0}', False),
+        ("https://example.com/chat", asks("wait: 5 pollings, timeout=3"), False),
+    ],
+)
+def test_a_request_that_asks_the_server_to_answer_later_is_known(url: str, body: str | None, waits: bool) -> None:
+    assert waits == PRINTS.request("POST", url, body).waits
