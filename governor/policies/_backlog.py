@@ -8,7 +8,8 @@ Bounds: `MAX_ENTRIES` entries, in each of which more was lacking than in the one
 merge into one with the least, so that less is put back. Of a grant before the first entry nothing is known.
 """
 
-from collections import deque
+from bisect import bisect_right
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -17,6 +18,8 @@ from governor._units import NEVER, Instant
 
 #: Grants at different instants that are distinguished, twice as many as parts of the burst.
 MAX_ENTRIES: Final = 256
+
+_instant: Final = itemgetter(0)
 
 
 class BacklogState(msgspec.Struct, frozen=True):
@@ -32,7 +35,7 @@ class Backlog:
     __slots__ = ("_entries", "since")
 
     def __init__(self) -> None:
-        self._entries: deque[list[int]] = deque()
+        self._entries: list[list[int]] = []
         #: The first instant that is noted.
         self.since: int = NEVER
 
@@ -59,19 +62,24 @@ class Backlog:
                 kept[-1][0] = entry[0]
             else:
                 kept.append(entry)
-        self._entries = deque(kept)
+        self._entries = kept
 
     def put_back(self, granted_at: Instant, unused: int) -> int:
         """How much of what a grant did not use the bucket holds more now: at most `unused`. To be called once for each part."""
-        later = []
-        for entry in reversed(self._entries):
-            if entry[0] <= granted_at:
-                break
-            later.append(entry)
-        for entry in reversed(later):
-            unused = min(unused, entry[1])
-            entry[1] -= unused
-        return unused
+        entries = self._entries
+        place = bisect_right(entries, granted_at, key=_instant)
+        if place == len(entries):
+            return unused
+        # The first of the later entries has the least of them.
+        least = entries[place]
+        back = min(unused, least[1])
+        for entry in entries[place:]:
+            entry[1] -= back
+        implied = place
+        while implied and entries[implied - 1][1] >= least[1]:
+            implied -= 1
+        del entries[implied:place]
+        return back
 
     def state(self) -> BacklogState | None:
         """The entries as a frozen record, for `restore`; None if there has been none."""
@@ -81,5 +89,5 @@ class Backlog:
 
     def restore(self, state: BacklogState | None) -> None:
         """Continues from a state that `state` returned."""
-        self._entries = deque([now, lacking] for now, lacking in state.entries) if state is not None else deque()
+        self._entries = [] if state is None else [[now, lacking] for now, lacking in state.entries]
         self.since = NEVER if state is None else state.since

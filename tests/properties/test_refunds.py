@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies import _backlog
+from governor.policies._backlog import Backlog
 from governor.policies.contract import REQUESTS, Grant, Request, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.window import StrictWindowPolicy
@@ -134,6 +135,28 @@ def test_a_bucket_of_tokens_holds_what_one_would_that_had_known_what_would_be_us
                 end_in_bucket(policy, now, open_uses.pop(which), used)
 
                 assert policy.available(Instant(now)) == max(0, tokens_left(parameters, uses, now).__floor__())
+
+
+@pytest.mark.promise("R03")
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.integers(0, 9)), min_size=4, max_size=40))
+def test_what_is_put_back_is_what_was_lacking_at_every_later_grant(steps: list[tuple[bool, int, int]]) -> None:
+    """All grants, each looked at for every call that has used less."""
+    backlog, grants, now = Backlog(), [[0, 9]], 0
+    backlog.note(Instant(0), 9)
+    for noted, gap, amount in steps:
+        if noted:
+            now += gap
+            backlog.note(Instant(now), amount)
+            if gap:
+                grants.append([now, amount])
+            continue
+        left = amount
+        for grant in grants:
+            if grant[0] > now - gap:
+                left = min(left, grant[1])
+                grant[1] -= left
+
+        assert left == backlog.put_back(Instant(now - gap), amount)
 
 
 @pytest.mark.promise("R03")
