@@ -229,12 +229,14 @@ class ScopeActor(Stepped):
 
     def denial(self, now: Instant) -> Denied | None:
         """What a call for one request that cannot wait would be told; None if it would get a permit. Changes nothing."""
-        if self.life.state >= DOWN:
+        state, pipeline = self.life.state, self.ledger.pipeline
+        if state is IDLE and self.gate <= now and pipeline.cap.left and not self._shared and pipeline.mark is None:
+            return None  # As `grab` decides: a status asks every scope, most of which are calm.
+        if state >= DOWN:
             return self.life.answer(lambda: now)
-        pipeline = self.ledger.pipeline
         if now < pipeline.gate or not pipeline.cap.left or pipeline.gates or pipeline.mark or self.waiting:
             return self._preview(now)
-        # As `grab` decides, in a tenth of the time that a verdict takes: a status asks every scope, most of which are calm.
+        # The same for one that is passive.
         return None if max(map(READY, pipeline.limits), default=0) <= now else self._preview(now)
 
     def _preview(self, now: Instant) -> Denied | None:

@@ -5,7 +5,7 @@ their successes, as it always does, without a step.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from governor._actors.in_place import InPlace
 from governor._actors.lender import Lender
@@ -23,6 +23,18 @@ from governor.statistics import LoopStatistics
 
 if TYPE_CHECKING:
     from governor._actors.actor import ScopeActor
+
+
+class Seen(NamedTuple):
+    """The calls in the queue, the permits granted ahead, and the loops that are stopped."""
+
+    waiting: int = 0
+    leased: int = 0
+    loops: LoopStatistics | None = None
+
+
+#: What is seen of an actor without steps.
+AT_REST: Final = Seen()
 
 
 class Stepped(InPlace):
@@ -93,9 +105,12 @@ class Stepped(InPlace):
         """Those of them that other processes have."""
         return 0 if self._lender is None else self._lender.lent_out
 
-    def stopped_loops(self, now: Instant) -> LoopStatistics | None:
-        """The loops that are stopped at `now`; None without any."""
-        return None if self._steps is None else self._steps.logic.stopped.statistics(now)
+    def seen(self, now: Instant) -> Seen:
+        """What a status shows of the steps."""
+        steps = self._steps
+        if steps is None:
+            return AT_REST
+        return Seen(len(steps.logic.queue), steps.logic.lender.outstanding, steps.logic.stopped.statistics(now))
 
     # What is passed on.
 

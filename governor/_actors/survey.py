@@ -6,6 +6,7 @@ from typing import Final
 
 from governor._actors.actor import ScopeActor
 from governor._actors.group import GroupActor
+from governor._actors.units import ONLY_REQUESTS
 from governor._units import Instant, to_seconds
 from governor.config import describe
 from governor.policies.breaker import BreakerPolicy
@@ -56,23 +57,23 @@ def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
 def scope_statistics(actor: ScopeActor, now: Instant, wall: Moment) -> ScopeStatistics:
     """The scope of one actor as it stands at `now`, which is `wall` on the wall clock."""
     actor.catch_up()
-    ledger, leased, denied = actor.ledger, actor.outstanding, actor.denial(now)
-    breaker, failure = ledger.pipeline.breaker, ledger.counters.last_failure
+    ledger, denied, (waiting, leased, loops) = actor.ledger, actor.denial(now), actor.seen(now)
+    breaker, failure, units = ledger.pipeline.breaker, ledger.counters.last_failure, ledger.units
     limits = tuple([limit_statistics(limit, now, leased) for limit in ledger.pipeline.limits])
     return ScopeStatistics(
         counters=ledger.counters.record(breaker.openings),
         limits=limits,
         scarcest=scarcest(limits),
         breaker=_breaker(breaker, now, wall),
-        waiting=actor.waiting,
+        waiting=waiting,
         leased=leased,
         denial=None if denied is None else DenialStatistics(reason=denied.reason, retry_after=denied.retry_after),
         last_failure=None
         if failure is None
         else FailureStatistics(at=_moment(failure.at, now, wall), status=failure.status, error=failure.error),
-        unknown_units=ledger.units.unknown(),
-        uncharged_units=ledger.units.uncharged(),
-        loops=actor.stopped_loops(now),
+        unknown_units=() if units is ONLY_REQUESTS else units.unknown(),
+        uncharged_units=() if units is ONLY_REQUESTS else units.uncharged(),
+        loops=loops,
     )
 
 
