@@ -7,9 +7,6 @@ only wants the middleware loads no HTTP client, and a program that only makes ca
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from governor_client._permits import GovernorClient
-from governor_client._wait import Wait, wait_at_most
-
 if TYPE_CHECKING:
     from governor.asgi import Client, EndpointLimit, TrafficControlMiddleware, TrafficControlWSGIMiddleware, limit
     from governor_client._client import TrafficControlledHttpClient
@@ -18,7 +15,9 @@ if TYPE_CHECKING:
     from governor_client._keys import model_of
     from governor_client._meter import estimate_with
     from governor_client._options import CallOptions
+    from governor_client._permits import GovernorClient
     from governor_client._request import Request
+    from governor_client._wait import Wait, wait_at_most
     from governor_client.httpx2 import AsyncGovernedTransport, GovernedTransport
 else:
     _MODULES: Final = {
@@ -29,15 +28,18 @@ else:
         "Estimate": "governor_client._estimate",
         "Estimator": "governor_client._estimate",
         "GovernedTransport": "governor_client.httpx2",
+        "GovernorClient": "governor_client._permits",
         "Instrumentation": "governor_client._instrument",
         "Request": "governor_client._request",
         "TrafficControlMiddleware": "governor.asgi",
         "TrafficControlWSGIMiddleware": "governor.asgi",
         "TrafficControlledHttpClient": "governor_client._client",
+        "Wait": "governor_client._wait",
         "estimate_with": "governor_client._meter",
         "instrument": "governor_client._instrument",
         "limit": "governor.asgi",
         "model_of": "governor_client._keys",
+        "wait_at_most": "governor_client._wait",
     }
 
     def __getattr__(name: str) -> object:

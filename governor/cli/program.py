@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from governor.cli import check, completion, init, presets, schema
+from governor import __version__, _build
 from governor.errors import ConfigError
 
 _DESCRIPTION: Final = (
@@ -59,8 +59,11 @@ def _run(words: list[str]) -> int:
 
 def parser(*, complete: bool = False) -> argparse.ArgumentParser:
     """The parser of the program. `complete` adds the options of `serve`, `status` and `ctl`, which parse their own."""
+    # Imported here: what only prints the version, serves, or asks a daemon needs none of them.
+    from governor.cli import check, completion, init, presets, schema
+
     program = argparse.ArgumentParser(prog="governor", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
-    program.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    program.add_argument("--version", action="version", version=_version(), help="print the version")
     commands = program.add_subparsers(required=True, metavar="COMMAND", title="commands")
     check.add_to(commands)
     init.add_to(commands)
@@ -75,16 +78,14 @@ def parser(*, complete: bool = False) -> argparse.ArgumentParser:
     return program
 
 
-class _Version(argparse.Action):
-    """Prints the version and the build. `importlib.metadata` is slow to load, so only this option loads it."""
+def _version() -> str:
+    """The version and the build."""
+    return f"governor {__version__} ({_build.name()})"
 
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
 
-        from governor import _build
-
-        print(f"governor {version('traffic-governor')} ({_build.name()})")
-        parser.exit()
+def _print_version(_: Sequence[str]) -> int:
+    print(_version())
+    return 0
 
 
 def _demo(_: Sequence[str]) -> int:
@@ -122,5 +123,11 @@ def _daemon_parsers() -> tuple[list[argparse.ArgumentParser], ...]:
     return [serve(add_help=False)], [status(add_help=False)], [ctl(add_help=False)]
 
 
-#: Commands that parse their own arguments.
-_OTHERS: Final[dict[str, Callable[[Sequence[str]], int]]] = {"ctl": _ctl, "demo": _demo, "serve": _serve, "status": _status}
+#: Commands that parse their own arguments, and what needs no parser.
+_OTHERS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+    "--version": _print_version,
+    "ctl": _ctl,
+    "demo": _demo,
+    "serve": _serve,
+    "status": _status,
+}

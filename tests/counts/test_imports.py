@@ -27,7 +27,9 @@ SLOW: Final = {
 #: What a program does, and those of the modules above that it does not load.
 PROGRAMS: Final = {
     "import": ("import governor", SLOW["nothing"]),
+    "client": ("import governor_client", SLOW["nothing"]),
     "errors": ("from governor import RateLimited", SLOW["nothing"]),
+    "version": ("from governor.cli import main\nmain(['--version'])", SLOW["nothing"]),
     "permit": (
         "from governor import Governor\nwith Governor() as governor: governor.try_permit('weather').record(status=200)",
         SLOW["one permit"],
@@ -46,8 +48,8 @@ def test_a_program_loads_no_more_modules_than_allowed_and_none_that_it_does_not_
     # Isolated from the environment: with `-E` and `-s`, no variable and no package of the user loads anything.
     command = [sys.executable, "-E", "-s", "-c", program + TELL]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    loaded: list[str] = json.loads(told)
-    own = [module for module in loaded if module.partition(".")[0] == "governor"]
+    loaded: list[str] = json.loads(told.splitlines()[-1])
+    own = [module for module in loaded if module.partition(".")[0] in {"governor", "governor_client"}]
 
     assert [] == [module for module in loaded if module in slow]
     assert len(own) <= IMPORTS[name], own

@@ -9,9 +9,10 @@ from types import ModuleType
 import pytest
 
 import governor
+import governor_client
 from governor import hints
 
-PACKAGES = pytest.mark.parametrize("package", [governor, hints], ids=["governor", "hints"])
+PACKAGES = pytest.mark.parametrize("package", [governor, hints, governor_client], ids=["governor", "hints", "client"])
 
 
 def typed(package: ModuleType) -> Iterator[tuple[str, str]]:
