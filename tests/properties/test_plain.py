@@ -7,7 +7,7 @@ import pytest
 
 from governor._units import DAY, SECOND, Duration, Instant
 from governor.policies.contract import PLAIN, Grant, Limit, LimitPolicy, Request, Result
-from governor.policies.gcra import TokenBucket
+from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.in_flight import InFlight, InFlightPolicy
 from governor.policies.limits import build
 from governor.policies.plain import PlainSpending
@@ -56,6 +56,23 @@ class World:
         return limits, cap.earliest(now, Request(3)), cap.warns, cap.ready, cap.used(now), cap.lendable(now), cap.state()
 
 
+def buckets(world: World) -> list[TokenBucketPolicy]:
+    """The buckets that plain requests are spent in."""
+    return [limit for limit in world.limits if isinstance(limit, TokenBucketPolicy) and limit.plain]
+
+
+def lend_one(world: World, now: Instant) -> None:
+    for bucket in buckets(world):
+        if bucket.lendable(now):
+            bucket.lend(now, 1)
+
+
+def reclaim_one(world: World, now: Instant) -> None:
+    for bucket in buckets(world):
+        if bucket._lent:
+            bucket.reclaim(now, 1)
+
+
 #: What else happens to a cap and to limits.
 EVENTS: Final[tuple[Callable[[World, Instant, Instant], object], ...]] = (
     lambda world, now, _: world.cap.commit(now, Request(world.cap.left - 2)) if world.cap.left > 2 else None,
@@ -68,6 +85,8 @@ EVENTS: Final[tuple[Callable[[World, Instant, Instant], object], ...]] = (
     lambda world, *_: world.cap.restore(world.cap.state()),
     lambda world, now, before: [limit.record(now, Grant(before, 0), Result.SUCCESS) for limit in world.limits],
     lambda world, now, before: [limit.refund(now, Grant(before, 0), None) for limit in world.limits],
+    lambda world, now, _: lend_one(world, now),
+    lambda world, now, _: reclaim_one(world, now),
     lambda world, now, _: world.state(now),
 )
 SPENDS: Final = len(EVENTS)
@@ -100,6 +119,15 @@ def test_a_bucket_with_numbers_beyond_64_bits_is_exact(second: int) -> None:
     assert one.spend(now) == other.plain.commit(now)
 
     assert one.state(now) == other.state(now)
+
+
+def test_a_tat_beyond_64_bits_is_exact_while_now_is_within_them() -> None:
+    limit = TokenBucket(10_675_199, DAY, 5)
+    one, other = World([limit], 9), World([limit], 9)
+    now = Instant(10 * DAY)
+    for _ in range(5):  # The second passes 64 bits.
+        assert one.spend(now) == other.plain.commit(now)
+        assert one.state(now) == other.state(now)
 
 
 class FailingPolicy(InFlightPolicy):

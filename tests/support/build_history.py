@@ -22,6 +22,7 @@ SCOPES: Final[dict[str, dict[str, Any]]] = {
     "bucket": {"limits": ["50/s burst 3"]},
     "large": {"limits": ["999_999_999_989/day burst 3"]},
     "two": {"limits": ["70/s burst 5", "1000/minute burst 20"]},
+    "second": {"limits": ["50/s burst 9", "20/s burst 2"]},
     "strict": {"limits": ["3 per 100ms strict"]},
     "flight": {"limits": ["2 in flight"]},
     "mixed": {"limits": ["90/s burst 9", "4 in flight", "20 per s strict"]},
