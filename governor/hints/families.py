@@ -37,8 +37,11 @@ _PARTS: Final = (
             r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|renews?-?(?:at|in)?)(?:-ms)?$"
         ),
     ),
-    ("interval", re.compile(r"(?:time-?)?(?:interval|period|window)(?:-size|-in)?(?:-?(?:ms|milliseconds|sec|seconds))?$")),
     ("remaining", re.compile(r"(?:remaining|remain$|left|available)")),
+    (
+        "interval",
+        re.compile(r"(?<!limit-)(?:time-?)?(?:interval|period|window)(?:-size|-in)?(?:-?(?:ms|milliseconds|sec|seconds))?$"),
+    ),
     ("limit", re.compile(r"(?:limit|max|quota|total)(?!.*(?:limit|max|quota|total))")),
 )
 _WINDOWS: Final = (

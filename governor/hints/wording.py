@@ -17,7 +17,7 @@ from governor.hints.values import MAX_LENGTH, Clock, count, span
 MAX_LEAVES: Final = 1_024
 
 _CODE: Final = re.compile(
-    r"throttl|ratelimit|toomanyrequests|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|overrate|bandwidthlimit|limitexceededexception|slowdown"
+    r"throttl|ratelimit|toomanyrequests|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?exceed|overrate|bandwidthlimit|limitexceededexception|slowdown"
     r"|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
     r"|(?:usage|invocation|hourly|daily|monthly|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
     r"|(?<!storage)(?<!disk)(?<!space)quota(?:limit)?(?:exceeded|exhausted|reached)"
@@ -28,8 +28,10 @@ _CODE_KEY: Final = re.compile(r"(?:code|type|reason|error|errors|name|status|tag
 _SAID: Final = re.compile(
     r"too many (?:api )?(?:requests|calls)|(?:rate|request|call|api)[ -]?limit (?:has |have |was |is |been )*"
     r"(?:exceeded|reached|hit|met)|exceed\w* (?:\w+ ){0,5}(?:(?:rate|request)[ -]limit|(?:access|request|call) rate)"
-    r"|(?:was|been|is|being) throttled|rate exceeded|reduce (?:your|the) request rate|please slow down|banned until"
+    r"|(?:was|been|is|are|being) (?:throttled|rate[ -]limited)|rate exceeded"
+    r"|reduce (?:your|the) request rate|please slow down|banned until"
     r"|over developer"
+    r"|(?:requests?|calls?|frequency) (?:is |are )?too (?:high|frequent|fast|often)"
     r"|(?:request|trigger|access|call) frequency (?:\w+ )?(?:exceed|limit)\w*|exceed\w* (?:\w+ ){0,3}frequency"
     r"|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b"
 )
@@ -38,8 +40,8 @@ _SPENT: Final = re.compile(
     r"quota (?:for (?:\w+ ){1,4}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
     r"|out of (?:\w+ ){0,3}quota|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit"
     r"|requests|calls)|(?:hourly|daily|weekly|monthly|minutely|per-minute) (?:\w+ ){0,2}limit [^.]{0,40}(?:exceeded|reached)"
-    r"|exceed\w* (?:\w+ ){0,5}(?:quota|(?:hourly|daily|weekly|monthly) (?:\w+ )?limit|(?:requests|calls|queries) per"
-    r"|(?:maximum|number of) (?:\w+ ){0,2}(?:requests|calls|queries))"
+    r"|(?:exceed|surpass)\w* (?:\w+ ){0,5}(?:quota|(?:hourly|daily|weekly|monthly) (?:\w+ )?limit"
+    r"|(?:requests|calls|queries) per|(?:maximum|number of) (?:\w+ ){0,2}(?:requests|calls|queries))"
     r"|(?:number|threshold|amount) (?:of|for) [^.]{0,48}(?:requests|calls|queries)[^.]{0,96}(?:exceeded|reached)"
 )
 _OTHER_THING: Final = re.compile(

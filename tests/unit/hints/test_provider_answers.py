@@ -163,6 +163,15 @@ def test_a_limit_ends_with_its_own_reset_and_without_one_with_that_of_its_family
     assert [1] == held({**orders, "x-ratelimit-sessionorders-reset": "1"})
 
 
+def test_a_period_is_a_window_or_which_limit_is_meant() -> None:
+    meant = {"x-ratelimit-limit-period": "15000", "x-ratelimit-remaining-period": "0", "x-ratelimit-reset-period": "9"}
+    window = {"x-ratelimit-limit": "60", "x-ratelimit-remaining": "0", "x-ratelimit-window": "5m"}
+    (limit,), (windowed,) = read_hints("acme", 200, meant, now=NOW), read_hints("acme", 200, window, now=NOW)
+
+    assert (15_000, 9 * SECOND, None) == (limit.limit, limit.retry_after, limit.window)
+    assert (60, 300 * SECOND, 300 * SECOND) == (windowed.limit, windowed.retry_after, windowed.window)
+
+
 def test_headers_without_a_word_of_limits_are_a_limit_if_they_say_what_remains_and_another_part() -> None:
     spent = {"x-acme-remaining": "0", "x-acme-reset": "30", "x-acme-limit": "9"}
     (hint,) = read_hints("acme", 200, spent, now=NOW)
