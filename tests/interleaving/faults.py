@@ -54,6 +54,14 @@ def reclaim_that_looks_before_it_pops(self: LocalHolder, generation: int) -> int
     return back
 
 
+def recall_that_lists_the_lease_and_then_clears_it(self: LocalHolder, generation: int) -> list[Permit]:
+    back = list(self._permits)
+    self._permits.clear()
+    self.outstanding -= len(back)
+    self.generation = generation
+    return back
+
+
 def post_forgotten_after_the_inbox_was_read(self: Mailbox) -> None:
     self._failures.read()
     self._reader.read()

@@ -15,6 +15,7 @@ from tests.interleaving.bytecodes import stepping
 
 #: How many bytecodes a turn takes. Most races need few turns in the right places, so some are short and some are long.
 TURNS: Final = (1, 1, 2, 3, 5, 10, 30, 100, 400, 2000)
+_CLOSE: Final = 4
 
 
 class Stuck(AssertionError):
@@ -43,11 +44,16 @@ class _Task:
 class Stepper:
     """Tasks that take turns. `between` is called whenever the turn changes, `rest` when no task can go on.
 
+    In functions whose names begin with one of `closely` a turn ends at one bytecode in `_CLOSE`: for races of a few bytecodes.
+
     `rest` lets time pass and returns whether there was a reason to; if not, the run fails with `Stuck`.
     """
 
-    def __init__(self, random: Random, *, between: Callable[[], None], rest: Callable[[], bool]) -> None:
+    def __init__(
+        self, random: Random, *, between: Callable[[], None], rest: Callable[[], bool], closely: tuple[str, ...] = ()
+    ) -> None:
         self._random = random
+        self._closely = closely
         self._between = between
         self._rest = rest
         self._tasks: list[_Task] = []
@@ -102,7 +108,8 @@ class Stepper:
 
     def _step(self, frame: FrameType, offset: int) -> None:
         self._left -= 1
-        if self._left <= 0:
+        close = bool(self._closely) and frame.f_code.co_name.startswith(self._closely)
+        if self._left <= 0 or (close and self._random.randrange(_CLOSE) == 0):
             self._switch(self._turn)
 
     def _switch(self, task: _Task) -> None:

@@ -24,7 +24,7 @@ from tests.interleaving.world import Ask, Scenario, World
 #: So many orders of events are tried at most before a fault counts as not found.
 TRIES: Final = 400
 #: Those that found a fault lately, tried first: it takes tens of others to find the rarer ones.
-LATELY: Final = (24, 43, 13)
+LATELY: Final = (24, 43, 13, 8)
 
 
 def some_scripts(random: Random, scopes: str, statuses: tuple[int | None, ...] = (200,), asks: int = 30) -> list[list[Ask]]:
@@ -39,6 +39,11 @@ def bucket(random: Random) -> Scenario:
 def still_bucket(random: Random) -> Scenario:
     """All there is is asked for, nothing comes after it, and who asks for all of it brings back what is granted ahead."""
     return Scenario("1/day burst 150", [[Ask("a")] * 60 for _ in range(3)], [Ask("a", cost=150)] * 40)
+
+
+def recalling(random: Random) -> Scenario:
+    """As `still_bucket`, and others have their turn between any two bytecodes of a recall."""
+    return Scenario("1/day burst 150", [[Ask("a")] * 60 for _ in range(3)], [Ask("a", cost=150)] * 40, closely=("recall",))
 
 
 def cap(random: Random) -> Scenario:
@@ -78,6 +83,7 @@ def beginning(random: Random) -> Scenario:
         (cap, patch.object(RequestCapPolicy, "collect", faults.use_dated_at_the_grant)),
         (still_bucket, patch.object(LocalHolder, "recall", faults.reclaim_that_counts_a_popped_permit)),
         (still_bucket, patch.object(LocalHolder, "recall", faults.reclaim_that_looks_before_it_pops)),
+        (recalling, patch.object(LocalHolder, "recall", faults.recall_that_lists_the_lease_and_then_clears_it)),
         (window, patch.object(StrictWindowPolicy, "ended", faults.outcome_dated_when_its_permit_was_lent)),
         (still_window, patch.object(LocalHolder, "recall", faults.reclaim_that_counts_a_popped_permit)),
         (bucket, patch.object(Mailbox, "_on_notified", faults.post_forgotten_after_the_inbox_was_read)),

@@ -60,6 +60,8 @@ class Scenario:
     #: How far the clock may move whenever the turn changes, in microseconds, and how often it does.
     ticks: Sequence[int] = ()
     tick_every: int = 20
+    #: Functions of which each bytecode may be the last of a turn: see `Stepper`.
+    closely: tuple[str, ...] = ()
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -111,7 +113,7 @@ class World:
         #: How many permits came out of a lease.
         self.leased = 0
         self._random = Random(seed)
-        self._stepper = Stepper(self._random, between=self._tick, rest=self._rest)
+        self._stepper = Stepper(self._random, between=self._tick, rest=self._rest, closely=scenario.closely)
         self._governor = Governor(scenario.config())
         self._portal: StillPortal | None = None
 
