@@ -543,3 +543,23 @@ async def test_a_window_is_not_believed_for_longer_than_the_bound_either() -> No
         third = ask(governor)
 
     assert [Permit, Denied, Permit] == [type(one) for one in (first, second, third)]
+
+
+async def test_a_bucket_of_the_settings_of_which_nothing_remains_refills_and_holds_back_what_others_have_used() -> None:
+    limits = ["600 tokens per minute burst 600"]
+    hint = Hint("tokens", 600, 0, MINUTE, MINUTE, Severity.EXHAUSTED)
+
+    def ask_for(tokens: int) -> Permit | Denied:
+        return governor.try_permit("acme", "get", cost={"tokens": tokens})
+
+    async with governed({"limits": limits}) as governor:
+        granted(ask_for(100)).hints((hint,))
+        await anyio.sleep(9.99)
+        before = ask_for(100)
+        await anyio.sleep(0.02)
+        after = ask_for(100)
+
+    # The bucket of the settings has 500 left, but others have used them.
+    assert [Denied, Permit] == [type(before), type(after)]
+    assert isinstance(before, Denied)
+    assert before.reason is Reason.RATE_LIMIT
