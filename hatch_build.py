@@ -25,6 +25,8 @@ MODULES: Final = (
     "governor.policies._sliding_log",
     "governor.policies._window_uses",
     "governor.policies._places",
+    "governor.policies._call_log",
+    "governor.policies._failure_rate",
     "governor.policies.plain",
     "governor.policies.calm",
     "governor._actors.permit",

@@ -5,6 +5,8 @@ within 1/4096 of the window share a slot dated by its newest member: they leave 
 and failures and successes leave together.
 
 Most slots are one success, of which only the date is kept: 40 bytes, and one object.
+
+Compiled where there is a compiler; `_call_log.pxd` has the fields.
 """
 
 from collections import deque

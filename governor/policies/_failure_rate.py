@@ -1,4 +1,7 @@
-"""Failure rate: the share of failures among the last calls, or among the calls in the last span of time."""
+"""Failure rate: the share of failures among the last calls, or among the calls in the last span of time.
+
+Compiled where there is a compiler; `_failure_rate.pxd` has the fields.
+"""
 
 from collections import deque
 from typing import Final

@@ -178,10 +178,14 @@ class BreakerPolicy(msgspec.Struct, eq=False, gc=False):
             return False
         rate = self.rate
         if rate is not None and rate.reached(now, 0):
-            self.trip = (rate.failures, rate.calls)
-            self._move(BreakerEvent.TRIPPED, _open_until(self.parameters, self.spells, now))
+            self.opens_on_rate(now, rate)
             return False
         return True
+
+    def opens_on_rate(self, now: Instant, rate: FailureRate) -> None:
+        """A success was the last call that the rate has needed to be reached: it opens."""
+        self.trip = (rate.failures, rate.calls)
+        self._move(BreakerEvent.TRIPPED, _open_until(self.parameters, self.spells, now))
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """Releases the place of a call that was never made."""

@@ -2,6 +2,7 @@
 
 cimport cython
 
+from governor.policies._failure_rate cimport FailureRate
 from governor.policies._places cimport PlacesInFlight
 from governor.policies._window_uses cimport WindowUses
 
@@ -9,8 +10,9 @@ from governor.policies._window_uses cimport WindowUses
 @cython.final
 cdef class Calm:
     cdef public object _breaker, shared, succeed
+    cdef public FailureRate _rate
     cdef public tuple _limits, _parts
-    cdef public long long since
+    cdef public long long since, _slow_call
 
 
 cdef inline bint succeeded(Calm calm, long long now, long long granted_at) except -1:
@@ -21,7 +23,12 @@ cdef inline bint succeeded(Calm calm, long long now, long long granted_at) excep
             so = WindowUses.succeed(<WindowUses>part, now, granted_at)
         elif isinstance(part, PlacesInFlight):
             so = PlacesInFlight.succeed(<PlacesInFlight>part, now, granted_at)
-        else:
+        elif calm._rate is None or now - granted_at >= calm._slow_call:
             so = part.succeed(now, granted_at)
+        else:
+            # `BreakerPolicy.succeed`
+            so = not FailureRate.reached(calm._rate, now, 0)
+            if not so:
+                part.opens_on_rate(now, calm._rate)
         goes_on = so and goes_on
     return goes_on

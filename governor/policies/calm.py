@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final, Self, final
 
-from governor._units import Instant
+from governor._units import NEVER, Instant
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import Grant, Result
@@ -31,12 +31,15 @@ _BRIEF: Final = (StrictWindowPolicy, InFlightPolicy)
 class Calm:
     """What notices a success in a calm scope. Valid until anything but a success or a plain grant happens there."""
 
-    __slots__ = ("_breaker", "_limits", "_parts", "shared", "since", "succeed")
+    __slots__ = ("_breaker", "_limits", "_parts", "_rate", "_slow_call", "shared", "since", "succeed")
 
     def __init__(self, pipeline: Pipeline) -> None:
         # Outcomes do not change a bucket.
         self._limits = tuple(limit for limit in pipeline.all_limits if type(limit) is not TokenBucketPolicy)
         self._breaker = breaker = pipeline.breaker if pipeline.breaker.counts_successes else None
+        #: Of the breaker, for compiled code: what a success counts in, and from which duration on it counts as a failure.
+        self._rate = pipeline.breaker.rate
+        self._slow_call = NEVER if (slow_call := pipeline.breaker.parameters.slow_call) is None else slow_call
         #: Successes count here while no run of rejections has begun, as other scopes of the provider may have it.
         self.shared = pipeline.shared
         #: The generation from which on all limits and the breaker know of grants. Successes of earlier ones do not count here.
