@@ -3,7 +3,7 @@
 from typing import Final
 
 from governor._actors.mailbox import NOMINAL_WAIT
-from governor._units import MILLISECOND, NEVER, SECOND, Duration, Instant, to_seconds
+from governor._units import MILLISECOND, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.messages import Denied
 from governor.policies.verdict import Verdict
@@ -37,10 +37,12 @@ def wait_of(now: Instant, verdict: Verdict) -> float:
     Where an outcome may bring that instant forward, the wait is at most the nominal one from the first instant on at which an
     outcome helps.
     """
-    if not verdict.sooner:
-        return max(1, verdict.when - now) / SECOND
-    certain = max(0, verdict.not_before - now)
-    return max(1, certain + min(verdict.when - now - certain, NOMINAL_WAIT)) / SECOND
+    wait = verdict.when - now
+    if verdict.sooner:
+        longest = (verdict.not_before - now if verdict.not_before > now else 0) + NOMINAL_WAIT
+        if wait > longest:
+            wait = longest
+    return to_seconds(wait if wait > 1 else 1)
 
 
 def sooner(now: Instant, verdict: Verdict) -> Verdict:

@@ -24,7 +24,7 @@ from governor.policies.breaker_parameters import Breaker
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.budget import Budgets
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Limit, LimitPolicy, Policy, Request, Result
-from governor.policies.cooldown import NO_COOLDOWN
+from governor.policies.cooldown import NO_COOLDOWN, CooldownPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.lenders import lenders, lends_elsewhere
 from governor.policies.limits import AWAITS_ANSWERS, NEEDS_OUTCOME, build, predecessors
@@ -176,11 +176,12 @@ class Pipeline(OwnParts):
                 gate = limit.ready
         self.gate = Instant(gate)
 
-    def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:
+    def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:  # noqa: C901 - written out
         """When all policies grant the request, and which of them is the last to."""
         when, not_before = now, now
         by: Policy | BanGuard | Mark | None = None
-        for pause in self.pauses:
+        pauses: tuple[CooldownPolicy | DegradedPolicy, ...] = self.pauses
+        for pause in pauses if self.exempt else (*pauses, self.degraded):
             if pause.until > when:  # Its `earliest`, without a call: this is what a denial costs.
                 when, by, not_before = pause.until, pause, pause.until
         hangs = False
@@ -189,14 +190,25 @@ class Pipeline(OwnParts):
             if earliest > when:
                 when, by, hangs = earliest, self.guard, waits_for_answer
                 not_before = not_before if hangs else earliest
-        counting = self.breaker.status is not BreakerStatus.OPEN
-        for policy in self.policies:
+        breaker = self.breaker
+        counting = breaker.status is not BreakerStatus.OPEN
+        if not breaker.unrestricted:
+            earliest = breaker.earliest(now, request, ahead)
+            if earliest > when:
+                when, by, hangs = earliest, breaker, counting
+            if not_before < earliest < AFTER_OUTCOME and not counting:
+                not_before = earliest
+        # What has room for a plain request is not asked, unless calls of other scopes may go before it.
+        plain = request is PLAIN and ahead is None and not self.shares
+        for policy in self.spending:
+            if plain and policy.ready <= now:
+                continue
             earliest = policy.earliest(now, request, ahead)
             if earliest > when:
                 when, by, hangs = earliest, policy, False
-            if not_before < earliest < AFTER_OUTCOME and not (counting and policy is self.breaker):
+            if not_before < earliest < AFTER_OUTCOME:
                 not_before = earliest
-        if when == AFTER_OUTCOME or hangs or (counting and by is self.breaker):
+        if when == AFTER_OUTCOME or hangs:
             return Verdict(when, by, sooner=True, not_before=not_before)
         if when <= now and self.mark is not None and self.mark.short(now, request):
             # For so long as a record is being written. Last, so that nothing is written for a call that is denied anyway.
