@@ -170,22 +170,21 @@ class BreakerPolicy(msgspec.Struct, eq=False, gc=False):
         if result is not Result.NEUTRAL:
             self._record_call(now, failed=result is Result.FAILURE)
 
-    def succeed(self, now: Instant, granted_at: Instant) -> bool:
-        """As `record` of a success, while it is closed, with no ramp and no failure in a row. False if that has changed."""
+    def succeed(self, now: Instant, granted_at: Instant, reached: bool = False) -> bool:
+        """As `record` of a success, while it is closed, with no ramp and no failure in a row. False if that has changed.
+
+        With `reached` the rate has counted it, and is reached.
+        """
         slow_call = self.parameters.slow_call
         if slow_call is not None and now - granted_at >= slow_call:
             self._record_call(now, failed=True)
             return False
         rate = self.rate
-        if rate is not None and rate.reached(now, 0):
-            self.opens_on_rate(now, rate)
+        if rate is not None and (reached or rate.reached(now, 0)):
+            self.trip = (rate.failures, rate.calls)
+            self._move(BreakerEvent.TRIPPED, _open_until(self.parameters, self.spells, now))
             return False
         return True
-
-    def opens_on_rate(self, now: Instant, rate: FailureRate) -> None:
-        """A success was the last call that the rate has needed to be reached: it opens."""
-        self.trip = (rate.failures, rate.calls)
-        self._move(BreakerEvent.TRIPPED, _open_until(self.parameters, self.spells, now))
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """Releases the place of a call that was never made."""

@@ -27,8 +27,6 @@ cdef inline bint succeeded(Calm calm, long long now, long long granted_at) excep
             so = part.succeed(now, granted_at)
         else:
             # `BreakerPolicy.succeed`
-            so = not FailureRate.reached(calm._rate, now, 0)
-            if not so:
-                part.opens_on_rate(now, calm._rate)
+            so = not FailureRate.reached(calm._rate, now, 0) or part.succeed(now, granted_at, True)
         goes_on = so and goes_on
     return goes_on
