@@ -64,3 +64,16 @@ class Hint(NamedTuple):
     def retry_at(self, now: Instant) -> Instant | None:
         """The first instant at which a call may be sent, on the clock of `now`, which is when the answer was read."""
         return None if self.retry_after is None else Instant(now + self.retry_after)
+
+
+def agree(found: list[Hint], wait: int) -> None:
+    """Let what an answer states stand for the windows that its limits without a reset are assumed to wait for.
+
+    That is the `wait` that a denial asks for, or the reset of the same limit by another name. A window is longer than either.
+    """
+    for at, hint in enumerate(found):
+        if hint.reset is None and hint.retry_after is not None and not hint.assumed:
+            same = (one.reset for one in found if one.reset and one.remaining == 0 and one.limit == hint.limit is not None)
+            until = wait if wait > 0 else max(same, default=0)
+            if 0 < until < hint.retry_after:
+                found[at] = hint._replace(retry_after=Duration(until), reset=Duration(until))

@@ -8,13 +8,15 @@ What reads fields RateLimit, and what reads the wording of denials, is loaded wi
 
 import re
 from collections.abc import Iterable
+from functools import cache
+from types import ModuleType
 from typing import Final
 
 from governor._units import MILLISECOND, SECOND, Duration
 from governor.hints.body import decode, texts
 from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources, PolicyFields, dialect_of
 from governor.hints.forms import Form, form_of
-from governor.hints.hint import MAX_HINT, Headers, Hint, Scope, Severity
+from governor.hints.hint import MAX_HINT, Headers, Hint, Scope, Severity, agree
 from governor.hints.retry_after import RETRY_AFTER, longest_wait
 from governor.hints.values import (
     MAX_FIELD,
@@ -104,7 +106,7 @@ class _Answer:
             found.append(self._denial(form, found))
         else:
             if self._has_guessed:
-                _agree(found, -1)
+                agree(found, -1)
             if form.waits and (wait := self._stated_wait(form)) > 0:
                 found.append(Hint("requests", retry_after=self._span(wait), severity=_PAUSE))
         if len(found) > MAX_HINTS:
@@ -116,7 +118,7 @@ class _Answer:
         """The wait of an answer that says "rate limited", beside the limits that it states."""
         wait, assumed = self._wait(form), False
         if self._has_guessed:
-            _agree(found, wait)
+            agree(found, wait)
         if wait <= 0:
             wait, assumed = self._until(found)
         else:
@@ -227,19 +229,18 @@ class _Answer:
 
     def _fields(self, field: PolicyFields, text: str | None, scope: Scope) -> list[Hint]:
         """The states that a field RateLimit says, or its equivalent of a provider; without one, its policies."""
-        from governor.hints.ratelimit_fields import NO_POLICY, State, policies, states
-
-        said = self._headers.get(field.policy)
-        known = policies(said[:_MAX_STATED]) if said is not None else {}
-        stated = [State(name, None, "", NO_POLICY) for name in known] if text is None else states(text)
+        reading = _reading_fields()
+        none, said = reading.NO_POLICY, self._headers.get(field.policy)
+        known = reading.policies(said[:_MAX_STATED]) if said is not None else {}
+        stated = [reading.State(name, None, "", none) for name in known] if text is None else reading.states(text)
         later = -1 if field.reset is None or text is None else self._latest(field.reset, SECOND)
         found = []
         for name, remaining, until, own in stated:
             policy = known.get(name)
             if policy is None:
-                policy = next(iter(known.values())) if len(known) == 1 and (not name or "" in known) else NO_POLICY
+                policy = next(iter(known.values())) if len(known) == 1 and (not name or "" in known) else none
             limit, window, dimension = policy
-            if own is not NO_POLICY:
+            if own is not none:
                 limit = limit if own.limit is None else own.limit
                 window = own.window if window < 0 else window
                 dimension = dimension or own.unit
@@ -301,12 +302,12 @@ class _Answer:
 
     def _wait(self, form: Form) -> int:
         """The longest wait that an answer asks for which says "rate limited"; -1 if it asks for none."""
-        from governor.hints.wording import wait_of
-
         longest = self._stated_wait(form)
         for name, unit in form.denied_waits:
             longest = max(longest, self._denied_wait(self._headers.get(name) or "", unit))
         if self._has_body:
+            from governor.hints.wording import wait_of
+
             for source in self._dialect.waits:
                 if source[0] == "$":
                     longest = max(longest, self._latest(source, SECOND))
@@ -375,17 +376,12 @@ _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-mashe
 _OLD_POLICY: Final = re.compile(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")
 
 
-def _agree(found: list[Hint], wait: int) -> None:
-    """Let what an answer states stand for the windows that its limits without a reset are assumed to wait for.
+@cache
+def _reading_fields() -> ModuleType:
+    """The reader of the fields of the IETF, loaded on first use: a look-up here costs a twentieth of an import statement."""
+    from governor.hints import ratelimit_fields
 
-    That is the `wait` that a denial asks for, or the reset of the same limit by another name. A window is longer than either.
-    """
-    for at, hint in enumerate(found):
-        if hint.reset is None and hint.retry_after is not None and not hint.assumed:
-            same = (one.reset for one in found if one.reset and one.remaining == 0 and one.limit == hint.limit is not None)
-            until = wait if wait > 0 else max(same, default=0)
-            if 0 < until < hint.retry_after:
-                found[at] = hint._replace(retry_after=Duration(until), reset=Duration(until))
+    return ratelimit_fields
 
 
 def _span(text: str, clock: Clock, unit: int = SECOND) -> int:
