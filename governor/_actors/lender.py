@@ -24,7 +24,7 @@ from governor._lazy import NOTHING
 from governor._units import NEVER, Instant
 from governor.instrumentation import LeaseRevoked
 from governor.policies.contract import Grant
-from governor.policies.lent import collect, hand_over, reclaim, succeeded
+from governor.policies.lent import collect, hand_over, may_lend, reclaim, succeeded
 from governor.policies.pipeline import Pipeline
 from governor.policies.verdict import Verdict
 
@@ -192,11 +192,6 @@ class Lender:
 
     # Holders in other processes.
 
-    @property
-    def lends(self) -> bool:
-        """Whether anything may be granted ahead to other processes. Limits that other scopes wait for as well are not."""
-        return bool(self._ledger.pipeline.remote_lenders) and not self._ledger.pipeline.shares
-
     def holds_up(self, verdict: Verdict) -> bool:
         """Whether permits stand in the way of a call that are being recalled from other processes."""
         pipeline = self._ledger.pipeline
@@ -216,7 +211,7 @@ class Lender:
         """Grants a holder up to `wanted` permits ahead, as far as the limits have them to spare. Returns how many."""
         pipeline, now = self._ledger.pipeline, self._ledger.clock()
         pipeline.regate()
-        if wanted <= 0 or holder.recalled_at is not None or now < pipeline.gate or not self.lends:
+        if wanted <= 0 or holder.recalled_at is not None or now < pipeline.gate or not may_lend(pipeline):
             return 0
         free = pipeline.lendable(now)
         part = (free + self.lent_out) // len(self.remote.keys() | {holder})

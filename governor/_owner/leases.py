@@ -15,6 +15,7 @@ from governor._actors.actor import ScopeActor
 from governor._actors.remote_holder import RemoteHolder
 from governor._owner.checks import ProtocolError
 from governor._units import Duration, Instant
+from governor.policies.lent import may_lend
 from governor.protocol import FromOwner, LeaseUse, Lent, Recall
 
 #: Scopes in which a process has a holder, whether or not that holds anything.
@@ -140,7 +141,7 @@ class Leases:
 
     def _fill(self, lease: _Lease, wanted: int) -> None:
         actor = lease.actor
-        if wanted and actor.lender.lends and actor.life.live and not actor.logic.watched:
+        if wanted and may_lend(actor.ledger.pipeline) and actor.life.live and not actor.logic.watched:
             actor.within(partial(actor.lender.lend, lease.holder, wanted))
 
     # The way to the holders.

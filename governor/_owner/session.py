@@ -29,7 +29,7 @@ from governor.errors import Reason
 from governor.messages import Denied, NoRetry, RetryPlan
 from governor.policies.budget import Budgets
 from governor.policies.contract import REQUESTS, Request
-from governor.policies.lent import spend
+from governor.policies.lent import may_lend, spend
 from governor.protocol import (
     VERSION,
     Act,
@@ -257,7 +257,7 @@ class Session:
                 del self._waiting[number]
         if answer is not None:
             self._decided(number, answer)
-        if plain and actor.lender.lends:
+        if plain and may_lend(actor.ledger.pipeline):
             self.leases.asked(scope)
 
     def _woken(self, number: int) -> None:

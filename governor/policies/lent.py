@@ -10,6 +10,11 @@ from governor.policies.contract import Grant, LimitPolicy, Request, Result
 from governor.policies.pipeline import Pipeline
 
 
+def may_lend(pipeline: Pipeline) -> bool:
+    """Whether anything may be granted ahead to other processes. Limits that other scopes wait for as well are not."""
+    return bool(pipeline.remote_lenders) and not pipeline.shares
+
+
 def hand_over(now: Instant, before: Pipeline, after: Pipeline, lent: int) -> None:
     """Has `after`, which has taken over the rest, count what is lent.
 
