@@ -58,7 +58,7 @@ def test_the_histories_reach_what_they_are_for(compiled: dict[int, Sequence[str]
     assert instants[STEPS // 20] < build_history.LARGE_AFTER < instants[-1]
 
 
-@pytest.mark.parametrize("plant", [*build_history.SPENT, *build_history.GRANTED])
+@pytest.mark.parametrize("plant", [*build_history.SPENT, *build_history.GRANTED, *build_history.ELSEWHERE])
 def test_the_smallest_difference_between_the_builds_is_found(plant: str, compiled: dict[int, Sequence[str]]) -> None:
     assert first_difference(history(SEEDS[0], plant, pure=True), compiled[SEEDS[0]]) is not None
 

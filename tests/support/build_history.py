@@ -9,10 +9,15 @@ from random import Random
 from typing import Any, Final
 
 from governor import Config, Denied, Governor, Permit, UsageError
+from governor._actors import granting
 from governor._actors.granting import Granting
 from governor._fields import Counts
-from governor._units import Instant
+from governor._units import Instant, to_seconds
 from governor.errors import PermitDenied
+from governor.policies._failure_rate import FailureRate
+from governor.policies._places import PlacesInFlight
+from governor.policies._sliding_log import SlidingLog
+from governor.policies._window_uses import WindowUses
 from governor.policies.plain import PlainSpending
 
 #: A microsecond before this instant the numbers of the bucket `large` fit in 64 bits, and after it no more.
@@ -24,9 +29,15 @@ SCOPES: Final[dict[str, dict[str, Any]]] = {
     "two": {"limits": ["70/s burst 5", "1000/minute burst 20"]},
     "second": {"limits": ["50/s burst 9", "20/s burst 2"]},
     "strict": {"limits": ["3 per 100ms strict"]},
+    "outcome": {"limits": ["3 per 100ms strict"], "counted": "outcome"},
+    "merged": {"limits": ["5000 per s strict"], "arrival_margin": "15ms"},
     "flight": {"limits": ["2 in flight"]},
     "mixed": {"limits": ["90/s burst 9", "4 in flight", "20 per s strict"]},
     "rate": {"limits": ["500/s burst 50"], "breaker": {"failure_rate": 0.5, "window": "1s", "open_for": "200ms"}},
+    "calls": {
+        "limits": ["9 in flight"],
+        "breaker": {"failure_rate": 0.5, "window_calls": 5, "minimum_calls": 3, "slow_call": "50ms"},
+    },
 }
 SETTINGS: Final = {
     "global": {"requests_per_minute": 150, "degraded_cooldown": "50ms"},
@@ -45,6 +56,7 @@ class History:
         self.random = Random(seed)
         self.now = LARGE_AFTER - 2_000_000
         self.held: list[Permit] = []
+        self.scope = "bucket"
         self.statuses: tuple[int | None, ...] = GOOD
         self.governor = Governor(Config.from_mapping(SETTINGS), clock=lambda: Instant(self.now), random=Random(seed))
 
@@ -61,7 +73,9 @@ class History:
                 permit.give_back()
 
     async def ask(self) -> object:
-        scope = self.random.choice(tuple(SCOPES))
+        if self.random.random() < 0.4:  # Else once more, so that the limits of each are met.
+            self.scope = self.random.choice(tuple(SCOPES))
+        scope = self.scope
         answer = self.governor.leases.take(scope, None, 1) if self.random.random() < 0.2 else self.governor.try_permit(scope)
         if isinstance(answer, Permit):
             self.held.append(answer)
@@ -121,7 +135,11 @@ class History:
                 cap, pipeline = actor._cap, actor.ledger.pipeline
                 told += [actor.ledger.scope, actor.gate, actor._generation, actor.life.state, cap.left, cap.latest]
                 told += [cap.slot_ends, actor.counters.answered_2xx, actor.ledger.counters.record()]
-                told += [pipeline.degraded.failures, *((limit.ready, limit.state()) for limit in pipeline.all_limits)]
+                told += [
+                    pipeline.degraded.failures,
+                    pipeline.breaker.state(),
+                    *((limit.ready, limit.state()) for limit in pipeline.all_limits),
+                ]
         return told
 
 
@@ -160,6 +178,9 @@ GRANTED: Final = {"counter": counted_twice, "generation": one_generation_later}
 
 def plant(name: str) -> None:
     """Makes this build differ."""
+    if name in ELSEWHERE:
+        ELSEWHERE[name]()
+        return
     commit, grab = PlainSpending.commit, Granting.grab
 
     def spent(self: PlainSpending, now: Instant) -> int:
@@ -177,6 +198,58 @@ def plant(name: str) -> None:
         PlainSpending.commit = spent  # type: ignore[method-assign]
     else:
         Granting.grab = granted  # type: ignore[method-assign]
+
+
+def _one_use_more() -> None:
+    spend = WindowUses.spend
+
+    def spends(self: WindowUses, now: Instant, cost: int) -> int:
+        return spend(self, now, cost + (now % 7 == 0))
+
+    WindowUses.spend = spends  # type: ignore[method-assign]
+
+
+def _window_a_tick_shorter() -> None:
+    add = SlidingLog.add
+
+    def adds(self: SlidingLog, now: Instant, count: int) -> None:
+        self.window -= 1
+        add(self, now, count)
+        self.window += 1
+
+    SlidingLog.add = adds  # type: ignore[method-assign]
+
+
+def _place_kept() -> None:
+    succeed = PlacesInFlight.succeed
+
+    def keeps(self: PlacesInFlight, now: Instant, granted_at: Instant) -> bool:
+        return succeed(self, now, granted_at) if now % 7 else not self.ready
+
+    PlacesInFlight.succeed = keeps  # type: ignore[method-assign]
+
+
+def _wait_a_tick_longer() -> None:
+    vars(granting)["to_seconds"] = lambda span: to_seconds(span + 1)
+
+
+def _success_not_counted() -> None:
+    reached = FailureRate.reached
+
+    def reaches(self: FailureRate, now: Instant, failed: int) -> bool:
+        return bool(failed or now % 7) and reached(self, now, failed)
+
+    FailureRate.reached = reaches  # type: ignore[method-assign]
+
+
+#: In windows, in flight, in denials and in a breaker on a rate.
+ELSEWHERE: Final = {
+    "use": _one_use_more,
+    "edge": _window_a_tick_shorter,
+    "place": _place_kept,
+    "wait": _wait_a_tick_longer,
+    "success": _success_not_counted,
+}
 
 
 if __name__ == "__main__":
