@@ -33,7 +33,9 @@ DOUBLE_AFTER: Final = Duration(10 * SECOND)
 #: by half instead of doubling; a call is under way for so long at least.
 UNDER_WAY_PART: Final = 12
 MAX_UNDER_WAY: Final = 28
-MIN_UNDER_WAY: Final = Duration(SECOND // 4)
+#: How many times as fast as the limit that a server states makes on average a gentle rate becomes.
+MAX_AHEAD: Final = 4
+MIN_TOOK: Final = Duration(SECOND // 4)
 #: Calls for each time that the rate of the last denial is tried again, at first and at most, and the time until it is.
 PROBE_EVERY: Final = 300
 MAX_PROBE_EVERY: Final = 900
@@ -92,6 +94,7 @@ class RateLearner:
         "denials",
         "gentle",
         "rate",
+        "stated",
         "window",
     )
 
@@ -118,6 +121,8 @@ class RateLearner:
         #: Calls granted since a gentle rate last changed, and how soon they are answered; None before the first answer.
         self._since = 0
         self._took: int | None = None
+        #: The rate of the limits that the server states: a gentle rate is no lower before a denial. 0 if it states none.
+        self.stated = 0.0
         #: A gentle rate before it last grew.
         self._before = FIRST_RATE
         self._probe_every = PROBE_EVERY
@@ -183,9 +188,15 @@ class RateLearner:
                 many = self._took is not None and self.rate * self._took >= MAX_UNDER_WAY * SECOND
                 self._before, self.rate = self.rate, min(self.rate * (1.5 if many else 2.0), NO_RATE)
             self._moved_at, self._since = now, 0
+        most = NO_RATE
+        if self.stated:
+            # Faster, what is left of the limit would be spent before an answer says so.
+            most = max(MAX_AHEAD * self.stated, FIRST_RATE)
+            self.rate = min(self.rate, most)
         if self._took:
+            took = max(self._took, MIN_TOOK)
             under_way = min(self.window.used(now)[-1] / UNDER_WAY_PART, MAX_UNDER_WAY)
-            rate = under_way * SECOND / max(self._took, MIN_UNDER_WAY)
+            rate = min(max(under_way * SECOND / took, self.stated), MAX_UNDER_WAY * SECOND / took, most)
             if rate > self.rate:
                 self._before = rate / 2
                 self.rate, self._moved_at, self._since = rate, now, 0

@@ -16,7 +16,7 @@ from governor._units import MINUTE, Duration, Instant
 from governor.errors import ConfigError
 from governor.hints import Hint, Severity
 from governor.policies._refill import refilled_by
-from governor.policies.contract import Grant
+from governor.policies.contract import REQUESTS, Grant
 from governor.policies.gcra import TokenBucket
 from governor.policies.learned_in_flight import DenialLevels, LearnedInFlightPolicy, Level
 from governor.policies.learned_rate import LearnedRate, LearnedRatePolicy, LearnedRateState
@@ -24,6 +24,7 @@ from governor.policies.rate_learner import MIN_PAUSE
 from governor.policies.remaining import RemainingPolicy, RemainingState
 from governor.policies.server_word import ServerWord
 from governor.policies.shared_limit import SharedLimit
+from governor.policies.stated_rate import StatedRate
 from governor.policies.window import StrictWindowPolicy, StrictWindowState
 from governor.policies.window_parameters import StrictWindow
 
@@ -63,6 +64,7 @@ class ServerLimits:
         "_gentle",
         "_levels",
         "_remaining",
+        "_stated",
         "_windows",
         "adopts",
         "at_work",
@@ -80,6 +82,8 @@ class ServerLimits:
         self._doubted_until = Instant(0)
         #: The rate that was learned from denials; None before the first one.
         self.learned = LearnedRatePolicy(Instant(0), gentle=True) if gentle else None
+        #: How fast the server says that it may be asked; None unless it is asked gently.
+        self._stated = StatedRate() if gentle else None
         #: The limit of calls at work that denials have shown, and what denials had in common before; None if nothing.
         self.at_work: LearnedInFlightPolicy | None = None
         self._levels: DenialLevels | None = None
@@ -117,6 +121,10 @@ class ServerLimits:
         if hint.remaining is not None:
             span = min(hint.reset or hint.window or 0, most)
             policy = self._policy(hint.dimension, history)
+            if span and self._stated is not None and self.learned is not None and hint.dimension == REQUESTS and hint.limit:
+                said = (hint.name, hint.limit)
+                rate = self._stated.hear(grant.granted_at, said, hint.remaining, Duration(max(span, hint.window or span)))
+                self.learned.learner.stated = rate
             if span and policy is not None:
                 doubted = now < self._doubted_until
                 known = () if doubted else (*windows, *(one.parameters for one in self._windows.values()))
@@ -204,6 +212,7 @@ class ServerLimits:
         self.learned = self._unlearned()
         self.at_work = self._levels = None
         self._doubted_until = Instant(0)
+        self._stated = StatedRate() if self._gentle else None
         self.word = ServerWord()
         self._collect()
 

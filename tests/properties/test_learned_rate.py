@@ -15,9 +15,11 @@ from governor.policies.learned_window import SPANS
 from governor.policies.rate_learner import (
     DOUBLE_AFTER,
     FIRST_RATE,
+    MAX_AHEAD,
     MAX_SPELL_PAUSE,
     MAX_UNDER_WAY,
     MIN_RATE,
+    MIN_TOOK,
     PROBE_EVERY,
     PROBE_RATE,
     UNDER_WAY_PART,
@@ -120,6 +122,25 @@ def test_answers_to_calls_that_are_few_do_not_make_the_rate_grow() -> None:
         policy.answered(Instant(now + 1000), Grant(now, 0))
 
     assert policy.rate == FIRST_RATE
+
+
+@given(st.integers(1, 400), st.integers(20, 2_000), st.booleans())
+def test_a_gentle_rate_is_that_of_the_limit_that_the_server_states_and_at_most_four_times_it_but_for_what_may_be_under_way(
+    stated: int, took: int, long: bool
+) -> None:
+    policy, now = LearnedRatePolicy(START, gentle=True), START
+    policy.learner.stated = stated / 10
+    rates = []
+    for _ in range(200 if long else 3):
+        now = policy.earliest(now, PLAIN)
+        policy.commit(now, PLAIN)
+        policy.answered(Instant(now + took * MILLISECOND), Grant(now, 0))
+        rates.append(policy.rate)
+    # The first answer is known at the second grant. As many as are under way at most may all be denied.
+    most = MAX_UNDER_WAY * SECOND / max(took * MILLISECOND, MIN_TOOK)
+
+    assert all(min(stated / 10, most) <= rate * 1.001 for rate in rates[1:])
+    assert all(rate <= max(MAX_AHEAD * stated / 10, FIRST_RATE) * 1.001 for rate in rates)
 
 
 def test_a_permit_that_was_granted_ahead_says_nothing_about_how_soon_calls_are_answered() -> None:
