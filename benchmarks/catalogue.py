@@ -147,7 +147,17 @@ CONTENDERS: Final = (
         quick_size=3,
         title="`python -c 'import governor'` beside `python -c pass`",
         does="whole programs, from start to exit, in turns; files in the page cache, bytecode compiled",
-        does_not="no event loop is started, no client imported",
+        does_not="no name is used, so that nothing else is loaded",
+    ),
+    Contender(
+        name="startup-permit",
+        family=Family.STARTUP,
+        entry="contenders.startup:first_permits",
+        size=11,
+        quick_size=3,
+        title="`with Governor()` and one permit, beside `python -c pass`",
+        does="as above, with a governor on a thread of its own and its event loop",
+        does_not="no client imported",
     ),
     Contender(
         name="watched",

@@ -6,16 +6,29 @@ import sys
 from collections.abc import Mapping
 from statistics import median
 from time import perf_counter_ns
+from typing import Final
+
+_PERMIT: Final = "from governor import Governor\nwith Governor() as governor:\n    governor.try_permit('weather')"
 
 
 def pairs_of_programs(size: int) -> Mapping[str, float]:
+    """`import governor`, beside a program that does nothing."""
+    return _beside_nothing("import governor", size)
+
+
+def first_permits(size: int) -> Mapping[str, float]:
+    """A governor on a thread and one permit: what the import leaves to first use is in it."""
+    return _beside_nothing(_PERMIT, size)
+
+
+def _beside_nothing(program: str, size: int) -> Mapping[str, float]:
     """Medians in milliseconds over `size` pairs; `extra_ms` is the median of the differences within the pairs."""
-    _run("import governor")
+    _run(program)
     empty: list[float] = []
     loaded: list[float] = []
     for _ in range(size):
         empty.append(_run("pass"))
-        loaded.append(_run("import governor"))
+        loaded.append(_run(program))
     extra = [after - before for before, after in zip(empty, loaded, strict=True)]
     return {"empty_ms": median(empty), "import_ms": median(loaded), "extra_ms": median(extra)}
 
