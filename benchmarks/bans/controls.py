@@ -128,6 +128,7 @@ def _is_post(call: Call) -> bool:
 
 #: The control of each scenario in which the governor misses a target.
 CONTROLS: Final[dict[str, Callable[[Scenario, int], Run]]] = {
+    "fixed-minute": lambda scenario, seed: windows(scenario, seed, [Window(60, seconds(60))]),
     "by-the-second": lambda scenario, seed: windows(scenario, seed, [Window(10, seconds(1))]),
     "bucket": bucket,
     "github": lambda scenario, seed: windows(
