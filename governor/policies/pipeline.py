@@ -192,12 +192,11 @@ class Pipeline(OwnParts):
                 not_before = not_before if hangs else earliest
         breaker = self.breaker
         counting = breaker.status is not BreakerStatus.OPEN
-        if not breaker.unrestricted:
-            earliest = breaker.earliest(now, request, ahead)
-            if earliest > when:
-                when, by, hangs = earliest, breaker, counting
-            if not_before < earliest < AFTER_OUTCOME and not counting:
-                not_before = earliest
+        earliest = breaker.earliest(now, request, ahead)
+        if earliest > when:
+            when, by, hangs = earliest, breaker, counting
+        if not_before < earliest < AFTER_OUTCOME and not counting:
+            not_before = earliest
         # What has room for a plain request is not asked, unless calls of other scopes may go before it.
         plain = request is PLAIN and ahead is None and not self.shares
         for policy in self.spending:

@@ -67,8 +67,8 @@ cdef inline bint spent_at_once(PlainSpending spending, long long now) except -1:
 cdef inline long long spend_one(object limit, long long now) except? -1:
     """`limit.spend(now, 1)`."""
     if isinstance(limit, WindowUses):
-        return WindowUses.spend(<WindowUses>limit, now, 1)
-    return PlacesInFlight.spend(<PlacesInFlight>limit, now, 1)
+        return (<WindowUses>limit).spend(now, 1)
+    return (<PlacesInFlight>limit).spend(now, 1)
 
 
 cdef class PlainSpending:

@@ -58,13 +58,13 @@ async def test_a_scope_that_is_closed_while_it_grants_denies_every_later_call_as
         granted(governor.try_permit("weather")).record(status=200)
         actor = actor_of(governor, "weather")
         with pytest.MonkeyPatch.context() as patch:
-            commit = StrictWindowPolicy.commit
+            spend = StrictWindowPolicy.spend
 
-            def close_and_commit(*arguments: object) -> int:
+            def close_and_spend(*arguments: object) -> int:
                 actor.close()
-                return commit(*arguments)  # type: ignore[arg-type] # passed on as they are
+                return spend(*arguments)  # type: ignore[arg-type] # passed on as they are
 
-            patch.setattr(StrictWindowPolicy, "commit", close_and_commit)
+            patch.setattr(StrictWindowPolicy, "spend", close_and_spend)
             governor.try_permit("weather")
         answers = [governor.try_permit("weather") for _ in range(2)]
 
@@ -167,13 +167,15 @@ async def test_an_ask_that_crashes_spends_nothing(policy: type, method: str) -> 
     assert 0 == statistics.requests_last_minute
 
 
-@pytest.mark.parametrize("policy", [StrictWindowPolicy, InFlightPolicy, RequestCapPolicy])
-async def test_the_plainest_ask_that_crashes_spends_nothing(policy: type) -> None:
+@pytest.mark.parametrize(
+    ("policy", "method"), [(StrictWindowPolicy, "spend"), (InFlightPolicy, "spend"), (RequestCapPolicy, "commit")]
+)
+async def test_the_plainest_ask_that_crashes_spends_nothing(policy: type, method: str) -> None:
     limits = ("5/minute burst 5", "5 per minute strict", "5 in flight")
     async with governed(*limits, requests_per_minute=5) as governor:
         permit = granted(governor.try_permit("weather"))
         await anyio.sleep(0.001)  # At the same instant, the cap would only count down.
-        with failing(policy, "commit"):
+        with failing(policy, method):
             answer = governor.try_permit("weather")
         await anyio.wait_all_tasks_blocked()
         permit.give_back()

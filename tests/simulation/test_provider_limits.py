@@ -268,14 +268,20 @@ async def test_a_commit_that_fails_halfway_takes_nothing_of_any_limit(policy: ty
 
 @pytest.mark.promise("R55")
 @pytest.mark.parametrize(
-    ("policy", "cost"),
+    ("policy", "method", "cost"),
     # A plain request is spent in buckets without a call of theirs.
-    [(TokenBucketPolicy, 2), (StrictWindowPolicy, 1), (StrictWindowPolicy, 2), (InFlightPolicy, 1), (InFlightPolicy, 2)],
+    [
+        (TokenBucketPolicy, "commit", 2),
+        (StrictWindowPolicy, "spend", 1),
+        (StrictWindowPolicy, "commit", 2),
+        (InFlightPolicy, "spend", 1),
+        (InFlightPolicy, "commit", 2),
+    ],
 )
-async def test_it_gives_back_what_it_took_of_the_limits_of_the_provider(policy: type, cost: int) -> None:
+async def test_it_gives_back_what_it_took_of_the_limits_of_the_provider(policy: type, method: str, cost: int) -> None:
     async with governed(*LIMITS) as governor:
         granted(governor.try_permit("hub", "GET"))
-        with failing(policy, "commit"):
+        with failing(policy, method):
             crashed = governor.try_permit("hub", "GET", cost=cost)
         await anyio.wait_all_tasks_blocked()
         left = [limit.available for limit in governor.statistics().provider_limits["hub"]]

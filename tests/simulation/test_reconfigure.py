@@ -508,7 +508,7 @@ def interrupted(policy: type, method: str, by: Callable[[], object]) -> Iterator
 async def test_a_signal_handler_may_change_settings_in_the_middle_of_a_decision() -> None:
     async with governed("5 in flight", "9 in flight") as governor:
         kept = take(governor, 1)
-        with interrupted(InFlightPolicy, "commit", lambda: governor.reconfigure(config("7 in flight", "8 in flight"))):
+        with interrupted(InFlightPolicy, "spend", lambda: governor.reconfigure(config("7 in flight", "8 in flight"))):
             permit = granted(governor.try_permit("weather"))
         await anyio.wait_all_tasks_blocked()
         changed = left(governor)
