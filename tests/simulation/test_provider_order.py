@@ -132,7 +132,7 @@ class Model:
 @contextmanager
 def crashing(governor: Governor, method: str) -> Iterator[None]:
     """Within the block the breaker of one scope raises."""
-    breaker = actor_of(governor, "hub", method).ledger.pipeline.breaker
+    breaker = actor_of(governor, "hub", method).ledger.pipeline.own_breaker()  # Scopes share one in which no call has failed.
     earliest = BreakerPolicy.earliest
 
     def fail(policy: BreakerPolicy, *arguments: object) -> object:
