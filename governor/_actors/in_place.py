@@ -1,10 +1,11 @@
-"""Successes read in place: they change the limits and the breaker that wait for them, without a step of the actor.
+"""Successes, and answers that begin, read in place: they change what waits for them, without a step of the actor.
 
 A step looks at every policy and copies what all of them say, which costs several times what a success changes. As long as the
 scope is calm, nothing else notices a success; see `Calm`.
 """
 
 from threading import get_ident
+from typing import Final, TypeGuard
 
 from governor._actors.counters import Counters
 from governor._actors.granting import Granting
@@ -14,8 +15,8 @@ from governor._actors.permit import Permit
 from governor._units import Instant
 
 # C: from governor.clock import system_clock
-from governor.messages import Outcome, Report
-from governor.policies.ban_guard import REJECTED
+from governor.messages import Answered, Outcome, Report
+from governor.policies.ban_guard import REJECTED, Rejection
 from governor.policies.calm import Calm
 from governor.policies.contract import Result
 
@@ -80,10 +81,7 @@ class InPlace(Granting):
     def read_in_place(self, outcome: Outcome) -> bool:
         """Reads an outcome that has been left, on the actor's own thread, if it takes no step. False if it does, or waits."""
         if (
-            not isinstance(outcome, Report)
-            or outcome.result is not Result.SUCCESS
-            or outcome.used
-            or outcome.status in REJECTED
+            not _is_plain(outcome)
             or get_ident() != self.thread  # C: or this_thread(get_ident) != self.thread
             or self.ledger.pipeline.degraded.failures
             or self._common.portal.must_post()
@@ -108,8 +106,12 @@ class InPlace(Granting):
         life.state = BUSY
         try:
             outcomes.pop(0)
-            self.counters.ended(outcome.status, Result.SUCCESS)
-            goes_on = calm.record(now, grant_of(outcome))
+            if isinstance(outcome, Answered):
+                outcome.at = now
+                goes_on = calm.answered(now, outcome.grant)
+            else:
+                self.counters.ended(outcome.status, Result.SUCCESS)
+                goes_on = calm.record(now, grant_of(outcome))
         except Exception as error:
             self.steps().crashed(error)
         finally:
@@ -124,3 +126,13 @@ class InPlace(Granting):
         if not self.looked:
             self.calm = None if self._lender is not None and self._lender.outstanding else Calm.of(self.ledger.pipeline)
             self.looked = True
+
+
+def _is_plain(outcome: Outcome) -> TypeGuard[Answered | Report]:
+    """Whether it is a success that says nothing of what was used, or the beginning of an answer that is no rejection."""
+    if isinstance(outcome, Report):
+        return outcome.result is Result.SUCCESS and not outcome.used and outcome.status not in REJECTED
+    return isinstance(outcome, Answered) and outcome.rejection in _NO_REJECTION and outcome.status not in REJECTED
+
+
+_NO_REJECTION: Final = (None, Rejection.NONE)

@@ -61,6 +61,15 @@ class Calm:
             return None
         return None if pipeline.shares or pipeline.mark is not None else cls(pipeline)
 
+    def answered(self, now: Instant, grant: Grant) -> bool:
+        """Records that an answer has begun, as `Pipeline.answered` does. A breaker that is closed waits for its end.
+
+        False if the scope is not calm any more, as by `record`.
+        """
+        for limit in self._limits:
+            limit.answered(now, grant)
+        return all(limit.ready <= now for limit in self._limits)
+
     def record(self, now: Instant, grant: Grant) -> bool:
         """Records a success, with no run of failures in degraded mode, as `Pipeline.record` and the ban guard do.
 

@@ -13,6 +13,7 @@ from governor import Config, Denied, Governor, Permit
 from governor._actors.actor import ScopeActor
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies.arrivals import Arrivals, Ending
+from governor.policies.ban_guard import Rejection
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import PLAIN, REQUESTS, Grant, LimitPolicy, Request, Result
@@ -54,7 +55,7 @@ CALL: Final = st.tuples(st.just("call"), st.integers(0, 1), STATUSES)
 END: Final = st.tuples(st.just("end"), WHICH, STATUSES)
 OTHER: Final = st.one_of(
     st.tuples(st.just("begin"), WHICH, STATUSES),
-    st.tuples(st.sampled_from(["use", "return", "drop", "look"]), WHICH, st.just(None)),
+    st.tuples(st.sampled_from(["use", "return", "drop", "look", "reject"]), WHICH, st.just(None)),
     st.tuples(st.just("wait"), st.sampled_from([1000, 600_000, SECOND, MINUTE]), st.just(None)),
 )
 #: Long, because what one success leaves undone shows after several others.
@@ -103,6 +104,9 @@ class History:
         if what == "begin":
             permit.answered(status=status)
             self.permits.append(permit)
+        elif what == "reject":
+            permit.answered(status=200, rejection=Rejection.FORBIDDEN)
+            self.permits.append(permit)
         elif what == "end":
             permit.record(status=status)
         elif what == "use":
@@ -130,7 +134,8 @@ async def both(scope: Mapping[str, object], steps: list[Step]) -> tuple[list[obj
 @given(limits=st.sampled_from(LIMITS), breaker=st.sampled_from(BREAKERS), assumed=st.sampled_from(ASSUMED), steps=STEPS)
 # A breaker that a success opens, because it is the third call; a run of rejections that a success in another scope has ended
 # for the provider, but not for this scope; a success that makes room; one from before the breaker opened; one of a permit for
-# two requests; one whose answer has begun in time and has ended late; and an answer that says nothing of how long calls take.
+# two requests; one whose answer has begun in time and has ended late; an answer that says nothing of how long calls take; and
+# answers that begin with a rejection, by their status and by what was read in them.
 @example(["9/s burst 9"], BREAKERS[2], {}, [("call", 0, 500), ("call", 0, 200), ("call", 0, 200), ("ask", 0, None)])
 @example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 401), ("call", 1, 200), ("call", 0, 200)])
 @example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 200), *[ASK_NOW] * 3, ("end", 0, 200)])
@@ -144,6 +149,8 @@ async def both(scope: Mapping[str, object], steps: list[Step]) -> tuple[list[obj
 @example(
     ["3 in flight"], BREAKERS[3], {}, [("call", 0, 200), ASK_NOW, ("begin", 0, 200), ("wait", SECOND, None), ("end", 0, 200)]
 )
+@example(["9 per second strict"], BREAKERS[0], {}, [ASK_NOW, ("begin", 0, 401), ("end", 0, 401)])
+@example(["9 per second strict"], BREAKERS[0], {}, [ASK_NOW, ("reject", 0, None), ("end", 0, 200)])
 def test_a_success_that_is_read_in_place_changes_what_a_step_would_have_changed(
     limits: list[str], breaker: Mapping[str, object], assumed: Mapping[str, object], steps: list[Step]
 ) -> None:
