@@ -8,7 +8,7 @@ from threading import get_ident
 from typing import Final, TypeGuard
 
 from governor._actors.counters import Counters
-from governor._actors.granting import Granting
+from governor._actors.granting import READY, Granting
 from governor._actors.ledger import grant_of
 from governor._actors.lifecycle import BUSY, IDLE
 from governor._actors.permit import Permit
@@ -55,6 +55,7 @@ class InPlace(Granting):
             or self.unread
             or self.inbox
             or calm.shared.rejections.run
+            or (calm.queues and max(map(READY, calm.queues)))
             or generation < calm.since
             or permit.reported
         ):
@@ -99,6 +100,7 @@ class InPlace(Granting):
             or outcomes[0] is not outcome
             or self.inbox
             or calm.shared.rejections.run
+            or (calm.queues and max(map(READY, calm.queues)))
             or outcome.grant.generation < calm.since
         ):
             return False

@@ -11,7 +11,7 @@ from governor.policies._window_uses cimport WindowUses
 cdef class Calm:
     cdef public object _breaker, shared, succeed
     cdef public FailureRate _rate
-    cdef public tuple _limits, _parts
+    cdef public tuple _limits, _parts, queues
     cdef public long long since, _slow_call
 
 

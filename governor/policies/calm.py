@@ -1,7 +1,7 @@
 """Successes while nothing is amiss in a scope: what they change, without a look at all of its policies.
 
 Windows and limits in flight let go of a success, and a breaker on a rate counts it. Nothing else notices it, as long as no
-failure, rejection or shared limit waits for it: the scope is calm then.
+failure or rejection waits for it, and no call for a limit that the scope shares with others: the scope is calm then.
 
 Compiled where there is a compiler; `calm.pxd` has the fields.
 """
@@ -31,7 +31,7 @@ _BRIEF: Final = (StrictWindowPolicy, InFlightPolicy)
 class Calm:
     """What notices a success in a calm scope. Valid until anything but a success or a plain grant happens there."""
 
-    __slots__ = ("_breaker", "_limits", "_parts", "_rate", "_slow_call", "shared", "since", "succeed")
+    __slots__ = ("_breaker", "_limits", "_parts", "_rate", "_slow_call", "queues", "shared", "since", "succeed")
 
     def __init__(self, pipeline: Pipeline) -> None:
         # Outcomes do not change a bucket.
@@ -42,6 +42,8 @@ class Calm:
         self._slow_call = NEVER if (slow_call := pipeline.breaker.parameters.slow_call) is None else slow_call
         #: Successes count here while no run of rejections has begun, as other scopes of the provider may have it.
         self.shared = pipeline.shared
+        #: The queues of shared limits: while a call waits in one of them, a success may be what it waits for.
+        self.queues = tuple([share.queue for share in pipeline.shares])
         #: The generation from which on all limits and the breaker know of grants. Successes of earlier ones do not count here.
         self.since = max(0 if breaker is None else breaker.since, max(pipeline.born, default=0))
         #: As `record`, for a plain request that was not granted ahead and was answered; None if a limit has no such way.
@@ -59,7 +61,7 @@ class Calm:
         guard, breaker = pipeline.guard, pipeline.breaker
         if breaker.failures or not breaker.unrestricted or guard.own.run or guard.restricted:
             return None
-        return None if pipeline.shares or pipeline.mark is not None else cls(pipeline)
+        return None if pipeline.mark is not None else cls(pipeline)
 
     def answered(self, now: Instant, grant: Grant) -> bool:
         """Records that an answer has begun, as `Pipeline.answered` does. A breaker that is closed waits for its end.

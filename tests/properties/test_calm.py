@@ -33,6 +33,13 @@ LIMITS: Final = (
     ["9 per second strict", "30 per minute strict", "3 in flight"],
     ["5000 per minute strict", "2 tokens per second strict"],
 )
+#: Of both scopes together, of which one may take two units for each request.
+SHARED: Final[tuple[Mapping[str, object], ...]] = (
+    {},
+    {"limits": ["5 per second strict"]},
+    {"limits": ["3 in flight", "9/s burst 6"]},
+    {"limits": ["8 per second strict", "4 in flight"], "cost": {"b": 2}},
+)
 #: By arrival, with a margin shorter and longer than the waits here; by outcome; and given-up calls that keep no place.
 ASSUMED: Final[tuple[Mapping[str, object], ...]] = (
     {},
@@ -67,13 +74,14 @@ Brief = StrictWindowPolicy | InFlightPolicy | BreakerPolicy
 class History:
     """What callers see of one governor, and what has become of all policies in the end."""
 
-    def __init__(self, scope: Mapping[str, object]) -> None:
+    def __init__(self, scope: Mapping[str, object], provider: Mapping[str, object]) -> None:
         self.now = Instant(10 * DAY)
         self.seen: list[object] = []
         self.permits: list[Permit] = []
         says = {
             "global": {"degraded_after_failures": 3, "degraded_after_providers": 1, "requests_per_minute": 60},
             "outbound": {"default": scope},
+            "provider": {"hub": provider},
         }
         self.governor = Governor(Config.from_mapping(says), clock=lambda: self.now, random=Random(0))
 
@@ -123,38 +131,55 @@ class History:
             self.seen += [actor.scope, pipeline.state(), shared, copied, actor.counters.record()]
 
 
-async def both(scope: Mapping[str, object], steps: list[Step]) -> tuple[list[object], list[object]]:
-    one = await History(scope).lived(steps)
+async def both(
+    scope: Mapping[str, object], provider: Mapping[str, object], steps: list[Step]
+) -> tuple[list[object], list[object]]:
+    one = await History(scope, provider).lived(steps)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScopeActor, "succeed", lambda *_: False)
         patch.setattr(ScopeActor, "read_in_place", lambda *_: False)
-        return one, await History(scope).lived(steps)
+        return one, await History(scope, provider).lived(steps)
 
 
-@given(limits=st.sampled_from(LIMITS), breaker=st.sampled_from(BREAKERS), assumed=st.sampled_from(ASSUMED), steps=STEPS)
+@given(
+    limits=st.sampled_from(LIMITS),
+    breaker=st.sampled_from(BREAKERS),
+    assumed=st.sampled_from(ASSUMED),
+    shared=st.sampled_from(SHARED),
+    steps=STEPS,
+)
 # A breaker that a success opens, because it is the third call; a run of rejections that a success in another scope has ended
 # for the provider, but not for this scope; a success that makes room; one from before the breaker opened; one of a permit for
 # two requests; one whose answer has begun in time and has ended late; an answer that says nothing of how long calls take; and
 # answers that begin with a rejection, by their status and by what was read in them.
-@example(["9/s burst 9"], BREAKERS[2], {}, [("call", 0, 500), ("call", 0, 200), ("call", 0, 200), ("ask", 0, None)])
-@example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 401), ("call", 1, 200), ("call", 0, 200)])
-@example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 200), *[ASK_NOW] * 3, ("end", 0, 200)])
+@example(["9/s burst 9"], BREAKERS[2], {}, {}, [("call", 0, 500), ("call", 0, 200), ("call", 0, 200), ("ask", 0, None)])
+@example(["3 in flight"], BREAKERS[0], {}, {}, [("call", 0, 401), ("call", 1, 200), ("call", 0, 200)])
+@example(["3 in flight"], BREAKERS[0], {}, {}, [("call", 0, 200), *[ASK_NOW] * 3, ("end", 0, 200)])
 @example(
     ["9/s burst 9"],
     BREAKERS[4],
     {},
+    {},
     [("call", 0, 200), ASK_NOW, ("call", 0, 500), ("wait", SECOND, None), ("call", 0, 200), ("end", 0, 200)],
 )
-@example(["3 in flight"], BREAKERS[0], {}, [("call", 0, 200), ("two", 0, None), ("call", 0, 200), ("end", 0, 200)])
+@example(["3 in flight"], BREAKERS[0], {}, {}, [("call", 0, 200), ("two", 0, None), ("call", 0, 200), ("end", 0, 200)])
 @example(
-    ["3 in flight"], BREAKERS[3], {}, [("call", 0, 200), ASK_NOW, ("begin", 0, 200), ("wait", SECOND, None), ("end", 0, 200)]
+    ["3 in flight"],
+    BREAKERS[3],
+    {},
+    {},
+    [("call", 0, 200), ASK_NOW, ("begin", 0, 200), ("wait", SECOND, None), ("end", 0, 200)],
 )
-@example(["9 per second strict"], BREAKERS[0], {}, [ASK_NOW, ("begin", 0, 401), ("end", 0, 401)])
-@example(["9 per second strict"], BREAKERS[0], {}, [ASK_NOW, ("reject", 0, None), ("end", 0, 200)])
+@example(["9 per second strict"], BREAKERS[0], {}, {}, [ASK_NOW, ("begin", 0, 401), ("end", 0, 401)])
+@example(["9 per second strict"], BREAKERS[0], {}, {}, [ASK_NOW, ("reject", 0, None), ("end", 0, 200)])
 def test_a_success_that_is_read_in_place_changes_what_a_step_would_have_changed(
-    limits: list[str], breaker: Mapping[str, object], assumed: Mapping[str, object], steps: list[Step]
+    limits: list[str],
+    breaker: Mapping[str, object],
+    assumed: Mapping[str, object],
+    shared: Mapping[str, object],
+    steps: list[Step],
 ) -> None:
-    in_place, in_steps = anyio.run(both, {"limits": limits, "breaker": breaker, **assumed}, steps)
+    in_place, in_steps = anyio.run(both, {"limits": limits, "breaker": breaker, **assumed}, shared, steps)
 
     assert in_steps == in_place
 
