@@ -31,6 +31,8 @@ ALLOWED: Final = {
     "denied": Allowed(5, 128),
     "two limits": Allowed(5, 184),
     "strict window": Allowed(10, 192, on_trio=3),
+    "strict window, answered": Allowed(34, 728, on_trio=4),
+    "strict window of the provider": Allowed(10, 248, on_trio=3),
     "in flight": Allowed(10, 192, on_trio=3),
     "failure rate": Allowed(10, 192, blocks=50, on_trio=3),
     "leased pair": Allowed(2, 32),

@@ -13,10 +13,11 @@ PLAIN: Final = "1000000/s burst 1000000"
 
 
 class Subject(NamedTuple):
-    """The settings of a scope, and the call that is made of a governor that has begun."""
+    """The settings of a scope and of its provider, and the call that is made of a governor that has begun."""
 
     scope: Mapping[str, object]
     makes: Callable[[Governor], Call]
+    provider: Mapping[str, object] = {}
 
 
 def pair(governor: Governor | GovernorClient) -> Call:
@@ -25,6 +26,18 @@ def pair(governor: Governor | GovernorClient) -> Call:
     def call() -> None:
         permit = governor.try_permit("weather")
         assert isinstance(permit, Permit)
+        permit.record(status=200)
+
+    return call
+
+
+def told_of_the_beginning(governor: Governor) -> Call:
+    """A pair whose answer is said to have begun, as adapters say it."""
+
+    def call() -> None:
+        permit = governor.try_permit("weather")
+        assert isinstance(permit, Permit)
+        permit.answered(status=200)
         permit.record(status=200)
 
     return call
@@ -65,6 +78,8 @@ ON_THE_LOOP: Final = {
     "denied": Subject({"limits": ["1 per day burst 1"]}, denied),
     "two limits": Subject({"limits": [PLAIN, "60000000/minute burst 1000000"]}, pair),
     "strict window": Subject({"limits": ["1000000 per hour strict"]}, pair),
+    "strict window, answered": Subject({"limits": ["1000000 per hour strict"]}, told_of_the_beginning),
+    "strict window of the provider": Subject({"limits": [PLAIN]}, pair, {"limits": ["1000000 per hour strict"]}),
     "in flight": Subject({"limits": ["1000 in flight"]}, pair),
     "failure rate": Subject({"limits": [PLAIN], "breaker": {"failure_rate": 0.5, "window": "60s"}}, pair),
 }
@@ -73,7 +88,11 @@ ON_THE_LOOP: Final = {
 @asynccontextmanager
 async def opened(subject: Subject) -> AsyncIterator[Call]:
     """The call, made often enough that everything is there."""
-    settings = {"global": {"requests_per_minute": 1_000_000_000}, "outbound": {"default": subject.scope}}
+    settings = {
+        "global": {"requests_per_minute": 1_000_000_000},
+        "outbound": {"default": subject.scope},
+        "provider": {"weather": subject.provider},
+    }
     async with Governor(Config.from_mapping(settings)) as governor:
         call = subject.makes(governor)
         for _ in range(WARM_UP):
