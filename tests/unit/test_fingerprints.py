@@ -17,7 +17,7 @@ pytestmark = pytest.mark.promise("R09")
 SECOND: Final = 1_000_000
 PRINTS: Final = Fingerprints(b"0" * 32)
 WORDS: Final = ["alpha", "beta", "graph", "river", "stone", "cloud", "paper", "light", "sound", "table"]
-draw: Final = Random()
+draw: Final = Random(5)
 
 #: The body of a call by its number, and what it is answered.
 Calls = Callable[[int], tuple[str, str]]
@@ -113,7 +113,7 @@ def test_requests_about_different_things_are_no_loop_though_they_are_answered_al
         ("https://telegram.example.org/getUpdates", '{"offset": 5, "timeout": 30}', True),
         ("https://example.com/poll?timeout=30", None, True),
         ("https://example.com/poll", '{"timeout": 0}', False),
-        ("https://example.com/chat", asks("wait: 5 pollings, timeout=3"), False),
+        ("https://example.com/chat", '{"messages": [{"role": "user", "content": "wait: 5 pollings, timeout=3"}]}', False),
     ],
 )
 def test_a_request_that_asks_the_server_to_answer_later_is_known(url: str, body: str | None, waits: bool) -> None:
