@@ -267,4 +267,11 @@ TARGETS: Final = (
     Target(
         title="what `import governor` adds to an empty program", contender="startup", metric="extra_ms", most=60.0, unit="ms"
     ),
+    Target(
+        title="what a governor and its first permit add to an empty program",
+        contender="startup-permit",
+        metric="extra_ms",
+        most=60.0,
+        unit="ms",
+    ),
 )
