@@ -20,9 +20,12 @@ from governor.policies.ban_guard import REJECTED, Rejection
 from governor.policies.calm import Calm
 from governor.policies.contract import Result
 
+#: What answers say of a ban that change nothing in a calm scope.
+_NO_REJECTION: Final = (None, Rejection.NONE)
+
 
 class InPlace(Granting):
-    """Reads successes, for the actor of a scope, which has what is named here. Belongs to the actor's own thread."""
+    """Reads outcomes for the actor of a scope, which has what is named here. Belongs to the actor's own thread."""
 
     __slots__ = ("calm", "looked")
 
@@ -135,6 +138,3 @@ def _is_plain(outcome: Outcome) -> TypeGuard[Answered | Report]:
     if isinstance(outcome, Report):
         return outcome.result is Result.SUCCESS and not outcome.used and outcome.status not in REJECTED
     return isinstance(outcome, Answered) and outcome.rejection in _NO_REJECTION and outcome.status not in REJECTED
-
-
-_NO_REJECTION: Final = (None, Rejection.NONE)

@@ -47,6 +47,8 @@ class Stepped(InPlace):
     #: The parameters of the loop guard, and of retries.
     loops: Loops
     retry: Retry
+    #: Copies what calls read without a step.
+    copy: Callable[[], None]
 
     def steps(self) -> Steps:
         """The steps of the actor, from any thread."""
@@ -68,10 +70,6 @@ class Stepped(InPlace):
             # `close` leaves its mark first and then looks for steps, so one of the two closes the mailbox.
             self._steps.mailbox.close(self._denied(Reason.SHUTTING_DOWN, None))
         return self._steps
-
-    def copy(self) -> None:
-        """Copies what calls read without a step."""
-        raise NotImplementedError
 
     # Parts of the steps.
 

@@ -5,6 +5,7 @@ Two builds that mean the same print the same. A plant makes this one differ by t
 
 import asyncio
 import sys
+from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
@@ -176,6 +177,10 @@ SPENT: Final = {"tick": one_tick_more, "overflow": wrapped_round, "cap": dated_l
 GRANTED: Final = {"counter": counted_twice, "generation": one_generation_later}
 
 
+def _replace(kind: type, name: str, method: Callable[..., object]) -> None:
+    setattr(kind, name, method)
+
+
 def plant(name: str) -> None:
     """Makes this build differ."""
     if name in ELSEWHERE:
@@ -195,9 +200,9 @@ def plant(name: str) -> None:
         return answer
 
     if name in SPENT:
-        PlainSpending.commit = spent  # type: ignore[method-assign]
+        _replace(PlainSpending, "commit", spent)
     else:
-        Granting.grab = granted  # type: ignore[method-assign]
+        _replace(Granting, "grab", granted)
 
 
 def _one_use_more() -> None:
@@ -206,7 +211,7 @@ def _one_use_more() -> None:
     def spends(self: WindowUses, now: Instant, cost: int) -> int:
         return spend(self, now, cost + (now % 7 == 0))
 
-    WindowUses.spend = spends  # type: ignore[method-assign]
+    _replace(WindowUses, "spend", spends)
 
 
 def _window_a_tick_shorter() -> None:
@@ -217,7 +222,7 @@ def _window_a_tick_shorter() -> None:
         add(self, now, count)
         self.window += 1
 
-    SlidingLog.add = adds  # type: ignore[method-assign]
+    _replace(SlidingLog, "add", adds)
 
 
 def _place_kept() -> None:
@@ -226,7 +231,7 @@ def _place_kept() -> None:
     def keeps(self: PlacesInFlight, now: Instant, granted_at: Instant) -> bool:
         return succeed(self, now, granted_at) if now % 7 else not self.ready
 
-    PlacesInFlight.succeed = keeps  # type: ignore[method-assign]
+    _replace(PlacesInFlight, "succeed", keeps)
 
 
 def _wait_a_tick_longer() -> None:
@@ -239,7 +244,7 @@ def _success_not_counted() -> None:
     def reaches(self: FailureRate, now: Instant, failed: int) -> bool:
         return bool(failed or now % 7) and reached(self, now, failed)
 
-    FailureRate.reached = reaches  # type: ignore[method-assign]
+    _replace(FailureRate, "reached", reaches)
 
 
 #: In windows, in flight, in denials and in a breaker on a rate.
