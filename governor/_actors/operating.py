@@ -44,7 +44,7 @@ class Operations:
             self.set_breaker(name, open_for)
             return
         shared = self._provider(name)
-        shared.hold.until = Instant(self._now() + span)
+        shared.own_hold().until = Instant(self._now() + span)
         self._moved(shared)
 
     def open(self, name: str) -> None:
@@ -55,7 +55,7 @@ class Operations:
                 actor.change(partial(actor.logic.set_breaker, None))
         if ":" not in name:
             shared = self._provider(name)
-            shared.hold.until = Instant(0)
+            shared.own_hold().until = Instant(0)
             self._moved(shared)
 
     def reset(self, name: str) -> None:

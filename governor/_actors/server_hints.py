@@ -66,7 +66,7 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
         )
         changed[hint.scope] |= others
         if hint.retry_after and (news or hint.severity is not Severity.EXHAUSTED):
-            cooldown = shared.cooldown if hint.scope == "provider" else pipeline.pause_alone()
+            cooldown = shared.own_cooldown() if hint.scope == "provider" else pipeline.pause_alone()
             paused[hint.scope] |= cooldown.extend(now, *_spread(hint.retry_after, spread, shared.max_hint))
     if denied is not None:
         learned = _learn(ledger, sharing, message.grant, denied, random, hints)
@@ -119,7 +119,7 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     if pause is not None and (wait is None or word.broken):
         # A wait that has proved false is doubled each time.
         pause = max(pause, min(Duration((wait or 0) << word.broken), MAX_SPELL_PAUSE))
-        paused = shared.cooldown.extend(now, *_spread(pause, random.random(), shared.max_hint))
+        paused = shared.own_cooldown().extend(now, *_spread(pause, random.random(), shared.max_hint))
     return _Learned(paused, changed or revealed)
 
 

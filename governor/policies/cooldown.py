@@ -88,5 +88,6 @@ class CooldownPolicy(msgspec.Struct, eq=False, gc=False):
         self.until, self.paced_until, self._gap = state.until, state.paced_until, state.gap
 
 
-#: Of a scope that its server has never asked to pause: never extended.
+#: Of scopes and providers whose server has never asked for a pause, and of providers that were never closed by hand.
 NO_COOLDOWN: Final = CooldownPolicy()
+NO_HOLD: Final = CooldownPolicy(Reason.CIRCUIT_OPEN)

@@ -9,7 +9,7 @@ from governor.policies.server_limits import ServerLimits
 class OwnParts:
     """The breaker of a scope, its own pause, and what its server has said about this scope alone."""
 
-    __slots__ = ("breaker", "heard", "own_cooldown", "pauses", "shared")
+    __slots__ = ("breaker", "heard", "own_cooldown", "shared")
 
     #: What the scopes of the provider share.
     shared: ProviderPolicies
@@ -17,8 +17,6 @@ class OwnParts:
     breaker: BreakerPolicy
     #: A pause of this scope alone; to begin one, see `pause_alone`.
     own_cooldown: CooldownPolicy
-    #: What only pauses the scope, apart from degraded mode: of the provider, and of the scope alone.
-    pauses: tuple[CooldownPolicy, ...]
     #: What the server has said about the limits of this scope alone; None before it has said anything.
     heard: ServerLimits | None
 
@@ -32,8 +30,12 @@ class OwnParts:
         """The pause of this scope alone, to begin one."""
         if self.own_cooldown is NO_COOLDOWN:
             self.own_cooldown = CooldownPolicy()
-            self.pauses = (*self.shared.pauses, self.own_cooldown)
         return self.own_cooldown
+
+    @property
+    def pauses(self) -> tuple[CooldownPolicy, ...]:
+        """What only pauses the scope, apart from degraded mode: of the provider, and of the scope alone."""
+        return (*self.shared.pauses, self.own_cooldown)
 
     @property
     def own_server(self) -> ServerLimits:

@@ -129,7 +129,6 @@ class Pipeline(OwnParts):
         #: How much may be granted before it is written down; None without a store.
         self.mark = mark
         self.own_cooldown = NO_COOLDOWN
-        self.pauses = self.shared.pauses
         #: Of the shared limits that a plain request takes units of: the queues, and the limits.
         self.gates = tuple([gate for share in self.shares if share.counts_plain for gate in (share.queue, share.policy)])
         self.all_limits = (*self.limits, *(share.policy for share in self.shares)) if self.shares else self.limits
@@ -168,7 +167,9 @@ class Pipeline(OwnParts):
             self.gate = NEVER
             return
         gate: int = 0 if self.exempt else self.degraded.until
-        for pause in self.pauses:
+        if self.own_cooldown.until > gate:
+            gate = self.own_cooldown.until
+        for pause in self.shared.pauses:
             if pause.until > gate:
                 gate = pause.until
         for limit in self.limits:
@@ -180,8 +181,8 @@ class Pipeline(OwnParts):
         """When all policies grant the request, and which of them is the last to."""
         when, not_before = now, now
         by: Policy | BanGuard | Mark | None = None
-        pauses: tuple[CooldownPolicy | DegradedPolicy, ...] = self.pauses
-        for pause in pauses if self.exempt else (*pauses, self.degraded):
+        pause: CooldownPolicy | DegradedPolicy
+        for pause in (*self.shared.pauses, self.own_cooldown, *(() if self.exempt else (self.degraded,))):
             if pause.until > when:  # Its `earliest`, without a call: this is what a denial costs.
                 when, by, not_before = pause.until, pause, pause.until
         hangs = False

@@ -13,16 +13,16 @@ the scopes rebuild their pipelines; `governor._actors.effects.ProviderChanged` d
 
 from collections.abc import Iterable
 from math import inf
+from typing import Final
 
 import msgspec
 
 from governor._units import NEVER, Duration, Instant
-from governor.errors import Reason
 from governor.hints import MAX_HINT
 from governor.policies.arrivals import Arrivals
 from governor.policies.ban_budget import BanBudget, BanBudgetPolicy, BanBudgetState, unspent
 from governor.policies.contract import REQUESTS, Limit, LimitPolicy
-from governor.policies.cooldown import CooldownPolicy, CooldownState
+from governor.policies.cooldown import NO_COOLDOWN, NO_HOLD, CooldownPolicy, CooldownState
 from governor.policies.gcra import TokenBucket
 from governor.policies.limits import build, predecessors
 from governor.policies.rejection_run import NO_REJECTIONS, RejectionRunPolicy, RejectionRunState
@@ -30,6 +30,9 @@ from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy, Retry
 from governor.policies.server_limits import NOTHING_HEARD, ServerLimits, ServerLimitsState
 from governor.policies.shared_limit import SharedLimit
 from governor.policies.window_parameters import StrictWindow
+
+#: The pauses of a provider that has none.
+_UNPAUSED: Final = (NO_COOLDOWN, NO_HOLD)
 
 
 class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,8 +85,10 @@ class ProviderPolicies:
     def __init__(self, name: str = "", parameters: ProviderParameters | None = None) -> None:
         self.name = name
         self.parameters = ProviderParameters() if parameters is None else parameters
-        #: A pause that the server has asked for.
-        self.cooldown = CooldownPolicy()
+        #: A pause that the server has asked for, and one that an operator has set: see `own_cooldown` and `own_hold`.
+        self.cooldown, self.hold = _UNPAUSED
+        #: All policies that only pause the provider, in the order in which they are asked.
+        self.pauses: tuple[CooldownPolicy, ...] = _UNPAUSED
         #: The retry budget.
         self.budget = RetryBudgetPolicy(self.parameters.retry_budget)
         #: What the server has rejected, and the run of it; to count a rejection, see `begin_rejections`.
@@ -91,10 +96,6 @@ class ProviderPolicies:
         self.rejections = NO_REJECTIONS
         if self.ban_budget.counting:
             self.begin_rejections()
-        #: A pause that an operator has set.
-        self.hold = CooldownPolicy(Reason.CIRCUIT_OPEN)
-        #: All policies that only pause the provider, in the order in which they are asked.
-        self.pauses: tuple[CooldownPolicy, ...] = (self.cooldown, self.hold)
         #: The limits over all scopes together.
         found = self.parameters.limits  # Most providers have none, which saves three calls.
         self.limits = tuple([SharedLimit(limit) for limit in self._build(found)]) if found else ()
@@ -108,6 +109,20 @@ class ProviderPolicies:
         if self.heard is None:
             self.heard = self._new_server()
         return self.heard
+
+    def own_cooldown(self) -> CooldownPolicy:
+        """The pause that the server asks for, to begin one: before, one record serves all providers that have never paused."""
+        if self.cooldown is NO_COOLDOWN:
+            self.cooldown = CooldownPolicy()
+            self.pauses = (self.cooldown, self.hold)
+        return self.cooldown
+
+    def own_hold(self) -> CooldownPolicy:
+        """The pause that an operator sets, likewise."""
+        if self.hold is NO_HOLD:
+            self.hold = CooldownPolicy(NO_HOLD.reason)
+            self.pauses = (self.cooldown, self.hold)
+        return self.hold
 
     def begin_rejections(self) -> None:
         """Has the provider count rejections by itself from now on: before, one record serves all that have rejected nothing."""
@@ -184,8 +199,7 @@ class ProviderPolicies:
 
     def reset(self) -> None:
         """Forgets what the server has said and rejected, and ends all pauses. Its scopes must rebuild their pipelines."""
-        for pause in self.pauses:
-            pause.reset()
+        self.cooldown, self.hold = self.pauses = _UNPAUSED
         if self.heard is not None:
             self.heard.reset()
         self.ban_budget.reset()
@@ -205,8 +219,10 @@ class ProviderPolicies:
 
     def restore(self, state: ProviderState) -> None:
         """Continues from a state that `state` returned under the same parameters. To be called before any scope exists."""
-        self.cooldown.restore(state.cooldown)
-        self.hold.restore(state.hold)
+        if state.cooldown != self.cooldown.state():
+            self.own_cooldown().restore(state.cooldown)
+        if state.hold != self.hold.state():
+            self.own_hold().restore(state.hold)
         self.budget.restore(state.budget)
         self.begin_rejections()
         self.ban_budget.restore(state.ban_budget)

@@ -26,7 +26,7 @@ def hear(provider: ProviderPolicies, now: Instant, hint: Hint) -> None:
     if hint.retry_after is None:
         provider.server.throttled(now, grant, sent=5.0, succeeded=True)
     else:
-        provider.cooldown.extend(now, hint.retry_after, Duration(hint.retry_after // 10))
+        provider.own_cooldown().extend(now, hint.retry_after, Duration(hint.retry_after // 10))
 
 
 def asks(provider: ProviderPolicies, now: Instant) -> list[tuple[str, Instant]]:

@@ -90,6 +90,20 @@ def pause(subject: Pipeline) -> None:
     subject.pause_alone().extend(NOW, SECOND)
 
 
+def pause_the_provider(subject: Pipeline) -> None:
+    subject.shared.own_cooldown().extend(NOW, SECOND)
+
+
+def restore_the_pause_of_the_provider(subject: Pipeline) -> None:
+    other = new()
+    pause_the_provider(other)
+    subject.shared.restore(other.shared.state())
+
+
+def close_the_provider(subject: Pipeline) -> None:
+    subject.shared.own_hold().until = Instant(NOW + SECOND)
+
+
 def open_by_hand(subject: Pipeline) -> None:
     subject.force_breaker(NOW, Instant(NOW + SECOND))
 
@@ -143,6 +157,9 @@ def known(subject: Pipeline) -> tuple[object, ...]:
         carry_over,
         restore_the_pause,
         pause,
+        pause_the_provider,
+        restore_the_pause_of_the_provider,
+        close_the_provider,
         open_by_hand,
         reconfigure,
     ],
