@@ -70,16 +70,17 @@ class TrafficControlMiddleware:
             if controller is None or self._key is not None or self.draining:
                 response = await self._admit(scope, context)
             else:
-                scope[CONTEXT], context.controller = context, controller
+                context.controller = controller
                 found = controller.admit(scope, context)
                 response = await self._admit(scope, context) if found is UNDECIDED else found
+            known: RequestContext | None = context
         except Exception as error:
             self._error_log(FAILED, error)
-            scope[CONTEXT] = response = None
+            known = response = None
         if response is not None:
             await response.send(scope, send)
             return
-        complete = False
+        scope[CONTEXT], complete = known, False
         try:
             try:
                 await self._app(scope, receive, context.send)
@@ -90,6 +91,8 @@ class TrafficControlMiddleware:
                 await context.send_replacement()
             complete = True
         finally:
+            # A server has the scope where its `send` is, which the context has: the cycle would wait for the garbage collector.
+            scope.pop(CONTEXT, None)
             try:
                 # `end` of the observer would be another call.
                 status = context.status if complete else None
@@ -104,7 +107,7 @@ class TrafficControlMiddleware:
         if controller is None or not controller.is_current():
             controller = await self._open()
             is_closed = controller.governor.state is GovernorState.CLOSED
-        scope[CONTEXT], context.controller, context.key = context, controller, self._key
+        context.controller, context.key = controller, self._key
         match = controller.router.match(scope)
         if match is None:
             return None

@@ -1,5 +1,7 @@
+import gc
 import logging
 import re
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -220,6 +222,35 @@ async def test_what_is_neither_a_request_nor_a_handshake_passes_as_it_is(governo
     await TrafficControlMiddleware(app, governor)(scope, receive, send)
 
     assert [True, True, True] == [one is other for one, other in zip(seen, (scope, receive, send), strict=True)]
+
+
+async def test_a_request_that_has_ended_is_freed_without_the_garbage_collector(app: App, governor: Governor) -> None:
+    class Cycle:
+        """A request as uvicorn has it, which keeps the scope."""
+
+        def __init__(self) -> None:
+            self.scope: Scope = {"type": "http", "path": "/", "client": ("198.51.100.1", 4711), "headers": [ANN]}
+            self.status = 0
+
+        async def receive(self) -> Message:
+            return {"type": "http.request", "body": b""}
+
+        async def send(self, message: Message) -> None:
+            self.status = message.get("status", self.status)
+
+    middleware, seen = TrafficControlMiddleware(app, governor), []
+    gc.disable()
+    try:
+        for _ in range(3):
+            cycle = Cycle()
+            await middleware(cycle.scope, cycle.receive, cycle.send)
+            status, kept = cycle.status, weakref.ref(cycle)
+            del cycle
+            seen.append((status, kept() is None))
+    finally:
+        gc.enable()
+
+    assert [(200, True), (200, True), (429, True)] == seen
 
 
 @pytest.mark.promise("R25")
