@@ -168,11 +168,11 @@ class Keeper:
         account = self._account(GLOBAL, tariff)
         if tariff is not None:
             charges.append(_charge(account, tariff.points))
-        pipeline.mark = Mark(charges)
         if pipeline.needs_outcome:
             # The journal says which calls are on their way, and does not know of permits that are lent.
             pipeline.lenders = ()
-        self._trackers[scope] = [tracker for tracker in trackers if tracker is not None]
+        self._trackers[scope] = found = [tracker for tracker in trackers if tracker is not None]
+        pipeline.mark = Mark(charges, tracked=bool(found))
 
         def left() -> tuple[StoredScope, Instant]:
             return StoredScope(pipeline.state(), pipeline.settings()), pipeline.rests_at(self._now())

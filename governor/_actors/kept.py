@@ -60,21 +60,24 @@ class KeptScopeActor(ScopeActor):
     @overload
     def grab(self, deny: Literal[True]) -> Permit | Denied | None: ...
 
-    def grab(self, deny: bool = False) -> Permit | Denied | None:
+    def grab(self, deny: bool = False) -> Permit | Denied | None:  # noqa: C901 - what nearly every call costs, written out
         """As that of `ScopeActor`, written out once more, with the mark ahead: see there."""
         clock, life = self._clock, self.life
         now = clock()
         if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
             return self._deny(now) if deny else None
         mark, cap = self._mark, self._cap
-        left = mark.left
-        if not left or not cap.left:
+        if not cap.left:
             return None
         if self._shared and now < max(map(READY, self._shared)):
             return None
+        left = mark.left
         life.state = BUSY
         try:
-            mark.left = left - 1
+            if left:
+                mark.left = left - 1
+            elif not mark.renew(now):
+                return None
             ready = self._spending.commit(now)
             if ready:
                 self.gate = max(self.gate, Instant(ready))

@@ -38,16 +38,18 @@ class Charge(NamedTuple):
 class Mark:
     """The marks ahead of one scope, over its accounts: its own, and those that it shares with other scopes.
 
-    `left` plain requests may be granted without a look at any account; the hot path counts them down.
+    `left` plain requests may be granted without a look at any account; the hot path counts them down. If grants are `tracked`,
+    the end of each step writes down which calls are on their way.
     """
 
-    __slots__ = ("_charges", "_drawn_at", "_run", "_slice", "left")
+    __slots__ = ("_charges", "_drawn_at", "_run", "_slice", "left", "tracked")
 
     #: The reason of a denial while a record is being written.
     reason = Reason.OVERLOADED
 
-    def __init__(self, charges: Sequence[Charge]) -> None:
+    def __init__(self, charges: Sequence[Charge], *, tracked: bool = False) -> None:
         self._charges = tuple(charges)
+        self.tracked = tracked
         self.left = 0
         #: The requests that `left` began with.
         self._slice = 0
@@ -79,6 +81,20 @@ class Mark:
             for account, plain, _ in self._charges:
                 account.spend(now, plain)
             self._draw(now, drawn)
+
+    def renew(self, now: Instant) -> bool:
+        """Charges a plain request for which nothing is left of the slice, and draws another one.
+
+        False, and nothing has changed, if that takes a step: grants are tracked, or an account wants a record, or would with
+        this request.
+        """
+        if self.tracked:
+            return False
+        for account, plain, _ in self._charges:
+            if plain and (account.wants or 2 * (account.room - plain) < account.credit):
+                return False
+        self.commit(now, PLAIN)
+        return True
 
     def settled(self, now: Instant, more: Request) -> None:
         """A call has used this much more than its permit allowed. What it used less stays charged."""

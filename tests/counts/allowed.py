@@ -35,6 +35,7 @@ ALLOWED: Final = {
     "strict window of the provider": Allowed(10, 248, on_trio=3),
     "in flight": Allowed(10, 192, on_trio=3),
     "failure rate": Allowed(10, 192, blocks=50, on_trio=3),
+    "written ahead": Allowed(18, 0),
     "leased pair": Allowed(2, 32),
     "message round trip": Allowed(8, 1281),
 }

@@ -1,18 +1,20 @@
 """No call takes more Python calls or memory than the table allows. The calls of adapters are counted in tests/contracts."""
 
 from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 
 import pytest
 
-from governor import _build
+from governor import Config, Governor, _build
 from governor._units import Instant
 from governor.messages import Acquire
 from governor.policies.contract import Grant, Request
 from governor.protocol import Ask, Granted
 from governor_client import GovernorClient
 from tests.counts.allowed import ALLOWED, BYTES_VARY, CanBeLowered, compare, counts_bytes
-from tests.counts.subjects import ON_THE_LOOP, message_round_trip, opened, pair
-from tests.support.counting import TRIES, Call, blocks_kept, bytes_at_once, no_labels, python_calls
+from tests.counts.subjects import ON_THE_LOOP, PLAIN, message_round_trip, opened, pair
+from tests.support.counting import TRIES, WARM_UP, Call, blocks_kept, bytes_at_once, no_labels, python_calls
 from tests.support.leases import PLENTY, ahead, governed
 
 pytestmark = pytest.mark.filterwarnings("default::tests.counts.allowed.CanBeLowered")
@@ -44,6 +46,25 @@ def assert_takes_no_more_than_allowed(name: str, call: Call, *, on_trio: bool = 
 async def test_a_call_on_the_loop_takes_no_more_than_allowed(name: str, anyio_backend_name: str) -> None:
     async with opened(ON_THE_LOOP[name]) as call:
         assert_takes_no_more_than_allowed(name, call, on_trio=anyio_backend_name == "trio")
+
+
+@pytest.mark.anyio
+async def test_a_call_with_a_pause_before_it_is_written_ahead_without_a_step(tmp_path: Path, anyio_backend_name: str) -> None:
+    clock = count(10**9, 10_000)  # Too long a pause for anything to be handed out.
+    settings = {"machine": {"state": str(tmp_path)}, "outbound": {"default": {"limits": [PLAIN]}}}
+    async with Governor(Config.from_mapping(settings), clock=lambda: Instant(next(clock))) as governor:
+        call = pair(governor)
+        for _ in range(WARM_UP):
+            call()
+        called = min((python_calls(call) for _ in range(TRIES)), key=len)
+        name = "written ahead"
+        compare(
+            name,
+            "Python calls",
+            ALLOWED[name].calls + (anyio_backend_name == "trio") * ALLOWED[name].on_trio,
+            len(called),
+            called,
+        )
 
 
 @pytest.mark.promise("R51")
