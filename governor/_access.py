@@ -24,6 +24,7 @@ from governor.messages import Acquire, Denied
 from governor.policies.contract import PLAIN
 from governor.statistics import Statistics
 
+_NONE: Final[Mapping[str, Address]] = {}
 #: Seconds between two looks at a survey that another process makes.
 _SURVEY_INTERVAL: Final = 0.001
 
@@ -32,8 +33,8 @@ class Leases(Protocol):
     """Permits without a message to the scope."""
 
     @property
-    def addresses(self) -> Mapping[str, Mapping[str | None, LeasedPermits]]:
-        """The leases of scopes, by provider and then by method as spelled. Others after the governor is entered again."""
+    def addresses(self) -> Mapping[str | None, Mapping[str, LeasedPermits]]:
+        """The leases of scopes, by method and then by provider as spelled. Others after the governor is entered again."""
 
     @property
     def by_label(self) -> Sized:
@@ -71,6 +72,7 @@ class Access(Taking):
 
     __slots__ = (
         "_adding",
+        "_methods",
         "_spelled",
         "_spellings",
         "max_addresses",
@@ -85,7 +87,9 @@ class Access(Taking):
         self.addresses = {}
         # Held while the table is changed, where any thread may do that.
         self._adding = RLock()
-        # Of each provider, with its key, the spellings in the table other than its name; and how many entries the table has.
+        # The spellings in the table of each method, and of each provider, with its key, those other than its name; and how many
+        # entries the table has.
+        self._methods: dict[str, tuple[str | None, ...]] = {}
         self._spellings: dict[str, tuple[str, ...]] = {}
         self._spelled = 0
         self.thread = 0
@@ -96,7 +100,7 @@ class Access(Taking):
 
     def begin(self, life: Life, backend: Backend) -> None:
         """Leads to the actors of another life."""
-        self.addresses, self._spellings, self._spelled = life.addresses, {}, 0
+        self.addresses, self._methods, self._spellings, self._spelled = life.addresses, {}, {}, 0
         self.portal, self.backend = life.portal, backend
         self.thread = life.portal.thread
 
@@ -118,17 +122,21 @@ class Access(Taking):
         """The actor has been dropped: the next call in its scope finds another one."""
         with self._adding:
             if addresses is self.addresses:
-                name = actor.scope.partition(":")[0]
-                spellings = (name, *self._spellings.get(name, ()))
-                for provider in spellings:
-                    methods = addresses.get(provider, {})
-                    for method in [method for method, known in methods.items() if known is actor]:
-                        del methods[method]
-                        self._spelled -= 1
-                    if not methods:
-                        addresses.pop(provider, None)
-                if not any(provider in addresses for provider in spellings):
-                    self._spellings.pop(name, None)
+                name, _, called = actor.scope.partition(":")
+                others = self._spellings.get(name, ())
+                for method in self._methods.get(called, ()):
+                    providers = addresses[method]
+                    for provider in (name, *others):
+                        if providers.get(provider) is actor:
+                            del providers[provider]
+                            self._spelled -= 1
+                    if not providers:
+                        del addresses[method]
+                        self._methods[called] = tuple(one for one in self._methods[called] if one != method)
+                if not self._methods.get(called, True):
+                    del self._methods[called]
+                if others and not any(other in providers for providers in addresses.values() for other in others):
+                    del self._spellings[name]
 
     # The loop of the actors.
 
@@ -195,7 +203,7 @@ class Access(Taking):
             return unanswered(scope, error)
 
     def _known(self, provider: str, method: str | None) -> Address | None:
-        actor = self.addresses.get(provider, {}).get(method)
+        actor = self.addresses.get(method, _NONE).get(provider)
         if actor is not None and self.process == os.getpid():
             return actor
         self.running()
@@ -211,11 +219,16 @@ class Access(Taking):
             return overloaded(scope)
         if self._spelled >= self.max_addresses:
             self.addresses.clear()
+            self._methods.clear()
             self._spellings.clear()
             self._spelled = 0
-        self.addresses.setdefault(provider, {})[method] = actor
+        name, _, called = scope.partition(":")
+        providers = self.addresses.get(method)
+        if providers is None:
+            self.addresses[method] = providers = {}
+            self._methods[called] = (*self._methods.get(called, ()), method)
+        providers[provider] = actor
         self._spelled += 1
-        name = scope.partition(":")[0]
         if provider != name and provider not in (known := self._spellings.get(name, ())):
             self._spellings[name] = (*known, provider)
         return actor
@@ -231,7 +244,7 @@ class Access(Taking):
 
     def watches(self, provider: str, method: str) -> bool:
         """See `Leases.watches`. True for a scope that is not known yet."""
-        actor = self.addresses.get(provider, {}).get(method)
+        actor = self.addresses.get(method, _NONE).get(provider)
         if actor is None:
             return True
         rule = actor.loops

@@ -46,7 +46,7 @@ class Life:
         state: LifeState | None = None,
     ) -> None:
         self.announcer = announcer
-        #: The actors by provider and method as spelled; emptied when full, at the end, and in a forked child.
+        #: The actors by method and provider as spelled; emptied when full, at the end, and in a forked child.
         self.addresses: Addresses = {}
         self.portal = Portal(on_gone=self.abandon, on_moved=self._moved)
         #: Why it ended, unless it was left.

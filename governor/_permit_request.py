@@ -203,7 +203,7 @@ class Asking:
             provider = keyed(provider, key, caller)
         if cost == 1 and not (access.by_label and access.label(caller)):
             try:  # C: actor = address_of(access, provider, method)
-                actor = access.addresses[provider][method]  # C:
+                actor = access.addresses[method][provider]  # C:
             except KeyError:  # C:
                 actor = None  # C:
             if actor is not None:

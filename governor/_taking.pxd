@@ -18,6 +18,6 @@ cdef class Taking:
 
 
 cdef inline PermitSource address_of(Taking access, object provider, object method):
-    """`access.addresses[provider][method]`; None if there is none."""
-    methods = access.addresses.get(provider)
-    return None if methods is None else source_of((<dict>methods).get(method))
+    """`access.addresses[method][provider]`; None if there is none."""
+    providers = access.addresses.get(method)
+    return None if providers is None else source_of((<dict>providers).get(provider))

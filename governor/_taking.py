@@ -5,7 +5,7 @@ Compiled where there is a compiler; `_taking.pxd` has the fields.
 
 from threading import get_ident
 
-from governor._actors.address import Address
+from governor._actors.address import Addresses
 from governor._actors.permit import Permit
 from governor._callers import label_of_block
 from governor.messages import WatchedCall
@@ -16,8 +16,8 @@ class Taking:
 
     __slots__ = ("addresses", "by_label", "thread")
 
-    #: The actors by the provider, and then by the method, as calls spell them.
-    addresses: dict[str, dict[str | None, Address]]
+    #: The actors by the method, and then by the provider, as calls spell them.
+    addresses: Addresses
     #: Not empty if scopes decide by the label of the caller as well: then a plain ask with a label is not served before its
     #: label is seen. A list, so that clients keep it and test it without a Python call.
     by_label: list[None]
@@ -46,7 +46,7 @@ class Taking:
         if (attempt is not None and attempt != 1) or (self.by_label and self.label(caller)):
             return None
         try:  # C: if (actor := address_of(self, provider, method)) is None:
-            actor = self.addresses[provider][method]  # C:
+            actor = self.addresses[method][provider]  # C:
         except KeyError:  # C:
             return None
         if unwatched and (rule := actor.loops).enabled and (method or "").upper() in rule.methods:

@@ -39,7 +39,7 @@ class GovernorClient:
     def __init__(self, governor: Governor | None = None) -> None:
         self._given = governor
         self._found = governor
-        self._leases: Mapping[str, Mapping[str | None, LeasedPermits]] = {} if governor is None else governor.leases.addresses
+        self._leases: Mapping[str | None, Mapping[str, LeasedPermits]] = {} if governor is None else governor.leases.addresses
         self._by_label: Sized = () if governor is None else governor.leases.by_label
 
     @property
@@ -70,7 +70,7 @@ class GovernorClient:
             provider = with_key(provider, key)
         # `LeasedPermits` says what is read here. Inlined: a permit from a lease costs one `popleft` and this frame.
         try:
-            lease = self._leases[provider][method]
+            lease = self._leases[method][provider]
             if cost == 1 and caller is None and not self._by_label and not lease.large and not lease.failures:
                 return lease.pop_leased()
         except LookupError:

@@ -88,5 +88,5 @@ class Address(LeasedPermits, Protocol):
         """Plans the next attempt of an operation whose latest one has failed."""
 
 
-#: Addresses by the provider and then by the method, each as a call spells it.
-Addresses = dict[str, dict[str | None, Address]]
+#: Addresses by the method and then by the provider, each as a call spells it: methods are few, and each has a dictionary.
+Addresses = dict[str | None, dict[str, Address]]

@@ -87,7 +87,7 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_no_thread(posts: 
         go_home.wait()
 
     def take(scope: str) -> Permit | None:
-        actor = governor._access.addresses.get(scope, {}).get(None)
+        actor = governor._access.addresses.get(None, {}).get(scope)
         return None if actor is None else actor.take()
 
     rested, go_home = Barrier(THREADS + 1), Event()

@@ -172,7 +172,7 @@ async def play(calls: list[Call], crashes: list[tuple[float, str]]) -> dict[int,
             permit.record(status=200)
 
     async def crash(method: str) -> None:
-        if method in governor._access.addresses.get("hub", {}):
+        if "hub" in governor._access.addresses.get(method, {}):
             with crashing(governor, method):
                 assert isinstance(governor.try_permit("hub", method, cost=2), Denied)
 

@@ -225,9 +225,21 @@ async def test_dropping_a_scope_leaves_the_doors_of_the_others_open() -> None:
         granted(governor.try_permit("A")).record(status=200)
         await anyio.sleep(LONG_IDLE)
         granted(governor.try_permit("d"))
-        doors = {(scope, method) for scope, methods in governor._access.addresses.items() for method in methods}
+        doors = {(scope, method) for method, scopes in governor._access.addresses.items() for scope in scopes}
 
     assert {("b", None), ("c", None), ("d", None)} == doors
+
+
+async def test_of_a_dropped_scope_no_spelling_is_left() -> None:
+    async with governed("9 per day strict", max_scopes=1) as governor:
+        for provider, method in (("a", "GET"), ("A", "GET"), ("a", "get"), ("A", "Get")):
+            granted(governor.try_permit(provider, method)).record(status=200)
+        await anyio.sleep(LONG_IDLE)
+        granted(governor.try_permit("b"))
+        access = governor._access
+        left = [{*scopes} for scopes in access.addresses.values()], access._methods, access._spellings, access._spelled
+
+    assert ([{"b"}], {"": (None,)}, {}, 1) == left
 
 
 async def test_many_more_scopes_than_there_may_be_actors_keep_their_windows_exactly() -> None:

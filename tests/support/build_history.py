@@ -130,8 +130,8 @@ class History:
     def state(self) -> list[object]:
         """All that a plain permit changes."""
         told: list[object] = []
-        for methods in self.governor._access.addresses.values():
-            for actor in methods.values():
+        for providers in self.governor._access.addresses.values():
+            for actor in providers.values():
                 assert isinstance(actor, Granting)
                 cap, pipeline = actor._cap, actor.ledger.pipeline
                 told += [actor.ledger.scope, actor.gate, actor._generation, actor.life.state, cap.left, cap.latest]

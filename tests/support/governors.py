@@ -83,7 +83,7 @@ def no_default_yet() -> Iterator[None]:
 
 def actor_of(governor: Governor, provider: str, method: str | None = None) -> ScopeActor:
     """The actor at an address that has been used."""
-    actor = governor._access.addresses[provider][method]
+    actor = governor._access.addresses[method][provider]
     assert isinstance(actor, ScopeActor)
     return actor
 
