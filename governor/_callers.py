@@ -14,7 +14,8 @@ from governor.one_use import OneUse
 
 #: The number of characters of the longest label.
 MAX_LABEL: Final = 64
-_LABEL: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:/@+-]{{0,{MAX_LABEL - 1}}}")
+#: Compiled when the first label is checked.
+_LABEL: Final = rf"[A-Za-z0-9][A-Za-z0-9._:/@+-]{{0,{MAX_LABEL - 1}}}"
 
 #: Not empty once a block has set a label.
 any_block: Final[list[None]] = []
@@ -51,7 +52,7 @@ def label_of_block() -> str | None:
 
 def check_label(label: object) -> None:
     """Raises `ConfigError` unless this is a label."""
-    if not isinstance(label, str) or not _LABEL.fullmatch(label):
+    if not isinstance(label, str) or not re.fullmatch(_LABEL, label):
         allowed = f"1 to {MAX_LABEL} letters, digits and characters of '._:/@+-', beginning with a letter or a digit"
         # Without the value, which may be a header of someone else's request.
         raise ConfigError("caller", label, allowed, message=f"the label of a caller is not valid; expected {allowed}")

@@ -8,6 +8,8 @@ from importlib import import_module
 def exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package: `homes` maps its modules to the names that each defines, between spaces.
 
+    Modules are named from within the package: `._units` is one beside it.
+
     Type checkers see the same names as imports under `if TYPE_CHECKING:`, and no `__getattr__`, which would allow any name.
     """
     modules = {name: module for module, names in homes.items() for name in names.split()}
@@ -17,7 +19,7 @@ def exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], obj
         module = modules.get(name)
         if module is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = known[name] = getattr(import_module(f"{package}.{module}"), name)
+        value = known[name] = getattr(import_module(f".{module}", package), name)
         return value
 
     return load, lambda: sorted({*known, *modules})

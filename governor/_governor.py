@@ -34,6 +34,7 @@ from governor._state import state_of
 from governor._units import DurationLike
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config
+from governor.config.model import built_in_config
 from governor.instrumentation import Hook
 from governor.messages import RetryPlan
 from governor.policies.retry import CallFailure
@@ -66,7 +67,7 @@ class Governor(Asking):
         if isinstance(config, (str, PathLike)):
             raise TypeError(f"Governor() takes a Config; for a policy file, use Governor.from_file({str(config)!r})")
         #: The settings in force.
-        self.config = Config.from_mapping({}) if config is None else config
+        self.config = built_in_config() if config is None else config
         # A use of what was granted ahead is dated a moment later, which a clock that jumps would make as long as its jump.
         self._lends = clock is system_clock
         self._clock = clock if clock is system_clock else forward_clock(clock)

@@ -83,8 +83,9 @@ _SYMBOLS: Final = (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms",
 #: A whole number, and a decimal number, as limits and durations write them.
 WHOLE: Final = "[0-9]+(?:_[0-9]+)*"
 NUMBER: Final = rf"{WHOLE}(?:\.[0-9]+)?"
-_PART: Final = re.compile(rf"({NUMBER})\s*({'|'.join(sorted(UNITS, key=len, reverse=True))})\s*")
-_DURATION: Final = re.compile(f"(?:{_PART.pattern})+")
+# Compiled when the first text is read.
+_PART: Final = rf"({NUMBER})\s*([a-z]+)\s*"
+_DURATION: Final = f"(?:{_PART})+"
 
 
 def to_seconds(span: int) -> float:
@@ -126,12 +127,13 @@ def parse_duration(text: object, *, field: str = "duration") -> Duration:
     plural. Raises `ConfigError` for `field` for anything else, including bare numbers and fractions of a microsecond.
     """
     words = lowered(text)
-    if words is None or not _DURATION.fullmatch(words):
+    parts = [] if words is None or not re.fullmatch(_DURATION, words) else re.findall(_PART, words)
+    if not parts or any(unit not in UNITS for _, unit in parts):
         raise ConfigError(field, text, DURATION_FORMS)
     total = 0
-    for number, unit in _PART.findall(words):
-        amount, parts = ratio(number)
-        span, rest = divmod(UNITS[unit] * amount, parts)
+    for number, unit in parts:
+        amount, divisor = ratio(number)
+        span, rest = divmod(UNITS[unit] * amount, divisor)
         if rest:
             raise ConfigError(field, text, "a duration in whole microseconds")
         total += span

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from governor.cli import schema
 from governor.config import Config, describe, parse_limit
+from governor.config.model import built_in_config
 from governor.config.names import check_name, join, provider_name, quoted
 from governor.errors import ConfigError
 
@@ -150,7 +151,7 @@ def _ask() -> tuple[int | str, dict[str, str], dict[str, str]]:
     print("An empty answer takes the value in brackets.")
     outbound, inbound = {}, {}
     for name in _answer("Providers that the program calls, separated by spaces", "", _providers):
-        default = describe(Config.from_mapping({}).for_scope(name).limits[0])
+        default = describe(built_in_config().for_scope(name).limits[0])
         outbound[name] = _answer(f"  Limit of {name}, for instance '5000 per hour strict'", default, _limit)
     cap = _answer("Requests per minute over all providers together, or off", str(_CAP), _cap)
     for name in _answer("Groups of endpoints that the program serves, separated by spaces", "", _names):

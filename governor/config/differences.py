@@ -6,14 +6,13 @@ import msgspec
 
 from governor.config.budget_settings import BudgetSettings, PriceSettings
 from governor.config.builtin import built_in
-from governor.config.load import merge
 from governor.config.machine_settings import MachineSettings
-from governor.config.model import Config
+from governor.config.model import Config, built_in_config
 from governor.config.names import DEFAULT, join, provider_of, sections_of
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.preset import beneath
 from governor.config.provider_settings import ProviderSettings
-from governor.config.schema import read, write
+from governor.config.schema import merge, read, write
 
 
 def differences(config: Config) -> list[str]:
@@ -58,7 +57,7 @@ def _outbound(config: Config) -> Iterator[str]:
 
 
 def _inbound(config: Config) -> Iterator[str]:
-    if config.inbound == Config.from_mapping({}).inbound:
+    if config.inbound == built_in_config().inbound:
         return
     preset = {} if config.inbound_settings.preset is None else _preset(config)
     default = config.inbound[DEFAULT]

@@ -8,7 +8,7 @@ Later sources override earlier ones, key by key. A variable is named after the p
 import logging
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -93,16 +93,6 @@ def layers(path: FilePath | None, environ: Mapping[str, str], env_file: FilePath
     for source, said in reversed(sources):
         found += variables(said, mistakes, source=source)
     return found
-
-
-def merge(tables: Iterable[Table]) -> Table:
-    """One table made of many: tables are merged key by key, and of other values the latest wins."""
-    merged: dict[str, object] = {}
-    for table in tables:
-        for key, value in table.items():
-            beneath = merged.get(key)
-            merged[key] = merge((beneath, value)) if isinstance(beneath, Mapping) and isinstance(value, Mapping) else value
-    return merged
 
 
 def located(problem: Problem, said: Sequence[Layer]) -> Problem:

@@ -17,7 +17,6 @@ from governor.config.budget_settings import BudgetSettings, PriceSettings
 from governor.config.builtin import DEFAULT_PRESET, SECTIONS, built_in, is_preset_path, preset_of, presets
 from governor.config.files import FilePath
 from governor.config.hosts import Place, place
-from governor.config.load import layers, located, merge
 from governor.config.machine_settings import MachineSettings
 from governor.config.mistakes import Mistakes
 from governor.config.names import (
@@ -37,7 +36,7 @@ from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings,
 from governor.config.paths import Paths, covering, normal_form, sample
 from governor.config.preset import beneath as presets_beneath
 from governor.config.provider_settings import ProviderSettings, check_key_section
-from governor.config.schema import entries, read, unknown_key
+from governor.config.schema import entries, merge, read, unknown_key
 from governor.config.text import describe
 from governor.errors import ConfigError
 
@@ -137,6 +136,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Raises one `ConfigError` whose `problems` list every mistake of all sources, each with its file or variable, and with
         line and column in the policy file. Of text that is not TOML, only the first mistake is known.
         """
+        from governor.config.load import layers, located  # Slow to load, and needed only where files are read.
+
         mistakes = Mistakes()
         said = layers(path, os.environ if environ is None else environ, env_file, mistakes)
         try:
@@ -173,7 +174,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         keyed = (one.limits for name, one in self.provider.items() if name != DEFAULT and provider_of(name) == provider)
         if self.for_provider(provider).limits or any(keyed):
             return True
-        plain, default = _built_in(), self.outbound[DEFAULT].limits
+        plain, default = built_in_config(), self.outbound[DEFAULT].limits
         own = (scope for scope in self.outbound if scope != DEFAULT and provider_of(scope) == provider)
         return any(self.outbound[scope].limits not in (default, plain.for_scope(scope).limits) for scope in own)
 
@@ -203,7 +204,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @cache
-def _built_in() -> Config:
+def built_in_config() -> Config:
+    """The built-in defaults, which override nothing: one record for all who need it."""
     return Config.from_mapping({})
 
 

@@ -25,7 +25,7 @@ _KEYED: Final = re.compile(f"{_NAME}(?:/[a-z0-9][a-z0-9_./-]{{0,99}})?")
 _SCOPE: Final = re.compile(f"{_KEYED.pattern}(?::{_NAME})?")
 _MAX_KEY: Final = 100
 _CHARACTERS: Final = "letters from a to z, digits, '_', '-' and '.', at most 100 characters"
-_OTHERS: Final = re.compile("[^a-z0-9_.-]+")
+_OTHERS: Final = "[^a-z0-9_.-]+"
 _NO_KEY: Final = re.compile("[^a-z0-9_./-]+")
 
 
@@ -136,7 +136,7 @@ def _folded(name: object) -> str:
 
 
 def _slug(text: str) -> str:
-    return _OTHERS.sub("-", text).strip("-_.")
+    return re.sub(_OTHERS, "-", text).strip("-_.")
 
 
 def _hint(folded: str) -> str:

@@ -36,12 +36,12 @@ Item = TypeVar("Item")
 #: The largest `max_debt`, in bursts or in amounts of a window.
 _MAX_DEBT: Final = 1000
 #: A token, as in RFC 9110, section 5.6.2.
-_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 #: Characters of templates, patterns, queries and fragments, which the path of a request never has.
-_TEMPLATE: Final = re.compile(r"[{}<>*?#]")
+_TEMPLATE: Final = frozenset("{}<>*?#")
 #: A parameter for one segment, with or without a convertor, and a parameter for all segments that follow.
-_PARAMETER: Final = re.compile(r"\{\w+(?::(?!path\})\w+)?\}")
-_REST: Final = re.compile(r"\{\w+:path\}")
+_PARAMETER: Final = r"\{\w+(?::(?!path\})\w+)?\}"
+_REST: Final = r"\{\w+:path\}"
 #: Characters of a path that are read. A longer path belongs to the strictest group.
 MAX_PATH: Final = 4096
 
@@ -303,13 +303,13 @@ def _check_limit(field: str, limit: Limit) -> None:
 
 
 def _check_header(field: str, name: str) -> None:
-    if not _HEADER.fullmatch(name):
+    if not re.fullmatch(_HEADER, name):
         raise ConfigError(field, name, "the name of a header field, for instance 'x-actor'")
 
 
 def _check_method(field: str, method: str) -> None:
     meant = near(method.lower())
-    if not _HEADER.fullmatch(method) or method != method.upper() or meant is not None:
+    if not re.fullmatch(_HEADER, method) or method != method.upper() or meant is not None:
         hint = f" (did you mean {meant.upper()!r}?)" if meant else ""
         raise ConfigError(field, method, f"an HTTP method in upper case, for instance 'POST'{hint}")
 
@@ -320,9 +320,9 @@ def _check_template(field: str, path: str) -> None:
         raise ConfigError(field, path, f"a path that begins with '/', of at most {MAX_PATH} characters")
     *segments, last = path.split("/")
     for segment in segments:
-        if _TEMPLATE.search(segment) and not _PARAMETER.fullmatch(segment):
+        if not _TEMPLATE.isdisjoint(segment) and not re.fullmatch(_PARAMETER, segment):
             raise ConfigError(field, path, "a path whose segments are literal or one {parameter}, as in '/users/{id}/export'")
-    if _TEMPLATE.search(last) and not (_PARAMETER.fullmatch(last) or _REST.fullmatch(last)):
+    if not _TEMPLATE.isdisjoint(last) and not re.fullmatch(f"{_PARAMETER}|{_REST}", last):
         raise ConfigError(field, path, "a path whose segments are literal or one {parameter}, as in '/users/{id}/export'")
 
 
@@ -340,7 +340,7 @@ def _check_network(field: str, network: str) -> None:
 def _check_path(field: str, path: str) -> None:
     if not path.startswith("/"):
         raise ConfigError(field, path, "a path that begins with '/', for instance '/api/v1/chat'")
-    if _TEMPLATE.search(path):
+    if not _TEMPLATE.isdisjoint(path):
         allowed = "a path without {}, <>, *, ? and #, which is compared as it is; for a path with {parameters} use 'routes'"
         raise ConfigError(field, path, allowed)
     if len(path) > MAX_PATH:

@@ -46,6 +46,16 @@ _ALLOWED: Final[dict[object, str]] = {
 }
 
 
+def merge(tables: Iterable[Mapping[str, object]]) -> Mapping[str, object]:
+    """One table made of many: tables are merged key by key, and of other values the latest wins."""
+    merged: dict[str, object] = {}
+    for table in tables:
+        for key, value in table.items():
+            beneath = merged.get(key)
+            merged[key] = merge((beneath, value)) if isinstance(beneath, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
 def entries(table: object, *, field: str) -> Iterator[tuple[str, str, object]]:
     """Key, path and value of every entry of a table. Raises `ConfigError` for `field` if `table` is not a table."""
     if not isinstance(table, Mapping):

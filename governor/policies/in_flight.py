@@ -20,7 +20,7 @@ from governor.policies.arrivals import Arrivals, Ending, worked_on_until
 from governor.policies.contract import Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.lost_calls import LostCalls
 
-_TEXT: Final = re.compile(rf"({WHOLE})\s+in\s+flight")
+_TEXT: Final = rf"({WHOLE})\s+in\s+flight"
 
 
 class InFlight(Limit, frozen=True):
@@ -46,7 +46,7 @@ class InFlight(Limit, frozen=True):
     @classmethod
     def parse(cls, words: str) -> Self | None:
         """See `Limit.parse`."""
-        said = _TEXT.fullmatch(words)
+        said = re.fullmatch(_TEXT, words)
         return cls(int(said[1])) if said else None
 
     def describe(self) -> str:

@@ -20,7 +20,7 @@ from governor.config import (
 )
 from governor.config.differences import differences
 from governor.config.json_schema import json_schema
-from governor.config.load import merge
+from governor.config.schema import merge
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import Limit
 from governor.policies.gcra import TokenBucket

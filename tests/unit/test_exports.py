@@ -10,9 +10,11 @@ import pytest
 
 import governor
 import governor_client
-from governor import hints
+from governor import config, hints
 
-PACKAGES = pytest.mark.parametrize("package", [governor, hints, governor_client], ids=["governor", "hints", "client"])
+PACKAGES = pytest.mark.parametrize(
+    "package", [governor, config, hints, governor_client], ids=["governor", "config", "hints", "client"]
+)
 
 
 def typed(package: ModuleType) -> Iterator[tuple[str, str]]:
