@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 
-def data_folder(package: str, name: str = "") -> "Traversable":
-    """The folder `name` of a package that is loaded, or the one of the package itself."""
+def data_folder(package: str, name: str) -> "Traversable":
+    """The folder `name` of a package that is loaded."""
     found = Path(sys.modules[package].__path__[0], name)
     if found.is_dir():
         return found
     from importlib.resources import files  # Slow to load, and needed only where the package is in an archive.
 
-    return files(package) / name if name else files(package)
+    return files(package) / name

@@ -11,7 +11,7 @@ import msgspec
 
 from governor._units import Duration
 from governor.config.budget_settings import BudgetSettings, PriceSettings
-from governor.config.builtin import presets
+from governor.config.builtin import PRESETS
 from governor.config.machine_settings import MachineSettings
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, PresetName, ScopeSettings
 from governor.config.preset import PresetReference
@@ -116,7 +116,7 @@ def _value(kind: Any, default: object = None) -> Schema:
         kinds = [one for one in inner if one is not NoneType]
         return {"anyOf": [*(_value(one) for one in kinds), *([_OFF] if NoneType in inner else [])]}
     if kind == PresetName:
-        return {"enum": list(presets())}
+        return {"enum": list(PRESETS)}
     if kind == PresetReference:
         return {"anyOf": [{"enum": references()}, {"type": "string", "pattern": r"\.toml(/[^/]+)?$"}]}
     if origin is Literal:

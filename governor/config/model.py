@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from governor.config.budget_settings import BudgetSettings, PriceSettings
-from governor.config.builtin import DEFAULT_PRESET, SECTIONS, built_in, is_preset_path, preset_of, presets
+from governor.config.builtin import DEFAULT_PRESET, PRESETS, SECTIONS, built_in, is_preset_path, preset_of
 from governor.config.files import FilePath
 from governor.config.hosts import Place, place
 from governor.config.machine_settings import MachineSettings
@@ -345,7 +345,7 @@ def _preset(table: Mapping[str, object]) -> Mapping[str, object]:
     preset = table.get("preset")
     if preset is None and not any(isinstance(value, (Mapping, InboundGroup)) for value in table.values()):
         preset = DEFAULT_PRESET
-    return presets().get(preset, {}) if isinstance(preset, str) else {}
+    return PRESETS.get(preset, {}) if isinstance(preset, str) else {}
 
 
 def _check_reach(groups: Mapping[str, InboundGroup], settings: InboundSettings) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal, TypeVar, get_args
 import msgspec
 
 from governor._units import DAY, MINUTE, SECOND, Duration
-from governor.config.builtin import presets
+from governor.config.builtin import PRESETS
 from governor.config.files import expanded
 from governor.config.mistakes import Mistakes
 from governor.config.names import check_name, provider_name
@@ -47,7 +47,7 @@ MAX_PATH: Final = 4096
 
 #: In `trusted_proxies`: every peer without an address, such as those of a unix socket.
 UNIX_PEERS: Final = "unix:"
-#: The name of a preset of inbound groups, which is a data file of `governor.providers`.
+#: The name of a preset of inbound groups, which is built in.
 PresetName = Annotated[str, "preset"]
 #: Which claimed identities are trusted: "claimed" takes them with the client address, "trusted" alone, "address" not at all.
 Identity = Literal["claimed", "trusted", "address"]
@@ -253,8 +253,8 @@ class InboundSettings(msgspec.Struct, frozen=True, kw_only=True):
         _check_word("identity", self.identity, Identity)
         _check_each("trusted_proxies", self.trusted_proxies, _check_network)
         _check_word("forwarded_header", self.forwarded_header, ForwardedHeader)
-        if self.preset is not None and self.preset not in presets():
-            raise ConfigError("preset", self.preset, f"one of {', '.join(map(repr, presets()))}")
+        if self.preset is not None and self.preset not in PRESETS:
+            raise ConfigError("preset", self.preset, f"one of {', '.join(map(repr, PRESETS))}")
         _checks.whole("ipv6_prefix", self.ipv6_prefix, minimum=32, maximum=128)
         _checks.whole("max_clients", self.max_clients)
 

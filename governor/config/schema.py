@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from governor._units import Duration, describe_duration, to_duration
-from governor.config.builtin import presets
+from governor.config.builtin import PRESETS
 from governor.config.mistakes import Mistakes, near_miss
 from governor.config.names import join, quoted
 from governor.config.parts import PresetName
@@ -259,7 +259,7 @@ def _convert(kind: object, value: object, path: str) -> object:
 def _words(kind: object) -> list[str]:
     """The only words that a setting of this type may be; empty for other types."""
     if kind == PresetName:
-        return list(presets())
+        return list(PRESETS)
     return list(get_args(kind)) if get_origin(kind) is Literal else []
 
 

@@ -17,8 +17,10 @@ SLOW: Final = {
         *("urllib", "zipfile"),
     },
     "one permit": {
-        *("email", "dotenv", "http_sf", "importlib.metadata", "importlib.resources", "sqlite3", "tempfile", "zipfile"),
+        *("email", "dotenv", "http_sf", "importlib.metadata", "importlib.resources", "sqlite3", "tempfile"),
+        *("tomllib", "zipfile"),
         *("governor._member.member", "governor._owner.listener", "governor._store", "governor.asgi", "governor.daemon"),
+        *("governor.config.load", "governor.config.positions", "governor.config.shown", "governor.config.variable_names"),
         *("governor.hints.reading", "governor.hints.wording", "governor.presets", "governor.protocol"),
     },
     "an answer": {"email", "http_sf", "governor.hints.ratelimit_fields", "governor.hints.wording"},

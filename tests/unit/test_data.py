@@ -10,18 +10,17 @@ from governor._data import data_folder
 
 
 def test_data_is_found_in_a_folder() -> None:
-    assert isinstance(data_folder("governor.providers"), Path)
+    assert isinstance(data_folder("governor.hints", "dialects"), Path)
     assert "openai" in (data_folder("governor.hints", "dialects") / "openai.toml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["", "data"])
-def test_data_is_found_in_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_data_is_found_in_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with ZipFile(tmp_path / "archive.zip", "w") as archive:
         archive.writestr("packed/__init__.py", "")
-        archive.writestr(f"packed/{name}/one.toml".replace("//", "/"), "one = 1")
+        archive.writestr("packed/data/one.toml", "one = 1")
     monkeypatch.syspath_prepend(str(tmp_path / "archive.zip"))
     monkeypatch.delitem(sys.modules, "packed", raising=False)
     __import__("packed")
 
-    assert "one = 1" == (data_folder("packed", name) / "one.toml").read_text(encoding="utf-8")
+    assert "one = 1" == (data_folder("packed", "data") / "one.toml").read_text(encoding="utf-8")
     del sys.modules["packed"]
