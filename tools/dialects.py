@@ -32,7 +32,13 @@ def _row(name: str, dialect: Dialect) -> str:
     markers = [reader.marker for reader in dialect.readers] + [field.state for field in dialect.fields]
     limits = ", ".join(f"`{marker}`" for marker in dict.fromkeys(markers)) or "not said"
     denied = ", ".join(str(status) for status in sorted({status for one in dialect.throttled for status in one.status}))
-    denied += ", bodies" if any((one.where or "").startswith("$") for one in dialect.throttled) else ""
+    denied += (
+        ", bodies of 200"
+        if dialect.fails_with_200
+        else ", bodies"
+        if any((one.where or "").startswith("$") for one in dialect.throttled)
+        else ""
+    )
     return (
         f"| `{name}` | {also} | {limits} | {denied} | {dialect.wait} | [{dialect.title}]({dialect.source}) | {dialect.date} |"
     )

@@ -17,6 +17,7 @@ from governor._data import data_folder
 from governor._units import MILLISECOND, SECOND, Duration, parse_duration
 from governor.errors import ConfigError
 from governor.hints.hint import MIN_WAIT
+from governor.hints.retry_after import PUSHBACK, RETRY_AFTER
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -102,6 +103,8 @@ class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: The wait after such an answer that does not say when to come back.
     default_wait: str | None = None
     ban: Ban = Ban()
+    #: Whether calls that fail are answered with 200 as well: adapters then read the small bodies of all answers.
+    fails_with_200: bool = False
 
 
 # What msgspec has to know of these types is built while one thread imports. Two threads that build it at once, each with its
@@ -187,7 +190,7 @@ def read_dialect(name: str, text: str) -> Dialect:
         raise ConfigError(name, text, "a dialect", message=f"dialect {name}: {error}") from None
     conditions = [one.where for one in said.throttled if one.where is not None and not one.status]
     fields = (field.state for field in said.fields)
-    markers = ["retry-after", STANDARD.state, STANDARD.policy, *fields, *_sources(readers), *conditions]
+    markers = [RETRY_AFTER, PUSHBACK, STANDARD.state, STANDARD.policy, *fields, *_sources(readers), *conditions]
     return Dialect(
         **{field: getattr(said, field) for field in said.__struct_fields__},
         markers=_headers(markers),

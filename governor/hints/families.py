@@ -34,7 +34,7 @@ _PARTS: Final = (
     (
         "reset",
         re.compile(
-            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|renews?-?(?:at|in)?)(?:-ms)?$"
+            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|expir(?:y|es)|renews?-?(?:at|in)?)(?:-ms)?$"
         ),
     ),
     ("remaining", re.compile(r"(?:remaining|remain$|left|available)")),
@@ -42,7 +42,7 @@ _PARTS: Final = (
         "interval",
         re.compile(r"(?<!limit-)(?:time-?)?(?:interval|period|window)(?:-size|-in)?(?:-?(?:ms|milliseconds|sec|seconds))?$"),
     ),
-    ("limit", re.compile(r"(?:limit|max|quota|total)(?!.*(?:limit|max|quota|total))")),
+    ("limit", re.compile(r"(?:limit|max|quota|total|allowed$)(?!.*(?:limit|max|quota|total|allowed$))")),
 )
 _WINDOWS: Final = (
     (re.compile(r"(?:second|secondly|persecond)"), SECOND),
@@ -56,7 +56,7 @@ _TOKENS: Final = re.compile(r"(?<!api-)tokens?(?!-used)")
 #: Words that say nothing about which limit is meant.
 _FILLERS: Final = re.compile(r"\b(?:this|per|the|current|requests?|calls?|api)\b|[-_ ]+")
 #: Names of headers that may say a whole limit.
-_WHOLE: Final = re.compile(r"rate-?limit")
+_WHOLE: Final = re.compile(r"rate-?limit|^remaining-req$")
 #: Names of limits without such a word: `x-acme-remaining` beside `x-acme-reset`.
 _PLAIN: Final = re.compile(r"(.{2,64})-(remaining|left|limit|resets?(?:-?at|-?in|-?after)?)")
 #: Names of limits that are said as a ratio: `x-acme-call-limit: 40/40`.

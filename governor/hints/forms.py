@@ -46,6 +46,7 @@ def form_of(dialect: Dialect, headers: Headers) -> Form:
 def is_silent(provider: str, names: tuple[str | bytes, ...]) -> bool:
     """Whether an answer with a status below 400 and headers of these names says nothing about limits, whatever their values.
 
+    No answer of a provider is known to be silent whose failures are in the bodies of answers 200.
     The names may be as the server spells them, and decoded or not: so most answers are known without reading their headers.
     The result is kept for the next answer with these names, if they are at most 128.
     """
@@ -55,7 +56,8 @@ def is_silent(provider: str, names: tuple[str | bytes, ...]) -> bool:
 @lru_cache(maxsize=256)
 def _silent(provider: str, names: tuple[str | bytes, ...]) -> bool:
     read = tuple(name.lower() if isinstance(name, str) else name.decode("latin-1").lower() for name in names)
-    return not _form.__wrapped__(dialect_of(provider), read).speaks
+    dialect = dialect_of(provider)
+    return not (dialect.fails_with_200 or _form.__wrapped__(dialect, read).speaks)
 
 
 @lru_cache(maxsize=256)

@@ -126,4 +126,6 @@ def _named(name: str, parameters: dict[str, str]) -> Item:
     """An item of a policy without a name, `100;w=60`, has its quota in place of one."""
     if name.isdecimal() and "q" not in parameters and "r" not in parameters:
         return Item("", {"q": name, **parameters})
+    if "sec" in parameters and "r" not in parameters:  # `group=default; min=1800; sec=29`: what remains in this second.
+        return Item(parameters.get("group", name), {"r": parameters["sec"], "t": "1", "w": "1"})
     return Item(name, parameters)

@@ -17,7 +17,7 @@ from governor.hints.body import decode, texts
 from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources, PolicyFields, dialect_of
 from governor.hints.forms import Form, form_of
 from governor.hints.hint import MAX_HINT, Headers, Hint, Scope, Severity, agree
-from governor.hints.retry_after import RETRY_AFTER, longest_wait
+from governor.hints.retry_after import ALWAYS_MEANT, longest_wait
 from governor.hints.values import (
     MAX_FIELD,
     MAX_LENGTH,
@@ -135,7 +135,9 @@ class _Answer:
             from governor.hints.wording import is_code, says_throttled
 
             code = next((said for name in _CODES if (said := self._headers.get(name)) is not None), None)
-            return (code is not None and is_code(code[:MAX_LENGTH])) or says_throttled(self._document())
+            if code is not None and is_code(code[:MAX_LENGTH]):
+                return True
+            return self._status not in _NEVER_THROTTLED and says_throttled(self._document())
         if not self._has_body:
             return False
         from governor.hints.wording import says_failed
@@ -293,8 +295,8 @@ class _Answer:
         """The longest wait that Retry-After and its relatives ask for; -1 if they ask for none."""
         longest = -1
         for name, unit in form.waits:
-            # Below 400 only the standard says that a wait is meant for the next call.
-            if name == RETRY_AFTER or self._status >= 400:
+            # Below 400 only the standard, and gRPC, say that a wait is meant for the next call.
+            if name in ALWAYS_MEANT or self._status >= 400:
                 text = self._headers.get(name)
                 if text is not None and (wait := longest_wait(text, self._clock, unit)) > longest:
                     longest = wait
@@ -371,6 +373,8 @@ _PAUSE: Final = Severity.PAUSE
 _THROTTLED: Final = Severity.THROTTLED
 #: Characters of a field RateLimit-Policy that is read: it is kept for the next answer.
 _MAX_STATED: Final = 2_048
+#: Statuses about the resource: words such as "quota exceeded" do not mean the rate of calls.
+_NEVER_THROTTLED: Final = frozenset({404, 405, 409, 410, 415})
 #: Headers that say the code of an error.
 _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-mashery-error-code")
 _OLD_POLICY: Final = re.compile(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")

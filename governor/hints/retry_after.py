@@ -12,13 +12,19 @@ from governor.hints.values import MAX_DIGITS, VERY_LONG, Clock, span, values
 
 #: The headers that say how long to wait, and the unit of a number in them.
 RETRY_AFTER: Final = "retry-after"
+#: Milliseconds; -1 asks for no retry (gRFC A6).
+PUSHBACK: Final = "grpc-retry-pushback-ms"
 WAITS: Final = (
     (RETRY_AFTER, SECOND),
     ("retry-after-ms", MILLISECOND),
     ("x-ms-retry-after-ms", MILLISECOND),
     ("x-amz-retry-after", MILLISECOND),
+    (PUSHBACK, MILLISECOND),
 )
+#: Those that mean the next call whatever the status: the standard's, and that of gRPC, which answers 200.
+ALWAYS_MEANT: Final = frozenset({RETRY_AFTER, PUSHBACK})
 _SHOULD_RETRY: Final = ("x-should-retry", "stripe-should-retry")
+_NO: Final = frozenset({"false", "?0", "0", "no", "never"})
 
 
 def read_wait(headers: Headers, *, now: float, max_hint: Duration = MAX_HINT) -> Duration | None:
@@ -45,5 +51,13 @@ def longest_wait(text: str, clock: Clock, unit: int) -> int:
 
 
 def forbids_retry(headers: Headers) -> bool:
-    """Whether the server asks not to repeat the request: `x-should-retry: false`, `stripe-should-retry: false`."""
-    return any((headers.get(name) or "").strip().lower() == "false" for name in _SHOULD_RETRY)
+    """Whether the server asks not to repeat the request: `x-should-retry: false`, `stripe-should-retry: false`.
+
+    One of several joined values suffices, and so does a pushback of gRPC that is negative or no number. That a server asks to
+    repeat a request changes nothing: whether that is harmless is for the settings to say.
+    """
+    said = (text for name in _SHOULD_RETRY if (text := headers.get(name)) is not None)
+    if any(value.lower() in _NO for text in said for value in values(text)):
+        return True
+    pushback = headers.get(PUSHBACK)
+    return pushback is not None and not pushback.strip().isdecimal()

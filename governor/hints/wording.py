@@ -17,7 +17,8 @@ from governor.hints.values import MAX_LENGTH, Clock, count, span
 MAX_LEAVES: Final = 1_024
 
 _CODE: Final = re.compile(
-    r"throttl|ratelimit|toomanyrequests|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?exceed|overrate|bandwidthlimit|limitexceededexception|slowdown"
+    r"throttl|ratelimit|toomany(?:requests|attempts)|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?(?:exceed|limit)|overrate"
+    r"|(?:query|request|call|access|usage)s?overlimit|bandwidthlimit|limitexceededexception|slowdown"
     r"|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
     r"|(?:usage|invocation|hourly|daily|monthly|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
     r"|(?<!storage)(?<!disk)(?<!space)quota(?:limit)?(?:exceeded|exhausted|reached)"
@@ -26,18 +27,34 @@ _CODE: Final = re.compile(
 _CODE_KEY: Final = re.compile(r"(?:code|type|reason|error|errors|name|status|tag|id|errorcode|kind)$")
 #: Sentences that say that calls come too fast.
 _SAID: Final = re.compile(
-    r"too many (?:api )?(?:requests|calls)|(?:rate|request|call|api)[ -]?limit (?:has |have |was |is |been )*"
-    r"(?:exceeded|reached|hit|met)|exceed\w* (?:\w+ ){0,5}(?:(?:rate|request)[ -]limit|(?:access|request|call) rate)"
-    r"|(?:was|been|is|are|being) (?:throttled|rate[ -]limited)|rate exceeded"
-    r"|reduce (?:your|the) request rate|please slow down|banned until"
-    r"|over developer"
-    r"|(?:requests?|calls?|frequency) (?:is |are )?too (?:high|frequent|fast|often)"
+    r"too many (?:\w+ ){0,2}(?:requests|calls|attempts|tries)(?! in (?:\w+ )?(?:batch|bulk|single|one))"
+    r"|(?:rate|requests?|calls?|api)[ -]?limit (?:has |have |was |is |been )*(?:exceed|reached|hit|met|triggered)"
+    r"|exceed\w* (?:[\w']+ ){0,5}(?:(?:rate|request|usage)[ -]limit|(?:access|request|call) rate)"
+    r"|(?:over|out of) (?:(?:your|the) )?(?:rate|request|usage) limit|usage (?:is )?over (?:the |your )?limit"
+    r"|(?:user|api) usage (?:limit )?(?:exceeded|reached)|\A(?:the )?limit (?:is |has been )?(?:exceeded|reached)\.?\Z"
+    r"|(?:was|been|is|are|being) (?:throttled|rate[ -]limited)|\bthrottled:|rate exceeded|(?:rate|request) threshold exceeded"
+    r"|calls? (?:is |are )?limited|not permit further calls|reduce (?:your|the) request rate|please slow down"
+    r"|banned until|banned for (?:flood|too many)|temporar(?:y|ily) (?:lockout|locked out|banned)|over developer"
+    r"|(?:requests?|calls?|frequency|send(?:ing)?) (?:is |are )?too (?:high|frequent|fast|often)"
     r"|(?:request|trigger|access|call) frequency (?:\w+ )?(?:exceed|limit)\w*|exceed\w* (?:\w+ ){0,3}frequency"
-    r"|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b"
+    r"|exceed\w* [0-9]{1,9} times (?:per|an?|in [0-9]{1,9}) (?:second|minute|hour|day)"
+    r"|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b|too_many_attempts"
+)
+#: Such sentences of other languages: Chinese, Korean, Japanese, Russian, German, French, Spanish, Portuguese, Italian.
+_SAID_ELSEWHERE: Final = re.compile(
+    r"频繁|限流|请求\w{0,6}暂时禁用"
+    r"|(?:请求|调用|访问|并发|频率|次数|查询)(?!\w{0,8}(?:体|大小|长度|参数|文件|内容|数量|页))\w{0,16}(?:超过|超出|超限|上限|过快|过高)"
+    r"|요청이 (?:너무 )?많|(?:요청|호출) ?(?:횟수|한도|건수|수|량)[^.]{0,8}초과"
+    r"|(?:リクエスト|アクセス|呼び出し)(?!\w{0,8}(?:サイズ|ボディ|長))\w{0,12}(?:上限|超え|超過|多すぎ)|レート制限"
+    r"|слишком (?:много запросов|част)|превыш\w{0,8} (?:\w+ ){0,3}(?:частот|запросов|обращений|вызовов)"
+    r"|zu viele (?:anfragen|versuche|aufrufe)|trop de (?:requêtes|demandes|tentatives|appels)"
+    r"|demasiad[ao]s (?:solicitudes|peticiones|intentos|llamadas)|muitas (?:requisições|solicitações|tentativas|chamadas)"
+    r"|troppe richieste|troppi tentativi"
 )
 #: Sentences that say that a number is used up: that of the calls of some time, unless a word near says another thing.
 _SPENT: Final = re.compile(
     r"quota (?:for (?:\w+ ){1,4}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
+    r"|quota [^.]{0,48}used up|reached (?:the |your )?(?:\w+ ){0,2}quota|(?:max(?:imum)?|pending|concurrent) requests exceeded"
     r"|out of (?:\w+ ){0,3}quota|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit"
     r"|requests|calls)|(?:hourly|daily|weekly|monthly|minutely|per-minute) (?:\w+ ){0,2}limit [^.]{0,40}(?:exceeded|reached)"
     r"|(?:exceed|surpass)\w* (?:\w+ ){0,5}(?:quota|(?:hourly|daily|weekly|monthly) (?:\w+ )?limit"
@@ -46,22 +63,24 @@ _SPENT: Final = re.compile(
 )
 _OTHER_THING: Final = re.compile(
     r"storage|disk|space|mailbox|memory|instance|seat|member|file|batch|single|depth|payload|upload|size|byte|length"
+    r"|cores?\b|cpu|pods?\b|compute|peraccount|spend|card\b|amount|transaction|withdraw|balance"
 )
 _NEAR: Final = 24
 #: Names of codes, of messages beside them, and of the parts of an answer that have them; without separators.
 _SIGNS: Final = frozenset(
-    {"code", "errcode", "errorcode", "statuscode", "status", "errorstatus", "value", "success", "ok", "error"}
+    {"code", "errcode", "errorcode", "statuscode", "status", "errorstatus", "value", "success", "ok", "error", "response"}
 )
 _MESSAGES: Final = frozenset(
     {"msg", "message", "errmsg", "errormsg", "errormessage", "statusmsg", "statusmessage", "errordescription", "info", "reason"}
-    | {"detail", "result", "description"}
+    | {"detail", "result", "description", "submsg"}
 )
-_ENVELOPES: Final = frozenset({"response", "status", "baseresp", "header", "meta", "error"})
+_ENVELOPES: Final = frozenset({"response", "status", "baseresp", "header", "meta", "error", "errorresponse"})
 _FAILURES: Final = frozenset({"error", "fail", "failed", "failure", "nok", "false"})
 #: Values of an object of which a message is read, and characters of a message that may be a code.
 _MAX_PARTS: Final = 32
 _MAX_PHRASE: Final = 24
-_XML_CODE: Final = re.compile(r"<code>([a-z.]{1,64})</code>")
+#: An element of XML that has a text only: its name, or the name that an attribute gives it, and its text.
+_ELEMENT: Final = re.compile(r'(?i)<(?:\w{1,16}:)?([\w.-]{1,64})(?: name="([\w.-]{1,64})")?[^<>]{0,128}>([^<>]{1,256})</')
 
 #: Keys of waits, without separators, and their unit.
 _WAIT_KEY: Final = re.compile(
@@ -70,24 +89,28 @@ _WAIT_KEY: Final = re.compile(
 )
 #: Keys of instants, or spans, at which a limit is available again.
 _RESET_KEY: Final = re.compile(
-    r"x?(?:rate)?(?:limit)?(?:resets?(?:at|on|time|timestamp|date)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until)$"
+    r"x?(?:rate)?(?:limit)?(?:resets?(?:ms|sec|seconds)?(?:at|on|time|timestamp|date)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until)$"
     r"|ratelimitnext$|next(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
 )
 #: A sentence that names a wait: "try again in 7.5s", "retry after 35", "banned until 1700000000000", "in the next hour".
 _SENTENCE: Final = re.compile(
-    r"(?:again|retry|available|resets?|wait|banned|blocked|expires|try after|request after|replenished|timed out|will last)"
+    r"(?:again|retry|availab(?:le|ility)|resets?|wait|banned|blocked|throttled|suspended|disabled|expires|try after"
+    r"|request (?:this |it )?after|replenished|timed out|will last|remaining (?:period|time))"
     r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[]"
     r"(?:(?P<clock>[0-9]{1,3}:[0-5][0-9]:[0-5][0-9])(?![0-9:])"
     r"|(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:.]{5,18}z?|[0-9]{1,2} [a-z]{3} [0-9]{4} [0-9:]{8}(?: (?:utc|gmt))?)"
-    r"|(?P<span>(?:[0-9]{1,9}(?:\.[0-9]{1,9})?\]?\s?(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)"
+    r"|(?P<span>(?:[0-9]{1,9}(?:\.[0-9]{1,9})?\]?\s?(?:more )?"
+    r"(?:milliseconds?|ms|[\u00b5\u03bcun]s|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)"
     r"(?![a-z])[ ,]{0,2}(?:and )?){1,4})"
     r"|(?:an?|one|(?:the )?next) (?P<one>second|minute|hour|day)(?![a-z])"
     r"|(?P<number>[0-9]{1,19}(?:\.[0-9]{1,9})?))(?![0-9])"
 )
 #: A number without a unit is a wait after these words only.
 _MEANS_WAIT: Final = re.compile(r"(?:after|in|until|for)[ :~]+[0-9.]+$")
+#: Digits of a number that is a date.
+_EPOCH_DIGITS: Final = 10
 _IS_SPAN: Final = re.compile(r"(?:in|for)[ :~]+[0-9:]+$")
-_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\]?\s?(ms|milli|[smhd])")
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\]?\s?(?:more )?(ms|milli|[\u00b5\u03bcun]s|[smhd])")
 _MILLISECONDS: Final = ("ms", "milli")
 
 
@@ -102,9 +125,7 @@ class _Leaf(NamedTuple):
 def says_throttled(document: object) -> bool:
     """Whether a decoded JSON body, or a text, says in a code or in a sentence that the call is denied as rate limited."""
     if isinstance(document, str):
-        text = document[:MAX_CHARACTERS].lower()
-        code = _XML_CODE.search(text)
-        return _is_sentence(text) or (code is not None and is_code(code[1]))
+        return _is_sentence(document[:MAX_CHARACTERS].lower()) or any(_says_throttled(leaf) for leaf in _elements(document))
     return any(_says_throttled(leaf) for leaf in _leaves(document))
 
 
@@ -147,13 +168,15 @@ def _is_failure(name: str, value: object) -> bool:
 
 def is_code(text: str) -> bool:
     """Whether a code means "rate limited": `ThrottlingException`, `rate_limited`, `com.amazon#SlowDown`."""
+    if text.startswith(("urn:", "http://", "https://")):  # A type of RFC 9457.
+        text = re.split("[:/]", text)[-1]
     return _CODE.search(_letters(text.partition(":")[0].rpartition("#")[2])) is not None
 
 
 def wait_of(document: object, clock: Clock) -> int:
     """The longest wait that a decoded body, or a text, of a denial names; -1 if it names none. In microseconds."""
     if isinstance(document, str):
-        return _in_sentence(document, clock)
+        return max([_in_sentence(document, clock), *(_wait(leaf, clock) for leaf in _elements(document))])
     return max((_wait(leaf, clock) for leaf in _leaves(document)), default=-1)
 
 
@@ -171,6 +194,13 @@ def _leaves(document: object) -> Iterator[_Leaf]:
             yield _Leaf(_letters(name), value, of)
 
 
+def _elements(text: str) -> Iterator[_Leaf]:
+    """The elements of an XML document that have a text only; none of another text, nor of a page for people."""
+    if text[:1] == "<" and "<html" not in (text := text[:MAX_CHARACTERS].strip()).lower():
+        for found in _ELEMENT.finditer(text):
+            yield _Leaf(_letters(found[2] or found[1]), found[3].strip(), {})
+
+
 def _letters(text: str) -> str:
     return "".join([letter for letter in text[:MAX_LENGTH].lower() if letter.isalpha()])
 
@@ -179,7 +209,7 @@ def _says_throttled(leaf: _Leaf) -> bool:
     value = leaf.value
     if not isinstance(value, str):
         return False
-    if " " in value:
+    if " " in value or not value.isascii():
         return _is_sentence(value[:MAX_CHARACTERS].lower())
     # A message that is one word in capitals is a code.
     return len(value) <= MAX_LENGTH and (value.isupper() or _CODE_KEY.search(leaf.key) is not None) and is_code(value)
@@ -187,7 +217,7 @@ def _says_throttled(leaf: _Leaf) -> bool:
 
 def _is_sentence(text: str) -> bool:
     """Whether a text, in lower case, has a sentence that says "rate limited"."""
-    if _SAID.search(text) is not None:
+    if _SAID.search(text) is not None or _SAID_ELSEWHERE.search(text) is not None:
         return True
     spent = _SPENT.search(text)
     return spent is not None and _OTHER_THING.search(text, max(0, spent.start() - _NEAR), spent.end() + _NEAR) is None
@@ -204,6 +234,7 @@ def _wait(leaf: _Leaf, clock: Clock) -> int:
         return -1
     unit = (found["unit"] or "") if found is not None else ""
     minutes = unit.startswith("min") or leaf.key == "estimatedtimetoregainaccess"
+    unit = unit or ("ms" if leaf.key.endswith("resetms") else "")
     scale = MINUTE if minutes else MILLISECOND if unit.startswith(_MILLISECONDS) else SECOND
     wait = span(str(value)[:MAX_LENGTH].strip(), clock, unit=scale)
     return -1 if wait is None else wait
@@ -228,7 +259,7 @@ def _in_sentence(text: str, clock: Clock) -> int:
             wait = span(found["clock"], clock) or -1 if _IS_SPAN.search(found[0]) is not None else -1
         elif found["date"] is not None:
             wait = span(found["date"].upper(), clock) or -1
-        elif _MEANS_WAIT.search(found[0]) is not None:
+        elif _MEANS_WAIT.search(found[0]) is not None or len(found["number"].partition(".")[0]) >= _EPOCH_DIGITS:
             wait = span(found["number"], clock) or -1
         else:
             continue
@@ -237,4 +268,6 @@ def _in_sentence(text: str, clock: Clock) -> int:
 
 
 def _scale(unit: str) -> int:
+    if unit[1:] == "s" and unit != "ms":
+        return 1  # Microseconds, and what is less.
     return {"s": SECOND, "m": MINUTE, "h": 60 * MINUTE, "d": 1_440 * MINUTE}.get(unit, MILLISECOND)

@@ -211,3 +211,15 @@ def test_a_wait_in_a_body_holds_the_provider(governor: Governor, server: Provide
     waits = held(governor, server, "gemini", answer(body, 429))
 
     assert min(waits) >= 34.5
+
+
+def test_a_provider_that_answers_200_to_everything_denies_calls_in_small_bodies(governor: Governor, server: Provider) -> None:
+    rejected = {"error": ["EService: Throttled: 1700000030"]}
+    date = {"Date": _date(datetime.fromtimestamp(1_700_000_000, UTC))}
+    small, large = json.dumps(rejected).encode(), json.dumps({**rejected, "result": "x" * 5_000}).encode()
+
+    assert min(held(governor, server, "kraken", Reply(status=200, headers=date, pieces=(small,)))) >= 30
+    assert 1 == governor.statistics().scopes["kraken:get"].counters.answered_429
+    # One that is large is data, and bodies of other providers are not read.
+    for provider, body in (("kraken-futures", large), ("acme", small)):
+        assert {0.0} == set(held(governor, server, provider, Reply(status=200, headers=date, pieces=(body,))))

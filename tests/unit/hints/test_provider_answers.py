@@ -1,12 +1,13 @@
 """Answers of real providers are obeyed: those that are data in a dialect, and those that only the common rules understand.
 
 `provider_answers.json` has one answer a row: the provider, its status, headers and body, and the seconds for which calls are
-held, or null. Names of headers and bodies are those that the providers document or send; the numbers are ours.
+held, or null. `other_answers.json` has answers that fail or mention limits, and deny no call as rate limited. Names of headers
+and bodies are those that the providers document or send; the numbers are ours.
 """
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import pytest
 
@@ -17,23 +18,36 @@ pytestmark = pytest.mark.promise("R11")
 
 #: The answers come on 2023-11-14 at 22:13:20 UTC.
 NOW: Final = 1_700_000_000.0
-ROWS: Final = json.loads((Path(__file__).parents[2] / "support" / "provider_answers.json").read_text(encoding="utf-8"))
-ANSWERS: Final[list[tuple[str, int, dict[str, str], bytes | None, float | None]]] = [
-    (provider, status, headers, None if body is None else body.encode(), seconds)
-    for provider, status, headers, body, seconds in ROWS
-]
+Row: TypeAlias = tuple[str, int, dict[str, str], bytes | None, float | None]
+
+
+def _rows(name: str) -> list[Row]:
+    rows = json.loads((Path(__file__).parents[2] / "support" / name).read_text(encoding="utf-8"))
+    return [
+        (provider, status, headers, None if body is None else body.encode(), seconds)
+        for provider, status, headers, body, seconds in rows
+    ]
+
+
+ANSWERS: Final = _rows("provider_answers.json")
+OTHERS: Final = _rows("other_answers.json")
 
 
 def test_no_call_leaves_before_what_an_answer_says_nor_is_it_held_for_longer() -> None:
     found = {}
-    for row, (provider, status, headers, body, seconds) in enumerate(ANSWERS):
+    for row, (provider, status, headers, body, seconds) in enumerate([*ANSWERS, *OTHERS]):
         hints = read_hints(provider, status, headers, now=NOW, body=body)
         held = max((hint.retry_after for hint in hints if hint.retry_after), default=None)
         if held != (None if seconds is None else round(seconds * SECOND)):
             found[row, provider, status] = held, seconds
 
     assert {} == found
-    assert len(ANSWERS) > 200
+    assert len(ANSWERS) > 600
+
+
+def test_an_answer_that_fails_for_another_reason_or_mentions_limits_is_no_denial() -> None:
+    assert [] == [row for row in OTHERS if is_throttled(*row[:4])]
+    assert len(OTHERS) > 40
 
 
 def test_each_answer_that_denies_a_call_with_a_code_or_in_words_is_a_denial() -> None:
@@ -82,11 +96,43 @@ def test_with_the_dialect_of_another_provider_they_raise_nothing_are_within_the_
         b'{"error": "frequency limits are not supported on this endpoint"}',
         b'{"error": {"message": "Invalid \'frequency_penalty\': decimal above maximum value."}}',
         b'{"message": "The job has reached the maximum number of retries."}',
+        b'{"error": "Too many requests in a batch: at most 50 are allowed."}',
+        b'{"message": "Your account has been temporarily blocked because of an unpaid invoice."}',
+        b'{"message": "The check has been exceeded 3 times in a row."}',
+        b'{"error": {"code": "spend_limit_exceeded", "message": "This exceeds the daily spend limit of the card."}}',
+        b"<Error><Code>EntityTooLarge</Code><Message>Your upload exceeds the maximum allowed size</Message></Error>",
+        '{"message": "请求体大小超过限制"}'.encode(),
+        '{"message": "查询数量超过上限"}'.encode(),
+        '{"message": "요청 본문 크기가 제한을 초과했습니다"}'.encode(),
+        '{"message": "リクエストのサイズが上限を超えています"}'.encode(),
+        '{"message": "Превышен размер файла"}'.encode(),
     ],
 )
 def test_an_error_about_something_else_is_no_denial(body: bytes) -> None:
     assert not is_throttled("some-provider", 400, {}, body)
     assert () == read_hints("some-provider", 400, {}, now=NOW, body=body)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "请求过于频繁",
+        "当前并发量已经超过约定并发配额",
+        "요청이 너무 많습니다",
+        "호출 한도를 초과했습니다",
+        "リクエスト数の上限を超えました",
+        "Слишком много запросов",
+        "Превышено количество запросов",
+        "Zu viele Anfragen. Bitte später erneut versuchen",
+        "Trop de requêtes, réessayez plus tard",
+        "Demasiadas solicitudes en poco tiempo",
+        "Muitas requisições",
+        "Troppe richieste",
+    ],
+)
+def test_a_denial_may_be_worded_in_other_languages(said: str) -> None:
+    for body in (json.dumps({"message": said}), json.dumps({"message": said}, ensure_ascii=False), said):
+        assert is_throttled("some-provider", 403, {}, body.encode())
 
 
 @pytest.mark.parametrize(

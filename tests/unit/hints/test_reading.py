@@ -3,7 +3,7 @@
 import pytest
 
 from governor._units import HOUR, MINUTE, SECOND, Duration
-from governor.hints import Hint, Severity, is_throttled, read_hints
+from governor.hints import Hint, Severity, forbids_retry, is_throttled, read_hints
 
 NOW = 1_700_000_000.0
 
@@ -17,6 +17,23 @@ def wait(provider: str, status: int, headers: dict[str, str], body: bytes | None
 def test_an_answer_that_says_nothing_of_limits_has_no_hint() -> None:
     assert () == read_hints("anyone", 200, {"content-type": "text/plain"}, now=NOW)
     assert () == read_hints("github", 500, {}, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("name", "no", "yes"),
+    [
+        (
+            "x-should-retry",
+            ["false", " False ", '"FALSE"', "?0", "0", "no", "true, false"],
+            ["", "true", "?1", "1", "unfalse", "falsehood"],
+        ),
+        ("stripe-should-retry", ["false"], ["true"]),
+        ("grpc-retry-pushback-ms", ["-1", "-2147483648", "soon", ""], ["0", "1500"]),
+        ("x-acme-should-retry", [], ["false"]),
+    ],
+)
+def test_a_server_may_ask_not_to_repeat_a_request(name: str, no: list[str], yes: list[str]) -> None:
+    assert [text for text in no + yes if forbids_retry({name: text})] == no
 
 
 def test_a_bare_429_means_a_second() -> None:
