@@ -55,6 +55,7 @@ class Setup:
     """What a program sets when it makes a client."""
 
     governor: Governor
+    provider: str = "provider"
     #: Arguments of the adapter, such as `wait`.
     terms: Mapping[str, Any] = field(default_factory=dict)
     #: Seconds that nothing may come.
@@ -228,7 +229,7 @@ class Httpx(_Httpx):
     def make(self, setup: Setup) -> Any:
         lib = self.library
         inner = lib.HTTPTransport(proxy=setup.proxy, verify=setup.trusted, http2=setup.http2)
-        transport = self.adapter.GovernedTransport("provider", transport=inner, **setup.adapter)
+        transport = self.adapter.GovernedTransport(setup.provider, transport=inner, **setup.adapter)
         return lib.Client(
             transport=transport,
             timeout=lib.Timeout(TIMEOUT, read=setup.timeout),
@@ -262,7 +263,7 @@ class AsyncHttpx(_Httpx):
     def make(self, setup: Setup) -> Any:
         lib = self.library
         inner = lib.AsyncHTTPTransport(proxy=setup.proxy, verify=setup.trusted, http2=setup.http2)
-        transport = self.adapter.AsyncGovernedTransport("provider", transport=inner, **setup.adapter)
+        transport = self.adapter.AsyncGovernedTransport(setup.provider, transport=inner, **setup.adapter)
         return lib.AsyncClient(
             transport=transport,
             timeout=lib.Timeout(TIMEOUT, read=setup.timeout),
@@ -293,7 +294,7 @@ class _Client(_Httpx):
 
     def make(self, setup: Setup) -> Any:
         return TrafficControlledHttpClient(
-            "provider",
+            setup.provider,
             library=self.library,
             timeout=self.library.Timeout(TIMEOUT, read=setup.timeout),
             verify=setup.trusted,
@@ -370,7 +371,7 @@ class Requests(Driver):
 
     def govern(self, session: Any, setup: Setup) -> Any:
         """Governs a session."""
-        return self.adapter.govern(session, "provider", **setup.adapter)
+        return self.adapter.govern(session, setup.provider, **setup.adapter)
 
     def call(self, client: Any, method: str, url: str, *, content: Any = None, **options: Any) -> Answer:
         response = client.request(method, url, data=content, timeout=client.governed_timeout, **options)
@@ -394,7 +395,7 @@ class Mounted(Requests):
     """A session of requests with a `GovernedAdapter`."""
 
     def govern(self, session: Any, setup: Setup) -> Any:
-        session.mount("http://", self.adapter.GovernedAdapter("provider", **setup.adapter))
+        session.mount("http://", self.adapter.GovernedAdapter(setup.provider, **setup.adapter))
         return session
 
 
@@ -419,7 +420,7 @@ class Urllib3(Driver):
         lib = self.library
         timeout = lib.Timeout(connect=TIMEOUT, read=setup.timeout)
         pools = lib.ProxyManager(setup.proxy) if setup.proxy else lib.PoolManager(timeout=timeout)
-        return self.adapter.govern(pools, "provider", **setup.adapter)
+        return self.adapter.govern(pools, setup.provider, **setup.adapter)
 
     def call(self, client: Any, method: str, url: str, *, content: Any = None, **options: Any) -> Answer:
         response = client.request(method, url, body=content, **options)
@@ -452,7 +453,7 @@ class Aiohttp(Driver):
         return self.library.ClientError  # type: ignore[no-any-return] # not installed where types are checked
 
     def make(self, setup: Setup) -> Any:
-        return self.adapter.govern(self.session(setup, *self.signing(setup)), "provider", **setup.adapter)
+        return self.adapter.govern(self.session(setup, *self.signing(setup)), setup.provider, **setup.adapter)
 
     def session(self, setup: Setup, *middlewares: Any) -> Any:
         """A session that is not governed but by these."""
@@ -493,7 +494,7 @@ class Middleware(Aiohttp):
     """A session of aiohttp with a `GovernedMiddleware`."""
 
     def make(self, setup: Setup) -> Any:
-        return self.session(setup, self.adapter.GovernedMiddleware("provider", **setup.adapter), *self.signing(setup))
+        return self.session(setup, self.adapter.GovernedMiddleware(setup.provider, **setup.adapter), *self.signing(setup))
 
 
 _BENEATH: Final = {Ability.SIGN: "a transport is beneath authentication; TrafficControlledHttpClient is above it"}

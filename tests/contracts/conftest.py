@@ -102,14 +102,14 @@ def opened(driver: Driver, provider: Provider) -> Iterator[Opened]:
         yield opened
 
 
-def counted(governor: Governor, method: str = "GET") -> CounterRecord:
+def counted(governor: Governor, method: str = "GET", provider: str = "provider") -> CounterRecord:
     """Counters of the scope of all calls in these tests, as soon as each permit has an outcome, or after `SOON`.
 
     An outcome that is reported on another event loop than the governor's is on its way for a moment.
     """
     deadline = monotonic() + SOON
     while True:
-        scope = governor.statistics().scopes.get(f"provider:{method.lower()}")
+        scope = governor.statistics().scopes.get(f"{provider}:{method.lower()}")
         counters = CounterRecord() if scope is None else scope.counters
         if counters.under_way == 0 or monotonic() > deadline:
             return counters

@@ -82,6 +82,17 @@ def test_an_answer_is_retried_by_its_status_although_its_headers_were_seen_befor
     assert 3 == received(provider, 3)
 
 
+@pytest.mark.promise("R11")
+def test_a_provider_that_answers_200_to_everything_denies_calls_in_bodies(provider: Provider, opened: Opened) -> None:
+    url = provider.at("/", status(200, b'{"error": [], "result": 1}'), status(200, b'{"error": ["EAPI:Rate limit exceeded"]}'))
+    read, unread = opened(provider="kraken"), opened(provider="acme")
+    for session in (read, read, unread):
+        session.get(url)
+
+    counters = counted(read.governor, provider="kraken"), counted(unread.governor, provider="acme")
+    assert [(1, 1), (1, 0)] == [(one.answered_2xx, one.answered_429) for one in counters]
+
+
 def test_a_refused_connection_is_a_failure_of_each_attempt(driver: Driver, opened: Opened) -> None:
     session = opened()
 

@@ -235,6 +235,14 @@ def test_a_wait_in_a_header_of_any_name_has_its_unit() -> None:
         assert () == read_hints("acme", 200, {name: "2500"}, now=NOW)
 
 
+def test_words_of_a_denial_mean_none_with_a_status_about_the_resource_and_codes_none_in_a_page() -> None:
+    said, page = b'{"message": "The quota has been exceeded."}', b"<html><body>See <code>Throttling</code></body></html>"
+
+    assert {404, 405, 409, 410, 415} == {one for one in range(400, 418) if not is_throttled("some-provider", one, {}, said)}
+    assert not is_throttled("some-provider", 403, {}, page)
+    assert is_throttled("some-provider", 403, {}, page.replace(b"html", b"error"))
+
+
 def test_a_status_alone_says_rate_limited_only_if_it_means_nothing_else() -> None:
     said = {status for status in range(200, 1_000) if is_throttled("some-provider", status, {}, b"")}
 
