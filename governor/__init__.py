@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from governor._actors.leased_permits import LeasedPermits
     from governor._actors.permit import Permit
     from governor._admission import Admission, EndpointGroup
+    from governor._asking_client import AskingClient
     from governor._callers import caller
     from governor._default import adefault, current, default, limit
     from governor._failures import Classify
@@ -77,6 +78,7 @@ else:
             "_actors.leased_permits": "LeasedPermits",
             "_actors.permit": "Permit",
             "_admission": "Admission EndpointGroup",
+            "_asking_client": "AskingClient",
             "_callers": "caller",
             "_default": "adefault current default limit",
             "_failures": "Classify",
@@ -115,6 +117,7 @@ else:
 
 __all__ = [
     "Admission",
+    "AskingClient",
     "AvailableQuota",
     "BanBudget",
     "BanBudgetSpent",

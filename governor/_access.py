@@ -1,7 +1,7 @@
 """Access to the actors of a governor from wherever a call is: on their loop, on another thread, or on another event loop."""
 
 import os
-from collections.abc import Mapping, Sized
+from collections.abc import Callable, Mapping, Sized
 from functools import partial
 from threading import Event, RLock, get_ident
 from typing import Final, Protocol, final
@@ -16,6 +16,7 @@ from governor._actors.leased_permits import LeasedPermits
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal
 from governor._backend import Backend
+from governor._failures import Classifier
 from governor._life import Life
 from governor._taking import Taking
 from governor.config import Config, scope_of
@@ -79,9 +80,12 @@ class Access(Taking):
         "portal",
         "process",
         "backend",
+        "classifier",
     )
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, classifier: Classifier) -> None:
+        #: What an exception says about the provider whose call it ended.
+        self.classifier = classifier
         self.by_label = []
         self.follow(config)
         self.addresses = {}
@@ -310,6 +314,54 @@ class Access(Taking):
         portal = self.running()
         # On another thread than at first, it may be the governor's own loop nevertheless.
         return await (ask_here(actor, acquire) if portal.on_loop() else ask_from_another_loop(portal, actor, acquire))
+
+
+@final
+class FoundAccess(Taking):
+    """The access of a governor that `find` looks up, except for permits at hand in the governor that was found last.
+
+    A governor that has ended, or that belongs to the parent of this process, has none at hand.
+    The methods are those of `Access`.
+    """
+
+    __slots__ = ("_find",)
+
+    def __init__(self, find: Callable[[], Access]) -> None:
+        self._find = find
+        self.addresses, self.by_label = {}, []
+        # Nowhere: a call on the loop of the governor that is found takes a permit at hand, or the longer way.
+        self.thread = 0
+
+    def _found(self) -> Access:
+        found = self._find()
+        # A governor that is entered again has other addresses.
+        self.addresses, self.by_label = found.addresses, found.by_label
+        return found
+
+    @property
+    def classifier(self) -> Classifier:
+        """What an exception says about the provider."""
+        return self._found().classifier
+
+    def running(self) -> Portal:
+        """The portal."""
+        return self._found().running()
+
+    def must_not_block(self) -> bool:
+        """Whether the caller runs on the loop that grants permits."""
+        return self._found().must_not_block()
+
+    def try_acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit | Denied:
+        """A permit now or not at all."""
+        return self._found().try_acquire(provider, method, acquire)
+
+    def acquire_blocking(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
+        """A permit for a thread that may wait."""
+        return self._found().acquire_blocking(provider, method, acquire)
+
+    async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
+        """A permit for a task on any event loop."""
+        return await self._found().acquire(provider, method, acquire)
 
 
 # The interpreter names it so in its warning of a request for a permit that is never entered.

@@ -55,6 +55,8 @@ class Governor(Asking):
     library. `clock` and `random` are for tests and simulations.
     """
 
+    _access: Access
+
     def __init__(
         self,
         config: Config | None = None,
@@ -72,10 +74,9 @@ class Governor(Asking):
         self._lends = clock is system_clock
         self._clock = clock if clock is system_clock else forward_clock(clock)
         self._random = random or Random()
-        self._access = Access(self.config)
+        self._access = Access(self.config, Classifier(classify))
         #: Permits without a message to the scope, for code that makes the way to one shorter.
         self.leases: Final[Leases] = self._access
-        self._classifier = Classifier(classify)
         #: The fingerprint of a request, for `permit`: `governor.fingerprint("POST", url, body)`, with a body of bytes or text.
         self.fingerprint = Fingerprints(urandom(32)).request
         self._listeners = Listeners()
@@ -280,7 +281,7 @@ class Governor(Asking):
             tasks=tasks,
             on_forgotten=partial(self._access.forget, life.addresses),
             announcer=life.announcer,
-            classifier=self._classifier,
+            classifier=self._access.classifier,
             lends=self._lends,
             state=life.state,
         )

@@ -15,8 +15,11 @@ cdef class PermitRequest:
 
 
 cdef class Asking:
-    cdef public object _classifier
     cdef public Taking _access
+
+
+cdef class AskingElsewhere(Asking):
+    pass
 
 
 cpdef object ask(

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Final, final
 
 # C: import cython
-from governor._access import Access
+from governor._access import Access, FoundAccess
 from governor._actors.permit import Permit
 from governor._callers import any_block, check_label, label_of_block
 from governor._failures import Classifier, Classify
@@ -44,7 +44,12 @@ class PermitRequest:
     __slots__ = ("_access", "_acquire", "_acquiring", "_classifier", "_method", "_permit", "_provider")
 
     def __init__(
-        self, access: Access, provider: str, method: str | None, acquire: Acquire, classifier: Classifier | None = None
+        self,
+        access: Access | FoundAccess,
+        provider: str,
+        method: str | None,
+        acquire: Acquire,
+        classifier: Classifier | None = None,
     ) -> None:
         self._access = access
         self._provider = provider
@@ -179,10 +184,9 @@ def keyed(provider: str, key: str | None, caller: str | None = None) -> str:
 class Asking:
     """The ways to a permit that are short: at once or not at all, and for the length of a block."""
 
-    __slots__ = ("_access", "_classifier")
+    __slots__ = ("_access",)
 
-    _access: Access
-    _classifier: Classifier
+    _access: Access | FoundAccess
 
     def try_permit(
         self,
@@ -245,9 +249,36 @@ class Asking:
         `record`. `classify` is asked about the exception that ends the block before the governor's. `with` blocks the thread,
         and on the governor's own loop raises `UsageError`, unless `timeout` is 0.
         """
-        classifier = None if classify is None else Classifier(classify, fallback=self._classifier)
+        classifier = None if classify is None else Classifier(classify, fallback=self._access.classifier)
         if key is not None:
             provider = keyed(provider, key)
         acquire = ask(cost, timeout, attempt, caller, priority, fingerprint)
         # C: return request(self, provider, method, acquire, classifier)
         return PermitRequest(self._access, provider, method, acquire, classifier)
+
+
+class AskingElsewhere(Asking):
+    """The same for callers on other threads and loops, mostly: a permit that the scope has granted ahead comes first."""
+
+    __slots__ = ()
+
+    def try_permit(
+        self,
+        provider: str,
+        method: str | None = None,
+        *,
+        key: str | None = None,
+        cost: Cost = 1,
+        caller: str | None = None,
+    ) -> Permit | Denied:
+        """As that of `Governor`, on any thread: it waits for no permit, at most for an answer."""
+        access = self._access
+        if key is None and caller is None and cost == 1 and not access.by_label:
+            # `PermitSource.take`, without its call: a permit that was granted ahead costs one `popleft` and this frame.
+            try:
+                actor = access.addresses[method][provider]  # C: actor = address_of(access, provider, method)
+                if not actor.large and not actor.failures:  # C: if not (actor is None or actor.large or actor.failures):
+                    return actor.pop_leased()
+            except LookupError:
+                pass
+        return super().try_permit(provider, method, key=key, cost=cost, caller=caller)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,18 @@ def test_a_client_without_a_governor_asks_that_of_the_process_and_the_next_one_w
     assert "<GovernorClient, not used yet>" == before
     assert [first, second] == found
     assert [own] == list(_default._started.values())
+
+
+@pytest.mark.usefixtures("_no_default")
+def test_a_block_of_a_client_without_a_governor_asks_the_one_that_runs_and_classifies_by_its_rules() -> None:
+    client, failures = GovernorClient(), []
+    for says in ("failure", "neutral"):
+        with Governor(classify=lambda _, says=says: says) as governor:  # type: ignore[misc] # one of its words
+            with suppress(ValueError), client.permit("weather", classify=lambda _: None):
+                raise ValueError
+            failures.append(governor.statistics().counters.failures)
+
+    assert [1, 0] == failures
 
 
 @pytest.mark.promise("R55")
