@@ -180,12 +180,14 @@ class Access(Taking):
 
     def find(self, provider: str, method: str | None, timeout: float | None) -> Address | Denied:
         """The actor of a scope, from any thread. A denial if there can be none, or if the loop does not answer in time."""
-        known = self._known(provider, method)
+        portal = self.running()
+        known = self.addresses.get(method, _NONE).get(provider)
         if known is not None:
             return known
         scope = scope_of(provider, method)
+        if portal.ended:
+            return Denied(scope, Reason.SHUTTING_DOWN, None)
         try:
-            portal = self.still_running()
             if self.backend is not None and self.backend.anywhere:
                 return self._add(provider, method, scope)
             return portal.call(partial(self._add, provider, method, scope), answer_timeout(timeout))
@@ -194,24 +196,19 @@ class Access(Taking):
 
     async def afind(self, provider: str, method: str | None, timeout: float | None) -> Address | Denied:
         """The same for a task on another loop, which goes on meanwhile."""
-        known = self._known(provider, method)
+        portal = self.running()
+        known = self.addresses.get(method, _NONE).get(provider)
         if known is not None:
             return known
         scope = scope_of(provider, method)
+        if portal.ended:
+            return Denied(scope, Reason.SHUTTING_DOWN, None)
         try:
-            portal = self.still_running()
             if self.backend is not None and self.backend.anywhere:
                 return self._add(provider, method, scope)
             return await portal.acall(partial(self._add, provider, method, scope), answer_timeout(timeout))
         except (TimeoutError, UsageError) as error:
             return unanswered(scope, error)
-
-    def _known(self, provider: str, method: str | None) -> Address | None:
-        actor = self.addresses.get(method, _NONE).get(provider)
-        if actor is not None and self.process == os.getpid():
-            return actor
-        self.running()
-        return None
 
     def _add(self, provider: str, method: str | None, scope: str) -> Address | Denied:
         with self._adding:

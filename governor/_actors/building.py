@@ -184,7 +184,7 @@ class Builder:
 
     def _parameters(self, provider: str) -> ProviderParameters:
         """Those of a provider, or of the section of a key. What a server reveals belongs to its provider."""
-        if provider_of(provider) in self._named or keyed_of(provider):
+        if "/" in provider or provider in self._named:
             return self._look_up(provider)
         if self._parameters_of_others is None:
             self._parameters_of_others = self._look_up(provider)

@@ -82,7 +82,9 @@ class Ledger:
         self._answered = 0
         #: Called with other policies that are in force from now on; None where nothing keeps their state.
         self.attach: Callable[[str, Pipeline], None] | None = None
-        self.use(pipeline)
+        # As `use`, which every new scope would call.
+        self.pipeline, self.budget = pipeline, pipeline.shared.budget
+        self._follow_units(0)
 
     def use(self, pipeline: Pipeline) -> None:
         """Grants by these policies from now on."""

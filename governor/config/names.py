@@ -7,6 +7,7 @@ Inside they are in lower case.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -48,7 +49,9 @@ def scope_of(provider: object, method: object = None) -> str:
     name = keyed_name(provider)
     if method is None:
         return name
-    return _checked(f"{name}:{method_name(method)}", name, field="provider")
+    if name == DEFAULT:
+        return _checked(f"{name}:{method_name(method)}", name, field="provider")
+    return f"{name}:{_known_method(method) if type(method) is str else method_name(method)}"
 
 
 def method_name(name: object, *, field: str = "method") -> str:
@@ -57,6 +60,10 @@ def method_name(name: object, *, field: str = "method") -> str:
     if not _PROVIDER.fullmatch(folded):
         raise ConfigError(field, name, f"a method such as 'get', of {_CHARACTERS}{_hint(folded)}")
     return folded
+
+
+#: Methods are few, and every new scope has one.
+_known_method: Final = lru_cache(maxsize=64)(method_name)
 
 
 def provider_name(name: object, *, field: str = "provider") -> str:
@@ -73,8 +80,10 @@ def provider_name(name: object, *, field: str = "provider") -> str:
 
 def keyed_name(name: object, *, field: str = "provider") -> str:
     """The name of a provider, with or without a key, in lower case: `openai/gpt-5`. Raises `ConfigError` for `field`."""
-    folded = _folded(name)
-    return _checked(folded, name, field=field) if _KEYED.fullmatch(folded) else provider_name(name, field=field)
+    folded = name.lower() if isinstance(name, str) else ""
+    if not _KEYED.fullmatch(folded):
+        return provider_name(name, field=field)
+    return _checked(folded, name, field=field) if folded.startswith(DEFAULT) else folded
 
 
 def with_key(provider: str, key: object) -> str:

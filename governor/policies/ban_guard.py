@@ -56,7 +56,10 @@ _NO_RUN: Final = RejectionRunPolicy(BanBudget())
 
 
 class BanGuard(msgspec.Struct, eq=False, gc=False):
-    """The guard of the scope of that name. Its provider shares the budget and one run; the run `own` is of the scope alone."""
+    """The guard of the scope of that name. Its provider shares the budget and one run; the run `own` is of the scope alone.
+
+    Call `look` before it is used.
+    """
 
     reason: ClassVar[Reason] = Reason.BAN_BUDGET
 
@@ -70,9 +73,6 @@ class BanGuard(msgspec.Struct, eq=False, gc=False):
     #: Attributes, because every request reads them.
     restricted: bool = False
     listens: bool = False
-
-    def __post_init__(self) -> None:
-        self.look()
 
     def look(self) -> None:
         """Copies what holds for the provider by now. Call it after another scope has changed that."""

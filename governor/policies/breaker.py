@@ -77,6 +77,8 @@ class BreakerPolicy(msgspec.Struct, eq=False, gc=False):
     _out: CallsOut = msgspec.field(default_factory=CallsOut)
     #: The failure rate, if there is one to open on.
     rate: FailureRate | None = None
+    #: Whether it is that of many scopes: see `unmoved`.
+    shared: bool = False
 
     def __post_init__(self) -> None:
         parameters = self.parameters
@@ -354,5 +356,5 @@ def unmoved(parameters: Breaker) -> BreakerPolicy | None:
 
     Only a failure, an operator and the state of an earlier life change it: before, a scope makes its own.
     """
-    breaker = BreakerPolicy(parameters)
+    breaker = BreakerPolicy(parameters, shared=True)
     return None if breaker.counts_successes else breaker

@@ -123,7 +123,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
     parameters: TokenBucket
 
     def __init__(self, parameters: TokenBucket, max_debt: float = inf) -> None:
-        super().__init__(parameters, max_debt)
+        self.parameters, self.ready = parameters, 0  # What the base class does.
         self._debt = max_debt
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
         self.lends_elsewhere = self._unit is None

@@ -99,7 +99,8 @@ def decode_state(written: bytes | msgspec.Raw) -> msgspec.Struct:
 
 def build(limit: Limit, max_debt: float = inf, arrivals: Arrivals | None = None) -> LimitPolicy:
     """A policy for the limit, with nothing spent; `max_debt` is in bursts, or in amounts of one window."""
-    policy = kind_of(limit).policy(limit, max_debt)
+    kind = _KINDS.get(type(limit)) or kind_of(limit)
+    policy = kind.policy(limit, max_debt)
     if arrivals is not None:
         policy.assume(arrivals)
     return policy

@@ -1,6 +1,6 @@
 """Parts of a pipeline that most scopes never change, so that one object serves all of them until a scope makes its own."""
 
-from governor.policies.breaker import BreakerPolicy, unmoved
+from governor.policies.breaker import BreakerPolicy
 from governor.policies.cooldown import NO_COOLDOWN, CooldownPolicy
 from governor.policies.provider import ProviderPolicies
 from governor.policies.server_limits import ServerLimits
@@ -22,7 +22,7 @@ class OwnParts:
 
     def own_breaker(self) -> BreakerPolicy:
         """The breaker, to change it."""
-        if self.breaker is unmoved(self.breaker.parameters):
+        if self.breaker.shared:
             self.breaker = BreakerPolicy(self.breaker.parameters)
         return self.breaker
 

@@ -35,7 +35,7 @@ from governor.policies.plain import PlainSpending
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.server_limits import NOTHING_HEARD, ServerLimits
-from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, shares
+from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, gates, shares
 from governor.policies.verdict import Verdict
 
 #: At most one in this many of the available permits is granted ahead, so that most of them stay available to all.
@@ -130,7 +130,7 @@ class Pipeline(OwnParts):
         self.mark = mark
         self.own_cooldown = NO_COOLDOWN
         #: Of the shared limits that a plain request takes units of: the queues, and the limits.
-        self.gates = tuple([gate for share in self.shares if share.counts_plain for gate in (share.queue, share.policy)])
+        self.gates = gates(self.shares) if self.shares else ()
         self.all_limits = (*self.limits, *(share.policy for share in self.shares)) if self.shares else self.limits
         self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.all_limits, cap)
         #: Spends one plain request in all of them.
@@ -140,7 +140,7 @@ class Pipeline(OwnParts):
         #: Whether it matters to a limit when an answer begins.
         self.awaits_answers = any(map(AWAITS_ANSWERS, self.all_limits))
         #: The policies that take part in granting ahead, and in granting ahead to other processes; empty if there is none.
-        self.lenders = lenders(self.limits, self.shares, self.spending) if lends and not self.breaker.listens else ()
+        self.lenders = lenders(self.limits, self.shares, self.spending) if lends and not self.breaker.counts_successes else ()
         self.remote_lenders = self.lenders if self.lenders and lends_elsewhere(self.limits, self.shares) else ()
         #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
         self.born: Sequence[int] = born_first(len(self.all_limits))

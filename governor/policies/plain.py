@@ -5,7 +5,7 @@ costs more than what it does.
 """
 
 from collections.abc import Iterable
-from typing import cast, final
+from typing import final
 
 from governor._units import Instant
 from governor.policies.contract import PLAIN, REQUESTS, Grant, LimitPolicy
@@ -22,6 +22,7 @@ class PlainSpending:
     __slots__ = ("_awaiting", "_buckets", "_cap", "_others")
 
     def __init__(self, limits: tuple[LimitPolicy, ...], cap: RequestCapPolicy) -> None:
+        self._cap = cap
         buckets: list[TokenBucketPolicy] = []
         awaiting: list[StrictWindowPolicy | InFlightPolicy] = []
         others: list[LimitPolicy] = []
@@ -34,11 +35,11 @@ class PlainSpending:
             else:
                 others.append(limit)
         # Most scopes have nothing but buckets, and the tuple that there is serves.
-        self._buckets = cast("tuple[TokenBucketPolicy, ...]", limits) if len(buckets) == len(limits) else (*buckets,)
+        self._buckets: tuple[TokenBucketPolicy, ...]
+        self._buckets = limits if len(buckets) == len(limits) else (*buckets,)  # type: ignore[assignment]
         #: Those that wait for outcomes.
         self._awaiting = (*awaiting,)
         self._others = (*others,)
-        self._cap = cap
 
     def commit(self, now: Instant) -> int:  # noqa: C901 - what nearly every call costs, written out
         """Spends the request, or nothing if a limit raises. Only from the `ready` of all limits and of the cap on.

@@ -184,6 +184,11 @@ def shares(limits: tuple[SharedLimit, ...], cost: MethodCost) -> tuple[Share, ..
     return tuple(Share(limit, cost) for limit in limits if cost.requests or not _has_cost(limit.policy))
 
 
+def gates(shares: tuple[Share, ...]) -> tuple[LimitQueue | LimitPolicy, ...]:
+    """The queues and the limits of which a plain request takes units."""
+    return tuple([gate for share in shares if share.counts_plain for gate in (share.queue, share.policy)])
+
+
 class CostedLimit(LimitPolicy):
     """A limit seen by a scope whose requests cost more or less than one. All of its state is that of the limit.
 

@@ -8,6 +8,7 @@ import pytest
 from governor._units import SECOND, Duration, Instant
 from governor.policies.ban_budget import BanBudget
 from governor.policies.ban_guard import Rejection
+from governor.policies.breaker import unmoved
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.client_tables import build
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
@@ -173,6 +174,16 @@ def test_what_happens_in_one_scope_is_unknown_in_others_and_in_new_ones(
 
     assert before != known(subject)
     assert [before, before] == [known(other), known(new(parameters))]
+
+
+def test_scopes_share_a_breaker_only_until_one_fails_however_many_other_breakers_there_are() -> None:
+    subject, other, before = new(), new(), known(new())
+    for failures in range(1, 1001):
+        unmoved(Breaker(failures=failures))
+    fail(subject)
+
+    assert subject.breaker is not other.breaker
+    assert before == known(other)
 
 
 def test_a_provider_goes_on_with_what_its_server_has_said() -> None:
