@@ -136,14 +136,19 @@ class ScopeLogic:
 
     # Asks.
 
-    def decide(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
-        """A permit, a denial, or None: the waiter has joined the queue."""
-        ledger, request = self.ledger, acquire.request
-        now = ledger.clock()
-        self.retries.asks(now, acquire)
+    def serve_before(self, now: Instant) -> None:
+        """Serves the calls that wait, and may go before those that are decided on next."""
         self._serve_queue(now)
-        if ledger.pipeline.shares:
+        if self.ledger.pipeline.shares:
             self.standing.serve_others()
+
+    def decide(self, acquire: Acquire, waiter: Waiter | None, served_at: Instant | None = None) -> Permit | Denied | None:
+        """A permit, a denial, or None: the waiter has joined the queue, served first unless it has been `served_at`."""
+        ledger, request = self.ledger, acquire.request
+        now = ledger.clock() if served_at is None else served_at
+        self.retries.asks(now, acquire)
+        if served_at is None:
+            self.serve_before(now)
         ledger.named(request.units, acquire.caller)
         if (denied := ledger.over_budget(now, acquire)) is not None:
             return ledger.deny(denied)
@@ -163,7 +168,7 @@ class ScopeLogic:
         if waiter is None or not wait_fits(now, verdict, timeout):
             if self._pauses_all(now, request, verdict):
                 verdict = Verdict(self._turn(now, acquire).when, ledger.pipeline.cap)
-            return ledger.deny(self.denial(now, verdict))
+            return ledger.deny(denial_of(ledger.scope, now, verdict))
         if not self.queue.has_room(acquire, self.max_waiting):
             return ledger.deny(Denied(ledger.scope, Reason.OVERLOADED, wait_of(now, verdict)))
         waiter.waits(now, ledger.pipeline.shared.number(), self._time(), timeout)
@@ -199,10 +204,6 @@ class ScopeLogic:
         make = Permit if free else HeldPermit
         return make(self._owner, grant.granted_at, grant.generation, grant, watched=acquire.watched)
 
-    def denial(self, now: Instant, verdict: Verdict) -> Denied:
-        """The denial of a call that would be granted only later, or never."""
-        return denial_of(self.ledger.scope, now, verdict)
-
     def denied(self, reason: Reason, retry_after: Duration | None) -> Denied:
         """A denial in this scope."""
         return Denied(self.ledger.scope, reason, None if retry_after is None else to_seconds(retry_after))
@@ -210,7 +211,7 @@ class ScopeLogic:
     def preview(self, now: Instant) -> Denied | None:
         """What a call for one request that cannot wait would be told; None if it would get a permit. Changes nothing."""
         verdict = self._turn(now, _PREVIEW)
-        return None if verdict.when <= now or self.lender.outstanding else self.denial(now, verdict)
+        return None if verdict.when <= now or self.lender.outstanding else denial_of(self.ledger.scope, now, verdict)
 
     def _recall_for(self, now: Instant, request: Request) -> bool:
         """Recalls what is granted ahead and stands in the way of a request. False if nothing does."""
@@ -257,7 +258,7 @@ class ScopeLogic:
             if spent is not None or verdict.when == NEVER:
                 # A limit is smaller now than what it asks for; or its label, which must not hold up others, has spent a budget.
                 self.queue.leave(waiter)
-                self.answer(waiter, ledger.deny(spent or self.denial(now, verdict)))
+                self.answer(waiter, ledger.deny(spent or denial_of(ledger.scope, now, verdict)))
                 continue
             if verdict.when > now or self.standing.is_behind(waiter):
                 break
@@ -292,7 +293,7 @@ class ScopeLogic:
         due = math.inf if verdict.when >= AFTER_OUTCOME else loop_now + to_seconds(verdict.when - now + 1)
         for waiter in self.queue.take_overdue(loop_now if verdict.sooner else due - _GRACE):
             pauses = self._pauses_all(now, waiter.acquire.request, verdict)
-            self.answer(waiter, self.ledger.deny(self.denial(now, verdict)))
+            self.answer(waiter, self.ledger.deny(denial_of(self.ledger.scope, now, verdict)))
             if pauses:
                 self._set_alarm(now)  # For all others it is no longer the cap that decides.
                 return

@@ -4,7 +4,7 @@ That is the mailbox, the alarm, the lease, the queue and the decisions. Until th
 their successes, as it always does, without a step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from governor._actors.in_place import InPlace
@@ -115,6 +115,10 @@ class Stepped(InPlace):
     def acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
         """An ask on the actor's own loop. None means that the waiter has joined the queue and will be woken."""
         return self.steps().acquire(acquire, waiter)
+
+    def acquire_all(self, asks: Iterable[tuple[Acquire, Waiter]]) -> None:
+        """Asks that have come together, on the actor's own loop. Each waiter is woken, at once or later."""
+        self.steps().acquire_all(asks)
 
     def send(self, message: Acquire | Leave, waiter: Waiter | None = None) -> None:
         """Leaves a message, on any thread: see `Mailbox.send`."""

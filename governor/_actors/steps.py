@@ -8,7 +8,7 @@ denied, or posted to the loop, and never begun.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final, final
 
@@ -103,6 +103,30 @@ class Steps:
         finally:
             self.end()
 
+    def acquire_all(self, asks: Iterable[tuple[Acquire, Waiter]]) -> None:
+        """Asks that have come together, on the actor's own loop, in one step. Each waiter is woken, at once or later."""
+        if self.life.busy:
+            for _, waiter in asks:
+                waiter.give(self.logic.denied(Reason.OVERLOADED, NOMINAL_WAIT))
+            return
+        self.life.apply(Event.BEGIN)
+        now = Instant(0)
+        try:
+            try:
+                self._drain()
+                self._hear_failures()
+                now = self.logic.ledger.clock()
+                self.logic.serve_before(now)
+            except Exception as error:
+                self.crashed(error)
+            for acquire, waiter in asks:
+                try:
+                    self._take_ask(acquire, waiter, now)
+                except Exception as error:
+                    self.crashed(error)  # Those that follow find that it is down.
+        finally:
+            self.end()
+
     def read_soon(self) -> None:
         """Reads the mailbox: at once, unless a step runs, or the loop cannot wake its tasks here."""
         if self.life.busy or self.portal.must_post():
@@ -176,10 +200,12 @@ class Steps:
         self.mailbox.hear(self.logic.learn)
         self.mailbox.drain(self._take_ask, self.logic.leave)
 
-    def _take_ask(self, acquire: Acquire, waiter: Waiter | None) -> None:
+    def _take_ask(self, acquire: Acquire, waiter: Waiter | None, served_at: Instant | None = None) -> None:
+        """Decides on an ask of the inbox, or on one of another process, after the queue has been `served_at`."""
         try:
-            self._hear_failures()
-            answer = self._ask(acquire, waiter)
+            if served_at is None:
+                self._hear_failures()
+            answer = self._ask(acquire, waiter, served_at)
         except Exception:
             # It has left the inbox, and a waiter in the queue will be answered there: each is answered once.
             if waiter is not None:
@@ -188,7 +214,7 @@ class Steps:
             raise
         if answer is not None:
             self.logic.answer(waiter, answer)
-        if self.life.live and acquire.suits_lease:
+        if served_at is None and self.life.live and acquire.suits_lease:
             self.logic.lender.missed()
 
     def _hear_failures(self) -> None:
@@ -202,7 +228,7 @@ class Steps:
         finally:
             self._hearing = False
 
-    def _ask(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
+    def _ask(self, acquire: Acquire, waiter: Waiter | None, served_at: Instant | None = None) -> Permit | Denied | None:
         if self.life.passive:
             self._resume()
         ledger = self.logic.ledger
@@ -212,7 +238,7 @@ class Steps:
             denied = self._watch.denial(ledger.clock(), ledger.scope, self._owner.loops, acquire, self.logic.stopped)
             if denied is not None and denied.again:
                 return denied
-        return self.logic.decide(acquire, waiter) if denied is None else ledger.deny(denied)
+        return self.logic.decide(acquire, waiter, served_at) if denied is None else ledger.deny(denied)
 
     def _serve(self) -> None:
         if self.life.live and self.logic.serve():

@@ -121,6 +121,8 @@ class Session:
         self._early: dict[int, Ask] = {}
         #: The asks that have arrived with what is being handled, and the actors of the outcomes that have.
         self._asks: list[Ask] = []
+        #: Asks in a row of one scope, which one step decides on.
+        self._together: list[_Waiting] = []
         self._told_to: dict[ScopeActor, None] = {}
         self._waiting: dict[int, _Waiting] = {}
         self.places = Places(machine.clock)
@@ -180,8 +182,10 @@ class Session:
                 self._plan(message)
             case Admit() | Readmit() | Ended():
                 self._inbound(message)
-            case Query() | Act():
-                self._operate(message)
+            case Query(number, document):
+                self._machine.query(self, number, document)
+            case Act():
+                self.answer(self._machine.act(message))
             case _:
                 assert_never(message)
 
@@ -196,8 +200,17 @@ class Session:
             # In a step of its own, so that they have been read before that is said.
             actor.change(bool)
         asks, self._asks = self._asks, []
-        for ask in asks:
-            self._ask(ask)
+        try:
+            for ask in asks:
+                self._ask(ask)
+        finally:
+            self._decide()
+
+    def _decide(self) -> None:
+        """Decides on the asks in a row that take a step of one actor."""
+        asks, self._together = self._together, []
+        if asks:
+            asks[0].actor.acquire_all([(one.waiter.acquire, one.waiter) for one in asks])
 
     def answer(self, message: FromOwner) -> None:
         """Sends an answer, which refreshes the leases of the process."""
@@ -247,15 +260,15 @@ class Session:
         if actor is None:
             self.answer(AskDenied(number, overloaded(scope)))
             return
+        if self._together and self._together[0].actor is not actor:
+            self._decide()
         plain = acquire.suits_lease and acquire.caller is None
-        answer = grab(actor, acquire) if plain else None
+        # None may overtake those that have come before it.
+        answer = grab(actor, acquire) if plain and not self._together else None
         if answer is None:
-            # Before it asks: it may be answered as one that waits, at once.
-            self._waiting[number] = _Waiting(actor, waiter := Waiter(acquire, partial(self._woken, number)))
-            answer = actor.acquire(acquire, waiter)
-            if answer is not None:
-                del self._waiting[number]
-        if answer is not None:
+            waiting = self._waiting[number] = _Waiting(actor, Waiter(acquire, partial(self._woken, number)))
+            self._together.append(waiting)
+        else:
             self._decided(number, answer)
         if plain and may_lend(actor.ledger.pipeline):
             self.leases.asked(scope)
@@ -306,13 +319,6 @@ class Session:
             self.leases.report(use)
         if report.number:
             self.answer(Read(report.number))
-
-    def _operate(self, message: Query | Act) -> None:
-        match message:
-            case Query(number, document):
-                self._machine.query(self, number, document)
-            case Act():
-                self.answer(self._machine.act(message))
 
     def _inbound(self, message: Admit | Readmit | Ended) -> None:
         match message:

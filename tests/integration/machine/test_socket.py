@@ -19,6 +19,7 @@ from governor._owner import listener
 from governor._owner.peers import has_ended, is_ours, process_of, user_of
 from governor._owner.socket_file import ListenError, bound
 from governor.messages import Acquire, InboundRequest
+from governor.policies.contract import Request
 from governor.protocol import (
     FROM_OWNER,
     MAX_BATCH,
@@ -26,6 +27,7 @@ from governor.protocol import (
     VERSION,
     Admit,
     Ask,
+    AskDenied,
     EndpointLimits,
     FrameReader,
     FromOwner,
@@ -132,6 +134,15 @@ def test_what_is_no_message_ends_its_connection_with_a_reason_and_no_other(tmp_p
         # Places of the connection that was rejected come back as well.
         until(lambda: governor.statistics().scopes["weather:get"].limits[0].available == 2)
         until(lambda: governor.statistics().groups["default"].clients == 0)
+
+
+def test_no_ask_overtakes_one_that_has_come_together_with_it(tmp_path: Path) -> None:
+    asks = [Acquire(timeout=0), Acquire(Request(3), timeout=60.0), Acquire(timeout=0)]
+    with owner(path := tmp_path / "socket"), connected(path) as raw:
+        raw.sendall(HELLO + b"".join(encode(Ask(number, "weather:get", one)) for number, one in enumerate(asks, 1)))
+        said = answers(raw)
+
+        assert [Welcome, Granted, AskDenied] == [type(next(said)) for _ in range(3)]
 
 
 def test_one_that_does_not_read_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
