@@ -49,13 +49,12 @@ class _Asked:
         self.number = 0
         self.local: tuple[ScopeActor, Waiter] | None = None
 
-    def remaining(self, acquire: Acquire, now: float) -> Acquire:
+    def remaining(self, now: float) -> Acquire:
         """What is asked for now: without what concerns this process only, and with the time that is left."""
+        acquire = self.acquire
         left = acquire.timeout
         if left is not None and self.forwarded:
             left = max(0.0, self.deadline - now)
-        if acquire.watched is None and left == acquire.timeout:
-            return acquire
         return msgspec.structs.replace(acquire, watched=None, timeout=left)
 
 
@@ -91,7 +90,8 @@ class Asks:
         """Asks for a permit. The waiter is answered later, or at once. Once for each: a second time changes nothing."""
         if waiter in self._asked:
             return
-        deadline = math.inf if acquire.timeout is None else self._time() + acquire.timeout
+        timeout = acquire.timeout
+        deadline = math.inf if timeout is None else timeout and self._time() + timeout
         self._asked[waiter] = asked = _Asked(stand_in, acquire, waiter, deadline)
         stand_in.waiting += 1
         denied: Denied | None = None
@@ -105,9 +105,11 @@ class Asks:
             self._answer(asked, denied)
 
     def _forward(self, asked: _Asked) -> None:
-        acquire, stand_in = asked.remaining(asked.acquire, self._time()), asked.stand_in
+        acquire, stand_in = asked.acquire, asked.stand_in
+        if asked.forwarded or acquire.watched is not None:
+            acquire = asked.remaining(self._time())
         if self.session is not None:
-            if from_the_lease(acquire):
+            if stand_in.lease.unread and from_the_lease(acquire):
                 # What was used, and how much more of it would be: permits may be lent with the answer.
                 self.session.report((stand_in,))
             asked.number = self.session.ask(stand_in.scope, acquire)

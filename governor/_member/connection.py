@@ -64,6 +64,8 @@ class Connection:
 
     def flush(self) -> None:
         """Writes as much as fits, and the rest later."""
+        if not self._out:
+            return
         try:
             self._write()
         except BlockingIOError:
@@ -76,7 +78,8 @@ class Connection:
     def write(self) -> bool:
         """Writes as much as fits. False if it is up to `flush` to go on."""
         try:
-            self._write()
+            while self._out and not self.closed:  # As `_write`: each call of a thread comes here twice.
+                del self._out[: self._socket.send(self._out)]
         except OSError:
             return False
         return True

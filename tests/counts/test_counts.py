@@ -14,6 +14,7 @@ from governor.protocol import Ask, Granted
 from governor_client import GovernorClient
 from tests.counts.allowed import ALLOWED, BYTES_VARY, CanBeLowered, compare, counts_bytes
 from tests.counts.subjects import ON_THE_LOOP, PLAIN, message_round_trip, opened, pair
+from tests.integration.machine.machine import listening
 from tests.support.counting import TRIES, WARM_UP, Call, blocks_kept, bytes_at_once, no_labels, python_calls
 from tests.support.leases import PLENTY, ahead, governed
 
@@ -73,6 +74,18 @@ def test_a_leased_pair_takes_no_more_than_allowed() -> None:
         client = GovernorClient(governor)
         with ahead(governor, "weather", least=500):
             assert_takes_no_more_than_allowed("leased pair", pair(client))
+
+
+def test_a_call_that_asks_a_daemon_takes_no_more_than_allowed_on_its_own_thread(tmp_path: Path) -> None:
+    settings = Config.from_mapping({"outbound": {"default": {"limits": ["1000000 per hour strict"]}}})
+    member = Config.from_mapping({"machine": {"socket": str(tmp_path / "socket")}})
+    with listening(Governor(settings), tmp_path / "socket"), Governor(member) as governor:
+        call = pair(GovernorClient(governor))
+        for _ in range(WARM_UP):
+            call()
+        name = "asked of a daemon"
+        called = min((python_calls(call) for _ in range(4 * TRIES)), key=len)
+        compare(name, "Python calls", ALLOWED[name].calls, len(called), called)
 
 
 def test_a_message_and_its_answer_take_no_more_than_allowed() -> None:
