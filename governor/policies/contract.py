@@ -152,7 +152,7 @@ def span(end: Instant, start: Instant) -> Duration:
     return Duration(end - start) if end > start else Duration(0)
 
 
-class Limit(msgspec.Struct, frozen=True):
+class Limit(msgspec.Struct, frozen=True, cache_hash=True):
     """The parameters of a limit, and the base class of every kind of limit.
 
     A kind of limit is a frozen subclass and a `LimitPolicy` for it, registered together by `governor.register_limit`. The

@@ -298,8 +298,10 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
 
     def available(self, now: Instant) -> int:
         """Whole tokens in the bucket that are not lent."""
-        full = now * self.ticks
-        return max(0, (self._tolerance + full - max(self.tat, full)) // self._step)
+        left, ahead = self._tolerance, self.tat - now * self.ticks
+        if ahead > 0:
+            left -= ahead
+        return left // self._step if left > 0 else 0  # Without a call: a status asks every scope.
 
     lendable = available
 
