@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from governor._callers import caller
     from governor._default import adefault, current, default, limit
     from governor._failures import Classify
-    from governor._fingerprints import Fingerprint
     from governor._governor import Governor
     from governor._inbound import Inbound
     from governor._lives import GovernorState
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
         ShuttingDown,
         UsageError,
     )
-    from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest, NoRetry, RetryPlan
+    from governor.messages import AvailableQuota, Denied, Fingerprint, InboundDenied, InboundRequest, NoRetry, RetryPlan
     from governor.policies.ban_budget import BanBudget
     from governor.policies.ban_guard import Rejection
     from governor.policies.breaker_parameters import Breaker
@@ -82,7 +81,6 @@ else:
             "_callers": "caller",
             "_default": "adefault current default limit",
             "_failures": "Classify",
-            "_fingerprints": "Fingerprint",
             "_governor": "Governor",
             "_inbound": "Inbound",
             "_lives": "GovernorState",
@@ -94,7 +92,7 @@ else:
                 "GovernorError LoopDetected Overloaded PermitDenied Problem ProviderCooldown RateLimited Reason "
                 "RequestCapExceeded RetryBudgetSpent ShuttingDown UsageError"
             ),
-            "messages": "AvailableQuota Denied InboundDenied InboundRequest NoRetry RetryPlan",
+            "messages": "AvailableQuota Denied Fingerprint InboundDenied InboundRequest NoRetry RetryPlan",
             "policies.ban_budget": "BanBudget",
             "policies.ban_guard": "Rejection",
             "policies.breaker_parameters": "Breaker",

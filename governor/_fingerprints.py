@@ -16,6 +16,8 @@ from typing import Final, final
 
 import msgspec
 
+from governor.messages import Fingerprint
+
 #: The longest body, in bytes, that counts as a whole. Of a longer one, the length and the two ends count.
 MAX_BODY: Final = 65_536
 #: The most bytes of a body that are folded: those at its two ends.
@@ -62,20 +64,6 @@ _ABOUT_ITSELF: Final = re.compile(
     rb'|(?:queue|prompt|completion|total)_time)":\s*(?:"[^"]*"|[0-9.e-]+)'
     rb'|(?:call|chatcmpl|cmpl|fc|gen|msg|req|resp|rs|run|toolu)[-_][0-9A-Za-z]{6,}")'
 )
-
-
-@final
-class Fingerprint(msgspec.Struct, frozen=True, gc=False):
-    """The exact fingerprint of a request and its shape. Made by `Governor.fingerprint`.
-
-    `echoes` are the folded values of the request, which are folded in its answer as well. They last as long as the call.
-    `waits`: whether the request asks the server to answer later, as a long poll does.
-    """
-
-    exact: bytes
-    shape: bytes
-    echoes: frozenset[bytes] = frozenset()
-    waits: bool = False
 
 
 @final

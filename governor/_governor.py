@@ -4,12 +4,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from os import PathLike, urandom
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 import anyio.lowlevel
@@ -20,7 +20,6 @@ from governor._actors.permit import Permit
 from governor._backend import Backend
 from governor._decorator import LimitDecorator
 from governor._failures import Classifier, Classify
-from governor._fingerprints import Fingerprint, Fingerprints
 from governor._inbound import Inbound
 from governor._life import Life
 from governor._listeners import Listeners
@@ -36,10 +35,13 @@ from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config
 from governor.config.model import built_in_config
 from governor.instrumentation import Hook
-from governor.messages import RetryPlan
+from governor.messages import Fingerprint, RetryPlan
 from governor.policies.retry import CallFailure
 from governor.policies.service_order import Priority
 from governor.statistics import Statistics
+
+if TYPE_CHECKING:
+    from governor._fingerprints import Fingerprints
 
 #: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
 running: Final[list["Governor"]] = []
@@ -77,8 +79,8 @@ class Governor(Asking):
         self._access = Access(self.config, Classifier(classify))
         #: Permits without a message to the scope, for code that makes the way to one shorter.
         self.leases: Final[Leases] = self._access
-        #: The fingerprint of a request, for `permit`: `governor.fingerprint("POST", url, body)`, with a body of bytes or text.
-        self.fingerprint = Fingerprints(urandom(32)).request
+        # Drawn now, so that two threads that ask for the first fingerprints get the same ones.
+        self._secret: Final = urandom(32)
         self._listeners = Listeners()
         for hook in hooks:
             self.add_hook(hook)
@@ -173,6 +175,16 @@ class Governor(Asking):
         """The same for a task on any event loop, which goes on meanwhile."""
         failed = Failure(provider, method, attempt, remaining, status, server_wait, idempotency_key, failure)
         return await failed.aplan(self._access, self.config.for_scope(failed.scope))
+
+    def fingerprint(self, method: str, url: str, body: bytes | str | None = None) -> Fingerprint:
+        """The fingerprint of a request, for `permit`. `url` is compared as it is, JSON in canonical form."""
+        return self._fingerprints.request(method, url, body)
+
+    @cached_property
+    def _fingerprints(self) -> "Fingerprints":
+        from governor._fingerprints import Fingerprints  # Slow to load, and few calls have a fingerprint.
+
+        return Fingerprints(self._secret)
 
     def statistics(self) -> Statistics:
         """The state of every scope, as frozen records."""

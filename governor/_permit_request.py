@@ -10,12 +10,11 @@ from governor._access import Access, FoundAccess
 from governor._actors.permit import Permit
 from governor._callers import any_block, check_label, label_of_block
 from governor._failures import Classifier, Classify
-from governor._fingerprints import Fingerprint
 from governor._finished import NOTHING
 from governor._units import MAX_DURATION, to_seconds
 from governor.config import with_key
 from governor.errors import ConfigError, UsageError
-from governor.messages import Acquire, Denied, WatchedCall
+from governor.messages import Acquire, Denied, Fingerprint, WatchedCall
 from governor.policies import _checks
 from governor.policies.budget import whole_amount
 from governor.policies.contract import PLAIN, REQUESTS, Request

@@ -6,11 +6,10 @@ itself is the message.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, final
 
 import msgspec
 
-from governor._fingerprints import Fingerprint
 from governor._units import Duration, Instant
 from governor.errors import PermitDenied, Reason, permit_denied
 from governor.hints import Hint
@@ -29,6 +28,20 @@ MAX_COST: Final = 10**12
 MAX_KEY: Final = 64
 #: The key of a client or of an address: evenly distributed bytes, such as a digest.
 Key = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_KEY)]
+
+
+@final
+class Fingerprint(msgspec.Struct, frozen=True, gc=False):
+    """The exact fingerprint of a request and its shape. Made by `Governor.fingerprint`.
+
+    `echoes` are the folded values of the request, which are folded in its answer as well. They last as long as the call.
+    `waits`: whether the request asks the server to answer later, as a long poll does.
+    """
+
+    exact: bytes
+    shape: bytes
+    echoes: frozenset[bytes] = frozenset()
+    waits: bool = False
 
 
 class WatchedCall(msgspec.Struct):
