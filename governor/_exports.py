@@ -1,4 +1,4 @@
-"""Names of a package that are loaded on first use (PEP 562)."""
+"""Names of a package, and modules, that are loaded on first use (PEP 562)."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -23,3 +23,17 @@ def exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], obj
         return value
 
     return load, lambda: sorted({*known, *modules})
+
+
+class Later:
+    """Stands for a module that many programs never need, and loads it with the first look at one of its names.
+
+    Type checkers and import contracts see an import under `if TYPE_CHECKING:`, as with `exports`.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> object:
+        value = self.__dict__[name] = getattr(import_module(self._module), name)
+        return value

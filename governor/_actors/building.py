@@ -27,11 +27,11 @@ from governor.config import DEFAULT, Config, ProviderSettings, ScopeSettings, ke
 from governor.instrumentation import Announcer
 from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.provider import ProviderParameters, ProviderPolicies
-from governor.policies.server_limits import ServerLimits
 from governor.policies.shared_limit import ONE_REQUEST, MethodCost
 
 if TYPE_CHECKING:
     from governor._actors.keeper import Keeper
+    from governor.policies.server_limits import ServerLimits
 
 _log: Final = logging.getLogger("governor")
 
@@ -122,8 +122,7 @@ class Builder:
 
     def revived(self, scope: str, record: ScopeRecord) -> ScopeActor:
         """An actor that goes on from a record, as if it had gone through the changes of settings since."""
-        own_server = ServerLimits()
-        own_server.restore(record.state.server)
+        own_server = record.state.own_server()
         pipeline = self._pipeline_of(scope, record.settings, own_server)
         pipeline.restore(record.state)
         missed = min(self.changes - record.changes, len(self._history))
@@ -222,7 +221,7 @@ class Builder:
         self._kept[shared.name] = shared
         return True
 
-    def pipeline(self, scope: str, config: Config | None = None, *, own_server: ServerLimits | None = None) -> Pipeline:
+    def pipeline(self, scope: str, config: Config | None = None, *, own_server: "ServerLimits | None" = None) -> Pipeline:
         """Unspent policies, under the settings in force unless told otherwise, with what a server has said about the scope."""
         config = config or self.config
         return self._pipeline_of(scope, self._said(scope, config.for_scope(scope), config), own_server)
@@ -231,7 +230,7 @@ class Builder:
         exempt = provider_of(scope) in config.global_.degraded_exempt
         return settings.breaker, settings.limits, exempt, settings.max_debt, settings.arrivals
 
-    def _pipeline_of(self, scope: str, settings: PipelineSettings, own_server: ServerLimits | None = None) -> Pipeline:
+    def _pipeline_of(self, scope: str, settings: PipelineSettings, own_server: "ServerLimits | None" = None) -> Pipeline:
         breaker, limits, exempt, max_debt, arrivals = settings
         provider = provider_of(scope)
         keyed = self.config.keyed_section(scope) if provider in self._named else None

@@ -125,14 +125,15 @@ class Keeper:
         self._left[key] = left
         return shared
 
-    def scope(self, scope: str, fresh: Pipeline, build: Callable[[str, PipelineSettings, ServerLimits], Pipeline]) -> Pipeline:
+    def scope(
+        self, scope: str, fresh: Pipeline, build: Callable[[str, PipelineSettings, ServerLimits | None], Pipeline]
+    ) -> Pipeline:
         """What is restored of a scope, in place of policies as new; `build` makes some with other settings."""
         stored, deaths = self._earlier.take(scope_key(scope), StoredScope)
         if stored is None:
             _mourn_scope(fresh, deaths)
             return fresh
-        own_server = ServerLimits()
-        own_server.restore(stored.state.server)
+        own_server = stored.state.own_server()
         restored = build(scope, stored.settings, own_server)
         restored.restore(stored.state)
         _mourn_scope(restored, deaths)

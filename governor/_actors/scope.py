@@ -8,7 +8,7 @@ Bound: a queue of `max_waiting` waiters denies the next call as `overloaded`.
 import math
 from collections.abc import Callable
 from random import Random
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from governor._actors.alarm import Alarm
 from governor._actors.effects import BansMoved, BreakerMoved, Effect, Performer, Served, Signal, Surroundings
@@ -17,10 +17,10 @@ from governor._actors.lender import Lender
 from governor._actors.permit import HeldPermit, Permit
 from governor._actors.queue import NO_WAITERS, Waiter, join
 from governor._actors.retries import Retries
-from governor._actors.server_hints import hear
 from governor._actors.standing import Standing
 from governor._actors.stopped_loops import StoppedLoops
 from governor._actors.waits import RECALL_INTERVAL, denial_of, recall_timeout, sooner, wait_fits, wait_of
+from governor._exports import Later
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import BreakerChanged, Granted
@@ -34,6 +34,11 @@ from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
 from governor.policies.turn import turn
 from governor.policies.verdict import Verdict
+
+if TYPE_CHECKING:
+    from governor._actors import server_hints
+else:
+    server_hints = Later("governor._actors.server_hints")
 
 #: By how many seconds timers may be late before a waiter whose deadline and turn coincide is denied instead of served.
 _GRACE: Final = 0.001
@@ -351,7 +356,7 @@ class ScopeLogic:
 
     def _hear(self, message: Hinted) -> None:
         others = self._surroundings.sharing
-        effects, changed = hear(self.ledger, self.lender, message, random=self._random, sharing=others)
+        effects, changed = server_hints.hear(self.ledger, self.lender, message, random=self._random, sharing=others)
         if changed:  # At once here: the next call may come before the loop goes on.
             self.go_on_with(others.pipeline(self.ledger))
         self._effects += (*effects,)

@@ -17,15 +17,20 @@ then on credit grows while it is used up quickly, and shrinks while it is not, s
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 import msgspec
 
+from governor._exports import Later
 from governor._units import SECOND, Instant
 from governor.policies.contract import PLAIN, REQUESTS, LimitPolicy, Request
 from governor.policies.in_flight import InFlightPolicy
-from governor.policies.remaining import RemainingPolicy
 from governor.policies.window import StrictWindowPolicy
+
+if TYPE_CHECKING:
+    from governor.policies import remaining
+else:
+    remaining = Later("governor.policies.remaining")
 
 #: Points in one capacity of a limit of units other than requests.
 PARTS: Final = 1024
@@ -115,7 +120,7 @@ def limits_of(policies: Iterable[LimitPolicy]) -> list[tuple[str, int, float]]:
     return [
         (policy.unit, policy.capacity(), policy.refill_rate())
         for policy in policies
-        if not isinstance(policy, (InFlightPolicy, RemainingPolicy))
+        if not isinstance(policy, (InFlightPolicy, remaining.RemainingPolicy))
     ]
 
 

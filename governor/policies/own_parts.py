@@ -1,9 +1,16 @@
 """Parts of a pipeline that most scopes never change, so that one object serves all of them until a scope makes its own."""
 
+from typing import TYPE_CHECKING
+
+from governor._exports import Later
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.cooldown import NO_COOLDOWN, CooldownPolicy
 from governor.policies.provider import ProviderPolicies
-from governor.policies.server_limits import ServerLimits
+
+if TYPE_CHECKING:
+    from governor.policies import server_limits
+else:
+    server_limits = Later("governor.policies.server_limits")
 
 
 class OwnParts:
@@ -18,7 +25,7 @@ class OwnParts:
     #: A pause of this scope alone; to begin one, see `pause_alone`.
     own_cooldown: CooldownPolicy
     #: What the server has said about the limits of this scope alone; None before it has said anything.
-    heard: ServerLimits | None
+    heard: "server_limits.ServerLimits | None"
 
     def own_breaker(self) -> BreakerPolicy:
         """The breaker, to change it."""
@@ -38,8 +45,8 @@ class OwnParts:
         return (*self.shared.pauses, self.own_cooldown)
 
     @property
-    def own_server(self) -> ServerLimits:
+    def own_server(self) -> "server_limits.ServerLimits":
         """What the server says about the limits of this scope alone, to add to it."""
         if self.heard is None:
-            self.heard = ServerLimits().beside(self.shared.server)
+            self.heard = server_limits.ServerLimits().beside(self.shared.server)
         return self.heard

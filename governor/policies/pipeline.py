@@ -14,7 +14,7 @@ request takes units of lends, counts and takes back by itself; the one with the 
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.arrivals import Arrivals
@@ -34,9 +34,11 @@ from governor.policies.pipeline_state import NOTHING_DROPPED, PipelineState, bor
 from governor.policies.plain import PlainSpending
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
-from governor.policies.server_limits import NOTHING_HEARD, ServerLimits
 from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, gates, shares
 from governor.policies.verdict import Verdict
+
+if TYPE_CHECKING:
+    from governor.policies.server_limits import ServerLimits
 
 #: At most one in this many of the available permits is granted ahead, so that most of them stay available to all.
 _LENDABLE: Final = 8
@@ -94,7 +96,7 @@ class Pipeline(OwnParts):
         cost: MethodCost = ONE_REQUEST,
         key_cost: MethodCost = ONE_REQUEST,
         scope: str = "",
-        own_server: ServerLimits | None = None,
+        own_server: "ServerLimits | None" = None,
         exempt: bool = False,
         lends: bool = True,
         max_debt: float = inf,
@@ -349,7 +351,7 @@ class Pipeline(OwnParts):
     def state(self) -> PipelineState:
         """The state as a frozen record, for `restore`, without the shared policies."""
         limits = tuple(policy.state() for policy in self.limits)
-        heard = NOTHING_HEARD if self.heard is None else self.heard.state()
+        heard = None if self.heard is None else self.heard.state()
         alone = self.own_cooldown.state(), self.guard.own.state(), heard
         return PipelineState(self.breaker.state(), limits, tuple(self.born), self._receipts_born, *alone)
 

@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from governor._exports import Later
 from governor.policies.breaker_states import BreakerState
 from governor.policies.cooldown import CooldownState
 from governor.policies.limits import decode_state
 from governor.policies.rejection_run import RejectionRunState
-from governor.policies.server_limits import ServerLimitsState
+
+if TYPE_CHECKING:
+    from governor.policies import server_limits
+else:
+    server_limits = Later("governor.policies.server_limits")
 
 #: What is dropped of a scope that keeps within its largest debt.
 NOTHING_DROPPED: Final[Mapping[str, int]] = {}
@@ -34,7 +39,12 @@ class PipelineState(msgspec.Struct, frozen=True):
     receipts_born: int = 0
     cooldown: CooldownState = CooldownState()
     rejections: RejectionRunState = RejectionRunState()
-    server: ServerLimitsState = ServerLimitsState()
+    #: What its server has said about this scope alone; None if nothing.
+    server: "server_limits.ServerLimitsState | None" = None
+
+    def own_server(self) -> "server_limits.ServerLimits | None":
+        """What its server has said about this scope alone, to go on from."""
+        return None if self.server is None else server_limits.ServerLimits.restored(self.server)
 
     @classmethod
     def decode(cls, written: bytes) -> "PipelineState":
@@ -52,4 +62,5 @@ class _Written(msgspec.Struct, frozen=True):
     receipts_born: int
     cooldown: CooldownState
     rejections: RejectionRunState
-    server: ServerLimitsState = ServerLimitsState()
+    #: What its server has said about this scope alone; None if nothing.
+    server: "server_limits.ServerLimitsState | None" = None

@@ -13,10 +13,11 @@ the scopes rebuild their pipelines; `governor._actors.effects.ProviderChanged` d
 
 from collections.abc import Iterable
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from governor._exports import Later
 from governor._units import NEVER, Duration, Instant
 from governor.hints import MAX_HINT
 from governor.policies.arrivals import Arrivals
@@ -27,9 +28,13 @@ from governor.policies.gcra import TokenBucket
 from governor.policies.limits import build, predecessors
 from governor.policies.rejection_run import NO_REJECTIONS, RejectionRunPolicy, RejectionRunState
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy, RetryBudgetState
-from governor.policies.server_limits import NOTHING_HEARD, ServerLimits, ServerLimitsState
 from governor.policies.shared_limit import SharedLimit
 from governor.policies.window_parameters import StrictWindow
+
+if TYPE_CHECKING:
+    from governor.policies import server_limits
+else:
+    server_limits = Later("governor.policies.server_limits")
 
 #: The pauses of a provider that has none.
 _UNPAUSED: Final = (NO_COOLDOWN, NO_HOLD)
@@ -61,7 +66,8 @@ class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
     ban_budget: BanBudgetState
     rejections: RejectionRunState
     limits: tuple[msgspec.Struct, ...]
-    server: ServerLimitsState
+    #: None if it has said nothing.
+    server: "server_limits.ServerLimitsState | None"
 
 
 class ProviderPolicies:
@@ -104,7 +110,7 @@ class ProviderPolicies:
         self._numbered = 0
 
     @property
-    def server(self) -> ServerLimits:
+    def server(self) -> "server_limits.ServerLimits":
         """What the server says about its limits, to add to it."""
         if self.heard is None:
             self.heard = self._new_server()
@@ -130,8 +136,8 @@ class ProviderPolicies:
             self.ban_budget = BanBudgetPolicy(self.parameters.ban_budget)
             self.rejections = RejectionRunPolicy(self.parameters.ban_budget, wide=True)
 
-    def _new_server(self) -> ServerLimits:
-        return ServerLimits(adopts=self.parameters.adopts, gentle=self.parameters.gentle)
+    def _new_server(self) -> "server_limits.ServerLimits":
+        return server_limits.ServerLimits(adopts=self.parameters.adopts, gentle=self.parameters.gentle)
 
     @property
     def stated(self) -> tuple[SharedLimit, ...]:
@@ -214,7 +220,7 @@ class ProviderPolicies:
             ban_budget=self.ban_budget.state(),
             rejections=self.rejections.state(),
             limits=tuple(shared.policy.state() for shared in self.limits),
-            server=NOTHING_HEARD if self.heard is None else self.heard.state(),
+            server=None if self.heard is None else self.heard.state(),
         )
 
     def restore(self, state: ProviderState) -> None:
@@ -229,7 +235,7 @@ class ProviderPolicies:
         self.rejections.restore(state.rejections)
         for shared, one in zip(self.limits, state.limits, strict=True):
             shared.policy.restore(one)
-        if state.server != NOTHING_HEARD:
+        if state.server is not None:
             self.server.restore(state.server)
 
     def rests_at(self) -> Instant:

@@ -47,8 +47,6 @@ class ServerLimitsState(msgspec.Struct, frozen=True, tag="server_limits"):
     learned: LearnedRateState | None = None
 
 
-#: What is known of a server that has said nothing.
-NOTHING_HEARD: Final = ServerLimitsState()
 _NO_REMAINING: Final[dict[str, RemainingPolicy]] = {}
 _NO_WINDOWS: Final[dict[tuple[str, int], StrictWindowPolicy]] = {}
 
@@ -271,6 +269,13 @@ class ServerLimits:
             tuple((policy.parameters, policy.state()) for policy in self._windows.values()),
             None if self.learned is None else self.learned.state(),
         )
+
+    @classmethod
+    def restored(cls, state: ServerLimitsState) -> Self:
+        """What was known in this state."""
+        server = cls()
+        server.restore(state)
+        return server
 
     def restore(self, state: ServerLimitsState) -> None:
         """Continues from a state that `state` returned."""

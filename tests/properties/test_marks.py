@@ -122,7 +122,7 @@ class Life:
         self.keeper.attach(name, pipeline)
         return pipeline
 
-    def _build(self, name: str, settings: PipelineSettings, own_server: ServerLimits) -> Pipeline:
+    def _build(self, name: str, settings: PipelineSettings, own_server: ServerLimits | None) -> Pipeline:
         breaker, limits, exempt, max_debt, arrivals = settings
         return Pipeline(
             breaker,
