@@ -18,17 +18,14 @@ from anyio.abc import TaskGroup
 from governor._access import Access, Leases
 from governor._actors.permit import Permit
 from governor._backend import Backend
-from governor._decorator import LimitDecorator
+from governor._exports import Later
 from governor._failures import Classifier, Classify
 from governor._inbound import Inbound
 from governor._life import Life
 from governor._listeners import Listeners
 from governor._lives import GovernorState, Lives
 from governor._member.setting_up import set_up
-from governor._operator import Operator
-from governor._owner.listen import Listen
 from governor._permit_request import Asking, Cost, ask, keyed
-from governor._retries import Failure
 from governor._state import state_of
 from governor._units import DurationLike
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
@@ -41,7 +38,14 @@ from governor.policies.service_order import Priority
 from governor.statistics import Statistics
 
 if TYPE_CHECKING:
-    from governor._fingerprints import Fingerprints
+    from governor import _decorator, _fingerprints, _operator, _retries
+    from governor._owner import listen as _listen
+else:
+    _decorator = Later("governor._decorator")
+    _fingerprints = Later("governor._fingerprints")
+    _operator = Later("governor._operator")
+    _retries = Later("governor._retries")
+    _listen = Later("governor._owner.listen")
 
 #: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
 running: Final[list["Governor"]] = []
@@ -79,17 +83,12 @@ class Governor(Asking):
         self._access = Access(self.config, Classifier(classify))
         #: Permits without a message to the scope, for code that makes the way to one shorter.
         self.leases: Final[Leases] = self._access
-        # Drawn now, so that two threads that ask for the first fingerprints get the same ones.
         self._secret: Final = urandom(32)
         self._listeners = Listeners()
         for hook in hooks:
             self.add_hook(hook)
         #: Admission of inbound requests.
         self.inbound = Inbound(self._access.still_running)
-        #: Other processes share its limits: `async with governor.listen("PATH"):`.
-        self.listen = Listen(self._access, self.inbound.rekey)
-        #: Decorator: `@governor.limit("github", "GET")` takes a permit for each call of a function.
-        self.limit = LimitDecorator(lambda: self, partial(_itself, self))
         ended, state = partial(_remove, self), lambda: state_of(self.config, self._clock)
         self._lives = Lives(self._access, self._listeners, set_up=self._set_up, on_closed=ended, state=state)
 
@@ -157,7 +156,7 @@ class Governor(Asking):
         retry budget until its permit is asked for, or until `permit.give_up_retry()` of the failed attempt. Blocks for at most
         a second. Raises `ConfigError`, and `UsageError` if the governor is not running.
         """
-        failed = Failure(provider, method, attempt, remaining, status, server_wait, idempotency_key, failure)
+        failed = _retries.Failure(provider, method, attempt, remaining, status, server_wait, idempotency_key, failure)
         return failed.plan(self._access, self.config.for_scope(failed.scope))
 
     async def aplan_retry(
@@ -173,18 +172,12 @@ class Governor(Asking):
         failure: CallFailure | None = None,
     ) -> RetryPlan:
         """The same for a task on any event loop, which goes on meanwhile."""
-        failed = Failure(provider, method, attempt, remaining, status, server_wait, idempotency_key, failure)
+        failed = _retries.Failure(provider, method, attempt, remaining, status, server_wait, idempotency_key, failure)
         return await failed.aplan(self._access, self.config.for_scope(failed.scope))
 
     def fingerprint(self, method: str, url: str, body: bytes | str | None = None) -> Fingerprint:
         """The fingerprint of a request, for `permit`. `url` is compared as it is, JSON in canonical form."""
-        return self._fingerprints.request(method, url, body)
-
-    @cached_property
-    def _fingerprints(self) -> "Fingerprints":
-        from governor._fingerprints import Fingerprints  # Slow to load, and few calls have a fingerprint.
-
-        return Fingerprints(self._secret)
+        return _fingerprints.Fingerprints(self._secret).request(method, url, body)
 
     def statistics(self) -> Statistics:
         """The state of every scope, as frozen records."""
@@ -231,10 +224,20 @@ class Governor(Asking):
         """Opens the circuit breaker of a scope for `open_for`, which pauses it, or closes it (None): see `operator.close`."""
         self.operator.set_breaker(scope, open_for)
 
+    @cached_property
+    def listen(self) -> "_listen.Listen":
+        """Other processes share its limits: `async with governor.listen("PATH"):`."""
+        return _listen.Listen(self._access, self.inbound.rekey)
+
+    @cached_property
+    def limit(self) -> "_decorator.LimitDecorator":
+        """Decorator: `@governor.limit("github", "GET")` takes a permit for each call of a function."""
+        return _decorator.LimitDecorator(lambda: self, partial(_itself, self))
+
     @property
-    def operator(self) -> Operator:
+    def operator(self) -> "_operator.Operator":
         """Closes, opens and resets scopes and providers by hand."""
-        return Operator(self._access)
+        return _operator.Operator(self._access)
 
     def add_hook(self, hook: Hook) -> Callable[[], None]:
         """Tells `hook` of every event from now on, on a thread of its own. Returns the function that ends this.

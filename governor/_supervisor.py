@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
-from typing import Final, assert_never, final
+from typing import TYPE_CHECKING, Final, assert_never, final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -26,8 +26,8 @@ from governor._actors.operating import Operations
 from governor._actors.portal import Portal
 from governor._actors.registry import Registry
 from governor._actors.sharing import Sharing
-from governor._actors.survey import budget_statistics, group_statistics, scope_statistics
 from governor._actors.watch import GlobalWatch
+from governor._exports import Later
 from governor._failures import DEFAULT, Classifier
 from governor._state import LifeState
 from governor._units import MINUTE, Duration, Instant, to_seconds
@@ -39,6 +39,11 @@ from governor.policies.ban_guard import News
 from governor.policies.budget import Budget
 from governor.statistics import CounterSum, GroupStatistics, MemberStatistics, Moment, ScopeStatistics, Statistics
 from governor.steps import parts
+
+if TYPE_CHECKING:
+    from governor._actors import survey as records
+else:
+    records = Later("governor._actors.survey")
 
 _log: Final = logging.getLogger("governor")
 
@@ -181,18 +186,18 @@ class Supervisor:
         groups: dict[str, GroupStatistics] = {}
         for part in parts(self._scopes.names(), _MAX_SURVEYED):
             now, wall = self._moments()
-            found = [scope_statistics(actors[scope], now, wall) for scope in part]
+            found = [records.scope_statistics(actors[scope], now, wall) for scope in part]
             scopes.update(zip(part, found, strict=True))
             counters.add([of_scope.counters for of_scope in found])
             yield None
         for part in parts(sorted(group_actors), _MAX_GROUPS_SURVEYED):
-            groups |= {name: group_statistics(group_actors[name], self.clock()) for name in part}
+            groups |= {name: records.group_statistics(group_actors[name], self.clock()) for name in part}
             visits.add([groups[name].counters for name in part])
             yield None
         for name in self._scopes.set_aside.names(also):
             record = self._scopes.set_aside.get(name)
             if record is not None and name not in scopes:
-                scopes[name] = scope_statistics(self._scopes.shown(name, record), *self._moments())
+                scopes[name] = records.scope_statistics(self._scopes.shown(name, record), *self._moments())
                 yield None
         now = self.clock()
         yield Statistics(
@@ -207,7 +212,7 @@ class Supervisor:
             degraded_cause=self._watch.cause if now < self._watch.degraded.until else None,
             degraded_providers=self._watch.degraded.culprits if now < self._watch.degraded.until else (),
             scopes=scopes,
-            budgets=budget_statistics(self._watch.budgets, now),
+            budgets=records.budget_statistics(self._watch.budgets, now),
             provider_limits=self.sharing.limits(now),
             set_aside=aside,
             groups=groups,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, Literal, overload
 
+from governor import instrumentation
 from governor._actors.common import Common
 from governor._actors.counters import Counters
 from governor._actors.ledger import Ledger
@@ -21,7 +22,6 @@ from governor._actors.waits import denial_of
 from governor._fields import PermitSource
 from governor._units import AFTER_OUTCOME, NEVER, Instant, to_seconds
 from governor.errors import Reason
-from governor.instrumentation import CallDenied
 from governor.messages import Acquire, Denied, Leave, Outcome
 from governor.policies.contract import PLAIN, LimitPolicy
 from governor.policies.degraded import DegradedPolicy
@@ -162,7 +162,7 @@ class Granting(PermitSource):
         counts[reason] = counts.get(reason, 0) + 1
         announcer = self._common.announcer
         if announcer.listening:
-            announcer(CallDenied(denied.scope, reason, denied.retry_after))
+            announcer(instrumentation.CallDenied(denied.scope, reason, denied.retry_after))
         return denied
 
     def _reason_of(self, gate: Instant) -> Reason | None:

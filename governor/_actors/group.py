@@ -16,12 +16,13 @@ from typing import Final, NamedTuple, final
 
 import anyio
 
+from governor import instrumentation
 from governor._actors.counters import Counters
 from governor._actors.most_denied import MostDenied
 from governor._units import AFTER_OUTCOME, NEVER, SECOND, Instant, to_seconds
 from governor.config import InboundGroup, InboundRoute
 from governor.errors import Reason
-from governor.instrumentation import Announcer, ClientDenied
+from governor.instrumentation import Announcer
 from governor.messages import AvailableQuota, InboundDenied, InboundRequest
 from governor.policies.client_buckets import ClientBuckets, fewest, spend
 from governor.policies.client_tables import build, change, sweeps
@@ -264,7 +265,9 @@ class GroupActor:
         self.denied_by[denied.limit] = self.denied_by.get(denied.limit, 0) + 1
         self.most_denied.count(now, request.client)
         if self._announcer.listening:
-            self._announcer(ClientDenied(self.name, pseudonym(request.client), denied.limit, retry_after, dry_run))
+            self._announcer(
+                instrumentation.ClientDenied(self.name, pseudonym(request.client), denied.limit, retry_after, dry_run)
+            )
         return denied
 
     # Statistics.

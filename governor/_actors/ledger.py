@@ -7,13 +7,14 @@ from typing import Final, final
 
 import msgspec
 
+from governor import instrumentation
 from governor._actors.counters import Counters, LastFailure
 from governor._actors.permit import Success
 from governor._actors.units import ONLY_REQUESTS, UnitWatch
 from governor._lazy import NOTHING
 from governor._units import MINUTE, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
-from governor.instrumentation import Announcer, CallDenied, Retried
+from governor.instrumentation import Announcer
 from governor.messages import Acquire, Answered, Denied, Report, Settled
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import Rejection
@@ -134,7 +135,7 @@ class Ledger:
         if acquire.attempt is not None and acquire.is_retry:
             counters.retries += 1
             if self.announcer.listening:
-                self.announcer(Retried(self.scope, acquire.attempt))
+                self.announcer(instrumentation.Retried(self.scope, acquire.attempt))
         return grant
 
     def collect(self, used: int, batches: Iterable[tuple[Instant, int]] = ()) -> None:
@@ -243,7 +244,7 @@ class Ledger:
         counts = self.counters.denied or self.counters.some_denied()
         counts[denied.reason] = counts.get(denied.reason, 0) + 1
         if self.announcer.listening:
-            self.announcer(CallDenied(denied.scope, denied.reason, denied.retry_after))
+            self.announcer(instrumentation.CallDenied(denied.scope, denied.reason, denied.retry_after))
         return denied
 
     def has_succeeded(self) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from itertools import repeat, starmap
 from typing import cast, final
 
+from governor import instrumentation
 from governor._actors.lease import MAX_LEASED, NO_DEMAND, Demand, LocalHolder
 from governor._actors.ledger import Ledger
 from governor._actors.permit import LentPermit, Permit, Success, permits
@@ -22,7 +23,6 @@ from governor._actors.permit_owner import Owner
 from governor._actors.remote_holder import RemoteHolder
 from governor._lazy import NOTHING
 from governor._units import NEVER, Instant
-from governor.instrumentation import LeaseRevoked
 from governor.policies.contract import Grant
 from governor.policies.lent import collect, hand_over, may_lend, reclaim, succeeded
 from governor.policies.pipeline import Pipeline
@@ -104,7 +104,7 @@ class Lender:
         back = len(self._reclaim())
         announcer = self._ledger.announcer
         if back and announcer.listening:
-            announcer(LeaseRevoked(self._ledger.scope, back))
+            announcer(instrumentation.LeaseRevoked(self._ledger.scope, back))
         return True
 
     def missed(self) -> None:

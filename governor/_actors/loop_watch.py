@@ -11,17 +11,21 @@ from os import urandom
 from threading import get_ident
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
+from governor import instrumentation
 from governor._actors.portal import Portal
 from governor._actors.stopped_loops import StoppedLoops
+from governor._exports import Later
 from governor._units import Instant, to_seconds
 from governor.errors import Reason
-from governor.instrumentation import Announcer, LoopFound
+from governor.instrumentation import Announcer
 from governor.messages import Acquire, Denied, WatchedCall
 from governor.policies.loops import Call, LoopGuard, Loops, Stage
 from governor.pseudonyms import Pseudonyms, pseudonym
 
 if TYPE_CHECKING:
-    from governor._fingerprints import Fingerprints
+    from governor import _fingerprints
+else:
+    _fingerprints = Later("governor._fingerprints")
 
 #: Notes that lie unread if none of them is of a call that was seen before.
 _MAX_UNREAD: Final = 64
@@ -47,27 +51,14 @@ class _Note(NamedTuple):
 class LoopWatch:
     """The loop guard of one governor, and its notes. `suspects` and `answered` are for any thread."""
 
-    __slots__ = (
-        "_announcer",
-        "_clock",
-        "_digests",
-        "_guard",
-        "_keys",
-        "_notes",
-        "_portal",
-        "_pseudonyms",
-        "_reading",
-        "_secret",
-    )
+    __slots__ = ("_announcer", "_clock", "_guard", "_keys", "_notes", "_portal", "_pseudonyms", "_reading", "_secret")
 
     def __init__(self, *, clock: Callable[[], Instant], portal: Portal, announcer: Announcer) -> None:
         self._guard = LoopGuard()
         self._clock = clock
         self._portal = portal
         self._announcer = announcer
-        # Drawn now, so that two threads that make digests make the same ones.
         self._secret = urandom(32)
-        self._digests: Fingerprints | None = None
         self._pseudonyms = Pseudonyms(self._secret)
         self._notes: deque[_Note] = deque(maxlen=_MAX_NOTES)
         #: The keys of the notes.
@@ -118,7 +109,7 @@ class LoopWatch:
         now = self._clock()
         if watched.fingerprint.waits and now - watched.asked_at >= watched.rule.pause:
             return  # A long poll, which waits at the server: it is a timer.
-        digest = (self._digests or self._made_digests()).answer(status, answer, watched.fingerprint)
+        digest = _fingerprints.Fingerprints(self._secret).answer(status, answer, watched.fingerprint)
         # The answer to a write that was done may say the same whatever was written, and an empty one says the same.
         similar = bool(answer) and (status is None or status == 200)
         note = _Note(now, watched.asked_at, scope, watched.rule, watched.call, digest, similar)
@@ -157,13 +148,7 @@ class LoopWatch:
 
     def _announce(self, scope: str, stage: Stage, caller: str | None) -> None:
         if self._announcer.listening:
-            self._announcer(LoopFound(scope, stage, self._name(caller)))
+            self._announcer(instrumentation.LoopFound(scope, stage, self._name(caller)))
 
     def _name(self, caller: str | None) -> str:
         return "" if caller is None else pseudonym(self._pseudonyms.label(caller.encode()))
-
-    def _made_digests(self) -> "Fingerprints":
-        from governor._fingerprints import Fingerprints  # Slow to load, and few calls have a fingerprint.
-
-        self._digests = Fingerprints(self._secret)
-        return self._digests

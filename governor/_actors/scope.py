@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final, final
 
+from governor import instrumentation
 from governor._actors.alarm import Alarm
 from governor._actors.effects import BansMoved, BreakerMoved, Effect, Performer, Served, Signal, Surroundings
 from governor._actors.ledger import Ledger
@@ -23,7 +24,6 @@ from governor._actors.waits import RECALL_INTERVAL, denial_of, recall_timeout, s
 from governor._exports import Later
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
-from governor.instrumentation import BreakerChanged, Granted
 from governor.messages import Acquire, Answered, Denied, Hinted, Outcome, Report, RetryGivenUp, Settled
 from governor.policies.apart import only_the_cap_refuses
 from governor.policies.ban_guard import News
@@ -125,7 +125,7 @@ class ScopeLogic:
         if ledger.announcer.listening:
             cooling = breaker.status is BreakerStatus.OPEN
             probes_in = to_seconds(max(0, breaker.until - ledger.clock())) if cooling else 0.0
-            ledger.announcer(BreakerChanged(ledger.scope, before, breaker.status, probes_in))
+            ledger.announcer(instrumentation.BreakerChanged(ledger.scope, before, breaker.status, probes_in))
         self._effects = (*self._effects, BreakerMoved(before))
 
     def answer(self, waiter: Waiter | None, answer: Permit | Denied) -> None:
@@ -277,7 +277,7 @@ class ScopeLogic:
                 self.standing.leave()  # Before the next call is looked at, which has another place.
             self.answer(waiter, permit)
             if ledger.announcer.listening:
-                ledger.announcer(Granted(ledger.scope, to_seconds(max(0, now - waiter.since))))
+                ledger.announcer(instrumentation.Granted(ledger.scope, to_seconds(max(0, now - waiter.since))))
         self._set_alarm(now)
 
     def _set_alarm(self, now: Instant, *, joined: Waiter | None = None) -> None:

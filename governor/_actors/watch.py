@@ -4,20 +4,24 @@ The policies are shared by every pipeline. This module sets them up, watches the
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Final, final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, final
 
 import anyio
 
+from governor import instrumentation
 from governor._units import MINUTE, Duration, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import GlobalSettings, provider_of
-from governor.instrumentation import Announcer, CallsRejected, DegradedEntered, DegradedLeft
-from governor.instrumentation.notices import Notices
+from governor.instrumentation import Announcer
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.budget import Budgets
 from governor.policies.degraded import Cause, Degraded, DegradedPolicy
 from governor.policies.request_cap import WARN_AT, RequestCap, RequestCapPolicy
+
+if TYPE_CHECKING:
+    from governor.instrumentation.notices import Notices
 
 #: How often the use of the cap is looked at after it has been high, until it has fallen, in seconds.
 _CALM_INTERVAL: Final = 5.0
@@ -41,7 +45,6 @@ class GlobalWatch:
         self._degraded_moved = anyio.Event()
         self._high_use = anyio.Event()
         self._lines_held_back = anyio.Event()
-        self._notices = Notices(wall_clock, lambda: self._lines_held_back.set())
         self.cap.watch(on=True)
 
     def tasks(self) -> tuple[Callable[[], Coroutine[object, object, None]], ...]:
@@ -53,6 +56,13 @@ class GlobalWatch:
         self.cap.reconfigure(RequestCap(settings.requests_per_minute))
         self.cap.watch(on=not self._high_use.is_set())
         self.degraded.reconfigure(_degraded(settings))
+
+    @cached_property
+    def _notices(self) -> "Notices":
+        """Log lines; without one, what writes them is not loaded."""
+        from governor.instrumentation.notices import Notices
+
+        return Notices(wall_clock, lambda: self._lines_held_back.set())
 
     # Degraded mode.
 
@@ -67,7 +77,9 @@ class GlobalWatch:
         left = Duration(max(0, degraded.until - now))
         self._announce_left()  # Of the pause before, should its end not have been noticed yet.
         self._paused = True
-        self._announcer(DegradedEntered(cooldown=to_seconds(left), cause=self.cause, providers=degraded.culprits))
+        self._announcer(
+            instrumentation.DegradedEntered(cooldown=to_seconds(left), cause=self.cause, providers=degraded.culprits)
+        )
         if degraded.cause is Cause.CAP:
             self._notices.degraded_by_cap(now, self.cap.parameters.requests_per_minute, degraded.culprits, left)
         else:
@@ -82,7 +94,7 @@ class GlobalWatch:
     def _announce_left(self) -> None:
         if self._paused:
             self._paused = False
-            self._announcer(DegradedLeft())
+            self._announcer(instrumentation.DegradedLeft())
             self._notices.degraded_left(self._now())
 
     async def _announce_recovery(self) -> None:
@@ -109,7 +121,7 @@ class GlobalWatch:
 
     def closed(self, scope: str, rejections: int, left: Duration) -> None:
         """A scope, or a provider, has closed because its server rejects its calls."""
-        self._announcer(CallsRejected(scope, rejections, to_seconds(left)))
+        self._announcer(instrumentation.CallsRejected(scope, rejections, to_seconds(left)))
         self._notices.closed(self._now(), scope, rejections, left)
 
     # The cap.

@@ -11,13 +11,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Condition, Lock, Thread, current_thread
-from typing import Final, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 import msgspec
 
 from governor._threads import is_too_late
 from governor.errors import UsageError
-from governor.instrumentation.events import AnyEvent
+
+if TYPE_CHECKING:
+    from governor.instrumentation.events import AnyEvent
 
 _log: Final = logging.getLogger("governor")
 
@@ -30,7 +32,7 @@ PAUSE_INTERVAL: Final = 60.0
 class Hook(Protocol):
     """A function that receives events. Called on a thread of its own, with one event at a time."""
 
-    def __call__(self, event: AnyEvent, /) -> object:
+    def __call__(self, event: "AnyEvent", /) -> object:
         """Handles one event. An exception is counted; it is logged unless the previous call failed too."""
 
 
@@ -61,7 +63,7 @@ class Announcer:
         self.dropped = 0
         self._forget_locks()
 
-    def __call__(self, event: AnyEvent) -> None:
+    def __call__(self, event: "AnyEvent") -> None:
         """Puts the event into the queue of each hook."""
         listeners = self.listening
         if not listeners:
@@ -211,7 +213,7 @@ class _Listener:
         finally:
             self._on_end(self)
 
-    def _next(self) -> AnyEvent | None:
+    def _next(self) -> "AnyEvent | None":
         try:
             return self.events.get_nowait()
         except Empty:
@@ -223,7 +225,7 @@ class _Listener:
             except Empty:
                 continue
 
-    def _call(self, event: AnyEvent) -> None:
+    def _call(self, event: "AnyEvent") -> None:
         try:
             self._hook(event)
         except BaseException as error:  # Any exception, even `SystemExit`, ends this call and not the thread.

@@ -351,8 +351,7 @@ class Pipeline(OwnParts):
     def state(self) -> PipelineState:
         """The state as a frozen record, for `restore`, without the shared policies."""
         limits = tuple(policy.state() for policy in self.limits)
-        heard = None if self.heard is None else self.heard.state()
-        alone = self.own_cooldown.state(), self.guard.own.state(), heard
+        alone = self.own_cooldown.state(), self.guard.own.state(), None if self.heard is None else self.heard.state()
         return PipelineState(self.breaker.state(), limits, tuple(self.born), self._receipts_born, *alone)
 
     def settings(self) -> PipelineSettings:

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -10,11 +11,10 @@ import pytest
 
 import governor
 import governor_client
-from governor import config, hints
+from governor import config, hints, instrumentation
+from governor._exports import Later
 
-PACKAGES = pytest.mark.parametrize(
-    "package", [governor, config, hints, governor_client], ids=["governor", "config", "hints", "client"]
-)
+PACKAGES = pytest.mark.parametrize("package", [governor, config, hints, instrumentation, governor_client])
 
 
 def typed(package: ModuleType) -> Iterator[tuple[str, str]]:
@@ -44,3 +44,17 @@ def test_all_names_are_listed(package: ModuleType) -> None:
 def test_another_name_is_an_error(package: ModuleType) -> None:
     with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'governer'"):
         package.governer  # noqa: B018
+
+
+def test_a_later_module_is_loaded_with_the_first_look_at_one_of_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needed_late.py").write_text("value = 1", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    late = Later("needed_late")
+
+    assert "needed_late" not in sys.modules
+    assert (1, 1) == (late.value, sys.modules.pop("needed_late").value)
+    assert "value" in vars(late), "it is looked up once"
+    assert not hasattr(late, "worth")
+    del sys.modules["needed_late"]
