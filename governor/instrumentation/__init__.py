@@ -1,6 +1,6 @@
 """Events of a governor, and the hooks that receive them.
 
-Each name is loaded on first use: events are loaded with the first one that somebody receives.
+Each name is loaded on first use: events are loaded with the first one that a hook receives.
 """
 
 from typing import TYPE_CHECKING

@@ -165,7 +165,7 @@ def _is_own(module: Any, name: str) -> bool:
 
 
 def _parameters(thing: object) -> Iterator[str]:
-    if inspect.isroutine(thing):
+    if inspect.isroutine(thing) and callable(thing):
         try:
             yield from (name for name in inspect.signature(thing).parameters if not name.startswith("_"))
         except ValueError:
