@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from email.utils import formatdate
 from threading import Thread
 from time import monotonic_ns
 from typing import Final
@@ -18,7 +19,7 @@ from starlette.routing import Route
 from benchmarks.bans.calls import GET, POST, Call
 from benchmarks.bans.network import CALL
 from benchmarks.bans.provider import Provider
-from benchmarks.bans.virtual_time import SECOND
+from benchmarks.bans.virtual_time import EPOCH, SECOND
 
 _HEADER: Final = "x-benchmark-call"
 
@@ -61,7 +62,12 @@ class HttpWire(httpx2.AsyncBaseTransport):
 def served(provider: Provider, calls: Sequence[Call], clock: RealClock) -> Iterator[int]:
     """Serves the model; what is yielded is the port."""
     config = uvicorn.Config(
-        _app(provider, calls, clock), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        _app(provider, calls, clock),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        date_header=False,
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
@@ -79,13 +85,16 @@ def _app(provider: Provider, calls: Sequence[Call], clock: RealClock) -> Starlet
     async def answer(request: Request) -> StreamingResponse:
         call = calls[int(request.headers[_HEADER])]
         # The instant of arrival: nothing has been awaited since the request was read.
-        answer = provider.arrive(clock.now, call)
+        now = clock.now
+        answer = provider.arrive(now, call)
+        # The dates of hints are those of the model, which a client compares with this one.
+        headers = {"date": formatdate(EPOCH + now / SECOND, usegmt=True), **answer.headers}
         await asyncio.sleep(answer.head / SECOND)
 
         async def body() -> AsyncIterator[bytes]:
             await asyncio.sleep((answer.service - answer.head) / SECOND)
             yield b"{}"
 
-        return StreamingResponse(body(), answer.status, dict(answer.headers), media_type="application/json")
+        return StreamingResponse(body(), answer.status, headers, media_type="application/json")
 
     return Starlette(routes=[Route("/{name}/{number}", answer, methods=[GET, POST])])

@@ -13,12 +13,18 @@ from governor_client import AsyncGovernedTransport
 
 #: How often the program makes a call again that the governor has retried, and that was answered with an error all the same.
 _ROUNDS: Final = 3
-#: The settings without any knowledge of the provider. The built-in cap of 1,000 requests a minute is none of its limits.
-UNKNOWN: Final[Mapping[str, object]] = {
-    "global": {"requests_per_minute": "off"},
-    "provider": {"default": {"unknown": "adaptive"}},
-    "outbound": {"default": {"limits": []}},
-}
+
+
+def unknown(provider: str) -> Mapping[str, object]:
+    """The settings without any knowledge of a provider.
+
+    The built-in cap of 1,000 requests a minute is none of its limits, and neither are the limits that are built in for some.
+    """
+    return {
+        "global": {"requests_per_minute": "off"},
+        "provider": {"default": {"unknown": "adaptive"}},
+        "outbound": {provider: {"limits": []}},
+    }
 
 
 class Governed:
@@ -37,7 +43,7 @@ class Governed:
         def clock() -> Instant:
             return Instant(job.clock.now)
 
-        policy = job.scenario.policy if self._known else UNKNOWN
+        policy = job.scenario.policy if self._known else unknown(job.scenario.provider_name)
         async with Governor(Config.from_mapping(policy), clock=clock, random=Random(job.seed)) as governor:
             wire = AsyncGovernedTransport(
                 job.scenario.provider_name, governor=governor, transport=job.wire, wait=None, clock=clock
