@@ -63,6 +63,7 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
             history=history,
             windows=shared.windows if hint.scope == "provider" else (),
             buckets=shared.buckets if hint.scope == "provider" else (),
+            denied=any(one.severity is Severity.THROTTLED for one in message.hints),
         )
         changed[hint.scope] |= others
         if hint.retry_after and (news or hint.severity is not Severity.EXHAUSTED):

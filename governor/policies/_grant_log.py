@@ -6,15 +6,17 @@ counted last.
 """
 
 from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
-from itertools import islice
+from itertools import islice, pairwise
 from operator import itemgetter
 from typing import Final
 
 from governor._units import NEVER, SECOND, Instant
 from governor.policies._bounds import Answer, Said
+from governor.policies._sliding_log import SlidingLogState
 from governor.policies.contract import Grant
+from governor.policies.window import StrictWindowState
 
 #: Grants at different instants that are distinguished.
 MAX_ENTRIES: Final = 512
@@ -24,6 +26,7 @@ MAX_ANSWERS: Final = 256
 MAX_LATE: Final = SECOND
 
 _granted_at: Final = itemgetter(0)
+_before: Final = itemgetter(1)
 
 
 class GrantLog:
@@ -53,6 +56,23 @@ class GrantLog:
         """The units granted before an instant, or more; `total` are all."""
         place = bisect_left(self._entries, instant, key=_granted_at)
         return self._entries[place][1] if place < len(self._entries) else total
+
+    def oldest(self, units: int, total: int) -> Instant:
+        """When the oldest of the latest `units` of `total` was granted; `NEVER` if it is not known."""
+        place = bisect_right(self._entries, total - units, key=_before) - 1
+        return Instant(self._entries[place][0]) if place >= 0 else NEVER
+
+    def uses(self, since: Instant, total: int) -> StrictWindowState:
+        """The units granted from an instant on, as uses of a window: those whose answers were read have arrived by then."""
+        later = islice(self._entries, bisect_left(self._entries, since, key=_granted_at), None)
+        moving = {Instant(one[0]): after[1] - one[1] for one, after in pairwise([*later, [NEVER, total, 0]])}
+        arrived = Counter[Instant]()
+        for answer in self.answers:
+            if moving.get(answer.granted_at, 0) >= answer.units:
+                moving[answer.granted_at] -= answer.units
+                arrived[answer.read_at] += answer.units
+        slots = SlidingLogState(tuple(sorted(arrived.items())), Instant(since - 1))
+        return StrictWindowState(slots, tuple((at, units) for at, units in moving.items() if units))
 
     def in_order(self, grant: Grant, units: int) -> int:
         """What the server has counted with this grant: all that was granted before, as if nothing overtook anything."""

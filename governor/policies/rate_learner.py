@@ -33,7 +33,9 @@ DOUBLE_AFTER: Final = Duration(10 * SECOND)
 #: by half instead of doubling; a call is under way for so long at least.
 UNDER_WAY_PART: Final = 12
 MAX_UNDER_WAY: Final = 28
-#: How many times as fast as the limit that a server states makes on average a gentle rate becomes.
+#: How many times as fast as the limit that a server states makes on average a gentle rate is at least, and becomes at most. The
+#: first makes up for the beginning; much faster, a window is spent long before it can be seen whether it slides.
+AHEAD: Final = 1.25
 MAX_AHEAD: Final = 4
 MIN_TOOK: Final = Duration(SECOND // 4)
 #: Calls for each time that the rate of the last denial is tried again, at first and at most, and the time until it is.
@@ -121,8 +123,9 @@ class RateLearner:
         #: Calls granted since a gentle rate last changed, and how soon they are answered; None before the first answer.
         self._since = 0
         self._took: int | None = None
-        #: The rate of the limits that the server states: a gentle rate is no lower before a denial. 0 if it states none.
-        self.stated = 0.0
+        #: The rate of the limits that the server states: a gentle rate is a little more before a denial. 0 if it is not
+        #: believed yet, and None if it states none.
+        self.stated: float | None = None
         #: A gentle rate before it last grew.
         self._before = FIRST_RATE
         self._probe_every = PROBE_EVERY
@@ -180,6 +183,12 @@ class RateLearner:
         """The answer to a call has begun so many microseconds after its grant. A gentle rate grows by that."""
         self._took = took if self._took is None else self._took + (took - self._took) // _MEAN_OF
 
+    def state_rate(self, now: Instant, rate: float) -> None:
+        """The server states limits of so many requests per second. A gentle rate that is lower grows at once."""
+        self.stated = rate
+        if rate and self.gentle and self._curve is None and self.rate < NO_RATE:
+            self._follow_answers(now)
+
     def _grow(self, now: Instant) -> None:
         """A gentle rate grows by what has been accepted, and doubles with time if it is used."""
         passed = now - self._moved_at
@@ -188,6 +197,10 @@ class RateLearner:
                 many = self._took is not None and self.rate * self._took >= MAX_UNDER_WAY * SECOND
                 self._before, self.rate = self.rate, min(self.rate * (1.5 if many else 2.0), NO_RATE)
             self._moved_at, self._since = now, 0
+        self._follow_answers(now)
+
+    def _follow_answers(self, now: Instant) -> None:
+        """A gentle rate that has not been denied follows what was accepted, and what the server states."""
         most = NO_RATE
         if self.stated:
             # Faster, what is left of the limit would be spent before an answer says so.
@@ -196,7 +209,7 @@ class RateLearner:
         if self._took:
             took = max(self._took, MIN_TOOK)
             under_way = min(self.window.used(now)[-1] / UNDER_WAY_PART, MAX_UNDER_WAY)
-            rate = min(max(under_way * SECOND / took, self.stated), MAX_UNDER_WAY * SECOND / took, most)
+            rate = min(max(under_way * SECOND / took, AHEAD * (self.stated or 0.0)), MAX_UNDER_WAY * SECOND / took, most)
             if rate > self.rate:
                 self._before = rate / 2
                 self.rate, self._moved_at, self._since = rate, now, 0

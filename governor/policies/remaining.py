@@ -31,14 +31,16 @@ from typing import Final
 import msgspec
 
 from governor._units import SECOND, Duration, Instant
-from governor.policies._bounds import Answer, Bound, earliest, merge_closest, strictest
+from governor.policies._bounds import Answer, Bound, Said, earliest, merge_closest, strictest
 from governor.policies._grant_log import MAX_LATE, GrantLog
 from governor.policies._refill import NO_RATE, Rate, Refill
+from governor.policies.arrivals import DEFAULT_MARGIN
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
+from governor.policies.window import StrictWindowState
 
 #: Bounds with different resets that hold at once.
 MAX_BOUNDS: Final = 16
-#: Most servers state a reset in whole seconds: it may be so much later than the window ends.
+#: Most servers state a reset in whole seconds: it may be so much later than the window ends. So is the date of an answer.
 RESOLUTION: Final = SECOND
 
 #: More units than are ever granted.
@@ -163,7 +165,7 @@ class RemainingPolicy(LimitPolicy):
             return False
         if implied_by is not None and limit is not None:
             # A reset that is a span begins when the answer was written, and has been taken to begin when it was read.
-            begin = Instant(until - implied_by - RESOLUTION - min(now - since, RESOLUTION))
+            begin = Instant(until - implied_by - 2 * RESOLUTION - min(now - since, RESOLUTION))
             # Calls in flight may be among those that were counted. Once they are answered, an answer tells.
             if self._total + self._lent - log.before(begin, self._total) >= limit - remaining:
                 return False
@@ -189,9 +191,18 @@ class RemainingPolicy(LimitPolicy):
         self._bounds = found
         self._look()
 
-    def until(self, now: Instant) -> Instant:
-        """The instant at which the last bound ends; `now` if there is none."""
-        return max(now, self._refill.until(), self._bounds[-1].until if self._bounds else now)
+    def oldest(self, units: int, until: Instant | None = None) -> Instant:
+        """The grant of the oldest of so many units that were granted last, or last until then; `NEVER` if it is not known."""
+        total = self._total + self._lent
+        return self._log.oldest(units, total if until is None else self._log.before(Instant(until + 1), total))
+
+    def slides(self, now: Instant, said: Said, span: Duration) -> StrictWindowState:
+        """Sets no bounds any more by a limit that is a window of this span. Returns the uses of the window."""
+        self._begun = None
+        self._resets = [one for one in self._resets if one[1] != said[1]]
+        self._bounds = [bound for bound in self._bounds if bound.said != said and bound.said is not None]
+        self._look()
+        return self._log.uses(Instant(now - span - DEFAULT_MARGIN), self._total + self._lent)
 
     # The admission contract.
 
@@ -315,8 +326,8 @@ class RemainingPolicy(LimitPolicy):
     # State.
 
     def rests_at(self) -> Instant:
-        """The instant from which on there is no bound."""
-        return self.until(Instant(0))
+        """The instant from which on there is no bound; 0 if there is none."""
+        return max(self._refill.until(), self._bounds[-1].until if self._bounds else Instant(0))
 
     def carry_over(self, now: Instant, before: "RemainingPolicy") -> None:
         """The same units remain."""

@@ -16,6 +16,7 @@ from governor._units import MINUTE, Duration, Instant
 from governor.errors import ConfigError
 from governor.hints import Hint, Severity
 from governor.policies._refill import refilled_by
+from governor.policies.arrivals import Arrivals
 from governor.policies.contract import REQUESTS, Grant
 from governor.policies.gcra import TokenBucket
 from governor.policies.learned_in_flight import DenialLevels, LearnedInFlightPolicy, Level
@@ -103,6 +104,7 @@ class ServerLimits:
         history: History = (),
         windows: Iterable[StrictWindow] = (),
         buckets: Iterable[TokenBucket] = (),
+        denied: bool = False,
     ) -> tuple[bool, bool]:
         """The answer to a grant says this. Returns whether that is news, and whether there are other `limits` now.
 
@@ -111,9 +113,10 @@ class ServerLimits:
         With other limits, pipelines must be rebuilt.
 
         Nothing is believed for longer than `most`. `spread` is a random number below 1, by which the end of what the server
-        says moves later. `history` are the units granted before, for a unit of which nothing was known.
+        says moves later. `history` are the units granted before, for a unit of which nothing was known. `denied` tells whether
+        the answer denies the call, so that the server does not count it.
         """
-        news = True
+        news, faster = True, False
         if hint.severity is Severity.THROTTLED:
             self._doubted_until = Instant(now + DOUBT)
         if hint.remaining is not None:
@@ -122,8 +125,10 @@ class ServerLimits:
             if span and self._stated is not None and self.learned is not None and hint.dimension == REQUESTS and hint.limit:
                 said = (hint.name, hint.limit)
                 rate = self._stated.hear(grant.granted_at, said, hint.remaining, Duration(max(span, hint.window or span)))
-                self.learned.learner.stated = rate
+                faster = _follow(self.learned, now, grant, rate)
             if span and policy is not None:
+                if self.adopts and hint.window is None:
+                    self._slide(now, grant.granted_at, hint, Instant(now + span), policy, denied=denied)
                 doubted = now < self._doubted_until
                 known = () if doubted else (*windows, *(one.parameters for one in self._windows.values()))
                 refilled = refilled_by(() if doubted else buckets, hint.dimension, hint.limit, hint.remaining, span)
@@ -141,7 +146,7 @@ class ServerLimits:
                 )
         if self.adopts and hint.limit is not None and hint.window is not None and hint.window <= most:
             self._adopt(now, hint.dimension, hint.limit, hint.window)
-        return news, self._collect()
+        return news, self._collect() or faster
 
     def knows(self, hint: Hint) -> bool:
         """Whether it is known how many units of this kind were granted, or the hint does not say what remains."""
@@ -248,6 +253,28 @@ class ServerLimits:
             policy.carry_over(now, known)
         self._windows = {**self._windows, (unit, window): policy}
 
+    def _slide(
+        self, now: Instant, granted_at: Instant, hint: Hint, reset: Instant, policy: RemainingPolicy, *, denied: bool
+    ) -> None:
+        """A limit that is seen to slide becomes a strict window of its span, as long as its answers agree with that."""
+        if self._stated is None or hint.limit is None or hint.remaining is None or hint.dimension != REQUESTS:
+            return
+        said, used = (hint.name, hint.limit), hint.limit - hint.remaining
+        if denied:
+            moved = self._stated.refute(said)
+        else:
+            oldest, in_order = policy.oldest(used), policy.oldest(used, granted_at)
+            moved = self._stated.slides(now, granted_at, said, used, reset, oldest=oldest, in_order=in_order)
+        if moved is None:
+            return
+        windows = {key: window for key, window in self._windows.items() if key != (REQUESTS, moved.before)}
+        if moved.after is not None and len(windows) < MAX_WINDOWS:
+            window = StrictWindowPolicy(StrictWindow(hint.limit, moved.after))
+            window.assume(Arrivals())
+            window.restore(policy.slides(now, said, moved.after))
+            windows[REQUESTS, moved.after] = window
+        self._windows = windows
+
     def _collect(self) -> bool:
         """Updates `limits`. True if there are others."""
         learned = tuple(one for one in (self.at_work, self.learned) if one is not None)
@@ -300,6 +327,19 @@ def _restored(state: LearnedRateState, *, gentle: bool) -> LearnedRatePolicy:
     elif state.rate < LearnedRate().capacity:
         policy.throttled(state.filled_at, Grant(state.filled_at, 0), sent=state.rate)
     return policy
+
+
+def _follow(learned: LearnedRatePolicy, now: Instant, grant: Grant, rate: float) -> bool:
+    """The server states limits of this rate, or of one that is not believed yet: 0. Returns whether calls may be sent sooner.
+
+    The first answer that states a limit returns a token: the answer to the next call tells whether the server counts calls.
+    """
+    learner = learned.learner
+    first, before = learner.stated is None and not learner.forgets_at(), learner.rate
+    learned.settle(now, grant, None, -1 if first else 0)
+    learner.state_rate(now, rate)
+    learned.settle(now, grant, None, 0)
+    return first or learner.rate > before
 
 
 def _longest(windows: Iterable[object], hint: Hint) -> Duration | None:

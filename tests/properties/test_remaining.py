@@ -123,7 +123,7 @@ def test_of_each_window_of_a_server_no_more_is_granted_than_it_says_although_ans
             policy.learn(now, grant, left, Instant(until * TENTH), limit=amount, window=per * TENTH)
         wanted, ahead = demand[tenth % len(demand)]
         # Before the first answer the gentle rate holds calls back.
-        room = policy.available(now) if policy.until(Instant(0)) else int(tenth == 1)
+        room = policy.available(now) if policy.rests_at() else int(tenth == 1)
         for number in range(min(room, wanted)):
             if ahead:
                 policy.lend(now, 1)
@@ -275,9 +275,9 @@ def test_the_spread_of_a_reset_is_drawn_once() -> None:
         policy.learn(Instant(number), Grant(Instant(number), 0), 5 - number, said, limit=6, spread=spread * SECOND)
 
     # The resets differ by less than the seconds in which they are said. A later one has a spread of its own.
-    assert reset + SECOND // 2 + SECOND == policy.until(Instant(3))
+    assert reset + SECOND // 2 + SECOND == policy.rests_at()
     policy.learn(Instant(3), Grant(Instant(2), 0), 0, Instant(70 * SECOND), limit=6, spread=2 * SECOND)
-    assert 72 * SECOND == policy.until(Instant(3))
+    assert 72 * SECOND == policy.rests_at()
 
 
 def test_the_window_after_a_reset_is_as_long_as_resets_were_away_but_for_their_rounding() -> None:

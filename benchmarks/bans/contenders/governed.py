@@ -23,7 +23,7 @@ def unknown(provider: str) -> Mapping[str, object]:
     return {
         "global": {"requests_per_minute": "off"},
         "provider": {"default": {"unknown": "adaptive"}},
-        "outbound": {provider: {"limits": []}},
+        "outbound": {"default": {"limits": []}, provider: {"limits": []}},
     }
 
 
