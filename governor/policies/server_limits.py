@@ -8,7 +8,7 @@ ignored.
 """
 
 from collections.abc import Iterable
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -25,9 +25,11 @@ from governor.policies.rate_learner import MIN_PAUSE
 from governor.policies.remaining import RemainingPolicy, RemainingState
 from governor.policies.server_word import ServerWord
 from governor.policies.shared_limit import SharedLimit
-from governor.policies.stated_rate import StatedRate
 from governor.policies.window import StrictWindowPolicy, StrictWindowState
 from governor.policies.window_parameters import StrictWindow
+
+if TYPE_CHECKING:
+    from governor.policies.stated_rate import StatedRate
 
 MAX_UNITS: Final = 8
 MAX_WINDOWS: Final = 8
@@ -82,7 +84,7 @@ class ServerLimits:
         #: The rate that was learned from denials; None before the first one.
         self.learned = LearnedRatePolicy(Instant(0), gentle=True) if gentle else None
         #: How fast the server says that it may be asked; None unless it is asked gently.
-        self._stated = StatedRate() if gentle else None
+        self._stated = _nothing_stated() if gentle else None
         #: The limit of calls at work that denials have shown, and what denials had in common before; None if nothing.
         self.at_work: LearnedInFlightPolicy | None = None
         self._levels: DenialLevels | None = None
@@ -215,7 +217,7 @@ class ServerLimits:
         self.learned = self._unlearned()
         self.at_work = self._levels = None
         self._doubted_until = Instant(0)
-        self._stated = StatedRate() if self._gentle else None
+        self._stated = _nothing_stated() if self._gentle else None
         self.word = ServerWord()
         self._collect()
 
@@ -327,6 +329,12 @@ def _restored(state: LearnedRateState, *, gentle: bool) -> LearnedRatePolicy:
     elif state.rate < LearnedRate().capacity:
         policy.throttled(state.filled_at, Grant(state.filled_at, 0), sent=state.rate)
     return policy
+
+
+def _nothing_stated() -> "StatedRate":
+    from governor.policies.stated_rate import StatedRate  # Loaded on first use, because most providers are not asked gently.
+
+    return StatedRate()
 
 
 def _follow(learned: LearnedRatePolicy, now: Instant, grant: Grant, rate: float) -> bool:

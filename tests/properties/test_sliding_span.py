@@ -3,6 +3,7 @@
 from bisect import bisect_right, insort
 from collections.abc import Callable
 from itertools import accumulate
+from random import Random
 from typing import Final
 
 import pytest
@@ -96,7 +97,7 @@ def spans(found: list[tuple[Instant, Instant, bool, int, int]]) -> tuple[Sliding
 
 
 @given(st.integers(3, 60), st.integers(1_000, 20_000), GAPS, WAYS, st.integers(0, 4))
-def test_it_is_never_shorter_than_the_window_whoever_else_uses_it(
+def test_the_span_is_never_shorter_than_the_window_if_others_use_it_too(
     amount: int, per: int, gaps: list[int], ways: list[int], others: int
 ) -> None:
     span, known = spans(answers(sliding(amount, per * MILLISECOND), gaps, ways, others))
@@ -133,6 +134,18 @@ def test_a_fixed_window_and_a_bucket_show_none(make: Callable[[], Server], gap: 
     _, known = spans(answers(make(), [gap] * 200, [20, 35, 50]))
 
     assert not known
+
+
+def test_a_fixed_window_is_hardly_ever_taken_for_one_that_slides_by_programs_that_pause() -> None:
+    taken = 0
+    for seed in range(200):
+        random = Random(seed)
+        mean, per, amount = random.choice([20, 100, 500, 3_000]), random.choice([2, 10, 30, 60]), random.choice([5, 40, 200])
+        gaps = [int(random.expovariate(1 / mean)) if random.random() < 0.9 else random.randrange(20_000) for _ in range(150)]
+        _, known = spans(answers(fixed(amount, per * SECOND, random.randrange(per * SECOND)), gaps, [20, 35, 50]))
+        taken += any(one < per * SECOND for one in known)
+
+    assert taken <= 4
 
 
 def _heard(limits: ServerLimits, now: int, at: int, used: int, *, denied: bool = False) -> bool:
