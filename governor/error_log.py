@@ -39,10 +39,10 @@ class ErrorLog:
         message = str(error) if isinstance(error, GovernorError) else type(error).__name__
         _log.error("%s: %s\n%s", subject, message, "".join(format_tb(error.__traceback__)))
 
-    def warn(self, subject: str) -> None:
-        """Logs the subject as a warning."""
+    def warn(self, subject: str, error: Exception | None = None) -> None:
+        """Logs the subject as a warning, with the message of an error that holds nothing of clients."""
         if self._is_due(subject):
-            _log.warning("%s", subject)
+            _log.warning("%s", subject if error is None else f"{subject}: {error}")
 
     def _is_due(self, subject: str) -> bool:
         now = system_clock()

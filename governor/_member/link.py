@@ -19,6 +19,7 @@ from governor._member.connection import Connection, ConnectionLostError
 from governor._member.session import Session, SessionRejected
 from governor._member.spawn import START_TIMEOUT
 from governor.clock import nanoseconds
+from governor.error_log import ErrorLog
 from governor.protocol import FrameError, FromMember, FromOwner, Hello, Welcome
 
 _log: Final = logging.getLogger("governor")
@@ -69,6 +70,8 @@ class Link:
         self._random = random
         #: Called when nothing listens at the socket. True if a daemon is being started, for which the first calls wait.
         self._missing = missing
+        #: A daemon that another version has started may end every connection.
+        self._errors = ErrorLog()
         self._connection: Connection | None = None
         self._session: Session | None = None
         self._ttl = 0
@@ -153,7 +156,9 @@ class Link:
         except* (OSError, FrameError, SessionRejected) as group:
             for error in group.exceptions:
                 if not isinstance(error, ConnectionLostError):
-                    _log.warning("The connection to the daemon at %s has ended: %s", self._socket, error)
+                    self._errors.warn(f"The connection to the daemon at {self._socket} has ended", error)
+        if self._session is None and patience >= _MAX_WELCOME_TIMEOUT:
+            self._errors.warn(f"The daemon at {self._socket} does not say welcome: calls are decided without it")
         return self._session is not None
 
     def _welcome(self, message: FromOwner, session: Session) -> None:

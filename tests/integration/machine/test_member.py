@@ -27,6 +27,7 @@ from governor import (
 from governor._member.connection import Connection
 from governor._units import HOUR, Instant
 from governor.clock import Clock, system_clock
+from governor.protocol import Rejected, encode
 from governor_client import GovernorClient
 from tests.integration.machine.machine import listening
 from tests.support.answers import granted
@@ -155,6 +156,23 @@ def test_a_process_without_a_daemon_says_so_once(tmp_path: Path, caplog: pytest.
         until(lambda: bool(caplog.messages))
         GovernorClient(there).try_permit("weather")
     assert [f"There is no daemon at {tmp_path / name}"] == [message.split(" (")[0] for message in caplog.messages]
+
+
+@pytest.mark.promise("R63")
+def test_a_daemon_of_another_version_is_in_the_log_once_however_often_it_ends_the_connection(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    connected = list[socket.socket]()
+    with socket.create_server(str(path := tmp_path / "s"), family=socket.AF_UNIX) as other, member(PLENTY, path) as there:
+        GovernorClient(there).try_permit("weather")
+        while len(connected) < 4:
+            connected.append(other.accept()[0])
+            connected[-1].sendall(encode(Rejected(f"version 2 is spoken here: {len(connected)}")))
+            connected[-1].close()
+
+    ended = f"The connection to the daemon at {path} has ended: the daemon rejects this process: version 2 is spoken here: 1"
+    assert [ended, f"The daemon at {path} does not say welcome: calls are decided without it"] == caplog.messages[:2]
+    assert {f"There is no daemon at {path}"} >= {message.split(" (")[0] for message in caplog.messages[2:]}
 
 
 def test_a_call_that_waits_when_the_daemon_goes_and_comes_back_is_granted_there(tmp_path: Path) -> None:
