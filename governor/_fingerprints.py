@@ -2,15 +2,21 @@
 
 A request has two fingerprints, each a keyed digest (BLAKE2b, RFC 7693) under a random secret of the governor. The exact one is
 of the method, the URL and the body, in canonical form if that is JSON. In the shape, counters, times and identifiers of the
-query and of the body are folded, and white space: two requests that differ only in these have one shape. Not folded is what
-a request is about: the path; JSON values such as `user_id`, and `id` but for that of JSON-RPC; numbers of five digits or more,
-unless they are seconds since 1970, and decimal fractions; hexadecimal numbers; names in addresses of mail.
+query and of the body are folded, and white space: two requests that differ only in these have one shape. What a request is
+about is not folded:
+
+- Of most requests, only what a word calls a counter, a time or an identifier of the request is folded: `"attempt":3`,
+  `step 3`, `ts=1700000000`, `"trace_id":"…"`. Every other number may be what one of many requests is about.
+- What is asked of a language model, or of a tool in its place, is text that a program writes: every number may be a counter,
+  but for JSON values such as `user_id`, and `id` but for that of JSON-RPC; numbers of five digits or more, unless they are
+  seconds since 1970, and decimal fractions; hexadecimal numbers; names in addresses of mail.
 
 Costs about 6 us for a small request, and 40 us for 1 KiB of text, of which at most 8 KiB are folded.
 """
 
 import re
 from collections.abc import Callable
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Final, final
 
@@ -46,6 +52,33 @@ _DATA: Final = re.compile(
     rb"(?!\.?[0-9A-Za-z_:+-])"
 )
 _MAIL: Final = re.compile(rb"[0-9][0-9A-Za-z_.+-]{0,31}@")
+#: What is asked of a language model, or of a tool in its place.
+_PROMPT: Final = re.compile(rb'"(?:messages|prompt|contents|inputText|model)":|"method":"(?:tools/call|message/send)"')
+#: A word, and the value that follows it: `"retry_count":3`, `step 3`, `req-3`, `"traceId":"a3"`.
+_NAMED: Final = re.compile(
+    rb"(?<![A-Za-z_-])([A-Za-z_][A-Za-z_-]*+)([\\\"'=:# .(]{0,5}+)"
+    rb'([0-9][0-9A-Za-z_.:+-]*+(?: [0-9]{2}:[0-9]{2}[0-9:.]*)?|(?<=")[A-Za-z_-]{1,40}[0-9][0-9A-Za-z_.:+-]*+)'
+)
+#: The parts of such a word.
+_WORD: Final = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")
+#: Counters, and identifiers of the request itself; single letters only where they are keys; and the clock of the caller. A
+#: number of something is named by what it counts.
+_COUNTERS: Final = frozenset(
+    b"attempt retry retries try tries iteration iter loop cycle turn round step counter seq sequence index idx tick poll ping"
+    b" elapsed uptime nonce seed rev request req message msg call run session trace span correlation cachebust cb rand".split()
+)
+_LETTERS: Final = frozenset((b"n", b"i", b"k"))
+_CLOCKS: Final = frozenset(b"now ts timestamp time date sent created updated t _".split())
+_SUFFIXES: Final = frozenset(b"id uuid no nr num number count ref key ms sec seconds at on".split())
+_TIME: Final = re.compile(
+    rb"1[0-9]{9}(?:[0-9]{3}){0,3}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?"
+)
+#: Requests that read with `POST`: of JSON-RPC, GraphQL, and the query protocol of AWS.
+_READS: Final = re.compile(
+    rb'"method":"(?:[a-z0-9]{1,16}_)?(?:get|is|has|list|find|query|fetch|block|chain|gas|fee|estimate|sync|call")'
+    rb'|^[^"]*\{(?:"[a-zA-Z]+":(?:"[^"]*"|\{[^{}]*\}|null),)*"query":"(?:\\n| )*(?:query\b|\{)'
+    rb"|(?:^|[&\n])Action=(?:Get|Describe|List|Receive)"
+)
 #: JSON values that are random in each request.
 _RANDOM: Final = re.compile(rb'"(?:seed|nonce|salt|random)":(?:"[^"]*"|[0-9.]+)')
 #: What asks the server to answer later: `"WaitTimeSeconds":20`, `timeout=30`.
@@ -62,7 +95,13 @@ _KEPT: Final = bytes.maketrans(b"0123456789", bytes(range(0x80, 0x8A)))
 _ABOUT_ITSELF: Final = re.compile(
     rb'"(?:(?:created|created_at|system_fingerprint|request_?[iI]d|RequestId|response_?[iI]d|trace_?[iI]d|took'
     rb'|(?:queue|prompt|completion|total)_time)":\s*(?:"[^"]*"|[0-9.e-]+)'
-    rb'|(?:call|chatcmpl|cmpl|fc|gen|msg|req|resp|rs|run|toolu)[-_][0-9A-Za-z]{6,}")'
+    rb'|(?:call|chatcmpl|cmpl|fc|gen|msg|req|resp|rs|run|toolu)[-_][0-9A-Za-z]{6,}"'
+    rb'|usage":\s*\{(?:[^{}]|\{[^{}]*\})*\})'
+)
+#: When an answer was made, and which one it is, if it says so once: several times are those of what it is about.
+_MADE: Final = re.compile(
+    rb'"(?:timestamp|date|time|ts|now|server_?[tT]ime|uuid)":\s*(?:"[0-9]{4}-[0-9]{2}-[0-9]{2}T[^"]{5,30}"|1[0-9]{9,18}(?:\.[0-9]+)?'
+    rb'|"[0-9a-f]{8}-[0-9a-f-]{27}")'
 )
 
 
@@ -84,10 +123,18 @@ class Fingerprints:
         text = b"%b\n%b" % (query.encode(), _ends(whole, MAX_FOLDED))
         has = text.count  # Four times as fast as `in`, which asks for a buffer.
         waits = bool(has(b"ait") or has(b"imeout") or has(b"oll")) and _WAITS.search(text) is not None
-        plain = _plain(text)
-        echoes = frozenset(value.strip(b"_.:+-") for value in _VALUE.findall(plain)[:MAX_ECHOES])
-        shape = self._digest(head + _folded(plain)) if echoes or plain != text else exact
-        return Fingerprint(exact, shape, echoes, waits)
+        reads = bool(has(b'"method"') or has(b'"query"') or has(b"Action=")) and _READS.search(text) is not None
+        plain = _spaced(text)
+        if _PROMPT.search(text) is not None:
+            plain = _marked(plain)
+            found = _VALUE.findall(plain)
+            folded = _folded(plain) if found else plain
+        else:
+            found = []
+            folded = _NAMED.sub(partial(_counter, found), plain)
+        echoes = frozenset(value.strip(b"_.:+-") for value in found[:MAX_ECHOES])
+        shape = self._digest(head + folded) if folded != text else exact
+        return Fingerprint(exact, shape, echoes, waits, reads)
 
     def answer(self, status: int | None, body: bytes | None, fingerprint: Fingerprint | None = None) -> bytes:
         """The digest of an answer: equal for answers that say the same.
@@ -97,6 +144,8 @@ class Fingerprints:
         text = body or b""
         size = len(text) if len(text) > MAX_ANSWER else 0
         text = _ABOUT_ITSELF.sub(b"#", _ends(text, MAX_ANSWER))
+        if len(_MADE.findall(text)) == 1:
+            text = _MADE.sub(b"#", text)
         if fingerprint is not None and fingerprint.echoes:
             text = _VALUE.sub(_without(fingerprint.echoes), text)
         return self._digest(b"%d %d\n%b" % (status or 0, size, text))
@@ -105,12 +154,44 @@ class Fingerprints:
         return blake2b(text, digest_size=_SIZE, key=self._secret).digest()
 
 
-def _plain(text: bytes) -> bytes:
-    """The text without what is random or white space, and with marks in place of the digits of what the request is about."""
+def _spaced(text: bytes) -> bytes:
+    """The text without what is random, and with single spaces."""
     text = _RANDOM.sub(b"#", text)
     has = text.count
     if has(b"  ") or has(b' "') or has(b"\t") or has(b"\n") > 1:
         text = b" ".join(text.split()).replace(b' "', b'"')
+    return text
+
+
+def _counter(found: list[bytes], named: re.Match[bytes]) -> bytes:
+    """`#` in place of the value if its word calls it a counter, a time or an identifier, and of those adds it to `found`."""
+    word, between, value = named.groups()
+    kind = _kind(word)
+    if kind is None and value[:1].isalpha():  # `"label":"try17"`.
+        return word + between + _NAMED.sub(partial(_counter, found), value)
+    is_key = b":" in between or b"=" in between
+    if (
+        kind is None
+        or (kind is _LETTERS and not (is_key and value.isdigit()))
+        or (kind is _CLOCKS and _TIME.fullmatch(value) is None)
+    ):
+        return named[0]
+    found += _VALUE.findall(value)
+    return b"%b%b#" % (word, between)
+
+
+@lru_cache(maxsize=1_024)
+def _kind(word: bytes) -> frozenset[bytes] | None:
+    """The words to which one belongs by its last part but for a suffix; None for one that says nothing about the request."""
+    parts = [part.lower() for part in _WORD.findall(word)] or [word]
+    while len(parts) > 1 and parts[-1] in _SUFFIXES:
+        del parts[-1]
+    return next((kind for kind in (_COUNTERS, _LETTERS, _CLOCKS) if parts[-1] in kind), None)
+
+
+def _marked(text: bytes) -> bytes:
+    """The text with marks in place of the digits of what a prompt is about."""
+    has = text.count
     digits = text.translate(None, _NO_DIGITS)
     if digits:
         if has(b'id"') or has(b'Id"'):

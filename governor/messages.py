@@ -35,13 +35,14 @@ class Fingerprint(msgspec.Struct, frozen=True, gc=False):
     """The exact fingerprint of a request and its shape. Made by `Governor.fingerprint`.
 
     `echoes` are the folded values of the request, which are folded in its answer as well. They last as long as the call.
-    `waits`: whether the request asks the server to answer later, as a long poll does.
+    `waits`: whether the request asks the server to answer later, as a long poll does. `reads`: whether it only reads.
     """
 
     exact: bytes
     shape: bytes
     echoes: frozenset[bytes] = frozenset()
     waits: bool = False
+    reads: bool = False
 
 
 class WatchedCall(msgspec.Struct):

@@ -109,6 +109,8 @@ class LoopWatch:
         now = self._clock()
         if watched.fingerprint.waits and now - watched.asked_at >= watched.rule.pause:
             return  # A long poll, which waits at the server: it is a timer.
+        if watched.fingerprint.reads and watched.call.caller is None:
+            return  # As `GET`, whose repetition is polling.
         digest = _fingerprints.Fingerprints(self._secret).answer(status, answer, watched.fingerprint)
         # The answer to a write that was done may say the same whatever was written, and an empty one says the same.
         similar = bool(answer) and (status is None or status == 200)

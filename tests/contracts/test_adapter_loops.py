@@ -70,6 +70,17 @@ def test_a_call_that_is_repeated_with_empty_answers_is_denied_unless_their_heade
     ]
 
 
+def test_polling_with_a_post_that_reads_goes_on_unless_it_is_that_of_an_agent(provider: Provider, opened: Opened) -> None:
+    session = opened(scope=QUICK)
+    url = provider.at("/rpc", answer({"jsonrpc": "2.0", "id": 1, "result": None}))
+
+    def asked(number: int) -> dict[str, object]:
+        return {"jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionReceipt", "params": ["0xa1"]}
+
+    assert 25 == sent(session, url, asked)
+    assert sent(session, url, asked, headers={"x-governor-caller": "agent-7"}) in range(8, 11)
+
+
 def test_reading_retries_and_writes_without_a_word_are_no_loops(provider: Provider, opened: Opened) -> None:
     session = opened(scope=QUICK)
     read, created = provider.at("/read", status(200, b"same")), provider.at("/new", status(201, b"made"))

@@ -63,6 +63,20 @@ LOOPS: Final[dict[str, Calls]] = {
         json.dumps({"jsonrpc": "2.0", "id": at, "method": "tools/call", "params": {"name": "read"}}),
         json.dumps({"jsonrpc": "2.0", "id": at, "result": "no"}),
     ),
+    "a counter by its name": lambda at: (
+        json.dumps({"q": "read", "attempt": at, "retryCount": at, "seq": str(at), "n": at}),
+        "no",
+    ),
+    "a counter in words": lambda at: (json.dumps({"q": "read", "progress": f"step {at} of 90", "label": f"try{at}"}), "no"),
+    "a counter of a form": lambda at: (f"q=read&message_number={at}&_={1_700_000_000_000 + at * 700}", "no"),
+    "identifiers of the request": lambda at: (
+        json.dumps({"traceId": random_id(), "request_ref": f"req-{at}", "q": "read"}),
+        "no",
+    ),
+    "the clock of the caller": lambda at: (
+        json.dumps({"q": "read", "now": f"2023-11-14T22:13:{at % 60:02}Z", "elapsed_ms": at * 700}),
+        json.dumps({"text": "no", "timestamp": 1_700_000_000 + at, "usage": {"prompt_tokens": at, "details": {"cached": 0}}}),
+    ),
     "times of an answer": lambda at: (
         asks("read it"),
         json.dumps(
@@ -94,6 +108,22 @@ USES: Final[dict[str, Calls]] = {
     "things by their number": lambda at: (json.dumps({"variables": {"id": at}, "query": "q"}), '{"data":{"user":null}}'),
     "things by their identifier": lambda at: (json.dumps({"order_id": random_id()}), '{"found":false}'),
     "mails": lambda at: (json.dumps({"to": f"user{at}@example.com"}), '{"status":"queued"}'),
+    "names of users": lambda at: (json.dumps({"name": f"user{at}", "role": "member"}), '{"ok":true}'),
+    "titles": lambda at: (json.dumps({"title": f"Ticket {at}"}), '{"ok":true}'),
+    "lines": lambda at: (json.dumps({"title": f"Line n {at}"}), '{"ok":true}'),
+    "new events": lambda at: ('{"feed":7}', json.dumps({"events": [{"time": 1_700_000_000 + at + more} for more in range(2)]})),
+    "files": lambda at: (json.dumps({"filename": f"img_{at:04}.png"}), '{"ok":true}'),
+    "keys of a store": lambda at: (json.dumps(["SET", f"user:{at}", "x"]), '{"result":"OK"}'),
+    "whole measurements": lambda at: (json.dumps({"sensor": 5, "ts": 1_700_000_000 + at, "value": at % 40}), '{"ok":true}'),
+    "points": lambda at: (json.dumps({"x": at, "y": at * at}), '{"ok":true}'),
+    "quantities": lambda at: (f"sku=A&quantity={at}", '{"ok":true}'),
+    "statements": lambda at: (json.dumps({"sql": f"UPDATE t SET done = 1 WHERE id = {at}"}), '{"rows":1}'),
+    "days": lambda at: (json.dumps({"date": f"2024-{at // 28 + 1:02}-{at % 28 + 1:02}"}), '{"rows":0}'),
+    "hours": lambda at: (json.dumps({"from": f"2024-01-{at // 24 + 1:02}T{at % 24:02}:00:00Z"}), '{"rows":0}'),
+    "things of any name": lambda at: (json.dumps({"item": random_id()}), '{"ok":true}'),
+    "devices": lambda at: (json.dumps({"token": f"{draw.getrandbits(128):032x}"}), '{"ok":true}'),
+    "addresses": lambda at: (json.dumps({"ip": f"10.0.0.{at}", "url": f"https://example.com/{at}"}), '{"blocked":false}'),
+    "numbers of phones": lambda at: (json.dumps({"to": f"+1415555{at:04}"}), '{"status":"queued"}'),
     "texts to moderate": lambda at: (asks(text(9)), '{"flagged":false}'),
     "a chat": lambda at: (asks("\n".join(text(3) for _ in range(at + 1))), "Sure."),
     "pages": lambda at: (json.dumps({"page": at}), json.dumps({"items": [at * 50 + number for number in range(5)]})),
@@ -118,3 +148,23 @@ def test_requests_about_different_things_are_no_loop_though_they_are_answered_al
 )
 def test_a_request_that_asks_the_server_to_answer_later_is_known(url: str, body: str | None, waits: bool) -> None:
     assert waits == PRINTS.request("POST", url, body).waits
+
+
+@pytest.mark.parametrize(
+    ("body", "reads"),
+    [
+        ('{"jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionReceipt", "params": ["0xa1"]}', True),
+        ('{"jsonrpc": "2.0", "id": 1, "method": "getSignatureStatuses"}', True),
+        ('{"jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransaction", "params": ["0xa1"]}', False),
+        ('{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "get"}}', False),
+        ('{"query": "query Status { job(id: 7) { status } }", "variables": {"id": 7}, "operationName": "Status"}', True),
+        ('{"query": "\\n  { job { status } }"}', True),
+        ('{"query": "mutation { like(post: 7) { ok } }"}', False),
+        ('{"query": "weather in Berlin"}', False),
+        ('{"input": {"query": "{ job }"}}', False),
+        ("Action=DescribeInstances&Version=2016-11-15", True),
+        ("Action=RunInstances&Version=2016-11-15", False),
+    ],
+)
+def test_a_request_that_only_reads_is_known(body: str, reads: bool) -> None:
+    assert reads == PRINTS.request("POST", "https://api.example.com/", body).reads
