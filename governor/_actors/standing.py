@@ -104,7 +104,9 @@ class Standing:
 
     def freed(self) -> None:
         """Units of shared limits may have become available."""
-        self.moved = self.moved or any(share.queue.ready for share in self.shares)
+        for share in self._ledger.pipeline.shares:
+            if share.queue.ready:
+                self.moved = True
 
     def serve_others(self) -> None:
         """Serves the scopes that stand first in the queues of the shared limits."""

@@ -11,7 +11,7 @@ from governor.errors import Reason
 from governor.policies.ban_budget import BanBudget
 from governor.policies.contract import Request
 from governor.policies.provider import ProviderPolicies
-from governor.policies.rejection_run import LISTENING, RejectionRunPolicy, RejectionRunState
+from governor.policies.rejection_run import LISTENING, NO_REJECTIONS, RejectionRunPolicy, RejectionRunState
 
 #: The statuses of answers that reject a call, where nothing else is known about the answer.
 REJECTED: Final = frozenset({401, 403, 429})
@@ -36,6 +36,9 @@ class Rejection(Enum):
         if status not in REJECTED:
             return cls.NONE
         return cls.LIMITED if status == _LIMITED else cls.FORBIDDEN
+
+
+_NO_REJECTION: Final = (None, Rejection.NONE)
 
 
 class News(Flag):
@@ -100,6 +103,8 @@ class BanGuard(msgspec.Struct, eq=False, gc=False):
 
     def learn(self, now: Instant, granted_at: Instant, rejection: Rejection | None) -> None:
         """A call has been answered; None: without an answer that counts, or it was never made."""
+        if self.own is _NO_RUN and self._shared.rejections is NO_REJECTIONS and rejection in _NO_REJECTION:
+            return  # As nearly all calls.
         if rejection is Rejection.LIMITED or rejection is Rejection.FORBIDDEN:
             self._shared.begin_rejections()
         budget, run, own = self._shared.ban_budget, self._shared.rejections, self.own
@@ -123,9 +128,11 @@ class BanGuard(msgspec.Struct, eq=False, gc=False):
 
     def free(self, now: Instant, granted_at: Instant) -> bool:
         """A call is no longer under way. False if calls under way are not counted. Call it after `learn`."""
-        counting = self._shared.ban_budget.counting
-        self._tell(News.CHANGED, self._shared.ban_budget.answer(now, granted_at))
-        return counting
+        budget = self._shared.ban_budget
+        if not budget.counting:
+            return False
+        self._tell(News.CHANGED, budget.answer(now, granted_at))
+        return True
 
     def reset(self) -> None:
         """Forgets all rejections of the scope."""

@@ -34,6 +34,7 @@ ALLOWED: Final = {
     "strict window, answered": Allowed(34, 728, on_trio=4),
     "strict window of the provider": Allowed(10, 248, on_trio=3),
     "in flight": Allowed(10, 192, on_trio=3),
+    "failed, and a pair": Allowed(140, 888, on_trio=4),
     "failure rate": Allowed(10, 192, blocks=50, on_trio=3),
     "written ahead": Allowed(18, 0),
     "leased pair": Allowed(2, 32),

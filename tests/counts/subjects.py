@@ -63,6 +63,19 @@ def denied(governor: Governor) -> Call:
     return call
 
 
+def failed(governor: Governor) -> Call:
+    """A call that fails, and one that succeeds, so that no failures follow each other."""
+    succeeded = pair(governor)
+
+    def call() -> None:
+        permit = governor.try_permit("weather")
+        assert isinstance(permit, Permit)
+        permit.record(status=500)
+        succeeded()
+
+    return call
+
+
 def at_once(coroutine: Coroutine[Any, Any, object]) -> None:
     """Runs a coroutine that suspends itself nowhere."""
     try:
@@ -81,6 +94,7 @@ ON_THE_LOOP: Final = {
     "strict window, answered": Subject({"limits": ["1000000 per hour strict"]}, told_of_the_beginning),
     "strict window of the provider": Subject({"limits": [PLAIN]}, pair, {"limits": ["1000000 per hour strict"]}),
     "in flight": Subject({"limits": ["1000 in flight"]}, pair),
+    "failed, and a pair": Subject({"limits": [PLAIN]}, failed),
     "failure rate": Subject({"limits": [PLAIN], "breaker": {"failure_rate": 0.5, "window": "60s"}}, pair),
 }
 

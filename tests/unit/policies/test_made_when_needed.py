@@ -7,7 +7,7 @@ import pytest
 
 from governor._units import SECOND, Duration, Instant
 from governor.policies.ban_budget import BanBudget
-from governor.policies.ban_guard import Rejection
+from governor.policies.ban_guard import BanGuard, Rejection
 from governor.policies.breaker import unmoved
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.client_tables import build
@@ -184,6 +184,16 @@ def test_scopes_share_a_breaker_only_until_one_fails_however_many_other_breakers
 
     assert subject.breaker is not other.breaker
     assert before == known(other)
+
+
+def test_an_answer_in_a_scope_without_rejections_ends_those_of_its_provider() -> None:
+    provider = ProviderPolicies("one", LENIENT)
+    rejected, other = BanGuard("one:get", provider), BanGuard("one:post", provider)
+    rejected.learn(NOW, NOW, Rejection.FORBIDDEN)
+    before = provider.rejections.run
+    other.learn(NOW, NOW, Rejection.NONE)
+
+    assert (1, 0) == (before, provider.rejections.run)
 
 
 def test_a_provider_goes_on_with_what_its_server_has_said() -> None:
