@@ -187,9 +187,9 @@ class Access(Taking):
         scope = scope_of(provider, method)
         if portal.ended:
             return Denied(scope, Reason.SHUTTING_DOWN, None)
+        if portal.here() or (self.backend is not None and self.backend.anywhere):
+            return self._add(provider, method, scope)
         try:
-            if self.backend is not None and self.backend.anywhere:
-                return self._add(provider, method, scope)
             return portal.call(partial(self._add, provider, method, scope), answer_timeout(timeout))
         except (TimeoutError, UsageError) as error:
             return unanswered(scope, error)

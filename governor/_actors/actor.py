@@ -17,7 +17,7 @@ from governor._actors.effects import Effect
 from governor._actors.granting import READY
 from governor._actors.lease import NO_PERMIT
 from governor._actors.ledger import Ledger
-from governor._actors.lifecycle import DOWN, IDLE, Lifecycle, State
+from governor._actors.lifecycle import BUSY, DOWN, IDLE, Lifecycle, State
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT
 from governor._actors.permit import HeldPermit, Permit, Success
@@ -85,7 +85,7 @@ class ScopeActor(Stepped):
         self._steps = self._lender = None
         self.inbox = self.large = self.unread = self.deposits = NOTHING
         self.successes, self.pop_leased = [], NO_PERMIT
-        self.copy()
+        self._follow_policies()
 
     @property
     def classifier(self) -> Classifier:
@@ -117,13 +117,16 @@ class ScopeActor(Stepped):
 
     def copy(self) -> None:
         """Copies what `grab`, `take` and permits read without asking. Every step ends with this, so nothing else has to."""
+        self.ledger.pipeline.regate()
+        self._follow_policies()
+
+    def _follow_policies(self) -> None:
         ledger = self.ledger
         pipeline = ledger.pipeline
         breaker = pipeline.breaker
-        pipeline.regate()
         lender, steps = self._lender, self._steps
         self._watched = ledger.units.watching if steps is None else steps.logic.watched
-        self.gate = NEVER if self._watched or not self.life.live else pipeline.gate
+        self.gate = NEVER if self._watched or self.life.state > BUSY else pipeline.gate
         self._reason = None
         others_listen = breaker.listens or pipeline.guard.listens
         self.listens = pipeline.needs_outcome or others_listen

@@ -43,6 +43,7 @@ class KeptScopeActor(ScopeActor):
         keeper.attach(scope, pipeline)
         super().__init__(scope, pipeline, common=common, retry=retry, loops=loops)
         self.ledger.attach = keeper.attach
+        self.copy()
 
     def acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
         """As that of `ScopeActor`. A call that cannot wait in the queue waits for the store here, if nothing else denies it."""

@@ -90,9 +90,10 @@ class Registry:
 
     def is_awake(self, actor: ScopeActor) -> None:
         """The actor is or gets live."""
+        if not self.awake:
+            self._any_awake.set()
         self.awake[actor] = None
         self._passive.pop(actor, None)
-        self._any_awake.set()
 
     def counters(self) -> CounterRecord:
         """The sums of all scopes that have no actor."""
