@@ -18,7 +18,7 @@ MAX_LEAVES: Final = 1_024
 
 _CODE: Final = re.compile(
     r"throttl|ratelimit|toomany(?:requests|attempts)|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?(?:exceed|limit)|overrate"
-    r"|(?:query|request|call|access|usage)s?overlimit|bandwidthlimit|limitexceededexception|slowdown"
+    r"|(?:query|request|call|access|usage)s?overlimit|over(?:global|rate|request|usage|plan)limit|frequentlyaccess|toofrequent|bandwidthlimit|limitexceededexception|slowdown"
     r"|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
     r"|(?:usage|invocation|hourly|daily|monthly|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
     r"|(?<!storage)(?<!disk)(?<!space)quota(?:limit)?(?:exceeded|exhausted|reached)"
@@ -28,14 +28,15 @@ _CODE_KEY: Final = re.compile(r"(?:code|type|reason|error|errors|name|status|tag
 #: Sentences that say that calls come too fast.
 _SAID: Final = re.compile(
     r"too many (?:\w+ ){0,2}(?:requests|calls|attempts|tries)(?! in (?:\w+ )?(?:batch|bulk|single|one))"
-    r"|(?:rate|requests?|calls?|api)[ -]?limit (?:has |have |was |is |been )*(?:exceed|reached|hit|met|triggered)"
+    r"|(?:rate|requests?|calls?|api)[ -]?limit (?:per \w+ |has |have |was |is |been )*(?:exceed|reached|hit|met|triggered)"
     r"|exceed\w* (?:[\w']+ ){0,5}(?:(?:rate|request|usage)[ -]limit|(?:access|request|call) rate)"
     r"|(?:over|out of) (?:(?:your|the) )?(?:rate|request|usage) limit|usage (?:is )?over (?:the |your )?limit"
     r"|(?:user|api) usage (?:limit )?(?:exceeded|reached)|\A(?:the )?limit (?:is |has been )?(?:exceeded|reached)\.?\Z"
-    r"|(?:was|been|is|are|being) (?:throttled|rate[ -]limited)|\bthrottled:|rate exceeded|(?:rate|request) threshold exceeded"
+    r"|(?:was|been|is|are|being) (?:throttled|rate[ -]limited)|\bthrottled:|\brate[ -]limited\b|(?:qps|rate) exceeded"
+    r"|(?:rate|request) threshold exceeded"
     r"|calls? (?:is |are )?limited|not permit further calls|reduce (?:your|the) request rate|please slow down"
     r"|banned until|banned for (?:flood|too many)|temporar(?:y|ily) (?:lockout|locked out|banned)|over developer"
-    r"|(?:requests?|calls?|frequency|send(?:ing)?) (?:is |are )?too (?:high|frequent|fast|often)"
+    r"|(?:requests?|calls?|frequency|send(?:ing)?) (?:is |are )?too (?:high|frequent|fast|often)|too frequent\b"
     r"|(?:request|trigger|access|call) frequency (?:\w+ )?(?:exceed|limit)\w*|exceed\w* (?:\w+ ){0,3}frequency"
     r"|exceed\w* [0-9]{1,9} times (?:per|an?|in [0-9]{1,9}) (?:second|minute|hour|day)"
     r"|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b|too_many_attempts"
@@ -47,7 +48,7 @@ _SAID_ELSEWHERE: Final = re.compile(
     r"|요청이 (?:너무 )?많|(?:요청|호출) ?(?:횟수|한도|건수|수|량)[^.]{0,8}초과"
     r"|(?:リクエスト|アクセス|呼び出し)(?!\w{0,8}(?:サイズ|ボディ|長))\w{0,12}(?:上限|超え|超過|多すぎ)|レート制限"
     r"|слишком (?:много запросов|част)|превыш\w{0,8} (?:\w+ ){0,3}(?:частот|запросов|обращений|вызовов)"
-    r"|zu viele (?:anfragen|versuche|aufrufe)|trop de (?:requêtes|demandes|tentatives|appels)"
+    r"|zu viele (?:anfragen|versuche|aufrufe)|trop de (?:requêtes|demandes|tentatives|appels|sms|messages)"
     r"|demasiad[ao]s (?:solicitudes|peticiones|intentos|llamadas)|muitas (?:requisições|solicitações|tentativas|chamadas)"
     r"|troppe richieste|troppi tentativi"
 )
@@ -55,7 +56,8 @@ _SAID_ELSEWHERE: Final = re.compile(
 _SPENT: Final = re.compile(
     r"quota (?:for (?:\w+ ){1,4}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
     r"|quota [^.]{0,48}used up|reached (?:the |your )?(?:\w+ ){0,2}quota|(?:max(?:imum)?|pending|concurrent) requests exceeded"
-    r"|out of (?:\w+ ){0,3}quota|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit"
+    r"|over (?:\w+ ){0,2}quota|usage limits? [^.]{0,40}exceeded|out of (?:\w+ ){0,3}quota"
+    r"|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit"
     r"|requests|calls)|(?:hourly|daily|weekly|monthly|minutely|per-minute) (?:\w+ ){0,2}limit [^.]{0,40}(?:exceeded|reached)"
     r"|(?:exceed|surpass)\w* (?:\w+ ){0,5}(?:quota|(?:hourly|daily|weekly|monthly) (?:\w+ )?limit"
     r"|(?:requests|calls|queries) per|(?:maximum|number of) (?:\w+ ){0,2}(?:requests|calls|queries))"
@@ -63,12 +65,27 @@ _SPENT: Final = re.compile(
 )
 _OTHER_THING: Final = re.compile(
     r"storage|disk|space|mailbox|memory|instance|seat|member|file|batch|single|depth|payload|upload|size|byte|length"
-    r"|cores?\b|cpu|pods?\b|compute|peraccount|spend|card\b|amount|transaction|withdraw|balance"
+    r"|transfer|cores?\b|cpu|pods?\b|compute|peraccount|spend|card\b|amount|transaction|withdraw|balance"
 )
 _NEAR: Final = 24
 #: Names of codes, of messages beside them, and of the parts of an answer that have them; without separators.
 _SIGNS: Final = frozenset(
-    {"code", "errcode", "errorcode", "statuscode", "status", "errorstatus", "value", "success", "ok", "error", "response"}
+    {
+        "code",
+        "errcode",
+        "errorcode",
+        "statuscode",
+        "status",
+        "errorstatus",
+        "value",
+        "success",
+        "ok",
+        "error",
+        "response",
+        "ret",
+        "retcode",
+        "errno",
+    }
 )
 _MESSAGES: Final = frozenset(
     {"msg", "message", "errmsg", "errormsg", "errormessage", "statusmsg", "statusmessage", "errordescription", "info", "reason"}
@@ -104,6 +121,14 @@ _SENTENCE: Final = re.compile(
     r"(?![a-z])[ ,]{0,2}(?:and )?){1,4})"
     r"|(?:an?|one|(?:the )?next) (?P<one>second|minute|hour|day)(?![a-z])"
     r"|(?P<number>[0-9]{1,19}(?:\.[0-9]{1,9})?))(?![0-9])"
+)
+#: A wait in the other languages, in a text that says "again" or "wait": "in 20 Sekunden", "через 30 секунд", "30秒后".
+_AGAIN_ELSEWHERE: Final = re.compile(
+    r"erneut|wieder|wart|réessay|patiente|attend|nuevo|intent|esper|novamente|tente|aguard|riprov|attend|повтор|попроб|подожд|再|等|다시|お待ち"
+)
+_WAIT_ELSEWHERE: Final = re.compile(
+    r"\b(?:in|nach|noch|en|em|por|após|tra|fra|dopo|через)\s([0-9]{1,6})\s?(?:(sekunde|segundo|secondi|секунд)|minuten\b|minut[oi]|минут)"
+    r"|\b(?:dans|après)\s([0-9]{1,6})\s?(?:(seconde)|minute)|([0-9]{1,6})\s?(?:(秒|초)|分|분)钟?\s?(?:后|後|之后|以后|후|뒤)"
 )
 #: A number without a unit is a wait after these words only.
 _MEANS_WAIT: Final = re.compile(r"(?:after|in|until|for)[ :~]+[0-9.]+$")
@@ -147,7 +172,7 @@ def _fails(named: Iterable[tuple[str, object]]) -> bool:
     for name, value in named:
         if name in ("error", "errors") and says_throttled([value]):
             return True
-        if name in _SIGNS:
+        if name in _SIGNS or (name == "result" and type(value) is int):
             failed = failed or _is_failure(name, value)
             said = said or (isinstance(value, str) and (name != "status" or value.isupper()) and is_code(value))
         elif name in _MESSAGES:
@@ -247,8 +272,12 @@ def _has_units_left(of: Mapping[str, object]) -> bool:
 
 
 def _in_sentence(text: str, clock: Clock) -> int:
-    longest = -1
-    for found in _SENTENCE.finditer(text[:MAX_CHARACTERS].lower()):
+    longest, text = -1, text[:MAX_CHARACTERS].lower()
+    if _AGAIN_ELSEWHERE.search(text) is not None:
+        for groups in _WAIT_ELSEWHERE.findall(text):  # Of each language the amount, and the unit if it is a second.
+            amount, second = "".join(groups[::2]), "".join(groups[1::2])
+            longest = max(longest, int(amount) * (SECOND if second else MINUTE))
+    for found in _SENTENCE.finditer(text):
         if found["span"] is not None:
             parts = _PART.findall(found["span"])
             wait = sum(-(-round(float(amount) * 1_000) * _scale(unit) // 1_000) for amount, unit in parts)

@@ -162,6 +162,13 @@ def test_the_data_of_an_answer_that_succeeded_may_hold_the_words_of_a_denial(bod
         ("Rate limit exceeded. Try again in 00:01:30.", 90),
         ("Retry the request in [18] seconds.", 18),
         ("Please wait for the next minute.", 60),
+        ("Zu viele Anfragen, bitte in 20 Sekunden erneut versuchen", 20),
+        ("Слишком много запросов. Попробуйте через 2 минуты", 120),
+        ("Trop de requêtes, réessayez dans 5 minutes", 300),
+        ("请求过于频繁, 请30秒后再试", 30),
+        ("요청이 너무 많습니다. 10초 후 다시 시도하세요", 10),
+        ("We intend at most 10 requests in 5 minutes: no intent to wait", 1),
+        ("Zu viele Anfragen: 5 Anfragen in 60 Sekunden sind erlaubt", 1),
     ],
 )
 def test_a_sentence_names_a_wait_or_none(said: str, seconds: int) -> None:
