@@ -8,28 +8,23 @@ What is sent and written is so by one thread at a time: that which has the `turn
 Bound: `MAX_BACKLOG` bytes that the daemon does not read; beyond, the connection ends.
 """
 
-import os
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, final
-from weakref import WeakSet
 
 import anyio
 
 from governor._actors.readable import keep_reading
+from governor._forks import closed_in_children
 from governor.protocol import FROM_OWNER, FrameReader, FromMember, FromOwner, encode
 
 #: Bytes that the daemon has not read.
 MAX_BACKLOG: Final = 64 * 1024 * 1024
 #: Larger buffers are not taken from the heap, but mapped anew for each read, which takes longer than all the rest.
 _READ: Final = 65_536
-
-#: The sockets that are open in this process.
-_open: Final["WeakSet[socket.socket]"] = WeakSet()
 
 
 class ConnectionLostError(OSError):
@@ -52,7 +47,7 @@ class Connection:
         except BaseException:
             self._socket.close()
             raise
-        _open.add(self._socket)
+        closed_in_children(self._socket)
         self._out = bytearray()
         self._reader = FrameReader(FROM_OWNER)
         self._to_write = anyio.Event()
@@ -133,16 +128,3 @@ class Connection:
         """Closes the socket. Only after its tasks have ended."""
         self.closed = True
         self._socket.close()
-
-
-def _after_fork() -> None:
-    # Its number stays in use by something harmless: the object, and the event loop, would close it a second time.
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for one in tuple(_open):
-        with suppress(OSError):
-            os.dup2(nowhere, one.fileno(), inheritable=False)
-    os.close(nowhere)
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork)

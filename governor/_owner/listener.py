@@ -20,6 +20,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from governor._actors.readable import keep_reading
+from governor._forks import closed_in_children
 from governor._owner.members import MAX_MEMBERS, Members
 from governor._owner.peers import has_ended, is_ours, process_of, user_of
 from governor._owner.session import Session
@@ -69,6 +70,7 @@ class Listener:
                 await anyio.sleep(_ACCEPT_PAUSE)
                 continue
             accepted.setblocking(False)
+            closed_in_children(accepted)
             reason = self._why_not(accepted)
             if reason is None:
                 tasks.start_soon(self._serve, accepted, tasks)

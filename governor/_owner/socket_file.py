@@ -2,6 +2,7 @@
 
 A socket file outlives the process that made it. So that two processes that start at once do not remove each other's, the owner
 holds a lock on the file beside it, `governor.sock.lock`, which the kernel takes away when the process ends, however it ends.
+A forked child has no part in either.
 """
 
 import os
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from governor._forks import closed_in_children
 from governor.errors import GovernorError
 
 #: Bytes of the longest path that the address of a unix socket holds: 104 on macOS, 108 on Linux, with a zero at the end.
@@ -43,8 +45,8 @@ def bound(path: Path) -> Iterator[Bound]:
             f"{path} is longer than the {MAX_PATH} bytes of the longest name of a unix socket; choose another one"
         )
     try:
-        with _locked(path), socket.socket(socket.AF_UNIX) as listener:
-            stale = _remove_stale(path)
+        with _locked(path), closed_in_children(socket.socket(socket.AF_UNIX)) as listener:
+            stale, process = _remove_stale(path), os.getpid()
             listener.bind(os.fspath(path))
             os.chmod(path, 0o600)
             # Only from here on can anyone connect.
@@ -54,7 +56,7 @@ def bound(path: Path) -> Iterator[Bound]:
                 yield Bound(listener, stale)
             finally:
                 with suppress(OSError):
-                    if os.path.samestat(made, path.lstat()):
+                    if process == os.getpid() and os.path.samestat(made, path.lstat()):
                         path.unlink()
     except OSError as error:
         raise ListenError(f"cannot listen on {path}: {error.strerror or error}") from error
@@ -95,15 +97,13 @@ def secret_of(path: object) -> bytes:
 def _locked(path: Path) -> Iterator[None]:
     import fcntl
 
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with open(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb", buffering=0) as lock:
+        closed_in_children(lock)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _in_use(path) from None
         yield
-    finally:
-        os.close(lock)
 
 
 def _remove_stale(path: Path) -> bool:

@@ -41,6 +41,7 @@ from governor.protocol import (
     encode,
 )
 from tests.integration.machine.machine import listening
+from tests.support.programs import run
 from tests.support.waits import PATIENCE, until
 
 SETTINGS = {
@@ -230,3 +231,41 @@ def test_what_a_process_that_is_gone_has_left_is_replaced_and_a_live_socket_is_n
     path.write_text("not ours")
     with pytest.raises(ListenError, match="is no socket"), bound(path):
         pass
+
+
+#: An owner that is killed with a connection and a forked child, which says what is left of them.
+KILLED_OWNER = """
+    import os, signal, socket
+    from pathlib import Path
+    from governor import Governor
+    from governor._owner.socket_file import bound
+    from governor.protocol import VERSION, Hello, encode
+    from tests.integration.machine.machine import listening
+    from tests.support.waits import until
+
+    path, (read, write) = Path(os.environ["SOCKET"]), os.pipe()
+    if not os.fork():
+        with listening(Governor(), path), socket.socket(socket.AF_UNIX) as raw:
+            raw.settimeout(10)
+            raw.connect(str(path))
+            raw.sendall(encode(Hello(VERSION, os.getpid())))
+            assert raw.recv(1000)
+            owner = os.getpid()
+            if not os.fork():
+                try:
+                    os.kill(owner, signal.SIGKILL)
+                    ended = not raw.recv(1)
+                    until(lambda: os.getppid() != owner)  # Its files are closed one after another.
+                    with bound(path) as found:
+                        os.write(write, b"%d %d" % (ended, found.owner_was_killed))
+                finally:
+                    os._exit(0)
+            signal.pause()
+    os.close(write)
+    print(os.read(read, 9).decode())
+"""
+
+
+@pytest.mark.promise("R61")
+def test_a_forked_child_keeps_nothing_of_a_killed_owner_alive(tmp_path: Path) -> None:
+    assert "1 1" == run(KILLED_OWNER, warnings="ignore", SOCKET=str(tmp_path / "s")).strip()
