@@ -106,7 +106,7 @@ class Access(Taking):
         """Leads to the actors of another life."""
         self.addresses, self._methods, self._spellings, self._spelled = life.addresses, {}, {}, 0
         self.portal, self.backend = life.portal, backend
-        self.thread = life.portal.thread
+        self.latest, self.thread = None, life.portal.thread
 
     def follow(self, config: Config) -> None:
         """These settings are in force from now on. Once there is a budget, calls with a label go to the actor."""
@@ -141,6 +141,7 @@ class Access(Taking):
                     del self._methods[called]
                 if others and not any(other in providers for providers in addresses.values() for other in others):
                     del self._spellings[name]
+                self.latest = None
 
     # The loop of the actors.
 

@@ -19,9 +19,11 @@ class FailureRun:
 class Counts:
     """The counters of a plain request that is answered."""
 
-    __slots__ = ("answered_2xx", "requests")
+    __slots__ = ("answered_2xx", "others", "requests")
 
     answered_2xx: int
+    #: Successes without a status among them, as of a block that raises nothing.
+    others: int
     requests: int
 
 
@@ -95,7 +97,10 @@ class PermitSource:
 
     def grab(self, deny: bool = False) -> Any:
         """One request, at once, on the actor's own thread; None where no call runs on that. See `Granting`."""
-        return None
+        return None  # C: return self.granted(deny)
+
+    # C: def granted(self, deny):
+    # C:     return None
 
     def take(self) -> Any:
         """One request out of the lease, on any thread; None if it is empty, or if something must be read first.

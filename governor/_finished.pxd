@@ -1,5 +1,7 @@
 """Finished coroutines in C."""
 
+cimport cython
+
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 
@@ -30,7 +32,8 @@ cdef class Finished:
 
 
 cdef inline PyObject *raise_result(object finished) noexcept:
-    PyErr_SetObject(StopIteration, (<Finished>finished)._result)
+    if (<Finished>finished)._result is not None:  # Without an error it has ended without a result.
+        PyErr_SetObject(StopIteration, (<Finished>finished)._result)
     return NULL
 
 
@@ -45,8 +48,5 @@ cdef inline void end_at_once(object kind):
     set_slots(<PyTypeObject *>kind, raise_result, send_result)
 
 
-cdef inline Finished finished(object result):
-    """`Finished(result)`."""
-    cdef Finished made = Finished.__new__(Finished)
-    made._result = result
-    return made
+@cython.locals(made=Finished)
+cdef Finished finished(object result)

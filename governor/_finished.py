@@ -49,4 +49,8 @@ def _ended() -> Generator[Any, Any, None]:
 NOTHING: Final = cast("Coroutine[Any, Any, None]", _ended())
 cast("Generator[Any, Any, None]", NOTHING).close()
 # C: end_at_once(Finished)
+# C: def finished(result):
+# C:     made = Finished.__new__(Finished)
+# C:     made._result = result
+# C:     return made
 # C: NOTHING = Finished(None)

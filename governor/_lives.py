@@ -159,7 +159,7 @@ class Lives:
 
     def _ended(self, life: Life) -> None:
         if life is self._life:
-            self._access.thread = 0
+            self._access.thread, self._access.latest = 0, None
             self._closed = True
             self._on_closed()
             if self._background is not None:

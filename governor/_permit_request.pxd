@@ -7,6 +7,9 @@ from governor._finished cimport finished
 from governor._taking cimport Taking, address_of
 
 
+cdef object NOTHING, PLAIN, _ANY, get_ident  # Read without a look-up.
+
+
 @cython.final
 cdef class PermitRequest:
     cdef public object _acquire, _acquiring, _classifier, _method, _provider
@@ -40,9 +43,13 @@ cdef inline PermitRequest request(Asking asking, object provider, object method,
 
 cdef inline object taken(PermitRequest request, object PLAIN, object usual):
     """The permit that `Access.acquire` begins with, if that needs no more than a look."""
+    cdef Taking access = request._access
     acquire = request._acquire
     if acquire is usual:
-        return request._access.take(request._provider, request._method)
+        if not access.by_label and this_thread(get_ident) == access.thread:  # `Taking.take`, without its call.
+            actor = address_of(access, request._provider, request._method)
+            return None if actor is None else actor.granted(False)
+        return access.take(request._provider, request._method)
     if acquire.request is not PLAIN or acquire.watched is not None:
         return None
-    return request._access.take(request._provider, request._method, acquire.attempt, acquire.caller)
+    return access.take(request._provider, request._method, acquire.attempt, acquire.caller)

@@ -212,7 +212,7 @@ class Asking:
             if actor is not None:
                 if get_ident() == access.thread:  # C: if this_thread(get_ident) == access.thread:
                     # Safe whichever loop runs on this thread: it has ended before any other takes its turn.
-                    answer = actor.grab(True)
+                    answer = actor.grab(True)  # C: answer = actor.granted(True)
                     if answer is not None:
                         return answer
                     if access.running().on_loop():
@@ -251,7 +251,11 @@ class Asking:
         classifier = None if classify is None else Classifier(classify, fallback=self._access.classifier)
         if key is not None:
             provider = keyed(provider, key)
-        acquire = ask(cost, timeout, attempt, caller, priority, fingerprint)
+        plain = cost == 1 and timeout is None and attempt is None and caller is None and fingerprint is None
+        if plain and priority == "interactive" and not any_block:
+            acquire = _ANY  # As `ask`, without its call.
+        else:
+            acquire = ask(cost, timeout, attempt, caller, priority, fingerprint)
         # C: return request(self, provider, method, acquire, classifier)
         return PermitRequest(self._access, provider, method, acquire, classifier)
 

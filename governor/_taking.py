@@ -5,7 +5,7 @@ Compiled where there is a compiler; `_taking.pxd` has the fields.
 
 from threading import get_ident
 
-from governor._actors.address import Addresses
+from governor._actors.address import Address, Addresses
 from governor._actors.permit import Permit
 from governor._callers import label_of_block
 from governor.messages import WatchedCall
@@ -14,13 +14,15 @@ from governor.messages import WatchedCall
 class Taking:
     """The addresses of the scopes, and the permits that need no more than them. Any thread may use it."""
 
-    __slots__ = ("addresses", "by_label", "thread")
+    __slots__ = ("addresses", "by_label", "latest", "thread")
 
     #: The actors by the method, and then by the provider, as calls spell them.
     addresses: Addresses
     #: Not empty if scopes decide by the label of the caller as well: then a plain ask with a label is not served before its
     #: label is seen. A list, so that clients keep it and test it without a Python call.
     by_label: list[None]
+    #: The address that compiled code found last, and finds again without a look-up. None once an address has left the table.
+    latest: Address | None
     #: The thread on which actors may be called without a look at the loop; 0 for none.
     thread: int
 
@@ -67,7 +69,7 @@ class Taking:
             if attempt is not None:
                 actor.deposits.append(None)
         else:
-            permit = actor.grab()
+            permit = actor.grab()  # C: permit = actor.granted(False)
             if permit is not None and attempt is not None:
                 # The first attempt of an operation pays into the retry budget.
                 actor.ledger.budget.deposit(permit._granted_at)

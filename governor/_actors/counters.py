@@ -36,7 +36,6 @@ class Counters(Counts):
         "failures",
         "last_failure",
         "neutral",
-        "others",
         "denied",
         "retries",
     )

@@ -3,7 +3,7 @@
 cimport cython
 
 from governor._actors.permit cimport Permit, new_permit
-from governor._fields cimport CapFields, LifeState, PermitSource
+from governor._fields cimport CapFields, LifeState, PermitSource, has_any
 from governor.policies.plain cimport PlainSpending, spent_at_once
 
 
@@ -36,6 +36,9 @@ cdef inline object seconds_of(long long span, object to_seconds):
     return <double>span / 1000000. if -(1LL << 53) < span < 1LL << 53 else to_seconds(span)
 
 
+cdef object BUSY, IDLE, system_clock  # Read without a look-up.
+
+
 cdef class Granting(PermitSource):
     cdef public object _clock, _common, _lender, _make, _reason, _steps, inbox, ledger, scope, unread
     cdef public CapFields _cap
@@ -46,7 +49,7 @@ cdef class Granting(PermitSource):
     cdef public long long _generation, gate
 
     @cython.locals(now="long long", ready="long long", cap=CapFields, life=LifeState)
-    cpdef object grab(self, bint deny=*)
+    cdef object granted(self, bint deny)
 
     @cython.locals(gate="long long", counts=dict)
     cpdef object _deny(self, long long now)

@@ -89,7 +89,7 @@ class Granting(PermitSource):
     @overload
     def grab(self, deny: Literal[True]) -> Permit | Denied | None: ...
 
-    def grab(self, deny: bool = False) -> Permit | Denied | None:
+    def grab(self, deny: bool = False) -> Permit | Denied | None:  # C: def granted(self, deny):
         """One request, at once; None if that takes a step, or is not possible. With `deny` a denial, if that takes no step.
 
         No Python call but the clock and `PlainSpending`, and no step. `copy` keeps what it reads up to date. `deny` is
@@ -97,7 +97,8 @@ class Granting(PermitSource):
         """
         clock, life = self._clock, self.life  # Fetched and called in two steps: CPython 3.11 calls attributes more slowly.
         now = clock()  # C: now = read_clock(clock, system_clock)
-        if now < self.gate or self.inbox or self.failures or life.state is not IDLE:
+        # C: if now < self.gate or has_any(self.inbox) or has_any(self.failures) or life.state is not IDLE:
+        if now < self.gate or self.inbox or self.failures or life.state is not IDLE:  # C:
             return self._deny(now) if deny else None
         cap = self._cap
         if not cap.left:

@@ -8,6 +8,9 @@ from governor._fields cimport LifeState
 from governor.policies.calm cimport Calm, succeeded
 
 
+cdef object BUSY, IDLE, get_ident, system_clock  # Read without a look-up.
+
+
 cdef class InPlace(Granting):
     cdef public Calm calm
     cdef public bint looked

@@ -69,6 +69,8 @@ class InPlace(Granting):
         try:
             if status == 200:
                 self.counters.answered_2xx += 1
+            elif status is None:
+                self.counters.others += 1
             else:
                 self.counters.ended(status, Result.SUCCESS)
             succeed = calm.succeed

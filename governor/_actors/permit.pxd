@@ -2,7 +2,7 @@
 
 cimport cython
 
-from governor._fields cimport PermitSource
+from governor._fields cimport PermitSource, has_any
 
 
 cdef extern from "Python.h":
@@ -22,6 +22,9 @@ cdef inline PermitSource source_of(object owner):
     return None
 
 
+cdef object _NOT_TOLD, get_ident  # Read without a look-up.
+
+
 cdef class Permit:
     cdef public object _owner, _grant, _answered, watched
     cdef PermitSource _source
@@ -38,18 +41,5 @@ cdef class LentPermit(HeldPermit):
     pass
 
 
-cdef inline object new_permit(object make, PermitSource owner, long long granted_at, long long generation):
-    """`make(owner, granted_at, generation)`."""
-    cdef Permit permit
-    if make is Permit:
-        permit = Permit.__new__(Permit)
-    elif make is HeldPermit:
-        permit = HeldPermit.__new__(HeldPermit)
-    elif make is LentPermit:
-        permit = LentPermit.__new__(LentPermit)
-    else:
-        return make(owner, granted_at, generation)
-    permit._owner = permit._source = owner
-    permit._granted_at = granted_at
-    permit._generation = generation
-    return permit
+@cython.locals(permit=Permit)
+cdef object new_permit(object make, PermitSource owner, long long granted_at, long long generation)

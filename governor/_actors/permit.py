@@ -162,7 +162,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
                     and owner.succeed(self, self._granted_at, self._generation, status)
                 ):
                     return
-            elif owner.failures:
+            elif owner.failures:  # C: elif has_any(owner.failures):
                 pass  # They were reported before, and are to be read before: or they would be taken for failures in a row.
             elif get_ident() != owner.thread:  # C: elif this_thread(get_ident) != owner.thread:
                 if len(owner.successes) < MAX_SUCCESSES:
@@ -172,6 +172,10 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
             elif status == 200:
                 self.reported = True
                 owner.counters.answered_2xx += 1
+                return
+            elif status is None:
+                self.reported = True
+                owner.counters.others += 1
                 return
             else:
                 self.reported = True
@@ -338,6 +342,19 @@ class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPer
                 owner.wake()  # type: ignore[unreachable] # on this thread alone
             return
         super().record(status=status, error=error, used=used, answer=answer)
+
+
+# C: def new_permit(make, owner, granted_at, generation):
+# C:     if make is Permit:
+# C:         permit = Permit.__new__(Permit)
+# C:     elif make is HeldPermit:
+# C:         permit = HeldPermit.__new__(HeldPermit)
+# C:     elif make is LentPermit:
+# C:         permit = LentPermit.__new__(LentPermit)
+# C:     else:
+# C:         return make(owner, granted_at, generation)
+# C:     permit._owner, permit._source, permit._granted_at, permit._generation = owner, owner, granted_at, generation
+# C:     return permit
 
 
 def permits(make: type[Permit], owner: Owner, granted_at: Instant, generation: int, count: int) -> Iterable[Permit]:

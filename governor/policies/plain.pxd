@@ -1,6 +1,8 @@
 """Plain spending in C."""
 
 cimport cython
+from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_GET_SIZE
 
 from governor._fields cimport BucketFields, CapFields, has_small_numbers
 from governor.policies._places cimport PlacesInFlight
@@ -9,6 +11,10 @@ from governor.policies._window_uses cimport WindowUses
 
 cdef enum:
     MOST = 4  # The buckets of a scope that are spent in at once.
+
+
+cdef extern from "Python.h":
+    PyObject *PyTuple_GET_ITEM(object, Py_ssize_t)  # A borrowed reference: to count it costs as much as to spend.
 
 
 cdef extern from *:
@@ -45,22 +51,25 @@ cdef inline bint spent_in_64_bits(long long now, BucketFields bucket) except -1:
 
 cdef inline bint spent_at_once(PlainSpending spending, long long now) except -1:
     """Spends the request, as `commit`, if that takes no Python call. False, and nothing has changed, if it does."""
-    cdef CapFields cap = spending._cap
     cdef long long[MOST] before
-    cdef int spent = 0
-    if spending._others or spending._awaiting or len(spending._buckets) > MOST or not cap.left or now >= cap.slot_ends:
+    cdef PyObject *bucket
+    cdef Py_ssize_t spent = 0
+    cdef Py_ssize_t buckets = PyTuple_GET_SIZE(spending._buckets)
+    if spending._others or spending._awaiting or buckets > MOST or not spending._cap.left or now >= spending._cap.slot_ends:
         return False
-    for bucket in spending._buckets:
+    while spent < buckets:
+        bucket = PyTuple_GET_ITEM(spending._buckets, spent)
         before[spent] = (<BucketFields>bucket)._tat
         if not spent_in_64_bits(now, <BucketFields>bucket):
             while spent:
                 spent -= 1
-                (<BucketFields>spending._buckets[spent])._tat = before[spent]
+                bucket = PyTuple_GET_ITEM(spending._buckets, spent)
+                (<BucketFields>bucket)._tat = before[spent]
             return False
         spent += 1
-    cap.left -= 1
-    if now > cap.latest:
-        cap.latest = now
+    spending._cap.left -= 1
+    if now > spending._cap.latest:
+        spending._cap.latest = now
     return True
 
 

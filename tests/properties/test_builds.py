@@ -63,6 +63,28 @@ def test_the_smallest_difference_between_the_builds_is_found(plant: str, compile
     assert first_difference(history(SEEDS[0], plant, pure=True), compiled[SEEDS[0]]) is not None
 
 
+def kept_apart(governor: Governor) -> object:
+    return governor._access.latest
+
+
+@pytest.mark.anyio
+async def test_the_address_that_is_kept_apart_is_gone_once_another_life_begins_or_this_one_has_ended() -> None:
+    async with Governor() as governor:
+        access, life = governor._access, governor._lives._life
+        assert life is not None
+        assert access.backend is not None
+        governor.try_permit("weather")  # Nothing is found yet: the message makes the actor.
+        governor.try_permit("weather")
+
+        assert kept_apart(governor) is access.addresses[None]["weather"]
+        access.begin(life, access.backend)
+
+        assert kept_apart(governor) is None
+        governor.try_permit("weather")
+        assert kept_apart(governor) is not None
+    assert kept_apart(governor) is None
+
+
 @pytest.mark.anyio
 async def test_the_clock_that_is_read_in_c_is_the_clock_of_the_system() -> None:
     async with Governor(Config.from_mapping({"outbound": {"default": {"limits": ["1000/s burst 1000"]}}})) as governor:
