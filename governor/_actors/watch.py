@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 import anyio
 
 from governor import instrumentation
+from governor._exports import Later
 from governor._units import MINUTE, Duration, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import GlobalSettings, provider_of
@@ -21,7 +22,9 @@ from governor.policies.degraded import Cause, Degraded, DegradedPolicy
 from governor.policies.request_cap import WARN_AT, RequestCap, RequestCapPolicy
 
 if TYPE_CHECKING:
-    from governor.instrumentation.notices import Notices
+    from governor.instrumentation import notices
+else:
+    notices = Later("governor.instrumentation.notices")
 
 #: How often the use of the cap is looked at after it has been high, until it has fallen, in seconds.
 _CALM_INTERVAL: Final = 5.0
@@ -58,11 +61,9 @@ class GlobalWatch:
         self.degraded.reconfigure(_degraded(settings))
 
     @cached_property
-    def _notices(self) -> "Notices":
-        """Log lines; without one, what writes them is not loaded."""
-        from governor.instrumentation.notices import Notices
-
-        return Notices(wall_clock, lambda: self._lines_held_back.set())
+    def _notices(self) -> "notices.Notices":
+        """What writes log lines: loaded with the first one."""
+        return notices.Notices(wall_clock, lambda: self._lines_held_back.set())
 
     # Degraded mode.
 

@@ -1,6 +1,7 @@
 """Names that packages load on first use: the same ones for type checkers and at run time."""
 
 import ast
+import gc
 import importlib
 import sys
 from collections.abc import Iterator
@@ -58,3 +59,20 @@ def test_a_later_module_is_loaded_with_the_first_look_at_one_of_its_names(
     assert "value" in vars(late), "it is looked up once"
     assert not hasattr(late, "worth")
     del sys.modules["needed_late"]
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_finalizer_runs_in_the_middle_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, collects: bool) -> None:
+    (tmp_path / "collecting.py").write_text("import gc\nvalue = gc.isenabled()", encoding="utf-8")
+    (tmp_path / "failing.py").write_text("raise ImportError('broken')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    if not collects:
+        gc.disable()
+    try:
+        assert (False, collects) == (Later("collecting").value, gc.isenabled())
+        with pytest.raises(ImportError, match="broken"):
+            _ = Later("failing").value
+        assert collects == gc.isenabled()
+    finally:
+        gc.enable()
+        del sys.modules["collecting"]
