@@ -150,6 +150,16 @@ CONTENDERS: Final = (
         does_not="no name is used, so that nothing else is loaded",
     ),
     Contender(
+        name="startup-libraries",
+        family=Family.STARTUP,
+        entry="contenders.startup:libraries",
+        size=11,
+        quick_size=3,
+        title="control: asyncio, anyio and msgspec, beside `python -c pass`",
+        does="as above, with an event loop that runs one coroutine",
+        does_not="no governor: what the next row cannot save",
+    ),
+    Contender(
         name="startup-permit",
         family=Family.STARTUP,
         entry="contenders.startup:first_permits",

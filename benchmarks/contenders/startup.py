@@ -8,12 +8,18 @@ from statistics import median
 from time import perf_counter_ns
 from typing import Final
 
+_LIBRARIES: Final = "import anyio, msgspec\nasync def nothing(): pass\nanyio.run(nothing)"
 _PERMIT: Final = "from governor import Governor\nwith Governor() as governor:\n    governor.try_permit('weather')"
 
 
 def pairs_of_programs(size: int) -> Mapping[str, float]:
     """`import governor`, beside a program that does nothing."""
     return _beside_nothing("import governor", size)
+
+
+def libraries(size: int) -> Mapping[str, float]:
+    """What a governor stands on, without one: an event loop of asyncio, anyio and msgspec."""
+    return _beside_nothing(_LIBRARIES, size)
 
 
 def first_permits(size: int) -> Mapping[str, float]:
