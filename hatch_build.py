@@ -35,6 +35,13 @@ MODULES: Final = (
     "governor._taking",
     "governor._finished",
     "governor._permit_request",
+    "governor.policies.client_buckets",
+    "governor._actors.admitting",
+    "governor.asgi.observer",
+    "governor.asgi.context",
+    "governor.asgi.identity",
+    "governor.asgi.routing",
+    "governor.asgi.admission",
 )
 NEEDS: Final = ("cython>=3.1,<4", "setuptools>=65")
 SWITCH: Final = "TRAFFIC_GOVERNOR_PURE"

@@ -210,6 +210,7 @@ class Governor(Asking):
             self._access.supervised().reconfigure(config)
             self.config = config
             self._access.follow(config)
+            self.inbound.renew()
 
         self._access.still_running().call(apply)
 

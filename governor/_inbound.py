@@ -6,7 +6,7 @@ the daemon.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from threading import get_ident
 from typing import final
@@ -34,15 +34,20 @@ class Inbound:
         self.pseudonyms = Pseudonyms(os.urandom(32))
         #: Paths of the governor's own pages, where an application has mounted them. No inbound limit applies to them.
         self.own_pages: frozenset[str] = frozenset()
+        #: Another object once one of these, or the settings, have changed.
+        self.era = object()
+        #: The groups by name, and where the governor runs; empty and None before it does.
+        self.groups: dict[str, GroupActor] = {}
+        self.portal: Portal | None = None
         self._running = running
-        self._portal: Portal | None = None
         self._supervisor: Supervisor | None = None
         self._gate: Gate | None = None
         self._error_log = ErrorLog()
 
     def begin(self, portal: Portal, supervisor: Supervisor, gate: Gate | None) -> None:
         """Called when the governor is entered."""
-        self._portal, self._supervisor, self._gate = portal, supervisor, gate
+        self.portal, self._supervisor, self._gate = portal, supervisor, gate
+        self.groups = supervisor.groups.by_name
         if gate is not None:
             gate.rekey = self.rekey
 
@@ -50,6 +55,16 @@ class Inbound:
         """Clients are known by other keys from now on: those that all processes make with this secret."""
         if secret != self.pseudonyms.secret:
             self.pseudonyms = Pseudonyms(secret)
+            self.renew()
+
+    def add_own_pages(self, pages: Iterable[str]) -> None:
+        """No inbound limit applies to these paths from now on."""
+        self.own_pages = self.own_pages.union(pages)
+        self.renew()
+
+    def renew(self) -> None:
+        """What was prepared for the settings, the own pages or the pseudonyms is out of date."""
+        self.era = object()
 
     async def ready(self) -> None:
         """Returns once `pseudonyms` makes the keys by which clients are known: at once, unless a daemon owns the limits.
@@ -98,7 +113,7 @@ class Inbound:
     def is_here(self) -> bool:
         """Whether the governor runs on the loop of the calling code, so that `decide` may be called."""
         # A forked child finds the portal ended, which spares nearly all requests a look at the process.
-        portal = self._portal
+        portal = self.portal
         if portal is None or portal.ended:
             return False
         # Nothing is waited for, so that on the thread of asyncio's loop any loop will do, as for `Governor.try_permit`: to look
@@ -116,24 +131,23 @@ class Inbound:
         self, group: str | EndpointGroup, request: InboundRequest, announce: bool, portal: Portal | None = None
     ) -> Admission:
         """Decides on the governor's loop, and waits for nothing. `portal` leads back to it, for a request from elsewhere."""
-        supervisor = self._supervisor
-        # The case of nearly all requests, inlined to save two calls.
-        if supervisor is not None and isinstance(group, str):
-            actor = supervisor.groups.by_name.get(group)
-        else:
-            actor = self._actor(group)
+        actor = self.groups.get(group) if isinstance(group, str) else self._actor(group)
         if actor is None:
             return Admission()
         try:
             denied = actor.admit(request)
             least = actor.least(request) if announce and denied is None else None
         except Exception as error:
-            self._error_log(f"The inbound group {actor.name} failed, and requests pass", error)
+            self.failed(actor, error)
             return Admission()
         if portal is not None:
             return Admission(denied, least, partial(_end, portal, actor, request))
         # A group that counts requests in flight needs to know which one has ended.
         return Admission(denied, least, partial(actor.ended, request=request) if actor.holds else actor.end)
+
+    def failed(self, actor: GroupActor, error: Exception) -> None:
+        """Logs that a group has failed to decide."""
+        self._error_log(f"The inbound group {actor.name} failed, and requests pass", error)
 
     def _actor(self, group: str | EndpointGroup) -> GroupActor | None:
         supervisor = self._supervisor

@@ -9,167 +9,55 @@ At its bounds: a full table drops the clients that have spent least, and no clie
 the clients that are denied most often, a few are counted at a time (`most_denied`).
 """
 
-from collections import Counter
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Final, NamedTuple, final
 
 import anyio
 
-from governor import instrumentation
+from governor._actors.admitting import ALL_NAMES, MAX_UNCOUNTED, WHOLE_GROUP, Admitting, Rule
 from governor._actors.counters import Counters
-from governor._actors.most_denied import MostDenied
-from governor._units import AFTER_OUTCOME, NEVER, SECOND, Instant, to_seconds
+from governor._units import Instant, to_seconds
 from governor.config import InboundGroup, InboundRoute
 from governor.errors import Reason
 from governor.instrumentation import Announcer
-from governor.messages import AvailableQuota, InboundDenied, InboundRequest
-from governor.policies.client_buckets import ClientBuckets, fewest, spend
+from governor.messages import AvailableQuota, InboundRequest
+from governor.policies.client_buckets import ClientBuckets, fewest
 from governor.policies.client_tables import build, change, sweeps
-from governor.policies.contract import ClientTable, Limit, Result
-from governor.pseudonyms import pseudonym
+from governor.policies.contract import ClientTable, Limit
 
-#: What limits count by, as named in header fields and statistics, in the order in which they are asked.
-NAMES: Final = ("client", "address", "total")
-#: The same, with the limits of single routes, which count by client.
-_NAMES: Final = (*NAMES, "route")
-_CLIENT, _ADDRESS, _TOTAL, _ROUTE = range(4)
+_CLIENT, _ADDRESS, _TOTAL, _ROUTE = range(len(ALL_NAMES))
 
-#: The only key in the table of a limit on the whole group.
-WHOLE_GROUP: Final = b"\0"
 #: Bounds of the seconds that sweeping all slices of the tables once takes.
 _MIN_SWEEP_INTERVAL: Final = 30.0
 _MAX_SWEEP_INTERVAL: Final = 3600.0
-
-#: Ends of requests that are counted together.
-_MAX_UNCOUNTED: Final = 64
-#: Seconds after which to try again when a request in flight must end first.
-_RETRY_AFTER_OUTCOME: Final = 1.0
 
 
 class _Entry(NamedTuple):
     """A limit as the settings have it."""
 
-    #: What it counts by: an index of `_NAMES`.
+    #: What it counts by: an index of `ALL_NAMES`.
     by: int
     #: The tier, or the route, that it applies to; None for all clients of the group.
     part: str | InboundRoute | None
     limit: Limit
 
 
-#: What a limit counts by, and its table.
-_Rule = tuple[int, ClientTable]
-
-
 @final
-class GroupActor:
+class GroupActor(Admitting):
     """One inbound group. Everything belongs to the thread of the governor's loop."""
 
-    __slots__ = (
-        "_announcer",
-        "_buckets",
-        "_closed",
-        "_counters",
-        "_held",
-        "_names",
-        "_now",
-        "_routes",
-        "_rules",
-        "_spent",
-        "_sweeping",
-        "_tables",
-        "_tiers",
-        "_uncounted",
-        "denied_by",
-        "end",
-        "holds",
-        "most_denied",
-        "name",
-        "policy",
-        "unenforced",
-    )
+    __slots__ = ("_closed", "_tables")
 
     def __init__(
         self, name: str, policy: InboundGroup, *, max_clients: int, now: Callable[[], Instant], announcer: Announcer
     ) -> None:
-        self.name = name
-        self.policy = policy
-        self._now = now
-        self._announcer = announcer
+        super().__init__(name, policy, now, announcer)
         self._tables: dict[_Entry, ClientTable] = {entry: build(entry.limit, max_clients) for entry in _entries(policy)}
-        #: The limits of a request without a tier; of a tier, in their place; and of a route, besides.
-        self._rules: tuple[_Rule, ...] = ()
-        #: The first of these, if all are buckets, and the end of a request gives nothing back; else None.
-        self._buckets: tuple[tuple[int, ClientBuckets], ...] | None = None
-        self._tiers: dict[str, tuple[_Rule, ...]] = {}
-        self._routes: list[tuple[_Rule, ...]] = []
-        #: The names of the routes, by the tables of their limits.
-        self._names: dict[ClientTable, str] = {}
-        #: Requests in flight, with the limits that their end gives something back to. Equal requests share an entry.
-        self._held: dict[InboundRequest, list[tuple[_Rule, ...]]] = {}
-        #: Whether `ended` must name the request.
-        self.holds = False
         self._arrange()
         self._closed = False
-        #: Set when a client has spent something, so that there is something to sweep.
-        self._spent = anyio.Event()
-        self._sweeping = False
-        self._counters = Counters()
-        #: The statuses of requests that have ended, and are not counted yet.
-        self._uncounted: list[int | None] = []
-        #: The same as `ended`, where `holds` is false, without a call of Python for each request.
-        self.end: Callable[[int | None], None] = self._uncounted.append
-        #: Denials by the name of the limit.
-        self.denied_by: dict[str, int] = dict.fromkeys(NAMES, 0)
-        #: Requests granted beyond a limit in a dry run, or without a decision because the loop did not answer in time.
-        self.unenforced = 0
-        self.most_denied = MostDenied()
 
     # Admission.
-
-    def admit(self, request: InboundRequest) -> InboundDenied | None:
-        """Decides on a request: None if it is granted. A denied request spends nothing.
-
-        `ended` must be called for each granted request, and for each that is denied in a dry run.
-        """
-        if len(self._uncounted) >= _MAX_UNCOUNTED:
-            self._count_ends()
-        now = self._now()
-        keys = (request.client, request.address, WHOLE_GROUP, request.client)
-        # Most requests have neither a tier nor routes, and save calls.
-        if request.tier is None and not request.routes:
-            buckets = self._buckets
-            decided = None if buckets is None else spend(now, buckets, keys, request.cost)
-            when, by = decided or self._decide(now, request, keys, self._rules)
-        else:
-            when, by = self._decide(now, request, keys, self._rules_of(request))
-        if by is not None:
-            denied = self._deny(now, request, when, by)
-            if denied.dry_run and self.holds:
-                self._held.setdefault(request, []).append(())
-            return denied
-        self._counters.requests += 1
-        if not self._sweeping:
-            self._sweeping = True
-            self._spent.set()
-        return None
-
-    def _decide(
-        self, now: Instant, request: InboundRequest, keys: tuple[bytes, ...], rules: tuple[_Rule, ...]
-    ) -> tuple[Instant, _Rule | None]:
-        """When the limits would grant a request, and which of them says so. Without one it is granted, and spent."""
-        when, by = now, None
-        for rule in rules:
-            which, table = rule
-            earliest = table.earliest(now, keys[which], request.cost)
-            if earliest > when:
-                when, by = earliest, rule
-        if by is None:
-            for which, table in rules:
-                table.commit(now, keys[which], request.cost)
-            if self.holds:
-                self._held.setdefault(request, []).append(tuple(rule for rule in rules if rule[1].needs_release))
-        return when, by
 
     def ended(self, status: int | None, request: InboundRequest | None = None) -> None:
         """A granted request was answered with this HTTP status, or broke off (None).
@@ -177,7 +65,7 @@ class GroupActor:
         Where `holds` is true, `request` must be given: until then the request is in flight.
         """
         self._uncounted.append(status)
-        if len(self._uncounted) >= _MAX_UNCOUNTED:
+        if len(self._uncounted) >= MAX_UNCOUNTED:
             self._count_ends()
         held = None if request is None else self._held.get(request)
         if request is None or held is None:
@@ -226,7 +114,7 @@ class GroupActor:
         keys = (request.client, request.address, WHOLE_GROUP, request.client)
         # As in `admit`. Every answer may ask this: one record is made for all limits, and none is compared by a call.
         plain = request.tier is None and not request.routes
-        found: tuple[int, _Rule] | None
+        found: tuple[int, Rule] | None
         if plain and self._buckets is not None:
             found = fewest(now, self._buckets, keys)
         else:
@@ -235,40 +123,7 @@ class GroupActor:
         if found is None:
             return None
         requests, (which, table) = found
-        return AvailableQuota(self._names.get(table) or _NAMES[which], requests, table.parameters)
-
-    def _rules_of(self, request: InboundRequest) -> tuple[_Rule, ...]:
-        """The limits of a request. A tier that is not configured has the limits of the group."""
-        rules = self._rules if request.tier is None else self._tiers.get(request.tier, self._rules)
-        for route in request.routes:
-            # The settings may have changed since the route was matched.
-            if route < len(self._routes):
-                rules += tuple(rule for rule in self._routes[route] if rule not in rules)
-        return rules
-
-    def _deny(self, now: Instant, request: InboundRequest, when: Instant, by: _Rule) -> InboundDenied:
-        which, table = by
-        if when == NEVER:
-            retry_after, reason = to_seconds(table.refill), Reason.COST
-        elif when == AFTER_OUTCOME:
-            retry_after, reason = _RETRY_AFTER_OUTCOME, Reason.CONCURRENCY
-        else:
-            retry_after, reason = (when - now) / SECOND, Reason.RATE_LIMIT
-        name, dry_run = self._names.get(table, ""), self.policy.dry_run
-        denied = InboundDenied(self.name, _NAMES[which], retry_after, table.parameters, dry_run, reason, name)
-        if dry_run:
-            self.unenforced += 1
-            self._counters.requests += 1
-        else:
-            counts = self._counters.denied or self._counters.some_denied()
-            counts[reason] = counts.get(reason, 0) + 1
-        self.denied_by[denied.limit] = self.denied_by.get(denied.limit, 0) + 1
-        self.most_denied.count(now, request.client)
-        if self._announcer.listening:
-            self._announcer(
-                instrumentation.ClientDenied(self.name, pseudonym(request.client), denied.limit, retry_after, dry_run)
-            )
-        return denied
+        return AvailableQuota(self._names.get(table) or ALL_NAMES[which], requests, table.parameters)
 
     # Statistics.
 
@@ -277,17 +132,6 @@ class GroupActor:
         """The counters, with all requests that have ended."""
         self._count_ends()
         return self._counters
-
-    def _count_ends(self) -> None:
-        try:
-            statuses = Counter(self._uncounted)
-        except TypeError:  # What cannot be hashed is no status.
-            statuses = Counter(status if isinstance(status, int) else None for status in self._uncounted)
-        self._uncounted.clear()
-        for status, times in statuses.items():
-            # What is no status is of an application that breaks the contract of ASGI.
-            known = isinstance(status, int)
-            self._counters.ended(status if known else None, Result.SUCCESS if known else Result.FAILURE, times)
 
     def clients(self) -> int:
         """The number of clients that have spent something and, when last looked at, had not got it back."""
@@ -329,7 +173,7 @@ class GroupActor:
         """Sorts the tables by the requests that they apply to."""
         policy, tables = self.policy, self._tables.items()
         common = tuple((entry.by, table) for entry, table in tables if entry.by in (_ADDRESS, _TOTAL))
-        of_clients: dict[str | None, tuple[_Rule, ...]] = {
+        of_clients: dict[str | None, tuple[Rule, ...]] = {
             tier: tuple((entry.by, table) for entry, table in tables if entry.by == _CLIENT and entry.part == tier)
             for tier in (None, *policy.tiers)
         }

@@ -1,14 +1,18 @@
-"""Admission of the requests of an application, by one governor under one configuration."""
+"""Admission of the requests of an application, by one governor under one configuration.
+
+Compiled where a compiler is; `admission.pxd` has the fields.
+"""
 
 import logging
 from enum import Enum
+from threading import get_ident
 from typing import Final, Literal, final
 
 from governor import Admission, Governor, GovernorState
 from governor.asgi.client import UNKNOWN, Client
 from governor.asgi.context import RequestContext
 from governor.asgi.identity import ClientKeys
-from governor.asgi.responses import Response, denial, quota_fields
+from governor.asgi.responses import Response, denial, quota_fields, too_many_requests
 from governor.asgi.routing import Router
 from governor.asgi.types import Scope
 from governor.config.paths import PathMatch
@@ -35,15 +39,16 @@ class AdmissionController:
     key function, without which no client has a tier.
     """
 
-    __slots__ = ("_config", "_error_log", "_own_pages", "_pseudonyms", "announces", "governor", "inbound", "keys", "router")
+    __slots__ = ("_config", "_era", "_error_log", "_pseudonyms", "announces", "governor", "inbound", "keys", "router")
 
     def __init__(self, governor: Governor, root: str = "", *, has_key: bool = False) -> None:
         self.governor = governor
         self.inbound = governor.inbound
         self._error_log = ErrorLog()
+        # Before what it is about: what changes meanwhile is found with the next request.
+        self._era = self.inbound.era
         self._config = config = governor.config
-        self._own_pages = self.inbound.own_pages
-        self.router = Router(config, self._own_pages, root)
+        self.router = Router(config, self.inbound.own_pages, root)
         self._pseudonyms = self.inbound.pseudonyms
         self.keys = ClientKeys(config.inbound_settings, self._pseudonyms)
         #: Whether the response to every request says what is left of its limits.
@@ -54,13 +59,7 @@ class AdmissionController:
 
     def is_current(self) -> bool:
         """Whether the governor runs, with the settings, the own pages and the keys that this controller was made for."""
-        governor = self.governor
-        return (
-            governor.config is self._config
-            and self.inbound.pseudonyms is self._pseudonyms
-            and self.inbound.own_pages is self._own_pages
-            and governor.state is GovernorState.RUNNING
-        )
+        return self.inbound.era is self._era and self.governor.state is GovernorState.RUNNING
 
     def admit(self, scope: Scope, context: RequestContext) -> Response | Literal[Undecided.UNDECIDED] | None:
         """The response to a request that may not proceed, or None; without a key function, and without waiting.
@@ -68,24 +67,31 @@ class AdmissionController:
         `UNDECIDED` where the governor does not run on this loop, or not as it did when this controller was made.
         """
         inbound = self.inbound
-        # `is_current`, inlined to save a call.
+        portal = inbound.portal
+        # `is_here` and `is_current`, inlined to save calls.
         if (
-            not inbound.is_here()
-            or self.governor.config is not self._config
-            or inbound.pseudonyms is not self._pseudonyms
-            or inbound.own_pages is not self._own_pages
-        ):
+            (portal is None or portal.ended or get_ident() != portal.thread or portal.on_trio) and not inbound.is_here()
+        ) or inbound.era is not self._era:
             return UNDECIDED
         match = self.router.match(scope)
         if match is None:
             return None
-        # Most clients are known by the request alone, which saves a call.
+        # Most clients are known by the request alone, and of most groups only the decision counts.
         request = self.request(match, scope) if match.routes else self.keys.request(scope)
-        admission = inbound.decide(match.group, request, self.announces)
-        if admission.denied is None and admission.least is None:
-            context.ended = (admission.end,)
+        group = inbound.groups.get(match.group)
+        if group is None or group.holds or self.announces:
+            return answered(inbound.decide(match.group, request, self.announces), request, context)
+        try:
+            denied = group.admit(request)
+        except Exception as error:
+            inbound.failed(group, error)
             return None
-        return answered(admission, request, context)
+        if denied is None:
+            context.ended = group.ends
+            return None
+        if denied.dry_run:
+            return answered(Admission(denied, None, group.end), request, context)
+        return too_many_requests(denied, request)
 
     def request(self, match: PathMatch | None, scope: Scope, client: Client = UNKNOWN) -> InboundRequest:
         """The request with the keys of its client, as the application knows it, or else as headers and address tell."""

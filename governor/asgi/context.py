@@ -1,4 +1,7 @@
-"""What the middleware knows of a request. It leaves that in the scope, for limits on single endpoints."""
+"""What the middleware knows of a request. It leaves that in the scope, for limits on single endpoints.
+
+Compiled where a compiler is; `context.pxd` has the fields.
+"""
 
 from typing import TYPE_CHECKING, Final, final
 
@@ -14,8 +17,11 @@ CONTEXT: Final = "traffic_control"
 
 
 @final
-class RequestContext(ResponseObserver, eq=False):
+class RequestContext(ResponseObserver, eq=False):  # C: class RequestContext(ResponseObserver):
     """A request that the middleware has seen, and the observer of its response: one record for both."""
+
+    # C: def __cinit__(self, server):
+    # C:     self._client = UNKNOWN
 
     #: By whom it is admitted; None until that is known.
     controller: "AdmissionController | None" = None

@@ -88,7 +88,7 @@ class EndpointLimit:
         middleware then sends its own response instead of the one that the framework makes of that.
         """
         if CONTEXT not in scope:
-            raise UsageError("limit() needs TrafficControlMiddleware around the application, and a request that has not ended")
+            raise UsageError("limit() needs TrafficControlMiddleware around the application")
         context: RequestContext | None = scope[CONTEXT]
         controller = None if context is None else context.controller
         if context is None or controller is None:

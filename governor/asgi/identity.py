@@ -3,9 +3,10 @@
 The client is the value of the first actor header that is present, else of the first session header, else the address. Values
 are read as bytes, of any length and in any encoding; an empty one is absent. A header is a claim: it counts together with the
 address unless a trusted proxy sends it, so that no client can spend the limit of another. Keys that are used often are cached.
+
+Compiled where a compiler is; `identity.pxd` has the fields.
 """
 
-from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Final, TypeVar, final
 
@@ -29,10 +30,10 @@ class ClientKeys:
     """Reads identities by `settings`, and makes their keys with `pseudonyms`."""
 
     __slots__ = (
-        "_actors",
         "_claims_stand_alone",
         "_direct",
         "_first_session",
+        "_known",
         "_peers",
         "_prefix",
         "_proxied",
@@ -40,22 +41,23 @@ class ClientKeys:
         "_proxy_claims_stand_alone",
         "_pseudonyms",
         "_ranks",
-        "_sessions",
+        "_unranked",
     )
 
     def __init__(self, settings: InboundSettings, pseudonyms: Pseudonyms) -> None:
         names = [*settings.actor_headers, *settings.session_headers]
         #: The rank of each header; the lowest one that is present counts.
         self._ranks = {name.lower().encode(): rank for rank, name in reversed(list(enumerate(names)))}
-        self._first_session = len(settings.actor_headers)
+        self._first_session, self._unranked = len(settings.actor_headers), len(names)
         #: Whether claims count without an address: from any peer, and from a trusted proxy.
         self._claims_stand_alone = settings.identity == "trusted"
         self._proxy_claims_stand_alone = settings.identity != "address"
         self._proxies = TrustedProxies(settings)
         self._prefix = settings.ipv6_prefix
         self._pseudonyms = pseudonyms
-        self._actors = _Keys(pseudonyms.actor)
-        self._sessions = _Keys(pseudonyms.session)
+        #: The requests of peers that are not trusted proxies, by the peer and what it claims; and by the key of an address, of
+        #: those that a trusted proxy forwards for.
+        self._known: dict[tuple[str | bytes, bool, bytes], InboundRequest] = {}
         #: The keys of peers that are not trusted proxies.
         self._direct: dict[str, bytes] = {}
         #: The addresses of peers that are trusted proxies.
@@ -65,29 +67,33 @@ class ClientKeys:
 
     def request(self, scope: Scope) -> InboundRequest:
         """The request with the keys of its client and of its address."""
-        headers = scope["headers"]
-        client = scope.get("client")
+        headers, client, ranks = scope["headers"], scope.get("client"), self._ranks
         host: str = (client and client[0]) or ""
-        origin = self._direct.get(host)
-        stands_alone = self._claims_stand_alone
-        if origin is None:
-            peer = self._peers.get(host) or address(host)
-            if host in self._peers or self._proxies.trust(peer):
-                origin = self._forwarded(host, peer, headers)
-                stands_alone = self._proxy_claims_stand_alone
-            else:
-                origin = _cached(self._direct, host, self._pseudonyms.address(self._name(peer, host)), len(host))
-        ranks = self._ranks
-        best, claim = len(ranks), b""
+        best, claim = self._unranked, b""
         for name, value in headers:
             if name in ranks and ranks[name] < best and (stripped := value.strip()):
                 best, claim = ranks[name], stripped
-        if not claim:
-            return InboundRequest(origin, origin)
-        kind = self._actors if best < self._first_session else self._sessions
-        named = claim, b"" if stands_alone else origin
-        # Known keys are looked up here, to save a call.
-        return InboundRequest(kind.known.get(named) or kind.key(*named), origin)
+        is_actor = best < self._first_session
+        # Most clients are known, and come without a proxy.
+        return self._known.get((host, is_actor, claim)) or self._request(host, headers, is_actor=is_actor, claim=claim)
+
+    def _request(self, host: str, headers: Headers, *, is_actor: bool, claim: bytes) -> InboundRequest:
+        """The same of a client that is not known, or that is behind a proxy."""
+        origin, stands_alone = self._direct.get(host), self._claims_stand_alone
+        place: str | bytes = host
+        if origin is None:
+            peer = self._peers.get(host) or address(host)
+            if host in self._peers or self._proxies.trust(peer):
+                origin = place = self._forwarded(host, peer, headers)
+                stands_alone = self._proxy_claims_stand_alone
+                known = self._known.get((place, is_actor, claim))
+                if known is not None:
+                    return known
+            else:
+                origin = _cached(self._direct, host, self._pseudonyms.address(self._name(peer, host)), len(host))
+        make = self._pseudonyms.actor if is_actor else self._pseudonyms.session
+        key = make(claim, b"" if stands_alone else origin) if claim else origin
+        return _cached(self._known, (place, is_actor, claim), InboundRequest(key, origin), len(host) + len(claim))
 
     def _forwarded(self, host: str, peer: Address | None, headers: Headers) -> bytes:
         """The key of the address that a trusted proxy forwards for."""
@@ -110,22 +116,6 @@ class ClientKeys:
         if isinstance(address, IPv4Address):
             return address.packed
         return (int(address) >> (128 - self._prefix)).to_bytes(16, "big")
-
-
-@final
-class _Keys:
-    """The keys of one kind of name, alone or at an address."""
-
-    __slots__ = ("_make", "known")
-
-    def __init__(self, make: Callable[[bytes, bytes], bytes]) -> None:
-        self._make = make
-        #: The keys that are cached, by name and address.
-        self.known: dict[tuple[bytes, bytes], bytes] = {}
-
-    def key(self, name: bytes, address: bytes) -> bytes:
-        """Makes the key of a name, at an address unless that is empty."""
-        return _cached(self.known, (name, address), self._make(name, address), len(name))
 
 
 def _cached(keys: dict[N, K], name: N, key: K, size: int) -> K:

@@ -11,6 +11,7 @@ from governor import Governor, GovernorState, UsageError, adefault, current
 from governor.asgi.admission import UNDECIDED, AdmissionController, answered
 from governor.asgi.client import UNKNOWN, Key, KeyFunction
 from governor.asgi.context import CONTEXT, RequestContext
+from governor.asgi.observer import over
 from governor.asgi.responses import Response, shutting_down
 from governor.asgi.types import App, Receive, Scope, Send
 from governor.error_log import ErrorLog
@@ -58,7 +59,9 @@ class TrafficControlMiddleware:
         #: Set it to deny all further requests with a 503, before the server is stopped.
         self.draining = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(  # noqa: C901 - what every request costs, written out
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Serves one connection."""
         kind = scope["type"]
         if kind != "http" and kind != "websocket":
@@ -78,7 +81,8 @@ class TrafficControlMiddleware:
             self._error_log(FAILED, error)
             known = response = None
         if response is not None:
-            await response.send(scope, send)
+            for message in response.messages(scope):
+                await send(message)
             return
         scope[CONTEXT], complete = known, False
         try:
@@ -89,10 +93,11 @@ class TrafficControlMiddleware:
                     raise
             if context.replacement is not None:
                 await context.send_replacement()
+                context.replacement = None
             complete = True
         finally:
-            # A server has the scope where its `send` is, which the context has: the cycle would wait for the garbage collector.
-            scope.pop(CONTEXT, None)
+            # A server has the scope where its `send` is: the cycle would wait for the garbage collector.
+            context.server = over
             try:
                 # `end` of the observer would be another call.
                 status = context.status if complete else None

@@ -1,4 +1,7 @@
-"""Observation of the response that an application sends, for the counters of the governor."""
+"""Observation of the response that an application sends, for the counters of the governor.
+
+Compiled where a compiler is; `observer.pxd` has the fields.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -17,19 +20,28 @@ _FORBIDDEN: Final = 403
 Ended = Callable[[int | None], object]
 
 
-class ResponseObserver(msgspec.Struct, eq=False):
+async def over(message: Message) -> None:
+    """The `send` of a request that has ended. Raises `OSError`, as servers do whose client has gone."""
+    raise OSError("the request has ended, and nothing can be sent any more")
+
+
+class ResponseObserver(msgspec.Struct, eq=False):  # C: class ResponseObserver:
     """Its `send` takes the place of that of the server: it passes each message on as it comes, and remembers the status.
 
     A record, which is made without a call of Python.
     """
 
-    _send: Send
+    # C: def __cinit__(self, server):
+    # C:     self.server, self.ended, self._fields = server, (), ()
+
+    #: The `send` of the server; `over` once the request has ended.
+    server: Send
     #: The status of the response, once it has begun.
     status: int | None = None
     #: To be called when the response has ended: with its status, or with None if it broke off.
     ended: tuple[Ended, ...] = ()
     _fields: Sequence[tuple[bytes, bytes]] = ()
-    #: The response that takes the place of that of the application.
+    #: The response that takes the place of that of the application; `status` is known then.
     replacement: Callable[[Send], Awaitable[None]] | None = None
     _replaced: bool = False
 
@@ -46,12 +58,10 @@ class ResponseObserver(msgspec.Struct, eq=False):
         """Sends that response, once."""
         if self.replacement is not None and not self._replaced:
             self._replaced = True
-            await self.replacement(self._send)
+            await self.replacement(self.server)
 
     def send(self, message: Message) -> Awaitable[None]:
         """Sends a message of the application. A method is called in half the time of an object."""
-        if self.replacement is not None:
-            return self.send_replacement()
         if self.status is None:
             kind = message["type"]
             if kind == "http.response.start" and not self._fields:
@@ -59,7 +69,9 @@ class ResponseObserver(msgspec.Struct, eq=False):
                 self.status = message["status"]
             elif kind in _STARTS:
                 message = self._begin(message)
-        return self._send(message)
+        elif self.replacement is not None:
+            return self.send_replacement()
+        return self.server(message)
 
     def _begin(self, message: Message) -> Message:
         match message["type"]:

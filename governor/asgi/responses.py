@@ -14,7 +14,7 @@ from http_sf import ListType, ser
 from http_sf.types import BareItemType
 
 from governor import Admission, Limit, Reason
-from governor.asgi.types import Headers, Scope, Send
+from governor.asgi.types import Headers, Message, Scope, Send
 from governor.messages import AvailableQuota, Denied, InboundDenied, InboundRequest
 from governor.pseudonyms import shown
 
@@ -50,20 +50,23 @@ class Response(NamedTuple):
     body: bytes
     message: str
 
-    async def send(self, scope: Scope, send: Send) -> None:
-        """Sends it in the form that the type of the scope and the server allow."""
+    def messages(self, scope: Scope) -> tuple[Message, Message] | tuple[Message]:
+        """Its messages, in the form that the type of the scope and the server allow."""
         if scope["type"] == "http":
             # A new list for each: a middleware around this one may append to it.
-            await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})
-            await send({"type": "http.response.body", "body": self.body})
-            return
+            start: Message = {"type": "http.response.start", "status": self.status, "headers": list(self.headers)}
+            return start, {"type": "http.response.body", "body": self.body}
         if "websocket.http.response" not in (scope.get("extensions") or ()):
-            await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": self.message[:_MAX_CLOSE_REASON]})
-            return
+            return ({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": self.message[:_MAX_CLOSE_REASON]},)
         # uvicorn before 0.53 adds a length of its own, and clients reject a response with two.
         headers = [(name, value) for name, value in self.headers if name != b"content-length"]
-        await send({"type": "websocket.http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": self.body})
+        start = {"type": "websocket.http.response.start", "status": self.status, "headers": headers}
+        return start, {"type": "websocket.http.response.body", "body": self.body}
+
+    async def send(self, scope: Scope, send: Send) -> None:
+        """Sends them."""
+        for message in self.messages(scope):
+            await send(message)
 
 
 class _Problem(msgspec.Struct, omit_defaults=True):
@@ -83,8 +86,11 @@ def denial(admission: Admission, request: InboundRequest) -> Response | None:
         return None
     if isinstance(denied, Denied):
         return _unavailable(Reason.OVERLOADED, "This server is overloaded; try again in 1 s.", 1)
-    if denied.dry_run:
-        return None
+    return None if denied.dry_run else too_many_requests(denied, request)
+
+
+def too_many_requests(denied: InboundDenied, request: InboundRequest) -> Response:
+    """The response to a request that exceeds a limit."""
     limit, seconds = denied.limit, ceil(denied.retry_after) or 1
     # `_partition`, inlined: a client that is denied may not stop asking.
     key = b"" if limit == "total" else request.address if limit == "address" else request.client

@@ -105,7 +105,7 @@ def _available(endpoint: Endpoint, governor: Governor) -> Endpoint:
     async def answer(request: Request) -> Response:
         mount = _mounted_at(request)
         if mount and f"{mount}/health" not in governor.inbound.own_pages and len(governor.inbound.own_pages) < _MAX_OWN_PAGES:
-            governor.inbound.own_pages |= {f"{mount}{page}" for page in _PAGES}
+            governor.inbound.add_own_pages(f"{mount}{page}" for page in _PAGES)
         try:
             return await endpoint(request)
         except Unreadable as reason:

@@ -9,6 +9,8 @@ the filter. Otherwise it is new, and counts as having spent that amount or just 
 client gains nothing by being dropped, and a flood of new names cannot lock new clients out.
 
 A full filter is emptied once every client in it could be granted a request: a client at its limit is never forgotten.
+
+Compiled where a compiler is; `client_buckets.pxd` has the fields. See docs/explanation/actor-design.md.
 """
 
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from governor.policies import _checks
 from governor.policies._arithmetic import BucketArithmetic
 from governor.policies._bloom import BloomFilter, room
 from governor.policies._slices import SliceWalk
+from governor.policies.contract import ClientTable
 from governor.policies.gcra import TokenBucket
 
 #: A table at its bound drops one entry in this many at a time, since each time costs a walk through the whole table.
@@ -30,43 +33,67 @@ _NO_CLIENTS: Final[dict[bytes, int]] = {}
 
 #: What a request counts by, as an index of its keys, and the table.
 Rule = tuple[int, "ClientBuckets"]
+#: When all limits would grant a request, and the first of the rules that say so.
+Refusal = tuple[Instant, "tuple[int, ClientTable] | None"]
+
+#: What `spend` returns where it decides nothing.
+UNDECIDED: Final[Refusal] = (NEVER, None)
 
 
-def spend(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int = 1) -> tuple[Instant, Rule | None] | None:
+def spend(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int = 1) -> Refusal | None:
     """Spends the tokens of a request in several tables if all of them grant it, and else in none.
 
-    Returns when all of them would grant it, with the first of the rules that say so; without a rule it is granted. This is
+    Returns None if they are spent; else when all of them would grant it, with the first of the rules that say so. This is
     `earliest` and then `commit` of each table, written out because it runs for every inbound request: one call takes the place
-    of six, and each key is looked up once. None, and nothing is decided, where the cost exceeds a burst, or where a client is
-    new in a table that has dropped clients, has none, or has no room for another.
+    of six, and each key is looked up once. `UNDECIDED` where the cost exceeds a burst, or where a client is new in a table that
+    has dropped clients, has none, or has no room for another.
     """
-    latest, by, spent = now, None, []
+    latest, by = now, None
+    before: list[int | None] = []
     for rule in rules:
         which, table = rule
-        key, full = keys[which], now * table._ticks
-        place = key[-1]
-        entries = table._tables[place]
-        tat = entries.get(key)
-        if tat is None and (not entries or table._floors[place] > full or len(entries) >= table._per_table):
-            return None
-        if cost == 1 and (tat is None or tat <= full):
+        key = keys[which]
+        entries = table._tables[key[-1]]
+        known = entries.get(key)
+        # C: if by is None and known is not None and spent_in_64_bits(now, table, entries, key, known, cost):
+        # C:     before.append(known)
+        # C:     continue
+        full = now * table._ticks
+        if known is None and (not entries or table._floors[key[-1]] > full or len(entries) >= table._per_table):
+            _restore(rules, keys, before)
+            return UNDECIDED
+        if cost == 1 and (known is None or known <= full):
             # The bucket is full: most clients come so seldom, and need no comparison.
-            spent.append((entries, key, full + table._step))
-            continue
-        tat = (full if tat is None or tat < full else tat) + cost * table._step
-        due = tat - table._tolerance
-        if due > full:
-            if cost > table.parameters.burst:
-                return None
-            when = -(-due // table._ticks)
-            if when > latest:
-                latest, by = Instant(when), rule
+            tat = full + table._step
         else:
-            spent.append((entries, key, tat))
-    if by is None:
-        for entries, key, tat in spent:
+            tat = (full if known is None or known < full else known) + cost * table._step
+            due = tat - table._tolerance
+            if due > full:
+                if cost > table.parameters.burst:
+                    _restore(rules, keys, before)
+                    return UNDECIDED
+                when = Instant(-(-due // table._ticks))
+                if when > latest:
+                    latest, by = when, rule
+                continue
+        if by is None:
             entries[key] = tat
+            before.append(known)
+    if by is None:
+        return None
+    _restore(rules, keys, before)
     return latest, by
+
+
+def _restore(rules: Sequence[Rule], keys: Sequence[bytes], before: Sequence[int | None]) -> None:
+    """Gives back what was spent in the first of these rules: each has the entry again that it had before."""
+    for number, tat in enumerate(before):
+        which, table = rules[number]
+        key = keys[which]
+        if tat is None:
+            del table._tables[key[-1]][key]
+        else:
+            table._tables[key[-1]][key] = tat
 
 
 def fewest(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes]) -> tuple[int, Rule] | None:
@@ -100,7 +127,7 @@ class ClientBuckets:
     """
 
     #: The tables, chosen by the last byte of a key.
-    TABLES: Final = 256
+    TABLES = 256
 
     __slots__ = (
         "_arithmetic",
@@ -131,6 +158,7 @@ class ClientBuckets:
         self._tolerance = arithmetic.tolerance
         #: The most that a new client counts as having spent: with one more token it is still below its limit.
         self._max_assumed = (parameters.burst - 1) // 2 * self._step
+        # C: keep_small_numbers(self)
         self._per_table = -(-max_clients // self.TABLES)
         # The theoretical arrival time (TAT) of each client, in ticks, and the latest of any client that was dropped.
         self._tables: list[dict[bytes, int]] = [_NO_CLIENTS] * self.TABLES

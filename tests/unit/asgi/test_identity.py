@@ -165,4 +165,4 @@ def test_what_is_remembered_has_a_bound() -> None:
     keys.request({"headers": [(b"x-actor", b"a" * 65_536)], "client": ("host0", 1)})
     keys.request({"headers": [(b"x-forwarded-for", b"")] * 129, "client": ("10.0.0.1", 1)})
 
-    assert [1, 1, 2, 1] == [len(keys) for keys in (keys._actors.known, keys._sessions.known, keys._direct, keys._proxied)]
+    assert [3, 2, 1] == [len(known) for known in (keys._known, keys._direct, keys._proxied)]

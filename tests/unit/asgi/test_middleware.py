@@ -226,7 +226,7 @@ async def test_what_is_neither_a_request_nor_a_handshake_passes_as_it_is(governo
 
 async def test_a_request_that_has_ended_is_freed_without_the_garbage_collector(app: App, governor: Governor) -> None:
     class Cycle:
-        """A request as uvicorn has it, which keeps the scope."""
+        """A request as uvicorn has it: it keeps the scope, in which the context of the request is."""
 
         def __init__(self) -> None:
             self.scope: Scope = {"type": "http", "path": "/", "client": ("198.51.100.1", 4711), "headers": [ANN]}
@@ -444,7 +444,7 @@ async def test_a_bug_in_the_governor_lets_requests_pass(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(GroupActor, where, fail)
-    monkeypatch.setattr("governor._actors.group._MAX_UNCOUNTED", 1)
+    monkeypatch.setattr("governor._actors.admitting.MAX_UNCOUNTED", 1)
     statuses = [(await ask()).status for _ in range(2)]
 
     assert 2 * [200] == statuses

@@ -1,0 +1,19 @@
+"""Admission to an inbound group, in C."""
+
+cimport cython
+
+from governor._actors.granting cimport read_clock
+from governor._fields cimport Counts
+from governor.policies.client_buckets cimport spend
+
+
+cdef class Admitting:
+    cdef public object end, most_denied, name, policy, unenforced, _announcer, _now, _spent
+    cdef public dict denied_by, _held, _names, _tiers
+    cdef public list _routes, _uncounted
+    cdef public tuple ends, _buckets, _rules
+    cdef public Counts _counters
+    cdef public bint holds, _sweeping
+
+    @cython.locals(now="long long", buckets=tuple, keys=tuple)
+    cpdef object admit(self, object request)
