@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from time import monotonic_ns
+from types import ModuleType
 from typing import Final
 
 import pytest
 
 from governor import Config, Governor, Permit, _build
-from tests.support import build_history
+from tests.support import build_history, inbound_history
 
 pytestmark = pytest.mark.skipif(not _build.is_compiled(), reason="pure Python runs here; `make test-compiled` runs this")
 
@@ -24,9 +25,13 @@ SEEDS: Final = (1, 3)
 SEEN: Final = ("CIRCUIT_OPEN", "CONCURRENCY", "RATE_LIMIT", "REQUEST_CAP", "HeldPermit", "'Permit'")
 
 
-def history(seed: int, *plants: str, pure: bool) -> Sequence[str]:
+#: What those of inbound requests must contain.
+SEEN_INBOUND: Final = ("all clients", "this address", "this client", "for this route", "same time", "ZeroDivisionError")
+
+
+def history(seed: int, *plants: str, pure: bool, of: ModuleType = build_history) -> Sequence[str]:
     """Each step of a history, by a process of this environment."""
-    command = [sys.executable, "-m", "tests.support.build_history", str(seed), str(STEPS), *plants]
+    command = [sys.executable, "-m", of.__name__, str(seed), str(STEPS), *plants]
     environment = os.environ | {_build.SWITCH: "1" if pure else "0", "PYTHONHASHSEED": "0"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert 0 == done.returncode, done.stderr
@@ -96,3 +101,23 @@ async def test_the_clock_that_is_read_in_c_is_the_clock_of_the_system() -> None:
 
             assert isinstance(permit, Permit)
             assert before <= permit._granted_at <= after
+
+
+@pytest.fixture(scope="module")
+def compiled_inbound() -> Sequence[str]:
+    return history(SEEDS[0], pure=False, of=inbound_history)
+
+
+def test_both_builds_admit_the_same_inbound_requests_and_answer_others_alike(compiled_inbound: Sequence[str]) -> None:
+    instants = [int(step.split("\t")[1]) for step in compiled_inbound]
+
+    assert first_difference(history(SEEDS[0], pure=True, of=inbound_history), compiled_inbound) is None
+    assert [] == [word for word in SEEN_INBOUND if not any(word in step for step in compiled_inbound)]
+    assert instants[STEPS // 20] < inbound_history.LARGE_AFTER < instants[-1]
+
+
+@pytest.mark.parametrize("plant", inbound_history.PLANTS)
+def test_the_smallest_difference_of_an_admission_is_found(plant: str, compiled_inbound: Sequence[str]) -> None:
+    planted = history(SEEDS[0], plant, pure=True, of=inbound_history)
+
+    assert first_difference(planted, compiled_inbound) is not None
