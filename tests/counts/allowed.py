@@ -45,7 +45,7 @@ ALLOWED: Final = {
 #: Python calls of this project in one request to an application.
 INBOUND: Final = {"governed": 9, "denied": 12, "announced": 24}
 #: Those that find out whether the loop of trio runs, more.
-INBOUND_ON_TRIO: Final = 3
+INBOUND_ON_TRIO: Final = 4
 
 #: Python calls in reading the hints of an answer, with two limits in those of OpenAI and the IETF.
 HINTS: Final = {
