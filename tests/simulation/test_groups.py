@@ -10,7 +10,7 @@ import pytest
 import trio.lowlevel
 
 from governor import Config, Denied, Governor, UsageError
-from governor._actors import group
+from governor._actors.group import GroupActor
 from governor.messages import InboundDenied, InboundRequest
 from governor.policies.client_buckets import ClientBuckets
 from governor.testing import loop_clock
@@ -142,7 +142,7 @@ async def test_a_sweeper_that_waits_for_days_soon_follows_shorter_limits() -> No
 
 @pytest.mark.promise("R21")
 async def test_a_group_that_fails_grants_the_request_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with failing(group, "spend"):
+    with failing(GroupActor, "admit"):
         async with governed(shop={"limits": ["1/hour burst 1"]}) as governor:
             answers = [await admit(governor) for _ in range(3)]
 
