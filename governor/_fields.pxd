@@ -69,7 +69,12 @@ cdef inline bint has_small_numbers(BucketFields bucket) except -1:
     return bucket._fits and bucket._large_tat is None
 
 
+cdef class Tally:
+    cdef public long long happened
+
+
 cdef class PermitSource:
+    cdef public Tally answered
     cdef public Counts counters
     cdef public FailureRun degraded
     cdef public object failures, large, pop_leased, successes

@@ -5,7 +5,10 @@ Python these are the ordinary slots of their subclasses.
 """
 
 from collections.abc import Callable, MutableSequence, Sized
-from typing import Any, Literal, overload
+from itertools import repeat
+from operator import length_hint
+from sys import maxsize
+from typing import Any, Literal, Self, overload
 
 
 class FailureRun:
@@ -68,11 +71,26 @@ class BucketFields(LimitFields):
     # C:     set_tat(self, tat)
 
 
+class Tally(repeat):  # type: ignore[type-arg] # at run time it takes none # C: class Tally:
+    """How often something has happened. `next(tally)` counts once, on any thread: it happens in one step of the interpreter."""
+
+    __slots__ = ()
+
+    def __new__(cls) -> Self:  # C: def __init__(self):
+        return super().__new__(cls, None, maxsize)  # C: pass
+
+    def total(self) -> int:
+        """How often until now."""
+        return maxsize - length_hint(self)  # C: return self.happened
+
+
 class PermitSource:
     """What permits and calls read of the address of a scope that grants permits, in this process or in another one."""
 
-    __slots__ = ("counters", "degraded", "failures", "large", "listens", "pop_leased", "successes", "thread")
+    __slots__ = ("answered", "counters", "degraded", "failures", "large", "listens", "pop_leased", "successes", "thread")
 
+    #: Where other threads count successes with status 200; None where they leave them one by one.
+    answered: Tally | None
     #: The counters of the scope, for calls on the actor's own thread.
     counters: Counts
     degraded: FailureRun
@@ -84,7 +102,7 @@ class PermitSource:
     #: Takes one permit out of the lease while `large` and `failures` are empty; raises IndexError. For callers to whom the
     #: function call of `take` is much.
     pop_leased: Callable[[], Any]
-    #: Where other threads leave the successes that need not be read at once.
+    #: Where other threads leave the other successes that need not be read at once.
     successes: MutableSequence[Any]
     #: The actor's own thread.
     thread: int

@@ -281,7 +281,8 @@ class AskingElsewhere(Asking):
             try:
                 actor = access.addresses[method][provider]  # C: actor = address_of(access, provider, method)
                 if not actor.large and not actor.failures:  # C: if not (actor is None or actor.large or actor.failures):
-                    return actor.pop_leased()
+                    pop = actor.pop_leased  # In two steps, as in `Granting.grab`.
+                    return pop()
             except LookupError:
                 pass
         return super().try_permit(provider, method, key=key, cost=cost, caller=caller)

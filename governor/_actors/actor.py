@@ -84,7 +84,7 @@ class ScopeActor(Stepped):
         # Until the first step, which makes all of these. Successes may be left by any thread at any time.
         self._steps = self._lender = None
         self.inbox = self.large = self.unread = self.deposits = NOTHING
-        self.successes, self.pop_leased = [], NO_PERMIT
+        self.answered, self.successes, self.pop_leased = None, [], NO_PERMIT
         self._follow_policies()
 
     @property
@@ -163,8 +163,7 @@ class ScopeActor(Stepped):
     def catch_up(self) -> None:
         """Reads what the holder of the lease has to report."""
         lender = self._lender
-        # `Lender.unread`, for a status that looks at all scopes.
-        if self.successes or self.deposits or (lender is not None and lender.holder.outstanding):
+        if self.successes or (lender is not None and lender.unread):
             self.within(self.lender.catch_up)
 
     def on_published(self) -> None:
@@ -222,7 +221,8 @@ class ScopeActor(Stepped):
 
     def is_healthy(self, now: Instant) -> bool:
         """Whether its provider is known to be healthy: see `Ledger.is_healthy`."""
-        return self.ledger.is_healthy(now, len(self.successes))
+        lender = self._lender
+        return self.ledger.is_healthy(now, len(self.successes) if lender is None else lender.holder.unread)
 
     def stuck(self) -> set[int]:
         """The threads that wait here for what no passage of time will give."""

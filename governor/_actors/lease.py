@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Protocol, final
 import msgspec
 
 from governor._actors.permit import Permit, Success
+from governor._fields import Tally
 from governor._lazy import always
 from governor._units import MILLISECOND, Duration, Instant
 
@@ -80,12 +81,15 @@ class Holder(Protocol):
 class LocalHolder(msgspec.Struct, eq=False, gc=False):
     """The permits of one scope for the threads of this process, in a `collections.deque`, whose ends are safe on any thread.
 
-    `take` may be called, and `successes` and `deposits` appended to, on any thread. Each permit is popped once: by a call or by
-    a recall.
+    `take` may be called, `answered` counted up, and `successes` and `deposits` appended to, on any thread. Each permit is
+    popped once: by a call or by a recall.
     """
 
-    #: Calls that succeeded. Their permits know the list.
+    #: Calls that succeeded with status 200, and others. Their permits know both.
+    answered: Tally = msgspec.field(default_factory=Tally)
     successes: list[Success] = msgspec.field(default_factory=list)
+    # Of those with status 200, how many are reported.
+    _counted: int = 0
     # Made when it is first filled: most scopes grant nothing ahead, and an empty deque takes 760 bytes.
     _permits: deque[Permit] = msgspec.field(default_factory=always(_NO_PERMITS))
     #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
@@ -97,6 +101,11 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
 
     def __len__(self) -> int:
         return len(self._permits)
+
+    @property
+    def unread(self) -> int:
+        """Calls that succeeded and are not reported."""
+        return len(self.successes) + self.answered.total() - self._counted
 
     def fill(self, permits: Iterable[Permit], count: int, generation: int) -> None:
         """Adds permits. Never of an earlier generation, since the owner calls this directly."""
@@ -138,7 +147,11 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
         # Others may append meanwhile: what is removed is what was read.
         read = self.successes.copy()
         del self.successes[: len(read)]
-        return Counter(read)
+        found = Counter(read)
+        counted, self._counted = self._counted, self.answered.total()
+        if self._counted > counted:
+            found[200] += self._counted - counted
+        return found
 
 
 @final

@@ -49,7 +49,7 @@ class Lender:
         self._used = 0
         #: When permits were lent that are outstanding here, and how many, the oldest first, if limits wait for outcomes.
         self._batches: deque[tuple[Instant, int]] = NOTHING
-        self.holder = LocalHolder(cast("list[Success]", owner.successes))
+        self.holder = LocalHolder(successes=cast("list[Success]", owner.successes))
         #: Made with the first ask that finds the lease empty: nothing is granted ahead before it.
         self.demand = NO_DEMAND
         #: The holders in other processes with permits that are outstanding, and how many those are together.
@@ -65,7 +65,7 @@ class Lender:
     def unread(self) -> bool:
         """Whether the holder may have something to report."""
         holder = self.holder
-        return bool(holder.outstanding or holder.successes or holder.deposits)
+        return bool(holder.outstanding or holder.unread or holder.deposits)
 
     @property
     def asked(self) -> bool:

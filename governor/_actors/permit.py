@@ -165,6 +165,10 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
             elif owner.failures:  # C: elif has_any(owner.failures):
                 pass  # They were reported before, and are to be read before: or they would be taken for failures in a row.
             elif get_ident() != owner.thread:  # C: elif this_thread(get_ident) != owner.thread:
+                if status == 200 and owner.answered is not None:
+                    self.reported = True
+                    next(owner.answered)  # C: owner.answered.happened += 1
+                    return
                 if len(owner.successes) < MAX_SUCCESSES:
                     self.reported = True
                     owner.successes.append(status)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from governor._actors.counters import Counters
 from governor._actors.loop_watch import LoopWatch
 from governor._failures import Classifier
+from governor._fields import Tally
 from governor._units import Instant
 from governor.messages import Outcome
 
@@ -48,8 +49,12 @@ class Owner(Protocol):
         """Degraded mode."""
 
     @property
+    def answered(self) -> Tally | None:
+        """Where other threads count successes with status 200; None where they leave them one by one."""
+
+    @property
     def successes(self) -> MutableSequence[Any]:
-        """Where other threads leave each `Success` that need not be read at once."""
+        """Where other threads leave each other `Success` that need not be read at once."""
 
     @property
     def listens(self) -> bool:

@@ -63,7 +63,7 @@ class Stepped(InPlace):
             mailbox = made.mailbox
             self.inbox, self.large, self.unread = mailbox.inbox, mailbox.large, mailbox.outcomes
             self._lender = made.logic.lender
-            self.deposits = self._lender.holder.deposits
+            self.answered, self.deposits = self._lender.holder.answered, self._lender.holder.deposits
             self._steps = made
         making.pop(owner, None)
         if self.life.closed:

@@ -5,8 +5,8 @@ each pop looks at the clock, *after* it has popped, because a process that is st
 it goes on. The time counts from the sending of the message that was answered; at the owner it counts from the sending of the
 answer, which is later.
 
-All methods but `pop`, and the appends to `successes` and `deposits`, belong to the thread of the connection. Clocks are in
-nanoseconds: to read one in microseconds costs a pop another Python call.
+All methods but `pop`, and what is counted in `answered` and appended to `successes` and `deposits`, belong to the thread of the
+connection. Clocks are in nanoseconds: to read one in microseconds costs a pop another Python call.
 
 Bound: one instant for each message without an answer, and as many permits as the owner lends.
 """
@@ -17,6 +17,7 @@ from itertools import repeat, starmap
 from typing import Final, NamedTuple, final
 
 from governor._actors.permit import Permit
+from governor._fields import Tally
 from governor.protocol import LeaseUse
 
 Nanoseconds = int
@@ -60,12 +61,15 @@ class Reported(NamedTuple):
 class MemberLease:
     """The permits of one scope. `pop` takes one on any thread; it raises IndexError if there is none that may be used."""
 
-    __slots__ = ("_back", "_outstanding", "_permits", "deposits", "generation", "pop", "successes")
+    __slots__ = ("_back", "_counted", "_outstanding", "_permits", "answered", "deposits", "generation", "pop", "successes")
 
     def __init__(self, validity: Validity, clock: Callable[[], Nanoseconds]) -> None:
         self._permits: deque[Permit] = deque()
         self.pop = _popper(self._permits.popleft, validity, clock)
-        #: The HTTP status, or None, of calls that succeeded.
+        #: Calls that succeeded with status 200, and how many of them are reported.
+        self.answered = Tally()
+        self._counted = 0
+        #: The HTTP status, or None, of other calls that succeeded.
         self.successes: deque[int | None] = deque()
         #: One entry for each operation whose first attempt took a permit here.
         self.deposits: deque[None] = deque()
@@ -82,7 +86,7 @@ class MemberLease:
     @property
     def unread(self) -> bool:
         """Whether permits are lent, or something is to be told."""
-        return bool(self._outstanding or self.successes or self.deposits)
+        return bool(self._outstanding or self.successes or self.deposits or self.answered.total() > self._counted)
 
     @property
     def outstanding(self) -> int:
@@ -127,6 +131,9 @@ class MemberLease:
         """All that has happened since the last report."""
         # Successes first: a call is counted as made before it is counted as ended.
         successes = Counter(starmap(self.successes.popleft, repeat((), len(self.successes))))
+        counted, self._counted = self._counted, self.answered.total()
+        if self._counted > counted:
+            successes[200] += self._counted - counted
         deposits = len(self.deposits)
         for _ in range(deposits):
             self.deposits.popleft()

@@ -128,6 +128,7 @@ class AskedOwner(OutcomeLeaver):
     awaits_answers = True
     counters = Counters()
     degraded = HEALTHY
+    answered = None
     successes: Final[deque[int | None]] = deque()
 
     def __init__(

@@ -90,7 +90,7 @@ class StandIn(PermitSource, OutcomeLeaver):
         self.listens = False
         self.counters, self.degraded = _COUNTERS, HEALTHY
         self.pop_leased = lease.pop
-        self.successes = lease.successes
+        self.answered, self.successes = lease.answered, lease.successes
         self.deposits = lease.deposits
         self.classifier = parent.classifier
         self.watch = parent.watch

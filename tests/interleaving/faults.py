@@ -86,7 +86,7 @@ def steps_made_without_a_look_at_those_of_other_threads(self: ScopeActor) -> Ste
     made = Steps(self.ledger, self.life, owner=self, common=self._common, retry=self.retry)
     self.inbox, self.large, self.unread = made.mailbox.inbox, made.mailbox.large, made.mailbox.outcomes
     self._lender = made.logic.lender
-    self.deposits = self._lender.holder.deposits
+    self.answered, self.deposits = self._lender.holder.answered, self._lender.holder.deposits
     self._steps = made
     return made
 

@@ -15,7 +15,7 @@ from governor._actors.counters import Counters
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import MAX_SUCCESSES, HeldPermit
 from governor._failures import DEFAULT
-from governor._fields import PermitSource
+from governor._fields import PermitSource, Tally
 from governor._units import Instant
 from governor.messages import Answered, Outcome, Report
 from governor.policies.arrivals import Ending
@@ -42,6 +42,7 @@ class Listener(PermitSource):
         self.gathers = False
         self.classifier = DEFAULT
         self.watch: LoopWatch | None = None
+        self.answered: Tally | None = None
         self.successes: deque[int | None] = deque()
         self.failures: list[object] = []
         self.outcomes: deque[Outcome] = deque()
@@ -304,6 +305,17 @@ def test_unless_a_failure_may_have_been_sent_before_it(thread: int | None, way: 
 
     assert [(way, Report(GRANT, Result.SUCCESS, 200))] == owner.told
     assert not owner.successes
+
+
+def test_and_only_counted_if_its_status_is_200_and_that_is_counted() -> None:
+    owner = Listener(listens=False, thread=0)
+    owner.answered = Tally()
+    permits = [Permit(owner, Instant(5), 1) for _ in range(4)]
+    for permit, status in zip(permits, (200, 404, 200, 201), strict=True):
+        permit.record(status=status)
+
+    assert (2, [404, 201]) == (owner.answered.total(), list(owner.successes))
+    assert all(permit.reported for permit in permits)
 
 
 def test_nor_are_more_left_than_may_lie_unread() -> None:

@@ -41,7 +41,7 @@ def governor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Governor]:
 
 def successes(governor: Governor) -> int:
     """The outcomes that are not read yet."""
-    return len(actor_of(governor, "weather", "GET").successes)
+    return actor_of(governor, "weather", "GET").lender.holder.unread
 
 
 def permits(governor: Governor) -> int:
