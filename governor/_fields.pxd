@@ -70,7 +70,7 @@ cdef inline bint has_small_numbers(BucketFields bucket) except -1:
 
 
 cdef class Tally:
-    cdef public long long happened
+    cdef public long long left
 
 
 cdef class PermitSource:

@@ -6,7 +6,6 @@ Python these are the ordinary slots of their subclasses.
 
 from collections.abc import Callable, MutableSequence, Sized
 from itertools import repeat
-from operator import length_hint
 from sys import maxsize
 from typing import Any, Literal, Self, overload
 
@@ -72,16 +71,18 @@ class BucketFields(LimitFields):
 
 
 class Tally(repeat):  # type: ignore[type-arg] # at run time it takes none # C: class Tally:
-    """How often something has happened. `next(tally)` counts once, on any thread: it happens in one step of the interpreter."""
+    """Counts how often something happens: `next(tally)`, on any thread, in one step of the interpreter.
+
+    It counts down from `sys.maxsize`, and `operator.length_hint(tally)` is what is left: to read it takes no Python call.
+    """
 
     __slots__ = ()
 
     def __new__(cls) -> Self:  # C: def __init__(self):
-        return super().__new__(cls, None, maxsize)  # C: pass
+        return super().__new__(cls, None, maxsize)  # C: self.left = maxsize
 
-    def total(self) -> int:
-        """How often until now."""
-        return maxsize - length_hint(self)  # C: return self.happened
+    # C: def __length_hint__(self):
+    # C:     return self.left
 
 
 class PermitSource:

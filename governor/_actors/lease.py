@@ -10,6 +10,8 @@ granted, and the owner reads them before it grants ahead again.
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from operator import length_hint
+from sys import maxsize
 from typing import Final, NamedTuple, Protocol, final
 
 import msgspec
@@ -88,8 +90,8 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
     #: Calls that succeeded with status 200, and others. Their permits know both.
     answered: Tally = msgspec.field(default_factory=Tally)
     successes: list[Success] = msgspec.field(default_factory=list)
-    # Of those with status 200, how many are reported.
-    _counted: int = 0
+    # What was left in the tally at the last report.
+    _left: int = maxsize
     # Made when it is first filled: most scopes grant nothing ahead, and an empty deque takes 760 bytes.
     _permits: deque[Permit] = msgspec.field(default_factory=always(_NO_PERMITS))
     #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
@@ -105,7 +107,7 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
     @property
     def unread(self) -> int:
         """Calls that succeeded and are not reported."""
-        return len(self.successes) + self.answered.total() - self._counted
+        return len(self.successes) + self._left - length_hint(self.answered)
 
     def fill(self, permits: Iterable[Permit], count: int, generation: int) -> None:
         """Adds permits. Never of an earlier generation, since the owner calls this directly."""
@@ -148,9 +150,9 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
         read = self.successes.copy()
         del self.successes[: len(read)]
         found = Counter(read)
-        counted, self._counted = self._counted, self.answered.total()
-        if self._counted > counted:
-            found[200] += self._counted - counted
+        before, self._left = self._left, length_hint(self.answered)
+        if before > self._left:
+            found[200] += before - self._left
         return found
 
 

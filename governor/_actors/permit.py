@@ -167,7 +167,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
             elif get_ident() != owner.thread:  # C: elif this_thread(get_ident) != owner.thread:
                 if status == 200 and owner.answered is not None:
                     self.reported = True
-                    next(owner.answered)  # C: owner.answered.happened += 1
+                    next(owner.answered)  # C: owner.answered.left -= 1
                     return
                 if len(owner.successes) < MAX_SUCCESSES:
                     self.reported = True

@@ -14,6 +14,8 @@ Bound: one instant for each message without an answer, and as many permits as th
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from itertools import repeat, starmap
+from operator import length_hint
+from sys import maxsize
 from typing import Final, NamedTuple, final
 
 from governor._actors.permit import Permit
@@ -61,14 +63,14 @@ class Reported(NamedTuple):
 class MemberLease:
     """The permits of one scope. `pop` takes one on any thread; it raises IndexError if there is none that may be used."""
 
-    __slots__ = ("_back", "_counted", "_outstanding", "_permits", "answered", "deposits", "generation", "pop", "successes")
+    __slots__ = ("_back", "_left", "_outstanding", "_permits", "answered", "deposits", "generation", "pop", "successes")
 
     def __init__(self, validity: Validity, clock: Callable[[], Nanoseconds]) -> None:
         self._permits: deque[Permit] = deque()
         self.pop = _popper(self._permits.popleft, validity, clock)
-        #: Calls that succeeded with status 200, and how many of them are reported.
+        #: Calls that succeeded with status 200, and what was left in the tally at the last report.
         self.answered = Tally()
-        self._counted = 0
+        self._left = maxsize
         #: The HTTP status, or None, of other calls that succeeded.
         self.successes: deque[int | None] = deque()
         #: One entry for each operation whose first attempt took a permit here.
@@ -86,7 +88,7 @@ class MemberLease:
     @property
     def unread(self) -> bool:
         """Whether permits are lent, or something is to be told."""
-        return bool(self._outstanding or self.successes or self.deposits or self.answered.total() > self._counted)
+        return bool(self._outstanding or self.successes or self.deposits or length_hint(self.answered) < self._left)
 
     @property
     def outstanding(self) -> int:
@@ -131,9 +133,9 @@ class MemberLease:
         """All that has happened since the last report."""
         # Successes first: a call is counted as made before it is counted as ended.
         successes = Counter(starmap(self.successes.popleft, repeat((), len(self.successes))))
-        counted, self._counted = self._counted, self.answered.total()
-        if self._counted > counted:
-            successes[200] += self._counted - counted
+        before, self._left = self._left, length_hint(self.answered)
+        if before > self._left:
+            successes[200] += before - self._left
         deposits = len(self.deposits)
         for _ in range(deposits):
             self.deposits.popleft()

@@ -3,14 +3,15 @@
 They are stepped through bytecode by bytecode, like what they replace.
 """
 
-from collections import deque
+from collections import Counter, deque
+from operator import length_hint
 
 from governor._actors.actor import ScopeActor
 from governor._actors.failures import Failures
 from governor._actors.lease import LocalHolder
 from governor._actors.lender import Lender
 from governor._actors.mailbox import Mailbox
-from governor._actors.permit import Permit
+from governor._actors.permit import Permit, Success
 from governor._actors.steps import Steps
 from governor._units import Instant
 from governor.policies.gcra import TokenBucketPolicy
@@ -60,6 +61,12 @@ def recall_that_lists_the_lease_and_then_clears_it(self: LocalHolder, generation
     self.outstanding -= len(back)
     self.generation = generation
     return back
+
+
+def successes_counted_between_two_looks_at_the_tally(self: LocalHolder) -> Counter[Success]:
+    found = Counter[Success]({200: self._left - length_hint(self.answered)})
+    self._left = length_hint(self.answered)
+    return found
 
 
 def post_forgotten_after_the_inbox_was_read(self: Mailbox) -> None:

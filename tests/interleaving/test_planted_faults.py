@@ -24,7 +24,7 @@ from tests.interleaving.world import Ask, Scenario, World
 #: So many orders of events are tried at most before a fault counts as not found.
 TRIES: Final = 400
 #: Those that found a fault lately, tried first: it takes tens of others to find the rarer ones.
-LATELY: Final = (24, 43, 13, 8)
+LATELY: Final = (24, 43, 14, 15, 5, 8)
 
 
 def some_scripts(random: Random, scopes: str, statuses: tuple[int | None, ...] = (200,), asks: int = 30) -> list[list[Ask]]:
@@ -44,6 +44,13 @@ def still_bucket(random: Random) -> Scenario:
 def recalling(random: Random) -> Scenario:
     """As `still_bucket`, and others have their turn between any two bytecodes of a recall."""
     return Scenario("1/day burst 150", [[Ask("a")] * 60 for _ in range(3)], [Ask("a", cost=150)] * 40, closely=("recall",))
+
+
+def counting(random: Random) -> Scenario:
+    """As `recalling`, between any two bytecodes of a look at the successes."""
+    return Scenario(
+        "1/day burst 150", [[Ask("a")] * 60 for _ in range(3)], [Ask("a", cost=150)] * 40, closely=("_take", "succ")
+    )
 
 
 def cap(random: Random) -> Scenario:
@@ -84,6 +91,7 @@ def beginning(random: Random) -> Scenario:
         (still_bucket, patch.object(LocalHolder, "recall", faults.reclaim_that_counts_a_popped_permit)),
         (still_bucket, patch.object(LocalHolder, "recall", faults.reclaim_that_looks_before_it_pops)),
         (recalling, patch.object(LocalHolder, "recall", faults.recall_that_lists_the_lease_and_then_clears_it)),
+        (counting, patch.object(LocalHolder, "_take_successes", faults.successes_counted_between_two_looks_at_the_tally)),
         (window, patch.object(StrictWindowPolicy, "ended", faults.outcome_dated_when_its_permit_was_lent)),
         (still_window, patch.object(LocalHolder, "recall", faults.reclaim_that_counts_a_popped_permit)),
         (bucket, patch.object(Mailbox, "_on_notified", faults.post_forgotten_after_the_inbox_was_read)),

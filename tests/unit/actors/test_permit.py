@@ -5,6 +5,8 @@ import gc
 import urllib.error
 from collections import deque
 from email.message import Message
+from operator import length_hint
+from sys import maxsize
 from threading import Thread, get_ident
 
 import msgspec
@@ -314,7 +316,7 @@ def test_and_only_counted_if_its_status_is_200_and_that_is_counted() -> None:
     for permit, status in zip(permits, (200, 404, 200, 201), strict=True):
         permit.record(status=status)
 
-    assert (2, [404, 201]) == (owner.answered.total(), list(owner.successes))
+    assert (2, [404, 201]) == (maxsize - length_hint(owner.answered), list(owner.successes))
     assert all(permit.reported for permit in permits)
 
 
