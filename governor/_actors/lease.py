@@ -90,8 +90,8 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
     #: Calls that succeeded with status 200, and others. Their permits know both.
     answered: Tally = msgspec.field(default_factory=Tally)
     successes: list[Success] = msgspec.field(default_factory=list)
-    # What was left in the tally at the last report.
-    _left: int = maxsize
+    #: What was left in the tally at the last report.
+    left: int = maxsize
     # Made when it is first filled: most scopes grant nothing ahead, and an empty deque takes 760 bytes.
     _permits: deque[Permit] = msgspec.field(default_factory=always(_NO_PERMITS))
     #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
@@ -107,7 +107,7 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
     @property
     def unread(self) -> int:
         """Calls that succeeded and are not reported."""
-        return len(self.successes) + self._left - length_hint(self.answered)
+        return len(self.successes) + self.left - length_hint(self.answered)
 
     def fill(self, permits: Iterable[Permit], count: int, generation: int) -> None:
         """Adds permits. Never of an earlier generation, since the owner calls this directly."""
@@ -150,9 +150,9 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
         read = self.successes.copy()
         del self.successes[: len(read)]
         found = Counter(read)
-        before, self._left = self._left, length_hint(self.answered)
-        if before > self._left:
-            found[200] += before - self._left
+        before, self.left = self.left, length_hint(self.answered)
+        if before > self.left:
+            found[200] += before - self.left
         return found
 
 

@@ -13,6 +13,7 @@ Bound: there are at most as many remote holders as connected processes that have
 from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import repeat, starmap
+from operator import length_hint
 from typing import cast, final
 
 from governor import instrumentation
@@ -65,7 +66,8 @@ class Lender:
     def unread(self) -> bool:
         """Whether the holder may have something to report."""
         holder = self.holder
-        return bool(holder.outstanding or holder.unread or holder.deposits)
+        # `holder.unread`, without its call: each step asks this.
+        return bool(holder.outstanding or holder.successes or holder.deposits or length_hint(holder.answered) < holder.left)
 
     @property
     def asked(self) -> bool:

@@ -64,8 +64,8 @@ def recall_that_lists_the_lease_and_then_clears_it(self: LocalHolder, generation
 
 
 def successes_counted_between_two_looks_at_the_tally(self: LocalHolder) -> Counter[Success]:
-    found = Counter[Success]({200: self._left - length_hint(self.answered)})
-    self._left = length_hint(self.answered)
+    found = Counter[Success]({200: self.left - length_hint(self.answered)})
+    self.left = length_hint(self.answered)
     return found
 
 
