@@ -27,7 +27,7 @@ _CODE: Final = re.compile(
 _CODE_KEY: Final = re.compile(r"(?:code|type|reason|error|errors|name|status|tag|id|errorcode|kind)$")
 #: Sentences that say that calls come too fast.
 _SAID: Final = re.compile(
-    r"too many (?:\w+ ){0,2}(?:requests|calls|attempts|tries)(?! in (?:\w+ )?(?:batch|bulk|single|one))"
+    r"too many (?:\w+ ){0,2}(?:requests|calls|attempts|tries|visits)(?! in (?:\w+ )?(?:batch|bulk|single|one))"
     r"|(?:rate|requests?|calls?|api)[ -]?limit (?:per \w+ |has |have |was |is |been )*(?:exceed|reached|hit|met|triggered)"
     r"|exceed\w* (?:[\w']+ ){0,5}(?:(?:rate|request|usage)[ -]limit|(?:access|request|call) rate)"
     r"|(?:over|out of) (?:(?:your|the) )?(?:rate|request|usage) limit|usage (?:is )?over (?:the |your )?limit"
@@ -89,7 +89,7 @@ _SIGNS: Final = frozenset(
 )
 _MESSAGES: Final = frozenset(
     {"msg", "message", "errmsg", "errormsg", "errormessage", "statusmsg", "statusmessage", "errordescription", "info", "reason"}
-    | {"detail", "result", "description", "submsg"}
+    | {"detail", "result", "description", "submsg", "retmsg", "resmsg"}
 )
 _ENVELOPES: Final = frozenset({"response", "status", "baseresp", "header", "meta", "error", "errorresponse"})
 _FAILURES: Final = frozenset({"error", "fail", "failed", "failure", "nok", "false"})
@@ -177,13 +177,15 @@ def _fails(named: Iterable[tuple[str, object]]) -> bool:
             said = said or (isinstance(value, str) and (name != "status" or value.isupper()) and is_code(value))
         elif name in _MESSAGES:
             short = isinstance(value, str) and len(value) <= _MAX_PHRASE and is_code(value)
-            said = said or short or says_throttled([value])
+            said = said or short or (isinstance(value, (str, list)) and says_throttled([value]))
     return failed and said
 
 
 def _is_failure(name: str, value: object) -> bool:
     """Whether a code says that a call failed: a number that is none of success, or a word."""
     text = str(value).strip().lower()
+    if isinstance(value, (list, dict)):
+        return bool(value)
     if name in ("success", "ok"):
         return text == "false"
     if text.isdecimal():

@@ -146,6 +146,8 @@ def test_a_denial_may_be_worded_in_other_languages(said: str) -> None:
         b'{"status": "ok", "message": "Rate limit exceeded by 3 users today"}',
         b'{"success": true, "result": "You have been sent too many requests by a friend."}',
         b'[{"code": 5, "message": "Too many requests"}]',
+        b'{"error": [], "result": "Rate limit exceeded"}',
+        b'{"code": 7, "result": {"log": "Rate limit exceeded"}}',
     ],
 )
 def test_the_data_of_an_answer_that_succeeded_may_hold_the_words_of_a_denial(body: bytes) -> None:
