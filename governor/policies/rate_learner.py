@@ -12,7 +12,7 @@ of the next counts instead.
 
 An unknown provider begins at `FIRST_RATE`, and the rate doubles for every `DOUBLE_AFTER` in which it is used, until a denial.
 One that answers soon is asked faster sooner: the calls that are under way, all of which may be denied, may be a part of those
-that were accepted in the last minute.
+that were accepted in the last minute. Those that answer soonest tell how long a denial takes.
 """
 
 import math
@@ -38,6 +38,9 @@ MAX_UNDER_WAY: Final = 28
 AHEAD: Final = 1.25
 MAX_AHEAD: Final = 4
 MIN_TOOK: Final = Duration(SECOND // 4)
+#: Beyond so many calls, which a provider that is strict would have denied by then, one in so many more may be under way.
+MANY: Final = 90
+MANY_PART: Final = 3
 #: Calls for each time that the rate of the last denial is tried again, at first and at most, and the time until it is.
 PROBE_EVERY: Final = 300
 MAX_PROBE_EVERY: Final = 900
@@ -55,8 +58,9 @@ MAX_SPELL_PAUSE: Final = Duration(5 * MINUTE)
 FORGET_AFTER: Final = Duration(10 * MINUTE)
 
 _FORGET_FLATS: Final = 4
-#: The part of the latest call in the mean time of an answer is one in so many.
-_MEAN_OF: Final = 8
+#: A denial takes as long as the answers that come soonest, because the provider does no work for it. That time becomes longer
+#: by one part in so many of what an answer takes more.
+_LONGER_BY: Final = 16
 #: What was accepted in the shortest of the spans is what a provider grants if it is at least this part of the latest rate,
 #: and so many calls.
 _USED: Final = 0.85
@@ -120,7 +124,7 @@ class RateLearner:
         self._cycle_calls = 0
         self._spell_at = now
         self._in_spell = False
-        #: Calls granted since a gentle rate last changed, and how soon they are answered; None before the first answer.
+        #: Calls granted since a gentle rate last changed, and how soon the soonest are answered; None before the first answer.
         self._since = 0
         self._took: int | None = None
         #: The rate of the limits that the server states: a gentle rate is a little more before a denial. 0 if it is not
@@ -180,8 +184,9 @@ class RateLearner:
         self.rate = self.rate if self.gentle else NO_RATE
 
     def answered(self, took: int) -> None:
-        """The answer to a call has begun so many microseconds after its grant. A gentle rate grows by that."""
-        self._took = took if self._took is None else self._took + (took - self._took) // _MEAN_OF
+        """The answer to a call has begun so many microseconds after its grant. A gentle rate grows by the soonest of these."""
+        known = took if self._took is None else self._took
+        self._took = took if took < known else known + (took - known) // _LONGER_BY
 
     def state_rate(self, now: Instant, rate: float) -> None:
         """The server states limits of so many requests per second. A gentle rate that is lower grows at once."""
@@ -208,7 +213,9 @@ class RateLearner:
             self.rate = min(self.rate, most)
         if self._took:
             took = max(self._took, MIN_TOOK)
-            under_way = min(self.window.used(now)[-1] / UNDER_WAY_PART, MAX_UNDER_WAY)
+            accepted = self.window.used(now)[-1]
+            risked = accepted / UNDER_WAY_PART + max(0, accepted - MANY) / MANY_PART
+            under_way = min(risked, MAX_UNDER_WAY)
             rate = min(max(under_way * SECOND / took, AHEAD * (self.stated or 0.0)), MAX_UNDER_WAY * SECOND / took, most)
             if rate > self.rate:
                 self._before = rate / 2
@@ -291,6 +298,9 @@ class RateLearner:
             return rate, BETA
         # It has grown since it was last found not to be too much. A limit of a rate is between the two.
         before = min(rate, self._before)
+        held = self.window.used(now)[0] * SECOND / SPANS[0]
+        if is_rate and held > (before + rate) / 2:
+            return min(held, rate), BETA  # So much was accepted for longer than the rate took to grow.
         rate = (before + rate) / 2 if is_rate else before
         return rate, BETA * before / rate
 
