@@ -22,11 +22,11 @@ cdef inline int keep_small_numbers(ClientBuckets table) except -1:
     return 0
 
 
-cdef inline bint spent_in_64_bits(
-    long long now, ClientBuckets table, dict entries, bytes key, object known, long long cost
+cdef inline bint holds_in_64_bits(
+    long long now, ClientBuckets table, dict entries, bytes key, object known, long long cost, bint spends
 ) except -1:
-    """Takes the request out of the bucket of a client whose TAT is `known`, as below. False, and nothing has changed, if it does
-    not hold as much, or if a number is too large.
+    """Whether the bucket of a client whose TAT is `known` holds the request, as below. Takes it out if it does and `spends`.
+    False, and nothing has changed, if a number is too large to say.
     """
     cdef long long full, tat, spent, ahead
     if not table._fits or not fits(known, &tat) or overflows_mul(now, table._small_ticks, &full):
@@ -37,7 +37,8 @@ cdef inline bint spent_in_64_bits(
         return False
     if ahead > table._small_tolerance:
         return False
-    entries[key] = tat
+    if spends:
+        entries[key] = tat
     return True
 
 

@@ -55,8 +55,9 @@ def spend(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int 
         key = keys[which]
         entries = table._tables[key[-1]]
         known = entries.get(key)
-        # C: if by is None and known is not None and spent_in_64_bits(now, table, entries, key, known, cost):
-        # C:     before.append(known)
+        # C: if known is not None and holds_in_64_bits(now, table, entries, key, known, cost, by is None):
+        # C:     if by is None:
+        # C:         before.append(known)
         # C:     continue
         full = now * table._ticks
         if known is None and (not entries or table._floors[key[-1]] > full or len(entries) >= table._per_table):
