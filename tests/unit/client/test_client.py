@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from governor import ConfigError, CounterRecord, Governor, UsageError
-from governor_client import TrafficControlledHttpClient, _permits
+from governor_client import TrafficControlledHttpClient
 from tests.support.governors import brief_denials
 
 if TYPE_CHECKING:
@@ -307,7 +307,7 @@ def test_the_governor_of_the_process_is_looked_up_by_the_first_request(
         looked_up.append(background)
         return background
 
-    monkeypatch.setattr(_permits, "default", default)
+    monkeypatch.setattr("governor._asking_client.default", default)
 
     with client_of(provider([200])) as client:
         before = list(looked_up)
