@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from governor import Denied, Governor, Reason, _default
+from governor import Config, Denied, Governor, Permit, Reason, _default, caller
 from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.governors import no_default_yet
+from tests.support.leases import PLENTY
 from tests.support.programs import run
 
 pytestmark = pytest.mark.promise("R51")
@@ -52,6 +53,20 @@ def test_a_block_of_a_client_without_a_governor_asks_the_one_that_runs_and_class
             failures.append(governor.statistics().counters.failures)
 
     assert [1, 0] == failures
+
+
+@pytest.mark.promise("R18")
+@pytest.mark.usefixtures("_no_default")
+def test_it_takes_no_permit_of_a_lease_for_a_label_that_has_spent_its_budget() -> None:
+    budget = {"agents": {"labels": ["agent-*"], "requests": "1 per day"}}
+    client = GovernorClient()
+    with Governor(Config.from_mapping({"outbound": {"default": {"limits": [PLENTY]}}, "budget": budget})):
+        for _ in range(30):
+            granted(client.try_permit("weather"))  # Permits are granted ahead by then.
+        with caller("agent-7"):
+            answers = [client.try_permit("weather") for _ in range(30)]
+
+    assert 1 == sum(isinstance(answer, Permit) for answer in answers)
 
 
 @pytest.mark.promise("R55")
