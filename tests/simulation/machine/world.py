@@ -12,11 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from itertools import count
+from pkgutil import walk_packages
 from random import Random
 from typing import Any, Final
 from unittest.mock import patch
 
+import governor
 from governor import _threads, clock
 
 #: Nanoseconds.
@@ -28,6 +31,11 @@ _NEVER: Final = 10**30
 _COSTS: Final = (0, 500, 2_000, 2_000, 20_000)
 #: Callbacks without any passing of time that count as a loop without an end.
 _MAX_STEPS: Final = 3_000_000
+
+# A module that is loaded within the block of a world or of its network would find the clock, threads and sockets of the test.
+for _found in walk_packages(governor.__path__, "governor."):
+    if not _found.name.endswith("__main__"):
+        import_module(_found.name)
 
 
 class Stuck(AssertionError):
