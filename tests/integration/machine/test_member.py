@@ -162,17 +162,19 @@ def test_a_process_without_a_daemon_says_so_once(tmp_path: Path, caplog: pytest.
 def test_a_daemon_of_another_version_is_in_the_log_once_however_often_it_ends_the_connection(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    ended, silent = "has ended: the daemon rejects this process: version 2 is spoken here: ", " does not say welcome: "
     connected = list[socket.socket]()
     with socket.create_server(str(path := tmp_path / "s"), family=socket.AF_UNIX) as other, member(PLENTY, path) as there:
         GovernorClient(there).try_permit("weather")
-        while len(connected) < 4:
+        while len(connected) < 4 or ended not in caplog.text or silent not in caplog.text:
             connected.append(other.accept()[0])
             connected[-1].sendall(encode(Rejected(f"version 2 is spoken here: {len(connected)}")))
             connected[-1].close()
 
-    ended = f"The connection to the daemon at {path} has ended: the daemon rejects this process: version 2 is spoken here: 1"
-    assert [ended, f"The daemon at {path} does not say welcome: calls are decided without it"] == caplog.messages[:2]
-    assert {f"There is no daemon at {path}"} >= {message.split(" (")[0] for message in caplog.messages[2:]}
+    # On a slow machine the first connection may have lasted too long for a welcome, before it was rejected.
+    said = [message.split(" (")[0] for message in caplog.messages]
+    assert [1, 1] == [len([one for one in said if what in one]) for what in (ended, silent)]
+    assert {f"There is no daemon at {path}"} >= {one for one in said if ended not in one and silent not in one}
 
 
 def test_a_call_that_waits_when_the_daemon_goes_and_comes_back_is_granted_there(tmp_path: Path) -> None:
