@@ -27,7 +27,7 @@ class Allowed(NamedTuple):
 
 ALLOWED: Final = {
     "pair": Allowed(5, 184),
-    "async with": Allowed(13, 1080),
+    "async with": Allowed(12, 1080),
     "denied": Allowed(5, 128),
     "two limits": Allowed(5, 184),
     "strict window": Allowed(10, 192, on_trio=3),
