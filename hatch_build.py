@@ -108,7 +108,7 @@ def compile_into(root: Path, target: Path) -> list[Path]:
             )
             distribution = Distribution({"name": "kernel", "ext_modules": compiled, "packages": []})
             command = distribution.get_command_obj("build_ext")
-            command.build_lib, command.build_temp = str(target), "objects"
+            command.build_lib, command.build_temp, command.parallel = str(target), "objects", os.cpu_count()
             command.ensure_finalized()
             command.run()
         finally:
