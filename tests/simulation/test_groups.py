@@ -12,7 +12,6 @@ import trio.lowlevel
 from governor import Config, Denied, Governor, UsageError
 from governor._actors.group import GroupActor
 from governor.messages import InboundDenied, InboundRequest
-from governor.policies.client_buckets import ClientBuckets
 from governor.testing import loop_clock
 
 pytestmark = pytest.mark.anyio
@@ -114,7 +113,7 @@ async def test_a_blocked_client_is_remembered_until_its_bucket_is_full() -> None
 
 
 async def test_a_sweep_that_fails_is_taken_up_again(caplog: pytest.LogCaptureFixture) -> None:
-    with failing(ClientBuckets, "sweep", 5):
+    with failing(GroupActor, "_sweep", 5):
         async with governed(shop={"limits": ["1/s burst 10"]}) as governor:
             for number in range(50):
                 await admit(governor, number=number)
