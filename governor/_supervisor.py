@@ -52,7 +52,7 @@ _log: Final = logging.getLogger("governor")
 _MAX_CRASHES: Final = 5
 _CRASH_INTERVAL: Final = MINUTE
 #: Scopes that are looked at in one step of a survey: about a tenth of a millisecond.
-_MAX_SURVEYED: Final = 32
+_MAX_SURVEYED: Final = 24
 #: The same of inbound groups.
 _MAX_GROUPS_SURVEYED: Final = 4
 #: Seconds by which the wall clock may drift before moments are computed from its new reading.

@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 T = TypeVar("T")
 
 #: Scopes that are looked at in one step: about a tenth of a millisecond.
-MAX_IN_STEP: Final = 96
+MAX_IN_STEP: Final = 64
 
 
 def finish(steps: Iterator[T | None]) -> T:
