@@ -81,7 +81,7 @@ class KeptScopeActor(ScopeActor):
                 return None
             ready = self._spending.commit(now)
             if ready:
-                self.gate = max(self.gate, Instant(ready))
+                self.gate, self._reason = max(self.gate, Instant(ready)), None
             self.counters.requests += 1
             make = self._make
             return make(self, now, self._generation)

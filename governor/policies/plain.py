@@ -34,9 +34,10 @@ class PlainSpending:
                 awaiting.append(limit)
             else:
                 others.append(limit)
-        # Most scopes have nothing but buckets, and the tuple that there is serves.
-        self._buckets: tuple[TokenBucketPolicy, ...]
-        self._buckets = limits if len(buckets) == len(limits) else (*buckets,)  # type: ignore[assignment]
+        self._buckets: tuple[TokenBucketPolicy, ...] = (*buckets,)
+        if len(buckets) == len(limits):
+            # Most scopes have nothing but buckets, and the tuple that there is serves. `cast` would be a call for each of them.
+            self._buckets = limits  # type: ignore[assignment] # all are buckets
         #: Those that wait for outcomes.
         self._awaiting = (*awaiting,)
         self._others = (*others,)

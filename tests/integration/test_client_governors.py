@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from governor import Config, Denied, Governor, Permit, Reason, _default, caller
+from governor import Classify, Config, Denied, Governor, Permit, Reason, _default, caller
 from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.governors import no_default_yet
@@ -46,8 +46,9 @@ def test_a_client_without_a_governor_asks_that_of_the_process_and_the_next_one_w
 @pytest.mark.usefixtures("_no_default")
 def test_a_block_of_a_client_without_a_governor_asks_the_one_that_runs_and_classifies_by_its_rules() -> None:
     client, failures = GovernorClient(), []
-    for says in ("failure", "neutral"):
-        with Governor(classify=lambda _, says=says: says) as governor:  # type: ignore[misc] # one of its words
+    rules: tuple[Classify, ...] = (lambda _: "failure", lambda _: "neutral")
+    for classify in rules:
+        with Governor(classify=classify) as governor:
             with suppress(ValueError), client.permit("weather", classify=lambda _: None):
                 raise ValueError
             failures.append(governor.statistics().counters.failures)

@@ -1,6 +1,7 @@
 """Asks of another process that have come together: one step decides on those in a row of one scope, as one by one."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -70,7 +71,7 @@ async def test_if_one_brings_the_actor_down_each_is_answered_once(monkeypatch: p
 
         monkeypatch.setattr(type(actor.logic.retries), "asks", staticmethod(fails))
         answers: list[int] = []
-        waiters = [Waiter(Acquire(PLAIN, 60.0), lambda number=number: answers.append(number)) for number in range(4)]  # type: ignore[misc]
+        waiters = [Waiter(Acquire(PLAIN, 60.0), partial(answers.append, number)) for number in range(4)]
         actor.acquire_all([(waiter.acquire, waiter) for waiter in waiters])
 
         assert [0, 1, 2, 3] == sorted(answers)
