@@ -1,30 +1,43 @@
-"""Writes the table of dialects of the reference from their data.
+"""Writes two tables of the dialects from their files: that of the reference, and the one that programs read.
 
-Run as `python -m tools.dialects`; a test compares the page with the data.
+Run as `python -m tools.dialects`; tests compare both with the files.
 """
 
 from pathlib import Path
 from typing import Final
 
-from governor.hints import Dialect, built_in_dialects
-from governor.hints.dialect import read_dialects
+import msgspec
+
+from governor.hints import Dialect
+from governor.hints.dialect import DialectFile, read_dialects
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "reference" / "dialects.md"
+FILES: Final = ROOT / "governor" / "hints" / "dialects"
+TABLE: Final = FILES / "table.json"
 BEGIN: Final = "<!-- The table is written by `python -m tools.dialects`. -->\n"
 
 
 def table() -> str:
     """The rows of the table, one for each dialect."""
     rows = ["| provider | also | limits | rate limited | wait | source | date |", "|---|---|---|---|---|---|---|"]
-    own = read_dialects(ROOT / "governor" / "hints" / "dialects")
-    rows += [_row(name, own[name]) for name in built_in_dialects()]
+    rows += [_row(name, dialect) for name, dialect in read_dialects(FILES).items()]
     return "\n".join(rows) + "\n"
 
 
 def page() -> str:
     """The page with its table written anew."""
     return PAGE.read_text(encoding="utf-8").partition(BEGIN)[0] + BEGIN + "\n" + table()
+
+
+def data() -> str:
+    """The table that programs read: one dialect a line, as its file says it."""
+    said = {name: _said(dialect) for name, dialect in read_dialects(FILES).items()}
+    return "{\n" + ",\n".join(f'"{name}":{msgspec.json.encode(one).decode()}' for name, one in said.items()) + "\n}\n"
+
+
+def _said(dialect: Dialect) -> DialectFile:
+    return DialectFile(**{field: getattr(dialect, field) for field in DialectFile.__struct_fields__})
 
 
 def _row(name: str, dialect: Dialect) -> str:
@@ -45,4 +58,5 @@ def _row(name: str, dialect: Dialect) -> str:
 
 
 if __name__ == "__main__":
+    TABLE.write_text(data(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")

@@ -1,12 +1,14 @@
 """Dialects: how providers say their limits. Each is one data file, `dialects/NAME.toml`.
 
+`python -m tools.dialects` writes `dialects/table.json` from these files, and programs read that: to parse the files took longer
+than all else that the first answer loads, in the event loop.
+
 A source of a value is the name of a header, in lower case, or a path into a JSON body, such as `$.errors[].type`. Every
 dialect also reads `Retry-After` and its relatives, and the fields `RateLimit` and `RateLimit-Policy`.
 """
 
 import datetime
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -28,7 +30,7 @@ _MIN_WORD: Final = 4
 GENERIC: Final = "generic"
 
 
-class LimitSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LimitSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where an answer says the state of one limit."""
 
     dimension: str = "requests"
@@ -53,7 +55,7 @@ class LimitSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unit: Literal["s", "ms"] = "s"
 
 
-class PolicyFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PolicyFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The names of a pair of fields in the syntax of RateLimit and RateLimit-Policy, and of a reset that goes with them."""
 
     state: str
@@ -61,7 +63,7 @@ class PolicyFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reset: str | None = None
 
 
-class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A condition on an answer: its status, and a value that is there, has one of these texts, or is absent."""
 
     status: tuple[int, ...] = ()
@@ -71,7 +73,7 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     absent: bool = False
 
 
-class Ban(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Ban(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which answers the provider counts before it bans a client: statuses, unless `exempt` holds."""
 
     statuses: tuple[int, ...] = (401, 403, 429)
@@ -81,7 +83,7 @@ class Ban(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 STANDARD: Final = PolicyFields(state="ratelimit", policy="ratelimit-policy")
 
 
-class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a dialect file says."""
 
     title: str
@@ -109,7 +111,7 @@ class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 # What msgspec has to know of these types is built while one thread imports. Two threads that build it at once, each with its
 # first answer, crash the process.
-msgspec.json.Decoder(DialectFile)
+_TABLE: Final = msgspec.json.Decoder(dict[str, DialectFile])
 
 
 class LimitReader(NamedTuple):
@@ -155,56 +157,73 @@ def dialect_of(provider: str) -> Dialect:
     names, words = _names(), re.split("[-_. ]", re.split("[/:]", provider, maxsplit=1)[0][:64].lower())
     for known in ("".join(words), words[0]):
         if known in names and (known == "".join(words) or len(known) >= _MIN_WORD):
-            return names[known]
-    return names[GENERIC]
+            return _built_in(names[known])
+    return _built_in(GENERIC)
+
+
+def built_in_dialects() -> Mapping[str, Dialect]:
+    """The dialects of this package by name."""
+    return {name: _built_in(name) for name in _table()}
 
 
 @cache
-def built_in_dialects() -> Mapping[str, Dialect]:
-    """The dialects of this package by name."""
-    found = read_dialects(data_folder(__package__, "dialects"))
-    # What a known provider says only about limits is understood in the answers of an unknown one that say "rate limited".
-    generic = found[GENERIC]
-    known = {reader.marker: reader for one in found.values() for reader in one.readers if reader.marker[0] != "$"}
-    others = [reader for marker, reader in known.items() if marker not in generic.markers]
-    readers = (*generic.readers, *others)
-    found[GENERIC] = msgspec.structs.replace(generic, readers=readers, known=_known(generic.markers, generic.fields, readers))
+def _built_in(name: str) -> Dialect:
+    table = _table()
+    found = _derived(table[name])
+    if name == GENERIC:
+        # What a known provider says only about limits is understood in the answers of an unknown one that say "rate limited".
+        known = {_marker(limit): limit for one in table.values() for limit in one.limits}
+        others = [limit for marker, limit in known.items() if marker[0] != "$" and marker not in found.markers]
+        readers = (*found.readers, *map(_reader, others))
+        found = msgspec.structs.replace(found, readers=readers, known=_known(found.markers, found.fields, readers))
     # The waits of the generic dialect are those of all.
-    shared = {name: (*one.waits, *(wait for wait in generic.waits if wait not in one.waits)) for name, one in found.items()}
-    return {name: msgspec.structs.replace(one, waits=shared[name]) for name, one in found.items()}
+    return msgspec.structs.replace(found, waits=tuple(dict.fromkeys((*found.waits, *table[GENERIC].waits))))
+
+
+@cache
+def _table() -> Mapping[str, DialectFile]:
+    return _TABLE.decode((data_folder(__package__, "dialects") / "table.json").read_bytes())
 
 
 def read_dialects(folder: "Traversable") -> dict[str, Dialect]:
     """The dialects of a folder, by the names of their files. Raises `ConfigError` for a file that is not a dialect."""
     found = sorted((entry.name, entry) for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return {name.removesuffix(".toml"): read_dialect(name, entry.read_text(encoding="utf-8")) for name, entry in found}
+    return {name.removesuffix(".toml"): _read(name, entry.read_text(encoding="utf-8")) for name, entry in found}
 
 
-def read_dialect(name: str, text: str) -> Dialect:
-    """The dialect that the text of a file describes. Raises `ConfigError` if it is not a dialect."""
+def _read(name: str, text: str) -> Dialect:
+    import tomllib  # The built-in dialects need none.
+
     try:
-        said = msgspec.convert(tomllib.loads(text), DialectFile)
-        wait = max(MIN_WAIT, parse_duration(said.default_wait)) if said.default_wait else MIN_WAIT
-        readers = tuple(_reader(limit) for limit in said.limits)
+        return _derived(msgspec.convert(tomllib.loads(text), DialectFile))
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(name, text, "a dialect", message=f"dialect {name}: {error}") from None
+
+
+def _derived(said: DialectFile) -> Dialect:
+    readers = tuple([_reader(limit) for limit in said.limits])
     conditions = [one.where for one in said.throttled if one.where is not None and not one.status]
     fields = (field.state for field in said.fields)
     markers = [RETRY_AFTER, PUSHBACK, STANDARD.state, STANDARD.policy, *fields, *_sources(readers), *conditions]
     return Dialect(
-        **{field: getattr(said, field) for field in said.__struct_fields__},
+        **{field: getattr(said, field) for field in DialectFile.__struct_fields__},
         markers=_headers(markers),
         known=_known(markers, said.fields, readers),
         readers=readers,
         throttled_statuses=frozenset(status for one in said.throttled if one.where is None for status in one.status),
-        wait=wait,
+        wait=max(MIN_WAIT, parse_duration(said.default_wait)) if said.default_wait else MIN_WAIT,
     )
 
 
-def _reader(limit: LimitSources) -> LimitReader:
+def _marker(limit: LimitSources) -> str:
     marker = limit.remaining or limit.ratio or limit.used or limit.limit or limit.refill
     if marker is None:
         raise ConfigError("limits", limit, "a limit with `remaining`, `ratio`, `used`, `limit` or `refill`")
+    return marker
+
+
+def _reader(limit: LimitSources) -> LimitReader:
+    marker = _marker(limit)
     windows = tuple([int(parse_duration(one.strip())) for one in (limit.window or "").split(",") if one.strip()])
     return LimitReader(
         limit,
@@ -225,7 +244,7 @@ def _headers(sources: Iterable[str]) -> tuple[str, ...]:
 
 
 def _known(markers: Iterable[str], fields: Iterable[PolicyFields], readers: Iterable[LimitReader]) -> tuple[str, ...]:
-    signs = (sign for reader in readers for sign in reader.signs)
+    signs = [sign for reader in readers for sign in (*reader.signs, reader.sources.limit, reader.sources.interval) if sign]
     return _headers((*markers, *(field.policy for field in fields), *signs))
 
 
@@ -234,6 +253,6 @@ def _sources(readers: tuple[LimitReader, ...]) -> list[str]:
 
 
 @cache
-def _names() -> dict[str, Dialect]:
-    found = built_in_dialects()
-    return {re.sub("[-_. ]", "", name): one for key, one in found.items() for name in (key, *one.aliases)}
+def _names() -> dict[str, str]:
+    """The names of the dialects, and the other names of their providers, without separators."""
+    return {re.sub("[-_. ]", "", name): key for key, one in _table().items() for name in (key, *one.aliases)}

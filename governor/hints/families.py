@@ -16,6 +16,7 @@ import msgspec
 
 from governor._units import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Duration
 from governor.hints.dialect import LimitReader, LimitSources, PolicyFields
+from governor.hints.patterns import pattern
 
 #: Limits of one answer that are read.
 MAX_FAMILIES: Final = 16
@@ -24,7 +25,7 @@ _MAX_PARTS: Final = 64
 #: Characters of the name of a header that is understood.
 _MAX_NAME: Final = 96
 
-_WORD: Final = re.compile(
+_WORD: Final = pattern(
     r"rate-?limit(?:ing|bysize)?|flood-?control|(?<=-)remaining-(?:this|today)|limit-per|quota|throttle|limit|calls?\b|requests?\b"
     r"|tokens(?=.*-(?:limit|remaining|reset)$)"
 )
@@ -33,39 +34,38 @@ _KEPT: Final = ("remaining", "limit-per", "tokens")
 _PARTS: Final = (
     (
         "reset",
-        re.compile(
+        pattern(
             r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|expir(?:y|es)|renews?-?(?:at|in)?)(?:-ms)?$"
         ),
     ),
-    ("remaining", re.compile(r"(?:remaining|remain$|left|available)")),
+    ("remaining", pattern(r"(?:remaining|remain$|left|available)")),
     (
         "interval",
-        re.compile(r"(?<!limit-)(?:time-?)?(?:interval|period|window)(?:-size|-in)?(?:-?(?:ms|milliseconds|sec|seconds))?$"),
+        pattern(r"(?<!limit-)(?:time-?)?(?:interval|period|window)(?:-size|-in)?(?:-?(?:ms|milliseconds|sec|seconds))?$"),
     ),
-    ("limit", re.compile(r"(?:limit|max|quota|total|allowed$)(?!.*(?:limit|max|quota|total|allowed$))")),
+    ("limit", pattern(r"(?:limit|max|quota|total|allowed$)(?!.*(?:limit|max|quota|total|allowed$))")),
 )
-_WINDOWS: Final = (
-    (re.compile(r"(?:second|secondly|persecond)"), SECOND),
-    (re.compile(r"(?:minute|minutely)|\bmin\b"), MINUTE),
-    (re.compile(r"(?:hour|hourly)"), HOUR),
-    (re.compile(r"(?:day|daily|today)"), DAY),
-    (re.compile(r"(?:month)"), Duration(30 * DAY)),
-)
+_WINDOW: Final = pattern(r"second|minute|\bmin\b|hour|day|daily|month")
+_WINDOWS: Final = {"second": SECOND, "minute": MINUTE, "min": MINUTE, "hour": HOUR, "day": DAY, "daily": DAY, "month": 30 * DAY}
 #: Tokens of language models; the token of an API is a credential.
-_TOKENS: Final = re.compile(r"(?<!api-)tokens?(?!-used)")
+_TOKENS: Final = pattern(r"(?<!api-)tokens?(?!-used)")
 #: Words that say nothing about which limit is meant.
-_FILLERS: Final = re.compile(r"\b(?:this|per|the|current|requests?|calls?|api)\b|[-_ ]+")
+_FILLERS: Final = pattern(r"\b(?:this|per|the|current|requests?|calls?|api)\b|[-_ ]+")
 #: Names of headers that may say a whole limit.
-_WHOLE: Final = re.compile(r"rate-?limit|^remaining-req$")
+_WHOLE: Final = pattern(r"rate-?limit|^remaining-req$")
 #: Names of limits without such a word: `x-acme-remaining` beside `x-acme-reset`.
-_PLAIN: Final = re.compile(r"(.{2,64})-(remaining|left|limit|resets?(?:-?at|-?in|-?after)?)")
+_PLAIN: Final = pattern(r"(.{2,64})-(remaining|left|limit|resets?(?:-?at|-?in|-?after)?)")
 #: Names of limits that are said as a ratio: `x-acme-call-limit: 40/40`.
-_RATIO: Final = re.compile(r"(?:call-?limit|bucket-?level)$")
+_RATIO: Final = pattern(r"(?:call-?limit|bucket-?level)$")
 #: Names of waits, which denials have.
-_WAIT: Final = re.compile(r"retry-?(?:after|in\b|at\b)|rate-?limit-after$|(?:wait|back-?off)(?:-?(?:time|seconds|ms))?$")
-_MILLISECONDS: Final = re.compile(r"-?(?:ms|millis|milliseconds)$")
+_WAIT: Final = pattern(r"retry-?(?:after|in\b|at\b)|rate-?limit-after$|(?:wait|back-?off)(?:-?(?:time|seconds|ms))?$")
+_MILLISECONDS: Final = pattern(r"-?(?:ms|millis|milliseconds)$")
+#: Words in every name that says a part of a limit, or a wait; and those of which such a name has one of each kind.
+_ALONE: Final = ("limit", "quota", "remain", "left", "reset", "retry", "wait", "backoff", "back-off", "bucket")
+_WITH_A_PART: Final = ("call", "request", "token", "throttle")
+_PART_WORDS: Final = ("next", "expir", "renew", "interval", "period", "window", "max", "total", "allowed", "available")
 #: Limits that are no rates, and headers about something else.
-_OTHER: Final = re.compile(
+_OTHER: Final = pattern(
     r"concurren|(?<!by)(?<!window-)size|length|retry|type|policy|resource$|bucket|scope|name|used|usage|observed|cost|near|^access-control"
 )
 
@@ -81,11 +81,22 @@ class Part(NamedTuple):
     milliseconds: bool
 
 
+def may_say(name: str) -> bool:
+    """Whether the name of a header may say a part of a limit, or a wait. Most names do not, and get no closer look."""
+    return _has(name, _ALONE) or (_has(name, _WITH_A_PART) and _has(name, _PART_WORDS))
+
+
+def _has(name: str, words: tuple[str, ...]) -> bool:
+    return any(word in name for word in words)
+
+
 def readers_of(known: tuple[LimitReader, ...], names: tuple[str, ...], unknown: tuple[str, ...]) -> tuple[LimitReader, ...]:
     """The limits of headers with these names, of which some are `unknown`: no dialect says what they mean.
 
     They are the `known` limits, with the resets and windows that other headers say of them, and those of unknown headers alone.
     """
+    if not unknown and all(any(reset in names for reset in reader.sources.reset) for reader in known if reader.marker in names):
+        return known
     parts: dict[str, list[tuple[str, Part]]] = {}
     for name, part in _parts(names):
         parts.setdefault(part.limit, []).append((name, part))
@@ -177,12 +188,13 @@ def _part(name: str) -> Part | None:
         return None
     kept = word[0] if word[0].startswith(_KEPT) else " "
     rest = f"{name[: word.start()]}{kept}{name[word.end() :]}".removeprefix("x-")
-    for part, pattern in _PARTS:
-        said = pattern.search(rest)
+    for part, words in _PARTS:
+        said = words.search(rest)
         if said is None:
             continue
         key = rest[: said.start()] + " " + rest[said.end() :]
-        window = next((span for words, span in _WINDOWS if words.search(key)), None)
+        found = _WINDOW.search(key)
+        window = None if found is None else Duration(_WINDOWS[found[0]])
         tokens = _TOKENS.search(key)
         milliseconds = said[0].endswith(("ms", "milliseconds"))
         return Part(part, _FILLERS.sub("", key), "tokens" if tokens else "requests", window, milliseconds)

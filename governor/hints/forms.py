@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from governor._units import SECOND
 from governor.hints.dialect import STANDARD, Dialect, LimitReader, PolicyFields, dialect_of
-from governor.hints.families import fields_of, readers_of, waits_of
+from governor.hints.families import fields_of, may_say, readers_of, waits_of
 from governor.hints.hint import Headers
 from governor.hints.retry_after import WAITS
 
@@ -64,7 +64,7 @@ def _silent(provider: str, names: tuple[str | bytes, ...]) -> bool:
 def _form(dialect: Dialect, names: tuple[str, ...]) -> Form:
     there = frozenset(names)
     known = {STANDARD.state, STANDARD.policy, *dialect.known, *dialect.waits, *(name for name, _ in WAITS)}
-    unknown = tuple([name for name in names if name not in known])
+    unknown = tuple([name for name in names if name not in known and may_say(name)])
     readers = readers_of(dialect.readers, names, unknown)
     fields = tuple(
         [field for field in (STANDARD, *dialect.fields, *fields_of(unknown)) if field.state in there or field.policy in there]

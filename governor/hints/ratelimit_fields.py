@@ -5,11 +5,11 @@ remaining=5, reset=30` and `100;w=60`. Both are structured fields (RFC 9651); a 
 parameters can be recognised.
 """
 
-import re
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from governor._units import SECOND
+from governor.hints.patterns import pattern
 from governor.hints.values import MAX_FIELD, count, duration, number
 
 #: Items of a field that are read.
@@ -18,24 +18,24 @@ MAX_ITEMS: Final = 32
 _MAX_STRUCTURED: Final = 1_024
 
 #: The usual form, which needs no parser: items with a name and numbers.
-_USUAL: Final = re.compile(
+_USUAL: Final = pattern(
     r'(?:\s*(?:^|,)\s*(?:"[^"\\,;]{0,64}"|[A-Za-z][\w.:-]{0,63})(?:\s?;\s?[a-z]{1,3}=[0-9]{1,15}){1,4})+\s*'
 )
 #: The usual state of the current draft: a name, what remains, and the seconds until the reset.
-_STATE: Final = re.compile(r'\s*"([^"\\,;]{0,64})"\s?;\s?r=([0-9]{1,15})\s?;\s?t=([0-9]{1,8})\s*')
-_ITEM: Final = re.compile(
+_STATE: Final = pattern(r'\s*"([^"\\,;]{0,64})"\s?;\s?r=([0-9]{1,15})\s?;\s?t=([0-9]{1,8})\s*')
+_ITEM: Final = pattern(
     r'(?:"(?P<quoted>[^"\\]{0,128})"|(?P<token>[A-Za-z*0-9][\w.:/*-]{0,127}))?(?P<parameters>(?:\s*;[^;,]*)*)'
 )
-_PARAMETER: Final = re.compile(r';\s*([a-z]{1,16})\s*=\s*"?([^";,]{0,64})')
+_PARAMETER: Final = pattern(r';\s*([a-z]{1,16})\s*=\s*"?([^";,]{0,64})')
 #: Draft 07, and what servers make of it: `total=10; remaining=0; resets=45`, `hour-lim:3600;hour-rem:0;`, a JSON object.
-_OLD: Final = re.compile(
+_OLD: Final = pattern(
     r"(?<![a-z])(limit|lim|total|remaining|rem|resets?|until)\"?\s{0,4}[=:]\s{0,4}(?:([0-9]{1,15})(?![0-9:.-])|\"?([^\",;}\s]{1,40}))"
 )
 _RENAMED: Final = {"remaining": "r", "rem": "r", "reset": "t", "resets": "t", "until": "t"}
-_WORDS: Final = re.compile(r"(?<![a-z])(second|minute|hour|day)(?![a-z])")
+_WORDS: Final = pattern(r"(?<![a-z])(second|minute|hour|day)(?![a-z])")
 _WINDOWS: Final = {"second": "1", "minute": "60", "hour": "3600", "day": "86400"}
 #: An item without a name, `q=100;r=0;t=60`.
-_NAMELESS: Final = re.compile(r"[a-z]{1,16}=")
+_NAMELESS: Final = pattern(r"[a-z]{1,16}=")
 
 
 class Item(NamedTuple):

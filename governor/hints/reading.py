@@ -6,7 +6,6 @@ disagree, the strictest holds: the least that remains, the latest reset, the lon
 What reads fields RateLimit, and what reads the wording of denials, is loaded with the first answer that has them.
 """
 
-import re
 from collections.abc import Iterable
 from functools import cache
 from types import ModuleType
@@ -17,6 +16,7 @@ from governor.hints.body import decode, texts
 from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources, PolicyFields, dialect_of
 from governor.hints.forms import Form, form_of
 from governor.hints.hint import MAX_HINT, Headers, Hint, Scope, Severity, agree
+from governor.hints.patterns import pattern
 from governor.hints.retry_after import ALWAYS_MEANT, longest_wait
 from governor.hints.values import (
     MAX_FIELD,
@@ -377,7 +377,7 @@ _MAX_STATED: Final = 2_048
 _NEVER_THROTTLED: Final = frozenset({404, 405, 409, 410, 415})
 #: Headers that say the code of an error.
 _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-mashery-error-code")
-_OLD_POLICY: Final = re.compile(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")
+_OLD_POLICY: Final = pattern(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")
 
 
 @cache

@@ -3,7 +3,6 @@
 All of them take time linear in the text, read `MAX_FIELD` characters at most, and return None for what they cannot read.
 """
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -11,6 +10,7 @@ from typing import Final
 
 from governor._units import HOUR, MILLISECOND, MINUTE, SECOND, UNITS
 from governor.hints.hint import Headers
+from governor.hints.patterns import pattern
 
 #: Characters of a field that are read, values among them, and characters of one value: no valid field is longer.
 MAX_FIELD: Final = 4_096
@@ -29,27 +29,27 @@ _SHORTEST_DATE: Final = 10
 MAX_DIGITS: Final = 19
 _INFINITE: Final = frozenset({"inf", "infinity", "+inf"})
 
-_NUMBER: Final = re.compile(r"\+?([0-9]+)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
+_NUMBER: Final = pattern(r"\+?([0-9]+)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
 #: A value ends at a comma, but for commas between the digits of a number and after the weekday of a date.
-_VALUE: Final = re.compile(
+_VALUE: Final = pattern(
     r"\s*(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?(?=\s*(?:[,;]|$))|(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}, )?[^,]+)"
 )
 #: A number that something else follows: `60:transaction:key`, `120; comment`.
-_AND_MORE: Final = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)\s{0,4}[:;]")
+_AND_MORE: Final = pattern(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)\s{0,4}[:;]")
 _UNITS: Final = {**UNITS, "ns": None, "µs": UNITS["us"], "μs": UNITS["us"]}
-_PART: Final = re.compile(rf"([0-9]+)(?:\.([0-9]*))?\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})(?![a-z])\s*")
+_PART: Final = pattern(rf"([0-9]+)(?:\.([0-9]*))?\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})(?![a-z])\s*")
 #: The usual durations: hours, minutes, and seconds or milliseconds with at most as many decimals as microseconds have.
-_GO: Final = re.compile(
+_GO: Final = pattern(
     r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m(?!s))?(?:([0-9]{1,9})(?:\.([0-9]{1,6}))?s|([0-9]{1,9})(?:\.([0-9]{1,3}))?ms)?"
 )
 #: A duration as .NET writes it, `00:12:03` and `1.00:00:00.5`: days, hours, minutes and seconds.
-_CLOCK: Final = re.compile(r"(?:([0-9]{1,6})\.)?([0-9]{1,4}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]{1,9})?)")
-_DATE: Final = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
+_CLOCK: Final = pattern(r"(?:([0-9]{1,6})\.)?([0-9]{1,4}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]{1,9})?)")
+_DATE: Final = pattern(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
 #: Not from `calendar`, whose names depend on the locale.
 _MONTHS: Final = {
     name: at // 3 + 1 for at, name in ((at, "JanFebMarAprMayJunJulAugSepOctNovDec"[at : at + 3]) for at in range(0, 36, 3))
 }
-_PAIR: Final = re.compile(r"([0-9]{1,15}):([0-9]{1,9})")
+_PAIR: Final = pattern(r"([0-9]{1,15}):([0-9]{1,9})")
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

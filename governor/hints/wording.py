@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 
 from governor._units import MILLISECOND, MINUTE, SECOND
 from governor.hints.body import MAX_CHARACTERS
+from governor.hints.patterns import pattern
 from governor.hints.values import MAX_LENGTH, Clock, count, span
 
 MAX_LEAVES: Final = 1_024
 
-_CODE: Final = re.compile(
+_CODE: Final = pattern(
     r"throttl|ratelimit|toomany(?:requests|attempts)|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?(?:exceed|limit)|overrate"
     r"|(?:query|request|call|access|usage)s?overlimit|over(?:global|rate|request|usage|plan)limit|frequentlyaccess|toofrequent|bandwidthlimit|limitexceededexception|slowdown"
     r"|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
@@ -24,9 +25,9 @@ _CODE: Final = re.compile(
     r"|(?<!storage)(?<!disk)(?<!space)quota(?:limit)?(?:exceeded|exhausted|reached)"
 )
 #: Keys whose value may be such a code: a message that is one word is none.
-_CODE_KEY: Final = re.compile(r"(?:code|type|reason|error|errors|name|status|tag|id|errorcode|kind)$")
+_CODE_KEY: Final = pattern(r"(?:code|type|reason|error|errors|name|status|tag|id|errorcode|kind)$")
 #: Sentences that say that calls come too fast.
-_SAID: Final = re.compile(
+_SAID: Final = pattern(
     r"too many (?:\w+ ){0,2}(?:requests|calls|attempts|tries|visits)(?! in (?:\w+ )?(?:batch|bulk|single|one))"
     r"|(?:rate|requests?|calls?|api)[ -]?limit (?:per \w+ |has |have |was |is |been )*(?:exceed|reached|hit|met|triggered)"
     r"|exceed\w* (?:[\w']+ ){0,5}(?:(?:rate|request|usage)[ -]limit|(?:access|request|call) rate)"
@@ -42,7 +43,7 @@ _SAID: Final = re.compile(
     r"|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b|too_many_attempts"
 )
 #: Such sentences of other languages: Chinese, Korean, Japanese, Russian, German, French, Spanish, Portuguese, Italian.
-_SAID_ELSEWHERE: Final = re.compile(
+_SAID_ELSEWHERE: Final = pattern(
     r"频繁|限流|请求\w{0,6}暂时禁用"
     r"|(?:请求|调用|访问|并发|频率|次数|查询)(?!\w{0,8}(?:体|大小|长度|参数|文件|内容|数量|页))\w{0,16}(?:超过|超出|超限|上限|过快|过高)"
     r"|요청이 (?:너무 )?많|(?:요청|호출) ?(?:횟수|한도|건수|수|량)[^.]{0,8}초과"
@@ -53,7 +54,7 @@ _SAID_ELSEWHERE: Final = re.compile(
     r"|troppe richieste|troppi tentativi"
 )
 #: Sentences that say that a number is used up: that of the calls of some time, unless a word near says another thing.
-_SPENT: Final = re.compile(
+_SPENT: Final = pattern(
     r"quota (?:for (?:\w+ ){1,4}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
     r"|quota [^.]{0,48}used up|reached (?:the |your )?(?:\w+ ){0,2}quota|(?:max(?:imum)?|pending|concurrent) requests exceeded"
     r"|over (?:\w+ ){0,2}quota|usage limits? [^.]{0,40}exceeded|out of (?:\w+ ){0,3}quota"
@@ -63,7 +64,7 @@ _SPENT: Final = re.compile(
     r"|(?:requests|calls|queries) per|(?:maximum|number of) (?:\w+ ){0,2}(?:requests|calls|queries))"
     r"|(?:number|threshold|amount) (?:of|for) [^.]{0,48}(?:requests|calls|queries)[^.]{0,96}(?:exceeded|reached)"
 )
-_OTHER_THING: Final = re.compile(
+_OTHER_THING: Final = pattern(
     r"storage|disk|space|mailbox|memory|instance|seat|member|file|batch|single|depth|payload|upload|size|byte|length"
     r"|transfer|cores?\b|cpu|pods?\b|compute|peraccount|spend|card\b|amount|transaction|withdraw|balance"
 )
@@ -97,20 +98,20 @@ _FAILURES: Final = frozenset({"error", "fail", "failed", "failure", "nok", "fals
 _MAX_PARTS: Final = 32
 _MAX_PHRASE: Final = 24
 #: An element of XML that has a text only: its name, or the name that an attribute gives it, and its text.
-_ELEMENT: Final = re.compile(r'(?i)<(?:\w{1,16}:)?([\w.-]{1,64})(?: name="([\w.-]{1,64})")?[^<>]{0,128}>([^<>]{1,256})</')
+_ELEMENT: Final = pattern(r'(?i)<(?:\w{1,16}:)?([\w.-]{1,64})(?: name="([\w.-]{1,64})")?[^<>]{0,128}>([^<>]{1,256})</')
 
 #: Keys of waits, without separators, and their unit.
-_WAIT_KEY: Final = re.compile(
+_WAIT_KEY: Final = pattern(
     r"x?(?:rate)?(?:limit)?(?:(?:retry|reset|resets|available|allowed)(?:after|in|delay|wait)|wait(?:time|for)?|backoff|cooldown"
     r"|throttle|secondsuntilreset|estimatedtimetoregainaccess)(?P<unit>seconds?|secs?|ms|millis(?:econds)?|minutes?|mins?)?$"
 )
 #: Keys of instants, or spans, at which a limit is available again.
-_RESET_KEY: Final = re.compile(
+_RESET_KEY: Final = pattern(
     r"x?(?:rate)?(?:limit)?(?:resets?(?:ms|sec|seconds)?(?:at|on|time|timestamp|date)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until)$"
     r"|ratelimitnext$|next(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
 )
 #: A sentence that names a wait: "try again in 7.5s", "retry after 35", "banned until 1700000000000", "in the next hour".
-_SENTENCE: Final = re.compile(
+_SENTENCE: Final = pattern(
     r"(?:again|retry|availab(?:le|ility)|resets?|wait|banned|blocked|throttled|suspended|disabled|expires|try after"
     r"|request (?:this |it )?after|replenished|timed out|will last|remaining (?:period|time))"
     r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[]"
@@ -123,19 +124,19 @@ _SENTENCE: Final = re.compile(
     r"|(?P<number>[0-9]{1,19}(?:\.[0-9]{1,9})?))(?![0-9])"
 )
 #: A wait in the other languages, in a text that says "again" or "wait": "in 20 Sekunden", "через 30 секунд", "30秒后".
-_AGAIN_ELSEWHERE: Final = re.compile(
+_AGAIN_ELSEWHERE: Final = pattern(
     r"erneut|wieder|wart|réessay|patiente|attend|nuevo|intent|esper|novamente|tente|aguard|riprov|attend|повтор|попроб|подожд|再|等|다시|お待ち"
 )
-_WAIT_ELSEWHERE: Final = re.compile(
+_WAIT_ELSEWHERE: Final = pattern(
     r"\b(?:in|nach|noch|en|em|por|após|tra|fra|dopo|через)\s([0-9]{1,6})\s?(?:(sekunde|segundo|secondi|секунд)|minuten\b|minut[oi]|минут)"
     r"|\b(?:dans|après)\s([0-9]{1,6})\s?(?:(seconde)|minute)|([0-9]{1,6})\s?(?:(秒|초)|分|분)钟?\s?(?:后|後|之后|以后|후|뒤)"
 )
 #: A number without a unit is a wait after these words only.
-_MEANS_WAIT: Final = re.compile(r"(?:after|in|until|for)[ :~]+[0-9.]+$")
+_MEANS_WAIT: Final = pattern(r"(?:after|in|until|for)[ :~]+[0-9.]+$")
 #: Digits of a number that is a date.
 _EPOCH_DIGITS: Final = 10
-_IS_SPAN: Final = re.compile(r"(?:in|for)[ :~]+[0-9:]+$")
-_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\]?\s?(?:more )?(ms|milli|[\u00b5\u03bcun]s|[smhd])")
+_IS_SPAN: Final = pattern(r"(?:in|for)[ :~]+[0-9:]+$")
+_PART: Final = pattern(r"([0-9]+(?:\.[0-9]+)?)\]?\s?(?:more )?(ms|milli|[\u00b5\u03bcun]s|[smhd])")
 _MILLISECONDS: Final = ("ms", "milli")
 
 

@@ -24,7 +24,7 @@ SLOW: Final = {
         *("governor._actors.server_hints", "governor._fingerprints", "governor.policies.server_limits"),
         *("governor.hints.reading", "governor.hints.wording", "governor.presets", "governor.protocol"),
     },
-    "an answer": {"email", "http_sf", "governor.hints.ratelimit_fields", "governor.hints.wording"},
+    "an answer": {"email", "http_sf", "tomllib", "governor.hints.ratelimit_fields", "governor.hints.wording"},
 }
 
 #: What a program does, and those of the modules above that it does not load.

@@ -94,8 +94,9 @@ def test_every_reason_is_in_the_reference() -> None:
     assert [] == [reason.value for reason in Reason if f"`{reason.value}`" not in said]
 
 
-def test_the_table_of_dialects_is_written_from_their_data() -> None:
+def test_the_tables_of_dialects_are_written_from_their_files() -> None:
     assert dialects.page() == dialects.PAGE.read_text(encoding="utf-8"), "run python -m tools.dialects"
+    assert dialects.data() == dialects.TABLE.read_text(encoding="utf-8"), "run python -m tools.dialects"
 
 
 def test_the_tables_of_presets_are_written_from_their_data() -> None:
