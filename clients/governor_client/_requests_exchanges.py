@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 #: Entry of the hooks of a request, which requests shares with the copies that follow from it: redirects, authentication.
 _BUDGET: Final = "governor.budget"
+#: Errors of a redirect's body that a session ignores.
+_UNREADABLE: Final = (exceptions.ChunkedEncodingError, exceptions.ContentDecodingError)
 _FAULTS: Final[tuple[tuple[tuple[type[Exception], ...], Fault], ...]] = (
     ((exceptions.InvalidSchema, exceptions.InvalidURL, exceptions.MissingSchema), Fault(None, unused=True)),
     ((exceptions.ConnectTimeout, exceptions.ProxyError), Fault(CallFailure.UNSENT)),
@@ -102,8 +104,10 @@ def send_governed(  # noqa: C901 - what nearly every call costs, written out
         names = tuple(getattr(response.headers, "_store", None) or lower_names(response.headers))
         if terms.lets_pass(permit, response.status_code, names, url.path):
             status = response.status_code
-            if not stream:
+            if not stream and status < 300:
                 response.content  # noqa: B018 - reads it
+            elif not stream:
+                _read(response)
     except BaseException as error:
         if response is not None and status is not None:
             response.close()
@@ -158,12 +162,16 @@ def _governed(exchange: "_Exchange", attempt: Attempt | None = None, begun: Resp
     return response
 
 
-def _read(response: Response) -> None:
+def _read(response: Response) -> bool:
+    """Reads the body. Returns False for a redirect whose body is incomplete or undecodable: a session follows it anyway."""
     try:
         response.content  # noqa: B018 - reads it
-    except BaseException:
+    except BaseException as error:
         response.close()
+        if response.is_redirect and isinstance(error, _UNREADABLE):
+            return False
         raise
+    return True
 
 
 @final
@@ -210,8 +218,7 @@ class _Exchange(msgspec.Struct, eq=False):
         if most == KEPT:
             self._taken = take_in(response.raw)
             return self._taken is not None
-        _read(response)
-        return True
+        return _read(response)
 
     def stream(self, response: Response, attempt: Attempt) -> Response:
         report(response.raw, attempt)

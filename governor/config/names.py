@@ -73,6 +73,9 @@ def provider_name(name: object, *, field: str = "provider") -> str:
         return folded
     if _SCOPE.fullmatch(folded):
         provider, _, method = folded.partition(":")
+        if not method:
+            advice = f"the provider {folded.partition('/')[0]!r}; the argument `key` of an HTTP client gives keys"
+            raise ConfigError(field, name, f"a name without '/', which separates provider and key: {advice}")
         advice = f"the provider {provider!r} with the method {method!r}, or the provider {f'{provider}-{method}'!r}"
         raise ConfigError(field, name, f"a name without ':', which separates provider and method: {advice}")
     raise ConfigError(field, name, f"a name such as 'github', of {_CHARACTERS}{_hint(folded)}")

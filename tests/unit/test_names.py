@@ -69,6 +69,12 @@ def test_a_name_that_cannot_be_is_refused_with_the_same_reason_everywhere(
     assert reason in str(caught.value)
 
 
+@pytest.mark.parametrize("way", ["a transport", "an HTTP client", "degraded_exempt"])
+def test_a_provider_with_a_key_is_refused_where_keys_are_given_otherwise(governor: Governor, way: str) -> None:
+    with pytest.raises(ConfigError, match="a name without '/', which separates provider and key: the provider 'openai'"):
+        SAYS[way](governor, "openai/gpt-5")
+
+
 @pytest.mark.promise("R53")
 def test_a_mistake_in_a_section_in_another_case_is_found_in_the_file_and_variables_change_it(tmp_path: Path) -> None:
     file = tmp_path / "governor.toml"

@@ -112,6 +112,24 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
     assert CounterRecord(requests=2, failures=1, answered_2xx=1, retries=1) == counters(background)
 
 
+@pytest.mark.promise("R05")
+@pytest.mark.parametrize("first", ["redirect", "503"])
+@pytest.mark.parametrize(
+    "body", ["Content-Length: 10\r\n\r\nhalf ", "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain"]
+)
+def test_a_redirect_whose_body_cannot_be_read_is_followed(
+    session: requests.Session, background: Governor, break_off: Callable[..., Provider], body: str, first: str
+) -> None:
+    redirect = f"HTTP/1.1 302 Found\r\nLocation: /\r\nConnection: close\r\n{body}".encode()
+    busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    before = [busy] if first == "503" else []
+
+    assert "whole" == session.get(break_off(*before, redirect, WHOLE).url).text
+    failed = len(before)
+    counted = CounterRecord(requests=2 + failed, answered_2xx=1, answered_5xx=failed, others=1, retries=failed)
+    assert counted == counters(background)
+
+
 @pytest.mark.parametrize("kind", ["iterator", "file"])
 def test_a_body_that_can_be_read_once_is_sent_once(session: requests.Session, site: "Site", tmp_path: Path, kind: str) -> None:
     file = tmp_path / "body"
