@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from governor._actors.group import GroupActor
 from governor.messages import InboundDenied, InboundRequest
 from governor_client import TrafficControlMiddleware
 from tests.support.leases import standing_still
-from tests.support.waits import until
+from tests.support.waits import PATIENCE, until
 
 pytestmark = pytest.mark.promise("R25")
 
@@ -23,8 +24,17 @@ BACKENDS = ["asyncio", "trio"]
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "_ANSWER_TIMEOUT", 0.01)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine denies nothing."""
+    monkeypatch.setattr(asking, "_ANSWER_TIMEOUT", PATIENCE)
+
+
+@contextmanager
+def without_answers(governor: Governor) -> Iterator[None]:
+    """The loop of the governor stands still, and requests do not wait for it as long as they do otherwise."""
+    with pytest.MonkeyPatch.context() as patch, standing_still(governor):
+        patch.setattr(asking, "_ANSWER_TIMEOUT", 0.01)
+        yield
 
 
 @pytest.fixture(params=["pass", "deny"])
@@ -61,7 +71,7 @@ async def admit(governor: Governor, times: int = REQUESTS) -> list[InboundDenied
 def test_what_is_not_answered_in_time_is_counted_once_and_spends_nothing(
     governor: Governor, on_overload: str, backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with standing_still(governor):
+    with without_answers(governor):
         stalled = anyio.run(admit, governor, backend=backend)
     after = anyio.run(partial(admit, governor, 3), backend=backend)
     group = governor.statistics().groups["default"]
@@ -102,7 +112,7 @@ def test_through_the_middleware_nothing_is_left_under_way(governor: Governor, on
         for _ in range(REQUESTS):
             await door(scope, receive, send)
 
-    with standing_still(governor):
+    with without_answers(governor):
         anyio.run(main)
     starts = [message for message in sent if message["type"] == "http.response.start"]
     went_on = REQUESTS if on_overload == "pass" else 0
@@ -120,7 +130,7 @@ def test_a_request_that_is_cancelled_before_the_loop_looks_at_it_is_not_counted(
             scope.cancel()
             await admit(governor)
 
-    with standing_still(governor):
+    with without_answers(governor):
         anyio.run(leave)
     counters = governor.statistics().groups["default"].counters
 
@@ -152,7 +162,6 @@ def test_a_request_that_was_granted_after_it_was_cancelled_is_not_in_flight(
                 finally:
                     gone.set()
 
-    monkeypatch.setattr(asking, "_ANSWER_TIMEOUT", 60.0)
     anyio.run(leave)
     until(lambda: governor.statistics().groups["default"].counters.failures == 1)
 
