@@ -2,9 +2,12 @@
 
 It has the packages of the environment that runs this, and imports the same tree. Only the modules of the kernel come from
 `.venv-compiled/kernel`, so that nothing in the tree is hidden from other environments. With `TRAFFIC_GOVERNOR_PURE=1` they
-come from the tree too. Nothing is compiled again unless a source has changed.
+come from the tree too. They are compiled for a wheel, which stays in `.venv-compiled` for the tests of it, and compiled again
+only after one of their sources has changed.
 """
 
+import os
+import subprocess
 import sys
 import sysconfig
 import venv
@@ -48,9 +51,12 @@ def make(environment: Path) -> None:
     finder = packages / "_traffic_governor_kernel.py"
     if finder.exists() and finder.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return
-    finder.unlink(missing_ok=True)
-    built = hatch_build.compile_into(ROOT, kernel)
-    compiled = dict(zip(hatch_build.MODULES, map(str, built), strict=True))
+    for old in (finder, *environment.glob("*.whl")):
+        old.unlink(missing_ok=True)
+    build = (sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", environment)
+    subprocess.run(build, cwd=ROOT, env=os.environ | {hatch_build.SWITCH: "0"}, check=True)
+    ending = sysconfig.get_config_var("EXT_SUFFIX")
+    compiled = {module: str(kernel.joinpath(*module.split("."))) + ending for module in hatch_build.MODULES}
     own = sysconfig.get_path("purelib")
     (packages / "kernel.pth").write_text(f"import site; site.addsitedir({own!r})\nimport _traffic_governor_kernel\n")
     finder.write_text(_FINDER.format(compiled=compiled, switch=hatch_build.SWITCH))

@@ -1,6 +1,6 @@
-"""The compiled wheel, and the wheel that a machine without a compiler makes of the source distribution.
+"""The wheel that the kernel was compiled for, and the one that a machine without a compiler makes of the source distribution.
 
-Both take a minute. They run where the kernel is compiled anyway: `make test-compiled`.
+To compile takes a minute. So these tests run where it has been done: `make test-compiled`.
 """
 
 import subprocess
@@ -36,14 +36,6 @@ asyncio.run(main())
 """
 
 
-def built(source: Path, folder: Path, **environment: str) -> Path:
-    """The wheel of a tree or of a source distribution, by the packages that are installed here."""
-    wheel = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-v", "-w", folder, source)
-    (folder / "output.txt").write_text(output(*wheel, **environment))
-    (found,) = folder.glob("*.whl")
-    return found
-
-
 def installed(wheel: Path, folder: Path) -> Path:
     """The interpreter of a new environment with nothing but this wheel and what it needs."""
     venv.create(folder, with_pip=False)
@@ -61,7 +53,7 @@ def modules_in_c(wheel: Path) -> set[str]:
 
 
 def test_the_compiled_wheel_runs_in_an_empty_environment_and_as_pure_python_if_asked_to(tmp_path: Path) -> None:
-    wheel = built(ROOT, tmp_path, TRAFFIC_GOVERNOR_PURE="0")
+    (wheel,) = Path(sys.prefix).glob("*.whl")
     python = installed(wheel, tmp_path / "environment")
 
     assert set(hatch_build.MODULES) == modules_in_c(wheel)
@@ -73,15 +65,16 @@ def test_the_compiled_wheel_runs_in_an_empty_environment_and_as_pure_python_if_a
 
 
 def test_without_a_compiler_the_source_distribution_makes_a_wheel_of_pure_python(tmp_path: Path) -> None:
-    (tmp_path / "wheel").mkdir()
     command = "import sys; from hatchling.build import build_sdist; print(build_sdist(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", command, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True)
     source = tmp_path / done.stdout.split()[-1]
-    wheel = built(source, tmp_path / "wheel", CC="/no/such/compiler")
+    pip = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-v", "-w", tmp_path / "wheel", source)
+    said = output(*pip, CC="/no/such/compiler")
+    (wheel,) = (tmp_path / "wheel").glob("*.whl")
 
     with tarfile.open(source) as archive:
         assert {"hatch_build.py", "_fields.pxd"} <= {name.rpartition("/")[2] for name in archive.getnames()}
     assert set() == modules_in_c(wheel)
     assert wheel.name.endswith("-py3-none-any.whl")
-    assert "there is no C compiler" in (tmp_path / "wheel" / "output.txt").read_text()
+    assert "there is no C compiler" in said
     assert "1\n" == output(installed(wheel, tmp_path / "environment"), "-c", PAIR)
