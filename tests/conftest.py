@@ -1,6 +1,6 @@
 """What all tests share: event loops, numbers of examples, published data.
 
-Hypothesis profiles: `dev` by default, `ci` where CI=true, `thorough` by `--hypothesis-profile=thorough`.
+Hypothesis profiles: `dev` by default, `ci` where CI=true, and by `--hypothesis-profile` `few` and `thorough`.
 """
 
 import gc
@@ -24,7 +24,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # How fast a machine is belongs to no claim, so nothing fails for being slow: no deadline, and no check of the time it takes to
 # draw. The profile is loaded before the command line is read, which can therefore name another one.
 settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("dev"), max_examples=100, derandomize=True, print_blob=True)
+# CI plays the same examples each time: more of them would find in each run what they have found in the first.
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, print_blob=True)
+# For the second build of what the other properties have been checked on.
+settings.register_profile("few", settings.get_profile("ci"), max_examples=20)
 settings.register_profile("thorough", settings.get_profile("dev"), max_examples=5_000, derandomize=False, print_blob=True)
 settings.load_profile("ci" if CI else "dev")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from governor import Config, Governor, _build
+from governor._actors import keeper
 from governor._units import Instant
 from governor.messages import Acquire
 from governor.policies.contract import Grant, Request
@@ -17,6 +18,7 @@ from tests.counts.subjects import ON_THE_LOOP, PLAIN, message_round_trip, opened
 from tests.integration.machine.machine import listening
 from tests.support.counting import TRIES, WARM_UP, Call, blocks_kept, bytes_at_once, no_labels, python_calls
 from tests.support.leases import PLENTY, ahead, governed
+from tests.support.waits import PATIENCE
 
 pytestmark = pytest.mark.filterwarnings("default::tests.counts.allowed.CanBeLowered")
 
@@ -50,7 +52,10 @@ async def test_a_call_on_the_loop_takes_no_more_than_allowed(name: str, anyio_ba
 
 
 @pytest.mark.anyio
-async def test_a_call_with_a_pause_before_it_is_written_ahead_without_a_step(tmp_path: Path, anyio_backend_name: str) -> None:
+async def test_a_call_with_a_pause_before_it_is_written_ahead_without_a_step(
+    tmp_path: Path, anyio_backend_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_WRITE_TIMEOUT", PATIENCE)  # A slow disk denies nothing.
     clock = count(10**9, 10_000)  # Too long a pause for anything to be handed out.
     settings = {"machine": {"state": str(tmp_path)}, "outbound": {"default": {"limits": [PLAIN]}}}
     async with Governor(Config.from_mapping(settings), clock=lambda: Instant(next(clock))) as governor:
