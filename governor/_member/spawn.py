@@ -54,7 +54,9 @@ class Spawner:
         if pid:
             self._pid = None
             if os.waitstatus_to_exitcode(status):
-                _log.warning("The daemon could not be started; `%s` says why.", " ".join(self._command()[1:]))
+                from shlex import join  # Nearly no process needs it.
+
+                _log.warning("The daemon could not be started; `%s` says why.", join(self._command()))
 
     def _start(self) -> None:
         if not sys.executable:

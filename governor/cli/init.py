@@ -53,10 +53,11 @@ def add_to(commands: "Commands") -> None:
 
 def _run(said: argparse.Namespace) -> int:
     file = Path(said.file)
-    files = [file] if said.no_schema else [file, file.with_name(_SCHEMA)]
+    files = [file] if said.no_schema else [file, file.parent / _SCHEMA]
     existing = [str(one) for one in files if one.exists()]
     if existing and not said.force:
-        print(f"governor init: {' and '.join(existing)} exists already; --force replaces it", file=sys.stderr)
+        verb, them = ("exist", "them") if len(existing) > 1 else ("exists", "it")
+        print(f"governor init: {' and '.join(existing)} {verb} already; --force replaces {them}", file=sys.stderr)
         return 2
     if said.outbound or said.inbound or said.cap is not None or not sys.stdin.isatty():
         cap = _cap(said.cap or str(_CAP))
@@ -71,7 +72,7 @@ def _run(said: argparse.Namespace) -> int:
     try:
         file.write_text(text, encoding="utf-8")
         if not said.no_schema:
-            file.with_name(_SCHEMA).write_text(schema.text(), encoding="utf-8")
+            (file.parent / _SCHEMA).write_text(schema.text(), encoding="utf-8")
     except OSError as error:
         print(f"governor init: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
         return 2

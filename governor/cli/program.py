@@ -1,8 +1,8 @@
 """The program `governor`: its commands, and the exit status of each.
 
 Exit status: 0 success; 1 the command ran and failed (no address for `serve`, no governor answers `status` or `ctl`); 2 a
-mistake in the arguments or the settings, a file that cannot be written, or an extra that is not installed; 130 interrupted by
-Ctrl-C. A pipe whose reader has closed it ends a command quietly, with 0.
+mistake in the arguments or the settings, a file or output that cannot be written, or an extra that is not installed; 130
+interrupted by Ctrl-C. A pipe whose reader has closed it ends a command quietly, with 0.
 """
 
 import argparse
@@ -33,12 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _run(words)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has gone, `head` for instance. Without this Python reports it once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()  # The reader has gone, `head` for instance.
         return 0
+    except OSError as error:
+        _write_no_more()  # Of a full disk, for instance.
+        print(f"governor: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _write_no_more() -> None:
+    """Without this Python reports an error of standard output once more, when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str]) -> int:

@@ -72,7 +72,7 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", metavar="FILE", help="the policy file; the default is the file that GOVERNOR_CONFIG names, if any"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    parser.add_argument("--host", type=_host, default="127.0.0.1", help="the address to listen on (%(default)s)")
     parser.add_argument("--port", type=_port, default=8787, help="the port; 0 for any free port (%(default)s)")
     parser.add_argument(
         "--allow-host",
@@ -109,6 +109,12 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
         f"degraded mode; better set in {ADMIN_TOKEN}, as other users can read command lines; default: no actions",
     )
     return parser
+
+
+def _host(text: str) -> str:
+    if not text.strip():  # A variable that is not set, which would listen on all addresses.
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; 0.0.0.0 and :: are all addresses of this machine")
+    return text
 
 
 def _port(text: str) -> int:

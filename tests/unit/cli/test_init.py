@@ -89,6 +89,11 @@ def test_init_replaces_a_file_only_with_force(capsys: pytest.CaptureFixture[str]
     assert 2 == main(["init", *FLAGS])
     assert "governor.toml exists already; --force replaces it" in capsys.readouterr().err
     assert 7 == _loaded().global_.max_scopes
+    Path("governor.schema.json").touch()
+
+    assert 2 == main(["init", *FLAGS])
+    assert "governor.schema.json exist already; --force replaces them" in capsys.readouterr().err
+    Path("governor.schema.json").unlink()
 
     assert 0 == main(["init", *FLAGS, "--force", "--no-schema"])
     assert "hub" in _loaded().outbound
@@ -111,6 +116,7 @@ def test_a_mistake_in_a_flag_exits_with_2_and_writes_nothing(flags: list[str], c
     assert [] == list(Path().iterdir())
 
 
-def test_a_file_that_cannot_be_written_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert 2 == main(["init", "nowhere/governor.toml"])
-    assert "cannot write nowhere/governor.toml" in capsys.readouterr().err
+@pytest.mark.parametrize("file", ["nowhere/governor.toml", "", "."])
+def test_a_file_that_cannot_be_written_exits_with_2(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 2 == main(["init", file, "--force"])
+    assert f"cannot write {Path(file)}" in capsys.readouterr().err

@@ -80,11 +80,23 @@ def test_the_package_runs_as_the_program() -> None:
 def test_a_closed_pipe_ends_a_command_quietly() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "governor", "schema"]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
-    os.close(writer)
 
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (0, "") == schema_to(writer)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_a_full_disk_is_a_mistake() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+
+    assert (2, "governor: the output cannot be written: No space left on device\n") == schema_to(full)
+
+
+def schema_to(output: int) -> tuple[int, str]:
+    """The status of a command that prints to this file, which is closed, and its errors."""
+    command = [sys.executable, "-m", "governor", "schema"]
+    done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(output)
+    return done.returncode, done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])

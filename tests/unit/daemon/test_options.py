@@ -74,6 +74,7 @@ def test_a_token_that_cannot_be_used_is_a_mistake_and_not_shown(
         (["--drain", "nan"], "'nan' is not a time to drain; allowed: 0 to 3600 seconds"),
         (["--drain", "-1"], "'-1' is not a time to drain"),
         (["--drain", "soon"], "'soon' is not a time to drain"),
+        (["--host", ""], "'' is no address; 0.0.0.0 and :: are all addresses of this machine"),
         (["--hos", "x"], "unrecognized arguments"),
         (["extra"], "unrecognized arguments"),
     ],
