@@ -35,7 +35,7 @@ _PARTS: Final = (
     (
         "reset",
         pattern(
-            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|expir(?:y|es)|renews?-?(?:at|in)?)(?:-ms)?$"
+            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|until|remaining.{0,3}-ttl|expir(?:y|es)|renews?-?(?:at|in)?)(?:-?(?:ms|millis))?$"
         ),
     ),
     ("remaining", pattern(r"(?:remaining|remain$|left|available)")),
@@ -196,6 +196,6 @@ def _part(name: str) -> Part | None:
         found = _WINDOW.search(key)
         window = None if found is None else Duration(_WINDOWS[found[0]])
         tokens = _TOKENS.search(key)
-        milliseconds = said[0].endswith(("ms", "milliseconds"))
+        milliseconds = said[0].endswith(("ms", "millis", "milliseconds"))
         return Part(part, _FILLERS.sub("", key), "tokens" if tokens else "requests", window, milliseconds)
     return None

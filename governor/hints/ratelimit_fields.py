@@ -31,6 +31,8 @@ _PARAMETER: Final = pattern(r';\s*([a-z]{1,16})\s*=\s*"?([^";,]{0,64})')
 _OLD: Final = pattern(
     r"(?<![a-z])(limit|lim|total|remaining|rem|resets?|until)\"?\s{0,4}[=:]\s{0,4}(?:([0-9]{1,15})(?![0-9:.-])|\"?([^\",;}\s]{1,40}))"
 )
+#: What is used of a limit, `token:7 20/2000 reset=1534s`.
+_USED: Final = pattern(r"([\w.:-]{0,64})[ ]([0-9]{1,15})/([0-9]{1,15})[ ,;]{1,2}resets?[=:]([0-9.smhd]{1,16})")
 _RENAMED: Final = {"remaining": "r", "rem": "r", "reset": "t", "resets": "t", "until": "t"}
 _WORDS: Final = pattern(r"(?<![a-z])(second|minute|hour|day)(?![a-z])")
 _WINDOWS: Final = {"second": "1", "minute": "60", "hour": "3600", "day": "86400"}
@@ -47,6 +49,10 @@ class Item(NamedTuple):
 
 def items(text: str) -> list[Item]:
     """The items of a field; the state of draft 07 is one item without a name, with `limit`, `r` and `t`."""
+    if "/" in text and (used := _USED.findall(text, 0, MAX_FIELD)):
+        return [Item(name, {"q": of, "r": str(max(0, int(of) - int(spent))), "t": end}) for name, spent, of, end in used][
+            :MAX_ITEMS
+        ]
     if len(text) > _MAX_STRUCTURED or _USUAL.fullmatch(text) is None:
         if len(text) <= _MAX_STRUCTURED and (found := _structured(text)) is not None:
             return found

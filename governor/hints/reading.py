@@ -132,12 +132,15 @@ class _Answer:
         if self._status in self._dialect.throttled_statuses or self.holds_one_of(self._dialect.throttled):
             return True
         if self._status >= 400:
-            from governor.hints.wording import is_code, says_throttled
+            from governor.hints.wording import is_code, says_throttled, wait_of
 
             code = next((said for name in _CODES if (said := self._headers.get(name)) is not None), None)
             if code is not None and is_code(code[:MAX_LENGTH]):
                 return True
-            return self._status not in _NEVER_THROTTLED and says_throttled(self._document())
+            # Of a resource, words such as "quota exceeded" do not mean the rate of calls, unless a wait is beside them.
+            if not says_throttled(self._document()):
+                return False
+            return self._status not in _OF_A_RESOURCE or wait_of(self._document(), self._clock) > 0
         if not self._has_body:
             return False
         from governor.hints.wording import says_failed
@@ -219,11 +222,11 @@ class _Answer:
             left = ["" if spent is None or of is None else str(max(0, of - spent)) for (spent, _), (of, _) in pairs]
             windows = windows or [window for _, (_, window) in pairs]
         lengths = {len(part) for part in (limits, left, resets, windows) if part}
-        if lengths != {len(left)} or not limits or not (resets or windows):
+        if lengths != {len(left)} or not (resets or windows):
             return []
         found = []
         for at, text in enumerate(left[:MAX_HINTS]):
-            amount, window = pair(limits[at])
+            amount, window = pair(limits[at]) if limits else (None, -1)
             window = windows[at] if windows else window
             reset = _span(resets[at], self._clock, reader.unit) if resets else -1
             found.append(self._state(sources.dimension, amount, count(text), reset, window, None, scope))
@@ -373,8 +376,8 @@ _PAUSE: Final = Severity.PAUSE
 _THROTTLED: Final = Severity.THROTTLED
 #: Characters of a field RateLimit-Policy that is read: it is kept for the next answer.
 _MAX_STATED: Final = 2_048
-#: Statuses about the resource: words such as "quota exceeded" do not mean the rate of calls.
-_NEVER_THROTTLED: Final = frozenset({404, 405, 409, 410, 415})
+#: Statuses about a resource.
+_OF_A_RESOURCE: Final = frozenset({404, 405, 409, 410, 415})
 #: Headers that say the code of an error.
 _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-mashery-error-code")
 _OLD_POLICY: Final = pattern(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")

@@ -7,7 +7,8 @@ Reading takes time linear in the body. Of one body `MAX_LEAVES` values are read,
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from governor._units import MILLISECOND, MINUTE, SECOND
@@ -20,20 +21,29 @@ MAX_LEAVES: Final = 1_024
 _CODE: Final = pattern(
     r"throttl|ratelimit|toomany(?:requests|attempts)|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?(?:exceed|limit)|overrate"
     r"|(?:query|request|call|access|usage)s?overlimit|over(?:global|rate|request|usage|plan)limit|frequentlyaccess|toofrequent|bandwidthlimit|limitexceededexception|slowdown"
-    r"|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
+    r"|(?:^|api|call|request|query|message)rateexceeded|servicerequestsexceed|exceeded(?:api|account)\w{0,12}allowance|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
     r"|(?:usage|invocation|hourly|daily|monthly|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
     r"|(?<!storage)(?<!disk)(?<!space)quota(?:limit)?(?:exceeded|exhausted|reached)"
 )
 #: Keys whose value may be such a code: a message that is one word is none.
-_CODE_KEY: Final = pattern(r"(?:code|type|reason|error|errors|name|status|tag|id|errorcode|kind)$")
+_CODE_KEY: Final = pattern(r"(?:code|type|reason|error|errors|errorstring|name|status|tag|id|errorcode|kind)$")
+#: Elements of XML that say what has failed.
+_FAULT_KEY: Final = pattern(r"(?:error|errors|code|errmsg|authmsg|reason|faultstring)$")
+_MAX_FAULT: Final = 8
+#: Characters of a text that is an error.
+_MAX_LINE: Final = 256
 #: Sentences that say that calls come too fast.
 _SAID: Final = pattern(
-    r"too many (?:\w+ ){0,2}(?:requests|calls|attempts|tries|visits)(?! in (?:\w+ )?(?:batch|bulk|single|one))"
-    r"|(?:rate|requests?|calls?|api)[ -]?limit (?:per \w+ |has |have |was |is |been )*(?:exceed|reached|hit|met|triggered)"
-    r"|exceed\w* (?:[\w']+ ){0,5}(?:(?:rate|request|usage)[ -]limit|(?:access|request|call) rate)"
+    r"too many (?:\w+ ){0,2}(?:requests?|calls|attempts|tries|visits)\b(?! in (?:\w+ )?(?:batch|bulk|single|one))"
+    r"|(?:rate|requests?|calls?|api|throttle)[ -]?limits? (?:per \w+ |has |have |was |is |are |been )*"
+    r"(?:exceed|reached|hit|met|triggered)"
+    r"|(?:rate|request|call|usage)[ -]?limit (?:of|for) [^.]{0,48}(?:exceeded|reached)"
+    r"|exceed\w* (?:[\w']+ ){0,5}(?:(?:rate|request|usage|[rqt]ps)[ -]limit|(?:access|request|call) rate)"
     r"|(?:over|out of) (?:(?:your|the) )?(?:rate|request|usage) limit|usage (?:is )?over (?:the |your )?limit"
     r"|(?:user|api) usage (?:limit )?(?:exceeded|reached)|\A(?:the )?limit (?:is |has been )?(?:exceeded|reached)\.?\Z"
-    r"|(?:was|been|is|are|being) (?:throttled|rate[ -]limited)|\bthrottled:|\brate[ -]limited\b|(?:qps|rate) exceeded"
+    r"|(?:was|been|is|are|being) (?:throttled|rate[ -]limited)|\bthrottled:|\brate[ -]limited\b|qps exceeded"
+    r"|(?:\A(?:the )?|[:.(] ?|max(?:imum)? |(?:request|call|api|query|access|sending|message)s? )rate exceeded"
+    r"|only (?:one|[0-9]{1,6}) (?:\w+ ){0,2}(?:requests?|calls?) (?:\w+ ){0,8}(?:at a time|per (?:second|minute|hour|day))"
     r"|(?:rate|request) threshold exceeded"
     r"|calls? (?:is |are )?limited|not permit further calls|reduce (?:your|the) request rate|please slow down"
     r"|banned until|banned for (?:flood|too many)|temporar(?:y|ily) (?:lockout|locked out|banned)|over developer"
@@ -44,9 +54,9 @@ _SAID: Final = pattern(
 )
 #: Such sentences of other languages: Chinese, Korean, Japanese, Russian, German, French, Spanish, Portuguese, Italian.
 _SAID_ELSEWHERE: Final = pattern(
-    r"频繁|限流|请求\w{0,6}暂时禁用"
+    r"频繁|限流|每(?:秒|分钟|小时|天|日)\w{0,8}(?:最多|最大)\w{0,4}(?:访问|调用|请求)|超(?:过|出)\w{0,12}(?:请求|调用|访问)\w{0,2}次数|请求\w{0,6}暂时禁用"
     r"|(?:请求|调用|访问|并发|频率|次数|查询)(?!\w{0,8}(?:体|大小|长度|参数|文件|内容|数量|页))\w{0,16}(?:超过|超出|超限|上限|过快|过高)"
-    r"|요청이 (?:너무 )?많|(?:요청|호출) ?(?:횟수|한도|건수|수|량)[^.]{0,8}초과"
+    r"|요청이 (?:너무 )?많|초당 [^.]{0,12}초과|(?:요청|호출) ?(?:횟수|한도|건수|수|량)[^.]{0,8}초과"
     r"|(?:リクエスト|アクセス|呼び出し)(?!\w{0,8}(?:サイズ|ボディ|長))\w{0,12}(?:上限|超え|超過|多すぎ)|レート制限"
     r"|слишком (?:много запросов|част)|превыш\w{0,8} (?:\w+ ){0,3}(?:частот|запросов|обращений|вызовов)"
     r"|zu viele (?:anfragen|versuche|aufrufe)|trop de (?:requêtes|demandes|tentatives|appels|sms|messages)"
@@ -56,11 +66,13 @@ _SAID_ELSEWHERE: Final = pattern(
 #: Sentences that say that a number is used up: that of the calls of some time, unless a word near says another thing.
 _SPENT: Final = pattern(
     r"quota (?:for (?:\w+ ){1,4}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
+    r"|quota will be (?:renewed|reset|replenished|restored)|(?:query|usage) limits? (?:is |are |has been )?(?:exceeded|reached)"
     r"|quota [^.]{0,48}used up|reached (?:the |your )?(?:\w+ ){0,2}quota|(?:max(?:imum)?|pending|concurrent) requests exceeded"
     r"|over (?:\w+ ){0,2}quota|usage limits? [^.]{0,40}exceeded|out of (?:\w+ ){0,3}quota"
     r"|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit"
     r"|requests|calls)|(?:hourly|daily|weekly|monthly|minutely|per-minute) (?:\w+ ){0,2}limit [^.]{0,40}(?:exceeded|reached)"
-    r"|(?:exceed|surpass)\w* (?:\w+ ){0,5}(?:quota|(?:hourly|daily|weekly|monthly) (?:\w+ )?limit"
+    r"|(?:exceed|surpass)\w* (?:\w+ ){0,5}(?:quota|(?:hourly|daily|weekly|monthly) (?:\w+ |(?:\w+ ){1,2}(?:requests?|calls?) )?"
+    r"limit"
     r"|(?:requests|calls|queries) per|(?:maximum|number of) (?:\w+ ){0,2}(?:requests|calls|queries))"
     r"|(?:number|threshold|amount) (?:of|for) [^.]{0,48}(?:requests|calls|queries)[^.]{0,96}(?:exceeded|reached)"
 )
@@ -103,16 +115,18 @@ _ELEMENT: Final = pattern(r'(?i)<(?:\w{1,16}:)?([\w.-]{1,64})(?: name="([\w.-]{1
 #: Keys of waits, without separators, and their unit.
 _WAIT_KEY: Final = pattern(
     r"x?(?:rate)?(?:limit)?(?:(?:retry|reset|resets|available|allowed)(?:after|in|delay|wait)|wait(?:time|for)?|backoff|cooldown"
+    r"|(?:ttl|time)remaining|remaining(?:ttl|time)"
     r"|throttle|secondsuntilreset|estimatedtimetoregainaccess)(?P<unit>seconds?|secs?|ms|millis(?:econds)?|minutes?|mins?)?$"
 )
 #: Keys of instants, or spans, at which a limit is available again.
 _RESET_KEY: Final = pattern(
-    r"x?(?:rate)?(?:limit)?(?:resets?(?:ms|sec|seconds)?(?:at|on|time|timestamp|date)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until)$"
-    r"|ratelimitnext$|next(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
+    r"x?(?:rate)?(?:limit)?(?:resets?(?:ms|sec|seconds)?(?:at|on|time|timestamp|date)?(?:utc)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until|un(?:banned|blocked|locked)at)$"
+    r"|(?:period|window|interval)ends?(?:at|time|date)?$"
+    r"|ratelimitnext$|next(?:valid)?(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
 )
 #: A sentence that names a wait: "try again in 7.5s", "retry after 35", "banned until 1700000000000", "in the next hour".
 _SENTENCE: Final = pattern(
-    r"(?:again|retry|availab(?:le|ility)|resets?|wait|banned|blocked|throttled|suspended|disabled|expires|try after"
+    r"(?:again|retry|availab(?:le|ility)|resets?|renewed|wait|banned|blocked|throttled|suspended|disabled|expires|try after"
     r"|request (?:this |it )?after|replenished|timed out|will last|remaining (?:period|time))"
     r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[]"
     r"(?:(?P<clock>[0-9]{1,3}:[0-5][0-9]:[0-5][0-9])(?![0-9:])"
@@ -161,6 +175,8 @@ def says_failed(document: object) -> bool:
     Some APIs answer every call with 200. What they say of a failure is in an error, or beside a code; the data of other answers
     may hold the same words.
     """
+    if isinstance(document, str):
+        return _text_fails(document)
     if not isinstance(document, dict):
         return False
     named = [(_letters(key), value) for key, value in document.items()][:_MAX_PARTS]
@@ -168,8 +184,8 @@ def says_failed(document: object) -> bool:
     return _fails(named) or any(_fails([(_letters(key), value) for key, value in one.items()][:_MAX_PARTS]) for one in within)
 
 
-def _fails(named: Iterable[tuple[str, object]]) -> bool:
-    failed, said = False, False
+def _fails(named: Sequence[tuple[str, object]]) -> bool:
+    failed, said = False, _is_429(named)
     for name, value in named:
         if name in ("error", "errors") and says_throttled([value]):
             return True
@@ -180,6 +196,21 @@ def _fails(named: Iterable[tuple[str, object]]) -> bool:
             short = isinstance(value, str) and len(value) <= _MAX_PHRASE and is_code(value)
             said = said or short or (isinstance(value, (str, list)) and says_throttled([value]))
     return failed and said
+
+
+def _is_429(named: Sequence[tuple[str, object]]) -> bool:
+    """Whether a code is that of HTTP, in an object that has no data beside it."""
+    return all(name in _SIGNS or name in _MESSAGES or value is None for name, value in named) and any(
+        name.endswith("code") and str(value).strip() == "429" for name, value in named
+    )
+
+
+def _text_fails(text: str) -> bool:
+    """Whether a text of an answer that succeeded is an error: a line that begins so, or XML whose first elements are."""
+    if text[:5].lower() == "error" and len(text) <= _MAX_LINE:
+        return _is_sentence(text.lower())
+    first = islice(_elements(text), _MAX_FAULT)
+    return any(_FAULT_KEY.search(leaf.key) is not None and _says_throttled(leaf) for leaf in first)
 
 
 def _is_failure(name: str, value: object) -> bool:
