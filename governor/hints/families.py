@@ -30,12 +30,12 @@ _WORD: Final = pattern(
     r"|tokens(?=.*-(?:limit|remaining|reset)$)"
 )
 #: Words that stay in the name, because they say a part of the limit, or which limit it is.
-_KEPT: Final = ("remaining", "limit-per", "tokens")
+_KEPT: Final = ("remaining", "limit-per", "tokens", "throttle")
 _PARTS: Final = (
     (
         "reset",
         pattern(
-            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|until|remaining.{0,3}-ttl|expir(?:y|es)|renews?-?(?:at|in)?)(?:-?(?:ms|millis))?$"
+            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|until|remaining.{0,3}-ttl|expir(?:y|es)(?:-?time)?|renews?-?(?:at|in)?)(?:-?(?:ms|millis))?$"
         ),
     ),
     ("remaining", pattern(r"(?:remaining|remain$|left|available)")),
@@ -58,7 +58,7 @@ _PLAIN: Final = pattern(r"(.{2,64})-(remaining|left|limit|resets?(?:-?at|-?in|-?
 #: Names of limits that are said as a ratio: `x-acme-call-limit: 40/40`.
 _RATIO: Final = pattern(r"(?:call-?limit|bucket-?level)$")
 #: Names of waits, which denials have.
-_WAIT: Final = pattern(r"retry-?(?:after|in\b|at\b)|rate-?limit-after$|(?:wait|back-?off)(?:-?(?:time|seconds|ms))?$")
+_WAIT: Final = pattern(r"retry-?(?:after|in\b|at\b)|rate-?limit-after$|(?:wait|back-?off)(?:-?(?:time|sec|seconds|ms))?$")
 _MILLISECONDS: Final = pattern(r"-?(?:ms|millis|milliseconds)$")
 #: Words in every name that says a part of a limit, or a wait; and those of which such a name has one of each kind.
 _ALONE: Final = ("limit", "quota", "remain", "left", "reset", "retry", "wait", "backoff", "back-off", "bucket")

@@ -175,7 +175,9 @@ class _Answer:
         sources = reader.sources
         get = self._first if reader.in_body else self._headers.get
         text = None if sources.remaining is None else get(sources.remaining)
-        if (sources.used is not None or (text is not None and "," in text)) and (several := self._several(reader, scope)):
+        if (sources.used is not None or (text is not None and ("," in text or "/" in text))) and (
+            several := self._several(reader, scope)
+        ):
             return several
         remaining = None if text is None else least(text)
         stated = None if sources.limit is None else get(sources.limit)

@@ -49,6 +49,8 @@ _DATE: Final = pattern(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([
 _MONTHS: Final = {
     name: at // 3 + 1 for at, name in ((at, "JanFebMarAprMayJunJulAugSepOctNovDec"[at : at + 3]) for at in range(0, 36, 3))
 }
+#: What some servers write for several limits, `300/3000/12000`.
+_SLASHED: Final = pattern(r"[0-9]{1,15}(?:/[0-9]{1,15}){1,7}")
 _PAIR: Final = pattern(r"([0-9]{1,15}):([0-9]{1,9})")
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -262,6 +264,8 @@ def _future(moment: int, clock: Clock) -> int | None:
 
 def listed(text: str | None) -> list[str]:
     """The values of a header that may be absent."""
+    if text is not None and "/" in text and _SLASHED.fullmatch(text) is not None:
+        return text.split("/")
     return [] if text is None else list(values(text))
 
 

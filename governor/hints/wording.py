@@ -22,7 +22,7 @@ _CODE: Final = pattern(
     r"throttl|ratelimit|toomany(?:requests|attempts)|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?(?:exceed|limit)|overrate"
     r"|(?:query|request|call|access|usage)s?overlimit|over(?:global|rate|request|usage|plan)limit|frequentlyaccess|toofrequent|bandwidthlimit|limitexceededexception|slowdown"
     r"|(?:^|api|call|request|query|message)rateexceeded|servicerequestsexceed|exceeded(?:api|account)\w{0,12}allowance|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
-    r"|(?:usage|invocation|hourly|daily|monthly|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
+    r"|(?:usage|invocation|hourly|daily|monthly|second|minute|hour|day|month|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
     r"|(?<!storage)(?<!disk)(?<!space)quota(?:limit)?(?:exceeded|exhausted|reached)"
 )
 #: Keys whose value may be such a code: a message that is one word is none.
@@ -66,6 +66,8 @@ _SAID_ELSEWHERE: Final = pattern(
 #: Sentences that say that a number is used up: that of the calls of some time, unless a word near says another thing.
 _SPENT: Final = pattern(
     r"quota (?:for (?:\w+ ){1,4}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
+    r"|exceed\w* (?:\w+ ){0,5}limit of [0-9][0-9,]{0,12} (?:\w+ ){0,2}(?:requests|calls|queries)"
+    r"|(?:requests?|calls?) (?:\w+ )?reached (?:the |your )?(?:\w+ ){0,2}limit|requests are too many"
     r"|quota will be (?:renewed|reset|replenished|restored)|(?:query|usage) limits? (?:is |are |has been )?(?:exceeded|reached)"
     r"|quota [^.]{0,48}used up|reached (?:the |your )?(?:\w+ ){0,2}quota|(?:max(?:imum)?|pending|concurrent) requests exceeded"
     r"|over (?:\w+ ){0,2}quota|usage limits? [^.]{0,40}exceeded|out of (?:\w+ ){0,3}quota"
@@ -192,7 +194,7 @@ def _fails(named: Sequence[tuple[str, object]]) -> bool:
         if name in _SIGNS or (name == "result" and type(value) is int):
             failed = failed or _is_failure(name, value)
             said = said or (isinstance(value, str) and (name != "status" or value.isupper()) and is_code(value))
-        elif name in _MESSAGES:
+        elif name in _MESSAGES or (name == "data" and isinstance(value, str)):
             short = isinstance(value, str) and len(value) <= _MAX_PHRASE and is_code(value)
             said = said or short or (isinstance(value, (str, list)) and says_throttled([value]))
     return failed and said
@@ -270,8 +272,9 @@ def _says_throttled(leaf: _Leaf) -> bool:
         return False
     if " " in value or not value.isascii():
         return _is_sentence(value[:MAX_CHARACTERS].lower())
-    # A message that is one word in capitals is a code.
-    return len(value) <= MAX_LENGTH and (value.isupper() or _CODE_KEY.search(leaf.key) is not None) and is_code(value)
+    # A message that is one word in capitals, or in snake case, is a code.
+    is_one = value.isupper() or ("_" in value and leaf.key in _MESSAGES) or _CODE_KEY.search(leaf.key) is not None
+    return len(value) <= MAX_LENGTH and is_one and is_code(value)
 
 
 def _is_sentence(text: str) -> bool:
