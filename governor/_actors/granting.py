@@ -89,7 +89,8 @@ class Granting(PermitSource):
     @overload
     def grab(self, deny: Literal[True]) -> Permit | Denied | None: ...
 
-    def grab(self, deny: bool = False) -> Permit | Denied | None:  # C: def granted(self, deny):
+    # Complex, because what nearly every call costs is written out.
+    def grab(self, deny: bool = False) -> Permit | Denied | None:  # noqa: C901 # C: def granted(self, deny):
         """One request, at once; None if that takes a step, or is not possible. With `deny` a denial, if that takes no step.
 
         No Python call but the clock and `PlainSpending`, and no step. `copy` keeps what it reads up to date. `deny` is
@@ -105,9 +106,20 @@ class Granting(PermitSource):
             return None
         if self._shared and now < max(map(READY, self._shared)):
             return None
-        # C: if spent_at_once(self._spending, now):
-        # C:     self.counters.requests += 1
-        # C:     return new_permit(self._make, self, now, self._generation)
+        bucket = self._spending.bucket  # C:
+        if bucket is not None and now < cap.slot_ends:  # C: if spent_at_once(self._spending, now):
+            # `PlainSpending.commit` for one bucket. There is no call until the permit, so it happens as a whole or not at all.
+            full = now * bucket.ticks  # C:
+            tat = bucket.tat  # C:
+            tat = (tat if tat > full else full) + bucket.plain  # C:
+            if tat - full <= bucket.slack:  # C: if True:
+                bucket.tat = tat  # C:
+                cap.left -= 1  # C:
+                if now > cap.latest:  # C:
+                    cap.latest = now  # C:
+                self.counters.requests += 1
+                make = self._make
+                return make(self, now, self._generation)  # C: return new_permit(self._make, self, now, self._generation)
         life.state = BUSY
         try:
             ready = self._spending.commit(now)

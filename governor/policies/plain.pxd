@@ -82,6 +82,7 @@ cdef inline long long spend_one(object limit, long long now) except? -1:
 
 cdef class PlainSpending:
     cdef tuple _awaiting, _buckets, _others
+    cdef public BucketFields bucket
     cdef CapFields _cap
 
     @cython.locals(bucket=BucketFields, cap=CapFields, left="long long", ready="long long", until="long long")

@@ -19,7 +19,7 @@ from governor.policies.window import StrictWindowPolicy
 class PlainSpending:
     """Spends a `PLAIN` request in these limits and in the cap, exactly as their `commit` does."""
 
-    __slots__ = ("_awaiting", "_buckets", "_cap", "_others")
+    __slots__ = ("_awaiting", "_buckets", "_cap", "_others", "bucket")
 
     def __init__(self, limits: tuple[LimitPolicy, ...], cap: RequestCapPolicy) -> None:
         self._cap = cap
@@ -38,6 +38,8 @@ class PlainSpending:
         if len(buckets) == len(limits):
             # Most scopes have nothing but buckets, and the tuple that there is serves. `cast` would be a call for each of them.
             self._buckets = limits  # type: ignore[assignment] # all are buckets
+        #: The only limit, if that is a bucket: nearly all scopes have one. `Granting.grab` spends in it without a call.
+        self.bucket = self._buckets[0] if len(limits) == len(buckets) == 1 else None
         #: Those that wait for outcomes.
         self._awaiting = (*awaiting,)
         self._others = (*others,)

@@ -1,10 +1,12 @@
 """Plain spending is `commit` of every limit and of the cap, written out: the same state after every history."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
 import pytest
 
+from governor import Config, Governor, Permit
 from governor._units import DAY, SECOND, Duration, Instant
 from governor.policies.contract import PLAIN, Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
@@ -14,6 +16,8 @@ from governor.policies.plain import PlainSpending
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.window_parameters import StrictWindow
 from tests.support import tape as st
+from tests.support.build_history import History
+from tests.support.governors import actor_of
 from tests.support.tape import given
 
 LIMITS: Final[tuple[Limit, ...]] = (
@@ -110,6 +114,46 @@ def test_a_plain_request_spends_what_it_would_spend_in_each_policy(
         assert one.ready == other.ready
 
     assert one.state(now) == other.state(now)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_bucket_that_is_spent_without_a_call_has_the_history_that_it_has_with_one(seed: int) -> None:
+    one, other = History(seed), History(seed)
+
+    async def both() -> None:
+        async with one.governor, other.governor:
+            for _ in range(300):
+                for actor in other.actors():
+                    actor._spending.bucket = None
+
+                assert await one.step() == await other.step()
+            one.end_all()
+            other.end_all()
+
+    asyncio.run(both())
+
+
+@pytest.mark.anyio
+async def test_a_grant_in_a_signal_handler_stays_the_latest_in_the_cap() -> None:
+    async with Governor(Config.from_mapping({"global": {"requests_per_minute": 100_000}})) as governor:
+        for scope in ("weather", "news", "weather"):
+            governor.try_permit(scope)
+        actor = actor_of(governor, "weather")
+        clock = actor._clock
+
+        def interrupted() -> Instant:
+            """A signal is handled as soon as the clock has been read."""
+            now = clock()
+            while clock() == now:
+                pass
+            governor.try_permit("news")
+            return now
+
+        actor._clock = interrupted
+        permit = governor.try_permit("weather")
+
+        assert isinstance(permit, Permit)
+        assert permit._granted_at < actor._cap.latest
 
 
 @pytest.mark.parametrize("second", [9, 10, 20, 40, 10**7])

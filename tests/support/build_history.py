@@ -5,7 +5,7 @@ Two builds that mean the same print the same. A plant makes this one differ by t
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
 
@@ -40,10 +40,8 @@ SCOPES: Final[dict[str, dict[str, Any]]] = {
         "breaker": {"failure_rate": 0.5, "window_calls": 5, "minimum_calls": 3, "slow_call": "50ms"},
     },
 }
-SETTINGS: Final = {
-    "global": {"requests_per_minute": 150, "degraded_cooldown": "50ms"},
-    "outbound": SCOPES,
-}
+#: Under the first cap each instant has an entry of its own in the log, under the other one grants within 15 ms share one.
+CAPS: Final = (150, 5_000)
 GOOD: Final = (200, 200, 200, None, 204, 301, 404, 429, 500)
 BAD: Final = (500, 503, None)
 SPANS: Final = (0, 1, 7, 1_000, 20_000, 100_000)
@@ -59,32 +57,47 @@ class History:
         self.held: list[Permit] = []
         self.scope = "bucket"
         self.statuses: tuple[int | None, ...] = GOOD
-        self.governor = Governor(Config.from_mapping(SETTINGS), clock=lambda: Instant(self.now), random=Random(seed))
+        everywhere = {"requests_per_minute": CAPS[seed // 2 % 2], "degraded_cooldown": "50ms"}
+        config = Config.from_mapping({"global": everywhere, "outbound": SCOPES})
+        self.governor = Governor(config, clock=lambda: Instant(self.now), random=Random(seed))
 
     async def run(self, steps: int) -> None:
         async with self.governor:
             for step in range(steps):
-                action = self.random.choice((*(self.ask, self.end, self.block) * 4, self.elsewhere, self.wait))
-                try:
-                    told = await action()
-                except (PermitDenied, UsageError) as error:
-                    told = repr(error)
-                sys.stdout.write("\t".join(map(str, (step, self.now, action.__name__, told, *self.state()))) + "\n")
-            for permit in self.held:
-                permit.give_back()
+                sys.stdout.write("\t".join((str(step), *await self.step())) + "\n")
+            self.end_all()
+
+    async def step(self) -> list[str]:
+        """Does something, and tells when, what, how it went, and what has become of all state."""
+        action = self.random.choice((*(self.ask, self.end, self.block) * 4, self.elsewhere, self.wait))
+        try:
+            told = await action()
+        except (PermitDenied, UsageError) as error:
+            told = repr(error)
+        return [*map(str, (self.now, action.__name__, told, *self.state()))]
+
+    def end_all(self) -> None:
+        for permit in self.held:
+            permit.give_back()
 
     async def ask(self) -> object:
         if self.random.random() < 0.4:  # Else once more, so that the limits of each are met.
             self.scope = self.random.choice(tuple(SCOPES))
+        answer = self.asked()
+        if isinstance(answer, Denied) and answer.retry_after is not None and self.random.random() < 0.5:
+            # Again at the instant; before it; or when `bucket` lacks one tick of another token.
+            self.now += round(answer.retry_after * 1_000_000) + self.random.choice((0, -1, 19_999))
+            return shown(answer), shown(self.asked())
+        return shown(answer)
+
+    def asked(self) -> object:
         scope = self.scope
         answer = self.governor.leases.take(scope, None, 1) if self.random.random() < 0.2 else self.governor.try_permit(scope)
         if isinstance(answer, Permit):
             self.held.append(answer)
             if len(self.held) > 12:
                 self.held.pop(0)  # It is collected here, and says so if it holds a place.
-        elif isinstance(answer, Denied) and answer.retry_after is not None and self.random.random() < 0.5:
-            self.now += round(answer.retry_after * 1_000_000) - self.random.randrange(2)
-        return shown(answer)
+        return answer
 
     async def end(self) -> object:
         if not self.held:
@@ -127,20 +140,24 @@ class History:
         await asyncio.sleep(0)
         return None
 
-    def state(self) -> list[object]:
-        """All that a plain permit changes."""
-        told: list[object] = []
+    def actors(self) -> Iterator[Granting]:
         for providers in self.governor._access.addresses.values():
             for actor in providers.values():
                 assert isinstance(actor, Granting)
-                cap, pipeline = actor._cap, actor.ledger.pipeline
-                told += [actor.ledger.scope, actor.gate, actor._generation, actor.life.state, cap.left, cap.latest]
-                told += [cap.slot_ends, actor.counters.answered_2xx, actor.ledger.counters.record()]
-                told += [
-                    pipeline.degraded.failures,
-                    pipeline.breaker.state(),
-                    *((limit.ready, limit.state()) for limit in pipeline.all_limits),
-                ]
+                yield actor
+
+    def state(self) -> list[object]:
+        """All that a plain permit changes."""
+        told: list[object] = []
+        for actor in self.actors():
+            cap, pipeline = actor._cap, actor.ledger.pipeline
+            told += [actor.ledger.scope, actor.gate, actor._generation, actor.life.state, cap.left, cap.latest]
+            told += [cap.slot_ends, actor.counters.answered_2xx, actor.ledger.counters.record()]
+            told += [
+                pipeline.degraded.failures,
+                pipeline.breaker.state(),
+                *((limit.ready, limit.state()) for limit in pipeline.all_limits),
+            ]
         return told
 
 
