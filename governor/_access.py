@@ -284,12 +284,18 @@ class Access(Taking):
             raise answer.exception()
         return answer
 
-    async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
-        """A permit for a task on any event loop. Raises a leaf of `PermitDenied`."""
+    async def acquire(self, provider: str, method: str | None, acquire: Acquire, permits: list[Permit] | None = None) -> Permit:
+        """A permit for a task on any event loop, which is added to `permits` as well. Raises a leaf of `PermitDenied`."""
+        permit = None
         if acquire.request is PLAIN:
             permit = self.take(provider, method, acquire.attempt, acquire.caller, acquire.watched)
-            if permit is not None:
-                return permit
+        if permit is None:
+            permit = await self._acquire(provider, method, acquire)
+        if permits is not None:
+            permits.append(permit)
+        return permit
+
+    async def _acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
         here = get_ident() == self.thread and self.running().on_loop()
         answer: Permit | Denied
         find = (provider, method, acquire.timeout)
@@ -357,9 +363,9 @@ class FoundAccess(Taking):
         """A permit for a thread that may wait."""
         return self._found().acquire_blocking(provider, method, acquire)
 
-    async def acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit:
+    async def acquire(self, provider: str, method: str | None, acquire: Acquire, permits: list[Permit] | None = None) -> Permit:
         """A permit for a task on any event loop."""
-        return await self._found().acquire(provider, method, acquire)
+        return await self._found().acquire(provider, method, acquire, permits)
 
 
 # The interpreter names it so in its warning of a request for a permit that is never entered.

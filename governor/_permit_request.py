@@ -5,6 +5,8 @@ from threading import get_ident
 from types import TracebackType
 from typing import Final, final
 
+import msgspec
+
 # C: import cython
 from governor._access import Access, FoundAccess
 from governor._actors.permit import Permit
@@ -33,48 +35,38 @@ Cost = int | Mapping[str, float]
 # C: @cython.freelist(8)
 # C: @cython.cclass
 @final
-class PermitRequest:
+class PermitRequest(msgspec.Struct, eq=False):  # C: class PermitRequest:
     """A permit to come: enter it with `async with`, or with `with` where blocking is allowed. For one use.
 
     A second entry raises `UsageError`, whatever became of the first one: a permit allows one call. One that is never entered
     asks for nothing, and warns when it is collected, as a coroutine does that is never awaited (`RuntimeWarning`).
     """
 
-    __slots__ = ("_access", "_acquire", "_acquiring", "_classifier", "_method", "_permit", "_provider")
-
-    def __init__(
-        self,
-        access: Access | FoundAccess,
-        provider: str,
-        method: str | None,
-        acquire: Acquire,
-        classifier: Classifier | None = None,
-    ) -> None:
-        self._access = access
-        self._provider = provider
-        self._method = method
-        self._acquire = acquire
-        self._classifier = classifier
-        self._permit: Permit | None = None
-        #: What the first entry awaits; None from then on. Made here, because the interpreter itself warns of one that is never
-        #: awaited. A finalizer of ours could swallow a KeyboardInterrupt.
-        self._acquiring: Coroutine[object, object, Permit] | None
-        self._acquiring = access.acquire(provider, method, acquire)  # C: self._acquiring = access
+    _access: Access | FoundAccess
+    _provider: str
+    _method: str | None
+    _acquire: Acquire
+    _classifier: Classifier | None
+    #: The permit, once there is one. A list, so that the coroutine that is awaited can leave it here.
+    _permits: list[Permit]
+    #: What the first entry awaits; None from then on. Made with the request, because the interpreter warns of a coroutine that
+    #: is never awaited. A finalizer of ours could swallow a KeyboardInterrupt.
+    _acquiring: Coroutine[object, object, Permit] | None
 
     # In C a finalizer swallows nothing, and the interpreter warns of a coroutine that is made there only to be dropped.
     # C: def __dealloc__(self):
     # C:     if self._acquiring is not None:
     # C:         self._access.acquire(self._provider, self._method, self._acquire)
 
-    async def __aenter__(self) -> Permit:  # C: def __aenter__(self):
+    def __aenter__(self) -> Coroutine[object, object, Permit]:
         # The interpreter changes threads after a call, and there is none between the look and the mark: one thread gets in.
         acquiring = self._acquiring
         if acquiring is None:
             raise self._used_up()
         self._acquiring = None
-        permit = await acquiring  # C: if (permit := taken(self, PLAIN, _ANY)) is None: return self._wait()
-        self._permit = permit
-        return permit  # C: return finished(permit)
+        # C: if (permit := taken(self, PLAIN, _ANY)) is None: return self._wait()
+        # C: self._permit = permit
+        return acquiring  # C: return finished(permit)
 
     # C: async def _wait(self):
     # C:     self._permit = permit = await self._access.acquire(self._provider, self._method, self._acquire)
@@ -83,7 +75,7 @@ class PermitRequest:
     def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> Coroutine[object, object, None]:
-        permit = self._permit
+        permit = self._permits[0] if self._permits else None  # C: permit = self._permit
         if permit is not None and not permit.reported:
             permit.record(error=error) if error is None or self._classifier is None else permit.fail(error, self._classifier)
         return NOTHING
@@ -100,11 +92,12 @@ class PermitRequest:
                 f"`with permit({self._asked()})` would block the event loop that grants the permit; write `async with`, or "
                 "set timeout=0"
             )
-        self._permit = permit = self._access.acquire_blocking(self._provider, self._method, self._acquire)
+        permit = self._access.acquire_blocking(self._provider, self._method, self._acquire)
+        self._permits.append(permit)  # C: self._permit = permit
         return permit
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        permit = self._permit
+        permit = self._permits[0] if self._permits else None  # C: permit = self._permit
         if permit is not None and not permit.reported:
             permit.record(error=error) if error is None or self._classifier is None else permit.fail(error, self._classifier)
 
@@ -257,7 +250,10 @@ class Asking:
         else:
             acquire = ask(cost, timeout, attempt, caller, priority, fingerprint)
         # C: return request(self, provider, method, acquire, classifier)
-        return PermitRequest(self._access, provider, method, acquire, classifier)
+        access = self._access  # C:
+        permits: list[Permit] = []  # C:
+        acquiring = access.acquire(provider, method, acquire, permits)  # C:
+        return PermitRequest(access, provider, method, acquire, classifier, permits, acquiring)  # C:
 
 
 class AskingElsewhere(Asking):

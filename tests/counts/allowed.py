@@ -26,16 +26,16 @@ class Allowed(NamedTuple):
 
 
 ALLOWED: Final = {
-    "pair": Allowed(5, 184),
-    "async with": Allowed(12, 1080),
+    "pair": Allowed(4, 184),
+    "async with": Allowed(10, 820),
     "denied": Allowed(5, 128),
     "two limits": Allowed(5, 184),
     "strict window": Allowed(10, 192, on_trio=3),
     "strict window, answered": Allowed(34, 728, on_trio=4),
     "strict window of the provider": Allowed(10, 248, on_trio=3),
     "in flight": Allowed(10, 192, on_trio=3),
-    "failed, and a pair": Allowed(140, 888, blocks=10, on_trio=4),
-    "failure rate": Allowed(10, 192, blocks=50, on_trio=3),
+    "failed, and a pair": Allowed(138, 888, blocks=10, on_trio=4),
+    "failure rate": Allowed(9, 192, blocks=50, on_trio=3),
     "written ahead": Allowed(18, 0),
     "leased pair": Allowed(2, 32),
     "asked of a daemon": Allowed(53, 0),

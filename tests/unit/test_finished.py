@@ -71,4 +71,5 @@ async def test_a_request_for_a_permit_is_entered_by_whatever_runs_coroutines(any
         request = governor.permit("weather")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(request.__aenter__)
-        assert request._permit is not None
+        await request.__aexit__(None, None, None)
+        assert 3 == governor.statistics().counters.others
