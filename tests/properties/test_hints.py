@@ -153,17 +153,20 @@ def test_a_clock_that_is_wrong_does_not_change_a_wait(seconds: int, wrong: int) 
         "limit" * 20_000,
         "1;w=" * 25_000,
         "(" * 100_000,
+        "1/" * 50_000,
+        " 1/1 reset=1" * 8_000,
     ],
 )
 def test_a_header_of_100_kilobytes_is_read_in_a_moment(text: str) -> None:
     headers = dict.fromkeys(HINT_HEADERS, text)
     began = thread_time()
-    for provider in built_in_dialects():
+    # An unknown provider has the limits of all dialects.
+    for provider in ("some-provider", "github", "zendesk"):
         read_hints(provider, 429, headers, now=NOW)
     read_wait(headers, now=NOW)
 
-    # All dialects, each with all headers. Stripping all of each text would take longer.
-    assert thread_time() - began < 0.07 * len(built_in_dialects())
+    # Each with all headers. Stripping all of each text would take longer.
+    assert thread_time() - began < 0.07 * 3
 
 
 @pytest.mark.parametrize("name", ["x-{}-ratelimit-remaining", "x-{}-remaining", "x-ratelimit-{}-reset", "x-{}-retry-after"])

@@ -61,8 +61,9 @@ def test_each_answer_that_denies_a_call_with_a_code_or_in_words_is_a_denial() ->
 
 
 def test_with_the_dialect_of_another_provider_they_raise_nothing_are_within_the_bound_and_loosen_nothing() -> None:
-    for provider, status, headers, body, _ in ANSWERS:
-        for other in (*built_in_dialects(), "some-provider"):
+    dialects = list(built_in_dialects())
+    for row, (provider, status, headers, body, _) in enumerate(ANSWERS):
+        for other in (*dialects[row % 8 :: 8], "some-provider"):
             hints = read_hints(other, status, headers, now=NOW, body=body, max_hint=Duration(HOUR // 4))
             waits = [hint.retry_after or 0 for hint in hints]
             assert max(waits, default=0) <= HOUR // 4
