@@ -99,17 +99,17 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     succeeded = ledger.has_succeeded()
     ledger.mark_successes()
     changed = word.deny(now, grant.granted_at, wait, succeeded=succeeded) and server.forget_stated()
-    explained = explains(hints) and word.explain(now, grant.granted_at)
     used_up = (hint for hint in hints if hint.severity is Severity.EXHAUSTED and hint.dimension == REQUESTS)
     limit = next((hint.limit for hint in used_up if hint.window is None), None)
     sent = _sent(ledger, sharing, now)
     rates = [units * SECOND / span for units, span, least in zip(sent, SPANS, _TELLING, strict=True) if units >= least]
-    # Few calls say nothing about a rate: a server that says how long to wait is taken at its word, until that is broken, or a
-    # rate has been learned, which was too high then. So is a short wait in an answer that says that requests are left.
+    # Few calls say nothing about a rate: a server that says how long to wait is taken at its word, until it denies again
+    # although that was kept, or a rate has been learned, which was too high then. So is a short wait if requests are left.
     contradicts = any(hint.severity is Severity.NOTICE and hint.dimension == REQUESTS for hint in hints)
     vague = wait is None or (contradicts and wait <= SHORT)
-    telling = vague or bool(rates) or server.is_slowed(now)
-    if not word.broken and (explained or not telling) and not server.shows_span(now, limit):
+    again = word.repeated or server.is_slowed(now)
+    told = explains(hints) or not (vague or rates)
+    if told and not again and not word.broken and not server.shows_span(now, limit):
         return _Learned(False, changed)
     most = max(rates, default=FIRST_RATE)
     # Where the answer does not say how long to wait, a provider that documents a long wait counts for as long.

@@ -12,7 +12,8 @@ of the next counts instead.
 
 An unknown provider begins at `FIRST_RATE`, and the rate doubles for every `DOUBLE_AFTER` in which it is used, until a denial.
 One that answers soon is asked faster sooner: the calls that are under way, all of which may be denied, may be a part of those
-that were accepted in the last minute. Those that answer soonest tell how long a denial takes.
+that were accepted in the last minute. Those that answer soonest tell how long a denial takes. After a minute without calls the
+rate begins anew; what was denied is not forgotten while the provider is asked.
 """
 
 import math
@@ -153,7 +154,7 @@ class RateLearner:
             return
         if self._in_spell and self.denials > 1:
             self._recovered(now)
-        if self._curve is not None and now >= self.forgets_at():
+        if self._curve is not None and not self.gentle and now >= self.forgets_at():
             self._forget(now)
         if self._curve is not None:
             # What was sent lately bounds the growth, so that a quiet time does not raise the rate.
@@ -164,6 +165,9 @@ class RateLearner:
             self.rate = max(MIN_RATE, min(curve.rate(_seconds(now)), most))
             self.window.follow(self.rate)
         elif self.gentle and self.rate < NO_RATE:
+            if self.window.used(now)[-1] <= count:
+                # Nothing was sent in the longest span: whether so many calls are still accepted is not known.
+                self.rate, self._moved_at, self._since = min(self.rate, FIRST_RATE), now, 0
             self._grow(now)
 
     def has_accepted(self, now: Instant, since: Instant, granted_at: Instant, *, succeeded: bool) -> bool:
@@ -282,7 +286,7 @@ class RateLearner:
             rate = known  # What was sent of late was bounded by another span, or by none.
         elif known is not None:
             rate = min(rate, known)
-        self._restart(now, rate, STEADY if steady or self.window.is_stated else beta)
+        self._restart(now, rate, STEADY if steady or self.window.is_stated else beta, wait or 0)
 
     def _too_much(self, now: Instant, *, sent: float, wait: Duration | None) -> tuple[float, float]:
         """The rate at which a call was denied, and the part of it that is left."""
@@ -304,12 +308,16 @@ class RateLearner:
         rate = (before + rate) / 2 if is_rate else before
         return rate, BETA * before / rate
 
-    def _restart(self, now: Instant, rate: float, beta: float) -> None:
-        """The curve begins anew at a rate that was too much, of which a part `beta` is left."""
+    def _restart(self, now: Instant, rate: float, beta: float, wait: int = 0) -> None:
+        """The curve begins anew at a rate that was too much, of which a part `beta` is left.
+
+        At the end of the `wait` that the server asks for, it is half way back at that rate at most: nothing was found out.
+        """
         rate = max(rate, MIN_RATE)
         flat = min(max(self._flat, self._probe_every / rate, _seconds(MIN_FLAT)), _seconds(MAX_FLAT))
         self._curve = Cubic(beta=beta)
-        self.rate = max(MIN_RATE, self._curve.throttled(_seconds(now), rate, flat))
+        begins = _seconds(now) + max(0.0, _seconds(wait) - flat / 2)
+        self.rate = max(MIN_RATE, self._curve.throttled(begins, rate, flat))
 
     def _recovered(self, now: Instant) -> None:
         """The provider answers again after a spell of denials. After a long one, what got through is its rate."""

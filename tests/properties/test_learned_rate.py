@@ -191,6 +191,39 @@ def test_what_was_denied_is_forgotten_in_the_end() -> None:
     assert policy.available(later) > 1_000
 
 
+def test_an_unknown_provider_is_asked_no_faster_than_it_has_denied_however_long_ago_that_was() -> None:
+    policy, now = _at_16_a_second()
+    policy.throttled(now, Grant(now, 0))
+    peak, later = policy.rate / BETA, Instant(policy.rests_at() + HOUR)
+    for _ in range(30):
+        later = policy.earliest(later, PLAIN)
+        policy.commit(later, PLAIN)
+
+    assert policy.rate == pytest.approx(peak)
+
+
+def test_an_unknown_provider_that_is_not_asked_for_a_minute_is_asked_gently_again() -> None:
+    policy, now = _at_16_a_second()
+    policy.commit(Instant(now + SPANS[-1] - 1), PLAIN)
+    before = policy.rate
+    policy.commit(Instant(now + 2 * SPANS[-1]), PLAIN)
+
+    assert before == 16
+    assert policy.rate == FIRST_RATE
+
+
+@pytest.mark.parametrize(("wait", "part"), [(SECOND, 0.99), (10 * MINUTE, 0.98), (HOUR, 0.98)])
+def test_after_a_wait_that_the_server_asks_for_the_rate_is_below_the_one_that_it_has_denied(wait: int, part: float) -> None:
+    policy, now = _at_16_a_second()
+    policy.throttled(now, Grant(now, 0), wait=Duration(wait))
+    learner = policy.learner
+    assert learner._curve is not None
+    peak = learner._curve.peak
+    _granted(policy, Instant(now + wait), SECOND)
+
+    assert policy.rate <= part * peak
+
+
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=20))
 def test_lent_permits_take_their_tokens_and_return_them(leases: list[tuple[int, int]]) -> None:
     policy = LearnedRatePolicy(START, gentle=True)

@@ -8,7 +8,9 @@ from tests.support.tape import given
 #: For each denial: how long after the end of the wait before its call was granted, the next wait, and whether one succeeded.
 DENIALS = st.lists(
     st.tuples(
-        st.sampled_from([-2, 0, 0, 1]), st.sampled_from([None, 0, 1, 5, 30]), st.sampled_from([False, False, False, True])
+        st.sampled_from([-2, 0, 0, 1, 599, 600]),
+        st.sampled_from([None, 0, 1, 5, 30]),
+        st.sampled_from([False, False, False, True]),
     ),
     min_size=1,
     max_size=20,
@@ -19,7 +21,7 @@ DENIALS = st.lists(
 def test_only_waits_in_a_row_that_were_kept_and_prove_false_break_it(denials: list[tuple[int, int | None, bool]]) -> None:
     word, now = ServerWord(), Instant(HOUR)
     said: Instant | None = None
-    row = 0
+    row, ended = 0, None
     for late, wait, succeeded in denials:
         granted_at = Instant((now if said is None else max(now, said)) + late * SECOND)
         now = Instant(max(now, granted_at) + 1)
@@ -36,19 +38,8 @@ def test_only_waits_in_a_row_that_were_kept_and_prove_false_break_it(denials: li
 
         assert word.broken == row
         assert lost == (before and row >= MAX_BROKEN)
+        assert word.repeated == (ended is not None and granted_at > ended and now < ended + DOUBT)
+        ended = max(ended or now, Instant(now + (wait or 0) * SECOND))
         if row >= MAX_BROKEN:
             assert not word.holds(Instant(now + DOUBT - 1))
             assert word.holds(Instant(now + DOUBT))
-
-
-def test_a_denial_that_is_explained_is_news_once_in_a_while() -> None:
-    word = ServerWord()
-    news = [
-        word.explain(Instant(SECOND), Instant(0)),
-        # Under way by then.
-        word.explain(Instant(2 * SECOND), Instant(SECOND)),
-        word.explain(Instant(3 * SECOND), Instant(2 * SECOND)),
-        word.explain(Instant(3 * SECOND + DOUBT), Instant(2 * SECOND + DOUBT)),
-    ]
-
-    assert news == [True, True, False, True]

@@ -229,14 +229,11 @@ WRONG = {
 }
 
 
-@pytest.mark.promise("R15")
-@pytest.mark.parametrize("gap", [0.001, 1.5], ids=["as fast as can be", "few calls"])
-@pytest.mark.parametrize("headers", WRONG.values(), ids=WRONG)
-async def test_wrong_hints_are_not_worse_than_none(headers: dict[str, str], gap: float) -> None:
+async def _ten_a_minute(headers: dict[str, str], gap: float, *, hours: int) -> tuple[int, list[float]]:
+    """Asks a provider that grants ten calls in any minute: the number of these, and when the others were made."""
     served, refused, window = 0, list[float](), list[float]()
-
     async with governed({"unknown": "adaptive"}) as governor:
-        end = anyio.current_time() + 3600
+        end = anyio.current_time() + 3600 * hours
         while (now := anyio.current_time()) < end:
             answer = ask(governor)
             if isinstance(answer, Denied):
@@ -252,10 +249,27 @@ async def test_wrong_hints_are_not_worse_than_none(headers: dict[str, str], gap:
                 answer.hints(read_hints("acme", 429, headers, now=1.7e9 + now))
                 answer.record(status=429)
             await anyio.sleep(gap)
+    return served, refused
+
+
+@pytest.mark.promise("R15")
+@pytest.mark.parametrize("gap", [0.001, 1.5], ids=["as fast as can be", "few calls"])
+@pytest.mark.parametrize("headers", WRONG.values(), ids=WRONG)
+async def test_wrong_hints_are_not_worse_than_none(headers: dict[str, str], gap: float) -> None:
+    served, refused = await _ten_a_minute(headers, gap, hours=1)
 
     assert served >= 0.9 * 600
     assert len(refused) <= 0.02 * 600
     assert max(sum(at - 60 < other <= at for other in refused) for at in refused) <= 5
+
+
+@pytest.mark.promise("R15")
+async def test_a_wait_that_is_far_too_long_is_kept_and_the_rate_is_learned_from_the_second_denial() -> None:
+    served, refused = await _ten_a_minute({"retry-after": "2592000", "x-ratelimit-remaining": "0"}, 1.5, hours=6)
+
+    # It waits for an hour after each denial; without learning, ten calls would be made between two of them, 60 in all.
+    assert len(refused) <= 5
+    assert served >= 400
 
 
 @pytest.mark.promise("R15")
