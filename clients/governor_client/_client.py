@@ -6,14 +6,15 @@ from functools import partial, wraps
 from importlib import import_module
 from inspect import isawaitable
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack, cast, final
+from typing import TYPE_CHECKING, Self, Unpack, cast, final
 
-from governor import ConfigError, Governor, Priority, UsageError
+from governor import ConfigError, Governor, Priority
 from governor.clock import system_clock
 from governor.instrumentation import Hook
 from governor.one_use import AsyncOneUse, OneUse
 from governor_client import _calls
 from governor_client._call import Call
+from governor_client._halves import AsyncHalf, Half
 from governor_client._httpx_kit import Kit, library_of
 from governor_client._keys import Key
 from governor_client._options import CallOptions, ClientOptions, request_options
@@ -24,8 +25,6 @@ from governor_client._wait import Wait, check_wait
 if TYPE_CHECKING:
     import httpx2
 
-C = TypeVar("C", "httpx2.Client", "httpx2.AsyncClient")
-
 #: An event hook of the library: called with a request or a response.
 EventHook = Callable[..., object]
 
@@ -34,11 +33,11 @@ EventHook = Callable[..., object]
 class TrafficControlledHttpClient:
     """An HTTP client for one provider, governed, with retries: `get` and so on, `aget` and so on for async code.
 
-    It is used in a `with` or `async with` block, or without one and closed by `close` or `aclose`. `timeout` is in seconds, for
-    each phase of an attempt (connect, write, read); None for no bound. `wait` bounds all waiting of a call together, for
-    permits and between attempts, over its redirects and rounds of authentication: seconds, None for no bound, or "timeout" (the
-    default) for as long as the timeout of the call, 30 seconds at most. With 0, a call that would have to wait is denied at
-    once.
+    It is used in a `with` or `async with` block, or without one and closed by `close` or `aclose`, by any threads and event
+    loops. `timeout` is in seconds, for each phase of an attempt (connect, write, read); None for no bound. `wait` bounds all
+    waiting of a call together, for permits and between attempts, over its redirects and rounds of authentication: seconds, None
+    for no bound, or "timeout" (the default) for as long as the timeout of the call, 30 seconds at most. With 0, a call that
+    would have to wait is denied at once.
 
     Every call takes the keyword arguments of httpx2 and six more: `wait`; `raise_for_status=False` returns answers of 400 or
     more instead of raising `HTTPStatusError`, and retries only those that say that the request was not processed (429, and 503
@@ -119,8 +118,8 @@ class TrafficControlledHttpClient:
             "mounts": async_mounts,
             "event_hooks": _async_hooks(hooks),
         }
-        self._blocking: _Half[httpx2.Client] = _Half(self.provider, "", partial(kit.client, **blocking))
-        self._async: _Half[httpx2.AsyncClient] = _Half(self.provider, "a", partial(kit.async_client, **asynchronous))
+        self._blocking = Half(self.provider, partial(kit.client, **blocking))
+        self._async = AsyncHalf(self.provider, partial(kit.async_client, **asynchronous))
 
     # Blocking.
 
@@ -203,9 +202,9 @@ class TrafficControlledHttpClient:
 
     async def aclose(self) -> None:
         """Closes the connections of the async calls. Later ones raise `UsageError`, except in another `async with` block."""
-        client = self._async.leave()
-        if client is not None:
-            await client.aclose()
+        ending = self._async.leave()
+        if ending is not None:
+            await ending.aclose()
 
     async def arequest(self, method: str, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
         """Makes a call and returns the complete answer."""
@@ -290,43 +289,6 @@ class TrafficControlledHttpClient:
 
     def __repr__(self) -> str:
         return f"<TrafficControlledHttpClient for {self.provider}, {self._blocking.state} and async {self._async.state}>"
-
-
-@final
-class _Half(Generic[C]):
-    """The client of the library for one kind of calls: made for the first call, closed by the end of the block or by hand."""
-
-    def __init__(self, provider: str, prefix: str, make: Callable[[], C]) -> None:
-        self._provider = provider
-        self._prefix = prefix
-        self._make: Callable[[], C] = make
-        self._open: dict[str, C] = {}
-        self._closed = False
-        self._in_block = False
-
-    def enter(self) -> None:
-        if self._in_block:
-            block = "an `async with`" if self._prefix else "a `with`"
-            raise UsageError(f"the client for {self._provider} is in {block} block already; create another one")
-        self._in_block, self._closed = True, False
-
-    def client(self) -> C:
-        if self._closed:
-            block = f"`{'async ' if self._prefix else ''}with`"
-            raise UsageError(
-                f"the client for {self._provider} is closed; use it in another {block} block, or create another one"
-            )
-        found = self._open.get("client")
-        # Two threads may both make one; the first that is stored is used, and the other has no connection to close.
-        return self._open.setdefault("client", self._make()) if found is None else found
-
-    def leave(self) -> C | None:
-        self._in_block, self._closed = False, True
-        return self._open.pop("client", None)
-
-    @property
-    def state(self) -> str:
-        return "closed" if self._closed else "open" if self._open else "not used yet"
 
 
 def _kit(library: ModuleType | None, given: "Collection[object]") -> Kit:

@@ -1,5 +1,6 @@
 """Many calls to one provider at once: each request is counted exactly once."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import anyio
 import httpx2
@@ -116,6 +118,30 @@ def test_eight_threads_share_one_governor(
 
     counted = (library.default() if shared is None else shared).statistics().counters
     assert (len(site.hits), successes, 0) == (counted.requests, counted.answered_2xx, balance(counted))
+
+
+@pytest.mark.promise("R50", "R51")
+def test_one_client_serves_any_number_of_event_loops(background: Governor, site: "Site", handlers: "type[Handlers]") -> None:
+    url = site.at("/", handlers.headers(200, set_cookie="seen=1"), 200)
+    clients: list[ref[object]] = []
+
+    with TrafficControlledHttpClient("example", governor=background, govern_loopback=True, library=httpx2) as client:
+
+        async def use() -> str | None:
+            clients.append(ref(client._async.client()))
+            await client.aget(url)
+            response = await client.aget(url)
+            return response.request.headers.get("cookie")
+
+        # One after the other, each with a connection that the one before has left open; then at the same time.
+        cookies = [anyio.run(use, backend=backend) for backend in ("asyncio", "trio", "asyncio", "trio")]
+        with ThreadPoolExecutor(4) as threads:
+            cookies += threads.map(anyio.run, [use] * 4)
+
+    gc.collect()
+    assert ["seen=1"] * 8 == cookies
+    assert CounterRecord(requests=16, answered_2xx=16) == background.statistics().counters
+    assert 6 <= sum(one() is None for one in clients)
 
 
 @pytest.mark.anyio
