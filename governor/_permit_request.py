@@ -136,15 +136,27 @@ def ask(
         check_label(caller)
     elif any_block:
         caller = label_of_block()
+    # What is of another type would fail in the actor, and so for all of its callers.
+    if fingerprint is not None and not isinstance(fingerprint, Fingerprint):
+        raise ConfigError("fingerprint", fingerprint, "what `Governor.fingerprint` returns")
     watched = None if fingerprint is None else WatchedCall(fingerprint)
-    if timeout is not None:
-        if not timeout >= 0:
-            raise ConfigError("timeout", timeout, "None, or a number of seconds of at least 0")
-        if timeout > MAX_TIMEOUT:
-            timeout = None
+    if timeout is not None and not (type(timeout) is float and 0 <= timeout <= MAX_TIMEOUT):
+        timeout = _seconds(timeout)
+    if attempt is not None:
+        attempt = _checks.whole("attempt", attempt)
     if priority not in PRIORITIES:
         raise ConfigError("priority", priority, " or ".join(map(repr, PRIORITIES)))
     return Acquire(PLAIN if cost == 1 else request_of(cost), timeout, attempt, caller, priority, watched)
+
+
+def _seconds(timeout: float) -> float | None:
+    """A timeout as a float, None for one that is longer than `MAX_TIMEOUT`. Raises `ConfigError`."""
+    try:
+        if timeout >= 0:
+            return None if timeout > MAX_TIMEOUT else timeout + 0.0
+    except TypeError:
+        pass
+    raise ConfigError("timeout", timeout, "None, or a number of seconds of at least 0")
 
 
 def request_of(cost: Cost) -> Request:
@@ -152,6 +164,8 @@ def request_of(cost: Cost) -> Request:
     if isinstance(cost, Mapping):
         requests: object = cost.get(REQUESTS, 1)
         units = {}
+        if len(cost) > _checks.MAX_UNITS:
+            _checks.units("cost", cost)
         for unit, amount in cost.items():
             if unit != REQUESTS:
                 _checks.unit_name("cost", unit)

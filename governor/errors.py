@@ -34,6 +34,19 @@ class GovernorError(RuntimeError):
     """
 
 
+#: Characters of a value in a message.
+_MAX_SHOWN: Final = 500
+
+
+def _shown(value: object) -> str:
+    """The value for a message. Long text is cut; what has none, such as lists nested a thousand deep, is named by its type."""
+    try:
+        text = repr(value)
+    except Exception:
+        return f"an object of type {type(value).__name__}"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
 class Problem(NamedTuple):
     """One mistake in the settings. `str(problem)` is a line such as `governor.toml:3:1: unknown key 'limit' in [global]`.
 
@@ -63,7 +76,7 @@ class ConfigError(GovernorError, ValueError):
 
     def __init__(self, field: str, value: object, allowed: str, *, message: str | None = None) -> None:
         super().__init__(field, value, allowed)
-        said = f"{field} is {value!r}; expected {allowed}" if message is None else message
+        said = f"{field} is {_shown(value)}; expected {allowed}" if message is None else message
         self.problems: tuple[Problem, ...] = (Problem(field, value, allowed, said),)
 
     @classmethod

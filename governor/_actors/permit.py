@@ -13,10 +13,11 @@ from governor._actors.endings import ending_of
 from governor._actors.permit_owner import Owner
 from governor._failures import Classifier
 from governor._units import Instant, from_seconds
-from governor.errors import UsageError
+from governor.errors import ConfigError, UsageError
 from governor.hints import Hint, Severity
 from governor.hints.hint import Scope
 from governor.messages import Answered, Hinted, Report, RetryGivenUp, Settled, WatchedCall
+from governor.policies import _checks
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import REJECTED, Rejection
 from governor.policies.budget import whole_amount
@@ -28,6 +29,8 @@ MAX_SUCCESSES: Final = 65_536
 Success = int | None | tuple[Instant, int, int | None]
 #: Stands for an answer that nothing waits for. Nothing is written in it, since no actor reads it as a message.
 _NOT_TOLD: Final = Answered(Grant(Instant(0), 0))
+#: Above those of HTTP, and of other protocols.
+_MAX_STATUS: Final = 999_999
 #: While so many units remain, calls on other threads need not know of it at once.
 _MANY: Final = 256
 
@@ -73,7 +76,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
 
         Optional, for answers that take long: a probe of the circuit breaker has proved itself by then, `slow_call` is measured
         to here, and a strict window knows that the request has arrived. Once is enough: a second call, and one after the
-        outcome, change nothing.
+        outcome, change nothing. Raises `ConfigError` for a status that is no whole number below a million.
         """
         if self.reported or self._answered is not None:
             return
@@ -81,6 +84,10 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
         if rejection is None and status not in REJECTED and not owner.awaits_answers:
             self._answered = _NOT_TOLD  # What adapters say of nearly every answer.
             return
+        if status is not None and (type(status) is not int or status > _MAX_STATUS):
+            status = _plain(status)
+        if rejection is not None and not isinstance(rejection, Rejection):
+            raise ConfigError("rejection", rejection, "a member of `Rejection`, or None")
         grant = self._grant or Grant(self._granted_at, self._generation)  # `self.grant()`, without its call.
         self._answered = answered = Answered(grant, status, rejection)
         if owner.awaits_answers or (status in REJECTED if rejection is None else rejection is not Rejection.NONE):
@@ -106,10 +113,12 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
 
         Waits are treated as by `hint`. Of the units that remain until a reset, no more are granted before it, those included
         that were granted since this permit. A denial without a wait slows the provider down. Windows that the server states
-        become limits if the settings have none for the provider.
+        become limits if the settings have none for the provider. Raises `ConfigError` for anything else than hints.
         """
         if not hints:
             return
+        if not all(isinstance(hint, Hint) for hint in hints):
+            raise ConfigError("hints", hints, "a sequence of `Hint`, such as what `read_hints` returns")
         owner, message = self._owner, Hinted(self.grant(), tuple(hints))
         try:
             owner.outcomes.append(message)
@@ -136,7 +145,8 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
         fingerprint. It is not kept.
 
         `used` is what the call really used, by unit, when that differs from what the permit asked for: whole numbers of at
-        least 0. Raises `ConfigError` for others, and `UsageError` on a second report.
+        least 0. Raises `ConfigError` for others and for a status that is no whole number below a million, and `UsageError` on a
+        second report.
         """
         if self.reported:
             raise self._reported_before()
@@ -185,6 +195,8 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
                 self.reported = True
                 owner.counters.ended(status, Result.SUCCESS)
                 return
+        if status is not None and (type(status) is not int or status > _MAX_STATUS):
+            status = _plain(status)
         amounts = None if used is None else self._checked(used)
         if error is not None:
             result, status = self._owner.classifier(error, status)
@@ -218,6 +230,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
     def _checked(self, used: Mapping[str, float]) -> dict[str, int]:
         if self._settled:
             raise UsageError(f"what the call of this permit for {self.scope} has used was said before")
+        _checks.units("used", used)
         return {unit: whole_amount(f"used[{unit!r}]", unit, amount) for unit, amount in used.items()}
 
     def _compare(self, status: int | None, answer: bytes | str) -> None:
@@ -289,6 +302,11 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
 
     def __repr__(self) -> str:
         return f"<Permit for {self.scope}, {'reported' if self.reported else 'not reported yet'}>"
+
+
+def _plain(status: object) -> int:
+    """A status of another type as an `int`. What is no status must not reach the actor: it would fail, for all callers."""
+    return int(_checks.whole("status", status, minimum=0, maximum=_MAX_STATUS))
 
 
 def _matters_at_once(hint: Hint) -> bool:

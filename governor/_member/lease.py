@@ -12,7 +12,7 @@ Bound: one instant for each message without an answer, and as many permits as th
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat, starmap
 from operator import length_hint
 from sys import maxsize
@@ -142,13 +142,21 @@ class MemberLease:
         used = self._outstanding - self._back - len(self._permits)
         back, self._back = self._back, 0
         self._outstanding -= used + back
-        return Reported(self.generation, used, back, {status or 0: times for status, times in successes.items()}, deposits)
+        return Reported(self.generation, used, back, _by_status(successes), deposits)
 
     def forget(self) -> int:
         """The connection has ended. Returns how many permits calls have taken that were not reported."""
         used = self.recall(0).used
         self.generation = 0
         return used
+
+
+def _by_status(successes: Mapping[int | None, int]) -> dict[int, int]:
+    """The same as the protocol has it: 0 for no status, and for a number that is none."""
+    found: Counter[int] = Counter()
+    for status, times in successes.items():
+        found[int(status) if status is not None and 0 < status < 1000 else 0] += times
+    return found
 
 
 @final

@@ -47,6 +47,8 @@ _OWN_PATHS: Final = {
     LOGGING_DIRECTORY: ("logging", "directory"),
     SOCKET: ("machine", "socket"),
 }
+#: Tables within tables that a source may have; settings have half as many.
+_MAX_DEPTH: Final = 10
 _SCOPE_KEYS: Final = frozenset(ScopeSettings.__struct_fields__)
 
 Table = Mapping[str, object]
@@ -120,14 +122,18 @@ def policy_file(path: Path, *, named_by: str = "") -> Layer:
         raise ConfigError(
             "policy file", str(path), "a text file in UTF-8", message=f"cannot read {which}: not a text file in UTF-8"
         ) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
-            "policy file", str(path), "a file that can be read", message=f"cannot read {which}: {error.strerror}"
+            "policy file", str(path), "a file that can be read", message=f"cannot read {which}: {reason}"
         ) from None
     try:
         return Layer(str(path), tomllib.loads(text), text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError.of([_invalid(path, text, str(error))]) from None
+    except (ValueError, RecursionError) as error:  # A number of thousands of digits, a list in a thousand lists.
+        allowed = "numbers and tables of a usual size"
+        raise ConfigError("policy file", str(path), allowed, message=f"cannot read {which}: {error}") from None
 
 
 def _invalid(path: Path, text: str, error: str) -> Problem:
@@ -202,7 +208,13 @@ def _env_file(path: Path) -> Mapping[str, str]:
     if not _ours(text):
         return {}
     from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
+    # Unreadable lines are only logged by `dotenv_values`.
+    unread = (name for line in parse_stream(StringIO(text)) if line.error for name in _ours(line.original.string))
+    for name in unread:
+        message = f"cannot read {name} in env file {str(path)!r}: is a quotation mark missing?"
+        raise ConfigError(name, str(path), "a line such as NAME='value'", message=message)
     return {name: value or "" for name, value in dotenv_values(stream=StringIO(text)).items()}
 
 
@@ -213,8 +225,9 @@ def _ours(text: str) -> list[str]:
 
 def _keys(name: str, text: str) -> list[str]:
     keys = name.removeprefix(PREFIX).lower().split("__")
-    if not all(keys):
-        raise ConfigError(name, text, f"a name without empty parts, for instance {PREFIX}GLOBAL__MAX_SCOPES")
+    if not all(keys) or len(keys) > _MAX_DEPTH:
+        allowed = f"a name of at most {_MAX_DEPTH} parts, none of them empty, for instance {PREFIX}GLOBAL__MAX_SCOPES"
+        raise ConfigError(name, text, allowed)
     if keys[0] not in SECTIONS:
         near = respelled(name)
         if near is not None:
@@ -230,7 +243,7 @@ def _value(name: str, text: str) -> object:
         return text
     try:
         said = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # Not TOML, or a number or a list that Python does not read.
         return text
     return said["value"] if len(said) == 1 else text
 
@@ -254,12 +267,12 @@ def _around(path: str) -> Iterator[str]:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
 
 
-def _paths(table: Table, path: str = "") -> Iterator[str]:
+def _paths(table: Table, path: str = "", depth: int = _MAX_DEPTH) -> Iterator[str]:
     """The paths of all settings in the table, as in messages."""
     for key, value in table.items():
         inner = join(path, key)
-        if isinstance(value, Mapping) and value:
-            yield from _paths(value, inner)
+        if isinstance(value, Mapping) and value and depth:
+            yield from _paths(value, inner, depth - 1)
         else:
             yield inner
 

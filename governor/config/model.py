@@ -87,6 +87,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         A limit is text or a limit object; breaker, retry and retry_budget are tables or objects; durations are text. Raises one
         `ConfigError` that lists every mistake, each with its path, the value and what is allowed.
         """
+        _check_table(said)
         mistakes = Mistakes()
         with mistakes:
             said = folded_scopes(said)
@@ -207,6 +208,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 def built_in_config() -> Config:
     """The built-in defaults, which override nothing: one record for all who need it."""
     return Config.from_mapping({})
+
+
+def _check_table(said: object) -> None:
+    if not isinstance(said, Mapping):
+        raise ConfigError("the configuration", said, "a table of sections, in the shape of the policy file")
 
 
 def _restored(

@@ -37,8 +37,9 @@ def join(path: str, key: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """The text as a TOML string. TOML strings are those of JSON, except for the character DEL."""
-    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
+    """The text as a TOML string. TOML strings are those of JSON, except for the character DEL, and have no lone surrogates."""
+    valid = text.encode("utf-8", "backslashreplace").decode()
+    return msgspec.json.encode(valid).decode().replace("\x7f", "\\u007f")
 
 
 def scope_of(provider: object, method: object = None) -> str:

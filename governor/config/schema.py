@@ -71,7 +71,7 @@ def unknown_key(path: str, key: str, value: object, known: Iterable[str], *, fie
     known = list(known)
     near = near_miss(key, known)
     hint = f"did you mean {near!r}?" if near else f"known keys: {', '.join(known)}"
-    message = f"unknown key {key!r} in [{field}]; {hint}" if field else f"unknown section [{key}]; {hint}"
+    message = f"unknown key {key!r} in [{field}]; {hint}" if field else f"unknown section [{path}]; {hint}"
     return ConfigError(path, value, f"one of the keys {', '.join(known)}", message=message)
 
 
@@ -250,7 +250,8 @@ def _convert(kind: object, value: object, path: str) -> object:
         if words and value not in words:
             raise msgspec.ValidationError
         return msgspec.convert(plain, kind)
-    except (msgspec.ValidationError, TypeError):
+    except (msgspec.ValidationError, TypeError, ValueError, AttributeError):
+        # The latter two for text with lone surrogates, and for sequences that msgspec takes for mappings.
         near = near_miss(value, words) if isinstance(value, str) else None
         hint = f" (did you mean {near!r}?)" if near else ""
         raise ConfigError(path, value, f"one of {', '.join(map(repr, words))}{hint}" if words else _ALLOWED[kind]) from None

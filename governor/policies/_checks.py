@@ -1,5 +1,6 @@
 """Validation of parameters: one function for each kind of value, used by every policy."""
 
+from collections.abc import Collection
 from math import inf
 from operator import index
 
@@ -13,6 +14,8 @@ from governor.policies import unit_names
 MAX_AMOUNT = 10**12
 #: Stands for no bound: more than a thousand years of calls of `MAX_AMOUNT` in each microsecond.
 _UNBOUNDED = 10**30
+#: The number of units of one call, and of characters of each.
+MAX_UNITS = 100
 
 
 def integer(value: object) -> object:
@@ -76,8 +79,15 @@ def units_of(multiple: float, amount: int) -> int:
 def unit_name(field: str, value: object) -> None:
     """Raises `ConfigError` unless `value` is one lower-case word, spelled as the unit is if it is a known one."""
     allowed = "one lower-case word, for instance 'requests' or 'tokens'"
-    if not isinstance(value, str) or not value.isidentifier() or value != value.lower():
+    if not isinstance(value, str) or len(value) > MAX_UNITS or not value.isidentifier() or value != value.lower():
         raise ConfigError(field, value, allowed)
     meant = unit_names.near(value)
     if meant is not None:
         raise ConfigError(field, value, f"{allowed} (did you mean {meant!r}?)")
+
+
+def units(field: str, amounts: Collection[object]) -> None:
+    """Raises `ConfigError` unless these are at most 100 names of units, each of at most 100 printable characters."""
+    for unit in amounts:
+        if not isinstance(unit, str) or len(unit) > MAX_UNITS or not unit.isprintable() or len(amounts) > MAX_UNITS:
+            raise ConfigError(field, amounts, f"amounts of at most {MAX_UNITS} units, for instance {{'tokens': 900}}")

@@ -140,3 +140,18 @@ class MemberLeaseMachine(RuleBasedStateMachine):
 
 MemberLeaseMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40)
 TestMemberLease: Final = pytest.mark.promise("R51")(MemberLeaseMachine.TestCase)
+
+
+class _Status(int):
+    __slots__ = ()
+
+
+@pytest.mark.promise("R64")
+def test_successes_are_reported_by_the_statuses_that_the_protocol_has() -> None:
+    lease = Leases(lambda: 0).of(SCOPE)
+    lease.successes.extend([None, -1, 1000, _Status(204), 204])
+
+    successes = lease.report().successes
+
+    assert {0: 3, 204: 2} == successes
+    assert {int} == set(map(type, successes))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -324,11 +324,20 @@ async def test_a_timeout_of_nothing_does_not_wait(timeout: float) -> None:
             pass
 
 
-@pytest.mark.parametrize("timeout", [-1, -0.001, math.nan])
-async def test_a_timeout_that_cannot_be_is_a_mistake(timeout: float) -> None:
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        *({"timeout": timeout} for timeout in (-1, -0.001, math.nan, "5", 1j)),
+        *({"attempt": attempt} for attempt in (0, -1, "1", 1.5, True)),
+        *({"fingerprint": fingerprint} for fingerprint in ("POST /", 0)),
+        {"cost": {f"unit{n}": 1 for n in range(101)}},
+        {"cost": {"x" * 101: 1}},
+    ],
+)
+async def test_what_no_permit_can_be_asked_for_with_is_a_mistake_and_no_failure_of_the_actor(mistake: dict[str, Any]) -> None:
     async with governed("1 in flight") as governor:
-        with pytest.raises(ConfigError, match="timeout"):
-            governor.permit("weather", timeout=timeout)
+        with pytest.raises(ConfigError, match=f"^{next(iter(mistake))}"):
+            governor.permit("weather", **mistake)
 
 
 @pytest.mark.promise("R04")

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import urllib.error
 from collections import deque
+from collections.abc import Callable
 from email.message import Message
 from operator import length_hint
 from sys import maxsize
@@ -12,7 +13,7 @@ from threading import Thread, get_ident
 import msgspec
 import pytest
 
-from governor import Denied, Permit, RateLimited, Reason, UsageError
+from governor import ConfigError, Denied, Permit, RateLimited, Reason, UsageError
 from governor._actors.counters import Counters
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import MAX_SUCCESSES, HeldPermit
@@ -93,6 +94,43 @@ def test_mistakes_of_the_caller_are_no_failures_of_the_provider(owner: Listener,
     Permit(owner, Instant(5), 1, GRANT).record(status=status)
 
     assert [result] == [told.value for told in owner.results()]
+
+
+class _Status(int):
+    __slots__ = ()
+
+
+@pytest.mark.promise("R19")
+@pytest.mark.parametrize(
+    ("what", "report"),
+    [
+        ("status", lambda permit: permit.record(status="503", error=OSError())),
+        ("status", lambda permit: permit.record(status=10**20)),
+        ("status", lambda permit: permit.answered(status="429", rejection=Rejection.LIMITED)),
+        ("status", lambda permit: permit.answered(status=10**20, rejection=Rejection.LIMITED)),
+        ("rejection", lambda permit: permit.answered(rejection="limited")),
+        ("hints", lambda permit: permit.hints("throttled")),
+        ("used", lambda permit: permit.record(used={1: 1})),
+        ("used", lambda permit: permit.settle(**{"\udcff": 1})),
+        ("used", lambda permit: permit.settle(**{"x" * 101: 1})),
+        ("used", lambda permit: permit.settle(**{f"x{n}": 1 for n in range(101)})),
+    ],
+)
+def test_what_would_make_the_actor_fail_for_all_its_callers_is_a_mistake_of_this_one(
+    owner: Listener, permit: Permit, what: str, report: Callable[[Permit], None]
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{what} is "):
+        report(permit)
+
+    assert [] == owner.told
+
+
+def test_a_status_is_reported_as_a_plain_number(owner: Listener, permit: Permit) -> None:
+    permit.record(status=_Status(503))
+
+    ((_, report),) = owner.told
+    assert isinstance(report, Report)
+    assert (503, int) == (report.status, type(report.status))
 
 
 def test_an_outcome_is_reported_with_all_that_is_known(owner: Listener, permit: Permit) -> None:

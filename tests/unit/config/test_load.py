@@ -1,6 +1,7 @@
 """Layers: the policy file, the environment and `.env`, which of them wins, and how a mistake in each is named."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -170,21 +171,36 @@ def test_a_table_of_a_scope_is_not_taken_for_a_method() -> None:
             "1",
             "outbound.default.breaker.successes is 2; expected a whole number",
         ),
+        # What Python cannot read or print, and text that is not UTF-8.
+        ("GOVERNOR__GLOBAL__MAX_SCOPES", "9" * 5000, f"global.max_scopes is '{'9' * 499}...; expected a whole number"),
+        ("GOVERNOR__GLOBAL__MAX_SCOPES", "[" * 5000, "global.max_scopes is '[[["),
+        ("GOVERNOR__MACHINE__SHARE", "\udcff", r"machine.share is '\udcff'; expected a number"),
+        ("GOVERNOR__OUTBOUND__\udcff__LIMITS", "[]", r"""outbound."\\udcff" is '\udcff'; expected a scope"""),
     ],
 )
 def test_a_mistake_in_the_environment_is_named_by_its_variable(name: str, value: str, what: str) -> None:
     assert mistake(env={name: value}).startswith(f"{name}: {what}")
 
 
-@pytest.mark.parametrize("name", ["GOVERNOR__", "GOVERNOR__GLOBAL____X", "GOVERNOR__GLOBAL__"])
-def test_a_name_with_an_empty_part_is_a_mistake(name: str) -> None:
-    assert mistake(env={name: "5"}).startswith(f"{name} is '5'; expected a name without empty parts, for instance GOVERNOR__")
+@pytest.mark.parametrize(
+    "name", ["GOVERNOR__", "GOVERNOR__GLOBAL____X", "GOVERNOR__GLOBAL__", "GOVERNOR__" + 999 * "A__" + "A"]
+)
+def test_a_name_with_an_empty_part_or_too_many_is_a_mistake(name: str) -> None:
+    assert mistake(env={name: "5"}).startswith(f"{name} is '5'; expected a name of at most 10 parts, none of them empty, for")
 
 
 def test_a_word_that_is_neither_on_nor_off_is_a_mistake() -> None:
     message = "ENABLE_TRAFFIC_CONTROL_LOGGING is 'maybe'; expected one of 1, true, yes, on, 0, false, no, off"
 
     assert message == mistake(env={"ENABLE_TRAFFIC_CONTROL_LOGGING": "maybe"})
+
+
+@pytest.mark.promise("R53")
+def test_a_line_of_dotenv_that_cannot_be_read_is_a_mistake_if_it_sets_one_of_ours() -> None:
+    message = "cannot read GOVERNOR__GLOBAL__MAX_SCOPES in env file '.env': is a quotation mark missing?"
+
+    assert message == mistake(dotenv='X="\nGOVERNOR__GLOBAL__MAX_SCOPES="5\n')
+    assert load(dotenv="X='1\nY=2 # GOVERNOR__GLOBAL__MAX_SCOPES='5\n") == load(dotenv="")
 
 
 def test_a_mistake_in_dotenv_is_named_by_file_and_variable() -> None:
@@ -234,14 +250,22 @@ def test_an_overridden_value_does_no_harm() -> None:
 @pytest.mark.promise("R53")
 def test_a_policy_file_that_cannot_be_read_is_a_mistake() -> None:
     Path("latin.toml").write_bytes(b"# caf\xe9")
+    Path("huge.toml").write_text(f"x = {'9' * 5000}", encoding="utf-8")
+    Path("deep.toml").write_text(f"x = {'[' * 5000}", encoding="utf-8")
+    Path("deep table.toml").write_text(f"[x{'.x' * 2000}]", encoding="utf-8")
 
     for path, why in [
+        ("a\0b", "embedded null byte"),
+        ("huge.toml", "Exceeds the limit"),
+        ("deep.toml", ""),
         ("missing.toml", "No such file or directory"),
         (".", "Is a directory"),
         ("latin.toml", "not a text file in UTF-8"),
     ]:
-        with pytest.raises(ConfigError, match=f"^cannot read policy file '{path}': {why}$"):
+        with pytest.raises(ConfigError, match=f"^cannot read policy file {re.escape(repr(path))}: {why}"):
             Config.load(path, environ={})
+    with pytest.raises(ConfigError, match=r"^deep table.toml:1:2: unknown section \[x\]"):
+        Config.load("deep table.toml", environ={})
 
 
 FREE = [

@@ -607,9 +607,36 @@ def test_an_unknown_key_is_a_mistake_that_names_the_nearest_known_one_or_all(tom
     assert caught.value.allowed.startswith(f"one of the keys {known}")
 
 
-def test_a_key_that_is_no_text_is_a_mistake() -> None:
-    with pytest.raises(ConfigError, match=r"^outbound is 5; expected text as a key"):
-        Config.from_mapping({"outbound": {5: {}}})
+class _Text(str):
+    __slots__ = ()
+
+
+_DEEP: list[object] = []
+_DEEP.append(_DEEP)
+for _ in range(5000):
+    _DEEP = [_DEEP]
+
+
+@pytest.mark.promise("R53")
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ({"outbound": {5: {}}}, "outbound is 5; expected text as a key"),
+        ({"outbound": {_Text("a b"): {}}}, "outbound.\"a b\" is 'a b'; expected a scope"),
+        ({"\udcff": {}}, 'unknown section ["\\\\udcff"]; known keys'),
+        ({"global": {"max_scopes": 10**5000}}, "global.max_scopes is an object of type int; expected a whole number"),
+        ({"global": {"max_scopes": _DEEP}}, "global.max_scopes is an object of type list; expected a whole number"),
+        ({"machine": {"share": "\udcff"}}, "machine.share is '\\udcff'; expected a number"),
+        ({"provider": {"x": {"cost": range(3)}}}, "provider.x.cost is range(0, 3); expected a table of costs"),
+        ([("global", {})], "the configuration is [('global', {})]; expected a table of sections"),
+        (None, "the configuration is None; expected a table of sections"),
+    ],
+)
+def test_a_mapping_that_no_policy_file_could_be_is_a_mistake_like_any_other(said: object, what: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_mapping(cast("dict[str, object]", said))
+
+    assert str(caught.value).startswith(what)
 
 
 def test_a_provider_inherits_each_key_that_it_does_not_set_from_the_default() -> None:
