@@ -179,16 +179,19 @@ class Access(Taking):
 
     # The address of a scope.
 
-    def find(self, provider: str, method: str | None, timeout: float | None) -> Address | Denied:
-        """The actor of a scope, from any thread. A denial if there can be none, or if the loop does not answer in time."""
-        portal = self.running()
+    def find(self, provider: str, method: str | None, timeout: float | None, here: Portal | None = None) -> Address | Denied:
+        """The actor of a scope, from any thread. A denial if there can be none, or if the loop does not answer in time.
+
+        `here` is the portal of a caller who knows that it may call the actors.
+        """
+        portal = here or self.running()
         known = self.addresses.get(method, _NONE).get(provider)
         if known is not None:
             return known
         scope = scope_of(provider, method)
         if portal.ended:
             return Denied(scope, Reason.SHUTTING_DOWN, None)
-        if portal.here() or (self.backend is not None and self.backend.anywhere):
+        if here or portal.here() or (self.backend is not None and self.backend.anywhere):
             return self._add(provider, method, scope)
         try:
             return portal.call(partial(self._add, provider, method, scope), answer_timeout(timeout))
@@ -213,27 +216,24 @@ class Access(Taking):
 
     def _add(self, provider: str, method: str | None, scope: str) -> Address | Denied:
         with self._adding:
-            return self._add_here(provider, method, scope)
-
-    def _add_here(self, provider: str, method: str | None, scope: str) -> Address | Denied:
-        actor = None if self.backend is None else self.backend.actor(scope)
-        if actor is None:
-            return overloaded(scope)
-        if self._spelled >= self.max_addresses:
-            self.addresses.clear()
-            self._methods.clear()
-            self._spellings.clear()
-            self._spelled = 0
-        name, _, called = scope.partition(":")
-        providers = self.addresses.get(method)
-        if providers is None:
-            self.addresses[method] = providers = {}
-            self._methods[called] = (*self._methods.get(called, ()), method)
-        providers[provider] = actor
-        self._spelled += 1
-        if provider != name and provider not in (known := self._spellings.get(name, ())):
-            self._spellings[name] = (*known, provider)
-        return actor
+            actor = None if self.backend is None else self.backend.actor(scope)
+            if actor is None:
+                return overloaded(scope)
+            if self._spelled >= self.max_addresses:
+                self.addresses.clear()
+                self._methods.clear()
+                self._spellings.clear()
+                self._spelled = 0
+            name, _, called = scope.partition(":")
+            providers = self.addresses.get(method)
+            if providers is None:
+                self.addresses[method] = providers = {}
+                self._methods[called] = (*self._methods.get(called, ()), method)
+            providers[provider] = actor
+            self._spelled += 1
+            if provider != name and provider not in (known := self._spellings.get(name, ())):
+                self._spellings[name] = (*known, provider)
+            return actor
 
     # Asking.
 
@@ -254,11 +254,12 @@ class Access(Taking):
 
     def try_acquire(self, provider: str, method: str | None, acquire: Acquire) -> Permit | Denied:
         """A permit now or not at all, by a step of the actor."""
-        actor = self.find(provider, method, 0)
+        portal = self.running()
+        here = portal.here()
+        actor = self.find(provider, method, 0, portal if here else None)
         if isinstance(actor, Denied):
             return actor
-        portal = self.running()
-        if portal.here():
+        if here:
             # The first call in a scope comes here, as one that knows no address. It need not take a step for that.
             permit = grab(actor, acquire) if acquire.suits_lease and acquire.watched is None and not self.by_label else None
             return permit or actor.acquire(acquire, None) or overloaded(actor.scope)

@@ -27,6 +27,8 @@ MAX_TIMEOUT: Final = to_seconds(MAX_DURATION)
 
 #: What most calls ask for: a permit for one request, as long as that takes.
 _ANY: Final = Acquire(PLAIN, None)
+#: The same at once or not at all.
+_NOW: Final = Acquire(PLAIN, 0.0)
 
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
 Cost = int | Mapping[str, float]
@@ -228,7 +230,8 @@ class Asking:
                     permit = actor.take()
                     if permit is not None:
                         return permit
-        return access.try_acquire(provider, method, ask(cost, 0.0, None, caller))
+        acquire = _NOW if cost == 1 and caller is None and not any_block else ask(cost, 0.0, None, caller)
+        return access.try_acquire(provider, method, acquire)
 
     def permit(
         self,

@@ -195,7 +195,7 @@ class Supervisor:
             visits.add([groups[name].counters for name in part])
             yield None
         for name in self._scopes.set_aside.names(also):
-            record = self._scopes.set_aside.get(name)
+            record = self._scopes.set_aside.records.get(name)
             if record is not None and name not in scopes:
                 scopes[name] = records.scope_statistics(self._scopes.shown(name, record), *self._moments())
                 yield None

@@ -128,10 +128,12 @@ class ScopeActor(Stepped):
         self._watched = ledger.units.watching if steps is None else steps.logic.watched
         self.gate = NEVER if self._watched or self.life.state > BUSY else pipeline.gate
         self._reason = None
-        others_listen = breaker.listens or pipeline.guard.listens
+        # Not asked where it is shared by many scopes, as it has seen no failure in any: every new scope comes by here.
+        others_listen = pipeline.guard.listens or (not breaker.shared and breaker.listens)
         self.listens = pipeline.needs_outcome or others_listen
         self.gathers = pipeline.needs_outcome and lender is not None and lender.holder.outstanding > 0 and not others_listen
-        self.awaits_answers = breaker.awaits_answers or pipeline.awaits_answers or pipeline.guard.listens
+        breaker_awaits = not breaker.shared and breaker.awaits_answers
+        self.awaits_answers = breaker_awaits or pipeline.awaits_answers or pipeline.guard.listens
         self.counters = ledger.counters
         self._make = HeldPermit if pipeline.needs_outcome else Permit
         self._generation = breaker.generation

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Final, final
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from governor._actors.actor import ScopeActor
 from governor._actors.common import Common, Parent
@@ -25,6 +25,7 @@ from governor._units import Instant
 from governor.clock import Clock
 from governor.config import DEFAULT, Config, ProviderSettings, ScopeSettings, keyed_of, provider_of
 from governor.instrumentation import Announcer
+from governor.policies.alike import alike
 from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.shared_limit import ONE_REQUEST, MethodCost
@@ -78,8 +79,10 @@ class Builder:
         self._history: deque[tuple[Instant, Config]] = deque(maxlen=MAX_CHANGES)
         #: The number of changes of settings so far.
         self.changes = 0
-        #: What the scopes of each provider share. It goes with the last of them, or when it is at rest.
-        self.providers: WeakValueDictionary[str, ProviderPolicies] = WeakValueDictionary()
+        # What the scopes of each provider share. It goes with the last of them, or when it is at rest, and its entry when there
+        # are so many. A `WeakValueDictionary` would take four Python calls for each new scope.
+        self._providers: dict[str, ref[ProviderPolicies]] = {}
+        self._prune_at = 64
         #: Those of them that have or had limits.
         self.limited: WeakValueDictionary[str, ProviderPolicies] = WeakValueDictionary()
         self._kept: dict[str, ProviderPolicies] = {}
@@ -94,6 +97,7 @@ class Builder:
         self._named = {provider_of(name) for name in (*config.provider, *config.outbound, *config.global_.degraded_exempt)}
         self._parameters_of_others: ProviderParameters | None = None
         self._said_of_others = self._said("", config.outbound[DEFAULT], config)
+        self._model: Pipeline | None = None
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on."""
@@ -110,12 +114,12 @@ class Builder:
     def new(self, scope: str) -> ScopeActor:
         """An actor with unspent policies, or with those that earlier lives have left."""
         # Looked up once: the first call of a scope waits for all of this.
-        if provider_of(scope) in self._named:
+        name = provider_of(scope)
+        if name in self._named:
             settings = self.config.for_scope(scope)
-            said = self._said(scope, settings, self.config)
+            pipeline = self._pipeline_of(scope, self._said(scope, settings, self.config))
         else:
-            settings, said = self.config.outbound[DEFAULT], self._said_of_others
-        pipeline = self._pipeline_of(scope, said)
+            settings, pipeline = self.config.outbound[DEFAULT], self._pipeline_alike(scope, self.provider(name))
         if self._keeper is not None:
             pipeline = self._keeper.scope(scope, pipeline, self._pipeline_of)
         return self._actor(scope, pipeline, settings)
@@ -161,15 +165,26 @@ class Builder:
 
     def provider(self, name: str) -> ProviderPolicies:
         """What the scopes of a provider share."""
-        found = self.providers.get(name)
+        known = self._providers.get(name)
+        found = None if known is None else known()
         if found is None:
-            self.providers[name] = found = ProviderPolicies(name, self._parameters(name))
+            if len(self._providers) >= self._prune_at:
+                self._providers = {other: ref(shared) for other, shared in self.providers.items()}
+                self._prune_at = 2 * len(self._providers) + 64
+            found = ProviderPolicies(name, self._parameters(name))
+            self._providers[name] = ref(found)
             if self._keeper is not None:
-                self.providers[name] = found = self._keeper.provider(found)
+                found = self._keeper.provider(found)
+                self._providers[name] = ref(found)
                 self.keep(found)  # It may have to remember something without a scope.
             if found.limits:
                 self.limited[name] = found
         return found
+
+    @property
+    def providers(self) -> dict[str, ProviderPolicies]:
+        """What the scopes of each provider share."""
+        return {name: shared for name, known in self._providers.items() if (shared := known()) is not None}
 
     def changed_providers(self) -> list[ProviderPolicies]:
         """The providers for which other settings are in force than they know of."""
@@ -230,18 +245,25 @@ class Builder:
         exempt = provider_of(scope) in config.global_.degraded_exempt
         return settings.breaker, settings.limits, exempt, settings.max_debt, settings.arrivals
 
-    def _pipeline_of(self, scope: str, settings: PipelineSettings, own_server: "ServerLimits | None" = None) -> Pipeline:
+    def _pipeline_of(
+        self,
+        scope: str,
+        settings: PipelineSettings,
+        own_server: "ServerLimits | None" = None,
+        *,
+        provider: ProviderPolicies | None = None,
+    ) -> Pipeline:
         breaker, limits, exempt, max_debt, arrivals = settings
-        provider = provider_of(scope)
-        keyed = self.config.keyed_section(scope) if provider in self._named else None
+        name = provider_of(scope)
+        keyed = self.config.keyed_section(scope) if name in self._named else None
         return Pipeline(
             breaker,
             limits,
             cap=self._watch.cap,
             budgets=self._watch.budgets,
             degraded=self._watch.degraded,
-            provider=self.provider(provider),
-            cost=self._cost(scope, provider),
+            provider=self.provider(name) if provider is None else provider,
+            cost=self._cost(scope, name),
             key=None if keyed is None else self.provider(keyed),
             key_cost=ONE_REQUEST if keyed is None else self._cost(scope, keyed),
             scope=scope,
@@ -251,6 +273,16 @@ class Builder:
             max_debt=max_debt,
             arrivals=arrivals,
         )
+
+    def _pipeline_alike(self, scope: str, provider: ProviderPolicies) -> Pipeline:
+        """The same for a scope of which, as of its provider, the settings say nothing."""
+        said, model = self._said_of_others, self._model
+        if provider.limits or provider.heard is not None:
+            return self._pipeline_of(scope, said, provider=provider)
+        if model is None:
+            # With a provider of its own, which is not among those that there are.
+            self._model = model = self._pipeline_of("", said, provider=ProviderPolicies(parameters=provider.parameters))
+        return alike(model, scope, provider)
 
     def _cost(self, scope: str, section: str) -> MethodCost:
         settings = self.config.provider.get(section) or self.config.provider[DEFAULT]

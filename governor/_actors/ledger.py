@@ -105,7 +105,7 @@ class Ledger:
     def _follow_units(self, requests: int) -> None:
         limits = self.pipeline.all_limits
         for limit in limits:
-            if limit.unit != REQUESTS:
+            if limit.parameters.unit != REQUESTS:
                 break
         else:
             if limits and self.units is ONLY_REQUESTS:

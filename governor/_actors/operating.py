@@ -81,7 +81,7 @@ class Operations:
         return [self._actor(scope) for scope in dict.fromkeys(known) if provider_of(scope) == name]
 
     def _actor(self, scope: str) -> ScopeActor:
-        if scope not in self._scopes.actors and self._scopes.set_aside.get(scope) is None:
+        if scope not in self._scopes.actors and self._scopes.set_aside.records.get(scope) is None:
             unknown = f"there is no scope {scope!r}, or it has not been used yet"
             raise ConfigError("scope", scope, f"a scope {_USED}", message=unknown)
         actor = self._scopes.get(scope)

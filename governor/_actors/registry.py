@@ -65,8 +65,8 @@ class Registry:
     def get(self, scope: str) -> ScopeActor | None:
         """The actor of a scope, started on first use. None if there is no room for another scope."""
         actor = self.actors.get(scope)
-        if actor is None and self._make_room():
-            record = self.set_aside.get(scope)
+        if actor is None and (len(self.actors) < self._builder.config.global_.max_scopes or self._make_room()):
+            record = self.set_aside.records.get(scope)
             if record is None:
                 if self._keeper is not None and not self._keeper.has_room(scope, self._max_kept()):
                     return None
@@ -118,8 +118,6 @@ class Registry:
                 self._any_awake = anyio.Event()
 
     def _make_room(self) -> bool:
-        if self._has_room():
-            return True
         # There may be more scopes than allowed, since that was changed.
         for _ in range(MAX_LOOKED_AT):
             if self._has_room() or not self._passive:

@@ -34,54 +34,51 @@ class ScopeRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class SetAside:
-    """The records by scope. `on_dropped` is called with a scope whose record is dropped.
+    """The table. `on_dropped` is called with a scope whose record is dropped.
 
     Everything but `names` takes constant time, or about that of a heap.
     """
 
-    __slots__ = ("_by_rest", "_on_dropped", "_records")
+    __slots__ = ("_by_rest", "_on_dropped", "records")
 
     def __init__(self, on_dropped: Callable[[str], object] = bool) -> None:
         self._on_dropped = on_dropped
-        self._records: dict[str, ScopeRecord] = {}
+        #: The records by scope, to read only.
+        self.records: dict[str, ScopeRecord] = {}
         # Those that will be as good as new, the first first; and some that have been taken out since.
         self._by_rest: list[tuple[Instant, str]] = []
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def keep(self, scope: str, record: ScopeRecord, *, now: Instant, most: int) -> bool:
         """Takes a record, if need be in the place of one that is as good as new. False at the bound of `most` records."""
-        while len(self._records) >= most:
+        while len(self.records) >= most:
             if not self._drop_one(now):
                 return False
-        self._records[scope] = record
+        self.records[scope] = record
         if record.rests_at < NEVER:
             heappush(self._by_rest, (record.rests_at, scope))
-        if len(self._by_rest) > 2 * len(self._records) + 64:
-            self._by_rest = [(one.rests_at, name) for name, one in self._records.items() if one.rests_at < NEVER]
+        if len(self._by_rest) > 2 * len(self.records) + 64:
+            self._by_rest = [(one.rests_at, name) for name, one in self.records.items() if one.rests_at < NEVER]
             heapify(self._by_rest)
         return True
 
     def _drop_one(self, now: Instant) -> bool:
         while self._by_rest and self._by_rest[0][0] <= now:
             rests_at, scope = heappop(self._by_rest)
-            record = self._records.get(scope)
+            record = self.records.get(scope)
             if record is not None and record.rests_at == rests_at:
-                del self._records[scope]
+                del self.records[scope]
                 self._on_dropped(scope)
                 return True
         return False
 
-    def get(self, scope: str) -> ScopeRecord | None:
-        """The record of a scope."""
-        return self._records.get(scope)
-
     def remove(self, scope: str) -> None:
         """The scope is back."""
-        self._records.pop(scope, None)
+        self.records.pop(scope, None)
 
     def names(self, scope: str) -> Iterator[str]:
         """The scope itself, if there is a record, and those of a provider."""
-        names = list(self._records) if scope else ()
+        names = list(self.records) if scope else ()
         return (name for name in names if is_within(name, scope))

@@ -247,8 +247,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
 
     def forecast(self, now: Instant) -> "TokenBucketPolicy":
         """A copy."""
-        copy = TokenBucketPolicy(self.parameters)
-        copy._keep(self.ticks, self._step, self._burst)
+        copy = another(self)
         copy.tat, copy._backlog = self.tat, None
         copy._lend(self._lent)
         return copy
@@ -330,3 +329,23 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         self.move(state.tat)
         self._refunded = state.refunded
         self._changed_at = state.changed_at
+
+
+def another(bucket: TokenBucketPolicy) -> TokenBucketPolicy:
+    """A full one with the same parameters, which are not looked at again: every new scope has one."""
+    new = TokenBucketPolicy.__new__(TokenBucketPolicy)
+    new.parameters, new.ready = bucket.parameters, 0
+    new._debt = bucket._debt
+    new._unit = bucket._unit
+    new.lends_elsewhere = bucket.lends_elsewhere
+    new._arithmetic = arithmetic = bucket._arithmetic
+    new.ticks = arithmetic.ticks
+    new._step = arithmetic.step
+    new.plain = bucket.plain
+    new._burst = bucket._burst
+    new._tolerance = arithmetic.tolerance
+    new.slack = arithmetic.slack
+    new.tat = new._refunded = new._lent = 0
+    new._backlog = None if bucket._unit is None else Backlog()
+    new._changed_at = _NOT_YET
+    return new

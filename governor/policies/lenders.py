@@ -19,7 +19,7 @@ def lenders(
     for limit in limits:  # Not in a comprehension, which costs a call: every new scope comes by here.
         if not limit.lends:
             return ()
-        if limit.unit == REQUESTS:
+        if limit.parameters.unit == REQUESTS:
             own.append(limit)
     for share in shares:
         if not share.policy.lends:

@@ -165,7 +165,7 @@ class Pipeline(OwnParts):
     def regate(self) -> None:
         """Recomputes the gate. Call it after anything that may have changed the breaker, degraded mode or cooldown."""
         self.guard.look()
-        if not self.breaker.unrestricted or self.guard.restricted:
+        if not (self.breaker.shared or self.breaker.unrestricted) or self.guard.restricted:
             self.gate = NEVER
             return
         gate: int = 0 if self.exempt else self.degraded.until

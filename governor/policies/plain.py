@@ -23,26 +23,32 @@ class PlainSpending:
 
     def __init__(self, limits: tuple[LimitPolicy, ...], cap: RequestCapPolicy) -> None:
         self._cap = cap
+        #: The only limit, if that is a bucket: nearly all scopes have one. `Granting.grab` spends in it without a call.
+        self.bucket: TokenBucketPolicy | None = None
+        #: Those that wait for outcomes, and those of other kinds.
+        self._awaiting: tuple[StrictWindowPolicy | InFlightPolicy, ...] = ()
+        self._others: tuple[LimitPolicy, ...] = ()
+        # The very classes: a subclass may spend in another way.
+        for limit in limits:
+            if type(limit) is not TokenBucketPolicy:
+                break
+        else:
+            # Most scopes have nothing but buckets, and the tuple that there is serves. `cast` would be a call for each of them.
+            self._buckets: tuple[TokenBucketPolicy, ...] = limits  # type: ignore[assignment] # all are buckets
+            if len(limits) == 1:
+                self.bucket = self._buckets[0]
+            return
         buckets: list[TokenBucketPolicy] = []
         awaiting: list[StrictWindowPolicy | InFlightPolicy] = []
         others: list[LimitPolicy] = []
         for limit in limits:
-            # The very classes: a subclass may spend in another way.
             if type(limit) is TokenBucketPolicy:
                 buckets.append(limit)
             elif (type(limit) is StrictWindowPolicy or type(limit) is InFlightPolicy) and limit.unit == REQUESTS:
                 awaiting.append(limit)
             else:
                 others.append(limit)
-        self._buckets: tuple[TokenBucketPolicy, ...] = (*buckets,)
-        if len(buckets) == len(limits):
-            # Most scopes have nothing but buckets, and the tuple that there is serves. `cast` would be a call for each of them.
-            self._buckets = limits  # type: ignore[assignment] # all are buckets
-        #: The only limit, if that is a bucket: nearly all scopes have one. `Granting.grab` spends in it without a call.
-        self.bucket = self._buckets[0] if len(limits) == len(buckets) == 1 else None
-        #: Those that wait for outcomes.
-        self._awaiting = (*awaiting,)
-        self._others = (*others,)
+        self._buckets, self._awaiting, self._others = (*buckets,), (*awaiting,), (*others,)
 
     def commit(self, now: Instant) -> int:  # noqa: C901 - what nearly every call costs, written out
         """Spends the request, or nothing if a limit raises. Only from the `ready` of all limits and of the cap on.

@@ -1,0 +1,49 @@
+"""Pipelines of scopes alike: built from the settings once, and copied for each further scope."""
+
+from governor._units import Instant
+from governor.policies.ban_guard import BanGuard
+from governor.policies.breaker import BreakerPolicy
+from governor.policies.contract import LimitPolicy
+from governor.policies.gcra import TokenBucketPolicy, another
+from governor.policies.lenders import lenders
+from governor.policies.limits import build
+from governor.policies.pipeline import Pipeline
+from governor.policies.plain import PlainSpending
+from governor.policies.provider import ProviderPolicies
+from governor.policies.request_cap import RequestCapPolicy
+
+
+def alike(model: Pipeline, scope: str, provider: ProviderPolicies) -> Pipeline:
+    """What the constructor makes for a scope with the settings of the model, whose provider has no limits.
+
+    The constructor looks at every setting, and the first call of a scope waits for that. The model itself is never used.
+    """
+    new = Pipeline.__new__(Pipeline)
+    new.shared, new.provider = provider, provider.name
+    new.guard = BanGuard(scope, provider)
+    limits: tuple[LimitPolicy, ...] = tuple(
+        [
+            another(limit) if type(limit) is TokenBucketPolicy else build(limit.parameters, model.max_debt, model.arrivals)
+            for limit in model.limits
+        ]
+    )
+    new.limits = new.all_limits = limits
+    new.cap = cap = model.cap
+    spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*limits, cap)
+    new.spending = spending
+    new.plain_spending = PlainSpending(limits, cap)
+    new.lenders = lenders(limits, (), spending) if model.lenders else ()
+    new.remote_lenders = new.lenders if model.remote_lenders else ()
+    new.breaker = model.breaker if model.breaker.shared else BreakerPolicy(model.breaker.parameters)
+    # What is the same for all of them until something happens in the scope.
+    new.key, new.heard, new.shares, new.gates, new.mark = None, None, (), (), None
+    new.max_debt, new.arrivals, new.exempt = model.max_debt, model.arrivals, model.exempt
+    new.budgets, new.degraded, new.own_cooldown = model.budgets, model.degraded, model.own_cooldown
+    new.needs_outcome, new.awaits_answers = model.needs_outcome, model.awaits_answers
+    new.born, new._receipts_born, new.dropped = model.born, 0, model.dropped
+    unused = model.shared
+    if provider.pauses is unused.pauses and provider.rejections is unused.rejections:
+        new.gate = Instant(0) if new.exempt else new.degraded.until  # As `regate`, which looks at what nothing has happened to.
+    else:
+        new.regate()
+    return new

@@ -1,0 +1,81 @@
+"""A pipeline that is copied from a model has in every field what the constructor puts there."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import product
+
+import pytest
+
+from governor._units import SECOND, Duration, Instant
+from governor.policies.alike import alike
+from governor.policies.arrivals import Arrivals
+from governor.policies.ban_budget import BanBudget
+from governor.policies.breaker_parameters import Breaker
+from governor.policies.contract import Limit
+from governor.policies.degraded import Degraded, DegradedPolicy
+from governor.policies.gcra import TokenBucket
+from governor.policies.in_flight import InFlight
+from governor.policies.pipeline import Pipeline
+from governor.policies.provider import ProviderParameters, ProviderPolicies
+from governor.policies.request_cap import RequestCap, RequestCapPolicy
+from governor.policies.window_parameters import StrictWindow
+
+CAP, DEGRADED = RequestCapPolicy(RequestCap()), DegradedPolicy(Degraded())
+DEGRADED.until = Instant(SECOND)
+LATE = Arrivals(bucket_margin=Duration(SECOND // 5))
+
+
+def new(scope: str, provider: ProviderPolicies, breaker: Breaker, limits: Iterable[Limit], *, changed: bool) -> Pipeline:
+    return Pipeline(
+        breaker,
+        limits,
+        cap=CAP,
+        degraded=DEGRADED,
+        provider=provider,
+        scope=scope,
+        exempt=changed,
+        lends=not changed,
+        max_debt=2.0,
+        arrivals=LATE,
+    )
+
+
+def fields(subject: object) -> object:
+    """Its type and what it holds, down to what both must share."""
+    if isinstance(subject, tuple | list | deque):
+        return type(subject), [*map(fields, subject)]
+    if subject in (CAP, DEGRADED) or isinstance(subject, ProviderPolicies | float | int | str | None):
+        return subject
+    names = {name for base in type(subject).__mro__ for name in getattr(base, "__slots__", ())}
+    return type(subject), {name: fields(getattr(subject, name)) for name in sorted(names) if hasattr(subject, name)}
+
+
+def pause(provider: ProviderPolicies) -> None:
+    provider.own_cooldown().extend(Instant(0), Duration(2 * SECOND))
+
+
+@pytest.mark.parametrize("happened", [bool, pause, ProviderPolicies.begin_rejections])
+@pytest.mark.parametrize("bans", [BanBudget(), BanBudget(refusals=10)], ids=["lenient", "strict"])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        [TokenBucket(5, SECOND, burst=10)],
+        [TokenBucket(5, SECOND, burst=1), TokenBucket(1, SECOND, burst=10, unit="tokens")],
+        [TokenBucket(5, SECOND, burst=10), StrictWindow(5, SECOND)],
+        [InFlight(3)],
+        [],
+    ],
+    ids=["bucket", "buckets", "window", "in flight", "none"],
+)
+def test_a_copy_has_the_fields_of_the_built(
+    limits: list[Limit], bans: BanBudget, happened: Callable[[ProviderPolicies], object]
+) -> None:
+    parameters = ProviderParameters(ban_budget=bans)
+    provider = ProviderPolicies("one", parameters)
+    happened(provider)
+    for breaker, changed in product([Breaker(), Breaker(failure_rate=0.5, window_calls=20)], [False, True]):
+        model = new("", ProviderPolicies(parameters=parameters), breaker, limits, changed=changed)
+        built, copy = new("one:get", provider, breaker, limits, changed=changed), alike(model, "one:get", provider)
+
+        assert fields(built) == fields(copy)
+        assert copy.breaker.shared or copy.breaker is not model.breaker
