@@ -35,15 +35,22 @@ _MAX_PLACE: Final = 250
 _made: Final[Counter[str]] = Counter()
 
 
-def limit(*limits: str, name: str | None = None, on_overload: Literal["pass", "deny"] = "pass") -> "EndpointLimit":
+def limit(
+    *limits: str,
+    name: str | None = None,
+    on_overload: Literal["pass", "deny"] = "pass",
+    by: Literal["client", "address"] = "client",
+) -> "EndpointLimit":
     """A limit for each client on the endpoints that share it: a decorator for one, a dependency of FastAPI for any.
 
     `limits` are texts as in the policy file: `"5/minute"`, `"60 per minute strict"`, `"2 in flight"`. Endpoints that use one
     object share its limit. `name` appears in statistics and denials; without it, the name of the endpoint does. `on_overload`
     decides while the governor runs on another loop that does not answer within a second: `"pass"`, or `"deny"` with status 503.
-    Call this once for each limit, not for each request. Raises `ConfigError`.
+    With `by="address"` all clients of an address count together: for a login, where a client that claims another name in a
+    header for each request must not get a limit of its own for each. Call this once for each limit, not for each request.
+    Raises `ConfigError`.
     """
-    return EndpointLimit(limits, name, on_overload, place=_place())
+    return EndpointLimit(limits, name, on_overload, by, place=_place())
 
 
 @final
@@ -51,12 +58,21 @@ class EndpointLimit:
     """A limit made by `limit`."""
 
     def __init__(
-        self, limits: tuple[str, ...], name: str | None, on_overload: Literal["pass", "deny"] = "pass", *, place: str = ""
+        self,
+        limits: tuple[str, ...],
+        name: str | None,
+        on_overload: Literal["pass", "deny"] = "pass",
+        by: Literal["client", "address"] = "client",
+        *,
+        place: str = "",
     ) -> None:
         if not limits:
             raise ConfigError("limits", [], "at least one limit, for instance '5/minute'")
         parsed = tuple(parse_limit(text, field=f"limits[{index}]") for index, text in enumerate(limits))
         self._policy = InboundGroup(limits=parsed, address_limits=(), total_limits=(), on_overload=on_overload)
+        if by not in ("client", "address"):
+            raise ConfigError("by", by, "'client' or 'address'")
+        self._by_address = by == "address"
         self._name = None if name is None else _group_name(name)
         #: Identifies it in all processes that run the same code.
         self._place = place
@@ -97,6 +113,8 @@ class EndpointLimit:
         if client is None:
             return
         request = controller.request(None, scope, client)
+        if self._by_address:
+            request = InboundRequest(request.address, request.address, cost=request.cost)
         group = EndpointGroup(self, self._name or name or _endpoint_name(scope), self._policy, self._place)
         try:
             admission = await controller.inbound.admit(group, request)

@@ -135,6 +135,25 @@ def test_each_client_has_the_limit_of_the_endpoint(start: Started, make: Callabl
     assert [404] == statuses(client, "/nothing", 1)
 
 
+@pytest.mark.promise("R24")
+def test_by_address_the_names_that_a_client_claims_give_it_nothing(start: Started) -> None:
+    app = FastAPI()
+
+    @app.get("/login")
+    @limit("2/day", by="address")
+    async def log_in() -> str:
+        return "welcome"
+
+    client = start(app, key=lambda scope: Client(None, cost=1) if scope["query_string"] else Client("carl"))
+
+    assert [200, 200, 429, 429] == [
+        *statuses(client, "/login?", 1, actor="ann"),
+        *statuses(client, "/login?name", 1, actor="bob"),
+        *statuses(client, "/login?name", 1, actor="eve"),
+        *statuses(client, "/login", 1),
+    ]
+
+
 def test_one_object_is_one_limit_and_two_are_two(start: Started, governor: Governor) -> None:
     client = start(fastapi())
 
@@ -279,6 +298,7 @@ def test_without_the_middleware_it_says_what_is_missing() -> None:
         (lambda: limit("5"), r"limits\[0\]"),
         (lambda: limit("5 tokens/minute"), r"limits\[0\]"),
         (lambda: limit("5/minute", on_overload="refuse"), "on_overload"),  # type: ignore[arg-type]
+        (lambda: limit("5/minute", by="adress"), "by is 'adress'; expected 'client' or 'address'"),  # type: ignore[arg-type]
         (lambda: limit("5/minute")(42), "decorates an endpoint"),
         (lambda: limit("5/minute")(generating), "dependency"),
     ],
