@@ -17,7 +17,7 @@ from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources
 from governor.hints.forms import Form, form_of
 from governor.hints.hint import MAX_HINT, Headers, Hint, Scope, Severity, agree
 from governor.hints.patterns import pattern
-from governor.hints.retry_after import ALWAYS_MEANT, longest_wait
+from governor.hints.retry_after import ALWAYS_MEANT, denied_wait, longest_wait
 from governor.hints.values import (
     MAX_FIELD,
     MAX_LENGTH,
@@ -311,7 +311,7 @@ class _Answer:
         """The longest wait that an answer asks for which says "rate limited"; -1 if it asks for none."""
         longest = self._stated_wait(form)
         for name, unit in form.denied_waits:
-            longest = max(longest, self._denied_wait(self._headers.get(name) or "", unit))
+            longest = max(longest, denied_wait(name, self._headers.get(name) or "", self._clock, unit))
         if self._has_body:
             from governor.hints.wording import wait_of
 
@@ -320,14 +320,6 @@ class _Answer:
                     longest = max(longest, self._latest(source, SECOND))
             longest = max(longest, wait_of(self._document(), self._clock))
         return longest
-
-    def _denied_wait(self, text: str, unit: int) -> int:
-        """The wait that a header of a denial says: a number, a date, or a JSON object that names it."""
-        if text.lstrip()[:1] == "{":
-            from governor.hints.wording import wait_of
-
-            return wait_of(decode(text.encode("utf-8", "replace")), self._clock)
-        return max((_span(value, self._clock, unit) for value in values(text)), default=-1)
 
     def _until(self, found: list[Hint]) -> tuple[int, bool]:
         """The wait after an answer that says "rate limited" and not for how long, and whether that is assumed.

@@ -7,6 +7,7 @@ of a second, durations (`5s`), ISO 8601 dates, and milliseconds in headers of th
 from typing import Final
 
 from governor._units import MILLISECOND, SECOND, Duration
+from governor.hints.body import decode
 from governor.hints.hint import MAX_HINT, Headers
 from governor.hints.values import MAX_DIGITS, VERY_LONG, Clock, span, values
 
@@ -14,6 +15,8 @@ from governor.hints.values import MAX_DIGITS, VERY_LONG, Clock, span, values
 RETRY_AFTER: Final = "retry-after"
 #: Milliseconds; -1 asks for no retry (gRFC A6).
 PUSHBACK: Final = "grpc-retry-pushback-ms"
+#: What a gRPC error says besides, in base64.
+DETAILS: Final = "grpc-status-details-bin"
 WAITS: Final = (
     (RETRY_AFTER, SECOND),
     ("retry-after-ms", MILLISECOND),
@@ -48,6 +51,22 @@ def longest_wait(text: str, clock: Clock, unit: int) -> int:
         return min(int(text) * unit, VERY_LONG)  # As nearly always.
     waits = [span(value, clock, unit=unit, dates=False) for value in values(text)]
     return max((wait for wait in waits if wait is not None), default=-1)
+
+
+def denied_wait(name: str, text: str, clock: Clock, unit: int) -> int:
+    """The wait that another header of a denial says: a number, a date, a JSON object that names it, or the details of gRPC.
+
+    In microseconds; -1 if it says none.
+    """
+    if name == DETAILS:
+        from governor.hints.grpc_details import retry_delay  # Few answers have them.
+
+        return retry_delay(text)
+    if text.lstrip()[:1] == "{":
+        from governor.hints.wording import wait_of
+
+        return wait_of(decode(text.encode("utf-8", "replace")), clock)
+    return max((wait for value in values(text) if (wait := span(value, clock, unit=unit)) is not None), default=-1)
 
 
 def forbids_retry(headers: Headers) -> bool:
