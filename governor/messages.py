@@ -135,8 +135,14 @@ class RetryGivenUp(msgspec.Struct, frozen=True, tag="retry_given_up"):
     """Tell that the retry that was planned after a call will not be made: its place in the retry budget is free again."""
 
 
+class PlaceFreed(msgspec.Struct, frozen=True, tag="place_freed"):
+    """Tell that a place in flight which was lent in this generation is free, and that no call has used it. In one process."""
+
+    generation: int
+
+
 #: What the holder of a permit tells. A grant alone says that it was never used.
-Outcome = Answered | Hinted | Settled | Report | RetryGivenUp | Grant
+Outcome = Answered | Hinted | Settled | Report | RetryGivenUp | Grant | PlaceFreed
 
 
 class PlanRetry(msgspec.Struct, frozen=True, tag="plan_retry"):

@@ -131,7 +131,7 @@ class ScopeActor(Stepped):
         # Not asked where it is shared by many scopes, as it has seen no failure in any: every new scope comes by here.
         others_listen = pipeline.guard.listens or (not breaker.shared and breaker.listens)
         self.listens = pipeline.needs_outcome or others_listen
-        self.gathers = pipeline.needs_outcome and lender is not None and lender.holder.outstanding > 0 and not others_listen
+        self.gathers = pipeline.needs_outcome and lender is not None and lender.lends and not others_listen
         breaker_awaits = not breaker.shared and breaker.awaits_answers
         self.awaits_answers = breaker_awaits or pipeline.awaits_answers or pipeline.guard.listens
         self.counters = ledger.counters
@@ -143,7 +143,7 @@ class ScopeActor(Stepped):
         self.calm, self.looked = None, False
         if lender is None:
             return
-        if lender.outstanding:
+        if lender.lends:
             self._common.parent.leasing.add(self)
             self.pop_leased = lender.holder.take
         else:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from operator import length_hint
 from sys import maxsize
-from typing import Final, NamedTuple, Protocol, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, final
 
 import msgspec
 
@@ -20,6 +20,9 @@ from governor._actors.permit import Permit, Success
 from governor._fields import Tally
 from governor._lazy import always
 from governor._units import MILLISECOND, Duration, Instant
+
+if TYPE_CHECKING:
+    from governor._actors.lent_places import LentPlaces
 
 #: Permits granted ahead in one scope at most: what 8 busy threads use in some 10 ms.
 MAX_LEASED: Final = 16_384
@@ -93,15 +96,23 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
     #: What was left in the tally at the last report.
     left: int = maxsize
     # Made when it is first filled: most scopes grant nothing ahead, and an empty deque takes 760 bytes.
-    _permits: deque[Permit] = msgspec.field(default_factory=always(_NO_PERMITS))
+    _permits: deque[Any] = msgspec.field(default_factory=always(_NO_PERMITS))
     #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
     take: Callable[[], Permit] = NO_PERMIT
     #: One entry for each operation whose first attempt took a permit here.
     deposits: list[None] = msgspec.field(default_factory=list)
     outstanding: int = 0
     generation: int = 0
+    #: The places that permits are taken with, where a limit in flight lends any; and how long calls with them have taken.
+    places: "LentPlaces | None" = None
+    durations: list[int] = msgspec.field(default_factory=list)
 
     def __len__(self) -> int:
+        return len(self._permits) if self.places is None else len(self.places)
+
+    @property
+    def spare(self) -> int:
+        """Permits that no call has taken, whether or not there is a place for them."""
         return len(self._permits)
 
     @property
@@ -116,6 +127,26 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
             self._permits = deque()
             self.take = self._permits.popleft
         self._permits.extend(permits)
+
+    def open_places(self, places: "LentPlaces") -> None:
+        """Permits are taken with one of these places from now on. Nothing is outstanding."""
+        self.places, self._permits, self.take = places, places.permits, places.take
+
+    def forget_places(self) -> None:
+        """The places are closed, and nothing is outstanding: what is granted ahead next is taken without, or with others."""
+        self.places, self._permits, self.take = None, _NO_PERMITS, NO_PERMIT
+
+    def take_durations(self) -> list[int]:
+        """How long calls with lent places have taken since the last look."""
+        read = self.durations.copy()
+        if read:
+            del self.durations[: len(read)]
+        return read
+
+    @property
+    def free_places(self) -> int:
+        """Places in flight that are lent, and that no call has."""
+        return 0 if self.places is None else len(self.places.free)
 
     def report_used(self) -> int:
         """Permits popped by calls since the last report."""
@@ -135,9 +166,10 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
     def recall(self, generation: int) -> list[Permit]:
         """Pops what no call has popped."""
         back: list[Permit] = []
+        pop = self._permits.popleft
         with suppress(IndexError):
             while True:
-                permit = self.take()
+                permit = pop()
                 # It ends here. Otherwise one that holds a place would free it a second time when it is collected.
                 permit.reported = True
                 back.append(permit)

@@ -15,12 +15,12 @@ from governor._lazy import NOTHING
 from governor._units import MINUTE, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer
-from governor.messages import Acquire, Answered, Denied, Report, Settled
+from governor.messages import Acquire, Answered, Denied, PlaceFreed, Report, Settled
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import Rejection
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Request, Result
-from governor.policies.lent import ended, follow
+from governor.policies.lent import ended, follow, free_places
 from governor.policies.pipeline import Pipeline
 from governor.policies.pipeline_state import NOTHING_DROPPED
 from governor.policies.retry_budget import RetryBudgetPolicy
@@ -203,6 +203,10 @@ class Ledger:
         self.pipeline.guard.free(now, grant.granted_at)
         if grant.caller is not None:
             self.pipeline.budgets.refund(now, grant.granted_at, grant.caller, grant.request)
+
+    def free_place(self, freed: PlaceFreed) -> None:
+        """No call has used the place, which was lent."""
+        free_places(self.pipeline, freed.generation)
 
     def judge(self, now: Instant, answered: Answered) -> None:
         """The answer to a call has begun: counts it if it brings the client closer to a ban."""

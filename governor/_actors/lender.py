@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import repeat, starmap
 from operator import length_hint
-from typing import cast, final
+from typing import TYPE_CHECKING, cast, final
 
 from governor import instrumentation
 from governor._actors.lease import MAX_LEASED, NO_DEMAND, Demand, LocalHolder
@@ -22,12 +22,28 @@ from governor._actors.ledger import Ledger
 from governor._actors.permit import LentPermit, Permit, Success, permits
 from governor._actors.permit_owner import Owner
 from governor._actors.remote_holder import RemoteHolder
+from governor._exports import Later
 from governor._lazy import NOTHING
 from governor._units import NEVER, Instant
-from governor.policies.contract import Grant
-from governor.policies.lent import collect, hand_over, may_lend, reclaim, succeeded
+from governor.policies.contract import Grant, LimitPolicy
+from governor.policies.lent import (
+    collect,
+    free_places,
+    hand_over,
+    lend_places,
+    lendable_places,
+    may_lend,
+    measure,
+    reclaim,
+    succeeded,
+)
 from governor.policies.pipeline import Pipeline
 from governor.policies.verdict import Verdict
+
+if TYPE_CHECKING:
+    from governor._actors import lent_places
+else:
+    lent_places = Later("governor._actors.lent_places")
 
 
 @final
@@ -63,6 +79,11 @@ class Lender:
         return self.holder.outstanding + self.lent_out
 
     @property
+    def lends(self) -> bool:
+        """Whether anything is granted ahead: permits, or places that calls take permits with."""
+        return bool(self.holder.outstanding or self.lent_out or self.holder.places)
+
+    @property
     def unread(self) -> bool:
         """Whether the holder may have something to report."""
         holder = self.holder
@@ -82,14 +103,17 @@ class Lender:
         try:
             report = self.holder.report()
             self._count(report.used)
+            measure(self._ledger.pipeline, self.holder.take_durations())
             self._ledger.settle(self._ledger.ended(report.successes), report.deposits)
         finally:
             self._catching_up = False
 
     def collect(self) -> None:
-        """Reads how many permits have been used."""
+        """Reads how many permits have been used, and how long calls with lent places have taken."""
         if self.holder.outstanding:
             self._count(self.holder.report_used())
+        if self.holder.durations:
+            measure(self._ledger.pipeline, self.holder.take_durations())
 
     def recall(self) -> bool:
         """Recalls what no call has taken: other processes answer later. False if nothing was outstanding here."""
@@ -101,7 +125,7 @@ class Lender:
 
     def recall_here(self) -> bool:
         """Recalls what no call in this process has taken. False if nothing was outstanding."""
-        if not self.holder.outstanding:
+        if not (self.holder.outstanding or self.holder.places):
             return False
         back = len(self._reclaim())
         announcer = self._ledger.announcer
@@ -122,33 +146,38 @@ class Lender:
         if self.demand is NO_DEMAND:
             self.demand = Demand()
         self.demand.short(now, asks)
-        return self.fill(now)
+        return self.fill(now, asks)
 
     def look(self, now: Instant, *, fill: bool) -> bool:
         """Learns how fast permits are used, and recalls what is not used. True if there is something to look after later."""
         used, self._used = self._used, 0
-        if not (self.holder.outstanding or used):
+        if not (self.holder.outstanding or self.holder.places or used):
             return False
         self.demand.looked(now, used)
         if fill:
             self.fill(now)
         if not self.demand.size:
             self._reclaim()
-        return self.holder.outstanding > 0
+        return self.holder.outstanding > 0 or self.holder.places is not None
 
-    def fill(self, now: Instant) -> bool:
-        """Fills the lease up to the demand, as far as the limits have permits to spare. True if permits were added."""
+    def fill(self, now: Instant, calls: int = 0) -> bool:
+        """Fills the lease up to the demand, as far as the limits have permits to spare. True if permits were added.
+
+        So many `calls` have found the lease empty, each of which would have needed a place.
+        """
         holder, pipeline = self.holder, self._ledger.pipeline
-        wanted = self.demand.size - len(holder)
-        if wanted <= 0:
+        wanted = max(0, self.demand.size - holder.spare)
+        if not (wanted or calls):
             return False
         # Degraded mode may have begun within this step: the gate knows only of what the pipeline itself has learned.
         pipeline.regate()
-        if now < pipeline.gate:
+        if now < pipeline.lends_from:
             return False
         count = min(wanted, pipeline.lendable(now))
         if count < wanted:
-            self.demand.given(len(holder) + count)
+            self.demand.given(holder.spare + count)
+        if pipeline.places and not self._lend_places(now, calls, count + holder.spare):
+            return False
         if count:
             # Accounted for first: from the moment they are with the holder they may be used.
             pipeline.lend(now, count)
@@ -163,12 +192,40 @@ class Lender:
                 holder.fill(permits(Permit, self._owner, now, generation, count), count, holder.generation)
         return count > 0
 
+    def _lend_places(self, now: Instant, calls: int, permits: int) -> bool:
+        """Lends so many calls a place each, if there are permits for any. False if permits cannot be used."""
+        holder, pipeline = self.holder, self._ledger.pipeline
+        generation = pipeline.breaker.generation
+        if holder.places is not None and holder.places.generation != generation:
+            self._reclaim()
+            return False  # What was granted before is of no use now: the next call begins anew.
+        count = min(calls, permits, lendable_places(pipeline, now))
+        if count:
+            lend_places(pipeline, count)
+            places = holder.places
+            if places is None:
+                measures = any(limit.measures for limit in pipeline.places)
+                dated = any(isinstance(policy, LimitPolicy) and policy.needs_outcome for policy in pipeline.lenders)
+                durations = holder.durations if measures else None
+                places = lent_places.LentPlaces(
+                    self._owner, generation, clock=self._ledger.clock, durations=durations, dated=dated
+                )
+                holder.open_places(places)
+            places.free.extend(repeat(None, count))
+        return holder.places is not None
+
     def _reclaim(self) -> list[Permit]:
         holder, ledger = self.holder, self._ledger
+        places = holder.places
+        # Whatever is given back from now on goes to the actor.
+        free = 0 if places is None else places.close()
         # First what is back, then what has been used, then the clock: see `Ledger.collect`.
         back = holder.recall(holder.generation + 1)
         self._count(holder.report_used(), back)
         ledger.pipeline.reclaim(ledger.clock(), len(back))
+        if places is not None:
+            holder.forget_places()
+            free_places(ledger.pipeline, places.generation, free)
         return back
 
     def _count(self, used: int, back: Sequence[Permit] = ()) -> None:

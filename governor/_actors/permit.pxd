@@ -38,7 +38,7 @@ cdef class HeldPermit(Permit):
 
 @cython.final
 cdef class LentPermit(HeldPermit):
-    pass
+    cdef public object _places
 
 
 @cython.locals(permit=Permit)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat, starmap
 from threading import get_ident
 from types import TracebackType
-from typing import Final, final
+from typing import Any, Final, final
 
 # C: import cython
 import msgspec
@@ -15,7 +15,7 @@ from governor._failures import Classifier
 from governor._units import Instant, from_seconds
 from governor.errors import ConfigError, UsageError
 from governor.hints import Hint, Severity
-from governor.hints.hint import Scope
+from governor.hints.hint import Scope, matters_at_once
 from governor.messages import Answered, Hinted, Report, RetryGivenUp, Settled, WatchedCall
 from governor.policies import _checks
 from governor.policies.arrivals import Ending
@@ -31,8 +31,6 @@ Success = int | None | tuple[Instant, int, int | None]
 _NOT_TOLD: Final = Answered(Grant(Instant(0), 0))
 #: Above those of HTTP, and of other protocols.
 _MAX_STATUS: Final = 999_999
-#: While so many units remain, calls on other threads need not know of it at once.
-_MANY: Final = 256
 
 
 # C: @cython.no_gc
@@ -124,7 +122,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
             owner.outcomes.append(message)
         finally:
             # Read with the next outcomes if it cannot matter before: a message from another thread costs more than a permit.
-            if get_ident() == owner.thread or any(_matters_at_once(hint) for hint in hints):
+            if get_ident() == owner.thread or any(matters_at_once(hint) for hint in hints):
                 owner.deliver(message)
 
     def record(  # noqa: C901 - what nearly every call costs, written out
@@ -309,10 +307,6 @@ def _plain(status: object) -> int:
     return int(_checks.whole("status", status, minimum=0, maximum=_MAX_STATUS))
 
 
-def _matters_at_once(hint: Hint) -> bool:
-    return hint.retry_after is not None or (hint.remaining is not None and hint.remaining < _MANY)
-
-
 # C: @cython.no_gc
 # C: @cython.cclass
 class HeldPermit(Permit, gc=False, eq=False):  # C: class HeldPermit(Permit):
@@ -333,7 +327,12 @@ class HeldPermit(Permit, gc=False, eq=False):  # C: class HeldPermit(Permit):
 # C: @cython.cclass
 @final
 class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPermit):
-    """A permit that holds a place and was granted ahead. Other threads leave its success for the next look of the actor."""
+    """A permit that holds a place and was granted ahead. Other threads leave its success for the next look of the actor.
+
+    If the place is one in flight, which is taken together with the permit, the next call takes it at once.
+    """
+
+    _places: Any = None
 
     def record(
         self,
@@ -344,13 +343,14 @@ class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPer
         answer: bytes | str | None = None,
     ) -> None:
         """See `Permit.record`."""
-        owner = self._owner
+        owner, places = self._owner, self._places
         if (
             error is None
             and used is None
             and answer is None
             and (status is None or status < 400 or (status < 500 and status not in REJECTED))
             and owner.gathers
+            and (places is None or not (places.closed or self._settled))
             and not self.reported
             and (self._answered is None or self._answered is _NOT_TOLD)
             and not owner.degraded.failures
@@ -358,8 +358,23 @@ class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPer
             and get_ident() != owner.thread
             and len(owner.successes) < MAX_SUCCESSES
         ):
+            grant = self._grant
+            if places is not None and places.durations is not None:
+                places.durations.append(places.clock() - (self._granted_at if grant is None else grant.taken_at))
+            if self.reported:
+                raise self._reported_before()  # By another thread, since we looked: a place must not be given back twice.
             self.reported = True
-            owner.successes.append((self._granted_at, self._generation, status))
+            try:
+                if grant is None and status == 200 and owner.answered is not None:
+                    next(owner.answered)
+                else:
+                    owner.successes.append(status if grant is None else (self._granted_at, self._generation, status))
+            finally:
+                # The interpreter looks for signals after a call, and finds the place given back.
+                if places is not None:
+                    places.free.append(None)
+                    if places.closed:
+                        places.call_back()
             if not owner.gathers:  # The last look may have come in between.
                 owner.wake()  # type: ignore[unreachable] # on this thread alone
             return

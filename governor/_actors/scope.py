@@ -24,7 +24,7 @@ from governor._actors.waits import RECALL_INTERVAL, denial_of, recall_timeout, s
 from governor._exports import Later
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
-from governor.messages import Acquire, Answered, Denied, Hinted, Outcome, Report, RetryGivenUp, Settled
+from governor.messages import Acquire, Answered, Denied, Hinted, Outcome, PlaceFreed, Report, RetryGivenUp, Settled
 from governor.policies.apart import only_the_cap_refuses
 from governor.policies.ban_guard import News
 from governor.policies.breaker_states import BreakerStatus
@@ -216,7 +216,7 @@ class ScopeLogic:
     def preview(self, now: Instant) -> Denied | None:
         """What a call for one request that cannot wait would be told; None if it would get a permit. Changes nothing."""
         verdict = self._turn(now, _PREVIEW)
-        return None if verdict.when <= now or self.lender.outstanding else denial_of(self.ledger.scope, now, verdict)
+        return None if verdict.when <= now or self.lender.lends else denial_of(self.ledger.scope, now, verdict)
 
     def _recall_for(self, now: Instant, request: Request) -> bool:
         """Recalls what is granted ahead and stands in the way of a request. False if nothing does."""
@@ -346,6 +346,8 @@ class ScopeLogic:
                 degraded.decide(now, healthy=self._surroundings.is_any_healthy(now))
         elif isinstance(message, Settled):
             ledger.correct(now, message)
+        elif isinstance(message, PlaceFreed):
+            ledger.free_place(message)
         else:
             ledger.give_back(now, message)
         if degraded.until != before:

@@ -65,13 +65,16 @@ class Sharing:
     def limits(self, now: Instant) -> dict[str, tuple[LimitStatistics, ...]]:
         """The limits of providers and keys that have any, as they stand."""
         leased: Counter[ProviderPolicies] = Counter()
+        places: Counter[ProviderPolicies] = Counter()
         for actor in self._leasing:
             for provider in actor.ledger.pipeline.providers:
                 leased[provider] += actor.outstanding
+                places[provider] += actor.free_places
         # There may be thousands of providers, of which few have limits.
         told = sorted((name, provider) for name, provider in self._builder.limited.items() if provider.told)
         return {
-            name: tuple(limit_statistics(limit, now, leased[provider]) for limit in provider.told) for name, provider in told
+            name: tuple(limit_statistics(limit, now, leased[provider], places[provider]) for limit in provider.told)
+            for name, provider in told
         }
 
     def reconfigure(self) -> None:

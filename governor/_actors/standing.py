@@ -116,7 +116,10 @@ class Standing:
 
     def recall_for(self, now: Instant, request: Request) -> bool:
         """Recalls what is granted ahead in other scopes and stands in the way of a request. False if nothing does."""
-        if any(share.policy.lends and share.policy.earliest(now, request) > now for share in self.shares):
+        if any(
+            (share.policy.lends or share.policy.lends_places) and share.policy.earliest(now, request) > now
+            for share in self.shares
+        ):
             return self._surroundings.sharing.recall(self._ledger.pipeline.shared)
         return False
 

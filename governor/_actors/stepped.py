@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """The calls in the queue, the permits granted ahead, and the loops that are stopped."""
+    """The calls in the queue, the permits granted ahead, lent places that no call has, and the loops that are stopped."""
 
     waiting: int = 0
     leased: int = 0
+    free_places: int = 0
     loops: LoopStatistics | None = None
 
 
@@ -99,6 +100,11 @@ class Stepped(InPlace):
         return 0 if self._lender is None else self._lender.outstanding
 
     @property
+    def free_places(self) -> int:
+        """Places in flight that are lent, and that no call has."""
+        return 0 if self._lender is None else self._lender.holder.free_places
+
+    @property
     def lent_out(self) -> int:
         """Those of them that other processes have."""
         return 0 if self._lender is None else self._lender.lent_out
@@ -108,7 +114,8 @@ class Stepped(InPlace):
         steps = self._steps
         if steps is None:
             return AT_REST
-        return Seen(len(steps.logic.queue), steps.logic.lender.outstanding, steps.logic.stopped.statistics(now))
+        lender = steps.logic.lender
+        return Seen(len(steps.logic.queue), lender.outstanding, lender.holder.free_places, steps.logic.stopped.statistics(now))
 
     # What is passed on.
 

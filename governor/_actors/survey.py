@@ -57,9 +57,9 @@ def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
 def scope_statistics(actor: ScopeActor, now: Instant, wall: Moment) -> ScopeStatistics:
     """The scope of one actor as it stands at `now`, which is `wall` on the wall clock."""
     actor.catch_up()
-    ledger, denied, (waiting, leased, loops) = actor.ledger, actor.denial(now), actor.seen(now)
+    ledger, denied, (waiting, leased, places, loops) = actor.ledger, actor.denial(now), actor.seen(now)
     breaker, failure, units = ledger.pipeline.breaker, ledger.counters.last_failure, ledger.units
-    limits = tuple([limit_statistics(limit, now, leased) for limit in ledger.pipeline.limits])
+    limits = tuple([limit_statistics(limit, now, leased, places) for limit in ledger.pipeline.limits])
     return ScopeStatistics(
         counters=ledger.counters.record(breaker.openings),
         limits=limits,
@@ -97,12 +97,12 @@ def _moment(instant: Instant, now: Instant, wall: Moment) -> Moment:
     return round(wall - to_seconds(max(0, now - instant)), 3)
 
 
-def limit_statistics(limit: LimitPolicy, now: Instant, leased: int) -> LimitStatistics:
-    """A limit as it stands at `now`, with the permits granted ahead, which count as available."""
+def limit_statistics(limit: LimitPolicy, now: Instant, leased: int, places: int) -> LimitStatistics:
+    """A limit as it stands at `now`, with the permits granted ahead, or the lent places, which count as available."""
     return LimitStatistics(
         limit=_text(limit.parameters),
         unit=limit.unit,
-        available=limit.available(now) + leased,
+        available=limit.available(now) + (places if limit.lends_places else leased),
         capacity=limit.capacity(),
         refill_rate=limit.refill_rate(),
     )

@@ -15,7 +15,7 @@ from governor._member.lease import Leases, Reported, use_of
 from governor._member.stand_in import StandIn
 from governor._units import Instant
 from governor.errors import GovernorError
-from governor.messages import Acquire, Denied, NoRetry, Outcome, PlanRetry, RetryPlan
+from governor.messages import Acquire, Denied, NoRetry, Outcome, PlaceFreed, PlanRetry, RetryPlan
 from governor.policies.contract import Grant
 from governor.protocol import (
     Acted,
@@ -122,6 +122,7 @@ class Session:
 
     def tell(self, scope: str, outcome: Outcome, permit: int, *, first: bool) -> None:
         """Tells an outcome. `first` waits for the owner to read it, after what was used and has succeeded in the scope."""
+        assert not isinstance(outcome, PlaceFreed)  # No place is lent to a process.
         number = 0
         if first:
             self.report([self._stand_in(scope)])

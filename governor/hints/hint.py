@@ -9,6 +9,7 @@ from governor._units import HOUR, SECOND, Duration, Instant
 MAX_HINT: Final = HOUR
 #: The wait after an answer that denies the call as rate limited and does not say for how long.
 MIN_WAIT: Final = SECOND
+_MANY: Final = 256
 
 
 class Headers(Protocol):
@@ -77,3 +78,8 @@ def agree(found: list[Hint], wait: int) -> None:
             until = wait if wait > 0 else max(same, default=0)
             if 0 < until < hint.retry_after:
                 found[at] = hint._replace(retry_after=Duration(until), reset=Duration(until))
+
+
+def matters_at_once(hint: Hint) -> bool:
+    """Whether calls on other threads must know of it at once: not while many units remain."""
+    return hint.retry_after is not None or (hint.remaining is not None and hint.remaining < _MANY)

@@ -5,7 +5,7 @@ from governor.policies.ban_guard import BanGuard
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.contract import LimitPolicy
 from governor.policies.gcra import TokenBucketPolicy, another
-from governor.policies.lenders import lenders
+from governor.policies.lenders import lenders, places
 from governor.policies.limits import build
 from governor.policies.pipeline import Pipeline
 from governor.policies.plain import PlainSpending
@@ -33,6 +33,7 @@ def alike(model: Pipeline, scope: str, provider: ProviderPolicies) -> Pipeline:
     new.spending = spending
     new.plain_spending = PlainSpending(limits, cap)
     new.lenders = lenders(limits, (), spending) if model.lenders else ()
+    new.places = places(limits) if model.places else ()
     new.remote_lenders = new.lenders if model.remote_lenders else ()
     new.breaker = model.breaker if model.breaker.shared else BreakerPolicy(model.breaker.parameters)
     # What is the same for all of them until something happens in the scope.
@@ -43,7 +44,8 @@ def alike(model: Pipeline, scope: str, provider: ProviderPolicies) -> Pipeline:
     new.born, new._receipts_born, new.dropped = model.born, 0, model.dropped
     unused = model.shared
     if provider.pauses is unused.pauses and provider.rejections is unused.rejections:
-        new.gate = Instant(0) if new.exempt else new.degraded.until  # As `regate`, which looks at what nothing has happened to.
+        # As `regate`, which looks at what nothing has happened to.
+        new.gate = new.lends_from = Instant(0) if new.exempt else new.degraded.until
     else:
         new.regate()
     return new

@@ -63,8 +63,9 @@ class Grant(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ending: Ending = Ending.ANSWERED
     #: The label of the caller, if budgets count the grant.
     caller: str | None = None
-    #: Whether the permit was granted ahead: `granted_at` is when it was lent, and it was used at an unknown later instant.
+    #: Whether the permit was granted ahead, at `granted_at`. It was used later: at `taken_at` if it took a lent place then.
     ahead: bool = False
+    taken_at: Instant | None = None
 
     def corrected(self, used: Mapping[str, int]) -> "Grant":
         """The same with the amounts that were really used, by unit."""
@@ -224,8 +225,9 @@ class LimitPolicy(LimitFields, ABC):
     needs_outcome: bool = False
     #: Whether the policy wants to know when an answer begins.
     awaits_answers: bool = False
-    #: Whether units can be granted ahead; then it also has the methods of `Lending`.
+    #: Whether units can be granted ahead; then it also has the methods of `Lending`. Or places, which pass from call to call.
     lends: bool = False
+    lends_places: bool = False
     #: Whether, if it lends, it does so to other processes too, of which no more is learned than how many units were used.
     lends_elsewhere: bool = True
     #: Whether `earliest` is exact for plain requests behind others; if not, it is early by less than a microsecond for each.

@@ -6,6 +6,7 @@ is assumed to work on it; see `Arrivals`. There are no more such places than the
 
 import re
 from bisect import insort
+from collections.abc import Iterable
 from math import inf
 from typing import ClassVar, Final, Self
 
@@ -74,6 +75,7 @@ class InFlightPolicy(LimitPolicy, PlacesInFlight):
     state_type = InFlightState
     reason = Reason.CONCURRENCY
     needs_outcome = True
+    lends_places = True
 
     parameters: InFlight
 
@@ -130,13 +132,18 @@ class InFlightPolicy(LimitPolicy, PlacesInFlight):
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
         """The requests have ended; if they were given up, they keep their places for a while."""
+        granted_at = grant.granted_at
+        if grant.ahead:
+            if grant.taken_at is None:
+                return  # Its permit was dropped before it took a place.
+            granted_at = grant.taken_at
         arrivals, usual = self._arrivals, self._usual
         if arrivals is not None:
-            took = max(0, now - grant.granted_at)
+            took = max(0, now - granted_at)
             if grant.ending is Ending.GIVEN_UP:
                 usual.at_least(took)
                 linger = usual.estimate() if arrivals.linger is None else arrivals.linger
-                until = worked_on_until(now, grant.granted_at, grant.answered_at is not None, arrivals.margin, linger)
+                until = worked_on_until(now, granted_at, grant.answered_at is not None, arrivals.margin, linger)
                 if grant.request.cost:
                     self._hold(now, until, grant.request.cost)
             elif grant.ending is Ending.ANSWERED and result is Result.SUCCESS and self._measures:
@@ -152,7 +159,27 @@ class InFlightPolicy(LimitPolicy, PlacesInFlight):
 
     def refund(self, now: Instant, grant: Grant, receipt: int | None) -> None:
         """The requests were never made."""
-        self._move(-grant.request.cost)
+        if not grant.ahead or grant.taken_at is not None:
+            self._move(-grant.request.cost)
+
+    @property
+    def measures(self) -> bool:
+        """Whether it matters how long calls take."""
+        return self._measures
+
+    def lend_places(self, count: int) -> None:
+        """Lends so many places, at most those that are available: they count as taken, and pass from call to call."""
+        self._move(count)
+
+    def free_places(self, count: int) -> None:
+        """So many of the lent places are free. Calls that have one, and whose outcome is recorded here, free it themselves."""
+        self._move(-count)
+
+    def measure(self, durations: Iterable[int]) -> None:
+        """So long have calls with lent places taken that were answered with success."""
+        if self._measures:
+            for took in durations:
+                self._usual.measure(max(0, took))
 
     def forecast(self, now: Instant) -> "InFlightPolicy":
         """A copy in which no call ends."""

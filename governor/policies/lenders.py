@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from governor.policies.contract import REQUESTS, Lending, LimitPolicy
+from governor.policies.in_flight import InFlightPolicy
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.shared_limit import Share
 
@@ -13,21 +14,31 @@ def lenders(
 ) -> tuple[Lending | RequestCapPolicy, ...]:
     """The limits that plain requests take units of, and the cap; empty if a limit cannot lend.
 
-    Of what counts other units, a plain request takes nothing. `spending` is all limits and the cap, and the answer for most.
+    Of what counts other units, a plain request takes nothing, and places in flight are lent apart. `spending` is all limits and
+    the cap, and the answer for most.
     """
     own, apart = [], len(limits) + len(shares)
     for limit in limits:  # Not in a comprehension, which costs a call: every new scope comes by here.
+        if limit.lends_places:
+            continue
         if not limit.lends:
             return ()
         if limit.parameters.unit == REQUESTS:
             own.append(limit)
     for share in shares:
+        if share.policy.lends_places:
+            continue
         if not share.policy.lends:
             return ()
         if share.counts_plain:
             own.append(share.policy)
     found = spending if len(own) == apart else (*own, spending[-1])
     return cast("tuple[Lending | RequestCapPolicy, ...]", found)
+
+
+def places(limits: Sequence[LimitPolicy]) -> tuple[InFlightPolicy, ...]:
+    """The limits whose places are lent, each as often as the others."""
+    return tuple([limit for limit in limits if isinstance(limit, InFlightPolicy) and limit.lends_places])
 
 
 def lends_elsewhere(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> bool:

@@ -4,6 +4,8 @@ A lease in this process is empty by the time that policies change. One in anothe
 comes back, under the policies that follow.
 """
 
+from collections.abc import Sequence
+
 from governor._units import Instant
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import Grant, LimitPolicy, Request, Result
@@ -91,3 +93,32 @@ def ended(pipeline: Pipeline, now: Instant, filled_at: Instant, generation: int,
         if isinstance(policy, LimitPolicy) and generation >= born[policy]:
             policy.ended(now, filled_at, count)
     pipeline.regate()
+
+
+def lendable_places(pipeline: Pipeline, now: Instant) -> int:
+    """The number of places that may be lent at `now`, in addition to those that are: all of them, as calls need them."""
+    if any(share.queue.ready for share in pipeline.shares):
+        return 0
+    return min([limit.available(now) for limit in pipeline.places], default=0)
+
+
+def lend_places(pipeline: Pipeline, count: int) -> None:
+    """Lends so many places in each of the limits that have them, at most `lendable_places`."""
+    for limit in pipeline.places:
+        limit.lend_places(count)
+    pipeline.regate()
+
+
+def free_places(pipeline: Pipeline, generation: int, count: int = 1) -> None:
+    """So many of the places that were lent in this generation are free."""
+    born = dict(zip(pipeline.all_limits, pipeline.born, strict=True))
+    for limit in pipeline.places:
+        if generation >= born[limit]:
+            limit.free_places(count)
+    pipeline.regate()
+
+
+def measure(pipeline: Pipeline, durations: Sequence[int]) -> None:
+    """So long have calls with lent places taken that were answered with success."""
+    for limit in pipeline.places:
+        limit.measure(durations)

@@ -16,10 +16,12 @@ else:
 class OwnParts:
     """The breaker of a scope, its own pause, and what its server has said about this scope alone."""
 
-    __slots__ = ("breaker", "heard", "own_cooldown", "shared")
+    __slots__ = ("breaker", "heard", "key", "own_cooldown", "shared")
 
     #: What the scopes of the provider share.
     shared: ProviderPolicies
+    #: What the scopes of its key share, if it has one that limits anything.
+    key: ProviderPolicies | None
     #: To change it, see `own_breaker`.
     breaker: BreakerPolicy
     #: A pause of this scope alone; to begin one, see `pause_alone`.
@@ -38,6 +40,11 @@ class OwnParts:
         if self.own_cooldown is NO_COOLDOWN:
             self.own_cooldown = CooldownPolicy()
         return self.own_cooldown
+
+    @property
+    def providers(self) -> tuple[ProviderPolicies, ...]:
+        """What the scopes of the provider share, and what the scopes of its key share."""
+        return (self.shared,) if self.key is None else (self.shared, self.key)
 
     @property
     def pauses(self) -> tuple[CooldownPolicy, ...]:

@@ -10,6 +10,7 @@ comparing it with the clock.
 
 A scope whose limits all lend, and whose breaker ignores successes, can grant plain requests ahead. Each limit that a plain
 request takes units of lends, counts and takes back by itself; the one with the least to spare decides how many are granted.
+Places in flight are lent apart from them, because a call that succeeds gives its place to the next one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ from governor.policies.budget import Budgets
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Limit, LimitPolicy, Policy, Request, Result
 from governor.policies.cooldown import NO_COOLDOWN, CooldownPolicy
 from governor.policies.degraded import DegradedPolicy
-from governor.policies.lenders import lenders, lends_elsewhere
+from governor.policies.lenders import lenders, lends_elsewhere, places
 from governor.policies.limits import AWAITS_ANSWERS, NEEDS_OUTCOME, build, predecessors
 from governor.policies.mark import Mark, excess
 from governor.policies.own_parts import OwnParts
@@ -71,12 +72,13 @@ class Pipeline(OwnParts):
         "gate",
         "gates",
         "guard",
-        "key",
         "lenders",
+        "lends_from",
         "limits",
         "mark",
         "max_debt",
         "needs_outcome",
+        "places",
         "provider",
         "remote_lenders",
         "shares",
@@ -107,7 +109,6 @@ class Pipeline(OwnParts):
         #: What the scopes of the provider share, and the name of the provider.
         self.shared = ProviderPolicies() if provider is None else provider
         self.provider = self.shared.name
-        #: What the scopes of its key share, if it has one that limits anything.
         self.key = key
         self.heard = None if own_server is None else own_server.beside(self.shared.server)
         #: The limits that the scope shares with others: of its provider, and of its key. Those of its server are treated alike.
@@ -141,21 +142,18 @@ class Pipeline(OwnParts):
         self.needs_outcome = any(map(NEEDS_OUTCOME, self.all_limits))
         #: Whether it matters to a limit when an answer begins.
         self.awaits_answers = any(map(AWAITS_ANSWERS, self.all_limits))
-        #: The policies that take part in granting ahead, and in granting ahead to other processes; empty if there is none.
+        #: The policies that take part in granting ahead, those whose places are lent, and those that lend to other processes.
         self.lenders = lenders(self.limits, self.shares, self.spending) if lends and not self.breaker.counts_successes else ()
+        self.places = places(self.all_limits) if self.needs_outcome and self.lenders else ()
         self.remote_lenders = self.lenders if self.lenders and lends_elsewhere(self.limits, self.shares) else ()
         #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
         self.born: Sequence[int] = born_first(len(self.all_limits))
         self._receipts_born = 0
         self.exempt = exempt
         #: From this instant on all policies but the cap and the shares grant a `PLAIN` request; before it, call `verdict`.
-        self.gate = Instant(0)
+        #: From `lends_from` on permits may be granted ahead: all places may be lent then.
+        self.gate = self.lends_from = Instant(0)
         self.regate()
-
-    @property
-    def providers(self) -> tuple[ProviderPolicies, ...]:
-        """What the scopes of the provider share, and what the scopes of its key share."""
-        return (self.shared,) if self.key is None else (self.shared, self.key)
 
     @property
     def policies(self) -> tuple[Policy, ...]:
@@ -166,7 +164,7 @@ class Pipeline(OwnParts):
         """Recomputes the gate. Call it after anything that may have changed the breaker, degraded mode or cooldown."""
         self.guard.look()
         if not (self.breaker.shared or self.breaker.unrestricted) or self.guard.restricted:
-            self.gate = NEVER
+            self.gate = self.lends_from = NEVER
             return
         gate: int = 0 if self.exempt else self.degraded.until
         if self.own_cooldown.until > gate:
@@ -174,10 +172,12 @@ class Pipeline(OwnParts):
         for pause in self.shared.pauses:
             if pause.until > gate:
                 gate = pause.until
+        open_from = gate
         for limit in self.limits:
             if limit.ready > gate:
                 gate = limit.ready
         self.gate = Instant(gate)
+        self.lends_from = Instant(open_from) if self.places else self.gate
 
     def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:  # noqa: C901 - written out
         """When all policies grant the request, and which of them is the last to."""
@@ -302,7 +302,7 @@ class Pipeline(OwnParts):
 
     def lendable(self, now: Instant) -> int:
         """The number of plain requests that may be granted ahead at `now`."""
-        if not self.lenders or now < self.gate or any(share.queue.ready for share in self.shares):
+        if not self.lenders or now < self.lends_from or any(share.queue.ready for share in self.shares):
             return 0
         count = min(policy.lendable(now) for policy in self.lenders) // _LENDABLE
         return count if self.mark is None else min(count, self.mark.lendable(now))

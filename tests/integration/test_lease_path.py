@@ -13,6 +13,7 @@ from types import FrameType
 import anyio
 import pytest
 
+from governor import Governor
 from governor._actors import asking, portal
 from governor_client import GovernorClient
 from tests.support.answers import granted
@@ -93,6 +94,13 @@ async def await_permits(client: GovernorClient) -> None:
             permit.record(status=200)
 
 
+def asked_each_time() -> Governor:
+    """One that grants nothing ahead."""
+    governor = governed(PLENTY)
+    governor._lends = False
+    return governor
+
+
 WAYS: list[Callable[[GovernorClient], object]] = [try_permits, use_permits]
 
 
@@ -110,19 +118,22 @@ def test_a_permit_at_hand_and_its_outcome_are_two_functions_and_three_that_are_w
     assert {("governor", "AskingElsewhere.try_permit"): PAIRS, ("governor", "Permit.record"): PAIRS} == watch.python
 
 
-def test_nor_does_one_of_a_strict_window_wait_or_wake_the_loop() -> None:
-    with governed("1000000 per minute strict", PLENTY) as governor:
+@pytest.mark.parametrize("limit", ["1000000 per minute strict", "1000 in flight"])
+def test_nor_does_one_of_a_limit_that_waits_for_outcomes_wait_or_wake_the_loop(limit: str) -> None:
+    with governed(limit, PLENTY) as governor:
         client = GovernorClient(governor)
         with ahead(governor, "weather", least=PAIRS), Watch() as watch:
             try_permits(client)
 
-    assert {"deque.popleft", "get_ident", "len", "list.append"} <= set(watch.c) <= {*BLOCK, "isinstance", "len", "list.append"}
+    found = {"deque.append", "deque.pop"} & set(watch.c)
+    assert found == ({"deque.append"} if "flight" in limit else set())
+    assert set(watch.c) <= {*BLOCK, "isinstance", "len", "list.append", "deque.append", "time.monotonic_ns", "monotonic_ns"}
     assert PAIRS == watch.python["governor", "LentPermit.record"] == watch.c["deque.popleft"]
     assert {"governor", "tests"} == watch.packages()
 
 
 #: What a block calls that is written in C: nothing here waits or wakes a thread.
-BLOCK = {"deque.popleft", "get_ident", "next"}
+BLOCK = {"deque.popleft", "get_ident", "list.append", "next"}
 
 
 def test_a_block_with_a_permit_at_hand_calls_nothing_that_waits_or_wakes() -> None:
@@ -155,7 +166,7 @@ def test_nor_does_one_on_another_event_loop_which_is_not_called_either(backend: 
 
 def test_a_call_that_must_ask_makes_a_lock_and_wakes_the_loop() -> None:
     """So the tests above would have seen it."""
-    with governed("1 in flight") as governor:
+    with asked_each_time() as governor:
         client = GovernorClient(governor)
         granted(client.try_permit("weather")).record(status=200)
         with Watch() as watch:
@@ -183,8 +194,7 @@ def test_a_thread_makes_no_lock_while_permits_are_at_hand(use: Callable[[Governo
 
 @pytest.mark.parametrize("use", WAYS)
 def test_and_one_for_each_permit_that_is_not(use: Callable[[GovernorClient], object], made: Counter[str]) -> None:
-    """A scope that counts calls in flight grants nothing ahead."""
-    with governed("1000 in flight") as governor:
+    with asked_each_time() as governor:
         client = GovernorClient(governor)
         granted(client.try_permit("weather")).record(status=200)
         governor.statistics()  # A turn of the loop: by then the tasks of the scope have begun, and made what they wait for.
@@ -216,7 +226,7 @@ def test_and_one_for_each_permit_that_is_not_there_either(backend: str, made: Co
         await await_permits(client)
         return made.copy()
 
-    with governed("1000 in flight") as governor:
+    with asked_each_time() as governor:
         client = GovernorClient(governor)
         granted(client.try_permit("weather")).record(status=200)
         governor.statistics()  # A turn of the loop: by then the tasks of the scope have begun, and made what they wait for.

@@ -10,10 +10,12 @@ from governor._actors.actor import ScopeActor
 from governor._actors.failures import Failures
 from governor._actors.lease import LocalHolder
 from governor._actors.lender import Lender
+from governor._actors.lent_places import LentPlaces
 from governor._actors.mailbox import Mailbox
 from governor._actors.permit import Permit, Success
 from governor._actors.steps import Steps
 from governor._units import Instant
+from governor.messages import PlaceFreed
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
@@ -61,6 +63,23 @@ def recall_that_lists_the_lease_and_then_clears_it(self: LocalHolder, generation
     self.outstanding -= len(back)
     self.generation = generation
     return back
+
+
+def places_counted_and_then_cleared(self: LentPlaces) -> int:
+    self.closed = True
+    back = len(self.free)
+    self.free.clear()
+    return back
+
+
+def place_left_where_nothing_looks_any_more(self: LentPlaces) -> None:
+    pass
+
+
+def place_given_back_to_the_actor_without_a_look_whether_it_is_there(self: LentPlaces) -> None:
+    freed = PlaceFreed(self.generation)
+    self._owner.outcomes.append(freed)
+    self._owner.deliver(freed)
 
 
 def successes_counted_between_two_looks_at_the_tally(self: LocalHolder) -> Counter[Success]:

@@ -41,8 +41,8 @@ def scripts(
 def test_permits_are_granted_ahead_in_these_worlds() -> None:
     """So that what follows says something of them."""
     script = [Ask("a")] * 30
-    limits = ("1/day burst 1000", "1000 per day strict")
-    worlds = [World(Scenario(limits[seed % 2], [script] * 3), seed) for seed in range(20)]
+    limits = ("1/day burst 1000", "1000 per day strict", "8 in flight")
+    worlds = [World(Scenario(limits[seed % 3], [script] * 3), seed) for seed in range(30)]
     for world in worlds:
         world.run()
 
@@ -100,6 +100,21 @@ def test_while_time_stands_still_a_strict_window_gives_all_it_has_and_not_one_mo
 
     assert min(amount, sum(map(len, (*scripts, here)))) == len(seen.admitted)
     assert {Reason.RATE_LIMIT} >= set(seen.refused)
+
+
+@pytest.mark.promise("R02", "R04")
+@fewer
+@given(
+    scripts(statuses=(200, 200, 200, 404, 500, None), timeouts=(None, None, 100.0), most=15),
+    HERE,
+    st.sampled_from([1, 2, 3, 8]),
+    SEEDS,
+)
+def test_no_more_calls_are_in_flight_than_may_be_and_every_call_is_answered(
+    scripts: Scripts, here: list[Ask], amount: int, seed: int
+) -> None:
+    scenario = Scenario(f"{amount} in flight", scripts, here, ticks=TICKS, closely=("call_back", "close"))
+    World(scenario, seed).run()
 
 
 @pytest.mark.promise("R07")

@@ -12,6 +12,7 @@ from governor._actors.actor import ScopeActor
 from governor._actors.failures import Failures
 from governor._actors.lease import LocalHolder
 from governor._actors.lender import Lender
+from governor._actors.lent_places import LentPlaces
 from governor._actors.mailbox import Mailbox
 from governor._actors.stepped import Stepped
 from governor.policies.gcra import TokenBucketPolicy
@@ -24,7 +25,7 @@ from tests.interleaving.world import Ask, Scenario, World
 #: So many orders of events are tried at most before a fault counts as not found.
 TRIES: Final = 400
 #: Those that found a fault lately, tried first: it takes tens of others to find the rarer ones.
-LATELY: Final = (24, 43, 14, 15, 5, 8)
+LATELY: Final = (24, 43, 14, 15, 5, 8, 10)
 
 
 def some_scripts(random: Random, scopes: str, statuses: tuple[int | None, ...] = (200,), asks: int = 30) -> list[list[Ask]]:
@@ -69,6 +70,11 @@ def still_window(random: Random) -> Scenario:
     return Scenario("150 per day strict", [[Ask("a")] * 60 for _ in range(3)], [Ask("a", cost=150)] * 40)
 
 
+def flights(random: Random) -> Scenario:
+    """Others have their turn between any two bytecodes with which places are recalled, or handed to the actor."""
+    return Scenario("4 in flight", [[Ask("a")] * 14 for _ in range(3)], [Ask("a", cost=4)] * 12, closely=("close", "call_back"))
+
+
 def opening(random: Random) -> Scenario:
     return Scenario("1000/s burst 1000", some_scripts(random, "a", (200,) * 12 + (500,)), failures=1)
 
@@ -92,6 +98,12 @@ def beginning(random: Random) -> Scenario:
         (still_bucket, patch.object(LocalHolder, "recall", faults.reclaim_that_looks_before_it_pops)),
         (recalling, patch.object(LocalHolder, "recall", faults.recall_that_lists_the_lease_and_then_clears_it)),
         (counting, patch.object(LocalHolder, "_take_successes", faults.successes_counted_between_two_looks_at_the_tally)),
+        (flights, patch.object(LentPlaces, "close", faults.places_counted_and_then_cleared)),
+        (flights, patch.object(LentPlaces, "call_back", faults.place_left_where_nothing_looks_any_more)),
+        (
+            flights,
+            patch.object(LentPlaces, "call_back", faults.place_given_back_to_the_actor_without_a_look_whether_it_is_there),
+        ),
         (window, patch.object(StrictWindowPolicy, "ended", faults.outcome_dated_when_its_permit_was_lent)),
         (still_window, patch.object(LocalHolder, "recall", faults.reclaim_that_counts_a_popped_permit)),
         (bucket, patch.object(Mailbox, "_on_notified", faults.post_forgotten_after_the_inbox_was_read)),

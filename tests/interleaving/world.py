@@ -18,7 +18,7 @@ from unittest.mock import patch
 from anyio.abc import TaskGroup
 
 from benchmarks.laws import Admission, excess_over_bucket, most_in_window
-from governor import Config, Denied, Governor, Permit, PermitDenied, Reason, StrictWindow, TokenBucket
+from governor import Config, Denied, Governor, InFlight, Permit, PermitDenied, Reason, StrictWindow, TokenBucket
 from governor._actors import asking, portal
 from governor._actors.actor import ScopeActor
 from governor._actors.alarm import Alarm
@@ -94,6 +94,9 @@ class Seen:
     admitted: list[Admission] = field(default_factory=list)
     refused: list[Reason] = field(default_factory=list)
     outcomes: list[int | None] = field(default_factory=list)
+    #: Calls in flight: counted after a permit was given, until before its outcome is reported.
+    in_flight: int = 0
+    most_in_flight: int = 0
 
 
 class _NoTasks:
@@ -252,6 +255,11 @@ class World:
         if isinstance(answer, Denied):
             seen.refused.append(answer.reason)
             return
+        seen.in_flight += ask.cost
+        seen.most_in_flight = max(seen.most_in_flight, seen.in_flight)
+        if "flight" in self.scenario.limits:
+            self._stepper.wait(lambda: True)  # While others go on.
+        seen.in_flight -= ask.cost
         if ask.status is None:
             answer.give_back()
         else:
@@ -268,6 +276,8 @@ class World:
         assert all(scope.leased == scope.waiting == 0 for scope in now.scopes.values()), now
         assert not supervisor.failures, "a failure was never read"
         for name, seen in self.seen.items():
+            (limit,) = now.scopes[name].limits
+            assert "flight" not in limit.limit or limit.available == limit.capacity, "a place was lost, or is free twice"
             counters = now.scopes[name].counters
             # Granted to a call that gave up in that moment, because the clock had jumped: refunded, and counted so.
             unseen = counters.requests - len(seen.outcomes)
@@ -280,6 +290,9 @@ class World:
         assert most_in_window(everything, MINUTE) <= self.scenario.cap, "more than the cap within a minute"
         for name, seen in self.seen.items():
             limit = self._governor.config.for_scope(name).limits[0]
+            if isinstance(limit, InFlight):
+                assert seen.most_in_flight <= limit.amount, f"more than {name} may have in flight"
+                continue
             if isinstance(limit, StrictWindow):
                 assert most_in_window(seen.admitted, limit.per) <= limit.amount, f"more than {name} may have in a window"
             elif seen.admitted:

@@ -43,6 +43,7 @@ from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Request
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
+from governor.policies.in_flight import InFlight
 from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
@@ -61,7 +62,8 @@ BUCKETS: Final = st.builds(
 )
 #: Several limits lend each by itself, and what counts another unit takes no part.
 WINDOWS: Final = st.builds(StrictWindow, st.integers(8, 200), st.sampled_from([SECOND, MINUTE]).map(Duration))
-LIMITS: Final = st.lists(BUCKETS | WINDOWS | st.just(TokenBucket(1, SECOND, 1, "tokens")), min_size=1, max_size=3)
+FLIGHTS: Final = st.builds(InFlight, st.integers(1, 20))
+LIMITS: Final = st.lists(BUCKETS | WINDOWS | FLIGHTS | st.just(TokenBucket(1, SECOND, 1, "tokens")), min_size=1, max_size=3)
 GAPS: Final = st.one_of(
     st.integers(0, 3),
     st.integers(0, 2 * SECOND),
@@ -70,7 +72,7 @@ GAPS: Final = st.one_of(
 WHICH: Final = st.integers(0, 1)
 
 
-Limited = TokenBucket | StrictWindow
+Limited = TokenBucket | StrictWindow | InFlight
 
 
 @dataclass
@@ -85,6 +87,7 @@ class Scope:
     #: Somebody elsewhere has reported a failure that the actor has not read yet.
     failure_under_way: bool = False
     given_back: int = 0
+    in_flight: int = 0
 
 
 #: A permit in somebody's hand, the number of its scope, and when it was taken.
@@ -168,10 +171,14 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def _admit(self, scope: Scope, cost: int = 1) -> None:
         scope.admitted += [self.now] * cost
+        scope.in_flight += cost
         self.all_admitted += [self.now] * cost
 
         assert self.now >= self.degraded.until
         for bucket in scope.limits:
+            if isinstance(bucket, InFlight):
+                assert scope.in_flight <= bucket.amount
+                continue
             if isinstance(bucket, StrictWindow):
                 assert sum(at > self.now - bucket.per for at in scope.admitted) <= bucket.amount
                 continue
@@ -245,7 +252,7 @@ class LeaseMachine(RuleBasedStateMachine):
             self._nothing_was_left(answer, scope)
 
     def _nothing_was_left(self, refusal: Denied, scope: Scope) -> None:
-        if refusal.reason is Reason.RATE_LIMIT:
+        if refusal.reason in {Reason.RATE_LIMIT, Reason.CONCURRENCY}:
             assert 0 == scope.actor.lender.outstanding
         if refusal.reason is Reason.REQUEST_CAP:
             assert 0 == self.cap.lent
@@ -254,6 +261,7 @@ class LeaseMachine(RuleBasedStateMachine):
     def report_elsewhere(self, one: Held, status: int) -> None:
         permit, which, _ = one
         scope = self.scopes[which]
+        scope.in_flight -= 1
         scope.actor.thread = ELSEWHERE
         permit.record(status=status)
         scope.actor.thread = get_ident()
@@ -264,6 +272,7 @@ class LeaseMachine(RuleBasedStateMachine):
         """It was never used, so it was never let out."""
         permit, which, at = one
         scope = self.scopes[which]
+        scope.in_flight -= 1
         scope.actor.thread = ELSEWHERE
         permit.give_back()
         scope.actor.thread = get_ident()
@@ -277,6 +286,7 @@ class LeaseMachine(RuleBasedStateMachine):
         scope = self.scopes[which]
         for answer in scope.answers:
             if isinstance(answer, Permit) and not answer.reported:
+                scope.in_flight -= answer.grant().request.cost
                 answer.record(status=status)
                 self._read(scope)
                 return

@@ -79,7 +79,7 @@ def ahead(governor: Governor, *scopes: str, least: int = 20, method: str | None 
         now, lender = actor.ledger.clock(), actor.lender
         lender.look(now, fill=False)  # What was used before is no demand for later.
         lender.demand.given(4 * least)
-        lender.fill(now)
+        lender.fill(now, least)
 
     def fill_all() -> None:
         for actor in actors:

@@ -82,7 +82,7 @@ def test_nothing_is_lent_from_the_moment_at_which_an_operator_opens_the_breaker(
         ([TokenBucket(100, SECOND, 100), TokenBucket(1, SECOND, 80)], 10, False),
         ([StrictWindow(100, SECOND)], 12, False),
         ([TokenBucket(100, SECOND, 100, "tokens")], 12, False),
-        ([InFlight(100)], 0, False),
+        ([InFlight(100)], 12, False),
     ],
 )
 def test_threads_have_leases_of_more_limits_than_other_processes(limits: list[Limit], here: int, elsewhere: bool) -> None:

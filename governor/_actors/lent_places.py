@@ -1,0 +1,108 @@
+"""Places in flight that a scope has lent to threads: the success of one call gives its place to the next, without the actor.
+
+A permit that was granted ahead is used up, and a place is not: it passes from call to call, and the actor counts it as taken
+throughout. Every other outcome goes to the actor and frees its place there, as that of any permit.
+
+A recall closes these places for good. It takes back those that no call has, and whatever a call gives back later is a message,
+so that nothing stays here unseen. Places that are lent afterwards are others, with permits of their own.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Final, final
+
+from governor._actors.permit import LentPermit
+from governor._actors.permit_owner import Owner
+from governor._units import Instant
+from governor.messages import PlaceFreed
+from governor.policies.contract import Grant
+
+#: What no place is.
+_NO_PLACE: Final = object()
+
+
+@final
+class LentPlaces:
+    """Places, and the permits that calls take together with one of them. `take`, `free` and `call_back` are for any thread.
+
+    Each place is popped once: by a call, by the recall, or by the call that finds these places closed when it gives one back.
+    """
+
+    __slots__ = ("_dated", "_next", "_owner", "clock", "closed", "durations", "free", "generation", "permits")
+
+    def __init__(
+        self,
+        owner: Owner,
+        generation: int,
+        *,
+        clock: Callable[[], Instant],
+        durations: list[int] | None,
+        dated: bool,
+    ) -> None:
+        self._owner = owner
+        #: The generation of all permits here. Limits that have been replaced since know nothing of these places.
+        self.generation = generation
+        self.clock = clock
+        #: How long calls have taken, for the actor; None if no limit measures it.
+        self.durations = durations
+        #: Whether a limit besides waits for the outcome, and knows permits by the instant at which they were lent.
+        self._dated = dated
+        self.permits: deque[LentPermit] = deque()
+        #: One entry for each place that no call has.
+        self.free: deque[None] = deque()
+        # For a loop, not a call: after a call the interpreter looks for signals, and Ctrl-C would lose a place.
+        self._next: Iterator[object] = iter(self.free.pop, _NO_PLACE)
+        self.closed = False
+
+    def __len__(self) -> int:
+        """Permits that calls can take now."""
+        return min(len(self.permits), len(self.free))
+
+    def __bool__(self) -> bool:
+        return True
+
+    def take(self) -> LentPermit:
+        """Takes a place and a permit. Raises IndexError if there is none of either."""
+        if self.permits:
+            for _ in self._next:
+                try:
+                    permit = self.permits.popleft()
+                    # Read now: calls are measured from here, and a place that is given up is held from here.
+                    now = self.clock()
+                    grant = Grant(permit._granted_at, permit._generation, ahead=True, taken_at=now) if self._dated else None
+                except BaseException:
+                    self.give_back()
+                    raise
+                permit._places, permit._grant = self, grant
+                if grant is None:
+                    permit._granted_at = now
+                return permit
+        raise IndexError
+
+    def give_back(self) -> None:
+        """Gives back a place that no call has used."""
+        try:
+            self.free.append(None)
+        finally:
+            if self.closed:
+                self.call_back()
+
+    def call_back(self) -> None:
+        """After a place was given back: hands it to the actor if the recall came in between, and did not find it."""
+        # The recall closes first and then looks for places; a call gives back first and then looks here. One of both finds it.
+        with suppress(IndexError):
+            self.free.pop()
+            freed = PlaceFreed(self.generation)
+            self._owner.outcomes.append(freed)
+            self._owner.deliver(freed)
+
+    def close(self) -> int:
+        """Takes back the places that no call has, for good. Returns their number."""
+        self.closed = True
+        back = 0
+        with suppress(IndexError):
+            while True:
+                self.free.pop()
+                back += 1
+        return back
