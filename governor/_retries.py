@@ -11,6 +11,7 @@ from governor._units import from_seconds
 from governor.config import ScopeSettings, scope_of
 from governor.errors import ConfigError, UsageError
 from governor.messages import Denied, NoRetry, PlanRetry, RetryPlan
+from governor.policies import _checks
 from governor.policies.retry import CallFailure, end_after
 
 _UNAVAILABLE: Final = RetryPlan(None, NoRetry.UNAVAILABLE)
@@ -45,7 +46,7 @@ class Failure:
                 "failure", failure, f"one of {', '.join(repr(one.value) for one in CallFailure)}, or None"
             ) from None
         self._message = PlanRetry(
-            attempt,
+            _checks.whole("attempt", attempt),
             None if remaining is None or remaining > MAX_TIMEOUT else from_seconds(max(0.0, remaining), field="remaining"),
             # A wait longer than a duration can be is absurd, and ignored.
             None if server_wait is None or server_wait > MAX_TIMEOUT else from_seconds(server_wait, field="server_wait"),

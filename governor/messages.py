@@ -23,6 +23,8 @@ from governor.policies.service_order import Priority
 MAX_ROUTES: Final = 256
 #: The highest cost of one request to our own API.
 MAX_COST: Final = 10**12
+#: The longest name of a tier, which is in ASCII.
+MAX_TIER: Final = 100
 
 #: Bytes of the longest key.
 MAX_KEY: Final = 64
@@ -191,7 +193,7 @@ class InboundRequest(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, 
     client: Key
     address: Key
     routes: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0)], ...], msgspec.Meta(max_length=MAX_ROUTES)] = ()
-    tier: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    tier: Annotated[str, msgspec.Meta(max_length=MAX_TIER)] | None = None
     cost: Annotated[int, msgspec.Meta(ge=1, le=MAX_COST)] = 1
 
 

@@ -17,7 +17,7 @@ from governor.asgi.routing import Router
 from governor.asgi.types import Scope
 from governor.config.paths import PathMatch
 from governor.error_log import ErrorLog
-from governor.messages import InboundRequest
+from governor.messages import MAX_TIER, InboundRequest
 
 
 class Undecided(Enum):
@@ -101,9 +101,12 @@ class AdmissionController:
             return InboundRequest(request.client, request.address, routes) if routes else request
         name = client.name()
         key = self._pseudonyms.client(name) if name else request.client
-        if client.tier is not None and match is not None and client.tier not in self._config.inbound[match.group].tiers:
+        tier = client.tier
+        if tier is not None and match is not None and tier not in self._config.inbound[match.group].tiers:
             self._error_log(f"The key function returned a tier that {match.group} does not have; the limits of the group apply")
-        return InboundRequest(key, request.address, routes, client.tier, client.cost)
+        if tier is not None and (len(tier) > MAX_TIER or not tier.isascii()):
+            tier = None  # No name of a tier, and nothing that could be sent to a daemon.
+        return InboundRequest(key, request.address, routes, tier, client.cost)
 
 
 def answered(admission: Admission, request: InboundRequest, context: RequestContext) -> Response | None:

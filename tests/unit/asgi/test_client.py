@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from governor import Config, ConfigError, Governor, GovernorError, UsageError
+from governor.asgi.admission import AdmissionController
 from governor.asgi.types import App, Receive, Scope, Send
 from governor.testing import ManualClock
 from governor_client import Client, TrafficControlMiddleware
@@ -147,7 +148,12 @@ async def test_a_tier_has_its_own_limits_and_one_that_there_is_not_has_those_of_
             for path in ("/", "/shop")
             for tier in ("pro", "free", None, "gold")
         }
+        # What a client may have invented, and no daemon could read: it fails for all requests that are sent with it.
+        controller = AdmissionController(governor, has_key=True)
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": ("192.0.2.1", 1)}
+        sent = [controller.request(None, scope, Client("a", tier)).tier for tier in ("gold", "x" * 101, "\udcff")]
 
+    assert ["gold", None, None] == sent
     assert {"/": [4, 1, 2, 0], "/shop": [4, 3, 2, 0]} == {
         path: [count for (where, _), count in got.items() if where == path] for path in ("/", "/shop")
     }
