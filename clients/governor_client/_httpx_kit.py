@@ -45,6 +45,8 @@ LIBRARIES: Final = frozenset({"httpx", "httpx2"})
 #: The ports that a URL need not name.
 PORTS: Final = {"http": 80, "https": 443}
 _MARKS: Final = frozenset(name.encode() for name in MARKS)
+#: An error code of HTTP/2.
+_REFUSED_STREAM: Final = 7
 #: The extensions of a request that do not say how it is governed.
 _PLAIN: Final = frozenset({"timeout", "sni_hostname", "trace"})
 #: Of an entry of the headers, as the libraries keep them in the private `_list`.
@@ -122,6 +124,8 @@ class Kit:
     def fault(self, error: BaseException) -> Fault:
         """What an exception that a transport raises says about the request."""
         if isinstance(error, self.transport_error) and not isinstance(error, PermitDenied):
+            if _is_unprocessed(error.__cause__):
+                return Fault(CallFailure.UNSENT)
             return next((fault for kinds, fault in self._faults if isinstance(error, kinds)), Fault(None))
         return fault_of_system(error)
 
@@ -205,6 +209,21 @@ class Kit:
                 f"an object of {self.name}",
                 message=f"{field} is an object of {other}, but this is for {self.name}; use governor_client.{other}",
             )
+
+
+def _is_unprocessed(error: BaseException | None) -> bool:
+    """Whether a server that speaks HTTP/2 says of a request that it did not process it (RFC 9113, section 8.7).
+
+    It refuses the stream, or ends the connection before the first one. The connection pool sees to later streams itself.
+    """
+    event = error.args[0] if error is not None and error.args else None
+    match type(event).__name__:
+        case "StreamReset":
+            return getattr(event, "error_code", None) == _REFUSED_STREAM
+        case "ConnectionTerminated":
+            return getattr(event, "last_stream_id", None) == 0
+        case _:
+            return False
 
 
 def library_of(value: object) -> str | None:

@@ -174,12 +174,12 @@ class Transport(_AnyTransport, Generic[Inner]):
     the last error is raised with a note. An answer of more than 64 KiB that was to be retried is not kept.
 
     Idempotent methods, and others with an `Idempotency-Key` header, are retried after the statuses in the settings, timeouts,
-    network errors and answers that break off; any method is retried if the request was not sent, or not processed (429, and 503
-    with `Retry-After`). A body from an iterator or a file is sent once. An answer that has been returned is not retried, and
-    its outcome is reported when it ends, breaks off or is closed. With `extensions={"governor.buffered": True}` the attempt
-    includes the whole body of the answer, so that an answer that breaks off is retried; with `"governor.retry": False` the
-    request is sent once. The header `x-governor-caller`, which is not sent, or `"governor.caller"` is the label of the caller:
-    see `governor.caller`.
+    network errors and answers that break off; any method is retried if the request was not sent, or not processed (429, 503
+    with `Retry-After`, a rejected stream of HTTP/2). A body from an iterator or a file is sent once. An answer that has been
+    returned is not retried, and its outcome is reported when it ends, breaks off or is closed. With
+    `extensions={"governor.buffered": True}` the attempt includes the whole body of the answer, so that an answer that breaks
+    off is retried; with `"governor.retry": False` the request is sent once. The header `x-governor-caller`, which is not sent,
+    or `"governor.caller"` is the label of the caller: see `governor.caller`.
 
     A transport is beneath authentication: a request is signed before it waits, and a retry sends the same signature again.
     `TrafficControlledHttpClient` signs each attempt.

@@ -1,6 +1,8 @@
 """Adapters over HTTP/2: many requests on one connection, each with a permit and an outcome of its own."""
 
+from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -8,11 +10,16 @@ import anyio
 import httpx
 import httpx2
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, StreamEnded
 
 import governor_client.httpx
 import governor_client.httpx2
 from governor import Config, CounterRecord, Governor
 from governor_client import TrafficControlledHttpClient
+from tests.support.loopback import listening, serving
 from tests.support.servers import in_hypercorn
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R56")]
@@ -92,3 +99,42 @@ async def test_the_client_speaks_http2_when_told(server: tuple[Server, str], gov
     assert "piece piece piece end" == text
     assert ["2", "2"] == [version for version, _, _ in app.seen]
     assert CounterRecord(requests=2, answered_2xx=1, answered_5xx=1, retries=1) == governor.statistics().counters
+
+
+@pytest.mark.promise("R05")
+@pytest.mark.parametrize("library", [httpx2, httpx])
+@pytest.mark.parametrize(
+    ("end", "attempts"),
+    [
+        pytest.param(lambda served, stream: served.reset_stream(stream, ErrorCodes.REFUSED_STREAM), 2, id="stream refused"),
+        pytest.param(lambda served, stream: served.reset_stream(stream, ErrorCodes.INTERNAL_ERROR), 1, id="stream broken"),
+        pytest.param(lambda served, _: served.close_connection(last_stream_id=0), 2, id="connection ended before"),
+        pytest.param(lambda served, stream: served.close_connection(last_stream_id=stream), 1, id="connection ended in it"),
+    ],
+)
+def test_a_post_that_the_server_says_it_did_not_process_is_sent_again(
+    library: ModuleType, end: Callable[[H2Connection, int], None], attempts: int
+) -> None:
+    bodies: list[bytes] = []
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        served = H2Connection(H2Configuration(client_side=False))
+        served.initiate_connection()
+        while data := await reader.read(65_536):
+            for event in served.receive_data(data):
+                if isinstance(event, DataReceived) and event.data:
+                    bodies.append(event.data)
+                elif isinstance(event, StreamEnded) and len(bodies) > 1:
+                    served.send_headers(event.stream_id, [(":status", "200")], end_stream=True)
+                elif isinstance(event, StreamEnded):
+                    end(served, event.stream_id)
+            writer.write(served.data_to_send())
+
+    with Governor(Config.from_mapping(SETTINGS)) as governor, listening() as listener, serving(listener, serve):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        options: Any = {"governor": governor, "govern_loopback": True, "http1": False, "http2": True, "library": library}
+        with TrafficControlledHttpClient("w", url, **options) as client, suppress(library.RemoteProtocolError):
+            client.post("/", content=b"once")
+
+        assert [b"once"] * attempts == bodies
+        assert (attempts, 1) == ((counters := governor.statistics().counters).requests, counters.failures)
