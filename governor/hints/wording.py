@@ -19,11 +19,11 @@ from governor.hints.values import MAX_LENGTH, Clock, count, span
 MAX_LEAVES: Final = 1_024
 
 _CODE: Final = pattern(
-    r"throttl|ratelimit|toomany(?:requests|attempts)|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?(?:exceed|limit)|overrate"
+    r"throttl|(?<!decline)ratelimit|toomany(?:requests|attempts)|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?(?:exceed|limit)|overrate"
     r"|(?:query|request|call|access|usage)s?overlimit|over(?:global|rate|request|usage|plan)limit|frequentlyaccess|toofrequent|bandwidthlimit|limitexceededexception|slowdown"
     r"|(?:^|api|call|request|query|message)rateexceeded|servicerequestsexceed|exceeded(?:api|account)\w{0,12}allowance|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
-    r"|(?:usage|invocation|hourly|daily|monthly|second|minute|hour|day|month|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
-    r"|(?<!storage)(?<!disk)(?<!space)quota(?:limit)?(?:exceeded|exhausted|reached)"
+    r"|(?:^(?:second|minute|hour|day|month)|usage|invocation|hourly|daily|monthly|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
+    r"|(?<!storage)(?<!disk)(?<!space)(?<!instance)quota(?:limit)?(?:exceeded|exhausted|reached)"
 )
 #: Keys whose value may be such a code: a message that is one word is none.
 _CODE_KEY: Final = pattern(r"(?:code|type|reason|error|errors|errorstring|name|status|tag|id|errorcode|kind)$")
@@ -34,7 +34,8 @@ _MAX_FAULT: Final = 8
 _MAX_LINE: Final = 256
 #: Sentences that say that calls come too fast.
 _SAID: Final = pattern(
-    r"too many (?:\w+ ){0,2}(?:requests?|calls|attempts|tries|visits)\b(?! in (?:\w+ )?(?:batch|bulk|single|one))"
+    r"too many (?!(?:pull|merge|friend|follow) )(?:(?:\w+ ){0,2}(?:requests|calls|attempts|tries|visits)|(?:\w+ )?request)\b"
+    r"(?! in (?:\w+ )?(?:batch|bulk|single|one))"
     r"|(?:rate|requests?|calls?|api|throttle)[ -]?limits? (?:per \w+ |has |have |was |is |are |been )*"
     r"(?:exceed|reached|hit|met|triggered)"
     r"|(?:rate|request|call|usage)[ -]?limit (?:of|for) [^.]{0,48}(?:exceeded|reached)"
@@ -49,7 +50,7 @@ _SAID: Final = pattern(
     r"|banned until|banned for (?:flood|too many)|temporar(?:y|ily) (?:lockout|locked out|banned)|over developer"
     r"|(?:requests?|calls?|frequency|send(?:ing)?) (?:is |are )?too (?:high|frequent|fast|often)|too frequent\b"
     r"|(?:request|trigger|access|call) frequency (?:\w+ )?(?:exceed|limit)\w*|exceed\w* (?:\w+ ){0,3}frequency"
-    r"|exceed\w* [0-9]{1,9} times (?:per|an?|in [0-9]{1,9}) (?:second|minute|hour|day)"
+    r"|(?<!not )exceed\w* [0-9]{1,9} times (?:per|an?|in [0-9]{1,9}) (?:second|minute|hour|day)"
     r"|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b|too_many_attempts"
 )
 #: Such sentences of other languages: Chinese, Korean, Japanese, Russian, German, French, Spanish, Portuguese, Italian.
@@ -80,7 +81,8 @@ _SPENT: Final = pattern(
 )
 _OTHER_THING: Final = pattern(
     r"storage|disk|space|mailbox|memory|instance|seat|member|file|batch|single|depth|payload|upload|size|byte|length"
-    r"|transfer|cores?\b|cpu|pods?\b|compute|peraccount|spend|card\b|amount|transaction|withdraw|balance"
+    r"|transfer|cores?\b|cpu|pods?\b|compute|peraccount|spend|card\b|amount|transaction|withdraw|deposit|balance"
+    r"|price limit|friend|pull request|merge request"
 )
 _NEAR: Final = 24
 #: Names of codes, of messages beside them, and of the parts of an answer that have them; without separators.
