@@ -26,6 +26,8 @@ from governor.policies.contract import PLAIN
 from governor.statistics import Statistics
 
 _NONE: Final[Mapping[str, Address]] = {}
+#: What most calls ask for: a permit for one request, as long as that takes.
+ANY: Final = Acquire(PLAIN, None)
 #: Seconds between two looks at a survey that another process makes.
 _SURVEY_INTERVAL: Final = 0.001
 
@@ -288,7 +290,15 @@ class Access(Taking):
     async def acquire(self, provider: str, method: str | None, acquire: Acquire, permits: list[Permit] | None = None) -> Permit:
         """A permit for a task on any event loop, which is added to `permits` as well. Raises a leaf of `PermitDenied`."""
         permit = None
-        if acquire.request is PLAIN:
+        if acquire is ANY and get_ident() == self.thread and not self.by_label:
+            # `take`, without its call: what nearly every `async with` costs.
+            try:
+                actor = self.addresses[method][provider]
+            except KeyError:
+                actor = None
+            if actor is not None:
+                permit = actor.grab()
+        elif acquire.request is PLAIN:
             permit = self.take(provider, method, acquire.attempt, acquire.caller, acquire.watched)
         if permit is None:
             permit = await self._acquire(provider, method, acquire)

@@ -7,7 +7,7 @@ from governor._finished cimport finished
 from governor._taking cimport Taking, address_of
 
 
-cdef object NOTHING, PLAIN, _ANY, get_ident  # Read without a look-up.
+cdef object NOTHING, PLAIN, ANY, get_ident  # Read without a look-up.
 
 
 @cython.final

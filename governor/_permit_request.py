@@ -8,7 +8,7 @@ from typing import Final, final
 import msgspec
 
 # C: import cython
-from governor._access import Access, FoundAccess
+from governor._access import ANY, Access, FoundAccess
 from governor._actors.permit import Permit
 from governor._callers import any_block, check_label, label_of_block
 from governor._failures import Classifier, Classify
@@ -25,9 +25,7 @@ from governor.policies.service_order import PRIORITIES, Priority
 #: Seconds. A longer timeout counts as none.
 MAX_TIMEOUT: Final = to_seconds(MAX_DURATION)
 
-#: What most calls ask for: a permit for one request, as long as that takes.
-_ANY: Final = Acquire(PLAIN, None)
-#: The same at once or not at all.
+#: What `try_permit` asks for in most calls: one request, at once or not at all.
 _NOW: Final = Acquire(PLAIN, 0.0)
 
 #: What a permit may cost: a number of requests, or amounts by unit: `{"requests": 1, "tokens": 900}`.
@@ -66,7 +64,7 @@ class PermitRequest(msgspec.Struct, eq=False):  # C: class PermitRequest:
         if acquiring is None:
             raise self._used_up()
         self._acquiring = None
-        # C: if (permit := taken(self, PLAIN, _ANY)) is None: return self._wait()
+        # C: if (permit := taken(self, PLAIN, ANY)) is None: return self._wait()
         # C: self._permit = permit
         return acquiring  # C: return finished(permit)
 
@@ -133,7 +131,7 @@ def ask(
     """The message for an actor. Without a `caller`, the label is that of the block of code. Raises `ConfigError`."""
     plain = cost == 1 and timeout is None and attempt is None and priority == "interactive"
     if plain and caller is None and fingerprint is None and not any_block:
-        return _ANY
+        return ANY
     if caller is not None:
         check_label(caller)
     elif any_block:
@@ -263,7 +261,7 @@ class Asking:
             provider = keyed(provider, key)
         plain = cost == 1 and timeout is None and attempt is None and caller is None and fingerprint is None
         if plain and priority == "interactive" and not any_block:
-            acquire = _ANY  # As `ask`, without its call.
+            acquire = ANY  # As `ask`, without its call.
         else:
             acquire = ask(cost, timeout, attempt, caller, priority, fingerprint)
         # C: return request(self, provider, method, acquire, classifier)

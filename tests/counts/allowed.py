@@ -27,7 +27,7 @@ class Allowed(NamedTuple):
 
 ALLOWED: Final = {
     "pair": Allowed(4, 184),
-    "async with": Allowed(10, 820),
+    "async with": Allowed(9, 820),
     "denied": Allowed(5, 128),
     "two limits": Allowed(5, 184),
     "strict window": Allowed(10, 192, on_trio=3),

@@ -1,9 +1,11 @@
 """The governor grants, queues and denies."""
 
+import asyncio
 import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from threading import get_ident
 from typing import Any, cast
 
 import anyio
@@ -19,6 +21,7 @@ from governor import (
     Denied,
     Governor,
     GovernorState,
+    Instant,
     Permit,
     PermitDenied,
     RateLimited,
@@ -26,6 +29,7 @@ from governor import (
     ShuttingDown,
     UsageError,
 )
+from governor.clock import system_clock
 from governor.testing import ManualClock
 from tests.support.answers import denied, granted
 
@@ -569,6 +573,24 @@ async def test_a_request_that_is_never_entered_warns_and_asks_for_nothing() -> N
         counters = governor.statistics().counters
 
     assert 0 == counters.requests
+
+
+async def test_a_request_that_is_entered_on_another_thread_is_decided_on_the_governors_own() -> None:
+    deciding = set[int]()
+
+    def clock() -> Instant:
+        deciding.add(get_ident())
+        return system_clock()
+
+    async def block(governor: Governor) -> None:
+        async with governor.permit("weather"):
+            pass
+
+    async with Governor(clock=clock) as governor:
+        await block(governor)
+        await anyio.to_thread.run_sync(asyncio.run, block(governor))
+
+    assert {get_ident()} == deciding
 
 
 async def test_the_state_says_whether_it_runs() -> None:
