@@ -8,10 +8,9 @@ from typing import Final, Protocol, final
 
 import anyio
 import anyio.lowlevel
-import msgspec
 
 from governor._actors.address import Address, Addresses
-from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, grab, overloaded
+from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, grab, later, overloaded
 from governor._actors.leased_permits import LeasedPermits
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal
@@ -283,7 +282,7 @@ class Access(Taking):
         if isinstance(answer, Denied):
             if answer.again and answer.retry_after is not None:
                 Event().wait(answer.retry_after)
-                return self.acquire_blocking(provider, method, _later(acquire, answer.retry_after))
+                return self.acquire_blocking(provider, method, later(acquire, answer.retry_after))
             raise answer.exception()
         return answer
 
@@ -318,7 +317,7 @@ class Access(Taking):
         if isinstance(answer, Denied):
             if answer.again and answer.retry_after is not None:
                 await anyio.sleep(answer.retry_after)
-                return await self.acquire(provider, method, _later(acquire, answer.retry_after))
+                return await self.acquire(provider, method, later(acquire, answer.retry_after))
             # A task that asks in a loop must not keep the event loop from all others, least of all from the outcomes and alarms
             # that would end the denials.
             await anyio.lowlevel.checkpoint()
@@ -397,9 +396,3 @@ def _acquire_here(actor: Address, acquire: Acquire) -> Permit | Denied:
             "that grants it; ask in a coroutine (`async with`, `aget` of a client), or without a wait (`timeout=0`, `wait=0`)"
         )
     return answer
-
-
-def _later(acquire: Acquire, waited: float) -> Acquire:
-    """What a call that was delayed asks then."""
-    timeout = acquire.timeout
-    return acquire if timeout is None else msgspec.structs.replace(acquire, timeout=max(0.0, timeout - waited))

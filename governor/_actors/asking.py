@@ -9,6 +9,7 @@ from threading import Lock, get_ident
 from typing import Final
 
 import anyio
+import msgspec
 
 from governor._actors.address import Address
 from governor._actors.permit import Permit
@@ -94,3 +95,9 @@ def answer_timeout(timeout: float | None) -> float:
     if timeout is None:
         return math.inf
     return timeout + _TRANSIT_TIMEOUT if timeout else _ANSWER_TIMEOUT
+
+
+def later(acquire: Acquire, waited: float) -> Acquire:
+    """What a call that was delayed asks then."""
+    timeout = acquire.timeout
+    return acquire if timeout is None else msgspec.structs.replace(acquire, timeout=max(0.0, timeout - waited))
