@@ -7,7 +7,7 @@ pseudonym of the client or address that the limit counts by, as in logs and stat
 
 from functools import lru_cache
 from math import ceil
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from http_sf import ListType, ser
@@ -42,20 +42,28 @@ _CACHE_SIZE: Final = 1024
 _Fields = tuple[tuple[bytes, bytes], ...]
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, eq=False):
     """A complete response, and its message for a WebSocket that is closed instead."""
 
     status: int
     headers: _Fields
     body: bytes
     message: str
+    #: Its messages over HTTP, to copy: clients that are denied may not stop asking.
+    _start: dict[str, object] = {}
+    _end: dict[str, object] = {}
+
+    def __post_init__(self) -> None:
+        self._start = {"type": "http.response.start", "status": self.status, "headers": self.headers}
+        self._end = {"type": "http.response.body", "body": self.body}
 
     def messages(self, scope: Scope) -> tuple[Message, Message] | tuple[Message]:
         """Its messages, in the form that the type of the scope and the server allow."""
         if scope["type"] == "http":
+            start = self._start.copy()
             # A new list for each: a middleware around this one may append to it.
-            start: Message = {"type": "http.response.start", "status": self.status, "headers": list(self.headers)}
-            return start, {"type": "http.response.body", "body": self.body}
+            start["headers"] = [*self.headers]
+            return start, self._end.copy()
         if "websocket.http.response" not in (scope.get("extensions") or ()):
             return ({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": self.message[:_MAX_CLOSE_REASON]},)
         # uvicorn before 0.53 adds a length of its own, and clients reject a response with two.
