@@ -6,7 +6,7 @@ which limit is used up, a lower rate of the provider.
 
 from collections.abc import Sequence
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from governor._actors.effects import CooldownMoved, Effect, Others, ProviderChanged
 from governor._actors.ledger import Ledger
@@ -46,6 +46,7 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
     now = ledger.clock()
     paused, changed = {"provider": False, "scope": False}, {"provider": False, "scope": False}
     denied: Hint | None = None
+    is_denied = any(hint.severity is Severity.THROTTLED for hint in hints)
     for hint in hints:
         hint = _believed(hint, shared.max_hint)
         if hint.severity is Severity.THROTTLED:
@@ -63,16 +64,19 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
             history=history,
             windows=shared.windows if hint.scope == "provider" else (),
             buckets=shared.buckets if hint.scope == "provider" else (),
-            denied=any(one.severity is Severity.THROTTLED for one in message.hints),
+            denied=is_denied,
         )
         changed[hint.scope] |= others
         if hint.retry_after and (news or hint.severity is not Severity.EXHAUSTED):
             cooldown = shared.own_cooldown() if hint.scope == "provider" else pipeline.pause_alone()
             paused[hint.scope] |= cooldown.extend(now, *_spread(hint.retry_after, spread, shared.max_hint))
+        if shared.parameters.gentle and not is_denied and _leaves_requests(hint):
+            # A later denial that says so may be one of this scope alone: see `_is_alone`.
+            changed["scope"] |= pipeline.own_server.watch(now)
     if denied is not None:
         learned = _learn(ledger, sharing, message.grant, denied, random, hints)
         paused["provider"] |= learned.paused
-        changed["provider"] |= learned.changed
+        changed[learned.by] |= learned.changed
     if any(paused.values()):
         lender.recall()
     effects: list[Effect] = []
@@ -84,10 +88,11 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
 
 
 class _Learned(NamedTuple):
-    """Whether the provider pauses for longer, and has other limits."""
+    """Whether the provider pauses for longer, and whether it, or the scope, has other limits."""
 
     paused: bool
     changed: bool
+    by: Literal["provider", "scope"] = "provider"
 
 
 def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: Random, hints: Sequence[Hint]) -> _Learned:
@@ -101,11 +106,15 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     changed = word.deny(now, grant.granted_at, wait, succeeded=succeeded) and server.forget_stated()
     used_up = (hint for hint in hints if hint.severity is Severity.EXHAUSTED and hint.dimension == REQUESTS)
     limit = next((hint.limit for hint in used_up if hint.window is None), None)
-    sent = _sent(ledger, sharing, now)
+    contradicts = any(map(_leaves_requests, hints))
+    ledgers = sharing.ledgers(shared)
+    alone = contradicts and _is_alone(ledger, ledgers, now)
+    if alone:
+        server, ledgers = ledger.pipeline.own_server, [ledger]
+    sent = _sent(ledger, sharing, server, now)
     rates = [units * SECOND / span for units, span, least in zip(sent, SPANS, _TELLING, strict=True) if units >= least]
     # Few calls say nothing about a rate: a server that says how long to wait is taken at its word, until it denies again
     # although that was kept, or a rate has been learned, which was too high then. So is a short wait if requests are left.
-    contradicts = any(hint.severity is Severity.NOTICE and hint.dimension == REQUESTS for hint in hints)
     vague = wait is None or (contradicts and wait <= SHORT)
     again = word.repeated or server.is_slowed(now)
     told = explains(hints) or not (vague or rates)
@@ -114,14 +123,31 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     most = max(rates, default=FIRST_RATE)
     # Where the answer does not say how long to wait, a provider that documents a long wait counts for as long.
     lasts = denied.retry_after if wait is None and denied.retry_after is not None and denied.retry_after > SHORT else wait
-    in_flight = sum(one.under_way() for one in sharing.ledgers(shared))
+    in_flight = sum(one.under_way() for one in ledgers)
     pause, revealed = server.throttled(now, grant, sent=most, succeeded=succeeded, wait=lasts, limit=limit, in_flight=in_flight)
     paused = False
     if pause is not None and (wait is None or word.broken):
         # A wait that has proved false is doubled each time.
         pause = max(pause, min(Duration((wait or 0) << word.broken), MAX_SPELL_PAUSE))
         paused = shared.own_cooldown().extend(now, *_spread(pause, random.random(), shared.max_hint))
-    return _Learned(paused, changed or revealed)
+    return _Learned(paused, changed or revealed, "scope" if alone else "provider")
+
+
+def _leaves_requests(hint: Hint) -> bool:
+    return hint.severity is Severity.NOTICE and hint.dimension == REQUESTS
+
+
+def _is_alone(ledger: Ledger, ledgers: Sequence[Ledger], now: Instant) -> bool:
+    """Whether a denial that says that requests are left is taken for one of a limit of this scope alone.
+
+    The limit that has denied is narrower than the one of which requests are left. It is taken for the scope's own if the other
+    scopes of the provider have made enough calls lately, and have no such limit.
+    """
+    own = ledger.pipeline.heard
+    others = [one.pipeline.heard for one in ledgers if one is not ledger and one.pipeline.heard is not None]
+    calls = sum(accepted[-1] for other in others if (accepted := other.accepted(now)) is not None)
+    is_counted = own is not None and own.accepted(now) is not None
+    return is_counted and calls >= _TELLING[0] and not any(other.is_slowed(now) for other in others)
 
 
 def _without_contradictions(hints: Sequence[Hint], *, believed: bool) -> Sequence[Hint]:
@@ -183,15 +209,14 @@ def _history(ledgers: Sequence[Ledger], grant: Grant, unit: str) -> History:
     return found[::-1]
 
 
-def _sent(ledger: Ledger, sharing: Others, now: Instant) -> Sequence[int]:
-    """The calls to the provider in each of `SPANS`.
+def _sent(ledger: Ledger, sharing: Others, server: ServerLimits, now: Instant) -> Sequence[int]:
+    """The calls to the provider, or of the scope if it is the `server` of that alone, in each of `SPANS`.
 
     While no rate is learned, the cap knows the calls of all providers. This one is taken to have the part of them that it has
     had of all calls so far.
     """
-    shared = ledger.pipeline.shared
-    accepted = shared.server.accepted(now)
+    accepted = server.accepted(now)
     if accepted is not None:
         return accepted
-    part = sharing.part(shared)
+    part = sharing.part(ledger.pipeline.shared)
     return [round(part * sum(units for _, units in ledger.pipeline.cap.since(Instant(now - span)))) for span in SPANS]

@@ -189,6 +189,13 @@ class ServerLimits:
             self.learned = LearnedRatePolicy(now)
         return self.learned
 
+    def watch(self, now: Instant) -> bool:
+        """Counts calls from now on, so that a denial shows what was granted before it. Returns whether that is new."""
+        if self.learned is not None:
+            return False
+        self.learned = LearnedRatePolicy(now)
+        return self._collect()
+
     def _compare(self, now: Instant, level: Level) -> None:
         """A denial has changed the rate. If it and those before show a limit of calls at work, the rate was none."""
         self._levels = self._levels or DenialLevels()

@@ -1,5 +1,6 @@
 """What servers say about their limits, through the whole governor in virtual time: what is granted, and when."""
 
+from collections import Counter
 from itertools import pairwise
 from random import Random
 
@@ -288,6 +289,65 @@ async def test_a_short_wait_in_a_denial_that_says_that_requests_are_left_is_lear
         learned = actor_of(governor, "acme", "get").ledger.pipeline.shared.server.learned
 
     assert (learned is not None) == is_learned
+
+
+@pytest.mark.promise("R15")
+@pytest.mark.parametrize(
+    ("counted", "reads", "most"), [({"post"}, 900, 2), ({"get", "post", "put", "patch", "delete"}, 20, 5)], ids=["one", "all"]
+)
+async def test_a_denial_that_says_that_requests_are_left_holds_its_own_method_unless_another_one_is_denied_too(
+    counted: set[str], reads: int, most: int
+) -> None:
+    """A provider that allows 20 calls of some methods in any minute, and states only a limit of which nearly all is left."""
+    accepted, denied, window = Counter[str](), 0, list[float]()
+
+    async def ask_for_twenty_minutes(governor: Governor, method: str) -> None:
+        nonlocal denied, window
+        end = anyio.current_time() + 1200
+        while (now := anyio.current_time()) < end:
+            answer = ask(governor, f"acme:{method}")
+            if isinstance(answer, Denied):
+                await anyio.sleep(answer.retry_after or 1.0)
+                continue
+            window = [at for at in window if at > now - 60]
+            is_denied = method in counted and len(window) == 20
+            said = {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4900", "x-ratelimit-reset": "3600"}
+            status = 429 if is_denied else 200
+            answer.hints(read_hints("acme", status, said | ({"retry-after": "60"} if is_denied else {}), now=1.7e9 + now))
+            answer.record(status=status)
+            denied += is_denied
+            accepted[method] += not is_denied
+            window += [now] * (method in counted and not is_denied)
+            await anyio.sleep(1.0)
+
+    async with governed({"unknown": "adaptive"}) as governor, anyio.create_task_group() as group:
+        for method in sorted({"get", "post"} | counted):
+            group.start_soon(ask_for_twenty_minutes, governor, method)
+
+    assert accepted["get"] >= reads
+    assert sum(accepted[method] for method in counted) >= 0.7 * 20 * 20
+    assert denied <= most
+
+
+@pytest.mark.promise("R15")
+@pytest.mark.parametrize("reads", [10, 11])
+async def test_the_limit_is_that_of_the_provider_unless_its_other_methods_were_used_lately(reads: int) -> None:
+    """Calls are counted from the first answer of a method on that says what is left."""
+    said = {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4900", "x-ratelimit-reset": "3600"}
+    async with governed({"unknown": "adaptive"}) as governor:
+        for method in ["get"] * reads + ["post"] * 20:
+            permit = granted(ask(governor, f"acme:{method}"))
+            permit.hints(read_hints("acme", 200, said, now=1.7e9))
+            permit.record(status=200)
+            await anyio.sleep(1)
+        latest = granted(ask(governor, "acme:post"))
+        latest.hints(read_hints("acme", 429, said | {"retry-after": "60"}, now=1.7e9))
+        latest.record(status=429)
+        pipeline = actor_of(governor, "acme", "post").ledger.pipeline
+        now = actor_of(governor, "acme", "post").ledger.clock()
+
+    assert pipeline.own_server.is_slowed(now) == (reads == 11)
+    assert pipeline.shared.server.is_slowed(now) == (reads == 10)
 
 
 @pytest.mark.promise("R15")
