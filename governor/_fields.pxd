@@ -78,7 +78,7 @@ cdef class PermitSource:
     cdef public Counts counters
     cdef public FailureRun degraded
     cdef public object failures, large, pop_leased, successes
-    cdef public bint listens
+    cdef public bint gathers, listens
     cdef public long long thread
 
     cdef object granted(self, bint deny)  # `grab`, as compiled code calls it: a look for a `grab` in Python costs a third more.

@@ -88,7 +88,18 @@ class Tally(repeat):  # type: ignore[type-arg] # at run time it takes none # C: 
 class PermitSource:
     """What permits and calls read of the address of a scope that grants permits, in this process or in another one."""
 
-    __slots__ = ("answered", "counters", "degraded", "failures", "large", "listens", "pop_leased", "successes", "thread")
+    __slots__ = (
+        "answered",
+        "counters",
+        "degraded",
+        "failures",
+        "gathers",
+        "large",
+        "listens",
+        "pop_leased",
+        "successes",
+        "thread",
+    )
 
     #: Where other threads count successes with status 200; None where they leave them one by one.
     answered: Tally | None
@@ -98,6 +109,8 @@ class PermitSource:
     #: Unread failures, of any scope, and unread asks for more than one request.
     failures: Sized
     large: Sized
+    #: Whether successes of permits that were granted ahead wait for the next look, which is due while there are any.
+    gathers: bool
     #: Whether a success would change anything but the counters.
     listens: bool
     #: Takes one permit out of the lease while `large` and `failures` are empty; raises IndexError. For callers to whom the

@@ -47,15 +47,10 @@ _LOOPS: Final = Loops()
 class ScopeActor(Stepped):
     """The address of one scope. `send`, `deliver`, `take` and `deposits` are for any thread, the rest for the actors'."""
 
-    __slots__ = (
-        "awaits_answers",
-        "gathers",
-    )
+    __slots__ = ("awaits_answers",)
 
     #: Whether the beginning of a response would change anything.
     awaits_answers: bool
-    #: Whether successes of permits that were granted ahead wait for the next look, which is due while there are any.
-    gathers: bool
     counters: Counters
     degraded: DegradedPolicy
     pop_leased: Callable[[], Permit]

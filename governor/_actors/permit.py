@@ -329,7 +329,7 @@ class HeldPermit(Permit, gc=False, eq=False):  # C: class HeldPermit(Permit):
 class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPermit):
     """A permit that holds a place and was granted ahead. Other threads leave its success for the next look of the actor.
 
-    If the place is one in flight, which is taken together with the permit, the next call takes it at once.
+    The next call takes a place in flight at once.
     """
 
     _places: Any = None
@@ -343,19 +343,19 @@ class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPer
         answer: bytes | str | None = None,
     ) -> None:
         """See `Permit.record`."""
-        owner, places = self._owner, self._places
+        owner, places = self._owner, self._places  # C: owner, places = self._source, self._places
         if (
             error is None
             and used is None
             and answer is None
             and (status is None or status < 400 or (status < 500 and status not in REJECTED))
-            and owner.gathers
+            and owner.gathers  # C: and owner is not None and owner.gathers
             and (places is None or not (places.closed or self._settled))
             and not self.reported
             and (self._answered is None or self._answered is _NOT_TOLD)
             and not owner.degraded.failures
-            and not owner.failures
-            and get_ident() != owner.thread
+            and not owner.failures  # C: and not has_any(owner.failures)
+            and get_ident() != owner.thread  # C: and this_thread(get_ident) != owner.thread
             and len(owner.successes) < MAX_SUCCESSES
         ):
             grant = self._grant
@@ -366,7 +366,7 @@ class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPer
             self.reported = True
             try:
                 if grant is None and status == 200 and owner.answered is not None:
-                    next(owner.answered)
+                    next(owner.answered)  # C: owner.answered.left -= 1
                 else:
                     owner.successes.append(status if grant is None else (self._granted_at, self._generation, status))
             finally:

@@ -76,7 +76,7 @@ class StandIn(PermitSource, OutcomeLeaver):
     )
 
     #: As the owner of permits from the lease: a success of theirs is only counted.
-    gathers = awaits_answers = False
+    awaits_answers = False
     ledger = _NoLedger()
 
     counters: Counters
@@ -87,7 +87,7 @@ class StandIn(PermitSource, OutcomeLeaver):
         self._outbox = parent
         self.lease = lease
         self.thread = NOWHERE
-        self.listens = False
+        self.listens = self.gathers = False
         self.counters, self.degraded = _COUNTERS, HEALTHY
         self.pop_leased = lease.pop
         self.answered, self.successes = lease.answered, lease.successes
