@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from governor._store.contract import Head, Loss, Record, Takeover, ToWrite, Unusable, Unwritable
-from governor._store.journal import Journal, digest, read_journal
+from governor._store.journal import Journal, digest, has_entries, read_journal
 from governor._units import Instant
 from governor.clock import Clock, Moment, moment, resumed_at
 from governor.errors import UsageError
@@ -107,6 +107,8 @@ class StateFile:
         sql.execute("PRAGMA locking_mode = EXCLUSIVE")
         new = not sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if new:
+            if not damaged and any(has_entries(self._journal_path(life)) for life in (0, 1)):
+                raise Unusable("it is missing or empty, and the journal beside it says that calls were granted")
             sql.execute("PRAGMA auto_vacuum = INCREMENTAL")
             sql.execute(f"PRAGMA application_id = {_APPLICATION}")
             sql.execute(f"PRAGMA user_version = {_VERSION}")

@@ -113,6 +113,15 @@ def read_journal(path: Path, token: bytes) -> Mapping[int, Entry] | None:
     return {numbers[place * CELLS]: _entry(numbers[place * CELLS : (place + 1) * CELLS].tolist()) for place in taken}
 
 
+def has_entries(path: Path) -> bool:
+    """Whether there is a journal of any life that has granted something."""
+    try:
+        slots = path.read_bytes()[_SLOT:]
+    except OSError:
+        return False
+    return slots.count(0) < len(slots)
+
+
 def _entry(cells: list[int]) -> Entry:
     granted, out = cells[GRANTED], cells[OUT]
     known, since = cells[UNDER_WAY] > 0, max(0, granted - cells[THEN])

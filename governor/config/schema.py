@@ -236,7 +236,7 @@ def _read_named(record: type[Record], beneath: object, value: object, path: str)
 
 
 def _read_path(value: object, path: str) -> Path:
-    if not isinstance(value, (str, Path)) or not str(value):
+    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
         raise ConfigError(path, value, "a path, as text")
     return Path(value)
 

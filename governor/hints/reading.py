@@ -280,7 +280,7 @@ class _Answer:
             _EXHAUSTED if exhausted else _NOTICE,
             scope,
             None if window <= 0 or window == VERY_LONG else Duration(window),
-            None if name is None else name[:_MAX_NAME],
+            None if name is None else name if len(name) <= _MAX_NAME and name.isascii() else _short(name),
             exhausted and reset <= 0 and window <= 0,
         )
 
@@ -383,6 +383,11 @@ def _reading_fields() -> ModuleType:
     from governor.hints import ratelimit_fields
 
     return ratelimit_fields
+
+
+def _short(name: str) -> str:
+    """The text of a name that can be kept, and sent to a daemon: libraries read bytes that are not UTF-8 as lone surrogates."""
+    return name[:_MAX_NAME].encode("utf-8", "replace").decode()
 
 
 def _span(text: str, clock: Clock, unit: int = SECOND) -> int:

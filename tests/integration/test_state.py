@@ -123,7 +123,7 @@ def test_breakers_pauses_and_budgets_survive_as_well(tmp_path: Path) -> None:
         assert ["circuit_breaker_open", "budget_spent"] == [one.reason for one in denied if isinstance(one, Denied)]
 
 
-@pytest.mark.parametrize("damage", ["garbage", "foreign", "version", "page", "record"])
+@pytest.mark.parametrize("damage", ["garbage", "foreign", "version", "page", "record", "empty", "missing"])
 def test_a_file_that_cannot_be_read_is_set_aside_and_counts_as_everything_used(
     damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,6 +140,11 @@ def test_a_file_that_cannot_be_read_is_set_aside_and_counts_as_everything_used(
 def _damage(path: Path, how: str) -> None:
     if how == "garbage":
         path.write_bytes(b"no database" * 1000)
+        return
+    if how in ("empty", "missing"):
+        path.unlink()
+        if how == "empty":
+            path.touch()
         return
     if how == "page":
         with path.open("r+b") as file:

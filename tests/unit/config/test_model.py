@@ -558,6 +558,7 @@ MISTAKES = [
     ("logging.enabled = 1", "logging.enabled is 1", "true or false"),
     ("logging.directory = 1", "logging.directory is 1", "a path"),
     ('logging.directory = ""', "logging.directory is ''", "a path"),
+    ('logging.directory = "a\\u0000b"', "logging.directory is 'a\\x00b'", "a path"),
     ("logging.max_size_mb = 0", "logging.max_size_mb is 0", "a whole number from 1"),
     ('logging.max_size_mb = "5 MB"', "logging.max_size_mb is '5 MB'", "a whole number"),
     ("machine.spawn = true", "machine.spawn is True", "false, or a `socket` beside it"),

@@ -132,6 +132,14 @@ def test_policies_of_the_ietf_are_limits_in_every_draft() -> None:
         assert (100, 50, 30 * SECOND, MINUTE) == (hint.limit, hint.remaining, hint.reset, hint.window)
 
 
+@pytest.mark.promise("R11", "R64")
+def test_names_are_text_that_can_be_sent_to_a_daemon() -> None:
+    said = {"ratelimit": '"a\udcff";r=5;t=1', "ratelimit-policy": '"a\udcff";q=9;w=60'}
+    (hint,) = read_hints("weather", 200, said, now=0.0)
+
+    assert (9, "a?") == (hint.limit, hint.name)
+
+
 def test_a_policy_without_a_state_is_a_limit() -> None:
     (hint,) = read_hints("some-provider", 200, {"ratelimit-policy": '"day";q=1000;w=86400'}, now=0.0)
 
