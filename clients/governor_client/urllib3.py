@@ -43,6 +43,7 @@ try:
         watch,
         without,
     )
+    from governor_client._urllib3_redirects import follow
 except ModuleNotFoundError as error:
     raise extras.missing("urllib3", error) from None
 
@@ -216,16 +217,17 @@ def send_through(
     **options: Any,
 ) -> BaseHTTPResponse:
     """`urlopen` of a pool, with a permit for each attempt. The arguments are those of `HTTPConnectionPool.urlopen`."""
+    if args:
+        options |= zip(_POSITIONAL, args, strict=False)
+    if options.get("redirect", True):  # A manager follows redirects itself.
+        return _call_of_pool(terms_of, urlopen, pool, method, url, options)
     host, path, port = pool.host, url.partition("?")[0], pool.port
     if not url.startswith("/"):
         # To a proxy, with the whole URL.
         target = parse_url(url)
         host, path, port = target.host or host, target.path or "/", target.port or (port if target.host is None else 80)
-    if args:
-        options |= zip(_POSITIONAL, args, strict=False)
     retries, body, headers = options.get("retries"), options.get("body"), options.get("headers")
-    if headers is None:
-        headers = pool.headers
+    headers = pool.headers if headers is None else headers
     terms = terms_of if isinstance(terms_of, Terms) else terms_of.of(host, path, port)
     permit = None
     if terms is not None:
@@ -245,6 +247,22 @@ def send_through(
     # A manager counts redirects with these.
     response.retries = retries
     return response
+
+
+def _call_of_pool(
+    terms_of: TermsOf,
+    urlopen: Callable[..., BaseHTTPResponse],
+    pool: HTTPConnectionPool,
+    method: str,
+    url: str,
+    options: dict[str, Any],
+) -> BaseHTTPResponse:
+    """A call with its redirects, which share one wait."""
+    token = _current.set(_Call(pool))
+    try:
+        return follow(partial(send_through, terms_of, urlopen, pool), pool, method, url, options)
+    finally:
+        _current.reset(token)
 
 
 def _send_plain(

@@ -3,6 +3,7 @@
 import pickle
 import socket
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from governor import Config, CounterRecord, Governor, Instant, PermitDenied, Rat
 from governor._access import Access
 from governor.testing import denying
 from governor_client.urllib3 import GovernedPoolManager, govern
-from tests.support.provider import Provider
+from tests.support.provider import Provider, answer, loopback_provider
 
 if TYPE_CHECKING:
     from tests.integration.client.conftest import Handlers, Site
@@ -31,6 +32,13 @@ def http(background: Governor) -> Iterator[GovernedPoolManager]:
     """A governed manager."""
     with GovernedPoolManager("example", governor=background, govern_loopback=True) as http:
         yield http
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """A server that a test writes the answers of."""
+    with loopback_provider() as provider:
+        yield provider
 
 
 def counters(governor: Governor) -> CounterRecord:
@@ -195,8 +203,9 @@ def test_a_denial_is_an_answer_on_request(background: Governor, site: "Site", pr
 
 
 @pytest.mark.promise("R57")
+@pytest.mark.parametrize("of", ["manager", "pool"])
 def test_one_wait_bounds_a_call_with_its_redirects(
-    background: Governor, site: "Site", handlers: "type[Handlers]", monkeypatch: pytest.MonkeyPatch
+    background: Governor, site: "Site", handlers: "type[Handlers]", monkeypatch: pytest.MonkeyPatch, of: str
 ) -> None:
     path = f"/{site.url.rsplit('/', 1)[1]}"
     url = site.at("/a", handlers.headers(302, location=f"{path}/b"))
@@ -208,8 +217,11 @@ def test_one_wait_bounds_a_call_with_its_redirects(
     with GovernedPoolManager(
         "example", governor=background, govern_loopback=True, wait=3.5, clock=each_permit_takes_a_second
     ) as http:
-        first = http.request("GET", url).status
-        second = http.request("GET", url.replace("/a", "/c")).status
+        client: urllib3.PoolManager | urllib3.HTTPConnectionPool = http
+        if of == "pool":
+            client, url = http.connection_from_url(url), f"{path}/a"
+        first = client.request("GET", url).status
+        second = client.request("GET", url.replace("/a", "/c")).status
 
     assert ([503, 200], ["/a", "/b", "/c", "/c"]) == ([first, second], [hit.path for hit in site.hits])
 
@@ -224,6 +236,31 @@ def test_redirects_are_counted_by_the_retries_of_the_call(
 
     assert 3 == len(site.hits)
     assert 302 == http.request("GET", url, redirect=False).status
+
+
+@pytest.mark.promise("R56")
+@pytest.mark.parametrize("status", [302, 303, 307])
+@pytest.mark.parametrize("to", ["/b", "http://localhost:1/", "/a"], ids=["once", "to another host", "for ever"])
+@pytest.mark.parametrize("retries", [None, 2, False, Retry(1, raise_on_redirect=False)], ids=str)
+def test_a_pool_by_itself_follows_redirects_as_it_does_without_a_governor(
+    background: Governor, provider: Provider, status: int, to: str, retries: Retry | int | None
+) -> None:
+    provider.at("/a", answer(None, status, location=to))
+    provider.at("/b", answer("b"))
+
+    def outcome(http: urllib3.PoolManager) -> tuple[object, ...]:
+        provider.requests.clear()
+        pool = http.connection_from_url(provider.url)
+        try:
+            result: object = pool.request("POST", "/a", body=BytesIO(b"body"), headers={"cookie": "a"}, retries=retries).status
+        except HTTPError as error:
+            result = type(error)
+        return result, *((each.method, each.path, each.body, each.headers) for each in provider.requests)
+
+    with GovernedPoolManager("example", governor=background, govern_loopback=True) as http:
+        assert outcome(urllib3.PoolManager()) == outcome(http)
+
+    assert len(provider.requests) == counters(background).others + counters(background).answered_2xx
 
 
 @pytest.mark.promise("R56")
