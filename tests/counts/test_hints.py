@@ -8,6 +8,7 @@ import pytest
 from governor.hints import read_hints
 from tests.counts.allowed import HINTS, compare
 from tests.support.counting import TRIES, WARM_UP, python_calls
+from tests.support.programs import run
 
 PLAIN: Final = {
     "content-type": "application/json",
@@ -48,3 +49,13 @@ def test_reading_an_answer_takes_no_more_calls_than_allowed(name: str) -> None:
     called = min((python_calls(call) for _ in range(TRIES)), key=len)
 
     compare(name, "Python calls", HINTS[name], len(called), called)
+
+
+def test_the_first_answer_of_a_program_parses_no_dialects_and_compiles_few_regular_expressions() -> None:
+    program = f"""
+    from governor.hints import read_hints
+    from tests.support.counting import python_calls
+    print(len(python_calls(lambda: read_hints("github", 200, {PLAIN | GITHUB!r}, now=0.0))))
+    """
+
+    assert int(run(program, fresh=True)) < 2_000  # 15,000 with the files of the dialects.
