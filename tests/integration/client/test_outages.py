@@ -22,10 +22,10 @@ from tests.support.provider import Provider
 if TYPE_CHECKING:
     from tests.integration.client.conftest import Handlers, Site
 
-CALLS = 1_000
+CALLS = 200
 BUDGET = {"share": 0.2, "floor": 10, "window": "1h"}
 #: Beyond the calls themselves: a fifth of them, and the floor.
-RETRIES = 210
+RETRIES = 50
 
 
 @pytest.mark.anyio

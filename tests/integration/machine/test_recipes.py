@@ -63,18 +63,25 @@ def setting(folder: Path) -> Iterator[tuple[Setting, list[ProviderLog]]]:
         logs.append(provider.finish())
 
 
-def visit(url: str) -> str:
-    return httpx2.get(url, timeout=PATIENCE).text
+@contextmanager
+def visitors(url: str) -> Iterator[httpx2.Client]:
+    """What asks the server, as soon as it answers: with a connection for each request, so that all workers get some."""
 
-
-def wait_for(url: str) -> None:
     def answers() -> bool:
         try:
-            return httpx2.get(url, timeout=PATIENCE).status_code > 0
+            return client.get("/").status_code > 0
         except httpx2.TransportError:
             return False
 
-    until(answers)
+    limits = httpx2.Limits(max_keepalive_connections=0)
+    with httpx2.Client(base_url=url, timeout=PATIENCE, limits=limits) as client:
+        until(answers)
+        yield client
+
+
+def visit(client: httpx2.Client, pool: ThreadPoolExecutor) -> list[str]:
+    """What the server says of each of its calls."""
+    return [answer.text for answer in pool.map(client.get, ["/call"] * CALLS)]
 
 
 @pytest.mark.promise("R60")
@@ -95,11 +102,15 @@ def test_four_web_workers_a_task_queue_and_a_script_share_one_limit(tmp_path: Pa
             "--loglevel",
             "error",
         )
-        with here.running(*web), here.running(*queue), ThreadPoolExecutor(16) as pool:
-            wait_for(f"http://127.0.0.1:{port}/")
+        with (
+            here.running(*web),
+            here.running(*queue),
+            visitors(f"http://127.0.0.1:{port}") as client,
+            ThreadPoolExecutor(16) as pool,
+        ):
             script = pool.submit(here.run, f"{PROGRAMS}.cron", str(CALLS // 4))
             tasks = pool.submit(here.run, f"{PROGRAMS}.enqueue", str(CALLS // 4))
-            said = list(pool.map(visit, [f"http://127.0.0.1:{port}/call"] * CALLS))
+            said = visit(client, pool)
             tasks.result()
             script.result()
 
@@ -124,9 +135,8 @@ def test_workers_that_gunicorn_forks_from_a_loaded_program_share_one_limit(tmp_p
             "--bind",
             f"127.0.0.1:{port}",
         )
-        with here.running(*web), ThreadPoolExecutor(16) as pool:
-            wait_for(f"http://127.0.0.1:{port}/")
-            said = list(pool.map(visit, [f"http://127.0.0.1:{port}/call"] * CALLS))
+        with here.running(*web), visitors(f"http://127.0.0.1:{port}") as client, ThreadPoolExecutor(16) as pool:
+            said = visit(client, pool)
 
     assert 1 < len(set(said))
     assert {"200"} == {one.partition(" ")[0] for one in said}

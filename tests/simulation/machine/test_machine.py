@@ -25,7 +25,7 @@ def test_an_owner_that_stood_still_frees_no_place_of_calls_that_were_granted_wit
 
 
 def test_a_seed_plays_the_same_run_again() -> None:
-    first, second = (play(Scenario.drawn(15, lasts=4000)) for _ in range(2))
+    first, second = (play(Scenario.drawn(15, lasts=2000)) for _ in range(2))
 
     assert first.provider.calls == second.provider.calls
     assert first.world.diary == second.world.diary
