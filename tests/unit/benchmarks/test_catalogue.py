@@ -1,5 +1,6 @@
 """The catalogue: whatever is in it can be measured."""
 
+import gc
 from collections.abc import Iterator
 from shutil import which
 
@@ -29,7 +30,9 @@ TINY = {
 
 @pytest.fixture(scope="module", autouse=True)
 def hurried() -> Iterator[None]:
-    """What takes its time whatever the size does not do so here."""
+    """What takes its time whatever the size does not do so here, such as a look for garbage at what other tests have left."""
+    gc.collect()
+    gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exactness, "_ASKING", 10)
         patch.setattr(exactness, "_SILENCE", dict.fromkeys(Law, 0))
