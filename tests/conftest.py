@@ -14,12 +14,19 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.certificates import AUTHORITIES, NO_AUTHORITY
+
 CI: Final = os.environ.get("CI") == "true"
 SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
 
 # A run in the background of a shell ignores Ctrl-C, and the programs that tests start and interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# An HTTP client reads all authorities that the machine trusts when it is made, which takes 50 ms. No test speaks with their
+# servers, but those that install packages: they look for what was set before.
+os.environ.setdefault(AUTHORITIES, os.environ.get("SSL_CERT_FILE", ""))
+os.environ["SSL_CERT_FILE"] = str(NO_AUTHORITY)
 
 # How fast a machine is belongs to no claim, so nothing fails for being slow: no deadline, and no check of the time it takes to
 # draw. The profile is loaded before the command line is read, which can therefore name another one.

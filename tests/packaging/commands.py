@@ -5,6 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.certificates import AUTHORITIES
+
 
 class Run(NamedTuple):
     """How a command ended, and what it printed."""
@@ -15,6 +17,9 @@ class Run(NamedTuple):
 
 def run(*command: str | Path, **environment: str) -> Run:
     """Runs it in a folder from which no package of this tree can be imported, with these variables besides."""
+    ours = {name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"}
+    if authorities := ours.get(AUTHORITIES):
+        ours["SSL_CERT_FILE"] = authorities
     done = subprocess.run(
         command,
         stdout=subprocess.PIPE,
@@ -23,7 +28,7 @@ def run(*command: str | Path, **environment: str) -> Run:
         timeout=300,
         check=False,
         cwd=Path(__file__).parent,
-        env=os.environ | environment,
+        env=ours | environment,
     )
     return Run(done.returncode, done.stdout)
 

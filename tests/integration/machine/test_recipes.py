@@ -64,7 +64,7 @@ def setting(folder: Path) -> Iterator[tuple[Setting, list[ProviderLog]]]:
 
 
 @contextmanager
-def visitors(url: str) -> Iterator[httpx2.Client]:
+def client_of(url: str) -> Iterator[httpx2.Client]:
     """What asks the server, as soon as it answers: with a connection for each request, so that all workers get some."""
 
     def answers() -> bool:
@@ -79,7 +79,7 @@ def visitors(url: str) -> Iterator[httpx2.Client]:
         yield client
 
 
-def visit(client: httpx2.Client, pool: ThreadPoolExecutor) -> list[str]:
+def answers(client: httpx2.Client, pool: ThreadPoolExecutor) -> list[str]:
     """What the server says of each of its calls."""
     return [answer.text for answer in pool.map(client.get, ["/call"] * CALLS)]
 
@@ -105,12 +105,12 @@ def test_four_web_workers_a_task_queue_and_a_script_share_one_limit(tmp_path: Pa
         with (
             here.running(*web),
             here.running(*queue),
-            visitors(f"http://127.0.0.1:{port}") as client,
+            client_of(f"http://127.0.0.1:{port}") as client,
             ThreadPoolExecutor(16) as pool,
         ):
             script = pool.submit(here.run, f"{PROGRAMS}.cron", str(CALLS // 4))
             tasks = pool.submit(here.run, f"{PROGRAMS}.enqueue", str(CALLS // 4))
-            said = visit(client, pool)
+            said = answers(client, pool)
             tasks.result()
             script.result()
 
@@ -135,8 +135,8 @@ def test_workers_that_gunicorn_forks_from_a_loaded_program_share_one_limit(tmp_p
             "--bind",
             f"127.0.0.1:{port}",
         )
-        with here.running(*web), visitors(f"http://127.0.0.1:{port}") as client, ThreadPoolExecutor(16) as pool:
-            said = visit(client, pool)
+        with here.running(*web), client_of(f"http://127.0.0.1:{port}") as client, ThreadPoolExecutor(16) as pool:
+            said = answers(client, pool)
 
     assert 1 < len(set(said))
     assert {"200"} == {one.partition(" ")[0] for one in said}
