@@ -155,7 +155,7 @@ def govern(session: S, provider: str, **options: Unpack[AdapterOptions]) -> S:
     """Governs all requests of a session, and returns the session.
 
     `github = govern(requests.Session(), "github")` puts a `GovernedAdapter` with these options around each adapter of the
-    session, so that pool sizes, certificates and proxies stay as they are. An adapter that is mounted later is not governed.
+    session, and each that is mounted later, so that pool sizes, certificates and proxies stay as they are.
     `auth` of the session or of a call is applied again, to the unsigned request, before each attempt that had to wait, unless
     the request was changed after it was prepared. A session that is pickled or copied stays governed, and signs before the
     wait. Raises `UsageError` if the session is governed already, and `ConfigError`.
@@ -165,9 +165,21 @@ def govern(session: S, provider: str, **options: Unpack[AdapterOptions]) -> S:
         raise UsageError("this session is governed already; make another one, or mount another GovernedAdapter")
     for prefix, adapter in adapters.items():
         session.mount(prefix, GovernedAdapter(provider, adapter=adapter, **options))
+    if "mount" not in vars(session):
+        session.mount = partial(_mount, session.mount, partial(GovernedAdapter, provider, **options))  # type: ignore[method-assign]
     if "prepare_request" not in vars(session):
         session.prepare_request = partial(prepare, session.prepare_request, session)  # type: ignore[method-assign] # for this one
     return session
+
+
+def _mount(
+    mount: Callable[[str, BaseAdapter], None],
+    governed: Callable[..., GovernedAdapter],
+    prefix: str,
+    adapter: BaseAdapter,
+) -> None:
+    """`mount` of a governed session: an SDK may mount an adapter of its own."""
+    mount(prefix, adapter if isinstance(adapter, GovernedAdapter) else governed(adapter=adapter))
 
 
 def send_by_host(

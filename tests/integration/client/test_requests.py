@@ -434,11 +434,15 @@ def test_a_session_keeps_its_adapters_and_is_governed_once() -> None:
     session = requests.Session()
     session.mount("https://api.example/", pooled)
     govern(session, "example")
+    later, own = HTTPAdapter(), GovernedAdapter("other")
+    session.mount("https://later.example/", later)  # As SDKs do with the session that they are given.
+    session.mount("https://other.example/", own)
 
-    governed = session.get_adapter("https://api.example/v1")
-
-    assert isinstance(governed, GovernedAdapter)
-    assert pooled is governed.adapter
+    for url, adapter in {"https://api.example/v1": pooled, "https://later.example/": later}.items():
+        governed = session.get_adapter(url)
+        assert isinstance(governed, GovernedAdapter)
+        assert adapter is governed.adapter
+    assert own is session.get_adapter("https://other.example/")
     with pytest.raises(UsageError, match="already"):
         govern(session, "example")
 
