@@ -1,10 +1,12 @@
 """Settings of budgets, `[budget.NAME]`, and of prices, `[prices.MODEL]`, as frozen records."""
 
+import re
 from math import ceil
 from typing import Final, Self
 
 import msgspec
 
+from governor._callers import check_label
 from governor._units import MAX_DURATION
 from governor.config.mistakes import Mistakes
 from governor.errors import ConfigError
@@ -14,6 +16,9 @@ from governor.policies.budget import USD, Budget, BudgetLimit
 #: The units that a budget may count.
 UNITS: Final = ("requests", "tokens", "input_tokens", "output_tokens", USD)
 _MILLION: Final = 1_000_000
+#: What labels of callers consist of, and patterns of them.
+_PATTERN: Final = r"[A-Za-z0-9*?\[][A-Za-z0-9._:/@+*?!\[\]-]{0,199}"
+_LABELS: Final = "a label, such as 'agent-7', or a pattern, such as 'agent-*'; labels have letters, digits and '._:/@+-'"
 _AMOUNT: Final = "text such as '2000000 per day' or '60 per 10m', or 'off'"
 
 
@@ -38,8 +43,8 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
         mistakes = Mistakes()
         for index, label in enumerate(self.labels):
             with mistakes:
-                if not label:
-                    raise ConfigError(f"labels[{index}]", label, "a label, or a pattern such as 'agent-*'")
+                if not re.fullmatch(_PATTERN, label):
+                    raise ConfigError(f"labels[{index}]", label, _LABELS)
         for unit in UNITS:
             with mistakes:
                 _limit(unit, getattr(self, unit))
@@ -77,6 +82,15 @@ class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
         """What so many tokens cost, in millionths of a dollar, rounded up."""
         cached_input = self.input if self.cached_input is None else self.cached_input
         return ceil(taken * self.input + cached * cached_input + output * self.output)
+
+
+def check_labels(name: str, settings: BudgetSettings, *, field: str) -> None:
+    """Raises `ConfigError` for a budget that is to cover the label of its name, if that is none."""
+    if not settings.labels:
+        try:
+            check_label(name)
+        except ConfigError:
+            raise ConfigError(f"{field}.labels", [], f"labels, because {name!r} is none: {_LABELS}") from None
 
 
 def _limit(unit: str, text: str | None) -> BudgetLimit | None:

@@ -81,7 +81,7 @@ MACHINES = st.fixed_dictionaries(
 KEYS = st.sampled_from("abc")
 USES = st.none() | st.sampled_from(["2000000 per day", "60 per 1h30m"])
 CALLER_BUDGETS = st.dictionaries(
-    st.sampled_from(["agents", "agent-*", "a.b"]),
+    st.sampled_from(["agents", "agent:7", "a.b"]),
     st.builds(BudgetSettings, labels=st.sampled_from([(), ("agent-*", "job")]), each=st.booleans(), tokens=USES, usd=USES),
     max_size=2,
 )

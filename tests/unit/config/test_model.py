@@ -561,6 +561,12 @@ MISTAKES = [
     ('logging.directory = "a\\u0000b"', "logging.directory is 'a\\x00b'", "a path"),
     ("logging.max_size_mb = 0", "logging.max_size_mb is 0", "a whole number from 1"),
     ('logging.max_size_mb = "5 MB"', "logging.max_size_mb is '5 MB'", "a whole number"),
+    (
+        'budget.a.labels = ["agent one"]',
+        "budget.a.labels[0] is 'agent one'",
+        "a label, such as 'agent-7', or a pattern, such as",
+    ),
+    ('budget."agent-*".requests = "1 per day"', 'budget."agent-*".labels is []', "labels, because 'agent-*' is none: a label"),
     ("machine.spawn = true", "machine.spawn is True", "false, or a `socket` beside it"),
     ("machine.share = 0", "machine.share is 0", "a number above 0 and at most 1"),
     ('machine.name = "a\\tb"', "machine.name is 'a\\tb'", "a name of at most 64 printable characters"),
