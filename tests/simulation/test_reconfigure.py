@@ -124,6 +124,16 @@ async def test_each_limit_goes_on_from_the_one_that_it_was_wherever_it_stands(
         assert expected == left(governor)
 
 
+@pytest.mark.promise("R02")
+async def test_a_scope_that_is_asked_for_the_first_time_has_the_new_limits() -> None:
+    async with governed("1/hour burst 9") as governor:
+        take(governor, 1, "weather")
+        governor.reconfigure(config("1/hour burst 5"))
+        take(governor, 1, "news")
+
+        assert [4] == left(governor, "news")
+
+
 @pytest.mark.promise("R03")
 async def test_a_limit_that_is_new_knows_nothing_of_the_calls_before_it() -> None:
     async with governed("99/s burst 99") as governor:
