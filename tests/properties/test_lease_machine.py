@@ -43,7 +43,7 @@ from governor.policies.breaker_states import BreakerStatus
 from governor.policies.contract import PLAIN, Request
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
-from governor.policies.in_flight import InFlight
+from governor.policies.in_flight import InFlight, InFlightPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
@@ -338,6 +338,9 @@ class LeaseMachine(RuleBasedStateMachine):
                 assert scope.actor.take() is None
                 scope.actor.catch_up()
                 assert len(scope.admitted) == self._requests(scope)
+                for limit in scope.actor.ledger.pipeline.limits:
+                    if isinstance(limit, InFlightPolicy):
+                        assert limit.capacity() == limit.available(Instant(self.now)) + scope.in_flight
 
 
 TestLease: Final = pytest.mark.promise("R02", "R06", "R07", "R08")(LeaseMachine.TestCase)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from governor import Config, Governor, Permit
 from governor._actors.actor import ScopeActor
@@ -21,7 +21,13 @@ T = TypeVar("T")
 PLENTY: Final = "1000000/s burst 1000000"
 
 
-def governed(*limits: str, clock: Clock = system_clock, failures: int = NEVER_REACHED, **settings: object) -> Governor:
+def governed(
+    *limits: str,
+    clock: Clock = system_clock,
+    failures: int = NEVER_REACHED,
+    provider: Any = None,
+    **settings: object,
+) -> Governor:
     """One whose scopes all have these limits; without a cap, degraded mode and breakers but for what is said.
 
     A call that is given up frees its place in flight at once.
@@ -33,7 +39,9 @@ def governed(*limits: str, clock: Clock = system_clock, failures: int = NEVER_RE
         **settings,
     }
     scope = {"limits": limits, "breaker": {"failures": failures, "open_for": "1h"}, "linger": "off"}
-    governor = Governor(Config.from_mapping({"global": everything, "outbound": {"default": scope}}), clock=clock)
+    governor = Governor(
+        Config.from_mapping({"global": everything, "provider": provider or {}, "outbound": {"default": scope}}), clock=clock
+    )
     governor._lends = True  # With a clock of ours, too.
     return governor
 

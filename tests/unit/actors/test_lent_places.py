@@ -1,16 +1,18 @@
 """Places in flight that pass from call to call while the governor's loop stands still."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import pytest
 
-from governor import UsageError
+from governor import Denied, UsageError
 from governor._actors.permit import LentPermit
 from governor._units import Instant
 from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.governors import actor_of
-from tests.support.leases import ahead, governed
+from tests.support.leases import PLENTY, ahead, governed
+from tests.support.waits import PATIENCE, until
 
 SCOPE: Final = "weather"
 
@@ -31,6 +33,26 @@ def test_a_place_passes_on_as_often_as_calls_succeed_and_all_of_them_are_free_in
         limit, _ = governor.statistics().scopes[actor_of(governor, SCOPE).scope].limits
 
     assert 3 == limit.available
+
+
+@pytest.mark.promise("R02", "R14")
+def test_another_scope_of_the_provider_gets_the_places_that_no_call_has_and_then_waits_for_one() -> None:
+    with governed(PLENTY, provider={SCOPE: {"limits": ["2 in flight"]}}) as governor:
+        client = GovernorClient(governor)
+        with ahead(governor, SCOPE, least=2, method="GET"):
+            first, second = (granted(client.try_permit(SCOPE, "GET")) for _ in range(2))
+            second.record(status=200)
+        other = granted(client.try_permit(SCOPE, "POST"))
+        with ThreadPoolExecutor(1) as pool:
+            waits = pool.submit(governor.acquire_blocking, SCOPE, "POST", timeout=PATIENCE)
+            until(lambda: actor_of(governor, SCOPE, "POST").waiting == 1)
+            assert isinstance(client.try_permit(SCOPE, "GET"), Denied)
+            first.record(status=200)
+            waits.result().record(status=200)
+        other.record(status=200)
+        (limit,) = governor.statistics().provider_limits[SCOPE]
+
+    assert 2 == limit.available
 
 
 @pytest.mark.promise("R02")
