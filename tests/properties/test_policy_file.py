@@ -73,9 +73,9 @@ BUCKET_LISTS = st.lists(REQUEST_BUCKETS, max_size=2).map(tuple)
 GROUPS = st.builds(
     InboundGroup, limits=BUCKET_LISTS, address_limits=BUCKET_LISTS, total_limits=BUCKET_LISTS, dry_run=st.booleans()
 )
-FOLDERS = st.none() | st.text(st.characters(codec="utf-8"), min_size=1)
+FOLDERS = st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 MACHINES = st.fixed_dictionaries(
-    {"socket": st.text(st.characters(codec="utf-8"), min_size=1), "spawn": st.booleans()},
+    {"socket": st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), "spawn": st.booleans()},
     optional={"on_daemon_loss": st.sampled_from(["share", "deny", "open"]), "share": st.floats(0.01, 1), "state": FOLDERS},
 )
 KEYS = st.sampled_from("abc")
