@@ -49,7 +49,8 @@ def make(environment: Path) -> None:
         sources += [ROOT.joinpath(*module.split(".")).with_suffix(ending) for ending in (".py", ".pxd")]
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(environment)}))
     finder = packages / "_traffic_governor_kernel.py"
-    if finder.exists() and finder.stat().st_mtime > max(source.stat().st_mtime for source in sources):
+    is_whole = finder.exists() and any(environment.glob("*.whl"))
+    if is_whole and finder.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return
     for old in (finder, *environment.glob("*.whl")):
         old.unlink(missing_ok=True)
