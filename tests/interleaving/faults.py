@@ -65,13 +65,6 @@ def recall_that_lists_the_lease_and_then_clears_it(self: LocalHolder, generation
     return back
 
 
-def places_counted_and_then_cleared(self: LentPlaces) -> int:
-    self.closed = True
-    back = len(self.free)
-    self.free.clear()
-    return back
-
-
 def place_left_where_nothing_looks_any_more(self: LentPlaces) -> None:
     pass
 
