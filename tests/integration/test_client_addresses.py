@@ -102,7 +102,6 @@ def test_whatever_is_not_plain_goes_through_the_mailbox_although_permits_are_at_
 
 
 HINDERED: dict[str, tuple[list[str], dict[str, object]]] = {
-    "in flight": (["1000 in flight"], {}),
     "tokens": (["1000000 tokens/minute burst 1000000"], {}),
     "a breaker that counts successes": (["1000/s burst 1000"], {"failure_rate": 0.5, "window_calls": 20}),
     "too little to grant ahead": (["1/day burst 7"], {}),

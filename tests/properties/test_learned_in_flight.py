@@ -196,9 +196,10 @@ def test_a_denial_that_the_limit_explains_changes_no_rate_and_denials_in_a_row_d
     provider.run(server, 20, busy=2.2)
     assert server.at_work is not None
     assert server.learned is not None
-    at, rate = Instant(START + HOUR), server.learned.rate
+    at = Instant(START + HOUR)
     for number in range(40):
         server.learned.commit(Instant(at - MINUTE + number * SECOND), PLAIN)
+    rate = server.learned.rate  # After an hour without calls it has begun anew.
 
     explained = server.throttled(at, Grant(Instant(at - TENTH), 0), sent=2.0, succeeded=True, in_flight=server.at_work.most)
     assert explained == (SECOND, False)
