@@ -114,8 +114,10 @@ def _close_when_stuck(process: int) -> None:
     For the time after the main thread has ended, when the interpreter waits for the others.
     """
     governor = _started.get(process)
-    if governor is not None and process == os.getpid() and governor._lives.end_when(partial(_is_stuck, governor)):
-        _final.add(process)
+    if governor is not None and process == os.getpid():
+        _final.add(process)  # Before it can end: a thread that asks right after that would start another one.
+        if not governor._lives.end_when(partial(_is_stuck, governor)):
+            _final.discard(process)
 
 
 def _is_stuck(governor: Governor) -> bool:

@@ -214,11 +214,12 @@ class InboundDenied(msgspec.Struct, frozen=True, gc=False, tag="inbound_denied")
 
 
 class AvailableQuota(msgspec.Struct, frozen=True, gc=False, tag="available_quota"):
-    """What is left of a limit: its name, how many more requests it would grant now, and the limit itself."""
+    """What is left of a limit: its name, how many more requests it would grant now, the limit itself, and what it counts by."""
 
     name: str
     requests: int
     limit: Limit
+    by_address: bool = False
 
 
 class Denied(msgspec.Struct, frozen=True, gc=False, tag="denied"):

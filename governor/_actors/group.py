@@ -123,7 +123,7 @@ class GroupActor(Admitting):
         if found is None:
             return None
         requests, (which, table) = found
-        return AvailableQuota(self._names.get(table) or ALL_NAMES[which], requests, table.parameters)
+        return AvailableQuota(self._names.get(table) or ALL_NAMES[which], requests, table.parameters, which == _ADDRESS)
 
     # Statistics.
 
@@ -227,7 +227,7 @@ def _entries(policy: InboundGroup) -> list[_Entry]:
         *(_Entry(_CLIENT, name, limit) for name, tier in policy.tiers.items() for limit in tier.limits),
         *(_Entry(_ADDRESS, None, limit) for limit in policy.address_limits),
         *(_Entry(_TOTAL, None, limit) for limit in policy.total_limits),
-        *(_Entry(_ROUTE, route, limit) for route in policy.routes for limit in route.limits),
+        *(_Entry(_ADDRESS if route.by == "address" else _ROUTE, route, one) for route in policy.routes for one in route.limits),
     ]
     return list(dict.fromkeys(found))
 

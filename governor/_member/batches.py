@@ -240,7 +240,7 @@ class Batches:
         if not verdict.granted:
             return Admission(denied)
         left = verdict.left
-        least = None if left is None else AvailableQuota(left.name, left.requests, _limit(left.limit))
+        least = None if left is None else AvailableQuota(left.name, left.requests, _limit(left.limit), left.by_address)
         return Admission(denied, least, partial(self._end, self._begun(asked, number if verdict.held else 0, None)))
 
     def _begun(self, asked: Asked, number: int, actor: GroupActor | None) -> GrantedRequest:

@@ -77,7 +77,7 @@ class Admissions:
         least = actor.least(request) if announce and denied is None else None
         if denied is None and least is None:
             return _HELD if held else None
-        left = None if least is None else Left(least.name, least.requests, least.limit.describe())
+        left = None if least is None else Left(least.name, least.requests, least.limit.describe(), least.by_address)
         return Verdict(None if denied is None else _exceeded(denied), left, held)
 
     def readmit(self, message: Readmit) -> None:

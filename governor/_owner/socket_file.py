@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from governor._forks import closed_in_children
+from governor.config.machine_settings import MAX_SOCKET_PATH
 from governor.errors import GovernorError
 
-#: Bytes of the longest path that the address of a unix socket holds: 104 on macOS, 108 on Linux, with a zero at the end.
-MAX_PATH: Final = 103
 _BACKLOG: Final = 1024
 #: Bytes of a secret.
 _SECRET: Final = 32
@@ -40,9 +39,9 @@ def bound(path: Path) -> Iterator[Bound]:
 
     What a process that is gone has left there is replaced.
     """
-    if len(os.fsencode(path)) > MAX_PATH:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise ListenError(
-            f"{path} is longer than the {MAX_PATH} bytes of the longest name of a unix socket; choose another one"
+            f"{path} is longer than the {MAX_SOCKET_PATH} bytes of the longest name of a unix socket; choose another one"
         )
     try:
         with _locked(path), closed_in_children(socket.socket(socket.AF_UNIX)) as listener:

@@ -118,7 +118,8 @@ def quota_fields(admission: Admission, request: InboundRequest) -> Headers:
         partition = _partition(denied.limit, request)
         return list(_rate_limit(denied.name or denied.limit, denied.bucket, 0, _seconds(denied.retry_after), partition))
     if least is not None:
-        return list(_rate_limit(least.name, least.limit, least.requests, _reset(least), _partition(least.name, request)))
+        partition = _partition("address" if least.by_address else least.name, request)
+        return list(_rate_limit(least.name, least.limit, least.requests, _reset(least), partition))
     return []
 
 

@@ -1,5 +1,6 @@
 """Settings of the limits that the processes of a machine share, `[machine]`."""
 
+import os
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -12,6 +13,8 @@ from governor.policies import _checks
 
 #: What a process does while the daemon that owns its limits is away.
 OnDaemonLoss = Literal["share", "deny", "open"]
+#: Bytes of the longest path that the address of a unix socket holds: 104 on macOS, 108 on Linux, with a zero at the end.
+MAX_SOCKET_PATH: Final = 103
 #: Characters of the longest name of a process.
 _MAX_NAME: Final = 64
 
@@ -50,5 +53,7 @@ class MachineSettings(msgspec.Struct, frozen=True, kw_only=True):
             path = getattr(self, field)
             if path is not None:
                 msgspec.structs.force_setattr(self, field, expanded(path))
+        if self.socket is not None and len(os.fsencode(self.socket)) > MAX_SOCKET_PATH:
+            raise ConfigError("socket", str(self.socket), f"a path of at most {MAX_SOCKET_PATH} bytes, on which one can listen")
         if self.spawn and self.socket is None:
             raise ConfigError("spawn", self.spawn, "false, or a `socket` beside it")

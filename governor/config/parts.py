@@ -63,6 +63,8 @@ Auto = Literal["auto"]
 Linger = Literal["auto", "off"]
 #: What happens to a request from another event loop if the governor's loop does not answer in time.
 OnOverload = Literal["pass", "deny"]
+#: What the limits of a route count by.
+CountedBy = Literal["client", "address"]
 
 
 class GlobalSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,13 +166,15 @@ class InboundRoute(msgspec.Struct, frozen=True, kw_only=True):
 
     A path is complete, and its segments may be parameters: `/users/{id}/export`. A path that ends in `/` also covers all paths
     beneath; one that ends in `{name:path}` covers only what is beneath it. Without `methods`, all methods count; GET includes
-    HEAD. `name` is the name of the limit in responses and events.
+    HEAD. `name` is the name of the limit in responses and events. With `by = "address"` all clients of an address count
+    together, whatever names they claim.
     """
 
     paths: tuple[str, ...]
     limits: tuple[Limit, ...]
     methods: tuple[str, ...] = ()
     name: str = "route"
+    by: CountedBy = "client"
 
     def __post_init__(self) -> None:
         mistakes = Mistakes()
@@ -186,6 +190,8 @@ class InboundRoute(msgspec.Struct, frozen=True, kw_only=True):
             _check_each("methods", self.methods, _check_method)
         with mistakes:
             check_name(self.name, field="name")
+        with mistakes:
+            _check_word("by", self.by, CountedBy)
         mistakes.report()
 
 

@@ -298,12 +298,13 @@ class Exceeded(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""
 
 
-class Left(msgspec.Struct, frozen=True):
+class Left(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is left of a limit, as an `AvailableQuota`, with the text of the limit."""
 
     name: str
     requests: int
     limit: str
+    by_address: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -172,6 +172,17 @@ THREADS = {
     "threads": "for _ in range(6): start(wait)",
     "pool": "pool = ThreadPoolExecutor(6); futures = [pool.submit(wait) for _ in range(6)]",
     "small pool": "pool = ThreadPoolExecutor(2); futures = [pool.submit(wait) for _ in range(6)]",  # Four begin to wait later.
+    "small pool, and the main thread is the last to go on": """
+        from governor._lives import GovernorState, Lives
+
+        def end_slowly(lives, is_time, end_when=Lives.end_when):
+            ends = end_when(lives, is_time)
+            until(lambda: lives.state is not GovernorState.RUNNING)
+            return ends
+
+        Lives.end_when = end_slowly
+        pool = ThreadPoolExecutor(2); futures = [pool.submit(wait) for _ in range(6)]
+    """,
 }
 
 

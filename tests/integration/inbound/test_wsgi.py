@@ -101,6 +101,17 @@ def test_paths_routes_exemptions_and_preflights_are_as_for_asgi(serve: Serve) ->
     assert [200] * 12 == [door.ask(method="OPTIONS", **preflight).status for _ in range(12)]
 
 
+@pytest.mark.promise("R24", "R27")
+def test_the_names_that_a_client_claims_give_it_nothing_on_a_route_by_address(serve: Serve) -> None:
+    route = {"paths": ["/login"], "limits": ["1/day burst 2"], "by": "address", "name": "login"}
+    door = serve({"limits": ["1/day burst 9"], "routes": [route]}, inbound={"announce": True})
+    replies = [door.ask("/login", X_Actor=name) for name in ("ann", "bob", "eve")]
+
+    assert [200, 200, 429] == [reply.status for reply in replies]
+    assert ['"login";r=1;t=86400', '"login";r=0;t=172800'] == [reply.headers["RateLimit"] for reply in replies[:2]]
+    assert b"this address in" in replies[2].body  # type: ignore[attr-defined]
+
+
 def test_the_application_says_who_a_client_is(serve: Serve) -> None:
     async def never(environ: Any) -> str:
         return "alice"

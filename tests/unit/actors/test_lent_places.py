@@ -1,5 +1,6 @@
 """Places in flight that pass from call to call while the governor's loop stands still."""
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -76,3 +77,24 @@ def test_two_threads_that_report_one_permit_free_its_place_once() -> None:
                 permit.record(status=200)
 
             assert 3 == len(places.free)
+
+
+@pytest.mark.promise("R02")
+def test_a_place_that_comes_back_as_a_recall_has_found_no_more_is_freed_by_a_message() -> None:
+    with governed("3 in flight") as governor, ThreadPoolExecutor(1) as pool:
+        client = GovernorClient(governor)
+        with ahead(governor, SCOPE, least=3) as lease:
+            places = lease.actors[0].lender.holder.places
+            assert places is not None
+            permit = granted(client.try_permit(SCOPE))
+
+            class Free(deque[None]):
+                def pop(self) -> None:  # type: ignore[override]
+                    if not self and not permit.reported:
+                        pool.submit(permit.record, status=200).result()
+                        raise IndexError
+                    return super().pop()
+
+            places.free = Free(places.free)
+        until(lambda: governor.statistics().scopes[actor_of(governor, SCOPE).scope].limits[0].available == 3)
+        assert permit.reported

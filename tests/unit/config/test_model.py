@@ -525,6 +525,7 @@ MISTAKES = [
     (route('paths = ["/api/v1/chat/<id>"]'), "inbound.chat.routes[0].paths[0] is '/api/v1/chat/<id>'", "a path whose"),
     (route('paths = ["/api/v1/memory"]'), "inbound.chat.routes[0].paths[0] is '/api/v1/memory'", "a path of this group"),
     (route('paths = ["/elsewhere/{id}"]'), "inbound.chat.routes[0].paths[0] is '/elsewhere/{id}'", "a path of this group"),
+    (route('by = "ip"'), "inbound.chat.routes[0].by is 'ip'", "one of 'client', 'address'"),
     (route('name = "Export"'), "inbound.chat.routes[0].name is 'Export'", "a name such as"),
     ('inbound.chat.total_limits = "5/s"', "inbound.chat.total_limits is '5/s'", "a list of limits"),
     ("inbound.chat.dry_run = 1", "inbound.chat.dry_run is 1", "true or false"),
@@ -570,6 +571,7 @@ MISTAKES = [
     ("machine.spawn = true", "machine.spawn is True", "false, or a `socket` beside it"),
     ("machine.share = 0", "machine.share is 0", "a number above 0 and at most 1"),
     ('machine.name = "a\\tb"', "machine.name is 'a\\tb'", "a name of at most 64 printable characters"),
+    (f'machine.socket = "/{"a" * 103}"', f"machine.socket is '/{'a' * 103}'", "a path of at most 103 bytes"),
     ('machine.on_daemon_loss = "share it"', "machine.on_daemon_loss is 'share it'", "one of 'share', 'deny', 'open'"),
 ]
 
