@@ -150,12 +150,11 @@ def test_without_a_daemon_calls_are_granted_if_the_settings_say_so_and_breakers_
 
 
 @pytest.mark.promise("R63")
-@pytest.mark.parametrize("name", ["s", "s" * 200])
-def test_a_process_without_a_daemon_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
-    with member(PLENTY, tmp_path / name) as there:
+def test_a_process_without_a_daemon_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with member(PLENTY, tmp_path / "s") as there:
         until(lambda: bool(caplog.messages))
         GovernorClient(there).try_permit("weather")
-    assert [f"There is no daemon at {tmp_path / name}"] == [message.split(" (")[0] for message in caplog.messages]
+    assert [f"There is no daemon at {tmp_path / 's'}"] == [message.split(" (")[0] for message in caplog.messages]
 
 
 @pytest.mark.promise("R63")
