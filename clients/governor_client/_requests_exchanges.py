@@ -105,7 +105,7 @@ def send_governed(  # noqa: C901 - what nearly every call costs, written out
         if terms.lets_pass(permit, response.status_code, names, url.path):
             status = response.status_code
             if not stream and status < 300:
-                response.content  # noqa: B018 - reads it
+                response.content  # noqa: B018 - reads it, without the call of `_read`
             elif not stream:
                 _read(response)
     except BaseException as error:

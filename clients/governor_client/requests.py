@@ -163,10 +163,11 @@ def govern(session: S, provider: str, **options: Unpack[AdapterOptions]) -> S:
     adapters = {prefix: adapter for prefix, adapter in session.adapters.items() if not isinstance(adapter, GovernedAdapter)}
     if not adapters:
         raise UsageError("this session is governed already; make another one, or mount another GovernedAdapter")
+    governed = partial(GovernedAdapter, provider, **options)
     for prefix, adapter in adapters.items():
-        session.mount(prefix, GovernedAdapter(provider, adapter=adapter, **options))
+        session.mount(prefix, governed(adapter=adapter))
     if "mount" not in vars(session):
-        session.mount = partial(_mount, session.mount, partial(GovernedAdapter, provider, **options))  # type: ignore[method-assign]
+        session.mount = partial(_mount, session.mount, governed)  # type: ignore[method-assign] # for this one
     if "prepare_request" not in vars(session):
         session.prepare_request = partial(prepare, session.prepare_request, session)  # type: ignore[method-assign] # for this one
     return session

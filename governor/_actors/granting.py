@@ -156,7 +156,11 @@ class Granting(PermitSource):
             or self.life.state is not IDLE
             or not self._cap.left
             or self._shared
-            or ((lender := self._lender) is not None and (lender.holder.outstanding or lender.lent_out or lender.holder.places))
+            # As `Lender.lends`, without its call.
+            or (
+                (lender := self._lender) is not None
+                and (lender.holder.outstanding or lender.lent_out or lender.holder.places is not None)
+            )
         ):
             return None
         gate = self.gate

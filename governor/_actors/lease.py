@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from operator import length_hint
 from sys import maxsize
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, final
 
 import msgspec
 
@@ -23,6 +23,8 @@ from governor._units import MILLISECOND, Duration, Instant
 
 if TYPE_CHECKING:
     from governor._actors.lent_places import LentPlaces
+
+T = TypeVar("T")
 
 #: Permits granted ahead in one scope at most: what 8 busy threads use in some 10 ms.
 MAX_LEASED: Final = 16_384
@@ -138,10 +140,7 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
 
     def take_durations(self) -> list[int]:
         """How long calls with lent places have taken since the last look."""
-        read = self.durations.copy()
-        if read:
-            del self.durations[: len(read)]
-        return read
+        return _emptied(self.durations)
 
     @property
     def free_places(self) -> int:
@@ -178,14 +177,18 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
         return back
 
     def _take_successes(self) -> Counter[Success]:
-        # Others may append meanwhile: what is removed is what was read.
-        read = self.successes.copy()
-        del self.successes[: len(read)]
-        found = Counter(read)
+        found = Counter(_emptied(self.successes))
         before, self.left = self.left, length_hint(self.answered)
         if before > self.left:
             found[200] += before - self.left
         return found
+
+
+def _emptied(entries: list[T]) -> list[T]:
+    """What is in a list, and no longer is. Others may append meanwhile: what is removed is what was read."""
+    read = entries.copy()
+    del entries[: len(read)]
+    return read
 
 
 @final

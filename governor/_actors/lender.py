@@ -81,7 +81,7 @@ class Lender:
     @property
     def lends(self) -> bool:
         """Whether anything is granted ahead: permits, or places that calls take permits with."""
-        return bool(self.holder.outstanding or self.lent_out or self.holder.places)
+        return self.holder.outstanding > 0 or self.lent_out > 0 or self.holder.places is not None
 
     @property
     def unread(self) -> bool:
@@ -125,7 +125,7 @@ class Lender:
 
     def recall_here(self) -> bool:
         """Recalls what no call in this process has taken. False if nothing was outstanding."""
-        if not (self.holder.outstanding or self.holder.places):
+        if not self.holder.outstanding and self.holder.places is None:
             return False
         back = len(self._reclaim())
         announcer = self._ledger.announcer
@@ -151,7 +151,7 @@ class Lender:
     def look(self, now: Instant, *, fill: bool) -> bool:
         """Learns how fast permits are used, and recalls what is not used. True if there is something to look after later."""
         used, self._used = self._used, 0
-        if not (self.holder.outstanding or self.holder.places or used):
+        if not (self.holder.outstanding or used) and self.holder.places is None:
             return False
         self.demand.looked(now, used)
         if fill:

@@ -59,9 +59,6 @@ class LentPlaces:
         """Permits that calls can take now."""
         return min(len(self.permits), len(self.free))
 
-    def __bool__(self) -> bool:
-        return True
-
     def take(self) -> LentPermit:
         """Takes a place and a permit. Raises IndexError if there is none of either."""
         if self.permits:

@@ -65,6 +65,7 @@ class Registry:
     def get(self, scope: str) -> ScopeActor | None:
         """The actor of a scope, started on first use. None if there is no room for another scope."""
         actor = self.actors.get(scope)
+        # `_has_room`, without its call, for each new scope.
         if actor is None and (len(self.actors) < self._builder.config.global_.max_scopes or self._make_room()):
             record = self.set_aside.records.get(scope)
             if record is None:

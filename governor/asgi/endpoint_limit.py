@@ -114,6 +114,7 @@ class EndpointLimit:
             return
         request = controller.request(None, scope, client)
         if self._by_address:
+            # The address as the client: a daemon knows limits on endpoints as limits of clients only.
             request = InboundRequest(request.address, request.address, cost=request.cost)
         group = EndpointGroup(self, self._name or name or _endpoint_name(scope), self._policy, self._place)
         try:

@@ -9,6 +9,7 @@ from governor._units import HOUR, SECOND, Duration, Instant
 MAX_HINT: Final = HOUR
 #: The wait after an answer that denies the call as rate limited and does not say for how long.
 MIN_WAIT: Final = SECOND
+#: Units that remain, from which on a hint can wait.
 _MANY: Final = 256
 
 

@@ -88,6 +88,9 @@ def unit_name(field: str, value: object) -> None:
 
 def units(field: str, amounts: Collection[object]) -> None:
     """Raises `ConfigError` unless these are at most 100 names of units, each of at most 100 printable characters."""
-    for unit in amounts:
-        if not isinstance(unit, str) or len(unit) > MAX_UNITS or not unit.isprintable() or len(amounts) > MAX_UNITS:
-            raise ConfigError(field, amounts, f"amounts of at most {MAX_UNITS} units, for instance {{'tokens': 900}}")
+    if len(amounts) > MAX_UNITS or not all(map(_may_name_unit, amounts)):
+        raise ConfigError(field, amounts, f"amounts of at most {MAX_UNITS} units, for instance {{'tokens': 900}}")
+
+
+def _may_name_unit(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_UNITS and value.isprintable()

@@ -193,7 +193,7 @@ class ServerLimits:
         """Counts calls from now on, so that a denial shows what was granted before it. Returns whether that is new."""
         if self.learned is not None:
             return False
-        self.learned = LearnedRatePolicy(now)
+        self.learned_rate(now)
         return self._collect()
 
     def _compare(self, now: Instant, level: Level) -> None:

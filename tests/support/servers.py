@@ -78,15 +78,23 @@ def in_hypercorn(app: Any, unix: Path | None = None, root_path: str = "") -> Ite
             listener.detach()
 
 
-def ask(port: int, path: str = "/", headers: Mapping[str, str | bytes] | None = None, method: str = "GET") -> HTTPResponse:
+class Answer(HTTPResponse):
+    """One whose body has been read."""
+
+    body = b""
+
+
+def ask(port: int, path: str = "/", headers: Mapping[str, str | bytes] | None = None, method: str = "GET") -> Answer:
     """One request on a connection of its own, its path and headers as they are; the answer with its body read."""
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection.response_class = Answer
     connection.putrequest(method, path, skip_accept_encoding=True)
     for name, value in (headers or {}).items():
         connection.putheader(name, value)
     connection.endheaders()
     response = connection.getresponse()
-    response.body = response.read()  # type: ignore[attr-defined]
+    assert isinstance(response, Answer)
+    response.body = response.read()
     connection.close()
     return response
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from http.client import HTTPResponse
 from queue import SimpleQueue
 from typing import Any
 
@@ -20,7 +19,7 @@ from governor import Config, Governor
 from governor.clock import Clock, system_clock
 from governor_client import TrafficControlMiddleware
 from tests.integration.conftest import LOOPS
-from tests.support.servers import ask, in_uvicorn, statuses
+from tests.support.servers import Answer, ask, in_uvicorn, statuses
 from tests.support.waits import PATIENCE
 
 App = Any
@@ -40,7 +39,7 @@ class Door:
         """The next thing that the application has done."""
         return self.app.done.get(timeout=PATIENCE)
 
-    def ask(self, path: str = "/", headers: Mapping[str, str | bytes] | None = None, method: str = "GET") -> HTTPResponse:
+    def ask(self, path: str = "/", headers: Mapping[str, str | bytes] | None = None, method: str = "GET") -> Answer:
         """One request on a connection of its own; the answer with its body read."""
         return ask(self.port, path, headers, method)
 

@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from http.client import HTTPResponse
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -16,7 +15,7 @@ import pytest
 from governor import Config, Governor
 from governor.testing import ManualClock
 from governor_client import Client, TrafficControlWSGIMiddleware
-from tests.support.servers import ask, statuses
+from tests.support.servers import Answer, ask, statuses
 from tests.support.waits import PATIENCE
 
 pytestmark = pytest.mark.promise("R21", "R22", "R27")
@@ -39,7 +38,7 @@ class Door:
         self.governor = governor
         self.middleware = middleware
 
-    def ask(self, path: str = "/", method: str = "GET", **headers: str) -> HTTPResponse:
+    def ask(self, path: str = "/", method: str = "GET", **headers: str) -> Answer:
         return ask(self.port, path, {name.replace("_", "-"): value for name, value in headers.items()}, method)
 
     def statuses(self, times: int, path: str = "/", **headers: str) -> list[int]:
@@ -76,7 +75,7 @@ def test_each_client_has_its_limit_and_a_refusal_is_that_of_the_other_middleware
     door = serve()
     door.statuses(2, X_Actor="ann")
     refused = door.ask(X_Actor="ann")
-    problem = json.loads(refused.body)  # type: ignore[attr-defined]
+    problem = json.loads(refused.body)
 
     assert (429, "86400", "application/problem+json", '"client";r=0;t=86400') == (
         refused.status,
@@ -85,7 +84,7 @@ def test_each_client_has_its_limit_and_a_refusal_is_that_of_the_other_middleware
         refused.headers["RateLimit"],
     )
     assert ("rate_limit_exceeded", 86400) == (problem["error"], problem["retry_after_seconds"])
-    assert ([200, 200, 429], b"") == (door.statuses(3, X_Actor="bob"), door.ask(method="HEAD", X_Actor="bob").body)  # type: ignore[attr-defined]
+    assert ([200, 200, 429], b"") == (door.statuses(3, X_Actor="bob"), door.ask(method="HEAD", X_Actor="bob").body)
 
 
 @pytest.mark.promise("R20", "R23")
@@ -109,7 +108,7 @@ def test_the_names_that_a_client_claims_give_it_nothing_on_a_route_by_address(se
 
     assert [200, 200, 429] == [reply.status for reply in replies]
     assert ['"login";r=1;t=86400', '"login";r=0;t=172800'] == [reply.headers["RateLimit"] for reply in replies[:2]]
-    assert b"this address in" in replies[2].body  # type: ignore[attr-defined]
+    assert b"this address in" in replies[2].body
 
 
 def test_the_application_says_who_a_client_is(serve: Serve) -> None:
@@ -151,7 +150,7 @@ def test_a_request_is_in_flight_until_its_answer_is_closed(serve: Serve) -> None
         return Pieces()
 
     door = serve({"limits": ["1 in flight"]}, app=app)
-    replies: list[HTTPResponse] = []
+    replies: list[Answer] = []
     thread = threading.Thread(target=lambda: replies.append(door.ask()))
     thread.start()
     assert inside.wait(PATIENCE)
@@ -162,7 +161,7 @@ def test_a_request_is_in_flight_until_its_answer_is_closed(serve: Serve) -> None
 
     assert ((429, "1"), b"ab", [200, 200]) == (
         (meanwhile.status, meanwhile.headers["Retry-After"]),
-        replies[0].body,  # type: ignore[attr-defined]
+        replies[0].body,
         afterwards,
     )
     assert [True] * 3 == closed

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -15,7 +15,7 @@ from time import monotonic
 import pytest
 
 from tests.integration.machine.machine import Machine
-from tests.support.servers import ask
+from tests.support.servers import Answer, ask
 from tests.support.waits import PATIENCE, until
 
 POLICY = """
@@ -39,7 +39,7 @@ class Service:
     def __init__(self, port: int) -> None:
         self._port = port
 
-    def get(self, path: str, client: str) -> HTTPResponse | None:
+    def get(self, path: str, client: str) -> Answer | None:
         """The response; None if its worker has died, or none has started yet."""
         with suppress(OSError, HTTPException):
             return ask(self._port, path, {"x-actor": client})
@@ -54,7 +54,7 @@ class Service:
         """The processes that have answered some requests that no limit applies to."""
         with ThreadPoolExecutor(8) as pool:
             answers = pool.map(lambda _: self.get("/health", "none"), range(16))
-        return {int(answer.body) for answer in answers if answer is not None}  # type: ignore[attr-defined] # `ask` sets it
+        return {int(answer.body) for answer in answers if answer is not None}
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def test_a_place_that_comes_back_as_a_recall_has_found_no_more_is_freed_by_a_mes
             permit = granted(client.try_permit(SCOPE))
 
             class Free(deque[None]):
-                def pop(self) -> None:  # type: ignore[override]
+                def pop(self) -> None:  # type: ignore[override] # `deque.pop` takes no index either
                     if not self and not permit.reported:
                         pool.submit(permit.record, status=200).result()
                         raise IndexError
