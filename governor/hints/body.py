@@ -8,6 +8,8 @@ import msgspec
 MAX_BODY: Final = 65_536
 #: Bytes of a text, or characters of one within a JSON body, that are read.
 MAX_CHARACTERS: Final = 2_048
+#: What some servers of Windows write before a text in UTF-8.
+_MARK: Final = b"\xef\xbb\xbf"
 #: Values that one path finds.
 MAX_FOUND: Final = 64
 
@@ -16,10 +18,20 @@ def decode(body: bytes | None) -> object:
     """The value of a JSON body, or the beginning of another as text; None for one of more than `MAX_BODY` bytes."""
     if not body or len(body) > MAX_BODY:
         return None
+    body = body.removeprefix(_MARK)
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return body[:MAX_CHARACTERS].decode("utf-8", "replace")
+        pass
+    try:
+        # Some servers write JSON in Latin-1, which no byte contradicts.
+        return msgspec.json.decode(body.decode("latin-1").encode()) if body[:1] in (b"{", b"[") else _text_of(body)
+    except (msgspec.DecodeError, RecursionError):
+        return _text_of(body)
+
+
+def _text_of(body: bytes) -> str:
+    return body[:MAX_CHARACTERS].decode("utf-8", "replace")
 
 
 def texts(document: object, path: str) -> list[str]:

@@ -19,7 +19,7 @@ from governor._data import data_folder
 from governor._units import MILLISECOND, SECOND, Duration, parse_duration
 from governor.errors import ConfigError
 from governor.hints.hint import MIN_WAIT
-from governor.hints.retry_after import PUSHBACK, RETRY_AFTER
+from governor.hints.retry_after import ALWAYS_MEANT
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -204,7 +204,7 @@ def _derived(said: DialectFile) -> Dialect:
     readers = tuple([_reader(limit) for limit in said.limits])
     conditions = [one.where for one in said.throttled if one.where is not None and not one.status]
     fields = (field.state for field in said.fields)
-    markers = [RETRY_AFTER, PUSHBACK, STANDARD.state, STANDARD.policy, *fields, *_sources(readers), *conditions]
+    markers = [*sorted(ALWAYS_MEANT), STANDARD.state, STANDARD.policy, *fields, *_sources(readers), *conditions]
     return Dialect(
         **{field: getattr(said, field) for field in DialectFile.__struct_fields__},
         markers=_headers(markers),

@@ -1,7 +1,7 @@
 """Families of headers: the names that providers give to the parts of a limit, where no dialect names them.
 
 `x-acme-ratelimit-hour-remaining` is what remains of the limit of an hour of `x-acme-ratelimit`. A name has a word of limits in
-it (`ratelimit`, `rate-limit`, `quota`), a part (`limit`, `remaining`, `reset`, `interval`), and perhaps a unit and a window;
+it (`ratelimit`, `rate-limit`, `quota`), a part (`limit`, `remaining`, `used`, `reset`, `interval`), perhaps a unit and window;
 names that differ in the part only are one limit. A reset without a unit and a window is that of all limits of its family.
 Names without such a word are a limit if one says what remains and another a part of it: `x-acme-remaining`, `x-acme-reset`.
 """
@@ -26,11 +26,11 @@ _MAX_PARTS: Final = 64
 _MAX_NAME: Final = 96
 
 _WORD: Final = pattern(
-    r"rate-?limit(?:ing|bysize)?|flood-?control|(?<=-)remaining-(?:this|today)|limit-per|quota|throttle|limit|calls?\b|requests?\b"
+    r"rate-?limit(?:ing|bysize)?|flood-?control|(?<=-)remaining-(?:this|today)|limit-per|quota|throttle|limit|calls?\b|requests?\b|\bqps\b|\breq(?=persec)"
     r"|tokens(?=.*-(?:limit|remaining|reset)$)"
 )
 #: Words that stay in the name, because they say a part of the limit, or which limit it is.
-_KEPT: Final = ("remaining", "limit-per", "tokens", "throttle")
+_KEPT: Final = ("remaining", "limit-per", "tokens", "throttle", "quota", "qps")
 _PARTS: Final = (
     (
         "reset",
@@ -41,32 +41,45 @@ _PARTS: Final = (
     ("remaining", pattern(r"(?:remaining|remain$|left|available)")),
     (
         "interval",
-        pattern(r"(?<!limit-)(?:time-?)?(?:interval|period|window)(?:-size|-in)?(?:-?(?:ms|milliseconds|sec|seconds))?$"),
+        pattern(
+            r"(?<!limit-)(?:time-?)?(?:interval|period|window)(?:-size|-in)?(?:-?(?:ms|milliseconds|sec|seconds))?$|policy$"
+        ),
     ),
-    ("limit", pattern(r"(?:limit|max|quota|total|allowed$)(?!.*(?:limit|max|quota|total|allowed$))")),
+    ("used", pattern(r"(?:used|usage|current|consumed)$")),
+    ("limit", pattern(r"(?:limit|max|quota|total|allowed$|allotted$)(?!.*(?:limit|max|quota|total|allowed$|allotted$))")),
 )
-_WINDOW: Final = pattern(r"second|minute|\bmin\b|hour|day|daily|month")
-_WINDOWS: Final = {"second": SECOND, "minute": MINUTE, "min": MINUTE, "hour": HOUR, "day": DAY, "daily": DAY, "month": 30 * DAY}
+_WINDOW: Final = pattern(r"second|minute|\bmin\b|hour|day|daily|month|persec|qps")
+_WINDOWS: Final = {
+    "second": SECOND,
+    "persec": SECOND,
+    "qps": SECOND,
+    "minute": MINUTE,
+    "min": MINUTE,
+    "hour": HOUR,
+    "day": DAY,
+    "daily": DAY,
+    "month": 30 * DAY,
+}
 #: Tokens of language models; the token of an API is a credential.
 _TOKENS: Final = pattern(r"(?<!api-)tokens?(?!-used)")
 #: Words that say nothing about which limit is meant.
 _FILLERS: Final = pattern(r"\b(?:this|per|the|current|requests?|calls?|api)\b|[-_ ]+")
 #: Names of headers that may say a whole limit.
-_WHOLE: Final = pattern(r"rate-?limit|^remaining-req$")
+_WHOLE: Final = pattern(r"rate-?limit|^remaining-req$|^api-limits$")
 #: Names of limits without such a word: `x-acme-remaining` beside `x-acme-reset`.
 _PLAIN: Final = pattern(r"(.{2,64})-(remaining|left|limit|resets?(?:-?at|-?in|-?after)?)")
 #: Names of limits that are said as a ratio: `x-acme-call-limit: 40/40`.
 _RATIO: Final = pattern(r"(?:call-?limit|bucket-?level)$")
 #: Names of waits, which denials have.
-_WAIT: Final = pattern(r"retry-?(?:after|in\b|at\b)|rate-?limit-after$|(?:wait|back-?off)(?:-?(?:time|sec|seconds|ms))?$")
+_WAIT: Final = pattern(r"retry-?(?:after|in\b|at\b)|rate-?limit-after$|(?:wait|delay|back-?off)(?:-?(?:time|sec|seconds|ms))?$")
 _MILLISECONDS: Final = pattern(r"-?(?:ms|millis|milliseconds)$")
 #: Words in every name that says a part of a limit, or a wait; and those of which such a name has one of each kind.
-_ALONE: Final = ("limit", "quota", "remain", "left", "reset", "retry", "wait", "backoff", "back-off", "bucket")
+_ALONE: Final = ("limit", "quota", "remain", "left", "reset", "retry", "wait", "backoff", "back-off", "bucket", "qps")
 _WITH_A_PART: Final = ("call", "request", "token", "throttle")
 _PART_WORDS: Final = ("next", "expir", "renew", "interval", "period", "window", "max", "total", "allowed", "available")
 #: Limits that are no rates, and headers about something else.
 _OTHER: Final = pattern(
-    r"concurren|(?<!by)(?<!window-)size|length|retry|type|policy|resource$|bucket|scope|name|used|usage|observed|cost|near|^access-control"
+    r"concurren|(?<!by)(?<!window-)size|length|retry|type|policy(?!$)|resource$|bucket|scope|name|us(?:ed|age)(?!$)|observed|cost|near|^access-control"
 )
 
 
@@ -111,6 +124,13 @@ def readers_of(known: tuple[LimitReader, ...], names: tuple[str, ...], unknown: 
             sources = LimitSources(dimension=part.dimension, limit=stated[0] if stated else None, remaining=name)
             window = -1 if part.window is None else part.window
             made.append(_with(LimitReader(sources, name, (name,), SECOND, window, (), in_body=False), ends, _spans(said)))
+        used = [name for name, part in said if part.part == "used" and name in unknown]
+        if used and stated and not any(part.part == "remaining" for _, part in said):
+            sources = LimitSources(dimension=said[0][1].dimension, limit=stated[0], used=used[0])
+            window = -1 if said[0][1].window is None else said[0][1].window
+            reader = LimitReader(sources, used[0], (used[0],), SECOND, window, (), in_body=False, is_calculated=True)
+            made.append(_with(reader, ends, _spans(said)))
+            continue
         own = [one for one in resets[limit] if one[0] in unknown]
         if own and not any(part.part == "remaining" for _, part in said):
             # Without what remains, a reset means something in a denial only: no answer has the marker.
@@ -176,7 +196,8 @@ def _with(reader: LimitReader, ends: list[tuple[str, Part]], spans: list[tuple[s
 def fields_of(names: tuple[str, ...]) -> tuple[PolicyFields, ...]:
     """The fields with these names that say a whole limit, as RateLimit does: names of a limit without a part."""
     states = (name for name in names if len(name) <= _MAX_NAME and _WHOLE.search(name) and not _OTHER.search(name))
-    return tuple(PolicyFields(name, f"{name}-policy") for name in states if _part(name) is None)[:MAX_FAMILIES]
+    fields = (PolicyFields(name, f"{name}-policy") for name in states if _part(name) is None and not _WAIT.search(name))
+    return tuple(fields)[:MAX_FAMILIES]
 
 
 @lru_cache(maxsize=1_024)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from governor._units import SECOND
+from governor.hints.body import decode
 from governor.hints.patterns import pattern
 from governor.hints.values import MAX_FIELD, count, duration, number
 
@@ -49,6 +50,8 @@ class Item(NamedTuple):
 
 def items(text: str) -> list[Item]:
     """The items of a field; the state of draft 07 is one item without a name, with `limit`, `r` and `t`."""
+    if text[:1] == "{" and (nested := _nested(text)):
+        return nested
     if "/" in text and (used := _USED.findall(text, 0, MAX_FIELD)):
         return [Item(name, {"q": of, "r": str(max(0, int(of) - int(spent))), "t": end}) for name, spent, of, end in used][
             :MAX_ITEMS
@@ -105,6 +108,21 @@ def _policy(parameters: dict[str, str]) -> Policy:
     # A window is a span: a number that could be a date is a span that is too long.
     window = number(text, SECOND) if text[:1].isdecimal() and text.isdecimal() else duration(text)
     return Policy(limit, -1 if window is None else window, parameters.get("qu"))
+
+
+def _nested(text: str) -> list[Item]:
+    """The windows of a JSON object of objects, `{"limits": {"minute": 5}, "used": {"minute": 1}}`; empty for another text."""
+    document = decode(text[:MAX_FIELD].encode("utf-8", "replace"))
+    parts = {key: value for key, value in document.items() if isinstance(value, dict)} if isinstance(document, dict) else {}
+    limits, used, left = (parts.get(key, {}) for key in ("limits", "used", "remaining"))
+    found = []
+    for name, window in _WINDOWS.items():
+        limit, spent, remaining = (one.get(name) for one in (limits, used, left))
+        if type(limit) is int and type(spent) is int:
+            remaining = max(0, limit - spent)
+        if type(limit) is int and type(remaining) is int:
+            found.append(Item(name, {"q": str(limit), "r": str(remaining), "w": window}))
+    return found
 
 
 def _item(part: str) -> Item | None:

@@ -24,9 +24,9 @@ from governor.hints.values import (
     VERY_LONG,
     Clock,
     count,
+    joined,
     least,
     listed,
-    pair,
     refilled_in,
     span,
     split,
@@ -126,7 +126,13 @@ class _Answer:
             for hint in found:
                 if hint.remaining is None and hint.reset is not None and hint.reset > wait:
                     wait = hint.reset
-        return Hint("requests", None, None, None, Duration(min(wait, self._max_hint)), _THROTTLED, assumed=assumed)
+        limit, window = None, None
+        if self._has_body:
+            from governor.hints.wording import limit_of
+
+            limit, window = limit_of(self._document()) or (None, None)
+        held = Duration(min(wait, self._max_hint))
+        return Hint("requests", limit, None, None, held, _THROTTLED, window=window, assumed=assumed)
 
     def is_throttled(self) -> bool:
         if self._status in self._dialect.throttled_statuses or self.holds_one_of(self._dialect.throttled):
@@ -135,7 +141,7 @@ class _Answer:
             from governor.hints.wording import is_code, says_throttled, wait_of
 
             code = next((said for name in _CODES if (said := self._headers.get(name)) is not None), None)
-            if code is not None and is_code(code[:MAX_LENGTH]):
+            if (code is not None and is_code(code[:MAX_LENGTH])) or self._headers.get(_DENIED) is not None:
                 return True
             # Of a resource, words such as "quota exceeded" do not mean the rate of calls, unless a wait is beside them.
             if not says_throttled(self._document()):
@@ -175,7 +181,7 @@ class _Answer:
         sources = reader.sources
         get = self._first if reader.in_body else self._headers.get
         text = None if sources.remaining is None else get(sources.remaining)
-        if (sources.used is not None or (text is not None and ("," in text or "/" in text))) and (
+        if (sources.used is not None or (text is not None and ("," in text or "/" in text or "{" in text))) and (
             several := self._several(reader, scope)
         ):
             return several
@@ -199,13 +205,15 @@ class _Answer:
     def _calculated(
         self, sources: LimitSources, throttled: bool, limit: int | None, remaining: int | None, reset: int
     ) -> tuple[int | None, int | None, int]:
-        """The limit, what remains and the reset, of which some follow from others: a ratio, units that come back."""
+        """The limit, what remains and the reset, of which some follow from others: what is used, what comes back."""
         get = self._first
-        if sources.ratio is not None and (ratio := get(sources.ratio)) is not None:
-            used, _, of = ratio.partition("/")
-            spent, all_of = count(used.strip()), count(of.strip())
-            if spent is not None and all_of:
-                limit, remaining = all_of, max(0, all_of - spent)
+        if sources.ratio is not None:
+            used, _, of = (get(sources.ratio) or "").partition("/")
+        else:
+            used, of = (get(source or "-") or "" for source in (sources.used, sources.limit))
+        spent, all_of = count(used.strip()), count(of.strip())
+        if spent is not None and all_of:
+            limit, remaining = all_of, max(0, all_of - spent)
         if throttled and sources.refill is not None:
             needed = 1 if sources.needed is None else count(get(sources.needed) or "1") or 1
             if (refilled := refilled_in(get(sources.refill), needed - (remaining or 0))) > 0:
@@ -218,21 +226,10 @@ class _Answer:
         parted = split if reader.windows else listed
         limits, used, left = (parted(get(source or "")) for source in (sources.limit, sources.used, sources.remaining))
         resets = parted(next((text for source in sources.reset if (text := get(source)) is not None), None))
-        windows: list[int] = list(reader.windows)
-        if used and len(used) == len(limits):
-            pairs = [(pair(one), pair(of)) for one, of in zip(used, limits, strict=True)]
-            left = ["" if spent is None or of is None else str(max(0, of - spent)) for (spent, _), (of, _) in pairs]
-            windows = windows or [window for _, (_, window) in pairs]
-        lengths = {len(part) for part in (limits, left, resets, windows) if part}
-        if lengths != {len(left)} or not (resets or windows):
-            return []
-        found = []
-        for at, text in enumerate(left[:MAX_HINTS]):
-            amount, window = pair(limits[at]) if limits else (None, -1)
-            window = windows[at] if windows else window
-            reset = _span(resets[at], self._clock, reader.unit) if resets else -1
-            found.append(self._state(sources.dimension, amount, count(text), reset, window, None, scope))
-        return found
+        return [
+            self._state(sources.dimension, limit, remaining, _span(until, self._clock, reader.unit), window, None, scope)
+            for limit, remaining, until, window in joined(limits, used, left, resets, reader.windows)[:MAX_HINTS]
+        ]
 
     def _fields(self, field: PolicyFields, text: str | None, scope: Scope) -> list[Hint]:
         """The states that a field RateLimit says, or its equivalent of a provider; without one, its policies."""
@@ -288,7 +285,9 @@ class _Answer:
         """The window of a limit, which the answer may have `stated`; -1 if it is not known."""
         interval = reader.sources.interval
         unit = MILLISECOND if reader.sources.interval_unit == "ms" else SECOND
-        if interval is not None and (said := self._latest(interval, unit)) > 0:
+        if interval is not None and (policy := self._headers.get(interval)) is not None and ";" in policy:
+            stated = policy
+        elif interval is not None and (said := self._latest(interval, unit)) > 0:
             return said
         if reader.window > 0 or stated is None or ";" not in stated:
             return reader.window
@@ -374,6 +373,8 @@ _MAX_STATED: Final = 2_048
 _OF_A_RESOURCE: Final = frozenset({404, 405, 409, 410, 415})
 #: Headers that say the code of an error.
 _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-mashery-error-code")
+#: What Envoy adds to its denials, whose status can be set.
+_DENIED: Final = "x-envoy-ratelimited"
 _OLD_POLICY: Final = pattern(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")
 
 

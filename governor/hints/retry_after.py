@@ -15,6 +15,8 @@ from governor.hints.values import MAX_DIGITS, VERY_LONG, Clock, span, values
 RETRY_AFTER: Final = "retry-after"
 #: Milliseconds; -1 asks for no retry (gRFC A6).
 PUSHBACK: Final = "grpc-retry-pushback-ms"
+#: What some servers that have too much to do send with any status, in seconds.
+BACKOFF: Final = "backoff"
 #: What a gRPC error says besides, in base64.
 DETAILS: Final = "grpc-status-details-bin"
 WAITS: Final = (
@@ -22,10 +24,11 @@ WAITS: Final = (
     ("retry-after-ms", MILLISECOND),
     ("x-ms-retry-after-ms", MILLISECOND),
     ("x-amz-retry-after", MILLISECOND),
+    (BACKOFF, SECOND),
     (PUSHBACK, MILLISECOND),
 )
-#: Those that mean the next call whatever the status: the standard's, and that of gRPC, which answers 200.
-ALWAYS_MEANT: Final = frozenset({RETRY_AFTER, PUSHBACK})
+#: Those that mean the next call whatever the status: the standard's, that of gRPC, which answers 200, and one of few servers.
+ALWAYS_MEANT: Final = frozenset({RETRY_AFTER, PUSHBACK, BACKOFF})
 _SHOULD_RETRY: Final = ("x-should-retry", "stripe-should-retry")
 _NO: Final = frozenset({"false", "?0", "0", "no", "never"})
 

@@ -52,6 +52,9 @@ _MONTHS: Final = {
 #: What some servers write for several limits, `300/3000/12000`.
 _SLASHED: Final = pattern(r"[0-9]{1,15}(?:/[0-9]{1,15}){1,7}")
 _PAIR: Final = pattern(r"([0-9]{1,15}):([0-9]{1,9})")
+#: What some servers write for several limits, `{"minute": 100, "day": 5000}`.
+_NAMED: Final = pattern(r"(?i)[\"'](second|minute|hour|day|month)(?:ly)?[\"']\s?:\s?[\"']?([0-9]{1,15})(?![0-9.])")
+_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "month": 2_592_000}
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -266,6 +269,8 @@ def listed(text: str | None) -> list[str]:
     """The values of a header that may be absent."""
     if text is not None and "/" in text and _SLASHED.fullmatch(text) is not None:
         return text.split("/")
+    if text is not None and "{" in text:  # As pairs.
+        return [f"{units}:{_SECONDS[window.lower()]}" for window, units in _NAMED.findall(text, 0, MAX_FIELD)][:MAX_VALUES]
     return [] if text is None else list(values(text))
 
 
@@ -278,6 +283,25 @@ def pair(text: str) -> tuple[int | None, int]:
     """An amount and its window, `20:120`; the window is -1 if there is only an amount."""
     found = _PAIR.fullmatch(text)
     return (count(text), -1) if found is None else (int(found[1]), int(found[2]) * SECOND)
+
+
+def joined(
+    limits: list[str], used: list[str], left: list[str], resets: list[str], windows: tuple[int, ...]
+) -> list[tuple[int | None, int | None, str, int]]:
+    """The limit, what remains, the reset and the window of limits of which each header has as many parts, in the same order.
+
+    Empty if the parts do not match, or neither resets nor windows are said.
+    """
+    spans = list(windows) or [window for _, window in map(pair, limits or left) if window > 0]
+    amounts, remaining = ([pair(one)[0] for one in part] for part in (limits, left))
+    if used and len(used) == len(limits):
+        spent = [pair(one)[0] for one in used]
+        remaining = [None if one is None or of is None else max(0, of - one) for one, of in zip(spent, amounts, strict=True)]
+    lengths = {len(part) for part in (amounts, remaining, resets, spans) if part}
+    if lengths != {len(remaining)} or not (resets or spans):
+        return []
+    many = len(remaining)
+    return list(zip(amounts or [None] * many, remaining, resets or [""] * many, spans or [-1] * many, strict=True))
 
 
 def refilled_in(rate: str | None, missing: int) -> int:

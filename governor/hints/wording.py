@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
-from governor._units import MILLISECOND, MINUTE, SECOND
-from governor.hints.body import MAX_CHARACTERS
+from governor._units import MILLISECOND, MINUTE, SECOND, Duration
+from governor.hints.body import MAX_CHARACTERS, decode
 from governor.hints.patterns import pattern
 from governor.hints.values import MAX_LENGTH, Clock, count, span
 
@@ -23,7 +23,7 @@ _CODE: Final = pattern(
     r"|(?:query|request|call|access|usage)s?overlimit|over(?:global|rate|request|usage|plan)limit|frequentlyaccess|toofrequent|bandwidthlimit|limitexceededexception|slowdown"
     r"|(?:^|api|call|request|query|message)rateexceeded|servicerequestsexceed|exceeded(?:api|account)\w{0,12}allowance|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
     r"|(?:^(?:second|minute|hour|day|month)|usage|invocation|hourly|daily|monthly|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
-    r"|(?<!storage)(?<!disk)(?<!space)(?<!instance)quota(?:limit)?(?:exceeded|exhausted|reached)"
+    r"|(?<!storage)(?<!disk)(?<!space)(?<!instance)(?<!service)quota(?:limit)?(?:exceeded|exhausted|reached)"
 )
 #: Keys whose value may be such a code: a message that is one word is none.
 _CODE_KEY: Final = pattern(r"(?:code|type|reason|error|errors|errorstring|name|status|tag|id|errorcode|kind)$")
@@ -35,7 +35,9 @@ _MAX_LINE: Final = 256
 #: Sentences that say that calls come too fast.
 _SAID: Final = pattern(
     r"too many (?!(?:pull|merge|friend|follow) )(?:(?:\w+ ){0,2}(?:requests|calls|attempts|tries|visits)|(?:\w+ )?request)\b"
-    r"(?! in (?:\w+ )?(?:batch|bulk|single|one))"
+    r"(?! in (?:\w+ )?(?:batch|bulk|single|one))(?![^.]{0,48} account (?:has been|is|was) locked)"
+    r"|please wait (?:\w+ ){0,5}before (?:you |your )?(?:try|next|send)\w*|too many polls"
+    r"|reached (?:its|the|their|your) (?:\w+ )?rate limit"
     r"|(?:rate|requests?|calls?|api|throttle)[ -]?limits? (?:per \w+ |has |have |was |is |are |been )*"
     r"(?:exceed|reached|hit|met|triggered)"
     r"|(?:rate|request|call|usage)[ -]?limit (?:of|for) [^.]{0,48}(?:exceeded|reached)"
@@ -62,13 +64,18 @@ _SAID_ELSEWHERE: Final = pattern(
     r"|(?:リクエスト|アクセス|呼び出し)(?!\w{0,8}(?:サイズ|ボディ|長))\w{0,12}(?:上限|超え|超過|多すぎ)|レート制限"
     r"|слишком (?:много запросов|част)|превыш\w{0,8} (?:\w+ ){0,3}(?:частот|запросов|обращений|вызовов)"
     r"|zu viele (?:anfragen|versuche|aufrufe)|trop de (?:requêtes|demandes|tentatives|appels|sms|messages)"
-    r"|demasiad[ao]s (?:solicitudes|peticiones|intentos|llamadas)|muitas (?:requisições|solicitações|tentativas|chamadas)"
+    r"|demasiad[ao]s (?:solicitudes|peticiones|intentos|llamadas|consultas)"
+    r"|muitas (?:requisições|solicitações|tentativas|chamadas)"
     r"|troppe richieste|troppi tentativi"
+    r"|l[ií]mite d[ei] (?:peticiones|solicitudes|consultas|llamadas|requisições|chamadas|requêtes|richieste|chiamate)"
+    r"[^.]{0,40} (?:exced|super|alcanz|atingid|ultrapass|dépass|attei|raggiunt)"
 )
 #: Sentences that say that a number is used up: that of the calls of some time, unless a word near says another thing.
 _SPENT: Final = pattern(
     r"quota (?:for (?:\w+ ){1,4}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
     r"|exceed\w* (?:\w+ ){0,5}limit of [0-9][0-9,]{0,12} (?:\w+ ){0,2}(?:requests|calls|queries)"
+    r"|reached (?:the |your )?(?:hourly|daily|weekly|monthly) limit of [0-9][0-9,]{0,12} (?:\w+ ){0,2}"
+    r"(?:requests|calls|queries)"
     r"|(?:requests?|calls?) (?:\w+ )?reached (?:the |your )?(?:\w+ ){0,2}limit|requests are too many"
     r"|quota will be (?:renewed|reset|replenished|restored)|(?:query|usage) limits? (?:is |are |has been )?(?:exceeded|reached)"
     r"|quota [^.]{0,48}used up|reached (?:the |your )?(?:\w+ ){0,2}quota|(?:max(?:imum)?|pending|concurrent) requests exceeded"
@@ -81,7 +88,8 @@ _SPENT: Final = pattern(
     r"|(?:number|threshold|amount) (?:of|for) [^.]{0,48}(?:requests|calls|queries)[^.]{0,96}(?:exceeded|reached)"
 )
 _OTHER_THING: Final = pattern(
-    r"storage|disk|space|mailbox|memory|instance|seat|member|file|batch|single|depth|payload|upload|size|byte|length"
+    r"storage|disk|space|records?\b|service quota|mailbox|memory|instance|seat|member|file|batch|single|depth|payload|upload"
+    r"|size|byte|length"
     r"|transfer|cores?\b|cpu|pods?\b|compute|peraccount|spend|card\b|amount|transaction|withdraw|deposit|balance"
     r"|price limit|friend|pull request|merge request"
 )
@@ -103,11 +111,12 @@ _SIGNS: Final = frozenset(
         "ret",
         "retcode",
         "errno",
+        "estado",
     }
 )
 _MESSAGES: Final = frozenset(
     {"msg", "message", "errmsg", "errormsg", "errormessage", "statusmsg", "statusmessage", "errordescription", "info", "reason"}
-    | {"detail", "result", "description", "submsg", "retmsg", "resmsg"}
+    | {"detail", "result", "description", "submsg", "retmsg", "resmsg", "descripcion"}
 )
 _ENVELOPES: Final = frozenset({"response", "status", "baseresp", "header", "meta", "error", "errorresponse"})
 _FAILURES: Final = frozenset({"error", "fail", "failed", "failure", "nok", "false"})
@@ -127,7 +136,7 @@ _WAIT_KEY: Final = pattern(
 _RESET_KEY: Final = pattern(
     r"x?(?:rate)?(?:limit)?(?:resets?(?:ms|sec|seconds)?(?:at|on|time|timestamp|date)?(?:utc)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until|un(?:banned|blocked|locked)at)$"
     r"|(?:period|window|interval)ends?(?:at|time|date)?$"
-    r"|ratelimitnext$|next(?:valid)?(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
+    r"|ratelimitnext$|endtime$|next(?:valid)?(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
 )
 #: A sentence that names a wait: "try again in 7.5s", "retry after 35", "banned until 1700000000000", "in the next hour".
 _SENTENCE: Final = pattern(
@@ -142,6 +151,12 @@ _SENTENCE: Final = pattern(
     r"|(?:an?|one|(?:the )?next) (?P<one>second|minute|hour|day)(?![a-z])"
     r"|(?P<number>[0-9]{1,19}(?:\.[0-9]{1,9})?))(?![0-9])"
 )
+#: A limit: "15 requests per second", "40 API calls / minute", "5 per 1 minute", "50/second".
+_LIMIT: Final = pattern(
+    r"(?<![0-9.,:/-])([0-9]{1,9}) ?(?:(?:\w{1,8} )?(?:requests?|calls?|queries|hits|times|messages) )?"
+    r"(?:per (?:user|ip|key|client|account) )?"
+    r"(?:per|/|an?|each|every) ?([0-9]{1,5}(?= ?[smh]))? ?(seconds?|secs?|s|minutes?|mins?|m|hours?|h)(?![a-z0-9])"
+)
 #: A wait in the other languages, in a text that says "again" or "wait": "in 20 Sekunden", "через 30 секунд", "30秒后".
 _AGAIN_ELSEWHERE: Final = pattern(
     r"erneut|wieder|wart|réessay|patiente|attend|nuevo|intent|esper|novamente|tente|aguard|riprov|attend|повтор|попроб|подожд|再|等|다시|お待ち"
@@ -150,6 +165,7 @@ _WAIT_ELSEWHERE: Final = pattern(
     r"\b(?:in|nach|noch|en|em|por|após|tra|fra|dopo|через)\s([0-9]{1,6})\s?(?:(sekunde|segundo|secondi|секунд)|minuten\b|minut[oi]|минут)"
     r"|\b(?:dans|après)\s([0-9]{1,6})\s?(?:(seconde)|minute)|([0-9]{1,6})\s?(?:(秒|초)|分|분)钟?\s?(?:后|後|之后|以后|후|뒤)"
 )
+_NEXT_ELSEWHERE: Final = pattern(r"(?:siguiente|próximo|prochaine|nächsten?|prossimo|следующ\w{1,4}|下一) ?(?:minut|分钟)")
 #: A number without a unit is a wait after these words only.
 _MEANS_WAIT: Final = pattern(r"(?:after|in|until|for)[ :~]+[0-9.]+$")
 #: Digits of a number that is a date.
@@ -206,7 +222,7 @@ def _fails(named: Sequence[tuple[str, object]]) -> bool:
 def _is_429(named: Sequence[tuple[str, object]]) -> bool:
     """Whether a code is that of HTTP, in an object that has no data beside it."""
     return all(name in _SIGNS or name in _MESSAGES or value is None for name, value in named) and any(
-        name.endswith("code") and str(value).strip() == "429" for name, value in named
+        name.endswith(("code", "estado")) and str(value).strip() == "429" for name, value in named
     )
 
 
@@ -244,6 +260,20 @@ def wait_of(document: object, clock: Clock) -> int:
     return max((_wait(leaf, clock) for leaf in _leaves(document)), default=-1)
 
 
+def limit_of(document: object) -> tuple[int, Duration] | None:
+    """The limit and its window that a denial names in words, `15 requests per second`; None if it names none, or several."""
+    said = [document] if isinstance(document, str) else [leaf.value for leaf in _leaves(document)]
+    found: dict[Duration, int] = {}
+    for text in said:
+        if isinstance(text, str) and "token" not in (lower := text[:MAX_CHARACTERS].lower()):
+            for amount, many, unit in _LIMIT.findall(lower):
+                window = Duration(int(many or 1) * _scale(unit[0]))
+                if found.setdefault(window, int(amount)) != int(amount):
+                    return None
+    shortest = min(found, default=None)
+    return None if not shortest or not found[shortest] else (found[shortest], shortest)
+
+
 def _leaves(document: object) -> Iterator[_Leaf]:
     left: list[tuple[str, object, Mapping[str, object]]] = [("", document, {})]
     found = 0
@@ -253,6 +283,10 @@ def _leaves(document: object) -> Iterator[_Leaf]:
             left.extend([(key, one, value) for key, one in value.items()][:MAX_LEAVES])
         elif isinstance(value, list):
             left.extend([(name, one, of) for one in value[:MAX_LEAVES]])
+        elif (
+            isinstance(value, str) and value[:1] == "{" and isinstance(inner := decode(value.encode("utf-8", "replace")), dict)
+        ):
+            left.append((name, inner, of))  # What a gateway quotes of the answer of another server.
         else:
             found += 1
             yield _Leaf(_letters(name), value, of)
@@ -314,6 +348,8 @@ def _has_units_left(of: Mapping[str, object]) -> bool:
 def _in_sentence(text: str, clock: Clock) -> int:
     longest, text = -1, text[:MAX_CHARACTERS].lower()
     if _AGAIN_ELSEWHERE.search(text) is not None:
+        if _NEXT_ELSEWHERE.search(text) is not None:
+            longest = MINUTE
         for groups in _WAIT_ELSEWHERE.findall(text):  # Of each language the amount, and the unit if it is a second.
             amount, second = "".join(groups[::2]), "".join(groups[1::2])
             longest = max(longest, int(amount) * (SECOND if second else MINUTE))

@@ -180,6 +180,65 @@ def test_a_sentence_names_a_wait_or_none(said: str, seconds: int) -> None:
     assert [seconds * SECOND] == [hint.retry_after for hint in read_hints("some-provider", 429, {}, now=NOW, body=body)]
 
 
+@pytest.mark.parametrize(
+    ("said", "limit", "seconds"),
+    [
+        ("You have reached the rate limit of 15 requests per second", 15, 1),
+        ("A trial key is limited to 40 API calls / minute.", 40, 60),
+        ("Rate limit exceeded: 5 per 1 minute", 5, 60),
+        ("At most 5 calls per minute and 500 calls per hour", 5, 60),
+        ("1 request per 10 seconds", 1, 10),
+        ("400 requests per user per minute", 400, 60),
+        ("You have made 120 requests per minute; the limit is 60 requests per minute", None, None),
+        ("Rate limit reached on tokens per min. Limit: 10000 / min.", None, None),
+        ("You sent 20 requests in the last 60 seconds.", None, None),
+        ("1.5 requests per second, 0 per second, 3/4/5 h", None, None),
+    ],
+)
+def test_a_denial_may_name_its_limit_and_the_window_in_words(said: str, limit: int | None, seconds: int | None) -> None:
+    (denial,) = read_hints("some-provider", 429, {}, now=NOW, body=json.dumps({"error": {"message": said}}).encode())
+
+    assert (limit, None if seconds is None else seconds * SECOND) == (denial.limit, denial.window)
+    assert denial.remaining is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "states"),
+    [
+        ({"x-acme-qps-allotted": "25", "x-acme-qps-current": "1"}, [(25, 24, None, 1)]),
+        ({"x-acme-ratelimit-limit": "9", "x-acme-ratelimit-used": "9", "x-acme-ratelimit-reset": "5"}, [(9, 0, 5, None)]),
+        (
+            {"acme-ratelimit-limit": "9", "acme-ratelimit-remaining": "8", "acme-ratelimit-policy": "9;w=60;u=request"},
+            [(9, 8, None, 60)],
+        ),
+        (
+            {"ratelimit-usage": "2, 9", "ratelimit-limit": "4, 10", "ratelimit-reset": "5, 60"},
+            [(4, 2, 5, None), (10, 1, 60, None)],
+        ),
+        (
+            {"x-ratelimit-limit": "{'minute': 9, 'day': 20}", "x-ratelimit-remaining": "{'minute': 8, 'day': 0}"},
+            [(9, 8, None, 60), (20, 0, None, 86_400)],
+        ),
+        (
+            {"api-limits": '{"limits": {"minute": 5, "hour": 20}, "used": {"minute": 4, "hour": 5}}'},
+            [(5, 1, None, 60), (20, 15, None, 3_600)],
+        ),
+        (
+            {"x-ratelimit-limit": "60", "x-ratelimit-remaining": "9", "x-apiquota-remaining": "3"},
+            [(60, 9, None, None), (None, 3, None, None)],
+        ),
+        ({"x-ratelimit-delay": "60"}, []),
+    ],
+)
+def test_what_is_used_and_what_windows_are_named_is_the_state_of_limits(
+    headers: dict[str, str], states: list[tuple[int | None, int | None, int | None, int | None]]
+) -> None:
+    hints = read_hints("acme", 200, headers, now=NOW)
+    seconds = [tuple(None if span is None else span // SECOND for span in (hint.reset, hint.window)) for hint in hints]
+
+    assert states == [(hint.limit, hint.remaining, *spans) for hint, spans in zip(hints, seconds, strict=True)]
+
+
 def test_a_window_that_is_assumed_gives_way_to_what_the_answer_states() -> None:
     spent = {"x-ratelimit-limit-minute": "5", "x-ratelimit-remaining-minute": "0"}
     same = {**spent, "ratelimit-limit": "5", "ratelimit-remaining": "0", "ratelimit-reset": "13"}
