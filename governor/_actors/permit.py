@@ -74,7 +74,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
 
         Optional, for answers that take long: a probe of the circuit breaker has proved itself by then, `slow_call` is measured
         to here, and a strict window knows that the request has arrived. Once is enough: a second call, and one after the
-        outcome, change nothing. Raises `ConfigError` for a status that is no whole number below a million.
+        outcome, change nothing. Raises `ConfigError` for a status that is no whole number from 0 to 999,999.
         """
         if self.reported or self._answered is not None:
             return
@@ -82,7 +82,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
         if rejection is None and status not in REJECTED and not owner.awaits_answers:
             self._answered = _NOT_TOLD  # What adapters say of nearly every answer.
             return
-        if status is not None and (type(status) is not int or status > _MAX_STATUS):
+        if status is not None and not (type(status) is int and 0 <= status <= _MAX_STATUS):
             status = _plain(status)
         if rejection is not None and not isinstance(rejection, Rejection):
             raise ConfigError("rejection", rejection, "a member of `Rejection`, or None")
@@ -143,8 +143,8 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
         fingerprint. It is not kept.
 
         `used` is what the call really used, by unit, when that differs from what the permit asked for: whole numbers of at
-        least 0. Raises `ConfigError` for others and for a status that is no whole number below a million, and `UsageError` on a
-        second report.
+        least 0. Raises `ConfigError` for others, for a status that is no whole number from 0 to 999,999 and for what is no
+        exception, and `UsageError` on a second report.
         """
         if self.reported:
             raise self._reported_before()
@@ -156,7 +156,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
         if (
             error is None
             and used is None
-            and (status == 200 or status is None or status < 400 or (status < 500 and status not in REJECTED))
+            and (status == 200 or status is None or (type(status) is int and 0 <= status < 500 and status not in REJECTED))
             and not owner.degraded.failures  # C: and owner is not None and not owner.degraded.failures
         ):
             # What nearly all outcomes are: a success that changes only the counters.
@@ -193,7 +193,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
                 self.reported = True
                 owner.counters.ended(status, Result.SUCCESS)
                 return
-        if status is not None and (type(status) is not int or status > _MAX_STATUS):
+        if status is not None and not (type(status) is int and 0 <= status <= _MAX_STATUS):
             status = _plain(status)
         amounts = None if used is None else self._checked(used)
         if error is not None:
@@ -348,7 +348,7 @@ class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPer
             error is None
             and used is None
             and answer is None
-            and (status is None or status < 400 or (status < 500 and status not in REJECTED))
+            and (status is None or (type(status) is int and 0 <= status < 500 and status not in REJECTED))
             and owner.gathers  # C: and owner is not None and owner.gathers
             and (places is None or not (places.closed or self._settled))
             and not self.reported

@@ -8,7 +8,7 @@ Later sources override earlier ones, key by key. A variable is named after the p
 import logging
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -108,6 +108,22 @@ def located(problem: Problem, said: Sequence[Layer]) -> Problem:
                 line, column = layer.position(problem.path) or (None, None)
                 return problem._replace(source=layer.source, line=line, column=column)
     return problem
+
+
+def lost(said: Sequence[Layer], read: Callable[[Table], object]) -> Iterator[Problem]:
+    """The problems of values that a stronger source takes for tables: `global = 3` beneath `GOVERNOR__GLOBAL__MAX_SCOPES`.
+
+    Without that source `read` would reject them. What may be a table as well, such as the cost of a method, is no mistake.
+    """
+    for number, layer in enumerate(said):
+        stronger = [path.lower() for above in said[number + 1 :] for path in _paths(above.said)]
+        paths = [path.lower() for path in _paths(layer.said)] if stronger else []
+        taken = [path for path in paths if any(one.startswith(f"{path}.") for one in stronger)]
+        if taken:
+            try:
+                read(layer.said)
+            except ConfigError as error:
+                yield from (located(problem, (layer,)) for problem in error.problems if problem.path.lower() in taken)
 
 
 def policy_file(path: Path, *, named_by: str = "") -> Layer:

@@ -117,6 +117,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 check_labels(name, one, field=join("budget", name))
         with mistakes:
             prices = _named(PriceSettings(), tables["prices"], field="prices")
+            if "" in prices:
+                raise ConfigError(join("prices", ""), "", "the name of a model, or a pattern such as 'gpt-5*'")
         with mistakes:
             logging = read(LoggingSettings(), tables["logging"], field="logging")
         with mistakes:
@@ -140,10 +142,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Raises one `ConfigError` whose `problems` list every mistake of all sources, each with its file or variable, and with
         line and column in the policy file. Of text that is not TOML, only the first mistake is known.
         """
-        from governor.config.load import layers, located  # Slow to load, and needed only where files are read.
+        from governor.config.load import layers, located, lost  # Slow to load, and needed only where files are read.
 
         mistakes = Mistakes()
         said = layers(path, os.environ if environ is None else environ, env_file, mistakes)
+        mistakes.problems += lost(said, cls.from_mapping)
         try:
             config = cls.from_mapping(merge(folded_scopes(layer.said) for layer in said))
         except ConfigError as error:

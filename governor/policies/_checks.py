@@ -1,6 +1,6 @@
 """Validation of parameters: one function for each kind of value, used by every policy."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from math import inf
 from operator import index
 
@@ -86,9 +86,9 @@ def unit_name(field: str, value: object) -> None:
         raise ConfigError(field, value, f"{allowed} (did you mean {meant!r}?)")
 
 
-def units(field: str, amounts: Collection[object]) -> None:
-    """Raises `ConfigError` unless these are at most 100 names of units, each of at most 100 printable characters."""
-    if len(amounts) > MAX_UNITS or not all(map(_may_name_unit, amounts)):
+def units(field: str, amounts: object) -> None:
+    """Raises `ConfigError` unless these are amounts by at most 100 names of units, each of at most 100 printable characters."""
+    if not isinstance(amounts, Mapping) or len(amounts) > MAX_UNITS or not all(map(_may_name_unit, amounts)):
         raise ConfigError(field, amounts, f"amounts of at most {MAX_UNITS} units, for instance {{'tokens': 900}}")
 
 

@@ -568,6 +568,7 @@ MISTAKES = [
         "a label, such as 'agent-7', or a pattern, such as",
     ),
     ('budget."agent-*".requests = "1 per day"', 'budget."agent-*".labels is []', "labels, because 'agent-*' is none: a label"),
+    ('prices."".input = 1.0', "prices.\"\" is ''", "the name of a model, or a pattern such as 'gpt-5*'"),
     ("machine.spawn = true", "machine.spawn is True", "false, or a `socket` beside it"),
     ("machine.share = 0", "machine.share is 0", "a number above 0 and at most 1"),
     ('machine.name = "a\\tb"', "machine.name is 'a\\tb'", "a name of at most 64 printable characters"),
