@@ -45,7 +45,7 @@ _PARTS: Final = (
             r"(?<!limit-)(?:time-?)?(?:interval|period|window)(?:-size|-in)?(?:-?(?:ms|milliseconds|sec|seconds))?$|policy$"
         ),
     ),
-    ("used", pattern(r"(?:used|usage|current|consumed)$")),
+    ("used", pattern(r"(?:used|usage|current|consumed|count)$")),
     ("limit", pattern(r"(?:limit|max|quota|total|allowed$|allotted$)(?!.*(?:limit|max|quota|total|allowed$|allotted$))")),
 )
 _WINDOW: Final = pattern(r"second|minute|\bmin\b|hour|day|daily|month|persec|qps")
@@ -65,7 +65,7 @@ _TOKENS: Final = pattern(r"(?<!api-)tokens?(?!-used)")
 #: Words that say nothing about which limit is meant.
 _FILLERS: Final = pattern(r"\b(?:this|per|the|current|requests?|calls?|api)\b|[-_ ]+")
 #: Names of headers that may say a whole limit.
-_WHOLE: Final = pattern(r"rate-?limit|^remaining-req$|^api-limits$")
+_WHOLE: Final = pattern(r"rate-?limit|^remaining-req$|^api-limits$|^req-limit-")
 #: Names of limits without such a word: `x-acme-remaining` beside `x-acme-reset`.
 _PLAIN: Final = pattern(r"(.{2,64})-(remaining|left|limit|resets?(?:-?at|-?in|-?after)?)")
 #: Names of limits that are said as a ratio: `x-acme-call-limit: 40/40`.

@@ -242,7 +242,9 @@ class _Answer:
         for name, remaining, until, own in stated:
             policy = known.get(name)
             if policy is None:
-                policy = next(iter(known.values())) if len(known) == 1 and (not name or "" in known) else none
+                policy = (
+                    next(iter(known.values())) if len(known) == 1 and (not name or "" in known or len(stated) == 1) else none
+                )
             limit, window, dimension = policy
             if own is not none:
                 limit = limit if own.limit is None else own.limit
@@ -372,7 +374,7 @@ _MAX_STATED: Final = 2_048
 #: Statuses about a resource.
 _OF_A_RESOURCE: Final = frozenset({404, 405, 409, 410, 415})
 #: Headers that say the code of an error.
-_CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-mashery-error-code")
+_CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-error", "x-mashery-error-code")
 #: What Envoy adds to its denials, whose status can be set.
 _DENIED: Final = "x-envoy-ratelimited"
 _OLD_POLICY: Final = pattern(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
-from governor._units import MILLISECOND, MINUTE, SECOND, Duration
+from governor._units import DAY, MILLISECOND, MINUTE, SECOND, Duration
 from governor.hints.body import MAX_CHARACTERS, decode
 from governor.hints.patterns import pattern
 from governor.hints.values import MAX_LENGTH, Clock, count, span
@@ -37,7 +37,9 @@ _SAID: Final = pattern(
     r"too many (?!(?:pull|merge|friend|follow) )(?:(?:\w+ ){0,2}(?:requests|calls|attempts|tries|visits)|(?:\w+ )?request)\b"
     r"(?! in (?:\w+ )?(?:batch|bulk|single|one))(?![^.]{0,48} account (?:has been|is|was) locked)"
     r"|please wait (?:\w+ ){0,5}before (?:you |your )?(?:try|next|send)\w*|too many polls"
-    r"|reached (?:its|the|their|your) (?:\w+ )?rate limit"
+    r"|reached (?:its|the|their|your) (?:(?!pull|merge|friend)\w+ )?(?:rate|requests?|api|calls?|query) limit"
+    r"|must wait (?:\w+ ){0,3}[0-9]{1,6} (?:second|minute|hour)|wait [0-9]{1,6} (?:second|minute)s? between"
+    r"|try again (?:in|after) [0-9]{1,6} ?(?:s|seconds?|minutes?|hours?)\b|throttling your request"
     r"|(?:rate|requests?|calls?|api|throttle)[ -]?limits? (?:per \w+ |has |have |was |is |are |been )*"
     r"(?:exceed|reached|hit|met|triggered)"
     r"|(?:rate|request|call|usage)[ -]?limit (?:of|for) [^.]{0,48}(?:exceeded|reached)"
@@ -82,7 +84,8 @@ _SPENT: Final = pattern(
     r"|over (?:\w+ ){0,2}quota|usage limits? [^.]{0,40}exceeded|out of (?:\w+ ){0,3}quota"
     r"|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit"
     r"|requests|calls)|(?:hourly|daily|weekly|monthly|minutely|per-minute) (?:\w+ ){0,2}limit [^.]{0,40}(?:exceeded|reached)"
-    r"|(?:exceed|surpass)\w* (?:\w+ ){0,5}(?:quota|(?:hourly|daily|weekly|monthly) (?:\w+ |(?:\w+ ){1,2}(?:requests?|calls?) )?"
+    r"|(?:exceed|surpass)\w* (?:\w+ ){0,5}(?:quota|api calls"
+    r"|(?:hourly|daily|weekly|monthly) (?:\w+ |(?:\w+ ){1,2}(?:requests?|calls?) )?"
     r"limit"
     r"|(?:requests|calls|queries) per|(?:maximum|number of) (?:\w+ ){0,2}(?:requests|calls|queries))"
     r"|(?:number|threshold|amount) (?:of|for) [^.]{0,48}(?:requests|calls|queries)[^.]{0,96}(?:exceeded|reached)"
@@ -130,7 +133,7 @@ _ELEMENT: Final = pattern(r'(?i)<(?:\w{1,16}:)?([\w.-]{1,64})(?: name="([\w.-]{1
 _WAIT_KEY: Final = pattern(
     r"x?(?:rate)?(?:limit)?(?:(?:retry|reset|resets|available|allowed)(?:after|in|delay|wait)|wait(?:time|for)?|backoff|cooldown"
     r"|(?:ttl|time)remaining|remaining(?:ttl|time)"
-    r"|throttle|secondsuntilreset|estimatedtimetoregainaccess)(?P<unit>seconds?|secs?|ms|millis(?:econds)?|minutes?|mins?)?$"
+    r"|throttle|secondsuntilreset|ratelimitduration|estimatedtimetoregainaccess)(?P<unit>seconds?|secs?|ms|millis(?:econds)?|minutes?|mins?)?$"
 )
 #: Keys of instants, or spans, at which a limit is available again.
 _RESET_KEY: Final = pattern(
@@ -144,7 +147,8 @@ _SENTENCE: Final = pattern(
     r"|request (?:this |it )?after|replenished|timed out|will last|remaining (?:period|time))"
     r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[]"
     r"(?:(?P<clock>[0-9]{1,3}:[0-5][0-9]:[0-5][0-9])(?![0-9:])"
-    r"|(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:.]{5,18}z?|[0-9]{1,2} [a-z]{3} [0-9]{4} [0-9:]{8}(?: (?:utc|gmt))?)"
+    r"|(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:.]{5,18}z?|(?:[a-z]{3} [a-z]{3} [0-9]{1,2}|[0-9]{1,2} [a-z]{3}) [0-9]{4}"
+    r" [0-9:]{8}(?: (?:utc|gmt(?:[+-][0-9]{4})?))?)"
     r"|(?P<span>(?:[0-9]{1,9}(?:\.[0-9]{1,9})?\]?\s?(?:more )?"
     r"(?:milliseconds?|ms|[\u00b5\u03bcun]s|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)"
     r"(?![a-z])[ ,]{0,2}(?:and )?){1,4})"
@@ -170,6 +174,9 @@ _NEXT_ELSEWHERE: Final = pattern(r"(?:siguiente|próximo|prochaine|nächsten?|pr
 _MEANS_WAIT: Final = pattern(r"(?:after|in|until|for)[ :~]+[0-9.]+$")
 #: Digits of a number that is a date.
 _EPOCH_DIGITS: Final = 10
+#: Commas of numbers, `1,640 seconds`.
+_THOUSANDS: Final = pattern(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
+_MIDNIGHT: Final = pattern(r"(?:tomorrow|again|until|resets?|renew\w*|replenish\w*)[^.]{0,24} midnight[^.]{0,8} (?:utc|gmt)")
 _IS_SPAN: Final = pattern(r"(?:in|for)[ :~]+[0-9:]+$")
 _PART: Final = pattern(r"([0-9]+(?:\.[0-9]+)?)\]?\s?(?:more )?(ms|milli|[\u00b5\u03bcun]s|[smhd])")
 _MILLISECONDS: Final = ("ms", "milli")
@@ -346,13 +353,9 @@ def _has_units_left(of: Mapping[str, object]) -> bool:
 
 
 def _in_sentence(text: str, clock: Clock) -> int:
-    longest, text = -1, text[:MAX_CHARACTERS].lower()
-    if _AGAIN_ELSEWHERE.search(text) is not None:
-        if _NEXT_ELSEWHERE.search(text) is not None:
-            longest = MINUTE
-        for groups in _WAIT_ELSEWHERE.findall(text):  # Of each language the amount, and the unit if it is a second.
-            amount, second = "".join(groups[::2]), "".join(groups[1::2])
-            longest = max(longest, int(amount) * (SECOND if second else MINUTE))
+    text = _THOUSANDS.sub("", text[:MAX_CHARACTERS].lower())
+    longest = DAY - clock() % DAY if "midnight" in text and _MIDNIGHT.search(text) is not None else -1
+    longest = max(longest, _in_sentence_elsewhere(text))
     for found in _SENTENCE.finditer(text):
         if found["span"] is not None:
             parts = _PART.findall(found["span"])
@@ -369,6 +372,17 @@ def _in_sentence(text: str, clock: Clock) -> int:
         else:
             continue
         longest = max(longest, wait)
+    return longest
+
+
+def _in_sentence_elsewhere(text: str) -> int:
+    """The longest wait that a text of another language names."""
+    if _AGAIN_ELSEWHERE.search(text) is None:
+        return -1
+    longest = -1 if _NEXT_ELSEWHERE.search(text) is None else MINUTE
+    for groups in _WAIT_ELSEWHERE.findall(text):  # Of each language the amount, and the unit if it is a second.
+        amount, second = "".join(groups[::2]), "".join(groups[1::2])
+        longest = max(longest, int(amount) * (SECOND if second else MINUTE))
     return longest
 
 
