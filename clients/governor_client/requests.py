@@ -1,8 +1,9 @@
 """Adapter for requests: sessions that take a permit for each request."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, Unpack, final
 
 from governor import Governor, Priority, UsageError, extras
 from governor.clock import Clock, system_clock
@@ -160,27 +161,27 @@ def govern(session: S, provider: str, **options: Unpack[AdapterOptions]) -> S:
     the request was changed after it was prepared. A session that is pickled or copied stays governed, and signs before the
     wait. Raises `UsageError` if the session is governed already, and `ConfigError`.
     """
-    adapters = {prefix: adapter for prefix, adapter in session.adapters.items() if not isinstance(adapter, GovernedAdapter)}
-    if not adapters:
+    if all(isinstance(adapter, GovernedAdapter) for adapter in session.adapters.values()):
         raise UsageError("this session is governed already; make another one, or mount another GovernedAdapter")
-    governed = partial(GovernedAdapter, provider, **options)
-    for prefix, adapter in adapters.items():
-        session.mount(prefix, governed(adapter=adapter))
-    if "mount" not in vars(session):
-        session.mount = partial(_mount, session.mount, governed)  # type: ignore[method-assign] # for this one
+    adapters = _GovernedAdapters()
+    adapters.govern = partial(GovernedAdapter, provider, **options)
+    adapters.update(session.adapters)
+    session.adapters = adapters
     if "prepare_request" not in vars(session):
         session.prepare_request = partial(prepare, session.prepare_request, session)  # type: ignore[method-assign] # for this one
     return session
 
 
-def _mount(
-    mount: Callable[[str, BaseAdapter], None],
-    governed: Callable[..., GovernedAdapter],
-    prefix: str,
-    adapter: BaseAdapter,
-) -> None:
-    """`mount` of a governed session: an SDK may mount an adapter of its own."""
-    mount(prefix, adapter if isinstance(adapter, GovernedAdapter) else governed(adapter=adapter))
+@final
+class _GovernedAdapters(OrderedDict[str, BaseAdapter]):
+    """The adapters of a governed session, by prefix, in its order. One that is mounted later, as SDKs do, is governed too."""
+
+    #: Puts a governed adapter around another one.
+    govern: Callable[..., GovernedAdapter]
+
+    def __setitem__(self, prefix: str, adapter: BaseAdapter) -> None:
+        # Unpickling sets `govern` after the entries, which are governed.
+        super().__setitem__(prefix, adapter if isinstance(adapter, GovernedAdapter) else self.govern(adapter=adapter))
 
 
 def send_by_host(

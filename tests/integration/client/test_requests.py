@@ -1,5 +1,6 @@
 """Governed sessions of requests: permits, outcomes, waits, refusals and streams, against real servers on loopback."""
 
+import copy
 import pickle
 import socket
 from collections.abc import Callable, Iterator
@@ -270,8 +271,8 @@ def test_a_denial_is_an_error_of_requests_and_ours(settings: Callable[..., Confi
     assert isinstance(caught.value, requests.RequestException)
     assert isinstance(caught.value.request, requests.PreparedRequest)
     assert (url, None, Reason.RATE_LIMIT) == (caught.value.request.url, caught.value.response, caught.value.reason)
-    copy = pickle.loads(pickle.dumps(caught.value))
-    assert (type(caught.value), caught.value.args, None) == (type(copy), copy.args, copy.request)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(caught.value), caught.value.args, None) == (type(again), again.args, again.request)
 
 
 @pytest.mark.promise("R58")
@@ -450,9 +451,13 @@ def test_a_session_keeps_its_adapters_and_is_governed_once() -> None:
 @pytest.mark.promise("R56")
 def test_a_session_with_the_governor_of_the_process_can_be_pickled(site: "Site", monkeypatch: pytest.MonkeyPatch) -> None:
     with no_default_yet():
-        session = pickle.loads(pickle.dumps(govern(requests.Session(), "example", govern_loopback=True, wait=3.0)))
+        session = govern(requests.Session(), "example", govern_loopback=True, wait=3.0)
+        unpickled = pickle.loads(pickle.dumps(session))
 
-        assert 200 == session.get(site.at("/", 200)).status_code
+        assert 200 == unpickled.get(site.at("/", 200)).status_code
+        for same in (unpickled, copy.copy(session)):
+            same.mount("https://later.example/", HTTPAdapter())
+            assert isinstance(same.get_adapter("https://later.example/"), GovernedAdapter)
 
 
 def test_a_session_with_another_governor_says_why_it_cannot_be_pickled(session: requests.Session) -> None:
