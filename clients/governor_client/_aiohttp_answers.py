@@ -34,6 +34,7 @@ from aiohttp.streams import EmptyStreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from governor import CallFailure, PermitDenied
+from governor_client._aiohttp_bodies import is_unreadable
 from governor_client._attempt import Attempt, Fault, fault_of_system
 from governor_client._denials import DO_NOT_REPEAT, DeniedResponse
 from governor_client._observed import Observation
@@ -74,7 +75,7 @@ def fault_of(error: BaseException) -> Fault:
 
 def report(attempt: Attempt, error: BaseException, request: ClientRequest) -> None:
     """Reports an error that ended a request before its answer began."""
-    fault = fault_of(error)
+    fault = Fault(None, ours=True) if is_unreadable(request) else fault_of(error)
     if not isinstance(error, Exception) and is_timed_out(request):
         # `total` of the timeout ends a request by cancelling its task.
         attempt.broke(TimeoutError("the total timeout of the request is over"), _TIMED_OUT)

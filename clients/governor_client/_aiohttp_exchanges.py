@@ -4,7 +4,7 @@ A call of a session goes through its middlewares once for each request that leav
 authentication. `Call` tells them apart.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 from weakref import ref
@@ -17,22 +17,20 @@ from aiohttp import (
     ClientRequest,
     ClientResponse,
     ClientSession,
-    FormData,
-    MultipartWriter,
     ServerDisconnectedError,
 )
-from aiohttp.payload import BytesPayload
 from multidict import CIMultiDict
 
 from governor import Permit, PermitDenied
 from governor_client import _aiohttp_answers as answers
+from governor_client._aiohttp_bodies import READING_OF_REQUEST, is_repeatable, watch
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, as_error_of
 from governor_client._headers import LazyHeaders
 from governor_client._hint_bodies import begin
 from governor_client._observed import Observation
 from governor_client._operation import Operation
-from governor_client._request import Reading, Request
+from governor_client._request import Request
 from governor_client._terms import Terms
 from governor_client._wait import WaitBudget
 
@@ -44,7 +42,6 @@ REPEATED: Final = (ClientOSError, ServerDisconnectedError)
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 #: The call that this task makes.
 current: Final[ContextVar["Call | None"]] = ContextVar("governor_client_aiohttp", default=None)
-_PLAIN: Final = (str, bytes, int, float)
 
 
 def _none() -> None:
@@ -87,6 +84,8 @@ class Call(msgspec.Struct, eq=False):
     called: "Called | None" = None
     #: The error in which the latest request ended, if aiohttp repeats it after that.
     repeated: Exception | None = None
+    #: Whether an error has come through other middlewares of the session, where its requests begin.
+    interrupted: bool = False
 
     def budget(self) -> WaitBudget:
         """The wait of the call, the same each time. Most calls never wait, and need none."""
@@ -113,7 +112,7 @@ class Call(msgspec.Struct, eq=False):
 
     def reset(self, attempting: "_Exchange | None") -> None:
         """Begins an attempt that aiohttp makes as a call of its own."""
-        self._timer, self._request, self.repeated = None, _none, None
+        self._timer, self._request, self.repeated, self.interrupted = None, _none, None, False
         self.attempting = attempting
 
 
@@ -137,6 +136,8 @@ class _Exchange(msgspec.Struct, eq=False, kw_only=True):
                 return await handler(request)
             permit = await operation.governor.acquire(operation.provider, request.method, **operation.ask_further())
             attempt = operation.granted_further(permit)
+        if operation is None or not operation.request.repeatable:
+            watch(request)
         try:
             response = await handler(request)
         except BaseException as error:
@@ -272,70 +273,16 @@ class Calling(_Exchange, kw_only=True):
         finally:
             self.call.attempting = None
 
+    def fault(self, error: BaseException) -> Fault:
+        # A middleware of the program has failed before the request was sent, perhaps in asking another provider for a token.
+        own = self._unused is not None and self.call.interrupted
+        return Fault(None, unused=True) if own else super().fault(error)
+
     def answer(self, denied: DeniedResponse) -> ClientResponse:
         session, url = self.session, self.url
         assert url is not None
         headers = CIMultiDict({**session.headers, **CIMultiDict(self.options.get("headers") or {})})
         return answers.synthetic(denied, self.method, url, headers, session._response_class, session)
-
-
-def _query_of_request(request: ClientRequest) -> str:
-    return request.url.raw_query_string
-
-
-def _body_of_request(request: ClientRequest) -> bytes | None:
-    return _in_memory(request.body)
-
-
-def _query_of_call(call: "tuple[ClientSession, URL, Mapping[str, Any]]") -> str:
-    params = call[2].get("params")
-    return (call[1].extend_query(params) if params else call[1]).raw_query_string
-
-
-def _body_of_call(call: "tuple[ClientSession, URL, Mapping[str, Any]]") -> bytes | None:
-    session, _, options = call
-    if options.get("json") is not None:
-        encoded = session.json_serialize(options["json"])
-        return encoded.encode() if isinstance(encoded, str) else encoded
-    return _in_memory(options.get("data")) if is_repeatable_call(options) else None
-
-
-def _in_memory(body: object) -> bytes | None:
-    match body:
-        case str():
-            return body.encode()
-        case bytes() | bytearray() | memoryview():
-            return bytes(body)
-        case BytesPayload():
-            return bytes(body._value)
-        case Mapping() | list() | tuple():
-            return _in_memory(FormData(body)())
-        case _:
-            return None
-
-
-#: Of the request that a middleware hands on, and of a call: its session, its URL and its arguments.
-READING_OF_REQUEST: Final = Reading(_query_of_request, _body_of_request)
-READING_OF_CALL: Final = Reading(_query_of_call, _body_of_call)
-
-
-def is_repeatable_call(options: Mapping[str, Any]) -> bool:
-    return options.get("upload_tracker") is None and is_repeatable(options.get("data"))
-
-
-def is_repeatable(body: object) -> bool:
-    """Whether a body is in memory, so that it can be sent again."""
-    match body:
-        case None | str() | bytes() | bytearray() | memoryview() | BytesPayload():
-            return True
-        case MultipartWriter():
-            return all(isinstance(part, BytesPayload) for part, _, _ in body)
-        case Mapping():
-            return all(isinstance(value, _PLAIN) for value in body.values())
-        case list() | tuple():
-            return all(isinstance(pair, Iterable) and all(isinstance(each, _PLAIN) for each in pair) for pair in body)
-        case _:
-            return False
 
 
 def describe(
@@ -350,12 +297,15 @@ def describe(
 ) -> Sending:
     """The exchange of a request, with its operation. `permit` is that of the first attempt of a plain request."""
     url, body = request.url, request.body
+    repeatable = not body or is_repeatable(body)
+    if not repeatable:
+        watch(request)
     description = Request(
         request.method,
         url.host or "",
         url.path,
         request.headers,
-        repeatable=not body or is_repeatable(body),
+        repeatable=repeatable,
         buffered=buffered and request.headers.get("upgrade") is None,
         caller=caller,
         original=request,

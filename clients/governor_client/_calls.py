@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 import anyio
 
 from governor import PermitDenied
-from governor_client._attempt import Attempt
+from governor_client._attempt import Attempt, Fault
 from governor_client._call import Call
 from governor_client._denials import as_error_of
 from governor_client._exchange import CLOSING, ago_on, arepeats, arun, go_on, repeats, run
@@ -234,6 +234,14 @@ class _ClientExchange(HttpxExchange, kw_only=True):
             return None
         self.attempt, self._unused = self._unused, None
         return self.operation if self.attempt is None else None
+
+    def fault(self, error: BaseException) -> Fault:
+        if self._unused is not None:
+            return Fault(None, unused=True)  # Of authentication or an event hook, before the request was sent.
+        answered = self.attempt is not None and self.attempt.status is not None
+        if answered and not isinstance(error, self.kit.transport_error):
+            return Fault(None)  # Of an event hook of the program: the provider has answered.
+        return super().fault(error)
 
     def begun(self, response: "httpx2.Response", reporting: "Reporting") -> None:
         """The answer has begun: lets its body report to the attempt, unless it is complete already."""

@@ -4,7 +4,7 @@ The extra `aiohttp` installs what is needed: aiohttp 3.12.15 or later.
 """
 
 from collections import ChainMap
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, final
 from weakref import ref
@@ -27,6 +27,7 @@ from governor_client._wait import Wait, WaitBudget, longest
 try:
     from aiohttp import (
         ClientHandlerType,
+        ClientMiddlewareType,
         ClientRequest,
         ClientResponse,
         ClientSession,
@@ -38,16 +39,8 @@ try:
 except ModuleNotFoundError as error:
     raise missing("aiohttp", error) from None
 
-from governor_client._aiohttp_exchanges import (
-    READING_OF_CALL,
-    REPEATED,
-    Call,
-    Calling,
-    current,
-    describe,
-    is_repeatable,
-    is_repeatable_call,
-)
+from governor_client._aiohttp_bodies import READING_OF_CALL, is_repeatable, is_repeatable_call
+from governor_client._aiohttp_exchanges import REPEATED, Call, Calling, current, describe
 from governor_client._aiohttp_plain import PlainCall, send_plain
 
 if TYPE_CHECKING:
@@ -173,6 +166,10 @@ class GovernedMiddleware:
         assert request is not None, "a request that waits is kept"
         return self._terms.budget(..., _longest(request.session.timeout))
 
+    def _around(self, others: Sequence[ClientMiddlewareType]) -> tuple[ClientMiddlewareType, ...]:
+        """The middlewares of a governed call with these others: the last one takes the permits."""
+        return (_first, *others, self) if others else (self,)
+
     async def _call(
         self,
         session: ClientSession,
@@ -188,7 +185,7 @@ class GovernedMiddleware:
         if check:
             options["raise_for_status"] = False
         if options.get("middlewares") is not None:
-            options["middlewares"] = (*options["middlewares"], self)
+            options["middlewares"] = self._around(options["middlewares"])
         if isinstance(options.get("data"), FormData):
             options["data"] = options["data"]()  # A form can be read once, and what comes of it again.
         # That of the class, so that it can be replaced, as aioresponses does.
@@ -260,6 +257,17 @@ class GovernedMiddleware:
         )
 
 
+async def _first(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """The first middleware of a governed call with others: tells their errors from those of a stub in place of the session."""
+    try:
+        return await handler(request)
+    except BaseException:
+        call = current.get()
+        if call is not None:
+            call.interrupted = True
+        raise
+
+
 def govern(
     session: S,
     provider: str,
@@ -310,7 +318,7 @@ def govern(
         return middleware._call(governed, method, str_or_url, options)
 
     # Not by assignment: in development mode aiohttp warns of attributes that it does not know.
-    vars(session).update(_request=request, _middlewares=(*session._middlewares, middleware))
+    vars(session).update(_request=request, _middlewares=middleware._around(session._middlewares))
     return session
 
 

@@ -287,16 +287,25 @@ def _without_boundary(body: bytes) -> bytes:
     return body.replace(boundary, b"")
 
 
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize(
+    ("mistake", "raised"),
+    [
+        (LookupError("a bug of the program"), aiohttp.ClientConnectionError),
+        (FileNotFoundError("rows.csv"), aiohttp.ClientOSError),
+        (TimeoutError("another provider"), TimeoutError),
+    ],
+)
 async def test_a_body_that_fails_while_it_is_read_is_no_failure_of_the_provider(
-    governor: Governor, make: Make, provider: Provider
+    governor: Governor, make: Make, provider: Provider, mistake: Exception, raised: type[Exception]
 ) -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b"piece"
-        raise LookupError("a bug of the program")
+        raise mistake
 
     async with make(governor) as session:
-        with pytest.raises(aiohttp.ClientConnectionError, match="a bug of the program"):
-            await session.post(provider.at("/", status(200)), data=body())
+        with pytest.raises(raised):
+            await session.put(provider.at("/", status(200)), data=body())
 
     assert CounterRecord(requests=1, neutral=1) == counters(governor)
 
@@ -364,6 +373,22 @@ async def test_a_call_that_is_not_sent_because_it_is_wrong_gives_its_permit_back
             await session.get(url, data=b"", json={})
 
         assert 200 == (await session.get(url)).status
+
+
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize("mistake", [FileNotFoundError("token"), TimeoutError("another provider"), LookupError("token")])
+async def test_a_middleware_that_fails_before_the_request_is_sent_gives_the_permit_back(
+    governor: Governor, provider: Provider, mistake: Exception
+) -> None:
+    async def sign(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        raise mistake
+
+    async with by_govern(governor) as session:
+        for headers in ({}, {"x-stainless-retry-count": "0"}):  # The second one is no plain request.
+            with pytest.raises((type(mistake), aiohttp.ClientOSError)):
+                await session.get(provider.at("/", status(200)), middlewares=(sign,), headers=headers)
+
+    assert CounterRecord(requests=2, neutral=2) == counters(governor)
 
 
 async def test_an_answer_that_is_no_http_is_a_failure(governor: Governor, make: Make, break_off: Callable[..., Any]) -> None:

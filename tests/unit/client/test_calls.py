@@ -222,6 +222,24 @@ async def test_authentication_that_fails_by_itself_gives_the_permit_back(both: B
     assert CounterRecord(requests=1, neutral=1) == both.governor.statistics().counters
 
 
+@pytest.mark.promise("R06")
+@pytest.mark.parametrize(
+    ("hook", "counted"),
+    [("request", CounterRecord(requests=1, neutral=1)), ("response", CounterRecord(requests=1, answered_2xx=1))],
+)
+async def test_an_event_hook_that_fails_is_no_failure_of_the_provider_and_repeats_nothing(
+    both: Both, hook: str, counted: CounterRecord
+) -> None:
+    def fail(_: object) -> None:
+        raise TimeoutError("another provider")
+
+    client = both.client(lambda request: httpx2.Response(200, stream=httpx2.ByteStream(b"")), event_hooks={hook: [fail]})
+
+    with pytest.raises(TimeoutError):
+        await both.get(client)
+    assert counted == both.governor.statistics().counters
+
+
 @pytest.mark.promise("R50")
 async def test_plain_event_hooks_serve_both_kinds_of_calls_for_each_attempt(both: Both) -> None:
     told: list[object] = []
