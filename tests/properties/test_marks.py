@@ -23,12 +23,12 @@ from governor._store.writer import Entry
 from governor._units import MINUTE, SECOND, Instant
 from governor.clock import Moment
 from governor.config import parse_limit
-from governor.policies.account import tariff_of
+from governor.policies.account import AT, GRANTED, OUT, Account, Tariff, new_cells, tariff_of
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.budget import Budget, BudgetLimit, Budgets
 from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
-from governor.policies.mark import Mark
+from governor.policies.mark import Charge, Mark
 from governor.policies.pipeline import DEFAULT_ARRIVALS, Pipeline, PipelineSettings
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
@@ -382,3 +382,166 @@ def test_places_of_a_killed_life_come_back_a_margin_and_the_usual_duration_after
         system.now += 1
 
         assert [False, True, True, False] == [before, *(life.ask(0, PLAIN) for _ in range(3))]
+
+
+COSTED = Request(3, {"tokens": 7})
+TARIFFS = Tariff({"requests": 1}, 1_500), Tariff({"requests": 1, "tokens": 2}, 800), Tariff({"tokens": 1}, 3_000)
+
+
+def double(request: Request) -> int:
+    """The points of a request that costs twice as much."""
+    return TARIFFS[1].points(Request(2 * request.cost, request.units))
+
+
+class Ahead:
+    """Two marks over three accounts, and each point that they grant, lend and leave to a slice, counted one by one."""
+
+    def __init__(self) -> None:
+        self.now = Instant(SECOND)
+        self.accounts = [Account("", tariff, write=self.write, cells=new_cells(), wait=self.wait) for tariff in TARIFFS]
+        one, two, three = (Charge(account, account.tariff.points(PLAIN), account.tariff.points) for account in self.accounts)
+        self.charges = (one, two, three), (two._replace(plain=2, points=double),)
+        self.marks = [Mark(charges, tracked=place == 1) for place, charges in enumerate(self.charges)]
+        self.used, self.lent, self.plain = [0, 0, 0], [0, 0], [0, 0]
+        #: When each mark has drawn a slice, how many plain requests it had granted then, and how many without a pause.
+        self.looked = [(0, 0, 0)] * 2
+
+    def write(self, account: Account) -> None:
+        assert (account.wants, account.writing) == (True, False)
+        account.begin(self.now)
+
+    def wait(self, done: Callable[[], bool]) -> bool:
+        self.written()
+        return done()
+
+    def written(self) -> None:
+        for account in self.accounts:
+            if account.writing:
+                account.written()
+
+    def spend(self, which: int, request: Request, count: int = 1) -> None:
+        for account, plain, points in self.charges[which]:
+            self.used[self.accounts.index(account)] += count * (plain if request is PLAIN else points(request))
+        self.plain[which] += count if request is PLAIN else 0
+
+    def ask(self, which: int, request: Request) -> None:
+        mark, plain = self.marks[which], request is PLAIN
+        left = mark.left if plain else 0
+        costs = [(charge.account.room, charge.plain if plain else charge.points(request)) for charge in self.charges[which]]
+        assert mark.is_tight(request) == (not left and any(cost > room for room, cost in costs))
+        # A request that is not plain finds what is left of the slice of its scope as well.
+        returned = [0 if plain else mark.left * charge.plain for charge in self.charges[which]]
+        short = any(cost > room + more for (room, cost), more in zip(costs, returned, strict=True))
+        assert mark.short(self.now, request) == (short and not left)
+        if short and not left and which:
+            mark.flush()
+            assert all(account.writing for account, _, _ in self.charges[which] if account.waiting)
+            return
+        # The record that is written next covers the request, whatever it costs.
+        assert not short or left or mark.wait(self.now, request)
+        mark.commit(self.now, request)
+        self.spend(which, request)
+        if left:
+            assert mark.left == left - plain
+        elif plain:
+            self.drawn(which)
+
+    def drawn(self, which: int) -> None:
+        """A slice lasts for 5 ms at the rate so far, and is a small part of the room, and of the calls without a pause."""
+        left, count = self.marks[which].left, self.plain[which]
+        at, before, run = self.looked[which]
+        lasts = (count - before) * 5_000 // max(1, self.now - at)
+        run = run + count - before if lasts else 0
+        self.looked[which] = self.now, count, run
+        assert left <= min(lasts, run // 8)
+        for account, plain, _ in self.charges[which]:
+            assert 64 * plain * left <= account.room + plain * left
+            assert not plain or account.cells[AT] == self.now
+
+    def renew(self, which: int) -> None:
+        mark, charged = self.marks[which], [(account, plain) for account, plain, _ in self.charges[which] if plain]
+        while mark.left:
+            self.ask(which, PLAIN)
+        wanted = [account.wants or 2 * (account.room - plain) < account.credit for account, plain in charged]
+        assert mark.renew(self.now) == (not mark.tracked and not any(wanted))
+        if not mark.tracked and not any(wanted):
+            self.spend(which, PLAIN)
+            self.drawn(which)
+
+    def lend(self, which: int, count: int) -> None:
+        """Lends, or has half of what is lent used and the other half returned."""
+        mark, lent = self.marks[which], self.lent[which]
+        if lent:
+            self.lent[which] = 0
+            mark.collect(self.now, lent // 2)
+            self.spend(which, PLAIN, lent // 2)
+            mark.reclaim(lent - lent // 2)
+            return
+        found = mark.lendable(self.now)
+        assert not mark.left
+        charged = [(account, plain) for account, plain, _ in self.charges[which] if plain]
+        assert found == min(account.room // plain for account, plain in charged)
+        assert all(one.wants for one, _ in charged if one.credit < one.tariff.most and 2 * one.room < one.tariff.most)
+        self.lent[which] = min(found, count)
+        mark.lend(self.lent[which])
+
+    def check(self) -> None:
+        marks = list(zip(self.marks, self.charges, self.lent, strict=True))
+        for account, used in zip(self.accounts, self.used, strict=True):
+            ahead = sum((mark.left + lent) * one.plain for mark, all_, lent in marks for one in all_ if one.account is account)
+            assert used + ahead == account.granted == account.cells[GRANTED] <= account.limit
+            assert ahead <= account.out == account.cells[OUT]
+            # What a slice has granted is known when it is closed.
+            assert account.open or ahead == account.out
+
+    def close(self) -> None:
+        for account in self.accounts:
+            account.close(self.now)
+            assert not account.open
+        assert all(not mark.left for mark in self.marks)
+
+
+@pytest.mark.promise("R62")
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["plain", "plain", "plain", "renew", "costed", "lend", "written", "close", "look"]),
+            st.sampled_from([0, 0, 1]),
+            st.sampled_from([1, 8, 80]),
+            st.sampled_from([0, 1, 20, SECOND]),
+        ),
+        min_size=5,
+        max_size=30,
+    )
+)
+def test_an_account_counts_each_request_once_whether_granted_or_lent_or_left_of_a_slice(
+    steps: list[tuple[str, int, int, int]],
+) -> None:
+    world = Ahead()
+    for what, which, times, gap in steps:
+        for _ in range(times):
+            world.now = Instant(world.now + gap)
+            match what:
+                case "plain" | "costed":
+                    world.ask(which, PLAIN if what == "plain" else COSTED)
+                case "renew":
+                    world.renew(which)
+                case "lend":
+                    world.lend(which, 9 * times)
+                case "written":
+                    world.written()
+                case "close":
+                    world.close()
+                case _:
+                    world.marks[which].flush()
+        world.check()
+
+
+def test_of_many_plain_requests_in_a_row_few_look_at_an_account() -> None:
+    world, looks = Ahead(), 0
+    for _ in range(600):
+        world.now = Instant(world.now + 20)
+        looks += not world.marks[0].left
+        world.ask(0, PLAIN)
+
+    assert looks < 150
