@@ -180,19 +180,21 @@ class Access(Taking):
 
     # The address of a scope.
 
-    def find(self, provider: str, method: str | None, timeout: float | None, here: Portal | None = None) -> Address | Denied:
+    def find(
+        self, provider: str, method: str | None, timeout: float | None, portal: Portal | None = None, *, here: bool = False
+    ) -> Address | Denied:
         """The actor of a scope, from any thread. A denial if there can be none, or if the loop does not answer in time.
 
-        `here` is the portal of a caller who knows that it may call the actors.
+        `portal` is given by a caller who has it, and `here` by one who knows that it may call the actors.
         """
-        portal = here or self.running()
+        portal = portal or self.running()
         known = self.addresses.get(method, _NONE).get(provider)
         if known is not None:
             return known
         scope = scope_of(provider, method)
         if portal.ended:
             return Denied(scope, Reason.SHUTTING_DOWN, None)
-        if here or portal.here() or (self.backend is not None and self.backend.anywhere):
+        if here or (self.backend is not None and self.backend.anywhere) or portal.here():
             return self._add(provider, method, scope)
         try:
             return portal.call(partial(self._add, provider, method, scope), answer_timeout(timeout))
@@ -257,7 +259,7 @@ class Access(Taking):
         """A permit now or not at all, by a step of the actor."""
         portal = self.running()
         here = portal.here()
-        actor = self.find(provider, method, 0, portal if here else None)
+        actor = self.find(provider, method, 0, portal, here=here)
         if isinstance(actor, Denied):
             return actor
         if here:
@@ -273,11 +275,11 @@ class Access(Taking):
             if permit is not None:
                 return permit
         answer: Permit | Denied
-        actor = self.find(provider, method, acquire.timeout)
+        portal = self.running()
+        actor = self.find(provider, method, acquire.timeout, portal)
         if isinstance(actor, Denied):
             answer = actor
         else:
-            portal = self.running()
             answer = _acquire_here(actor, acquire) if portal.here() else ask_blocking(portal, actor, acquire)
         if isinstance(answer, Denied):
             if answer.again and answer.retry_after is not None:

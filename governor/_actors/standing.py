@@ -50,7 +50,8 @@ class Standing:
     def is_behind(self, waiter: Waiter) -> bool:
         """Whether a call in another scope, which arrived before, waits for a shared limit that this one needs."""
         request = waiter.acquire.request
-        return any(share.queue.is_ahead_of(waiter.number) and share.amount(request) for share in self.shares)
+        shares = self._ledger.pipeline.shares  # Of most scopes there are none, which is known without a generator.
+        return bool(shares) and any(share.queue.is_ahead_of(waiter.number) and share.amount(request) for share in shares)
 
     def outlook(self, now: Instant, head: Waiter) -> tuple[Verdict, Instant]:
         """The verdict for the head, and an instant before that at which to look at it again; `NEVER` if there is none."""
@@ -116,11 +117,11 @@ class Standing:
 
     def recall_for(self, now: Instant, request: Request) -> bool:
         """Recalls what is granted ahead in other scopes and stands in the way of a request. False if nothing does."""
-        if any(
-            (share.policy.lends or share.policy.lends_places) and share.policy.earliest(now, request) > now
-            for share in self.shares
-        ):
-            return self._surroundings.sharing.recall(self._ledger.pipeline.shared)
+        pipeline = self._ledger.pipeline
+        for share in pipeline.shares:
+            policy = share.policy
+            if (policy.lends or policy.lends_places) and policy.earliest(now, request) > now:
+                return self._surroundings.sharing.recall(pipeline.shared)
         return False
 
     def move_on(self) -> None:

@@ -94,7 +94,15 @@ class Calls:
 
     def granted(self, stand_in: StandIn, grant: Grant, number: int, *, held: bool) -> Permit:
         """See `Permits.granted`."""
-        owner = self._owner(stand_in.scope, number=number, cost=grant.request.cost)
+        owner = AskedOwner(
+            stand_in.scope,
+            self._outbox,
+            self._classifier,
+            self._watch,
+            connection=self._connection,
+            number=number,
+            cost=grant.request.cost,
+        )
         if held:
             self._held.add(owner)
         return (HeldPermit if held else Permit)(owner, grant.granted_at, grant.generation, grant)
@@ -102,25 +110,19 @@ class Calls:
     def granted_here(self, stand_in: StandIn, permit: Permit, actor: ScopeActor, caller: str | None) -> Permit:
         """See `Permits.granted_here`."""
         self.use(stand_in.scope, permit.grant().request, caller)
-        owner = self._owner(stand_in.scope, behind=actor, caller=caller, cost=permit.grant().request.cost)
-        if isinstance(permit, HeldPermit):
-            self._held.add(owner)
-        return taken_over(permit, owner)
-
-    def _owner(
-        self, scope: str, number: int = 0, behind: ScopeActor | None = None, caller: str | None = None, cost: int = 1
-    ) -> AskedOwner:
-        return AskedOwner(
-            scope,
+        owner = AskedOwner(
+            stand_in.scope,
             self._outbox,
             self._classifier,
             self._watch,
             connection=self._connection,
-            number=number,
-            behind=behind,
+            behind=actor,
             caller=caller,
-            cost=cost,
+            cost=permit.grant().request.cost,
         )
+        if isinstance(permit, HeldPermit):
+            self._held.add(owner)
+        return taken_over(permit, owner)
 
     def give_back(self, permit: Permit) -> None:
         """See `Permits.give_back`."""

@@ -57,7 +57,7 @@ class Leases:
         self._refreshed_at = clock()
         self._leases: dict[str, _Lease] = {}
         #: How many asks in each scope a lease could have served, since the last `lend`.
-        self._asked: Counter[str] = Counter()
+        self._asked: dict[str, int] = {}
         #: Lent permits that have been used.
         self.used = 0
 
@@ -80,13 +80,13 @@ class Leases:
 
     def asked(self, scope: str) -> None:
         """The process has asked for one permit, which a lease could have served."""
-        self._asked[scope] += 1
+        self._asked[scope] = self._asked.get(scope, 0) + 1
 
     def lend(self) -> None:
         """Grants ahead where asks have come in."""
         if not self._asked:
             return
-        asked, self._asked = self._asked, Counter()
+        asked, self._asked = self._asked, {}
         for scope, asks in asked.items():
             lease = self._lease(scope)
             if lease is not None:

@@ -77,6 +77,7 @@ class Members:
         self.opens_at = Instant(clock() + outlasting(TTL)) if learning else Instant(0)
         self.budgets = supervisor.budgets
         self._supervisor = supervisor
+        self._actors = supervisor.actors
         self._sessions: dict[Session, _Rate] = {}
         self._queries: deque[_Query] = deque()
         self._asked = anyio.Event()
@@ -94,8 +95,7 @@ class Members:
 
     def actor(self, scope: str) -> ScopeActor | None:
         """See `session.Machine`."""
-        actors = self._supervisor.actors
-        known = actors.get(scope)
+        known = self._actors.get(scope)
         if known is not None:
             return known
         provider, _, method = scope.partition(":")

@@ -195,22 +195,32 @@ class Session:
         self.leases.lend()
 
     def _settle(self) -> None:
-        told_to, self._told_to = self._told_to, {}
-        for actor in told_to:
-            # In a step of its own, so that they have been read before that is said.
-            actor.change(bool)
         asks, self._asks = self._asks, []
+        first = next(iter(self._told_to), None)
+        # Where calls wait, the step that decides on an ask reads the outcomes: one step for the two of them, instead of two.
+        if not (asks and len(self._told_to) == 1 and first and first.waiting and self._machine.actor(asks[0].scope) is first):
+            self._read_outcomes()
         try:
             for ask in asks:
                 self._ask(ask)
         finally:
             self._decide()
+            self._read_outcomes()
+
+    def _read_outcomes(self) -> None:
+        told_to, self._told_to = self._told_to, {}
+        for actor in told_to:
+            # In a step of its own, so that they have been read before that is said.
+            actor.change(bool)
 
     def _decide(self) -> None:
         """Decides on the asks in a row that take a step of one actor."""
         asks, self._together = self._together, []
         if asks:
-            asks[0].actor.acquire_all([(one.waiter.acquire, one.waiter) for one in asks])
+            actor = asks[0].actor
+            actor.acquire_all([(one.waiter.acquire, one.waiter) for one in asks])
+            if self._told_to and not actor.unread:
+                self._told_to.pop(actor, None)
 
     def answer(self, message: FromOwner) -> None:
         """Sends an answer, which refreshes the leases of the process."""

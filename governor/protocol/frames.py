@@ -6,6 +6,7 @@ Bound: a message has at most `MAX_FRAME` bytes. A reader keeps at most one incom
 """
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import Final, Generic, TypeVar, final
 
 import msgspec
@@ -18,6 +19,8 @@ HEADER: Final = 4
 MAX_FRAME: Final = 1_048_576
 
 Message = TypeVar("Message")
+_length: Final = Struct(">I")
+_length_at: Final = _length.unpack_from
 _encoder: Final = msgspec.msgpack.Encoder(enc_hook=encode_duration)
 
 
@@ -30,7 +33,7 @@ def encode(message: msgspec.Struct) -> bytes:
     content = _encoder.encode(message)
     if len(content) > MAX_FRAME:
         raise FrameError(f"a message of {len(content):,} bytes is longer than the {MAX_FRAME:,} that a frame can hold")
-    return len(content).to_bytes(HEADER, "big") + content
+    return _length.pack(len(content)) + content
 
 
 @final
@@ -50,25 +53,29 @@ class FrameReader(Generic[Message]):
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """The messages that are complete now. Raises `FrameError` at a message that is too long, or of no known type."""
-        buffer = self._buffer
-        buffer += data
-        start = 0
+        kept = self._buffer
+        unread: bytes | bytearray = data
+        if kept:
+            kept += data
+            unread = kept
+        decode, start, fed = self._decoder.decode, 0, len(unread)
         try:
-            while len(buffer) - start >= HEADER:
-                length = int.from_bytes(buffer[start : start + HEADER], "big")
+            while fed - start >= HEADER:
+                (length,) = _length_at(unread, start)
                 if length > MAX_FRAME:
                     raise FrameError(f"a frame of {length:,} bytes is longer than the {MAX_FRAME:,} that are allowed")
                 end = start + HEADER + length
-                if len(buffer) < end:
+                if fed < end:
                     break
-                content = bytes(buffer[start + HEADER : end])
-                start = end
-                yield self._decode(content)
+                content, start = unread[start + HEADER : end], end
+                try:
+                    message = decode(content)
+                except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+                    raise FrameError(f"a frame does not hold a message of this protocol: {error}") from error
+                yield message
         finally:
-            del buffer[:start]
-
-    def _decode(self, content: bytes) -> Message:
-        try:
-            return self._decoder.decode(content)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise FrameError(f"a frame does not hold a message of this protocol: {error}") from error
+            # Most reads end where a frame does: then nothing is kept.
+            if unread is kept:
+                del kept[:start]
+            else:
+                kept += unread[start:]

@@ -566,19 +566,23 @@ TestMachineLeases: Final = pytest.mark.promise("R60", "R61")(MachineLeases.TestC
 TestMachineLeases.settings = settings(stateful_step_count=60)
 
 
-def test_an_outcome_is_read_before_the_asks_that_have_arrived_with_it() -> None:
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_an_outcome_is_read_before_the_asks_that_have_arrived_with_it(waiting: int) -> None:
     machine = MachineLeases()
     machine.begin(amount=1, burst=30, cap=60, failures=1, places=1, slower=(0, 0, 0))
     machine.ask(0, PLACES, 1, 0.0)
     machine.owner_reads(0, 1000)
     machine.read(0, 1000)
+    machine.ask(0, PLACES, waiting, None)
+    machine.owner_reads(0, 1000)
     machine.ask(0, PLACES, 1, 0.0)
     machine.end_call(0, 200)
     before = len(machine.processes[0].calls)
     machine.owner_reads(0, 1000)
     machine.read(0, 1000)
 
-    assert (0, 1) == (before, len(machine.processes[0].calls))
+    # That which waits comes before those that have arrived with the outcome.
+    assert (0, [2]) == (before, [number for number, _ in machine.processes[0].calls])
 
 
 @pytest.mark.promise("R04", "R60")
