@@ -294,6 +294,9 @@ class AskingElsewhere(Asking):
                 if not actor.large and not actor.failures:  # C: if not (actor is None or actor.large or actor.failures):
                     pop = actor.pop_leased  # In two steps, as in `Granting.grab`.
                     return pop()
-            except LookupError:
+            except KeyError:
                 pass
+            except IndexError:
+                if get_ident() != access.thread:  # Where there is no other way to one without a message.
+                    return access.try_acquire(provider, method, _NOW if not any_block else ask(1, 0.0, None))
         return super().try_permit(provider, method, key=key, cost=cost, caller=caller)

@@ -34,20 +34,17 @@ class Permits(Protocol):
 
 
 @final
-class _Asked:
+class _Asked(msgspec.Struct, eq=False):
     """An ask without an answer: its number at the daemon, or the waiter that stands for it at an actor of this process."""
 
-    __slots__ = ("acquire", "again", "deadline", "forwarded", "local", "number", "stand_in", "waiter")
-
-    def __init__(self, stand_in: StandIn, acquire: Acquire, waiter: Waiter, deadline: float) -> None:
-        self.stand_in = stand_in
-        self.acquire = acquire
-        self.waiter = waiter
-        self.deadline = deadline
-        self.forwarded = False
-        self.again = False
-        self.number = 0
-        self.local: tuple[ScopeActor, Waiter] | None = None
+    stand_in: StandIn
+    acquire: Acquire
+    waiter: Waiter
+    deadline: float
+    forwarded: bool = False
+    again: bool = False
+    number: int = 0
+    local: tuple[ScopeActor, Waiter] | None = None
 
     def remaining(self, now: float) -> Acquire:
         """What is asked for now: without what concerns this process only, and with the time that is left."""

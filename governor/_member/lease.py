@@ -213,20 +213,21 @@ class Leases:
     def answered(self, number: int) -> None:
         """The owner has answered a message: all that is lent may be used for longer. Nothing if it was answered before."""
         now, sent = self.clock(), self._sent.pop(number, None)
-        self._lapse(now)
+        if not self._lapsed and now >= self._validity.until:
+            self._discard()
         if sent is not None:
             until = self._validity.until = max(self._validity.until, sent + self._ttl)
             self._lapsed = now >= until
 
     def lapse(self) -> None:
         """Discards all permits if they may not be used any more. Called before a report is made."""
-        self._lapse(self.clock())
+        if not self._lapsed and self.clock() >= self._validity.until:
+            self._discard()
 
-    def _lapse(self, now: Nanoseconds) -> None:
-        if not self._lapsed and now >= self._validity.until:
-            self._lapsed = True
-            for lease in self.by_scope.values():
-                lease.discard()
+    def _discard(self) -> None:
+        self._lapsed = True
+        for lease in self.by_scope.values():
+            lease.discard()
 
 
 def use_of(scope: str, reported: Reported, wanted: int = 0) -> LeaseUse:

@@ -72,24 +72,20 @@ class Link:
         self._missing = missing
         #: A daemon that another version has started may end every connection.
         self._errors = ErrorLog()
-        self._connection: Connection | None = None
+        #: For any thread.
+        self.connection: Connection | None = None
         self._session: Session | None = None
         self._ttl = 0
         self._busy = anyio.Event()
 
     def flush(self) -> None:
         """Writes what there is to write."""
-        if self._connection is not None:
-            self._connection.flush()
-
-    def write(self) -> bool:
-        """The same on any thread. False if it is up to `flush` to go on."""
-        connection = self._connection  # Read once: it may be lost meanwhile.
-        return connection is not None and connection.write()
+        if self.connection is not None:
+            self.connection.flush()
 
     def break_off(self) -> None:
         """Ends the connection, from any thread, so that another one begins."""
-        connection = self._connection
+        connection = self.connection
         if connection is not None:
             connection.break_off()
 
@@ -120,7 +116,7 @@ class Link:
                     else:
                         patience = min(2 * patience, _MAX_WELCOME_TIMEOUT)
                 finally:
-                    self._connection = self._session = None
+                    self.connection = self._session = None
                     connection.end()
                     self._linked.lose()
                     connection.close()
@@ -132,7 +128,7 @@ class Link:
         with self._turn:  # The hello is the first message: no thread may send an outcome before it.
             hello, session = self._linked.greet(connection.send)
             connection.send(hello)
-            self._connection = connection
+            self.connection = connection
             connection.flush()
         waits = anyio.CancelScope()
 

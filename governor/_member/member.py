@@ -230,7 +230,9 @@ class Member(Notifier):
         try:
             if not self._sending and self._asks.session is not None:
                 self._sending = True
-                left = not (self._dispatch(anywhere=True) and self._link.write()) or (not self._looking and self._is_busy)
+                connection = self._link.connection  # Read once: it may be lost meanwhile.
+                done = self._dispatch(anywhere=True) and connection is not None and connection.write()
+                left = not done or (not self._looking and self._is_busy)
                 self._sending = False
         except BaseException as error:
             # Interrupted halfway: the next hello says what the daemon does not know.
