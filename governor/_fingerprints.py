@@ -9,7 +9,8 @@ about is not folded:
   `step 3`, `ts=1700000000`, `"trace_id":"…"`. Every other number may be what one of many requests is about.
 - What is asked of a language model, or of a tool in its place, is text that a program writes: every number may be a counter,
   but for JSON values such as `user_id`, and `id` but for that of JSON-RPC; numbers of five digits or more, unless they are
-  seconds since 1970, and decimal fractions; hexadecimal numbers; names in addresses of mail.
+  seconds since 1970, and decimal fractions; hexadecimal numbers; names in addresses of mail. Of the conversation before it,
+  the turns at its end that repeat those before them are left out: the history of an agent in a loop grows with each call.
 
 Costs about 6 us for a small request, and 40 us for 1 KiB of text, of which at most 8 KiB are folded.
 """
@@ -33,6 +34,9 @@ MAX_ANSWER: Final = 16_384
 #: The most folded values of a request that are recognized in its answer.
 MAX_ECHOES: Final = 64
 
+#: The most messages of a turn that is recognized where it repeats.
+MAX_TURNS: Final = 8
+
 _SIZE: Final = 8
 #: A number, a time or an identifier from its first digit on.
 _VALUE: Final = re.compile(rb"[0-9][0-9A-Za-z_.:+-]*")
@@ -54,6 +58,8 @@ _DATA: Final = re.compile(
 _MAIL: Final = re.compile(rb"[0-9][0-9A-Za-z_.+-]{0,31}@")
 #: What is asked of a language model, or of a tool in its place.
 _PROMPT: Final = re.compile(rb'"(?:messages|prompt|contents|inputText|model)":|"method":"(?:tools/call|message/send)"')
+#: Where the messages of a conversation are.
+_CONVERSATIONS: Final = ("messages", "contents", "input")
 #: A word, and the value that follows it: `"retry_count":3`, `step 3`, `req-3`, `"traceId":"a3"`.
 _NAMED: Final = re.compile(
     rb"(?<![A-Za-z_-])([A-Za-z_][A-Za-z_-]*+)([\\\"'=:# .(]{0,5}+)"
@@ -93,8 +99,8 @@ _NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
 _KEPT: Final = bytes.maketrans(b"0123456789", bytes(range(0x80, 0x8A)))
 #: What an answer says about itself: its identifier and its time.
 _ABOUT_ITSELF: Final = re.compile(
-    rb'"(?:(?:created|created_at|system_fingerprint|request_?[iI]d|RequestId|response_?[iI]d|trace_?[iI]d|took'
-    rb'|(?:queue|prompt|completion|total)_time)":\s*(?:"[^"]*"|[0-9.e-]+)'
+    rb'"(?:(?:created|created_at|system_fingerprint|request_?[iI]d|RequestId|response_?[iI]d|trace_?[iI]d|took(?:_ms|Ms)?'
+    rb'|(?:queue|prompt|completion|total|query|inference|processing)_?[tT]ime(?:_?[mM][sS])?)":\s*(?:"[^"]*"|[0-9.e-]+)'
     rb'|(?:call|chatcmpl|cmpl|fc|gen|msg|req|resp|rs|run|toolu)[-_][0-9A-Za-z]{6,}"'
     rb'|usage":\s*\{(?:[^{}]|\{[^{}]*\})*\})'
 )
@@ -118,20 +124,21 @@ class Fingerprints:
         """The fingerprint of a request. `url` is compared as it is, JSON in canonical form."""
         address, _, query = url.partition("?")
         head = f"{method.upper()} {address}\n".encode()
-        whole = _canonical(body.encode() if isinstance(body, str) else body or b"")
+        whole, document = _canonical(body.encode() if isinstance(body, str) else body or b"")
         exact = self._digest(b"%b%b\n%d\n%b" % (head, query.encode(), len(whole), _ends(whole, MAX_BODY)))
         text = b"%b\n%b" % (query.encode(), _ends(whole, MAX_FOLDED))
         has = text.count  # Four times as fast as `in`, which asks for a buffer.
         waits = bool(has(b"ait") or has(b"imeout") or has(b"oll")) and _WAITS.search(text) is not None
         reads = bool(has(b'"method"') or has(b'"query"') or has(b"Action=")) and _READS.search(text) is not None
-        plain = _spaced(text)
         if _PROMPT.search(text) is not None:
-            plain = _marked(plain)
+            turns = _unrepeated(document)
+            told = text if turns is None else b"%b\n%b" % (query.encode(), _ends(turns, MAX_FOLDED))
+            plain = _marked(_spaced(told))
             found = _VALUE.findall(plain)
             folded = _folded(plain) if found else plain
         else:
             found = []
-            folded = _NAMED.sub(partial(_counter, found), plain)
+            folded = _NAMED.sub(partial(_counter, found), _spaced(text))
         echoes = frozenset(value.strip(b"_.:+-") for value in found[:MAX_ECHOES])
         shape = self._digest(head + folded) if folded != text else exact
         return Fingerprint(exact, shape, echoes, waits, reads)
@@ -208,14 +215,41 @@ def _kept(found: re.Match[bytes]) -> bytes:
     return found[0].translate(_KEPT)
 
 
-def _canonical(body: bytes) -> bytes:
-    """JSON with sorted keys and without white space; any other body as it is."""
+def _canonical(body: bytes) -> tuple[bytes, object]:
+    """JSON with sorted keys and without white space, and its value; any other body as it is, and None."""
     if body[:1] not in (b"{", b"[") or len(body) > MAX_BODY:
-        return body
+        return body, None
     try:
-        return msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+        document = msgspec.json.decode(body)
+        return msgspec.json.encode(document, order="sorted"), document
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return body
+        return body, None
+
+
+def _unrepeated(document: object) -> bytes | None:
+    """A prompt without the turns at its end that repeat those before them, of up to `MAX_TURNS` messages; None without such."""
+    if not isinstance(document, dict):
+        return None
+    name = next((name for name in _CONVERSATIONS if isinstance(document.get(name), list)), None)
+    if name is None or len(document[name]) < 3:
+        return None
+    turns = [_said(turn) for turn in document[name][-2 * MAX_TURNS :]]
+    size = next((size for size in range(1, len(turns) // 2 + 1) if _repeats(turns, size)), None)
+    if size is None:
+        return None
+    turns = [_said(turn) for turn in document[name]]
+    while _repeats(turns, size):
+        del turns[-size:]
+    return msgspec.json.encode({**document, name: document[name][: len(turns)]}, order="sorted")
+
+
+def _said(message: object) -> bytes:
+    return _ABOUT_ITSELF.sub(b"#", msgspec.json.encode(message, order="sorted"))
+
+
+def _repeats(turns: list[bytes], size: int) -> bool:
+    """Whether the last two turns, each of so many messages, say the same, but for the identifiers of their calls."""
+    return len(turns) >= 2 * size and turns[-size:] == turns[-2 * size : -size]
 
 
 def _ends(text: bytes, size: int) -> bytes:

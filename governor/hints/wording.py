@@ -353,7 +353,9 @@ def _has_units_left(of: Mapping[str, object]) -> bool:
 
 
 def _in_sentence(text: str, clock: Clock) -> int:
-    text = _THOUSANDS.sub("", text[:MAX_CHARACTERS].lower())
+    text = text[:MAX_CHARACTERS].lower()
+    if "," in text:
+        text = _THOUSANDS.sub("", text)
     longest = DAY - clock() % DAY if "midnight" in text and _MIDNIGHT.search(text) is not None else -1
     longest = max(longest, _in_sentence_elsewhere(text))
     for found in _SENTENCE.finditer(text):

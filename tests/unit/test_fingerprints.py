@@ -47,6 +47,19 @@ def asks(text: str, **more: object) -> str:
     return json.dumps({name: said[name] for name in names}, indent=draw.choice([None, 2]))
 
 
+def turn(number: int, *said: str) -> list[dict[str, str]]:
+    """So many turns of a conversation in which a tool is called and says this, by turns."""
+    ids = ["call_" + random_id()[:8] for _ in range(number)]
+    return [
+        message
+        for at, name in enumerate(ids)
+        for message in (
+            {"role": "assistant", "content": "", "call": name},
+            {"role": "tool", "tool_call_id": name, "content": said[at % len(said)]},
+        )
+    ]
+
+
 def random_id() -> str:
     return str(uuid.UUID(int=draw.getrandbits(128), version=4))
 
@@ -76,6 +89,10 @@ LOOPS: Final[dict[str, Calls]] = {
     "the clock of the caller": lambda at: (
         json.dumps({"q": "read", "now": f"2023-11-14T22:13:{at % 60:02}Z", "elapsed_ms": at * 700}),
         json.dumps({"text": "no", "timestamp": 1_700_000_000 + at, "usage": {"prompt_tokens": at, "details": {"cached": 0}}}),
+    ),
+    "turns that repeat": lambda at: (
+        json.dumps({"model": "m", "messages": [{"role": "user", "content": "read it"}, *turn(at, "not found")]}),
+        json.dumps({"tool_calls": [{"id": "call_" + random_id()[:8], "name": "read"}]}),
     ),
     "times of an answer": lambda at: (
         asks("read it"),
@@ -126,6 +143,16 @@ USES: Final[dict[str, Calls]] = {
     "numbers of phones": lambda at: (json.dumps({"to": f"+1415555{at:04}"}), '{"status":"queued"}'),
     "texts to moderate": lambda at: (asks(text(9)), '{"flagged":false}'),
     "a chat": lambda at: (asks("\n".join(text(3) for _ in range(at + 1))), "Sure."),
+    "a conversation that goes on": lambda at: (
+        json.dumps(
+            {"model": "m", "messages": [{"role": "user", "content": "go on"}, *turn(at, *(text(4) for _ in range(60)))]}
+        ),
+        "next",
+    ),
+    "numbers in a conversation": lambda at: (
+        json.dumps({"model": "m", "messages": turn(at + 1, *(f"line {line}" for line in range(61)))}),
+        "ok",
+    ),
     "pages": lambda at: (json.dumps({"page": at}), json.dumps({"items": [at * 50 + number for number in range(5)]})),
 }
 
