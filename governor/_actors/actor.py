@@ -20,7 +20,7 @@ from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import BUSY, DOWN, IDLE, Lifecycle, State
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT
-from governor._actors.permit import HeldPermit, Permit, Success
+from governor._actors.permit import NO_ROOM, HeldPermit, Permit, Success
 from governor._actors.queue import NO_WAITERS
 from governor._actors.stepped import Stepped
 from governor._actors.units import UnitWatch
@@ -32,6 +32,7 @@ from governor.errors import Reason
 from governor.messages import Acquire, Denied, Outcome, PlanRetry, RetryPlan
 from governor.policies.contract import PLAIN
 from governor.policies.degraded import DegradedPolicy
+from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.loops import Loops
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
@@ -74,12 +75,13 @@ class ScopeActor(Stepped):
         self.degraded = pipeline.degraded
         self.failures = common.failures
         self._clock = common.clock
+        self._spending = None
         self.ledger = Ledger(scope, pipeline, clock=common.clock, announcer=common.announcer)
         self.life = Lifecycle()
-        # Until the first step, which makes all of these. Successes may be left by any thread at any time.
+        # Until the first step, which makes all of these.
         self._steps = self._lender = None
         self.inbox = self.large = self.unread = self.deposits = NOTHING
-        self.answered, self.successes, self.pop_leased = None, [], NO_PERMIT
+        self.answered, self.successes, self.pop_leased = None, NO_ROOM, NO_PERMIT
         self._follow_policies()
 
     @property
@@ -133,7 +135,11 @@ class ScopeActor(Stepped):
         self._make = HeldPermit if pipeline.needs_outcome else Permit
         self._generation = breaker.generation
         self._shared = pipeline.gates
-        self._spending = pipeline.plain_spending
+        limits = pipeline.all_limits
+        # Of the very class: a subclass may spend in another way.
+        self._bucket = limits[0] if len(limits) == 1 and type(limits[0]) is TokenBucketPolicy else None
+        if self._spending is not None and self._spending.limits is not limits:
+            self._spending = None
         self._cap = pipeline.cap
         self.calm, self.looked = None, False
         if lender is None:
@@ -160,8 +166,8 @@ class ScopeActor(Stepped):
     def catch_up(self) -> None:
         """Reads what the holder of the lease has to report."""
         lender = self._lender
-        if self.successes or (lender is not None and lender.unread):
-            self.within(self.lender.catch_up)
+        if lender is not None and lender.unread:
+            self.within(lender.catch_up)
 
     def on_published(self) -> None:
         """Degraded mode, or what holds for the whole provider, has moved: recalls the lease, and lets the queue find out."""
@@ -219,7 +225,7 @@ class ScopeActor(Stepped):
     def is_healthy(self, now: Instant) -> bool:
         """Whether its provider is known to be healthy: see `Ledger.is_healthy`."""
         lender = self._lender
-        return self.ledger.is_healthy(now, len(self.successes) if lender is None else lender.holder.unread)
+        return self.ledger.is_healthy(now, 0 if lender is None else lender.holder.unread)
 
     def stuck(self) -> set[int]:
         """The threads that wait here for what no passage of time will give."""

@@ -3,7 +3,7 @@
 cimport cython
 
 from governor._actors.permit cimport Permit, new_permit
-from governor._fields cimport CapFields, LifeState, PermitSource, has_any
+from governor._fields cimport BucketFields, CapFields, LifeState, PermitSource, has_any
 from governor.policies.plain cimport PlainSpending, spent_at_once
 
 
@@ -41,6 +41,7 @@ cdef object BUSY, IDLE, system_clock  # Read without a look-up.
 
 cdef class Granting(PermitSource):
     cdef public object _clock, _common, _lender, _make, _reason, _steps, inbox, ledger, scope, unread
+    cdef public BucketFields _bucket
     cdef public CapFields _cap
     cdef public LifeState life
     cdef public PlainSpending _spending

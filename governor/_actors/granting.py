@@ -25,6 +25,7 @@ from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave, Outcome
 from governor.policies.contract import PLAIN, LimitPolicy
 from governor.policies.degraded import DegradedPolicy
+from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.plain import PlainSpending
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.shared_limit import LimitQueue
@@ -36,6 +37,7 @@ class Granting(PermitSource):
     """Grants plain requests for the actor of a scope. Belongs to the actor's own thread."""
 
     __slots__ = (
+        "_bucket",
         "_cap",
         "_clock",
         "_common",
@@ -65,6 +67,8 @@ class Granting(PermitSource):
     scope: str
     counters: Counters
     degraded: DegradedPolicy
+    #: The only limit of the scope, if that is a bucket: nearly all scopes have one.
+    _bucket: TokenBucketPolicy | None
     _cap: RequestCapPolicy
     _clock: Callable[[], Instant]
     _common: Common
@@ -75,7 +79,8 @@ class Granting(PermitSource):
     _make: Callable[[Any, Instant, int], Permit]
     #: What other scopes move as well: shared limits, and their queues. Empty for most scopes.
     _shared: tuple[LimitPolicy | LimitQueue, ...]
-    _spending: PlainSpending
+    #: None until it is needed: not for one bucket, but where the slot of the cap ends, and where the bucket is empty then.
+    _spending: PlainSpending | None
     #: None before the first step, as the lender.
     _steps: Steps | None
     _lender: Lender | None
@@ -106,8 +111,8 @@ class Granting(PermitSource):
             return None
         if self._shared and now < max(map(READY, self._shared)):
             return None
-        bucket = self._spending.bucket  # C:
-        if bucket is not None and now < cap.slot_ends:  # C: if spent_at_once(self._spending, now):
+        bucket = self._bucket  # C:
+        if bucket is not None and now < cap.slot_ends:  # C: if spent_at_once(self._bucket, self._spending, cap, now):
             # `PlainSpending.commit` for one bucket. There is no call until the permit, so it happens as a whole or not at all.
             full = now * bucket.ticks  # C:
             tat = bucket.tat  # C:
@@ -122,7 +127,8 @@ class Granting(PermitSource):
                 return make(self, now, self._generation)  # C: return new_permit(self._make, self, now, self._generation)
         life.state = BUSY
         try:
-            ready = self._spending.commit(now)
+            spending = self._spending or self._all_spending()
+            ready = spending.commit(now)
             if ready:
                 self.gate, self._reason = max(self.gate, Instant(ready)), None
             self.counters.requests += 1
@@ -141,6 +147,11 @@ class Granting(PermitSource):
                 life.state = IDLE
             elif life.busy:  # Closed meanwhile, by a signal handler or by the code of a limit.
                 life.apply(Event.END)
+
+    def _all_spending(self) -> PlainSpending:
+        pipeline = self.ledger.pipeline
+        self._spending = spending = PlainSpending(pipeline.all_limits, pipeline.cap)
+        return spending
 
     def _deny(self, now: Instant) -> Denied | None:
         """The denial of one request that cannot wait, if it changes nothing but the counters; None if it takes a step.

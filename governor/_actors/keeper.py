@@ -171,7 +171,7 @@ class Keeper:
             charges.append(_charge(account, tariff.points))
         if pipeline.needs_outcome:
             # The journal says which calls are on their way, and does not know of permits that are lent.
-            pipeline.lenders = ()
+            pipeline.lends, pipeline.lenders = False, ()
         self._trackers[scope] = found = [tracker for tracker in trackers if tracker is not None]
         pipeline.mark = Mark(charges, tracked=bool(found))
 

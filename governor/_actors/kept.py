@@ -79,7 +79,8 @@ class KeptScopeActor(ScopeActor):
                 mark.left = left - 1
             elif not mark.renew(now):
                 return None
-            ready = self._spending.commit(now)
+            spending = self._spending or self._all_spending()
+            ready = spending.commit(now)
             if ready:
                 self.gate, self._reason = max(self.gate, Instant(ready)), None
             self.counters.requests += 1

@@ -14,12 +14,12 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import repeat, starmap
 from operator import length_hint
-from typing import TYPE_CHECKING, cast, final
+from typing import TYPE_CHECKING, final
 
 from governor import instrumentation
 from governor._actors.lease import MAX_LEASED, NO_DEMAND, Demand, LocalHolder
 from governor._actors.ledger import Ledger
-from governor._actors.permit import LentPermit, Permit, Success, permits
+from governor._actors.permit import LentPermit, Permit, permits
 from governor._actors.permit_owner import Owner
 from governor._actors.remote_holder import RemoteHolder
 from governor._exports import Later
@@ -66,7 +66,7 @@ class Lender:
         self._used = 0
         #: When permits were lent that are outstanding here, and how many, the oldest first, if limits wait for outcomes.
         self._batches: deque[tuple[Instant, int]] = NOTHING
-        self.holder = LocalHolder(successes=cast("list[Success]", owner.successes))
+        self.holder = LocalHolder()
         #: Made with the first ask that finds the lease empty: nothing is granted ahead before it.
         self.demand = NO_DEMAND
         #: The holders in other processes with permits that are outstanding, and how many those are together.
@@ -256,7 +256,7 @@ class Lender:
         pipeline = self._ledger.pipeline
         if verdict.by is pipeline.cap:
             return pipeline.cap.lent > 0 and verdict.when < NEVER
-        if not self.lent_out or verdict.by not in pipeline.remote_lenders:
+        if not self.lent_out or not pipeline.lends_elsewhere or verdict.by not in pipeline.lenders:
             return False
         return any(holder.recalled_at is not None for holder in self.remote)
 

@@ -64,7 +64,8 @@ class Stepped(InPlace):
             mailbox = made.mailbox
             self.inbox, self.large, self.unread = mailbox.inbox, mailbox.large, mailbox.outcomes
             self._lender = made.logic.lender
-            self.answered, self.deposits = self._lender.holder.answered, self._lender.holder.deposits
+            holder = self._lender.holder
+            self.answered, self.successes, self.deposits = holder.answered, holder.successes, holder.deposits
             self._steps = made
         making.pop(owner, None)
         if self.life.closed:

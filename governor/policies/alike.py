@@ -1,16 +1,15 @@
 """Pipelines of scopes alike: built from the settings once, and copied for each further scope."""
 
+from typing import Any
+
 from governor._units import Instant
 from governor.policies.ban_guard import BanGuard
 from governor.policies.breaker import BreakerPolicy
-from governor.policies.contract import LimitPolicy
 from governor.policies.gcra import TokenBucketPolicy, another
 from governor.policies.lenders import lenders, places
 from governor.policies.limits import build
 from governor.policies.pipeline import Pipeline
-from governor.policies.plain import PlainSpending
 from governor.policies.provider import ProviderPolicies
-from governor.policies.request_cap import RequestCapPolicy
 
 
 def alike(model: Pipeline, scope: str, provider: ProviderPolicies) -> Pipeline:
@@ -21,20 +20,20 @@ def alike(model: Pipeline, scope: str, provider: ProviderPolicies) -> Pipeline:
     new = Pipeline.__new__(Pipeline)
     new.shared, new.provider = provider, provider.name
     new.guard = BanGuard(scope, provider)
-    limits: tuple[LimitPolicy, ...] = tuple(
+    limits: tuple[Any, ...] = tuple(
         [
             another(limit) if type(limit) is TokenBucketPolicy else build(limit.parameters, model.max_debt, model.arrivals)
             for limit in model.limits
         ]
     )
     new.limits = new.all_limits = limits
-    new.cap = cap = model.cap
-    spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*limits, cap)
-    new.spending = spending
-    new.plain_spending = PlainSpending(limits, cap)
-    new.lenders = lenders(limits, (), spending) if model.lenders else ()
+    new.cap = model.cap
+    new.lends, new.lends_elsewhere = model.lends, model.lends_elsewhere
+    if len(model.lenders) in (0, len(limits)):
+        new.lenders = limits if model.lenders else ()
+    else:
+        new.lenders = lenders(limits, (), limits) or ()
     new.places = places(limits) if model.places else ()
-    new.remote_lenders = new.lenders if model.remote_lenders else ()
     new.breaker = model.breaker if model.breaker.shared else BreakerPolicy(model.breaker.parameters)
     # What is the same for all of them until something happens in the scope.
     new.key, new.heard, new.shares, new.gates, new.mark = None, None, (), (), None

@@ -5,35 +5,33 @@ from typing import cast
 
 from governor.policies.contract import REQUESTS, Lending, LimitPolicy
 from governor.policies.in_flight import InFlightPolicy
-from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.shared_limit import Share
 
 
 def lenders(
-    limits: Sequence[LimitPolicy], shares: Sequence[Share], spending: tuple[LimitPolicy | RequestCapPolicy, ...]
-) -> tuple[Lending | RequestCapPolicy, ...]:
-    """The limits that plain requests take units of, and the cap; empty if a limit cannot lend.
+    limits: Sequence[LimitPolicy], shares: Sequence[Share], together: tuple[LimitPolicy, ...]
+) -> tuple[Lending, ...] | None:
+    """The limits that plain requests take units of; None if a limit cannot lend.
 
-    Of what counts other units, a plain request takes nothing, and places in flight are lent apart. `spending` is all limits and
-    the cap, and the answer for most.
+    Of what counts other units, a plain request takes nothing, and places in flight are lent apart. `together` is all limits,
+    and the answer for most.
     """
-    own, apart = [], len(limits) + len(shares)
+    own = []
     for limit in limits:  # Not in a comprehension, which costs a call: every new scope comes by here.
         if limit.lends_places:
             continue
         if not limit.lends:
-            return ()
+            return None
         if limit.parameters.unit == REQUESTS:
             own.append(limit)
     for share in shares:
         if share.policy.lends_places:
             continue
         if not share.policy.lends:
-            return ()
+            return None
         if share.counts_plain:
             own.append(share.policy)
-    found = spending if len(own) == apart else (*own, spending[-1])
-    return cast("tuple[Lending | RequestCapPolicy, ...]", found)
+    return cast("tuple[Lending, ...]", together if len(own) == len(together) else tuple(own))
 
 
 def places(limits: Sequence[LimitPolicy]) -> tuple[InFlightPolicy, ...]:

@@ -14,7 +14,7 @@ from governor.policies.pipeline import Pipeline
 
 def may_lend(pipeline: Pipeline) -> bool:
     """Whether anything may be granted ahead to other processes. Limits that other scopes wait for as well are not."""
-    return bool(pipeline.remote_lenders) and not pipeline.shares
+    return pipeline.lends_elsewhere and not pipeline.shares
 
 
 def hand_over(now: Instant, before: Pipeline, after: Pipeline, lent: int) -> None:
@@ -24,12 +24,13 @@ def hand_over(now: Instant, before: Pipeline, after: Pipeline, lent: int) -> Non
     """
     if not lent or before is after:
         return
-    for policy in before.remote_lenders:
+    lending = before.lenders if before.lends_elsewhere else ()
+    for policy in lending:
         if policy not in after.spending:
             policy.collect(now, lent)  # A limit of the provider may go on in other scopes.
-    if after.remote_lenders:
-        for policy in after.remote_lenders:
-            if policy not in before.remote_lenders and policy is not after.cap:
+    if after.lends_elsewhere:
+        for policy in after.lenders:
+            if policy not in lending:
                 policy.lend(now, lent)
     else:
         spend(after, now, Request(lent))
@@ -38,7 +39,7 @@ def hand_over(now: Instant, before: Pipeline, after: Pipeline, lent: int) -> Non
 
 def collect(pipeline: Pipeline, now: Instant, used: int) -> None:
     """Records that `used` of the lent requests were used, at unknown instants up to `now`."""
-    if pipeline.remote_lenders:
+    if pipeline.lends_elsewhere:
         pipeline.collect(now, used)
     else:
         pipeline.cap.collect(now, used)
@@ -50,7 +51,7 @@ def collect(pipeline: Pipeline, now: Instant, used: int) -> None:
 
 def reclaim(pipeline: Pipeline, now: Instant, back: int) -> None:
     """Returns `back` of the lent requests, which will not be used."""
-    if pipeline.remote_lenders:
+    if pipeline.lends_elsewhere:
         pipeline.reclaim(now, back)
     else:
         pipeline.cap.reclaim(now, back)

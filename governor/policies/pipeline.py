@@ -13,7 +13,7 @@ request takes units of lends, counts and takes back by itself; the one with the 
 Places in flight are lent apart from them, because a call that succeeds gives its place to the next one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +32,6 @@ from governor.policies.limits import AWAITS_ANSWERS, NEEDS_OUTCOME, build, prede
 from governor.policies.mark import Mark, excess
 from governor.policies.own_parts import OwnParts
 from governor.policies.pipeline_state import NOTHING_DROPPED, PipelineState, born_first
-from governor.policies.plain import PlainSpending
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, gates, shares
@@ -73,6 +72,8 @@ class Pipeline(OwnParts):
         "gates",
         "guard",
         "lenders",
+        "lends",
+        "lends_elsewhere",
         "lends_from",
         "limits",
         "mark",
@@ -80,10 +81,7 @@ class Pipeline(OwnParts):
         "needs_outcome",
         "places",
         "provider",
-        "remote_lenders",
         "shares",
-        "plain_spending",
-        "spending",
     )
 
     def __init__(
@@ -121,39 +119,40 @@ class Pipeline(OwnParts):
         self.guard = BanGuard(scope, self.shared)
         self.breaker = unmoved(breaker) or BreakerPolicy(breaker)
         self.limits: tuple[LimitPolicy, ...] = tuple([build(limit, max_debt, arrivals) for limit in limits])
-        self.max_debt = max_debt
-        self.arrivals = arrivals
+        self.max_debt, self.arrivals = max_debt, arrivals
         #: Amounts beyond the largest debt of a limit, by unit; they were dropped and not charged.
         self.dropped = NOTHING_DROPPED
-        self.cap = cap
+        self.cap, self.degraded = cap, degraded
         #: The budgets of caller labels, which all scopes share.
         self.budgets = Budgets() if budgets is None else budgets
-        self.degraded = degraded
         #: How much may be granted before it is written down; None without a store.
         self.mark = mark
         self.own_cooldown = NO_COOLDOWN
         #: Of the shared limits that a plain request takes units of: the queues, and the limits.
         self.gates = gates(self.shares) if self.shares else ()
         self.all_limits = (*self.limits, *(share.policy for share in self.shares)) if self.shares else self.limits
-        self.spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.all_limits, cap)
-        #: Spends one plain request in all of them.
-        self.plain_spending = PlainSpending(self.all_limits, cap)
         #: Whether a limit waits for outcomes, so that a grant must not get lost.
         self.needs_outcome = any(map(NEEDS_OUTCOME, self.all_limits))
         #: Whether it matters to a limit when an answer begins.
         self.awaits_answers = any(map(AWAITS_ANSWERS, self.all_limits))
-        #: The policies that take part in granting ahead, those whose places are lent, and those that lend to other processes.
-        self.lenders = lenders(self.limits, self.shares, self.spending) if lends and not self.breaker.counts_successes else ()
-        self.places = places(self.all_limits) if self.needs_outcome and self.lenders else ()
-        self.remote_lenders = self.lenders if self.lenders and lends_elsewhere(self.limits, self.shares) else ()
+        #: Whether permits may be granted ahead, and to other processes; and the limits that lend then, with the cap.
+        found = lenders(self.limits, self.shares, self.all_limits) if lends and not self.breaker.counts_successes else None
+        self.lends, self.lenders = found is not None, found or ()
+        self.lends_elsewhere = self.lends and lends_elsewhere(self.limits, self.shares)
+        #: The limits whose places are lent.
+        self.places = places(self.all_limits) if self.needs_outcome and self.lends else ()
         #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
-        self.born: Sequence[int] = born_first(len(self.all_limits))
-        self._receipts_born = 0
+        self.born, self._receipts_born = born_first(len(self.all_limits)), 0
         self.exempt = exempt
         #: From this instant on all policies but the cap and the shares grant a `PLAIN` request; before it, call `verdict`.
         #: From `lends_from` on permits may be granted ahead: all places may be lent then.
         self.gate = self.lends_from = Instant(0)
         self.regate()
+
+    @property
+    def spending(self) -> tuple[LimitPolicy | RequestCapPolicy, ...]:
+        """All that a request is spent in."""
+        return (*self.all_limits, self.cap)
 
     @property
     def policies(self) -> tuple[Policy, ...]:
@@ -202,7 +201,8 @@ class Pipeline(OwnParts):
             not_before = earliest
         # What has room for a plain request is not asked, unless calls of other scopes may go before it.
         plain = request is PLAIN and ahead is None and not self.shares
-        for policy in self.spending:
+        spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.all_limits, self.cap)  # Without a call, as below.
+        for policy in spending:
             if plain and policy.ready <= now:
                 continue
             earliest = policy.earliest(now, request, ahead)
@@ -225,17 +225,17 @@ class Pipeline(OwnParts):
         """Spends the request in every policy; if one of them fails, in none."""
         self.breaker.commit(now, request)
         grant = Grant(now, self.breaker.generation, request)
-        receipts = [0] * len(self.spending)
-        done = 0
+        spending: tuple[LimitPolicy | RequestCapPolicy, ...] = (*self.all_limits, self.cap)
+        receipts, done = [0] * len(spending), 0
         try:
-            for done, policy in enumerate(self.spending):
+            for done, policy in enumerate(spending):
                 receipts[done] = policy.commit(now, request)
             if self.guard.restricted:
                 self.guard.commit(now)
             if self.mark is not None:
                 self.mark.commit(now, request)
         except BaseException:
-            for policy, receipt in zip(self.spending[:done], receipts, strict=False):
+            for policy, receipt in zip(spending[:done], receipts, strict=False):
                 policy.refund(now, grant, receipt)
             self.breaker.refund(now, grant, None)
             raise
@@ -302,14 +302,14 @@ class Pipeline(OwnParts):
 
     def lendable(self, now: Instant) -> int:
         """The number of plain requests that may be granted ahead at `now`."""
-        if not self.lenders or now < self.lends_from or any(share.queue.ready for share in self.shares):
+        if not self.lends or now < self.lends_from or any(share.queue.ready for share in self.shares):
             return 0
-        count = min(policy.lendable(now) for policy in self.lenders) // _LENDABLE
+        count = min([policy.lendable(now) for policy in (*self.lenders, self.cap)]) // _LENDABLE
         return count if self.mark is None else min(count, self.mark.lendable(now))
 
     def lend(self, now: Instant, count: int) -> None:
         """Grants `count` requests ahead, at most `lendable`. They may be used at any time from now on."""
-        for policy in self.lenders:
+        for policy in (*self.lenders, self.cap):
             policy.lend(now, count)
         if self.mark is not None:
             self.mark.lend(count)
@@ -317,14 +317,14 @@ class Pipeline(OwnParts):
 
     def collect(self, now: Instant, used: int) -> None:
         """Records that `used` of the lent requests were used, at unknown instants up to `now`."""
-        for policy in self.lenders:
+        for policy in (*self.lenders, self.cap):
             policy.collect(now, used)
         if self.mark is not None:
             self.mark.collect(now, used)
 
     def reclaim(self, now: Instant, count: int) -> None:
         """Returns `count` of the lent requests, which will not be used."""
-        for policy in self.lenders:
+        for policy in (*self.lenders, self.cap):
             policy.reclaim(now, count)
         if self.mark is not None:
             self.mark.reclaim(count)

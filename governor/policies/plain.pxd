@@ -49,13 +49,13 @@ cdef inline bint spent_in_64_bits(long long now, BucketFields bucket) except -1:
     return True
 
 
-cdef inline bint spent_at_once(PlainSpending spending, long long now) except -1:
-    """Spends the request, as `commit`, if that takes no Python call. False, and nothing has changed, if it does."""
+cdef inline bint spent_in_buckets(PlainSpending spending, long long now) except -1:
+    """Takes a plain request out of up to `MOST` buckets, if nothing else is to be spent. False, and nothing has changed, if not."""
     cdef long long[MOST] before
     cdef PyObject *bucket
     cdef Py_ssize_t spent = 0
     cdef Py_ssize_t buckets = PyTuple_GET_SIZE(spending._buckets)
-    if spending._others or spending._awaiting or buckets > MOST or not spending._cap.left or now >= spending._cap.slot_ends:
+    if spending._others or spending._awaiting or buckets > MOST:
         return False
     while spent < buckets:
         bucket = PyTuple_GET_ITEM(spending._buckets, spent)
@@ -67,9 +67,24 @@ cdef inline bint spent_at_once(PlainSpending spending, long long now) except -1:
                 (<BucketFields>bucket)._tat = before[spent]
             return False
         spent += 1
-    spending._cap.left -= 1
-    if now > spending._cap.latest:
-        spending._cap.latest = now
+    return True
+
+
+cdef inline bint spent_at_once(BucketFields only, PlainSpending spending, CapFields cap, long long now) except -1:
+    """Spends the request, as `commit`, if that takes no Python call. False, and nothing has changed, if it does.
+
+    `only` is the single bucket of the scope. If it has something else, `spending` is what it has, once that is there.
+    """
+    if not cap.left or now >= cap.slot_ends:
+        return False
+    if only is not None:
+        if not spent_in_64_bits(now, only):
+            return False
+    elif spending is None or not spent_in_buckets(spending, now):
+        return False
+    cap.left -= 1
+    if now > cap.latest:
+        cap.latest = now
     return True
 
 
@@ -82,7 +97,7 @@ cdef inline long long spend_one(object limit, long long now) except? -1:
 
 cdef class PlainSpending:
     cdef tuple _awaiting, _buckets, _others
-    cdef public BucketFields bucket
+    cdef public tuple limits
     cdef CapFields _cap
 
     @cython.locals(bucket=BucketFields, cap=CapFields, left="long long", ready="long long", until="long long")

@@ -19,12 +19,10 @@ from governor.policies.window import StrictWindowPolicy
 class PlainSpending:
     """Spends a `PLAIN` request in these limits and in the cap, exactly as their `commit` does."""
 
-    __slots__ = ("_awaiting", "_buckets", "_cap", "_others", "bucket")
+    __slots__ = ("_awaiting", "_buckets", "_cap", "_others", "limits")
 
     def __init__(self, limits: tuple[LimitPolicy, ...], cap: RequestCapPolicy) -> None:
-        self._cap = cap
-        #: The only limit, if that is a bucket: nearly all scopes have one. `Granting.grab` spends in it without a call.
-        self.bucket: TokenBucketPolicy | None = None
+        self.limits, self._cap = limits, cap
         #: Those that wait for outcomes, and those of other kinds.
         self._awaiting: tuple[StrictWindowPolicy | InFlightPolicy, ...] = ()
         self._others: tuple[LimitPolicy, ...] = ()
@@ -35,8 +33,6 @@ class PlainSpending:
         else:
             # Most scopes have nothing but buckets, and the tuple that there is serves. `cast` would be a call for each of them.
             self._buckets: tuple[TokenBucketPolicy, ...] = limits  # type: ignore[assignment] # all are buckets
-            if len(limits) == 1:
-                self.bucket = self._buckets[0]
             return
         buckets: list[TokenBucketPolicy] = []
         awaiting: list[StrictWindowPolicy | InFlightPolicy] = []

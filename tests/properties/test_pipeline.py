@@ -1,14 +1,14 @@
 """Laws of the pipeline: all or nothing, the true instant, the policy that names it."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 import pytest
 
 from governor._units import AFTER_OUTCOME, DAY, Duration, Instant
 from governor.policies.apart import only_the_cap_refuses
 from governor.policies.breaker_parameters import Breaker
-from governor.policies.contract import PLAIN, Grant, Policy, Request, Result
+from governor.policies.contract import PLAIN, Grant, LimitPolicy, Policy, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
@@ -182,16 +182,16 @@ class BrokenCap(RequestCapPolicy):
 @given(pipelines(), STEPS, st.integers(0, 3))
 def test_when_one_of_them_fails_to_commit_nothing_is_spent(subject: Pipeline, steps: list[Step], place: int) -> None:
     now, under_way = START, list[Grant]()
-    whole = subject.spending
-    broken = (*whole[:place], BrokenCap(RequestCap()), *whole[place:])
+    whole = subject.all_limits
+    broken = (*whole[:place], cast("LimitPolicy", BrokenCap(RequestCap())), *whole[place:])
     for gap, request, ends in steps:
         now += gap
         if subject.verdict(Instant(now), request).when <= now:
             before = balances(subject, now)
-            subject.spending = broken
+            subject.all_limits = broken
             with pytest.raises(Broken):
                 subject.commit(Instant(now), request)
-            subject.spending = whole
+            subject.all_limits = whole
 
             assert before == balances(subject, now)
             assert Verdict(Instant(now), None) == subject.verdict(Instant(now), request)

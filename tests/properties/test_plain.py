@@ -124,7 +124,7 @@ def test_a_bucket_that_is_spent_without_a_call_has_the_history_that_it_has_with_
         async with one.governor, other.governor:
             for _ in range(300):
                 for actor in other.actors():
-                    actor._spending.bucket = None
+                    actor._bucket = None
 
                 assert await one.step() == await other.step()
             one.end_all()

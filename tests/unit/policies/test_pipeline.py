@@ -88,7 +88,7 @@ def test_nothing_is_lent_from_the_moment_at_which_an_operator_opens_the_breaker(
 def test_threads_have_leases_of_more_limits_than_other_processes(limits: list[Limit], here: int, elsewhere: bool) -> None:
     subject = pipeline(*limits)
 
-    assert (here, elsewhere) == (min(12, subject.lendable(T0)), bool(subject.remote_lenders))
+    assert (here, elsewhere) == (min(12, subject.lendable(T0)), subject.lends_elsewhere)
 
 
 @pytest.mark.promise("R08")
