@@ -29,6 +29,8 @@ MODULES: Final = (
     "governor.policies._failure_rate",
     "governor.policies.plain",
     "governor.policies.calm",
+    "governor._actors.counters",
+    "governor._actors.lifecycle",
     "governor._actors.permit",
     "governor._actors.granting",
     "governor._actors.in_place",

@@ -21,10 +21,6 @@ cdef class Counts:
     cdef public long long answered_2xx, others, requests
 
 
-cdef class LifeState:
-    cdef public object state
-
-
 cdef class CapFields:
     cdef public long long latest, left, slot_ends
 

@@ -9,6 +9,9 @@ from itertools import repeat
 from sys import maxsize
 from typing import Any, Literal, Self, overload
 
+# C: import cython
+import msgspec
+
 
 class FailureRun:
     """Failures in a row, which a success ends."""
@@ -18,21 +21,15 @@ class FailureRun:
     failures: int
 
 
-class Counts:
+# C: @cython.no_gc
+# C: @cython.cclass
+class Counts(msgspec.Struct, eq=False, gc=False):  # C: class Counts:
     """The counters of a plain request that is answered."""
 
-    __slots__ = ("answered_2xx", "others", "requests")
-
-    answered_2xx: int
+    answered_2xx: int = 0
     #: Successes without a status among them, as of a block that raises nothing.
-    others: int
-    requests: int
-
-
-class LifeState:
-    """The state of an actor."""
-
-    __slots__ = ("state",)
+    others: int = 0
+    requests: int = 0
 
 
 class CapFields:

@@ -92,7 +92,6 @@ class Supervisor:
         self._portal = portal
         self._tasks = tasks
         self._announcer = announcer
-        self._closed = False
         #: The actors with permits granted ahead that are outstanding.
         self.leasing: set[ScopeActor] = set()
         self.alarms = Alarms(portal)
@@ -118,7 +117,9 @@ class Supervisor:
             watch_loops=LoopWatch(clock=now, portal=portal, announcer=announcer),
             keeper=self.keeper,
         )
-        self._scopes = Registry(self._builder, now=now, start=self._start, on_forgotten=on_forgotten, keeper=self.keeper)
+        self._scopes = Registry(self._builder, now=now, on_forgotten=on_forgotten, keeper=self.keeper)
+        #: The actor of a scope, started on first use. None if there is no room for another scope. The first call waits for it.
+        self.actor: Callable[[str], ScopeActor | None] = self._scopes.get
         self.sharing = Sharing(self._builder, actors=self._scopes.actors, leasing=self.leasing, portal=portal)
         #: What an operator may do.
         self.operations = Operations(self._scopes, self._builder, now=now, publish=self._publish)
@@ -145,20 +146,16 @@ class Supervisor:
         """The actors by scope."""
         return self._scopes.actors
 
-    def actor(self, scope: str) -> ScopeActor | None:
-        """The actor of a scope, started on first use. None if there is no room for another scope."""
-        return self._scopes.get(scope)
-
     def close(self) -> None:
         """Answers every call that waits; from now on every ask is answered `shutting_down`."""
-        self._closed = True
+        self._scopes.closed = True
         for actor in self._scopes.actors.values():
             actor.close()
 
     def resume(self, actor: ScopeActor) -> None:
         """Reopens an actor that was taken down by hand, as `governor.testing` does."""
-        if not self._closed and actor.reopen(actor.ledger.pipeline):
-            self._start(actor)
+        if not self._scopes.closed and actor.reopen(actor.ledger.pipeline):
+            self._scopes.is_awake(actor)
 
     def moved(self) -> None:
         """Another thread runs the loop from now on: actors are sent all outcomes, and none is called where it once lived."""
@@ -252,7 +249,7 @@ class Supervisor:
             case Signal.HIGH_USE:
                 self._watch.high_use()
             case Signal.RESUMED:
-                self._start(actor)
+                self._scopes.start(actor)
             case Crashed(error):
                 self._to_start.append((actor, error))
                 self._any_to_start.set()
@@ -314,12 +311,6 @@ class Supervisor:
 
     # Tasks.
 
-    def _start(self, actor: ScopeActor) -> None:
-        if self._closed:
-            actor.close()
-            return
-        self._scopes.is_awake(actor)
-
     def _start_sweeping(self, group: GroupActor) -> None:
         self._to_start.append(group)
         self._any_to_start.set()
@@ -350,7 +341,7 @@ class Supervisor:
             actor.stop(Reason.OVERLOADED, pause, until=Instant(now + pause))
             await anyio.sleep(to_seconds(pause))
         # It may have been reopened by hand meanwhile.
-        if not self._closed and actor.reopen(self._builder.successor(actor)):
+        if not self._scopes.closed and actor.reopen(self._builder.successor(actor)):
             self._scopes.is_awake(actor)
 
     async def _keep_sweeping(self, group: GroupActor) -> None:

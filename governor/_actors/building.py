@@ -73,6 +73,7 @@ class Builder:
             watch=watch_loops,
         )
         self._keeper = keeper
+        self._make: Callable[..., ScopeActor] = ScopeActor if keeper is None else _kept(keeper)
         self._now = now
         self._watch = watch
         self._lends = lends
@@ -96,7 +97,8 @@ class Builder:
         #: The providers of which the settings say anything: all others are alike, and looked up once for all of them.
         self._named = {provider_of(name) for name in (*config.provider, *config.outbound, *config.global_.degraded_exempt)}
         self._parameters_of_others: ProviderParameters | None = None
-        self._said_of_others = self._said("", config.outbound[DEFAULT], config)
+        self._settings_of_others = config.outbound[DEFAULT]
+        self._said_of_others = self._said("", self._settings_of_others, config)
         self._model: Pipeline | None = None
 
     def reconfigure(self, config: Config) -> None:
@@ -113,16 +115,20 @@ class Builder:
 
     def new(self, scope: str) -> ScopeActor:
         """An actor with unspent policies, or with those that earlier lives have left."""
-        # Looked up once: the first call of a scope waits for all of this.
-        name = provider_of(scope)
+        # Looked up once, and written out: the first call of a scope waits for all of this.
+        name = scope.partition(":")[0].partition("/")[0]  # `provider_of`
         if name in self._named:
             settings = self.config.for_scope(scope)
             pipeline = self._pipeline_of(scope, self._said(scope, settings, self.config))
         else:
-            settings, pipeline = self.config.outbound[DEFAULT], self._pipeline_alike(scope, self.provider(name))
+            settings, provider = self._settings_of_others, self.provider(name)
+            if self._model is None or provider.limits or provider.heard is not None:
+                pipeline = self._pipeline_alike(scope, provider)
+            else:
+                pipeline = alike(self._model, scope, provider)
         if self._keeper is not None:
             pipeline = self._keeper.scope(scope, pipeline, self._pipeline_of)
-        return self._actor(scope, pipeline, settings)
+        return self._make(scope, pipeline, common=self._common, retry=settings.retry, loops=settings.loops)
 
     def revived(self, scope: str, record: ScopeRecord) -> ScopeActor:
         """An actor that goes on from a record, as if it had gone through the changes of settings since."""
@@ -135,7 +141,8 @@ class Builder:
             if changed.settings() != pipeline.settings():
                 changed.carry_over(at, pipeline)
                 pipeline = changed
-        actor = self._actor(scope, pipeline, self.config.for_scope(scope))
+        settings = self.config.for_scope(scope)
+        actor = self._make(scope, pipeline, common=self._common, retry=settings.retry, loops=settings.loops)
         actor.go_on_from(record.counters, record.units, limits_changed=pipeline.settings() != record.settings)
         return actor
 
@@ -289,10 +296,6 @@ class Builder:
         if not settings.cost:
             return ONE_REQUEST
         return MethodCost(*settings.cost_of(scope.partition(":")[2]))
-
-    def _actor(self, scope: str, pipeline: Pipeline, settings: ScopeSettings) -> ScopeActor:
-        make = ScopeActor if self._keeper is None else _kept(self._keeper)
-        return make(scope, pipeline, common=self._common, retry=settings.retry, loops=settings.loops)
 
 
 def _kept(keeper: "Keeper") -> Callable[..., ScopeActor]:

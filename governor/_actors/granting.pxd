@@ -2,8 +2,9 @@
 
 cimport cython
 
+from governor._actors.lifecycle cimport Lifecycle
 from governor._actors.permit cimport Permit, new_permit
-from governor._fields cimport BucketFields, CapFields, LifeState, PermitSource, has_any
+from governor._fields cimport BucketFields, CapFields, PermitSource, has_any
 from governor.policies.plain cimport PlainSpending, spent_at_once
 
 
@@ -43,13 +44,13 @@ cdef class Granting(PermitSource):
     cdef public object _clock, _common, _lender, _make, _reason, _steps, inbox, ledger, scope, unread
     cdef public BucketFields _bucket
     cdef public CapFields _cap
-    cdef public LifeState life
+    cdef public Lifecycle life
     cdef public PlainSpending _spending
     cdef public tuple _shared
     cdef public bint _watched
     cdef public long long _generation, gate
 
-    @cython.locals(now="long long", ready="long long", cap=CapFields, life=LifeState)
+    @cython.locals(now="long long", ready="long long", cap=CapFields, life=Lifecycle)
     cdef object granted(self, bint deny)
 
     @cython.locals(gate="long long", counts=dict)

@@ -3,8 +3,8 @@
 cimport cython
 
 from governor._actors.granting cimport Granting, read_clock
+from governor._actors.lifecycle cimport Lifecycle
 from governor._actors.permit cimport Permit, this_thread
-from governor._fields cimport LifeState
 from governor.policies.calm cimport Calm, succeeded
 
 
@@ -15,5 +15,5 @@ cdef class InPlace(Granting):
     cdef public Calm calm
     cdef public bint looked
 
-    @cython.locals(now="long long", life=LifeState, calm=Calm, goes_on=bint)
+    @cython.locals(now="long long", life=Lifecycle, calm=Calm, goes_on=bint)
     cpdef bint succeed(self, Permit permit, long long granted_at, long long generation, object status) except -1

@@ -2,13 +2,17 @@
 
 A step is one call of a handler. An actor runs one step at a time, in every state: outcomes are read while the actor is passive
 or down as well. So each state has a second form, `..._BUSY`, for as long as a step runs.
+
+Compiled where there is a compiler; `lifecycle.pxd` has the fields.
 """
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Final, final
 
-from governor._fields import LifeState
+# C: import cython
+import msgspec
+
 from governor._units import Instant, to_seconds
 from governor.messages import Denied
 
@@ -80,21 +84,21 @@ TABLE: Final[Mapping[tuple[State, Event], State]] = {
 }
 
 
+# C: @cython.no_gc
+# C: @cython.cclass
 @final
-class Lifecycle(LifeState):
+class Lifecycle(msgspec.Struct, eq=False, gc=False):  # C: class Lifecycle:
     """The state of one actor.
 
     The hot path of an actor reads `state`, and sets it from `IDLE` to `BUSY` and back, without a call.
     """
 
-    __slots__ = ("_answer", "_until")
+    state: State = IDLE
+    _answer: Denied | None = None
+    _until: Instant | None = None
 
-    state: State
-
-    def __init__(self) -> None:
-        self.state = IDLE
-        self._answer: Denied | None = None
-        self._until: Instant | None = None
+    # C: def __init__(self):
+    # C:     self.state = IDLE
 
     @property
     def busy(self) -> bool:

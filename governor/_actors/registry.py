@@ -31,7 +31,7 @@ MAX_SET_ASIDE: Final = 4
 class Registry:
     """The scopes of one governor. Belongs to the actors' thread.
 
-    `start` is called with a new actor, `on_forgotten` with one that has been dropped: its addresses must go.
+    `on_forgotten` is called with an actor that has been dropped: its addresses must go.
     """
 
     def __init__(
@@ -39,7 +39,6 @@ class Registry:
         builder: Builder,
         *,
         now: Clock,
-        start: Callable[[ScopeActor], None],
         on_forgotten: Callable[[ScopeActor], None],
         keeper: "Keeper | None" = None,
     ) -> None:
@@ -53,7 +52,6 @@ class Registry:
         self._builder = builder
         self._keeper = keeper
         self._now = now
-        self._start = start
         self._on_forgotten = on_forgotten
         # The first to make room first.
         self._passive: OrderedDict[ScopeActor, None] = OrderedDict()
@@ -61,11 +59,13 @@ class Registry:
         self._forgotten = CounterRecord()
         self._late = Counters()
         self._any_awake = anyio.Event()
+        #: No actor starts any more: one that is made denies all asks.
+        self.closed = False
 
     def get(self, scope: str) -> ScopeActor | None:
         """The actor of a scope, started on first use. None if there is no room for another scope."""
         actor = self.actors.get(scope)
-        # `_has_room`, without its call, for each new scope.
+        # `_has_room`, and `start` below, without their calls, for each new scope.
         if actor is None and (len(self.actors) < self._builder.config.global_.max_scopes or self._make_room()):
             record = self.set_aside.records.get(scope)
             if record is None:
@@ -78,7 +78,10 @@ class Registry:
                 self._forgotten -= record.counters
             self.actors[scope] = actor
             self._renamed = True
-            self._start(actor)
+            if self.closed or not self.awake:
+                self.start(actor)
+            else:
+                self.awake[actor] = None
         return actor
 
     def names(self) -> list[str]:
@@ -88,6 +91,13 @@ class Registry:
             before = [name for name in self._names if name in self.actors]
             self._names, self._renamed = sorted([*before, *(self.actors.keys() - set(before))]), False
         return self._names
+
+    def start(self, actor: ScopeActor) -> None:
+        """The actor begins, or goes on after it was passive."""
+        if self.closed:
+            actor.close()
+        else:
+            self.is_awake(actor)
 
     def is_awake(self, actor: ScopeActor) -> None:
         """The actor is or gets live."""

@@ -20,12 +20,13 @@ def alike(model: Pipeline, scope: str, provider: ProviderPolicies) -> Pipeline:
     new = Pipeline.__new__(Pipeline)
     new.shared, new.provider = provider, provider.name
     new.guard = BanGuard(scope, provider)
-    limits: tuple[Any, ...] = tuple(
-        [
-            another(limit) if type(limit) is TokenBucketPolicy else build(limit.parameters, model.max_debt, model.arrivals)
-            for limit in model.limits
-        ]
-    )
+    copies: list[Any] = []
+    for limit in model.limits:  # Not in a comprehension, which costs a call.
+        if type(limit) is TokenBucketPolicy:
+            copies.append(another(limit))
+        else:
+            copies.append(build(limit.parameters, model.max_debt, model.arrivals))
+    limits: tuple[Any, ...] = tuple(copies)
     new.limits = new.all_limits = limits
     new.cap = model.cap
     new.lends, new.lends_elsewhere = model.lends, model.lends_elsewhere
