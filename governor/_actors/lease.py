@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from operator import length_hint
 from sys import maxsize
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, cast, final
 
 import msgspec
 
-from governor._actors.permit import Permit, Success
+from governor._actors.permit import MAX_SUCCESSES, Permit, Success
 from governor._fields import Tally
 from governor._lazy import always
 from governor._units import MILLISECOND, Duration, Instant
@@ -38,6 +38,8 @@ GROWTH: Final = 4
 #: The permits of a holder that was never filled.
 _NO_PERMITS: Final[deque[Permit]] = deque(maxlen=0)
 NO_PERMIT: Final = _NO_PERMITS.popleft
+#: Of a scope without a holder: no room for successes. The first one is sent as a message, for which the holder is made.
+NO_ROOM: Final = cast("list[Success]", range(MAX_SUCCESSES))
 #: After so many looks in a row at which nothing was used, all is recalled.
 MAX_IDLE_LOOKS: Final = 2
 

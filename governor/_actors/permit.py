@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat, starmap
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Final, cast, final
+from typing import Any, Final, final
 
 # C: import cython
 import msgspec
@@ -27,8 +27,6 @@ from governor.policies.contract import Grant, Result
 MAX_SUCCESSES: Final = 65_536
 #: The status of a call that succeeded. For strict windows: when its permit was lent, the generation, and the status.
 Success = int | None | tuple[Instant, int, int | None]
-#: Where there is no room for successes: the first one is sent as a message, for which the actor makes a list.
-NO_ROOM: Final = cast("list[Success]", range(MAX_SUCCESSES))
 #: Stands for an answer that nothing waits for. Nothing is written in it, since no actor reads it as a message.
 _NOT_TOLD: Final = Answered(Grant(Instant(0), 0))
 #: Above those of HTTP, and of other protocols.
