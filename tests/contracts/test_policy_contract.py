@@ -363,6 +363,22 @@ def served(policy: Spends, now: Instant, request: Request, places: int) -> Insta
     return forecast.earliest(now, request)
 
 
+@each_spends
+@pytest.mark.promise("R04")
+@given(places=st.integers(0, 9), spare=st.integers(0, 4))
+def test_single_units_wait_as_long_as_it_says_at_most_and_exactly_so_long_where_nothing_is_left(
+    make: Callable[[], Spends], places: int, spare: int
+) -> None:
+    policy = make()
+    one, queued = asking(policy.unit, 1), asking(policy.unit, places + 1)
+    while left(policy, START) > spare:
+        policy.commit(START, one)
+    granted, bound = served(policy, START, one, places), min(START + policy.max_hold(START, queued, one), AFTER_OUTCOME)
+
+    assert granted <= bound
+    assert granted == bound or (spare and granted > START) or not policy.is_exact
+
+
 @each_lends
 @pytest.mark.promise("R51")
 @given(steps=STEPS, count=st.integers(1, 4), used=st.integers(0, 4))
