@@ -12,7 +12,7 @@ from governor._member.away import use_up
 from governor._units import AFTER_OUTCOME, DAY, NEVER, SECOND, Duration, Instant
 from governor.config import parse_limit
 from governor.errors import Reason
-from governor.policies.arrivals import Arrivals
+from governor.policies.arrivals import Arrivals, Ending
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.contract import PLAIN, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result, Spending
@@ -21,6 +21,7 @@ from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.in_flight import InFlight
 from governor.policies.limits import build, kinds
+from governor.policies.lost_calls import LostCalls
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from governor.policies.window_parameters import StrictWindow
 from tests.support import tape as st
@@ -467,6 +468,49 @@ def test_nothing_is_left_of_a_limit_that_is_used_up_but_places_in_flight(limit: 
 
     assert kept == policy.available(end)
     assert kept or policy.earliest(end, asking(policy.unit, 1)) > end
+
+
+def give_up(policy: Any, now: Instant, granted_at: Instant, count: int) -> None:
+    """So many calls are granted, and given up later."""
+    one = asking(policy.unit, 1)
+    grants = [Grant(granted_at, 0, one, (policy.commit(granted_at, one),), ending=Ending.GIVEN_UP) for _ in range(count)]
+    for grant in grants:
+        policy.record(now, grant, Result.NEUTRAL)
+
+
+@pytest.mark.parametrize("name", [name for name in SPENDING if "tokens" not in name and ("window" in name or "flight" in name)])
+@pytest.mark.promise("R62")
+@given(begun=st.integers(0, 4), out=st.integers(0, 4), landed=st.integers(0, 3), moving=st.integers(0, 3) | st.none())
+def test_the_calls_of_a_process_that_has_died_stand_as_if_each_had_been_given_up(
+    name: str, begun: int, out: int, landed: int, moving: int | None
+) -> None:
+    policies: list[Any] = [SPENDING[name](), SPENDING[name]()]
+    policy, twin = policies
+    flight, one, seen = "flight" in name, asking(policy.unit, 1), START
+    at, now = Instant(seen + SECOND), Instant(seen + 2 * SECOND)
+    if begun:
+        for _ in range(begun):
+            policy.commit(now, one)
+        policy.abandoned(now, out)
+        give_up(twin, now, now, begun + out)
+    else:
+        units = landed + (moving or 0)
+        policy.abandoned(now, out, LostCalls(units, at, out, moving, moving, seen, 0, START))
+        if flight:
+            give_up(twin, now, at, policy.parameters.amount if moving is None else moving)
+        else:
+            for _ in range(0 if moving is None else landed):
+                twin.commit(seen, one)
+                twin.answered(seen, Grant(seen, 0, one, (0,), answered_at=seen))
+                twin.record(seen, Grant(seen, 0, one, (0,), answered_at=seen), Result.SUCCESS)
+            give_up(twin, now, at, units if moving is None else moving)
+            give_up(twin, now, now, out)
+
+    assert (policy.rests_at(), policy.ready) == (twin.rests_at(), twin.ready)
+    for half in range(12):
+        later = Instant(now + half * SECOND // 2)
+        assert policy.available(later) == twin.available(later)
+        assert policy.earliest(later, one) == twin.earliest(later, one)
 
 
 @each_limit
