@@ -35,7 +35,7 @@ _PARTS: Final = (
     (
         "reset",
         pattern(
-            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|until|remaining.{0,3}-ttl|expir(?:y|es)(?:-?time)?|renews?-?(?:at|in)?)(?:-?(?:ms|millis))?$"
+            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?by|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|until|remaining.{0,3}-ttl|expir(?:y|es)(?:-?time)?|renews?-?(?:at|in)?)(?:-?(?:ms|millis))?$"
         ),
     ),
     ("remaining", pattern(r"(?:remaining|remain$|left|available)")),

@@ -237,6 +237,7 @@ def date(text: str) -> int | None:
         try:
             # JavaScript writes `Tue Feb 16 2021 09:02:42 GMT+0100 (Central European Standard Time)`.
             plain = text.partition(" (")[0].replace("GMT+", "+").replace("GMT-", "-")
+            plain = plain.replace(" UTC ", " ").replace(" GMT ", " ")  # `Tue Nov 14 22:30:00 UTC 2023`, as Java writes it.
             if plain[4:5] == plain[7:8] == "/":  # `2023/11/14 22:43:20 +0000`, as SoundCloud writes it.
                 plain = plain.replace("/", "-").replace(" +", "+")
             if plain[4:5] == "-" and plain[5:8] in _MONTHS:  # `2023-Nov-14 22:14:20+0000 UTC`, as gateways of WSO2 write it.

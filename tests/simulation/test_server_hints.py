@@ -169,8 +169,17 @@ async def test_after_a_reset_the_next_window_has_as_many_units_as_the_server_say
     assert (before, after, later) == (4, 10, 50)
 
 
-async def test_a_window_that_the_server_states_becomes_a_limit_if_the_settings_have_none() -> None:
-    said = read_hints("acme", 200, {"ratelimit-policy": '"minute";q=60;w=60'}, now=0.0)
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (200, {"ratelimit-policy": '"minute";q=60;w=60'}, None),
+        (429, {"retry-after": "2"}, b'{"error": "At most 60 requests per minute are allowed."}'),
+    ],
+)
+async def test_a_window_that_the_server_states_becomes_a_limit_if_the_settings_have_none(
+    status: int, headers: dict[str, str], body: bytes | None
+) -> None:
+    said = read_hints("acme", status, headers, now=0.0, body=body)
     counts = []
     for tables in ({}, {"outbound": {"default": {"limits": []}, "acme": {"limits": ["1000/s"]}}}):
         async with governed(**tables) as governor:
