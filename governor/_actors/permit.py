@@ -71,7 +71,6 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
 
         `rejection` says whether the provider counts the answer before it bans a client, where that is known better than from
         the status: 401 and 403 count as `FORBIDDEN` and 429 as `LIMITED`.
-
         Optional, for answers that take long: a probe of the circuit breaker has proved itself by then, `slow_call` is measured
         to here, and a strict window knows that the request has arrived. Once is enough: a second call, and one after the
         outcome, change nothing. Raises `ConfigError` for a status that is no whole number from 0 to 999,999.
@@ -141,7 +140,6 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
 
         `answer` is the body of the answer, which the loop guard compares with the one before if the permit was asked for with a
         fingerprint. It is not kept.
-
         `used` is what the call really used, by unit, when that differs from what the permit asked for: whole numbers of at
         least 0. Raises `ConfigError` for others, for a status that is no whole number from 0 to 999,999 and for what is no
         exception, and `UsageError` on a second report.
@@ -266,8 +264,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
             owner.deliver(given_up)
 
     def _leave(self, outcome: Report | Grant) -> None:
-        owner = self._owner
-        outcomes = owner.outcomes
+        owner, outcomes = self._owner, self._owner.outcomes
         if self.reported:
             raise self._reported_before()  # By another thread, since we looked.
         try:
@@ -288,15 +285,18 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
         # The interpreter changes threads after a call, and there is none between the look and the mark: one thread gets in.
         if self._entered or self.reported:
             what = "has been reported" if self.reported else "is in a `with` block"
-            raise UsageError(
-                f"this permit for {self.scope} {what} already and allows one call; ask for another permit for the next one"
-            )
+            raise UsageError(f"this permit for {self.scope} {what} already and allows one call; ask for another permit")
         self._entered = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if not self.reported:
             self.record(error=error)
+
+    def __reduce__(self) -> str:
+        raise UsageError(f"this permit for {self.scope} allows one call and cannot be copied; ask for another permit")
+
+    __copy__ = __reduce__
 
     def __repr__(self) -> str:
         return f"<Permit for {self.scope}, {'reported' if self.reported else 'not reported yet'}>"

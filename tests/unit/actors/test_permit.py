@@ -1,7 +1,9 @@
 """What a permit reports to its owner, and how often."""
 
 import asyncio
+import copy
 import gc
+import pickle
 import urllib.error
 from collections import deque
 from collections.abc import Callable
@@ -128,6 +130,14 @@ def test_what_would_make_the_actor_fail_for_all_its_callers_is_a_mistake_of_this
         report(permit)
 
     assert [] == owner.told
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_permit_cannot_be_copied_since_its_place_would_be_given_back_twice(
+    permit: Permit, copied: Callable[[Permit], object]
+) -> None:
+    with pytest.raises(UsageError, match="allows one call and cannot be copied"):
+        copied(permit)
 
 
 def test_a_status_is_reported_as_a_plain_number(owner: Listener, permit: Permit) -> None:
