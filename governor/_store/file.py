@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from governor._store.contract import Head, Loss, Record, Takeover, ToWrite, Unusable, Unwritable
-from governor._store.journal import Journal, digest, has_entries, read_journal
+from governor._store.journal import NO_LINK, Journal, digest, has_entries, read_journal
 from governor._units import Instant
 from governor.clock import Clock, Moment, moment, resumed_at
 from governor.errors import UsageError
@@ -294,7 +294,7 @@ _ADVICE: Final = "a state folder belongs to one governor: stop the other one, or
 
 def _lock(folder: Path) -> int:
     """Locks the folder for this process, and returns the descriptor that holds the lock. Raises `UsageError`, `OSError`."""
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
     try:
         if sys.platform != "win32":
             try:

@@ -26,6 +26,8 @@ _SLOT: Final = 8 * CELLS
 _PART: Final = _SLOTS * _SLOT
 #: The first slot of the file: what the file is, the token of the life.
 _HEADER: Final = struct.Struct("=8s16s")
+#: Rejects a symbolic link in the place of a file: the file that it names would be emptied.
+NO_LINK: Final[int] = getattr(os, "O_NOFOLLOW", 0)  # Not on Windows.
 _MAGIC: Final = b"gvjrnl\x00\x01"
 
 
@@ -48,7 +50,7 @@ class Journal:
     """The journal of the life that is. Raises `OSError` if it cannot be made."""
 
     def __init__(self, path: Path, token: bytes) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | NO_LINK, 0o600)
         self._free: list[Cells] = []
         #: Slots from the begin of the file that have been taken, whether they are free again or not.
         self._used = 1  # That of the header.
@@ -101,10 +103,7 @@ class Journal:
 
 def read_journal(path: Path, token: bytes) -> Mapping[int, Entry] | None:
     """What a journal says, by the digest of each key; None if there is no journal with this token."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
+    data = _bytes(path)
     if len(data) < _PART or len(data) % _PART or data[: _HEADER.size] != _HEADER.pack(_MAGIC, token):
         return None
     numbers = memoryview(data).cast("q")
@@ -115,11 +114,16 @@ def read_journal(path: Path, token: bytes) -> Mapping[int, Entry] | None:
 
 def has_entries(path: Path) -> bool:
     """Whether there is a journal of any life that has granted something."""
-    try:
-        slots = path.read_bytes()[_SLOT:]
-    except OSError:
-        return False
+    slots = _bytes(path)[_SLOT:]
     return slots.count(0) < len(slots)
+
+
+def _bytes(path: Path) -> bytes:
+    """What is in the file; nothing if there is none. A pipe in its place would never end."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return b""
 
 
 def _entry(cells: list[int]) -> Entry:

@@ -1,8 +1,15 @@
 """The journal of a life holds as many accounts as there are, and tells the next life of each."""
 
+import os
+import sys
 from pathlib import Path
 
-from governor._store.journal import Journal, digest, read_journal
+import pytest
+
+from governor._store.contract import Unusable
+from governor._store.file import StateFile
+from governor._store.journal import Journal, digest, has_entries, read_journal
+from governor.clock import system_clock
 
 TOKEN = b"of this one life"
 
@@ -37,3 +44,18 @@ def test_a_journal_that_is_spoiled_or_of_another_life_is_not_believed(tmp_path: 
     journal.spoil()
     assert read_journal(tmp_path / "journal", TOKEN) is None
     journal.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes are those of POSIX")
+def test_no_link_in_the_place_of_a_file_is_followed_and_no_pipe_waited_for(tmp_path: Path) -> None:
+    victim, pipe = tmp_path / "of-another-program", tmp_path / "pipe"
+    victim.write_bytes(b"precious")
+    for name in ("journal", "lock"):
+        (tmp_path / name).symlink_to(victim)
+    os.mkfifo(pipe)
+
+    with pytest.raises(OSError, match="journal"):
+        Journal(tmp_path / "journal", TOKEN)
+    with pytest.raises(Unusable):
+        StateFile(tmp_path, system_clock)
+    assert (b"precious", None, False) == (victim.read_bytes(), read_journal(pipe, TOKEN), has_entries(pipe))
