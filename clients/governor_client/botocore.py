@@ -10,7 +10,7 @@ from weakref import WeakSet
 from governor import Governor, PermitDenied, Priority, UsageError
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
-from governor_client._attempt import Attempt
+from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import pause
 from governor_client._headers import CALLER, LazyHeaders
@@ -22,11 +22,13 @@ from governor_client._urllib3_family import (
     READING,
     Lookup,
     Original,
+    Watched,
     fault_of_urllib3,
     in_memory,
     report,
     synthetic,
     timeout_of,
+    watch,
 )
 from governor_client._wait import Wait
 
@@ -37,8 +39,8 @@ _CALL: Final = "governor.call"
 #: The statuses after which the settings alone decide on retries.
 _OURS: Final = frozenset({408, 429, *range(500, 600)})
 _governed: Final[WeakSet[Any]] = WeakSet()
-#: The synthetic answer to the request that this thread makes.
-_answer: Final[ContextVar[object | None]] = ContextVar("governor_client_botocore_answer", default=None)
+#: The call whose request this thread makes; None if that is not governed.
+_current: Final[ContextVar["_Call | None"]] = ContextVar("governor_client_botocore_call", default=None)
 
 
 def govern(
@@ -95,11 +97,15 @@ def govern(
 class _Call:
     """One call of the program. `permitted`: its next request has a permit already."""
 
-    __slots__ = ("operation", "permitted")
+    __slots__ = ("answer", "body", "operation", "permitted")
 
     def __init__(self, operation: Operation[Any]) -> None:
         self.operation = operation
         self.permitted = False
+        #: The synthetic answer to its next request, if that has no permit.
+        self.answer: object | None = None
+        #: The body of its latest request, if it is read while it is sent.
+        self.body: Watched | None = None
 
     def take_permit(self) -> None:
         """Waits for a permit. Raises `PermitDenied`."""
@@ -118,7 +124,6 @@ class _Handlers:
 
     def begin(self, request: Any, **kwargs: object) -> None:
         """A request has been made, and is not signed yet."""
-        _answer.set(None)
         call: _Call | None = request.context.get(_CALL)
         caller = Lookup(request.headers).get(CALLER)
         if caller is not None:
@@ -127,6 +132,7 @@ class _Handlers:
             url = urlsplit(request.url)
             host, path = url.hostname or "", url.path
             if not self._terms.governs(host, path):
+                _current.set(None)
                 return
             # botocore rewinds files.
             repeatable = in_memory(request.data) or hasattr(request.data, "seek")
@@ -143,15 +149,22 @@ class _Handlers:
             budget = self._terms.budget(..., self._timeout)
             call = _Call(Operation(self._terms, description, lambda: budget))
             request.context[_CALL] = call
+        _current.set(call)
         if not call.permitted:
             try:
                 call.take_permit()
             except PermitDenied as denial:
-                _answer.set(call.operation.denied(denial, _Denier(request.url)))
+                call.answer = call.operation.denied(denial, _Denier(request.url))
 
-    def answer(self, **kwargs: object) -> object | None:
+    def answer(self, request: Any, **kwargs: object) -> object | None:
         """A request is about to be sent. Returns the synthetic answer to it, if it has no permit."""
-        return _answer.get()
+        call = _current.get()
+        if call is None or call.answer is not None:
+            return None if call is None else call.answer
+        call.body = watch(request.body)
+        if call.body is not None:
+            request.body = call.body
+        return None
 
     def end(
         self, request_dict: Any, response: Any = None, caught_exception: Exception | None = None, **kwargs: object
@@ -172,7 +185,10 @@ class _Handlers:
         else:
             status = None
             inner = getattr(caught_exception, "kwargs", {}).get("error")
-            fault = fault_of_urllib3(inner if isinstance(inner, BaseException) else caught_exception)
+            if call.body is not None and call.body.failed:
+                fault = Fault(None, ours=True)
+            else:
+                fault = fault_of_urllib3(inner if isinstance(inner, BaseException) else caught_exception)
             question = operation.failed(caught_exception, fault)
         if question is not None:
             operation.planned(operation.governor.plan_retry(**question).delay)

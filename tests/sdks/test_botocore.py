@@ -104,6 +104,23 @@ def test_what_botocore_repeats_by_its_own_rules_takes_permits(s3: Clients, site:
     assert CounterRecord(requests=3, answered_4xx=2, answered_429=2, answered_2xx=1, retries=2) == counters
 
 
+@pytest.mark.promise("R06")
+def test_a_body_that_cannot_be_read_says_nothing_about_the_provider(s3: Clients, site: Provider, background: Governor) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if sending:
+                raise OSError("the disk of the program")
+            return super().read(size)
+
+    sending: list[object] = []  # It is read before as well, for the signature.
+    client = s3()
+    client.meta.events.register("before-send.s3", lambda **_: sending.append(None))
+    with pytest.raises(Exception, match="closed"):
+        client.put_object(Bucket="bucket", Key="key", Body=Broken(b"abc"))
+
+    assert CounterRecord(requests=1, neutral=1) == background.statistics().counters
+
+
 @pytest.mark.promise("R05")
 @pytest.mark.parametrize("read", ["read", "close"])
 def test_a_stream_reports_its_outcome_when_it_ends_or_is_closed(
