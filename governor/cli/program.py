@@ -9,7 +9,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final
+from io import TextIOWrapper
+from typing import Final, TextIO, cast
 
 from governor import __version__, _build
 from governor.errors import ConfigError
@@ -29,6 +30,7 @@ _DEMO: Final = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command, from `sys.argv` unless arguments are given, and returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _accept_any_output()
     try:
         status = _run(words)
         sys.stdout.flush()
@@ -42,6 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _accept_any_output() -> None:
+    """Lets commands print to a closed standard output, and text that its encoding lacks, such as the name of a file."""
+    if cast("TextIO | None", sys.stdout) is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    elif isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _write_no_more() -> None:

@@ -91,6 +91,15 @@ def test_a_full_disk_is_a_mistake() -> None:
     assert (2, "governor: the output cannot be written: No space left on device\n") == schema_to(full)
 
 
+def test_output_may_be_closed_or_lack_the_letters_of_a_name(tmp_path: Path) -> None:
+    policy = tmp_path / "größe.toml"
+    policy.write_text("")
+    command = ["sh", "-c", '"$0" -m governor check "$1" && "$0" -m governor schema >&-', sys.executable, str(policy)]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=False)
+
+    assert (0, b"", True) == (done.returncode, done.stderr, b"gr\\xf6\\xdfe.toml" in done.stdout)
+
+
 def schema_to(output: int) -> tuple[int, str]:
     """The status of a command that prints to this file, which is closed, and its errors."""
     command = [sys.executable, "-m", "governor", "schema"]
