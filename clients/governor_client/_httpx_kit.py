@@ -25,7 +25,6 @@ from governor_client._request import Reading, Request
 from governor_client._streams import (
     AsyncPlainStream,
     AsyncReportingStream,
-    AsyncRequestBody,
     PlainStream,
     ReportingStream,
     RequestBody,
@@ -70,13 +69,16 @@ class Kit:
         self.request: type = library.Request
         self.response: Callable[..., httpx2.Response] = library.Response
         self.byte_stream: type = library.ByteStream
-        self.sync_byte_stream: type = library.SyncByteStream
         self.reporting = cast("Reporting", _derived(ReportingStream, library.SyncByteStream))
         self.areporting = cast("Reporting", _derived(AsyncReportingStream, library.AsyncByteStream))
         self.plain = cast("Plain", _derived(PlainStream, library.SyncByteStream))
         self.aplain = cast("Plain", _derived(AsyncPlainStream, library.AsyncByteStream))
-        self._request_body = _derived(RequestBody, library.SyncByteStream)
-        self._async_request_body = _derived(AsyncRequestBody, library.AsyncByteStream)
+        self._stream_kinds = (library.SyncByteStream, library.AsyncByteStream)
+        #: By the kinds of streams that the body of a request is: a form with files is both.
+        self._request_bodies = {
+            kinds: _derived(RequestBody, *kinds)
+            for kinds in ((), self._stream_kinds[:1], self._stream_kinds[1:], self._stream_kinds)
+        }
         #: Whether headers and URLs have the private attributes that plain requests are known by, as in all versions so far.
         self._is_known = hasattr(library.Headers(), "_list") and hasattr(library.URL(), "_uri_reference")
         self._reading = Reading(query=_query, body=self._body)
@@ -154,15 +156,15 @@ class Kit:
         permit.answered(status=status)  # `terms.lets_pass`, without its call.
         return True
 
-    def watch(self, request: "httpx2.Request") -> RequestBody | AsyncRequestBody | None:
+    def watch(self, request: "httpx2.Request") -> RequestBody | None:
         """Wraps a body that is read while it is sent; None if it is in memory, and cannot fail."""
         stream = request.stream
         if isinstance(stream, self.byte_stream):
             return None
-        kind = self._request_body if isinstance(stream, self.sync_byte_stream) else self._async_request_body
-        body = kind(stream)
+        kinds = tuple(kind for kind in self._stream_kinds if isinstance(stream, kind))
+        body = cast("RequestBody", self._request_bodies[kinds](stream))
         request.stream = cast("httpx2.SyncByteStream", body)
-        return cast("RequestBody | AsyncRequestBody", body)
+        return body
 
     def request_of(
         self, request: "httpx2.Request", host: str, path: str, *, retry: bool, retry_answers: bool, buffered: bool
@@ -244,8 +246,8 @@ def _query(request: "httpx2.Request") -> str:
     return request.url.query.decode("ascii")
 
 
-def _derived(body: type, base: type) -> Callable[..., object]:
-    return type(body.__name__, (body, base), {"__doc__": body.__doc__})
+def _derived(body: type, *bases: type) -> Callable[..., object]:
+    return type(body.__name__, (body, *bases), {"__doc__": body.__doc__})
 
 
 class HttpxExchange(msgspec.Struct, eq=False, kw_only=True):
@@ -254,7 +256,7 @@ class HttpxExchange(msgspec.Struct, eq=False, kw_only=True):
     kit: Kit
     request: "httpx2.Request"
     #: The body of the request while it is sent, if it is not in memory.
-    body: RequestBody | AsyncRequestBody | None = None
+    body: RequestBody | None = None
 
     def head(self, response: "httpx2.Response") -> tuple[int, LazyHeaders]:
         fields = getattr(response.headers, "_list", None)
@@ -284,7 +286,7 @@ class HttpxExchange(msgspec.Struct, eq=False, kw_only=True):
     def unwatch(self) -> None:
         """Restores the body of the request, unless it was replaced meanwhile."""
         stream: object = self.request.stream
-        if isinstance(stream, (RequestBody, AsyncRequestBody)):
+        if isinstance(stream, RequestBody):
             self.request.stream = stream.stream
 
 

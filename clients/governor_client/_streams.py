@@ -7,7 +7,7 @@ whichever comes first. The classes have no base in a library: `_httpx_kit` adds 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import AsyncGeneratorType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -188,11 +188,15 @@ class AsyncPlainStream:
 
 
 class RequestBody:
-    """The body of a request while it is sent. Records whether reading the body failed."""
+    """The body of a request while it is sent. Records whether reading the body failed.
 
-    def __init__(self, stream: "httpx2.SyncByteStream") -> None:
+    It is read as the one that it wraps: blocking, async, or, as a form with files, in either way. It is no generator, because
+    a cancelled request would leave that suspended.
+    """
+
+    def __init__(self, stream: Any) -> None:
         self.stream = stream
-        self._chunks: Iterator[bytes] = iter(())
+        self._chunks: Any = None
         self.failed = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -201,7 +205,7 @@ class RequestBody:
 
     def __next__(self) -> bytes:
         try:
-            return next(self._chunks)
+            return cast("bytes", next(self._chunks))
         except StopIteration:
             raise
         except Exception:
@@ -211,23 +215,13 @@ class RequestBody:
     def close(self) -> None:
         self.stream.close()
 
-
-class AsyncRequestBody:
-    """`RequestBody` for async code. It is no generator, because a cancelled request would leave that suspended."""
-
-    def __init__(self, stream: "httpx2.AsyncByteStream") -> None:
-        self.stream = stream
-        self._chunks: AsyncIterator[bytes] | None = None
-        self.failed = False
-
     def __aiter__(self) -> AsyncIterator[bytes]:
         self._chunks = aiter(self.stream)
         return self
 
     async def __anext__(self) -> bytes:
-        assert self._chunks is not None
         try:
-            return await anext(self._chunks)
+            return cast("bytes", await anext(self._chunks))
         except StopAsyncIteration:
             raise
         except Exception:

@@ -1,5 +1,6 @@
 """Calls of the client: built and signed after the wait, one wait for all of a call, one permit for each request."""
 
+import io
 import pickle
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -220,6 +221,20 @@ async def test_authentication_that_fails_by_itself_gives_the_permit_back(both: B
     with pytest.raises(KeyError):
         await both.get(client)
     assert CounterRecord(requests=1, neutral=1) == both.governor.statistics().counters
+
+
+@pytest.mark.promise("R50")
+@pytest.mark.parametrize("library", [httpx, httpx2])
+async def test_files_are_uploaded_by_both_kinds_of_calls(both: Both, library: "ModuleType") -> None:
+    def provider(request: httpx2.Request) -> object:
+        sent.append(request.content)
+        return library.Response(200)
+
+    sent: list[bytes] = []
+    client = both.client(provider, library)
+
+    await both.call(client, "POST", "/", files={"file": io.BytesIO(b"what is in it")})
+    assert b"what is in it" in sent[0]
 
 
 @pytest.mark.promise("R06")
