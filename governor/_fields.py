@@ -10,7 +10,6 @@ from sys import maxsize
 from typing import Any, Literal, Self, overload
 
 # C: import cython
-import msgspec
 
 
 class FailureRun:
@@ -23,13 +22,15 @@ class FailureRun:
 
 # C: @cython.no_gc
 # C: @cython.cclass
-class Counts(msgspec.Struct, eq=False, gc=False):  # C: class Counts:
+class Counts:
     """The counters of a plain request that is answered."""
 
-    answered_2xx: int = 0
+    __slots__ = ("answered_2xx", "others", "requests")
+
+    answered_2xx: int
     #: Successes without a status among them, as of a block that raises nothing.
-    others: int = 0
-    requests: int = 0
+    others: int
+    requests: int
 
 
 class CapFields:

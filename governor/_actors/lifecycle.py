@@ -3,7 +3,7 @@
 A step is one call of a handler. An actor runs one step at a time, in every state: outcomes are read while the actor is passive
 or down as well. So each state has a second form, `..._BUSY`, for as long as a step runs.
 
-Compiled where there is a compiler; `lifecycle.pxd` has the fields.
+Compiled where there is a compiler, as the counters are: see there.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,8 +11,6 @@ from enum import IntEnum
 from typing import Final, final
 
 # C: import cython
-import msgspec
-
 from governor._units import Instant, to_seconds
 from governor.messages import Denied
 
@@ -87,18 +85,20 @@ TABLE: Final[Mapping[tuple[State, Event], State]] = {
 # C: @cython.no_gc
 # C: @cython.cclass
 @final
-class Lifecycle(msgspec.Struct, eq=False, gc=False):  # C: class Lifecycle:
+class Lifecycle:
     """The state of one actor.
 
     The hot path of an actor reads `state`, and sets it from `IDLE` to `BUSY` and back, without a call.
     """
 
-    state: State = IDLE
-    _answer: Denied | None = None
-    _until: Instant | None = None
+    __slots__ = ("_answer", "_until", "state")
 
-    # C: def __init__(self):
-    # C:     self.state = IDLE
+    state: State
+
+    def __init__(self) -> None:
+        self.state = IDLE
+        self._answer: Denied | None = None
+        self._until: Instant | None = None
 
     @property
     def busy(self) -> bool:
