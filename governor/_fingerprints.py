@@ -25,6 +25,8 @@ import msgspec
 
 from governor.messages import Fingerprint
 
+#: How text is encoded: half of a surrogate pair, as programs cut it, is no mistake.
+LENIENT: Final = ("utf-8", "surrogatepass")
 #: The longest body, in bytes, that counts as a whole. Of a longer one, the length and the two ends count.
 MAX_BODY: Final = 65_536
 #: The most bytes of a body that are folded: those at its two ends.
@@ -123,16 +125,16 @@ class Fingerprints:
     def request(self, method: str, url: str, body: bytes | str | None = None) -> Fingerprint:
         """The fingerprint of a request. `url` is compared as it is, JSON in canonical form."""
         address, _, query = url.partition("?")
-        head = f"{method.upper()} {address}\n".encode()
-        whole, document = _canonical(body.encode() if isinstance(body, str) else body or b"")
-        exact = self._digest(b"%b%b\n%d\n%b" % (head, query.encode(), len(whole), _ends(whole, MAX_BODY)))
-        text = b"%b\n%b" % (query.encode(), _ends(whole, MAX_FOLDED))
+        head, asked = f"{method.upper()} {address}\n".encode(*LENIENT), query.encode(*LENIENT)
+        whole, document = _canonical(body.encode(*LENIENT) if isinstance(body, str) else body or b"")
+        exact = self._digest(b"%b%b\n%d\n%b" % (head, asked, len(whole), _ends(whole, MAX_BODY)))
+        text = b"%b\n%b" % (asked, _ends(whole, MAX_FOLDED))
         has = text.count  # Four times as fast as `in`, which asks for a buffer.
         waits = bool(has(b"ait") or has(b"imeout") or has(b"oll")) and _WAITS.search(text) is not None
         reads = bool(has(b'"method"') or has(b'"query"') or has(b"Action=")) and _READS.search(text) is not None
         if _PROMPT.search(text) is not None:
             turns = _unrepeated(document)
-            told = text if turns is None else b"%b\n%b" % (query.encode(), _ends(turns, MAX_FOLDED))
+            told = text if turns is None else b"%b\n%b" % (asked, _ends(turns, MAX_FOLDED))
             plain = _marked(_spaced(told))
             found = _VALUE.findall(plain)
             folded = _folded(plain) if found else plain

@@ -7,7 +7,7 @@ from governor._access import Access
 from governor._actors.address import PlanToCome
 from governor._actors.asking import answer_timeout
 from governor._permit_request import MAX_TIMEOUT
-from governor._units import from_seconds
+from governor._units import Duration, from_seconds
 from governor.config import ScopeSettings, scope_of
 from governor.errors import ConfigError, UsageError
 from governor.messages import Denied, NoRetry, PlanRetry, RetryPlan
@@ -47,9 +47,8 @@ class Failure:
             ) from None
         self._message = PlanRetry(
             _checks.whole("attempt", attempt),
-            None if remaining is None or remaining > MAX_TIMEOUT else from_seconds(max(0.0, remaining), field="remaining"),
-            # A wait longer than a duration can be is absurd, and ignored.
-            None if server_wait is None or server_wait > MAX_TIMEOUT else from_seconds(server_wait, field="server_wait"),
+            _span("remaining", 0.0 if isinstance(remaining, (int, float)) and remaining < 0 else remaining),
+            _span("server_wait", server_wait),  # An absurd one is ignored.
         )
 
     def plan(self, access: Access, settings: ScopeSettings) -> RetryPlan:
@@ -99,3 +98,10 @@ class Failure:
     def _ask(self, access: Access) -> RetryPlan | PlanToCome:
         actor = access.find(self._provider, self._method, None)
         return _UNAVAILABLE if isinstance(actor, Denied) else actor.plan_retry(self._message)
+
+
+def _span(field: str, seconds: float | None) -> Duration | None:
+    """Seconds as a duration; None for more than a duration can be. Raises `ConfigError`."""
+    if seconds is None or (isinstance(seconds, (int, float)) and seconds > MAX_TIMEOUT):
+        return None
+    return from_seconds(seconds, field=field)

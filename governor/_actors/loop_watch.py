@@ -102,7 +102,7 @@ class LoopWatch:
         again = not suspicion.denied and (acquire.timeout is None or wait <= acquire.timeout)
         return Denied(scope, Reason.LOOP, wait, again)
 
-    def answered(self, watched: WatchedCall, scope: str, status: int | None, answer: bytes) -> None:
+    def answered(self, watched: WatchedCall, scope: str, status: int | None, answer: bytes | str) -> None:
         """A watched call was answered with this status and body."""
         if watched.call is None or watched.asked_at is None or (status is not None and (status in _SILENT or status >= 500)):
             return
@@ -111,7 +111,8 @@ class LoopWatch:
             return  # A long poll, which waits at the server: it is a timer.
         if watched.fingerprint.reads and watched.call.caller is None:
             return  # As `GET`, whose repetition is polling.
-        digest = _fingerprints.Fingerprints(self._secret).answer(status, answer, watched.fingerprint)
+        body = answer.encode(*_fingerprints.LENIENT) if isinstance(answer, str) else answer
+        digest = _fingerprints.Fingerprints(self._secret).answer(status, body, watched.fingerprint)
         # The answer to a write that was done may say the same whatever was written, and an empty one says the same.
         similar = bool(answer) and (status is None or status == 200)
         note = _Note(now, watched.asked_at, scope, watched.rule, watched.call, digest, similar)

@@ -232,7 +232,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
     def _compare(self, status: int | None, answer: bytes | str) -> None:
         watch = self._owner.watch
         if watch is not None and self.watched is not None:
-            watch.answered(self.watched, self.scope, status, answer.encode() if isinstance(answer, str) else answer)
+            watch.answered(self.watched, self.scope, status, answer)
 
     def fail(self, error: BaseException, classifier: Classifier) -> None:
         """The same for an error that is classified in another way than the governor's."""

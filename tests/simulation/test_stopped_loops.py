@@ -12,6 +12,8 @@ from tests.support.answers import granted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R09")]
 
+#: Text with half of a surrogate pair, as programs cut it.
+CUT = "no \ud83d"
 RULE = {"delay": "1us", "cooldown": "1m", "repeats": 3, "similar": 6}
 
 
@@ -20,7 +22,7 @@ def governed() -> Governor:
     return Governor(Config.from_mapping(said), clock=loop_clock(), random=Random(1))
 
 
-async def repeat(governor: Governor, body: str, caller: str | None = None, *, answer: bytes = b"no", times: int = 5) -> int:
+async def repeat(governor: Governor, body: str, caller: str | None = None, *, answer: bytes | str = CUT, times: int = 5) -> int:
     """The number of calls that are denied. They differ in nothing, but for numbers in `body`, and are answered alike."""
     denied = 0
     for number in range(times):

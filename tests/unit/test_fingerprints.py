@@ -170,6 +170,8 @@ def test_requests_about_different_things_are_no_loop_though_they_are_answered_al
         ("https://telegram.example.org/getUpdates", '{"offset": 5, "timeout": 30}', True),
         ("https://example.com/poll?timeout=30", None, True),
         ("https://example.com/poll", '{"timeout": 0}', False),
+        # Text with half of a surrogate pair, as programs cut it.
+        ("https://example.com/\ud83d?q=\ud83d", "\ud83d&timeout=30", True),
         ("https://example.com/chat", '{"messages": [{"role": "user", "content": "wait: 5 pollings, timeout=3"}]}', False),
     ],
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,14 @@ async def test_the_wait_that_the_server_asks_for_wins() -> None:
         wait = governor.plan_retry("weather", "GET", attempt=1, status=429, server_wait=17.0).delay
 
     assert 17.0 == wait
+
+
+@pytest.mark.parametrize("field", ["server_wait", "remaining"])
+async def test_a_wait_as_text_such_as_that_of_a_header_is_a_mistake(field: str) -> None:
+    wait: dict[str, Any] = {field: "17"}
+    async with governed() as governor:
+        with pytest.raises(ConfigError, match=f"^{field} is '17'; expected a number of seconds"):
+            governor.plan_retry("weather", "GET", attempt=1, status=429, **wait)
 
 
 async def test_a_wait_beyond_what_is_left_of_the_callers_time_ends_the_retries() -> None:
