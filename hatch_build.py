@@ -32,6 +32,8 @@ MODULES: Final = (
     "governor._actors.counters",
     "governor._actors.lifecycle",
     "governor._actors.permit",
+    "governor._actors.permits_ahead",
+    "governor._actors.lent_places",
     "governor._actors.granting",
     "governor._actors.in_place",
     "governor._taking",

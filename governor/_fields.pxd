@@ -1,4 +1,4 @@
-"""The fields in C. What a subclass in Python reads and writes is public."""
+"""The fields in C, and what compiled modules share. What a subclass in Python reads and writes is public."""
 
 
 from cpython.object cimport Py_SIZE
@@ -6,6 +6,30 @@ from cpython.object cimport Py_SIZE
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+
+
+cdef extern from *:
+    """
+    #if defined(__linux__)
+    #include <time.h>
+    static long long monotonic_microseconds(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    }
+    #else
+    static long long monotonic_microseconds(void) { return -1; }
+    #endif
+    """
+    long long monotonic_microseconds() nogil
+
+
+cdef inline long long read_clock(object clock, object system_clock) except? -1:
+    """`clock()`. The clock of the system is read as `time.monotonic_ns` reads it, which is known for Linux."""
+    cdef long long now = -1
+    if clock is system_clock:
+        now = monotonic_microseconds()
+    return clock() if now < 0 else now
 
 
 cdef inline bint has_any(object queue) noexcept:
@@ -69,11 +93,17 @@ cdef class Tally:
     cdef public long long left
 
 
+cdef class PlacesFields:
+    cdef public object clock, durations
+    cdef public long long free
+    cdef public bint closed
+
+
 cdef class PermitSource:
     cdef public Tally answered
     cdef public Counts counters
     cdef public FailureRun degraded
-    cdef public object failures, large, pop_leased, successes
+    cdef public object failures, large, leased, successes
     cdef public bint gathers, listens
     cdef public long long thread
 

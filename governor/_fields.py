@@ -4,7 +4,8 @@ Where there is a compiler, `_fields.pxd` declares them in C, and the compiled mo
 Python these are the ordinary slots of their subclasses.
 """
 
-from collections.abc import Callable, MutableSequence, Sized
+from collections import deque
+from collections.abc import Callable, Iterator, MutableSequence, Sized
 from itertools import repeat
 from sys import maxsize
 from typing import Any, Literal, Self, overload
@@ -83,6 +84,23 @@ class Tally(repeat):  # type: ignore[type-arg] # at run time it takes none # C: 
     # C:     return self.left
 
 
+class PlacesFields:
+    """Places in flight that pass from call to call."""
+
+    __slots__ = ("clock", "closed", "durations", "free")
+
+    clock: Callable[[], Any]
+    #: Whether a recall takes back what is free, and has what comes back later handed to the actor.
+    closed: bool
+    #: How long calls have taken, for the actor; None if no limit measures it.
+    durations: list[int] | None
+    #: One entry for each place that no call has. In C their number.
+    free: deque[None]
+
+    def call_back(self) -> None:
+        """Called after a place was given back that was closed meanwhile."""
+
+
 class PermitSource:
     """What permits and calls read of the address of a scope that grants permits, in this process or in another one."""
 
@@ -93,8 +111,8 @@ class PermitSource:
         "failures",
         "gathers",
         "large",
+        "leased",
         "listens",
-        "pop_leased",
         "successes",
         "thread",
     )
@@ -111,9 +129,9 @@ class PermitSource:
     gathers: bool
     #: Whether a success would change anything but the counters.
     listens: bool
-    #: Takes one permit out of the lease while `large` and `failures` are empty; raises IndexError. For callers to whom the
-    #: function call of `take` is much.
-    pop_leased: Callable[[], Any]
+    #: Takes one permit out of the lease at each step, while `large` and `failures` are empty; ends, or raises IndexError, if
+    #: there is none. For callers to whom the function call of `take` is much.
+    leased: Iterator[Any]
     #: Where other threads leave the other successes that need not be read at once.
     successes: MutableSequence[Any]
     #: The actor's own thread.
@@ -141,6 +159,8 @@ class PermitSource:
         if self.large or self.failures:
             return None
         try:
-            return self.pop_leased()
+            for permit in self.leased:  # The first one. A loop costs less than `next`.
+                return permit
         except IndexError:
-            return None
+            pass
+        return None

@@ -27,6 +27,7 @@ from governor._lives import GovernorState, Lives
 from governor._member.setting_up import set_up
 from governor._permit_request import Asking, Cost, ask, keyed
 from governor._state import state_of
+from governor._threads import has_interpreter_lock
 from governor._units import DurationLike
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config
@@ -77,7 +78,8 @@ class Governor(Asking):
         #: The settings in force.
         self.config = built_in_config() if config is None else config
         # A use of what was granted ahead is dated a moment later, which a clock that jumps would make as long as its jump.
-        self._lends = clock is system_clock
+        # Without the interpreter's lock, two threads could take one permit.
+        self._lends = clock is system_clock and has_interpreter_lock()
         self._clock = clock if clock is system_clock else forward_clock(clock)
         self._random = random or Random()
         self._access = Access(self.config, Classifier(classify))

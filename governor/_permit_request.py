@@ -288,12 +288,13 @@ class AskingElsewhere(Asking):
         """As that of `Governor`, on any thread: it waits for no permit, at most for an answer."""
         access = self._access
         if key is None and caller is None and cost == 1 and not access.by_label:
-            # `PermitSource.take`, without its call: a permit that was granted ahead costs one `popleft` and this frame.
+            # `PermitSource.take`, without its call: a permit that was granted ahead costs its making and this frame.
             try:
                 actor = access.addresses[method][provider]  # C: actor = address_of(access, provider, method)
                 if not actor.large and not actor.failures:  # C: if not (actor is None or actor.large or actor.failures):
-                    pop = actor.pop_leased  # In two steps, as in `Granting.grab`.
-                    return pop()
+                    for permit in actor.leased:
+                        return permit
+                    raise IndexError
             except KeyError:
                 pass
             except IndexError:

@@ -63,8 +63,12 @@ class Taking:
             if actor.large or actor.failures:
                 return None
             try:
-                permit = actor.pop_leased()
+                permit = None
+                for permit in actor.leased:  # noqa: B007 - the first one: a loop costs less than `next`
+                    break
             except IndexError:
+                return None
+            if permit is None:
                 return None
             if attempt is not None:
                 actor.deposits.append(None)

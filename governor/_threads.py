@@ -1,9 +1,10 @@
-"""Threads when the program ends: once the interpreter shuts down it starts none any more.
+"""Threads: whether one at a time runs, and what remains when the program ends: once the interpreter shuts down it starts none.
 
 CPython 3.12.0 to 3.12.2 say so as soon as the main thread has ended, while other threads are still at work
 (python/cpython#113964); other versions after the last of them and what `atexit` calls.
 """
 
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +12,11 @@ import anyio
 import anyio.to_thread
 
 T = TypeVar("T")
+
+
+def has_interpreter_lock() -> bool:
+    """Whether one thread at a time runs in this interpreter. Free-threaded builds of CPython have the lock switched off."""
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def is_too_late(error: RuntimeError) -> bool:

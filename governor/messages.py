@@ -101,6 +101,10 @@ class Answered(msgspec.Struct, tag="answered"):
     at: Instant | None = None
 
 
+#: Stands for an answer that nothing waits for. Nothing is written in it, since no actor reads it as a message.
+NOT_TOLD: Final = Answered(Grant(Instant(0), 0))
+
+
 class Hinted(msgspec.Struct, frozen=True, tag="hinted"):
     """Tell what the answer to a grant says about the limits of its server. Spans begin when this is read."""
 

@@ -6,7 +6,7 @@ waits, permits are granted ahead into a lease, from which threads take without a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import partial
 from threading import get_ident
 from typing import Final
@@ -15,12 +15,13 @@ from governor._actors.common import Common
 from governor._actors.counters import Counters
 from governor._actors.effects import Effect
 from governor._actors.granting import READY
-from governor._actors.lease import NO_PERMIT, NO_ROOM
+from governor._actors.lease import NO_ROOM
 from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import BUSY, DOWN, IDLE, Lifecycle, State
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT
 from governor._actors.permit import HeldPermit, Permit, Success
+from governor._actors.permits_ahead import NO_PERMITS
 from governor._actors.queue import NO_WAITERS
 from governor._actors.stepped import Stepped
 from governor._actors.units import UnitWatch
@@ -54,7 +55,7 @@ class ScopeActor(Stepped):
     awaits_answers: bool
     counters: Counters
     degraded: DegradedPolicy
-    pop_leased: Callable[[], Permit]
+    leased: Iterator[Permit]
     successes: list[Success]
 
     def __init__(
@@ -81,7 +82,7 @@ class ScopeActor(Stepped):
         # Until the first step, which makes all of these.
         self._steps = self._lender = None
         self.inbox = self.large = self.unread = self.deposits = NOTHING
-        self.answered, self.successes, self.pop_leased = None, NO_ROOM, NO_PERMIT
+        self.answered, self.successes, self.leased = None, NO_ROOM, NO_PERMITS
         self._follow_policies()
 
     @property
@@ -146,7 +147,7 @@ class ScopeActor(Stepped):
             return
         if lender.lends:
             self._common.parent.leasing.add(self)
-            self.pop_leased = lender.holder.take
+            self.leased = lender.holder.leased
         else:
             self._common.parent.leasing.discard(self)
 

@@ -36,7 +36,7 @@ class PlanToCome(Protocol):
 
 
 class Address(LeasedPermits, Protocol):
-    """`send`, `take`, `deposits` and `pop_leased` are for any thread, the rest for that of the actors."""
+    """`send`, `take`, `deposits` and `leased` are for any thread, the rest for that of the actors."""
 
     @property
     def scope(self) -> str:

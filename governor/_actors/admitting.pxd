@@ -2,8 +2,7 @@
 
 cimport cython
 
-from governor._actors.granting cimport read_clock
-from governor._fields cimport Counts
+from governor._fields cimport Counts, read_clock
 from governor.policies.client_buckets cimport spend
 
 

@@ -4,32 +4,8 @@ cimport cython
 
 from governor._actors.lifecycle cimport Lifecycle
 from governor._actors.permit cimport Permit, new_permit
-from governor._fields cimport BucketFields, CapFields, PermitSource, has_any
+from governor._fields cimport BucketFields, CapFields, PermitSource, has_any, read_clock
 from governor.policies.plain cimport PlainSpending, spent_at_once
-
-
-cdef extern from *:
-    """
-    #if defined(__linux__)
-    #include <time.h>
-    static long long monotonic_microseconds(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-    }
-    #else
-    static long long monotonic_microseconds(void) { return -1; }
-    #endif
-    """
-    long long monotonic_microseconds() nogil
-
-
-cdef inline long long read_clock(object clock, object system_clock) except? -1:
-    """`clock()`. The clock of the system is read as `time.monotonic_ns` reads it, which is known for Linux."""
-    cdef long long now = -1
-    if clock is system_clock:
-        now = monotonic_microseconds()
-    return clock() if now < 0 else now
 
 
 cdef inline object seconds_of(long long span, object to_seconds):

@@ -2,9 +2,10 @@
 
 cimport cython
 
-from governor._actors.granting cimport Granting, read_clock
+from governor._actors.granting cimport Granting
 from governor._actors.lifecycle cimport Lifecycle
 from governor._actors.permit cimport Permit, this_thread
+from governor._fields cimport read_clock
 from governor.policies.calm cimport Calm, succeeded
 
 

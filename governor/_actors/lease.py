@@ -7,18 +7,17 @@ Bounds: a scope grants at most `MAX_LEASED` permits ahead to each holder. There 
 granted, and the owner reads them before it grants ahead again.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator
 from operator import length_hint
 from sys import maxsize
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, cast, final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast, final
 
 import msgspec
 
 from governor._actors.permit import MAX_SUCCESSES, Permit, Success
+from governor._actors.permits_ahead import NO_PERMITS, PermitsAhead
 from governor._fields import Tally
-from governor._lazy import always
 from governor._units import MILLISECOND, Duration, Instant
 
 if TYPE_CHECKING:
@@ -35,9 +34,6 @@ LOOK_INTERVAL: Final = Duration(10 * MILLISECOND)
 _BRISK_INTERVAL: Final = Duration(100 * MILLISECOND)
 #: A lease that was used up grows by this factor; one that was not shrinks to as many times what was used of it.
 GROWTH: Final = 4
-#: The permits of a holder that was never filled.
-_NO_PERMITS: Final[deque[Permit]] = deque(maxlen=0)
-NO_PERMIT: Final = _NO_PERMITS.popleft
 #: Of a scope without a holder: no room for successes. The first one is sent as a message, for which the holder is made.
 NO_ROOM: Final = cast("list[Success]", range(MAX_SUCCESSES))
 #: After so many looks in a row at which nothing was used, all is recalled.
@@ -55,43 +51,12 @@ class HolderReport(NamedTuple):
     deposits: int
 
 
-class Holder(Protocol):
-    """What an owner needs of the holder of its lease. The owner calls all of it on its own thread, one call at a time.
-
-    Each fill and each recall belongs to a generation, the owner's count of recalls. A holder that learns of a recall
-    asynchronously rejects fills of an earlier generation, and its report for an earlier generation may add use, never give
-    permits back. A permit that is neither reported nor recalled is outstanding, and the owner's limits hold that much less.
-    """
-
-    generation: int
-    #: Permits granted ahead that are, as far as the owner knows, not used.
-    outstanding: int
-
-    def __len__(self) -> int:
-        """Permits that the holder can still give out."""
-
-    def fill(self, permits: Iterable[Permit], count: int, generation: int) -> None:
-        """Adds `count` permits. The owner has accounted for them before: they may be used from now on."""
-
-    def report_used(self) -> int:
-        """Permits used since the last report."""
-
-    def report(self) -> HolderReport:
-        """All that has happened since the last report."""
-
-    def recall(self, generation: int) -> list[Permit]:
-        """Removes what no call has taken, and begins another generation. Returns the permits, which will never be used.
-
-        Every permit that is outstanding afterwards has been used, and is part of the next report.
-        """
-
-
 @final
 class LocalHolder(msgspec.Struct, eq=False, gc=False):
-    """The permits of one scope for the threads of this process, in a `collections.deque`, whose ends are safe on any thread.
+    """The permits of one scope for the threads of this process. Belongs to the owner's thread, but for what is named here.
 
-    `take` may be called, `answered` counted up, and `successes` and `deposits` appended to, on any thread. Each permit is
-    popped once: by a call or by a recall.
+    `leased` may be taken from, `answered` counted up, and `successes` and `deposits` appended to, on any thread. A permit that
+    is neither used nor recalled is outstanding, and the limits of the owner hold that much less.
     """
 
     #: Calls that succeeded with status 200, and others. Their permits know both.
@@ -99,20 +64,22 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
     successes: list[Success] = msgspec.field(default_factory=list)
     #: What was left in the tally at the last report.
     left: int = maxsize
-    # Made when it is first filled: most scopes grant nothing ahead, and an empty deque takes 760 bytes.
-    _permits: deque[Any] = msgspec.field(default_factory=always(_NO_PERMITS))
-    #: Takes one permit. Raises IndexError if there is none. Another one after the first fill.
-    take: Callable[[], Permit] = NO_PERMIT
+    _permits: PermitsAhead = NO_PERMITS
     #: One entry for each operation whose first attempt took a permit here.
     deposits: list[None] = msgspec.field(default_factory=list)
+    #: Permits granted ahead that are, as far as the owner knows, not used.
     outstanding: int = 0
-    generation: int = 0
     #: The places that permits are taken with, where a limit in flight lends any; and how long calls with them have taken.
     places: "LentPlaces | None" = None
     durations: list[int] = msgspec.field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self._permits) if self.places is None else len(self.places)
+
+    @property
+    def leased(self) -> Iterator[Permit]:
+        """Takes one permit at each step. Another one after each fill."""
+        return self._permits if self.places is None else self.places.leased
 
     @property
     def spare(self) -> int:
@@ -124,21 +91,20 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
         """Calls that succeeded and are not reported."""
         return len(self.successes) + self.left - length_hint(self.answered)
 
-    def fill(self, permits: Iterable[Permit], count: int, generation: int) -> None:
-        """Adds permits. Never of an earlier generation, since the owner calls this directly."""
-        self.outstanding += count
-        if self._permits is _NO_PERMITS:
-            self._permits = deque()
-            self.take = self._permits.popleft
-        self._permits.extend(permits)
+    def fill(self, permits: PermitsAhead) -> None:
+        """Lends these, of which none has been taken. The owner has accounted for them before, and has recalled the rest."""
+        self.outstanding += len(permits)
+        self._permits = permits
+        if self.places is not None:
+            self.places.permits = permits
 
     def open_places(self, places: "LentPlaces") -> None:
-        """Permits are taken with one of these places from now on. Nothing is outstanding."""
-        self.places, self._permits, self.take = places, places.permits, places.take
+        """Permits are taken with one of these places from now on."""
+        self.places, places.permits = places, self._permits
 
     def forget_places(self) -> None:
         """The places are closed, and nothing is outstanding: what is granted ahead next is taken without, or with others."""
-        self.places, self._permits, self.take = None, _NO_PERMITS, NO_PERMIT
+        self.places, self._permits = None, NO_PERMITS
 
     def take_durations(self) -> list[int]:
         """How long calls with lent places have taken since the last look."""
@@ -147,10 +113,10 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
     @property
     def free_places(self) -> int:
         """Places in flight that are lent, and that no call has."""
-        return 0 if self.places is None else len(self.places.free)
+        return 0 if self.places is None else self.places.count_free()
 
     def report_used(self) -> int:
-        """Permits popped by calls since the last report."""
+        """Permits taken by calls since the last report."""
         used = self.outstanding - len(self._permits)
         self.outstanding -= used
         return used
@@ -164,18 +130,13 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
         del self.deposits[:deposits]
         return HolderReport(used, successes, deposits)
 
-    def recall(self, generation: int) -> list[Permit]:
-        """Pops what no call has popped."""
-        back: list[Permit] = []
-        pop = self._permits.popleft
-        with suppress(IndexError):
-            while True:
-                permit = pop()
-                # It ends here. Otherwise one that holds a place would free it a second time when it is collected.
-                permit.reported = True
-                back.append(permit)
-        self.outstanding -= len(back)
-        self.generation = generation
+    def recall(self) -> int:
+        """Removes what no call has taken. Returns how many permits that are, which will never be used.
+
+        All that is outstanding afterwards has been used, and is part of the next report.
+        """
+        back = self._permits.take_back()
+        self.outstanding -= back
         return back
 
     def _take_successes(self) -> Counter[Success]:

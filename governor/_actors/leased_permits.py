@@ -1,6 +1,6 @@
 """Permits that a scope has granted ahead, as code on any thread takes them."""
 
-from collections.abc import Callable, Sized
+from collections.abc import Iterator, Sized
 from typing import Protocol
 
 from governor._actors.permit import Permit
@@ -22,5 +22,5 @@ class LeasedPermits(Protocol):
         """Unread failures, of any scope."""
 
     @property
-    def pop_leased(self) -> Callable[[], Permit]:
-        """Takes a permit, on any thread. Raises `IndexError` if none is left."""
+    def leased(self) -> Iterator[Permit]:
+        """Takes a permit at each step, on any thread. Ends, or raises `IndexError`, if none is left: look here anew then."""

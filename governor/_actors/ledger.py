@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, final
 
 import msgspec
@@ -138,8 +138,8 @@ class Ledger:
                 self.announcer(instrumentation.Retried(self.scope, acquire.attempt))
         return grant
 
-    def collect(self, used: int, batches: Iterable[tuple[Instant, int]] = ()) -> None:
-        """So many permits granted ahead have been used: by the instant at which they were lent, if limits wait for outcomes.
+    def collect(self, used: int, lent_at: Instant | None) -> None:
+        """So many permits granted ahead have been used: of those lent at that instant, if limits wait for outcomes.
 
         Reads the clock anew, after the caller has counted them: a thread may take a permit between a reading and the count, and
         a use dated before it happened would be refilled too early.
@@ -148,8 +148,8 @@ class Ledger:
             now = self.clock()
             self.pipeline.collect(now, used)
             self.counters.requests += used
-            for filled_at, count in batches:
-                follow(self.pipeline, now, filled_at, count)
+            if lent_at is not None:
+                follow(self.pipeline, now, lent_at, used)
 
     def ended(self, successes: Counter[Success]) -> Counter[int | None]:
         """Has the limits learn of successes that they wait for, after the uses of their permits. Returns all by status."""

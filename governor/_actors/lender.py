@@ -10,20 +10,17 @@ Bound: there are at most as many remote holders as connected processes that have
 `MAX_LEASED` permits, nor more than an equal part of what all of them could hold.
 """
 
-from collections import Counter, deque
-from collections.abc import Sequence
-from itertools import repeat, starmap
+from collections import Counter
 from operator import length_hint
 from typing import TYPE_CHECKING, final
 
 from governor import instrumentation
 from governor._actors.lease import MAX_LEASED, NO_DEMAND, Demand, LocalHolder
 from governor._actors.ledger import Ledger
-from governor._actors.permit import LentPermit, Permit, permits
 from governor._actors.permit_owner import Owner
+from governor._actors.permits_ahead import PermitsAhead
 from governor._actors.remote_holder import RemoteHolder
 from governor._exports import Later
-from governor._lazy import NOTHING
 from governor._units import NEVER, Instant
 from governor.policies.contract import Grant, LimitPolicy
 from governor.policies.lent import (
@@ -53,7 +50,7 @@ class Lender:
     `holder` and `demand` are of the threads of this process.
     """
 
-    __slots__ = ("_asks", "_batches", "_catching_up", "_ledger", "_owner", "_used", "demand", "holder", "lent_out", "remote")
+    __slots__ = ("_asks", "_catching_up", "_ledger", "_lent_at", "_owner", "_used", "demand", "holder", "lent_out", "remote")
 
     def __init__(self, ledger: Ledger, owner: Owner) -> None:
         self._ledger = ledger
@@ -64,8 +61,8 @@ class Lender:
         self._asks = 0
         #: Permits used since the last look.
         self._used = 0
-        #: When permits were lent that are outstanding here, and how many, the oldest first, if limits wait for outcomes.
-        self._batches: deque[tuple[Instant, int]] = NOTHING
+        #: When the permits that are outstanding here were lent, if limits wait for outcomes.
+        self._lent_at: Instant | None = None
         self.holder = LocalHolder()
         #: Made with the first ask that finds the lease empty: nothing is granted ahead before it.
         self.demand = NO_DEMAND
@@ -127,7 +124,7 @@ class Lender:
         """Recalls what no call in this process has taken. False if nothing was outstanding."""
         if not self.holder.outstanding and self.holder.places is None:
             return False
-        back = len(self._reclaim())
+        back = self._reclaim()
         announcer = self._ledger.announcer
         if back and announcer.listening:
             announcer(instrumentation.LeaseRevoked(self._ledger.scope, back))
@@ -179,17 +176,15 @@ class Lender:
         if pipeline.places and not self._lend_places(now, calls, count + holder.spare):
             return False
         if count:
+            # What no call has taken is granted anew, so that all of the lease is of one instant and one generation.
+            left = self._take_back()
+            now, generation = self._ledger.clock(), pipeline.breaker.generation
+            pipeline.reclaim(now, left)
             # Accounted for first: from the moment they are with the holder they may be used.
-            pipeline.lend(now, count)
-            generation = pipeline.breaker.generation
-            if pipeline.needs_outcome:
-                if self._batches is NOTHING:
-                    self._batches = deque()
-                self._batches.append((now, count))
-                held = (self._owner, now, generation, Grant(now, generation, ahead=True))
-                holder.fill(starmap(LentPermit, repeat(held, count)), count, holder.generation)
-            else:
-                holder.fill(permits(Permit, self._owner, now, generation, count), count, holder.generation)
+            pipeline.lend(now, left + count)
+            grant = Grant(now, generation, ahead=True) if pipeline.needs_outcome else None
+            self._lent_at = None if grant is None else now
+            holder.fill(PermitsAhead(self._owner, now, generation, left + count, grant))
         return count > 0
 
     def _lend_places(self, now: Instant, calls: int, permits: int) -> bool:
@@ -211,43 +206,37 @@ class Lender:
                     self._owner, generation, clock=self._ledger.clock, durations=durations, dated=dated
                 )
                 holder.open_places(places)
-            places.free.extend(repeat(None, count))
+            places.add(count)
         return holder.places is not None
 
-    def _reclaim(self) -> list[Permit]:
+    def _reclaim(self) -> int:
+        """Takes back what no call has taken, for good. Returns the number of permits."""
         holder, ledger = self.holder, self._ledger
         places = holder.places
         # Whatever is given back from now on goes to the actor.
         free = 0 if places is None else places.close()
-        # First what is back, then what has been used, then the clock: see `Ledger.collect`.
-        back = holder.recall(holder.generation + 1)
-        self._count(holder.report_used(), back)
-        ledger.pipeline.reclaim(ledger.clock(), len(back))
+        back = self._take_back()
+        ledger.pipeline.reclaim(ledger.clock(), back)
         if places is not None:
             holder.forget_places()
             free_places(ledger.pipeline, places.generation, free)
         return back
 
-    def _count(self, used: int, back: Sequence[Permit] = ()) -> None:
-        self._used += used
-        self._ledger.collect(used, self._used_of(used, back) if self._batches else ())
+    def _take_back(self) -> int:
+        """Takes back the permits that no call has taken, which the limits still count, and counts the others as used."""
+        # A signal handler that reads what the holder reports would find neither in the midst of this.
+        catching_up, self._catching_up = self._catching_up, True
+        try:
+            # First what is back, then what has been used, then the clock: see `Ledger.collect`.
+            back = self.holder.recall()
+            self._count(self.holder.report_used())
+        finally:
+            self._catching_up = catching_up
+        return back
 
-    def _used_of(self, used: int, back: Sequence[Permit]) -> list[tuple[Instant, int]]:
-        """When the used permits were lent. Calls take the oldest permits first; a recall and calls take them in turns."""
-        returned = Counter(permit.grant().granted_at for permit in back)
-        found: list[tuple[Instant, int]] = []
-        while self._batches and (used or back):
-            filled_at, count = self._batches.popleft()
-            recalled = min(count, returned[filled_at])
-            returned[filled_at] -= recalled
-            taken = min(count - recalled, used)
-            used -= taken
-            if taken:
-                found.append((filled_at, taken))
-            if count > recalled + taken:
-                self._batches.appendleft((filled_at, count - recalled - taken))
-                break
-        return found
+    def _count(self, used: int) -> None:
+        self._used += used
+        self._ledger.collect(used, self._lent_at)
 
     # Holders in other processes.
 

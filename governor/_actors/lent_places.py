@@ -9,11 +9,15 @@ so that nothing stays here unseen. Places that are lent afterwards are others, w
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from itertools import repeat
 from typing import Final, final
 
-from governor._actors.permit import LentPermit
+# C: import cython
 from governor._actors.permit_owner import Owner
+from governor._actors.permits_ahead import NO_PERMITS, LentPermit, PermitsAhead
+from governor._fields import PlacesFields
+
+# C: from governor.clock import system_clock
 from governor._units import Instant
 from governor.messages import PlaceFreed
 from governor.policies.contract import Grant
@@ -22,14 +26,15 @@ from governor.policies.contract import Grant
 _NO_PLACE: Final = object()
 
 
+# C: @cython.cclass
 @final
-class LentPlaces:
-    """Places, and the permits that calls take together with one of them. `take`, `free` and `call_back` are for any thread.
+class LentPlaces(PlacesFields):
+    """Places, and the permits that calls take together with one of them. Any thread may take, give back and call back.
 
-    Each place is popped once: by a call, by the recall, or by the call that finds these places closed when it gives one back.
+    Each place is taken once: by a call, by the recall, or by the call that finds these places closed when it gives one back.
     """
 
-    __slots__ = ("_dated", "_next", "_owner", "clock", "closed", "durations", "free", "generation", "permits")
+    __slots__ = ("_dated", "_next", "_owner", "generation", "permits")
 
     def __init__(
         self,
@@ -44,43 +49,62 @@ class LentPlaces:
         #: The generation of all permits here. Limits that have been replaced since know nothing of these places.
         self.generation = generation
         self.clock = clock
-        #: How long calls have taken, for the actor; None if no limit measures it.
         self.durations = durations
         #: Whether a limit besides waits for the outcome, and knows permits by the instant at which they were lent.
         self._dated = dated
-        self.permits: deque[LentPermit] = deque()
-        #: One entry for each place that no call has.
-        self.free: deque[None] = deque()
+        self.permits: PermitsAhead = NO_PERMITS
+        self.free = deque[None]()  # C: self.free = 0
         # For a loop, not a call: after a call the interpreter looks for signals, and Ctrl-C would lose a place.
-        self._next: Iterator[object] = iter(self.free.pop, _NO_PLACE)
+        self._next: Iterator[object] = iter(self.free.pop, _NO_PLACE)  # C:
         self.closed = False
 
     def __len__(self) -> int:
         """Permits that calls can take now."""
-        return min(len(self.permits), len(self.free))
+        return min(len(self.permits), self.count_free())
+
+    @property
+    def leased(self) -> Iterator[LentPermit]:
+        """Takes a permit at each step. Raises IndexError if there is none, or no place."""
+        return iter(self.take, None)  # C: return self
+
+    # C: def __iter__(self):
+    # C:     return self
+
+    # C: def __next__(self):
+    # C:     return self.take()
+
+    def count_free(self) -> int:
+        """Places that no call has."""
+        return len(self.free)  # C: return self.free
+
+    def add(self, count: int) -> None:
+        """Lends so many places more."""
+        self.free.extend(repeat(None, count))  # C: self.free += count
 
     def take(self) -> LentPermit:
         """Takes a place and a permit. Raises IndexError if there is none of either."""
-        if self.permits:
-            for _ in self._next:
-                try:
-                    permit = self.permits.popleft()
+        permit: LentPermit
+        for _ in self._next:  # C: if self.free > 0:
+            # C: self.free -= 1
+            try:
+                for permit in self.permits:
                     # Read now: calls are measured from here, and a place that is given up is held from here.
-                    now = self.clock()
+                    now = self.clock()  # C: now = read_clock(self.clock, system_clock)
                     grant = Grant(permit._granted_at, permit._generation, ahead=True, taken_at=now) if self._dated else None
-                except BaseException:
-                    self.give_back()
-                    raise
-                permit._places, permit._grant = self, grant
-                if grant is None:
-                    permit._granted_at = now
-                return permit
+                    permit._places, permit._grant = self, grant
+                    if grant is None:
+                        permit._granted_at = now
+                    return permit
+                raise IndexError
+            except BaseException:
+                self.give_back()
+                raise
         raise IndexError
 
     def give_back(self) -> None:
-        """Gives back a place that no call has used."""
+        """Gives back a place that no call has, any more or at all."""
         try:
-            self.free.append(None)
+            self.free.append(None)  # C: self.free += 1
         finally:
             if self.closed:
                 self.call_back()
@@ -88,8 +112,7 @@ class LentPlaces:
     def call_back(self) -> None:
         """After a place was given back: hands it to the actor if the recall came in between, and did not find it."""
         # The recall closes first and then looks for places; a call gives back first and then looks here. One of both finds it.
-        with suppress(IndexError):
-            self.free.pop()
+        if self._found():
             freed = PlaceFreed(self.generation)
             self._owner.outcomes.append(freed)
             self._owner.deliver(freed)
@@ -98,8 +121,16 @@ class LentPlaces:
         """Takes back the places that no call has, for good. Returns their number."""
         self.closed = True
         back = 0
-        with suppress(IndexError):
-            while True:
-                self.free.pop()
-                back += 1
+        while self._found():
+            back += 1
         return back
+
+    def _found(self) -> bool:
+        """Takes one place, if there is one that no call has."""
+        try:
+            for _ in self._next:  # C: if self.free > 0:
+                # C: self.free -= 1
+                return True
+        except IndexError:
+            pass
+        return False

@@ -22,9 +22,11 @@ cdef inline PermitSource source_of(object owner):
     return None
 
 
-cdef object _NOT_TOLD, get_ident  # Read without a look-up.
+cdef object NOT_TOLD, get_ident  # Read without a look-up.
 
 
+# Said here as well as in the source, for the modules that have subclasses.
+@cython.no_gc
 cdef class Permit:
     cdef public object _owner, _grant, _answered, watched
     cdef PermitSource _source
@@ -32,13 +34,9 @@ cdef class Permit:
     cdef public bint reported, _entered, _settled
 
 
+@cython.no_gc
 cdef class HeldPermit(Permit):
     pass
-
-
-@cython.final
-cdef class LentPermit(HeldPermit):
-    cdef public object _places
 
 
 @cython.locals(permit=Permit)

@@ -1,10 +1,9 @@
 """Permits: the right to make one call, whose outcome is reported once, from any thread."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat, starmap
+from collections.abc import Mapping, Sequence
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Final, final
+from typing import Final
 
 # C: import cython
 import msgspec
@@ -16,7 +15,7 @@ from governor._units import Instant, from_seconds
 from governor.errors import ConfigError, UsageError
 from governor.hints import Hint, Severity
 from governor.hints.hint import Scope, matters_at_once
-from governor.messages import Answered, Hinted, Report, RetryGivenUp, Settled, WatchedCall
+from governor.messages import NOT_TOLD, Answered, Hinted, Report, RetryGivenUp, Settled, WatchedCall
 from governor.policies import _checks
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import REJECTED, Rejection
@@ -27,8 +26,6 @@ from governor.policies.contract import Grant, Result
 MAX_SUCCESSES: Final = 65_536
 #: The status of a call that succeeded. For strict windows: when its permit was lent, the generation, and the status.
 Success = int | None | tuple[Instant, int, int | None]
-#: Stands for an answer that nothing waits for. Nothing is written in it, since no actor reads it as a message.
-_NOT_TOLD: Final = Answered(Grant(Instant(0), 0))
 #: Above those of HTTP, and of other protocols.
 _MAX_STATUS: Final = 999_999
 
@@ -79,7 +76,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
             return
         owner = self._owner
         if rejection is None and status not in REJECTED and not owner.awaits_answers:
-            self._answered = _NOT_TOLD  # What adapters say of nearly every answer.
+            self._answered = NOT_TOLD  # What adapters say of nearly every answer.
             return
         if status is not None and not (type(status) is int and 0 <= status <= _MAX_STATUS):
             status = _plain(status)
@@ -163,7 +160,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
                 # Or what waits for it: then mostly without a record of the outcome.
                 if (
                     self._grant is None
-                    and (self._answered is None or self._answered is _NOT_TOLD)
+                    and (self._answered is None or self._answered is NOT_TOLD)
                     and get_ident() == owner.thread  # C: and this_thread(get_ident) == owner.thread
                     and owner.succeed(self, self._granted_at, self._generation, status)
                 ):
@@ -173,7 +170,8 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
             elif get_ident() != owner.thread:  # C: elif this_thread(get_ident) != owner.thread:
                 if status == 200 and owner.answered is not None:
                     self.reported = True
-                    next(owner.answered)  # C: owner.answered.left -= 1
+                    for _ in owner.answered:  # C: owner.answered.left -= 1
+                        break  # C: # One turn counts one, and costs less than `next`.
                     return
                 if len(owner.successes) < MAX_SUCCESSES:
                     self.reported = True
@@ -323,78 +321,12 @@ class HeldPermit(Permit, gc=False, eq=False):  # C: class HeldPermit(Permit):
             self._owner.deliver(report, later=True)
 
 
-# C: @cython.no_gc
-# C: @cython.cclass
-@final
-class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPermit):
-    """A permit that holds a place and was granted ahead. Other threads leave its success for the next look of the actor.
-
-    The next call takes a place in flight at once.
-    """
-
-    _places: Any = None
-
-    def record(
-        self,
-        *,
-        status: int | None = None,
-        error: BaseException | None = None,
-        used: Mapping[str, float] | None = None,
-        answer: bytes | str | None = None,
-    ) -> None:
-        """See `Permit.record`."""
-        owner, places = self._owner, self._places  # C: owner, places = self._source, self._places
-        if (
-            error is None
-            and used is None
-            and answer is None
-            and (status is None or (type(status) is int and 0 <= status < 500 and status not in REJECTED))
-            and owner.gathers  # C: and owner is not None and owner.gathers
-            and (places is None or not (places.closed or self._settled))
-            and not self.reported
-            and (self._answered is None or self._answered is _NOT_TOLD)
-            and not owner.degraded.failures
-            and not owner.failures  # C: and not has_any(owner.failures)
-            and get_ident() != owner.thread  # C: and this_thread(get_ident) != owner.thread
-            and len(owner.successes) < MAX_SUCCESSES
-        ):
-            grant = self._grant
-            if places is not None and places.durations is not None:
-                places.durations.append(places.clock() - (self._granted_at if grant is None else grant.taken_at))
-            if self.reported:
-                raise self._reported_before()  # By another thread, since we looked: a place must not be given back twice.
-            self.reported = True
-            try:
-                if grant is None and status == 200 and owner.answered is not None:
-                    next(owner.answered)  # C: owner.answered.left -= 1
-                else:
-                    owner.successes.append(status if grant is None else (self._granted_at, self._generation, status))
-            finally:
-                # The interpreter looks for signals after a call, and finds the place given back.
-                if places is not None:
-                    places.free.append(None)
-                    if places.closed:
-                        places.call_back()
-            if not owner.gathers:  # The last look may have come in between.
-                owner.wake()  # type: ignore[unreachable] # on this thread alone
-            return
-        super().record(status=status, error=error, used=used, answer=answer)
-
-
 # C: def new_permit(make, owner, granted_at, generation):
 # C:     if make is Permit:
 # C:         permit = Permit.__new__(Permit)
 # C:     elif make is HeldPermit:
 # C:         permit = HeldPermit.__new__(HeldPermit)
-# C:     elif make is LentPermit:
-# C:         permit = LentPermit.__new__(LentPermit)
 # C:     else:
 # C:         return make(owner, granted_at, generation)
 # C:     permit._owner, permit._source, permit._granted_at, permit._generation = owner, owner, granted_at, generation
 # C:     return permit
-
-
-def permits(make: type[Permit], owner: Owner, granted_at: Instant, generation: int, count: int) -> Iterable[Permit]:
-    """So many permits for a lease."""
-    # C: return [new_permit(make, owner, granted_at, generation) for _ in range(count)]
-    return starmap(make, repeat((owner, granted_at, generation), count))

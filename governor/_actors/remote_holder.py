@@ -22,9 +22,10 @@ class Channel(Protocol):
 
 @final
 class RemoteHolder:
-    """The permits of one scope that one other process holds. Belongs to the actors' thread; see `Holder`.
+    """The permits of one scope that one other process holds. Belongs to the actors' thread.
 
-    `generation` begins where none of an earlier connection can be.
+    Each fill and each recall belongs to a generation, the owner's count of recalls: a holder that has learned of a recall
+    rejects fills of an earlier one. `generation` begins where none of an earlier connection can be.
     """
 
     __slots__ = ("_channel", "demand", "generation", "outstanding", "recalled_at", "scope")

@@ -5,14 +5,14 @@ or decides by itself while the daemon is away.
 """
 
 from collections import deque
-from collections.abc import Iterable
 from typing import Final, Protocol, final
 
 from governor._actors.address import PlanToCome
 from governor._actors.asking import overloaded
 from governor._actors.counters import Counters
 from governor._actors.loop_watch import LoopWatch
-from governor._actors.permit import Permit, permits
+from governor._actors.permit import Permit
+from governor._actors.permits_ahead import PermitsAhead
 from governor._actors.queue import Waiter
 from governor._actors.stopped_loops import StoppedLoops
 from governor._failures import Classifier
@@ -89,7 +89,7 @@ class StandIn(PermitSource, OutcomeLeaver):
         self.thread = NOWHERE
         self.listens = self.gathers = False
         self.counters, self.degraded = _COUNTERS, HEALTHY
-        self.pop_leased = lease.pop
+        self.leased = iter(lease.pop, None)
         self.answered, self.successes = lease.answered, lease.successes
         self.deposits = lease.deposits
         self.classifier = parent.classifier
@@ -107,9 +107,9 @@ class StandIn(PermitSource, OutcomeLeaver):
 
     # The lease.
 
-    def permits(self, count: int, granted_at: Instant, breaker: int) -> Iterable[Permit]:
+    def permits(self, count: int, granted_at: Instant, breaker: int) -> PermitsAhead:
         """So many permits for the lease."""
-        return permits(Permit, self, granted_at, breaker, count)
+        return PermitsAhead(self, granted_at, breaker, count)
 
     # Asks.
 

@@ -9,6 +9,12 @@ from governor._fields cimport LimitFields
 cdef class UsualDuration:
     cdef public long long deviation, mean
 
+    @cython.locals(mean="long long")
+    cpdef measure(self, long long took)
+
+    @cython.locals(took="long long")
+    cpdef measure_all(self, object durations)
+
 
 cdef class PlacesInFlight(LimitFields):
     cdef public long long _amount, _held, _under_way

@@ -3,6 +3,7 @@
 Compiled where there is a compiler, because this is what each call costs in such a limit; `_places.pxd` has the fields.
 """
 
+from collections.abc import Iterable
 from typing import final
 
 from governor._fields import LimitFields
@@ -32,6 +33,11 @@ class UsualDuration:
         else:
             self.deviation = (3 * self.deviation + (mean - took if mean > took else took - mean)) // 4
             self.mean = (7 * mean + took) // 8
+
+    def measure_all(self, durations: Iterable[int]) -> None:
+        """Calls took so long, one after the other."""
+        for took in durations:
+            self.measure(took if took > 0 else 0)
 
     def at_least(self, took: int) -> None:
         """A call took so long or longer, which is news if most calls are shorter."""

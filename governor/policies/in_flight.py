@@ -178,8 +178,7 @@ class InFlightPolicy(LimitPolicy, PlacesInFlight):
     def measure(self, durations: Iterable[int]) -> None:
         """So long have calls with lent places taken that were answered with success."""
         if self._measures:
-            for took in durations:
-                self._usual.measure(max(0, took))
+            self._usual.measure_all(durations)
 
     def forecast(self, now: Instant) -> "InFlightPolicy":
         """A copy in which no call ends."""

@@ -320,7 +320,7 @@ def test_so_is_one_that_was_granted_ahead_itself() -> None:
     with governed("1/day burst 1000", clock=ManualClock()) as governor:
         with ahead(governor, "weather") as (actors, used):
             for _ in range(10):
-                actors[0].pop_leased().give_back()
+                next(actors[0].leased).give_back()
         left = governor.statistics().scopes["weather"].limits[0].available
 
     assert 1000 - used == left

@@ -42,26 +42,22 @@ def outcome_dated_when_its_permit_was_lent(self: StrictWindowPolicy, now: Instan
     self._look()
 
 
-def reclaim_that_counts_a_popped_permit(self: LocalHolder, generation: int) -> int:
-    self._permits.clear()
+def recall_that_counts_permits_that_calls_have_taken(self: LocalHolder) -> int:
+    self._permits.take_back()
     back, self.outstanding = self.outstanding, 0
     return back
 
 
-def reclaim_that_looks_before_it_pops(self: LocalHolder, generation: int) -> int:
+def recall_that_looks_and_then_takes(self: LocalHolder) -> int:
     back = len(self._permits)
-    for _ in range(back):
-        if self._permits:
-            self._permits.popleft()
+    self._permits.take_back()
     self.outstanding -= back
     return back
 
 
-def recall_that_lists_the_lease_and_then_clears_it(self: LocalHolder, generation: int) -> list[Permit]:
-    back = list(self._permits)
-    self._permits.clear()
-    self.outstanding -= len(back)
-    self.generation = generation
+def recall_that_leaves_the_lease_as_it_is(self: LocalHolder) -> int:
+    back = len(self._permits)
+    self.outstanding -= back
     return back
 
 
@@ -95,10 +91,7 @@ def failures_taken_off_the_list_before_they_are_read(self: Failures) -> None:
 
 
 def lease_entered_while_a_failure_is_unread(self: ScopeActor) -> Permit | None:
-    try:
-        return self.pop_leased()
-    except IndexError:
-        return None
+    return next(self.leased, None)
 
 
 def steps_made_without_a_look_at_those_of_other_threads(self: ScopeActor) -> Steps:

@@ -94,9 +94,9 @@ def beginning(random: Random) -> Scenario:
     [
         (bucket, patch.object(TokenBucketPolicy, "collect", faults.refill_capped_with_the_count_after_the_pops)),
         (cap, patch.object(RequestCapPolicy, "collect", faults.use_dated_at_the_grant)),
-        (still_bucket, patch.object(LocalHolder, "recall", faults.reclaim_that_counts_a_popped_permit)),
-        (still_bucket, patch.object(LocalHolder, "recall", faults.reclaim_that_looks_before_it_pops)),
-        (recalling, patch.object(LocalHolder, "recall", faults.recall_that_lists_the_lease_and_then_clears_it)),
+        (still_bucket, patch.object(LocalHolder, "recall", faults.recall_that_counts_permits_that_calls_have_taken)),
+        (recalling, patch.object(LocalHolder, "recall", faults.recall_that_looks_and_then_takes)),
+        (still_bucket, patch.object(LocalHolder, "recall", faults.recall_that_leaves_the_lease_as_it_is)),
         (counting, patch.object(LocalHolder, "_take_successes", faults.successes_counted_between_two_looks_at_the_tally)),
         (flights, patch.object(LentPlaces, "call_back", faults.place_left_where_nothing_looks_any_more)),
         (
@@ -104,7 +104,7 @@ def beginning(random: Random) -> Scenario:
             patch.object(LentPlaces, "call_back", faults.place_given_back_to_the_actor_without_a_look_whether_it_is_there),
         ),
         (window, patch.object(StrictWindowPolicy, "ended", faults.outcome_dated_when_its_permit_was_lent)),
-        (still_window, patch.object(LocalHolder, "recall", faults.reclaim_that_counts_a_popped_permit)),
+        (still_window, patch.object(LocalHolder, "recall", faults.recall_that_counts_permits_that_calls_have_taken)),
         (bucket, patch.object(Mailbox, "_on_notified", faults.post_forgotten_after_the_inbox_was_read)),
         (pausing, patch.object(Failures, "read", faults.failures_taken_off_the_list_before_they_are_read)),
         (opening, patch.object(ScopeActor, "take", faults.lease_entered_while_a_failure_is_unread)),

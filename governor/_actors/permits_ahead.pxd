@@ -1,0 +1,29 @@
+"""Permits that are granted ahead, in C."""
+
+cimport cython
+
+from governor._actors.permit cimport HeldPermit, Permit, this_thread
+from governor._fields cimport PermitSource, PlacesFields, has_any, read_clock
+
+
+cdef object NOT_TOLD, get_ident, system_clock  # Read without a look-up.
+
+
+@cython.final
+@cython.no_gc
+cdef class LeasedPermit(Permit):
+    pass
+
+
+@cython.final
+@cython.no_gc
+cdef class LentPermit(HeldPermit):
+    cdef public PlacesFields _places
+
+
+@cython.final
+cdef class PermitsAhead:
+    cdef PermitSource _owner
+    cdef object _grant
+    cdef long long _generation, _granted_at
+    cdef readonly long long left
