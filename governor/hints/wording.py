@@ -129,7 +129,7 @@ def _fails(named: Sequence[tuple[str, object]]) -> bool:
 def _is_429(named: Sequence[tuple[str, object]]) -> bool:
     """Whether a code is that of HTTP, in an object that has no data beside it."""
     return all(name in _SIGNS or name in _MESSAGES or value is None for name, value in named) and any(
-        name.endswith(("code", "estado")) and str(value).strip() == "429" for name, value in named
+        name.endswith("code") and str(value).strip() == "429" for name, value in named
     )
 
 

@@ -211,14 +211,28 @@ def test_a_denial_may_name_its_limit_and_the_window_in_words(said: str, limit: i
     ("headers", "states"),
     [
         ({"x-acme-qps-allotted": "25", "x-acme-qps-current": "1"}, [(25, 24, None, 1)]),
+        ({"x-acme-qps-allotted": "25", "x-acme-qps-current": "26"}, [(25, 0, None, 1)]),
+        (
+            {"x-acme-ratelimit-limit": "9", "x-acme-ratelimit-used": "3", "x-acme-ratelimit-period": "60"},
+            [(9, 6, None, 60)],
+        ),
+        (
+            {
+                "x-ratelimit-limit": "60",
+                "x-ratelimit-remaining": "9",
+                "x-ratelimit-used-currentrequest": "1",
+                "x-ratelimit-policy-number": "5",
+            },
+            [(60, 9, None, None)],
+        ),
         ({"x-acme-ratelimit-limit": "9", "x-acme-ratelimit-used": "9", "x-acme-ratelimit-reset": "5"}, [(9, 0, 5, None)]),
         (
             {"acme-ratelimit-limit": "9", "acme-ratelimit-remaining": "8", "acme-ratelimit-policy": "9;w=60;u=request"},
             [(9, 8, None, 60)],
         ),
         (
-            {"ratelimit-usage": "2, 9", "ratelimit-limit": "4, 10", "ratelimit-reset": "5, 60"},
-            [(4, 2, 5, None), (10, 1, 60, None)],
+            {"ratelimit-usage": "5, 9", "ratelimit-limit": "4, 10", "ratelimit-reset": "5, 60"},
+            [(4, 0, 5, None), (10, 1, 60, None)],
         ),
         (
             {"x-ratelimit-limit": "{'minute': 9, 'day': 20}", "x-ratelimit-remaining": "{'minute': 8, 'day': 0}"},
@@ -233,6 +247,8 @@ def test_a_denial_may_name_its_limit_and_the_window_in_words(said: str, limit: i
             [(60, 9, None, None), (None, 3, None, None)],
         ),
         ({"x-ratelimit-delay": "60"}, []),
+        ({"ratelimit": '"api";r=8;t=9', "ratelimit-policy": '"fixed window";"api";q=50;w=300'}, [(50, 8, 9, 300)]),
+        ({"req-limit-short": "Remaining: 8 Time until reset: 9"}, [(None, 8, 9, None)]),
     ],
 )
 def test_what_is_used_and_what_windows_are_named_is_the_state_of_limits(
@@ -242,6 +258,14 @@ def test_what_is_used_and_what_windows_are_named_is_the_state_of_limits(
     seconds = [tuple(None if span is None else span // SECOND for span in (hint.reset, hint.window)) for hint in hints]
 
     assert states == [(hint.limit, hint.remaining, *spans) for hint, spans in zip(hints, seconds, strict=True)]
+
+
+def test_a_body_may_begin_with_a_mark_or_be_in_latin_1() -> None:
+    said = {"estado": 429, "descripcion": "L\u00edmite de peticiones excedido. Espere al siguiente minuto."}
+    text = json.dumps(said, ensure_ascii=False)
+
+    for body in (text.encode(), b"\xef\xbb\xbf" + text.encode(), text.encode("latin-1")):
+        assert [60 * SECOND] == [hint.retry_after for hint in read_hints("aemet", 200, {}, now=NOW, body=body)]
 
 
 def test_a_window_that_is_assumed_gives_way_to_what_the_answer_states() -> None:
