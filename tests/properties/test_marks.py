@@ -385,6 +385,8 @@ def test_places_of_a_killed_life_come_back_a_margin_and_the_usual_duration_after
 
 
 COSTED = Request(3, {"tokens": 7})
+#: More than any credit.
+LARGE = Request(3_000, {"tokens": 7_000})
 TARIFFS = Tariff({"requests": 1}, 1_500), Tariff({"requests": 1, "tokens": 2}, 800), Tariff({"tokens": 1}, 3_000)
 
 
@@ -405,10 +407,17 @@ class Ahead:
         self.used, self.lent, self.plain = [0, 0, 0], [0, 0], [0, 0]
         #: When each mark has drawn a slice, how many plain requests it had granted then, and how many without a pause.
         self.looked = [(0, 0, 0)] * 2
+        #: What may be granted of accounts with other limits, until a record has begun since.
+        self.followed: dict[Account, int] = {}
+        #: What a reader of the latest record takes for granted, and a reader of the next one.
+        self.bounds, self.next = {account: account.limit for account in self.accounts}, dict[Account, int]()
 
-    def write(self, account: Account) -> None:
-        assert (account.wants, account.writing) == (True, False)
-        account.begin(self.now)
+    def write(self, account: Account, *, lower: bool = False) -> None:
+        self.followed.pop(account, None)
+        assert (account.wants or lower, account.writing) == (True, False)
+        ahead = account.begin(self.now, lower=lower)
+        assert account.covered == self.used[self.accounts.index(account)]
+        self.next[account] = account.covered + ahead
 
     def wait(self, done: Callable[[], bool]) -> bool:
         self.written()
@@ -418,6 +427,7 @@ class Ahead:
         for account in self.accounts:
             if account.writing:
                 account.written()
+                self.bounds[account] = self.next[account]
 
     def spend(self, which: int, request: Request, count: int = 1) -> None:
         for account, plain, points in self.charges[which]:
@@ -485,14 +495,40 @@ class Ahead:
         self.lent[which] = min(found, count)
         mark.lend(self.lent[which])
 
+    def lower(self) -> None:
+        for account in self.accounts:
+            if not account.writing:
+                self.write(account, lower=True)
+
+    def step(self, what: str, which: int, times: int) -> None:
+        match what:
+            case "plain":
+                self.ask(which, PLAIN)
+            case "costed":
+                self.ask(which, LARGE if times == 8 else COSTED)
+            case "renew":
+                self.renew(which)
+            case "lend":
+                self.lend(which, 9 * times)
+            case "look":
+                self.marks[which].flush()
+            case _:
+                {"written": self.written, "close": self.close, "follow": self.follow, "lower": self.lower}[what]()
+
     def check(self) -> None:
         marks = list(zip(self.marks, self.charges, self.lent, strict=True))
         for account, used in zip(self.accounts, self.used, strict=True):
             ahead = sum((mark.left + lent) * one.plain for mark, all_, lent in marks for one in all_ if one.account is account)
-            assert used + ahead == account.granted == account.cells[GRANTED] <= account.limit
+            assert used + ahead == account.granted == account.cells[GRANTED] <= self.bounds[account]
             assert ahead <= account.out == account.cells[OUT]
+            assert account.granted <= self.followed.get(account, account.granted)
             # What a slice has granted is known when it is closed.
             assert account.open or ahead == account.out
+
+    def follow(self) -> None:
+        for account, tariff in zip(self.accounts, TARIFFS, strict=True):
+            account.follow(Tariff(tariff.quanta, tariff.most * 3 - 1 - account.tariff.most))
+            self.followed[account] = account.granted
 
     def close(self) -> None:
         for account in self.accounts:
@@ -505,7 +541,9 @@ class Ahead:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["plain", "plain", "plain", "renew", "costed", "lend", "written", "close", "look"]),
+            st.sampled_from(
+                ["plain", "plain", "plain", "renew", "costed", "lend", "written", "close", "look", "follow", "lower"]
+            ),
             st.sampled_from([0, 0, 1]),
             st.sampled_from([1, 8, 80]),
             st.sampled_from([0, 1, 20, SECOND]),
@@ -521,19 +559,7 @@ def test_an_account_counts_each_request_once_whether_granted_or_lent_or_left_of_
     for what, which, times, gap in steps:
         for _ in range(times):
             world.now = Instant(world.now + gap)
-            match what:
-                case "plain" | "costed":
-                    world.ask(which, PLAIN if what == "plain" else COSTED)
-                case "renew":
-                    world.renew(which)
-                case "lend":
-                    world.lend(which, 9 * times)
-                case "written":
-                    world.written()
-                case "close":
-                    world.close()
-                case _:
-                    world.marks[which].flush()
+            world.step(what, which, times)
         world.check()
 
 
