@@ -14,7 +14,7 @@ from governor._failures import Classifier
 from governor._units import Instant, from_seconds
 from governor.errors import ConfigError, UsageError
 from governor.hints import Hint, Severity
-from governor.hints.hint import Scope, matters_at_once
+from governor.hints.hint import Scope, check, matters_at_once
 from governor.messages import NOT_TOLD, Answered, Hinted, Report, RetryGivenUp, Settled, WatchedCall
 from governor.policies import _checks
 from governor.policies.arrivals import Ending
@@ -111,8 +111,7 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
         """
         if not hints:
             return
-        if not all(isinstance(hint, Hint) for hint in hints):
-            raise ConfigError("hints", hints, "a sequence of `Hint`, such as what `read_hints` returns")
+        check(hints)
         owner, message = self._owner, Hinted(self.grant(), tuple(hints))
         try:
             owner.outcomes.append(message)

@@ -1,9 +1,11 @@
 """The hint: what an answer says about one limit of the server."""
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, get_args
 
 from governor._units import HOUR, SECOND, Duration, Instant
+from governor.errors import ConfigError
 
 #: The longest span that is believed by default: what a server says beyond it counts as this long.
 MAX_HINT: Final = HOUR
@@ -36,6 +38,7 @@ class Severity(StrEnum):
 
 #: What a limit holds for: the scope of the call, or all scopes of the provider.
 Scope = Literal["scope", "provider"]
+_SCOPES: Final = get_args(Scope)
 
 
 class Hint(NamedTuple):
@@ -79,6 +82,26 @@ def agree(found: list[Hint], wait: int) -> None:
             until = wait if wait > 0 else max(same, default=0)
             if 0 < until < hint.retry_after:
                 found[at] = hint._replace(retry_after=Duration(until), reset=Duration(until))
+
+
+def check(hints: Iterable[object]) -> None:
+    """Raises `ConfigError` unless these are hints with fields of their types: others would fail in the actor, for all calls."""
+    for hint in hints:
+        if not (
+            isinstance(hint, Hint)
+            and isinstance(hint.dimension, str)
+            and isinstance(hint.severity, Severity)
+            and hint.scope in _SCOPES
+            and (hint.name is None or isinstance(hint.name, str))
+        ):
+            raise _no_hint(hint)
+        for number in (hint.limit, hint.remaining, hint.reset, hint.retry_after, hint.window):
+            if number is not None and not isinstance(number, int):
+                raise _no_hint(hint)
+
+
+def _no_hint(value: object) -> ConfigError:
+    return ConfigError("hints", value, "a sequence of `Hint`, such as what `read_hints` returns, with fields of their types")
 
 
 def matters_at_once(hint: Hint) -> bool:

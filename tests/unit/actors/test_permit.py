@@ -11,6 +11,7 @@ from email.message import Message
 from operator import length_hint
 from sys import maxsize
 from threading import Thread, get_ident
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from governor._actors.permit import MAX_SUCCESSES, HeldPermit
 from governor._failures import DEFAULT
 from governor._fields import PermitSource, Tally
 from governor._units import Instant
+from governor.hints import Hint
 from governor.messages import Answered, Outcome, Report
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import Rejection
@@ -98,6 +100,10 @@ def test_mistakes_of_the_caller_are_no_failures_of_the_provider(owner: Listener,
     assert [result] == [told.value for told in owner.results()]
 
 
+def _hint(**said: Any) -> Hint:
+    return Hint(**{"dimension": "requests", **said})
+
+
 class _Status(int):
     __slots__ = ()
 
@@ -116,6 +122,13 @@ class _Status(int):
         ("status", lambda permit: permit.answered(status=10**20, rejection=Rejection.LIMITED)),
         ("rejection", lambda permit: permit.answered(rejection="limited")),
         ("hints", lambda permit: permit.hints("throttled")),
+        ("hints", lambda permit: permit.hints(Hint("requests", remaining=3))),
+        ("hints", lambda permit: permit.hints([_hint(remaining="3")])),
+        ("hints", lambda permit: permit.hints([_hint(retry_after=1.5)])),
+        ("hints", lambda permit: permit.hints([_hint(severity="throttled")])),
+        ("hints", lambda permit: permit.hints([_hint(scope=["provider"])])),
+        ("hints", lambda permit: permit.hints([_hint(dimension=5)])),
+        ("hints", lambda permit: permit.hints([_hint(name=5)])),
         ("used", lambda permit: permit.record(used={1: 1})),
         ("used", lambda permit: permit.record(used=900)),
         ("used", lambda permit: permit.settle(**{"\udcff": 1})),
