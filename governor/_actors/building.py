@@ -98,8 +98,8 @@ class Builder:
         self._named = {provider_of(name) for name in (*config.provider, *config.outbound, *config.global_.degraded_exempt)}
         self._parameters_of_others: ProviderParameters | None = None
         self._settings_of_others = config.outbound[DEFAULT]
-        self._said_of_others = self._said("", self._settings_of_others, config)
-        self._model: Pipeline | None = None
+        # A pipeline for each section of settings, from which those of scopes are copied. The sections live as long as `config`.
+        self._models: dict[tuple[int, bool], Pipeline] = {}
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from now on."""
@@ -117,15 +117,17 @@ class Builder:
         """An actor with unspent policies, or with those that earlier lives have left."""
         # Looked up once, and written out: the first call of a scope waits for all of this.
         name = scope.partition(":")[0].partition("/")[0]  # `provider_of`
+        provider = self.provider(name)
         if name in self._named:
-            settings = self.config.for_scope(scope)
-            pipeline = self._pipeline_of(scope, self._said(scope, settings, self.config))
+            settings, keyed = self.config.for_scope(scope), self.config.keyed_section(scope)
+            exempt = name in self.config.global_.degraded_exempt
         else:
-            settings, provider = self._settings_of_others, self.provider(name)
-            if self._model is None or provider.limits or provider.heard is not None:
-                pipeline = self._pipeline_alike(scope, provider)
-            else:
-                pipeline = alike(self._model, scope, provider)
+            settings, keyed, exempt = self._settings_of_others, None, False
+        if keyed is not None or provider.limits or provider.heard is not None:
+            pipeline = self._pipeline_of(scope, self._said(scope, settings, self.config), provider=provider)
+        else:
+            model = self._models.get((id(settings), exempt)) or self._make_model(settings, exempt, provider)
+            pipeline = alike(model, scope, provider)
         if self._keeper is not None:
             pipeline = self._keeper.scope(scope, pipeline, self._pipeline_of)
         return self._make(scope, pipeline, common=self._common, retry=settings.retry, loops=settings.loops)
@@ -281,15 +283,13 @@ class Builder:
             arrivals=arrivals,
         )
 
-    def _pipeline_alike(self, scope: str, provider: ProviderPolicies) -> Pipeline:
-        """The same for a scope of which, as of its provider, the settings say nothing."""
-        said, model = self._said_of_others, self._model
-        if provider.limits or provider.heard is not None:
-            return self._pipeline_of(scope, said, provider=provider)
-        if model is None:
-            # With a provider of its own, which is not among those that there are.
-            self._model = model = self._pipeline_of("", said, provider=ProviderPolicies(parameters=provider.parameters))
-        return alike(model, scope, provider)
+    def _make_model(self, settings: ScopeSettings, exempt: bool, provider: ProviderPolicies) -> Pipeline:
+        """What scopes with these settings are copied from, whose provider and key have no limits."""
+        said = (settings.breaker, settings.limits, exempt, settings.max_debt, settings.arrivals)
+        # With a provider of its own, which is not among those that there are.
+        model = self._pipeline_of("", said, provider=ProviderPolicies(parameters=provider.parameters))
+        self._models[id(settings), exempt] = model
+        return model
 
     def _cost(self, scope: str, section: str) -> MethodCost:
         settings = self.config.provider.get(section) or self.config.provider[DEFAULT]

@@ -1,4 +1,4 @@
-"""A pipeline that is copied from a model has in every field what the constructor puts there."""
+"""A pipeline that is copied from a model has in every field what the constructor puts there, and is that of its scope."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 
+from governor import Config, Governor
 from governor._units import SECOND, Duration, Instant
 from governor.policies.alike import alike
 from governor.policies.arrivals import Arrivals
@@ -19,6 +20,7 @@ from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from governor.policies.window_parameters import StrictWindow
+from tests.support.governors import supervisor_of
 
 CAP, DEGRADED = RequestCapPolicy(RequestCap()), DegradedPolicy(Degraded())
 DEGRADED.until = Instant(SECOND)
@@ -79,3 +81,28 @@ def test_a_copy_has_the_fields_of_the_built(
 
         assert fields(built) == fields(copy)
         assert copy.breaker.shared or copy.breaker is not model.breaker
+
+
+SETTINGS = {
+    "global": {"degraded_exempt": ["exempt"]},
+    "outbound": {
+        "default": {"limits": ["9/s burst 9"]},
+        "openai": {"limits": ["5/s burst 5"]},
+        "openai:post": {"limits": ["4/s burst 4"], "max_debt": 3},
+    },
+    "provider": {"openai/large": {"limits": ["7/s burst 7"]}, "shared": {"limits": ["8/s burst 8"]}},
+}
+
+
+@pytest.mark.anyio
+async def test_a_scope_has_the_settings_of_its_own_section_whichever_scopes_came_before() -> None:
+    providers = ["openai", "openai/one", "openai/large", "exempt", "shared", "others"]
+    async with Governor(Config.from_mapping(SETTINGS)) as governor:
+        builder = supervisor_of(governor)._builder
+        for provider, method in product(providers, ["get", "put", "post", "patch"]):
+            scope = f"{provider}:{method}"
+            new, built = builder.new(scope).ledger.pipeline, builder.pipeline(scope)
+
+            assert built.settings() == new.settings()
+            assert (built.shared, built.key) == (new.shared, new.key)
+            assert [one.policy for one in built.shares] == [one.policy for one in new.shares]
