@@ -60,6 +60,9 @@ _WINDOWS: Final = {
     "daily": DAY,
     "month": 30 * DAY,
 }
+#: A window at the end of a name: `x-ratelimit-remaining-15m`.
+_SPAN: Final = pattern(r"-([0-9]{1,4})([smhd])$")
+_UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 #: Tokens of language models; the token of an API is a credential.
 _TOKENS: Final = pattern(r"(?<!api-)tokens?(?!-used)")
 #: Words that say nothing about which limit is meant.
@@ -216,6 +219,8 @@ def _part(name: str) -> Part | None:
         key = rest[: said.start()] + " " + rest[said.end() :]
         found = _WINDOW.search(key)
         window = None if found is None else Duration(_WINDOWS[found[0]])
+        if window is None and (span := _SPAN.search(key)) is not None and int(span[1]):
+            window = Duration(int(span[1]) * _UNITS[span[2]])
         tokens = _TOKENS.search(key)
         milliseconds = said[0].endswith(("ms", "millis", "milliseconds"))
         return Part(part, _FILLERS.sub("", key), "tokens" if tokens else "requests", window, milliseconds)

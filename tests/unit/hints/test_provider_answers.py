@@ -247,6 +247,7 @@ def test_a_denial_may_name_its_limit_and_the_window_in_words(said: str, limit: i
             [(60, 9, None, None), (None, 3, None, None)],
         ),
         ({"x-ratelimit-delay": "60"}, []),
+        ({"x-ratelimit-limit-15m": "9", "x-ratelimit-remaining-15m": "8"}, [(9, 8, None, 900)]),
         ({"ratelimit": '"api";r=8;t=9', "ratelimit-policy": '"fixed window";"api";q=50;w=300'}, [(50, 8, 9, 300)]),
         ({"req-limit-short": "Remaining: 8 Time until reset: 9"}, [(None, 8, 9, None)]),
     ],
