@@ -149,11 +149,14 @@ class BudgetPolicy:
         account = self._account(now, label)
         if account is not self._shared:
             self._accounts[label] = account
-        self._change(account, now, now, request, 1)
+        for window, limit in zip(account, self.parameters.limits, strict=True):
+            window.add(now, _amount(request, limit.unit))
 
     def refund(self, now: Instant, granted_at: Instant, label: str, request: Request) -> None:
         """Returns what a request spent that was never made."""
-        self._change(self._accounts.get(label, self._shared), now, granted_at, request, -1)
+        account = self._accounts.get(label, self._shared)
+        for window, limit in zip(account, self.parameters.limits, strict=True):
+            window.remove(granted_at, _amount(request, limit.unit))
 
     def settle(self, now: Instant, granted_at: Instant, label: str, request: Request, used: Mapping[str, int]) -> None:
         """Corrects what a request spent that used these amounts."""
@@ -228,14 +231,6 @@ class BudgetPolicy:
         for window, limit in zip(account, self.parameters.limits, strict=True):
             if limit.unit in units:
                 window.carry_over(before[units[limit.unit]])
-
-    def _change(self, account: tuple[_Window, ...], now: Instant, dated: Instant, request: Request, sign: int) -> None:
-        for window, limit in zip(account, self.parameters.limits, strict=True):
-            amount = _amount(request, limit.unit)
-            if sign > 0:
-                window.add(now, amount)
-            else:
-                window.remove(dated, amount)
 
     def _account(self, now: Instant, label: str) -> tuple[_Window, ...]:
         if not self.parameters.each:
