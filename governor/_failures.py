@@ -261,7 +261,7 @@ def _status(value: object, *, least: int) -> int | None:
         if value.value == number or (isinstance(value.value, tuple) and value.value[:1] == (number,)):
             return status
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)  # type: ignore[arg-type] # raises for what is no whole number
     except Exception:
         return None
     return number if least <= number <= 599 else None

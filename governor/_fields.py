@@ -90,7 +90,7 @@ class PlacesFields:
     __slots__ = ("clock", "closed", "durations", "free")
 
     clock: Callable[[], Any]
-    #: Whether a recall takes back what is free, and has what comes back later handed to the actor.
+    #: Whether a recall has closed them: none is taken any more, and a place that is returned later goes to the actor.
     closed: bool
     #: How long calls have taken, for the actor; None if no limit measures it.
     durations: list[int] | None
@@ -130,7 +130,7 @@ class PermitSource:
     #: Whether a success would change anything but the counters.
     listens: bool
     #: Takes one permit out of the lease at each step, while `large` and `failures` are empty; ends, or raises IndexError, if
-    #: there is none. For callers to whom the function call of `take` is much.
+    #: there is none. For callers that the function call of `take` costs too much.
     leased: Iterator[Any]
     #: Where other threads leave the other successes that need not be read at once.
     successes: MutableSequence[Any]

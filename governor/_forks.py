@@ -1,7 +1,7 @@
-"""Sockets and files of one process, of which a forked child has copies: they would keep alive what ends with their process.
+"""Sockets and files that a forked child must not keep open: its copies would keep alive what ends with the parent.
 
-That is a connection whose other end must notice, a socket that listens, and a lock. In the child their descriptors stay in use,
-by something harmless: the objects, and an event loop, would close them a second time.
+These are connections whose other end must notice the end, sockets that listen, and locks. In the child their descriptors stay
+in use, by something harmless: the objects, and an event loop, would close them a second time.
 """
 
 import os

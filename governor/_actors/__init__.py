@@ -1,1 +1,1 @@
-"""Owners: who holds which state, and how others reach them."""
+"""Actors: each is the only writer of its state, and is reached by messages, permits and leases."""

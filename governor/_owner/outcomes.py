@@ -1,4 +1,4 @@
-"""Outcomes that a connected process tells, as the actors of the governor read them."""
+"""Outcomes that a connected process reports, as the actors of the governor read them."""
 
 from collections.abc import Callable
 from typing import final

@@ -53,7 +53,7 @@ class BoundedProtocol(H11Protocol):
     _unread_deadline: TimerHandle | None = None
     _idle_since = Instant(0)
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # of the base class, any transport
         """Adds the connection; closes an idle one to make room, or this one if none is idle."""
         if len(self.connections) >= max_connections() and not self._evict_idle():
             transport.abort()

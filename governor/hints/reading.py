@@ -1,4 +1,4 @@
-"""From an answer to hints.
+"""Reading of answers: the hints that one answer gives.
 
 An answer is read in this order: whether it says "rate limited"; the state of each limit; how long to wait. Where two values
 disagree, the strictest holds: the least that remains, the latest reset, the longest wait.

@@ -238,7 +238,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         self._refunded += ticks
 
     @property
-    def is_exact(self) -> bool:  # type: ignore[override]
+    def is_exact(self) -> bool:  # type: ignore[override] # a constant in the base class
         """See `LimitPolicy.is_exact`.
 
         A request is granted at a whole microsecond, and a bucket that is full before loses what it would refill until then.

@@ -9,7 +9,7 @@ global cap or a limit that it shares with other scopes denies it. The gate moves
 comparing it with the clock.
 
 A scope whose limits all lend, and whose breaker ignores successes, can grant plain requests ahead. Each limit that a plain
-request takes units of lends, counts and takes back by itself; the one with the least to spare decides how many are granted.
+request takes units of lends, counts and recalls on its own; the one with the least to spare decides how many are granted.
 Places in flight are lent apart from them, because a call that succeeds gives its place to the next one.
 """
 
