@@ -84,8 +84,10 @@ class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return ceil(taken * self.input + cached * cached_input + output * self.output)
 
 
-def check_labels(name: str, settings: BudgetSettings, *, field: str) -> None:
-    """Raises `ConfigError` for a budget that is to cover the label of its name, if that is none."""
+def check_budget(name: str, settings: BudgetSettings, *, field: str) -> None:
+    """Raises `ConfigError` for a budget without an amount, and for one whose name is no label and that names no others."""
+    if all(getattr(settings, unit) is None for unit in UNITS):
+        raise ConfigError(field, {}, f"an amount such as '2000000 per day' for at least one of {', '.join(UNITS)}")
     if not settings.labels:
         try:
             check_label(name)

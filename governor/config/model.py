@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from governor.config.budget_settings import BudgetSettings, PriceSettings, check_labels
+from governor.config.budget_settings import BudgetSettings, PriceSettings, check_budget
 from governor.config.builtin import DEFAULT_PRESET, PRESETS, SECTIONS, built_in, is_preset_path, preset_of
 from governor.config.files import FilePath
 from governor.config.hosts import Place, place
@@ -114,7 +114,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             budget = _named(BudgetSettings(), tables["budget"], field="budget")
         for name, one in budget.items():
             with mistakes:
-                check_labels(name, one, field=join("budget", name))
+                check_budget(name, one, field=join("budget", name))
         with mistakes:
             prices = _named(PriceSettings(), tables["prices"], field="prices")
             if "" in prices:

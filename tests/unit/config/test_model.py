@@ -567,6 +567,7 @@ MISTAKES = [
         "budget.a.labels[0] is 'agent one'",
         "a label, such as 'agent-7', or a pattern, such as",
     ),
+    ('budget.a.requests = "off"', "budget.a is {}", "an amount such as '2000000 per day' for at least one of requests"),
     ('budget."agent-*".requests = "1 per day"', 'budget."agent-*".labels is []', "labels, because 'agent-*' is none: a label"),
     ('prices."".input = 1.0', "prices.\"\" is ''", "the name of a model, or a pattern such as 'gpt-5*'"),
     ("machine.spawn = true", "machine.spawn is True", "false, or a `socket` beside it"),
