@@ -15,6 +15,7 @@ from governor._units import MINUTE, Duration, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import GlobalSettings, provider_of
 from governor.instrumentation import Announcer
+from governor.policies._checks import MAX_AMOUNT
 from governor.policies.breaker import BreakerPolicy
 from governor.policies.breaker_states import BreakerStatus
 from governor.policies.budget import Budgets
@@ -156,7 +157,7 @@ def _degraded(settings: GlobalSettings) -> Degraded:
     return Degraded(
         failures=settings.degraded_after_failures,
         providers=settings.degraded_after_providers,
-        excess=None if cap is None or share is None else round(share * _MILLION) * cap // _MILLION,
+        excess=None if cap is None or share is None else min(round(share * _MILLION) * cap // _MILLION, MAX_AMOUNT),
         cooldown=settings.degraded_cooldown,
     )
 

@@ -82,7 +82,9 @@ KEYS = st.sampled_from("abc")
 USES = st.none() | st.sampled_from(["2000000 per day", "60 per 1h30m"])
 CALLER_BUDGETS = st.dictionaries(
     st.sampled_from(["agents", "agent:7", "a.b"]),
-    st.builds(BudgetSettings, labels=st.sampled_from([(), ("agent-*", "job")]), each=st.booleans(), tokens=USES, usd=USES),
+    st.builds(
+        BudgetSettings, labels=st.sampled_from([(), ("agent-*", "job")]), each=st.booleans(), tokens=USES, usd=USES
+    ).filter(lambda budget: budget.tokens is not None or budget.usd is not None),
     max_size=2,
 )
 DOLLARS = st.floats(0, 100)

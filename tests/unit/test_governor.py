@@ -56,6 +56,13 @@ async def test_a_scope_is_provider_and_method_in_lower_case(provider: str, metho
     assert scope == permit.scope
 
 
+@pytest.mark.promise("R53")
+async def test_a_governor_starts_with_the_largest_settings() -> None:
+    largest = {"requests_per_minute": 10**12, "degraded_after_excess": 100, "degraded_after_failures": 10**12}
+    async with Governor(Config.from_mapping({"global": largest})) as governor:
+        assert "weather" == granted(governor.try_permit("weather")).scope
+
+
 @pytest.mark.promise("R02")
 async def test_what_is_taken_without_an_ask_is_within_the_limits_and_never_a_retry() -> None:
     async with governed("3/minute burst 3") as governor:
