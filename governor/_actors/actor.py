@@ -15,7 +15,6 @@ from governor._actors.common import Common
 from governor._actors.counters import Counters
 from governor._actors.effects import Effect
 from governor._actors.granting import READY
-from governor._actors.lease import NO_ROOM
 from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import BUSY, DOWN, IDLE, Lifecycle, State
 from governor._actors.loop_watch import LoopWatch
@@ -79,10 +78,10 @@ class ScopeActor(Stepped):
         self._spending = None
         self.ledger = Ledger(scope, pipeline, clock=common.clock, announcer=common.announcer)
         self.life = Lifecycle()
-        # Until the first step, which makes all of these.
+        # Until the first step, which makes all of these. Successes may be left by any thread at any time.
         self._steps = self._lender = None
         self.inbox = self.large = self.unread = self.deposits = NOTHING
-        self.answered, self.successes, self.leased = None, NO_ROOM, NO_PERMITS
+        self.answered, self.successes, self.leased = None, [], NO_PERMITS
         self._follow_policies()
 
     @property
@@ -167,8 +166,8 @@ class ScopeActor(Stepped):
     def catch_up(self) -> None:
         """Reads what the holder of the lease has to report."""
         lender = self._lender
-        if lender is not None and lender.unread:
-            self.within(lender.catch_up)
+        if self.successes or (lender is not None and lender.unread):
+            self.within(self.lender.catch_up)
 
     def on_published(self) -> None:
         """Degraded mode, or what holds for the whole provider, has moved: recalls the lease, and lets the queue find out."""
@@ -226,7 +225,7 @@ class ScopeActor(Stepped):
     def is_healthy(self, now: Instant) -> bool:
         """Whether its provider is known to be healthy: see `Ledger.is_healthy`."""
         lender = self._lender
-        return self.ledger.is_healthy(now, 0 if lender is None else lender.holder.unread)
+        return self.ledger.is_healthy(now, len(self.successes) if lender is None else lender.holder.unread)
 
     def stuck(self) -> set[int]:
         """The threads that wait here for what no passage of time will give."""

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterator
 from operator import length_hint
 from sys import maxsize
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast, final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, final
 
 import msgspec
 
-from governor._actors.permit import MAX_SUCCESSES, Permit, Success
+from governor._actors.permit import Permit, Success
 from governor._actors.permits_ahead import NO_PERMITS, PermitsAhead
 from governor._fields import Tally
 from governor._units import MILLISECOND, Duration, Instant
@@ -34,8 +34,6 @@ LOOK_INTERVAL: Final = Duration(10 * MILLISECOND)
 _BRISK_INTERVAL: Final = Duration(100 * MILLISECOND)
 #: A lease that was used up grows by this factor; one that was not shrinks to as many times what was used of it.
 GROWTH: Final = 4
-#: Of a scope without a holder: no room for successes. The first one is sent as a message, for which the holder is made.
-NO_ROOM: Final = cast("list[Success]", range(MAX_SUCCESSES))
 #: After so many looks in a row at which nothing was used, all is recalled.
 MAX_IDLE_LOOKS: Final = 2
 

@@ -65,7 +65,7 @@ class Stepped(InPlace):
             self.inbox, self.large, self.unread = mailbox.inbox, mailbox.large, mailbox.outcomes
             self._lender = made.logic.lender
             holder = self._lender.holder
-            self.answered, self.successes, self.deposits = holder.answered, holder.successes, holder.deposits
+            self.answered, self.deposits = holder.answered, holder.deposits
             self._steps = made
         making.pop(owner, None)
         if self.life.closed:
