@@ -9,8 +9,8 @@ so that nothing stays here unseen. Places that are lent afterwards are others, w
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import repeat
-from typing import Final, final
+from itertools import repeat, starmap
+from typing import final
 
 # C: import cython
 from governor._actors.permit_owner import Owner
@@ -21,9 +21,6 @@ from governor._fields import PlacesFields
 from governor._units import Instant
 from governor.messages import PlaceFreed
 from governor.policies.contract import Grant
-
-#: What no place is.
-_NO_PLACE: Final = object()
 
 
 # C: @cython.cclass
@@ -55,7 +52,7 @@ class LentPlaces(PlacesFields):
         self.permits: PermitsAhead = NO_PERMITS
         self.free = deque[None]()  # C: self.free = 0
         # For a loop, not a call: after a call the interpreter looks for signals, and Ctrl-C would lose a place.
-        self._next: Iterator[object] = iter(self.free.pop, _NO_PLACE)  # C:
+        self._next: Iterator[object] = starmap(self.free.pop, repeat(()))  # C:
         self.closed = False
 
     def __len__(self) -> int:
@@ -65,7 +62,7 @@ class LentPlaces(PlacesFields):
     @property
     def leased(self) -> Iterator[LentPermit]:
         """Takes a permit at each step. Raises IndexError if there is none, or no place."""
-        return iter(self.take, None)  # C: return self
+        return starmap(self.take, repeat(()))  # C: return self
 
     # C: def __iter__(self):
     # C:     return self

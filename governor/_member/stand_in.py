@@ -5,6 +5,7 @@ or decides by itself while the daemon is away.
 """
 
 from collections import deque
+from itertools import repeat, starmap
 from typing import Final, Protocol, final
 
 from governor._actors.address import PlanToCome
@@ -89,7 +90,7 @@ class StandIn(PermitSource, OutcomeLeaver):
         self.thread = NOWHERE
         self.listens = self.gathers = False
         self.counters, self.degraded = _COUNTERS, HEALTHY
-        self.leased = iter(lease.pop, None)
+        self.leased = starmap(lease.pop, repeat(()))
         self.answered, self.successes = lease.answered, lease.successes
         self.deposits = lease.deposits
         self.classifier = parent.classifier

@@ -1,6 +1,8 @@
 """Places in flight that pass from call to call while the governor's loop stands still."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 import pytest
@@ -9,6 +11,7 @@ from governor import Denied, UsageError
 from governor._actors.permits_ahead import LentPermit
 from governor._units import Instant
 from governor.clock import system_clock
+from governor.errors import Overloaded, PermitDenied, ShuttingDown
 from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.governors import actor_of
@@ -90,3 +93,43 @@ def test_a_place_that_comes_back_after_a_recall_is_freed_by_a_message() -> None:
         permit.record(status=200)
 
         assert 3 == governor.statistics().scopes[scope].limits[0].available
+
+
+def fail() -> None:
+    raise ZeroDivisionError
+
+
+@pytest.mark.promise("R02", "R14")
+@pytest.mark.parametrize("queued", [False, True], ids=["unread", "in the queue"])
+@pytest.mark.parametrize("end", [ShuttingDown, Overloaded], ids=["closed", "crashed"])
+def test_calls_that_wait_are_answered_when_their_scope_ends_and_each_lent_place_is_freed_once(
+    end: type[PermitDenied], queued: bool
+) -> None:
+    with ThreadPoolExecutor(3) as pool, ExitStack() as life:
+        governor = life.enter_context(governed("3 in flight"))
+        client = GovernorClient(governor)
+        assert governor._access.portal is not None
+        with ahead(governor, SCOPE, least=3) as lease:
+            (actor,) = lease.actors
+            crash = partial(actor.within, fail)
+            permits = [granted(client.try_permit(SCOPE)) for _ in range(3)]
+            if end is Overloaded and not queued:
+                governor._access.portal.post(crash)  # Before anything is read.
+            waiting = [pool.submit(governor.acquire_blocking, SCOPE, timeout=PATIENCE) for _ in range(3)]
+            until(lambda: len(actor.inbox) == 3)
+        if queued:
+            until(lambda: actor.waiting == 3)
+        if end is ShuttingDown:
+            life.close()
+        elif queued:
+            governor._access.portal.call(crash)
+        assert [end] * 3 == [type(one.exception(PATIENCE)) for one in waiting]
+        until(lambda: actor.life.live or end is ShuttingDown)
+        (limit,), clock = actor.ledger.pipeline.places, actor.ledger.clock
+        assert isinstance(client.try_permit(SCOPE), Denied)
+        assert 0 == limit.available(clock())
+        for permit in permits:
+            permit.record(status=200)
+        if end is Overloaded:  # A closed governor reads no outcomes.
+            until(lambda: limit.available(clock()) == 3)
+            granted(client.try_permit(SCOPE)).record(status=200)
