@@ -12,6 +12,7 @@ import pytest
 from governor import Denied, Permit, Reason
 from governor._actors.actor import ScopeActor
 from governor._actors.lease import HolderReport, LocalHolder
+from governor._actors.permits_ahead import LeasedPermit
 from governor._units import Instant
 from governor.clock import system_clock
 from governor.testing import ManualClock
@@ -188,6 +189,31 @@ def test_nor_is_degraded_mode_begun_by_failures_that_are_not_in_a_row() -> None:
         now = governor.statistics()
 
     assert 0 == now.degraded_spells
+
+
+@pytest.mark.promise("R06", "R08")
+@pytest.mark.parametrize(
+    ("breaker", "degraded", "calls"),
+    [
+        (9, 2, [("weather", 500), ("news", 200), ("weather", 500)]),
+        (2, 9, [("weather", 500), ("news", 200), ("weather", 200), ("weather", 500)]),
+    ],
+)
+def test_a_success_of_a_permit_granted_ahead_ends_a_run_of_failures_that_was_read(
+    breaker: int, degraded: int, calls: list[tuple[str, int]]
+) -> None:
+    """In any scope that of degraded mode, in its own scope that of the breaker."""
+    with governed(PLENTY, failures=breaker, degraded_after_failures=degraded) as governor:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather", "news"):
+            permits = [(granted(client.try_permit(scope)), status) for scope, status in calls]
+        for permit, status in permits:
+            permit.record(status=status)
+            governor.statistics()
+        now = governor.statistics()
+
+    assert {LeasedPermit} == {type(permit) for permit, _ in permits}
+    assert ("closed", 0) == (now.scopes["weather"].breaker.status, now.degraded_spells)
 
 
 # On the governor's own loop.

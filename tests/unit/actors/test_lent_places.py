@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from governor import Denied, UsageError
-from governor._actors.permits_ahead import LentPermit
+from governor._actors.permits_ahead import NO_PERMITS, LentPermit
 from governor._units import Instant
 from governor.clock import system_clock
 from governor.errors import Overloaded, PermitDenied, ShuttingDown
@@ -33,6 +33,10 @@ def test_a_place_passes_on_as_often_as_calls_succeed_and_all_of_them_are_free_in
                 for permit in permits:
                     permit.record(status=status)
             assert places is not None
+            assert 3 == places.count_free()
+            places.permits = NO_PERMITS
+            with pytest.raises(IndexError):
+                places.take()
             assert 3 == places.count_free()
         limit, _ = governor.statistics().scopes[actor_of(governor, SCOPE).scope].limits
 
@@ -86,13 +90,15 @@ def test_two_threads_that_report_one_permit_free_its_place_once() -> None:
 def test_a_place_that_comes_back_after_a_recall_is_freed_by_a_message() -> None:
     with governed("3 in flight") as governor:
         client = GovernorClient(governor)
-        with ahead(governor, SCOPE, least=3):
+        with ahead(governor, SCOPE, least=3) as lease:
+            (actor,) = lease.actors
             permit = granted(client.try_permit(SCOPE))
-        scope = actor_of(governor, SCOPE).scope
-        until(lambda: governor.statistics().scopes[scope].limits[0].available == 2)
-        permit.record(status=200)
+        until(lambda: actor.lender.holder.places is None)
+        with ahead(governor, SCOPE, least=2):  # Other places.
+            permit.record(status=200)
+        until(lambda: actor.lender.holder.places is None)
 
-        assert 3 == governor.statistics().scopes[scope].limits[0].available
+        assert 3 == governor.statistics().scopes[actor.scope].limits[0].available
 
 
 def fail() -> None:
