@@ -81,7 +81,7 @@ class LearnedRatePolicy(LimitPolicy):
         """
         self._fill(now)
         learner = self.learner
-        pause = learner.throttled(self._filled_at, grant.granted_at, sent=sent, succeeded=succeeded, wait=wait, limit=limit)
+        pause = learner.throttled(self._filled_at, grant, sent=sent, succeeded=succeeded, wait=wait, limit=limit)
         if pause is not None:
             self._tokens = min(self._tokens, 1.0)
             self._look()

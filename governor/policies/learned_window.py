@@ -2,7 +2,8 @@
 
 A denial in the middle of a span says that the calls that were accepted in it are as many as the provider grants. Which span it
 counts is not known: it is at least as long as the calls are denied. So the shortest of `SPANS` is taken that explains the
-denials so far. The limit is an upper bound that follows the learned rate up, when that probes for more. If the server states a
+denials so far. The limit is an upper bound that follows the learned rate up, when that probes for more. One that was kept, not
+probed, and denied for more than `SHORT` all the same was too high: a part of it, `DISPROVED`, is left. If the server states a
 limit of about as many calls as were accepted in a span, it is that limit, and nothing probes beyond it.
 
 Bound: two logs of some 4,096 slots (`SlidingLog`).
@@ -28,6 +29,9 @@ _LATE: Final = Duration(SECOND // 2)
 _SPREAD: Final = 1.4
 #: What a denial leaves of the limit at least.
 _LEAST_PART: Final = 0.7
+#: What a denial with a long pause leaves of a limit that was kept and not probed: a window at fixed times lets up to twice its
+#: limit through in the span before the first denial. After a short pause finding out more costs less than being slower.
+DISPROVED: Final = 0.9
 #: Calls whose denial has been counted.
 _MAX_DENIED: Final = 64
 #: The least limit, in calls per second.
@@ -47,10 +51,12 @@ _UNBOUNDED: Final = 2**62
 class LearnedWindow:
     """At most `most` calls in any `span`; none before the first denial that tells one. Instants must not go back."""
 
-    __slots__ = ("_denied", "_logs", "_seen", "_stated", "most", "span")
+    __slots__ = ("_denied", "_found", "_logs", "_seen", "_stated", "most", "span")
 
     def __init__(self) -> None:
         self.most = _UNBOUNDED
+        #: The limit as the latest denial has left it, before it was probed.
+        self._found = 0
         self.span: Duration | None = None
         #: The limit that the server states for this span; None if it states none.
         self._stated: int | None = None
@@ -90,6 +96,11 @@ class LearnedWindow:
         """The calls that were accepted in each of `SPANS`, including those that are not denied yet."""
         return tuple(log.used(now) for log in self._logs.values())
 
+    def sent_before(self, granted_at: Instant) -> int:
+        """The calls of the second that ends with a call that was granted then, which are not denied yet."""
+        since = self._logs[SPANS[0]].since(Instant(granted_at - SECOND))
+        return sum(count for dated, count in since if dated <= granted_at)
+
     def mean(self, now: Instant) -> float:
         """The calls per second that were accepted in the longest span, including those that are not denied yet."""
         return self._logs[SPANS[-1]].used(now) * SECOND / SPANS[-1]
@@ -128,11 +139,15 @@ class LearnedWindow:
         used = self._logs[span].used(now)
         if not used and self.span is None:
             return None  # The provider denies every call there was: that tells no limit.
+        disproved = span == self.span and self.most <= self._found and wait is not None and wait > SHORT
+        if disproved:
+            used = min(used, int(DISPROVED * self.most))
         used = max(used, int(LEAST_RATE * span / SECOND))
         self.most = used if span != self.span else max(min(used, self.most), int(_LEAST_PART * self.most))
         self.span = span
-        if least * span <= _SPREAD * used * SECOND:
+        if not disproved and least * span <= _SPREAD * used * SECOND:
             self.follow(least)
+        self._found = self.most
         return self.most * SECOND / span
 
     def _shown(self, now: Instant, wait: Duration | None, *, again: bool, rate: float) -> Duration | None:
@@ -165,7 +180,7 @@ class LearnedWindow:
     def follow(self, rate: float) -> None:
         """The rate probes for more: as many calls as it makes in a span are within the limit, but for one that is stated."""
         if self.span is not None:
-            most = math.ceil(rate * self.span / SECOND)
+            most = round(rate * self.span / SECOND)
             self.most = max(self.most, most if self._stated is None else min(most, self._stated))
 
     def forget(self) -> None:

@@ -20,6 +20,7 @@ import math
 from typing import Final
 
 from governor._units import MINUTE, SECOND, Duration, Instant
+from governor.policies.contract import Grant
 from governor.policies.cubic import BETA, Cubic, MeasuredRate
 from governor.policies.learned_window import SHORT, SPANS, LearnedWindow
 
@@ -66,6 +67,8 @@ _LONGER_BY: Final = 16
 #: and so many calls.
 _USED: Final = 0.85
 _TELLING: Final = 30
+#: So many calls of a second are a rate.
+_TELLING_SECOND: Final = 10
 #: The rate of a window is passed after this many windows at the earliest: a window is spent before it denies.
 _WINDOW_FLATS: Final = 2
 _PAUSE_PART: Final = 8
@@ -228,7 +231,7 @@ class RateLearner:
     def throttled(
         self,
         now: Instant,
-        granted_at: Instant,
+        grant: Grant,
         *,
         sent: float,
         succeeded: bool,
@@ -236,11 +239,12 @@ class RateLearner:
         limit: int | None = None,
     ) -> Duration | None:
         """See `LearnedRatePolicy.throttled`."""
+        granted_at = grant.granted_at
         self.window.remove(granted_at)
         if granted_at <= self._throttled_at:
             return None
         if self._curve is None or self.window.has_accepted(self._throttled_at, granted_at, now, succeeded=succeeded):
-            self._react(now, sent=sent, wait=wait, limit=limit)
+            self._react(now, grant, sent=sent, wait=wait, limit=limit)
             self.denials = 1
             self._spell_at = now
         else:
@@ -267,11 +271,11 @@ class RateLearner:
         flats = math.ceil(_FORGET_FLATS * self._curve.flat_after * SECOND)
         return Instant(self._throttled_at + max(FORGET_AFTER, flats))
 
-    def _react(self, now: Instant, *, sent: float, wait: Duration | None, limit: int | None) -> None:
+    def _react(self, now: Instant, grant: Grant, *, sent: float, wait: Duration | None, limit: int | None) -> None:
         """A denial that is the first after accepted calls: the rate was too much, or a window is spent."""
         if self._in_spell:
             self._recovered(self._throttled_at)
-        rate, beta = self._too_much(now, sent=sent, wait=wait)
+        rate, beta = self._too_much(now, grant, sent=sent, wait=wait)
         steady = self._curve is not None and now - self._spell_at >= self._curve.flat_after * SECOND / 2
         if steady:
             self._probe_every = min(2 * self._probe_every, MAX_PROBE_EVERY)
@@ -288,11 +292,15 @@ class RateLearner:
             rate = min(rate, known)
         self._restart(now, rate, STEADY if steady or self.window.is_stated else beta, wait or 0)
 
-    def _too_much(self, now: Instant, *, sent: float, wait: Duration | None) -> tuple[float, float]:
+    def _too_much(self, now: Instant, grant: Grant, *, sent: float, wait: Duration | None) -> tuple[float, float]:
         """The rate at which a call was denied, and the part of it that is left."""
         rate = self._measured.rate or (sent if self._curve is None else 0.0) or self.rate
         rate = min(max(rate, self.window.mean(now)), self.rate)
         is_rate = wait is not None and wait <= SHORT
+        if is_rate and not grant.ahead and grant.granted_at - self._throttled_at > SHORT + SECOND:
+            # Calls that were sent after the denied one may be denied as well. In a pause none are sent.
+            latest = self.window.sent_before(grant.granted_at)
+            rate = min(rate, latest) if latest >= _TELLING_SECOND else rate
         if self._curve is not None and is_rate:
             # The end of a growing rate spends what a bucket holds; what it gains is what was accepted for longer.
             count = self.window.used(now)[0]

@@ -445,6 +445,34 @@ def test_a_rate_that_was_accepted_for_ten_seconds_is_that_of_a_bucket_that_asks_
     assert policy.rate == pytest.approx(15.5, rel=0.05)
 
 
+@pytest.mark.parametrize(("ahead", "denied"), [(False, 20), (True, 27)])
+def test_calls_sent_after_the_denied_one_are_none_of_the_rate_that_a_short_wait_means(ahead: bool, denied: int) -> None:
+    """20 calls in the second before a call, and more until its denial is read. One that was granted ahead was sent later."""
+    policy, sent = LearnedRatePolicy(START), [Instant(START + 50_000 * number) for number in range(40)]
+    sent += [Instant(sent[-1] + 10_000 * number) for number in range(1, 20)]
+    for now in sent:
+        policy.commit(now, PLAIN)
+    policy.throttled(sent[-1], Grant(Instant(sent[39] + 1), 0, ahead=ahead), wait=SECOND)
+
+    assert policy.rate == pytest.approx(denied * BETA, rel=0.05)
+
+
+def test_a_second_with_a_pause_in_it_says_nothing_about_the_rate_that_was_denied() -> None:
+    policy, now = LearnedRatePolicy(START), START
+    for _ in range(400):
+        now = Instant(now + 10_000)
+        policy.commit(now, PLAIN)
+    policy.throttled(now, Grant(now, 0), wait=SECOND)
+    now = Instant(now + SECOND)
+    for _ in range(60):
+        now = max(policy.earliest(now, PLAIN), Instant(now + 10_000))
+        policy.commit(now, PLAIN)
+    before = policy.rate
+    policy.throttled(now, Grant(now, 0), wait=SECOND)
+
+    assert policy.rate == pytest.approx(before * BETA)
+
+
 def test_a_rate_at_which_many_calls_are_under_way_grows_by_half() -> None:
     policy = LearnedRatePolicy(START, gentle=True)
     _granted(policy, START, Duration(24 * SECOND), Duration(400 * MILLISECOND))
