@@ -127,8 +127,8 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     pause, revealed = server.throttled(now, grant, sent=most, succeeded=succeeded, wait=lasts, limit=limit, in_flight=in_flight)
     paused = False
     if pause is not None and (wait is None or word.broken):
-        # A wait that has proved false is doubled each time.
-        pause = max(pause, min(Duration((wait or 0) << word.broken), MAX_SPELL_PAUSE))
+        # A wait that has proved false is four times as long each time, as a pause is that the server does not ask for.
+        pause = max(pause, min(Duration((wait or 0) << (2 * word.broken)), MAX_SPELL_PAUSE))
         paused = shared.own_cooldown().extend(now, *_spread(pause, random.random(), shared.max_hint))
     return _Learned(paused, changed or revealed, "scope" if alone else "provider")
 

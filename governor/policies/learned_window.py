@@ -55,7 +55,7 @@ class LearnedWindow:
 
     def __init__(self) -> None:
         self.most = _UNBOUNDED
-        #: The limit as the latest denial has left it, before it was probed.
+        #: The limit as the latest denial has left it. One more is none that was probed: a rate is rounded up.
         self._found = 0
         self.span: Duration | None = None
         #: The limit that the server states for this span; None if it states none.
@@ -139,7 +139,7 @@ class LearnedWindow:
         used = self._logs[span].used(now)
         if not used and self.span is None:
             return None  # The provider denies every call there was: that tells no limit.
-        disproved = span == self.span and self.most <= self._found and wait is not None and wait > SHORT
+        disproved = span == self.span and self.most <= self._found + 1 and wait is not None and wait > SHORT
         if disproved:
             used = min(used, int(DISPROVED * self.most))
         used = max(used, int(LEAST_RATE * span / SECOND))
@@ -180,7 +180,7 @@ class LearnedWindow:
     def follow(self, rate: float) -> None:
         """The rate probes for more: as many calls as it makes in a span are within the limit, but for one that is stated."""
         if self.span is not None:
-            most = round(rate * self.span / SECOND)
+            most = math.ceil(rate * self.span / SECOND)
             self.most = max(self.most, most if self._stated is None else min(most, self._stated))
 
     def forget(self) -> None:
