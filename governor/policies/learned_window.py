@@ -141,7 +141,7 @@ class LearnedWindow:
             return None  # The provider denies every call there was: that tells no limit.
         disproved = span == self.span and self.most <= self._found + 1 and wait is not None and wait > SHORT
         if disproved:
-            used = min(used, int(DISPROVED * self.most))
+            used = min(used, int(DISPROVED * self._found))
         used = max(used, int(LEAST_RATE * span / SECOND))
         self.most = used if span != self.span else max(min(used, self.most), int(_LEAST_PART * self.most))
         self.span = span
