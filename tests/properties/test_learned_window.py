@@ -100,7 +100,7 @@ def test_a_limit_that_is_denied_for_long_before_it_was_probed_loses_a_tenth_and_
     window.deny(Instant(21 * SECOND), MINUTE)
     window.follow((calls + more - 0.5) / 60)
     window.add(Instant(90 * SECOND), calls)
-    window.deny(Instant(91 * SECOND), None if seconds is None else Duration(seconds * SECOND), least=calls / 60)
+    window.deny(Instant(91 * SECOND), None if seconds is None else Duration(seconds * SECOND), least=(calls - 0.5) / 60)
 
     is_long = seconds is not None and seconds * SECOND > SHORT
     assert window.most == (int(DISPROVED * calls) if is_long and more <= 1 else calls)
