@@ -5,8 +5,14 @@ after a restart; neither reveals the name or the address that it was made from. 
 machine have the secret of its socket.
 """
 
-from hashlib import blake2b
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from governor._exports import Later
+
+if TYPE_CHECKING:
+    import hashlib
+else:
+    hashlib = Later("hashlib")  # With it comes OpenSSL, and many programs make no key.
 
 #: Bytes of the digest that are shown. They tell clients apart in a list, and do not identify one among millions.
 _SHOWN_BYTES: Final = 5
@@ -47,7 +53,7 @@ class Pseudonyms:
         return b"i" + self._digest(name, b"behind")
 
     def _digest(self, name: bytes, kind: bytes) -> bytes:
-        return blake2b(name, digest_size=15, key=self.secret, person=kind).digest()
+        return hashlib.blake2b(name, digest_size=15, key=self.secret, person=kind).digest()
 
 
 def pseudonym(key: bytes) -> str:

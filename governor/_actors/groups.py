@@ -5,19 +5,24 @@ bound, groups of other processes that are at rest make room.
 """
 
 from collections.abc import Callable
-from hashlib import blake2b
 from itertools import count
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
 from governor._actors.group import GroupActor
+from governor._exports import Later
 from governor._units import Instant
 from governor.config import DEFAULT, Config, InboundGroup
 from governor.config.names import check_name
 from governor.errors import UsageError
 from governor.instrumentation import Announcer
 from governor.statistics import CounterRecord
+
+if TYPE_CHECKING:
+    import hashlib
+else:
+    hashlib = Later("hashlib")
 
 #: Limits of single endpoints. There are as many as a program has in its code.
 MAX_ENDPOINTS: Final = 1000
@@ -160,7 +165,7 @@ def digest_of(config: Config) -> str:
         )
         for name, group in sorted(config.inbound.items())
     ]
-    return blake2b(repr(groups).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(repr(groups).encode(), digest_size=16).hexdigest()
 
 
 def _default(config: Config) -> InboundGroup:

@@ -17,7 +17,7 @@ SLOW: Final = {
         *("urllib", "zipfile"),
     },
     "one permit": {
-        *("email", "dotenv", "http_sf", "importlib.metadata", "importlib.resources", "sqlite3", "tempfile"),
+        *("email", "dotenv", "hashlib", "http_sf", "importlib.metadata", "importlib.resources", "sqlite3", "tempfile"),
         *("tomllib", "zipfile"),
         *("governor._member.member", "governor._owner.listener", "governor._store", "governor.asgi", "governor.daemon"),
         *("governor.config.load", "governor.config.positions", "governor.config.shown", "governor.config.variable_names"),
