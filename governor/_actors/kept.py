@@ -72,7 +72,21 @@ class KeptScopeActor(ScopeActor):
             return None
         if self._shared and now < max(map(READY, self._shared)):
             return None
-        left = mark.left
+        left, bucket = mark.left, self._spending.bucket
+        if left and bucket is not None and now < cap.slot_ends:
+            # There is no call until the permit: with the bucket and the cap the mark is counted down, or none of them.
+            full = now * bucket.ticks
+            tat = bucket.tat
+            tat = (tat if tat > full else full) + bucket.plain
+            if tat - full <= bucket.slack:
+                mark.left = left - 1
+                bucket.tat = tat
+                cap.left -= 1
+                if now > cap.latest:
+                    cap.latest = now
+                self.counters.requests += 1
+                make = self._make
+                return make(self, now, self._generation)
         life.state = BUSY
         try:
             if left:

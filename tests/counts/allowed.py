@@ -38,7 +38,7 @@ ALLOWED: Final = {
     "failure rate": Allowed(9, 192, blocks=50, on_trio=3),
     "written ahead": Allowed(18, 0),
     "leased pair": Allowed(2, 120),
-    "asked of a daemon": Allowed(52, 0),
+    "asked of a daemon": Allowed(45, 0),
     "message round trip": Allowed(8, 1281),
 }
 

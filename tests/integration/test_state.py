@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from governor import Config, Denied, Governor
+from governor import Config, Denied, Governor, Permit
+from governor._actors.actor import ScopeActor
 from governor._store.contract import Unwritable
+from governor._supervisor import Supervisor
 from governor.errors import UsageError
+from governor.testing import ManualClock
 from tests.support.programs import run
 
 LIVES = 50
 #: Calls in any second.
 LIMIT = 25
+#: A bucket that is used up by calls in a row, and a cap; of both, requests are granted without a look at their accounts.
+RATE, CAP = "100000/s burst 3000", {"requests_per_minute": 60_000}
 
 
 def keeping(folder: Path, *limits: str, **sections: object) -> Config:
@@ -97,6 +102,35 @@ def left(folder: Path, *limits: str) -> int:
     with Governor(keeping(folder, *limits)) as governor:
         governor.try_permit("api", "get")  # Denied or not: then its scope is known.
         return governor.statistics().scopes["api:get"].limits[0].available
+
+
+def actor_of(governor: Governor) -> ScopeActor:
+    backend = governor._access.supervised()
+    assert isinstance(backend, Supervisor)
+    return backend.actors["api:get"]
+
+
+@pytest.mark.anyio
+async def test_a_scope_whose_state_is_kept_grants_as_any_other_and_counts_each_request_once(tmp_path: Path) -> None:
+    clock, ahead = ManualClock(), 0
+    config = Config.from_mapping({"outbound": {"default": {"limits": [RATE]}}, "global": CAP})
+    kept = keeping(tmp_path, RATE, **{"global": CAP})
+    async with Governor(config, clock=clock) as other, Governor(kept, clock=clock) as governor:
+        for number in range(4_500):
+            clock.advance(0.000_002)
+            granted, expected = governor.try_permit("api", "get"), other.try_permit("api", "get")
+            actor, beside = actor_of(governor), actor_of(other)
+            mark, pipeline, control = actor.ledger.pipeline.mark, actor.ledger.pipeline, beside.ledger.pipeline
+
+            assert mark is not None
+            assert isinstance(granted, Permit) is isinstance(expected, Permit)
+            assert control.limits[0].state() == pipeline.limits[0].state()
+            assert (control.cap.left, beside.counters.requests) == (pipeline.cap.left, actor.counters.requests)
+            assert number % 100 or control.cap.state() == pipeline.cap.state()
+            assert {actor.counters.requests} == {one.account.granted - mark.left for one in mark._charges}
+            ahead += mark.left > 0
+
+    assert ahead > 1_500
 
 
 def test_a_governor_that_is_left_in_order_loses_nothing(tmp_path: Path) -> None:
