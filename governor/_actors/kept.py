@@ -72,7 +72,7 @@ class KeptScopeActor(ScopeActor):
             return None
         if self._shared and now < max(map(READY, self._shared)):
             return None
-        left, bucket = mark.left, self._spending.bucket
+        left, bucket = mark.left, self._bucket
         if left and bucket is not None and now < cap.slot_ends:
             # There is no call until the permit: with the bucket and the cap the mark is counted down, or none of them.
             full = now * bucket.ticks
