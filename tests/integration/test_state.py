@@ -157,6 +157,16 @@ def test_breakers_pauses_and_budgets_survive_as_well(tmp_path: Path) -> None:
         assert ["circuit_breaker_open", "budget_spent"] == [one.reason for one in denied if isinstance(one, Denied)]
 
 
+def test_a_bucket_whose_number_is_too_large_to_be_written_disturbs_no_other_scope(tmp_path: Path) -> None:
+    limits = {"api": {"limits": ["9 per day strict"]}, "x": {"limits": ["999999999989/s"]}}
+    config = keeping(tmp_path, outbound=limits)
+    for calls in (1, 2):
+        with Governor(config, clock=ManualClock(86_400.0 * 30)) as governor:
+            for provider in ("x", "api") if calls == 1 else ("api",):
+                governor.acquire_blocking(provider, "get", timeout=5.0).record(status=200)
+            assert 9 - calls == governor.statistics().scopes["api:get"].limits[0].available
+
+
 @pytest.mark.parametrize("damage", ["garbage", "foreign", "version", "page", "record", "empty", "missing"])
 def test_a_file_that_cannot_be_read_is_set_aside_and_counts_as_everything_used(
     damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
