@@ -20,7 +20,10 @@ from tests.support.build_history import History
 from tests.support.governors import actor_of
 from tests.support.tape import given
 
+#: The limit of a class that is not known, and is spent by its own code.
+UNKNOWN: Final = TokenBucket(2, Duration(SECOND), 3)
 LIMITS: Final[tuple[Limit, ...]] = (
+    UNKNOWN,
     TokenBucket(3, Duration(SECOND), 5),
     TokenBucket(1_000_000, Duration(SECOND), 2),
     TokenBucket(7, Duration(SECOND), 3, "tokens"),
@@ -35,11 +38,15 @@ CAPS: Final = st.sampled_from([4, 4096, 100_000])
 GAPS: Final = st.sampled_from([0, 1, 300, -1, -300]) | st.sampled_from([0, 20_000, SECOND, WINDOW - 1, WINDOW])
 
 
+class UnknownBucket(TokenBucketPolicy):
+    """A bucket with code of a user."""
+
+
 class World:
     """Limits and a cap, in which a plain request is spent one policy after the other, or in all at once."""
 
     def __init__(self, limits: list[Limit], cap: int) -> None:
-        self.limits: list[LimitPolicy] = [build(limit) for limit in limits]
+        self.limits: list[LimitPolicy] = [UnknownBucket(UNKNOWN) if limit is UNKNOWN else build(limit) for limit in limits]
         self.cap = RequestCapPolicy(RequestCap(cap))
         self.plain = PlainSpending(tuple(self.limits), self.cap)
 
@@ -185,11 +192,21 @@ class FailingPolicy(InFlightPolicy):
         raise ZeroDivisionError
 
 
-def test_a_limit_that_fails_leaves_nothing_spent_in_those_before_it() -> None:
-    now = Instant(10 * DAY)
-    before = [build(limit) for limit in (TokenBucket(3, Duration(SECOND), 5), StrictWindow(4, Duration(SECOND)), InFlight(3))]
-    spending = PlainSpending((*before, FailingPolicy(InFlight(3))), RequestCapPolicy(RequestCap(4)))
-    with pytest.raises(ZeroDivisionError):
-        spending.commit(now)
+class FailingCap(RequestCapPolicy):
+    """A cap whose code has a bug."""
 
-    assert [5, 4, 3] == [limit.available(now) for limit in before]
+    def commit(self, now: Instant, request: Request) -> int:
+        raise ZeroDivisionError
+
+
+def test_where_a_limit_or_the_cap_fails_nothing_is_spent_and_nothing_is_refunded_that_was_not() -> None:
+    now, parameters = Instant(10 * DAY), (TokenBucket(3, Duration(SECOND), 5), StrictWindow(4, Duration(SECOND)), InFlight(3))
+    for failing, cap in (
+        (FailingPolicy(InFlight(3)), RequestCapPolicy(RequestCap(4))),
+        (build(InFlight(3)), FailingCap(RequestCap(4))),
+    ):
+        limits = (*map(build, parameters), failing)
+        with pytest.raises(ZeroDivisionError):
+            PlainSpending(limits, cap).commit(now)
+
+        assert [5, 4, 3, 3] == [limit.available(now) for limit in limits]
