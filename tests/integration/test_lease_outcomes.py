@@ -15,13 +15,14 @@ from governor._actors.lease import HolderReport, LocalHolder
 from governor._actors.permits_ahead import LeasedPermit
 from governor._units import Instant
 from governor.clock import system_clock
+from governor.policies.window import StrictWindowPolicy
 from governor.testing import ManualClock
 from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.governors import actor_of
 from tests.support.leases import PLENTY, ahead, governed, standing_still, take_all
 from tests.support.threads import THREADS, all_at_once, brisk, elsewhere
-from tests.support.waits import PATIENCE
+from tests.support.waits import PATIENCE, until
 
 pytestmark = pytest.mark.promise("R51")
 
@@ -214,6 +215,20 @@ def test_a_success_of_a_permit_granted_ahead_ends_a_run_of_failures_that_was_rea
 
     assert {LeasedPermit} == {type(permit) for permit, _ in permits}
     assert ("closed", 0) == (now.scopes["weather"].breaker.status, now.degraded_spells)
+
+
+@pytest.mark.promise("R02")
+def test_a_call_of_a_strict_window_is_on_the_way_until_its_success_was_read() -> None:
+    with governed("1000 per day strict") as governor:
+        client = GovernorClient(governor)
+        with ahead(governor, "weather", least=8) as ((actor,), _):
+            for permit in [granted(client.try_permit("weather")) for _ in range(8)]:
+                permit.record(status=200)
+        until(lambda: not actor.outstanding)
+        (limit,) = actor.ledger.pipeline.all_limits
+
+    assert isinstance(limit, StrictWindowPolicy)
+    assert 0 == limit.moving
 
 
 # On the governor's own loop.
