@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple, Protocol, get_args
 
-from governor._units import HOUR, SECOND, Duration, Instant
+from governor._units import HOUR, SECOND, Duration
 from governor.errors import ConfigError
 
 #: The longest span that is believed by default: what a server says beyond it counts as this long.
@@ -65,10 +65,6 @@ class Hint(NamedTuple):
     name: str | None = None
     #: Whether the server does not say `retry_after`: it is then that of the dialect.
     assumed: bool = False
-
-    def retry_at(self, now: Instant) -> Instant | None:
-        """The first instant at which a call may be sent, on the clock of `now`, which is when the answer was read."""
-        return None if self.retry_after is None else Instant(now + self.retry_after)
 
 
 def agree(found: list[Hint], wait: int) -> None:
