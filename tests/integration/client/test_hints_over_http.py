@@ -158,7 +158,8 @@ def test_answers_of_many_providers_hold_every_method(governor: Governor, server:
         expected = 0.0 if seconds is None else seconds
 
         assert min(waits) >= expected, (provider, code, headers, body, waits)
-        assert max(waits) <= expected * 1.1 + 1, (provider, code, headers, body, waits)
+        # No wait that a server sets is below a second, and each is up to a tenth longer.
+        assert max(waits) <= expected * 1.1 + 1.1, (provider, code, headers, body, waits)
 
 
 def _value(value: str) -> str:
