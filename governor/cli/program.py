@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final, TextIO, cast
 
@@ -51,7 +52,9 @@ def _accept_any_output() -> None:
     if cast("TextIO | None", sys.stdout) is None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     elif isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+        # It asks for the position in what was a file when the interpreter began: a pipe, where it has been replaced since.
+        with suppress(OSError):
+            sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _write_no_more() -> None:
