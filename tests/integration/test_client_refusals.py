@@ -144,7 +144,7 @@ def test_a_permit_that_was_granted_ahead_is_like_any_other() -> None:
         with ahead(governor, "weather"):
             at_hand = granted(client.try_permit("weather"))
         asked = granted(client.try_permit("weather", cost=2))
-        looks = {(type(permit), repr(permit), permit.scope, permit.reported) for permit in (at_hand, asked)}
+        looks = {(repr(permit), permit.scope, permit.reported) for permit in (at_hand, asked)}
         for permit in (at_hand, asked):
             permit.record(status=404)
             with pytest.raises(UsageError, match="has been reported"):

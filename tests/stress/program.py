@@ -26,6 +26,8 @@ import anyio.lowlevel
 
 from benchmarks.laws import Admission, Span, admitted_while_closed, excess_over_bucket, most_at_once, most_in_window
 from governor import Config, Denied, Governor, InFlight, Permit, PermitDenied, Reason, StrictWindow, TokenBucket, UsageError
+from governor._actors.permit import HeldPermit
+from governor._actors.permits_ahead import LeasedPermit, LentPermit
 from governor._supervisor import Supervisor
 from governor.clock import system_clock
 from governor_client import GovernorClient
@@ -193,8 +195,8 @@ class Caller:
         self.log.held[scope].append(Span(admission.after, system_clock()))
 
     def use(self, scope: str, admission: Admission, permit: Permit, *, least: float = 0.0) -> None:
-        plain = type(permit) is Permit
-        self.log.seen["granted ahead"] += permit._grant is None
+        plain = not isinstance(permit, HeldPermit)
+        self.log.seen["granted ahead"] += isinstance(permit, LeasedPermit | LentPermit)
         chance = self.random.uniform(least, 1)
         if chance < 0.03:
             # Never sent: for the limits it is as if it had never been, so it is no admission.
