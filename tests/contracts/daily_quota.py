@@ -115,8 +115,11 @@ class DailyQuotaPolicy(LimitPolicy):
         return copy
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
+        if queued.cost <= self.available(now):
+            return 0
+        # What is left of the day, and whole days, each but the last full of requests of the queue.
         days = -(-queued.cost // max(1, self.parameters.amount - largest.cost + 1))
-        return 0 if queued.cost <= self.available(now) else (1 + days) * self._length
+        return (max(self._day, now // self._length) + days) * self._length - now
 
     def rests_at(self) -> Instant:
         return Instant((self._day + 1) * self._length if self._used else 0)
