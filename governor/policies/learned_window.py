@@ -3,8 +3,8 @@
 A denial in the middle of a span says that the calls that were accepted in it are as many as the provider grants. Which span it
 counts is not known: it is at least as long as the calls are denied. So the shortest of `SPANS` is taken that explains the
 denials so far. The limit is an upper bound that follows the learned rate up, when that probes for more. One that was kept, not
-probed, and denied for more than `SHORT` all the same was too high: a part of it, `DISPROVED`, is left. If the server states a
-limit of about as many calls as were accepted in a span, it is that limit, and nothing probes beyond it.
+probed, and denied for longer than the shortest span all the same was too high: a part of it, `DISPROVED`, is left. If a server
+states a limit of about as many calls as were accepted in a span, it is that limit, and nothing probes beyond it.
 
 Bound: two logs of some 4,096 slots (`SlidingLog`).
 """
@@ -30,7 +30,8 @@ _SPREAD: Final = 1.4
 #: What a denial leaves of the limit at least.
 _LEAST_PART: Final = 0.7
 #: What a denial with a long pause leaves of a limit that was kept and not probed: a window at fixed times lets up to twice its
-#: limit through in the span before the first denial. After a short pause finding out more costs less than being slower.
+#: limit through in the span before the first denial. After a shorter pause finding out more costs less than being slower, and
+#: denials show a limit of calls at work.
 DISPROVED: Final = 0.9
 #: Calls whose denial has been counted.
 _MAX_DENIED: Final = 64
@@ -139,7 +140,7 @@ class LearnedWindow:
         used = self._logs[span].used(now)
         if not used and self.span is None:
             return None  # The provider denies every call there was: that tells no limit.
-        disproved = span == self.span and self.most <= self._found + 1 and wait is not None and wait > SHORT
+        disproved = span == self.span and self.most <= self._found + 1 and wait is not None and wait > SPANS[0]
         if disproved:
             used = min(used, int(DISPROVED * self._found))
         used = max(used, int(LEAST_RATE * span / SECOND))
