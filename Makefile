@@ -7,7 +7,8 @@ READY := .venv/.ready
 # Three, even on two processors: each test that waits for real time lets another one work.
 PYTEST := pytest --numprocesses 3 --dist worksteal
 # What the compiled kernel can change. No test here starts a server or a browser.
-COMPILED := tests/unit tests/properties tests/contracts tests/conformance tests/simulation tests/counts tests/packaging/test_kernel.py
+COMPILED := tests/unit tests/properties tests/contracts tests/conformance tests/simulation tests/counts tests/packaging/test_kernel.py \
+	tests/integration/test_state.py
 # The first pip that knows dependency groups (PEP 735).
 PIP := pip>=25.1
 QUIET := --quiet --disable-pip-version-check

@@ -23,7 +23,7 @@ cdef class Granting(PermitSource):
     cdef public Lifecycle life
     cdef public PlainSpending _spending
     cdef public tuple _shared
-    cdef public bint _watched
+    cdef public bint _watched, kept
     cdef public long long _generation, gate
 
     @cython.locals(now="long long", ready="long long", cap=CapFields, life=Lifecycle)

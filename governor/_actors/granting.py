@@ -51,6 +51,7 @@ class Granting(PermitSource):
         "_watched",
         "gate",
         "inbox",
+        "kept",
         "ledger",
         "life",
         "scope",
@@ -62,6 +63,8 @@ class Granting(PermitSource):
     #: Unread messages, and unread outcomes.
     inbox: list[tuple[Acquire | Leave, Waiter | None]]
     unread: list[Outcome]
+    #: Set for a `KeptScopeActor`, whose `grab` compiled code must call. Of no other actor it is read in Python.
+    kept: bool
     ledger: Ledger
     life: Lifecycle
     scope: str
@@ -101,6 +104,8 @@ class Granting(PermitSource):
         No Python call but the clock and `PlainSpending`, and no step. `copy` keeps what it reads up to date. `deny` is
         positional: keywords cost more.
         """
+        # C: if self.kept:
+        # C:     return self.grab(deny)
         clock, life = self._clock, self.life  # Fetched and called in two steps: CPython 3.11 calls attributes more slowly.
         now = clock()  # C: now = read_clock(clock, system_clock)
         # C: if now < self.gate or has_any(self.inbox) or has_any(self.failures) or life.state is not IDLE:

@@ -43,6 +43,7 @@ class KeptScopeActor(ScopeActor):
         keeper.attach(scope, pipeline)
         super().__init__(scope, pipeline, common=common, retry=retry, loops=loops)
         self.ledger.attach = keeper.attach
+        self.kept = True
         self.copy()
 
     def acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:
