@@ -89,9 +89,9 @@ class Ledger:
 
     def use(self, pipeline: Pipeline) -> None:
         """Grants by these policies from now on."""
-        self.pipeline = pipeline
         if self.attach is not None:
             self.attach(self.scope, pipeline)
+        self.pipeline = pipeline
         self.budget = pipeline.shared.budget
         self._follow_units(self.counters.requests)
 

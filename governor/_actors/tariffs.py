@@ -32,8 +32,9 @@ def global_tariff(cap: RequestCapPolicy, budgets: Budgets) -> Tariff | None:
 
 
 def shared_points(shares: tuple[Share, ...], quanta: Mapping[str, int], request: Request) -> int:
-    """The points that a request costs in limits that its scope shares with others."""
-    return max(-(-share.amount(request) // quanta[share.limit.unit]) for share in shares if share.limit.unit in quanta)
+    """The points that a request costs in limits that its scope shares with others: none where it takes of no counted unit."""
+    known = (share for share in shares if share.limit.unit in quanta)
+    return max((-(-share.amount(request) // quanta[share.limit.unit]) for share in known), default=0)
 
 
 def recovery_time(stored: Stored, tariff: Tariff, ahead: int) -> int:

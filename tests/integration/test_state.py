@@ -12,7 +12,9 @@ from governor import Config, Denied, Governor, Permit
 from governor._actors.actor import ScopeActor
 from governor._store.contract import Unwritable
 from governor._supervisor import Supervisor
+from governor._units import Duration
 from governor.errors import UsageError
+from governor.hints import Hint
 from governor.testing import ManualClock
 from tests.support.programs import run
 
@@ -165,6 +167,28 @@ def test_a_bucket_whose_number_is_too_large_to_be_written_disturbs_no_other_scop
             for provider in ("x", "api") if calls == 1 else ("api",):
                 governor.acquire_blocking(provider, "get", timeout=5.0).record(status=200)
             assert 9 - calls == governor.statistics().scopes["api:get"].limits[0].available
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_scope_learns_of_a_limit_of_a_unit_that_no_record_counts_or_fails_alone(
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> int:
+        raise RuntimeError
+
+    provider = {"api": {"limits": ["9 per day strict"], "cost": {"get": 0}}}
+    with Governor(keeping(tmp_path, provider=provider)) as governor:
+        permit = governor.acquire_blocking("api", "get", timeout=5.0)
+        if fails:
+            monkeypatch.setattr("governor._actors.keeper.shared_points", broken)
+        permit.hints([Hint("tokens", remaining=5, reset=Duration(86_400_000_000), scope="provider")])
+        permit.record(status=200)
+        granted = isinstance(governor.try_permit("api", "get"), Permit)
+        assert isinstance(governor.try_permit("other"), Permit)
+
+    assert fails is not granted
+    assert fails is ("failed" in caplog.text)
+    assert "assert" not in caplog.text.lower()
 
 
 @pytest.mark.parametrize("damage", ["garbage", "foreign", "version", "page", "record", "empty", "missing"])
