@@ -39,7 +39,7 @@ ALLOWED: Final = {
     "written ahead": Allowed(18, 0),
     "leased pair": Allowed(2, 120),
     "asked of a daemon": Allowed(45, 0),
-    "message round trip": Allowed(8, 1281),
+    "message round trip": Allowed(6, 1281),
 }
 
 #: Python calls of this project in one request to an application.
