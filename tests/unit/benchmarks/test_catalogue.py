@@ -51,12 +51,12 @@ def aimed_at(name: str) -> set[str]:
 
 @pytest.mark.parametrize("contender", CONTENDERS, ids=lambda contender: contender.name)
 def test_every_workload_runs_and_measures_what_targets_are_about(contender: Contender) -> None:
-    """What is resident may shrink meanwhile, in a process as large as this one."""
+    """What is resident may shrink meanwhile, in a process as large as this one, and a difference of times may be negative."""
     if contender.needs and not which(contender.needs):
         pytest.skip(f"{contender.needs} is not installed")
     found = measure(contender, TINY.get(contender.family, 10))
 
-    assert [] == [metric for metric, value in found.items() if not value >= 0 and metric != "resident_bytes"]
+    assert [] == [metric for metric, value in found.items() if not value >= 0 and metric not in ("resident_bytes", "extra_ms")]
     assert aimed_at(contender.name) <= found.keys()
 
 
