@@ -26,7 +26,7 @@ cdef class Granting(PermitSource):
     cdef public bint _watched, kept
     cdef public long long _generation, gate
 
-    @cython.locals(now="long long", ready="long long", cap=CapFields, life=Lifecycle)
+    @cython.locals(now="long long", ready="long long", cap=CapFields, life=Lifecycle, spending=PlainSpending)
     cdef object granted(self, bint deny)
 
     @cython.locals(gate="long long", counts=dict)
