@@ -63,12 +63,11 @@ class Taking:
             if actor.large or actor.failures:
                 return None
             try:
-                permit = None
                 for permit in actor.leased:  # noqa: B007 - the first one: a loop costs less than `next`
                     break
+                else:
+                    return None
             except IndexError:
-                return None
-            if permit is None:
                 return None
             if attempt is not None:
                 actor.deposits.append(None)

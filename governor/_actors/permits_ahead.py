@@ -140,7 +140,7 @@ class PermitsAhead(starmap):  # type: ignore[type-arg] # at run time it takes no
         # C: self._grant, self.left = grant, count
         entries = repeat((owner, granted_at, generation, grant), count)  # C:
         make: type[Permit] = LeasedPermit if grant is None else LentPermit  # C:
-        permits: Self = super().__new__(cls, make, entries)  # type: ignore[assignment] # C:
+        permits: Self = super().__new__(cls, make, entries)  # type: ignore[assignment] # typed as a starmap # C:
         permits._entries = entries  # C:
         return permits  # C:
 

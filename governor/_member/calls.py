@@ -94,7 +94,7 @@ class Calls:
 
     def granted(self, stand_in: StandIn, grant: Grant, number: int, *, held: bool) -> Permit:
         """See `Permits.granted`."""
-        owner = AskedOwner(
+        owner = AskedOwner(  # As in `granted_here`, without a function for both: each permit of a daemon would pay its call.
             stand_in.scope,
             self._outbox,
             self._classifier,

@@ -30,8 +30,7 @@ _SPREAD: Final = 1.4
 #: What a denial leaves of the limit at least.
 _LEAST_PART: Final = 0.7
 #: What a denial with a long pause leaves of a limit that was kept and not probed: a window at fixed times lets up to twice its
-#: limit through in the span before the first denial. After a shorter pause finding out more costs less than being slower, and
-#: denials show a limit of calls at work.
+#: limit through in the span before the first denial. After a shorter pause finding out more costs less than being slower.
 DISPROVED: Final = 0.9
 #: Calls whose denial has been counted.
 _MAX_DENIED: Final = 64
