@@ -2,12 +2,14 @@
 
 Storing a number in mapped memory takes no system call, and the system keeps it when the process is killed at any instant. A
 power cut loses it, which the next life finds out: it runs under another start of the system. So a journal is believed only by
-the next life under the same start, and only with the token that the state file names.
+the next life under the same start, and only with the token that the state file names; and only as a whole: each number has
+a check, and the slots in use are counted, so that one in which something else has changed is not believed at all.
 
 Bound: as many slots as accounts at the same time, of 96 bytes. All bytes of the file are written before they are mapped,
 because storing in a hole of a file is fatal when the disk is full.
 """
 
+import logging
 import mmap
 import os
 import struct
@@ -17,18 +19,36 @@ from pathlib import Path
 from typing import Final, NamedTuple, final
 
 from governor._units import Instant
-from governor.policies.account import AT, BASE, CELLS, GRANTED, HELD, MOVING, OUT, SEEN, THEN, UNDER_WAY, UNTIL, USUAL, Cells
+from governor.policies.account import (
+    AT,
+    BASE,
+    CELLS,
+    GRANTED,
+    HELD,
+    MOVING,
+    OUT,
+    PRIME,
+    SEEN,
+    THEN,
+    UNDER_WAY,
+    UNTIL,
+    USUAL,
+    Cells,
+)
 from governor.policies.survival import Tally
+
+_log: Final = logging.getLogger("governor")
 
 #: Slots in one part of the file, each of which is mapped on its own. A part is a whole number of pages of any size in use.
 _SLOTS: Final = 4096
 _SLOT: Final = 8 * CELLS
 _PART: Final = _SLOTS * _SLOT
-#: The first slot of the file: what the file is, the token of the life.
+#: The first slot of the file: what the file is, the token of the life; and in this cell how many slots are in use.
 _HEADER: Final = struct.Struct("=8s16s")
+_IN_USE: Final = 3
 #: Rejects a symbolic link in the place of a file: the file that it names would be emptied.
 NO_LINK: Final[int] = getattr(os, "O_NOFOLLOW", 0)  # Not on Windows.
-_MAGIC: Final = b"gvjrnl\x00\x01"
+_MAGIC: Final = b"gvjrnl\x00\x02"
 
 
 class Entry(NamedTuple):
@@ -57,8 +77,9 @@ class Journal:
         self._parts: list[memoryview] = []
         try:
             self._extend()
-            first = self._parts[0].cast("B")
-            first[: _HEADER.size] = _HEADER.pack(_MAGIC, token)
+            self._header = self._parts[0][:CELLS]
+            self._header.cast("B")[: _HEADER.size] = _HEADER.pack(_MAGIC, token)
+            self._count(0)
         except BaseException:
             os.close(self._file)
             raise
@@ -66,12 +87,19 @@ class Journal:
     def slot(self, key: str, base: int) -> Cells:
         """A slot for an account that begins at `base` points. Raises `OSError` if the disk is full."""
         cells = self._free.pop() if self._free else self._unused()
-        cells[GRANTED] = cells[BASE] = base
-        cells[0] = digest(key)  # Last, so that no reader finds half of a slot.
+        number = digest(key)
+        check = number % PRIME
+        for place in range(1, CELLS):
+            cells[place] = check
+        cells[GRANTED] = cells[BASE] = base * PRIME + check
+        # In this order: no reader finds half of a slot, nor more in use than there are.
+        cells[0] = number
+        self._count(self._in_use + 1)
         return cells
 
     def release(self, cells: Cells) -> None:
         """The account has gone."""
+        self._count(self._in_use - 1)
         cells[0] = 0
         for place in range(1, CELLS):
             cells[place] = 0
@@ -79,11 +107,15 @@ class Journal:
 
     def spoil(self) -> None:
         """An account has no slot: no life must believe that it has granted nothing."""
-        self._parts[0].cast("B")[: _HEADER.size] = bytes(_HEADER.size)
+        self._header.cast("B")[: _HEADER.size] = bytes(_HEADER.size)
 
     def close(self) -> None:
         """Closes the file. What is mapped stays so, for as long as accounts have their slots."""
         os.close(self._file)
+
+    def _count(self, slots: int) -> None:
+        self._in_use = slots
+        self._header[_IN_USE] = slots * PRIME + self._header[1] % PRIME
 
     def _unused(self) -> Cells:
         """The first slot that was never taken: one by one, so that few pages are touched, and few views are made."""
@@ -102,14 +134,20 @@ class Journal:
 
 
 def read_journal(path: Path, token: bytes) -> Mapping[int, Entry] | None:
-    """What a journal says, by the digest of each key; None if there is no journal with this token."""
+    """What a journal says, by the digest of each key; None if there is no journal with this token, or it is damaged."""
     data = _bytes(path)
     if len(data) < _PART or len(data) % _PART or data[: _HEADER.size] != _HEADER.pack(_MAGIC, token):
         return None
     numbers = memoryview(data).cast("q")
     # Nearly all slots are empty.
     taken = [place for place, key in enumerate(numbers[::CELLS].tolist()) if key and place]
-    return {numbers[place * CELLS]: _entry(numbers[place * CELLS : (place + 1) * CELLS].tolist()) for place in taken}
+    slots = [numbers[place * CELLS : (place + 1) * CELLS].tolist() for place in taken]
+    in_use, rest = divmod(numbers[_IN_USE] - numbers[1] % PRIME, PRIME)
+    # A process may die while a slot is given away or returned: then one more has a key than are counted.
+    if rest or len(slots) - in_use not in (0, 1) or not all(map(_is_whole, slots)):
+        _log.error("The journal %s is damaged: all that its life may have granted counts as used.", path)
+        return None
+    return {cells[0]: _entry(cells) for cells in slots}
 
 
 def has_entries(path: Path) -> bool:
@@ -126,7 +164,13 @@ def _bytes(path: Path) -> bytes:
         return b""
 
 
-def _entry(cells: list[int]) -> Entry:
+def _is_whole(cells: list[int]) -> bool:
+    """Whether each cell of a slot has its check: see `PRIME`."""
+    return {cell % PRIME for cell in cells} == {cells[0] % PRIME}
+
+
+def _entry(slot: list[int]) -> Entry:
+    cells = [cell // PRIME for cell in slot]
     granted, out = cells[GRANTED], cells[OUT]
     known, since = cells[UNDER_WAY] > 0, max(0, granted - cells[THEN])
     tally = Tally(

@@ -23,7 +23,7 @@ from governor._store.writer import Entry
 from governor._units import MINUTE, SECOND, Instant
 from governor.clock import Moment
 from governor.config import parse_limit
-from governor.policies.account import AT, GRANTED, OUT, Account, Tariff, new_cells, tariff_of
+from governor.policies.account import AT, GRANTED, OUT, PRIME, Account, Tariff, new_cells, tariff_of
 from governor.policies.breaker_parameters import Breaker
 from governor.policies.budget import Budget, BudgetLimit, Budgets
 from governor.policies.contract import PLAIN, Grant, Request, Result
@@ -466,7 +466,7 @@ class Ahead:
         assert left <= min(lasts, run // 8)
         for account, plain, _ in self.charges[which]:
             assert 64 * plain * left <= account.room + plain * left
-            assert not plain or account.cells[AT] == self.now
+            assert not plain or account.cells[AT] == self.now * PRIME
 
     def renew(self, which: int) -> None:
         mark, charged = self.marks[which], [(account, plain) for account, plain, _ in self.charges[which] if plain]
@@ -519,8 +519,8 @@ class Ahead:
         marks = list(zip(self.marks, self.charges, self.lent, strict=True))
         for account, used in zip(self.accounts, self.used, strict=True):
             ahead = sum((mark.left + lent) * one.plain for mark, all_, lent in marks for one in all_ if one.account is account)
-            assert used + ahead == account.granted == account.cells[GRANTED] <= self.bounds[account]
-            assert ahead <= account.out == account.cells[OUT]
+            assert used + ahead == account.granted == account.cells[GRANTED] // PRIME <= self.bounds[account]
+            assert ahead <= account.out == account.cells[OUT] // PRIME
             assert account.granted <= self.followed.get(account, account.granted)
             # What a slice has granted is known when it is closed.
             assert account.open or ahead == account.out

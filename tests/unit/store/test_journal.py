@@ -3,13 +3,17 @@
 import os
 import sys
 from pathlib import Path
+from random import Random
+from typing import cast
 
 import pytest
 
 from governor._store.contract import Unusable
 from governor._store.file import StateFile
 from governor._store.journal import Journal, digest, has_entries, read_journal
+from governor._units import Instant
 from governor.clock import system_clock
+from governor.policies.account import FIRST_WITH_JOURNAL, Account, Tariff
 
 TOKEN = b"of this one life"
 
@@ -43,6 +47,83 @@ def test_a_journal_that_is_spoiled_or_of_another_life_is_not_believed(tmp_path: 
     assert read_journal(tmp_path / "journal", b"of some other one") is None
     journal.spoil()
     assert read_journal(tmp_path / "journal", TOKEN) is None
+    journal.close()
+
+
+def test_a_journal_in_which_any_byte_or_page_has_changed_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(path, TOKEN)
+    for key in ("first", "second"):
+        account = Account(key, Tariff({"requests": 1}, 64), write=bool, cells=journal.slot(key, 7), base=7)
+        account.spend(Instant(10**12), 5)
+        account.hand_out(3)
+    journal.close()
+    whole, random = path.read_bytes(), Random(0)
+    used = whole.rstrip(b"\0")
+    meant = [*range(32), *range(96, 192)]  # The rest of the header means nothing.
+    changed = {
+        **{f"byte {at}": _with(used, at, bytes([used[at] ^ random.randrange(1, 256)])) for at in meant},
+        **{f"cell {at}": _with(used, at, bytes(8)) for at in meant[::8]},
+        "all slots": used[:96],
+        "the last slot": used[:192],
+    }
+
+    assert [(15, 3)] * 2 == [(entry.granted, entry.out) for entry in (read_journal(path, TOKEN) or {}).values()]
+    believed = [name for name, some in changed.items() if read_journal(_written(path, some.ljust(len(whole), b"\0")), TOKEN)]
+    assert [] == believed
+
+
+def _with(data: bytes, at: int, changed: bytes) -> bytes:
+    return data[:at] + changed + data[at + len(changed) :]
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_after_a_death_the_mark_ahead_counts_in_place_of_a_damaged_journal(tmp_path: Path, damaged: bool) -> None:
+    life = StateFile(tmp_path, system_clock)
+    assert life.journal is not None
+    Account("key", Tariff({"requests": 1}, 64), write=bool, cells=life.journal.slot("key", 0)).spend(Instant(1), 5)
+    life._close()
+    life._unlock()
+    if damaged:
+        with (tmp_path / "journal-1").open("r+b") as file:
+            file.seek(96 + 8)
+            file.write(bytes(8))
+
+    following = StateFile(tmp_path, system_clock)
+
+    assert [(1, FIRST_WITH_JOURNAL)] * damaged == [(one.life, one.first) for one in following.head.takeovers]
+    assert [5] * (not damaged) == [loss.tally.points for losses in following.losses.values() for loss in losses.values()]
+    following.close()
+
+
+class Dying:
+    """Cells of a process that dies before it stores in them."""
+
+    def __getitem__(self, place: int) -> int:
+        return 0
+
+    def __setitem__(self, place: int, number: int) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_process_may_die_while_a_slot_is_given_away_or_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "journal", TOKEN)
+    journal.slot("first", 1)
+    with pytest.raises(KeyboardInterrupt):
+        journal.release(cast("memoryview", Dying()))
+    returned = read_journal(tmp_path / "journal", TOKEN)
+    journal._count(1)
+    monkeypatch.setattr(journal, "_header", Dying())
+    with pytest.raises(KeyboardInterrupt):
+        journal.slot("second", 2)
+
+    assert {digest("first")} == (returned or {}).keys()
+    assert {digest("first"), digest("second")} == (read_journal(tmp_path / "journal", TOKEN) or {}).keys()
     journal.close()
 
 
