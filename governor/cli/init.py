@@ -52,6 +52,8 @@ def add_to(commands: "Commands") -> None:
 
 
 def _run(said: argparse.Namespace) -> int:
+    if said.file == "-":
+        raise ConfigError("FILE", "-", "the path of a file; './-' is one of that name")
     file = Path(said.file)
     files = [file] if said.no_schema else [file, file.parent / _SCHEMA]
     existing = [str(one) for one in files if one.exists()]

@@ -1,8 +1,9 @@
 """Settings of budgets, `[budget.NAME]`, and of prices, `[prices.MODEL]`, as frozen records."""
 
 import re
+from collections.abc import Iterable, Mapping
 from math import ceil
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 import msgspec
 
@@ -19,7 +20,11 @@ _MILLION: Final = 1_000_000
 #: What labels of callers consist of, and patterns of them.
 _PATTERN: Final = r"[A-Za-z0-9*?\[][A-Za-z0-9._:/@+*?!\[\]-]{0,199}"
 _LABELS: Final = "a label, such as 'agent-7', or a pattern, such as 'agent-*'; labels have letters, digits and '._:/@+-'"
-_AMOUNT: Final = "text such as '2000000 per day' or '60 per 10m', or 'off'"
+#: What an amount is, for messages.
+AMOUNT_FORMS: Final = "text such as '2000000 per day' or '60 per 10m'"
+
+#: The text of an amount.
+Amount = Annotated[str, "amount"]
 
 
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,16 +33,16 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
     `labels` are those of the callers, or patterns such as `agent-*`; without them, the label is the name of the budget. `each`
     label has the amounts for itself, or, with `each = false`, all of them together. An amount is text such as
     `2000000 per day`, of requests, tokens (input and output), input tokens, output tokens, or dollars (up to 6 decimals); `off`
-    for no bound.
+    for no bound. A budget whose amounts are all `off` is switched off.
     """
 
     labels: tuple[str, ...] = ()
     each: bool = True
-    requests: str | None = None
-    tokens: str | None = None
-    input_tokens: str | None = None
-    output_tokens: str | None = None
-    usd: str | None = None
+    requests: Amount | None = None
+    tokens: Amount | None = None
+    input_tokens: Amount | None = None
+    output_tokens: Amount | None = None
+    usd: Amount | None = None
 
     def __post_init__(self) -> None:
         mistakes = Mistakes()
@@ -84,10 +89,26 @@ class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return ceil(taken * self.input + cached * cached_input + output * self.output)
 
 
-def check_budget(name: str, settings: BudgetSettings, *, field: str) -> None:
-    """Raises `ConfigError` for a budget without an amount, and for one whose name is no label and that names no others."""
-    if all(getattr(settings, unit) is None for unit in UNITS):
-        raise ConfigError(field, {}, f"an amount such as '2000000 per day' for at least one of {', '.join(UNITS)}")
+def in_force(budgets: Mapping[str, BudgetSettings], said: Iterable[tuple[str, str, object]]) -> dict[str, BudgetSettings]:
+    """The budgets, without those whose amounts are all switched off. `said` has the name, the path and the table of each.
+
+    Raises `ConfigError` for a budget without an amount, and for one whose name is no label and that names no others.
+    """
+    kept: dict[str, BudgetSettings] = {}
+    mistakes = Mistakes()
+    for name, path, table in said:
+        settings = budgets[name]
+        with mistakes:
+            if any(getattr(settings, unit) is not None for unit in UNITS):
+                _check_labels(name, settings, field=path)
+                kept[name] = settings
+            elif not (isinstance(table, Mapping) and any(unit in table for unit in UNITS)):
+                raise ConfigError(path, {}, f"an amount such as '2000000 per day' for at least one of {', '.join(UNITS)}")
+    mistakes.report()
+    return kept
+
+
+def _check_labels(name: str, settings: BudgetSettings, *, field: str) -> None:
     if not settings.labels:
         try:
             check_label(name)
@@ -104,7 +125,7 @@ def _limit(unit: str, text: str | None) -> BudgetLimit | None:
     except ConfigError:
         rate = None
     if rate is None or rate.unit != "requests" or rate.period > MAX_DURATION:
-        raise ConfigError(unit, text, _AMOUNT)
+        raise ConfigError(unit, text, f"{AMOUNT_FORMS}, or 'off'")
     whole, rest = divmod(rate.amount * (_MILLION if unit == USD else 1), rate.parts)
     if rest or whole < 1:
         raise ConfigError(unit, text, "an amount of at least 1, in whole numbers; of dollars with at most 6 decimals")

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 
 from governor._units import Duration
-from governor.config.budget_settings import BudgetSettings, PriceSettings
+from governor.config.budget_settings import Amount, BudgetSettings, PriceSettings
 from governor.config.builtin import PRESETS
 from governor.config.machine_settings import MachineSettings
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, PresetName, ScopeSettings
@@ -28,6 +28,7 @@ _PLAIN: Final[Mapping[object, Schema]] = {
     int: {"type": "integer"},
     float: {"type": "number"},
     str: {"type": "string"},
+    Amount: {"type": "string", "examples": ["2000000 per day", "60 per 10m"]},
     Path: {"type": "string", "minLength": 1},
     bool: {"anyOf": [{"type": "boolean"}, _OFF]},
     Duration: {"$ref": "#/$defs/duration"},

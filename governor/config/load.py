@@ -284,13 +284,13 @@ def _around(path: str) -> Iterator[str]:
 
 
 def _paths(table: Table, path: str = "", depth: int = _MAX_DEPTH) -> Iterator[str]:
-    """The paths of all settings in the table, as in messages."""
+    """The paths of all settings in the table, as in messages; that of an empty table ends in a dot."""
     for key, value in table.items():
         inner = join(path, key)
         if isinstance(value, Mapping) and value and depth:
             yield from _paths(value, inner, depth - 1)
         else:
-            yield inner
+            yield f"{inner}." if isinstance(value, Mapping) else inner
 
 
 def _touches(path: str, field: str) -> bool:

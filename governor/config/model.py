@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from governor.config.budget_settings import BudgetSettings, PriceSettings, check_budget
+from governor.config.budget_settings import BudgetSettings, PriceSettings, in_force
 from governor.config.builtin import DEFAULT_PRESET, PRESETS, SECTIONS, built_in, is_preset_path, preset_of
 from governor.config.files import FilePath
 from governor.config.hosts import Place, place
@@ -111,10 +111,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         budget: Mapping[str, BudgetSettings] = {}
         prices: Mapping[str, PriceSettings] = {}
         with mistakes:
-            budget = _named(BudgetSettings(), tables["budget"], field="budget")
-        for name, one in budget.items():
-            with mistakes:
-                check_budget(name, one, field=join("budget", name))
+            said_budgets = entries(tables["budget"], field="budget")
+            budget = in_force(_named(BudgetSettings(), tables["budget"], field="budget"), said_budgets)
         with mistakes:
             prices = _named(PriceSettings(), tables["prices"], field="prices")
             if "" in prices:

@@ -4,6 +4,7 @@ The records are the schema: the keys of a table are the fields of its record, an
 written. A key that is not given keeps the value of the record beneath, so that reading a section also inherits from another.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Final, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from governor._units import Duration, describe_duration, to_duration
+from governor.config.budget_settings import AMOUNT_FORMS, Amount
 from governor.config.builtin import PRESETS
 from governor.config.mistakes import Mistakes, near_miss
 from governor.config.names import join, quoted
@@ -41,6 +43,7 @@ _ALLOWED: Final[dict[object, str]] = {
     frozenset[int]: "a list of whole numbers",
     frozenset[str]: "a list of texts",
     tuple[str, ...]: "a list of texts",
+    Amount: AMOUNT_FORMS,
     PresetReference: "a preset such as 'github/token', or the path of a file",
     MethodCosts: "a table of costs by method, each a whole number or a table of amounts by unit, as in { post = 5 }",
 }
@@ -236,8 +239,11 @@ def _read_named(record: type[Record], beneath: object, value: object, path: str)
 
 
 def _read_path(value: object, path: str) -> Path:
-    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
-        raise ConfigError(path, value, "a path, as text")
+    try:
+        if not isinstance(value, (str, Path)) or not str(value) or b"\0" in os.fsencode(value):
+            raise ConfigError(path, value, "a path, as text")
+    except UnicodeEncodeError:  # Lone surrogates.
+        raise ConfigError(path, value, "a path that the file system can hold") from None
     return Path(value)
 
 

@@ -102,6 +102,7 @@ def test_leases_do_not_lead_around_a_budget() -> None:
     ("said", "message"),
     [
         ({"tokens": "5"}, "budget.a.tokens is '5'; expected text such as '2000000 per day'"),
+        ({"tokens": 5}, "budget.a.tokens is 5; expected text such as '2000000 per day'"),
         ({"usd": "0.0000001 per day"}, "at most 6 decimals"),
         ({"token": "5 per day"}, "did you mean 'tokens'"),
         ({"labels": [""]}, r"budget.a.labels\[0\] is ''"),

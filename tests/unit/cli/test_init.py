@@ -106,6 +106,7 @@ MISTAKES = [
     ["--outbound", "the hub=60 per minute strict"],
     ["--inbound", "chat=chat"],
     ["--cap", "0"],
+    ["-"],
 ]
 
 

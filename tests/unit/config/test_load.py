@@ -238,6 +238,7 @@ def test_a_mistake_in_the_policy_file_is_named_by_file_line_and_column(file: str
         # A value in the place of a table, of which the environment sets a key.
         ("outbound.github = 3", LIMITS, '["2/s"]', "governor.toml"),
         ('outbound.github.breaker = "on"', "GOVERNOR__OUTBOUND__GITHUB__BREAKER__PROBES", "5", "governor.toml"),
+        ("outbound.github = 3", "GOVERNOR__OUTBOUND", "{ github = {} }", "governor.toml"),
     ],
 )
 def test_a_mistake_is_blamed_on_the_layer_that_made_it(file: str, name: str, value: str, blamed: str) -> None:
@@ -250,6 +251,9 @@ def test_an_overridden_value_does_no_harm() -> None:
     assert ["4/s burst 4"] == limits(load('outbound.github.limits = ["1/x"]', env=ENV))
     config = load("provider.github.cost.post = 5", env={"GOVERNOR__PROVIDER__GITHUB__COST__POST__POINTS": "3"})
     assert {"points": 3} == config.provider["github"].cost["post"]
+    # Budgets bound what they bound: one whose last amount is switched off is gone.
+    amounts = 'budget.a.requests = "5 per day"\nbudget.b.requests = "5 per day"'
+    assert {"b"} == load(amounts, env={"GOVERNOR__BUDGET__A__REQUESTS": "off"}).budget.keys()
 
 
 @pytest.mark.promise("R53")
