@@ -13,11 +13,13 @@ from governor.asgi.client import UNKNOWN, Key, KeyFunction
 from governor.asgi.context import CONTEXT, RequestContext
 from governor.asgi.observer import over
 from governor.asgi.responses import Response, shutting_down
-from governor.asgi.types import App, Receive, Scope, Send
+from governor.asgi.types import App, Message, Receive, Scope, Send
 from governor.error_log import ErrorLog
 
 #: The subject of the log where the governor fails.
 FAILED: Final = "Inbound traffic control failed, and requests pass"
+#: The messages that end a lifespan.
+_SHUTDOWN_ENDS: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
 
 
 @final
@@ -140,8 +142,15 @@ class TrafficControlMiddleware:
             raise  # As frameworks do, for programs that run the application without reading its messages.
         self._loop = current_token().native_token
         self._own, self._controller = governor, self._controller_of(governor)
+
+        async def closing(message: Message) -> None:
+            if message["type"] in _SHUTDOWN_ENDS:
+                # Before the server learns of it: hypercorn cancels the lifespan then, others end the process.
+                await governor.aclose()
+            await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, closing)
         except BaseException:
             self._controller = None  # The application has no lifespan, and serves requests without one.
             raise

@@ -56,6 +56,8 @@ class Life:
 
     def __init__(self, meanwhile: Callable[[], Any]) -> None:
         self.sent: list[Message] = []
+        #: The types of what was sent while a governor ran.
+        self.sent_running: list[str] = []
         self._messages = [UP, DOWN]
         self._meanwhile = meanwhile
 
@@ -69,6 +71,8 @@ class Life:
     async def send(self, message: Message) -> None:
         """What the application answers."""
         self.sent.append(message)
+        if current() is not None:
+            self.sent_running.append(message["type"])
 
 
 async def test_from_startup_to_shutdown_there_is_a_governor_for_the_whole_process(app: App, asking: type[Ask]) -> None:
@@ -92,6 +96,8 @@ async def test_from_startup_to_shutdown_there_is_a_governor_for_the_whole_proces
     assert [governor, governor, governor, 200, 429] == seen
     assert [True, None] == [governor.state is GovernorState.CLOSED, current()]
     assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == [message["type"] for message in life.sent]
+    # A server may cancel the lifespan as soon as its shutdown is complete.
+    assert ["lifespan.startup.complete"] == life.sent_running
     assert 503 == (await asking(door)()).status
 
 
