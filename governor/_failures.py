@@ -321,6 +321,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = _read(error, name)
         if isinstance(cause, BaseException):
             yield cause
+    arguments = _read(error, "args")
+    if isinstance(arguments, tuple) and arguments and isinstance(cause := arguments[0], BaseException):  # requests
+        yield cause
     options = _read(error, "kwargs")
     if isinstance(options, dict) and isinstance(cause := options.get("error"), BaseException):  # botocore
         yield cause

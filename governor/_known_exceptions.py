@@ -31,7 +31,7 @@ _HTTPX: Final = _known(
     ours="PoolTimeout LocalProtocolError UnsupportedProtocol ConnectionNotAvailable",
 )
 _REQUESTS: Final = _known("ConnectionError Timeout ChunkedEncodingError")
-_URLLIB3: Final = _known("TimeoutError NewConnectionError ProtocolError ProxyError SSLError IncompleteRead")
+_URLLIB3: Final = _known("TimeoutError NewConnectionError ProtocolError ProxyError SSLError IncompleteRead InvalidHeader")
 _ELASTIC: Final = _known("ConnectionError ConnectionTimeout SSLError TlsError")
 _REDIS: Final = _known("ConnectionError TimeoutError", ours="AuthenticationError AuthorizationError MaxConnectionsError")
 #: By the top-level package of the module. The first class of the MRO that is listed decides.

@@ -20,6 +20,7 @@ from urllib3.exceptions import (
     EmptyPoolError,
     HostChangedError,
     HTTPError,
+    InvalidHeader,
     LocationValueError,
     MaxRetryError,
     ProtocolError,
@@ -48,7 +49,7 @@ _FAULTS: Final[tuple[tuple[tuple[type[Exception], ...], Fault], ...]] = (
     ((LocationValueError, HostChangedError), Fault(None, unused=True)),
     ((ConnectTimeoutError, ProxyError), Fault(CallFailure.UNSENT)),
     ((TimeoutError,), Fault(CallFailure.TIMEOUT)),
-    ((ProtocolError, SSLError), Fault(CallFailure.BROKEN)),
+    ((ProtocolError, SSLError, InvalidHeader), Fault(CallFailure.BROKEN)),
     ((DecodeError,), Fault(None)),
 )
 

@@ -14,7 +14,7 @@ from governor.testing import denying
 from governor_client import wait_at_most
 from tests.contracts.adapters import TIMEOUT, Ability, Driver
 from tests.contracts.conftest import Opened, counted, received
-from tests.support.provider import NO_ANSWER, SILENCE, End, Provider, Reply, status
+from tests.support.provider import NO_ANSWER, SILENCE, End, Provider, Reply, raw, status
 from tests.support.proxy import loopback_proxy
 
 pytestmark = [pytest.mark.promise("R05", "R56"), pytest.mark.usefixtures("_permits_at_hand")]
@@ -48,6 +48,7 @@ CASES = {
     "400 that asks for a retry": Case(status(400, x_should_retry="true"), 1, "answered_4xx"),
     "304": Case(status(304), 1, "others"),
     "no answer": Case(NO_ANSWER, ATTEMPTS, "failures"),
+    "two lengths": Case(raw(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\npong"), ATTEMPTS, "failures"),
     "silence": Case(SILENCE, ATTEMPTS, "failures", SHORT),
     "broken body": Case(Reply(pieces=(b"po",), end=End.BROKEN), ATTEMPTS, "failures", in_body=True),
     "slow body": Case(Reply(pieces=(b"po",), end=End.SILENT), ATTEMPTS, "failures", 4 * SHORT, in_body=True),

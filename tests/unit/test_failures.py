@@ -272,6 +272,7 @@ NETWORK = [
     requests.exceptions.SSLError(),
     requests.exceptions.ChunkedEncodingError(),
     urllib3.exceptions.ReadTimeoutError(urllib3.HTTPConnectionPool("a"), "/", "timed out"),
+    requests.exceptions.InvalidHeader(urllib3.exceptions.InvalidHeader()),
     urllib3.exceptions.ProtocolError("broken"),
     urllib3.exceptions.MaxRetryError(urllib3.HTTPConnectionPool("a"), "/", urllib3.exceptions.ConnectTimeoutError("refused")),
     websockets.exceptions.ConnectionClosedError(None, None),
